@@ -1,0 +1,27 @@
+//! Words that every part of hubvault shares: names of tables, row digests, sizes, ids.
+//!
+//! Nothing here reads or writes anything, so every other crate may lean on it.
+//!
+//! ```
+//! use hubvault_model::{RowDigester, RowFormat};
+//!
+//! let mut rows = RowDigester::new(RowFormat::Text);
+//! rows.update(b"1\tAda\n2\tGrace\n");
+//! assert_eq!(rows.finish().unwrap().rows, 2);
+//! ```
+
+mod cancel;
+mod digest;
+mod id;
+mod name;
+mod pattern;
+mod size;
+mod warning;
+
+pub use cancel::{Cancel, CancelGuard};
+pub use digest::{RowDigest, RowDigester, RowFormat, UnfinishedRow};
+pub use id::BackupId;
+pub use name::{TableName, quote_ident, quote_literal};
+pub use pattern::{PatternError, TablePattern};
+pub use size::{ByteSize, SizeError};
+pub use warning::Warning;

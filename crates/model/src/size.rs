@@ -1,0 +1,74 @@
+//! Sizes in bytes, read from and written for people.
+
+use serde::Serialize;
+use std::fmt;
+use std::str::FromStr;
+
+/// A number of bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct ByteSize(pub u64);
+
+/// Why a text is no size.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a size; write a number with B, KB, MB, GB, KiB, MiB or GiB")]
+pub struct SizeError(String);
+
+impl ByteSize {
+    /// A size from mebibytes, the unit of the `*_MB` variables (as `du -m` and `ls --block-size=M`
+    /// of the shell scripts counted them).
+    pub fn from_mib(mib: u64) -> Self {
+        Self(mib.saturating_mul(1 << 20))
+    }
+}
+
+impl fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.0 as f64;
+        match self.0 {
+            0..1_000 => write!(f, "{} B", self.0),
+            1_000..1_000_000 => write!(f, "{:.1} kB", bytes / 1e3),
+            1_000_000..1_000_000_000 => write!(f, "{:.1} MB", bytes / 1e6),
+            _ => write!(f, "{:.2} GB", bytes / 1e9),
+        }
+    }
+}
+
+impl FromStr for ByteSize {
+    type Err = SizeError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bad = || SizeError(text.to_owned());
+        let trimmed = text.trim();
+        let split = trimmed.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(trimmed.len());
+        let number: f64 = trimmed[..split].parse().map_err(|_| bad())?;
+        let unit: f64 = match trimmed[split..].trim().to_ascii_lowercase().as_str() {
+            "" | "b" => 1.0,
+            "k" | "kb" => 1e3,
+            "m" | "mb" => 1e6,
+            "g" | "gb" => 1e9,
+            "t" | "tb" => 1e12,
+            "kib" => 1024.0,
+            "mib" => 1_048_576.0,
+            "gib" => 1_073_741_824.0,
+            _ => return Err(bad()),
+        };
+        let bytes = number * unit;
+        if bytes > 9e18 { Err(bad()) } else { Ok(Self(bytes as u64)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_and_written() {
+        assert_eq!("10 MB".parse(), Ok(ByteSize(10_000_000)));
+        assert_eq!("1.5GiB".parse(), Ok(ByteSize(1_610_612_736)));
+        assert_eq!("512".parse(), Ok(ByteSize(512)));
+        assert_eq!(ByteSize(1_234_567).to_string(), "1.2 MB");
+        assert!("ten".parse::<ByteSize>().is_err());
+        assert!("1e99 GB".parse::<ByteSize>().is_err());
+    }
+}

@@ -1,1 +1,3 @@
-//! Placeholder.
+//! What hubvault knows how to do.
+
+pub mod job;

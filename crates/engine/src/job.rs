@@ -1,0 +1,107 @@
+//! A job as built values: one database with its scope, files, archive and limits.
+//!
+//! The configuration makes one; nothing below it reads the environment or parses again.
+
+use hubvault_archive::Codec;
+use hubvault_model::{ByteSize, TablePattern};
+use hubvault_postgres::ConnectSettings;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything that one backup needs to know.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The name in reports; the database's name where nothing else is set.
+    pub name: String,
+    /// The database.
+    pub database: ConnectSettings,
+    /// Which tables, and which of their rows.
+    pub scope: Scope,
+    /// Which files of the host.
+    pub files: Vec<FileSource>,
+    /// How the archive is made.
+    pub archive: ArchiveOptions,
+    /// Where archives live.
+    pub directory: PathBuf,
+    /// What a finished archive may measure.
+    pub limits: SizeLimits,
+    /// How many connections export at once.
+    pub workers: usize,
+    /// How long to wait for the table locks before the blocking query is named.
+    pub lock_timeout: Duration,
+}
+
+/// What is in: whole tables and windows of tables.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    /// Tables that are taken whole.
+    pub tables: Vec<TablePattern>,
+    /// Tables that are left out of both lists.
+    pub exclude: Vec<TablePattern>,
+    /// What to do about a named table that does not exist.
+    pub missing: MissingPolicy,
+    /// Tables of which some rows are taken.
+    pub windows: Vec<Window>,
+}
+
+/// What to do about something named that is not there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MissingPolicy {
+    /// A warning: exit code 3, in the INFO, the manifest and every report.
+    #[default]
+    Warn,
+    /// An error before anything is exported.
+    Fail,
+}
+
+/// Some rows of some tables.
+#[derive(Clone, Debug)]
+pub struct Window {
+    /// The tables.
+    pub tables: Vec<TablePattern>,
+    /// Which of their rows.
+    pub rows: WindowRows,
+}
+
+/// Which rows a window takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WindowRows {
+    /// Those whose `column` is not older than `length` at the moment of the snapshot.
+    Recent {
+        /// A date or timestamp column.
+        column: String,
+        /// A `PostgreSQL` interval such as `3 months`.
+        length: String,
+    },
+    /// Those for which an SQL expression is true.
+    Where(String),
+}
+
+/// A file or directory of the host that goes into the archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileSource {
+    /// Where it is.
+    pub source: PathBuf,
+    /// Its path inside the archive, such as `config/nginx.prod.conf`.
+    pub name: String,
+    /// Whether a backup without it is an error instead of a warning.
+    pub required: bool,
+}
+
+/// How the archive is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArchiveOptions {
+    /// The compression.
+    pub codec: Codec,
+    /// Its level: gzip 1 to 12, zstd 1 to 19.
+    pub level: i32,
+}
+
+/// What a finished archive may measure, in bytes. `None` means that nobody said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SizeLimits {
+    /// Smaller is an error.
+    pub min: Option<ByteSize>,
+    /// Larger is an error.
+    pub max: Option<ByteSize>,
+}

@@ -1,0 +1,116 @@
+//! How a server is reached: built by the configuration, used by every connection and child.
+
+use secrecy::SecretString;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What libpq calls `sslmode` (`PostgreSQL` manual, "SSL Support", table of modes).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SslMode {
+    /// Never TLS.
+    Disable,
+    /// Without TLS first, with it when the server insists.
+    Allow,
+    /// With TLS where the server offers it.
+    #[default]
+    Prefer,
+    /// TLS, whoever answers.
+    Require,
+    /// TLS, and the server's certificate comes from a known authority.
+    VerifyCa,
+    /// As [`SslMode::VerifyCa`], and the certificate bears the server's name.
+    VerifyFull,
+}
+
+impl SslMode {
+    /// The word that libpq uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Disable => "disable",
+            Self::Allow => "allow",
+            Self::Prefer => "prefer",
+            Self::Require => "require",
+            Self::VerifyCa => "verify-ca",
+            Self::VerifyFull => "verify-full",
+        }
+    }
+}
+
+impl std::str::FromStr for SslMode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        [
+            Self::Disable,
+            Self::Allow,
+            Self::Prefer,
+            Self::Require,
+            Self::VerifyCa,
+            Self::VerifyFull,
+        ]
+        .into_iter()
+        .find(|mode| mode.as_str() == text)
+        .ok_or_else(|| {
+            format!(
+                "{text:?} is not an sslmode; expected disable, allow, prefer, require, \
+                 verify-ca or verify-full"
+            )
+        })
+    }
+}
+
+/// One database on one server, and who asks.
+#[derive(Clone)]
+pub struct ConnectSettings {
+    /// A host name, an address, or the directory of a Unix socket (starts with `/`).
+    pub host: String,
+    /// The TCP port, also part of a socket's file name.
+    pub port: u16,
+    /// The role.
+    pub user: String,
+    /// The database.
+    pub dbname: String,
+    /// The password; without one, [`ConnectSettings::passfile`] is looked into.
+    pub password: Option<SecretString>,
+    /// A file in the form of `.pgpass` ("The Password File").
+    pub passfile: Option<PathBuf>,
+    /// Whether and how TLS is used.
+    pub sslmode: SslMode,
+    /// The authorities that are trusted (PEM); without it, the system's.
+    pub sslrootcert: Option<PathBuf>,
+    /// Longest wait for one connection attempt.
+    pub connect_timeout: Duration,
+    /// Shown in `pg_stat_activity`.
+    pub application_name: String,
+}
+
+impl Default for ConnectSettings {
+    fn default() -> Self {
+        Self {
+            host: "localhost".into(),
+            port: 5432,
+            user: "postgres".into(),
+            dbname: "postgres".into(),
+            password: None,
+            passfile: None,
+            sslmode: SslMode::default(),
+            sslrootcert: None,
+            connect_timeout: Duration::from_secs(10),
+            application_name: "hubvault".into(),
+        }
+    }
+}
+
+/// Where it leads, without the password: `postgres@db.example:5432/hub`.
+impl fmt::Display for ConnectSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}:{}/{}", self.user, self.host, self.port, self.dbname)
+    }
+}
+
+impl fmt::Debug for ConnectSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ConnectSettings({self}, sslmode={})", self.sslmode.as_str())
+    }
+}

@@ -1,3 +1,4 @@
 //! What hubvault knows how to do.
 
+pub mod backup;
 pub mod job;

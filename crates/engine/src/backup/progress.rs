@@ -1,0 +1,58 @@
+//! What a run tells whoever watches it, while it runs.
+
+use hubvault_model::{TableName, Warning};
+
+/// A stage of the flow, in its order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Connecting, locking, exporting the snapshot.
+    Snapshot,
+    /// Deciding what is in.
+    Plan,
+    /// `pg_dump` takes the definitions.
+    Schema,
+    /// The host's files are read.
+    Files,
+    /// Tables are copied into the archive.
+    Export,
+    /// The archive is read back whole.
+    Integrity,
+    /// The archive gets its final name.
+    Publish,
+}
+
+impl Stage {
+    /// The word in logs and reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Snapshot => "snapshot",
+            Self::Plan => "plan",
+            Self::Schema => "schema",
+            Self::Files => "files",
+            Self::Export => "export",
+            Self::Integrity => "integrity",
+            Self::Publish => "publish",
+        }
+    }
+}
+
+/// Hears of a run's progress. Every method may be called from any thread and must not block.
+pub trait Progress: Send + Sync {
+    /// A stage begins; `expected_bytes` where the amount of work is known (COPY bytes in
+    /// [`Stage::Export`], archive bytes in [`Stage::Integrity`]), an estimate.
+    fn stage(&self, stage: Stage, expected_bytes: Option<u64>);
+    /// `rows` rows and `bytes` bytes more went through; `table` is what they belong to.
+    fn advance(&self, table: Option<&TableName>, rows: u64, bytes: u64);
+    /// Something is wrong without being fatal; said once, when it is found.
+    fn warning(&self, warning: &Warning);
+}
+
+/// Nobody watches.
+#[derive(Clone, Copy, Debug)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn stage(&self, _: Stage, _: Option<u64>) {}
+    fn advance(&self, _: Option<&TableName>, _: u64, _: u64) {}
+    fn warning(&self, _: &Warning) {}
+}

@@ -1,5 +1,22 @@
-//! The archive format of hubvault: a tar that can be sought.
+//! The archive format of hubvault: a tar that plain tools read and that can be sought.
+//!
+//! Every entry begins at the start of a compression member, so one table is read without the
+//! rest, and many threads compress at once. The format is described in `docs/archive-format.md`.
 
+mod error;
 mod codec;
+mod manifest;
+mod entry;
+mod trailer;
+mod writer;
+mod reader;
 
-pub use codec::Codec;
+pub use codec::{Codec, Compression};
+pub use entry::{EntryBuilder, EntryMeta, PackedEntry};
+pub use error::ArchiveError;
+pub use manifest::{
+    Coverage, EntryKind, EntryRecord, FORMAT_VERSION, FileSummary, LeftOut, Manifest, RowData,
+    ScopeInfo, SequenceState, SnapshotInfo, TableSummary, Tool, UncheckedForeignKey,
+};
+pub use reader::{Archive, ContentReader, Source};
+pub use writer::ArchiveWriter;

@@ -1,0 +1,81 @@
+//! Why an archive cannot be written or is not what it should be.
+
+use crate::Codec;
+use std::io;
+
+/// Every message says where.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// A level that the codec does not have.
+    #[error("{codec:?} has no level {level}; it has 1 to {most}")]
+    Level {
+        /// The codec.
+        codec: Codec,
+        /// What was asked for.
+        level: i32,
+        /// The highest.
+        most: i32,
+    },
+    /// The compression library.
+    #[error("compressing a block: {0}")]
+    Compress(#[source] io::Error),
+    /// A tar header could not be made.
+    #[error("making the tar header of {name}: {source}")]
+    Header {
+        /// The entry.
+        name: String,
+        /// What the library said.
+        source: io::Error,
+    },
+    /// The file could not be written.
+    #[error("writing {what}: {source}")]
+    Write {
+        /// The entry, or the part of the archive.
+        what: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Two entries of one name.
+    #[error("two entries are called {0}")]
+    Twice(String),
+    /// The manifest could not be made into JSON.
+    #[error("writing the manifest: {0}")]
+    Json(#[source] serde_json::Error),
+    /// The file could not be read.
+    #[error("reading at offset {offset}: {source}")]
+    Read {
+        /// Bytes from the start of the file.
+        offset: u64,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another kind of file, or one without its end.
+    #[error(
+        "not a hubvault archive: {0}; it may be another kind of file, or cut short or damaged at \
+         its end"
+    )]
+    Foreign(String),
+    /// The manifest is not what it should be.
+    #[error("the manifest is damaged: {0}")]
+    Manifest(String),
+    /// Made by a newer hubvault.
+    #[error(
+        "the archive has format version {found}; this hubvault reads up to {known}: use a newer one"
+    )]
+    Newer {
+        /// The archive's.
+        found: u32,
+        /// Ours.
+        known: u32,
+    },
+    /// An entry is not what the manifest says.
+    #[error("entry {name} (at offset {offset}): {what}")]
+    Entry {
+        /// The entry.
+        name: String,
+        /// Where it begins in the file.
+        offset: u64,
+        /// What is wrong with it.
+        what: String,
+    },
+}

@@ -1,0 +1,115 @@
+//! Puts packed entries behind each other and ends the archive.
+
+use crate::codec::Compressor;
+use crate::entry::{EntryMeta, hex};
+use crate::manifest::EntryRecord;
+use crate::trailer::Trailer;
+use crate::{ArchiveError, Compression, EntryBuilder, EntryKind, Manifest, PackedEntry};
+use sha2::{Digest, Sha256};
+use std::collections::HashSet;
+use std::io::Write;
+
+/// Writes an archive from front to back; it never seeks, so `out` may be a pipe or a cipher.
+pub struct ArchiveWriter<W: Write> {
+    out: W,
+    compression: Compression,
+    offset: u64,
+    records: Vec<EntryRecord>,
+    names: HashSet<String>,
+}
+
+impl<W: Write> ArchiveWriter<W> {
+    /// An archive without entries.
+    pub fn new(out: W, compression: Compression) -> Self {
+        Self {
+            out,
+            compression,
+            offset: 0,
+            records: Vec::new(),
+            names: HashSet::new(),
+        }
+    }
+
+    /// Writes an entry. It was compressed before, so this costs no more than the writing; entries
+    /// may come from many threads in any order.
+    pub fn append(&mut self, mut entry: PackedEntry) -> Result<(), ArchiveError> {
+        if !self.names.insert(entry.record.name.clone()) {
+            return Err(ArchiveError::Twice(entry.record.name));
+        }
+        entry.record.offset = self.offset;
+        for member in &entry.members {
+            self.put(member, &entry.record.name)?;
+        }
+        self.records.push(entry.record);
+        Ok(())
+    }
+
+    /// Bytes written so far.
+    pub fn bytes_written(&self) -> u64 {
+        self.offset
+    }
+
+    fn put(&mut self, bytes: &[u8], what: &str) -> Result<(), ArchiveError> {
+        self.out
+            .write_all(bytes)
+            .map_err(|source| ArchiveError::Write {
+                what: what.to_owned(),
+                source,
+            })?;
+        self.offset += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Writes the manifest, with the entries filled in, the end of the tar and the trailer.
+    /// Returns what was written to, flushed, and the manifest as it was written.
+    pub fn finish(mut self, mut manifest: Manifest) -> Result<(W, Manifest), ArchiveError> {
+        manifest.entries = std::mem::take(&mut self.records);
+        let mut json = serde_json::to_vec_pretty(&manifest).map_err(ArchiveError::Json)?;
+        json.push(b'\n');
+        let mut builder = EntryBuilder::new(self.compression);
+        builder.write(&json)?;
+        let packed = builder.finish(EntryMeta {
+            name: MANIFEST.to_owned(),
+            kind: EntryKind::Manifest,
+            mode: 0o644,
+            mtime: manifest.snapshot.taken_at,
+            link: None,
+            rows: None,
+        })?;
+        let offset = self.offset;
+        let end = Compressor::new(self.compression)?.member(&[0; 1024])?;
+        let mut hash = Sha256::new();
+        for member in packed.members.iter().chain([&end]) {
+            hash.update(member);
+            self.put(member, MANIFEST)?;
+        }
+        let trailer = Trailer {
+            offset,
+            length: self.offset - offset,
+            sha256: hash.finalize().into(),
+        };
+        let bytes = trailer.write(self.compression.codec);
+        self.put(&bytes, "the end of the archive")?;
+        self.out.flush().map_err(|source| ArchiveError::Write {
+            what: "the archive".into(),
+            source,
+        })?;
+        Ok((self.out, manifest))
+    }
+}
+
+/// The name of the manifest's entry.
+pub(crate) const MANIFEST: &str = "manifest.json";
+
+impl<W: Write> std::fmt::Debug for ArchiveWriter<W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ArchiveWriter")
+            .field("offset", &self.offset)
+            .finish_non_exhaustive()
+    }
+}
+
+/// SHA-256 as in the manifest.
+pub(crate) fn sha256_hex(hash: Sha256) -> String {
+    hex(&hash.finalize())
+}

@@ -1,4 +1,9 @@
-//! What hubvault knows how to do.
+//! What hubvault knows how to do: plan a backup, export it, check it, publish it, remember it.
+//!
+//! Rooms from the top floor down; each imports only what stands below it.
 
 pub mod backup;
+pub mod proof;
+pub mod catalog;
 pub mod job;
+pub mod progress;

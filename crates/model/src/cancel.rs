@@ -36,7 +36,11 @@ impl Cancel {
     pub fn request(&self) {
         self.inner.requested.store(true, Ordering::Release);
         let actions: Vec<Action> = {
-            let map = self.inner.actions.lock().unwrap_or_else(PoisonError::into_inner);
+            let map = self
+                .inner
+                .actions
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             map.values().cloned().collect()
         };
         for action in actions {
@@ -57,13 +61,18 @@ impl Cancel {
         if self.is_requested() {
             action();
         }
-        CancelGuard { cancel: self.clone(), key }
+        CancelGuard {
+            cancel: self.clone(),
+            key,
+        }
     }
 }
 
 impl std::fmt::Debug for Cancel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cancel").field("requested", &self.is_requested()).finish_non_exhaustive()
+        f.debug_struct("Cancel")
+            .field("requested", &self.is_requested())
+            .finish_non_exhaustive()
     }
 }
 

@@ -43,7 +43,11 @@ struct Written {
 
 impl Serialize for RowDigest {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Written { rows: self.rows, digest: self.hex() }.serialize(serializer)
+        Written {
+            rows: self.rows,
+            digest: self.hex(),
+        }
+        .serialize(serializer)
     }
 }
 
@@ -55,7 +59,10 @@ impl<'de> Deserialize<'de> for RowDigest {
             return Err(bad());
         }
         let sum = u128::from_str_radix(&written.digest, 16).map_err(|_| bad())?;
-        Ok(Self { rows: written.rows, sum })
+        Ok(Self {
+            rows: written.rows,
+            sum,
+        })
     }
 }
 
@@ -90,7 +97,12 @@ pub struct RowDigester {
 impl RowDigester {
     /// A digester that has seen nothing yet.
     pub fn new(format: RowFormat) -> Self {
-        Self { format, digest: RowDigest::default(), carry: Vec::new(), quoted: false }
+        Self {
+            format,
+            digest: RowDigest::default(),
+            carry: Vec::new(),
+            quoted: false,
+        }
     }
 
     /// Takes the next piece of the stream.
@@ -116,7 +128,9 @@ impl RowDigester {
         if self.at_row_end() {
             Ok(self.digest)
         } else {
-            Err(UnfinishedRow { row: self.digest.rows + 1 })
+            Err(UnfinishedRow {
+                row: self.digest.rows + 1,
+            })
         }
     }
 
@@ -188,8 +202,14 @@ mod tests {
 
     #[test]
     fn a_stream_cut_inside_a_row_is_an_error() {
-        assert_eq!(digest_of(RowFormat::Text, &[b"1\n2"]), Err(UnfinishedRow { row: 2 }));
-        assert_eq!(digest_of(RowFormat::Csv, &[b"\"a\n"]), Err(UnfinishedRow { row: 1 }));
+        assert_eq!(
+            digest_of(RowFormat::Text, &[b"1\n2"]),
+            Err(UnfinishedRow { row: 2 })
+        );
+        assert_eq!(
+            digest_of(RowFormat::Csv, &[b"\"a\n"]),
+            Err(UnfinishedRow { row: 1 })
+        );
     }
 
     #[test]

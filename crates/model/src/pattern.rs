@@ -49,7 +49,10 @@ impl TablePattern {
     /// True when `table` is meant.
     pub fn matches(&self, table: &TableName) -> bool {
         self.name.matches(&table.name)
-            && self.schema.as_ref().is_none_or(|schema| schema.matches(&table.schema))
+            && self
+                .schema
+                .as_ref()
+                .is_none_or(|schema| schema.matches(&table.schema))
     }
 
     /// The one table that is meant when the pattern holds no wildcard.
@@ -133,7 +136,11 @@ impl FromStr for TablePattern {
             [schema, name] => (Some(parse(schema)?), parse(name)?),
             _ => return Err(PatternError::TooManyParts(text.to_owned())),
         };
-        Ok(Self { text: text.to_owned(), schema, name })
+        Ok(Self {
+            text: text.to_owned(),
+            schema,
+            name,
+        })
     }
 }
 
@@ -154,7 +161,10 @@ mod tests {
     use super::*;
 
     fn means(pattern: &str, schema: &str, name: &str) -> bool {
-        pattern.parse::<TablePattern>().unwrap().matches(&TableName::new(schema, name))
+        pattern
+            .parse::<TablePattern>()
+            .unwrap()
+            .matches(&TableName::new(schema, name))
     }
 
     #[test]
@@ -179,7 +189,10 @@ mod tests {
     fn a_quoted_dot_is_part_of_the_name() {
         assert!(means("sales.\"Order.Lines\"", "sales", "Order.Lines"));
         assert!(means("\"a \"\"b\"\".c\"", "public", "a \"b\".c"));
-        let exact = "sales.\"Order.Lines\"".parse::<TablePattern>().unwrap().exact();
+        let exact = "sales.\"Order.Lines\""
+            .parse::<TablePattern>()
+            .unwrap()
+            .exact();
         assert_eq!(exact, Some(TableName::new("sales", "Order.Lines")));
     }
 

@@ -40,7 +40,9 @@ impl FromStr for ByteSize {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let bad = || SizeError(text.to_owned());
         let trimmed = text.trim();
-        let split = trimmed.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(trimmed.len());
+        let split = trimmed
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(trimmed.len());
         let number: f64 = trimmed[..split].parse().map_err(|_| bad())?;
         let unit: f64 = match trimmed[split..].trim().to_ascii_lowercase().as_str() {
             "" | "b" => 1.0,
@@ -54,7 +56,11 @@ impl FromStr for ByteSize {
             _ => return Err(bad()),
         };
         let bytes = number * unit;
-        if bytes > 9e18 { Err(bad()) } else { Ok(Self(bytes as u64)) }
+        if bytes > 9e18 {
+            Err(bad())
+        } else {
+            Ok(Self(bytes as u64))
+        }
     }
 }
 

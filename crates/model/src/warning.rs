@@ -21,7 +21,11 @@ impl Warning {
         subject: impl fmt::Display,
         message: impl Into<String>,
     ) -> Self {
-        Self { code: code.into(), subject: subject.to_string(), message: message.into() }
+        Self {
+            code: code.into(),
+            subject: subject.to_string(),
+            message: message.into(),
+        }
     }
 }
 

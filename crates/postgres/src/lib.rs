@@ -1,5 +1,23 @@
-//! The only part of hubvault that speaks to `PostgreSQL`.
+//! The only part of hubvault that speaks to `PostgreSQL`: connections whose settings are pinned,
+//! one snapshot for many of them, the catalogs, the definitions, and throwaway servers.
 
+mod error;
 mod settings;
+mod pgpass;
+mod tls;
+mod session;
+pub mod inspect;
+mod privileges;
+mod snapshot;
+mod tools;
+mod schema;
+mod throwaway;
 
+pub use error::PgError;
+pub use inspect::{Column, Estimate, ForeignKey, Relation, RelationKind, Sequence};
+pub use privileges::MissingPrivilege;
+pub use schema::{SchemaDump, dump_schema};
+pub use session::Session;
 pub use settings::{ConnectSettings, SslMode};
+pub use snapshot::{Invitation, Snapshot, SnapshotFacts};
+pub use throwaway::{ThrowawayOptions, ThrowawayServer, sweep};

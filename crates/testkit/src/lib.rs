@@ -1,1 +1,15 @@
-//! Placeholder.
+//! Real parts for the tests: a server that the tests start themselves, a fresh database for each
+//! test, the nasty schema, and a proxy that cuts connections.
+
+mod database;
+mod proxy;
+mod restore;
+
+pub use database::{Database, Digests, Server, server};
+pub use proxy::{Fault, Proxy};
+pub use restore::{extract, restore_with_plain_tools, run_restore_script};
+
+/// A schema as nasty as real life.
+pub const NASTY: &str = include_str!("nasty.sql");
+/// Tables of several extents, a large TOASTed value set, and a bank whose sum is constant.
+pub const NASTY_LARGE: &str = include_str!("nasty_large.sql");

@@ -1,0 +1,125 @@
+//! Why a backup did not happen. Every message says what to do next.
+
+use crate::catalog::CatalogError;
+use crate::proof::IntegrityError;
+use hubvault_archive::ArchiveError;
+use hubvault_model::{ByteSize, TableName};
+use hubvault_postgres::PgError;
+use std::io;
+use std::path::PathBuf;
+
+/// A backup that failed: nothing was published.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// Something about the database.
+    #[error(transparent)]
+    Postgres(#[from] PgError),
+    /// Something about the archive while it was written.
+    #[error("writing the archive: {0}")]
+    Archive(#[from] ArchiveError),
+    /// What was written does not read back.
+    #[error("reading the new archive back: {0}")]
+    Integrity(#[from] IntegrityError),
+    /// The record of runs cannot be kept.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// Named tables are absent and the scope says that this is an error.
+    #[error(
+        "the scope names tables that do not exist in this database: {}; correct [scope] tables, \
+         or set missing = \"warn\" to go on without them", names.join(", ")
+    )]
+    MissingTables {
+        /// As they were written.
+        names: Vec<String>,
+    },
+    /// No table of the scope exists.
+    #[error(
+        "no table of the scope exists in this database, so there is nothing to back up; check \
+         the database's name and [scope] tables"
+    )]
+    NothingInScope,
+    /// A window's column is not there.
+    #[error(
+        "the window on {table} goes by the column {column}, which the table does not have; name \
+         another column in [[scope.window]] or take the table whole"
+    )]
+    NoWindowColumn {
+        /// The table.
+        table: TableName,
+        /// The column.
+        column: String,
+    },
+    /// The role may not read everything that the backup needs.
+    #[error(
+        "the role {role} may not read everything that this backup needs; run as a superuser or \
+         the owner:\n{statements}"
+    )]
+    Privileges {
+        /// Who asked.
+        role: String,
+        /// One statement a line, to be run as they are.
+        statements: String,
+    },
+    /// Another run is at work.
+    #[error(
+        "another run holds the lock of {}: {holder}; wait for it to end, or stop that process",
+        path.display()
+    )]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+        /// Run id, process and start, as that run wrote them.
+        holder: String,
+    },
+    /// Not enough room.
+    #[error(
+        "{} has {free} free and this backup needs about {needed}; free some space or set \
+         BACKUP_DIR to a larger disk", directory.display()
+    )]
+    NoSpace {
+        /// Where the archive would go.
+        directory: PathBuf,
+        /// What the plan expects.
+        needed: ByteSize,
+        /// What there is.
+        free: ByteSize,
+    },
+    /// A file that must be in the archive cannot be read.
+    #[error("{message}; correct the [[file]] entry or set required = false")]
+    RequiredFile {
+        /// Which file and what is wrong with it.
+        message: String,
+    },
+    /// A file or directory of ours.
+    #[error("{doing} {}: {source}", path.display())]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Stopped on request.
+    #[error("stopped on request; nothing was published")]
+    Cancelled,
+    /// A worker ended without saying why.
+    #[error("an export thread died: {0}; nothing was published; please report this")]
+    Worker(String),
+}
+
+impl BackupError {
+    pub(crate) fn io(
+        doing: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { doing, path, source }
+    }
+
+    /// True when the run stopped because it was asked to, not because something went wrong.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Cancelled | Self::Postgres(PgError::Cancelled))
+            || matches!(self, Self::Integrity(IntegrityError::Cancelled))
+    }
+}

@@ -1,0 +1,181 @@
+//! The unit of export: one table, one range of its pages, or one window query.
+
+use hubvault_archive::Coverage;
+use hubvault_model::{RowFormat, TableName, quote_ident};
+
+/// What one extent should hold, in bytes of heap and TOAST. Small enough that a few of them in
+/// memory, compressed, stay far below the memory limit; large enough that a query's start-up
+/// costs nothing beside it.
+pub(crate) const EXTENT_BYTES: u64 = 32 << 20;
+
+/// One table of the plan.
+#[derive(Clone, Debug)]
+pub struct PlannedTable {
+    /// The table; of a partitioned table, the leaf.
+    pub name: TableName,
+    /// Whether all of its rows are taken.
+    pub coverage: Coverage,
+    /// The condition on the rows, as SQL, for a window.
+    pub filter: Option<String>,
+    /// The columns in their order, without generated ones.
+    pub columns: Vec<String>,
+    /// How the rows are written.
+    pub format: RowFormat,
+    /// The planner's estimate; `None` when the table was never analyzed.
+    pub estimated_rows: Option<u64>,
+    /// Heap and TOAST, in bytes.
+    pub estimated_bytes: u64,
+    /// Into how many extents it was cut.
+    pub extents: usize,
+}
+
+impl PlannedTable {
+    /// The columns as an SQL list.
+    pub fn column_list(&self) -> String {
+        self.columns.iter().map(|c| quote_ident(c)).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// A range of heap pages: `from` is in, `to` is not; without `to` it has no end, so that pages
+/// that came after the size was read are in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageRange {
+    /// The first page.
+    pub from: u64,
+    /// The page after the last.
+    pub to: Option<u64>,
+}
+
+/// One COPY.
+#[derive(Clone, Debug)]
+pub struct Extent {
+    /// Index into the plan's tables.
+    pub table: usize,
+    /// The pages, when the table is cut.
+    pub pages: Option<PageRange>,
+    /// What it is expected to yield, in bytes of heap and TOAST.
+    pub estimated_bytes: u64,
+}
+
+impl Extent {
+    /// The statement that exports it. `ONLY`, because children are tables of their own.
+    pub fn copy_sql(&self, table: &PlannedTable) -> String {
+        let list = table.column_list();
+        let options = match table.format {
+            RowFormat::Text => "",
+            RowFormat::Csv => " WITH (FORMAT csv)",
+        };
+        let mut conditions = Vec::new();
+        if let Some(PageRange { from, to }) = self.pages {
+            conditions.push(format!("ctid >= '({from},0)'"));
+            if let Some(to) = to {
+                conditions.push(format!("ctid < '({to},0)'"));
+            }
+        }
+        if let Some(filter) = &table.filter {
+            conditions.push(format!("({filter})"));
+        }
+        if conditions.is_empty() {
+            let columns = if list.is_empty() { String::new() } else { format!(" ({list})") };
+            return format!("COPY {}{columns} TO STDOUT{options}", table.name.sql());
+        }
+        format!("COPY ({}) TO STDOUT{options}", Self::query(table, &conditions))
+    }
+
+    /// The rows of a window as a query, for the planner's opinion of it.
+    pub(crate) fn window_query(table: &PlannedTable) -> String {
+        let condition = table.filter.as_ref().map(|filter| format!("({filter})"));
+        Self::query(table, &Vec::from_iter(condition))
+    }
+
+    fn query(table: &PlannedTable, conditions: &[String]) -> String {
+        let conditions = match conditions {
+            [] => String::new(),
+            some => format!(" WHERE {}", some.join(" AND ")),
+        };
+        format!("SELECT {} FROM ONLY {}{conditions}", table.column_list(), table.name.sql())
+    }
+}
+
+/// Cuts `pages` heap pages that hold `bytes` (with TOAST) into ranges of about
+/// [`EXTENT_BYTES`]; one whole extent when that is all it takes.
+pub(crate) fn cut(table: usize, pages: u64, bytes: u64, may_cut: bool) -> Vec<Extent> {
+    let parts = bytes.div_ceil(EXTENT_BYTES).min(pages);
+    if !may_cut || parts < 2 {
+        return vec![Extent { table, pages: None, estimated_bytes: bytes }];
+    }
+    let each = pages.div_ceil(parts);
+    let starts: Vec<u64> = (0..pages).step_by(each as usize).collect();
+    let count = starts.len() as u64;
+    starts
+        .iter()
+        .map(|from| Extent {
+            table,
+            pages: Some(PageRange {
+                from: *from,
+                to: (from + each < pages).then_some(from + each),
+            }),
+            estimated_bytes: bytes / count,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn table(filter: Option<&str>, format: RowFormat) -> PlannedTable {
+        PlannedTable {
+            name: TableName::new("public", "Odd \"name\""),
+            coverage: Coverage::Whole,
+            filter: filter.map(str::to_owned),
+            columns: vec!["id".into(), "order".into()],
+            format,
+            estimated_rows: None,
+            estimated_bytes: 0,
+            extents: 1,
+        }
+    }
+
+    #[test]
+    fn a_whole_table_is_a_plain_copy_and_a_cut_one_a_query() {
+        let whole = Extent { table: 0, pages: None, estimated_bytes: 0 };
+        assert_eq!(
+            whole.copy_sql(&table(None, RowFormat::Text)),
+            "COPY public.\"Odd \"\"name\"\"\" (id, \"order\") TO STDOUT"
+        );
+        let cut = Extent { pages: Some(PageRange { from: 8, to: Some(16) }), ..whole };
+        assert_eq!(
+            cut.copy_sql(&table(Some("a > 1 OR b"), RowFormat::Csv)),
+            "COPY (SELECT id, \"order\" FROM ONLY public.\"Odd \"\"name\"\"\" WHERE \
+             ctid >= '(8,0)' AND ctid < '(16,0)' AND (a > 1 OR b)) TO STDOUT WITH (FORMAT csv)"
+        );
+    }
+
+    #[test]
+    fn a_table_without_columns_has_no_column_list() {
+        let mut bare = table(None, RowFormat::Text);
+        bare.columns.clear();
+        let whole = Extent { table: 0, pages: None, estimated_bytes: 0 };
+        assert_eq!(whole.copy_sql(&bare), "COPY public.\"Odd \"\"name\"\"\" TO STDOUT");
+    }
+
+    proptest! {
+        #[test]
+        fn ranges_cover_every_page_once(pages in 0u64..100_000, mib in 0u64..4_000) {
+            let extents = cut(0, pages, mib << 20, true);
+            if extents.len() == 1 {
+                prop_assert!(extents[0].pages.is_none());
+            } else {
+                let ranges: Vec<_> = extents.iter().filter_map(|e| e.pages).collect();
+                prop_assert_eq!(ranges[0].from, 0);
+                for pair in ranges.windows(2) {
+                    prop_assert_eq!(pair[0].to, Some(pair[1].from));
+                    prop_assert!(pair[0].from < pair[1].from);
+                }
+                prop_assert_eq!(ranges[ranges.len() - 1].to, None);
+            }
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! One run at a time in one backup directory, whoever starts it.
+
+use super::error::BackupError;
+use hubvault_model::BackupId;
+use jiff::Timestamp;
+use rustix::fs::{FlockOperation, flock};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// Held while a run is at work. The kernel lets go of it when the process ends, however it ends.
+#[derive(Debug)]
+pub struct RunLock {
+    _file: File,
+}
+
+impl RunLock {
+    /// Takes the lock of a state directory, or says at once who holds it.
+    pub fn take(state_directory: &Path, run: BackupId) -> Result<Self, BackupError> {
+        let path = state_directory.join("run.lock");
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(BackupError::io("opening the run lock", &path))?;
+        if let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            if error != rustix::io::Errno::WOULDBLOCK {
+                return Err(BackupError::io("locking", &path)(error.into()));
+            }
+            let mut holder = String::new();
+            // Best effort: the holder may be writing its name right now.
+            let _ = Read::by_ref(&mut file).take(200).read_to_string(&mut holder);
+            return Err(BackupError::Locked { path, holder: holder.trim().to_owned() });
+        }
+        let text = format!(
+            "run {run}, process {}, since {:.0}\n",
+            std::process::id(),
+            Timestamp::now()
+        );
+        file.set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| file.write_all(text.as_bytes()))
+            .map_err(BackupError::io("writing the run lock", &path))?;
+        Ok(Self { _file: file })
+    }
+}

@@ -1,0 +1,216 @@
+//! What a run will do, decided before it does anything: tables, windows, extents, what is left
+//! out and what is wrong.
+
+use super::error::BackupError;
+use super::extent::{Extent, PlannedTable, cut};
+use super::references::{self, References};
+use super::scope::{self, Choice};
+use crate::job::{Job, Scope, WindowRows};
+use hubvault_archive::Coverage;
+use hubvault_model::{RowFormat, TableName, Warning, quote_ident, quote_literal};
+use hubvault_postgres::{
+    MissingPrivilege, Relation, RelationKind, Sequence, Session, Snapshot, SnapshotFacts, inspect,
+};
+use std::collections::BTreeMap;
+
+/// Everything that a run will take, and everything that it will not.
+#[derive(Debug)]
+pub struct Plan {
+    /// The moment.
+    pub snapshot: SnapshotFacts,
+    /// The tables in the archive, by name.
+    pub tables: Vec<PlannedTable>,
+    /// The units of work, largest first.
+    pub extents: Vec<Extent>,
+    /// All sequences with their values.
+    pub sequences: Vec<Sequence>,
+    /// Foreign keys across the edge of the scope.
+    pub references: References,
+    /// Tables with rows that nothing in the archive is tied to.
+    pub outside: Vec<TableName>,
+    /// Materialized views to fill after a restore, in order.
+    pub refresh: Vec<TableName>,
+    /// Roles that a restore needs.
+    pub roles: Vec<String>,
+    /// What the role that backs up may not do; a run refuses to start while this is not empty.
+    pub privileges: Vec<MissingPrivilege>,
+    /// What is wrong without being fatal.
+    pub warnings: Vec<Warning>,
+}
+
+impl Plan {
+    /// Decides, looking at the database as it was at the snapshot.
+    pub fn make(snapshot: &mut Snapshot, job: &Job) -> Result<Self, BackupError> {
+        let facts = snapshot.info().clone();
+        let session = snapshot.session();
+        let relations = inspect::relations(session)?;
+        let keys = inspect::foreign_keys(session)?;
+        let sequences = inspect::sequences(session)?;
+        let found = scope::resolve(&job.scope, &relations);
+        if !found.missing.is_empty() {
+            return Err(BackupError::MissingTables { names: found.missing });
+        }
+        let privileges = inspect::missing_privileges(
+            &job.database.user,
+            &relations,
+            &sequences,
+            &|relation| found.chosen.contains_key(&relation.oid),
+        );
+        let references = references::cross(&relations, &found.chosen, &keys);
+        let mut plan = Self {
+            tables: Vec::new(),
+            extents: Vec::new(),
+            outside: outside(&relations, &found.chosen, &references),
+            refresh: inspect::materialized_views(session)?,
+            roles: inspect::roles(session)?,
+            warnings: found.warnings,
+            snapshot: facts,
+            sequences: sequences.into_iter().filter(|s| !s.extension_member).collect(),
+            references,
+            privileges,
+        };
+        plan.warnings.extend(plan.references.warnings.iter().cloned());
+        if plan.privileges.is_empty() {
+            plan.add_tables(session, &job.scope, &relations, &found.chosen)?;
+        }
+        if plan.tables.is_empty() && plan.privileges.is_empty() {
+            return Err(BackupError::NothingInScope);
+        }
+        Ok(plan)
+    }
+
+    /// What the extents are expected to yield, in bytes of heap and TOAST.
+    pub fn estimated_bytes(&self) -> u64 {
+        self.extents.iter().map(|e| e.estimated_bytes).sum()
+    }
+
+    fn add_tables(
+        &mut self,
+        session: &mut Session,
+        scope: &Scope,
+        relations: &[Relation],
+        chosen: &BTreeMap<u32, Choice>,
+    ) -> Result<(), BackupError> {
+        let mut taken: Vec<(&Relation, Choice)> = relations
+            .iter()
+            .filter_map(|r| chosen.get(&r.oid).map(|choice| (r, *choice)))
+            .collect();
+        taken.sort_by(|a, b| a.0.name.cmp(&b.0.name));
+        let cutoffs = Cutoffs::at(session, scope)?;
+        for (relation, choice) in taken {
+            let (table, extents) = planned(session, relation, choice, &cutoffs, self.tables.len())?;
+            self.tables.push(table);
+            self.extents.extend(extents);
+        }
+        // Stable: the extents of one table stay in the order of its pages.
+        self.extents.sort_by_key(|e| std::cmp::Reverse(e.estimated_bytes));
+        Ok(())
+    }
+}
+
+/// The condition of each window, with its moment fixed once for all connections.
+struct Cutoffs<'a> {
+    scope: &'a Scope,
+    moments: Vec<Option<String>>,
+}
+
+impl<'a> Cutoffs<'a> {
+    fn at(session: &mut Session, scope: &'a Scope) -> Result<Self, BackupError> {
+        let moments = scope
+            .windows
+            .iter()
+            .map(|window| match &window.rows {
+                WindowRows::Recent { length, .. } => {
+                    inspect::moment_before(session, length).map(Some)
+                }
+                WindowRows::Where(_) => Ok(None),
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { scope, moments })
+    }
+
+    /// Rows without a date are taken: leaving them out would be silent.
+    fn filter(&self, window: usize, relation: &Relation) -> Result<String, BackupError> {
+        match (&self.scope.windows[window].rows, &self.moments[window]) {
+            (WindowRows::Recent { column, .. }, Some(moment)) => {
+                if !relation.columns.iter().any(|c| c.name == *column) {
+                    return Err(BackupError::NoWindowColumn {
+                        table: relation.name.clone(),
+                        column: column.clone(),
+                    });
+                }
+                let column = quote_ident(column);
+                Ok(format!("{column} >= {} OR {column} IS NULL", quote_literal(moment)))
+            }
+            (WindowRows::Where(condition), _) => Ok(condition.clone()),
+            (WindowRows::Recent { column, .. }, None) => Err(BackupError::NoWindowColumn {
+                table: relation.name.clone(),
+                column: column.clone(),
+            }),
+        }
+    }
+}
+
+fn planned(
+    session: &mut Session,
+    relation: &Relation,
+    choice: Choice,
+    cutoffs: &Cutoffs<'_>,
+    index: usize,
+) -> Result<(PlannedTable, Vec<Extent>), BackupError> {
+    let bytes = relation.heap_bytes + relation.toast_bytes;
+    let columns = relation.columns.iter().filter(|c| !c.generated).map(|c| c.name.clone());
+    let mut table = PlannedTable {
+        name: relation.name.clone(),
+        coverage: choice.coverage(),
+        filter: None,
+        columns: columns.collect(),
+        format: RowFormat::Text,
+        estimated_rows: relation.estimated_rows,
+        estimated_bytes: bytes,
+        extents: 1,
+    };
+    // Before 14 a condition on ctid reads the whole table once for every range (release notes of
+    // PostgreSQL 14, "Allow efficient heap scanning of a range of TIDs").
+    let mut may_cut = relation.heap && session.server_version_num() >= 140_000;
+    if let Choice::Window(window) = choice {
+        table.filter = Some(cutoffs.filter(window, relation)?);
+        table.format = RowFormat::Csv;
+        let estimate = inspect::estimate(session, &Extent::window_query(&table))?;
+        let share = relation
+            .estimated_rows
+            .filter(|rows| *rows > 0)
+            .map_or(1.0, |rows| (estimate.rows as f64 / rows as f64).min(1.0));
+        table.estimated_bytes = (bytes as f64 * share) as u64;
+        table.estimated_rows = Some(estimate.rows);
+        may_cut &= !estimate.uses_index;
+    }
+    let extents = cut(index, relation.pages, table.estimated_bytes, may_cut);
+    table.extents = extents.len();
+    Ok((table, extents))
+}
+
+/// Ordinary tables that are neither in the archive nor tied to it.
+fn outside(
+    relations: &[Relation],
+    chosen: &BTreeMap<u32, Choice>,
+    references: &References,
+) -> Vec<TableName> {
+    let mut names: Vec<TableName> = relations
+        .iter()
+        .filter(|r| r.kind == RelationKind::Table && r.extension_member.is_none())
+        .filter(|r| !chosen.contains_key(&r.oid))
+        .filter(|r| !references.left_out.iter().any(|left| left.name == r.name))
+        .map(|r| r.name.clone())
+        .collect();
+    names.sort();
+    names
+}
+
+/// For reports: `whole` or the window's condition.
+pub fn describe_coverage(table: &PlannedTable) -> String {
+    match (table.coverage, &table.filter) {
+        (Coverage::Window, Some(filter)) => filter.clone(),
+        _ => "whole".to_owned(),
+    }
+}

@@ -1,0 +1,136 @@
+//! The archive's way from a `.partial` to its final name, and the marks that other tools read.
+
+use super::error::BackupError;
+use crate::proof::CheckedArchive;
+use hubvault_archive::{Codec, Manifest};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Archives begin with this, as they did under the shell scripts.
+pub(crate) const PREFIX: &str = "critical_backup_";
+/// An archive that is not finished ends with this and begins with a dot.
+const PARTIAL: &str = ".partial";
+
+/// The file that a run writes; removed when dropped, unless it was published.
+#[derive(Debug)]
+pub struct Partial {
+    directory: PathBuf,
+    name: String,
+    armed: bool,
+}
+
+impl Partial {
+    /// Makes `.<name>.partial` in `directory`, readable by its owner only.
+    pub(crate) fn create(
+        directory: &Path,
+        codec: Codec,
+        now: Timestamp,
+        zone: &TimeZone,
+    ) -> Result<(Self, File), BackupError> {
+        let moment = now.to_zoned(zone.clone()).strftime("%Y%m%d_%H%M%S").to_string();
+        let name = format!("{PREFIX}{moment}.{}", codec.extension());
+        let partial = Self { directory: directory.to_owned(), name, armed: true };
+        let taken = partial.final_path();
+        if taken.exists() {
+            return Err(BackupError::io("naming the archive", taken)(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "an archive of this second exists; run again",
+            )));
+        }
+        let path = partial.path();
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(BackupError::io("creating the archive", &path))?;
+        Ok((partial, file))
+    }
+
+    /// Where the bytes go now.
+    pub fn path(&self) -> PathBuf {
+        self.directory.join(format!(".{}{PARTIAL}", self.name))
+    }
+
+    fn final_path(&self) -> PathBuf {
+        self.directory.join(&self.name)
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if self.armed {
+            // Nothing can be done about a failure here; the next run sweeps.
+            let _ = fs::remove_file(self.path());
+        }
+    }
+}
+
+/// A published archive: it has its final name, and the directory knows it for good.
+#[derive(Debug)]
+pub struct Published {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+    /// Its table of contents.
+    pub manifest: Manifest,
+}
+
+/// Gives a checked archive its final name. Only this function knows that name.
+pub(crate) fn publish(
+    mut partial: Partial,
+    checked: CheckedArchive,
+) -> Result<Published, BackupError> {
+    let path = partial.final_path();
+    fs::rename(partial.path(), &path).map_err(BackupError::io("naming the archive", &path))?;
+    partial.armed = false;
+    sync_directory(&partial.directory)?;
+    let (manifest, bytes) = checked.into_parts();
+    Ok(Published { path, bytes, manifest })
+}
+
+/// The marks of the shell scripts: the second of the last success, and its size in MiB.
+pub(crate) fn write_marks(directory: &Path, at: Timestamp, bytes: u64) -> Result<(), BackupError> {
+    let mib = bytes.div_ceil(1 << 20);
+    for (name, text) in [
+        (".last_backup_success", at.as_second().to_string()),
+        (".last_backup_size_mb", mib.to_string()),
+    ] {
+        let path = directory.join(name);
+        let fresh = directory.join(format!("{name}.new"));
+        fs::write(&fresh, text + "\n")
+            .and_then(|()| fs::rename(&fresh, &path))
+            .map_err(BackupError::io("writing", &path))?;
+    }
+    Ok(())
+}
+
+fn sync_directory(directory: &Path) -> Result<(), BackupError> {
+    File::open(directory)
+        .and_then(|d| d.sync_all())
+        .map_err(BackupError::io("making the new name durable in", directory))
+}
+
+/// Removes what runs that died left behind. Only under the run lock, or it would take the
+/// `.partial` of a living run. Returns what was removed.
+pub(crate) fn sweep(directory: &Path) -> Result<Vec<PathBuf>, BackupError> {
+    let entries = fs::read_dir(directory).map_err(BackupError::io("reading", directory))?;
+    let mut removed = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(BackupError::io("reading", directory))?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        if name.starts_with(&format!(".{PREFIX}")) && name.ends_with(PARTIAL) {
+            let path = entry.path();
+            fs::remove_file(&path).map_err(BackupError::io("removing a dead run's", &path))?;
+            removed.push(path);
+        }
+    }
+    Ok(removed)
+}

@@ -1,0 +1,166 @@
+//! What the rows in the scope refer to, and what that means for the foreign keys of a restore.
+
+use super::scope::{Choice, children_of, with_descendants};
+use hubvault_archive::{Coverage, LeftOut, UncheckedForeignKey};
+use hubvault_model::{TableName, Warning, quote_ident};
+use hubvault_postgres::{ForeignKey, Relation, RelationKind};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// What follows from the foreign keys that cross the edge of the scope.
+#[derive(Debug, Default)]
+pub struct References {
+    /// Tables with rows that are not in the archive and are tied to it, with the reason.
+    pub left_out: Vec<LeftOut>,
+    /// Foreign keys that come back `NOT VALID`.
+    pub not_valid: Vec<UncheckedForeignKey>,
+    /// Their `pg_constraint` oids, which `pg_restore` must skip.
+    pub skipped: Vec<u32>,
+    /// The tables that bear them after a restore, with the constraint's name.
+    pub late_keys: Vec<(TableName, String)>,
+    /// The statements that make them, to be run after everything else.
+    pub statements: Vec<String>,
+    /// One for each table outside that rows inside refer to.
+    pub warnings: Vec<Warning>,
+}
+
+/// Looks at every foreign key whose referring rows are (some of them) in the archive.
+///
+/// A foreign key into a table that is not whole in the archive cannot be validated after a
+/// restore. `NOT VALID` still checks every later row (`PostgreSQL` manual, "ALTER TABLE").
+pub(crate) fn cross(
+    relations: &[Relation],
+    chosen: &BTreeMap<u32, Choice>,
+    keys: &[ForeignKey],
+) -> References {
+    let by_oid: HashMap<u32, &Relation> = relations.iter().map(|r| (r.oid, r)).collect();
+    let children = children_of(relations);
+    let coverage = |oid: u32| coverage_of(oid, chosen, &children, &by_oid);
+    let mut refers_to: BTreeMap<u32, BTreeSet<String>> = BTreeMap::new();
+    let mut referred_by: BTreeMap<u32, BTreeSet<String>> = BTreeMap::new();
+    let mut found = References::default();
+    for key in keys.iter().filter(|key| key.parent.is_none()) {
+        let (Some(child), Some(parent)) =
+            (by_oid.get(&key.table), by_oid.get(&key.references))
+        else {
+            continue;
+        };
+        match (coverage(key.table), coverage(key.references)) {
+            (None, Some(_)) => {
+                refers_to.entry(key.table).or_default().insert(parent.name.to_string());
+            }
+            (None, None) | (Some(_), Some(Coverage::Whole)) => {}
+            (Some(_), outside) => {
+                let reason = if outside.is_none() {
+                    referred_by.entry(key.references).or_default().insert(child.name.to_string());
+                    format!("{} is not in the archive", parent.name)
+                } else {
+                    format!("only a window of {} is in the archive", parent.name)
+                };
+                for table in bearers(key, child, &children, &by_oid) {
+                    found.statements.push(not_valid_statement(key, table));
+                    found.late_keys.push((table.clone(), key.name.clone()));
+                }
+                found.skipped.push(key.oid);
+                found.not_valid.push(UncheckedForeignKey {
+                    name: key.name.clone(),
+                    table: child.name.clone(),
+                    references: parent.name.clone(),
+                    reason,
+                });
+            }
+        }
+    }
+    found.describe(&by_oid, &refers_to, &referred_by);
+    found
+}
+
+impl References {
+    fn describe(
+        &mut self,
+        by_oid: &HashMap<u32, &Relation>,
+        refers_to: &BTreeMap<u32, BTreeSet<String>>,
+        referred_by: &BTreeMap<u32, BTreeSet<String>>,
+    ) {
+        let outside: BTreeSet<&u32> = refers_to.keys().chain(referred_by.keys()).collect();
+        for oid in outside {
+            let Some(relation) = by_oid.get(oid) else { continue };
+            let mut reasons = Vec::new();
+            if let Some(tables) = refers_to.get(oid) {
+                reasons.push(format!("refers to {}", join(tables)));
+            }
+            if let Some(tables) = referred_by.get(oid) {
+                reasons.push(format!("{} refers to it", join(tables)));
+                let message = format!(
+                    "{} is not in the scope and {} refers to it: the foreign keys come back NOT \
+                     VALID; add it to [scope] tables to keep them whole",
+                    relation.name,
+                    join(tables)
+                );
+                self.warnings.push(Warning::new("reference-left-out", &relation.name, message));
+            }
+            self.left_out.push(LeftOut {
+                name: relation.name.clone(),
+                estimated_rows: relation.estimated_rows,
+                reason: reasons.join("; "),
+            });
+        }
+    }
+}
+
+fn join(names: &BTreeSet<String>) -> String {
+    names.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// How much of a table's rows is in the archive; of a partitioned one, the least of its leaves.
+fn coverage_of(
+    oid: u32,
+    chosen: &BTreeMap<u32, Choice>,
+    children: &HashMap<u32, Vec<u32>>,
+    by_oid: &HashMap<u32, &Relation>,
+) -> Option<Coverage> {
+    let partitioned = by_oid.get(&oid).is_some_and(|r| r.kind == RelationKind::Partitioned);
+    if !partitioned {
+        return chosen.get(&oid).map(|choice| choice.coverage());
+    }
+    let leaves: Vec<Option<Coverage>> = with_descendants(oid, children)
+        .into_iter()
+        .filter(|o| by_oid.get(o).is_some_and(|r| r.kind != RelationKind::Partitioned))
+        .map(|o| chosen.get(&o).map(|choice| choice.coverage()))
+        .collect();
+    if leaves.iter().all(Option::is_none) && !leaves.is_empty() {
+        None
+    } else if leaves.iter().all(|c| *c == Some(Coverage::Whole)) {
+        Some(Coverage::Whole)
+    } else {
+        Some(Coverage::Window)
+    }
+}
+
+/// The tables that get a `NOT VALID` key: a partitioned table cannot bear one before
+/// `PostgreSQL` 18, its leaves can.
+fn bearers<'a>(
+    key: &ForeignKey,
+    child: &'a Relation,
+    children: &HashMap<u32, Vec<u32>>,
+    by_oid: &HashMap<u32, &'a Relation>,
+) -> Vec<&'a TableName> {
+    if !key.table_is_partitioned {
+        return vec![&child.name];
+    }
+    with_descendants(key.table, children)
+        .into_iter()
+        .filter_map(|oid| by_oid.get(&oid))
+        .filter(|relation| relation.kind == RelationKind::Table)
+        .map(|relation| &relation.name)
+        .collect()
+}
+
+fn not_valid_statement(key: &ForeignKey, table: &TableName) -> String {
+    let suffix = if key.definition.ends_with("NOT VALID") { "" } else { " NOT VALID" };
+    format!(
+        "ALTER TABLE ONLY {} ADD CONSTRAINT {} {}{suffix};",
+        table.sql(),
+        quote_ident(&key.name),
+        key.definition
+    )
+}

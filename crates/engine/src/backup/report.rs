@@ -1,0 +1,122 @@
+//! `BACKUP_INFO.txt`: what is inside, in plain words, for whoever opens the archive in a hurry.
+
+use super::extent::PlannedTable;
+use super::plan::{Plan, describe_coverage};
+use crate::job::Job;
+use hubvault_archive::{Coverage, FileSummary};
+use hubvault_model::{BackupId, ByteSize, Warning};
+use std::fmt::Write;
+
+/// The text. It comes first in the archive, before the rows, so that its row counts are the
+/// planner's; the exact ones are in `manifest.json` and in what `restore.sh` prints.
+pub(crate) fn backup_info(
+    job: &Job,
+    id: BackupId,
+    plan: &Plan,
+    files: &[FileSummary],
+    warnings: &[Warning],
+) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = write_info(&mut text, job, id, plan, files, warnings);
+    text
+}
+
+fn write_info(
+    out: &mut String,
+    job: &Job,
+    id: BackupId,
+    plan: &Plan,
+    files: &[FileSummary],
+    warnings: &[Warning],
+) -> std::fmt::Result {
+    let snapshot = &plan.snapshot;
+    writeln!(out, "Backup of {}\n", job.name)?;
+    writeln!(out, "Backup id     {id}")?;
+    writeln!(out, "Database      {}", snapshot.database)?;
+    writeln!(out, "Moment        {:.0} (one snapshot for all tables)", snapshot.taken_at)?;
+    writeln!(out, "WAL position  {}", snapshot.lsn)?;
+    writeln!(out, "Server        PostgreSQL {}", snapshot.server_version)?;
+    writeln!(out, "Made by       hubvault {}\n", env!("CARGO_PKG_VERSION"))?;
+
+    writeln!(out, "WARNINGS ({})\n", warnings.len())?;
+    for warning in warnings {
+        writeln!(out, "  ! {warning}")?;
+    }
+    if warnings.is_empty() {
+        writeln!(out, "  none")?;
+    }
+
+    writeln!(out, "\nINSIDE\n")?;
+    writeln!(out, "  The definitions of the whole database (database/schema.dump).")?;
+    writeln!(out, "  The values of {} sequences (database/sequences.sql).", plan.sequences.len())?;
+    writeln!(out, "  The rows of {} tables; row counts are estimates, the exact", plan.tables.len())?;
+    writeln!(out, "  ones are in manifest.json and restore.sh compares with them:\n")?;
+    for table in &plan.tables {
+        table_line(out, table)?;
+    }
+    writeln!(out, "\n  {} configuration files and directories:\n", files.len())?;
+    for file in files {
+        writeln!(out, "    {}  (from {})", file.name, file.source)?;
+    }
+    not_inside(out, plan)?;
+    how_to_restore(out)
+}
+
+fn table_line(out: &mut String, table: &PlannedTable) -> std::fmt::Result {
+    let rows = table.estimated_rows.map_or("?".to_owned(), |rows| rows.to_string());
+    let size = ByteSize(table.estimated_bytes);
+    write!(out, "    {:<32} about {rows} rows, {size}", table.name.to_string())?;
+    if table.coverage == Coverage::Window {
+        write!(out, "\n      only rows where {}", describe_coverage(table))?;
+    }
+    writeln!(out)
+}
+
+fn not_inside(out: &mut String, plan: &Plan) -> std::fmt::Result {
+    writeln!(out, "\nNOT INSIDE\n")?;
+    writeln!(out, "  The rows of these tables; a restore brings them back empty:\n")?;
+    for left in &plan.references.left_out {
+        let rows = left.estimated_rows.map_or("?".to_owned(), |rows| rows.to_string());
+        writeln!(out, "    {} (about {rows} rows; {})", left.name, left.reason)?;
+    }
+    for name in &plan.outside {
+        writeln!(out, "    {name}")?;
+    }
+    if plan.references.left_out.is_empty() && plan.outside.is_empty() {
+        writeln!(out, "    none: every table is inside")?;
+    }
+    writeln!(out, "\n  Roles and their passwords (restore.sh names those it needs), other")?;
+    writeln!(out, "  databases of the server, the server's own configuration, large objects.")?;
+    if !plan.references.not_valid.is_empty() {
+        writeln!(out, "\n  These foreign keys point to rows outside and come back NOT VALID")?;
+        writeln!(out, "  (checked for new rows, not for the restored ones):\n")?;
+        for key in &plan.references.not_valid {
+            writeln!(out, "    {} on {}: {}", key.name, key.table, key.reason)?;
+        }
+    }
+    Ok(())
+}
+
+/// The steps that the test suite runs, to the letter.
+fn how_to_restore(out: &mut String) -> std::fmt::Result {
+    out.write_str(
+        "
+HOW TO RESTORE
+
+  With plain tools; hubvault is not needed. On a machine with psql and pg_restore:
+
+    1. mkdir restored && tar -xf ARCHIVE -C restored && cd restored
+    2. createdb hub_restored
+    3. PGDATABASE=hub_restored sh restore.sh --create-roles
+
+  restore.sh uses PGHOST, PGPORT, PGUSER and PGPASSWORD as psql does. It refuses a
+  database that already holds these tables (--clean drops them first), stops at the
+  first error, and ends by comparing every row count with this backup's.
+  `sh restore.sh --help` names the other options.
+
+  One table only: psql runs database/<table>.sql as it is; a .csv file is loaded with
+    \\copy <table> (<columns of its first line>) from '<file>' with (format csv, header true)
+",
+    )
+}

@@ -1,0 +1,285 @@
+//! What ran and what came of it: an index in SQLite that the archives' manifests can rebuild.
+
+mod record;
+mod rebuild;
+
+pub use record::{BackupRecord, ProofRecord, State, TableRecord};
+pub use rebuild::{Rebuilt, rebuild};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The catalog cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// SQLite.
+    #[error(
+        "{doing} the catalog {}: {source}; if it is damaged, move it away and run \
+         `hubvault catalog rebuild`", path.display()
+    )]
+    Sqlite {
+        /// What was being done.
+        doing: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// The file.
+    #[error("opening the catalog {}: {source}", path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A row that this version cannot read.
+    #[error(
+        "the catalog {} holds a record that cannot be read ({source}); move the file away and \
+         run `hubvault catalog rebuild`", path.display()
+    )]
+    Record {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// More than one backup fits.
+    #[error("{prefix:?} names several backups ({}); write more of the id", ids.join(", "))]
+    Ambiguous {
+        /// What was asked for.
+        prefix: String,
+        /// What fits.
+        ids: Vec<String>,
+    },
+}
+
+/// The open catalog.
+#[derive(Debug)]
+pub struct Catalog {
+    path: PathBuf,
+    db: Connection,
+}
+
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS backups (
+        id TEXT PRIMARY KEY,
+        job TEXT NOT NULL,
+        state TEXT NOT NULL,
+        file TEXT,
+        started_at TEXT NOT NULL,
+        finished_at TEXT,
+        bytes INTEGER,
+        record TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX IF NOT EXISTS backups_started ON backups (started_at);
+    CREATE TABLE IF NOT EXISTS tables (
+        backup TEXT NOT NULL REFERENCES backups (id) ON DELETE CASCADE,
+        name TEXT NOT NULL,
+        rows INTEGER NOT NULL,
+        bytes INTEGER NOT NULL,
+        digest TEXT NOT NULL,
+        PRIMARY KEY (backup, name)
+    ) STRICT;
+    PRAGMA user_version = 1;
+";
+
+impl Catalog {
+    /// Opens `catalog.sqlite` of a state directory, made when it is not there.
+    pub fn open(state_directory: &Path) -> Result<Self, CatalogError> {
+        let path = state_directory.join("catalog.sqlite");
+        // SQLite would make it readable by all.
+        OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|source| CatalogError::Io { path: path.clone(), source })?;
+        let open = || {
+            let db = Connection::open(&path)?;
+            db.busy_timeout(Duration::from_secs(10))?;
+            db.pragma_update(None, "foreign_keys", true)?;
+            db.execute_batch(SCHEMA)?;
+            Ok(db)
+        };
+        let db = open().map_err(|source| CatalogError::Sqlite {
+            doing: "opening",
+            path: path.clone(),
+            source,
+        })?;
+        Ok(Self { path, db })
+    }
+
+    fn failed(&self, doing: &'static str) -> impl FnOnce(rusqlite::Error) -> CatalogError {
+        let path = self.path.clone();
+        move |source| CatalogError::Sqlite { doing, path, source }
+    }
+
+    /// Records a run before its first byte.
+    pub fn begin(&self, record: &BackupRecord) -> Result<(), CatalogError> {
+        self.put(record)
+    }
+
+    /// Records what came of a run.
+    pub fn finish(&self, record: &BackupRecord) -> Result<(), CatalogError> {
+        self.put(record)
+    }
+
+    fn put(&self, record: &BackupRecord) -> Result<(), CatalogError> {
+        let json = self.json(record)?;
+        let write = || {
+            let tx = self.db.unchecked_transaction()?;
+            let id = record.id.to_string();
+            tx.execute("DELETE FROM backups WHERE id = ?1", params![id])?;
+            tx.execute(
+                "INSERT INTO backups VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                params![
+                    id,
+                    record.job,
+                    record.state.as_str(),
+                    record.file.as_ref().map(|f| f.display().to_string()),
+                    record.started_at.to_string(),
+                    record.finished_at.map(|t| t.to_string()),
+                    record.bytes.map(|b| b as i64),
+                    json,
+                ],
+            )?;
+            for table in &record.tables {
+                tx.execute(
+                    "INSERT INTO tables VALUES (?1, ?2, ?3, ?4, ?5)",
+                    params![id, table.name, table.rows as i64, table.bytes as i64, table.digest],
+                )?;
+            }
+            tx.commit()
+        };
+        write().map_err(self.failed("writing to"))
+    }
+
+    fn json(&self, record: &BackupRecord) -> Result<String, CatalogError> {
+        serde_json::to_string(record)
+            .map_err(|source| CatalogError::Record { path: self.path.clone(), source })
+    }
+
+    /// Runs that are still called running although their process holds no lock any more: failed.
+    /// Only under the run lock.
+    pub fn close_dead_runs(&self, now: Timestamp) -> Result<(), CatalogError> {
+        for mut record in self.list()? {
+            if record.state == State::Running {
+                record.died(now);
+                self.put(&record)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every record, newest first.
+    pub fn list(&self) -> Result<Vec<BackupRecord>, CatalogError> {
+        self.query("SELECT record FROM backups ORDER BY started_at DESC, rowid DESC", None)
+    }
+
+    fn query(&self, sql: &str, value: Option<&str>) -> Result<Vec<BackupRecord>, CatalogError> {
+        let read = || {
+            let mut statement = self.db.prepare(sql)?;
+            let rows = statement
+                .query_map(rusqlite::params_from_iter(value), |row| row.get::<_, String>(0))?;
+            rows.collect::<rusqlite::Result<Vec<String>>>()
+        };
+        read()
+            .map_err(self.failed("reading"))?
+            .iter()
+            .map(|json| {
+                serde_json::from_str(json)
+                    .map_err(|source| CatalogError::Record { path: self.path.clone(), source })
+            })
+            .collect()
+    }
+
+    /// The backup that `word` means: `latest` (the newest that has an archive), an id, an
+    /// unambiguous prefix of one, or the name of an archive. `None` when there is none.
+    pub fn find(&self, word: &str) -> Result<Option<BackupRecord>, CatalogError> {
+        if word == "latest" {
+            return Ok(self.list()?.into_iter().find(|r| r.file.is_some()));
+        }
+        let records = self.list()?;
+        let named = |r: &BackupRecord| {
+            r.file.as_ref().is_some_and(|f| f.file_name().is_some_and(|n| n == word))
+        };
+        if let Some(at) = records.iter().position(named) {
+            return Ok(records.into_iter().nth(at));
+        }
+        let wanted = word.to_ascii_lowercase();
+        let mut fits: Vec<BackupRecord> = records
+            .into_iter()
+            .filter(|r| !wanted.is_empty() && r.id.to_string().starts_with(&wanted))
+            .collect();
+        if fits.len() > 1 {
+            return Err(CatalogError::Ambiguous {
+                prefix: word.to_owned(),
+                ids: fits.iter().map(|r| r.id.to_string()[..13].to_owned()).collect(),
+            });
+        }
+        Ok(fits.pop())
+    }
+
+    /// True when the catalog knows this id.
+    pub fn knows(&self, id: hubvault_model::BackupId) -> Result<bool, CatalogError> {
+        self.db
+            .query_row("SELECT 1 FROM backups WHERE id = ?1", params![id.to_string()], |_| Ok(()))
+            .optional()
+            .map(|found| found.is_some())
+            .map_err(self.failed("reading"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hubvault_model::BackupId;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn a_run_that_died_is_called_failed_by_the_next_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let catalog = Catalog::open(dir.path()).unwrap();
+        let id = BackupId::random();
+        catalog.begin(&BackupRecord::begun(id, "hub", at(10))).unwrap();
+        catalog.close_dead_runs(at(20)).unwrap();
+        let found = catalog.find(&id.to_string()).unwrap().unwrap();
+        assert_eq!(found.state, State::Failed);
+        assert!(found.error.unwrap().contains("died"));
+    }
+
+    #[test]
+    fn prefixes_must_be_unambiguous() {
+        let dir = tempfile::tempdir().unwrap();
+        let catalog = Catalog::open(dir.path()).unwrap();
+        let ids: Vec<BackupId> =
+            ["11111111-0000-4000-8000-000000000000", "11111111-1000-4000-8000-000000000000"]
+                .iter()
+                .map(|id| id.parse().unwrap())
+                .collect();
+        for id in &ids {
+            catalog.begin(&BackupRecord::begun(*id, "hub", at(10))).unwrap();
+        }
+        assert!(matches!(catalog.find("1111"), Err(CatalogError::Ambiguous { .. })));
+        assert_eq!(catalog.find("11111111-1").unwrap().unwrap().id, ids[1]);
+        assert!(catalog.find("2").unwrap().is_none());
+        assert!(catalog.find("latest").unwrap().is_none());
+    }
+
+    #[test]
+    fn the_catalog_is_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        Catalog::open(dir.path()).unwrap();
+        let meta = std::fs::metadata(dir.path().join("catalog.sqlite")).unwrap();
+        assert_eq!(meta.permissions().mode() & 0o777, 0o600);
+    }
+}

@@ -1,0 +1,168 @@
+//! One backup as the catalog keeps it and as `--json` prints it: one documented shape.
+
+use hubvault_archive::{FileSummary, Manifest, SnapshotInfo};
+use hubvault_model::{BackupId, Warning};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// How far a backup got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// At work, or died without a word.
+    Running,
+    /// Restored and compared.
+    Proven,
+    /// Published, read back, but not restored; the proof says why.
+    Unproven,
+    /// Nothing was published.
+    Failed,
+}
+
+impl State {
+    /// The word in every report.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Proven => "proven",
+            Self::Unproven => "unproven",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// One backup.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BackupRecord {
+    /// Its id.
+    pub id: BackupId,
+    /// The job's name.
+    pub job: String,
+    /// The archive, once it has its final name.
+    pub file: Option<PathBuf>,
+    /// How far it got.
+    pub state: State,
+    /// When the run began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// The moment that the archive holds.
+    pub snapshot: Option<SnapshotInfo>,
+    /// The archive's size.
+    pub bytes: Option<u64>,
+    /// The tables with their rows.
+    pub tables: Vec<TableRecord>,
+    /// The configuration files.
+    pub files: Vec<FileSummary>,
+    /// What was proven.
+    pub proof: ProofRecord,
+    /// Everything that was wrong without being fatal.
+    pub warnings: Vec<Warning>,
+    /// Why it failed.
+    pub error: Option<String>,
+}
+
+/// One table of a backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableRecord {
+    /// The name for people, as `schema.table` outside `public`.
+    pub name: String,
+    /// Rows in the archive.
+    pub rows: u64,
+    /// Their COPY bytes.
+    pub bytes: u64,
+    /// Their row digest.
+    pub digest: String,
+}
+
+/// What was proven about a backup.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ProofRecord {
+    /// True once it was restored and every row compared.
+    pub proven: bool,
+    /// True once the archive was read back whole from the disk.
+    pub read_back: bool,
+    /// Why it is not proven.
+    pub reason: Option<String>,
+}
+
+impl BackupRecord {
+    /// A run that begins.
+    pub fn begun(id: BackupId, job: &str, started_at: Timestamp) -> Self {
+        Self {
+            id,
+            job: job.to_owned(),
+            file: None,
+            state: State::Running,
+            started_at,
+            finished_at: None,
+            snapshot: None,
+            bytes: None,
+            tables: Vec::new(),
+            files: Vec::new(),
+            proof: ProofRecord::default(),
+            warnings: Vec::new(),
+            error: None,
+        }
+    }
+
+    /// An archive that was read back and has its final name.
+    pub fn published(manifest: &Manifest, path: &Path, bytes: u64) -> Self {
+        Self {
+            file: Some(path.to_owned()),
+            state: State::Unproven,
+            finished_at: Some(manifest.finished_at),
+            snapshot: Some(manifest.snapshot.clone()),
+            bytes: Some(bytes),
+            tables: manifest
+                .tables
+                .iter()
+                .map(|table| TableRecord {
+                    name: table.name.to_string(),
+                    rows: table.digest.rows,
+                    bytes: table.bytes,
+                    digest: table.digest.hex(),
+                })
+                .collect(),
+            files: manifest.files.clone(),
+            proof: ProofRecord { proven: false, read_back: true, reason: None },
+            warnings: manifest.warnings.clone(),
+            ..Self::begun(manifest.id, &manifest.job, manifest.started_at)
+        }
+    }
+
+    /// A run of which nothing was published.
+    pub fn failed(
+        id: BackupId,
+        job: &str,
+        started_at: Timestamp,
+        error: &dyn std::error::Error,
+    ) -> Self {
+        Self {
+            state: State::Failed,
+            finished_at: Some(Timestamp::now()),
+            error: Some(error.to_string()),
+            ..Self::begun(id, job, started_at)
+        }
+    }
+
+    /// Says why a published archive is not proven, and that the run is over.
+    pub fn unproven(&mut self, reason: &str) {
+        self.state = State::Unproven;
+        self.proof.reason = Some(reason.to_owned());
+        self.finished_at = Some(Timestamp::now());
+    }
+
+    /// A run whose process ended without a word.
+    pub fn died(&mut self, now: Timestamp) {
+        self.state = State::Failed;
+        self.finished_at = Some(now);
+        self.error = Some("the process died before the run ended; nothing was published".into());
+    }
+
+    /// Rows in all tables.
+    pub fn rows(&self) -> u64 {
+        self.tables.iter().map(|table| table.rows).sum()
+    }
+}

@@ -1,0 +1,155 @@
+//! What can go wrong with a server or its programs, said with the next step.
+
+use crate::privileges::MissingPrivilege;
+use postgres::error::SqlState;
+use std::io;
+use std::path::PathBuf;
+
+/// Something about `PostgreSQL`.
+#[derive(Debug, thiserror::Error)]
+pub enum PgError {
+    /// No connection.
+    #[error(
+        "connecting to {target} failed after {attempts} attempts: {why}; check that the server \
+         runs and that host and port are right"
+    )]
+    Unreachable {
+        /// `user@host:port/database`.
+        target: String,
+        /// How often it was tried.
+        attempts: u32,
+        /// The last cause.
+        why: String,
+    },
+    /// The server refuses this role or password.
+    #[error("{target} refuses the login: {why}; check POSTGRES_USER and POSTGRES_PASSWORD")]
+    Login {
+        /// `user@host:port/database`.
+        target: String,
+        /// What the server said.
+        why: String,
+    },
+    /// The database is not there.
+    #[error("{target}: {why}; check POSTGRES_DB (psql -l lists the databases)")]
+    NoSuchDatabase {
+        /// `user@host:port/database`.
+        target: String,
+        /// What the server said.
+        why: String,
+    },
+    /// TLS was asked for and cannot be had.
+    #[error("{target}: TLS failed: {why}; check sslmode and sslrootcert")]
+    Tls {
+        /// `user@host:port/database`.
+        target: String,
+        /// What went wrong.
+        why: String,
+    },
+    /// The role may not lock every table, which the definitions need.
+    #[error(
+        "the role may not read every table, which the definitions and the rows need; run as a \
+         superuser or the owner:\n{}", statements(.0)
+    )]
+    Privileges(Vec<MissingPrivilege>),
+    /// Somebody holds a table.
+    #[error(
+        "a table is locked by another session and did not become free in time:\n{}\nlet it end, \
+         or end it with SELECT pg_terminate_backend(<process>)", .blockers.join("\n")
+    )]
+    LockTimeout {
+        /// One line for each session that stands in the way.
+        blockers: Vec<String>,
+    },
+    /// The server refused a statement.
+    #[error("{doing}: {why}")]
+    Query {
+        /// What was being done.
+        doing: String,
+        /// What the server said.
+        why: String,
+    },
+    /// The connection broke.
+    #[error("{doing}: the connection to the server was lost: {why}; see the server's log")]
+    ConnectionLost {
+        /// What was being done.
+        doing: String,
+        /// The cause.
+        why: String,
+    },
+    /// Stopped on request.
+    #[error("stopped on request")]
+    Cancelled,
+    /// A program of `PostgreSQL`.
+    #[error("{program}: {why}")]
+    Tool {
+        /// Which one.
+        program: String,
+        /// What went wrong and what to do.
+        why: String,
+    },
+    /// The throwaway server.
+    #[error("the throwaway server: {doing}: {why}")]
+    Throwaway {
+        /// What was being done.
+        doing: String,
+        /// The cause, with the end of the server's log.
+        why: String,
+    },
+    /// A file.
+    #[error("{doing} {}: {source}", path.display())]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+fn statements(missing: &[MissingPrivilege]) -> String {
+    missing.iter().map(|m| format!("  {}", m.statement)).collect::<Vec<_>>().join("\n")
+}
+
+impl PgError {
+    /// Says what a statement or a COPY died of.
+    pub(crate) fn query(doing: &str, error: &postgres::Error, cancelled: bool) -> Self {
+        if cancelled {
+            return Self::Cancelled;
+        }
+        let doing = doing.to_owned();
+        let why = full_text(error);
+        // 57P01 to 57P03: the server shuts down or ended this session (appendix A, class 57).
+        let ended = error.code().is_some_and(|code| {
+            [
+                SqlState::ADMIN_SHUTDOWN,
+                SqlState::CRASH_SHUTDOWN,
+                SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+            ]
+            .contains(code)
+        });
+        if ended || error.code().is_none() {
+            Self::ConnectionLost { doing, why }
+        } else {
+            Self::Query { doing, why }
+        }
+    }
+}
+
+/// The whole of an error: its Display alone hides what the server said.
+pub(crate) fn full_text(error: &postgres::Error) -> String {
+    let Some(said) = error.as_db_error() else {
+        let mut text = error.to_string();
+        let mut cause = std::error::Error::source(error);
+        while let Some(inner) = cause {
+            text = format!("{text}: {inner}");
+            cause = inner.source();
+        }
+        return text;
+    };
+    let mut text = format!("{} (SQLSTATE {})", said.message(), said.code().code());
+    for more in [said.detail(), said.hint(), said.where_()].into_iter().flatten() {
+        text = format!("{text}; {more}");
+    }
+    text
+}

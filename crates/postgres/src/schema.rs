@@ -1,0 +1,136 @@
+//! The definitions of a database, by `pg_dump`: we never write DDL ourselves.
+
+use crate::error::PgError;
+use crate::settings::ConnectSettings;
+use crate::snapshot::SnapshotFacts;
+use crate::tools::{self, Finished, Tool};
+use hubvault_model::Cancel;
+use rustix::fs::{MemfdFlags, memfd_create};
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::process::Command;
+
+/// What `pg_dump` gave.
+#[derive(Debug)]
+pub struct SchemaDump {
+    /// The custom-format dump, for `pg_restore`.
+    pub custom: Vec<u8>,
+    /// What comes before the rows, as SQL.
+    pub pre_data: Vec<u8>,
+    /// What comes after the rows, as SQL, without the skipped foreign keys.
+    pub post_data: Vec<u8>,
+    /// The list for `pg_restore -L`, with the skipped foreign keys commented out.
+    pub post_data_list: Vec<u8>,
+    /// Everything that the programs said on standard error.
+    pub messages: Vec<String>,
+    /// The version of `pg_dump`.
+    pub pg_dump_version: String,
+}
+
+/// Takes the definitions as of the snapshot. Foreign keys whose `pg_constraint` oid is in
+/// `skipped` stay in the dump and are left out of the list and of the SQL.
+pub fn dump_schema(
+    settings: &ConnectSettings,
+    snapshot: &SnapshotFacts,
+    skipped: &[u32],
+    cancel: &Cancel,
+) -> Result<SchemaDump, PgError> {
+    let major = snapshot.server_version_num / 10_000;
+    let pg_dump = tools::find("pg_dump", major)?;
+    let pg_restore = tools::find("pg_restore", major)?;
+    let mut command = Command::new(&pg_dump.path);
+    tools::connection(&mut command, settings);
+    command.args(["--schema-only", "--format=custom", "--no-password", "--encoding=UTF8"]);
+    command.args(["--lock-wait-timeout=60000", &format!("--snapshot={}", snapshot.id)]);
+    let dump = tools::run(command, &[], cancel)?;
+    let mut messages = dump.stderr;
+    let mut convert = |arguments: &[&str]| -> Result<Vec<u8>, PgError> {
+        let Finished { stdout, stderr } =
+            restore(&pg_restore, arguments, &dump.stdout, cancel)?;
+        messages.extend(stderr);
+        Ok(stdout)
+    };
+    let list = convert(&["--list"])?;
+    let post_data_list = without(&list, skipped);
+    let pre_data = convert(&["--section=pre-data", "--file=-"])?;
+    let in_memory = in_memory(&post_data_list)?;
+    let use_list = format!("--use-list=/proc/self/fd/{}", in_memory.as_raw_fd());
+    let post_data = convert(&["--section=post-data", "--file=-", &use_list])?;
+    Ok(SchemaDump {
+        custom: dump.stdout,
+        pre_data,
+        post_data,
+        post_data_list,
+        messages,
+        pg_dump_version: pg_dump.version,
+    })
+}
+
+/// `pg_restore` without a server: it converts, and so also finds a dump that is none.
+fn restore(
+    tool: &Tool,
+    arguments: &[&str],
+    dump: &[u8],
+    cancel: &Cancel,
+) -> Result<Finished, PgError> {
+    let mut command = Command::new(&tool.path);
+    tools::bare(&mut command);
+    command.args(arguments);
+    tools::run(command, dump, cancel).map_err(|error| match error {
+        PgError::Tool { program, why } => PgError::Tool {
+            program,
+            why: format!("cannot read what pg_dump wrote: {why}"),
+        },
+        other => other,
+    })
+}
+
+/// A file that has no name and is gone with its descriptor; the child inherits it.
+fn in_memory(bytes: &[u8]) -> Result<File, PgError> {
+    let make = || {
+        let mut file = File::from(memfd_create("hubvault-list", MemfdFlags::empty())?);
+        file.write_all(bytes)?;
+        Ok(file)
+    };
+    make().map_err(|source| PgError::Io {
+        doing: "making",
+        path: "a file in memory".into(),
+        source,
+    })
+}
+
+/// Comments out the lines of a `pg_restore` list whose object is one of `oids`: such a line reads
+/// `dump id; oid of the catalog table, oid of the object, description` ("pg_restore", `-L`).
+fn without(list: &[u8], oids: &[u32]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(list);
+    let mut out = String::with_capacity(text.len() + oids.len());
+    for line in text.lines() {
+        let object = line.split_once("; ").and_then(|(_, rest)| {
+            let mut words = rest.split(' ');
+            (words.next()?, words.next()?.parse::<u32>().ok()?, words.next()?).into()
+        });
+        if matches!(object, Some(("2606", oid, "FK")) if oids.contains(&oid)) {
+            out.push(';');
+        }
+        out.push_str(line);
+        out.push('\n');
+    }
+    out.into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_foreign_keys_that_are_named_are_commented_out() {
+        let list = b";\n; Archive\n215; 1259 16386 TABLE public users postgres\n\
+            3357; 2606 16395 FK CONSTRAINT public a a_b_fkey postgres\n\
+            3358; 2606 16396 FK CONSTRAINT public a a_c_fkey postgres\n";
+        let text = String::from_utf8(without(list, &[16395, 16386])).unwrap();
+        assert!(text.contains("\n;3357; 2606 16395 FK"));
+        assert!(text.contains("\n3358; 2606 16396 FK"));
+        assert!(text.contains("\n215; 1259 16386 TABLE"));
+    }
+}

@@ -1,0 +1,200 @@
+//! The one moment: locks first, then a snapshot that other connections share.
+
+use crate::error::PgError;
+use crate::inspect;
+use crate::privileges::unlockable;
+use crate::session::Session;
+use crate::settings::ConnectSettings;
+use hubvault_model::Cancel;
+use jiff::Timestamp;
+use std::time::Duration;
+
+/// What is known about the moment.
+#[derive(Clone, Debug)]
+pub struct SnapshotFacts {
+    /// The exported snapshot's name, good while the transaction lasts.
+    pub id: String,
+    /// The WAL position.
+    pub lsn: String,
+    /// The server's clock.
+    pub taken_at: Timestamp,
+    /// The database.
+    pub database: String,
+    /// As the server writes it: `15.18 (Debian ...)`.
+    pub server_version: String,
+    /// As a number: 150018.
+    pub server_version_num: u32,
+    /// Whether the server is a hot standby.
+    pub standby: bool,
+    /// The cluster's identity, where the role may ask for it.
+    pub system_identifier: Option<String>,
+}
+
+/// A transaction that exported its snapshot and holds `ACCESS SHARE` on every table.
+#[derive(Debug)]
+pub struct Snapshot {
+    session: Session,
+    settings: ConnectSettings,
+    facts: SnapshotFacts,
+    cancel: Cancel,
+}
+
+const BEGIN: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+impl Snapshot {
+    /// Locks every table that `pg_dump` would lock, then takes the snapshot.
+    ///
+    /// In this order nobody can change a definition between the two: `LOCK TABLE` takes no
+    /// snapshot of its own (`PostgreSQL` manual, "Explicit Locking"). A table that is dropped while
+    /// the list of locks is made up starts the attempt anew, three times.
+    pub fn open(
+        settings: &ConnectSettings,
+        lock_timeout: Duration,
+        cancel: &Cancel,
+    ) -> Result<Self, PgError> {
+        let mut session = Session::connect(settings, cancel)?;
+        let mut tries = 3;
+        loop {
+            tries -= 1;
+            match lock(&mut session, settings, lock_timeout, cancel) {
+                Ok(()) => break,
+                Err(PgError::Query { why, .. }) if tries > 0 && why.contains("42P01") => {
+                    session.simple("starting anew", "ROLLBACK")?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let facts = facts(&mut session)?;
+        Ok(Self { session, settings: settings.clone(), facts, cancel: cancel.clone() })
+    }
+
+    /// What is known about the moment.
+    pub fn info(&self) -> &SnapshotFacts {
+        &self.facts
+    }
+
+    /// The connection that holds it, for looking at the catalogs as of the moment.
+    pub fn session(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    /// What other threads need to join.
+    pub fn invitation(&self) -> Invitation {
+        Invitation {
+            settings: self.settings.clone(),
+            id: self.facts.id.clone(),
+            cancel: self.cancel.clone(),
+        }
+    }
+
+    /// Whether the locks are still held, which they are as long as this session lives.
+    pub fn check_held(&mut self) -> Result<(), PgError> {
+        self.session.simple("making sure that the tables stayed locked", "SELECT 1")
+    }
+}
+
+/// Lets threads open connections that see the snapshot's moment, as long as it is held.
+#[derive(Clone, Debug)]
+pub struct Invitation {
+    settings: ConnectSettings,
+    id: String,
+    cancel: Cancel,
+}
+
+impl Invitation {
+    /// A further connection that sees the same moment.
+    pub fn join(&self) -> Result<Session, PgError> {
+        let mut session = Session::connect(&self.settings, &self.cancel)?;
+        let import = format!("{BEGIN}; SET TRANSACTION SNAPSHOT '{}'", self.id);
+        session.simple("joining the snapshot", &import)?;
+        Ok(session)
+    }
+}
+
+fn lock(
+    session: &mut Session,
+    settings: &ConnectSettings,
+    timeout: Duration,
+    cancel: &Cancel,
+) -> Result<(), PgError> {
+    let relations = inspect::relations(session)?;
+    let refused = unlockable(&settings.user, &relations);
+    if !refused.is_empty() {
+        return Err(PgError::Privileges(refused));
+    }
+    let names: Vec<String> = relations
+        .iter()
+        .filter(|relation| relation.is_lockable())
+        .map(|relation| relation.name.sql())
+        .collect();
+    let timeout = timeout.as_millis().max(1);
+    session.simple("beginning", &format!("{BEGIN}; SET LOCAL lock_timeout = {timeout}"))?;
+    for batch in names.chunks(500) {
+        let sql = format!("LOCK TABLE ONLY {} IN ACCESS SHARE MODE", batch.join(", ONLY "));
+        match session.simple("locking the tables", &sql) {
+            Err(PgError::Query { why, .. }) if why.contains("55P03") => {
+                return Err(PgError::LockTimeout { blockers: blockers(settings, cancel)? });
+            }
+            other => other?,
+        }
+    }
+    session.simple("ending the lock timeout", "SET LOCAL lock_timeout = 0")
+}
+
+/// Who holds or waits for a lock that stands in the way of `ACCESS SHARE`, which only
+/// `ACCESS EXCLUSIVE` does ("Explicit Locking", table of conflicts).
+fn blockers(settings: &ConnectSettings, cancel: &Cancel) -> Result<Vec<String>, PgError> {
+    let mut session = Session::connect(settings, cancel)?;
+    let rows = session.rows(
+        "asking who holds the lock",
+        "SELECT format('  process %s, role %s, %s, for %s: %s (%s on %s)', a.pid, a.usename,
+                       coalesce(a.state, '?'), date_trunc('second', now() - a.xact_start),
+                       left(regexp_replace(a.query, '\\s+', ' ', 'g'), 200),
+                       CASE WHEN l.granted THEN 'holds' ELSE 'waits for' END, l.relation::regclass)
+         FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)
+         WHERE l.mode = 'AccessExclusiveLock' AND l.locktype = 'relation'
+           AND l.database = (SELECT oid FROM pg_catalog.pg_database
+                             WHERE datname = current_database())
+         ORDER BY l.granted DESC, a.xact_start",
+    )?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+fn facts(session: &mut Session) -> Result<SnapshotFacts, PgError> {
+    let doing = "exporting the snapshot";
+    let rows = session.rows(
+        doing,
+        "SELECT pg_export_snapshot(), pg_is_in_recovery(),
+                CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()::text
+                     ELSE pg_current_wal_lsn()::text END,
+                (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
+                current_database()::text, current_setting('server_version')",
+    )?;
+    let bad = |why: &str| PgError::Query { doing: doing.to_owned(), why: why.to_owned() };
+    let row = rows.first().ok_or_else(|| bad("the server gave no row"))?;
+    let lsn: Option<String> = row.get(2);
+    let taken_at = Timestamp::from_microsecond(row.get(3))
+        .map_err(|_| bad("the server's clock is out of range"))?;
+    Ok(SnapshotFacts {
+        id: row.get(0),
+        standby: row.get(1),
+        lsn: lsn.unwrap_or_default(),
+        taken_at,
+        database: row.get(4),
+        server_version: row.get(5),
+        server_version_num: session.server_version_num(),
+        system_identifier: system_identifier(session)?,
+    })
+}
+
+/// `pg_control_system` is for superusers and those it was granted to.
+fn system_identifier(session: &mut Session) -> Result<Option<String>, PgError> {
+    let doing = "asking for the cluster's identity";
+    let may = "has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')";
+    let rows = session.rows(doing, &format!("SELECT {may}"))?;
+    if !rows.first().is_some_and(|row| row.get(0)) {
+        return Ok(None);
+    }
+    let sql = "SELECT system_identifier::text FROM pg_catalog.pg_control_system()";
+    Ok(session.rows(doing, sql)?.first().map(|row| row.get(0)))
+}

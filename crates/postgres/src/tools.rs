@@ -1,0 +1,194 @@
+//! The programs of `PostgreSQL`: found by version, run with their output read, never left behind.
+
+use crate::error::PgError;
+use crate::settings::ConnectSettings;
+use hubvault_model::Cancel;
+use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
+use secrecy::ExposeSecret;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+/// A program and its version.
+#[derive(Clone, Debug)]
+pub(crate) struct Tool {
+    pub(crate) path: PathBuf,
+    pub(crate) major: u32,
+    pub(crate) version: String,
+}
+
+/// Where packages put the programs of each major version.
+fn package_directories() -> Vec<PathBuf> {
+    let below = |parent: &str, inside: &str| -> Vec<PathBuf> {
+        fs::read_dir(parent)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path().join(inside))
+            .collect()
+    };
+    let mut directories = below("/usr/lib/postgresql", "bin");
+    directories.extend(below("/usr", "bin").into_iter().filter(|path| {
+        path.parent().and_then(Path::file_name).is_some_and(|name| {
+            name.to_string_lossy().starts_with("pgsql-")
+        })
+    }));
+    directories.push("/usr/local/pgsql/bin".into());
+    directories
+}
+
+/// The program on the PATH if it is at least of major version `min_major`, else the oldest that
+/// is, of those that packages installed.
+pub(crate) fn find(program: &str, min_major: u32) -> Result<Tool, PgError> {
+    let on_path = version_of(Path::new(program));
+    if let Some(tool) = on_path.clone().filter(|tool| tool.major >= min_major) {
+        return Ok(tool);
+    }
+    let mut others: Vec<Tool> = package_directories()
+        .iter()
+        .filter_map(|directory| version_of(&directory.join(program)))
+        .collect();
+    others.sort_by_key(|tool| tool.major);
+    if let Some(tool) = others.iter().find(|tool| tool.major >= min_major) {
+        return Ok(tool.clone());
+    }
+    let found: Vec<&str> = on_path.iter().chain(&others).map(|t| t.version.as_str()).collect();
+    let found = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
+    Err(PgError::Tool {
+        program: program.to_owned(),
+        why: format!(
+            "version {min_major} or newer is needed and was not found (found: {found}); install \
+             it, on Debian with: apt-get install postgresql-client-{min_major}"
+        ),
+    })
+}
+
+fn version_of(path: &Path) -> Option<Tool> {
+    let output = Command::new(path).arg("--version").stdin(Stdio::null()).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let version = text.split_once(") ")?.1.split_whitespace().next()?.to_owned();
+    let digits: String = version.chars().take_while(char::is_ascii_digit).collect();
+    Some(Tool { path: path.to_owned(), major: digits.parse().ok()?, version })
+}
+
+/// Variables that would change what a program does behind our back ("Environment Variables").
+const INHERITED: &[&str] = &[
+    "PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGPASSFILE",
+    "PGSERVICE", "PGSERVICEFILE", "PGOPTIONS", "PGAPPNAME", "PGSSLMODE", "PGREQUIRESSL",
+    "PGSSLCERT", "PGSSLKEY", "PGSSLROOTCERT", "PGSSLCRL", "PGREQUIREPEER", "PGTARGETSESSIONATTRS",
+    "PGCLIENTENCODING", "PGDATESTYLE", "PGTZ", "PGGEQO", "PGCONNECT_TIMEOUT", "PGCHANNELBINDING",
+    "PGKRBSRVNAME", "PGGSSLIB", "PGGSSENCMODE",
+];
+
+/// Tells a program where to connect, by its environment: the arguments of a process can be read
+/// by everyone on the machine, its environment cannot.
+pub(crate) fn connection(command: &mut Command, settings: &ConnectSettings) {
+    bare(command);
+    command
+        .env("PGHOST", &settings.host)
+        .env("PGPORT", settings.port.to_string())
+        .env("PGUSER", &settings.user)
+        .env("PGDATABASE", &settings.dbname)
+        .env("PGSSLMODE", settings.sslmode.as_str())
+        .env("PGAPPNAME", &settings.application_name)
+        .env("PGCONNECT_TIMEOUT", settings.connect_timeout.as_secs().max(2).to_string());
+    if let Some(password) = &settings.password {
+        command.env("PGPASSWORD", password.expose_secret());
+    }
+    if let Some(path) = &settings.passfile {
+        command.env("PGPASSFILE", path);
+    }
+    if let Some(path) = &settings.sslrootcert {
+        command.env("PGSSLROOTCERT", path);
+    }
+}
+
+/// Takes the inherited settings away and asks for messages in English.
+pub(crate) fn bare(command: &mut Command) {
+    for name in INHERITED {
+        command.env_remove(name);
+    }
+    command.env("LC_ALL", "C");
+}
+
+/// Makes the kernel kill the child when the thread that forks it ends.
+pub(crate) fn die_with_parent(command: &mut Command) {
+    // SAFETY: the closure makes one system call and touches no memory of the parent.
+    unsafe {
+        command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));
+    }
+}
+
+/// What a program wrote.
+pub(crate) struct Finished {
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<String>,
+}
+
+/// Runs a program to its end with `input` on its standard input. An exit status other than
+/// success is an error that carries what it wrote on standard error.
+pub(crate) fn run(
+    mut command: Command,
+    input: &[u8],
+    cancel: &Cancel,
+) -> Result<Finished, PgError> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let failed = |why: String| PgError::Tool { program: program.clone(), why };
+    die_with_parent(&mut command);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| failed(format!("cannot be started: {error}")))?;
+    let pid = child.id();
+    let wake = cancel.on_request(move || kill(pid));
+    let (status, stdout, stderr) =
+        talk(&mut child, input).map_err(|error| failed(error.to_string()))?;
+    drop(wake);
+    if cancel.is_requested() {
+        return Err(PgError::Cancelled);
+    }
+    let stderr: Vec<String> = String::from_utf8_lossy(&stderr)
+        .lines()
+        .map(str::trim_end)
+        .filter(|line| !line.is_empty())
+        .map(str::to_owned)
+        .collect();
+    if !status.success() {
+        return Err(failed(format!("ended with {status}: {}", stderr.join("; "))));
+    }
+    Ok(Finished { stdout, stderr })
+}
+
+/// Writes and reads all three streams at once: a full pipe on one would stop the others.
+fn talk(child: &mut Child, input: &[u8]) -> io::Result<(ExitStatus, Vec<u8>, Vec<u8>)> {
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            // A program that does not want all of its input closes the pipe.
+            stdin.map(|mut pipe| pipe.write_all(input))
+        });
+        let errors = scope.spawn(move || read_all(stderr));
+        let output = read_all(stdout)?;
+        let errors = errors.join().unwrap_or_else(|_| Ok(Vec::new()))?;
+        Ok((child.wait()?, output, errors))
+    })
+}
+
+fn read_all(pipe: Option<impl Read>) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if let Some(mut pipe) = pipe {
+        pipe.read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
+}
+
+fn kill(pid: u32) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        // It may have ended by itself.
+        let _ = kill_process(pid, Signal::KILL);
+    }
+}

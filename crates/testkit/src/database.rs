@@ -1,0 +1,193 @@
+//! One server a test process, one database a test.
+
+use hubvault_model::{Cancel, RowDigest, RowDigester, RowFormat, TableName, quote_ident};
+use hubvault_postgres::{
+    ConnectSettings, PgError, RelationKind, Session, ThrowawayOptions, ThrowawayServer, inspect,
+};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// Rows and digest of every table of a database.
+pub type Digests = BTreeMap<TableName, RowDigest>;
+
+/// A throwaway server that the tests of one process share.
+pub struct Server {
+    throwaway: ThrowawayServer,
+    next: AtomicU32,
+}
+
+static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
+
+/// The server of this test process; started when no test holds it, gone when none holds it
+/// any more, so that nothing is left behind.
+///
+/// # Panics
+/// When no server can be started: the suite needs one and never passes without.
+pub fn server() -> Arc<Server> {
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(server) = shared.upgrade() {
+        return server;
+    }
+    let options = ThrowawayOptions {
+        min_major: 13,
+        parent_dir: "/tmp".into(),
+        settings: vec![
+            ("max_connections".into(), "60".into()),
+            ("wal_level".into(), "minimal".into()),
+        ],
+        superuser: "postgres".into(),
+    };
+    let throwaway = ThrowawayServer::start(&options, &Cancel::new())
+        .unwrap_or_else(|error| panic!("the tests need a PostgreSQL server: {error}"));
+    let server = Arc::new(Server { throwaway, next: AtomicU32::new(1) });
+    *shared = Arc::downgrade(&server);
+    server
+}
+
+impl Server {
+    /// How to reach a database of this server.
+    pub fn settings(&self, dbname: &str) -> ConnectSettings {
+        self.throwaway.settings(dbname)
+    }
+
+    /// Where its programs are.
+    pub fn bin_dir(&self) -> &Path {
+        self.throwaway.bin_dir()
+    }
+
+    /// A new empty database.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub fn database(self: &Arc<Self>) -> Database {
+        let name = format!("t{}", self.next.fetch_add(1, Ordering::Relaxed));
+        self.throwaway
+            .create_database(&name)
+            .unwrap_or_else(|error| panic!("making database {name}: {error}"));
+        Database { server: Arc::clone(self), name }
+    }
+}
+
+/// A database of one test; dropped with it.
+pub struct Database {
+    server: Arc<Server>,
+    name: String,
+}
+
+impl Database {
+    /// How to reach it as the superuser.
+    pub fn settings(&self) -> ConnectSettings {
+        self.server.settings(&self.name)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A connection to it.
+    ///
+    /// # Panics
+    /// When it cannot be reached.
+    pub fn session(&self) -> Session {
+        Session::connect(&self.settings(), &Cancel::new())
+            .unwrap_or_else(|error| panic!("connecting to {}: {error}", self.name))
+    }
+
+    /// Runs SQL with the server's own settings, not with the pinned ones.
+    ///
+    /// # Panics
+    /// When the server refuses it.
+    pub fn execute(&self, sql: &str) {
+        let mut client = self.client();
+        client.batch_execute(sql).unwrap_or_else(|error| panic!("{sql:.200}: {error:?}"));
+    }
+
+    /// A plain connection.
+    ///
+    /// # Panics
+    /// When it cannot be reached.
+    pub fn client(&self) -> postgres::Client {
+        let settings = self.settings();
+        postgres::Config::new()
+            .host(&settings.host)
+            .port(settings.port)
+            .user(&settings.user)
+            .dbname(&settings.dbname)
+            .connect(postgres::NoTls)
+            .unwrap_or_else(|error| panic!("connecting to {}: {error}", self.name))
+    }
+
+    /// The first column of the first row as text.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn value(&self, sql: &str) -> String {
+        let rows = self
+            .client()
+            .simple_query(sql)
+            .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        rows.into_iter()
+            .find_map(|message| match message {
+                postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+                _ => None,
+            })
+            .unwrap_or_else(|| panic!("{sql} gave no row"))
+    }
+
+    /// Rows and digest of every ordinary table and materialized view.
+    ///
+    /// # Panics
+    /// When a table cannot be read.
+    pub fn digests(&self) -> Digests {
+        let mut session = self.session();
+        let relations = inspect::relations(&mut session)
+            .unwrap_or_else(|error| panic!("reading the catalog of {}: {error}", self.name));
+        relations
+            .into_iter()
+            .filter(|r| matches!(r.kind, RelationKind::Table | RelationKind::MaterializedView))
+            .filter(|r| r.extension_member.is_none())
+            .filter_map(|r| {
+                let columns: Vec<String> =
+                    r.columns.iter().filter(|c| !c.generated).map(|c| quote_ident(&c.name)).collect();
+                let sql = format!(
+                    "COPY (SELECT {} FROM ONLY {}) TO STDOUT",
+                    columns.join(", "),
+                    r.name.sql()
+                );
+                let unfilled = r.kind == RelationKind::MaterializedView;
+                match digest(&mut session, &sql) {
+                    Ok(digest) => Some((r.name, digest)),
+                    // A view that was made WITH NO DATA.
+                    Err(_) if unfilled => {
+                        session = self.session();
+                        None
+                    }
+                    Err(error) => panic!("{}: {error}", r.name),
+                }
+            })
+            .collect()
+    }
+}
+
+fn digest(session: &mut Session, sql: &str) -> Result<RowDigest, PgError> {
+    let mut rows = RowDigester::new(RowFormat::Text);
+    session.copy_out("digesting a table", sql, |piece| {
+        rows.update(piece);
+        Ok::<_, PgError>(())
+    })?;
+    Ok(rows.finish().unwrap_or_else(|error| panic!("{sql}: {error}")))
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        // A test may have left connections; the server goes away soon in any case.
+        let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quote_ident(&self.name));
+        if let Ok(mut session) = Session::connect(&self.server.settings("postgres"), &Cancel::new())
+        {
+            let _ = session.simple("dropping a test database", &sql);
+        }
+    }
+}

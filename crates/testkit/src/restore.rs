@@ -1,0 +1,57 @@
+//! An archive brought back with `tar`, `psql` and `pg_restore` alone, as its own text says.
+
+use crate::Database;
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// Unpacks an archive with GNU tar into `directory`.
+///
+/// # Panics
+/// When tar says anything at all.
+pub fn extract(archive: &Path, directory: &Path) {
+    let output = Command::new("tar")
+        .arg("-xf")
+        .arg(archive)
+        .arg("-C")
+        .arg(directory)
+        .output()
+        .unwrap_or_else(|error| panic!("running tar: {error}"));
+    assert!(output.status.success(), "tar: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.stderr.is_empty(), "tar: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Runs the archive's own script in `directory` against `target`.
+///
+/// # Panics
+/// When sh cannot be started.
+pub fn run_restore_script(directory: &Path, target: &Database, options: &[&str]) -> Output {
+    let settings = target.settings();
+    Command::new("sh")
+        .arg("restore.sh")
+        .args(options)
+        .current_dir(directory)
+        .env("PGHOST", &settings.host)
+        .env("PGPORT", settings.port.to_string())
+        .env("PGUSER", &settings.user)
+        .env("PGDATABASE", &settings.dbname)
+        .output()
+        .unwrap_or_else(|error| panic!("running restore.sh: {error}"))
+}
+
+/// Extracts and restores; both must succeed.
+///
+/// # Panics
+/// When they do not.
+pub fn restore_with_plain_tools(archive: &Path, target: &Database) -> String {
+    let directory = tempfile::tempdir().unwrap_or_else(|error| panic!("tempdir: {error}"));
+    extract(archive, directory.path());
+    let output = run_restore_script(directory.path(), target, &["--create-roles"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success(),
+        "restore.sh: {}\n{text}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    text
+}

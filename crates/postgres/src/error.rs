@@ -108,7 +108,11 @@ pub enum PgError {
 }
 
 fn statements(missing: &[MissingPrivilege]) -> String {
-    missing.iter().map(|m| format!("  {}", m.statement)).collect::<Vec<_>>().join("\n")
+    missing
+        .iter()
+        .map(|m| format!("  {}", m.statement))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 impl PgError {
@@ -148,7 +152,10 @@ pub(crate) fn full_text(error: &postgres::Error) -> String {
         return text;
     };
     let mut text = format!("{} (SQLSTATE {})", said.message(), said.code().code());
-    for more in [said.detail(), said.hint(), said.where_()].into_iter().flatten() {
+    for more in [said.detail(), said.hint(), said.where_()]
+        .into_iter()
+        .flatten()
+    {
         text = format!("{text}; {more}");
     }
     text

@@ -391,10 +391,16 @@ pub struct Estimate {
 
 /// Asks the planner about a query without running it.
 pub fn estimate(session: &mut Session, query: &str) -> Result<Estimate, PgError> {
-    let rows = session.rows("asking the planner about a window", &format!("EXPLAIN {query}"))?;
+    let rows = session.rows(
+        "asking the planner about a window",
+        &format!("EXPLAIN {query}"),
+    )?;
     let lines: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
     Ok(Estimate {
-        rows: lines.first().and_then(|line| expected_rows(line)).unwrap_or(0),
+        rows: lines
+            .first()
+            .and_then(|line| expected_rows(line))
+            .unwrap_or(0),
         uses_index: lines.iter().any(|line| line.contains("Index")),
     })
 }

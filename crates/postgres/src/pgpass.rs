@@ -27,18 +27,27 @@ pub(crate) fn look_up(path: &Path, settings: &ConnectSettings) -> Option<SecretS
 
 fn find(text: &str, settings: &ConnectSettings) -> Option<String> {
     // libpq matches a socket in the default directory as localhost; any socket is close enough.
-    let host = if settings.host.starts_with('/') { "localhost" } else { &settings.host };
+    let host = if settings.host.starts_with('/') {
+        "localhost"
+    } else {
+        &settings.host
+    };
     let port = settings.port.to_string();
-    text.lines().filter(|line| !line.starts_with('#')).find_map(|line| {
-        let mut fields = fields(line).into_iter();
-        let (password, wanted) = (fields.nth(4), [host, &port, &settings.dbname, &settings.user]);
-        let given = self::fields(line);
-        let fits = given.len() >= 5
-            && wanted.iter().zip(&given).all(|(want, have)| {
-                have == "*" || have == want || (*want == host && *have == settings.host)
-            });
-        password.filter(|_| fits)
-    })
+    text.lines()
+        .filter(|line| !line.starts_with('#'))
+        .find_map(|line| {
+            let mut fields = fields(line).into_iter();
+            let (password, wanted) = (
+                fields.nth(4),
+                [host, &port, &settings.dbname, &settings.user],
+            );
+            let given = self::fields(line);
+            let fits = given.len() >= 5
+                && wanted.iter().zip(&given).all(|(want, have)| {
+                    have == "*" || have == want || (*want == host && *have == settings.host)
+                });
+            password.filter(|_| fits)
+        })
 }
 
 /// Splits at colons; a backslash takes the next character as it is.
@@ -75,7 +84,10 @@ mod tests {
         let text = "# comment\nother:5432:*:hub:no\n*:*:prod:hub:a\\:b\\\\c\n*:*:*:*:late";
         assert_eq!(find(text, &settings("db")).unwrap(), "a:b\\c");
         assert!(find("db:1:*:*:x", &settings("db")).is_none());
-        assert_eq!(find("localhost:*:*:*:x", &settings("/run/pg")).unwrap(), "x");
+        assert_eq!(
+            find("localhost:*:*:*:x", &settings("/run/pg")).unwrap(),
+            "x"
+        );
         assert_eq!(find("/run/pg:*:*:*:x", &settings("/run/pg")).unwrap(), "x");
     }
 

@@ -47,7 +47,10 @@ pub fn missing_privileges(
             statement: format!("ALTER ROLE {} BYPASSRLS;", quote_ident(role)),
         });
     }
-    for sequence in sequences.iter().filter(|s| !s.can_read && !s.extension_member) {
+    for sequence in sequences
+        .iter()
+        .filter(|s| !s.can_read && !s.extension_member)
+    {
         missing.insert(select(role, "SEQUENCE ", &sequence.name));
     }
     missing.into_iter().collect()
@@ -57,7 +60,11 @@ fn usage(role: &str, schema: &str) -> MissingPrivilege {
     MissingPrivilege {
         object: schema.to_owned(),
         problem: "no USAGE on the schema".to_owned(),
-        statement: format!("GRANT USAGE ON SCHEMA {} TO {};", quote_ident(schema), quote_ident(role)),
+        statement: format!(
+            "GRANT USAGE ON SCHEMA {} TO {};",
+            quote_ident(schema),
+            quote_ident(role)
+        ),
     }
 }
 
@@ -65,6 +72,10 @@ fn select(role: &str, kind: &str, name: &TableName) -> MissingPrivilege {
     MissingPrivilege {
         object: name.to_string(),
         problem: "no SELECT".to_owned(),
-        statement: format!("GRANT SELECT ON {kind}{} TO {};", name.sql(), quote_ident(role)),
+        statement: format!(
+            "GRANT SELECT ON {kind}{} TO {};",
+            name.sql(),
+            quote_ident(role)
+        ),
     }
 }

@@ -41,13 +41,20 @@ pub fn dump_schema(
     let pg_restore = tools::find("pg_restore", major)?;
     let mut command = Command::new(&pg_dump.path);
     tools::connection(&mut command, settings);
-    command.args(["--schema-only", "--format=custom", "--no-password", "--encoding=UTF8"]);
-    command.args(["--lock-wait-timeout=60000", &format!("--snapshot={}", snapshot.id)]);
+    command.args([
+        "--schema-only",
+        "--format=custom",
+        "--no-password",
+        "--encoding=UTF8",
+    ]);
+    command.args([
+        "--lock-wait-timeout=60000",
+        &format!("--snapshot={}", snapshot.id),
+    ]);
     let dump = tools::run(command, &[], cancel)?;
     let mut messages = dump.stderr;
     let mut convert = |arguments: &[&str]| -> Result<Vec<u8>, PgError> {
-        let Finished { stdout, stderr } =
-            restore(&pg_restore, arguments, &dump.stdout, cancel)?;
+        let Finished { stdout, stderr } = restore(&pg_restore, arguments, &dump.stdout, cancel)?;
         messages.extend(stderr);
         Ok(stdout)
     };
@@ -108,7 +115,12 @@ fn without(list: &[u8], oids: &[u32]) -> Vec<u8> {
     for line in text.lines() {
         let object = line.split_once("; ").and_then(|(_, rest)| {
             let mut words = rest.split(' ');
-            (words.next()?, words.next()?.parse::<u32>().ok()?, words.next()?).into()
+            (
+                words.next()?,
+                words.next()?.parse::<u32>().ok()?,
+                words.next()?,
+            )
+                .into()
         });
         if matches!(object, Some(("2606", oid, "FK")) if oids.contains(&oid)) {
             out.push(';');

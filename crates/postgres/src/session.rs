@@ -60,7 +60,11 @@ impl Session {
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Again(why)) if attempt == ATTEMPTS => {
                     let target = settings.to_string();
-                    return Err(PgError::Unreachable { target, attempts: ATTEMPTS, why });
+                    return Err(PgError::Unreachable {
+                        target,
+                        attempts: ATTEMPTS,
+                        why,
+                    });
                 }
                 Err(Failure::Again(why)) => {
                     tracing::info!("connecting to {settings}: {why}; trying again");
@@ -72,11 +76,7 @@ impl Session {
         Self::pin(client, settings, cancel)
     }
 
-    fn pin(
-        client: Client,
-        settings: &ConnectSettings,
-        cancel: &Cancel,
-    ) -> Result<Self, PgError> {
+    fn pin(client: Client, settings: &ConnectSettings, cancel: &Cancel) -> Result<Self, PgError> {
         let token = client.cancel_token();
         let connector = (settings.sslmode != SslMode::Disable)
             .then(|| tls::connector(settings).ok())
@@ -93,7 +93,13 @@ impl Session {
             move || interrupt()
         });
         let cancel = cancel.clone();
-        let mut session = Self { client, version: 0, cancel, interrupt, _wake: wake };
+        let mut session = Self {
+            client,
+            version: 0,
+            cancel,
+            interrupt,
+            _wake: wake,
+        };
         session.version = session.one("asking for the version", "SHOW server_version_num")?;
         let mut pinned = PINNED.to_owned();
         if session.version >= 140_000 {
@@ -118,16 +124,16 @@ impl Session {
 
     /// Runs statements that return nothing.
     pub fn simple(&mut self, doing: &str, sql: &str) -> Result<(), PgError> {
-        self.client.batch_execute(sql).map_err(|e| {
-            PgError::query(doing, &e, self.cancel.is_requested())
-        })
+        self.client
+            .batch_execute(sql)
+            .map_err(|e| PgError::query(doing, &e, self.cancel.is_requested()))
     }
 
     /// Rows of a query without parameters.
     pub(crate) fn rows(&mut self, doing: &str, sql: &str) -> Result<Vec<postgres::Row>, PgError> {
-        self.client.query(sql, &[]).map_err(|e| {
-            PgError::query(doing, &e, self.cancel.is_requested())
-        })
+        self.client
+            .query(sql, &[])
+            .map_err(|e| PgError::query(doing, &e, self.cancel.is_requested()))
     }
 
     fn one(&mut self, doing: &str, sql: &str) -> Result<u32, PgError> {
@@ -182,11 +188,15 @@ impl Session {
         let mut writer = self.client.copy_in(sql).map_err(|e| failed(&e))?;
         let mut buffer = vec![0; 64 << 10];
         loop {
-            let n = reader.read(&mut buffer).map_err(|e| lost(doing, e, &cancel))?;
+            let n = reader
+                .read(&mut buffer)
+                .map_err(|e| lost(doing, e, &cancel))?;
             if n == 0 {
                 return writer.finish().map_err(|e| failed(&e));
             }
-            writer.write_all(&buffer[..n]).map_err(|e| lost(doing, e, &cancel))?;
+            writer
+                .write_all(&buffer[..n])
+                .map_err(|e| lost(doing, e, &cancel))?;
         }
     }
 }
@@ -194,10 +204,16 @@ impl Session {
 /// The library wraps the server's error into an I/O error while COPY streams.
 fn lost(doing: &str, error: std::io::Error, cancel: &Cancel) -> PgError {
     let cancelled = cancel.is_requested();
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<postgres::Error>()) {
+    match error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<postgres::Error>())
+    {
         Some(inner) => PgError::query(doing, inner, cancelled),
         None if cancelled => PgError::Cancelled,
-        None => PgError::ConnectionLost { doing: doing.to_owned(), why: error.to_string() },
+        None => PgError::ConnectionLost {
+            doing: doing.to_owned(),
+            why: error.to_string(),
+        },
     }
 }
 
@@ -219,12 +235,21 @@ fn open(settings: &ConnectSettings) -> Result<Client, Failure> {
         .keepalives_interval(Duration::from_secs(10))
         .keepalives_retries(3)
         .tcp_user_timeout(Duration::from_secs(60));
-    let from_file = || settings.passfile.as_ref().and_then(|path| pgpass::look_up(path, settings));
+    let from_file = || {
+        settings
+            .passfile
+            .as_ref()
+            .and_then(|path| pgpass::look_up(path, settings))
+    };
     if let Some(password) = settings.password.clone().or_else(from_file) {
         config.password(password.expose_secret());
     }
     // A Unix socket never has TLS.
-    let mode = if settings.host.starts_with('/') { SslMode::Disable } else { settings.sslmode };
+    let mode = if settings.host.starts_with('/') {
+        SslMode::Disable
+    } else {
+        settings.sslmode
+    };
     config.ssl_mode(match mode {
         SslMode::Disable | SslMode::Allow => postgres::config::SslMode::Disable,
         SslMode::Prefer => postgres::config::SslMode::Prefer,
@@ -234,14 +259,16 @@ fn open(settings: &ConnectSettings) -> Result<Client, Failure> {
         return config.connect(NoTls).map_err(|e| classify(settings, &e));
     }
     let target = settings.to_string();
-    let connector = tls::connector(settings)
-        .map_err(|why| Failure::Final(PgError::Tls { target, why }))?;
+    let connector =
+        tls::connector(settings).map_err(|why| Failure::Final(PgError::Tls { target, why }))?;
     let connected = config.connect(connector.clone());
     match connected {
         // `allow`: plain first, TLS when the server insists.
         Err(_) if mode == SslMode::Allow => {
             config.ssl_mode(postgres::config::SslMode::Require);
-            config.connect(connector).map_err(|e| classify(settings, &e))
+            config
+                .connect(connector)
+                .map_err(|e| classify(settings, &e))
         }
         other => other.map_err(|e| classify(settings, &e)),
     }
@@ -276,6 +303,8 @@ fn classify(settings: &ConnectSettings, error: &postgres::Error) -> Failure {
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("version", &self.version).finish_non_exhaustive()
+        f.debug_struct("Session")
+            .field("version", &self.version)
+            .finish_non_exhaustive()
     }
 }

@@ -105,12 +105,20 @@ impl Default for ConnectSettings {
 /// Where it leads, without the password: `postgres@db.example:5432/hub`.
 impl fmt::Display for ConnectSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}:{}/{}", self.user, self.host, self.port, self.dbname)
+        write!(
+            f,
+            "{}@{}:{}/{}",
+            self.user, self.host, self.port, self.dbname
+        )
     }
 }
 
 impl fmt::Debug for ConnectSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ConnectSettings({self}, sslmode={})", self.sslmode.as_str())
+        write!(
+            f,
+            "ConnectSettings({self}, sslmode={})",
+            self.sslmode.as_str()
+        )
     }
 }

@@ -65,7 +65,12 @@ impl Snapshot {
             }
         }
         let facts = facts(&mut session)?;
-        Ok(Self { session, settings: settings.clone(), facts, cancel: cancel.clone() })
+        Ok(Self {
+            session,
+            settings: settings.clone(),
+            facts,
+            cancel: cancel.clone(),
+        })
     }
 
     /// What is known about the moment.
@@ -89,7 +94,8 @@ impl Snapshot {
 
     /// Whether the locks are still held, which they are as long as this session lives.
     pub fn check_held(&mut self) -> Result<(), PgError> {
-        self.session.simple("making sure that the tables stayed locked", "SELECT 1")
+        self.session
+            .simple("making sure that the tables stayed locked", "SELECT 1")
     }
 }
 
@@ -128,12 +134,20 @@ fn lock(
         .map(|relation| relation.name.sql())
         .collect();
     let timeout = timeout.as_millis().max(1);
-    session.simple("beginning", &format!("{BEGIN}; SET LOCAL lock_timeout = {timeout}"))?;
+    session.simple(
+        "beginning",
+        &format!("{BEGIN}; SET LOCAL lock_timeout = {timeout}"),
+    )?;
     for batch in names.chunks(500) {
-        let sql = format!("LOCK TABLE ONLY {} IN ACCESS SHARE MODE", batch.join(", ONLY "));
+        let sql = format!(
+            "LOCK TABLE ONLY {} IN ACCESS SHARE MODE",
+            batch.join(", ONLY ")
+        );
         match session.simple("locking the tables", &sql) {
             Err(PgError::Query { why, .. }) if why.contains("55P03") => {
-                return Err(PgError::LockTimeout { blockers: blockers(settings, cancel)? });
+                return Err(PgError::LockTimeout {
+                    blockers: blockers(settings, cancel)?,
+                });
             }
             other => other?,
         }
@@ -170,7 +184,10 @@ fn facts(session: &mut Session) -> Result<SnapshotFacts, PgError> {
                 (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
                 current_database()::text, current_setting('server_version')",
     )?;
-    let bad = |why: &str| PgError::Query { doing: doing.to_owned(), why: why.to_owned() };
+    let bad = |why: &str| PgError::Query {
+        doing: doing.to_owned(),
+        why: why.to_owned(),
+    };
     let row = rows.first().ok_or_else(|| bad("the server gave no row"))?;
     let lsn: Option<String> = row.get(2);
     let taken_at = Timestamp::from_microsecond(row.get(3))

@@ -69,8 +69,19 @@ impl ThrowawayServer {
         let initdb = |locale: &str| {
             let mut command = Command::new(self.bin_dir().join("initdb"));
             tools::bare(&mut command);
-            command.arg("-D").arg(self.data()).current_dir(&self.directory);
-            command.args(["-U", &self.superuser, "-E", "UTF8", "-A", "trust", "--no-sync"]);
+            command
+                .arg("-D")
+                .arg(self.data())
+                .current_dir(&self.directory);
+            command.args([
+                "-U",
+                &self.superuser,
+                "-E",
+                "UTF8",
+                "-A",
+                "trust",
+                "--no-sync",
+            ]);
             command.arg(format!("--locale={locale}"));
             as_user(&mut command, user);
             tools::run(command, &[], cancel)
@@ -92,7 +103,11 @@ impl ThrowawayServer {
         })?;
         let mut command = Command::new(&self.postgres.path);
         tools::bare(&mut command);
-        command.arg("-D").arg(self.data()).current_dir(&self.directory).process_group(0);
+        command
+            .arg("-D")
+            .arg(self.data())
+            .current_dir(&self.directory)
+            .process_group(0);
         let directory = self.directory.display().to_string();
         let fixed = [
             ("listen_addresses", ""),
@@ -106,13 +121,19 @@ impl ThrowawayServer {
             ("shared_buffers", "128MB"),
             ("logging_collector", "off"),
         ];
-        let further = options.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let further = options
+            .settings
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
         for (name, value) in fixed.into_iter().chain(further) {
             command.arg("-c").arg(format!("{name}={value}"));
         }
         as_user(&mut command, user);
         tools::die_with_parent(&mut command);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
         let (stop, stopped) = channel();
         let (started, result) = channel();
         // The kernel kills the server when the thread that forked it ends: it gets a thread of
@@ -138,12 +159,20 @@ impl ThrowawayServer {
         let pid_file = self.data().join("postmaster.pid");
         loop {
             let text = fs::read_to_string(&pid_file).unwrap_or_default();
-            if text.lines().nth(7).is_some_and(|status| status.trim() == "ready") {
+            if text
+                .lines()
+                .nth(7)
+                .is_some_and(|status| status.trim() == "ready")
+            {
                 return Ok(());
             }
             let ended = self.keeper.as_ref().is_none_or(JoinHandle::is_finished);
             if ended || begun.elapsed() > PATIENCE {
-                let what = if ended { "it ended at once" } else { "it took too long" };
+                let what = if ended {
+                    "it ended at once"
+                } else {
+                    "it took too long"
+                };
                 return Err(self.failed("waiting for it", what));
             }
             sleep(Duration::from_millis(10));
@@ -154,7 +183,10 @@ impl ThrowawayServer {
         let log = fs::read_to_string(self.directory.join("log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         let tail = lines[lines.len().saturating_sub(10)..].join("\n");
-        PgError::Throwaway { doing: doing.to_owned(), why: format!("{why}\n{tail}") }
+        PgError::Throwaway {
+            doing: doing.to_owned(),
+            why: format!("{why}\n{tail}"),
+        }
     }
 
     /// How to reach one of its databases.
@@ -217,7 +249,9 @@ impl Drop for ThrowawayServer {
 
 impl std::fmt::Debug for ThrowawayServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ThrowawayServer").field("directory", &self.directory).finish_non_exhaustive()
+        f.debug_struct("ThrowawayServer")
+            .field("directory", &self.directory)
+            .finish_non_exhaustive()
     }
 }
 
@@ -254,16 +288,27 @@ fn signal(child: &Child, signal: Signal) {
 fn server_program(min_major: u32) -> Result<Tool, PgError> {
     let tool = tools::find("postgres", min_major)?;
     // A bare name or a link leads to the directory that has initdb beside it.
-    let path = if tool.path.is_absolute() { Some(tool.path.clone()) } else { on_path(&tool.path) };
-    let path = path.and_then(|path| path.canonicalize().ok()).ok_or_else(|| PgError::Tool {
-        program: "postgres".into(),
-        why: "was found on the PATH but its directory was not".into(),
-    })?;
+    let path = if tool.path.is_absolute() {
+        Some(tool.path.clone())
+    } else {
+        on_path(&tool.path)
+    };
+    let path = path
+        .and_then(|path| path.canonicalize().ok())
+        .ok_or_else(|| PgError::Tool {
+            program: "postgres".into(),
+            why: "was found on the PATH but its directory was not".into(),
+        })?;
     Ok(Tool { path, ..tool })
 }
 
 fn on_path(name: &Path) -> Option<PathBuf> {
-    let output = Command::new("sh").arg("-c").arg("command -v \"$0\"").arg(name).output().ok()?;
+    let output = Command::new("sh")
+        .arg("-c")
+        .arg("command -v \"$0\"")
+        .arg(name)
+        .output()
+        .ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     Some(PathBuf::from(text.trim())).filter(|path| path.is_absolute())
 }
@@ -280,7 +325,9 @@ impl ServerUser {
             return Ok(None);
         }
         let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-        let user = ["postgres", "nobody"].iter().find_map(|name| find_user(&passwd, name));
+        let user = ["postgres", "nobody"]
+            .iter()
+            .find_map(|name| find_user(&passwd, name));
         user.map(Some).ok_or_else(|| PgError::Throwaway {
             doing: "choosing whom it runs as".into(),
             why: "there is no user postgres; PostgreSQL refuses to run as root".into(),
@@ -289,9 +336,14 @@ impl ServerUser {
 }
 
 fn find_user(passwd: &str, name: &str) -> Option<ServerUser> {
-    let line = passwd.lines().find(|line| line.split(':').next() == Some(name))?;
+    let line = passwd
+        .lines()
+        .find(|line| line.split(':').next() == Some(name))?;
     let mut fields = line.split(':').skip(2);
-    Some(ServerUser { uid: fields.next()?.parse().ok()?, gid: fields.next()?.parse().ok()? })
+    Some(ServerUser {
+        uid: fields.next()?.parse().ok()?,
+        gid: fields.next()?.parse().ok()?,
+    })
 }
 
 fn as_user(command: &mut Command, user: Option<&ServerUser>) {
@@ -303,7 +355,10 @@ fn as_user(command: &mut Command, user: Option<&ServerUser>) {
 fn make_directory(parent: &Path, user: Option<&ServerUser>) -> Result<PathBuf, PgError> {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     let pid = std::process::id();
-    let path = parent.join(format!("{PREFIX}{pid}-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
+    let path = parent.join(format!(
+        "{PREFIX}{pid}-{}",
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    ));
     let make = || {
         DirBuilder::new().mode(0o700).create(&path)?;
         fs::write(path.join("owner"), owner(pid).unwrap_or_default())?;
@@ -330,16 +385,25 @@ fn owner(pid: u32) -> Option<String> {
 pub fn sweep(parent: &Path) -> Result<Vec<PathBuf>, PgError> {
     let io = |doing, path: &Path| {
         let path = path.to_owned();
-        move |source| PgError::Io { doing, path, source }
+        move |source| PgError::Io {
+            doing,
+            path,
+            source,
+        }
     };
     let mut removed = Vec::new();
-    for entry in fs::read_dir(parent).map_err(io("reading", parent))?.flatten() {
+    for entry in fs::read_dir(parent)
+        .map_err(io("reading", parent))?
+        .flatten()
+    {
         if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
             continue;
         }
         let path = entry.path();
         // Another user's directory, or one that is just being made.
-        let Ok(recorded) = fs::read_to_string(path.join("owner")) else { continue };
+        let Ok(recorded) = fs::read_to_string(path.join("owner")) else {
+            continue;
+        };
         let pid = recorded.split(' ').next().and_then(|pid| pid.parse().ok());
         if pid.is_some_and(|pid| owner(pid).as_deref() == Some(recorded.as_str())) {
             continue;

@@ -21,7 +21,9 @@ pub(crate) fn connector(settings: &ConnectSettings) -> Result<MakeRustlsConnect,
         SslMode::Require if settings.sslrootcert.is_some() => chain(settings, &provider, false)?,
         SslMode::VerifyCa => chain(settings, &provider, false)?,
         SslMode::VerifyFull => chain(settings, &provider, true)?,
-        _ => Arc::new(Anyone { provider: Arc::clone(&provider) }),
+        _ => Arc::new(Anyone {
+            provider: Arc::clone(&provider),
+        }),
     };
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -41,11 +43,14 @@ fn chain(
         Some(path) => roots_of(path)?,
         None => system_roots()?,
     };
-    let inner =
-        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
-            .build()
-            .map_err(|error| error.to_string())?;
-    Ok(if name { inner } else { Arc::new(AnyName { inner }) })
+    let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+        .build()
+        .map_err(|error| error.to_string())?;
+    Ok(if name {
+        inner
+    } else {
+        Arc::new(AnyName { inner })
+    })
 }
 
 fn roots_of(path: &Path) -> Result<RootCertStore, String> {
@@ -58,7 +63,10 @@ fn roots_of(path: &Path) -> Result<RootCertStore, String> {
         roots.add(certificate).map_err(|e| unreadable(&e))?;
     }
     if roots.is_empty() {
-        return Err(format!("sslrootcert {} holds no certificate", path.display()));
+        return Err(format!(
+            "sslrootcert {} holds no certificate",
+            path.display()
+        ));
     }
     Ok(roots)
 }
@@ -119,7 +127,9 @@ impl ServerCertVerifier for Anyone {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
 

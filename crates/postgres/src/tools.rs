@@ -31,9 +31,9 @@ fn package_directories() -> Vec<PathBuf> {
     };
     let mut directories = below("/usr/lib/postgresql", "bin");
     directories.extend(below("/usr", "bin").into_iter().filter(|path| {
-        path.parent().and_then(Path::file_name).is_some_and(|name| {
-            name.to_string_lossy().starts_with("pgsql-")
-        })
+        path.parent()
+            .and_then(Path::file_name)
+            .is_some_and(|name| name.to_string_lossy().starts_with("pgsql-"))
     }));
     directories.push("/usr/local/pgsql/bin".into());
     directories
@@ -54,8 +54,16 @@ pub(crate) fn find(program: &str, min_major: u32) -> Result<Tool, PgError> {
     if let Some(tool) = others.iter().find(|tool| tool.major >= min_major) {
         return Ok(tool.clone());
     }
-    let found: Vec<&str> = on_path.iter().chain(&others).map(|t| t.version.as_str()).collect();
-    let found = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
+    let found: Vec<&str> = on_path
+        .iter()
+        .chain(&others)
+        .map(|t| t.version.as_str())
+        .collect();
+    let found = if found.is_empty() {
+        "none".to_owned()
+    } else {
+        found.join(", ")
+    };
     Err(PgError::Tool {
         program: program.to_owned(),
         why: format!(
@@ -66,20 +74,56 @@ pub(crate) fn find(program: &str, min_major: u32) -> Result<Tool, PgError> {
 }
 
 fn version_of(path: &Path) -> Option<Tool> {
-    let output = Command::new(path).arg("--version").stdin(Stdio::null()).output().ok()?;
+    let output = Command::new(path)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
-    let version = text.split_once(") ")?.1.split_whitespace().next()?.to_owned();
+    let version = text
+        .split_once(") ")?
+        .1
+        .split_whitespace()
+        .next()?
+        .to_owned();
     let digits: String = version.chars().take_while(char::is_ascii_digit).collect();
-    Some(Tool { path: path.to_owned(), major: digits.parse().ok()?, version })
+    Some(Tool {
+        path: path.to_owned(),
+        major: digits.parse().ok()?,
+        version,
+    })
 }
 
 /// Variables that would change what a program does behind our back ("Environment Variables").
 const INHERITED: &[&str] = &[
-    "PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGPASSFILE",
-    "PGSERVICE", "PGSERVICEFILE", "PGOPTIONS", "PGAPPNAME", "PGSSLMODE", "PGREQUIRESSL",
-    "PGSSLCERT", "PGSSLKEY", "PGSSLROOTCERT", "PGSSLCRL", "PGREQUIREPEER", "PGTARGETSESSIONATTRS",
-    "PGCLIENTENCODING", "PGDATESTYLE", "PGTZ", "PGGEQO", "PGCONNECT_TIMEOUT", "PGCHANNELBINDING",
-    "PGKRBSRVNAME", "PGGSSLIB", "PGGSSENCMODE",
+    "PGHOST",
+    "PGHOSTADDR",
+    "PGPORT",
+    "PGDATABASE",
+    "PGUSER",
+    "PGPASSWORD",
+    "PGPASSFILE",
+    "PGSERVICE",
+    "PGSERVICEFILE",
+    "PGOPTIONS",
+    "PGAPPNAME",
+    "PGSSLMODE",
+    "PGREQUIRESSL",
+    "PGSSLCERT",
+    "PGSSLKEY",
+    "PGSSLROOTCERT",
+    "PGSSLCRL",
+    "PGREQUIREPEER",
+    "PGTARGETSESSIONATTRS",
+    "PGCLIENTENCODING",
+    "PGDATESTYLE",
+    "PGTZ",
+    "PGGEQO",
+    "PGCONNECT_TIMEOUT",
+    "PGCHANNELBINDING",
+    "PGKRBSRVNAME",
+    "PGGSSLIB",
+    "PGGSSENCMODE",
 ];
 
 /// Tells a program where to connect, by its environment: the arguments of a process can be read
@@ -93,7 +137,10 @@ pub(crate) fn connection(command: &mut Command, settings: &ConnectSettings) {
         .env("PGDATABASE", &settings.dbname)
         .env("PGSSLMODE", settings.sslmode.as_str())
         .env("PGAPPNAME", &settings.application_name)
-        .env("PGCONNECT_TIMEOUT", settings.connect_timeout.as_secs().max(2).to_string());
+        .env(
+            "PGCONNECT_TIMEOUT",
+            settings.connect_timeout.as_secs().max(2).to_string(),
+        );
     if let Some(password) = &settings.password {
         command.env("PGPASSWORD", password.expose_secret());
     }
@@ -135,7 +182,10 @@ pub(crate) fn run(
     cancel: &Cancel,
 ) -> Result<Finished, PgError> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let failed = |why: String| PgError::Tool { program: program.clone(), why };
+    let failed = |why: String| PgError::Tool {
+        program: program.clone(),
+        why,
+    };
     die_with_parent(&mut command);
     let mut child = command
         .stdin(Stdio::piped())
@@ -158,7 +208,10 @@ pub(crate) fn run(
         .map(str::to_owned)
         .collect();
     if !status.success() {
-        return Err(failed(format!("ended with {status}: {}", stderr.join("; "))));
+        return Err(failed(format!(
+            "ended with {status}: {}",
+            stderr.join("; ")
+        )));
     }
     Ok(Finished { stdout, stderr })
 }

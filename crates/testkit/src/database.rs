@@ -41,7 +41,10 @@ pub fn server() -> Arc<Server> {
     };
     let throwaway = ThrowawayServer::start(&options, &Cancel::new())
         .unwrap_or_else(|error| panic!("the tests need a PostgreSQL server: {error}"));
-    let server = Arc::new(Server { throwaway, next: AtomicU32::new(1) });
+    let server = Arc::new(Server {
+        throwaway,
+        next: AtomicU32::new(1),
+    });
     *shared = Arc::downgrade(&server);
     server
 }
@@ -66,7 +69,10 @@ impl Server {
         self.throwaway
             .create_database(&name)
             .unwrap_or_else(|error| panic!("making database {name}: {error}"));
-        Database { server: Arc::clone(self), name }
+        Database {
+            server: Arc::clone(self),
+            name,
+        }
     }
 }
 
@@ -102,7 +108,9 @@ impl Database {
     /// When the server refuses it.
     pub fn execute(&self, sql: &str) {
         let mut client = self.client();
-        client.batch_execute(sql).unwrap_or_else(|error| panic!("{sql:.200}: {error:?}"));
+        client
+            .batch_execute(sql)
+            .unwrap_or_else(|error| panic!("{sql:.200}: {error:?}"));
     }
 
     /// A plain connection.
@@ -150,8 +158,12 @@ impl Database {
             .filter(|r| matches!(r.kind, RelationKind::Table | RelationKind::MaterializedView))
             .filter(|r| r.extension_member.is_none())
             .filter_map(|r| {
-                let columns: Vec<String> =
-                    r.columns.iter().filter(|c| !c.generated).map(|c| quote_ident(&c.name)).collect();
+                let columns: Vec<String> = r
+                    .columns
+                    .iter()
+                    .filter(|c| !c.generated)
+                    .map(|c| quote_ident(&c.name))
+                    .collect();
                 let sql = format!(
                     "COPY (SELECT {} FROM ONLY {}) TO STDOUT",
                     columns.join(", "),
@@ -178,13 +190,18 @@ fn digest(session: &mut Session, sql: &str) -> Result<RowDigest, PgError> {
         rows.update(piece);
         Ok::<_, PgError>(())
     })?;
-    Ok(rows.finish().unwrap_or_else(|error| panic!("{sql}: {error}")))
+    Ok(rows
+        .finish()
+        .unwrap_or_else(|error| panic!("{sql}: {error}")))
 }
 
 impl Drop for Database {
     fn drop(&mut self) {
         // A test may have left connections; the server goes away soon in any case.
-        let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quote_ident(&self.name));
+        let sql = format!(
+            "DROP DATABASE IF EXISTS {} WITH (FORCE)",
+            quote_ident(&self.name)
+        );
         if let Ok(mut session) = Session::connect(&self.server.settings("postgres"), &Cancel::new())
         {
             let _ = session.simple("dropping a test database", &sql);

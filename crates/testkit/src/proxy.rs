@@ -54,7 +54,11 @@ impl Proxy {
 
     /// The settings of `server` with this proxy in between.
     pub fn settings(&self, server: &ConnectSettings) -> ConnectSettings {
-        ConnectSettings { host: "127.0.0.1".into(), port: self.port, ..server.clone() }
+        ConnectSettings {
+            host: "127.0.0.1".into(),
+            port: self.port,
+            ..server.clone()
+        }
     }
 
     /// The port on loopback.

@@ -16,8 +16,16 @@ pub fn extract(archive: &Path, directory: &Path) {
         .arg(directory)
         .output()
         .unwrap_or_else(|error| panic!("running tar: {error}"));
-    assert!(output.status.success(), "tar: {}", String::from_utf8_lossy(&output.stderr));
-    assert!(output.stderr.is_empty(), "tar: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "tar: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(
+        output.stderr.is_empty(),
+        "tar: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// Runs the archive's own script in `directory` against `target`.

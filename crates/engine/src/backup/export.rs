@@ -72,8 +72,9 @@ pub(crate) fn export(
     };
     let workers = workers.clamp(1, plan.extents.len().max(1));
     let results: Vec<Result<(), BackupError>> = std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            (0..workers).map(|_| scope.spawn(|| shared.work(snapshot))).collect();
+        let threads: Vec<_> = (0..workers)
+            .map(|_| scope.spawn(|| shared.work(snapshot)))
+            .collect();
         threads.into_iter().map(join).collect()
     });
     first_cause(results)?;
@@ -93,7 +94,10 @@ fn join(
     thread: std::thread::ScopedJoinHandle<'_, Result<(), BackupError>>,
 ) -> Result<(), BackupError> {
     thread.join().unwrap_or_else(|panic| {
-        let what = panic.downcast_ref::<&str>().copied().unwrap_or("no message");
+        let what = panic
+            .downcast_ref::<&str>()
+            .copied()
+            .unwrap_or("no message");
         Err(BackupError::Worker(what.to_owned()))
     })
 }
@@ -137,7 +141,9 @@ impl Shared<'_> {
     fn drain(&self, snapshot: &Invitation) -> Result<(), BackupError> {
         let mut session = snapshot.join()?;
         loop {
-            let Some(extent) = locked(&self.queue).pop_front() else { return Ok(()) };
+            let Some(extent) = locked(&self.queue).pop_front() else {
+                return Ok(());
+            };
             self.check_stop()?;
             self.copy(&mut session, extent)?;
         }
@@ -165,17 +171,15 @@ impl Shared<'_> {
             if part.bytes - told_bytes >= TELL_BYTES {
                 self.check_stop()?;
                 let rows = part.rows.so_far().rows;
-                self.progress.advance(
-                    Some(&table.name),
-                    rows - told_rows,
-                    part.bytes - told_bytes,
-                );
+                self.progress
+                    .advance(Some(&table.name), rows - told_rows, part.bytes - told_bytes);
                 (told_rows, told_bytes) = (rows, part.bytes);
             }
             Ok::<_, BackupError>(())
         })?;
         let rows = part.rows.so_far().rows;
-        self.progress.advance(Some(&table.name), rows - told_rows, part.bytes - told_bytes);
+        self.progress
+            .advance(Some(&table.name), rows - told_rows, part.bytes - told_bytes);
         self.store(extent, part, false)
     }
 
@@ -242,7 +246,12 @@ impl Part {
         let mut builder = EntryBuilder::new(compression);
         builder.write(header.as_bytes())?;
         let rows = RowDigester::new(table.format);
-        Ok(Self { builder, rows, header_bytes: header.len() as u64, bytes: 0 })
+        Ok(Self {
+            builder,
+            rows,
+            header_bytes: header.len() as u64,
+            bytes: 0,
+        })
     }
 
     fn write(&mut self, piece: &[u8]) -> Result<(), BackupError> {
@@ -256,10 +265,7 @@ impl Part {
             || self.builder.raw_bytes() >= ENTRY_RAW_BYTES
     }
 
-    fn end(
-        mut self,
-        table: &PlannedTable,
-    ) -> Result<(EntryBuilder, RowDigest, u64), BackupError> {
+    fn end(mut self, table: &PlannedTable) -> Result<(EntryBuilder, RowDigest, u64), BackupError> {
         let footer: &[u8] = match table.format {
             RowFormat::Text => b"\\.\n",
             RowFormat::Csv => b"",
@@ -277,7 +283,11 @@ fn header(table: &PlannedTable) -> String {
     match table.format {
         RowFormat::Text => {
             let list = table.column_list();
-            let columns = if list.is_empty() { String::new() } else { format!(" ({list})") };
+            let columns = if list.is_empty() {
+                String::new()
+            } else {
+                format!(" ({list})")
+            };
             format!("COPY {}{columns} FROM stdin;\n", table.name.sql())
         }
         RowFormat::Csv => {

@@ -32,7 +32,11 @@ pub struct PlannedTable {
 impl PlannedTable {
     /// The columns as an SQL list.
     pub fn column_list(&self) -> String {
-        self.columns.iter().map(|c| quote_ident(c)).collect::<Vec<_>>().join(", ")
+        self.columns
+            .iter()
+            .map(|c| quote_ident(c))
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 }
 
@@ -76,10 +80,17 @@ impl Extent {
             conditions.push(format!("({filter})"));
         }
         if conditions.is_empty() {
-            let columns = if list.is_empty() { String::new() } else { format!(" ({list})") };
+            let columns = if list.is_empty() {
+                String::new()
+            } else {
+                format!(" ({list})")
+            };
             return format!("COPY {}{columns} TO STDOUT{options}", table.name.sql());
         }
-        format!("COPY ({}) TO STDOUT{options}", Self::query(table, &conditions))
+        format!(
+            "COPY ({}) TO STDOUT{options}",
+            Self::query(table, &conditions)
+        )
     }
 
     /// The rows of a window as a query, for the planner's opinion of it.
@@ -93,7 +104,11 @@ impl Extent {
             [] => String::new(),
             some => format!(" WHERE {}", some.join(" AND ")),
         };
-        format!("SELECT {} FROM ONLY {}{conditions}", table.column_list(), table.name.sql())
+        format!(
+            "SELECT {} FROM ONLY {}{conditions}",
+            table.column_list(),
+            table.name.sql()
+        )
     }
 }
 
@@ -102,7 +117,11 @@ impl Extent {
 pub(crate) fn cut(table: usize, pages: u64, bytes: u64, may_cut: bool) -> Vec<Extent> {
     let parts = bytes.div_ceil(EXTENT_BYTES).min(pages);
     if !may_cut || parts < 2 {
-        return vec![Extent { table, pages: None, estimated_bytes: bytes }];
+        return vec![Extent {
+            table,
+            pages: None,
+            estimated_bytes: bytes,
+        }];
     }
     let each = pages.div_ceil(parts);
     let starts: Vec<u64> = (0..pages).step_by(each as usize).collect();
@@ -140,12 +159,22 @@ mod tests {
 
     #[test]
     fn a_whole_table_is_a_plain_copy_and_a_cut_one_a_query() {
-        let whole = Extent { table: 0, pages: None, estimated_bytes: 0 };
+        let whole = Extent {
+            table: 0,
+            pages: None,
+            estimated_bytes: 0,
+        };
         assert_eq!(
             whole.copy_sql(&table(None, RowFormat::Text)),
             "COPY public.\"Odd \"\"name\"\"\" (id, \"order\") TO STDOUT"
         );
-        let cut = Extent { pages: Some(PageRange { from: 8, to: Some(16) }), ..whole };
+        let cut = Extent {
+            pages: Some(PageRange {
+                from: 8,
+                to: Some(16),
+            }),
+            ..whole
+        };
         assert_eq!(
             cut.copy_sql(&table(Some("a > 1 OR b"), RowFormat::Csv)),
             "COPY (SELECT id, \"order\" FROM ONLY public.\"Odd \"\"name\"\"\" WHERE \
@@ -157,8 +186,15 @@ mod tests {
     fn a_table_without_columns_has_no_column_list() {
         let mut bare = table(None, RowFormat::Text);
         bare.columns.clear();
-        let whole = Extent { table: 0, pages: None, estimated_bytes: 0 };
-        assert_eq!(whole.copy_sql(&bare), "COPY public.\"Odd \"\"name\"\"\" TO STDOUT");
+        let whole = Extent {
+            table: 0,
+            pages: None,
+            estimated_bytes: 0,
+        };
+        assert_eq!(
+            whole.copy_sql(&bare),
+            "COPY public.\"Odd \"\"name\"\"\" TO STDOUT"
+        );
     }
 
     proptest! {

@@ -2,9 +2,7 @@
 
 use super::error::BackupError;
 use crate::job::FileSource;
-use hubvault_archive::{
-    Compression, EntryBuilder, EntryKind, EntryMeta, FileSummary, PackedEntry,
-};
+use hubvault_archive::{Compression, EntryBuilder, EntryKind, EntryMeta, FileSummary, PackedEntry};
 use hubvault_model::{ByteSize, Warning};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
@@ -33,10 +31,7 @@ pub(crate) struct Files {
 }
 
 /// Reads every source; a missing or unreadable one is a warning unless it is required.
-pub(crate) fn read(
-    sources: &[FileSource],
-    compression: Compression,
-) -> Result<Files, BackupError> {
+pub(crate) fn read(sources: &[FileSource], compression: Compression) -> Result<Files, BackupError> {
     let mut files = Files::default();
     for source in sources {
         let before = files.warnings.len();
@@ -68,7 +63,8 @@ fn describe(error: &io::Error) -> String {
 impl Files {
     fn warn(&mut self, code: &str, path: &Path, what: &str) {
         let message = format!("file {} {what}", path.display());
-        self.warnings.push(Warning::new(code, path.display(), message));
+        self.warnings
+            .push(Warning::new(code, path.display(), message));
     }
 
     /// A directory and all below it, in the order of their names.
@@ -89,11 +85,22 @@ impl Files {
             }
         };
         children.sort_by_key(fs::DirEntry::file_name);
-        self.pack_bare(path, &format!("{name}/"), EntryKind::Directory, None, meta, compression)?;
+        self.pack_bare(
+            path,
+            &format!("{name}/"),
+            EntryKind::Directory,
+            None,
+            meta,
+            compression,
+        )?;
         for child in children {
             let path = child.path();
             let Some(child_name) = child.file_name().to_str().map(|n| format!("{name}/{n}")) else {
-                self.warn("odd-file-name", &path, "has a name that is not UTF-8: left out");
+                self.warn(
+                    "odd-file-name",
+                    &path,
+                    "has a name that is not UTF-8: left out",
+                );
                 continue;
             };
             match fs::symlink_metadata(&path) {
@@ -177,14 +184,21 @@ impl Files {
                 Err(ReadError::Archive(error)) => return Err(error.into()),
             }
         }
-        self.warn("changing-file", path, "kept changing while it was read: left out");
+        self.warn(
+            "changing-file",
+            path,
+            "kept changing while it was read: left out",
+        );
         Ok(())
     }
 
     fn keep(&mut self, path: &Path, name: &str, read: ReadFile) -> Result<(), BackupError> {
         let stored = read.builder.stored_bytes();
         if self.stored + stored > MEMORY {
-            let what = format!("does not fit: all files may take {} compressed", ByteSize(MEMORY));
+            let what = format!(
+                "does not fit: all files may take {} compressed",
+                ByteSize(MEMORY)
+            );
             self.warn("large-file", path, &what);
             return Ok(());
         }
@@ -218,7 +232,8 @@ impl Files {
             mode: meta.mode() & 0o7777,
         });
         let entry = entry_meta(name, kind, link, meta);
-        self.packed.push(EntryBuilder::new(compression).finish(entry)?);
+        self.packed
+            .push(EntryBuilder::new(compression).finish(entry)?);
         Ok(())
     }
 }
@@ -270,8 +285,16 @@ fn read_once(path: &Path, compression: Compression) -> Result<Option<ReadFile>, 
     if same(&before) != same(&after) || builder.raw_bytes() != before.size() {
         return Ok(None);
     }
-    let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Some(ReadFile { builder, sha256, meta: before }))
+    let sha256 = hash
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    Ok(Some(ReadFile {
+        builder,
+        sha256,
+        meta: before,
+    }))
 }
 
 /// True when a link at `link` to `target` leads to a place below `root`, by its words alone.
@@ -305,11 +328,18 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     fn compression() -> Compression {
-        Compression { codec: Codec::Gzip, level: 1 }
+        Compression {
+            codec: Codec::Gzip,
+            level: 1,
+        }
     }
 
     fn source(path: &Path, required: bool) -> FileSource {
-        FileSource { source: path.to_owned(), name: "config/x".into(), required }
+        FileSource {
+            source: path.to_owned(),
+            name: "config/x".into(),
+            required,
+        }
     }
 
     #[test]
@@ -334,7 +364,12 @@ mod tests {
         let names: Vec<&str> = files.summaries.iter().map(|s| s.name.as_str()).collect();
         assert_eq!(
             names,
-            ["config/x/", "config/x/key.pem", "config/x/live/", "config/x/live/key.pem"]
+            [
+                "config/x/",
+                "config/x/key.pem",
+                "config/x/live/",
+                "config/x/live/key.pem"
+            ]
         );
         let codes: Vec<&str> = files.warnings.iter().map(|w| w.code.as_str()).collect();
         assert_eq!(codes, ["link-outside", "link-outside", "not-a-file"]);

@@ -33,8 +33,13 @@ impl RunLock {
             }
             let mut holder = String::new();
             // Best effort: the holder may be writing its name right now.
-            let _ = Read::by_ref(&mut file).take(200).read_to_string(&mut holder);
-            return Err(BackupError::Locked { path, holder: holder.trim().to_owned() });
+            let _ = Read::by_ref(&mut file)
+                .take(200)
+                .read_to_string(&mut holder);
+            return Err(BackupError::Locked {
+                path,
+                holder: holder.trim().to_owned(),
+            });
         }
         let text = format!(
             "run {run}, process {}, since {:.0}\n",

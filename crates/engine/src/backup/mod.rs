@@ -72,7 +72,11 @@ impl Run {
     /// Removes what the run has written so far. For the last moment of a process that cannot wait
     /// for its threads any longer.
     pub fn abandon(&self) {
-        let path = self.unfinished.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let path = self
+            .unfinished
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(path) = path {
             // The process ends now; what stays is swept by the next run.
             let _ = fs::remove_file(path);
@@ -80,7 +84,10 @@ impl Run {
     }
 
     fn writes_to(&self, path: Option<PathBuf>) {
-        *self.unfinished.lock().unwrap_or_else(PoisonError::into_inner) = path;
+        *self
+            .unfinished
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = path;
     }
 }
 
@@ -97,7 +104,8 @@ pub fn run(job: &Job, run: &Run) -> Result<BackupRecord, BackupError> {
     catalog.begin(&BackupRecord::begun(run.id, &job.name, run.started_at))?;
     match take(job, run) {
         Ok(published) => {
-            let mut record = BackupRecord::published(&published.manifest, &published.path, published.bytes);
+            let mut record =
+                BackupRecord::published(&published.manifest, &published.path, published.bytes);
             record.unproven(NOT_DRILLED);
             for path in swept {
                 tracing::info!("removed {}, left by a run that died", path.display());
@@ -124,7 +132,11 @@ pub fn plan(job: &Job, cancel: &Cancel) -> Result<(Plan, Vec<Warning>), BackupEr
     if job.directory.is_dir()
         && let Err(error) = enough_space(&job.directory, &plan)
     {
-        warnings.push(Warning::new("no-space", job.directory.display(), error.to_string()));
+        warnings.push(Warning::new(
+            "no-space",
+            job.directory.display(),
+            error.to_string(),
+        ));
     }
     Ok((plan, warnings))
 }
@@ -146,7 +158,16 @@ fn take(job: &Job, run: &Run) -> Result<Published, BackupError> {
         Partial::create(&job.directory, job.archive.codec, run.started_at, &run.zone)?;
     run.writes_to(Some(partial.path()));
     progress.stage(Stage::Export, Some(plan.estimated_bytes()));
-    let written = write(job, run, &mut snapshot, &plan, schema, files, file, &partial)?;
+    let written = write(
+        job,
+        run,
+        &mut snapshot,
+        &plan,
+        schema,
+        files,
+        file,
+        &partial,
+    )?;
     progress.stage(Stage::Integrity, Some(written.bytes));
     let checked = check(written, job, run)?;
     progress.stage(Stage::Publish, None);
@@ -158,7 +179,13 @@ fn take(job: &Job, run: &Run) -> Result<Published, BackupError> {
 fn check(written: WrittenArchive, job: &Job, run: &Run) -> Result<CheckedArchive, BackupError> {
     let progress = Arc::clone(&run.progress);
     let tell = move |bytes| progress.advance(None, 0, bytes);
-    Ok(integrity::check(written, job.limits, job.workers, &tell, &run.cancel)?)
+    Ok(integrity::check(
+        written,
+        job.limits,
+        job.workers,
+        &tell,
+        &run.cancel,
+    )?)
 }
 
 /// `<directory>/.hubvault`, made when it is not there.
@@ -173,15 +200,21 @@ pub fn state_directory(directory: &Path) -> Result<PathBuf, BackupError> {
 }
 
 fn compression(job: &Job) -> Compression {
-    Compression { codec: job.archive.codec, level: job.archive.level }
+    Compression {
+        codec: job.archive.codec,
+        level: job.archive.level,
+    }
 }
 
 fn refuse_blind_spots(plan: &Plan, job: &Job) -> Result<(), BackupError> {
     if plan.privileges.is_empty() {
         return Ok(());
     }
-    let statements: Vec<String> =
-        plan.privileges.iter().map(|p| format!("  {}", p.statement)).collect();
+    let statements: Vec<String> = plan
+        .privileges
+        .iter()
+        .map(|p| format!("  {}", p.statement))
+        .collect();
     Err(BackupError::Privileges {
         role: job.database.user.clone(),
         statements: statements.join("\n"),
@@ -205,7 +238,10 @@ fn enough_space(directory: &Path, plan: &Plan) -> Result<(), BackupError> {
     Ok(())
 }
 
-#[expect(clippy::too_many_arguments, reason = "one call; each is another stage's result")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one call; each is another stage's result"
+)]
 fn write(
     job: &Job,
     run: &Run,
@@ -219,19 +255,39 @@ fn write(
     let compression = compression(job);
     let mut warnings = plan.warnings.clone();
     warnings.extend(files.warnings);
-    warnings.extend(schema.messages.iter().map(|m| Warning::new("pg_dump", "schema", m)));
+    warnings.extend(
+        schema
+            .messages
+            .iter()
+            .map(|m| Warning::new("pg_dump", "schema", m)),
+    );
     for warning in &warnings {
         run.progress.warning(warning);
     }
     let mut writer = ArchiveWriter::new(file, compression);
-    let text = Texts { compression, at: plan.snapshot.taken_at };
+    let text = Texts {
+        compression,
+        at: plan.snapshot.taken_at,
+    };
     let info = report::backup_info(job, run.id, plan, &files.summaries, &warnings);
     writer.append(text.pack("BACKUP_INFO.txt", EntryKind::Info, 0o644, info.as_bytes())?)?;
     for (name, kind, bytes) in [
         ("database/schema.dump", EntryKind::Schema, schema.custom),
-        ("database/schema-pre-data.sql", EntryKind::Schema, schema.pre_data),
-        ("database/schema-post-data.sql", EntryKind::Schema, schema.post_data),
-        ("database/schema-post-data.list", EntryKind::Schema, schema.post_data_list),
+        (
+            "database/schema-pre-data.sql",
+            EntryKind::Schema,
+            schema.pre_data,
+        ),
+        (
+            "database/schema-post-data.sql",
+            EntryKind::Schema,
+            schema.post_data,
+        ),
+        (
+            "database/schema-post-data.list",
+            EntryKind::Schema,
+            schema.post_data_list,
+        ),
         (
             "database/foreign-keys.sql",
             EntryKind::ForeignKeys,
@@ -250,21 +306,41 @@ fn write(
     }
     let writer = Mutex::new(writer);
     let progress = run.progress.as_ref();
-    let tables =
-        export::export(plan, &snapshot.invitation(), &writer, compression, job.workers, progress, &run.cancel)?;
+    let tables = export::export(
+        plan,
+        &snapshot.invitation(),
+        &writer,
+        compression,
+        job.workers,
+        progress,
+        &run.cancel,
+    )?;
     // The locks were this session's: had it died, a table could have been rewritten under us,
     // and a rewritten table looks empty to an older snapshot (PostgreSQL manual, "Caveats" of
     // chapter 13, Concurrency Control).
     snapshot.check_held()?;
     let mut writer = writer.into_inner().unwrap_or_else(PoisonError::into_inner);
     let script = restore_script::restore_script(plan, &tables);
-    writer.append(text.pack("restore.sh", EntryKind::RestoreScript, 0o755, script.as_bytes())?)?;
+    writer.append(text.pack(
+        "restore.sh",
+        EntryKind::RestoreScript,
+        0o755,
+        script.as_bytes(),
+    )?)?;
     let manifest = manifest(job, run, plan, tables, files.summaries, warnings);
     let (file, manifest) = writer.finish(manifest)?;
     let path = partial.path();
-    file.sync_all().map_err(BackupError::io("making durable", &path))?;
-    let bytes = file.metadata().map_err(BackupError::io("measuring", &path))?.len();
-    Ok(WrittenArchive { path, manifest, bytes })
+    file.sync_all()
+        .map_err(BackupError::io("making durable", &path))?;
+    let bytes = file
+        .metadata()
+        .map_err(BackupError::io("measuring", &path))?
+        .len();
+    Ok(WrittenArchive {
+        path,
+        manifest,
+        bytes,
+    })
 }
 
 /// Packs the small entries that are made in memory.
@@ -284,7 +360,14 @@ impl Texts {
         let mut builder = EntryBuilder::new(self.compression);
         builder.write(bytes)?;
         let name = name.to_owned();
-        let meta = EntryMeta { name, kind, mode, mtime: self.at, link: None, rows: None };
+        let meta = EntryMeta {
+            name,
+            kind,
+            mode,
+            mtime: self.at,
+            link: None,
+            rows: None,
+        };
         Ok(builder.finish(meta)?)
     }
 }
@@ -310,7 +393,10 @@ fn manifest(
         format_version: FORMAT_VERSION,
         id: run.id,
         job: job.name.clone(),
-        tool: Tool { name: "hubvault".into(), version: env!("CARGO_PKG_VERSION").into() },
+        tool: Tool {
+            name: "hubvault".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+        },
         started_at: run.started_at,
         finished_at: Timestamp::now(),
         codec: job.archive.codec,
@@ -318,7 +404,12 @@ fn manifest(
         scope: ScopeInfo {
             tables: words(&job.scope.tables),
             exclude: words(&job.scope.exclude),
-            windows: job.scope.windows.iter().map(|w| words(&w.tables).join(", ")).collect(),
+            windows: job
+                .scope
+                .windows
+                .iter()
+                .map(|w| words(&w.tables).join(", "))
+                .collect(),
         },
         tables,
         sequences: plan

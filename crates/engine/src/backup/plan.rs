@@ -48,14 +48,14 @@ impl Plan {
         let sequences = inspect::sequences(session)?;
         let found = scope::resolve(&job.scope, &relations);
         if !found.missing.is_empty() {
-            return Err(BackupError::MissingTables { names: found.missing });
+            return Err(BackupError::MissingTables {
+                names: found.missing,
+            });
         }
-        let privileges = inspect::missing_privileges(
-            &job.database.user,
-            &relations,
-            &sequences,
-            &|relation| found.chosen.contains_key(&relation.oid),
-        );
+        let privileges =
+            inspect::missing_privileges(&job.database.user, &relations, &sequences, &|relation| {
+                found.chosen.contains_key(&relation.oid)
+            });
         let references = references::cross(&relations, &found.chosen, &keys);
         let mut plan = Self {
             tables: Vec::new(),
@@ -65,11 +65,15 @@ impl Plan {
             roles: inspect::roles(session)?,
             warnings: found.warnings,
             snapshot: facts,
-            sequences: sequences.into_iter().filter(|s| !s.extension_member).collect(),
+            sequences: sequences
+                .into_iter()
+                .filter(|s| !s.extension_member)
+                .collect(),
             references,
             privileges,
         };
-        plan.warnings.extend(plan.references.warnings.iter().cloned());
+        plan.warnings
+            .extend(plan.references.warnings.iter().cloned());
         if plan.privileges.is_empty() {
             plan.add_tables(session, &job.scope, &relations, &found.chosen)?;
         }
@@ -103,7 +107,8 @@ impl Plan {
             self.extents.extend(extents);
         }
         // Stable: the extents of one table stay in the order of its pages.
-        self.extents.sort_by_key(|e| std::cmp::Reverse(e.estimated_bytes));
+        self.extents
+            .sort_by_key(|e| std::cmp::Reverse(e.estimated_bytes));
         Ok(())
     }
 }
@@ -140,7 +145,10 @@ impl<'a> Cutoffs<'a> {
                     });
                 }
                 let column = quote_ident(column);
-                Ok(format!("{column} >= {} OR {column} IS NULL", quote_literal(moment)))
+                Ok(format!(
+                    "{column} >= {} OR {column} IS NULL",
+                    quote_literal(moment)
+                ))
             }
             (WindowRows::Where(condition), _) => Ok(condition.clone()),
             (WindowRows::Recent { column, .. }, None) => Err(BackupError::NoWindowColumn {
@@ -159,7 +167,11 @@ fn planned(
     index: usize,
 ) -> Result<(PlannedTable, Vec<Extent>), BackupError> {
     let bytes = relation.heap_bytes + relation.toast_bytes;
-    let columns = relation.columns.iter().filter(|c| !c.generated).map(|c| c.name.clone());
+    let columns = relation
+        .columns
+        .iter()
+        .filter(|c| !c.generated)
+        .map(|c| c.name.clone());
     let mut table = PlannedTable {
         name: relation.name.clone(),
         coverage: choice.coverage(),

@@ -17,7 +17,7 @@ const PARTIAL: &str = ".partial";
 
 /// The file that a run writes; removed when dropped, unless it was published.
 #[derive(Debug)]
-pub struct Partial {
+pub(crate) struct Partial {
     directory: PathBuf,
     name: String,
     armed: bool,
@@ -31,15 +31,24 @@ impl Partial {
         now: Timestamp,
         zone: &TimeZone,
     ) -> Result<(Self, File), BackupError> {
-        let moment = now.to_zoned(zone.clone()).strftime("%Y%m%d_%H%M%S").to_string();
+        let moment = now
+            .to_zoned(zone.clone())
+            .strftime("%Y%m%d_%H%M%S")
+            .to_string();
         let name = format!("{PREFIX}{moment}.{}", codec.extension());
-        let partial = Self { directory: directory.to_owned(), name, armed: true };
+        let partial = Self {
+            directory: directory.to_owned(),
+            name,
+            armed: true,
+        };
         let taken = partial.final_path();
         if taken.exists() {
-            return Err(BackupError::io("naming the archive", taken)(io::Error::new(
-                io::ErrorKind::AlreadyExists,
-                "an archive of this second exists; run again",
-            )));
+            return Err(BackupError::io("naming the archive", taken)(
+                io::Error::new(
+                    io::ErrorKind::AlreadyExists,
+                    "an archive of this second exists; run again",
+                ),
+            ));
         }
         let path = partial.path();
         let file = OpenOptions::new()
@@ -53,7 +62,7 @@ impl Partial {
     }
 
     /// Where the bytes go now.
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.directory.join(format!(".{}{PARTIAL}", self.name))
     }
 
@@ -92,7 +101,11 @@ pub(crate) fn publish(
     partial.armed = false;
     sync_directory(&partial.directory)?;
     let (manifest, bytes) = checked.into_parts();
-    Ok(Published { path, bytes, manifest })
+    Ok(Published {
+        path,
+        bytes,
+        manifest,
+    })
 }
 
 /// The marks of the shell scripts: the second of the last success, and its size in MiB.

@@ -39,19 +39,24 @@ pub(crate) fn cross(
     let mut referred_by: BTreeMap<u32, BTreeSet<String>> = BTreeMap::new();
     let mut found = References::default();
     for key in keys.iter().filter(|key| key.parent.is_none()) {
-        let (Some(child), Some(parent)) =
-            (by_oid.get(&key.table), by_oid.get(&key.references))
+        let (Some(child), Some(parent)) = (by_oid.get(&key.table), by_oid.get(&key.references))
         else {
             continue;
         };
         match (coverage(key.table), coverage(key.references)) {
             (None, Some(_)) => {
-                refers_to.entry(key.table).or_default().insert(parent.name.to_string());
+                refers_to
+                    .entry(key.table)
+                    .or_default()
+                    .insert(parent.name.to_string());
             }
             (None, None) | (Some(_), Some(Coverage::Whole)) => {}
             (Some(_), outside) => {
                 let reason = if outside.is_none() {
-                    referred_by.entry(key.references).or_default().insert(child.name.to_string());
+                    referred_by
+                        .entry(key.references)
+                        .or_default()
+                        .insert(child.name.to_string());
                     format!("{} is not in the archive", parent.name)
                 } else {
                     format!("only a window of {} is in the archive", parent.name)
@@ -83,7 +88,9 @@ impl References {
     ) {
         let outside: BTreeSet<&u32> = refers_to.keys().chain(referred_by.keys()).collect();
         for oid in outside {
-            let Some(relation) = by_oid.get(oid) else { continue };
+            let Some(relation) = by_oid.get(oid) else {
+                continue;
+            };
             let mut reasons = Vec::new();
             if let Some(tables) = refers_to.get(oid) {
                 reasons.push(format!("refers to {}", join(tables)));
@@ -96,7 +103,8 @@ impl References {
                     relation.name,
                     join(tables)
                 );
-                self.warnings.push(Warning::new("reference-left-out", &relation.name, message));
+                self.warnings
+                    .push(Warning::new("reference-left-out", &relation.name, message));
             }
             self.left_out.push(LeftOut {
                 name: relation.name.clone(),
@@ -108,7 +116,11 @@ impl References {
 }
 
 fn join(names: &BTreeSet<String>) -> String {
-    names.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+    names
+        .iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// How much of a table's rows is in the archive; of a partitioned one, the least of its leaves.
@@ -118,13 +130,19 @@ fn coverage_of(
     children: &HashMap<u32, Vec<u32>>,
     by_oid: &HashMap<u32, &Relation>,
 ) -> Option<Coverage> {
-    let partitioned = by_oid.get(&oid).is_some_and(|r| r.kind == RelationKind::Partitioned);
+    let partitioned = by_oid
+        .get(&oid)
+        .is_some_and(|r| r.kind == RelationKind::Partitioned);
     if !partitioned {
         return chosen.get(&oid).map(|choice| choice.coverage());
     }
     let leaves: Vec<Option<Coverage>> = with_descendants(oid, children)
         .into_iter()
-        .filter(|o| by_oid.get(o).is_some_and(|r| r.kind != RelationKind::Partitioned))
+        .filter(|o| {
+            by_oid
+                .get(o)
+                .is_some_and(|r| r.kind != RelationKind::Partitioned)
+        })
         .map(|o| chosen.get(&o).map(|choice| choice.coverage()))
         .collect();
     if leaves.iter().all(Option::is_none) && !leaves.is_empty() {
@@ -156,7 +174,11 @@ fn bearers<'a>(
 }
 
 fn not_valid_statement(key: &ForeignKey, table: &TableName) -> String {
-    let suffix = if key.definition.ends_with("NOT VALID") { "" } else { " NOT VALID" };
+    let suffix = if key.definition.ends_with("NOT VALID") {
+        ""
+    } else {
+        " NOT VALID"
+    };
     format!(
         "ALTER TABLE ONLY {} ADD CONSTRAINT {} {}{suffix};",
         table.sql(),

@@ -34,10 +34,18 @@ fn write_info(
     writeln!(out, "Backup of {}\n", job.name)?;
     writeln!(out, "Backup id     {id}")?;
     writeln!(out, "Database      {}", snapshot.database)?;
-    writeln!(out, "Moment        {:.0} (one snapshot for all tables)", snapshot.taken_at)?;
+    writeln!(
+        out,
+        "Moment        {:.0} (one snapshot for all tables)",
+        snapshot.taken_at
+    )?;
     writeln!(out, "WAL position  {}", snapshot.lsn)?;
     writeln!(out, "Server        PostgreSQL {}", snapshot.server_version)?;
-    writeln!(out, "Made by       hubvault {}\n", env!("CARGO_PKG_VERSION"))?;
+    writeln!(
+        out,
+        "Made by       hubvault {}\n",
+        env!("CARGO_PKG_VERSION")
+    )?;
 
     writeln!(out, "WARNINGS ({})\n", warnings.len())?;
     for warning in warnings {
@@ -48,14 +56,32 @@ fn write_info(
     }
 
     writeln!(out, "\nINSIDE\n")?;
-    writeln!(out, "  The definitions of the whole database (database/schema.dump).")?;
-    writeln!(out, "  The values of {} sequences (database/sequences.sql).", plan.sequences.len())?;
-    writeln!(out, "  The rows of {} tables; row counts are estimates, the exact", plan.tables.len())?;
-    writeln!(out, "  ones are in manifest.json and restore.sh compares with them:\n")?;
+    writeln!(
+        out,
+        "  The definitions of the whole database (database/schema.dump)."
+    )?;
+    writeln!(
+        out,
+        "  The values of {} sequences (database/sequences.sql).",
+        plan.sequences.len()
+    )?;
+    writeln!(
+        out,
+        "  The rows of {} tables; row counts are estimates, the exact",
+        plan.tables.len()
+    )?;
+    writeln!(
+        out,
+        "  ones are in manifest.json and restore.sh compares with them:\n"
+    )?;
     for table in &plan.tables {
         table_line(out, table)?;
     }
-    writeln!(out, "\n  {} configuration files and directories:\n", files.len())?;
+    writeln!(
+        out,
+        "\n  {} configuration files and directories:\n",
+        files.len()
+    )?;
     for file in files {
         writeln!(out, "    {}  (from {})", file.name, file.source)?;
     }
@@ -64,9 +90,15 @@ fn write_info(
 }
 
 fn table_line(out: &mut String, table: &PlannedTable) -> std::fmt::Result {
-    let rows = table.estimated_rows.map_or("?".to_owned(), |rows| rows.to_string());
+    let rows = table
+        .estimated_rows
+        .map_or("?".to_owned(), |rows| rows.to_string());
     let size = ByteSize(table.estimated_bytes);
-    write!(out, "    {:<32} about {rows} rows, {size}", table.name.to_string())?;
+    write!(
+        out,
+        "    {:<32} about {rows} rows, {size}",
+        table.name.to_string()
+    )?;
     if table.coverage == Coverage::Window {
         write!(out, "\n      only rows where {}", describe_coverage(table))?;
     }
@@ -75,10 +107,19 @@ fn table_line(out: &mut String, table: &PlannedTable) -> std::fmt::Result {
 
 fn not_inside(out: &mut String, plan: &Plan) -> std::fmt::Result {
     writeln!(out, "\nNOT INSIDE\n")?;
-    writeln!(out, "  The rows of these tables; a restore brings them back empty:\n")?;
+    writeln!(
+        out,
+        "  The rows of these tables; a restore brings them back empty:\n"
+    )?;
     for left in &plan.references.left_out {
-        let rows = left.estimated_rows.map_or("?".to_owned(), |rows| rows.to_string());
-        writeln!(out, "    {} (about {rows} rows; {})", left.name, left.reason)?;
+        let rows = left
+            .estimated_rows
+            .map_or("?".to_owned(), |rows| rows.to_string());
+        writeln!(
+            out,
+            "    {} (about {rows} rows; {})",
+            left.name, left.reason
+        )?;
     }
     for name in &plan.outside {
         writeln!(out, "    {name}")?;
@@ -86,11 +127,23 @@ fn not_inside(out: &mut String, plan: &Plan) -> std::fmt::Result {
     if plan.references.left_out.is_empty() && plan.outside.is_empty() {
         writeln!(out, "    none: every table is inside")?;
     }
-    writeln!(out, "\n  Roles and their passwords (restore.sh names those it needs), other")?;
-    writeln!(out, "  databases of the server, the server's own configuration, large objects.")?;
+    writeln!(
+        out,
+        "\n  Roles and their passwords (restore.sh names those it needs), other"
+    )?;
+    writeln!(
+        out,
+        "  databases of the server, the server's own configuration, large objects."
+    )?;
     if !plan.references.not_valid.is_empty() {
-        writeln!(out, "\n  These foreign keys point to rows outside and come back NOT VALID")?;
-        writeln!(out, "  (checked for new rows, not for the restored ones):\n")?;
+        writeln!(
+            out,
+            "\n  These foreign keys point to rows outside and come back NOT VALID"
+        )?;
+        writeln!(
+            out,
+            "  (checked for new rows, not for the restored ones):\n"
+        )?;
         for key in &plan.references.not_valid {
             writeln!(out, "    {} on {}: {}", key.name, key.table, key.reason)?;
         }

@@ -10,27 +10,55 @@ const SCRIPT: &str = include_str!("restore.sh");
 
 /// The script for one archive.
 pub(crate) fn restore_script(plan: &Plan, tables: &[TableSummary]) -> String {
-    let lines = |calls: Vec<String>| if calls.is_empty() { ":".to_owned() } else { calls.join("\n") };
-    let roles = plan.roles.iter().map(|role| format!("role {}", word(role))).collect();
+    let lines = |calls: Vec<String>| {
+        if calls.is_empty() {
+            ":".to_owned()
+        } else {
+            calls.join("\n")
+        }
+    };
+    let roles = plan
+        .roles
+        .iter()
+        .map(|role| format!("role {}", word(role)))
+        .collect();
     let absent = tables
         .iter()
         .map(|table| format!("expect_absent {}", word(&table.name.sql())))
         .collect();
     let counts = tables
         .iter()
-        .map(|table| format!("expect_rows {} {}", word(&table.name.sql()), table.digest.rows))
+        .map(|table| {
+            format!(
+                "expect_rows {} {}",
+                word(&table.name.sql()),
+                table.digest.rows
+            )
+        })
         .collect();
-    let refresh =
-        plan.refresh.iter().map(|view| format!("refresh {}", word(&view.sql()))).collect();
+    let refresh = plan
+        .refresh
+        .iter()
+        .map(|view| format!("refresh {}", word(&view.sql())))
+        .collect();
     let keys = plan
         .references
         .late_keys
         .iter()
-        .map(|(table, key)| format!("drop_key {} {}", word(&table.sql()), word(&quote_ident(key))))
+        .map(|(table, key)| {
+            format!(
+                "drop_key {} {}",
+                word(&table.sql()),
+                word(&quote_ident(key))
+            )
+        })
         .collect();
     let loads = tables.iter().flat_map(loads).collect();
     SCRIPT
-        .replace("@@SERVER_MAJOR@@", &(plan.snapshot.server_version_num / 10_000).to_string())
+        .replace(
+            "@@SERVER_MAJOR@@",
+            &(plan.snapshot.server_version_num / 10_000).to_string(),
+        )
         .replace("@@TAKEN_AT@@", &format!("{:.0}", plan.snapshot.taken_at))
         .replace("@@DATABASE@@", &in_comment(&plan.snapshot.database))
         .replace("@@ROLES@@", &lines(roles))
@@ -118,6 +146,9 @@ mod tests {
             extension_member: false,
             owner: "o".into(),
         };
-        assert!(sequences_sql(&[sequence]).contains("setval('public.\"Odd seq\"'::pg_catalog.regclass, 7, false)"));
+        assert!(
+            sequences_sql(&[sequence])
+                .contains("setval('public.\"Odd seq\"'::pg_catalog.regclass, 7, false)")
+        );
     }
 }

@@ -130,7 +130,8 @@ impl Resolved {
         } else {
             format!("{pattern} matches no table of this database ({place})")
         };
-        self.warnings.push(Warning::new("missing-table", pattern, message));
+        self.warnings
+            .push(Warning::new("missing-table", pattern, message));
     }
 }
 

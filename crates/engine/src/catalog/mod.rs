@@ -3,8 +3,8 @@
 mod record;
 mod rebuild;
 
-pub use record::{BackupRecord, ProofRecord, State, TableRecord};
 pub use rebuild::{Rebuilt, rebuild};
+pub use record::{BackupRecord, ProofRecord, State, TableRecord};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -98,7 +98,10 @@ impl Catalog {
             .create(true)
             .mode(0o600)
             .open(&path)
-            .map_err(|source| CatalogError::Io { path: path.clone(), source })?;
+            .map_err(|source| CatalogError::Io {
+                path: path.clone(),
+                source,
+            })?;
         let open = || {
             let db = Connection::open(&path)?;
             db.busy_timeout(Duration::from_secs(10))?;
@@ -116,7 +119,11 @@ impl Catalog {
 
     fn failed(&self, doing: &'static str) -> impl FnOnce(rusqlite::Error) -> CatalogError {
         let path = self.path.clone();
-        move |source| CatalogError::Sqlite { doing, path, source }
+        move |source| CatalogError::Sqlite {
+            doing,
+            path,
+            source,
+        }
     }
 
     /// Records a run before its first byte.
@@ -151,7 +158,13 @@ impl Catalog {
             for table in &record.tables {
                 tx.execute(
                     "INSERT INTO tables VALUES (?1, ?2, ?3, ?4, ?5)",
-                    params![id, table.name, table.rows as i64, table.bytes as i64, table.digest],
+                    params![
+                        id,
+                        table.name,
+                        table.rows as i64,
+                        table.bytes as i64,
+                        table.digest
+                    ],
                 )?;
             }
             tx.commit()
@@ -160,8 +173,10 @@ impl Catalog {
     }
 
     fn json(&self, record: &BackupRecord) -> Result<String, CatalogError> {
-        serde_json::to_string(record)
-            .map_err(|source| CatalogError::Record { path: self.path.clone(), source })
+        serde_json::to_string(record).map_err(|source| CatalogError::Record {
+            path: self.path.clone(),
+            source,
+        })
     }
 
     /// Runs that are still called running although their process holds no lock any more: failed.
@@ -178,22 +193,28 @@ impl Catalog {
 
     /// Every record, newest first.
     pub fn list(&self) -> Result<Vec<BackupRecord>, CatalogError> {
-        self.query("SELECT record FROM backups ORDER BY started_at DESC, rowid DESC", None)
+        self.query(
+            "SELECT record FROM backups ORDER BY started_at DESC, rowid DESC",
+            None,
+        )
     }
 
     fn query(&self, sql: &str, value: Option<&str>) -> Result<Vec<BackupRecord>, CatalogError> {
         let read = || {
             let mut statement = self.db.prepare(sql)?;
-            let rows = statement
-                .query_map(rusqlite::params_from_iter(value), |row| row.get::<_, String>(0))?;
+            let rows = statement.query_map(rusqlite::params_from_iter(value), |row| {
+                row.get::<_, String>(0)
+            })?;
             rows.collect::<rusqlite::Result<Vec<String>>>()
         };
         read()
             .map_err(self.failed("reading"))?
             .iter()
             .map(|json| {
-                serde_json::from_str(json)
-                    .map_err(|source| CatalogError::Record { path: self.path.clone(), source })
+                serde_json::from_str(json).map_err(|source| CatalogError::Record {
+                    path: self.path.clone(),
+                    source,
+                })
             })
             .collect()
     }
@@ -206,7 +227,9 @@ impl Catalog {
         }
         let records = self.list()?;
         let named = |r: &BackupRecord| {
-            r.file.as_ref().is_some_and(|f| f.file_name().is_some_and(|n| n == word))
+            r.file
+                .as_ref()
+                .is_some_and(|f| f.file_name().is_some_and(|n| n == word))
         };
         if let Some(at) = records.iter().position(named) {
             return Ok(records.into_iter().nth(at));
@@ -219,7 +242,10 @@ impl Catalog {
         if fits.len() > 1 {
             return Err(CatalogError::Ambiguous {
                 prefix: word.to_owned(),
-                ids: fits.iter().map(|r| r.id.to_string()[..13].to_owned()).collect(),
+                ids: fits
+                    .iter()
+                    .map(|r| r.id.to_string()[..13].to_owned())
+                    .collect(),
             });
         }
         Ok(fits.pop())
@@ -228,7 +254,11 @@ impl Catalog {
     /// True when the catalog knows this id.
     pub fn knows(&self, id: hubvault_model::BackupId) -> Result<bool, CatalogError> {
         self.db
-            .query_row("SELECT 1 FROM backups WHERE id = ?1", params![id.to_string()], |_| Ok(()))
+            .query_row(
+                "SELECT 1 FROM backups WHERE id = ?1",
+                params![id.to_string()],
+                |_| Ok(()),
+            )
             .optional()
             .map(|found| found.is_some())
             .map_err(self.failed("reading"))
@@ -249,7 +279,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let catalog = Catalog::open(dir.path()).unwrap();
         let id = BackupId::random();
-        catalog.begin(&BackupRecord::begun(id, "hub", at(10))).unwrap();
+        catalog
+            .begin(&BackupRecord::begun(id, "hub", at(10)))
+            .unwrap();
         catalog.close_dead_runs(at(20)).unwrap();
         let found = catalog.find(&id.to_string()).unwrap().unwrap();
         assert_eq!(found.state, State::Failed);
@@ -260,15 +292,22 @@ mod tests {
     fn prefixes_must_be_unambiguous() {
         let dir = tempfile::tempdir().unwrap();
         let catalog = Catalog::open(dir.path()).unwrap();
-        let ids: Vec<BackupId> =
-            ["11111111-0000-4000-8000-000000000000", "11111111-1000-4000-8000-000000000000"]
-                .iter()
-                .map(|id| id.parse().unwrap())
-                .collect();
+        let ids: Vec<BackupId> = [
+            "11111111-0000-4000-8000-000000000000",
+            "11111111-1000-4000-8000-000000000000",
+        ]
+        .iter()
+        .map(|id| id.parse().unwrap())
+        .collect();
         for id in &ids {
-            catalog.begin(&BackupRecord::begun(*id, "hub", at(10))).unwrap();
+            catalog
+                .begin(&BackupRecord::begun(*id, "hub", at(10)))
+                .unwrap();
         }
-        assert!(matches!(catalog.find("1111"), Err(CatalogError::Ambiguous { .. })));
+        assert!(matches!(
+            catalog.find("1111"),
+            Err(CatalogError::Ambiguous { .. })
+        ));
         assert_eq!(catalog.find("11111111-1").unwrap().unwrap().id, ids[1]);
         assert!(catalog.find("2").unwrap().is_none());
         assert!(catalog.find("latest").unwrap().is_none());

@@ -20,7 +20,10 @@ pub struct Rebuilt {
 ///
 /// The data is not read back: such a backup is unproven until somebody verifies it.
 pub fn rebuild(catalog: &Catalog, directory: &Path) -> Result<Rebuilt, CatalogError> {
-    let io = |source| CatalogError::Io { path: directory.to_owned(), source };
+    let io = |source| CatalogError::Io {
+        path: directory.to_owned(),
+        source,
+    };
     let mut paths: Vec<PathBuf> = fs::read_dir(directory)
         .and_then(Iterator::collect::<std::io::Result<Vec<_>>>)
         .map_err(io)?
@@ -35,8 +38,7 @@ pub fn rebuild(catalog: &Catalog, directory: &Path) -> Result<Rebuilt, CatalogEr
             Err(error) => found.unreadable.push((path, error)),
             Ok(archive) if catalog.knows(archive.manifest().id)? => found.known += 1,
             Ok(archive) => {
-                let mut record =
-                    BackupRecord::published(archive.manifest(), &path, archive.len());
+                let mut record = BackupRecord::published(archive.manifest(), &path, archive.len());
                 record.proof.read_back = false;
                 record.proof.reason = Some("known from its manifest only".to_owned());
                 catalog.finish(&record)?;
@@ -48,7 +50,10 @@ pub fn rebuild(catalog: &Catalog, directory: &Path) -> Result<Rebuilt, CatalogEr
 }
 
 fn looks_like_an_archive(path: &Path) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
     name.starts_with("critical_backup_")
         && (name.ends_with(".tar.gz") || name.ends_with(".tar.zst"))
 }

@@ -126,7 +126,11 @@ impl BackupRecord {
                 })
                 .collect(),
             files: manifest.files.clone(),
-            proof: ProofRecord { proven: false, read_back: true, reason: None },
+            proof: ProofRecord {
+                proven: false,
+                read_back: true,
+                reason: None,
+            },
             warnings: manifest.warnings.clone(),
             ..Self::begun(manifest.id, &manifest.job, manifest.started_at)
         }

@@ -117,13 +117,26 @@ pub fn check(
     let actual = ByteSize(read.bytes);
     if let Some(limit) = limits.min.filter(|limit| actual < *limit) {
         let (relation, setting) = ("less than", "BACKUP_MIN_SIZE_MB");
-        return Err(IntegrityError::Size { actual, relation, limit, setting });
+        return Err(IntegrityError::Size {
+            actual,
+            relation,
+            limit,
+            setting,
+        });
     }
     if let Some(limit) = limits.max.filter(|limit| actual > *limit) {
         let (relation, setting) = ("more than", "BACKUP_MAX_SIZE_MB");
-        return Err(IntegrityError::Size { actual, relation, limit, setting });
+        return Err(IntegrityError::Size {
+            actual,
+            relation,
+            limit,
+            setting,
+        });
     }
-    Ok(CheckedArchive { manifest: read.manifest, bytes: read.bytes })
+    Ok(CheckedArchive {
+        manifest: read.manifest,
+        bytes: read.bytes,
+    })
 }
 
 /// Reads every entry of an archive on `threads` threads; `tell` hears of the bytes that are done.
@@ -133,7 +146,10 @@ pub fn read_back(
     tell: &(dyn Fn(u64) + Sync),
     cancel: &Cancel,
 ) -> Result<ReadBack, IntegrityError> {
-    let wrong = |source| IntegrityError::Archive { path: path.to_owned(), source };
+    let wrong = |source| IntegrityError::Archive {
+        path: path.to_owned(),
+        source,
+    };
     let archive = Archive::open_path(path).map_err(wrong)?;
     let entries = &archive.manifest().entries;
     let next = AtomicUsize::new(0);
@@ -156,11 +172,16 @@ pub fn read_back(
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
         threads.into_iter().try_for_each(|thread| {
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     })?;
     tables_add_up(archive.manifest())?;
-    Ok(ReadBack { manifest: archive.manifest().clone(), bytes: archive.len() })
+    Ok(ReadBack {
+        manifest: archive.manifest().clone(),
+        bytes: archive.len(),
+    })
 }
 
 /// The digests of the entries were just recomputed; here they are held against the tables'.
@@ -174,14 +195,22 @@ fn tables_add_up(manifest: &Manifest) -> Result<(), IntegrityError> {
     for table in &manifest.tables {
         let mut sum = RowDigest::default();
         for name in &table.entries {
-            let rows = with_rows.remove(name.as_str()).and_then(|entry| entry.rows.as_ref());
+            let rows = with_rows
+                .remove(name.as_str())
+                .and_then(|entry| entry.rows.as_ref());
             let Some(rows) = rows.filter(|rows| rows.table == table.name) else {
                 let what = format!("its entry {name} is missing or another table's");
-                return Err(IntegrityError::Entries { table: table.name.clone(), what });
+                return Err(IntegrityError::Entries {
+                    table: table.name.clone(),
+                    what,
+                });
             };
             if rows.columns != table.columns || rows.format != table.format {
                 let what = format!("its entry {name} has other columns or another format");
-                return Err(IntegrityError::Entries { table: table.name.clone(), what });
+                return Err(IntegrityError::Entries {
+                    table: table.name.clone(),
+                    what,
+                });
             }
             sum.merge(rows.digest);
         }
@@ -193,12 +222,17 @@ fn tables_add_up(manifest: &Manifest) -> Result<(), IntegrityError> {
             });
         }
         if sum != table.digest {
-            return Err(IntegrityError::Digest { table: table.name.clone() });
+            return Err(IntegrityError::Digest {
+                table: table.name.clone(),
+            });
         }
     }
     if let Some(rows) = with_rows.values().find_map(|entry| entry.rows.as_ref()) {
         let what = "holds rows in an entry that the manifest's tables do not name".to_owned();
-        return Err(IntegrityError::Entries { table: rows.table.clone(), what });
+        return Err(IntegrityError::Entries {
+            table: rows.table.clone(),
+            what,
+        });
     }
     Ok(())
 }

@@ -1,0 +1,213 @@
+//! `hubvault backup`: takes one backup, or says what it would take.
+
+use super::text::{Align, about, columns, duration, grouped, print};
+use super::{BackupArgs, Exit};
+use crate::config::Settings;
+use crate::progress;
+use crate::signals;
+use anyhow::Result;
+use hubvault_engine::backup::{self, Plan, Run, describe_coverage};
+use hubvault_engine::catalog::{BackupRecord, State};
+use hubvault_engine::job::Job;
+use hubvault_engine::progress::Progress;
+use hubvault_model::{ByteSize, Cancel, Warning};
+use jiff::tz::TimeZone;
+use serde_json::json;
+use std::sync::Arc;
+
+/// Runs the command and says how it ended.
+pub(crate) fn run(settings: &Settings, args: &BackupArgs) -> Result<Exit> {
+    let job = settings.job();
+    let cancel = Cancel::new();
+    if args.dry_run {
+        let _signals = signals::watch(cancel.clone(), || {})?;
+        let (plan, warnings) = backup::plan(&job, &cancel)?;
+        let text = if args.json {
+            serde_json::to_string_pretty(&plan_json(&job, &plan, &warnings))? + "\n"
+        } else {
+            plan_text(&job, &plan, &warnings)
+        };
+        print(&text)?;
+        return Ok(if warnings.is_empty() {
+            Exit::Done
+        } else {
+            Exit::Warnings
+        });
+    }
+    let record = take(&job, cancel, progress::choose(args.no_progress))?;
+    let text = if args.json {
+        serde_json::to_string_pretty(&record)? + "\n"
+    } else {
+        record_text(&record)
+    };
+    print(&text)?;
+    Ok(exit_of(&record))
+}
+
+/// One backup with the signals watched while it runs.
+pub(crate) fn take(job: &Job, cancel: Cancel, progress: Arc<dyn Progress>) -> Result<BackupRecord> {
+    let run = Arc::new(Run::new(TimeZone::system(), cancel.clone(), progress));
+    let last_resort = Arc::clone(&run);
+    let _signals = signals::watch(cancel, move || last_resort.abandon())?;
+    Ok(backup::run(job, &run)?)
+}
+
+/// 0 only for what is proven and without a warning.
+pub(crate) fn exit_of(record: &BackupRecord) -> Exit {
+    if record.state == State::Proven && record.warnings.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Warnings
+    }
+}
+
+/// What a run would do, for people.
+pub(crate) fn plan_text(job: &Job, plan: &Plan, warnings: &[Warning]) -> String {
+    let mut out = format!(
+        "Plan for {} (PostgreSQL {}, database {})\n\n",
+        job.name, plan.snapshot.server_version, plan.snapshot.database
+    );
+    let rows: Vec<Vec<String>> = plan
+        .tables
+        .iter()
+        .map(|table| {
+            vec![
+                table.name.to_string(),
+                about(table.estimated_rows),
+                ByteSize(table.estimated_bytes).to_string(),
+                table.extents.to_string(),
+                describe_coverage(table),
+            ]
+        })
+        .collect();
+    let header = [
+        ("table", Align::Left),
+        ("rows (about)", Align::Right),
+        ("size (about)", Align::Right),
+        ("extents", Align::Right),
+        ("rows taken", Align::Left),
+    ];
+    out += &columns(&header, &rows);
+    out += &format!(
+        "\n  {} tables, {} extents, about {} on {} connections; {} sequences; the definitions of \
+         the whole database\n",
+        plan.tables.len(),
+        plan.extents.len(),
+        ByteSize(plan.estimated_bytes()),
+        job.workers,
+        plan.sequences.len()
+    );
+    out += "\nFiles\n";
+    for file in &job.files {
+        let required = if file.required { " (required)" } else { "" };
+        out += &format!("  {} -> {}{required}\n", file.source.display(), file.name);
+    }
+    out += &left_out_text(plan);
+    if !plan.privileges.is_empty() {
+        out += "\nPrivileges missing; run as a superuser or the owner:\n";
+        for privilege in &plan.privileges {
+            out += &format!("  {}\n", privilege.statement);
+        }
+    }
+    out + &warnings_text(warnings) + "\nNothing was written (dry run).\n"
+}
+
+fn left_out_text(plan: &Plan) -> String {
+    let mut out = String::from("\nLeft out (comes back empty)\n");
+    for left in &plan.references.left_out {
+        let rows = about(left.estimated_rows);
+        out += &format!("  {}, about {rows} rows, {}\n", left.name, left.reason);
+    }
+    let others: Vec<String> = plan.outside.iter().map(ToString::to_string).collect();
+    if !others.is_empty() {
+        out += &format!("  {}\n", others.join(", "));
+    }
+    if plan.references.left_out.is_empty() && others.is_empty() {
+        out += "  nothing: every table is in\n";
+    }
+    if !plan.references.not_valid.is_empty() {
+        out += "\nForeign keys that come back NOT VALID\n";
+        for key in &plan.references.not_valid {
+            out += &format!("  {} on {}: {}\n", key.name, key.table, key.reason);
+        }
+    }
+    out
+}
+
+/// All warnings, in words; empty text for none.
+pub(crate) fn warnings_text(warnings: &[Warning]) -> String {
+    if warnings.is_empty() {
+        return String::new();
+    }
+    let mut out = format!("\nWarnings ({})\n", warnings.len());
+    for warning in warnings {
+        out += &format!("  ! {warning}\n");
+    }
+    out
+}
+
+/// What came of a run, for people.
+pub(crate) fn record_text(record: &BackupRecord) -> String {
+    let mut out = String::new();
+    if let (Some(file), Some(bytes)) = (&record.file, record.bytes) {
+        out += &format!("{}  {}\n", file.display(), ByteSize(bytes));
+    }
+    let took = record.finished_at.map_or_else(String::new, |end| {
+        format!(" in {}", duration(record.started_at, end))
+    });
+    out += &format!(
+        "backup {}: {} tables, {} rows, {} files{took}\n",
+        record.id.short(),
+        record.tables.len(),
+        grouped(record.rows()),
+        record
+            .files
+            .iter()
+            .filter(|file| !file.name.ends_with('/'))
+            .count(),
+    );
+    let read = if record.proof.read_back {
+        "read back whole"
+    } else {
+        "not read back"
+    };
+    let why = record
+        .proof
+        .reason
+        .as_ref()
+        .map_or_else(String::new, |r| format!(" ({r})"));
+    out += &format!("{}{why}; {read}\n", record.state.as_str());
+    if let Some(error) = &record.error {
+        out += &format!("error: {error}\n");
+    }
+    out + &warnings_text(&record.warnings)
+}
+
+fn plan_json(job: &Job, plan: &Plan, warnings: &[Warning]) -> serde_json::Value {
+    json!({
+        "job": job.name,
+        "snapshot": {
+            "database": plan.snapshot.database,
+            "server_version": plan.snapshot.server_version,
+            "taken_at": plan.snapshot.taken_at,
+        },
+        "tables": plan.tables.iter().map(|table| json!({
+            "name": table.name.to_string(),
+            "coverage": table.coverage,
+            "filter": table.filter,
+            "estimated_rows": table.estimated_rows,
+            "estimated_bytes": table.estimated_bytes,
+            "extents": table.extents,
+        })).collect::<Vec<_>>(),
+        "estimated_bytes": plan.estimated_bytes(),
+        "sequences": plan.sequences.len(),
+        "files": job.files.iter().map(|file| json!({
+            "source": file.source, "name": file.name, "required": file.required,
+        })).collect::<Vec<_>>(),
+        "left_out": plan.references.left_out,
+        "outside": plan.outside.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "not_valid": plan.references.not_valid,
+        "privileges": plan.privileges.iter().map(|p| &p.statement).collect::<Vec<_>>(),
+        "warnings": warnings,
+    })
+}

@@ -1,0 +1,105 @@
+//! `hubvault list` and `hubvault catalog rebuild`.
+
+use super::text::{Align, columns, grouped, print};
+use super::{Exit, ListArgs};
+use crate::config::Settings;
+use anyhow::Result;
+use hubvault_engine::backup::state_directory;
+use hubvault_engine::catalog::{BackupRecord, Catalog, State, rebuild};
+use hubvault_model::ByteSize;
+
+/// Lists every run, newest first.
+pub(crate) fn run(settings: &Settings, args: &ListArgs) -> Result<Exit> {
+    let job = settings.job();
+    let records = Catalog::open(&state_directory(&job.directory)?)?.list()?;
+    if args.json {
+        print(&(serde_json::to_string_pretty(&records)? + "\n"))?;
+        return Ok(Exit::Done);
+    }
+    if records.is_empty() {
+        print(&format!(
+            "no backups in {} yet\n(archives that are there but not listed: hubvault catalog \
+             rebuild)\n",
+            job.directory.display()
+        ))?;
+        return Ok(Exit::Done);
+    }
+    let rows: Vec<Vec<String>> = records.iter().map(line).collect();
+    let header = [
+        ("id", Align::Left),
+        ("started (UTC)", Align::Left),
+        ("state", Align::Left),
+        ("tables", Align::Right),
+        ("rows", Align::Right),
+        ("size", Align::Right),
+        ("warnings", Align::Right),
+        ("archive", Align::Left),
+    ];
+    print(&columns(&header, &rows))?;
+    Ok(Exit::Done)
+}
+
+fn line(record: &BackupRecord) -> Vec<String> {
+    let gone = record.file.as_ref().is_some_and(|file| !file.exists());
+    let archive = match (&record.file, &record.error) {
+        (Some(file), _) => {
+            let name = file.file_name().map(|n| n.to_string_lossy().into_owned());
+            format!(
+                "{}{}",
+                name.unwrap_or_default(),
+                if gone { " (FILE IS GONE)" } else { "" }
+            )
+        }
+        (None, Some(error)) => error
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .chars()
+            .take(60)
+            .collect(),
+        (None, None) => "-".to_owned(),
+    };
+    let made = record.state != State::Failed && record.state != State::Running;
+    let number = |text: String| if made { text } else { "-".to_owned() };
+    vec![
+        record.id.short(),
+        record.started_at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        record.state.as_str().to_owned(),
+        number(record.tables.len().to_string()),
+        number(grouped(record.rows())),
+        record
+            .bytes
+            .map_or_else(|| "-".to_owned(), |bytes| ByteSize(bytes).to_string()),
+        record.warnings.len().to_string(),
+        archive,
+    ]
+}
+
+/// Makes the catalog anew from the archives in the directory.
+pub(crate) fn rebuild_catalog(settings: &Settings) -> Result<Exit> {
+    let job = settings.job();
+    let catalog = Catalog::open(&state_directory(&job.directory)?)?;
+    let found = rebuild(&catalog, &job.directory)?;
+    let mut out = String::new();
+    for record in &found.added {
+        let file = record.file.as_ref().map(|file| file.display().to_string());
+        out += &format!(
+            "added {}  {}\n",
+            record.id.short(),
+            file.unwrap_or_default()
+        );
+    }
+    print(&format!(
+        "{out}{} added, {} known already\n",
+        found.added.len(),
+        found.known
+    ))?;
+    for (path, error) in &found.unreadable {
+        tracing::warn!("{}: {error}", path.display());
+    }
+    Ok(if found.unreadable.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Warnings
+    })
+}

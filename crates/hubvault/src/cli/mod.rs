@@ -1,0 +1,257 @@
+//! The commands: what they take, what they print, how they end. One file a command.
+
+pub(crate) mod text;
+pub(crate) mod backup;
+mod list;
+mod show;
+mod config;
+
+use crate::config::{ConfigError, Environment, Settings};
+use crate::{demo, logging};
+use anyhow::Result;
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// How a command that did not fail ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// As asked, or proven.
+    Done,
+    /// Done, and something in the scope is missing, unproven or wrong.
+    Warnings,
+}
+
+const EXIT_CODES: &str = "Exit codes:
+  0  done as asked; a backup is proven
+  1  failed; nothing was published
+  2  bad usage or configuration
+  3  done, with warnings: something of the scope is missing, or the backup is unproven
+  130, 143  interrupted by SIGINT, SIGTERM; nothing was published";
+
+/// Backs up what a product on `PostgreSQL` needs to come back from nothing: critical tables, a
+/// recent window of transactions and configuration files, as of one moment, in one archive that
+/// tar and psql restore.
+#[derive(Debug, Parser)]
+#[command(name = "hubvault", version, after_help = EXIT_CODES, after_long_help = LONG_HELP)]
+#[command(disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    /// The configuration file [default: ./hubvault.toml, $CONFIG_DIR/hubvault.toml or
+    /// /etc/hubvault/hubvault.toml, the first that exists]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const LONG_HELP: &str = "Start here:
+  hubvault demo                see the whole of it on a server of its own
+  hubvault config check        is what is configured right?
+  hubvault backup --dry-run    what would be taken, what would not, what is wrong?
+  hubvault backup
+
+Exit codes:
+  0  done as asked; a backup is proven
+  1  failed; nothing was published
+  2  bad usage or configuration
+  3  done, with warnings: something of the scope is missing, or the backup is unproven
+  130, 143  interrupted by SIGINT, SIGTERM; nothing was published";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Take one backup, read it back, publish it
+    ///
+    /// All tables are read in one snapshot. The archive is written as a hidden partial file, made
+    /// durable, read back whole, and only then given its name.
+    #[command(after_long_help = "Examples:
+  hubvault backup --dry-run
+  POSTGRES_HOST=db POSTGRES_DB=hub BACKUP_DIR=/srv/backups hubvault backup
+  hubvault backup --json | jq .state
+
+Exit codes: 0 proven; 1 failed, nothing was published; 2 bad configuration; 3 published, with
+warnings or unproven; 130 or 143 interrupted, nothing was published.")]
+    Backup(BackupArgs),
+    /// List the runs, newest first
+    #[command(after_long_help = "Example:
+  hubvault list --json | jq -r '.[] | select(.state == \"failed\") | .error'
+
+Exit codes: 0 listed; 1 the catalog cannot be read; 2 bad configuration.")]
+    List(ListArgs),
+    /// Show what an archive holds
+    ///
+    /// Reads the archive's own manifest; the database is not needed.
+    #[command(after_long_help = "Examples:
+  hubvault show latest
+  hubvault show 3f2a91c0 --json | jq '.entries[].name'
+  hubvault show ./critical_backup_20260131_020000.tar.gz
+
+Exit codes: 0 shown; 1 no such backup, or not an archive; 2 bad usage or configuration.")]
+    Show(ShowArgs),
+    /// Read an archive back whole: every checksum, row count and digest
+    #[command(after_long_help = "Examples:
+  hubvault verify
+  hubvault verify /media/usb/critical_backup_20260131_020000.tar.gz
+
+Exit codes: 0 whole; 1 damaged, with the entry and offset; 2 bad usage or configuration.")]
+    Verify(VerifyArgs),
+    /// Write, check or show the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Look after the record of runs
+    #[command(subcommand)]
+    Catalog(CatalogCommand),
+    /// Back up a sample hub on a throwaway server, restore it with plain tools, compare
+    #[command(after_long_help = "Example:
+  hubvault demo --users 5000
+
+Only the archive stays. Needs the PostgreSQL server programs; started as root, the server runs as
+the user postgres.
+
+Exit codes: 0 restored and equal; 1 anything else.")]
+    Demo(DemoArgs),
+    /// Print a completion script for a shell
+    #[command(after_long_help = "Example:
+  hubvault completions bash > /etc/bash_completion.d/hubvault")]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// `hubvault backup`
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// Print the plan and touch nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// No progress bar and no progress lines
+    #[arg(long)]
+    pub(crate) no_progress: bool,
+}
+
+/// `hubvault list`
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `hubvault show`
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// An id, an unambiguous prefix of one, a file, or `latest`
+    pub(crate) backup: String,
+    /// Print the manifest as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `hubvault verify`
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// An id, an unambiguous prefix of one, a file, or `latest`
+    #[arg(default_value = "latest")]
+    pub(crate) backup: String,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// No progress bar and no progress lines
+    #[arg(long)]
+    pub(crate) no_progress: bool,
+}
+
+/// `hubvault demo`
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Where the archive goes
+    #[arg(long, default_value = "demo-backups")]
+    pub(crate) dir: PathBuf,
+    /// How many users the sample hub has
+    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(10..=5_000_000))]
+    pub(crate) users: u32,
+    /// No progress bar and no progress lines
+    #[arg(long)]
+    pub(crate) no_progress: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Write a commented hubvault.toml
+    Init {
+        /// Where to; it must not exist
+        #[arg(default_value = "hubvault.toml")]
+        file: PathBuf,
+    },
+    /// Read the configuration and say what is wrong with it; touches no database
+    #[command(
+        after_long_help = "Exit codes: 0 right; 2 wrong; 3 right, but something has no effect."
+    )]
+    Check,
+    /// Print what holds and where each setting came from; secrets are masked
+    Show {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum CatalogCommand {
+    /// Make the record of runs anew from the manifests of the archives that are there
+    #[command(
+        after_long_help = "Exit codes: 0 all archives are known; 1 failed; 3 an archive cannot be read."
+    )]
+    Rebuild,
+}
+
+/// Runs what the arguments ask for.
+pub(crate) fn run(cli: &Cli) -> Result<Exit> {
+    let environment = Environment::of_process();
+    let load = || -> Result<Settings, ConfigError> {
+        let settings = Settings::load(&environment, cli.config.as_deref())?;
+        logging::start(settings.text("log.level"), settings.text("log.format"));
+        Ok(settings)
+    };
+    match &cli.command {
+        Command::Backup(args) => {
+            let settings = load()?;
+            settings
+                .notices
+                .iter()
+                .for_each(|notice| tracing::warn!("{notice}"));
+            backup::run(&settings, args)
+        }
+        Command::List(args) => list::run(&load()?, args),
+        Command::Show(args) => show::show(&load()?, args),
+        Command::Verify(args) => show::verify(&load()?, args),
+        Command::Config(ConfigCommand::Init { file }) => config::init(file),
+        Command::Config(ConfigCommand::Check) => config::check(&load()?),
+        Command::Config(ConfigCommand::Show { json }) => config::show(&load()?, *json),
+        Command::Catalog(CatalogCommand::Rebuild) => list::rebuild_catalog(&load()?),
+        Command::Demo(args) => {
+            // The demonstration is the same whatever is configured here.
+            let nothing = Settings::load(&Environment::bare(&environment), None)?;
+            logging::start("info", "text");
+            demo::run(&nothing, args)
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "hubvault", &mut script);
+            text::print(&String::from_utf8_lossy(&script))?;
+            Ok(Exit::Done)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,130 @@
+//! Plain text for people: aligned columns, numbers that can be read, durations.
+
+use jiff::{SignedDuration, Timestamp};
+use std::fmt::Write as _;
+use std::io::{self, ErrorKind, Write};
+
+/// Writes to standard output. That nobody reads on (`| head`) is no error.
+pub(crate) fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// An error with its causes. Some of ours already say their cause; it is not said twice.
+pub(crate) fn chain(error: &anyhow::Error) -> String {
+    error
+        .chain()
+        .map(ToString::to_string)
+        .fold(String::new(), |mut said, cause| {
+            if said.is_empty() {
+                said = cause;
+            } else if !said.contains(&cause) {
+                said += &format!(": {cause}");
+            }
+            said
+        })
+}
+
+/// How a column is aligned.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Align {
+    Left,
+    Right,
+}
+
+/// Rows of cells under a header, as wide as they need to be, indented by two spaces.
+pub(crate) fn columns(header: &[(&str, Align)], rows: &[Vec<String>]) -> String {
+    let width = |i: usize| {
+        let cells = rows
+            .iter()
+            .filter_map(|row| row.get(i))
+            .map(|cell| cell.chars().count());
+        cells
+            .chain([header[i].0.chars().count()])
+            .max()
+            .unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    let mut out = String::new();
+    let titles: Vec<String> = header
+        .iter()
+        .map(|(title, _)| (*title).to_owned())
+        .collect();
+    for row in std::iter::once(&titles).chain(rows) {
+        let mut line = String::from(" ");
+        for ((cell, width), (_, align)) in row.iter().zip(&widths).zip(header) {
+            // Writing to a String cannot fail.
+            let _ = match align {
+                Align::Left => write!(line, " {cell:<width$} "),
+                Align::Right => write!(line, " {cell:>width$} "),
+            };
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+/// 1234567 as `1,234,567`.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// The planner's estimate, or that there is none.
+pub(crate) fn about(rows: Option<u64>) -> String {
+    rows.map_or_else(|| "?".to_owned(), grouped)
+}
+
+/// `4.2 s`, `3 min 20 s`.
+pub(crate) fn duration(from: Timestamp, to: Timestamp) -> String {
+    seconds(to.duration_since(from))
+}
+
+fn seconds(span: SignedDuration) -> String {
+    let total = span.as_secs_f64().max(0.0);
+    if total < 60.0 {
+        format!("{total:.1} s")
+    } else {
+        format!("{} min {} s", (total / 60.0) as u64, (total % 60.0) as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_by_three() {
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(999), "999");
+        assert_eq!(grouped(1_000), "1,000");
+        assert_eq!(grouped(1_234_567), "1,234,567");
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = vec![
+            vec!["users".into(), "5".into()],
+            vec!["é".into(), "1,000".into()],
+        ];
+        let text = columns(&[("table", Align::Left), ("rows", Align::Right)], &rows);
+        assert_eq!(text, "  table   rows\n  users      5\n  é      1,000\n");
+    }
+
+    #[test]
+    fn durations_are_short() {
+        assert_eq!(seconds(SignedDuration::from_millis(1_260)), "1.3 s");
+        assert_eq!(seconds(SignedDuration::from_secs(200)), "3 min 20 s");
+    }
+}

@@ -1,0 +1,313 @@
+//! `hubvault.toml`, read strictly: a key that means nothing is a mistake, and so is a wrong type.
+
+use super::keys::{ARRAYS, KEYS, Key, Kind};
+use super::problem::{Problem, nearest};
+use serde_spanned::Spanned;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
+use toml::de::{DeTable, DeValue};
+
+/// A value with the line it stands on, counted from 1.
+pub(crate) struct Placed<T> {
+    pub(crate) line: usize,
+    pub(crate) value: T,
+}
+
+/// One `[[table]]` of an array: its texts, lists and flags by key.
+pub(crate) type Item = BTreeMap<String, Placed<Field>>;
+
+/// What a key of an item holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Field {
+    Text(String),
+    List(Vec<String>),
+    Flag(bool),
+}
+
+/// What a file says: single values by the name of their key (lists with commas between their
+/// items), and arrays of tables.
+#[derive(Default)]
+pub(crate) struct Document {
+    /// As it is named in origins.
+    pub(crate) name: String,
+    values: BTreeMap<String, Placed<String>>,
+    lists: BTreeMap<String, Vec<String>>,
+    arrays: BTreeMap<String, Vec<Placed<Item>>>,
+}
+
+impl Document {
+    /// The text of a single value and the line it stands on.
+    pub(crate) fn value(&self, key: &str) -> Option<(&str, usize)> {
+        self.values
+            .get(key)
+            .map(|placed| (placed.value.as_str(), placed.line))
+    }
+
+    /// The items of a list.
+    pub(crate) fn list(&self, key: &str) -> Option<&[String]> {
+        self.lists.get(key).map(Vec::as_slice)
+    }
+
+    /// An array of tables; `None` when the file does not speak of it, which is not the same as
+    /// an empty one.
+    pub(crate) fn array(&self, name: &str) -> Option<&[Placed<Item>]> {
+        self.arrays.get(name).map(Vec::as_slice)
+    }
+
+    /// `hubvault.toml line 12`.
+    pub(crate) fn origin(&self, line: usize) -> String {
+        format!("{} line {line}", self.name)
+    }
+
+    /// Reads a file's text; every mistake in it is put into `problems`.
+    pub(crate) fn parse(path: &Path, text: &str, problems: &mut Vec<Problem>) -> Self {
+        let name = path
+            .file_name()
+            .unwrap_or(path.as_os_str())
+            .to_string_lossy()
+            .into_owned();
+        let mut reader = Reader {
+            text,
+            document: Self {
+                name,
+                ..Self::default()
+            },
+            problems,
+        };
+        match DeTable::parse(text) {
+            Ok(root) => reader.table("", root.get_ref()),
+            Err(error) => {
+                let what = format!("not TOML: {}", error.message());
+                reader.problem(&error.span().unwrap_or(0..0), "", what);
+            }
+        }
+        reader.document
+    }
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    document: Document,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Reader<'_> {
+    fn line(&self, span: &Range<usize>) -> usize {
+        let before = self.text.get(..span.start).unwrap_or(self.text);
+        before.matches('\n').count() + 1
+    }
+
+    fn problem(&mut self, span: &Range<usize>, key: &str, what: impl Into<String>) {
+        let origin = self.document.origin(self.line(span));
+        self.problems.push(Problem::new(origin, key, what));
+    }
+
+    /// The root, or one `[table]` of it.
+    fn table(&mut self, prefix: &str, table: &DeTable<'_>) {
+        for (key, value) in table {
+            let name = match prefix {
+                "" => key.get_ref().to_string(),
+                prefix => format!("{prefix}.{}", key.get_ref()),
+            };
+            let setting = KEYS.iter().find(|known| {
+                known.name == name || known.secret && name.strip_suffix("_file") == Some(known.name)
+            });
+            let is_table = KEYS.iter().any(|known| {
+                known
+                    .name
+                    .strip_prefix(name.as_str())
+                    .is_some_and(|rest| rest.starts_with('.'))
+            });
+            if let Some(setting) = setting {
+                self.single(setting, &name, value);
+            } else if ARRAYS.iter().any(|(known, _)| *known == name) {
+                self.array(&name, value);
+            } else if name == "job" {
+                let what = "several jobs in one file are not supported by this version; write \
+                            one file for each and choose with --config";
+                self.problem(&key.span(), &name, what);
+            } else if is_table {
+                match value.get_ref() {
+                    DeValue::Table(inner) => self.table(&name, inner),
+                    other => {
+                        let what = format!("expected a table [{name}], not {}", a(other));
+                        self.problem(&value.span(), &name, what);
+                    }
+                }
+            } else {
+                let hint = nearest(&name, known_names());
+                self.problem(&key.span(), &name, format!("no such key{hint}"));
+            }
+        }
+    }
+
+    fn single(&mut self, key: &Key, name: &str, value: &Spanned<DeValue<'_>>) {
+        let line = self.line(&value.span());
+        let is_file = name != key.name;
+        let text = match (value.get_ref(), key.kind) {
+            (DeValue::String(text), kind) if is_file || !matches!(kind, Kind::Integer(..)) => {
+                if matches!(kind, Kind::List | Kind::Addresses) {
+                    None
+                } else {
+                    Some(text.to_string())
+                }
+            }
+            (DeValue::Integer(number), Kind::Integer(..) | Kind::Duration) if !is_file => {
+                Some(decimal(number))
+            }
+            (DeValue::Boolean(flag), Kind::Choice(words)) if words.contains(&"true") => {
+                Some(flag.to_string())
+            }
+            (DeValue::Array(_), Kind::List | Kind::Addresses) => self.texts(name, value),
+            _ => None,
+        };
+        let Some(text) = text else {
+            if !matches!(value.get_ref(), DeValue::Array(_)) || !matches!(key.kind, Kind::List) {
+                let what = format!(
+                    "expected {}, not {}",
+                    key.kind.describe(),
+                    a(value.get_ref())
+                );
+                self.problem(&value.span(), name, what);
+            }
+            return;
+        };
+        self.document
+            .values
+            .insert(name.to_owned(), Placed { line, value: text });
+    }
+
+    /// A list goes by its items, and by its text where it is shown.
+    fn texts(&mut self, name: &str, value: &Spanned<DeValue<'_>>) -> Option<String> {
+        let items = self.strings(name, value)?;
+        let text = items.join(", ");
+        self.document.lists.insert(name.to_owned(), items);
+        Some(text)
+    }
+
+    fn strings(&mut self, name: &str, value: &Spanned<DeValue<'_>>) -> Option<Vec<String>> {
+        let DeValue::Array(items) = value.get_ref() else {
+            return None;
+        };
+        let mut texts = Vec::new();
+        for item in items {
+            if let DeValue::String(text) = item.get_ref() {
+                texts.push(text.to_string());
+            } else {
+                let what = format!("expected a text in the array, not {}", a(item.get_ref()));
+                self.problem(&item.span(), name, what);
+                return None;
+            }
+        }
+        Some(texts)
+    }
+
+    fn array(&mut self, name: &str, value: &Spanned<DeValue<'_>>) {
+        let DeValue::Array(items) = value.get_ref() else {
+            let what = format!("expected an array of tables, written [[{name}]]");
+            return self.problem(&value.span(), name, what);
+        };
+        let mut tables = Vec::new();
+        for item in items {
+            let DeValue::Table(table) = item.get_ref() else {
+                let what = format!("expected a table, written [[{name}]]");
+                self.problem(&item.span(), name, what);
+                continue;
+            };
+            let mut fields = Item::new();
+            for (key, value) in table {
+                let line = self.line(&value.span());
+                let place = format!("{name}.{}", key.get_ref());
+                let field = match value.get_ref() {
+                    DeValue::String(text) => Some(Field::Text(text.to_string())),
+                    DeValue::Boolean(flag) => Some(Field::Flag(*flag)),
+                    DeValue::Array(_) => self.strings(&place, value).map(Field::List),
+                    other => {
+                        let what =
+                            format!("expected a text, a list or true/false, not {}", a(other));
+                        self.problem(&value.span(), &place, what);
+                        None
+                    }
+                };
+                if let Some(value) = field {
+                    fields.insert(key.get_ref().to_string(), Placed { line, value });
+                }
+            }
+            tables.push(Placed {
+                line: self.line(&item.span()),
+                value: fields,
+            });
+        }
+        self.document.arrays.insert(name.to_owned(), tables);
+    }
+}
+
+fn known_names() -> impl Iterator<Item = &'static str> {
+    let arrays = ARRAYS.iter().map(|(name, _)| *name);
+    let tables = KEYS
+        .iter()
+        .filter_map(|key| key.name.split_once('.'))
+        .map(|(table, _)| table);
+    KEYS.iter().map(|key| key.name).chain(arrays).chain(tables)
+}
+
+fn decimal(number: &toml::de::DeInteger<'_>) -> String {
+    i64::from_str_radix(number.as_str(), number.radix())
+        .map_or_else(|_| number.as_str().to_owned(), |number| number.to_string())
+}
+
+/// `a text`, `an array`: the type of a value, in words.
+fn a(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a number with a point",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "an array",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn mistakes(text: &str) -> Vec<String> {
+        let mut problems = Vec::new();
+        Document::parse(Path::new("/etc/hubvault.toml"), text, &mut problems);
+        problems.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn mistakes_have_lines_and_neighbours() {
+        assert_eq!(
+            mistakes("[database]\nhots = \"db\"\nport = \"5432\"\n\n[scoop]\ntables = []\n"),
+            [
+                "hubvault.toml line 2: database.hots: no such key; did you mean database.host?",
+                "hubvault.toml line 3: database.port: expected a whole number, not a text",
+                "hubvault.toml line 5: scoop: no such key; did you mean scope?",
+            ]
+        );
+        assert_eq!(
+            mistakes("[scope]\ntables = \"users\"\nexclude = [1]\n[[scope.windows]]\n"),
+            [
+                "hubvault.toml line 3: scope.exclude: expected a text in the array, not a whole \
+                 number",
+                "hubvault.toml line 2: scope.tables: expected an array of texts, not a text",
+                "hubvault.toml line 4: scope.windows: no such key; did you mean scope.window?",
+            ]
+        );
+        assert!(mistakes("[database\n")[0].starts_with("hubvault.toml line 1: not TOML"));
+        assert!(mistakes("[[job]]\n")[0].contains("several jobs"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "(\\[{1,2}[a-z.]{1,12}\\]{1,2}\n|[a-z_]{1,9} ?= ?[\\[\\]\"0-9a-z{}.]{1,9}\n|\\PC){0,12}") {
+            mistakes(&text);
+        }
+    }
+}

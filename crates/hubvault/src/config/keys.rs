@@ -1,0 +1,345 @@
+//! Every setting that is one value: its name in TOML, its variables, its kind, its default.
+//!
+//! `config show`, the search for the nearest key and the tests all go by this one list.
+
+use jiff::SignedDuration;
+
+/// Where configuration files are, unless `CONFIG_DIR` says otherwise.
+pub(crate) const CONFIG_DIR: &str = "/config";
+
+/// What a value may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    /// Any text.
+    Text,
+    /// A whole number within bounds, both included.
+    Integer(i64, i64),
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// `300 ms`, `5 s`, `2 min`, or a number of seconds.
+    Duration,
+    /// Several texts: an array in TOML, commas in a variable.
+    List,
+    /// Several mail addresses.
+    Addresses,
+    /// Five fields of cron.
+    Cron,
+}
+
+/// One setting.
+#[derive(Debug)]
+pub(crate) struct Key {
+    /// `table.key` in TOML.
+    pub(crate) name: &'static str,
+    /// The variables that set it, the strongest first.
+    pub(crate) variables: &'static [&'static str],
+    pub(crate) kind: Kind,
+    /// What holds when nobody says; empty for nothing.
+    pub(crate) default: &'static str,
+    /// Never shown.
+    pub(crate) secret: bool,
+    /// What this version does not do about it yet.
+    pub(crate) later: Option<&'static str>,
+}
+
+const fn key(
+    name: &'static str,
+    variables: &'static [&'static str],
+    kind: Kind,
+    default: &'static str,
+) -> Key {
+    Key {
+        name,
+        variables,
+        kind,
+        default,
+        secret: false,
+        later: None,
+    }
+}
+
+const fn secret(name: &'static str, variables: &'static [&'static str]) -> Key {
+    Key {
+        secret: true,
+        ..key(name, variables, Kind::Text, "")
+    }
+}
+
+const fn later(what: &'static str, key: Key) -> Key {
+    Key {
+        later: Some(what),
+        ..key
+    }
+}
+
+const SSL_MODES: Kind = Kind::Choice(&[
+    "disable",
+    "allow",
+    "prefer",
+    "require",
+    "verify-ca",
+    "verify-full",
+]);
+const PORT: Kind = Kind::Integer(1, 65_535);
+const MEGABYTES: Kind = Kind::Integer(0, 1 << 30);
+const MAIL: &str = "send mail";
+
+/// All of them, as `config show` lists them.
+pub(crate) const KEYS: &[Key] = &[
+    secret("database.url", &["DATABASE_URL"]),
+    // The shell scripts ran beside a container called `postgres`; anywhere else that name leads
+    // nowhere, so the default is libpq's.
+    key(
+        "database.host",
+        &["POSTGRES_HOST", "PGHOST"],
+        Kind::Text,
+        "localhost",
+    ),
+    key("database.port", &["POSTGRES_PORT", "PGPORT"], PORT, "5432"),
+    key(
+        "database.name",
+        &["POSTGRES_DB", "PGDATABASE"],
+        Kind::Text,
+        "",
+    ),
+    key(
+        "database.user",
+        &["POSTGRES_USER", "PGUSER"],
+        Kind::Text,
+        "postgres",
+    ),
+    secret("database.password", &["POSTGRES_PASSWORD", "PGPASSWORD"]),
+    key("database.passfile", &["PGPASSFILE"], Kind::Text, ""),
+    key("database.sslmode", &["PGSSLMODE"], SSL_MODES, "prefer"),
+    key("database.sslrootcert", &["PGSSLROOTCERT"], Kind::Text, ""),
+    key(
+        "database.connect_timeout",
+        &["PGCONNECT_TIMEOUT"],
+        Kind::Duration,
+        "10 s",
+    ),
+    key("database.lock_timeout", &[], Kind::Duration, "5 s"),
+    key(
+        "scope.tables",
+        &[],
+        Kind::List,
+        "users,user_roles,organizations,agencies,referrals,exchange_rates,system_settings,roles,\
+         permissions,role_permissions",
+    ),
+    key("scope.exclude", &[], Kind::List, ""),
+    key(
+        "scope.missing",
+        &[],
+        Kind::Choice(&["warn", "fail"]),
+        "warn",
+    ),
+    key("config_dir", &["CONFIG_DIR"], Kind::Text, CONFIG_DIR),
+    key("archive.directory", &["BACKUP_DIR"], Kind::Text, "/backups"),
+    key(
+        "archive.codec",
+        &[],
+        Kind::Choice(&["gzip", "zstd"]),
+        "gzip",
+    ),
+    key("archive.level", &[], Kind::Integer(1, 19), ""),
+    key(
+        "archive.min_size_mb",
+        &["BACKUP_MIN_SIZE_MB"],
+        MEGABYTES,
+        "",
+    ),
+    key(
+        "archive.max_size_mb",
+        &["BACKUP_MAX_SIZE_MB"],
+        MEGABYTES,
+        "",
+    ),
+    key("archive.workers", &[], Kind::Integer(1, 64), ""),
+    key("log.level", &["LOG_LEVEL"], LOG_LEVELS, "info"),
+    key(
+        "log.format",
+        &["LOG_FORMAT"],
+        Kind::Choice(&["text", "json"]),
+        "text",
+    ),
+    later(
+        "drill a backup",
+        key(
+            "proof.when",
+            &["PROOF"],
+            Kind::Choice(&["always", "daily", "weekly", "off"]),
+            "always",
+        ),
+    ),
+    later(
+        "remove old archives",
+        key(
+            "retention.days",
+            &["BACKUP_RETENTION_DAYS"],
+            Kind::Integer(1, 36_500),
+            "30",
+        ),
+    ),
+    later(
+        "run on a schedule",
+        key(
+            "schedule.cron",
+            &["BACKUP_SCHEDULE"],
+            Kind::Cron,
+            "0 2 * * *",
+        ),
+    ),
+    later(MAIL, key("email.host", &["SMTP_HOST"], Kind::Text, "")),
+    later(MAIL, key("email.port", &["SMTP_PORT"], PORT, "587")),
+    later(MAIL, key("email.user", &["SMTP_USER"], Kind::Text, "")),
+    later(MAIL, secret("email.password", &["SMTP_PASS"])),
+    later(MAIL, key("email.from", &["SMTP_FROM"], Kind::Text, "")),
+    later(
+        MAIL,
+        key("email.to", &["ADMIN_EMAILS"], Kind::Addresses, ""),
+    ),
+    key("seal.recipients", &["BACKUP_RECIPIENTS"], Kind::List, ""),
+    later(
+        "answer over HTTP",
+        key("http.address", &["HTTP_ADDR"], Kind::Text, ""),
+    ),
+    later(
+        "watch the age of backups",
+        key(
+            "monitor.max_age_hours",
+            &["BACKUP_MAX_AGE_HOURS"],
+            Kind::Integer(1, 87_600),
+            "26",
+        ),
+    ),
+    later(
+        "rehearse alerts",
+        key(
+            "monitor.test_mode",
+            &["TEST_MODE"],
+            Kind::Choice(&["true", "false"]),
+            "false",
+        ),
+    ),
+];
+
+const LOG_LEVELS: Kind = Kind::Choice(&["error", "warn", "info", "debug", "trace"]);
+
+/// Arrays of tables: which this version reads, and what it does not do yet about the others.
+pub(crate) const ARRAYS: &[(&str, Option<&str>)] = &[
+    ("scope.window", None),
+    ("file", None),
+    ("check", Some("run checks")),
+    ("hook", Some("run hooks")),
+    ("source", Some("take further sources")),
+];
+
+impl Kind {
+    /// What is wrong with a text, in words that say what was expected.
+    pub(crate) fn check(self, text: &str) -> Result<(), String> {
+        match self {
+            Self::Text => Ok(()),
+            Self::List => match text.split(',').any(|item| item.trim().is_empty()) {
+                true => Err("expected names with single commas between them".to_owned()),
+                false => Ok(()),
+            },
+            Self::Integer(least, most) => match text.parse::<i64>() {
+                Ok(number) if (least..=most).contains(&number) => Ok(()),
+                _ => Err(format!(
+                    "expected a whole number from {least} to {most}, not {text:?}"
+                )),
+            },
+            Self::Choice(words) => {
+                if words.contains(&text.to_ascii_lowercase().as_str()) {
+                    return Ok(());
+                }
+                let hint = super::problem::nearest(text, words.iter().copied());
+                Err(format!(
+                    "expected one of {}, not {text:?}{hint}",
+                    words.join(", ")
+                ))
+            }
+            Self::Duration => duration(text).map(|_| ()),
+            Self::Addresses => {
+                match text
+                    .split(',')
+                    .map(str::trim)
+                    .find(|address| !looks_like_address(address))
+                {
+                    Some(bad) => Err(format!("expected mail addresses, not {bad:?}")),
+                    None => Ok(()),
+                }
+            }
+            Self::Cron => {
+                let plain = |c: char| c.is_ascii_alphanumeric() || "*/,-".contains(c);
+                let fields: Vec<&str> = text.split_whitespace().collect();
+                if fields.len() == 5 && fields.iter().all(|field| field.chars().all(plain)) {
+                    Ok(())
+                } else {
+                    Err(format!(
+                        "expected five fields of cron such as `0 2 * * *`, not {text:?}"
+                    ))
+                }
+            }
+        }
+    }
+
+    /// What TOML must hold, in words.
+    pub(crate) fn describe(self) -> &'static str {
+        match self {
+            Self::Text | Self::Choice(_) | Self::Cron => "text in quotes",
+            Self::Integer(..) => "a whole number",
+            Self::Duration => "text such as \"5 s\", or a number of seconds",
+            Self::List | Self::Addresses => "an array of texts",
+        }
+    }
+}
+
+fn looks_like_address(text: &str) -> bool {
+    text.split_once('@').is_some_and(|(user, host)| {
+        !user.is_empty() && !host.is_empty() && !host.contains('@') && !text.contains(' ')
+    })
+}
+
+/// `300 ms`, `5 s`, or a number of seconds; more than nothing and at most a day.
+pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
+    let span = text
+        .parse::<i64>()
+        .map(SignedDuration::from_secs)
+        .or_else(|_| text.parse::<SignedDuration>());
+    span.ok()
+        .and_then(|span| std::time::Duration::try_from(span).ok())
+        .filter(|span| !span.is_zero() && span.as_secs() <= 86_400)
+        .ok_or_else(|| {
+            format!("expected a duration such as `300 ms`, `5 s` or `2 min`, not {text:?}")
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_allowed() {
+        for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
+            assert_eq!(key.kind.check(key.default), Ok(()), "{}", key.name);
+        }
+    }
+
+    #[test]
+    fn durations_have_units_or_are_seconds() {
+        assert_eq!(duration("300 ms").unwrap().as_millis(), 300);
+        assert_eq!(duration("10").unwrap().as_secs(), 10);
+        assert_eq!(duration("2 min").unwrap().as_secs(), 120);
+        for bad in ["", "0", "-1", "five", "3 days 3 parsecs", "9999999"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_schedule_has_five_fields() {
+        assert!(Kind::Cron.check("*/15 0-6 1,15 * MON").is_ok());
+        assert!(Kind::Cron.check("0 2 * *").is_err());
+        assert!(Kind::Cron.check("at two o'clock every day").is_err());
+    }
+}

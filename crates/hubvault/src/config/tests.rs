@@ -1,0 +1,200 @@
+//! What a whole configuration comes to.
+
+use super::*;
+use hubvault_engine::job::WindowRows;
+
+fn load(variables: &[(&str, &str)], toml: &str) -> Result<Settings, ConfigError> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("hubvault.toml");
+    std::fs::write(&path, toml).unwrap();
+    Settings::load(&Environment::of(variables), Some(&path))
+}
+
+fn mistakes(variables: &[(&str, &str)], toml: &str) -> String {
+    load(variables, toml).err().unwrap().to_string()
+}
+
+#[test]
+fn nothing_set_means_the_shell_scripts_defaults() {
+    let job = load(&[], "").unwrap().job();
+    assert_eq!(job.directory, Path::new("/backups"));
+    assert_eq!(job.scope.tables.len(), 10);
+    assert_eq!(job.scope.windows.len(), 1);
+    assert_eq!(job.scope.windows[0].tables.len(), 3);
+    let recent = WindowRows::Recent {
+        column: "created_at".into(),
+        length: "3 months".into(),
+    };
+    assert_eq!(job.scope.windows[0].rows, recent);
+    let files: Vec<String> = job
+        .files
+        .iter()
+        .map(|f| f.source.display().to_string())
+        .collect();
+    assert_eq!(
+        files,
+        [
+            "/config/.env.production",
+            "/config/docker-compose.prod.yml",
+            "/config/nginx.prod.conf",
+            "/config/ssl"
+        ]
+    );
+    assert_eq!(job.database.to_string(), "postgres@localhost:5432/postgres");
+}
+
+#[test]
+fn variables_win_over_the_file_and_say_what_they_hide() {
+    let toml = "[database]\nhost = \"toml\"\nport = 1111\n";
+    let variables = [
+        ("DATABASE_URL", "postgres://u:p@url/d"),
+        ("POSTGRES_HOST", "bash"),
+        ("PGHOST", "libpq"),
+        ("PGPORT", "2222"),
+    ];
+    let settings = load(&variables, toml).unwrap();
+    assert_eq!(settings.job().database.to_string(), "u@url:2222/d");
+    let host = settings
+        .found
+        .iter()
+        .find(|found| found.key.name == "database.host")
+        .unwrap();
+    assert_eq!(host.origin, "variable DATABASE_URL");
+    assert_eq!(
+        host.hidden,
+        [
+            "variable POSTGRES_HOST",
+            "variable PGHOST",
+            "hubvault.toml line 2"
+        ]
+    );
+    let bash = load(&variables[1..], toml).unwrap();
+    assert_eq!(bash.job().database.host, "bash");
+}
+
+#[test]
+fn several_mistakes_are_reported_together() {
+    let said = mistakes(
+        &[("POSTGRES_PORT", "0"), ("BACKUP_MIN_SIZE_MB", "ten")],
+        "[archive]\nlevel = 99\ncodec = \"gzp\"\n[scope]\ntables = [\"a.b.c\"]\n",
+    );
+    for part in [
+        "5 mistakes",
+        "variable POSTGRES_PORT: database.port: expected a whole number from 1 to 65535",
+        "hubvault.toml line 2: archive.level: expected a whole number from 1 to 19",
+        "hubvault.toml line 3: archive.codec: expected one of gzip, zstd, not \"gzp\"; did you \
+         mean gzip?",
+        "variable BACKUP_MIN_SIZE_MB: archive.min_size_mb: expected a whole number",
+        "hubvault.toml line 5: scope.tables: \"a.b.c\" has more than",
+    ] {
+        assert!(said.contains(part), "{part:?} is not in {said}");
+    }
+}
+
+#[test]
+fn windows_take_a_length_or_an_expression() {
+    let toml = "[[scope.window]]\ntables = [\"a\"]\ncolumn = \"at\"\nlength = \"90 days\"\n\
+                [[scope.window]]\ntables = [\"b\"]\nwhere = \"paid\"\n";
+    assert_eq!(load(&[], toml).unwrap().job().scope.windows.len(), 2);
+    let said = mistakes(
+        &[],
+        "[[scope.window]]\ntables = [\"b\"]\nwhere = \"x\"\nlength = \"1 day\"\n",
+    );
+    assert!(
+        said.contains("either column and length, or where"),
+        "{said}"
+    );
+    let said = mistakes(&[], "[[scope.window]]\ntable = [\"b\"]\nwhere = \"x\"\n");
+    assert!(
+        said.contains("line 2: scope.window.table: no such key; did you mean tables?"),
+        "{said}"
+    );
+    assert!(
+        load(&[], "[scope]\nwindow = []\n")
+            .unwrap()
+            .job()
+            .scope
+            .windows
+            .is_empty()
+    );
+}
+
+#[test]
+fn what_has_no_effect_is_noticed_and_a_seal_is_refused() {
+    let settings = load(&[("SMTP_HOST", "mail"), ("BACKUP_DRI", "/b")], "[[hook]]\n").unwrap();
+    let notices = settings.notices.join("\n");
+    assert!(
+        notices.contains("email.host is set (variable SMTP_HOST), but"),
+        "{notices}"
+    );
+    assert!(
+        notices.contains("[[hook]] is set (hubvault.toml line 1)"),
+        "{notices}"
+    );
+    assert!(notices.contains("did you mean BACKUP_DIR?"), "{notices}");
+    assert!(load(&[], "").unwrap().notices.is_empty());
+    assert!(mistakes(&[("BACKUP_RECIPIENTS", "age1x")], "").contains("does not seal"));
+}
+
+#[test]
+fn a_secret_is_in_no_message() {
+    let said = mistakes(
+        &[("DATABASE_URL", "postgres://u:hunter2@h:99999/d?hunter2=1")],
+        "",
+    );
+    assert!(!said.contains("hunter2"), "{said}");
+    let said = mistakes(&[("DATABASE_URL", "mysql://u:hunter2@h/d")], "");
+    assert!(!said.contains("hunter2"), "{said}");
+}
+
+#[test]
+fn a_secret_may_be_in_a_file_that_the_file_names() {
+    use secrecy::ExposeSecret;
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(secret.path(), "hunter2\n").unwrap();
+    let toml = format!(
+        "[database]\npassword_file = \"{}\"\n",
+        secret.path().display()
+    );
+    let password = load(&[], &toml).unwrap().job().database.password.unwrap();
+    assert_eq!(password.expose_secret(), "hunter2");
+    let said = mistakes(&[], "[database]\npassword_file = \"/nowhere\"\n");
+    assert!(
+        said.contains("line 2: database.password_file: reading /nowhere"),
+        "{said}"
+    );
+}
+
+/// Every option that the example shows in a comment is uncommented here, so that it stays true.
+#[test]
+fn the_example_is_a_configuration_with_every_option_in_it() {
+    let example = include_str!("../../../../hubvault.example.toml");
+    load(&[], example).unwrap();
+    let is_option = |line: &str| {
+        line.strip_prefix("# ").is_some_and(|rest| {
+            let name = rest.split('=').next().unwrap_or_default().trim();
+            rest.starts_with('[') && rest.trim_end().ends_with(']')
+                || rest.contains('=')
+                    && !name.is_empty()
+                    && name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+        })
+    };
+    let all: Vec<&str> = example
+        .lines()
+        .map(|line| if is_option(line) { &line[2..] } else { line })
+        // Archives are not sealed yet, and the value of a secret file must exist.
+        .filter(|line| !line.starts_with("recipients") && !line.starts_with("password_file"))
+        .collect();
+    let all = all.join("\n");
+    load(&[], &all).unwrap_or_else(|error| panic!("{error}\n{all}"));
+    for key in KEYS {
+        let name = key.name.rsplit('.').next().unwrap();
+        assert!(example.contains(name), "{} is not in the example", key.name);
+        for variable in key.variables {
+            assert!(
+                example.contains(variable),
+                "{variable} is not in the example"
+            );
+        }
+    }
+}

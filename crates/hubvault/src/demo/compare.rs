@@ -1,0 +1,67 @@
+//! Rows and digests of the source and of the restored database, both read anew.
+
+use crate::cli::text::{Align, columns, grouped};
+use anyhow::Result;
+use hubvault_archive::{Manifest, TableSummary};
+use hubvault_model::{Cancel, RowDigest, RowDigester, RowFormat, quote_ident};
+use hubvault_postgres::{ConnectSettings, PgError, Session};
+
+/// Prints a line for each table of the archive; true when all are equal.
+pub(super) fn print(
+    manifest: &Manifest,
+    source: &ConnectSettings,
+    target: &ConnectSettings,
+) -> Result<bool> {
+    let mut source = Session::connect(source, &Cancel::new())?;
+    let mut target = Session::connect(target, &Cancel::new())?;
+    let mut rows = Vec::new();
+    let mut all_equal = true;
+    for table in &manifest.tables {
+        let before = digest(&mut source, table, table.filter.as_deref())?;
+        let after = digest(&mut target, table, None)?;
+        let equal = before == after && after == table.digest;
+        all_equal &= equal;
+        rows.push(vec![
+            table.name.to_string(),
+            grouped(before.rows),
+            grouped(after.rows),
+            before.hex(),
+            after.hex(),
+            if equal {
+                "equal".to_owned()
+            } else {
+                "DIFFERENT".to_owned()
+            },
+        ]);
+    }
+    let header = [
+        ("table", Align::Left),
+        ("source rows", Align::Right),
+        ("restored rows", Align::Right),
+        ("source digest", Align::Left),
+        ("restored digest", Align::Left),
+        ("", Align::Left),
+    ];
+    print!("{}", columns(&header, &rows));
+    Ok(all_equal)
+}
+
+fn digest(session: &mut Session, table: &TableSummary, filter: Option<&str>) -> Result<RowDigest> {
+    let list: Vec<String> = table.columns.iter().map(|c| quote_ident(c)).collect();
+    let condition = filter.map_or_else(String::new, |filter| format!(" WHERE {filter}"));
+    let options = match table.format {
+        RowFormat::Text => "",
+        RowFormat::Csv => " WITH (FORMAT csv)",
+    };
+    let sql = format!(
+        "COPY (SELECT {} FROM ONLY {}{condition}) TO STDOUT{options}",
+        list.join(", "),
+        table.name.sql()
+    );
+    let mut digester = RowDigester::new(table.format);
+    session.copy_out("digesting a table", &sql, |piece| {
+        digester.update(piece);
+        Ok::<_, PgError>(())
+    })?;
+    Ok(digester.finish()?)
+}

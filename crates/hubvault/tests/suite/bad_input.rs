@@ -1,0 +1,213 @@
+//! What is wrong is said, with the next step, and nothing half-done stays.
+
+use crate::hub::{Hub, stderr, stdout};
+use hubvault_testkit::{Fault, Proxy, server};
+use std::os::unix::fs::PermissionsExt;
+
+const SMALL: &str = "CREATE TABLE users (id int PRIMARY KEY, name text);
+    INSERT INTO users SELECT n, 'user ' || n FROM generate_series(1, 1000) n; ANALYZE;";
+
+/// About 40 MB, so that a COPY of it can be interrupted.
+const MIDDLE: &str = "CREATE TABLE users (id int PRIMARY KEY, name text);
+    INSERT INTO users SELECT n, repeat(md5(n::text), 12) FROM generate_series(1, 100000) n;
+    ANALYZE;";
+
+#[test]
+fn no_server_is_said_with_the_address() {
+    let server = server();
+    let mut hub = Hub::whole(&server.database());
+    hub.set("POSTGRES_HOST", "/nonexistent");
+    hub.backup_fails(1, &["/nonexistent"]);
+}
+
+#[test]
+fn no_such_database_is_said_by_name() {
+    let server = server();
+    let mut hub = Hub::whole(&server.database());
+    hub.set("POSTGRES_DB", "nothere");
+    hub.backup_fails(1, &["nothere"]);
+}
+
+#[test]
+fn a_server_without_tls_is_refused_when_tls_is_asked_for() {
+    let server = server();
+    let database = server.database();
+    let proxy = Proxy::start(&database.settings(), Fault::None);
+    let mut hub = Hub::whole(&database);
+    hub.set("POSTGRES_HOST", "127.0.0.1");
+    hub.set("POSTGRES_PORT", proxy.port().to_string());
+    hub.set("PGSSLMODE", "require");
+    hub.backup_fails(1, &["TLS"]);
+}
+
+#[test]
+fn a_table_that_may_not_be_read_stops_the_run_before_any_export() {
+    let server = server();
+    let database = server.database();
+    database.execute(SMALL);
+    let role = format!("limited_{}", database.name());
+    database.execute(&format!(
+        "CREATE TABLE secrets (id int); CREATE SEQUENCE hidden;
+         CREATE TABLE filtered (id int); ALTER TABLE filtered ENABLE ROW LEVEL SECURITY;
+         CREATE POLICY none ON filtered USING (false);
+         CREATE ROLE {role} LOGIN; GRANT SELECT ON users, filtered TO {role}"
+    ));
+    let mut hub = Hub::whole(&database);
+    hub.set("POSTGRES_USER", &role);
+    let said = hub.backup_fails(1, &["GRANT SELECT ON", "secrets"]);
+    // What it prints is the cure.
+    run_statements(&database, &said);
+    let said = hub.backup_fails(1, &["BYPASSRLS"]);
+    run_statements(&database, &said);
+    hub.backup();
+    database.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+}
+
+fn run_statements(database: &hubvault_testkit::Database, said: &str) {
+    for line in said.lines().map(str::trim) {
+        if line.starts_with("GRANT ") && !line.contains("pg_read_all_data")
+            || line.starts_with("ALTER ROLE ")
+        {
+            database.execute(line.trim_end_matches(';'));
+        }
+    }
+}
+
+#[test]
+fn a_missing_table_is_a_warning_or_an_error_as_configured() {
+    let server = server();
+    let database = server.database();
+    database.execute(SMALL);
+    let scope = "[scope]\ntables = [\"users\", \"ghosts\"]\nwindow = []\n";
+    let (record, _) = Hub::with(&database, scope).backup();
+    assert!(
+        record["warnings"]
+            .to_string()
+            .contains("ghosts does not exist")
+    );
+    let hub = Hub::with(&database, &format!("{scope}missing = \"fail\"\n"));
+    hub.backup_fails(1, &["ghosts", "missing"]);
+}
+
+#[test]
+fn a_scope_that_means_nothing_is_an_error() {
+    let server = server();
+    let database = server.database();
+    let hub = Hub::with(&database, "[scope]\ntables = [\"ghosts\"]\nwindow = []\n");
+    hub.backup_fails(1, &["nothing to back up"]);
+}
+
+#[test]
+fn a_lost_connection_never_leaves_a_shorter_archive() {
+    let server = server();
+    let database = server.database();
+    database.execute(MIDDLE);
+    for cut in [200_000, 3_000_000, 20_000_000] {
+        let proxy = Proxy::start(&database.settings(), Fault::CutAfter(cut));
+        let mut hub = Hub::whole(&database);
+        hub.set("POSTGRES_HOST", "127.0.0.1");
+        hub.set("POSTGRES_PORT", proxy.port().to_string());
+        hub.set("PGSSLMODE", "disable");
+        hub.backup_fails(1, &["error"]);
+        let listed = stdout(&hub.run(&["list"]));
+        assert!(listed.contains("failed"), "{listed}");
+    }
+}
+
+#[test]
+fn a_terminated_backend_fails_the_run() {
+    let server = server();
+    let database = server.database();
+    database.execute(MIDDLE);
+    for end in ["pg_terminate_backend", "pg_cancel_backend"] {
+        let hub = Hub::whole(&database);
+        let child = hub
+            .command(&["backup"])
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let sql = format!(
+            "SELECT count({end}(pid)) FROM pg_stat_activity WHERE query LIKE 'COPY %users%' AND \
+             state = 'active' AND datname = '{}'",
+            database.name()
+        );
+        while database.value(&sql) == "0" {
+            std::thread::yield_now();
+        }
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        hub.nothing_published();
+    }
+}
+
+#[test]
+fn a_locked_table_names_who_holds_it() {
+    let server = server();
+    let database = server.database();
+    database.execute(SMALL);
+    let mut blocker = database.client();
+    blocker
+        .batch_execute("BEGIN; LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+        .unwrap();
+    let hub = Hub::with(
+        &database,
+        "[database]\nlock_timeout = \"300 ms\"\n[scope]\ntables = [\"*\"]\nwindow = []\n",
+    );
+    hub.backup_fails(1, &["LOCK TABLE users"]);
+}
+
+#[test]
+fn a_directory_that_is_missing_or_closed_is_said() {
+    let server = server();
+    let database = server.database();
+    database.execute(SMALL);
+    let mut hub = Hub::whole(&database);
+    hub.set("BACKUP_DIR", "/proc/nowhere");
+    hub.backup_fails(1, &["/proc/nowhere"]);
+}
+
+#[test]
+fn an_archive_outside_its_limits_is_not_published() {
+    let server = server();
+    let database = server.database();
+    database.execute(SMALL);
+    let mut hub = Hub::whole(&database);
+    hub.set("BACKUP_MIN_SIZE_MB", "5");
+    hub.backup_fails(1, &["BACKUP_MIN_SIZE_MB"]);
+}
+
+#[test]
+fn pg_dump_that_fails_or_lies_fails_the_run() {
+    let server = server();
+    let database = server.database();
+    database.execute(SMALL);
+    let tools = tempfile::tempdir().unwrap();
+    let fake = tools.path().join("pg_dump");
+    for (script, word) in [
+        ("echo 'pg_dump: error: it broke' >&2; exit 1", "it broke"),
+        ("echo rubbish; exit 0", "pg_dump"),
+    ] {
+        let version = "case \"$*\" in *--version*) echo 'pg_dump (PostgreSQL) 99.1'; exit 0;; esac";
+        std::fs::write(&fake, format!("#!/bin/sh\n{version}\n{script}\n")).unwrap();
+        std::fs::set_permissions(&fake, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let mut hub = Hub::whole(&database);
+        let path = std::env::var("PATH").unwrap();
+        hub.set("PATH", format!("{}:{path}", tools.path().display()));
+        hub.backup_fails(1, &[word]);
+    }
+}
+
+#[test]
+fn the_password_is_never_shown() {
+    let server = server();
+    let database = server.database();
+    let mut hub = Hub::whole(&database);
+    hub.set("POSTGRES_PASSWORD", "hunter2-hunter2");
+    hub.set("POSTGRES_HOST", "/nonexistent");
+    hub.set("LOG_LEVEL", "debug");
+    let said = hub.backup_fails(1, &[]);
+    assert!(!said.contains("hunter2"));
+    let shown = hub.run(&["config", "show"]);
+    assert!(!(stdout(&shown) + &stderr(&shown)).contains("hunter2"));
+}

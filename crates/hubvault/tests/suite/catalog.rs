@@ -1,0 +1,109 @@
+//! What ran is known, and can be known again from the archives alone.
+
+use crate::hub::{Hub, stdout};
+use hubvault_testkit::server;
+use serde_json::Value;
+
+fn list(hub: &Hub) -> Value {
+    serde_json::from_slice(&hub.run(&["list", "--json"]).stdout).unwrap()
+}
+
+#[test]
+fn the_json_of_a_backup_has_its_documented_shape() {
+    let server = server();
+    let database = server.database();
+    database.execute("CREATE TABLE users (id int); INSERT INTO users VALUES (1), (2)");
+    let hub = Hub::whole(&database);
+    let (record, archive) = hub.backup();
+    for key in [
+        "id",
+        "file",
+        "state",
+        "started_at",
+        "finished_at",
+        "snapshot",
+        "bytes",
+        "tables",
+        "files",
+        "proof",
+        "warnings",
+    ] {
+        assert!(!record[key].is_null(), "{key} is missing: {record}");
+    }
+    assert_eq!(record["tables"][0]["name"], "users");
+    assert_eq!(record["tables"][0]["rows"], 2);
+    assert_eq!(record["bytes"], archive.metadata().unwrap().len());
+    assert_eq!(record["proof"]["reason"], "not drilled yet");
+    assert_eq!(list(&hub)[0], record);
+    let mark = std::fs::read_to_string(hub.backups().join(".last_backup_success")).unwrap();
+    assert!(
+        mark.trim().parse::<u64>().unwrap() > 1_700_000_000,
+        "{mark}"
+    );
+    let size = std::fs::read_to_string(hub.backups().join(".last_backup_size_mb")).unwrap();
+    assert_eq!(size.trim(), "1");
+}
+
+#[test]
+fn a_lost_catalog_is_rebuilt_from_the_archives() {
+    let server = server();
+    let database = server.database();
+    database.execute("CREATE TABLE users (id int); INSERT INTO users VALUES (1), (2)");
+    let hub = Hub::whole(&database);
+    let (record, _) = hub.backup();
+    std::fs::remove_file(hub.backups().join(".hubvault/catalog.sqlite")).unwrap();
+    assert_eq!(list(&hub).as_array().unwrap().len(), 0);
+    let rebuilt = hub.run(&["catalog", "rebuild"]);
+    assert!(rebuilt.status.success());
+    let again = list(&hub);
+    for key in [
+        "id", "file", "tables", "files", "snapshot", "bytes", "warnings",
+    ] {
+        assert_eq!(again[0][key], record[key], "{key}");
+    }
+    assert!(stdout(&hub.run(&["catalog", "rebuild"])).contains("1 known"));
+}
+
+#[test]
+fn a_backup_is_found_by_id_prefix_name_and_latest() {
+    let server = server();
+    let database = server.database();
+    database.execute("CREATE TABLE users (id int)");
+    let hub = Hub::whole(&database);
+    let (record, archive) = hub.backup();
+    let id = record["id"].as_str().unwrap();
+    let name = archive.file_name().unwrap().to_str().unwrap();
+    for word in [id, &id[..8], name, archive.to_str().unwrap(), "latest"] {
+        let shown = hub.run(&["show", word, "--json"]);
+        let manifest: Value = serde_json::from_slice(&shown.stdout).unwrap();
+        assert_eq!(manifest["id"], record["id"], "{word}");
+    }
+    assert_eq!(hub.run(&["show", "nothing"]).status.code(), Some(1));
+}
+
+#[test]
+fn a_dry_run_prints_the_plan_and_touches_nothing() {
+    let server = server();
+    let database = server.database();
+    database.execute("CREATE TABLE users (id int); CREATE TABLE notes (id int); ANALYZE");
+    let hub = Hub::with(
+        &database,
+        "[scope]\ntables = [\"users\", \"ghosts\"]\nwindow = []\n",
+    );
+    let before = std::fs::read_dir(hub.backups()).unwrap().count();
+    let output = hub.run(&["backup", "--dry-run"]);
+    assert_eq!(output.status.code(), Some(3));
+    let text = stdout(&output);
+    for word in [
+        "users",
+        "ghosts does not exist",
+        "notes",
+        "Nothing was written",
+    ] {
+        assert!(text.contains(word), "{word:?} is not in: {text}");
+    }
+    let json: Value =
+        serde_json::from_slice(&hub.run(&["backup", "--dry-run", "--json"]).stdout).unwrap();
+    assert_eq!(json["tables"][0]["name"], "users");
+    assert_eq!(std::fs::read_dir(hub.backups()).unwrap().count(), before);
+}

@@ -1,0 +1,133 @@
+//! A directory for one test, and hubvault run in it as a user would.
+
+use hubvault_testkit::Database;
+use serde_json::Value;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use tempfile::TempDir;
+
+/// A backup directory and a configuration directory, with hubvault pointed at one database.
+pub struct Hub {
+    directory: TempDir,
+    variables: Vec<(String, String)>,
+    toml: String,
+}
+
+impl Hub {
+    /// Points at `database` as the superuser, everything in scope.
+    pub fn whole(database: &Database) -> Self {
+        Self::with(database, "[scope]\ntables = [\"*\"]\nwindow = []\n")
+    }
+
+    /// Points at `database` with a configuration file that says `toml`.
+    pub fn with(database: &Database, toml: &str) -> Self {
+        let settings = database.settings();
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("backups")).unwrap();
+        std::fs::create_dir(directory.path().join("config")).unwrap();
+        let variables = [
+            ("POSTGRES_HOST", settings.host.clone()),
+            ("POSTGRES_PORT", settings.port.to_string()),
+            ("POSTGRES_USER", settings.user.clone()),
+            ("POSTGRES_DB", settings.dbname.clone()),
+        ];
+        let toml = if toml.contains("[[file]]") {
+            toml.to_owned()
+        } else {
+            format!("file = []\n{toml}")
+        };
+        Self {
+            directory,
+            variables: variables
+                .map(|(name, value)| (name.to_owned(), value))
+                .into(),
+            toml,
+        }
+    }
+
+    /// Sets a variable for every command that follows.
+    pub fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.variables.retain(|(known, _)| known != name);
+        self.variables.push((name.to_owned(), value.into()));
+    }
+
+    pub fn backups(&self) -> PathBuf {
+        self.directory.path().join("backups")
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.directory.path().join("config")
+    }
+
+    /// The command, ready to run, with nothing of the caller's environment but `PATH`.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        std::fs::write(self.config().join("hubvault.toml"), &self.toml).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hubvault"));
+        command
+            .args(arguments)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("BACKUP_DIR", self.backups())
+            .env("CONFIG_DIR", self.config())
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .current_dir(self.directory.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// A backup that must be published; its record and its archive.
+    pub fn backup(&self) -> (Value, PathBuf) {
+        let output = self.run(&["backup", "--json"]);
+        let code = output.status.code();
+        assert!(matches!(code, Some(0 | 3)), "{code:?}: {}", stderr(&output));
+        let record: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let file = PathBuf::from(record["file"].as_str().unwrap());
+        assert!(file.is_file());
+        (record, file)
+    }
+
+    /// A backup that must fail with `code`, saying all of `words`, leaving nothing behind.
+    pub fn backup_fails(&self, code: i32, words: &[&str]) -> String {
+        let output = self.run(&["backup"]);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        for word in words {
+            assert!(said.contains(word), "{word:?} is not in: {said}");
+        }
+        self.nothing_published();
+        said
+    }
+
+    /// Neither an archive nor a partial one is in the backup directory.
+    pub fn nothing_published(&self) {
+        let left = archives_and_partials(&self.backups());
+        assert!(left.is_empty(), "left behind: {left:?}");
+    }
+}
+
+/// Everything in a backup directory that is or was becoming an archive.
+pub fn archives_and_partials(directory: &Path) -> Vec<PathBuf> {
+    std::fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            path.file_name()
+                .and_then(OsStr::to_str)
+                .unwrap()
+                .contains("critical_backup")
+        })
+        .collect()
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}

@@ -1,0 +1,97 @@
+//! A run that is stopped, doubled or killed leaves nothing false behind.
+
+use crate::hub::{Hub, archives_and_partials, stderr, stdout};
+use hubvault_testkit::server;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+/// Large enough that a signal comes before the end.
+const LARGE: &str = "CREATE TABLE users (id int PRIMARY KEY, name text);
+    INSERT INTO users SELECT n, repeat(md5(n::text), 12) FROM generate_series(1, 400000) n;
+    ANALYZE;";
+
+/// Starts a backup and waits until it writes rows.
+fn running(hub: &Hub) -> Child {
+    let child = hub
+        .command(&["backup", "--no-progress"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let begun = Instant::now();
+    let writes = || {
+        archives_and_partials(&hub.backups())
+            .iter()
+            .any(|path| path.metadata().is_ok_and(|meta| meta.len() > 0))
+    };
+    while !writes() {
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "the backup never began to write"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child
+}
+
+fn signal(child: &Child, name: &str) {
+    let pid = child.id().to_string();
+    assert!(
+        std::process::Command::new("kill")
+            .args(["-s", name, &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+#[test]
+fn a_signal_stops_the_run_and_leaves_nothing() {
+    let server = server();
+    let database = server.database();
+    database.execute(LARGE);
+    for (name, code) in [("INT", 130), ("TERM", 143)] {
+        let hub = Hub::whole(&database);
+        let child = running(&hub);
+        signal(&child, name);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
+        hub.nothing_published();
+        let listed = stdout(&hub.run(&["list"]));
+        assert!(listed.contains("failed"), "{listed}");
+    }
+}
+
+#[test]
+fn a_second_run_is_refused_and_names_the_first() {
+    let server = server();
+    let database = server.database();
+    database.execute(LARGE);
+    let hub = Hub::whole(&database);
+    let first = running(&hub);
+    let second = hub.run(&["backup"]);
+    assert_eq!(second.status.code(), Some(1));
+    let pid = first.id().to_string();
+    assert!(stderr(&second).contains(&pid), "{}", stderr(&second));
+    let output = first.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+}
+
+#[test]
+fn a_killed_run_is_swept_and_called_failed_by_the_next() {
+    let server = server();
+    let database = server.database();
+    database.execute(LARGE);
+    let hub = Hub::whole(&database);
+    let mut child = running(&hub);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(archives_and_partials(&hub.backups()).len(), 1);
+    let (_, archive) = hub.backup();
+    assert_eq!(archives_and_partials(&hub.backups()), [archive]);
+    let listed = stdout(&hub.run(&["list"]));
+    assert!(
+        listed.contains("failed") && listed.contains("died"),
+        "{listed}"
+    );
+}

@@ -117,12 +117,32 @@ impl Invitation {
     }
 }
 
+/// Waits for no lock longer than `timeout`; whoever holds it is named.
 fn lock(
     session: &mut Session,
     settings: &ConnectSettings,
     timeout: Duration,
     cancel: &Cancel,
 ) -> Result<(), PgError> {
+    match lock_in_time(session, settings, timeout) {
+        Err(PgError::Query { why, .. }) if why.contains("55P03") => Err(PgError::LockTimeout {
+            blockers: blockers(settings, cancel)?,
+        }),
+        other => other,
+    }
+}
+
+fn lock_in_time(
+    session: &mut Session,
+    settings: &ConnectSettings,
+    timeout: Duration,
+) -> Result<(), PgError> {
+    // Already for the list: asking for a table's size locks it too.
+    let timeout = timeout.as_millis().max(1);
+    session.simple(
+        "limiting the wait for locks",
+        &format!("SET lock_timeout = {timeout}"),
+    )?;
     let relations = inspect::relations(session)?;
     let refused = unlockable(&settings.user, &relations);
     if !refused.is_empty() {
@@ -133,26 +153,13 @@ fn lock(
         .filter(|relation| relation.is_lockable())
         .map(|relation| relation.name.sql())
         .collect();
-    let timeout = timeout.as_millis().max(1);
-    session.simple(
-        "beginning",
-        &format!("{BEGIN}; SET LOCAL lock_timeout = {timeout}"),
-    )?;
+    session.simple("beginning", BEGIN)?;
     for batch in names.chunks(500) {
-        let sql = format!(
-            "LOCK TABLE ONLY {} IN ACCESS SHARE MODE",
-            batch.join(", ONLY ")
-        );
-        match session.simple("locking the tables", &sql) {
-            Err(PgError::Query { why, .. }) if why.contains("55P03") => {
-                return Err(PgError::LockTimeout {
-                    blockers: blockers(settings, cancel)?,
-                });
-            }
-            other => other?,
-        }
+        let tables = batch.join(", ONLY ");
+        let sql = format!("LOCK TABLE ONLY {tables} IN ACCESS SHARE MODE");
+        session.simple("locking the tables", &sql)?;
     }
-    session.simple("ending the lock timeout", "SET LOCAL lock_timeout = 0")
+    session.simple("ending the limit of waiting", "SET LOCAL lock_timeout = 0")
 }
 
 /// Who holds or waits for a lock that stands in the way of `ACCESS SHARE`, which only

@@ -112,7 +112,7 @@ BEGIN; INSERT INTO hen VALUES (1, 1); INSERT INTO egg VALUES (1, 1); COMMIT;
 CREATE TABLE leaf (part_id int, part_region text, tree_code text REFERENCES tree (code),
     FOREIGN KEY (part_id, part_region) REFERENCES parts);
 INSERT INTO leaf VALUES (2, 'eu', 'a'), (NULL, NULL, NULL);
-CREATE TABLE booked (room int, during tsrange, EXCLUDE USING gist (room WITH OPERATOR(ext.=), during WITH &&));
+CREATE TABLE booked (room int, during tsrange, EXCLUDE USING gist (room WITH =, during WITH &&));
 INSERT INTO booked VALUES (1, '[2024-01-01,2024-01-02)'), (1, '[2024-01-02,2024-01-03)');
 CREATE TABLE checked (v int); INSERT INTO checked VALUES (-1);
 ALTER TABLE checked ADD CONSTRAINT later CHECK (v > 0) NOT VALID;

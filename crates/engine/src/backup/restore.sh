@@ -102,6 +102,16 @@ all_absent() {
 @@ABSENT@@
 }
 
+# Lines of a table of contents by their kind: of one of these kinds, or (-v) of none.
+indexes='INDEX|INDEX ATTACH|CONSTRAINT'
+entries() {
+    if [ "$1" = -v ]; then
+        grep -vE "^[0-9]+; [0-9]+ [0-9]+ ($2) "
+    else
+        grep -E "^[0-9]+; [0-9]+ [0-9]+ ($1) "
+    fi
+}
+
 drops=''
 drop_key() {
     drops="$drops
@@ -112,13 +122,17 @@ all_keys() {
 @@KEYS@@
 }
 
-# pg_restore's own DROP statements come before the first "-- Name:" of its text. None cascades:
-# what hangs on these tables and is not in the archive stops the whole, and nothing is dropped.
+# pg_restore's own DROP statements come before the first "-- Name:" of its text. Indexes and keys
+# go with their tables (a partition's cannot be dropped by itself), all but foreign keys. None
+# cascades: what hangs on these tables and is not in the archive stops the whole, and nothing is
+# dropped.
 drop_all() {
     all_keys
     {
         printf '%s\n' "$drops"
-        pg_restore --clean --if-exists --file=- database/schema.dump | sed '/^-- Name: /,$d'
+        pg_restore --list database/schema.dump | entries -v "$indexes" |
+            pg_restore --clean --if-exists -L /dev/stdin --file=- database/schema.dump |
+            sed '/^-- Name: /,$d'
     } | sql -1 -o /dev/null -f - ||
         die "cannot drop what is there: see above; restore into an empty database instead"
 }
@@ -158,14 +172,9 @@ load_csv() {
 # CSV with a header as COPY writes it, to COPY text.
 csv_to_text() {
     LC_ALL=C awk '
-    function value(text, was_quoted) {
-        if (text == "" && !was_quoted) return "\\N"
-        gsub(/\\/, "\\\\", text)
-        gsub(/\t/, "\\t", text)
-        gsub(/\r/, "\\r", text)
-        gsub(/\n/, "\\n", text)
-        return text
-    }
+    BEGIN { text["\\"] = "\\\\"; text["\t"] = "\\t"; text["\r"] = "\\r"; text["\n"] = "\\n" }
+    function written(c) { return c in text ? text[c] : c }
+    function value(field, was_quoted) { return field == "" && !was_quoted ? "\\N" : field }
     {
         line = record_open ? record "\n" $0 : $0
         copy = line
@@ -176,12 +185,12 @@ csv_to_text() {
         for (i = 1; i <= n; i++) {
             c = substr(line, i, 1)
             if (inside) {
-                if (c != "\"") field = field c
+                if (c != "\"") field = field written(c)
                 else if (substr(line, i + 1, 1) == "\"") { field = field c; i++ }
                 else inside = 0
             } else if (c == "\"") { inside = 1; quoted = 1 }
             else if (c == ",") { out = out value(field, quoted) "\t"; field = ""; quoted = 0 }
-            else field = field c
+            else field = field written(c)
         }
         print out value(field, quoted)
     }'
@@ -206,7 +215,12 @@ all_loads
 say "sequences"
 sql -o /dev/null -f database/sequences.sql || die "setting the sequences failed: see above"
 say "indexes, constraints, triggers"
-restore_section post-data -j "$jobs" -L database/schema-post-data.list
+# In two steps: a foreign key to a partitioned table needs the indexes of all its partitions, which
+# pg_restore does not know when it works in parallel.
+entries "$indexes" <database/schema-post-data.list |
+    restore_section post-data -j "$jobs" -L /dev/stdin || exit 1
+entries -v "$indexes" <database/schema-post-data.list |
+    restore_section post-data -j "$jobs" -L /dev/stdin || exit 1
 sql -f database/foreign-keys.sql || die "making the NOT VALID foreign keys failed: see above"
 say "materialized views"
 all_refresh

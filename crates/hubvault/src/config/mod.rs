@@ -205,8 +205,11 @@ fn job(
     let level = text(found, "archive.level")
         .parse()
         .unwrap_or_else(|_| Compression::default_level(codec));
+    let reported = problems
+        .iter()
+        .any(|problem| problem.key.starts_with("archive."));
     if let Err(error) = (Compression { codec, level }).check_level()
-        && let Some(found) = found.get("archive.level")
+        && let Some(found) = found.get("archive.level").filter(|_| !reported)
     {
         problems.push(Problem::new(
             &found.origin,

@@ -173,7 +173,7 @@ fn the_example_is_a_configuration_with_every_option_in_it() {
     let is_option = |line: &str| {
         line.strip_prefix("# ").is_some_and(|rest| {
             let name = rest.split('=').next().unwrap_or_default().trim();
-            rest.starts_with('[') && rest.trim_end().ends_with(']')
+            rest.starts_with("[[") && rest.trim_end().ends_with(']')
                 || rest.contains('=')
                     && !name.is_empty()
                     && name.chars().all(|c| c.is_ascii_lowercase() || c == '_')

@@ -17,7 +17,8 @@ fn the_nasty_database_comes_back_equal() {
     let server = server();
     let source = server.database();
     source.execute(NASTY);
-    let (record, archive) = Hub::whole(&source).backup();
+    let hub = Hub::whole(&source);
+    let (record, archive) = hub.backup();
     assert_eq!(record["state"], "unproven");
     let path = archive.to_str().unwrap();
     accepted_by("gzip", &["-t", path]);
@@ -33,7 +34,8 @@ fn what_is_no_row_comes_back_too() {
     let server = server();
     let source = server.database();
     source.execute(NASTY);
-    let (_, archive) = Hub::whole(&source).backup();
+    let hub = Hub::whole(&source);
+    let (_, archive) = hub.backup();
     let target = server.database();
     restore_with_plain_tools(&archive, &target);
     for what in [
@@ -83,7 +85,8 @@ fn a_second_restore_needs_clean_and_then_gives_the_same() {
     let server = server();
     let source = server.database();
     source.execute(NASTY);
-    let (_, archive) = Hub::whole(&source).backup();
+    let hub = Hub::whole(&source);
+    let (_, archive) = hub.backup();
     let directory = tempfile::tempdir().unwrap();
     extract(&archive, directory.path());
     let target = server.database();

@@ -181,8 +181,8 @@ fn header(meta: &EntryMeta, size: u64) -> Result<Vec<u8>, ArchiveError> {
     Ok(bytes)
 }
 
-/// Lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+/// Lower-case hexadecimal digits, as the manifest writes checksums.
+pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes
         .iter()

@@ -12,7 +12,7 @@ mod writer;
 mod reader;
 
 pub use codec::{Codec, Compression};
-pub use entry::{EntryBuilder, EntryMeta, PackedEntry};
+pub use entry::{EntryBuilder, EntryMeta, PackedEntry, hex};
 pub use error::ArchiveError;
 pub use manifest::{
     Coverage, EntryKind, EntryRecord, FORMAT_VERSION, FileSummary, LeftOut, Manifest, RowData,

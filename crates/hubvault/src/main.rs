@@ -1,4 +1,4 @@
-//! hubvault: backups of a product on PostgreSQL that come back.
+//! hubvault: backups of a product on `PostgreSQL` that come back.
 //!
 //! The binary reads the configuration, hands a job to the engine and prints what came of it.
 

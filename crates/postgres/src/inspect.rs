@@ -35,6 +35,10 @@ pub struct Column {
 
 /// One relation of a user's schema.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a column of the catalog query"
+)]
 pub struct Relation {
     /// `pg_class.oid`.
     pub oid: u32,

@@ -108,7 +108,7 @@ fn in_memory(bytes: &[u8]) -> Result<File, PgError> {
 }
 
 /// Comments out the lines of a `pg_restore` list whose object is one of `oids`: such a line reads
-/// `dump id; oid of the catalog table, oid of the object, description` ("pg_restore", `-L`).
+/// `dump id; oid of the catalog table, oid of the object, description` ("`pg_restore`", `-L`).
 fn without(list: &[u8], oids: &[u32]) -> Vec<u8> {
     let text = String::from_utf8_lossy(list);
     let mut out = String::with_capacity(text.len() + oids.len());

@@ -161,7 +161,7 @@ impl Session {
         loop {
             let piece = match reader.fill_buf() {
                 Ok(piece) => piece,
-                Err(error) => return Err(E::from(lost(doing, error, &cancel))),
+                Err(error) => return Err(E::from(lost(doing, &error, &cancel))),
             };
             if piece.is_empty() {
                 return Ok(());
@@ -190,19 +190,19 @@ impl Session {
         loop {
             let n = reader
                 .read(&mut buffer)
-                .map_err(|e| lost(doing, e, &cancel))?;
+                .map_err(|e| lost(doing, &e, &cancel))?;
             if n == 0 {
                 return writer.finish().map_err(|e| failed(&e));
             }
             writer
                 .write_all(&buffer[..n])
-                .map_err(|e| lost(doing, e, &cancel))?;
+                .map_err(|e| lost(doing, &e, &cancel))?;
         }
     }
 }
 
 /// The library wraps the server's error into an I/O error while COPY streams.
-fn lost(doing: &str, error: std::io::Error, cancel: &Cancel) -> PgError {
+fn lost(doing: &str, error: &std::io::Error, cancel: &Cancel) -> PgError {
     let cancelled = cancel.is_requested();
     match error
         .get_ref()
@@ -231,10 +231,10 @@ fn open(settings: &ConnectSettings) -> Result<Client, Failure> {
         .dbname(&settings.dbname)
         .application_name(&settings.application_name)
         .connect_timeout(settings.connect_timeout)
-        .keepalives_idle(Duration::from_secs(60))
+        .keepalives_idle(Duration::from_mins(1))
         .keepalives_interval(Duration::from_secs(10))
         .keepalives_retries(3)
-        .tcp_user_timeout(Duration::from_secs(60));
+        .tcp_user_timeout(Duration::from_mins(1));
     let from_file = || {
         settings
             .passfile

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 const PREFIX: &str = "hubvault-throwaway-";
 /// How long a server may take to start or to stop.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What kind of server.
 #[derive(Clone, Debug)]
@@ -377,8 +377,8 @@ fn make_directory(parent: &Path, user: Option<&ServerUser>) -> Result<PathBuf, P
 fn owner(pid: u32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The second field may hold spaces and is the only one in parentheses.
-    let start = stat.rsplit_once(") ")?.1.split(' ').nth(19)?.to_owned();
-    Some(format!("{pid} {start}"))
+    let since_boot = stat.rsplit_once(") ")?.1.split(' ').nth(19)?;
+    Some(format!("{pid} {since_boot}"))
 }
 
 /// Removes the directories of servers whose owner died. Returns what was removed.

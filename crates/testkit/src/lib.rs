@@ -11,5 +11,5 @@ pub use restore::{extract, restore_with_plain_tools, run_restore_script};
 
 /// A schema as nasty as real life.
 pub const NASTY: &str = include_str!("nasty.sql");
-/// Tables of several extents, a large TOASTed value set, and a bank whose sum is constant.
+/// Tables of several extents, a large `TOASTed` value set, and a bank whose sum is constant.
 pub const NASTY_LARGE: &str = include_str!("nasty_large.sql");

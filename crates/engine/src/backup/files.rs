@@ -285,11 +285,7 @@ fn read_once(path: &Path, compression: Compression) -> Result<Option<ReadFile>, 
     if same(&before) != same(&after) || builder.raw_bytes() != before.size() {
         return Ok(None);
     }
-    let sha256 = hash
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let sha256 = hubvault_archive::hex(&hash.finalize());
     Ok(Some(ReadFile {
         builder,
         sha256,

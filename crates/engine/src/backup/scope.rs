@@ -78,8 +78,7 @@ impl Resolved {
             RelationKind::Table => None,
             // Its leaves are relations of their own.
             RelationKind::Partitioned => return,
-            RelationKind::MaterializedView if !named => return,
-            RelationKind::View if !named => return,
+            RelationKind::MaterializedView | RelationKind::View if !named => return,
             RelationKind::View => Some("is a view: its definition is in the archive"),
             RelationKind::MaterializedView => {
                 Some("is a materialized view: a restore fills it by REFRESH")

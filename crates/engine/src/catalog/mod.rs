@@ -1,4 +1,4 @@
-//! What ran and what came of it: an index in SQLite that the archives' manifests can rebuild.
+//! What ran and what came of it: an index in `SQLite` that the archives' manifests can rebuild.
 
 mod record;
 mod rebuild;
@@ -16,7 +16,7 @@ use std::time::Duration;
 /// The catalog cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
-    /// SQLite.
+    /// `SQLite`.
     #[error(
         "{doing} the catalog {}: {source}; if it is damaged, move it away and run \
          `hubvault catalog rebuild`", path.display()
@@ -26,7 +26,7 @@ pub enum CatalogError {
         doing: &'static str,
         /// Which file.
         path: PathBuf,
-        /// What SQLite said.
+        /// What `SQLite` said.
         source: rusqlite::Error,
     },
     /// The file.

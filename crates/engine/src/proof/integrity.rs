@@ -110,8 +110,9 @@ pub fn check(
     tell: &(dyn Fn(u64) + Sync),
     cancel: &Cancel,
 ) -> Result<CheckedArchive, IntegrityError> {
-    let read = read_back(&written.path, threads, tell, cancel)?;
-    if read.manifest != written.manifest {
+    let WrittenArchive { path, manifest, .. } = written;
+    let read = read_back(&path, threads, tell, cancel)?;
+    if read.manifest != manifest {
         return Err(IntegrityError::OtherManifest);
     }
     let actual = ByteSize(read.bytes);

@@ -35,7 +35,7 @@ const EXIT_CODES: &str = "Exit codes:
 #[command(name = "hubvault", version, after_help = EXIT_CODES, after_long_help = LONG_HELP)]
 #[command(disable_help_subcommand = true)]
 pub(crate) struct Cli {
-    /// The configuration file [default: ./hubvault.toml, $CONFIG_DIR/hubvault.toml or
+    /// The configuration file [default: ./hubvault.toml, $`CONFIG_DIR/hubvault.toml` or
     /// /etc/hubvault/hubvault.toml, the first that exists]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,

@@ -27,7 +27,7 @@ pub(crate) enum Kind {
 }
 
 /// One setting.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Key {
     /// `table.key` in TOML.
     pub(crate) name: &'static str,
@@ -239,10 +239,13 @@ impl Kind {
     pub(crate) fn check(self, text: &str) -> Result<(), String> {
         match self {
             Self::Text => Ok(()),
-            Self::List => match text.split(',').any(|item| item.trim().is_empty()) {
-                true => Err("expected names with single commas between them".to_owned()),
-                false => Ok(()),
-            },
+            Self::List => {
+                if text.split(',').any(|item| item.trim().is_empty()) {
+                    Err("expected names with single commas between them".to_owned())
+                } else {
+                    Ok(())
+                }
+            }
             Self::Integer(least, most) => match text.parse::<i64>() {
                 Ok(number) if (least..=most).contains(&number) => Ok(()),
                 _ => Err(format!(

@@ -83,7 +83,7 @@ impl Resolver<'_> {
     }
 
     fn url_of_file(&mut self) -> Url {
-        let Some((text, origin)) = self.from_document("database.url", true) else {
+        let Some((text, origin)) = self.said_in_file("database.url", true) else {
             return Url::default();
         };
         self.parse_url(&text, origin)
@@ -112,7 +112,7 @@ impl Resolver<'_> {
                 }),
             }
         }
-        places.extend(self.from_document(key.name, key.secret));
+        places.extend(self.said_in_file(key.name, key.secret));
         places.extend(part(from_file, key.name));
         let mut places = places.into_iter();
         let Some((text, origin)) = places.next() else {
@@ -130,14 +130,13 @@ impl Resolver<'_> {
         };
         let hidden = places.map(|(_, origin)| origin).collect();
         let listed = origin.starts_with(&self.document.name) && !self.document.name.is_empty();
-        let value = match self.document.list(key.name).filter(|_| listed) {
-            Some(items) => Value::List(items.to_vec()),
-            None => {
-                if let Err(what) = key.kind.check(&text) {
-                    self.problems.push(Problem::new(&origin, key.name, what));
-                }
-                value_of(key, &text)
+        let value = if let Some(items) = self.document.list(key.name).filter(|_| listed) {
+            Value::List(items.to_vec())
+        } else {
+            if let Err(what) = key.kind.check(&text) {
+                self.problems.push(Problem::new(&origin, key.name, what));
             }
+            value_of(key, &text)
         };
         Found {
             key,
@@ -148,7 +147,7 @@ impl Resolver<'_> {
     }
 
     /// What the file says about a key, or, for a secret, the file that it names.
-    fn from_document(&mut self, key: &str, secret: bool) -> Option<(String, String)> {
+    fn said_in_file(&mut self, key: &str, secret: bool) -> Option<(String, String)> {
         if let Some((text, line)) = self.document.value(key) {
             return Some((text.to_owned(), self.document.origin(line)));
         }

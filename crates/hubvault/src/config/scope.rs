@@ -226,12 +226,11 @@ impl<'a> Fields<'a> {
     }
 
     fn flag(&mut self, key: &str) -> Option<bool> {
-        match self.item.value.get(key)?.value {
-            Field::Flag(flag) => Some(flag),
-            _ => {
-                self.problem(key, "expected true or false, without quotes");
-                None
-            }
+        if let Field::Flag(flag) = self.item.value.get(key)?.value {
+            Some(flag)
+        } else {
+            self.problem(key, "expected true or false, without quotes");
+            None
         }
     }
 

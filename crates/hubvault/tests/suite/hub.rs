@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// A backup directory and a configuration directory, with hubvault pointed at one database.
-pub struct Hub {
+pub(crate) struct Hub {
     directory: TempDir,
     variables: Vec<(String, String)>,
     toml: String,
@@ -16,12 +16,12 @@ pub struct Hub {
 
 impl Hub {
     /// Points at `database` as the superuser, everything in scope.
-    pub fn whole(database: &Database) -> Self {
+    pub(crate) fn whole(database: &Database) -> Self {
         Self::with(database, "[scope]\ntables = [\"*\"]\nwindow = []\n")
     }
 
     /// Points at `database` with a configuration file that says `toml`.
-    pub fn with(database: &Database, toml: &str) -> Self {
+    pub(crate) fn with(database: &Database, toml: &str) -> Self {
         let settings = database.settings();
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("backups")).unwrap();
@@ -47,21 +47,21 @@ impl Hub {
     }
 
     /// Sets a variable for every command that follows.
-    pub fn set(&mut self, name: &str, value: impl Into<String>) {
+    pub(crate) fn set(&mut self, name: &str, value: impl Into<String>) {
         self.variables.retain(|(known, _)| known != name);
         self.variables.push((name.to_owned(), value.into()));
     }
 
-    pub fn backups(&self) -> PathBuf {
+    pub(crate) fn backups(&self) -> PathBuf {
         self.directory.path().join("backups")
     }
 
-    pub fn config(&self) -> PathBuf {
+    pub(crate) fn config(&self) -> PathBuf {
         self.directory.path().join("config")
     }
 
     /// The command, ready to run, with nothing of the caller's environment but `PATH`.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         std::fs::write(self.config().join("hubvault.toml"), &self.toml).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_hubvault"));
         command
@@ -76,12 +76,12 @@ impl Hub {
         command
     }
 
-    pub fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().unwrap()
     }
 
     /// A backup that must be published; its record and its archive.
-    pub fn backup(&self) -> (Value, PathBuf) {
+    pub(crate) fn backup(&self) -> (Value, PathBuf) {
         let output = self.run(&["backup", "--json"]);
         let code = output.status.code();
         assert!(matches!(code, Some(0 | 3)), "{code:?}: {}", stderr(&output));
@@ -92,7 +92,7 @@ impl Hub {
     }
 
     /// A backup that must fail with `code`, saying all of `words`, leaving nothing behind.
-    pub fn backup_fails(&self, code: i32, words: &[&str]) -> String {
+    pub(crate) fn backup_fails(&self, code: i32, words: &[&str]) -> String {
         let output = self.run(&["backup"]);
         let said = stderr(&output);
         assert_eq!(output.status.code(), Some(code), "{said}");
@@ -104,14 +104,14 @@ impl Hub {
     }
 
     /// Neither an archive nor a partial one is in the backup directory.
-    pub fn nothing_published(&self) {
+    pub(crate) fn nothing_published(&self) {
         let left = archives_and_partials(&self.backups());
         assert!(left.is_empty(), "left behind: {left:?}");
     }
 }
 
 /// Everything in a backup directory that is or was becoming an archive.
-pub fn archives_and_partials(directory: &Path) -> Vec<PathBuf> {
+pub(crate) fn archives_and_partials(directory: &Path) -> Vec<PathBuf> {
     std::fs::read_dir(directory)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -124,10 +124,10 @@ pub fn archives_and_partials(directory: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-pub fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-pub fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

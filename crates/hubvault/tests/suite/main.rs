@@ -1,4 +1,6 @@
-//! The promises of hubvault, kept through its binary against a real PostgreSQL.
+//! The promises of hubvault, kept through its binary against a real `PostgreSQL`.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod hub;
 

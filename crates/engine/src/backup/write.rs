@@ -1,0 +1,227 @@
+//! The archive's bytes: what is said about the rows, the rows, and the table of contents.
+
+use super::error::BackupError;
+use super::files::Files;
+use super::plan::Plan;
+use super::{Run, compression, export, report, restore_script};
+use crate::job::Job;
+use crate::proof::WrittenArchive;
+use hubvault_archive::{
+    ArchiveWriter, Compression, EntryBuilder, EntryKind, EntryMeta, FORMAT_VERSION, FileSummary,
+    LeftOut, Manifest, PackedEntry, ScopeInfo, SequenceState, SnapshotInfo, TableSummary, Tool,
+};
+use hubvault_model::{TablePattern, Warning};
+use hubvault_postgres::{SchemaDump, Snapshot, SnapshotFacts};
+use jiff::Timestamp;
+use std::fs::File;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+/// What the stages before gathered.
+pub(crate) struct Gathered<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) schema: SchemaDump,
+    pub(crate) files: Files,
+}
+
+/// Writes the whole archive into `file`, which is at `path`, and makes it durable.
+pub(crate) fn write(
+    job: &Job,
+    run: &Run,
+    snapshot: &mut Snapshot,
+    gathered: Gathered<'_>,
+    file: File,
+    path: &Path,
+) -> Result<WrittenArchive, BackupError> {
+    let Gathered {
+        plan,
+        schema,
+        files,
+    } = gathered;
+    let compression = compression(job);
+    let mut warnings = plan.warnings.clone();
+    warnings.extend(files.warnings);
+    warnings.extend(
+        schema
+            .messages
+            .iter()
+            .map(|m| Warning::new("pg_dump", "schema", m)),
+    );
+    for warning in &warnings {
+        run.progress.warning(warning);
+    }
+    let mut writer = ArchiveWriter::new(file, compression);
+    let text = Texts {
+        compression,
+        at: plan.snapshot.taken_at,
+    };
+    let info = report::backup_info(job, run.id, plan, &files.summaries, &warnings);
+    writer.append(text.pack("BACKUP_INFO.txt", EntryKind::Info, 0o644, info.as_bytes())?)?;
+    for (name, kind, bytes) in [
+        ("database/schema.dump", EntryKind::Schema, schema.custom),
+        (
+            "database/schema-pre-data.sql",
+            EntryKind::Schema,
+            schema.pre_data,
+        ),
+        (
+            "database/schema-post-data.sql",
+            EntryKind::Schema,
+            schema.post_data,
+        ),
+        (
+            "database/schema-post-data.list",
+            EntryKind::Schema,
+            schema.post_data_list,
+        ),
+        (
+            "database/foreign-keys.sql",
+            EntryKind::ForeignKeys,
+            restore_script::foreign_keys_sql(&plan.references.statements).into_bytes(),
+        ),
+        (
+            "database/sequences.sql",
+            EntryKind::Sequences,
+            restore_script::sequences_sql(&plan.sequences).into_bytes(),
+        ),
+    ] {
+        writer.append(text.pack(name, kind, 0o600, &bytes)?)?;
+    }
+    for entry in files.packed {
+        writer.append(entry)?;
+    }
+    let writer = Mutex::new(writer);
+    let progress = run.progress.as_ref();
+    let tables = export::export(
+        plan,
+        &snapshot.invitation(),
+        &writer,
+        compression,
+        job.workers,
+        progress,
+        &run.cancel,
+    )?;
+    // The locks were this session's: had it died, a table could have been rewritten under us,
+    // and a rewritten table looks empty to an older snapshot (PostgreSQL manual, "Caveats" of
+    // chapter 13, Concurrency Control).
+    snapshot.check_held()?;
+    let mut writer = writer.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let script = restore_script::restore_script(plan, &tables);
+    writer.append(text.pack(
+        "restore.sh",
+        EntryKind::RestoreScript,
+        0o755,
+        script.as_bytes(),
+    )?)?;
+    let manifest = manifest(job, run, plan, tables, files.summaries, warnings);
+    let (file, manifest) = writer.finish(manifest)?;
+    file.sync_all()
+        .map_err(BackupError::io("making durable", path))?;
+    let bytes = file
+        .metadata()
+        .map_err(BackupError::io("measuring", path))?
+        .len();
+    Ok(WrittenArchive {
+        path: path.to_owned(),
+        manifest,
+        bytes,
+    })
+}
+
+/// Packs the small entries that are made in memory.
+struct Texts {
+    compression: Compression,
+    at: Timestamp,
+}
+
+impl Texts {
+    fn pack(
+        &self,
+        name: &str,
+        kind: EntryKind,
+        mode: u32,
+        bytes: &[u8],
+    ) -> Result<PackedEntry, BackupError> {
+        let mut builder = EntryBuilder::new(self.compression);
+        builder.write(bytes)?;
+        let name = name.to_owned();
+        let meta = EntryMeta {
+            name,
+            kind,
+            mode,
+            mtime: self.at,
+            link: None,
+            rows: None,
+        };
+        Ok(builder.finish(meta)?)
+    }
+}
+
+fn manifest(
+    job: &Job,
+    run: &Run,
+    plan: &Plan,
+    tables: Vec<TableSummary>,
+    files: Vec<FileSummary>,
+    warnings: Vec<Warning>,
+) -> Manifest {
+    let mut left_out = plan.references.left_out.clone();
+    left_out.extend(plan.outside.iter().map(|name| LeftOut {
+        name: name.clone(),
+        estimated_rows: None,
+        reason: "not in the scope".to_owned(),
+    }));
+    let words =
+        |patterns: &[TablePattern]| patterns.iter().map(ToString::to_string).collect::<Vec<_>>();
+    Manifest {
+        format_version: FORMAT_VERSION,
+        id: run.id,
+        job: job.name.clone(),
+        tool: Tool {
+            name: "hubvault".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+        },
+        started_at: run.started_at,
+        finished_at: Timestamp::now(),
+        codec: job.archive.codec,
+        snapshot: snapshot_info(&plan.snapshot),
+        scope: ScopeInfo {
+            tables: words(&job.scope.tables),
+            exclude: words(&job.scope.exclude),
+            windows: job
+                .scope
+                .windows
+                .iter()
+                .map(|w| words(&w.tables).join(", "))
+                .collect(),
+        },
+        tables,
+        sequences: plan
+            .sequences
+            .iter()
+            .map(|s| SequenceState {
+                name: s.name.clone(),
+                last_value: s.last_value,
+                is_called: s.is_called,
+            })
+            .collect(),
+        left_out,
+        not_valid: plan.references.not_valid.clone(),
+        files,
+        warnings,
+        entries: Vec::new(),
+    }
+}
+
+fn snapshot_info(facts: &SnapshotFacts) -> SnapshotInfo {
+    SnapshotInfo {
+        id: facts.id.clone(),
+        lsn: facts.lsn.clone(),
+        taken_at: facts.taken_at,
+        database: facts.database.clone(),
+        server_version: facts.server_version.clone(),
+        server_version_num: facts.server_version_num,
+        standby: facts.standby,
+        system_identifier: facts.system_identifier.clone(),
+    }
+}

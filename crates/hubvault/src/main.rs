@@ -2,12 +2,12 @@
 //!
 //! The binary reads the configuration, hands a job to the engine and prints what came of it.
 
+mod text;
 mod config;
 mod logging;
 mod progress;
 mod signals;
 mod cli;
-mod demo;
 
 use clap::Parser;
 use cli::{Cli, Exit};
@@ -18,7 +18,7 @@ fn main() -> ExitCode {
         Ok(Exit::Done) => ExitCode::SUCCESS,
         Ok(Exit::Warnings) => ExitCode::from(3),
         Err(error) => {
-            eprintln!("error: {}", cli::text::chain(&error));
+            eprintln!("error: {}", text::chain(&error));
             let of_configuration = error.is::<config::ConfigError>();
             let code = signals::exit_code().unwrap_or(if of_configuration { 2 } else { 1 });
             ExitCode::from(code)

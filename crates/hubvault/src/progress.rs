@@ -1,6 +1,6 @@
 //! A bar on a terminal, a line every few seconds elsewhere.
 
-use crate::cli::text::grouped;
+use crate::text::grouped;
 use hubvault_engine::progress::{Progress, Stage};
 use hubvault_model::{ByteSize, TableName, Warning};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};

@@ -33,11 +33,21 @@ pub struct ThrowawayOptions {
     pub superuser: String,
 }
 
+impl ThrowawayOptions {
+    /// The port, also of the socket; another than the usual one for a server that listens.
+    fn port(&self) -> u16 {
+        let port = self.settings.iter().find(|(name, _)| name == "port");
+        port.and_then(|(_, value)| value.parse().ok())
+            .unwrap_or(5432)
+    }
+}
+
 /// A running server. Dropping it stops it and removes its directory.
 pub struct ThrowawayServer {
     directory: PathBuf,
     postgres: Tool,
     superuser: String,
+    port: u16,
     stop: Option<Sender<()>>,
     keeper: Option<JoinHandle<()>>,
 }
@@ -53,6 +63,7 @@ impl ThrowawayServer {
             directory,
             postgres,
             superuser: options.superuser.clone(),
+            port: options.port(),
             stop: None,
             keeper: None,
         };
@@ -112,7 +123,6 @@ impl ThrowawayServer {
         let fixed = [
             ("listen_addresses", ""),
             ("unix_socket_directories", &directory),
-            ("port", "5432"),
             ("fsync", "off"),
             ("synchronous_commit", "off"),
             ("full_page_writes", "off"),
@@ -193,6 +203,7 @@ impl ThrowawayServer {
     pub fn settings(&self, dbname: &str) -> ConnectSettings {
         ConnectSettings {
             host: self.directory.display().to_string(),
+            port: self.port,
             user: self.superuser.clone(),
             dbname: dbname.to_owned(),
             sslmode: SslMode::Disable,

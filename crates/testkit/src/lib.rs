@@ -4,10 +4,12 @@
 mod database;
 mod proxy;
 mod restore;
+mod standby;
 
 pub use database::{Database, Digests, Server, server};
 pub use proxy::{Fault, Proxy};
 pub use restore::{extract, restore_with_plain_tools, run_restore_script};
+pub use standby::Standby;
 
 /// A schema as nasty as real life.
 pub const NASTY: &str = include_str!("nasty.sql");

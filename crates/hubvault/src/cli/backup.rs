@@ -1,10 +1,10 @@
 //! `hubvault backup`: takes one backup, or says what it would take.
 
-use super::text::{Align, about, columns, duration, grouped, print};
 use super::{BackupArgs, Exit};
 use crate::config::Settings;
 use crate::progress;
 use crate::signals;
+use crate::text::{Align, about, columns, duration, grouped, print};
 use anyhow::Result;
 use hubvault_engine::backup::{self, Plan, Run, describe_coverage};
 use hubvault_engine::catalog::{BackupRecord, State};

@@ -1,8 +1,8 @@
 //! `hubvault config`: write a commented file, check what is set, show what holds.
 
 use super::Exit;
-use super::text::{Align, columns, print};
 use crate::config::{Found, Settings, Value};
+use crate::text::{Align, columns, print};
 use anyhow::{Context, Result};
 use hubvault_engine::job::{FileSource, Window, WindowRows};
 use serde_json::json;

@@ -1,8 +1,8 @@
 //! `hubvault list` and `hubvault catalog rebuild`.
 
-use super::text::{Align, columns, grouped, print};
 use super::{Exit, ListArgs};
 use crate::config::Settings;
+use crate::text::{Align, columns, grouped, print};
 use anyhow::Result;
 use hubvault_engine::backup::state_directory;
 use hubvault_engine::catalog::{BackupRecord, Catalog, State, rebuild};

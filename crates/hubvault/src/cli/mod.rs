@@ -1,13 +1,13 @@
 //! The commands: what they take, what they print, how they end. One file a command.
 
-pub(crate) mod text;
-pub(crate) mod backup;
+mod backup;
 mod list;
 mod show;
 mod config;
+mod demo;
 
 use crate::config::{ConfigError, Environment, Settings};
-use crate::{demo, logging};
+use crate::{logging, text};
 use anyhow::Result;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
@@ -28,15 +28,17 @@ const EXIT_CODES: &str = "Exit codes:
   3  done, with warnings: something of the scope is missing, or the backup is unproven
   130, 143  interrupted by SIGINT, SIGTERM; nothing was published";
 
-/// Backs up what a product on `PostgreSQL` needs to come back from nothing: critical tables, a
+/// Backs up what a product on PostgreSQL needs to come back from nothing: critical tables, a
 /// recent window of transactions and configuration files, as of one moment, in one archive that
 /// tar and psql restore.
 #[derive(Debug, Parser)]
 #[command(name = "hubvault", version, after_help = EXIT_CODES, after_long_help = LONG_HELP)]
 #[command(disable_help_subcommand = true)]
 pub(crate) struct Cli {
-    /// The configuration file [default: ./hubvault.toml, $`CONFIG_DIR/hubvault.toml` or
-    /// /etc/hubvault/hubvault.toml, the first that exists]
+    /// The configuration file
+    ///
+    /// By default the first that exists of hubvault.toml in the working directory, in the
+    /// configuration directory (/config), and in /etc/hubvault.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]

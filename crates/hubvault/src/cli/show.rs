@@ -1,9 +1,9 @@
 //! `hubvault show` and `hubvault verify`: one archive, looked into or read back whole.
 
 use super::backup::warnings_text;
-use super::text::{Align, columns, grouped, print};
 use super::{Exit, ShowArgs, VerifyArgs};
 use crate::config::Settings;
+use crate::text::{Align, columns, grouped, print};
 use crate::{progress, signals};
 use anyhow::{Context, Result, bail};
 use hubvault_archive::{Archive, Coverage, Manifest};

@@ -1,5 +1,6 @@
 //! A directory for one test, and hubvault run in it as a user would.
 
+use hubvault_postgres::ConnectSettings;
 use hubvault_testkit::Database;
 use serde_json::Value;
 use std::ffi::OsStr;
@@ -22,7 +23,11 @@ impl Hub {
 
     /// Points at `database` with a configuration file that says `toml`.
     pub(crate) fn with(database: &Database, toml: &str) -> Self {
-        let settings = database.settings();
+        Self::at(&database.settings(), toml)
+    }
+
+    /// Points at any database of any server.
+    pub(crate) fn at(settings: &ConnectSettings, toml: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("backups")).unwrap();
         std::fs::create_dir(directory.path().join("config")).unwrap();

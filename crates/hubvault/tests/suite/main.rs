@@ -6,6 +6,8 @@ mod hub;
 
 mod comes_back_equal;
 mod one_moment;
+mod connection;
+mod configuration;
 mod bad_input;
 mod interrupted;
 mod damaged_archives;

@@ -1,19 +1,20 @@
 //! Rows and digests of the source and of the restored database, both read anew.
 
-use crate::cli::text::{Align, columns, grouped};
+use crate::text::{Align, columns, grouped};
 use anyhow::Result;
 use hubvault_archive::{Manifest, TableSummary};
 use hubvault_model::{Cancel, RowDigest, RowDigester, RowFormat, quote_ident};
 use hubvault_postgres::{ConnectSettings, PgError, Session};
 
-/// Prints a line for each table of the archive; true when all are equal.
-pub(super) fn print(
+/// A line for each table of the archive; true when all are equal.
+pub(super) fn compare(
     manifest: &Manifest,
     source: &ConnectSettings,
     target: &ConnectSettings,
-) -> Result<bool> {
-    let mut source = Session::connect(source, &Cancel::new())?;
-    let mut target = Session::connect(target, &Cancel::new())?;
+    cancel: &Cancel,
+) -> Result<(String, bool)> {
+    let mut source = Session::connect(source, cancel)?;
+    let mut target = Session::connect(target, cancel)?;
     let mut rows = Vec::new();
     let mut all_equal = true;
     for table in &manifest.tables {
@@ -42,8 +43,7 @@ pub(super) fn print(
         ("restored digest", Align::Left),
         ("", Align::Left),
     ];
-    print!("{}", columns(&header, &rows));
-    Ok(all_equal)
+    Ok((columns(&header, &rows), all_equal))
 }
 
 fn digest(session: &mut Session, table: &TableSummary, filter: Option<&str>) -> Result<RowDigest> {

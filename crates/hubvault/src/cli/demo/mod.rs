@@ -1,0 +1,167 @@
+//! `hubvault demo`: a sample hub backed up and brought back, on a server of its own.
+
+mod compare;
+mod tools;
+
+use super::backup::{plan_text, record_text, take};
+use super::{DemoArgs, Exit};
+use crate::config::Settings;
+use crate::text::print;
+use crate::{progress, signals};
+use anyhow::{Context, Result, bail};
+use hubvault_archive::Archive;
+use hubvault_engine::backup;
+use hubvault_engine::job::{FileSource, Job};
+use hubvault_model::Cancel;
+use hubvault_postgres::{ConnectSettings, Session, ThrowawayOptions, ThrowawayServer, sweep};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+const HUB: &str = include_str!("hub.sql");
+const SOURCE: &str = "hub";
+const TARGET: &str = "hub_restored";
+
+/// Runs the whole demonstration; only the archive stays.
+pub(crate) fn run(settings: &Settings, args: &DemoArgs) -> Result<Exit> {
+    let begun = Instant::now();
+    let cancel = Cancel::new();
+    let leftover: Arc<OnceLock<PathBuf>> = Arc::default();
+    let last = Arc::clone(&leftover);
+    let _signals = signals::watch(cancel.clone(), move || {
+        // The server dies with this process; what stays is swept by the next demonstration.
+        let _ = last.get().map(fs::remove_dir_all);
+    })?;
+    let directory = std::path::absolute(&args.dir)?;
+    fs::create_dir_all(&directory)
+        .with_context(|| format!("making the demo's directory {}", directory.display()))?;
+
+    say("1. A throwaway PostgreSQL with a sample hub in it")?;
+    let server = start(&settings.temp_dir, &cancel)?;
+    let _ = leftover.set(server.directory().to_owned());
+    server.create_database(SOURCE)?;
+    fill(&server.settings(SOURCE), args.users, &cancel)?;
+    let job = job(settings, &server, &directory)?;
+
+    say("2. The plan (hubvault backup --dry-run)")?;
+    let (plan, warnings) = backup::plan(&job, &cancel)?;
+    print(&plan_text(&job, &plan, &warnings))?;
+
+    say("3. The backup (hubvault backup)")?;
+    let record = take(&job, cancel.clone(), progress::choose(args.no_progress))?;
+    print(&record_text(&record))?;
+    let archive = record.file.context("the backup has no archive")?;
+
+    say("4. What is inside (tar -tvzf)")?;
+    print(&tools::list(&archive)?)?;
+    go_on(&cancel)?;
+
+    say("5. Back into an empty database with tar and the archive's own restore.sh")?;
+    server.create_database(TARGET)?;
+    let unpacked = server.directory().join("unpacked");
+    fs::create_dir(&unpacked)?;
+    tools::extract(&archive, &unpacked)?;
+    go_on(&cancel)?;
+    print(&tools::restore(
+        &unpacked,
+        &server.settings(TARGET),
+        server.bin_dir(),
+    )?)?;
+    go_on(&cancel)?;
+
+    say("6. Source and restored, side by side")?;
+    let manifest = Archive::open_path(&archive)?.manifest().clone();
+    let (source, target) = (server.settings(SOURCE), server.settings(TARGET));
+    let (table, equal) = compare::compare(&manifest, &source, &target, &cancel)?;
+    print(&table)?;
+    server.stop()?;
+
+    print(&format!(
+        "\nThe archive stays: {}\nEverything else is gone. The whole took {:.1} s.\n",
+        archive.display(),
+        begun.elapsed().as_secs_f64()
+    ))?;
+    if !equal {
+        bail!("the restored tables differ from the source");
+    }
+    Ok(Exit::Done)
+}
+
+fn say(title: &str) -> Result<()> {
+    Ok(print(&format!("\n== {title}\n\n"))?)
+}
+
+fn go_on(cancel: &Cancel) -> Result<()> {
+    if cancel.is_requested() {
+        bail!("stopped on request");
+    }
+    Ok(())
+}
+
+fn start(parent_dir: &Path, cancel: &Cancel) -> Result<ThrowawayServer> {
+    for leftover in sweep(parent_dir)? {
+        tracing::info!("removed {}, left by a run that died", leftover.display());
+    }
+    let options = ThrowawayOptions {
+        min_major: 13,
+        parent_dir: parent_dir.to_owned(),
+        settings: Vec::new(),
+        superuser: "postgres".into(),
+    };
+    Ok(ThrowawayServer::start(&options, cancel)?)
+}
+
+fn fill(source: &ConnectSettings, users: u32, cancel: &Cancel) -> Result<()> {
+    let begun = Instant::now();
+    let mut session = Session::connect(source, cancel)?;
+    session.simple("setting the schema", "SET search_path = public")?;
+    session.simple(
+        "filling the sample hub",
+        &HUB.replace("{{users}}", &users.to_string()),
+    )?;
+    let seconds = begun.elapsed().as_secs_f64();
+    Ok(print(&format!(
+        "{users} users and their year in {seconds:.1} s\n"
+    ))?)
+}
+
+/// The job that the defaults make, pointed at the sample and at a few sample files.
+fn job(settings: &Settings, server: &ThrowawayServer, directory: &Path) -> Result<Job> {
+    let config = server.directory().join("config");
+    fs::create_dir_all(config.join("ssl"))?;
+    fs::write(
+        config.join(".env.production"),
+        "APP_NAME=sample-hub\nAPP_KEY=only-a-sample\n",
+    )?;
+    fs::write(
+        config.join("docker-compose.prod.yml"),
+        "services:\n  app:\n    image: hub\n",
+    )?;
+    fs::write(
+        config.join("nginx.prod.conf"),
+        "server { listen 443 ssl; }\n",
+    )?;
+    fs::write(
+        config.join("ssl/fullchain.pem"),
+        "a certificate would be here\n",
+    )?;
+    let names = [
+        ".env.production",
+        "docker-compose.prod.yml",
+        "nginx.prod.conf",
+        "ssl",
+    ];
+    let files = names.map(|name| FileSource {
+        source: config.join(name),
+        name: format!("config/{name}"),
+        required: false,
+    });
+    Ok(Job {
+        name: SOURCE.to_owned(),
+        database: server.settings(SOURCE),
+        directory: directory.to_owned(),
+        files: files.into(),
+        ..settings.job()
+    })
+}

@@ -1,0 +1,108 @@
+//! The configuration as a user meets it: mistakes, origins, help.
+
+use crate::hub::{Hub, stderr, stdout};
+use hubvault_postgres::ConnectSettings;
+
+fn hub(toml: &str) -> Hub {
+    let settings = ConnectSettings {
+        host: "/nonexistent".into(),
+        ..ConnectSettings::default()
+    };
+    Hub::at(&settings, toml)
+}
+
+#[test]
+fn a_mistake_has_its_key_its_line_and_the_nearest_key_and_ends_with_2() {
+    let hub = hub("[databse]\nhost = \"x\"\n[archive]\nlevel = \"high\"\n");
+    for command in [
+        &["backup"][..],
+        &["list"],
+        &["config", "check"],
+        &["config", "show"],
+    ] {
+        let output = hub.run(command);
+        assert_eq!(output.status.code(), Some(2), "{command:?}");
+        let said = stderr(&output);
+        assert!(
+            said.contains("line 2: databse: no such key; did you mean database?"),
+            "{said}"
+        );
+        assert!(
+            said.contains("line 5: archive.level: expected a whole number"),
+            "{said}"
+        );
+    }
+    assert_eq!(hub.run(&["backup", "--frobnicate"]).status.code(), Some(2));
+    let missing = hub.run(&["--config", "/nowhere.toml", "config", "check"]);
+    assert_eq!(missing.status.code(), Some(2));
+    assert!(
+        stderr(&missing).contains("/nowhere.toml"),
+        "{}",
+        stderr(&missing)
+    );
+}
+
+#[test]
+fn show_says_where_each_setting_came_from() {
+    let mut hub = hub("[archive]\ncodec = \"zstd\"\n[email]\nto = [\"a@b.c\"]\n");
+    hub.set("POSTGRES_PASSWORD", "hunter2");
+    let shown = stdout(&hub.run(&["config", "show"]));
+    for (key, parts) in [
+        ("database.host", ["/nonexistent", "variable POSTGRES_HOST"]),
+        (
+            "database.password",
+            ["********", "variable POSTGRES_PASSWORD"],
+        ),
+        ("archive.codec", ["zstd", "hubvault.toml line 3"]),
+        ("archive.directory", ["/backups", "variable BACKUP_DIR"]),
+        ("database.sslmode", ["prefer", "default"]),
+    ] {
+        let line = shown.lines().find(|line| line.contains(key)).unwrap();
+        assert!(parts.iter().all(|part| line.contains(part)), "{line}");
+    }
+    assert!(!shown.contains("hunter2"));
+    let json: serde_json::Value =
+        serde_json::from_slice(&hub.run(&["config", "show", "--json"]).stdout).unwrap();
+    assert!(!json.to_string().contains("hunter2"));
+    assert!(json["notices"][0].as_str().unwrap().contains("email.to"));
+    // Set without effect: said, and not a success.
+    let check = hub.run(&["config", "check"]);
+    assert_eq!(check.status.code(), Some(3));
+    assert!(stdout(&check).contains("does not send mail"));
+}
+
+#[test]
+fn init_writes_a_file_that_check_accepts_and_never_overwrites() {
+    let hub = hub("");
+    let path = hub.config().join("new.toml");
+    let path = path.to_str().unwrap();
+    assert!(hub.run(&["config", "init", path]).status.success());
+    let check = hub.run(&["--config", path, "config", "check"]);
+    assert!(check.status.success(), "{}", stderr(&check));
+    let again = hub.run(&["config", "init", path]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(
+        stderr(&again).contains("must not exist"),
+        "{}",
+        stderr(&again)
+    );
+}
+
+#[test]
+fn help_teaches_what_a_command_does_and_how_it_ends() {
+    let hub = hub("");
+    for command in ["backup", "list", "show", "verify", "demo"] {
+        let help = stdout(&hub.run(&[command, "--help"]));
+        assert!(
+            help.contains("Example") && help.contains("Exit codes"),
+            "{command}: {help}"
+        );
+    }
+    insta::assert_snapshot!(stdout(&hub.run(&["--help"])));
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(
+            stdout(&hub.run(&["completions", shell])).contains("hubvault"),
+            "{shell}"
+        );
+    }
+}

@@ -393,6 +393,13 @@ pub struct Estimate {
     pub uses_index: bool,
 }
 
+/// How many large objects the database holds ("Large Objects", `pg_largeobject_metadata`).
+pub fn large_objects(session: &mut Session) -> Result<u64, PgError> {
+    let sql = "SELECT count(*) FROM pg_catalog.pg_largeobject_metadata";
+    let rows = session.rows("counting the large objects", sql)?;
+    Ok(rows.first().map_or(0, |row| unsigned(Some(row.get(0)))))
+}
+
 /// Asks the planner about a query without running it.
 pub fn estimate(session: &mut Session, query: &str) -> Result<Estimate, PgError> {
     let rows = session.rows(

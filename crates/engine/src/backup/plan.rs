@@ -74,6 +74,15 @@ impl Plan {
         };
         plan.warnings
             .extend(plan.references.warnings.iter().cloned());
+        let large_objects = inspect::large_objects(session)?;
+        if large_objects > 0 {
+            let what = format!(
+                "{large_objects} large objects are not in the archive; move them into bytea \
+                 columns, or back them up with pg_dump --large-objects"
+            );
+            plan.warnings
+                .push(Warning::new("large-objects", &plan.snapshot.database, what));
+        }
         if plan.privileges.is_empty() {
             plan.add_tables(session, &job.scope, &relations, &found.chosen)?;
         }

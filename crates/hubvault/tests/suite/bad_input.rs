@@ -90,6 +90,21 @@ fn a_missing_table_is_a_warning_or_an_error_as_configured() {
 }
 
 #[test]
+fn large_objects_are_left_out_and_said() {
+    let server = server();
+    let database = server.database();
+    database.execute(SMALL);
+    let hub = Hub::whole(&database);
+    assert_eq!(hub.backup().0["warnings"].to_string(), "[]");
+    database.execute("SELECT lo_from_bytea(0, 'x'), lo_from_bytea(0, 'y')");
+    let plan = stdout(&hub.run(&["backup", "--dry-run"]));
+    assert!(
+        plan.contains("2 large objects are not in the archive"),
+        "{plan}"
+    );
+}
+
+#[test]
 fn a_scope_that_means_nothing_is_an_error() {
     let server = server();
     let database = server.database();

@@ -1,0 +1,41 @@
+# `make` or `make help` names the targets.
+CARGO ?= cargo
+
+.DEFAULT_GOAL := help
+.PHONY: help tools demo test build lint fmt doc bench deny clean
+
+help: ## Name the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+tools: ## Install PostgreSQL's programs and a C compiler where they are missing
+	@deploy/install-postgres.sh
+
+demo: tools ## A sample hub backed up, restored with plain tools, compared
+	$(CARGO) build --release --locked
+	target/release/hubvault demo
+
+test: tools ## The whole suite, against a PostgreSQL that it starts itself
+	$(CARGO) test --workspace --locked
+
+build: ## The program, for use: target/release/hubvault
+	$(CARGO) build --release --locked
+
+lint: ## Formatting and lints, warnings are errors
+	$(CARGO) fmt --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+fmt: ## Format the sources
+	$(CARGO) fmt
+
+doc: ## The documentation of the crates, warnings are errors
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+
+bench: tools ## Wall time and peak memory beside pg_dump -Fd -j2
+	$(CARGO) build --release --locked
+	bench/beside_pg_dump.sh
+
+deny: ## Licences, sources and duplicates of the dependencies (needs cargo-deny)
+	$(CARGO) deny check bans licenses sources
+
+clean: ## Remove what was built
+	$(CARGO) clean

@@ -1,0 +1,39 @@
+#!/bin/sh
+# Installs what building, testing and the demonstration need and what is missing: PostgreSQL's server
+# and client programs, a C compiler, zstd, python3. Debian and Ubuntu; does nothing when all is there.
+set -eu
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+server() {
+    has initdb && return 0
+    for directory in /usr/lib/postgresql/*/bin; do
+        [ -x "$directory/initdb" ] && return 0
+    done
+    return 1
+}
+
+missing=''
+server || missing="$missing postgresql"
+{ has pg_dump && has psql; } || missing="$missing postgresql-client"
+has cc || missing="$missing gcc libc6-dev"
+has zstd || missing="$missing zstd"
+has python3 || missing="$missing python3"
+[ -n "$missing" ] || exit 0
+
+if ! has apt-get; then
+    echo "install-postgres.sh: please install by hand:$missing" >&2
+    exit 1
+fi
+
+root=''
+[ "$(id -u)" = 0 ] || root=sudo
+
+echo "installing$missing"
+# The package would start a server of its own, which nobody here asked for.
+$root mkdir -p /etc/postgresql-common/createcluster.d
+[ -d /etc/postgresql ] || echo 'create_main_cluster = false' |
+    $root tee /etc/postgresql-common/createcluster.d/hubvault.conf >/dev/null
+$root apt-get update -qq
+# shellcheck disable=SC2086 # a list of words
+$root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null

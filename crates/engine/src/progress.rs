@@ -1,6 +1,6 @@
 //! What a run tells whoever watches it, while it runs.
 
-use hubvault_model::{TableName, Warning};
+use hubvault_model::TableName;
 
 /// A stage of the flow, in its order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +43,6 @@ pub trait Progress: Send + Sync {
     fn stage(&self, stage: Stage, expected_bytes: Option<u64>);
     /// `rows` rows and `bytes` bytes more went through; `table` is what they belong to.
     fn advance(&self, table: Option<&TableName>, rows: u64, bytes: u64);
-    /// Something is wrong without being fatal; said once, when it is found.
-    fn warning(&self, warning: &Warning);
 }
 
 /// Nobody watches.
@@ -54,5 +52,4 @@ pub struct Silent;
 impl Progress for Silent {
     fn stage(&self, _: Stage, _: Option<u64>) {}
     fn advance(&self, _: Option<&TableName>, _: u64, _: u64) {}
-    fn warning(&self, _: &Warning) {}
 }

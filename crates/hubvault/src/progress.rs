@@ -1,8 +1,8 @@
 //! A bar on a terminal, a line every few seconds elsewhere.
 
 use crate::text::grouped;
-use hubvault_engine::progress::{Progress, Stage};
-use hubvault_model::{ByteSize, TableName, Warning};
+use hubvault_engine::progress::{Progress, Silent, Stage};
+use hubvault_model::{ByteSize, TableName};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,25 +11,14 @@ use std::time::{Duration, Instant};
 /// Between two lines.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// What suits standard error; warnings are always said.
+/// What suits standard error.
 pub(crate) fn choose(no_progress: bool) -> Arc<dyn Progress> {
     if no_progress {
-        Arc::new(Quiet)
+        Arc::new(Silent)
     } else if std::io::stderr().is_terminal() {
         Arc::new(Bar::new())
     } else {
         Arc::new(Lines::default())
-    }
-}
-
-/// Warnings only.
-struct Quiet;
-
-impl Progress for Quiet {
-    fn stage(&self, _: Stage, _: Option<u64>) {}
-    fn advance(&self, _: Option<&TableName>, _: u64, _: u64) {}
-    fn warning(&self, warning: &Warning) {
-        tracing::warn!("{warning}");
     }
 }
 
@@ -89,10 +78,6 @@ impl Progress for Bar {
                 .set_message(format!("{} rows, {table}", grouped(*all)));
         }
     }
-
-    fn warning(&self, warning: &Warning) {
-        self.bar.suspend(|| tracing::warn!("{warning}"));
-    }
 }
 
 impl Drop for Bar {
@@ -143,10 +128,6 @@ impl Progress for Lines {
         let line = state.line(table, now);
         drop(state);
         tracing::info!("{line}");
-    }
-
-    fn warning(&self, warning: &Warning) {
-        tracing::warn!("{warning}");
     }
 }
 

@@ -47,9 +47,6 @@ pub(crate) fn write(
             .iter()
             .map(|m| Warning::new("pg_dump", "schema", m)),
     );
-    for warning in &warnings {
-        run.progress.warning(warning);
-    }
     let mut writer = ArchiveWriter::new(file, compression);
     let text = Texts {
         compression,

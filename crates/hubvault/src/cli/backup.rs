@@ -36,6 +36,11 @@ pub(crate) fn run(settings: &Settings, args: &BackupArgs) -> Result<Exit> {
     }
     let record = take(&job, cancel, progress::choose(args.no_progress))?;
     let text = if args.json {
+        // For the person behind the program that reads the JSON.
+        record
+            .warnings
+            .iter()
+            .for_each(|warning| tracing::warn!("{warning}"));
         serde_json::to_string_pretty(&record)? + "\n"
     } else {
         record_text(&record)

@@ -1,6 +1,5 @@
 //! What can go wrong with a server or its programs, said with the next step.
 
-use crate::privileges::MissingPrivilege;
 use postgres::error::SqlState;
 use std::io;
 use std::path::PathBuf;
@@ -105,6 +104,17 @@ pub enum PgError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+/// Something that a backup needs and the role may not do.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MissingPrivilege {
+    /// The object.
+    pub object: String,
+    /// What is missing, in words.
+    pub problem: String,
+    /// What a superuser or the owner runs to cure it.
+    pub statement: String,
 }
 
 fn statements(missing: &[MissingPrivilege]) -> String {

@@ -13,9 +13,8 @@ mod tools;
 mod schema;
 mod throwaway;
 
-pub use error::PgError;
+pub use error::{MissingPrivilege, PgError};
 pub use inspect::{Column, Estimate, ForeignKey, Relation, RelationKind, Sequence};
-pub use privileges::MissingPrivilege;
 pub use schema::{SchemaDump, dump_schema};
 pub use session::Session;
 pub use settings::{ConnectSettings, SslMode};

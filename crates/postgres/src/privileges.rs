@@ -1,19 +1,9 @@
 //! What a role may not do, and the statements that let it.
 
+use crate::error::MissingPrivilege;
 use crate::inspect::{Relation, Sequence};
 use hubvault_model::{TableName, quote_ident};
 use std::collections::BTreeSet;
-
-/// Something that a backup needs and the role may not do.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct MissingPrivilege {
-    /// The object.
-    pub object: String,
-    /// What is missing, in words.
-    pub problem: String,
-    /// What a superuser or the owner runs to cure it.
-    pub statement: String,
-}
 
 /// Tables that the role may not lock; `pg_dump` locks every table whose definition it takes, and
 /// `LOCK TABLE ... ACCESS SHARE` needs `SELECT` ("LOCK", Notes).

@@ -33,6 +33,12 @@ pub struct Manifest {
     pub tables: Vec<TableSummary>,
     /// Where every sequence stood.
     pub sequences: Vec<SequenceState>,
+    /// Roles that the definitions name; a restore needs them.
+    #[serde(default)]
+    pub roles: Vec<String>,
+    /// Materialized views that a restore fills, in this order.
+    #[serde(default)]
+    pub refresh: Vec<TableName>,
     /// Tables whose rows are not inside.
     pub left_out: Vec<LeftOut>,
     /// Foreign keys that come back `NOT VALID`.

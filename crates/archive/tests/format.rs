@@ -42,6 +42,8 @@ fn manifest(codec: Codec) -> Manifest {
         scope: ScopeInfo::default(),
         tables: Vec::new(),
         sequences: Vec::new(),
+        roles: Vec::new(),
+        refresh: Vec::new(),
         left_out: Vec::new(),
         not_valid: Vec::new(),
         files: Vec::new(),

@@ -108,8 +108,21 @@ pub fn run(job: &Job, run: &Run) -> Result<BackupRecord, BackupError> {
             for path in swept {
                 tracing::info!("removed {}, left by a run that died", path.display());
             }
-            catalog.finish(&record)?;
-            publish::write_marks(&job.directory, record.started_at, published.bytes)?;
+            // The archive has its name: what cannot be written down now is a warning and no
+            // failure, or somebody would think that there is no backup.
+            let marks = publish::write_marks(&job.directory, record.started_at, published.bytes);
+            if let Err(error) = marks {
+                let what = format!("the marks of the last success are old: {error}");
+                record
+                    .warnings
+                    .push(Warning::new("marks", job.directory.display(), what));
+            }
+            if let Err(error) = catalog.finish(&record) {
+                let what = format!("the catalog does not know how this run ended: {error}");
+                record
+                    .warnings
+                    .push(Warning::new("catalog", state.display(), what));
+            }
             Ok(record)
         }
         Err(error) => {

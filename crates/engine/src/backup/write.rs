@@ -202,6 +202,8 @@ fn manifest(
                 is_called: s.is_called,
             })
             .collect(),
+        roles: plan.roles.clone(),
+        refresh: plan.refresh.clone(),
         left_out,
         not_valid: plan.references.not_valid.clone(),
         files,

@@ -25,6 +25,8 @@ pub struct Job {
     pub directory: PathBuf,
     /// What a finished archive may measure.
     pub limits: SizeLimits,
+    /// When and where a new archive is drilled.
+    pub proof: ProofOptions,
     /// How many connections export at once.
     pub workers: usize,
     /// How long to wait for the table locks before the blocking query is named.
@@ -86,6 +88,43 @@ pub struct FileSource {
     pub name: String,
     /// Whether a backup without it is an error instead of a warning.
     pub required: bool,
+}
+
+/// When and where archives are drilled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProofOptions {
+    /// When.
+    pub when: ProofWhen,
+    /// Where the throwaway server's directory is made; short, as it holds a socket.
+    pub directory: PathBuf,
+    /// How long one drill may take; then the backup is unproven.
+    pub time_limit: Duration,
+}
+
+/// When a new archive is drilled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProofWhen {
+    /// Every one.
+    #[default]
+    Always,
+    /// The first of a day.
+    Daily,
+    /// The first of a week.
+    Weekly,
+    /// None.
+    Off,
+}
+
+impl ProofWhen {
+    /// The word in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::Daily => "daily",
+            Self::Weekly => "weekly",
+            Self::Off => "off",
+        }
+    }
 }
 
 /// How the archive is made.

@@ -4,6 +4,7 @@
 
 pub mod backup;
 pub mod proof;
+pub mod restore;
 pub mod catalog;
 pub mod job;
 pub mod progress;

@@ -17,8 +17,18 @@ pub enum Stage {
     Export,
     /// The archive is read back whole.
     Integrity,
+    /// The archive is restored into a throwaway server.
+    Drill,
     /// The archive gets its final name.
     Publish,
+    /// Definitions are put back, before the rows.
+    Definitions,
+    /// Rows are put back.
+    Rows,
+    /// Indexes, constraints and all else is put back.
+    Indexes,
+    /// What is there now is held against the archive.
+    Compare,
 }
 
 impl Stage {
@@ -31,7 +41,12 @@ impl Stage {
             Self::Files => "files",
             Self::Export => "export",
             Self::Integrity => "integrity",
+            Self::Drill => "drill",
             Self::Publish => "publish",
+            Self::Definitions => "definitions",
+            Self::Rows => "rows",
+            Self::Indexes => "indexes",
+            Self::Compare => "compare",
         }
     }
 }

@@ -20,6 +20,7 @@ const CRATES: &[(&str, &[&str])] = &[
 const ENGINE: &[&[&str]] = &[
     &["backup"],
     &["proof"],
+    &["restore"],
     &["catalog"],
     &["job"],
     &["progress"],

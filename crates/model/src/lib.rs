@@ -12,6 +12,7 @@
 
 mod cancel;
 mod digest;
+mod csv;
 mod id;
 mod name;
 mod pattern;
@@ -19,6 +20,7 @@ mod size;
 mod warning;
 
 pub use cancel::{Cancel, CancelGuard};
+pub use csv::CsvToText;
 pub use digest::{RowDigest, RowDigester, RowFormat, UnfinishedRow};
 pub use id::BackupId;
 pub use name::{TableName, quote_ident, quote_literal};

@@ -7,14 +7,17 @@ mod pgpass;
 mod tls;
 mod session;
 pub mod inspect;
+pub mod target;
 mod privileges;
 mod snapshot;
 mod tools;
 mod schema;
+mod restore;
 mod throwaway;
 
 pub use error::{MissingPrivilege, PgError};
 pub use inspect::{Column, Estimate, ForeignKey, Relation, RelationKind, Sequence};
+pub use restore::{SchemaOptions, SchemaRestore};
 pub use schema::{SchemaDump, dump_schema};
 pub use session::Session;
 pub use settings::{ConnectSettings, SslMode};

@@ -3,11 +3,8 @@
 use crate::error::PgError;
 use crate::settings::ConnectSettings;
 use crate::snapshot::SnapshotFacts;
-use crate::tools::{self, Finished, Tool};
+use crate::tools::{self, Finished, Tool, in_memory};
 use hubvault_model::Cancel;
-use rustix::fs::{MemfdFlags, memfd_create};
-use std::fs::File;
-use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::process::Command;
 
@@ -61,7 +58,7 @@ pub fn dump_schema(
     let list = convert(&["--list"])?;
     let post_data_list = without(&list, skipped);
     let pre_data = convert(&["--section=pre-data", "--file=-"])?;
-    let in_memory = in_memory(&post_data_list)?;
+    let in_memory = in_memory("hubvault-list", &post_data_list)?;
     let use_list = format!("--use-list=/proc/self/fd/{}", in_memory.as_raw_fd());
     let post_data = convert(&["--section=post-data", "--file=-", &use_list])?;
     Ok(SchemaDump {
@@ -90,20 +87,6 @@ fn restore(
             why: format!("cannot read what pg_dump wrote: {why}"),
         },
         other => other,
-    })
-}
-
-/// A file that has no name and is gone with its descriptor; the child inherits it.
-fn in_memory(bytes: &[u8]) -> Result<File, PgError> {
-    let make = || {
-        let mut file = File::from(memfd_create("hubvault-list", MemfdFlags::empty())?);
-        file.write_all(bytes)?;
-        Ok(file)
-    };
-    make().map_err(|source| PgError::Io {
-        doing: "making",
-        path: "a file in memory".into(),
-        source,
     })
 }
 

@@ -3,9 +3,10 @@
 use crate::error::PgError;
 use crate::settings::ConnectSettings;
 use hubvault_model::Cancel;
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 use secrecy::ExposeSecret;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -237,6 +238,20 @@ fn read_all(pipe: Option<impl Read>) -> io::Result<Vec<u8>> {
         pipe.read_to_end(&mut bytes)?;
     }
     Ok(bytes)
+}
+
+/// A file that has no name and is gone with its descriptor; the child inherits it.
+pub(crate) fn in_memory(name: &str, bytes: &[u8]) -> Result<File, PgError> {
+    let make = || {
+        let mut file = File::from(memfd_create(name, MemfdFlags::empty())?);
+        file.write_all(bytes)?;
+        Ok(file)
+    };
+    make().map_err(|source| PgError::Io {
+        doing: "making",
+        path: "a file in memory".into(),
+        source,
+    })
 }
 
 fn kill(pid: u32) {

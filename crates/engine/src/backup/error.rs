@@ -1,7 +1,7 @@
 //! Why a backup did not happen. Every message says what to do next.
 
 use crate::catalog::CatalogError;
-use crate::proof::IntegrityError;
+use crate::proof::{DrillError, IntegrityError};
 use hubvault_archive::ArchiveError;
 use hubvault_model::{ByteSize, TableName};
 use hubvault_postgres::PgError;
@@ -20,6 +20,20 @@ pub enum BackupError {
     /// What was written does not read back.
     #[error("reading the new archive back: {0}")]
     Integrity(#[from] IntegrityError),
+    /// It does not come back from the archive.
+    #[error(
+        "the archive does not withstand the drill: {why}; nothing was published, the archive is \
+         kept for study as {}", path.display()
+    )]
+    Rejected {
+        /// What did not come back.
+        why: String,
+        /// Where it is now.
+        path: PathBuf,
+    },
+    /// The drill could not be carried out.
+    #[error("drilling the new archive: {0}")]
+    Drill(#[from] DrillError),
     /// The record of runs cannot be kept.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
@@ -125,5 +139,6 @@ impl BackupError {
     pub fn is_cancelled(&self) -> bool {
         matches!(self, Self::Cancelled | Self::Postgres(PgError::Cancelled))
             || matches!(self, Self::Integrity(IntegrityError::Cancelled))
+            || matches!(self, Self::Drill(DrillError::Cancelled))
     }
 }

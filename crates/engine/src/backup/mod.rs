@@ -23,7 +23,7 @@ pub use references::References;
 use crate::catalog::{BackupRecord, Catalog};
 use crate::job::Job;
 use crate::progress::{Progress, Stage};
-use crate::proof::{CheckedArchive, WrittenArchive, integrity};
+use crate::proof::{CheckedArchive, DrillError, WrittenArchive, integrity, judge};
 use hubvault_archive::Compression;
 use hubvault_model::{BackupId, ByteSize, Cancel, Warning};
 use hubvault_postgres::{Snapshot, dump_schema};
@@ -35,9 +35,6 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use write::Gathered;
-
-/// Why a backup of this version is never called proven.
-pub const NOT_DRILLED: &str = "not drilled yet";
 
 /// One run: who asks, when, and who watches.
 pub struct Run {
@@ -100,17 +97,22 @@ pub fn run(job: &Job, run: &Run) -> Result<BackupRecord, BackupError> {
     catalog.close_dead_runs(run.started_at)?;
     let swept = publish::sweep(&job.directory)?;
     catalog.begin(&BackupRecord::begun(run.id, &job.name, run.started_at))?;
-    match take(job, run) {
+    match take(job, run, &catalog) {
         Ok(published) => {
-            let mut record =
-                BackupRecord::published(&published.manifest, &published.path, published.bytes);
-            record.unproven(NOT_DRILLED);
+            let Published {
+                path,
+                bytes,
+                manifest,
+                proof,
+            } = published;
+            let mut record = BackupRecord::published(&manifest, &path, bytes, proof);
+            record.finished_at = Some(Timestamp::now());
             for path in swept {
                 tracing::info!("removed {}, left by a run that died", path.display());
             }
             // The archive has its name: what cannot be written down now is a warning and no
             // failure, or somebody would think that there is no backup.
-            let marks = publish::write_marks(&job.directory, record.started_at, published.bytes);
+            let marks = publish::write_marks(&job.directory, record.started_at, bytes);
             if let Err(error) = marks {
                 let what = format!("the marks of the last success are old: {error}");
                 record
@@ -127,7 +129,9 @@ pub fn run(job: &Job, run: &Run) -> Result<BackupRecord, BackupError> {
         }
         Err(error) => {
             let record = BackupRecord::failed(run.id, &job.name, run.started_at, &error);
-            catalog.finish(&record)?;
+            if let Err(unrecorded) = catalog.finish(&record) {
+                tracing::warn!("the catalog does not know that this run failed: {unrecorded}");
+            }
             Err(error)
         }
     }
@@ -152,7 +156,7 @@ pub fn plan(job: &Job, cancel: &Cancel) -> Result<(Plan, Vec<Warning>), BackupEr
     Ok((plan, warnings))
 }
 
-fn take(job: &Job, run: &Run) -> Result<Published, BackupError> {
+fn take(job: &Job, run: &Run, catalog: &Catalog) -> Result<Published, BackupError> {
     let progress = run.progress.as_ref();
     progress.stage(Stage::Snapshot, None);
     let mut snapshot = Snapshot::open(&job.database, job.lock_timeout, &run.cancel)?;
@@ -177,8 +181,27 @@ fn take(job: &Job, run: &Run) -> Result<Published, BackupError> {
     let written = write::write(job, run, &mut snapshot, gathered, file, &partial.path())?;
     progress.stage(Stage::Integrity, Some(written.bytes));
     let checked = check(written, job, run)?;
+    let last_drill = catalog.last_drill(&job.name)?;
+    let path = partial.path();
+    let judged = match judge(
+        checked,
+        &path,
+        &job.proof,
+        job.workers,
+        last_drill,
+        progress,
+        &run.cancel,
+    ) {
+        Ok(judged) => judged,
+        Err(DrillError::Rejected { why }) => {
+            let path = publish::reject(partial)?;
+            run.writes_to(None);
+            return Err(BackupError::Rejected { why, path });
+        }
+        Err(error) => return Err(error.into()),
+    };
     progress.stage(Stage::Publish, None);
-    let published = publish::publish(partial, checked)?;
+    let published = publish::publish(partial, judged)?;
     run.writes_to(None);
     Ok(published)
 }

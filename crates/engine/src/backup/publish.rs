@@ -1,7 +1,8 @@
 //! The archive's way from a `.partial` to its final name, and the marks that other tools read.
 
 use super::error::BackupError;
-use crate::proof::CheckedArchive;
+use crate::catalog::{ProofRecord, sidecar};
+use crate::proof::JudgedArchive;
 use hubvault_archive::{Codec, Manifest};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -89,23 +90,40 @@ pub struct Published {
     pub bytes: u64,
     /// Its table of contents.
     pub manifest: Manifest,
+    /// What was proven about it.
+    pub proof: ProofRecord,
 }
 
-/// Gives a checked archive its final name. Only this function knows that name.
+/// Gives an archive its final name, after its proof. Only this function knows that name.
 pub(crate) fn publish(
     mut partial: Partial,
-    checked: CheckedArchive,
+    judged: JudgedArchive,
 ) -> Result<Published, BackupError> {
     let path = partial.final_path();
+    let (manifest, bytes, proof) = judged.into_parts();
+    sidecar::write(&path, &manifest, &proof)
+        .map_err(BackupError::io("writing the sidecar manifest of", &path))?;
     fs::rename(partial.path(), &path).map_err(BackupError::io("naming the archive", &path))?;
     partial.armed = false;
     sync_directory(&partial.directory)?;
-    let (manifest, bytes) = checked.into_parts();
     Ok(Published {
         path,
         bytes,
         manifest,
+        proof,
     })
+}
+
+/// Keeps an archive that did not withstand its proof for study, under a name that never counts.
+pub(crate) fn reject(mut partial: Partial) -> Result<PathBuf, BackupError> {
+    let mut name = partial.final_path().into_os_string();
+    name.push(".rejected");
+    let path = PathBuf::from(name);
+    fs::rename(partial.path(), &path)
+        .map_err(BackupError::io("setting aside the archive", &path))?;
+    partial.armed = false;
+    sync_directory(&partial.directory)?;
+    Ok(path)
 }
 
 /// The marks of the shell scripts: the second of the last success, and its size in MiB.
@@ -139,8 +157,9 @@ pub(crate) fn sweep(directory: &Path) -> Result<Vec<PathBuf>, BackupError> {
         let entry = entry.map_err(BackupError::io("reading", directory))?;
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
-        if name.starts_with(&format!(".{PREFIX}")) && name.ends_with(PARTIAL) {
-            let path = entry.path();
+        let path = entry.path();
+        let partial = name.starts_with(&format!(".{PREFIX}")) && name.ends_with(PARTIAL);
+        if partial || sidecar::is_stray(&path) {
             fs::remove_file(&path).map_err(BackupError::io("removing a dead run's", &path))?;
             removed.push(path);
         }

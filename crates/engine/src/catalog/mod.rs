@@ -2,9 +2,10 @@
 
 mod record;
 mod rebuild;
+pub mod sidecar;
 
 pub use rebuild::{Rebuilt, rebuild};
-pub use record::{BackupRecord, ProofRecord, State, TableRecord};
+pub use record::{BackupRecord, DrillRecord, ProofRecord, State, TableRecord};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -251,6 +252,14 @@ impl Catalog {
         Ok(fits.pop())
     }
 
+    /// When an archive of this job was last drilled.
+    pub fn last_drill(&self, job: &str) -> Result<Option<Timestamp>, CatalogError> {
+        let records = self.list()?.into_iter().filter(|record| record.job == job);
+        Ok(records
+            .filter_map(|record| Some(record.proof.drill?.drilled_at))
+            .max())
+    }
+
     /// True when the catalog knows this id.
     pub fn knows(&self, id: hubvault_model::BackupId) -> Result<bool, CatalogError> {
         self.db
@@ -263,6 +272,16 @@ impl Catalog {
             .map(|found| found.is_some())
             .map_err(self.failed("reading"))
     }
+}
+
+/// Whether a file is called as our archives are.
+pub(crate) fn is_archive_name(path: &Path) -> bool {
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    name.starts_with("critical_backup_")
+        && (name.ends_with(".tar.gz") || name.ends_with(".tar.zst"))
 }
 
 #[cfg(test)]

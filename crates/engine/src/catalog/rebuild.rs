@@ -1,6 +1,6 @@
 //! The catalog made anew from the archives themselves.
 
-use super::{BackupRecord, Catalog, CatalogError};
+use super::{BackupRecord, Catalog, CatalogError, ProofRecord, sidecar};
 use hubvault_archive::{Archive, ArchiveError};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ pub struct Rebuilt {
 
 /// Adds every archive of `directory` that the catalog does not know, from its manifest.
 ///
-/// The data is not read back: such a backup is unproven until somebody verifies it.
+/// The data is not read back: a backup without its sidecar is unproven until it is drilled.
 pub fn rebuild(catalog: &Catalog, directory: &Path) -> Result<Rebuilt, CatalogError> {
     let io = |source| CatalogError::Io {
         path: directory.to_owned(),
@@ -29,7 +29,7 @@ pub fn rebuild(catalog: &Catalog, directory: &Path) -> Result<Rebuilt, CatalogEr
         .map_err(io)?
         .iter()
         .map(fs::DirEntry::path)
-        .filter(|path| looks_like_an_archive(path))
+        .filter(|path| super::is_archive_name(path))
         .collect();
     paths.sort();
     let mut found = Rebuilt::default();
@@ -38,22 +38,17 @@ pub fn rebuild(catalog: &Catalog, directory: &Path) -> Result<Rebuilt, CatalogEr
             Err(error) => found.unreadable.push((path, error)),
             Ok(archive) if catalog.knows(archive.manifest().id)? => found.known += 1,
             Ok(archive) => {
-                let mut record = BackupRecord::published(archive.manifest(), &path, archive.len());
-                record.proof.read_back = false;
-                record.proof.reason = Some("known from its manifest only".to_owned());
+                let proof =
+                    sidecar::read(&path, archive.manifest().id).unwrap_or_else(|| ProofRecord {
+                        reason: Some("known from its manifest only".to_owned()),
+                        ..ProofRecord::default()
+                    });
+                let record =
+                    BackupRecord::published(archive.manifest(), &path, archive.len(), proof);
                 catalog.finish(&record)?;
                 found.added.push(record);
             }
         }
     }
     Ok(found)
-}
-
-fn looks_like_an_archive(path: &Path) -> bool {
-    let name = path
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or_default();
-    name.starts_with("critical_backup_")
-        && (name.ends_with(".tar.gz") || name.ends_with(".tar.zst"))
 }

@@ -85,6 +85,26 @@ pub struct ProofRecord {
     pub read_back: bool,
     /// Why it is not proven.
     pub reason: Option<String>,
+    /// What the last drill showed.
+    #[serde(default)]
+    pub drill: Option<DrillRecord>,
+}
+
+/// What a drill showed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DrillRecord {
+    /// When it ended.
+    pub drilled_at: Timestamp,
+    /// How long it took.
+    pub seconds: f64,
+    /// The version of the throwaway server.
+    pub server_version: String,
+    /// Tables that came back equal.
+    pub tables: usize,
+    /// Their rows.
+    pub rows: u64,
+    /// Tables that could not be restored there.
+    pub not_provable: Vec<String>,
 }
 
 impl BackupRecord {
@@ -107,11 +127,15 @@ impl BackupRecord {
         }
     }
 
-    /// An archive that was read back and has its final name.
-    pub fn published(manifest: &Manifest, path: &Path, bytes: u64) -> Self {
+    /// An archive that has its final name, with what was proven about it.
+    pub fn published(manifest: &Manifest, path: &Path, bytes: u64, proof: ProofRecord) -> Self {
         Self {
             file: Some(path.to_owned()),
-            state: State::Unproven,
+            state: if proof.proven {
+                State::Proven
+            } else {
+                State::Unproven
+            },
             finished_at: Some(manifest.finished_at),
             snapshot: Some(manifest.snapshot.clone()),
             bytes: Some(bytes),
@@ -126,11 +150,7 @@ impl BackupRecord {
                 })
                 .collect(),
             files: manifest.files.clone(),
-            proof: ProofRecord {
-                proven: false,
-                read_back: true,
-                reason: None,
-            },
+            proof,
             warnings: manifest.warnings.clone(),
             ..Self::begun(manifest.id, &manifest.job, manifest.started_at)
         }
@@ -149,13 +169,6 @@ impl BackupRecord {
             error: Some(error.to_string()),
             ..Self::begun(id, job, started_at)
         }
-    }
-
-    /// Says why a published archive is not proven, and that the run is over.
-    pub fn unproven(&mut self, reason: &str) {
-        self.state = State::Unproven;
-        self.proof.reason = Some(reason.to_owned());
-        self.finished_at = Some(Timestamp::now());
     }
 
     /// A run whose process ended without a word.

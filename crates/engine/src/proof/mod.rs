@@ -1,5 +1,9 @@
 //! What an archive must withstand before it counts.
 
 pub mod integrity;
+pub mod drill;
+mod judge;
 
+pub use drill::{DrillError, Verdict};
 pub use integrity::{CheckedArchive, IntegrityError, ReadBack, WrittenArchive};
+pub use judge::{JudgedArchive, is_due, judge};

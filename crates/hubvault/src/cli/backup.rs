@@ -7,8 +7,8 @@ use crate::signals;
 use crate::text::{Align, about, columns, duration, grouped, print};
 use anyhow::Result;
 use hubvault_engine::backup::{self, Plan, Run, describe_coverage};
-use hubvault_engine::catalog::{BackupRecord, State};
-use hubvault_engine::job::Job;
+use hubvault_engine::catalog::{BackupRecord, ProofRecord, State};
+use hubvault_engine::job::{Job, ProofWhen};
 use hubvault_engine::progress::Progress;
 use hubvault_model::{ByteSize, Cancel, Warning};
 use jiff::tz::TimeZone;
@@ -114,6 +114,14 @@ pub(crate) fn plan_text(job: &Job, plan: &Plan, warnings: &[Warning]) -> String 
             out += &format!("  {}\n", privilege.statement);
         }
     }
+    if job.proof.when != ProofWhen::Off {
+        let place = job.proof.directory.display();
+        out += &format!(
+            "\nDrill: {}, in {place}, for at most {} s\n",
+            job.proof.when.as_str(),
+            job.proof.time_limit.as_secs()
+        );
+    }
     out + &warnings_text(warnings) + "\nNothing was written (dry run).\n"
 }
 
@@ -171,21 +179,37 @@ pub(crate) fn record_text(record: &BackupRecord) -> String {
             .filter(|file| !file.name.ends_with('/'))
             .count(),
     );
-    let read = if record.proof.read_back {
-        "read back whole"
-    } else {
-        "not read back"
-    };
-    let why = record
-        .proof
-        .reason
-        .as_ref()
-        .map_or_else(String::new, |r| format!(" ({r})"));
-    out += &format!("{}{why}; {read}\n", record.state.as_str());
+    out += &proof_text(&record.proof);
     if let Some(error) = &record.error {
         out += &format!("error: {error}\n");
     }
     out + &warnings_text(&record.warnings)
+}
+
+/// What was proven, in a line.
+pub(crate) fn proof_text(proof: &ProofRecord) -> String {
+    let shown = proof.drill.as_ref().map(|drill| {
+        format!(
+            "{} tables, {} rows restored and equal on PostgreSQL {} in {:.1} s",
+            drill.tables,
+            grouped(drill.rows),
+            drill.server_version,
+            drill.seconds
+        )
+    });
+    match (&proof.reason, shown) {
+        (None, Some(shown)) => format!("proven: {shown}\n"),
+        (reason, shown) => {
+            let reason = reason.as_deref().unwrap_or("not drilled");
+            let read = if proof.read_back {
+                "read back whole"
+            } else {
+                "not read back"
+            };
+            let shown = shown.map_or_else(String::new, |shown| format!("; {shown}"));
+            format!("unproven: {reason}; {read}{shown}\n")
+        }
+    }
 }
 
 fn plan_json(job: &Job, plan: &Plan, warnings: &[Warning]) -> serde_json::Value {

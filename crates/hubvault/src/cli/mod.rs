@@ -3,6 +3,7 @@
 mod backup;
 mod list;
 mod show;
+mod restore;
 mod config;
 mod demo;
 
@@ -10,6 +11,7 @@ use crate::config::{ConfigError, Environment, Settings};
 use crate::{logging, text};
 use anyhow::Result;
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use hubvault_model::TablePattern;
 use std::path::PathBuf;
 
 /// How a command that did not fail ended.
@@ -95,6 +97,18 @@ Exit codes: 0 shown; 1 no such backup, or not an archive; 2 bad usage or configu
 
 Exit codes: 0 whole; 1 damaged, with the entry and offset; 2 bad usage or configuration.")]
     Verify(VerifyArgs),
+    /// Bring back a whole database, the rows of some tables, or the configuration files
+    ///
+    /// Ends by comparing every row with the archive's manifest. A database that already holds the
+    /// archive's tables is refused.
+    #[command(after_long_help = "Examples:
+  hubvault restore latest --database hub_restored --create
+  hubvault restore latest --to postgres://postgres@db2/hub --create-roles
+  hubvault restore 3f2a91c0 --table purchases --to postgres://postgres@db/hub
+  hubvault restore latest --files /tmp/config
+
+Exit codes: 0 restored and equal; 1 not; 2 bad usage or configuration; 130 or 143 interrupted.")]
+    Restore(RestoreArgs),
     /// Write, check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -157,9 +171,48 @@ pub(crate) struct VerifyArgs {
     /// An id, an unambiguous prefix of one, a file, or `latest`
     #[arg(default_value = "latest")]
     pub(crate) backup: String,
+    /// Restore it into a throwaway server, too, and compare every row
+    #[arg(long)]
+    pub(crate) drill: bool,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+    /// No progress bar and no progress lines
+    #[arg(long)]
+    pub(crate) no_progress: bool,
+}
+
+/// `hubvault restore`
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+pub(crate) struct RestoreArgs {
+    /// An id, an unambiguous prefix of one, a file, or `latest`
+    pub(crate) backup: String,
+    /// The database: a postgres:// URL or name=value pairs [default: the configured server]
+    #[arg(long, value_name = "URL", conflicts_with = "database")]
+    pub(crate) to: Option<String>,
+    /// The database on the configured server
+    #[arg(long, value_name = "NAME")]
+    pub(crate) database: Option<String>,
+    /// Make the database first; it must not exist
+    #[arg(long)]
+    pub(crate) create: bool,
+    /// Only the rows of this table, into the same table, which must be empty; may be given more
+    /// than once, and may be a glob
+    #[arg(long = "table", value_name = "TABLE", conflicts_with = "create")]
+    pub(crate) tables: Vec<TablePattern>,
+    /// Only the configuration files, into this directory
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["to", "database", "create", "tables"])]
+    pub(crate) files: Option<PathBuf>,
+    /// Make roles that are missing, without login
+    #[arg(long)]
+    pub(crate) create_roles: bool,
+    /// Everything belongs to who restores; nothing is granted
+    #[arg(long)]
+    pub(crate) no_owner: bool,
+    /// Try a server that is older than the archive's
+    #[arg(long)]
+    pub(crate) force: bool,
     /// No progress bar and no progress lines
     #[arg(long)]
     pub(crate) no_progress: bool,
@@ -229,6 +282,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
         Command::List(args) => list::run(&load()?, args),
         Command::Show(args) => show::show(&load()?, args),
         Command::Verify(args) => show::verify(&load()?, args),
+        Command::Restore(args) => restore::run(&load()?, args),
         Command::Config(ConfigCommand::Init { file }) => config::init(file),
         Command::Config(ConfigCommand::Check) => config::check(&load()?),
         Command::Config(ConfigCommand::Show { json }) => config::show(&load()?, *json),

@@ -1,6 +1,6 @@
 //! `hubvault show` and `hubvault verify`: one archive, looked into or read back whole.
 
-use super::backup::warnings_text;
+use super::backup::{proof_text, warnings_text};
 use super::{Exit, ShowArgs, VerifyArgs};
 use crate::config::Settings;
 use crate::text::{Align, columns, grouped, print};
@@ -9,11 +9,12 @@ use anyhow::{Context, Result, bail};
 use hubvault_archive::{Archive, Coverage, Manifest};
 use hubvault_engine::backup::state_directory;
 use hubvault_engine::catalog::Catalog;
+use hubvault_engine::catalog::{BackupRecord, ProofRecord, State, sidecar};
 use hubvault_engine::progress::Stage;
-use hubvault_engine::proof::integrity;
+use hubvault_engine::proof::{Verdict, drill, integrity};
 use hubvault_model::{ByteSize, Cancel};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Prints what an archive holds, from its manifest.
 pub(crate) fn show(settings: &Settings, args: &ShowArgs) -> Result<Exit> {
@@ -44,23 +45,39 @@ pub(crate) fn verify(settings: &Settings, args: &VerifyArgs) -> Result<Exit> {
     bar.stage(Stage::Integrity, bytes);
     let threads = settings.job().workers;
     let read = integrity::read_back(&path, threads, &|n| bar.advance(None, 0, n), &cancel)?;
-    drop(bar);
     let rows: u64 = read
         .manifest
         .tables
         .iter()
         .map(|table| table.digest.rows)
         .sum();
+    let mut proof = ProofRecord {
+        read_back: true,
+        ..ProofRecord::default()
+    };
+    if args.drill {
+        bar.stage(Stage::Drill, None);
+        let options = settings.job().proof;
+        let verdict: Verdict = drill::drill(&path, &options, threads, bar.as_ref(), &cancel)?;
+        proof.judged(verdict);
+        remember(settings, &path, &read.manifest, &proof)?;
+    }
+    drop(bar);
     let text = if args.json {
         let report = json!({
             "id": read.manifest.id, "file": path, "ok": true, "bytes": read.bytes,
             "entries": read.manifest.entries.len(), "tables": read.manifest.tables.len(),
-            "rows": rows,
+            "rows": rows, "proof": proof,
         });
         serde_json::to_string_pretty(&report)? + "\n"
     } else {
+        let drilled = if args.drill {
+            proof_text(&proof)
+        } else {
+            String::new()
+        };
         format!(
-            "{}: whole; {} entries, {} tables, {} rows, {} read, every checksum and digest equal\n",
+            "{}: whole; {} entries, {} tables, {} rows, {} read, every checksum and digest equal\n{drilled}",
             path.display(),
             read.manifest.entries.len(),
             read.manifest.tables.len(),
@@ -69,11 +86,49 @@ pub(crate) fn verify(settings: &Settings, args: &VerifyArgs) -> Result<Exit> {
         )
     };
     print(&text)?;
-    Ok(Exit::Done)
+    Ok(if args.drill && !proof.proven {
+        Exit::Warnings
+    } else {
+        Exit::Done
+    })
+}
+
+/// Writes the proof down where the archive's own catalog knows it.
+fn remember(
+    settings: &Settings,
+    path: &Path,
+    manifest: &Manifest,
+    proof: &ProofRecord,
+) -> Result<()> {
+    let directory = settings.job().directory;
+    let ours = path
+        .canonicalize()
+        .ok()
+        .and_then(|path| Some(path.parent()?.to_owned()));
+    if ours.is_none() || directory.canonicalize().ok() != ours {
+        return Ok(());
+    }
+    let catalog = Catalog::open(&state_directory(&directory)?)?;
+    let Some(record) = catalog.find(&manifest.id.to_string())? else {
+        return Ok(());
+    };
+    sidecar::write(path, manifest, proof)
+        .with_context(|| format!("writing the sidecar manifest of {}", path.display()))?;
+    let state = if proof.proven {
+        State::Proven
+    } else {
+        State::Unproven
+    };
+    catalog.finish(&BackupRecord {
+        state,
+        proof: proof.clone(),
+        ..record
+    })?;
+    Ok(())
 }
 
 /// A file as it is, else what the catalog calls by that id, prefix, name, or `latest`.
-fn resolve(settings: &Settings, word: &str) -> Result<PathBuf> {
+pub(crate) fn resolve(settings: &Settings, word: &str) -> Result<PathBuf> {
     let path = PathBuf::from(word);
     if path.is_file() {
         return Ok(path);

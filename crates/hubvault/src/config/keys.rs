@@ -80,6 +80,7 @@ const SSL_MODES: Kind = Kind::Choice(&[
     "verify-ca",
     "verify-full",
 ]);
+const PROOF_WHEN: Kind = Kind::Choice(&["always", "daily", "weekly", "off"]);
 const PORT: Kind = Kind::Integer(1, 65_535);
 const MEGABYTES: Kind = Kind::Integer(0, 1 << 30);
 const MAIL: &str = "send mail";
@@ -162,15 +163,9 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Choice(&["text", "json"]),
         "text",
     ),
-    later(
-        "drill a backup",
-        key(
-            "proof.when",
-            &["PROOF"],
-            Kind::Choice(&["always", "daily", "weekly", "off"]),
-            "always",
-        ),
-    ),
+    key("proof.when", &["PROOF"], PROOF_WHEN, "always"),
+    key("proof.directory", &[], Kind::Text, ""),
+    key("proof.time_limit", &[], Kind::Duration, "30 min"),
     later(
         "remove old archives",
         key(

@@ -17,12 +17,14 @@ pub(crate) use scope::Said;
 use document::Document;
 use hubvault_archive::{Codec, Compression};
 use hubvault_engine::job::{
-    ArchiveOptions, FileSource, Job, MissingPolicy, Scope, SizeLimits, Window,
+    ArchiveOptions, FileSource, Job, MissingPolicy, ProofOptions, ProofWhen, Scope, SizeLimits,
+    Window,
 };
 use hubvault_model::ByteSize;
 use hubvault_postgres::ConnectSettings;
 use keys::{ARRAYS, KEYS};
 use problem::Problem;
+use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -89,6 +91,51 @@ impl Settings {
         self.job.clone()
     }
 
+    /// A server that a connection string names; what it does not say is the configuration's, but
+    /// never a password for another host.
+    pub(crate) fn target(&self, url: &str) -> Result<ConnectSettings, ConfigError> {
+        let origin = "--to";
+        let mut problems = Vec::new();
+        let mut target = self.job.database.clone();
+        let parts = url::parse(url).unwrap_or_else(|what| {
+            problems.push(Problem::new(origin, "", what));
+            Vec::new()
+        });
+        if parts
+            .iter()
+            .any(|(key, _)| *key == "database.host" || *key == "database.user")
+        {
+            target.password = None;
+        }
+        for (key, value) in parts {
+            let text = value.expose_secret();
+            if let Some(known) = KEYS.iter().find(|known| known.name == key)
+                && let Err(what) = known.kind.check(text)
+            {
+                problems.push(Problem::new(origin, key, what));
+                continue;
+            }
+            match key {
+                "database.host" => text.clone_into(&mut target.host),
+                "database.port" => target.port = text.parse().unwrap_or(target.port),
+                "database.name" => text.clone_into(&mut target.dbname),
+                "database.user" => text.clone_into(&mut target.user),
+                "database.password" => target.password = Some(value),
+                "database.passfile" => target.passfile = Some(PathBuf::from(text)),
+                "database.sslmode" => target.sslmode = text.parse().unwrap_or_default(),
+                "database.sslrootcert" => target.sslrootcert = Some(PathBuf::from(text)),
+                _ => {
+                    target.connect_timeout = keys::duration(text).unwrap_or(target.connect_timeout);
+                }
+            }
+        }
+        if problems.is_empty() {
+            Ok(target)
+        } else {
+            Err(ConfigError { problems })
+        }
+    }
+
     /// The text of a plain value.
     pub(crate) fn text(&self, key: &str) -> &str {
         self.found
@@ -141,15 +188,17 @@ fn read(path: &Path, problems: &mut Vec<Problem>, notices: &mut Vec<String>) -> 
 }
 
 /// Defaults that depend on something: as libpq has them, the database is called like the role, and
-/// the password file is in the home directory.
+/// the password file is in the home directory. Drills go where short-lived directories go.
 fn settle_defaults(environment: &Environment, found: &mut BTreeMap<&'static str, Found>) {
     let user = text(found, "database.user").to_owned();
     let passfile = environment
         .home()
         .map(|home| home.join(".pgpass").display().to_string());
+    let temp_dir = environment.temp_dir().display().to_string();
     for (key, value) in [
         ("database.name", Some(user)),
         ("database.passfile", passfile),
+        ("proof.directory", Some(temp_dir)),
     ] {
         if let (Some(found), Some(value)) = (found.get_mut(key), value)
             && !found.is_given()
@@ -270,6 +319,16 @@ fn job(
         directory: PathBuf::from(text(found, "archive.directory")),
         limits,
         workers,
+        proof: ProofOptions {
+            when: match text(found, "proof.when") {
+                "daily" => ProofWhen::Daily,
+                "weekly" => ProofWhen::Weekly,
+                "off" => ProofWhen::Off,
+                _ => ProofWhen::Always,
+            },
+            directory: PathBuf::from(text(found, "proof.directory")),
+            time_limit: keys::duration(text(found, "proof.time_limit")).unwrap_or_default(),
+        },
         lock_timeout: keys::duration(text(found, "database.lock_timeout")).unwrap_or_default(),
     }
 }

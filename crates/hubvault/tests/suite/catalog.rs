@@ -33,7 +33,7 @@ fn the_json_of_a_backup_has_its_documented_shape() {
     assert_eq!(record["tables"][0]["name"], "users");
     assert_eq!(record["tables"][0]["rows"], 2);
     assert_eq!(record["bytes"], archive.metadata().unwrap().len());
-    assert_eq!(record["proof"]["reason"], "not drilled yet");
+    assert_eq!(record["proof"]["reason"], "the drill is switched off");
     assert_eq!(list(&hub)[0], record);
     let mark = std::fs::read_to_string(hub.backups().join(".last_backup_success")).unwrap();
     assert!(

@@ -36,6 +36,8 @@ impl Hub {
             ("POSTGRES_PORT", settings.port.to_string()),
             ("POSTGRES_USER", settings.user.clone()),
             ("POSTGRES_DB", settings.dbname.clone()),
+            // Most promises are about what is written; those about the drill switch it on.
+            ("PROOF", "off".to_owned()),
         ];
         let toml = if toml.contains("[[file]]") {
             toml.to_owned()
@@ -115,16 +117,14 @@ impl Hub {
     }
 }
 
-/// Everything in a backup directory that is or was becoming an archive.
+/// Everything in a backup directory that is or was becoming an archive, without sidecars.
 pub(crate) fn archives_and_partials(directory: &Path) -> Vec<PathBuf> {
     std::fs::read_dir(directory)
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| {
-            path.file_name()
-                .and_then(OsStr::to_str)
-                .unwrap()
-                .contains("critical_backup")
+            let name = path.file_name().and_then(OsStr::to_str).unwrap();
+            name.contains("critical_backup") && !name.ends_with(".manifest.json")
         })
         .collect()
 }

@@ -13,3 +13,5 @@ mod interrupted;
 mod damaged_archives;
 mod catalog;
 mod files;
+mod drill;
+mod restore;

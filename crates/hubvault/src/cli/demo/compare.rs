@@ -2,9 +2,10 @@
 
 use crate::text::{Align, columns, grouped};
 use anyhow::Result;
-use hubvault_archive::{Manifest, TableSummary};
-use hubvault_model::{Cancel, RowDigest, RowDigester, RowFormat, quote_ident};
-use hubvault_postgres::{ConnectSettings, PgError, Session};
+use hubvault_archive::Manifest;
+use hubvault_engine::restore::digest;
+use hubvault_model::Cancel;
+use hubvault_postgres::{ConnectSettings, Session};
 
 /// A line for each table of the archive; true when all are equal.
 pub(super) fn compare(
@@ -44,24 +45,4 @@ pub(super) fn compare(
         ("", Align::Left),
     ];
     Ok((columns(&header, &rows), all_equal))
-}
-
-fn digest(session: &mut Session, table: &TableSummary, filter: Option<&str>) -> Result<RowDigest> {
-    let list: Vec<String> = table.columns.iter().map(|c| quote_ident(c)).collect();
-    let condition = filter.map_or_else(String::new, |filter| format!(" WHERE {filter}"));
-    let options = match table.format {
-        RowFormat::Text => "",
-        RowFormat::Csv => " WITH (FORMAT csv)",
-    };
-    let sql = format!(
-        "COPY (SELECT {} FROM ONLY {}{condition}) TO STDOUT{options}",
-        list.join(", "),
-        table.name.sql()
-    );
-    let mut digester = RowDigester::new(table.format);
-    session.copy_out("digesting a table", &sql, |piece| {
-        digester.update(piece);
-        Ok::<_, PgError>(())
-    })?;
-    Ok(digester.finish()?)
 }

@@ -1,0 +1,351 @@
+//! The drill: an archive, as it lies on the disk, restored into a throwaway server, and every row
+//! compared with what was read in the snapshot.
+
+use crate::catalog::DrillRecord;
+use crate::job::ProofOptions;
+use crate::progress::Progress;
+use crate::restore::{self, RestoreError, RestoreOptions, Restored};
+use hubvault_archive::{Archive, ArchiveError, EntryKind, Manifest};
+use hubvault_model::{ByteSize, Cancel};
+use hubvault_postgres::{PgError, Session, ThrowawayOptions, ThrowawayServer, sweep, target};
+use jiff::Timestamp;
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::{JoinHandle, sleep};
+use std::time::{Duration, Instant};
+
+/// An archive did not withstand the drill, or the drill was stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum DrillError {
+    /// It does not come back, or not equal.
+    #[error("the archive does not withstand the drill: {why}")]
+    Rejected {
+        /// What did not come back.
+        why: String,
+    },
+    /// The file itself.
+    #[error("{}: {source}", path.display())]
+    Archive {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        source: ArchiveError,
+    },
+    /// Leftovers of a drill that died.
+    #[error(transparent)]
+    Sweep(PgError),
+    /// Stopped on request.
+    #[error("stopped on request")]
+    Cancelled,
+}
+
+/// What a drill showed.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// Everything came back equal.
+    Proven(DrillRecord),
+    /// Nothing speaks against the archive, but not everything could be shown.
+    Unproven {
+        /// Why.
+        reason: String,
+        /// What could be shown; `None` when the drill did not begin.
+        drill: Option<DrillRecord>,
+    },
+}
+
+/// A throwaway server takes this much before it holds anything, in bytes.
+const EMPTY_SERVER: u64 = 60 << 20;
+
+/// What a drill will take on the disk, in bytes: tables and indexes are rarely twice the rows' text.
+pub fn estimated_bytes(manifest: &Manifest) -> u64 {
+    let rows = manifest
+        .entries
+        .iter()
+        .filter(|entry| entry.kind == EntryKind::TableData);
+    rows.map(|entry| entry.raw_bytes).sum::<u64>() * 2 + EMPTY_SERVER
+}
+
+/// Drills one archive. At most one drill runs in a directory at a time; another waits.
+pub fn drill(
+    path: &Path,
+    options: &ProofOptions,
+    workers: usize,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<Verdict, DrillError> {
+    let begun = Instant::now();
+    let archive = Archive::open_path(path).map_err(|source| DrillError::Archive {
+        path: path.to_owned(),
+        source,
+    })?;
+    let limit = Limit::start(options.time_limit, cancel);
+    let unproven = |reason: String| {
+        Ok(Verdict::Unproven {
+            reason,
+            drill: None,
+        })
+    };
+    let Some(_turn) = wait_for_turn(&options.directory, &limit.cancel).map_err(|error| {
+        let why = format!("{}: {error}", options.directory.display());
+        DrillError::Rejected { why }
+    })?
+    else {
+        return limit.ended(cancel);
+    };
+    for leftover in sweep(&options.directory).map_err(DrillError::Sweep)? {
+        tracing::info!("removed {}, left by a drill that died", leftover.display());
+    }
+    let needed = estimated_bytes(archive.manifest());
+    if let Some(free) = free_bytes(&options.directory).filter(|free| *free < needed) {
+        let (needed, free) = (ByteSize(needed), ByteSize(free));
+        let place = options.directory.display();
+        return unproven(format!(
+            "the drill needs about {needed} in {place}, which has {free} free"
+        ));
+    }
+    let server = match start(archive.manifest(), &options.directory, &limit.cancel) {
+        Ok(server) => server,
+        Err(_) if limit.cancel.is_requested() => return limit.ended(cancel),
+        Err(error) => return unproven(format!("no server to drill on: {error}")),
+    };
+    let outcome = on(&server, &archive, workers, progress, &limit.cancel);
+    if limit.cancel.is_requested() {
+        return limit.ended(cancel);
+    }
+    let version = outcome
+        .as_ref()
+        .map(|shown| shown.version.clone())
+        .unwrap_or_default();
+    let shown = outcome.map_err(|error| DrillError::Rejected {
+        why: error.to_string(),
+    })?;
+    let record = DrillRecord {
+        drilled_at: Timestamp::now(),
+        seconds: begun.elapsed().as_secs_f64(),
+        server_version: version,
+        tables: shown
+            .restored
+            .tables
+            .iter()
+            .filter(|table| table.is_equal())
+            .count(),
+        rows: shown
+            .restored
+            .tables
+            .iter()
+            .filter(|t| t.is_equal())
+            .map(|t| t.expected.rows)
+            .sum(),
+        not_provable: shown.not_provable.clone(),
+    };
+    Ok(if shown.missing.is_empty() {
+        Verdict::Proven(record)
+    } else {
+        let reason = format!(
+            "{} {} not installed where the drill runs",
+            if shown.missing.len() == 1 {
+                "extension"
+            } else {
+                "extensions"
+            },
+            shown.missing.join(", ")
+                + if shown.missing.len() == 1 {
+                    " is"
+                } else {
+                    " are"
+                },
+        );
+        Verdict::Unproven {
+            reason,
+            drill: Some(record),
+        }
+    })
+}
+
+/// What a restore on a throwaway server showed.
+struct Shown {
+    restored: Restored,
+    /// Extensions that the server does not offer.
+    missing: Vec<String>,
+    /// Tables that need them.
+    not_provable: Vec<String>,
+    version: String,
+}
+
+const DATABASE: &str = "drill";
+
+fn on(
+    server: &ThrowawayServer,
+    archive: &Archive,
+    workers: usize,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<Shown, RestoreError> {
+    server.create_database(DATABASE)?;
+    let to = server.settings(DATABASE);
+    let missing = restore::missing_extensions(archive, &to, cancel)?;
+    let options = RestoreOptions {
+        workers,
+        create_roles: true,
+        no_owner: false,
+        force: false,
+        keep_going: !missing.is_empty(),
+    };
+    let restored = restore::whole(archive, &to, options, progress, cancel)?;
+    let mut not_provable = Vec::new();
+    let mut wrong = Vec::new();
+    for table in restored.tables.iter().filter(|table| !table.is_equal()) {
+        if !missing.is_empty()
+            && (table.found.is_err() || restored.passed_over.contains(&table.name))
+        {
+            not_provable.push(table.name.to_string());
+        } else {
+            wrong.extend(table.problem());
+        }
+    }
+    let mut session = Session::connect(&to, cancel)?;
+    if missing.is_empty() {
+        wrong.extend(sequences(&mut session, archive.manifest())?);
+        wrong.extend(foreign_keys(&mut session, archive.manifest())?);
+    }
+    if !wrong.is_empty() {
+        return Err(RestoreError::Different { tables: wrong });
+    }
+    Ok(Shown {
+        restored,
+        missing,
+        not_provable,
+        version: version_of(&session),
+    })
+}
+
+fn version_of(session: &Session) -> String {
+    let number = session.server_version_num();
+    format!("{}.{}", number / 10_000, number % 10_000)
+}
+
+/// Sequences that do not stand where they stood.
+fn sequences(session: &mut Session, manifest: &Manifest) -> Result<Vec<String>, PgError> {
+    let mut wrong = Vec::new();
+    for sequence in &manifest.sequences {
+        let Some(value) = sequence.last_value else {
+            continue;
+        };
+        let found = target::sequence(session, &sequence.name)?;
+        if found != Some((value, sequence.is_called)) {
+            wrong.push(format!(
+                "the sequence {} does not stand at {value}",
+                sequence.name
+            ));
+        }
+    }
+    Ok(wrong)
+}
+
+/// Foreign keys that should have come back `NOT VALID` and are not there. All others were
+/// validated when they were made.
+fn foreign_keys(session: &mut Session, manifest: &Manifest) -> Result<Vec<String>, PgError> {
+    let found = target::unvalidated_keys(session)?;
+    let missing = manifest
+        .not_valid
+        .iter()
+        .filter(|key| !found.contains(&key.name));
+    Ok(missing
+        .map(|key| format!("the foreign key {} on {} is missing", key.name, key.table))
+        .collect())
+}
+
+fn start(
+    manifest: &Manifest,
+    directory: &Path,
+    cancel: &Cancel,
+) -> Result<ThrowawayServer, PgError> {
+    let options = ThrowawayOptions {
+        min_major: manifest.snapshot.server_version_num / 10_000,
+        parent_dir: directory.to_owned(),
+        // What it may take of the machine's memory: its buffers, and this much for each sort.
+        settings: [
+            ("maintenance_work_mem", "64MB"),
+            ("work_mem", "16MB"),
+            ("max_wal_size", "256MB"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into(),
+        superuser: "postgres".into(),
+    };
+    ThrowawayServer::start(&options, cancel)
+}
+
+fn free_bytes(directory: &Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(directory).ok()?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Holds the directory's lock until it is dropped (`flock(2)`); `None` when the time is over.
+fn wait_for_turn(directory: &Path, cancel: &Cancel) -> io::Result<Option<File>> {
+    let turn = File::open(directory)?;
+    loop {
+        match turn.try_lock() {
+            Ok(()) => return Ok(Some(turn)),
+            Err(TryLockError::WouldBlock) if cancel.is_requested() => return Ok(None),
+            Err(TryLockError::WouldBlock) => sleep(Duration::from_millis(100)),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+}
+
+/// A wish to stop of its own, raised with the run's or when the time is over.
+struct Limit {
+    cancel: Cancel,
+    time: Duration,
+    done: Option<Sender<()>>,
+    timer: Option<JoinHandle<()>>,
+    _follows: hubvault_model::CancelGuard,
+}
+
+impl Limit {
+    fn start(limit: Duration, run: &Cancel) -> Self {
+        let cancel = Cancel::new();
+        let (follower, raised) = (cancel.clone(), cancel.clone());
+        let follows = run.on_request(move || follower.request());
+        let (done, waits) = channel();
+        let timer = std::thread::spawn(move || {
+            if waits.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+                raised.request();
+            }
+        });
+        Self {
+            cancel,
+            time: limit,
+            done: Some(done),
+            timer: Some(timer),
+            _follows: follows,
+        }
+    }
+
+    fn ended(&self, run: &Cancel) -> Result<Verdict, DrillError> {
+        if run.is_requested() {
+            return Err(DrillError::Cancelled);
+        }
+        let reason = format!(
+            "the drill took longer than its limit of {} s",
+            self.time.as_secs()
+        );
+        Ok(Verdict::Unproven {
+            reason,
+            drill: None,
+        })
+    }
+}
+
+impl Drop for Limit {
+    fn drop(&mut self) {
+        drop(self.done.take());
+        if let Some(timer) = self.timer.take() {
+            // It ends at once when the sender is gone.
+            let _ = timer.join();
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! From an archive that was read back to one that may get its name: proven, or with the reason
+//! why it is not.
+
+use super::drill::{self, DrillError, Verdict};
+use super::integrity::CheckedArchive;
+use crate::catalog::ProofRecord;
+use crate::job::{ProofOptions, ProofWhen};
+use crate::progress::{Progress, Stage};
+use hubvault_archive::Manifest;
+use hubvault_model::Cancel;
+use jiff::{SignedDuration, Timestamp};
+use std::path::Path;
+
+/// An archive of which is known how far it is proven. Only [`judge`] makes one.
+#[derive(Debug)]
+pub struct JudgedArchive {
+    checked: CheckedArchive,
+    proof: ProofRecord,
+}
+
+impl JudgedArchive {
+    /// The manifest, the size in bytes, and what was proven.
+    pub fn into_parts(self) -> (Manifest, u64, ProofRecord) {
+        let (manifest, bytes) = self.checked.into_parts();
+        (manifest, bytes, self.proof)
+    }
+}
+
+/// Drills the archive at `path` where that is due, given when the last drill was.
+pub fn judge(
+    checked: CheckedArchive,
+    path: &Path,
+    options: &ProofOptions,
+    workers: usize,
+    last_drill: Option<Timestamp>,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<JudgedArchive, DrillError> {
+    let mut proof = ProofRecord {
+        read_back: true,
+        ..ProofRecord::default()
+    };
+    if is_due(options.when, last_drill, Timestamp::now()) {
+        progress.stage(Stage::Drill, None);
+        proof.judged(drill::drill(path, options, workers, progress, cancel)?);
+    } else {
+        proof.reason = Some(match options.when {
+            ProofWhen::Off => "the drill is switched off".to_owned(),
+            other => format!(
+                "drilled {}, and the last drill is not that old",
+                other.as_str()
+            ),
+        });
+    }
+    Ok(JudgedArchive { checked, proof })
+}
+
+/// Whether a drill is due. An hour is forgiven, so that a backup of every day at two is drilled
+/// every day although one takes longer than another.
+pub fn is_due(when: ProofWhen, last: Option<Timestamp>, now: Timestamp) -> bool {
+    let hours = match when {
+        ProofWhen::Always => return true,
+        ProofWhen::Off => return false,
+        ProofWhen::Daily => 23,
+        ProofWhen::Weekly => 7 * 24 - 1,
+    };
+    // A clock that was set back makes it due: better one drill too many.
+    last.is_none_or(|last| {
+        last > now || now.duration_since(last) >= SignedDuration::from_hours(hours)
+    })
+}
+
+impl ProofRecord {
+    /// Takes over what a drill showed.
+    pub fn judged(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Proven(drill) => {
+                self.proven = true;
+                self.reason = None;
+                self.drill = Some(drill);
+            }
+            Verdict::Unproven { reason, drill } => {
+                self.reason = Some(reason);
+                self.drill = drill;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drill_is_due_by_the_clock_and_whenever_the_clock_lies() {
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let ago = |hours| Some(now - SignedDuration::from_hours(hours));
+        assert!(is_due(ProofWhen::Always, ago(0), now));
+        assert!(!is_due(ProofWhen::Off, None, now));
+        assert!(is_due(ProofWhen::Daily, None, now));
+        assert!(!is_due(ProofWhen::Daily, ago(22), now));
+        assert!(is_due(ProofWhen::Daily, ago(23), now));
+        assert!(!is_due(ProofWhen::Weekly, ago(24), now));
+        assert!(is_due(ProofWhen::Weekly, ago(24 * 7), now));
+        assert!(is_due(ProofWhen::Weekly, ago(-5), now));
+    }
+}

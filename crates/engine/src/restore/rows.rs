@@ -1,0 +1,232 @@
+//! Rows on their way from an archive into tables, over several connections.
+
+use super::error::RestoreError;
+use crate::progress::Progress;
+use hubvault_archive::{Archive, EntryRecord, RowData, Source};
+use hubvault_model::{Cancel, CsvToText, RowFormat, TableName, quote_ident};
+use hubvault_postgres::{ConnectSettings, Session};
+use std::collections::VecDeque;
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// What is read from an entry at once, in bytes.
+const PIECE: usize = 128 << 10;
+
+/// Loads entries into the tables of the same names, each in a transaction of its own, largest
+/// first. Returns what went wrong with a table where `keep_going` holds.
+pub(crate) fn load<S: Source>(
+    archive: &Archive<S>,
+    entries: Vec<&EntryRecord>,
+    target: &ConnectSettings,
+    workers: usize,
+    keep_going: bool,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<Vec<(TableName, String)>, RestoreError> {
+    let mut entries = entries;
+    entries.sort_by_key(|entry| std::cmp::Reverse(entry.raw_bytes));
+    let workers = workers.clamp(1, entries.len().max(1));
+    let load = Load {
+        archive,
+        queue: Mutex::new(entries.into()),
+        target,
+        keep_going,
+        progress,
+        cancel,
+        stop: AtomicBool::new(false),
+        problems: Mutex::default(),
+    };
+    let results: Vec<Result<(), RestoreError>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(|| load.work())).collect();
+        let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        threads.into_iter().map(join).collect()
+    });
+    // The first cause; the others were only asked to stop.
+    let mut stopped = Ok(());
+    for result in results {
+        match result {
+            Err(RestoreError::Cancelled) => stopped = Err(RestoreError::Cancelled),
+            other => other?,
+        }
+    }
+    stopped?;
+    Ok(load
+        .problems
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner))
+}
+
+struct Load<'a, S: Source> {
+    archive: &'a Archive<S>,
+    queue: Mutex<VecDeque<&'a EntryRecord>>,
+    target: &'a ConnectSettings,
+    keep_going: bool,
+    progress: &'a dyn Progress,
+    cancel: &'a Cancel,
+    stop: AtomicBool,
+    problems: Mutex<Vec<(TableName, String)>>,
+}
+
+impl<S: Source> Load<'_, S> {
+    fn work(&self) -> Result<(), RestoreError> {
+        let result = self.drain();
+        if result.is_err() {
+            self.stop.store(true, Ordering::Release);
+        }
+        result
+    }
+
+    fn drain(&self) -> Result<(), RestoreError> {
+        let mut session = Session::connect(self.target, self.cancel)?;
+        loop {
+            let entry = self
+                .queue
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop_front();
+            let Some(entry) = entry else { return Ok(()) };
+            if self.stop.load(Ordering::Acquire) || self.cancel.is_requested() {
+                return Err(RestoreError::Cancelled);
+            }
+            let Some(rows) = &entry.rows else { continue };
+            match self.entry(&mut session, entry, rows) {
+                Ok(()) => self
+                    .progress
+                    .advance(Some(&rows.table), rows.digest.rows, 0),
+                Err(error) if self.keep_going && !self.cancel.is_requested() => {
+                    let problem = (rows.table.clone(), error.to_string());
+                    self.problems
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push(problem);
+                    session = Session::connect(self.target, self.cancel)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn entry(
+        &self,
+        session: &mut Session,
+        entry: &EntryRecord,
+        rows: &RowData,
+    ) -> Result<(), RestoreError> {
+        let doing = format!("restoring {} from {}", rows.table, entry.name);
+        let content = self.archive.content(entry)?;
+        let mut reader = Rows::new(content, entry, rows, self.progress);
+        // Without a freeze: a COPY that fails rolls back by itself, rows and all.
+        let loaded = session.copy_in(&doing, &copy_sql(rows), &mut reader)?;
+        if loaded != rows.digest.rows {
+            let why = format!(
+                "{loaded} rows went in, the entry holds {}",
+                rows.digest.rows
+            );
+            return Err(RestoreError::Different {
+                tables: vec![format!("{}: {why}", rows.table)],
+            });
+        }
+        Ok(())
+    }
+}
+
+fn copy_sql(rows: &RowData) -> String {
+    let columns: Vec<String> = rows
+        .columns
+        .iter()
+        .map(|column| quote_ident(column))
+        .collect();
+    let list = if columns.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", columns.join(", "))
+    };
+    format!("COPY {}{list} FROM STDIN", rows.table.sql())
+}
+
+/// The rows of an entry as COPY text, without header and footer. The end of the content is read
+/// and its checksum compared before the last row is given, so that a damaged entry aborts.
+struct Rows<'a, R> {
+    content: R,
+    table: &'a TableName,
+    progress: &'a dyn Progress,
+    skip: u64,
+    left: u64,
+    rest: u64,
+    csv: Option<CsvToText>,
+    piece: Vec<u8>,
+    ready: Vec<u8>,
+    given: usize,
+}
+
+impl<'a, R: Read> Rows<'a, R> {
+    fn new(content: R, entry: &EntryRecord, rows: &'a RowData, progress: &'a dyn Progress) -> Self {
+        let around = rows.header_bytes.saturating_add(rows.footer_bytes);
+        Self {
+            content,
+            table: &rows.table,
+            progress,
+            skip: rows.header_bytes,
+            left: entry.raw_bytes.saturating_sub(around),
+            rest: rows.footer_bytes,
+            csv: (rows.format == RowFormat::Csv).then(|| CsvToText::new(rows.columns.len())),
+            piece: vec![0; PIECE],
+            ready: Vec::new(),
+            given: 0,
+        }
+    }
+
+    fn pass(&mut self, mut bytes: u64) -> io::Result<()> {
+        while bytes > 0 {
+            let want = self
+                .piece
+                .len()
+                .min(usize::try_from(bytes).unwrap_or(usize::MAX));
+            let n = self.content.read(&mut self.piece[..want])?;
+            bytes = bytes.saturating_sub(n as u64);
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self) -> io::Result<()> {
+        self.ready.clear();
+        self.given = 0;
+        let header = std::mem::take(&mut self.skip);
+        self.pass(header)?;
+        while self.ready.is_empty() && self.left > 0 {
+            let want = self
+                .piece
+                .len()
+                .min(usize::try_from(self.left).unwrap_or(usize::MAX));
+            let n = self.content.read(&mut self.piece[..want])?;
+            self.left -= n as u64;
+            self.progress.advance(Some(self.table), 0, n as u64);
+            match &mut self.csv {
+                Some(csv) => csv.push(&self.piece[..n], &mut self.ready),
+                None => self.ready.extend_from_slice(&self.piece[..n]),
+            }
+        }
+        if self.left == 0 {
+            let footer = std::mem::take(&mut self.rest);
+            self.pass(footer)?;
+        }
+        Ok(())
+    }
+}
+
+impl<R: Read> Read for Rows<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.given == self.ready.len() {
+            self.fill()?;
+        }
+        let n = buffer.len().min(self.ready.len() - self.given);
+        buffer[..n].copy_from_slice(&self.ready[self.given..self.given + n]);
+        self.given += n;
+        Ok(n)
+    }
+}

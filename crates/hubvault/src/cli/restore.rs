@@ -1,0 +1,87 @@
+//! `hubvault restore`: a whole database, the rows of some tables, or the configuration files.
+
+use super::show::resolve;
+use super::{Exit, RestoreArgs};
+use crate::config::Settings;
+use crate::text::{grouped, print};
+use crate::{progress, signals};
+use anyhow::{Context, Result};
+use hubvault_archive::Archive;
+use hubvault_engine::restore::{self, RestoreOptions, Restored};
+use hubvault_model::Cancel;
+use hubvault_postgres::{ConnectSettings, Session, target};
+
+/// Restores and says what came back.
+pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
+    let path = resolve(settings, &args.backup)?;
+    let archive =
+        Archive::open_path(&path).with_context(|| format!("opening {}", path.display()))?;
+    if let Some(directory) = &args.files {
+        let files = restore::files(&archive, directory)?;
+        let directory = directory.display();
+        print(&format!(
+            "{} files and directories restored into {directory}\n",
+            files.len()
+        ))?;
+        return Ok(Exit::Done);
+    }
+    let cancel = Cancel::new();
+    let _signals = signals::watch(cancel.clone(), || {})?;
+    let to = target_of(settings, args)?;
+    if args.create {
+        let server = ConnectSettings {
+            dbname: "postgres".to_owned(),
+            ..to.clone()
+        };
+        target::create_database(&mut Session::connect(&server, &cancel)?, &to.dbname)?;
+    }
+    let options = RestoreOptions {
+        workers: settings.job().workers,
+        create_roles: args.create_roles,
+        no_owner: args.no_owner,
+        force: args.force,
+        keep_going: false,
+    };
+    let bar = progress::choose(args.no_progress);
+    let restored = if args.tables.is_empty() {
+        restore::whole(&archive, &to, options, bar.as_ref(), &cancel)?
+    } else {
+        restore::tables(&archive, &to, &args.tables, options, bar.as_ref(), &cancel)?
+    };
+    drop(bar);
+    report(&restored, &to)
+}
+
+fn target_of(settings: &Settings, args: &RestoreArgs) -> Result<ConnectSettings> {
+    let configured = settings.job().database;
+    Ok(match (&args.to, &args.database) {
+        (Some(url), _) => settings.target(url)?,
+        (None, Some(name)) => ConnectSettings {
+            dbname: name.clone(),
+            ..configured
+        },
+        (None, None) => configured,
+    })
+}
+
+fn report(restored: &Restored, to: &ConnectSettings) -> Result<Exit> {
+    for message in &restored.messages {
+        tracing::warn!("{message}");
+    }
+    restored.all_equal()?;
+    let rows: u64 = restored
+        .tables
+        .iter()
+        .map(|table| table.expected.rows)
+        .sum();
+    print(&format!(
+        "restored into {to}: {} tables, {} rows, every row equal\n",
+        restored.tables.len(),
+        grouped(rows)
+    ))?;
+    Ok(if restored.messages.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Warnings
+    })
+}

@@ -1,0 +1,270 @@
+//! A backup counts once it was restored; what does not come back is never published.
+
+use crate::hub::{Hub, archives_and_partials, stderr, stdout};
+use hubvault_archive::{
+    Archive, ArchiveWriter, Compression, EntryBuilder, EntryKind, EntryMeta, Manifest,
+};
+use hubvault_model::{RowDigester, RowFormat};
+use hubvault_testkit::{Database, NASTY, server};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+const SMALL: &str = "CREATE TABLE users (id int PRIMARY KEY, name text);
+    INSERT INTO users SELECT n, 'user ' || n FROM generate_series(1, 1000) n; ANALYZE;";
+
+/// A hub whose drills happen in a directory of their own.
+fn drilling(database: &Database) -> (Hub, tempfile::TempDir) {
+    let directory = tempfile::Builder::new()
+        .prefix("hv")
+        .tempdir_in("/tmp")
+        .unwrap();
+    open_to_all(directory.path());
+    let mut hub = Hub::whole(database);
+    hub.set("PROOF", "always");
+    hub.set("TMPDIR", directory.path().to_str().unwrap());
+    (hub, directory)
+}
+
+/// The server runs as another user when we are root.
+fn open_to_all(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).unwrap();
+}
+
+fn is_empty(directory: &Path) -> bool {
+    std::fs::read_dir(directory).unwrap().next().is_none()
+}
+
+#[test]
+fn the_nasty_database_is_proven() {
+    let server = server();
+    let source = server.database();
+    source.execute(NASTY);
+    let (hub, drills) = drilling(&source);
+    let output = hub.run(&["backup"]);
+    let (said, text) = (stderr(&output), stdout(&output));
+    assert_eq!(output.status.code(), Some(0), "{said}{text}");
+    assert!(
+        text.contains("\nproven: ") && text.contains("rows restored and equal"),
+        "{text}"
+    );
+    assert!(is_empty(drills.path()));
+    let listed = stdout(&hub.run(&["list"]));
+    assert!(
+        listed.contains("proven") && !listed.contains("unproven"),
+        "{listed}"
+    );
+}
+
+#[test]
+fn what_does_not_come_back_is_set_aside_and_never_counts() {
+    let server = server();
+    let database = server.database();
+    // As people write them: the check looks into another table, by a name that needs a search path.
+    database.execute(
+        "CREATE TABLE plans (id int); INSERT INTO plans VALUES (1);
+         CREATE FUNCTION known(int) RETURNS bool LANGUAGE plpgsql AS
+             $$ BEGIN RETURN EXISTS (SELECT 1 FROM plans WHERE id = $1); END $$;
+         CREATE TABLE users (id int, plan int CHECK (known(plan)));
+         INSERT INTO users VALUES (1, 1)",
+    );
+    let (hub, drills) = drilling(&database);
+    let output = hub.run(&["backup"]);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("does not withstand the drill") && said.contains(".rejected"),
+        "{said}"
+    );
+    let left = archives_and_partials(&hub.backups());
+    assert!(
+        left.len() == 1 && left[0].to_str().unwrap().ends_with(".rejected"),
+        "{left:?}"
+    );
+    assert!(stdout(&hub.run(&["list"])).contains("failed"));
+    assert_eq!(hub.run(&["verify", "latest"]).status.code(), Some(1));
+    assert!(!hub.backups().join(".last_backup_success").exists());
+    assert!(is_empty(drills.path()));
+}
+
+#[test]
+fn a_missing_extension_leaves_the_rest_proven_and_says_so() {
+    let server = server();
+    let database = server.database();
+    database.execute(SMALL);
+    // The name is changed behind the server's back: a dump asks for an extension that no server has.
+    database.execute(
+        "CREATE EXTENSION citext; CREATE TABLE mails (address citext); INSERT INTO mails VALUES ('a@b');
+         UPDATE pg_extension SET extname = 'nosuchext' WHERE extname = 'citext'",
+    );
+    let (hub, _drills) = drilling(&database);
+    let output = hub.run(&["backup", "--json"]);
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    let record: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(record["state"], "unproven");
+    let reason = record["proof"]["reason"].as_str().unwrap();
+    assert_eq!(
+        reason,
+        "extension nosuchext is not installed where the drill runs"
+    );
+    assert_eq!(record["proof"]["drill"]["rows"], 1000);
+    assert_eq!(record["proof"]["drill"]["not_provable"][0], "mails");
+}
+
+#[test]
+fn a_drill_without_room_time_or_server_leaves_the_backup_unproven() {
+    let server = server();
+    let database = server.database();
+    database.execute(SMALL);
+    let toml = "[scope]\ntables = [\"*\"]\nwindow = []\n[proof]\ntime_limit = \"50 ms\"\n";
+    let mut hub = Hub::with(&database, toml);
+    hub.set("PROOF", "always");
+    let output = hub.run(&["backup"]);
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert!(stdout(&output).contains("unproven: the drill took longer than its limit"));
+
+    // An old backup can be drilled later, and the catalog knows.
+    let listed = || stdout(&hub.run(&["list"]));
+    assert!(listed().contains("unproven"));
+    let short = hub.run(&["verify", "latest", "--drill"]);
+    assert_eq!(short.status.code(), Some(3), "{}", stdout(&short));
+    let mut patient = Hub::with(&database, "[scope]\ntables = [\"*\"]\nwindow = []\n");
+    patient.set("BACKUP_DIR", hub.backups().to_str().unwrap());
+    let drilled = patient.run(&["verify", "latest", "--drill"]);
+    assert_eq!(drilled.status.code(), Some(0), "{}", stderr(&drilled));
+    assert!(
+        stdout(&drilled).contains("proven: 1 tables"),
+        "{}",
+        stdout(&drilled)
+    );
+    assert!(!listed().contains("unproven"), "{}", listed());
+    // And knows it again when the catalog is lost.
+    std::fs::remove_file(hub.backups().join(".hubvault/catalog.sqlite")).unwrap();
+    assert!(hub.run(&["catalog", "rebuild"]).status.success());
+    assert!(
+        listed().contains("proven") && !listed().contains("unproven"),
+        "{}",
+        listed()
+    );
+}
+
+#[test]
+fn a_killed_drill_leaves_nothing_once_the_next_has_run() {
+    let server = server();
+    let database = server.database();
+    database.execute(SMALL);
+    let (hub, drills) = drilling(&database);
+    for wait in [10, 60, 200, 400, 700, 1_000, 1_300] {
+        let mut child = hub
+            .command(&["backup", "--no-progress"])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(wait) {
+            std::thread::yield_now();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let (record, archive) = hub.backup();
+    assert_eq!(record["state"], "proven");
+    assert!(
+        is_empty(drills.path()),
+        "{:?}",
+        std::fs::read_dir(drills.path()).unwrap().next()
+    );
+    assert!(archives_and_partials(&hub.backups()).contains(&archive));
+    assert!(
+        !archives_and_partials(&hub.backups())
+            .iter()
+            .any(|path| { path.file_name().unwrap().to_str().unwrap().starts_with('.') })
+    );
+    let servers = std::process::Command::new("pgrep")
+        .args(["-f", drills.path().to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert_eq!(stdout(&servers), "", "a server of a killed drill lives on");
+}
+
+/// A copy of an archive with its rows and its manifest changed, whole by every checksum.
+fn forged(
+    archive: &Path,
+    to: &Path,
+    change: impl Fn(&mut Vec<u8>),
+    amend: impl Fn(&mut Manifest),
+) -> PathBuf {
+    let archive = Archive::open_path(archive).unwrap();
+    let compression = Compression::default();
+    let mut writer = ArchiveWriter::new(std::fs::File::create(to).unwrap(), compression);
+    let mut manifest = archive.manifest().clone();
+    for record in &archive.manifest().entries {
+        let mut content = Vec::new();
+        if !record.is_bare() {
+            archive
+                .content(record)
+                .unwrap()
+                .read_to_end(&mut content)
+                .unwrap();
+        }
+        let mut rows = record.rows.clone();
+        if let Some(rows) = rows
+            .as_mut()
+            .filter(|_| record.kind == EntryKind::TableData)
+        {
+            change(&mut content);
+            let end = content.len() - rows.footer_bytes as usize;
+            let mut digester = RowDigester::new(RowFormat::Text);
+            digester.update(&content[rows.header_bytes as usize..end]);
+            rows.digest = digester.finish().unwrap();
+            manifest.tables[0].digest = rows.digest;
+        }
+        let mut builder = EntryBuilder::new(compression);
+        builder.write(&content).unwrap();
+        let meta = EntryMeta {
+            name: record.name.clone(),
+            kind: record.kind,
+            mode: record.mode,
+            mtime: manifest.snapshot.taken_at,
+            link: record.link.clone(),
+            rows,
+        };
+        writer.append(builder.finish(meta).unwrap()).unwrap();
+    }
+    amend(&mut manifest);
+    writer.finish(manifest).unwrap();
+    to.to_owned()
+}
+
+#[test]
+fn forged_archives_are_rejected_by_verify_or_by_the_drill() {
+    let server = server();
+    let database = server.database();
+    database.execute(SMALL);
+    let (hub, _drills) = drilling(&database);
+    let (_, archive) = hub.backup();
+    let copy = hub.config().join("forged.tar.gz");
+    let rejected = |path: &Path, word: &str| {
+        let output = hub.run(&["verify", path.to_str().unwrap(), "--drill"]);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}{}", stdout(&output));
+        assert!(said.contains(word), "{word:?} is not in {said}");
+    };
+    // The control: a faithful copy is proven.
+    let faithful = forged(&archive, &copy, |_| (), |_| ());
+    let output = hub.run(&["verify", faithful.to_str().unwrap(), "--drill"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+
+    let fewer = |manifest: &mut Manifest| manifest.tables[0].digest.rows -= 1;
+    rejected(&forged(&archive, &copy, |_| (), fewer), "999 rows");
+    let swapped = |manifest: &mut Manifest| manifest.tables[0].digest.sum ^= 1;
+    rejected(&forged(&archive, &copy, |_| (), swapped), "digest");
+    // Consistent in itself, and yet no backup: a row twice, against the primary key.
+    let twice = |content: &mut Vec<u8>| {
+        let text = String::from_utf8(content.clone()).unwrap();
+        *content = text.replace("2\tuser 2\n", "1\tuser 1\n").into_bytes();
+    };
+    rejected(&forged(&archive, &copy, twice, |_| ()), "users_pkey");
+}

@@ -1,0 +1,124 @@
+//! `hubvault restore`: the same as the archive's own script, and more selective.
+
+use crate::hub::{Hub, stderr, stdout};
+use hubvault_testkit::{NASTY, NASTY_LARGE, server};
+
+#[test]
+fn the_nasty_database_comes_back_equal() {
+    let server = server();
+    let source = server.database();
+    source.execute(NASTY);
+    let hub = Hub::whole(&source);
+    hub.backup();
+    let target = server.database();
+    let output = hub.run(&["restore", "latest", "--database", target.name()]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stdout(&output).contains("every row equal"));
+    assert_eq!(source.digests(), target.digests());
+    // A second time it is refused, and nothing is touched.
+    let again = hub.run(&["restore", "latest", "--database", target.name()]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(
+        stderr(&again).contains("already holds tables"),
+        "{}",
+        stderr(&again)
+    );
+    assert_eq!(source.digests(), target.digests());
+}
+
+#[test]
+fn large_tables_come_back_over_several_connections() {
+    let server = server();
+    let source = server.database();
+    source.execute(NASTY_LARGE);
+    let hub = Hub::whole(&source);
+    hub.backup();
+    let target = server.database();
+    let output = hub.run(&[
+        "restore",
+        "latest",
+        "--database",
+        target.name(),
+        "--no-progress",
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(source.digests(), target.digests());
+}
+
+#[test]
+fn a_database_is_made_and_one_table_comes_back_into_a_living_one() {
+    let server = server();
+    let source = server.database();
+    source.execute(
+        "CREATE TABLE users (id int PRIMARY KEY, name text);
+         CREATE TABLE notes (id int, note text, at timestamptz);
+         INSERT INTO users SELECT n, 'user ' || n FROM generate_series(1, 100) n;
+         INSERT INTO notes SELECT n, E'two\\n\\\\.\\nlines, \"quoted\"', now() FROM generate_series(1, 50) n;
+         INSERT INTO notes VALUES (51, '', now()), (52, NULL, now())",
+    );
+    let toml = "[scope]\ntables = [\"users\"]\n\
+                [[scope.window]]\ntables = [\"notes\"]\ncolumn = \"at\"\nlength = \"1 day\"\n";
+    let hub = Hub::with(&source, toml);
+    hub.backup();
+    let name = format!("{}_made", source.name());
+    let made = hub.run(&["restore", "latest", "--database", &name, "--create"]);
+    assert_eq!(made.status.code(), Some(0), "{}", stderr(&made));
+    let settings = hubvault_postgres::ConnectSettings {
+        dbname: name.clone(),
+        ..source.settings()
+    };
+    let url = format!(
+        "host={} user={} dbname={name}",
+        settings.host, settings.user
+    );
+    let again = hub.run(&["restore", "latest", "--to", &url, "--create"]);
+    assert_eq!(again.status.code(), Some(1), "it exists already");
+
+    let before = source.digests();
+    let full = hub.run(&["restore", "latest", "--table", "notes"]);
+    assert_eq!(full.status.code(), Some(1));
+    assert!(
+        stderr(&full).contains("notes in the target is not empty"),
+        "{}",
+        stderr(&full)
+    );
+    source.execute("TRUNCATE notes");
+    let back = hub.run(&["restore", "latest", "--table", "notes"]);
+    assert_eq!(back.status.code(), Some(0), "{}", stderr(&back));
+    assert_eq!(source.digests(), before);
+    let none = hub.run(&["restore", "latest", "--table", "ghosts"]);
+    assert!(stderr(&none).contains("ghosts"), "{}", stderr(&none));
+    source.execute(&format!("DROP DATABASE {name}"));
+}
+
+#[test]
+fn configuration_files_come_back_into_a_directory_and_overwrite_nothing() {
+    let server = server();
+    let database = server.database();
+    database.execute("CREATE TABLE users (id int)");
+    let etc = tempfile::tempdir().unwrap();
+    std::fs::create_dir(etc.path().join("ssl")).unwrap();
+    std::fs::write(etc.path().join("ssl/key.pem"), "key").unwrap();
+    std::os::unix::fs::symlink("key.pem", etc.path().join("ssl/current.pem")).unwrap();
+    let toml = format!(
+        "[scope]\ntables = [\"*\"]\nwindow = []\n[[file]]\nsource = \"{}/ssl\"\n",
+        etc.path().display()
+    );
+    let hub = Hub::with(&database, &toml);
+    hub.backup();
+    let out = etc.path().join("out");
+    let words = ["restore", "latest", "--files", out.to_str().unwrap()];
+    let output = hub.run(&words);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(
+        std::fs::read_to_string(out.join("config/ssl/current.pem")).unwrap(),
+        "key"
+    );
+    let again = hub.run(&words);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(
+        stderr(&again).contains("must not exist"),
+        "{}",
+        stderr(&again)
+    );
+}

@@ -1,0 +1,173 @@
+//! The definitions of a database put back by `pg_restore`, section by section.
+
+use crate::error::PgError;
+use crate::settings::ConnectSettings;
+use crate::tools::{self, Tool, in_memory};
+use hubvault_model::Cancel;
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::process::Command;
+
+/// What `pg_restore` may do on its own.
+#[derive(Clone, Copy, Debug)]
+pub struct SchemaOptions {
+    /// Connections that build indexes at once.
+    pub jobs: usize,
+    /// Everything belongs to who restores, and nothing is granted.
+    pub no_owner: bool,
+    /// Go on after an error; what went wrong is returned as messages.
+    pub keep_going: bool,
+}
+
+/// Definitions in memory, ready to be put back.
+#[derive(Debug)]
+pub struct SchemaRestore {
+    tool: Tool,
+    dump: File,
+    list: Vec<u8>,
+}
+
+/// What a foreign key to a partitioned table needs and `pg_restore` does not know when it works in
+/// parallel: the indexes of all its partitions.
+const INDEXES: [&str; 3] = ["INDEX", "INDEX ATTACH", "CONSTRAINT"];
+
+impl SchemaRestore {
+    /// Takes a custom-format dump and the list of what is built after the rows, both as the
+    /// archive holds them; finds a `pg_restore` that reads a dump of `major`.
+    pub fn new(dump: &[u8], post_data_list: Vec<u8>, major: u32) -> Result<Self, PgError> {
+        Ok(Self {
+            tool: tools::find("pg_restore", major)?,
+            dump: in_memory("hubvault-schema", dump)?,
+            list: post_data_list,
+        })
+    }
+
+    /// Makes types, tables, functions: everything that comes before the rows. Returns what
+    /// `pg_restore` said.
+    pub fn pre_data(
+        &self,
+        target: &ConnectSettings,
+        options: SchemaOptions,
+        cancel: &Cancel,
+    ) -> Result<Vec<String>, PgError> {
+        self.section("pre-data", None, target, options, cancel)
+    }
+
+    /// Builds indexes, then constraints, triggers and all else that the list names.
+    pub fn post_data(
+        &self,
+        target: &ConnectSettings,
+        options: SchemaOptions,
+        cancel: &Cancel,
+    ) -> Result<Vec<String>, PgError> {
+        let indexes = self.list_of(true);
+        let mut said = self.section("post-data", Some(&indexes), target, options, cancel)?;
+        let rest = self.list_of(false);
+        said.extend(self.section("post-data", Some(&rest), target, options, cancel)?);
+        Ok(said)
+    }
+
+    /// The names of the extensions that the definitions make.
+    pub fn extensions(&self, cancel: &Cancel) -> Result<Vec<String>, PgError> {
+        let mut command = Command::new(&self.tool.path);
+        tools::bare(&mut command);
+        command.arg("--list").arg(self.dump_path());
+        let list = tools::run(command, &[], cancel)?.stdout;
+        let text = String::from_utf8_lossy(&list);
+        // `2; 3079 16386 EXTENSION - citext`
+        let name = |line: &str| {
+            let (_, name) = line.split_once(" EXTENSION - ")?;
+            (!line.starts_with(';') && !line.contains(" COMMENT - "))
+                .then(|| name.trim().to_owned())
+        };
+        Ok(text.lines().filter_map(name).collect())
+    }
+
+    fn dump_path(&self) -> String {
+        format!("/proc/self/fd/{}", self.dump.as_raw_fd())
+    }
+
+    /// The lines of the list that make indexes, or all others.
+    fn list_of(&self, indexes: bool) -> Vec<u8> {
+        let text = String::from_utf8_lossy(&self.list);
+        let mut lines: String = text
+            .lines()
+            .filter(|line| !line.starts_with(';') && makes_index(line) == indexes)
+            .fold(String::new(), |lines, line| lines + line + "\n");
+        // An empty list would mean everything.
+        lines.push_str("; the end\n");
+        lines.into_bytes()
+    }
+
+    fn section(
+        &self,
+        section: &str,
+        list: Option<&[u8]>,
+        target: &ConnectSettings,
+        options: SchemaOptions,
+        cancel: &Cancel,
+    ) -> Result<Vec<String>, PgError> {
+        let mut command = Command::new(&self.tool.path);
+        tools::connection(&mut command, target);
+        command
+            .arg(format!("--section={section}"))
+            .arg("--no-password");
+        // A name with an equals sign would be read as a connection string.
+        let name = target.dbname.replace('\\', "\\\\").replace('\'', "\\'");
+        command.arg(format!("--dbname=dbname='{name}'"));
+        if options.no_owner {
+            command.args(["--no-owner", "--no-privileges"]);
+        }
+        if !options.keep_going {
+            command.arg("--exit-on-error");
+        }
+        let list = list
+            .map(|list| in_memory("hubvault-list", list))
+            .transpose()?;
+        if let Some(list) = &list {
+            command.arg(format!("--use-list=/proc/self/fd/{}", list.as_raw_fd()));
+            command.arg(format!("--jobs={}", options.jobs.max(1)));
+        }
+        command.arg(self.dump_path());
+        match tools::run(command, &[], cancel) {
+            Ok(finished) => Ok(finished.stderr),
+            Err(PgError::Tool { why, .. }) if options.keep_going => Ok(vec![why]),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// `3456; 1259 16412 INDEX public users_idx postgres` ("`pg_restore`", `-l`).
+fn makes_index(line: &str) -> bool {
+    let Some(kind) = line.splitn(4, ' ').nth(3) else {
+        return false;
+    };
+    INDEXES.iter().any(|word| {
+        kind.strip_prefix(word)
+            .is_some_and(|rest| rest.starts_with(' '))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indexes_are_told_from_what_needs_them() {
+        assert!(makes_index(
+            "3456; 1259 16412 INDEX public users_idx postgres"
+        ));
+        assert!(makes_index(
+            "3457; 0 0 INDEX ATTACH public parts_pkey postgres"
+        ));
+        assert!(makes_index(
+            "3458; 2606 16412 CONSTRAINT public users users_pkey postgres"
+        ));
+        assert!(!makes_index(
+            "3459; 2606 16413 FK CONSTRAINT public a a_b_fkey postgres"
+        ));
+        assert!(!makes_index(
+            "3460; 2620 16414 TRIGGER public a INDEX postgres"
+        ));
+    }
+}

@@ -184,7 +184,10 @@ pub(crate) struct VerifyArgs {
 
 /// `hubvault restore`
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 pub(crate) struct RestoreArgs {
     /// An id, an unambiguous prefix of one, a file, or `latest`
     pub(crate) backup: String,

@@ -100,6 +100,8 @@ pub enum Coverage {
     Whole,
     /// The rows of a window.
     Window,
+    /// Only rows that others in the archive refer to.
+    Referenced,
 }
 
 /// One table.
@@ -119,6 +121,9 @@ pub struct TableSummary {
     /// Rows and digest of all its entries.
     #[serde(flatten)]
     pub digest: RowDigest,
+    /// Rows besides the window's that others in the archive refer to.
+    #[serde(default)]
+    pub added_rows: u64,
     /// COPY bytes of all its entries.
     pub bytes: u64,
     /// The names of its entries.

@@ -63,6 +63,18 @@ pub struct Window {
     pub tables: Vec<TablePattern>,
     /// Which of their rows.
     pub rows: WindowRows,
+    /// What about the rows that these refer to.
+    pub references: ReferencePolicy,
+}
+
+/// What to do about rows outside a window that its rows refer to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReferencePolicy {
+    /// They are taken, too, and what they refer to.
+    #[default]
+    Include,
+    /// They stay out; the foreign keys come back `NOT VALID`, which is said.
+    Warn,
 }
 
 /// Which rows a window takes.

@@ -212,6 +212,8 @@ pub struct ForeignKey {
     pub columns: Vec<String>,
     /// The columns that they point to, in the same order.
     pub referenced_columns: Vec<String>,
+    /// How they are compared, as SQL that needs no search path; the referenced column on the left.
+    pub operators: Vec<String>,
     /// As `pg_get_constraintdef` writes it.
     pub definition: String,
     /// Whether all present rows are known to keep it.
@@ -236,7 +238,11 @@ pub fn foreign_keys(session: &mut Session) -> Result<Vec<ForeignKey>, PgError> {
         &format!(
             "SELECT k.oid, k.conname::text, k.conrelid, k.confrelid, {}, {},
                     pg_get_constraintdef(k.oid), k.convalidated, nullif(k.conparentid, 0),
-                    c.relkind = 'p'
+                    c.relkind = 'p',
+                    ARRAY(SELECT format('OPERATOR(%I.%s)', n.nspname, o.oprname)
+                          FROM unnest(k.conpfeqop) WITH ORDINALITY u (operator, at)
+                          JOIN pg_operator o ON o.oid = u.operator
+                          JOIN pg_namespace n ON n.oid = o.oprnamespace ORDER BY u.at)
              FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
              WHERE k.contype = 'f' ORDER BY k.conrelid, k.conname",
             names("conkey", "conrelid"),
@@ -256,6 +262,7 @@ pub fn foreign_keys(session: &mut Session) -> Result<Vec<ForeignKey>, PgError> {
             validated: row.get(7),
             parent: row.get(8),
             table_is_partitioned: row.get(9),
+            operators: row.get(10),
         })
         .collect())
 }
@@ -391,6 +398,57 @@ pub struct Estimate {
     pub rows: u64,
     /// Whether it would use an index.
     pub uses_index: bool,
+}
+
+/// Where a row lies: page and item, as `ctid` has them ("System Columns"). Good while the snapshot
+/// that saw it and a lock on its table are held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RowAddress {
+    /// The heap page.
+    pub page: u32,
+    /// The line pointer on it.
+    pub item: u16,
+}
+
+impl std::fmt::Display for RowAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "({},{})", self.page, self.item)
+    }
+}
+
+impl std::str::FromStr for RowAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let inner = text
+            .strip_prefix('(')
+            .and_then(|rest| rest.strip_suffix(')'));
+        let parse = |(page, item): (&str, &str)| {
+            Some(Self {
+                page: page.parse().ok()?,
+                item: item.parse().ok()?,
+            })
+        };
+        inner
+            .and_then(|inner| inner.split_once(','))
+            .and_then(parse)
+            .ok_or_else(|| format!("{text:?} is not the address of a row"))
+    }
+}
+
+/// The addresses that a query gives as text in its only column.
+pub fn addresses(
+    session: &mut Session,
+    doing: &str,
+    sql: &str,
+) -> Result<Vec<RowAddress>, PgError> {
+    let parse = |row: &postgres::Row| {
+        row.get::<_, &str>(0).parse().map_err(|why| PgError::Query {
+            doing: doing.to_owned(),
+            why,
+        })
+    };
+    session.rows(doing, sql)?.iter().map(parse).collect()
 }
 
 /// How many large objects the database holds ("Large Objects", `pg_largeobject_metadata`).

@@ -16,7 +16,7 @@ mod restore;
 mod throwaway;
 
 pub use error::{MissingPrivilege, PgError};
-pub use inspect::{Column, Estimate, ForeignKey, Relation, RelationKind, Sequence};
+pub use inspect::{Column, Estimate, ForeignKey, Relation, RelationKind, RowAddress, Sequence};
 pub use restore::{SchemaOptions, SchemaRestore};
 pub use schema::{SchemaDump, dump_schema};
 pub use session::Session;

@@ -27,9 +27,18 @@ pub struct SchemaRestore {
     list: Vec<u8>,
 }
 
-/// What a foreign key to a partitioned table needs and `pg_restore` does not know when it works in
-/// parallel: the indexes of all its partitions.
-const INDEXES: [&str; 3] = ["INDEX", "INDEX ATTACH", "CONSTRAINT"];
+/// A step of building what comes after the rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// Indexes, and the constraints that are indexes.
+    Indexes,
+    /// Partitions' indexes become parts of the index above. One after the other: two at once, on two
+    /// levels, do not see each other, and the index above stays invalid.
+    Attach,
+    /// All else. A foreign key to a partitioned table needs the index that only the step before
+    /// makes valid, which `pg_restore` does not know when it works in parallel.
+    Rest,
+}
 
 impl SchemaRestore {
     /// Takes a custom-format dump and the list of what is built after the rows, both as the
@@ -53,17 +62,24 @@ impl SchemaRestore {
         self.section("pre-data", None, target, options, cancel)
     }
 
-    /// Builds indexes, then constraints, triggers and all else that the list names.
+    /// Builds indexes, constraints, triggers and all else that the list names.
     pub fn post_data(
         &self,
         target: &ConnectSettings,
         options: SchemaOptions,
         cancel: &Cancel,
     ) -> Result<Vec<String>, PgError> {
-        let indexes = self.list_of(true);
-        let mut said = self.section("post-data", Some(&indexes), target, options, cancel)?;
-        let rest = self.list_of(false);
-        said.extend(self.section("post-data", Some(&rest), target, options, cancel)?);
+        let mut said = Vec::new();
+        for step in [Step::Indexes, Step::Attach, Step::Rest] {
+            let jobs = if step == Step::Attach {
+                1
+            } else {
+                options.jobs
+            };
+            let options = SchemaOptions { jobs, ..options };
+            let list = self.list_of(step);
+            said.extend(self.section("post-data", Some(&list), target, options, cancel)?);
+        }
         Ok(said)
     }
 
@@ -87,12 +103,12 @@ impl SchemaRestore {
         format!("/proc/self/fd/{}", self.dump.as_raw_fd())
     }
 
-    /// The lines of the list that make indexes, or all others.
-    fn list_of(&self, indexes: bool) -> Vec<u8> {
+    /// The lines of the list that belong to a step.
+    fn list_of(&self, step: Step) -> Vec<u8> {
         let text = String::from_utf8_lossy(&self.list);
         let mut lines: String = text
             .lines()
-            .filter(|line| !line.starts_with(';') && makes_index(line) == indexes)
+            .filter(|line| !line.starts_with(';') && step_of(line) == step)
             .fold(String::new(), |lines, line| lines + line + "\n");
         // An empty list would mean everything.
         lines.push_str("; the end\n");
@@ -138,14 +154,15 @@ impl SchemaRestore {
 }
 
 /// `3456; 1259 16412 INDEX public users_idx postgres` ("`pg_restore`", `-l`).
-fn makes_index(line: &str) -> bool {
-    let Some(kind) = line.splitn(4, ' ').nth(3) else {
-        return false;
-    };
-    INDEXES.iter().any(|word| {
-        kind.strip_prefix(word)
-            .is_some_and(|rest| rest.starts_with(' '))
-    })
+fn step_of(line: &str) -> Step {
+    let kind = line.splitn(4, ' ').nth(3).unwrap_or_default();
+    if kind.starts_with("INDEX ATTACH ") {
+        Step::Attach
+    } else if kind.starts_with("INDEX ") || kind.starts_with("CONSTRAINT ") {
+        Step::Indexes
+    } else {
+        Step::Rest
+    }
 }
 
 #[cfg(test)]
@@ -154,20 +171,29 @@ mod tests {
 
     #[test]
     fn indexes_are_told_from_what_needs_them() {
-        assert!(makes_index(
-            "3456; 1259 16412 INDEX public users_idx postgres"
-        ));
-        assert!(makes_index(
-            "3457; 0 0 INDEX ATTACH public parts_pkey postgres"
-        ));
-        assert!(makes_index(
-            "3458; 2606 16412 CONSTRAINT public users users_pkey postgres"
-        ));
-        assert!(!makes_index(
-            "3459; 2606 16413 FK CONSTRAINT public a a_b_fkey postgres"
-        ));
-        assert!(!makes_index(
-            "3460; 2620 16414 TRIGGER public a INDEX postgres"
-        ));
+        for (line, step) in [
+            (
+                "3456; 1259 16412 INDEX public users_idx postgres",
+                Step::Indexes,
+            ),
+            (
+                "3458; 2606 16412 CONSTRAINT public users users_pkey postgres",
+                Step::Indexes,
+            ),
+            (
+                "3457; 0 0 INDEX ATTACH public parts_pkey postgres",
+                Step::Attach,
+            ),
+            (
+                "3459; 2606 16413 FK CONSTRAINT public a a_b_fkey postgres",
+                Step::Rest,
+            ),
+            (
+                "3460; 2620 16414 TRIGGER public a INDEX postgres",
+                Step::Rest,
+            ),
+        ] {
+            assert_eq!(step_of(line), step, "{line}");
+        }
     }
 }

@@ -124,6 +124,7 @@ fn summary(table: &PlannedTable, tally: &mut Tally) -> TableSummary {
         columns: table.columns.clone(),
         format: table.format,
         digest: tally.digest,
+        added_rows: table.added_rows,
         bytes: tally.bytes,
         entries: std::mem::take(&mut tally.entries),
     }

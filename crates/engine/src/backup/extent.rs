@@ -1,7 +1,9 @@
 //! The unit of export: one table, one range of its pages, or one window query.
 
+use super::closure::among;
 use hubvault_archive::Coverage;
 use hubvault_model::{RowFormat, TableName, quote_ident};
+use hubvault_postgres::RowAddress;
 
 /// What one extent should hold, in bytes of heap and TOAST. Small enough that a few of them in
 /// memory, compressed, stay far below the memory limit; large enough that a query's start-up
@@ -25,6 +27,8 @@ pub struct PlannedTable {
     pub estimated_rows: Option<u64>,
     /// Heap and TOAST, in bytes.
     pub estimated_bytes: u64,
+    /// Rows that are taken because others refer to them.
+    pub added_rows: u64,
     /// Into how many extents it was cut.
     pub extents: usize,
 }
@@ -57,6 +61,8 @@ pub struct Extent {
     pub table: usize,
     /// The pages, when the table is cut.
     pub pages: Option<PageRange>,
+    /// These rows alone, because others refer to them.
+    pub rows: Option<Vec<RowAddress>>,
     /// What it is expected to yield, in bytes of heap and TOAST.
     pub estimated_bytes: u64,
 }
@@ -76,7 +82,9 @@ impl Extent {
                 conditions.push(format!("ctid < '({to},0)'"));
             }
         }
-        if let Some(filter) = &table.filter {
+        if let Some(rows) = &self.rows {
+            conditions.push(among(rows));
+        } else if let Some(filter) = &table.filter {
             conditions.push(format!("({filter})"));
         }
         if conditions.is_empty() {
@@ -120,6 +128,7 @@ pub(crate) fn cut(table: usize, pages: u64, bytes: u64, may_cut: bool) -> Vec<Ex
         return vec![Extent {
             table,
             pages: None,
+            rows: None,
             estimated_bytes: bytes,
         }];
     }
@@ -134,6 +143,7 @@ pub(crate) fn cut(table: usize, pages: u64, bytes: u64, may_cut: bool) -> Vec<Ex
                 from: *from,
                 to: (from + each < pages).then_some(from + each),
             }),
+            rows: None,
             estimated_bytes: bytes / count,
         })
         .collect()
@@ -153,6 +163,7 @@ mod tests {
             format,
             estimated_rows: None,
             estimated_bytes: 0,
+            added_rows: 0,
             extents: 1,
         }
     }
@@ -162,6 +173,7 @@ mod tests {
         let whole = Extent {
             table: 0,
             pages: None,
+            rows: None,
             estimated_bytes: 0,
         };
         assert_eq!(
@@ -189,6 +201,7 @@ mod tests {
         let whole = Extent {
             table: 0,
             pages: None,
+            rows: None,
             estimated_bytes: 0,
         };
         assert_eq!(

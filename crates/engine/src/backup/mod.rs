@@ -4,6 +4,7 @@ mod error;
 mod lock;
 mod scope;
 mod references;
+mod closure;
 mod plan;
 mod extent;
 mod files;

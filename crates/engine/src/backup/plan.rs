@@ -1,6 +1,7 @@
 //! What a run will do, decided before it does anything: tables, windows, extents, what is left
 //! out and what is wrong.
 
+use super::closure::{Added, Closure};
 use super::error::BackupError;
 use super::extent::{Extent, PlannedTable, cut};
 use super::references::{self, References};
@@ -9,9 +10,10 @@ use crate::job::{Job, Scope, WindowRows};
 use hubvault_archive::Coverage;
 use hubvault_model::{RowFormat, TableName, Warning, quote_ident, quote_literal};
 use hubvault_postgres::{
-    MissingPrivilege, Relation, RelationKind, Sequence, Session, Snapshot, SnapshotFacts, inspect,
+    MissingPrivilege, Relation, RelationKind, RowAddress, Sequence, Session, Snapshot,
+    SnapshotFacts, inspect,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything that a run will take, and everything that it will not.
 #[derive(Debug)]
@@ -46,17 +48,29 @@ impl Plan {
         let relations = inspect::relations(session)?;
         let keys = inspect::foreign_keys(session)?;
         let sequences = inspect::sequences(session)?;
-        let found = scope::resolve(&job.scope, &relations);
+        let mut found = scope::resolve(&job.scope, &relations);
         if !found.missing.is_empty() {
             return Err(BackupError::MissingTables {
                 names: found.missing,
             });
         }
+        let filters = filters(session, &job.scope, &relations, &found.chosen)?;
+        let closure = Closure::new(&relations, &found.chosen, &filters, &keys);
+        let reachable = closure.reachable(&job.scope);
         let privileges =
             inspect::missing_privileges(&job.database.user, &relations, &sequences, &|relation| {
-                found.chosen.contains_key(&relation.oid)
+                found.chosen.contains_key(&relation.oid) || reachable.contains(&relation.oid)
             });
-        let references = references::cross(&relations, &found.chosen, &keys);
+        // Without the privileges it could only fail in a place that says less.
+        let added = if privileges.is_empty() {
+            closure.search(session, &job.scope)?
+        } else {
+            Added::new()
+        };
+        for table in added.keys() {
+            found.chosen.entry(*table).or_insert(Choice::Referenced);
+        }
+        let references = references::cross(&relations, &found.chosen, &keys, &job.scope);
         let mut plan = Self {
             tables: Vec::new(),
             extents: Vec::new(),
@@ -84,7 +98,7 @@ impl Plan {
                 .push(Warning::new("large-objects", &plan.snapshot.database, what));
         }
         if plan.privileges.is_empty() {
-            plan.add_tables(session, &job.scope, &relations, &found.chosen)?;
+            plan.add_tables(session, &relations, &found.chosen, &filters, &added)?;
         }
         if plan.tables.is_empty() && plan.privileges.is_empty() {
             return Err(BackupError::NothingInScope);
@@ -100,18 +114,29 @@ impl Plan {
     fn add_tables(
         &mut self,
         session: &mut Session,
-        scope: &Scope,
         relations: &[Relation],
         chosen: &BTreeMap<u32, Choice>,
+        filters: &BTreeMap<u32, String>,
+        added: &Added,
     ) -> Result<(), BackupError> {
         let mut taken: Vec<(&Relation, Choice)> = relations
             .iter()
             .filter_map(|r| chosen.get(&r.oid).map(|choice| (r, *choice)))
             .collect();
         taken.sort_by(|a, b| a.0.name.cmp(&b.0.name));
-        let cutoffs = Cutoffs::at(session, scope)?;
         for (relation, choice) in taken {
-            let (table, extents) = planned(session, relation, choice, &cutoffs, self.tables.len())?;
+            let index = self.tables.len();
+            let filter = filters.get(&relation.oid);
+            let (mut table, mut extents) = planned(session, relation, choice, filter, index)?;
+            if let Some(rows) = added.get(&relation.oid) {
+                table.added_rows = rows.len() as u64;
+                extents.extend(of_rows(index, relation, rows));
+                table.extents = extents.len();
+                table.estimated_bytes = extents.iter().map(|e| e.estimated_bytes).sum();
+                if choice == Choice::Referenced {
+                    table.estimated_rows = Some(table.added_rows);
+                }
+            }
             self.tables.push(table);
             self.extents.extend(extents);
         }
@@ -122,57 +147,79 @@ impl Plan {
     }
 }
 
-/// The condition of each window, with its moment fixed once for all connections.
-struct Cutoffs<'a> {
-    scope: &'a Scope,
-    moments: Vec<Option<String>>,
-}
-
-impl<'a> Cutoffs<'a> {
-    fn at(session: &mut Session, scope: &'a Scope) -> Result<Self, BackupError> {
-        let moments = scope
-            .windows
-            .iter()
-            .map(|window| match &window.rows {
-                WindowRows::Recent { length, .. } => {
-                    inspect::moment_before(session, length).map(Some)
-                }
-                WindowRows::Where(_) => Ok(None),
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(Self { scope, moments })
+/// The condition of every window's table as SQL, with the moment fixed once for all connections.
+fn filters(
+    session: &mut Session,
+    scope: &Scope,
+    relations: &[Relation],
+    chosen: &BTreeMap<u32, Choice>,
+) -> Result<BTreeMap<u32, String>, BackupError> {
+    let mut moments: Vec<Option<String>> = Vec::new();
+    for window in &scope.windows {
+        moments.push(match &window.rows {
+            WindowRows::Recent { length, .. } => Some(inspect::moment_before(session, length)?),
+            WindowRows::Where(_) => None,
+        });
     }
-
-    /// Rows without a date are taken: leaving them out would be silent.
-    fn filter(&self, window: usize, relation: &Relation) -> Result<String, BackupError> {
-        match (&self.scope.windows[window].rows, &self.moments[window]) {
-            (WindowRows::Recent { column, .. }, Some(moment)) => {
-                if !relation.columns.iter().any(|c| c.name == *column) {
-                    return Err(BackupError::NoWindowColumn {
-                        table: relation.name.clone(),
-                        column: column.clone(),
-                    });
-                }
-                let column = quote_ident(column);
-                Ok(format!(
-                    "{column} >= {} OR {column} IS NULL",
-                    quote_literal(moment)
-                ))
-            }
-            (WindowRows::Where(condition), _) => Ok(condition.clone()),
-            (WindowRows::Recent { column, .. }, None) => Err(BackupError::NoWindowColumn {
-                table: relation.name.clone(),
-                column: column.clone(),
-            }),
+    let mut filters = BTreeMap::new();
+    for relation in relations {
+        if let Some(Choice::Window(window)) = chosen.get(&relation.oid) {
+            let moment = moments[*window].as_deref();
+            filters.insert(
+                relation.oid,
+                filter(&scope.windows[*window].rows, moment, relation)?,
+            );
         }
     }
+    Ok(filters)
+}
+
+/// Rows without a date are taken: leaving them out would be silent.
+fn filter(
+    rows: &WindowRows,
+    moment: Option<&str>,
+    relation: &Relation,
+) -> Result<String, BackupError> {
+    match (rows, moment) {
+        (WindowRows::Where(condition), _) => Ok(condition.clone()),
+        (WindowRows::Recent { column, .. }, Some(moment))
+            if relation.columns.iter().any(|c| c.name == *column) =>
+        {
+            let (column, moment) = (quote_ident(column), quote_literal(moment));
+            Ok(format!("{column} >= {moment} OR {column} IS NULL"))
+        }
+        (WindowRows::Recent { column, .. }, _) => Err(BackupError::NoWindowColumn {
+            table: relation.name.clone(),
+            column: column.clone(),
+        }),
+    }
+}
+
+/// So many rows, given by their addresses, make an extent.
+const ROWS_IN_EXTENT: usize = 20_000;
+
+fn of_rows(table: usize, relation: &Relation, rows: &BTreeSet<RowAddress>) -> Vec<Extent> {
+    let all = relation
+        .estimated_rows
+        .unwrap_or(0)
+        .max(rows.len() as u64)
+        .max(1);
+    let each = (relation.heap_bytes + relation.toast_bytes) / all;
+    let rows: Vec<RowAddress> = rows.iter().copied().collect();
+    let extent = |rows: &[RowAddress]| Extent {
+        table,
+        pages: None,
+        rows: Some(rows.to_vec()),
+        estimated_bytes: each * rows.len() as u64,
+    };
+    rows.chunks(ROWS_IN_EXTENT).map(extent).collect()
 }
 
 fn planned(
     session: &mut Session,
     relation: &Relation,
     choice: Choice,
-    cutoffs: &Cutoffs<'_>,
+    filter: Option<&String>,
     index: usize,
 ) -> Result<(PlannedTable, Vec<Extent>), BackupError> {
     let bytes = relation.heap_bytes + relation.toast_bytes;
@@ -189,13 +236,18 @@ fn planned(
         format: RowFormat::Text,
         estimated_rows: relation.estimated_rows,
         estimated_bytes: bytes,
+        added_rows: 0,
         extents: 1,
     };
     // Before 14 a condition on ctid reads the whole table once for every range (release notes of
     // PostgreSQL 14, "Allow efficient heap scanning of a range of TIDs").
     let mut may_cut = relation.heap && session.server_version_num() >= 140_000;
-    if let Choice::Window(window) = choice {
-        table.filter = Some(cutoffs.filter(window, relation)?);
+    if choice == Choice::Referenced {
+        // Its rows are added one by one.
+        return Ok((table, Vec::new()));
+    }
+    if let Some(filter) = filter {
+        table.filter = Some(filter.clone());
         table.format = RowFormat::Csv;
         let estimate = inspect::estimate(session, &Extent::window_query(&table))?;
         let share = relation
@@ -228,10 +280,16 @@ fn outside(
     names
 }
 
-/// For reports: `whole` or the window's condition.
+/// For reports: `whole`, the window's condition, and what is added to it.
 pub fn describe_coverage(table: &PlannedTable) -> String {
+    let added = match table.added_rows {
+        0 => String::new(),
+        rows => format!("{rows} rows that others refer to"),
+    };
     match (table.coverage, &table.filter) {
-        (Coverage::Window, Some(filter)) => filter.clone(),
+        (Coverage::Window, Some(filter)) if added.is_empty() => filter.clone(),
+        (Coverage::Window, Some(filter)) => format!("{filter}; and {added}"),
+        (Coverage::Referenced, _) => format!("only {added}"),
         _ => "whole".to_owned(),
     }
 }

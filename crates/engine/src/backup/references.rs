@@ -1,6 +1,8 @@
 //! What the rows in the scope refer to, and what that means for the foreign keys of a restore.
 
+use super::closure::Closure;
 use super::scope::{Choice, children_of, with_descendants};
+use crate::job::Scope;
 use hubvault_archive::{Coverage, LeftOut, UncheckedForeignKey};
 use hubvault_model::{TableName, Warning, quote_ident};
 use hubvault_postgres::{ForeignKey, Relation, RelationKind};
@@ -31,6 +33,7 @@ pub(crate) fn cross(
     relations: &[Relation],
     chosen: &BTreeMap<u32, Choice>,
     keys: &[ForeignKey],
+    scope: &Scope,
 ) -> References {
     let by_oid: HashMap<u32, &Relation> = relations.iter().map(|r| (r.oid, r)).collect();
     let children = children_of(relations);
@@ -51,6 +54,8 @@ pub(crate) fn cross(
                     .insert(parent.name.to_string());
             }
             (None, None) | (Some(_), Some(Coverage::Whole)) => {}
+            // Whatever its rows refer to was added.
+            (Some(_), _) if is_closed(key.table, chosen, &children, &by_oid, scope) => {}
             (Some(_), outside) => {
                 let reason = if outside.is_none() {
                     referred_by
@@ -59,7 +64,7 @@ pub(crate) fn cross(
                         .insert(child.name.to_string());
                     format!("{} is not in the archive", parent.name)
                 } else {
-                    format!("only a window of {} is in the archive", parent.name)
+                    format!("only some rows of {} are in the archive", parent.name)
                 };
                 for table in bearers(key, child, &children, &by_oid) {
                     found.statements.push(not_valid_statement(key, table));
@@ -152,6 +157,31 @@ fn coverage_of(
     } else {
         Some(Coverage::Window)
     }
+}
+
+/// Whether the references of all rows that are in the archive were followed.
+fn is_closed(
+    oid: u32,
+    chosen: &BTreeMap<u32, Choice>,
+    children: &HashMap<u32, Vec<u32>>,
+    by_oid: &HashMap<u32, &Relation>,
+    scope: &Scope,
+) -> bool {
+    let partitioned = |oid: &u32| {
+        by_oid
+            .get(oid)
+            .is_some_and(|relation| relation.kind == RelationKind::Partitioned)
+    };
+    let tables = if partitioned(&oid) {
+        with_descendants(oid, children)
+    } else {
+        vec![oid]
+    };
+    tables
+        .iter()
+        .filter(|oid| !partitioned(oid))
+        .filter_map(|oid| chosen.get(oid))
+        .all(|choice| Closure::follows(*choice, scope))
 }
 
 /// The tables that get a `NOT VALID` key: a partitioned table cannot bear one before

@@ -99,8 +99,8 @@ fn table_line(out: &mut String, table: &PlannedTable) -> std::fmt::Result {
         "    {:<32} about {rows} rows, {size}",
         table.name.to_string()
     )?;
-    if table.coverage == Coverage::Window {
-        write!(out, "\n      only rows where {}", describe_coverage(table))?;
+    if table.coverage != Coverage::Whole {
+        write!(out, "\n      rows taken: {}", describe_coverage(table))?;
     }
     writeln!(out)
 }

@@ -215,12 +215,13 @@ all_loads
 say "sequences"
 sql -o /dev/null -f database/sequences.sql || die "setting the sequences failed: see above"
 say "indexes, constraints, triggers"
-# In two steps: a foreign key to a partitioned table needs the indexes of all its partitions, which
-# pg_restore does not know when it works in parallel.
-entries "$indexes" <database/schema-post-data.list |
-    restore_section post-data -j "$jobs" -L /dev/stdin || exit 1
-entries -v "$indexes" <database/schema-post-data.list |
-    restore_section post-data -j "$jobs" -L /dev/stdin || exit 1
+# In three steps. Partitions' indexes are attached one after the other: two at once, on two levels, do
+# not see each other, and the index above stays invalid. All else comes then, as a foreign key to a
+# partitioned table needs that index, which pg_restore does not know when it works in parallel.
+build() { restore_section post-data -j "$1" -L /dev/stdin; }
+entries 'INDEX|CONSTRAINT' <database/schema-post-data.list | build "$jobs" || exit 1
+entries 'INDEX ATTACH' <database/schema-post-data.list | build 1 || exit 1
+entries -v "$indexes" <database/schema-post-data.list | build "$jobs" || exit 1
 sql -f database/foreign-keys.sql || die "making the NOT VALID foreign keys failed: see above"
 say "materialized views"
 all_refresh

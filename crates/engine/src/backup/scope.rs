@@ -20,6 +20,8 @@ pub(crate) struct Resolved {
 pub(crate) enum Choice {
     Whole,
     Window(usize),
+    /// Not in the scope, but rows of it refer to some of its rows.
+    Referenced,
 }
 
 impl Choice {
@@ -27,6 +29,7 @@ impl Choice {
         match self {
             Self::Whole => Coverage::Whole,
             Self::Window(_) => Coverage::Window,
+            Self::Referenced => Coverage::Referenced,
         }
     }
 }
@@ -118,7 +121,7 @@ impl Resolved {
             return;
         }
         let place = match choice {
-            Choice::Whole => "the scope names it",
+            Choice::Whole | Choice::Referenced => "the scope names it",
             Choice::Window(i) => match &scope.windows[i].rows {
                 WindowRows::Recent { .. } => "a window of the scope names it",
                 WindowRows::Where(_) => "a where window of the scope names it",

@@ -184,7 +184,11 @@ pub(crate) fn manifest_text(manifest: &Manifest) -> String {
                 ByteSize(table.bytes).to_string(),
                 match table.coverage {
                     Coverage::Whole => "whole".to_owned(),
+                    Coverage::Window if table.added_rows > 0 => {
+                        format!("window, {} added", grouped(table.added_rows))
+                    }
                     Coverage::Window => "window".to_owned(),
+                    Coverage::Referenced => "referenced".to_owned(),
                 },
                 table.digest.hex(),
             ]

@@ -60,7 +60,7 @@ impl Settings {
         };
         let mut found = resolve::resolve(environment, &document, &mut problems);
         settle_defaults(environment, &mut found);
-        let windows = scope::windows(&document, &mut problems, &mut notices);
+        let windows = scope::windows(&document, &mut problems);
         let config_dir = PathBuf::from(text(&found, "config_dir"));
         let files = scope::files(&document, &config_dir, &mut problems);
         refuse_unsealed(&found, &mut problems);

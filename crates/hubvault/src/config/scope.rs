@@ -2,7 +2,7 @@
 
 use super::document::{Document, Field, Item, Placed};
 use super::problem::{Problem, nearest};
-use hubvault_engine::job::{FileSource, Window, WindowRows};
+use hubvault_engine::job::{FileSource, ReferencePolicy, Window, WindowRows};
 use hubvault_model::TablePattern;
 use std::path::{Component, Path, PathBuf};
 
@@ -25,11 +25,7 @@ pub(crate) struct Said<T> {
 }
 
 /// Reads the windows, or gives the default ones when the file does not speak of windows.
-pub(crate) fn windows(
-    document: &Document,
-    problems: &mut Vec<Problem>,
-    notices: &mut Vec<String>,
-) -> Vec<Said<Window>> {
+pub(crate) fn windows(document: &Document, problems: &mut Vec<Problem>) -> Vec<Said<Window>> {
     let Some(items) = document.array("scope.window") else {
         let tables = WINDOW_TABLES
             .iter()
@@ -39,6 +35,7 @@ pub(crate) fn windows(
         let value = Window {
             tables,
             rows: WindowRows::Recent { column, length },
+            references: ReferencePolicy::default(),
         };
         return vec![Said {
             value,
@@ -65,22 +62,23 @@ pub(crate) fn windows(
                 WindowRows::Where(String::new())
             }
         };
-        if let Some(policy) = fields.text("references") {
-            if ["include", "warn"].contains(&policy.as_str()) {
-                let line = document.origin(item.line);
-                notices.push(format!(
-                    "{line}: references is set, but this version always warns about rows that \
-                     refer to rows outside the window"
-                ));
-            } else {
+        let references = match fields.text("references").as_deref() {
+            None | Some("include") => ReferencePolicy::Include,
+            Some("warn") => ReferencePolicy::Warn,
+            Some(other) => {
                 fields.problem(
                     "references",
-                    format!("expected include or warn, not {policy:?}"),
+                    format!("expected include or warn, not {other:?}"),
                 );
+                ReferencePolicy::Warn
             }
-        }
+        };
         Said {
-            value: Window { tables, rows },
+            value: Window {
+                tables,
+                rows,
+                references,
+            },
             origin: document.origin(item.line),
         }
     };

@@ -105,6 +105,36 @@ fn a_second_restore_needs_clean_and_then_gives_the_same() {
     assert_eq!(source.digests(), target.digests());
 }
 
+#[test]
+fn the_script_stops_at_the_first_thing_that_is_wrong() {
+    let server = server();
+    let source = server.database();
+    source.execute(
+        "CREATE TABLE users (id int PRIMARY KEY, up int REFERENCES users, name text);
+         INSERT INTO users SELECT n, NULL, 'user ' || n FROM generate_series(1, 9) n",
+    );
+    let hub = Hub::whole(&source);
+    let (_, archive) = hub.backup();
+    for (from, to, word) in [
+        ("2\t\\N\tuser 2\n", "1\t\\N\tuser 2\n", "users_pkey"),
+        ("2\t\\N\tuser 2\n", "2\t77\tuser 2\n", "users_up_fkey"),
+        ("2\t\\N\tuser 2\n", "x\t\\N\tuser 2\n", "database/users.sql"),
+        ("2\t\\N\tuser 2\n", "", "another number of rows"),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        extract(&archive, directory.path());
+        let file = directory.path().join("database/users.sql");
+        let rows = std::fs::read_to_string(&file).unwrap();
+        assert!(rows.contains(from), "{rows}");
+        std::fs::write(&file, rows.replace(from, to)).unwrap();
+        let target = server.database();
+        let output = run_restore_script(directory.path(), &target, &[]);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{word}: {said}");
+        assert!(said.contains(word), "{word:?} is not in {said}");
+    }
+}
+
 const SCOPED: &str = "
 CREATE TABLE users (id int PRIMARY KEY, name text);
 CREATE TABLE accounts (id int PRIMARY KEY, user_id int REFERENCES users);
@@ -130,7 +160,7 @@ fn a_window_takes_its_rows_and_says_what_it_leaves_out() {
     let hub = Hub::with(
         &source,
         "[scope]\ntables = [\"users\", \"organizations\"]\n[[scope.window]]\n\
-         tables = [\"purchases\", \"refunds\"]\ncolumn = \"created_at\"\nlength = \"90 days\"\n",
+         tables = [\"purchases\", \"refunds\"]\ncolumn = \"created_at\"\nlength = \"90 days\"\nreferences = \"warn\"\n",
     );
     let (record, archive) = hub.backup();
     let warnings = record["warnings"].to_string();

@@ -15,3 +15,4 @@ mod catalog;
 mod files;
 mod drill;
 mod restore;
+mod references;

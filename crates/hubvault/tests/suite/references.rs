@@ -1,0 +1,133 @@
+//! A window loads with every foreign key valid: what its rows refer to comes along.
+
+use crate::hub::{Hub, stderr, stdout};
+use hubvault_testkit::{Database, restore_with_plain_tools, server};
+use serde_json::Value;
+
+/// A backup with a window on `tables`, drilled: the drill validates every foreign key.
+fn backup(database: &Database, tables: &str, window: &str) -> Value {
+    let toml = format!(
+        "[scope]\ntables = [\"settings\"]\n[[scope.window]]\ntables = [{tables}]\n{window}\n"
+    );
+    let mut hub = Hub::with(database, &toml);
+    hub.set("PROOF", "always");
+    let output = hub.run(&["backup", "--json"]);
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}{}",
+        stdout(&output),
+        stderr(&output)
+    );
+    let record: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(record["state"], "proven", "{record}");
+    let archive = std::path::PathBuf::from(record["file"].as_str().unwrap());
+    let target = server().database();
+    restore_with_plain_tools(&archive, &target);
+    let unchecked = "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND NOT convalidated";
+    assert_eq!(target.value(unchecked), "0");
+    record
+}
+
+fn rows(record: &Value, table: &str) -> u64 {
+    let tables = record["tables"].as_array().unwrap();
+    let found = tables.iter().find(|known| known["name"] == table);
+    found.map_or(0, |known| known["rows"].as_u64().unwrap())
+}
+
+#[test]
+fn a_refund_brings_its_purchase_and_that_one_its_user() {
+    let server = server();
+    let database = server.database();
+    database.execute(
+        "CREATE TABLE settings (id int);
+         CREATE TABLE users (id int PRIMARY KEY, invited_by int REFERENCES users);
+         INSERT INTO users SELECT n, nullif(n - 1, 0) FROM generate_series(1, 10) n;
+         INSERT INTO users SELECT n, NULL FROM generate_series(11, 1000) n;
+         CREATE TABLE moves (id int PRIMARY KEY, user_id int REFERENCES users, refund_of int REFERENCES moves,
+             created_at timestamptz);
+         INSERT INTO moves SELECT n, n, NULL, now() - interval '400 days' FROM generate_series(1, 900) n;
+         -- This week: a refund of an old purchase, a refund of that refund, one without any.
+         INSERT INTO moves VALUES (901, 901, 5, now()), (902, 901, 901, now()), (903, NULL, NULL, now()), (904, 5, 5, now())",
+    );
+    let window = "column = \"created_at\"\nlength = \"7 days\"";
+    let record = backup(&database, "\"moves\"", window);
+    assert_eq!(
+        rows(&record, "moves"),
+        4 + 1,
+        "the purchase of last year, once"
+    );
+    assert_eq!(
+        rows(&record, "users"),
+        1 + 5,
+        "user 901, user 5 and those who invited them"
+    );
+}
+
+#[test]
+fn cycles_composite_keys_partitions_and_unique_keys_are_followed() {
+    let server = server();
+    let database = server.database();
+    database.execute(
+        "CREATE EXTENSION citext; CREATE TABLE settings (id int);
+         -- A circle between two tables, one key deferrable.
+         CREATE TABLE hens (id int PRIMARY KEY, egg int);
+         CREATE TABLE eggs (id int PRIMARY KEY, hen int REFERENCES hens DEFERRABLE INITIALLY DEFERRED);
+         INSERT INTO hens SELECT n, n % 50 + 1 FROM generate_series(1, 50) n;
+         INSERT INTO eggs SELECT n, n FROM generate_series(1, 50) n;
+         ALTER TABLE hens ADD FOREIGN KEY (egg) REFERENCES eggs;
+         -- Two levels of partitions as a parent, by a composite key.
+         CREATE TABLE places (region text, id int, PRIMARY KEY (region, id)) PARTITION BY LIST (region);
+         CREATE TABLE places_eu PARTITION OF places FOR VALUES IN ('eu') PARTITION BY RANGE (id);
+         CREATE TABLE places_eu_1 PARTITION OF places_eu FOR VALUES FROM (0) TO (100);
+         CREATE TABLE places_us PARTITION OF places FOR VALUES IN ('us');
+         INSERT INTO places SELECT r, n FROM unnest(array['eu', 'us']) r, generate_series(1, 20) n;
+         -- A unique constraint over a type of an extension, equal though written otherwise.
+         CREATE TABLE accounts (id int PRIMARY KEY, mail citext UNIQUE);
+         INSERT INTO accounts SELECT n, 'USER' || n || '@X' FROM generate_series(1, 50) n;
+         -- The window itself is partitioned, too.
+         CREATE TABLE orders (id int, at date, hen int REFERENCES hens, region text, place int,
+             mail citext REFERENCES accounts (mail), FOREIGN KEY (region, place) REFERENCES places)
+             PARTITION BY RANGE (id);
+         CREATE TABLE orders_old PARTITION OF orders FOR VALUES FROM (0) TO (100);
+         CREATE TABLE orders_new PARTITION OF orders FOR VALUES FROM (100) TO (1000);
+         INSERT INTO orders SELECT n, current_date - 400, 9, 'us', 9, 'user9@x' FROM generate_series(1, 99) n;
+         INSERT INTO orders VALUES (50, current_date, 1, 'eu', 3, 'user3@x'), (150, current_date, 1, 'us', 4, NULL),
+             (151, current_date, NULL, 'us', NULL, 'uSer4@x')",
+    );
+    let record = backup(&database, "\"orders\"", "where = \"at = current_date\"");
+    assert_eq!(rows(&record, "orders_old") + rows(&record, "orders_new"), 3);
+    assert_eq!(
+        rows(&record, "hens"),
+        50,
+        "the circle leads through all of them"
+    );
+    assert_eq!(rows(&record, "eggs"), 50);
+    assert_eq!(rows(&record, "places_eu_1"), 1);
+    assert_eq!(rows(&record, "places_us"), 1);
+    assert_eq!(rows(&record, "accounts"), 2);
+}
+
+#[test]
+fn many_added_rows_come_in_several_extents_and_the_plan_counts_them() {
+    let server = server();
+    let database = server.database();
+    database.execute(
+        "CREATE TABLE settings (id int);
+         CREATE TABLE users (id int PRIMARY KEY, name text);
+         INSERT INTO users SELECT n, md5(n::text) FROM generate_series(1, 60000) n;
+         CREATE TABLE visits (id int, user_id int REFERENCES users, at date);
+         INSERT INTO visits SELECT n, n, current_date FROM generate_series(1, 50000) n;
+         ANALYZE",
+    );
+    let window = "column = \"at\"\nlength = \"1 day\"";
+    let record = backup(&database, "\"visits\"", window);
+    assert_eq!(rows(&record, "users"), 50_000);
+    let toml = "[scope]\ntables = [\"settings\"]\n[[scope.window]]\ntables = [\"visits\"]\n\
+                column = \"at\"\nlength = \"1 day\"\n";
+    let plan = stdout(&Hub::with(&database, toml).run(&["backup", "--dry-run"]));
+    assert!(
+        plan.contains("only 50000 rows that others refer to"),
+        "{plan}"
+    );
+}

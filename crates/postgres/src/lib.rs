@@ -8,6 +8,7 @@ mod tls;
 mod session;
 pub mod inspect;
 pub mod target;
+mod beside;
 mod privileges;
 mod snapshot;
 mod tools;
@@ -15,6 +16,7 @@ mod schema;
 mod restore;
 mod throwaway;
 
+pub use beside::{Beside, Difference, DifferentRow};
 pub use error::{MissingPrivilege, PgError};
 pub use inspect::{Column, Estimate, ForeignKey, Relation, RelationKind, RowAddress, Sequence};
 pub use restore::{SchemaOptions, SchemaRestore};

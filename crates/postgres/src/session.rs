@@ -129,6 +129,13 @@ impl Session {
             .map_err(|e| PgError::query(doing, &e, self.cancel.is_requested()))
     }
 
+    /// Runs one statement; how many rows it changed.
+    pub(crate) fn execute(&mut self, doing: &str, sql: &str) -> Result<u64, PgError> {
+        self.client
+            .execute(sql, &[])
+            .map_err(|e| PgError::query(doing, &e, self.cancel.is_requested()))
+    }
+
     /// Rows of a query without parameters.
     pub(crate) fn rows(&mut self, doing: &str, sql: &str) -> Result<Vec<postgres::Row>, PgError> {
         self.client

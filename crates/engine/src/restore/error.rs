@@ -66,6 +66,12 @@ pub enum RestoreError {
         /// The table.
         table: TableName,
     },
+    /// A table of the archive is not in the target.
+    #[error("{table} is not in the target; restore the whole into another database to get it")]
+    NotThere {
+        /// The table.
+        table: TableName,
+    },
     /// What came back is not what was backed up.
     #[error("restored, but not equal: {}", tables.join("; "))]
     Different {

@@ -5,8 +5,10 @@ mod error;
 mod rows;
 mod compare;
 mod files;
+mod diff;
 
 pub use compare::{Compared, digest};
+pub use diff::{PutBack, TableDiff, diff, put_back};
 pub use error::RestoreError;
 pub use files::files;
 
@@ -164,24 +166,7 @@ pub fn tables<S: Source>(
     cancel: &Cancel,
 ) -> Result<Restored, RestoreError> {
     let manifest = archive.manifest();
-    let mut chosen: Vec<&TableSummary> = Vec::new();
-    for pattern in wanted {
-        let before = chosen.len();
-        for table in manifest
-            .tables
-            .iter()
-            .filter(|table| pattern.matches(&table.name))
-        {
-            if !chosen.iter().any(|known| known.name == table.name) {
-                chosen.push(table);
-            }
-        }
-        if chosen.len() == before && !chosen.iter().any(|table| pattern.matches(&table.name)) {
-            return Err(RestoreError::NoSuchTable {
-                word: pattern.to_string(),
-            });
-        }
-    }
+    let chosen = chosen(manifest, wanted)?;
     let mut session = Session::connect(to, cancel)?;
     for table in &chosen {
         if !target::is_empty(&mut session, &table.name)? {
@@ -224,6 +209,28 @@ pub fn tables<S: Source>(
         passed_over,
         messages,
     })
+}
+
+/// The tables of an archive that are wanted; all of them when nothing is said.
+fn chosen<'a>(
+    manifest: &'a Manifest,
+    wanted: &[TablePattern],
+) -> Result<Vec<&'a TableSummary>, RestoreError> {
+    for pattern in wanted {
+        if !manifest
+            .tables
+            .iter()
+            .any(|table| pattern.matches(&table.name))
+        {
+            return Err(RestoreError::NoSuchTable {
+                word: pattern.to_string(),
+            });
+        }
+    }
+    let meant = |table: &&TableSummary| {
+        wanted.is_empty() || wanted.iter().any(|pattern| pattern.matches(&table.name))
+    };
+    Ok(manifest.tables.iter().filter(meant).collect())
 }
 
 /// Extensions that the archive needs and the server does not offer.

@@ -117,22 +117,40 @@ impl<S: Source> Load<'_, S> {
         entry: &EntryRecord,
         rows: &RowData,
     ) -> Result<(), RestoreError> {
-        let doing = format!("restoring {} from {}", rows.table, entry.name);
-        let content = self.archive.content(entry)?;
-        let mut reader = Rows::new(content, entry, rows, self.progress);
-        // Without a freeze: a COPY that fails rolls back by itself, rows and all.
-        let loaded = session.copy_in(&doing, &copy_sql(rows), &mut reader)?;
-        if loaded != rows.digest.rows {
-            let why = format!(
-                "{loaded} rows went in, the entry holds {}",
-                rows.digest.rows
-            );
-            return Err(RestoreError::Different {
-                tables: vec![format!("{}: {why}", rows.table)],
-            });
-        }
-        Ok(())
+        load_entry(
+            self.archive,
+            session,
+            entry,
+            rows,
+            &copy_sql(rows),
+            self.progress,
+        )
     }
+}
+
+/// Runs `sql`, a COPY FROM STDIN of the entry's columns, with the rows of one entry.
+pub(crate) fn load_entry<S: Source>(
+    archive: &Archive<S>,
+    session: &mut Session,
+    entry: &EntryRecord,
+    rows: &RowData,
+    sql: &str,
+    progress: &dyn Progress,
+) -> Result<(), RestoreError> {
+    let doing = format!("restoring {} from {}", rows.table, entry.name);
+    let mut reader = Rows::new(archive.content(entry)?, entry, rows, progress);
+    // A COPY that fails rolls back by itself, rows and all.
+    let loaded = session.copy_in(&doing, sql, &mut reader)?;
+    if loaded == rows.digest.rows {
+        return Ok(());
+    }
+    let why = format!(
+        "{loaded} rows went in, the entry holds {}",
+        rows.digest.rows
+    );
+    Err(RestoreError::Different {
+        tables: vec![format!("{}: {why}", rows.table)],
+    })
 }
 
 fn copy_sql(rows: &RowData) -> String {

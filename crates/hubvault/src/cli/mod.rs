@@ -4,6 +4,7 @@ mod backup;
 mod list;
 mod show;
 mod restore;
+mod diff;
 mod config;
 mod demo;
 
@@ -105,10 +106,21 @@ Exit codes: 0 whole; 1 damaged, with the entry and offset; 2 bad usage or config
   hubvault restore latest --database hub_restored --create
   hubvault restore latest --to postgres://postgres@db2/hub --create-roles
   hubvault restore 3f2a91c0 --table purchases --to postgres://postgres@db/hub
+  hubvault restore latest --table users --missing-rows
   hubvault restore latest --files /tmp/config
 
 Exit codes: 0 restored and equal; 1 not; 2 bad usage or configuration; 130 or 143 interrupted.")]
     Restore(RestoreArgs),
+    /// Show which rows of an archive a living database does not have, or has otherwise
+    ///
+    /// Rows are told apart by their primary key. Nothing is changed in the database.
+    #[command(after_long_help = "Examples:
+  hubvault diff latest
+  hubvault diff latest --table users --csv
+  hubvault restore latest --table users --missing-rows    # put back what is missing
+
+Exit codes: 0 no difference; 1 failed; 2 bad usage or configuration; 3 there are differences.")]
+    Diff(DiffArgs),
     /// Write, check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -204,6 +216,12 @@ pub(crate) struct RestoreArgs {
     /// than once, and may be a glob
     #[arg(long = "table", value_name = "TABLE", conflicts_with = "create")]
     pub(crate) tables: Vec<TablePattern>,
+    /// Only rows that are missing in the database, by primary key; nothing is overwritten
+    #[arg(long, conflicts_with_all = ["create", "upsert"])]
+    pub(crate) missing_rows: bool,
+    /// Rows that are missing, and the archive's values for rows that have others
+    #[arg(long, conflicts_with = "create")]
+    pub(crate) upsert: bool,
     /// Only the configuration files, into this directory
     #[arg(long, value_name = "DIR", conflicts_with_all = ["to", "database", "create", "tables"])]
     pub(crate) files: Option<PathBuf>,
@@ -216,6 +234,28 @@ pub(crate) struct RestoreArgs {
     /// Try a server that is older than the archive's
     #[arg(long)]
     pub(crate) force: bool,
+    /// No progress bar and no progress lines
+    #[arg(long)]
+    pub(crate) no_progress: bool,
+}
+
+/// `hubvault diff`
+#[derive(Debug, Args)]
+pub(crate) struct DiffArgs {
+    /// An id, an unambiguous prefix of one, a file, or `latest`
+    pub(crate) backup: String,
+    /// The database: a postgres:// URL or name=value pairs [default: the configured one]
+    #[arg(long, value_name = "URL")]
+    pub(crate) to: Option<String>,
+    /// Only this table; may be given more than once, and may be a glob
+    #[arg(long = "table", value_name = "TABLE")]
+    pub(crate) tables: Vec<TablePattern>,
+    /// Print counts and the keys of all rows that differ as JSON
+    #[arg(long, conflicts_with = "csv")]
+    pub(crate) json: bool,
+    /// Print the keys of all rows that differ as CSV
+    #[arg(long)]
+    pub(crate) csv: bool,
     /// No progress bar and no progress lines
     #[arg(long)]
     pub(crate) no_progress: bool,
@@ -285,6 +325,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
         Command::List(args) => list::run(&load()?, args),
         Command::Show(args) => show::show(&load()?, args),
         Command::Verify(args) => show::verify(&load()?, args),
+        Command::Diff(args) => diff::run(&load()?, args),
         Command::Restore(args) => restore::run(&load()?, args),
         Command::Config(ConfigCommand::Init { file }) => config::init(file),
         Command::Config(ConfigCommand::Check) => config::check(&load()?),

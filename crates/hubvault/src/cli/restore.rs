@@ -3,11 +3,11 @@
 use super::show::resolve;
 use super::{Exit, RestoreArgs};
 use crate::config::Settings;
-use crate::text::{grouped, print};
+use crate::text::{Align, columns, grouped, print};
 use crate::{progress, signals};
 use anyhow::{Context, Result};
 use hubvault_archive::Archive;
-use hubvault_engine::restore::{self, RestoreOptions, Restored};
+use hubvault_engine::restore::{self, PutBack, RestoreOptions, Restored};
 use hubvault_model::Cancel;
 use hubvault_postgres::{ConnectSettings, Session, target};
 
@@ -43,6 +43,19 @@ pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
         keep_going: false,
     };
     let bar = progress::choose(args.no_progress);
+    if args.missing_rows || args.upsert {
+        let done = restore::put_back(
+            &archive,
+            &to,
+            &args.tables,
+            args.upsert,
+            bar.as_ref(),
+            &cancel,
+        )?;
+        drop(bar);
+        print(&put_back_text(&done))?;
+        return Ok(Exit::Done);
+    }
     let restored = if args.tables.is_empty() {
         restore::whole(&archive, &to, options, bar.as_ref(), &cancel)?
     } else {
@@ -50,6 +63,26 @@ pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
     };
     drop(bar);
     report(&restored, &to)
+}
+
+/// What was put back, a line for each table.
+pub(crate) fn put_back_text(done: &[PutBack]) -> String {
+    let rows: Vec<Vec<String>> = done
+        .iter()
+        .map(|table| {
+            vec![
+                table.name.to_string(),
+                grouped(table.inserted),
+                grouped(table.updated),
+            ]
+        })
+        .collect();
+    let header = [
+        ("table", Align::Left),
+        ("put back", Align::Right),
+        ("overwritten", Align::Right),
+    ];
+    columns(&header, &rows)
 }
 
 fn target_of(settings: &Settings, args: &RestoreArgs) -> Result<ConnectSettings> {

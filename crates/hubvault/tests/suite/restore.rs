@@ -122,3 +122,94 @@ fn configuration_files_come_back_into_a_directory_and_overwrite_nothing() {
         stderr(&again)
     );
 }
+
+const HUB: &str = "
+CREATE TABLE users (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, up int REFERENCES users, name text,
+    upper text GENERATED ALWAYS AS (upper(name)) STORED);
+CREATE TABLE notes (region text, id int, user_id int REFERENCES users, note json, PRIMARY KEY (region, id));
+CREATE TABLE log (line text);
+INSERT INTO users (up, name) SELECT nullif(n - 1, 0), 'user ' || n FROM generate_series(1, 100) n;
+INSERT INTO notes SELECT 'eu', n, n, '{\"a\": 1,  \"b\": null}' FROM generate_series(1, 100) n;
+INSERT INTO log SELECT 'line ' || n % 5 FROM generate_series(1, 20) n;
+CREATE TABLE heard (what text);
+CREATE FUNCTION hear() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN INSERT INTO heard VALUES (TG_OP); RETURN NEW; END $$;
+CREATE TRIGGER hear AFTER INSERT OR UPDATE ON notes FOR EACH ROW EXECUTE FUNCTION hear();
+";
+
+#[test]
+fn the_rows_that_somebody_lost_are_found_and_put_back_and_nothing_else() {
+    let server = server();
+    let database = server.database();
+    database.execute(HUB);
+    let hub = Hub::with(
+        &database,
+        "[scope]\ntables = [\"users\", \"notes\", \"log\"]\nwindow = []\n",
+    );
+    hub.backup();
+    let before = database.digests();
+    assert_eq!(hub.run(&["diff", "latest"]).status.code(), Some(0));
+
+    database.execute(
+        "DELETE FROM notes WHERE id > 90; DELETE FROM users WHERE id > 95; DELETE FROM log WHERE line = 'line 3';
+         UPDATE notes SET note = '{\"a\": 2}' WHERE id = 1; INSERT INTO users (name) VALUES ('new');
+         TRUNCATE heard",
+    );
+    let diff = hub.run(&["diff", "latest", "--json"]);
+    assert_eq!(diff.status.code(), Some(3), "{}", stderr(&diff));
+    let found: serde_json::Value = serde_json::from_slice(&diff.stdout).unwrap();
+    let table = |name: &str| {
+        found
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|table| table["table"] == name)
+            .unwrap()
+            .clone()
+    };
+    assert_eq!(table("users")["missing"].as_array().unwrap().len(), 5);
+    assert_eq!(table("users")["extra"], serde_json::json!([{"id": 101}]));
+    assert_eq!(table("notes")["missing"].as_array().unwrap().len(), 10);
+    assert_eq!(
+        table("notes")["changed"],
+        serde_json::json!([{"region": "eu", "id": 1}])
+    );
+    assert_eq!(table("log")["missing"].as_array().unwrap().len(), 4);
+    let csv = stdout(&hub.run(&["diff", "latest", "--csv", "--table", "notes"]));
+    assert!(
+        csv.contains("\"notes\",changed,\"{\"\"id\"\": 1, \"\"region\"\": \"\"eu\"\"}\""),
+        "{csv}"
+    );
+
+    // The notes need their users: alone they are refused, and nothing is half done.
+    let alone = hub.run(&["restore", "latest", "--table", "notes", "--missing-rows"]);
+    assert_eq!(alone.status.code(), Some(1));
+    assert!(
+        stderr(&alone).contains("notes_user_id_fkey"),
+        "{}",
+        stderr(&alone)
+    );
+    assert_eq!(database.value("SELECT count(*) FROM notes"), "90");
+    let back = hub.run(&["restore", "latest", "--missing-rows"]);
+    assert_eq!(back.status.code(), Some(0), "{}", stderr(&back));
+    assert_eq!(database.value("SELECT count(*) FROM notes"), "100");
+    assert_eq!(
+        database.value("SELECT note FROM notes WHERE id = 1"),
+        "{\"a\": 2}",
+        "overwritten"
+    );
+    let over = hub.run(&["restore", "latest", "--table", "n*", "--upsert"]);
+    assert!(
+        stdout(&over).contains("notes         0            1"),
+        "{}",
+        stdout(&over)
+    );
+    database.execute("DELETE FROM users WHERE name = 'new'");
+    assert_eq!(
+        database.value("SELECT count(*) FROM heard"),
+        "0",
+        "a trigger fired"
+    );
+    assert_eq!(database.digests(), before);
+    assert_eq!(hub.run(&["diff", "latest"]).status.code(), Some(0));
+}

@@ -4,6 +4,8 @@ mod compare;
 mod tools;
 
 use super::backup::{plan_text, record_text, take};
+use super::diff::diff_text;
+use super::restore::put_back_text;
 use super::{DemoArgs, Exit};
 use crate::config::Settings;
 use crate::text::print;
@@ -12,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use hubvault_archive::Archive;
 use hubvault_engine::backup;
 use hubvault_engine::job::{FileSource, Job};
+use hubvault_engine::restore;
 use hubvault_model::Cancel;
 use hubvault_postgres::{ConnectSettings, Session, ThrowawayOptions, ThrowawayServer, sweep};
 use std::fs;
@@ -22,6 +25,19 @@ use std::time::Instant;
 const HUB: &str = include_str!("hub.sql");
 const SOURCE: &str = "hub";
 const TARGET: &str = "hub_restored";
+
+/// What no backup of definitions alone would survive: users and all that hangs on them.
+const MISHAP: &str = "
+    SET search_path = public;
+    CREATE TEMP TABLE gone AS SELECT id FROM users u
+        WHERE NOT EXISTS (SELECT FROM users i WHERE i.invited_by = u.id) ORDER BY id LIMIT 1000;
+    DELETE FROM credit_transactions WHERE user_id IN (SELECT id FROM gone);
+    DELETE FROM point_transactions WHERE user_id IN (SELECT id FROM gone);
+    DELETE FROM purchases WHERE user_id IN (SELECT id FROM gone);
+    DELETE FROM payments WHERE user_id IN (SELECT id FROM gone);
+    DELETE FROM credit_accounts WHERE user_id IN (SELECT id FROM gone);
+    DELETE FROM point_accounts WHERE user_id IN (SELECT id FROM gone);
+    DELETE FROM users WHERE id IN (SELECT id FROM gone)";
 
 /// Runs the whole demonstration; only the archive stays.
 pub(crate) fn run(settings: &Settings, args: &DemoArgs) -> Result<Exit> {
@@ -71,10 +87,24 @@ pub(crate) fn run(settings: &Settings, args: &DemoArgs) -> Result<Exit> {
     go_on(&cancel)?;
 
     say("6. Source and restored, side by side")?;
-    let manifest = Archive::open_path(&archive)?.manifest().clone();
+    let open = Archive::open_path(&archive)?;
     let (source, target) = (server.settings(SOURCE), server.settings(TARGET));
-    let (table, equal) = compare::compare(&manifest, &source, &target, &cancel)?;
+    let (table, equal) = compare::compare(open.manifest(), &source, &target, &cancel)?;
     print(&table)?;
+    if !equal {
+        bail!("the restored tables differ from the source");
+    }
+
+    say("7. Somebody deletes 1,000 users from the living database (hubvault diff)")?;
+    Session::connect(&source, &cancel)?.simple("deleting users", MISHAP)?;
+    let none = progress::choose(true);
+    let gone = restore::diff(&open, &source, &[], none.as_ref(), &cancel)?;
+    print(&diff_text(&gone))?;
+
+    say("8. Just those rows come back (hubvault restore --missing-rows)")?;
+    let done = restore::put_back(&open, &source, &[], false, none.as_ref(), &cancel)?;
+    print(&put_back_text(&done))?;
+    let left = restore::diff(&open, &source, &[], none.as_ref(), &cancel)?;
     server.stop()?;
 
     print(&format!(
@@ -82,8 +112,8 @@ pub(crate) fn run(settings: &Settings, args: &DemoArgs) -> Result<Exit> {
         archive.display(),
         begun.elapsed().as_secs_f64()
     ))?;
-    if !equal {
-        bail!("the restored tables differ from the source");
+    if left.iter().any(|table| !table.rows.is_empty()) {
+        bail!("the rows that were put back differ from the archive's");
     }
     Ok(Exit::Done)
 }

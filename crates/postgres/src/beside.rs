@@ -1,0 +1,282 @@
+//! A living table beside a copy of it from an archive: which rows differ, and how to put them back.
+
+use crate::error::PgError;
+use crate::session::Session;
+use hubvault_model::{TableName, quote_ident, quote_literal};
+use serde::Serialize;
+
+/// How a row differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Difference {
+    /// Only in the archive.
+    Missing,
+    /// In both, with other values.
+    Changed,
+    /// Only in the database.
+    Extra,
+}
+
+/// One row that differs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DifferentRow {
+    /// How.
+    pub difference: Difference,
+    /// Its primary key as a JSON object; the whole row of a table without one.
+    pub key: String,
+}
+
+/// A temporary table that holds an archive's rows in the session that made it.
+#[derive(Debug)]
+pub struct Beside {
+    table: TableName,
+    columns: Vec<String>,
+    key: Vec<String>,
+    /// Columns that an UPDATE may set.
+    settable: Vec<String>,
+    copy: String,
+    user_triggers: bool,
+}
+
+impl Beside {
+    /// Makes an empty copy of the columns of a living table; `number` tells the copies of one
+    /// session apart.
+    pub fn prepare(
+        session: &mut Session,
+        table: &TableName,
+        columns: &[String],
+        number: usize,
+    ) -> Result<Self, PgError> {
+        let doing = format!("looking at {table} in the target");
+        let literal = quote_literal(&table.sql());
+        let rows = session.rows(
+            &doing,
+            &format!(
+                "SELECT a.attname::text, a.attidentity = 'a', coalesce(a.attnum = ANY (i.indkey), false)
+                 FROM pg_catalog.pg_attribute a
+                 LEFT JOIN pg_catalog.pg_index i ON i.indrelid = a.attrelid AND i.indisprimary
+                 WHERE a.attrelid = {literal}::regclass AND a.attnum > 0 AND NOT a.attisdropped
+                 ORDER BY array_position(i.indkey::int2[], a.attnum), a.attnum"
+            ),
+        )?;
+        let (mut key, mut settable) = (Vec::new(), Vec::new());
+        for row in &rows {
+            let (name, always, in_key): (String, bool, bool) = (row.get(0), row.get(1), row.get(2));
+            if in_key {
+                key.push(name);
+            } else if !always && columns.contains(&name) {
+                settable.push(name);
+            }
+        }
+        if !key.iter().all(|column| columns.contains(column)) {
+            key.clear();
+        }
+        let triggers = session.rows(
+            &doing,
+            &format!(
+                "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger
+                 WHERE tgrelid = {literal}::regclass AND NOT tgisinternal)"
+            ),
+        )?;
+        let copy = format!("pg_temp.hubvault_{number}");
+        let list = list(columns);
+        session.simple(
+            &doing,
+            &format!(
+                "CREATE TEMP TABLE hubvault_{number} AS SELECT {list} FROM ONLY {} WITH NO DATA",
+                table.sql()
+            ),
+        )?;
+        Ok(Self {
+            table: table.clone(),
+            columns: columns.to_vec(),
+            key,
+            settable,
+            copy,
+            user_triggers: triggers.first().is_some_and(|row| row.get(0)),
+        })
+    }
+
+    /// The COPY that fills it.
+    pub fn copy_sql(&self) -> String {
+        let columns = match self.columns.as_slice() {
+            [] => String::new(),
+            columns => format!(" ({})", list(columns)),
+        };
+        format!("COPY {}{columns} FROM STDIN", self.copy)
+    }
+
+    /// Whether rows are told apart by a primary key; else by all of their values.
+    pub fn has_key(&self) -> bool {
+        !self.key.is_empty()
+    }
+
+    /// Every row that differs. `within` limits the living rows that could be extra; `None` when no
+    /// row of the database counts as extra.
+    pub fn differences(
+        &self,
+        session: &mut Session,
+        within: Option<&str>,
+    ) -> Result<Vec<DifferentRow>, PgError> {
+        let doing = format!("comparing {} with the archive", self.table);
+        let mut found = Vec::new();
+        for (difference, sql) in self.queries(within) {
+            for row in session.rows(&doing, &sql)? {
+                found.push(DifferentRow {
+                    difference,
+                    key: row.get(0),
+                });
+            }
+        }
+        Ok(found)
+    }
+
+    fn queries(&self, within: Option<&str>) -> Vec<(Difference, String)> {
+        let living = self.table.sql();
+        let within =
+            within.map(|condition| format!("(SELECT * FROM ONLY {living} WHERE {condition})"));
+        if !self.has_key() {
+            let rows = |from: &str| {
+                format!(
+                    "SELECT to_jsonb(r)::text FROM (SELECT {} FROM {from}) r",
+                    list(&self.columns)
+                )
+            };
+            let (here, there) = (rows(&format!("ONLY {living}")), rows(&self.copy));
+            let mut queries = vec![(Difference::Missing, format!("{there} EXCEPT ALL {here}"))];
+            if let Some(within) = within {
+                let within = rows(&format!("{within} w"));
+                queries.push((Difference::Extra, format!("{within} EXCEPT ALL {there}")));
+            }
+            return queries;
+        }
+        let on = self.joined();
+        let copy = &self.copy;
+        let mut queries = vec![
+            (
+                Difference::Missing,
+                format!(
+                    "SELECT {} FROM {copy} b WHERE NOT EXISTS (SELECT FROM ONLY {living} a WHERE {on})",
+                    self.key_of("b")
+                ),
+            ),
+            (
+                Difference::Changed,
+                format!(
+                    "SELECT {} FROM {copy} b JOIN ONLY {living} a ON {on} WHERE {}",
+                    self.key_of("b"),
+                    self.differs()
+                ),
+            ),
+        ];
+        if let Some(within) = within {
+            queries.push((
+                Difference::Extra,
+                format!(
+                    "SELECT {} FROM {within} a WHERE NOT EXISTS (SELECT FROM {copy} b WHERE {on})",
+                    self.key_of("a")
+                ),
+            ));
+        }
+        queries
+    }
+
+    /// Puts back the rows that are only in the archive; how many there were. Foreign keys and
+    /// constraints hold as ever; the table's own triggers do not fire.
+    pub fn insert_missing(&self, session: &mut Session) -> Result<u64, PgError> {
+        let (living, list) = (self.table.sql(), list(&self.columns));
+        let sql = if self.has_key() {
+            format!(
+                "INSERT INTO {living} ({list}) OVERRIDING SYSTEM VALUE SELECT {list} FROM {} b \
+                 WHERE NOT EXISTS (SELECT FROM ONLY {living} a WHERE {})",
+                self.copy,
+                self.joined()
+            )
+        } else {
+            format!(
+                "INSERT INTO {living} ({list}) OVERRIDING SYSTEM VALUE \
+                 SELECT (jsonb_populate_record(NULL::{living}, m.r)).* FROM \
+                 (SELECT to_jsonb(r) FROM (SELECT {list} FROM {}) r EXCEPT ALL \
+                  SELECT to_jsonb(r) FROM (SELECT {list} FROM ONLY {living}) r) m (r)",
+                self.copy
+            )
+        };
+        self.without_triggers(
+            session,
+            &format!("putting rows back into {}", self.table),
+            &sql,
+        )
+    }
+
+    /// Gives changed rows the archive's values; how many there were. Needs a primary key.
+    pub fn update_changed(&self, session: &mut Session) -> Result<u64, PgError> {
+        if !self.has_key() || self.settable.is_empty() {
+            return Ok(0);
+        }
+        let set: Vec<String> = self
+            .settable
+            .iter()
+            .map(|column| format!("{0} = b.{0}", quote_ident(column)))
+            .collect();
+        let sql = format!(
+            "UPDATE ONLY {} a SET {} FROM {} b WHERE {} AND ({})",
+            self.table.sql(),
+            set.join(", "),
+            self.copy,
+            self.joined(),
+            self.differs()
+        );
+        self.without_triggers(
+            session,
+            &format!("putting values back into {}", self.table),
+            &sql,
+        )
+    }
+
+    fn without_triggers(
+        &self,
+        session: &mut Session,
+        doing: &str,
+        sql: &str,
+    ) -> Result<u64, PgError> {
+        let triggers =
+            |word: &str| format!("ALTER TABLE ONLY {} {word} TRIGGER USER", self.table.sql());
+        if self.user_triggers {
+            session.simple(doing, &triggers("DISABLE"))?;
+        }
+        let rows = session.execute(doing, sql)?;
+        if self.user_triggers {
+            session.simple(doing, &triggers("ENABLE"))?;
+        }
+        Ok(rows)
+    }
+
+    /// As text, which every type has; an operator of its own not every type has.
+    fn joined(&self) -> String {
+        let equal = |column: &String| format!("a.{0}::text = b.{0}::text", quote_ident(column));
+        self.key.iter().map(equal).collect::<Vec<_>>().join(" AND ")
+    }
+
+    fn differs(&self) -> String {
+        let side = |side: &str| {
+            let text = |column: &String| format!("{side}.{}::text", quote_ident(column));
+            self.columns.iter().map(text).collect::<Vec<_>>().join(", ")
+        };
+        format!("ROW({}) IS DISTINCT FROM ROW({})", side("a"), side("b"))
+    }
+
+    fn key_of(&self, side: &str) -> String {
+        let pair =
+            |column: &String| format!("{}, {side}.{}", quote_literal(column), quote_ident(column));
+        let pairs: Vec<String> = self.key.iter().map(pair).collect();
+        format!("jsonb_build_object({})::text", pairs.join(", "))
+    }
+}
+
+fn list(columns: &[String]) -> String {
+    columns
+        .iter()
+        .map(|column| quote_ident(column))
+        .collect::<Vec<_>>()
+        .join(", ")
+}

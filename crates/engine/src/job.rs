@@ -27,6 +27,8 @@ pub struct Job {
     pub limits: SizeLimits,
     /// When and where a new archive is drilled.
     pub proof: ProofOptions,
+    /// Which archives stay.
+    pub retention: RetentionRules,
     /// How many connections export at once.
     pub workers: usize,
     /// How long to wait for the table locks before the blocking query is named.
@@ -137,6 +139,25 @@ impl ProofWhen {
             Self::Off => "off",
         }
     }
+}
+
+/// Which archives stay. A rule can only keep; 0 keeps none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RetentionRules {
+    /// Everything younger than so many days.
+    pub days: u32,
+    /// The last so many proven ones.
+    pub keep_last: u32,
+    /// The newest proven one of each of so many days that have one.
+    pub daily: u32,
+    /// The same for weeks, which begin on Monday.
+    pub weekly: u32,
+    /// The same for months.
+    pub monthly: u32,
+    /// The same for years.
+    pub yearly: u32,
+    /// What all archives may measure together; the oldest go first.
+    pub max_total: Option<ByteSize>,
 }
 
 /// How the archive is made.

@@ -5,6 +5,7 @@
 pub mod backup;
 pub mod proof;
 pub mod restore;
+pub mod retain;
 pub mod catalog;
 pub mod job;
 pub mod progress;

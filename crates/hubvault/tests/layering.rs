@@ -20,7 +20,7 @@ const CRATES: &[(&str, &[&str])] = &[
 const ENGINE: &[&[&str]] = &[
     &["backup"],
     &["proof"],
-    &["restore"],
+    &["restore", "retain"],
     &["catalog"],
     &["job"],
     &["progress"],

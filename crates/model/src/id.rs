@@ -16,6 +16,11 @@ impl BackupId {
         Self(Uuid::new_v4())
     }
 
+    /// The id with these 128 bits.
+    pub fn from_u128(bits: u128) -> Self {
+        Self(Uuid::from_u128(bits))
+    }
+
     /// The first eight digits, for people; any unambiguous prefix names a backup.
     pub fn short(&self) -> String {
         self.0.simple().to_string()[..8].to_owned()

@@ -25,6 +25,7 @@ use crate::catalog::{BackupRecord, Catalog};
 use crate::job::Job;
 use crate::progress::{Progress, Stage};
 use crate::proof::{CheckedArchive, DrillError, WrittenArchive, integrity, judge};
+use crate::retain;
 use hubvault_archive::Compression;
 use hubvault_model::{BackupId, ByteSize, Cancel, Warning};
 use hubvault_postgres::{Snapshot, dump_schema};
@@ -126,6 +127,7 @@ pub fn run(job: &Job, run: &Run) -> Result<BackupRecord, BackupError> {
                     .warnings
                     .push(Warning::new("catalog", state.display(), what));
             }
+            record.warnings.extend(retain(job, run, &catalog));
             Ok(record)
         }
         Err(error) => {
@@ -135,6 +137,30 @@ pub fn run(job: &Job, run: &Run) -> Result<BackupRecord, BackupError> {
             }
             Err(error)
         }
+    }
+}
+
+/// Removes what the rules no longer keep, now that a newer backup is there. What goes wrong here
+/// is a warning: the backup itself is good.
+fn retain(job: &Job, run: &Run, catalog: &Catalog) -> Vec<Warning> {
+    let now = Timestamp::now();
+    let warning = |what: String| Warning::new("retention", job.directory.display(), what);
+    let plan = match retain::plan(catalog, &job.name, &job.retention, now, &run.zone) {
+        Ok(plan) => plan,
+        Err(error) => return vec![warning(format!("old archives were not looked at: {error}"))],
+    };
+    for pruned in plan.iter().filter(|pruned| !pruned.decision.keep) {
+        tracing::info!(
+            "removing {}: {}",
+            pruned.record.id.short(),
+            pruned.decision.reason
+        );
+    }
+    match retain::apply(catalog, &plan, now) {
+        Ok(problems) => problems.into_iter().map(warning).collect(),
+        Err(error) => vec![warning(format!(
+            "old archives were not all removed: {error}"
+        ))],
     }
 }
 

@@ -101,7 +101,7 @@ pub(crate) fn publish(
 ) -> Result<Published, BackupError> {
     let path = partial.final_path();
     let (manifest, bytes, proof) = judged.into_parts();
-    sidecar::write(&path, &manifest, &proof)
+    sidecar::write(&path, &manifest, &proof, false)
         .map_err(BackupError::io("writing the sidecar manifest of", &path))?;
     fs::rename(partial.path(), &path).map_err(BackupError::io("naming the archive", &path))?;
     partial.armed = false;

@@ -224,7 +224,10 @@ impl Catalog {
     /// unambiguous prefix of one, or the name of an archive. `None` when there is none.
     pub fn find(&self, word: &str) -> Result<Option<BackupRecord>, CatalogError> {
         if word == "latest" {
-            return Ok(self.list()?.into_iter().find(|r| r.file.is_some()));
+            return Ok(self
+                .list()?
+                .into_iter()
+                .find(|r| r.file.is_some() && r.removed_at.is_none()));
         }
         let records = self.list()?;
         let named = |r: &BackupRecord| {

@@ -38,13 +38,21 @@ pub fn rebuild(catalog: &Catalog, directory: &Path) -> Result<Rebuilt, CatalogEr
             Err(error) => found.unreadable.push((path, error)),
             Ok(archive) if catalog.knows(archive.manifest().id)? => found.known += 1,
             Ok(archive) => {
-                let proof =
-                    sidecar::read(&path, archive.manifest().id).unwrap_or_else(|| ProofRecord {
-                        reason: Some("known from its manifest only".to_owned()),
-                        ..ProofRecord::default()
-                    });
-                let record =
-                    BackupRecord::published(archive.manifest(), &path, archive.len(), proof);
+                let id = archive.manifest().id;
+                let (proof, pinned) = sidecar::read(&path, id).unwrap_or_else(|| {
+                    let reason = Some("known from its manifest only".to_owned());
+                    (
+                        ProofRecord {
+                            reason,
+                            ..ProofRecord::default()
+                        },
+                        false,
+                    )
+                });
+                let record = BackupRecord {
+                    pinned,
+                    ..BackupRecord::published(archive.manifest(), &path, archive.len(), proof)
+                };
                 catalog.finish(&record)?;
                 found.added.push(record);
             }

@@ -61,6 +61,12 @@ pub struct BackupRecord {
     pub warnings: Vec<Warning>,
     /// Why it failed.
     pub error: Option<String>,
+    /// Whether somebody said that the archive stays.
+    #[serde(default)]
+    pub pinned: bool,
+    /// When retention removed the archive.
+    #[serde(default)]
+    pub removed_at: Option<Timestamp>,
 }
 
 /// One table of a backup.
@@ -124,6 +130,8 @@ impl BackupRecord {
             proof: ProofRecord::default(),
             warnings: Vec::new(),
             error: None,
+            pinned: false,
+            removed_at: None,
         }
     }
 

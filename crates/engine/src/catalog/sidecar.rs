@@ -13,12 +13,15 @@ use std::path::{Path, PathBuf};
 #[derive(Serialize)]
 struct Written<'a> {
     proof: &'a ProofRecord,
+    pinned: bool,
     manifest: &'a Manifest,
 }
 
 #[derive(Deserialize)]
 struct Read {
     proof: ProofRecord,
+    #[serde(default)]
+    pinned: bool,
     manifest: Id,
 }
 
@@ -42,11 +45,20 @@ pub(crate) fn is_stray(path: &Path) -> bool {
 }
 
 /// Writes an archive's sidecar, readable by its owner only; an older one is replaced as a whole.
-pub fn write(archive: &Path, manifest: &Manifest, proof: &ProofRecord) -> io::Result<()> {
+pub fn write(
+    archive: &Path,
+    manifest: &Manifest,
+    proof: &ProofRecord,
+    pinned: bool,
+) -> io::Result<()> {
     let path = path(archive);
     // Not what a sweep takes for a stray one.
     let fresh = path.with_extension("new");
-    let json = serde_json::to_vec_pretty(&Written { proof, manifest })?;
+    let json = serde_json::to_vec_pretty(&Written {
+        proof,
+        pinned,
+        manifest,
+    })?;
     let mut file = OpenOptions::new()
         .write(true)
         .create(true)
@@ -58,10 +70,10 @@ pub fn write(archive: &Path, manifest: &Manifest, proof: &ProofRecord) -> io::Re
     fs::rename(fresh, path)
 }
 
-/// What the sidecar says was proven about the archive with this id; `None` without a sidecar, and
+/// What the sidecar says was proven about the archive with this id, and whether it is pinned; `None` without a sidecar, and
 /// for one that belongs to another archive.
-pub(crate) fn read(archive: &Path, id: BackupId) -> Option<ProofRecord> {
+pub(crate) fn read(archive: &Path, id: BackupId) -> Option<(ProofRecord, bool)> {
     let text = fs::read_to_string(path(archive)).ok()?;
     let read: Read = serde_json::from_str(&text).ok()?;
-    (read.manifest.id == id).then_some(read.proof)
+    (read.manifest.id == id).then_some((read.proof, read.pinned))
 }

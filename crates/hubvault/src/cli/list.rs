@@ -47,7 +47,12 @@ fn line(record: &BackupRecord) -> Vec<String> {
             format!(
                 "{}{}",
                 name.unwrap_or_default(),
-                if gone { " (FILE IS GONE)" } else { "" }
+                match (gone, record.removed_at, record.pinned) {
+                    (true, Some(_), _) => " (removed by retention)",
+                    (true, None, _) => " (FILE IS GONE)",
+                    (false, _, true) => " (pinned)",
+                    _ => "",
+                }
             )
         }
         (None, Some(error)) => error

@@ -5,6 +5,7 @@ mod list;
 mod show;
 mod restore;
 mod diff;
+mod prune;
 mod config;
 mod demo;
 
@@ -121,6 +122,22 @@ Exit codes: 0 restored and equal; 1 not; 2 bad usage or configuration; 130 or 14
 
 Exit codes: 0 no difference; 1 failed; 2 bad usage or configuration; 3 there are differences.")]
     Diff(DiffArgs),
+    /// Remove the archives that no retention rule keeps; every backup does so at its end
+    #[command(after_long_help = "Examples:
+  hubvault prune --dry-run    # every decision with its reason
+
+Exit codes: 0 done; 1 failed; 2 bad usage or configuration; 3 something could not be removed.")]
+    Prune(PruneArgs),
+    /// Let an archive stay whatever the rules say
+    Pin {
+        /// An id, an unambiguous prefix of one, a file name, or `latest`
+        backup: String,
+    },
+    /// Let the rules decide about an archive again
+    Unpin {
+        /// An id, an unambiguous prefix of one, a file name, or `latest`
+        backup: String,
+    },
     /// Write, check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -261,6 +278,17 @@ pub(crate) struct DiffArgs {
     pub(crate) no_progress: bool,
 }
 
+/// `hubvault prune`
+#[derive(Debug, Args)]
+pub(crate) struct PruneArgs {
+    /// Print every decision and remove nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// `hubvault demo`
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
@@ -325,6 +353,9 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
         Command::List(args) => list::run(&load()?, args),
         Command::Show(args) => show::show(&load()?, args),
         Command::Verify(args) => show::verify(&load()?, args),
+        Command::Prune(args) => prune::run(&load()?, args),
+        Command::Pin { backup } => prune::pin(&load()?, backup, true),
+        Command::Unpin { backup } => prune::pin(&load()?, backup, false),
         Command::Diff(args) => diff::run(&load()?, args),
         Command::Restore(args) => restore::run(&load()?, args),
         Command::Config(ConfigCommand::Init { file }) => config::init(file),

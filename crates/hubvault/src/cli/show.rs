@@ -112,7 +112,7 @@ fn remember(
     let Some(record) = catalog.find(&manifest.id.to_string())? else {
         return Ok(());
     };
-    sidecar::write(path, manifest, proof)
+    sidecar::write(path, manifest, proof, record.pinned)
         .with_context(|| format!("writing the sidecar manifest of {}", path.display()))?;
     let state = if proof.proven {
         State::Proven

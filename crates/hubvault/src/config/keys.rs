@@ -83,6 +83,7 @@ const SSL_MODES: Kind = Kind::Choice(&[
 const PROOF_WHEN: Kind = Kind::Choice(&["always", "daily", "weekly", "off"]);
 const PORT: Kind = Kind::Integer(1, 65_535);
 const MEGABYTES: Kind = Kind::Integer(0, 1 << 30);
+const COUNT: Kind = Kind::Integer(0, 36_500);
 const MAIL: &str = "send mail";
 
 /// All of them, as `config show` lists them.
@@ -166,15 +167,13 @@ pub(crate) const KEYS: &[Key] = &[
     key("proof.when", &["PROOF"], PROOF_WHEN, "always"),
     key("proof.directory", &[], Kind::Text, ""),
     key("proof.time_limit", &[], Kind::Duration, "30 min"),
-    later(
-        "remove old archives",
-        key(
-            "retention.days",
-            &["BACKUP_RETENTION_DAYS"],
-            Kind::Integer(1, 36_500),
-            "30",
-        ),
-    ),
+    key("retention.days", &["BACKUP_RETENTION_DAYS"], COUNT, "30"),
+    key("retention.keep_last", &[], COUNT, "3"),
+    key("retention.daily", &[], COUNT, "0"),
+    key("retention.weekly", &[], COUNT, "0"),
+    key("retention.monthly", &[], COUNT, "0"),
+    key("retention.yearly", &[], COUNT, "0"),
+    key("retention.max_total_mb", &[], MEGABYTES, ""),
     later(
         "run on a schedule",
         key(

@@ -17,8 +17,8 @@ pub(crate) use scope::Said;
 use document::Document;
 use hubvault_archive::{Codec, Compression};
 use hubvault_engine::job::{
-    ArchiveOptions, FileSource, Job, MissingPolicy, ProofOptions, ProofWhen, Scope, SizeLimits,
-    Window,
+    ArchiveOptions, FileSource, Job, MissingPolicy, ProofOptions, ProofWhen, RetentionRules, Scope,
+    SizeLimits, Window,
 };
 use hubvault_model::ByteSize;
 use hubvault_postgres::ConnectSettings;
@@ -305,7 +305,18 @@ fn job(
             .min(4)
     });
     let database = database(found);
+    let count = |key| text(found, key).parse().unwrap_or_default();
+    let retention = RetentionRules {
+        days: count("retention.days"),
+        keep_last: count("retention.keep_last"),
+        daily: count("retention.daily"),
+        weekly: count("retention.weekly"),
+        monthly: count("retention.monthly"),
+        yearly: count("retention.yearly"),
+        max_total: mib("retention.max_total_mb"),
+    };
     Job {
+        retention,
         name: database.dbname.clone(),
         database,
         scope: Scope {

@@ -53,6 +53,11 @@ impl Hub {
         }
     }
 
+    /// Changes what the configuration file says.
+    pub(crate) fn write(&mut self, toml: &str) {
+        toml.clone_into(&mut self.toml);
+    }
+
     /// Sets a variable for every command that follows.
     pub(crate) fn set(&mut self, name: &str, value: impl Into<String>) {
         self.variables.retain(|(known, _)| known != name);

@@ -16,3 +16,4 @@ mod files;
 mod drill;
 mod restore;
 mod references;
+mod retention;

@@ -1,0 +1,118 @@
+//! `hubvault prune`, `pin` and `unpin`: which archives stay.
+
+use super::{Exit, PruneArgs};
+use crate::config::Settings;
+use crate::text::{Align, columns, print};
+use anyhow::{Result, bail};
+use hubvault_engine::backup::{RunLock, state_directory};
+use hubvault_engine::catalog::Catalog;
+use hubvault_engine::retain::{self, Pruned};
+use hubvault_model::{BackupId, ByteSize};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::json;
+
+/// Decides, prints, and unless it is a dry run, removes.
+pub(crate) fn run(settings: &Settings, args: &PruneArgs) -> Result<Exit> {
+    let job = settings.job();
+    let state = state_directory(&job.directory)?;
+    // Not beside a run, which prunes at its end.
+    let _lock = RunLock::take(&state, BackupId::random())?;
+    let catalog = Catalog::open(&state)?;
+    let now = Timestamp::now();
+    let plan = retain::plan(
+        &catalog,
+        &job.name,
+        &job.retention,
+        now,
+        &TimeZone::system(),
+    )?;
+    let text = if args.json {
+        let all: Vec<_> = plan.iter().map(as_json).collect();
+        serde_json::to_string_pretty(&all)? + "\n"
+    } else {
+        plan_text(&plan)
+    };
+    print(&text)?;
+    if args.dry_run {
+        return Ok(Exit::Done);
+    }
+    let problems = retain::apply(&catalog, &plan, now)?;
+    for problem in &problems {
+        tracing::warn!("{problem}");
+    }
+    Ok(if problems.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Warnings
+    })
+}
+
+fn word(pruned: &Pruned) -> &'static str {
+    if pruned.decision.keep {
+        "keep"
+    } else {
+        "remove"
+    }
+}
+
+fn plan_text(plan: &[Pruned]) -> String {
+    let rows: Vec<Vec<String>> = plan
+        .iter()
+        .map(|pruned| {
+            vec![
+                word(pruned).to_owned(),
+                pruned.record.id.short(),
+                pruned
+                    .record
+                    .started_at
+                    .strftime("%Y-%m-%d %H:%M")
+                    .to_string(),
+                pruned.record.state.as_str().to_owned(),
+                pruned
+                    .record
+                    .bytes
+                    .map_or_else(String::new, |bytes| ByteSize(bytes).to_string()),
+                pruned.decision.reason.clone(),
+            ]
+        })
+        .collect();
+    let header = [
+        ("", Align::Left),
+        ("id", Align::Left),
+        ("started (UTC)", Align::Left),
+        ("state", Align::Left),
+        ("size", Align::Right),
+        ("because", Align::Left),
+    ];
+    columns(&header, &rows)
+}
+
+fn as_json(pruned: &Pruned) -> serde_json::Value {
+    json!({
+        "id": pruned.record.id,
+        "file": pruned.record.file,
+        "decision": word(pruned),
+        "reason": pruned.decision.reason,
+    })
+}
+
+/// Pins or unpins one backup.
+pub(crate) fn pin(settings: &Settings, backup: &str, pinned: bool) -> Result<Exit> {
+    let directory = settings.job().directory;
+    let catalog = Catalog::open(&state_directory(&directory)?)?;
+    let Some(record) = catalog.find(backup)? else {
+        bail!(
+            "no backup {backup:?} in {}; `hubvault list` names them",
+            directory.display()
+        );
+    };
+    retain::pin(&catalog, &record, pinned)?;
+    let what = if pinned {
+        "stays whatever the rules say"
+    } else {
+        "is up to the rules again"
+    };
+    print(&format!("backup {} {what}\n", record.id.short()))?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,105 @@
+//! Old archives go by the rules, and by nothing else.
+
+use crate::hub::{Hub, archives_and_partials, stderr, stdout};
+use hubvault_testkit::server;
+use std::path::PathBuf;
+
+/// Backups of one second have one name.
+fn next_second() {
+    let now = || {
+        std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap()
+    };
+    let begun = now().as_secs();
+    while now().as_secs() == begun {
+        std::thread::yield_now();
+    }
+}
+
+fn sidecar(archive: &std::path::Path) -> PathBuf {
+    PathBuf::from(format!("{}.manifest.json", archive.display()))
+}
+
+#[test]
+fn a_backup_removes_what_no_rule_keeps_and_nothing_else() {
+    let server = server();
+    let database = server.database();
+    database.execute("CREATE TABLE users (id int); INSERT INTO users VALUES (1)");
+    let toml = "[scope]\ntables = [\"*\"]\nwindow = []\n[retention]\ndays = 0\nkeep_last = 0\n";
+    let hub = Hub::with(&database, toml);
+    // Not ours, though it is called like it.
+    let foreign = hub.backups().join("critical_backup_20200101_000000.tar.gz");
+    std::fs::write(&foreign, "somebody else's").unwrap();
+
+    let (_, first) = hub.backup();
+    let pinned = hub.run(&["pin", "latest"]);
+    assert!(pinned.status.success(), "{}", stderr(&pinned));
+    next_second();
+    let (second_record, second) = hub.backup();
+    assert!(first.exists(), "a pinned archive was removed");
+    next_second();
+    // A file that took the place of an archive is not removed for it.
+    let dry = stdout(&hub.run(&["prune", "--dry-run"]));
+    assert!(
+        dry.contains("pinned") && dry.contains("the newest backup, as none is proven"),
+        "{dry}"
+    );
+    let (record, third) = hub.backup();
+    assert!(first.exists() && !second.exists() && third.exists() && foreign.exists());
+    assert!(sidecar(&first).exists() && !sidecar(&second).exists());
+    assert_eq!(record["warnings"].to_string(), "[]");
+    let listed = stdout(&hub.run(&["list"]));
+    assert!(
+        listed.contains("(removed by retention)") && listed.contains("(pinned)"),
+        "{listed}"
+    );
+
+    // The pin is known again when the catalog is lost.
+    std::fs::remove_file(hub.backups().join(".hubvault/catalog.sqlite")).unwrap();
+    hub.run(&["catalog", "rebuild"]);
+    assert!(stdout(&hub.run(&["list"])).contains("(pinned)"));
+    let id = second_record["id"].as_str().unwrap();
+    assert_eq!(
+        hub.run(&["show", id]).status.code(),
+        Some(1),
+        "its archive is gone"
+    );
+}
+
+#[test]
+fn a_failed_run_removes_nothing_and_a_strange_file_stays() {
+    let server = server();
+    let database = server.database();
+    database.execute("CREATE TABLE users (id int); INSERT INTO users VALUES (1)");
+    let toml = "[scope]\ntables = [\"*\"]\nwindow = []\n";
+    let mut hub = Hub::with(&database, toml);
+    let (_, first) = hub.backup();
+    next_second();
+    let (_, second) = hub.backup();
+    hub.write(&format!(
+        "file = []\n{toml}[retention]\ndays = 0\nkeep_last = 0\n"
+    ));
+    hub.set("POSTGRES_DB", "nothere");
+    assert_eq!(hub.run(&["backup"]).status.code(), Some(1));
+    // The failed run carries the database's name as its job; the job's own newest run is a failure.
+    hub.set("POSTGRES_DB", database.name());
+    database.execute("ALTER TABLE users RENAME TO people");
+    hub.set("BACKUP_MIN_SIZE_MB", "500");
+    assert_eq!(hub.run(&["backup"]).status.code(), Some(1));
+    let kept = hub.run(&["prune"]);
+    assert!(
+        stdout(&kept).contains("the newest run failed"),
+        "{}",
+        stdout(&kept)
+    );
+    assert!(first.exists() && second.exists());
+
+    hub.set("BACKUP_MIN_SIZE_MB", "0");
+    std::fs::write(&first, "damaged").unwrap();
+    next_second();
+    let output = hub.run(&["backup"]);
+    assert!(stdout(&output).contains("cannot be read") && stdout(&output).contains("stays"));
+    assert!(first.exists() && !second.exists());
+    assert_eq!(archives_and_partials(&hub.backups()).len(), 2);
+}

@@ -21,6 +21,11 @@ impl BackupId {
         Self(Uuid::from_u128(bits))
     }
 
+    /// Its 128 bits.
+    pub fn to_u128(self) -> u128 {
+        self.0.as_u128()
+    }
+
     /// The first eight digits, for people; any unambiguous prefix names a backup.
     pub fn short(&self) -> String {
         self.0.simple().to_string()[..8].to_owned()

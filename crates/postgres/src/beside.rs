@@ -2,6 +2,7 @@
 
 use crate::error::PgError;
 use crate::session::Session;
+use crate::target::{self, list};
 use hubvault_model::{TableName, quote_ident, quote_literal};
 use serde::Serialize;
 
@@ -34,8 +35,7 @@ pub struct Beside {
     key: Vec<String>,
     /// Columns that an UPDATE may set.
     settable: Vec<String>,
-    copy: String,
-    user_triggers: bool,
+    copy: TableName,
 }
 
 impl Beside {
@@ -71,19 +71,12 @@ impl Beside {
         if !key.iter().all(|column| columns.contains(column)) {
             key.clear();
         }
-        let triggers = session.rows(
-            &doing,
-            &format!(
-                "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger
-                 WHERE tgrelid = {literal}::regclass AND NOT tgisinternal)"
-            ),
-        )?;
-        let copy = format!("pg_temp.hubvault_{number}");
-        let list = list(columns);
+        let copy = TableName::new("pg_temp", format!("hubvault_{number}"));
+        let columns_list = list(columns);
         session.simple(
             &doing,
             &format!(
-                "CREATE TEMP TABLE hubvault_{number} AS SELECT {list} FROM ONLY {} WITH NO DATA",
+                "CREATE TEMP TABLE hubvault_{number} AS SELECT {columns_list} FROM ONLY {} WITH NO DATA",
                 table.sql()
             ),
         )?;
@@ -93,17 +86,12 @@ impl Beside {
             key,
             settable,
             copy,
-            user_triggers: triggers.first().is_some_and(|row| row.get(0)),
         })
     }
 
     /// The COPY that fills it.
     pub fn copy_sql(&self) -> String {
-        let columns = match self.columns.as_slice() {
-            [] => String::new(),
-            columns => format!(" ({})", list(columns)),
-        };
-        format!("COPY {}{columns} FROM STDIN", self.copy)
+        target::copy_into(&self.copy, &self.columns)
     }
 
     /// Whether rows are told apart by a primary key; else by all of their values.
@@ -142,7 +130,7 @@ impl Beside {
                     list(&self.columns)
                 )
             };
-            let (here, there) = (rows(&format!("ONLY {living}")), rows(&self.copy));
+            let (here, there) = (rows(&format!("ONLY {living}")), rows(&self.copy.sql()));
             let mut queries = vec![(Difference::Missing, format!("{there} EXCEPT ALL {here}"))];
             if let Some(within) = within {
                 let within = rows(&format!("{within} w"));
@@ -151,7 +139,7 @@ impl Beside {
             return queries;
         }
         let on = self.joined();
-        let copy = &self.copy;
+        let copy = self.copy.sql();
         let mut queries = vec![
             (
                 Difference::Missing,
@@ -189,7 +177,7 @@ impl Beside {
             format!(
                 "INSERT INTO {living} ({list}) OVERRIDING SYSTEM VALUE SELECT {list} FROM {} b \
                  WHERE NOT EXISTS (SELECT FROM ONLY {living} a WHERE {})",
-                self.copy,
+                self.copy.sql(),
                 self.joined()
             )
         } else {
@@ -198,7 +186,7 @@ impl Beside {
                  SELECT (jsonb_populate_record(NULL::{living}, m.r)).* FROM \
                  (SELECT to_jsonb(r) FROM (SELECT {list} FROM {}) r EXCEPT ALL \
                   SELECT to_jsonb(r) FROM (SELECT {list} FROM ONLY {living}) r) m (r)",
-                self.copy
+                self.copy.sql()
             )
         };
         self.without_triggers(
@@ -222,7 +210,7 @@ impl Beside {
             "UPDATE ONLY {} a SET {} FROM {} b WHERE {} AND ({})",
             self.table.sql(),
             set.join(", "),
-            self.copy,
+            self.copy.sql(),
             self.joined(),
             self.differs()
         );
@@ -239,14 +227,10 @@ impl Beside {
         doing: &str,
         sql: &str,
     ) -> Result<u64, PgError> {
-        let triggers =
-            |word: &str| format!("ALTER TABLE ONLY {} {word} TRIGGER USER", self.table.sql());
-        if self.user_triggers {
-            session.simple(doing, &triggers("DISABLE"))?;
-        }
+        let silenced = target::silence_triggers(session, &self.table)?;
         let rows = session.execute(doing, sql)?;
-        if self.user_triggers {
-            session.simple(doing, &triggers("ENABLE"))?;
+        if silenced {
+            target::wake_triggers(session, &self.table)?;
         }
         Ok(rows)
     }
@@ -271,12 +255,4 @@ impl Beside {
         let pairs: Vec<String> = self.key.iter().map(pair).collect();
         format!("jsonb_build_object({})::text", pairs.join(", "))
     }
-}
-
-fn list(columns: &[String]) -> String {
-    columns
-        .iter()
-        .map(|column| quote_ident(column))
-        .collect::<Vec<_>>()
-        .join(", ")
 }

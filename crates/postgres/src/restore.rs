@@ -77,10 +77,33 @@ impl SchemaRestore {
                 options.jobs
             };
             let options = SchemaOptions { jobs, ..options };
-            let list = self.list_of(step);
+            let list = lines_of(&self.list, step);
             said.extend(self.section("post-data", Some(&list), target, options, cancel)?);
         }
         Ok(said)
+    }
+
+    /// The DROP statements for everything that the definitions make, but for indexes and keys,
+    /// which go with their tables (a partition's cannot be dropped by itself).
+    pub fn drop_statements(&self, cancel: &Cancel) -> Result<String, PgError> {
+        let mut command = Command::new(&self.tool.path);
+        tools::bare(&mut command);
+        command.arg("--list").arg(self.dump_path());
+        let all = tools::run(command, &[], cancel)?.stdout;
+        let list = in_memory("hubvault-list", &lines_of(&all, Step::Rest))?;
+        let mut command = Command::new(&self.tool.path);
+        tools::bare(&mut command);
+        command.args(["--clean", "--if-exists", "--file=-"]);
+        command.arg(format!("--use-list=/proc/self/fd/{}", list.as_raw_fd()));
+        command.arg(self.dump_path());
+        let sql = tools::run(command, &[], cancel)?.stdout;
+        let sql = String::from_utf8_lossy(&sql);
+        // They come before the first object; \restrict is for psql ("psql", Meta-Commands).
+        let drops = sql.split("\n-- Name: ").next().unwrap_or_default();
+        let statements = drops
+            .lines()
+            .filter(|line| !line.starts_with("\\restrict "));
+        Ok(statements.collect::<Vec<_>>().join("\n"))
     }
 
     /// The names of the extensions that the definitions make.
@@ -101,18 +124,6 @@ impl SchemaRestore {
 
     fn dump_path(&self) -> String {
         format!("/proc/self/fd/{}", self.dump.as_raw_fd())
-    }
-
-    /// The lines of the list that belong to a step.
-    fn list_of(&self, step: Step) -> Vec<u8> {
-        let text = String::from_utf8_lossy(&self.list);
-        let mut lines: String = text
-            .lines()
-            .filter(|line| !line.starts_with(';') && step_of(line) == step)
-            .fold(String::new(), |lines, line| lines + line + "\n");
-        // An empty list would mean everything.
-        lines.push_str("; the end\n");
-        lines.into_bytes()
     }
 
     fn section(
@@ -151,6 +162,18 @@ impl SchemaRestore {
             Err(error) => Err(error),
         }
     }
+}
+
+/// The lines of a list that belong to a step.
+fn lines_of(list: &[u8], step: Step) -> Vec<u8> {
+    let text = String::from_utf8_lossy(list);
+    let mut lines: String = text
+        .lines()
+        .filter(|line| !line.starts_with(';') && step_of(line) == step)
+        .fold(String::new(), |lines, line| lines + line + "\n");
+    // An empty list would mean everything.
+    lines.push_str("; the end\n");
+    lines.into_bytes()
 }
 
 /// `3456; 1259 16412 INDEX public users_idx postgres` ("`pg_restore`", `-l`).

@@ -64,3 +64,83 @@ pub fn unvalidated_keys(session: &mut Session) -> Result<Vec<String>, PgError> {
     let rows = session.rows("asking for the foreign keys", sql)?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
+
+/// The tables that bear a constraint of this name.
+pub fn bearers(session: &mut Session, constraint: &str) -> Result<Vec<TableName>, PgError> {
+    let sql = format!(
+        "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_constraint k
+         JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+         WHERE k.contype = 'f' AND k.conparentid = 0 AND k.conname = {}",
+        quote_literal(constraint)
+    );
+    let rows = session.rows("looking for a constraint", &sql)?;
+    Ok(rows
+        .iter()
+        .map(|row| TableName::new(row.get::<_, String>(0), row.get::<_, String>(1)))
+        .collect())
+}
+
+/// A COPY of these columns into a table.
+pub fn copy_into(table: &TableName, columns: &[String]) -> String {
+    let list = match columns {
+        [] => String::new(),
+        columns => format!(" ({})", list(columns)),
+    };
+    format!("COPY {}{list} FROM STDIN", table.sql())
+}
+
+/// Makes an empty table with some columns of another, and the schema where it is missing.
+pub fn make_beside(
+    session: &mut Session,
+    like: &TableName,
+    name: &TableName,
+    columns: &[String],
+) -> Result<(), PgError> {
+    let sql = format!(
+        "CREATE SCHEMA IF NOT EXISTS {}; CREATE TABLE {} AS SELECT {} FROM ONLY {} WITH NO DATA",
+        quote_ident(&name.schema),
+        name.sql(),
+        list(columns),
+        like.sql()
+    );
+    session.simple(&format!("making {name}"), &sql)
+}
+
+/// Keeps a table's own triggers from firing, in this transaction; whether it has any.
+pub fn silence_triggers(session: &mut Session, table: &TableName) -> Result<bool, PgError> {
+    let doing = format!("switching off the triggers of {table}");
+    let sql = format!(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger
+         WHERE tgrelid = {}::regclass AND NOT tgisinternal)",
+        quote_literal(&table.sql())
+    );
+    let any = session
+        .rows(&doing, &sql)?
+        .first()
+        .is_some_and(|row| row.get(0));
+    if any {
+        session.simple(
+            &doing,
+            &format!("ALTER TABLE ONLY {} DISABLE TRIGGER USER", table.sql()),
+        )?;
+    }
+    Ok(any)
+}
+
+/// Undoes [`silence_triggers`].
+pub fn wake_triggers(session: &mut Session, table: &TableName) -> Result<(), PgError> {
+    let doing = format!("switching on the triggers of {table}");
+    session.simple(
+        &doing,
+        &format!("ALTER TABLE ONLY {} ENABLE TRIGGER USER", table.sql()),
+    )
+}
+
+pub(crate) fn list(columns: &[String]) -> String {
+    columns
+        .iter()
+        .map(|column| quote_ident(column))
+        .collect::<Vec<_>>()
+        .join(", ")
+}

@@ -191,6 +191,7 @@ fn on(
         create_roles: true,
         no_owner: false,
         force: false,
+        clean: false,
         keep_going: !missing.is_empty(),
     };
     let restored = restore::whole(archive, &to, options, progress, cancel)?;

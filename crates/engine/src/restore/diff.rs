@@ -2,14 +2,12 @@
 //! those rows back.
 
 use super::error::RestoreError;
+use super::order::parents_first;
 use super::rows::load_entry;
 use crate::progress::{Progress, Stage};
 use hubvault_archive::{Archive, Coverage, Source, TableSummary};
 use hubvault_model::{Cancel, TableName, TablePattern};
-use hubvault_postgres::{
-    Beside, ConnectSettings, DifferentRow, ForeignKey, Session, inspect, target,
-};
-use std::collections::{BTreeMap, BTreeSet};
+use hubvault_postgres::{Beside, ConnectSettings, DifferentRow, Session, target};
 
 /// How one table differs.
 #[derive(Debug)]
@@ -138,33 +136,4 @@ fn extra_within(table: &TableSummary) -> Option<&str> {
         (Coverage::Window, Some(filter)) => Some(filter),
         _ => None,
     }
-}
-
-/// In an order in which foreign keys find their rows; tables of a circle in any order.
-fn parents_first<'a>(
-    session: &mut Session,
-    tables: Vec<&'a TableSummary>,
-) -> Result<Vec<&'a TableSummary>, RestoreError> {
-    let relations = inspect::relations(session)?;
-    let names: BTreeMap<u32, &TableName> = relations
-        .iter()
-        .map(|relation| (relation.oid, &relation.name))
-        .collect();
-    let keys = inspect::foreign_keys(session)?;
-    let points_to =
-        |key: &ForeignKey| Some((*names.get(&key.table)?, *names.get(&key.references)?));
-    let edges: Vec<(&TableName, &TableName)> = keys.iter().filter_map(points_to).collect();
-    let mut left = tables;
-    let mut ordered = Vec::new();
-    while !left.is_empty() {
-        let waiting: BTreeSet<&TableName> = left.iter().map(|table| &table.name).collect();
-        let free = |table: &&TableSummary| {
-            !edges.iter().any(|(child, parent)| {
-                **child == table.name && **parent != table.name && waiting.contains(parent)
-            })
-        };
-        let at = left.iter().position(free).unwrap_or(0);
-        ordered.push(left.remove(at));
-    }
-    Ok(ordered)
 }

@@ -45,8 +45,8 @@ pub enum RestoreError {
     },
     /// The target holds tables of the archive.
     #[error(
-        "the target already holds tables of this archive: {}; restore into an empty database, or \
-         use --create with another name", names.join(", ")
+        "the target already holds tables of this archive: {}; restore into an empty database \
+         (--database NAME --create makes one), or drop them first with --clean", names.join(", ")
     )]
     NotEmpty {
         /// Some of them.

@@ -3,8 +3,8 @@
 use super::error::RestoreError;
 use crate::progress::Progress;
 use hubvault_archive::{Archive, EntryRecord, RowData, Source};
-use hubvault_model::{Cancel, CsvToText, RowFormat, TableName, quote_ident};
-use hubvault_postgres::{ConnectSettings, Session};
+use hubvault_model::{Cancel, CsvToText, RowFormat, TableName};
+use hubvault_postgres::{ConnectSettings, Session, target};
 use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -122,7 +122,7 @@ impl<S: Source> Load<'_, S> {
             session,
             entry,
             rows,
-            &copy_sql(rows),
+            &target::copy_into(&rows.table, &rows.columns),
             self.progress,
         )
     }
@@ -151,20 +151,6 @@ pub(crate) fn load_entry<S: Source>(
     Err(RestoreError::Different {
         tables: vec![format!("{}: {why}", rows.table)],
     })
-}
-
-fn copy_sql(rows: &RowData) -> String {
-    let columns: Vec<String> = rows
-        .columns
-        .iter()
-        .map(|column| quote_ident(column))
-        .collect();
-    let list = if columns.is_empty() {
-        String::new()
-    } else {
-        format!(" ({})", columns.join(", "))
-    };
-    format!("COPY {}{list} FROM STDIN", rows.table.sql())
 }
 
 /// The rows of an entry as COPY text, without header and footer. The end of the content is read

@@ -6,6 +6,7 @@ mod show;
 mod restore;
 mod diff;
 mod prune;
+mod drill;
 mod config;
 mod demo;
 
@@ -122,6 +123,14 @@ Exit codes: 0 restored and equal; 1 not; 2 bad usage or configuration; 130 or 14
 
 Exit codes: 0 no difference; 1 failed; 2 bad usage or configuration; 3 there are differences.")]
     Diff(DiffArgs),
+    /// Restore old archives into a throwaway server and compare every row
+    #[command(after_long_help = "Examples:
+  hubvault drill latest
+  hubvault drill --all --sample 2    # two of all, by chance
+
+Exit codes: 0 proven; 1 an archive does not come back; 2 bad usage or configuration; 3 not everything
+could be shown.")]
+    Drill(DrillArgs),
     /// Remove the archives that no retention rule keeps; every backup does so at its end
     #[command(after_long_help = "Examples:
   hubvault prune --dry-run    # every decision with its reason
@@ -242,6 +251,18 @@ pub(crate) struct RestoreArgs {
     /// Only the configuration files, into this directory
     #[arg(long, value_name = "DIR", conflicts_with_all = ["to", "database", "create", "tables"])]
     pub(crate) files: Option<PathBuf>,
+    /// Put the rows of --table beside the living table, into a new table of this schema
+    #[arg(long, value_name = "SCHEMA", requires = "tables", conflicts_with_all = ["missing_rows", "upsert"])]
+    pub(crate) into_schema: Option<String>,
+    /// Drop what the archive holds from the database first; asks, unless --yes
+    #[arg(long, conflicts_with_all = ["create", "tables", "missing_rows", "upsert"])]
+    pub(crate) clean: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Go on past what cannot be restored; it is named at the end, with exit code 1
+    #[arg(long)]
+    pub(crate) keep_going: bool,
     /// Make roles that are missing, without login
     #[arg(long)]
     pub(crate) create_roles: bool,
@@ -273,6 +294,23 @@ pub(crate) struct DiffArgs {
     /// Print the keys of all rows that differ as CSV
     #[arg(long)]
     pub(crate) csv: bool,
+    /// No progress bar and no progress lines
+    #[arg(long)]
+    pub(crate) no_progress: bool,
+}
+
+/// `hubvault drill`
+#[derive(Debug, Args)]
+pub(crate) struct DrillArgs {
+    /// An id, an unambiguous prefix of one, a file, or `latest`
+    #[arg(conflicts_with = "all")]
+    pub(crate) backup: Option<String>,
+    /// Every archive that the catalog knows
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Only so many of them, by chance
+    #[arg(long, value_name = "N", requires = "all")]
+    pub(crate) sample: Option<usize>,
     /// No progress bar and no progress lines
     #[arg(long)]
     pub(crate) no_progress: bool,
@@ -353,6 +391,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
         Command::List(args) => list::run(&load()?, args),
         Command::Show(args) => show::show(&load()?, args),
         Command::Verify(args) => show::verify(&load()?, args),
+        Command::Drill(args) => drill::run(&load()?, args),
         Command::Prune(args) => prune::run(&load()?, args),
         Command::Pin { backup } => prune::pin(&load()?, backup, true),
         Command::Unpin { backup } => prune::pin(&load()?, backup, false),

@@ -5,11 +5,12 @@ use super::{Exit, RestoreArgs};
 use crate::config::Settings;
 use crate::text::{Align, columns, grouped, print};
 use crate::{progress, signals};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use hubvault_archive::Archive;
 use hubvault_engine::restore::{self, PutBack, RestoreOptions, Restored};
-use hubvault_model::Cancel;
+use hubvault_model::{Cancel, TableName};
 use hubvault_postgres::{ConnectSettings, Session, target};
+use std::io::IsTerminal;
 
 /// Restores and says what came back.
 pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
@@ -40,8 +41,12 @@ pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
         create_roles: args.create_roles,
         no_owner: args.no_owner,
         force: args.force,
-        keep_going: false,
+        clean: args.clean,
+        keep_going: args.keep_going,
     };
+    if args.clean && !args.yes {
+        ask(&restore::present(&archive, &to, &cancel)?, &to)?;
+    }
     let bar = progress::choose(args.no_progress);
     if args.missing_rows || args.upsert {
         let done = restore::put_back(
@@ -59,10 +64,32 @@ pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
     let restored = if args.tables.is_empty() {
         restore::whole(&archive, &to, options, bar.as_ref(), &cancel)?
     } else {
-        restore::tables(&archive, &to, &args.tables, options, bar.as_ref(), &cancel)?
+        let schema = args.into_schema.as_deref();
+        restore::tables(&archive, &to, &args.tables, schema, bar.as_ref(), &cancel)?
     };
     drop(bar);
     report(&restored, &to)
+}
+
+/// Names what will be dropped, and goes on only after a yes.
+fn ask(present: &[TableName], to: &ConnectSettings) -> Result<()> {
+    if present.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = present.iter().map(ToString::to_string).collect();
+    let names = names.join(", ");
+    if !std::io::stdin().is_terminal() {
+        bail!("--clean would drop from {to}: {names}; say --yes if that is meant");
+    }
+    print(&format!(
+        "This drops from {to}, with all rows: {names}\nGo on? [y/N] "
+    ))?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    if !["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()) {
+        bail!("nothing was done");
+    }
+    Ok(())
 }
 
 /// What was put back, a line for each table.
@@ -100,6 +127,14 @@ fn target_of(settings: &Settings, args: &RestoreArgs) -> Result<ConnectSettings>
 fn report(restored: &Restored, to: &ConnectSettings) -> Result<Exit> {
     for message in &restored.messages {
         tracing::warn!("{message}");
+    }
+    if !restored.passed_over.is_empty() {
+        let names: Vec<String> = restored
+            .passed_over
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        bail!("not restored: {}; the reasons are above", names.join(", "));
     }
     restored.all_equal()?;
     let rows: u64 = restored

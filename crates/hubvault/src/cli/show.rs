@@ -1,6 +1,7 @@
 //! `hubvault show` and `hubvault verify`: one archive, looked into or read back whole.
 
 use super::backup::{proof_text, warnings_text};
+use super::drill::drill;
 use super::{Exit, ShowArgs, VerifyArgs};
 use crate::config::Settings;
 use crate::text::{Align, columns, grouped, print};
@@ -9,12 +10,12 @@ use anyhow::{Context, Result, bail};
 use hubvault_archive::{Archive, Coverage, Manifest};
 use hubvault_engine::backup::state_directory;
 use hubvault_engine::catalog::Catalog;
-use hubvault_engine::catalog::{BackupRecord, ProofRecord, State, sidecar};
+use hubvault_engine::catalog::ProofRecord;
 use hubvault_engine::progress::Stage;
-use hubvault_engine::proof::{Verdict, drill, integrity};
+use hubvault_engine::proof::integrity;
 use hubvault_model::{ByteSize, Cancel};
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Prints what an archive holds, from its manifest.
 pub(crate) fn show(settings: &Settings, args: &ShowArgs) -> Result<Exit> {
@@ -56,11 +57,7 @@ pub(crate) fn verify(settings: &Settings, args: &VerifyArgs) -> Result<Exit> {
         ..ProofRecord::default()
     };
     if args.drill {
-        bar.stage(Stage::Drill, None);
-        let options = settings.job().proof;
-        let verdict: Verdict = drill::drill(&path, &options, threads, bar.as_ref(), &cancel)?;
-        proof.judged(verdict);
-        remember(settings, &path, &read.manifest, &proof)?;
+        drill(settings, &path, bar.as_ref(), &cancel, &mut proof)?;
     }
     drop(bar);
     let text = if args.json {
@@ -91,40 +88,6 @@ pub(crate) fn verify(settings: &Settings, args: &VerifyArgs) -> Result<Exit> {
     } else {
         Exit::Done
     })
-}
-
-/// Writes the proof down where the archive's own catalog knows it.
-fn remember(
-    settings: &Settings,
-    path: &Path,
-    manifest: &Manifest,
-    proof: &ProofRecord,
-) -> Result<()> {
-    let directory = settings.job().directory;
-    let ours = path
-        .canonicalize()
-        .ok()
-        .and_then(|path| Some(path.parent()?.to_owned()));
-    if ours.is_none() || directory.canonicalize().ok() != ours {
-        return Ok(());
-    }
-    let catalog = Catalog::open(&state_directory(&directory)?)?;
-    let Some(record) = catalog.find(&manifest.id.to_string())? else {
-        return Ok(());
-    };
-    sidecar::write(path, manifest, proof, record.pinned)
-        .with_context(|| format!("writing the sidecar manifest of {}", path.display()))?;
-    let state = if proof.proven {
-        State::Proven
-    } else {
-        State::Unproven
-    };
-    catalog.finish(&BackupRecord {
-        state,
-        proof: proof.clone(),
-        ..record
-    })?;
-    Ok(())
 }
 
 /// A file as it is, else what the catalog calls by that id, prefix, name, or `latest`.

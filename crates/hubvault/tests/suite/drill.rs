@@ -150,6 +150,34 @@ fn a_drill_without_room_time_or_server_leaves_the_backup_unproven() {
 }
 
 #[test]
+fn old_archives_are_drilled_by_chance_and_the_bad_one_is_named() {
+    let server = server();
+    let database = server.database();
+    database.execute(SMALL);
+    let (mut hub, _drills) = drilling(&database);
+    hub.set("PROOF", "off");
+    let (_, archive) = hub.backup();
+    let one = hub.run(&["drill", "--all", "--sample", "1"]);
+    assert_eq!(one.status.code(), Some(0), "{}", stderr(&one));
+    assert!(
+        stdout(&one).contains("proven: 1 tables, 1,000 rows"),
+        "{}",
+        stdout(&one)
+    );
+    assert!(stdout(&hub.run(&["list"])).contains(" proven"));
+    let twice = |content: &mut Vec<u8>| {
+        let text = String::from_utf8(content.clone()).unwrap();
+        *content = text.replace("2\tuser 2\n", "1\tuser 1\n").into_bytes();
+    };
+    let copy = hub.config().join("forged.tar.gz");
+    forged(&archive, &copy, twice, |_| ());
+    std::fs::copy(&copy, &archive).unwrap();
+    let bad = hub.run(&["drill", "--all"]);
+    assert_eq!(bad.status.code(), Some(1));
+    assert!(stdout(&bad).contains("REJECTED"), "{}", stdout(&bad));
+}
+
+#[test]
 fn a_killed_drill_leaves_nothing_once_the_next_has_run() {
     let server = server();
     let database = server.database();

@@ -213,3 +213,98 @@ fn the_rows_that_somebody_lost_are_found_and_put_back_and_nothing_else() {
     assert_eq!(database.digests(), before);
     assert_eq!(hub.run(&["diff", "latest"]).status.code(), Some(0));
 }
+
+#[test]
+fn clean_drops_only_after_a_yes_and_a_table_comes_back_beside_the_living_one() {
+    let server = server();
+    let source = server.database();
+    source.execute(NASTY);
+    let hub = Hub::whole(&source);
+    hub.backup();
+    let before = source.digests();
+    let asked = hub.run(&["restore", "latest", "--clean"]);
+    assert_eq!(asked.status.code(), Some(1));
+    assert!(stderr(&asked).contains("would drop") && stderr(&asked).contains("kinds"));
+    assert_eq!(source.digests(), before);
+    source.execute("DELETE FROM leaf; UPDATE texts SET v = 'x'");
+    let clean = hub.run(&["restore", "latest", "--clean", "--yes"]);
+    assert_eq!(clean.status.code(), Some(0), "{}", stderr(&clean));
+    assert_eq!(source.digests(), before);
+
+    let words = [
+        "restore",
+        "latest",
+        "--table",
+        "texts",
+        "--into-schema",
+        "recovered",
+    ];
+    let beside = hub.run(&words);
+    assert_eq!(beside.status.code(), Some(0), "{}", stderr(&beside));
+    let differ = "SELECT count(*) FROM (TABLE texts EXCEPT ALL TABLE recovered.texts) d";
+    assert_eq!(source.value(differ), "0");
+    assert_eq!(source.value("SELECT count(*) FROM recovered.texts"), "21");
+    assert_eq!(
+        hub.run(&words).status.code(),
+        Some(1),
+        "it is there already"
+    );
+}
+
+#[test]
+fn tables_that_refer_to_each_other_come_back_together_or_not_at_all() {
+    let server = server();
+    let database = server.database();
+    database.execute(HUB);
+    let hub = Hub::whole(&database);
+    hub.backup();
+    database.execute("TRUNCATE users, notes, heard");
+    let alone = hub.run(&["restore", "latest", "--table", "notes"]);
+    assert_eq!(alone.status.code(), Some(1));
+    assert!(
+        stderr(&alone).contains("notes_user_id_fkey"),
+        "{}",
+        stderr(&alone)
+    );
+    let both = hub.run(&["restore", "latest", "--table", "notes", "--table", "users"]);
+    assert_eq!(both.status.code(), Some(0), "{}", stderr(&both));
+    assert_eq!(database.value("SELECT count(*) FROM notes"), "100");
+    assert_eq!(
+        database.value("SELECT count(*) FROM heard"),
+        "0",
+        "a trigger fired"
+    );
+}
+
+#[test]
+fn what_cannot_be_restored_is_named_and_the_rest_goes_on_when_told_to() {
+    let server = server();
+    let source = server.database();
+    source.execute(
+        "CREATE TABLE plans (id int); INSERT INTO plans VALUES (1);
+         CREATE FUNCTION known(int) RETURNS bool LANGUAGE plpgsql AS
+             $$ BEGIN RETURN EXISTS (SELECT 1 FROM plans WHERE id = $1); END $$;
+         CREATE TABLE users (id int, plan int CHECK (known(plan)));
+         INSERT INTO users VALUES (1, 1)",
+    );
+    let hub = Hub::whole(&source);
+    hub.backup();
+    let target = server.database();
+    let stopped = hub.run(&["restore", "latest", "--database", target.name()]);
+    assert_eq!(stopped.status.code(), Some(1));
+    let target = server.database();
+    let output = hub.run(&[
+        "restore",
+        "latest",
+        "--database",
+        target.name(),
+        "--keep-going",
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("not restored: users"),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(target.value("SELECT count(*) FROM plans"), "1");
+}

@@ -1,0 +1,36 @@
+//! Tables in an order in which foreign keys find their rows.
+
+use super::error::RestoreError;
+use hubvault_archive::TableSummary;
+use hubvault_model::TableName;
+use hubvault_postgres::{ForeignKey, Session, inspect};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Parents before children, as the living database has the keys; tables of a circle in any order.
+pub(crate) fn parents_first<'a>(
+    session: &mut Session,
+    tables: Vec<&'a TableSummary>,
+) -> Result<Vec<&'a TableSummary>, RestoreError> {
+    let relations = inspect::relations(session)?;
+    let names: BTreeMap<u32, &TableName> = relations
+        .iter()
+        .map(|relation| (relation.oid, &relation.name))
+        .collect();
+    let keys = inspect::foreign_keys(session)?;
+    let points_to =
+        |key: &ForeignKey| Some((*names.get(&key.table)?, *names.get(&key.references)?));
+    let edges: Vec<(&TableName, &TableName)> = keys.iter().filter_map(points_to).collect();
+    let mut left = tables;
+    let mut ordered = Vec::new();
+    while !left.is_empty() {
+        let waiting: BTreeSet<&TableName> = left.iter().map(|table| &table.name).collect();
+        let free = |table: &&TableSummary| {
+            !edges.iter().any(|(child, parent)| {
+                **child == table.name && **parent != table.name && waiting.contains(parent)
+            })
+        };
+        let at = left.iter().position(free).unwrap_or(0);
+        ordered.push(left.remove(at));
+    }
+    Ok(ordered)
+}

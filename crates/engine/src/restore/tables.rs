@@ -1,0 +1,100 @@
+//! Some tables' rows into a living database: into the same tables, or beside them.
+
+use super::compare::compare;
+use super::error::RestoreError;
+use super::order::parents_first;
+use super::rows::load_entry;
+use super::{Restored, chosen};
+use crate::progress::{Progress, Stage};
+use hubvault_archive::{Archive, Source, TableSummary};
+use hubvault_model::{Cancel, TableName, TablePattern};
+use hubvault_postgres::{ConnectSettings, Session, target};
+
+/// Restores the rows of the wanted tables, all in one transaction: into the same tables, which
+/// must be there and empty, or into new tables of the schema `into_schema`, which have the living
+/// tables' columns and nothing else. Foreign keys hold as ever; the tables' own triggers do not
+/// fire. Ends by comparing.
+pub fn tables<S: Source>(
+    archive: &Archive<S>,
+    to: &ConnectSettings,
+    wanted: &[TablePattern],
+    into_schema: Option<&str>,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<Restored, RestoreError> {
+    let mut session = Session::connect(to, cancel)?;
+    let chosen = parents_first(&mut session, chosen(archive.manifest(), wanted)?)?;
+    for table in &chosen {
+        if target::present(&mut session, std::iter::once(&table.name))?.is_empty() {
+            return Err(RestoreError::NotThere {
+                table: table.name.clone(),
+            });
+        }
+    }
+    progress.stage(
+        Stage::Rows,
+        Some(chosen.iter().map(|table| table.bytes).sum()),
+    );
+    session.simple("beginning", "BEGIN; SET CONSTRAINTS ALL DEFERRED")?;
+    let mut places = Vec::new();
+    for table in chosen {
+        let place = match into_schema {
+            Some(schema) => beside(&mut session, table, schema)?,
+            None => itself(&mut session, table)?,
+        };
+        load_table(archive, &mut session, table, &place, progress)?;
+        places.push(place);
+    }
+    session.simple("making it lasting", "COMMIT")?;
+    progress.stage(Stage::Compare, None);
+    let places: Vec<&TableSummary> = places.iter().collect();
+    let tables = compare(&places, to, 1, cancel)?;
+    Ok(Restored {
+        tables,
+        passed_over: Vec::new(),
+        messages: Vec::new(),
+    })
+}
+
+fn itself(session: &mut Session, table: &TableSummary) -> Result<TableSummary, RestoreError> {
+    if !target::is_empty(session, &table.name)? {
+        return Err(RestoreError::HasRows {
+            table: table.name.clone(),
+        });
+    }
+    Ok(table.clone())
+}
+
+fn beside(
+    session: &mut Session,
+    table: &TableSummary,
+    schema: &str,
+) -> Result<TableSummary, RestoreError> {
+    let name = TableName::new(schema, &table.name.name);
+    target::make_beside(session, &table.name, &name, &table.columns)?;
+    Ok(TableSummary {
+        name,
+        ..table.clone()
+    })
+}
+
+fn load_table<S: Source>(
+    archive: &Archive<S>,
+    session: &mut Session,
+    table: &TableSummary,
+    place: &TableSummary,
+    progress: &dyn Progress,
+) -> Result<(), RestoreError> {
+    let silenced = target::silence_triggers(session, &place.name)?;
+    let entries = archive.manifest().entries.iter();
+    for entry in entries.filter(|entry| table.entries.contains(&entry.name)) {
+        if let Some(rows) = &entry.rows {
+            let sql = target::copy_into(&place.name, &rows.columns);
+            load_entry(archive, session, entry, rows, &sql, progress)?;
+        }
+    }
+    if silenced {
+        target::wake_triggers(session, &place.name)?;
+    }
+    Ok(())
+}

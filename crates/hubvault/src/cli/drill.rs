@@ -1,0 +1,130 @@
+//! `hubvault drill`: old archives restored into a throwaway server and compared.
+
+use super::backup::proof_text;
+use super::show::resolve;
+use super::{DrillArgs, Exit};
+use crate::config::Settings;
+use crate::text::print;
+use crate::{progress, signals};
+use anyhow::{Context, Result, bail};
+use hubvault_archive::{Archive, Manifest};
+use hubvault_engine::backup::state_directory;
+use hubvault_engine::catalog::{BackupRecord, Catalog, ProofRecord, State, sidecar};
+use hubvault_engine::progress::{Progress, Stage};
+use hubvault_engine::proof::{DrillError, drill as engine};
+use hubvault_model::Cancel;
+use std::path::{Path, PathBuf};
+
+/// Drills one archive, or some of those that are there, chosen by chance.
+pub(crate) fn run(settings: &Settings, args: &DrillArgs) -> Result<Exit> {
+    let paths = match (&args.backup, args.all) {
+        (Some(backup), _) => vec![resolve(settings, backup)?],
+        (None, true) => sample(archives(settings)?, args.sample),
+        (None, false) => bail!("name a backup, or say --all"),
+    };
+    let cancel = Cancel::new();
+    let _signals = signals::watch(cancel.clone(), || {})?;
+    let bar = progress::choose(args.no_progress);
+    let (mut unproven, mut rejected) = (0, Vec::new());
+    for path in &paths {
+        let mut proof = ProofRecord::default();
+        let line = match drill(settings, path, bar.as_ref(), &cancel, &mut proof) {
+            Ok(()) => proof_text(&proof),
+            Err(error) if error.is::<DrillError>() && !cancel.is_requested() => {
+                rejected.push(path.display().to_string());
+                format!("REJECTED: {error}\n")
+            }
+            Err(error) => return Err(error),
+        };
+        unproven += usize::from(!proof.proven);
+        print(&format!("{}: {line}", path.display()))?;
+    }
+    if !rejected.is_empty() {
+        bail!(
+            "{} of {} archives do not withstand the drill",
+            rejected.len(),
+            paths.len()
+        );
+    }
+    Ok(if unproven == 0 {
+        Exit::Done
+    } else {
+        Exit::Warnings
+    })
+}
+
+/// Drills one archive and writes down what it showed, where the archive's own catalog knows it.
+pub(crate) fn drill(
+    settings: &Settings,
+    path: &Path,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+    proof: &mut ProofRecord,
+) -> Result<()> {
+    progress.stage(Stage::Drill, None);
+    let job = settings.job();
+    let verdict = engine::drill(path, &job.proof, job.workers, progress, cancel)?;
+    proof.judged(verdict);
+    let archive =
+        Archive::open_path(path).with_context(|| format!("opening {}", path.display()))?;
+    remember(settings, path, archive.manifest(), proof)
+}
+
+fn archives(settings: &Settings) -> Result<Vec<PathBuf>> {
+    let directory = settings.job().directory;
+    let records = Catalog::open(&state_directory(&directory)?)?.list()?;
+    let there = records
+        .into_iter()
+        .filter_map(|record| record.file)
+        .filter(|file| file.exists());
+    let found: Vec<PathBuf> = there.collect();
+    if found.is_empty() {
+        bail!("no archives in {}", directory.display());
+    }
+    Ok(found)
+}
+
+/// So many of them by chance, or all.
+fn sample(mut paths: Vec<PathBuf>, number: Option<usize>) -> Vec<PathBuf> {
+    let number = number.unwrap_or(paths.len()).min(paths.len());
+    let mut chosen = Vec::new();
+    while chosen.len() < number {
+        let chance = hubvault_model::BackupId::random().to_u128();
+        chosen.push(paths.swap_remove((chance % paths.len() as u128) as usize));
+    }
+    chosen
+}
+
+/// Writes the proof down where the archive's own catalog knows it.
+fn remember(
+    settings: &Settings,
+    path: &Path,
+    manifest: &Manifest,
+    proof: &ProofRecord,
+) -> Result<()> {
+    let directory = settings.job().directory;
+    let ours = path
+        .canonicalize()
+        .ok()
+        .and_then(|path| Some(path.parent()?.to_owned()));
+    if ours.is_none() || directory.canonicalize().ok() != ours {
+        return Ok(());
+    }
+    let catalog = Catalog::open(&state_directory(&directory)?)?;
+    let Some(record) = catalog.find(&manifest.id.to_string())? else {
+        return Ok(());
+    };
+    sidecar::write(path, manifest, proof, record.pinned)
+        .with_context(|| format!("writing the sidecar manifest of {}", path.display()))?;
+    let state = if proof.proven {
+        State::Proven
+    } else {
+        State::Unproven
+    };
+    catalog.finish(&BackupRecord {
+        state,
+        proof: proof.clone(),
+        ..record
+    })?;
+    Ok(())
+}

@@ -105,12 +105,14 @@ pub struct FileSource {
 }
 
 /// When and where archives are drilled.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ProofOptions {
     /// When.
     pub when: ProofWhen,
     /// Where the throwaway server's directory is made; short, as it holds a socket.
     pub directory: PathBuf,
+    /// A server on which a scratch database is made and dropped, instead of a throwaway server.
+    pub server: Option<ConnectSettings>,
     /// How long one drill may take; then the backup is unproven.
     pub time_limit: Duration,
 }

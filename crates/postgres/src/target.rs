@@ -144,3 +144,21 @@ pub(crate) fn list(columns: &[String]) -> String {
         .collect::<Vec<_>>()
         .join(", ")
 }
+
+/// Drops a database with everything in it, sessions too ("DROP DATABASE", FORCE).
+pub fn drop_database(session: &mut Session, name: &str) -> Result<(), PgError> {
+    let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quote_ident(name));
+    session.simple("dropping a database", &sql)
+}
+
+/// Databases whose names begin with `prefix` and that nobody is connected to.
+pub fn idle_databases(session: &mut Session, prefix: &str) -> Result<Vec<String>, PgError> {
+    let sql = format!(
+        "SELECT datname::text FROM pg_catalog.pg_database d
+         WHERE pg_catalog.starts_with(datname::text, {})
+           AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid)",
+        quote_literal(prefix)
+    );
+    let rows = session.rows("looking for databases", &sql)?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}

@@ -1,13 +1,14 @@
 //! The drill: an archive, as it lies on the disk, restored into a throwaway server, and every row
 //! compared with what was read in the snapshot.
 
+use super::place::Place;
 use crate::catalog::DrillRecord;
 use crate::job::ProofOptions;
 use crate::progress::Progress;
 use crate::restore::{self, RestoreError, RestoreOptions, Restored};
 use hubvault_archive::{Archive, ArchiveError, EntryKind, Manifest};
 use hubvault_model::{ByteSize, Cancel};
-use hubvault_postgres::{PgError, Session, ThrowawayOptions, ThrowawayServer, sweep, target};
+use hubvault_postgres::{PgError, Session, sweep, target};
 use jiff::Timestamp;
 use std::fs::{File, TryLockError};
 use std::io;
@@ -98,19 +99,27 @@ pub fn drill(
         tracing::info!("removed {}, left by a drill that died", leftover.display());
     }
     let needed = estimated_bytes(archive.manifest());
-    if let Some(free) = free_bytes(&options.directory).filter(|free| *free < needed) {
+    let free = free_bytes(&options.directory).filter(|_| options.server.is_none());
+    if let Some(free) = free.filter(|free| *free < needed) {
         let (needed, free) = (ByteSize(needed), ByteSize(free));
         let place = options.directory.display();
         return unproven(format!(
             "the drill needs about {needed} in {place}, which has {free} free"
         ));
     }
-    let server = match start(archive.manifest(), &options.directory, &limit.cancel) {
-        Ok(server) => server,
+    let place = match &options.server {
+        Some(server) => Place::scratch(server, &limit.cancel),
+        None => Place::throwaway(archive.manifest(), &options.directory, &limit.cancel),
+    };
+    let place = match place {
+        Ok(place) => place,
         Err(_) if limit.cancel.is_requested() => return limit.ended(cancel),
         Err(error) => return unproven(format!("no server to drill on: {error}")),
     };
-    let outcome = on(&server, &archive, workers, progress, &limit.cancel);
+    if let Some(reason) = unfit(&place, archive.manifest(), &limit.cancel) {
+        return unproven(reason);
+    }
+    let outcome = on(&place, &archive, workers, progress, &limit.cancel);
     if limit.cancel.is_requested() {
         return limit.ended(cancel);
     }
@@ -174,22 +183,48 @@ struct Shown {
     version: String,
 }
 
-const DATABASE: &str = "drill";
+/// Why nothing could be shown in a place: the reason lies there and not in the archive.
+fn unfit(place: &Place, manifest: &Manifest, cancel: &Cancel) -> Option<String> {
+    let look = || -> Result<Option<String>, PgError> {
+        let mut session = Session::connect(&place.settings(), cancel)?;
+        let (here, source) = (
+            session.server_version_num() / 10_000,
+            manifest.snapshot.server_version_num / 10_000,
+        );
+        if here < source {
+            return Ok(Some(format!(
+                "the drill's server runs PostgreSQL {here}, older than {source}"
+            )));
+        }
+        if place.is_ours() {
+            return Ok(None);
+        }
+        let known = target::roles(&mut session)?;
+        let missing: Vec<&str> = manifest
+            .roles
+            .iter()
+            .filter(|role| !known.contains(role))
+            .map(String::as_str)
+            .collect();
+        Ok((!missing.is_empty())
+            .then(|| format!("the drill's server lacks the roles {}", missing.join(", "))))
+    };
+    look().unwrap_or_else(|error| Some(format!("the drill's server: {error}")))
+}
 
 fn on(
-    server: &ThrowawayServer,
+    place: &Place,
     archive: &Archive,
     workers: usize,
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Shown, RestoreError> {
-    server.create_database(DATABASE)?;
-    let to = server.settings(DATABASE);
+    let to = place.settings();
     let missing = restore::missing_extensions(archive, &to, cancel)?;
     let options = RestoreOptions {
         workers,
-        create_roles: true,
-        no_owner: false,
+        create_roles: place.is_ours(),
+        no_owner: !place.is_ours(),
         force: false,
         clean: false,
         keep_going: !missing.is_empty(),
@@ -256,27 +291,6 @@ fn foreign_keys(session: &mut Session, manifest: &Manifest) -> Result<Vec<String
     Ok(missing
         .map(|key| format!("the foreign key {} on {} is missing", key.name, key.table))
         .collect())
-}
-
-fn start(
-    manifest: &Manifest,
-    directory: &Path,
-    cancel: &Cancel,
-) -> Result<ThrowawayServer, PgError> {
-    let options = ThrowawayOptions {
-        min_major: manifest.snapshot.server_version_num / 10_000,
-        parent_dir: directory.to_owned(),
-        // What it may take of the machine's memory: its buffers, and this much for each sort.
-        settings: [
-            ("maintenance_work_mem", "64MB"),
-            ("work_mem", "16MB"),
-            ("max_wal_size", "256MB"),
-        ]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into(),
-        superuser: "postgres".into(),
-    };
-    ThrowawayServer::start(&options, cancel)
 }
 
 fn free_bytes(directory: &Path) -> Option<u64> {

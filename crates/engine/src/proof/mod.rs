@@ -2,6 +2,7 @@
 
 pub mod integrity;
 pub mod drill;
+mod place;
 mod judge;
 
 pub use drill::{DrillError, Verdict};

@@ -227,7 +227,7 @@ pub(crate) struct VerifyArgs {
     reason = "each is a flag of the command line"
 )]
 pub(crate) struct RestoreArgs {
-    /// An id, an unambiguous prefix of one, a file, or `latest`
+    /// An id, an unambiguous prefix of one, a file, `latest`, or `-` for standard input
     pub(crate) backup: String,
     /// The database: a postgres:// URL or name=value pairs [default: the configured server]
     #[arg(long, value_name = "URL", conflicts_with = "database")]
@@ -272,6 +272,9 @@ pub(crate) struct RestoreArgs {
     /// Try a server that is older than the archive's
     #[arg(long)]
     pub(crate) force: bool,
+    /// Say how much of the archive was read
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
     /// No progress bar and no progress lines
     #[arg(long)]
     pub(crate) no_progress: bool,

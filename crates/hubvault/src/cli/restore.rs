@@ -6,17 +6,21 @@ use crate::config::Settings;
 use crate::text::{Align, columns, grouped, print};
 use crate::{progress, signals};
 use anyhow::{Context, Result, bail};
-use hubvault_archive::Archive;
+use hubvault_archive::{Archive, Source};
 use hubvault_engine::restore::{self, PutBack, RestoreOptions, Restored};
-use hubvault_model::{Cancel, TableName};
+use hubvault_model::{ByteSize, Cancel, TableName};
 use hubvault_postgres::{ConnectSettings, Session, target};
+use std::fs::{File, OpenOptions};
 use std::io::IsTerminal;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Restores and says what came back.
 pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
-    let path = resolve(settings, &args.backup)?;
-    let archive =
-        Archive::open_path(&path).with_context(|| format!("opening {}", path.display()))?;
+    let read = Arc::new(AtomicU64::new(0));
+    let archive = open(settings, &args.backup, &read)?;
     if let Some(directory) = &args.files {
         let files = restore::files(&archive, directory)?;
         let directory = directory.display();
@@ -68,7 +72,65 @@ pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
         restore::tables(&archive, &to, &args.tables, schema, bar.as_ref(), &cancel)?
     };
     drop(bar);
+    if args.verbose {
+        let read = ByteSize(read.load(Ordering::Relaxed));
+        print(&format!(
+            "read {read} of the archive's {}\n",
+            ByteSize(archive.len())
+        ))?;
+    }
     report(&restored, &to)
+}
+
+/// An archive that counts what is read of it. `-` is standard input: it is kept in a file without
+/// a name, as the table of contents comes last.
+fn open(settings: &Settings, word: &str, read: &Arc<AtomicU64>) -> Result<Archive<Counting>> {
+    let (file, name) = if word == "-" {
+        (keep_input(&settings.temp_dir)?, "standard input".to_owned())
+    } else {
+        let path = resolve(settings, word)?;
+        let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+        (file, path.display().to_string())
+    };
+    let counting = Counting {
+        file,
+        read: Arc::clone(read),
+    };
+    Archive::open(counting).with_context(|| format!("opening {name}"))
+}
+
+fn keep_input(directory: &Path) -> Result<File> {
+    let path = directory.join(format!("hubvault-input-{}", std::process::id()));
+    let keep = || {
+        let mut options = OpenOptions::new();
+        let mut file = options
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)?;
+        std::fs::remove_file(&path)?;
+        std::io::copy(&mut std::io::stdin().lock(), &mut file)?;
+        Ok::<_, std::io::Error>(file)
+    };
+    keep().with_context(|| format!("keeping standard input in {}", directory.display()))
+}
+
+struct Counting {
+    file: File,
+    read: Arc<AtomicU64>,
+}
+
+impl Source for Counting {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<usize> {
+        let n = Source::read_at(&self.file, buffer, offset)?;
+        self.read.fetch_add(n as u64, Ordering::Relaxed);
+        Ok(n)
+    }
+
+    fn size(&self) -> std::io::Result<u64> {
+        Source::size(&self.file)
+    }
 }
 
 /// Names what will be dropped, and goes on only after a yes.

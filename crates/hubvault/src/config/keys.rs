@@ -166,6 +166,7 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key("proof.when", &["PROOF"], PROOF_WHEN, "always"),
     key("proof.directory", &[], Kind::Text, ""),
+    secret("proof.server", &["PROOF_SERVER"]),
     key("proof.time_limit", &[], Kind::Duration, "30 min"),
     key("retention.days", &["BACKUP_RETENTION_DAYS"], COUNT, "30"),
     key("retention.keep_last", &[], COUNT, "3"),

@@ -8,6 +8,7 @@ mod url;
 mod document;
 mod resolve;
 mod scope;
+mod job;
 
 pub(crate) use environment::Environment;
 pub(crate) use problem::ConfigError;
@@ -15,16 +16,10 @@ pub(crate) use resolve::{Found, Value};
 pub(crate) use scope::Said;
 
 use document::Document;
-use hubvault_archive::{Codec, Compression};
-use hubvault_engine::job::{
-    ArchiveOptions, FileSource, Job, MissingPolicy, ProofOptions, ProofWhen, RetentionRules, Scope,
-    SizeLimits, Window,
-};
-use hubvault_model::ByteSize;
+use hubvault_engine::job::{FileSource, Job, Window};
 use hubvault_postgres::ConnectSettings;
 use keys::{ARRAYS, KEYS};
 use problem::Problem;
-use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -64,7 +59,7 @@ impl Settings {
         let config_dir = PathBuf::from(text(&found, "config_dir"));
         let files = scope::files(&document, &config_dir, &mut problems);
         refuse_unsealed(&found, &mut problems);
-        let job = job(&found, &windows, &files, &mut problems);
+        let job = job::job(&found, &windows, &files, &mut problems);
         notices.extend(later(&found, &document));
         notices.extend(environment.misspelt());
         if !problems.is_empty() {
@@ -92,43 +87,10 @@ impl Settings {
     }
 
     /// A server that a connection string names; what it does not say is the configuration's, but
-    /// never a password for another host.
+    /// never a password for another host or role.
     pub(crate) fn target(&self, url: &str) -> Result<ConnectSettings, ConfigError> {
-        let origin = "--to";
         let mut problems = Vec::new();
-        let mut target = self.job.database.clone();
-        let parts = url::parse(url).unwrap_or_else(|what| {
-            problems.push(Problem::new(origin, "", what));
-            Vec::new()
-        });
-        if parts
-            .iter()
-            .any(|(key, _)| *key == "database.host" || *key == "database.user")
-        {
-            target.password = None;
-        }
-        for (key, value) in parts {
-            let text = value.expose_secret();
-            if let Some(known) = KEYS.iter().find(|known| known.name == key)
-                && let Err(what) = known.kind.check(text)
-            {
-                problems.push(Problem::new(origin, key, what));
-                continue;
-            }
-            match key {
-                "database.host" => text.clone_into(&mut target.host),
-                "database.port" => target.port = text.parse().unwrap_or(target.port),
-                "database.name" => text.clone_into(&mut target.dbname),
-                "database.user" => text.clone_into(&mut target.user),
-                "database.password" => target.password = Some(value),
-                "database.passfile" => target.passfile = Some(PathBuf::from(text)),
-                "database.sslmode" => target.sslmode = text.parse().unwrap_or_default(),
-                "database.sslrootcert" => target.sslrootcert = Some(PathBuf::from(text)),
-                _ => {
-                    target.connect_timeout = keys::duration(text).unwrap_or(target.connect_timeout);
-                }
-            }
-        }
+        let target = job::connect_to(&self.job.database, url, "--to", &mut problems);
         if problems.is_empty() {
             Ok(target)
         } else {
@@ -239,135 +201,6 @@ fn later(found: &BTreeMap<&'static str, Found>, document: &Document) -> Vec<Stri
         ))
     });
     keys.chain(arrays).collect()
-}
-
-fn job(
-    found: &BTreeMap<&'static str, Found>,
-    windows: &[Said<Window>],
-    files: &[Said<FileSource>],
-    problems: &mut Vec<Problem>,
-) -> Job {
-    let codec = match text(found, "archive.codec") {
-        "zstd" => Codec::Zstd,
-        _ => Codec::Gzip,
-    };
-    let level = text(found, "archive.level")
-        .parse()
-        .unwrap_or_else(|_| Compression::default_level(codec));
-    let reported = problems
-        .iter()
-        .any(|problem| problem.key.starts_with("archive."));
-    if let Err(error) = (Compression { codec, level }).check_level()
-        && let Some(found) = found.get("archive.level").filter(|_| !reported)
-    {
-        problems.push(Problem::new(
-            &found.origin,
-            "archive.level",
-            error.to_string(),
-        ));
-    }
-    let mib = |key| {
-        text(found, key)
-            .parse()
-            .ok()
-            .filter(|mib| *mib > 0)
-            .map(ByteSize::from_mib)
-    };
-    let limits = SizeLimits {
-        min: mib("archive.min_size_mb"),
-        max: mib("archive.max_size_mb"),
-    };
-    if let (Some(min), Some(max)) = (limits.min, limits.max)
-        && min > max
-    {
-        let what = "is larger than archive.max_size_mb, so that no archive would do";
-        problems.push(Problem::new("archive limits", "archive.min_size_mb", what));
-    }
-    let mut patterns = |key: &'static str| match found.get(key) {
-        Some(Found {
-            value: Value::List(texts),
-            origin,
-            ..
-        }) => scope::patterns(texts, |what| {
-            problems.push(Problem::new(origin, key, what));
-        }),
-        _ => Vec::new(),
-    };
-    let (tables, exclude) = (patterns("scope.tables"), patterns("scope.exclude"));
-    let missing = match text(found, "scope.missing") {
-        "fail" => MissingPolicy::Fail,
-        _ => MissingPolicy::Warn,
-    };
-    let windows = windows.iter().map(|said| said.value.clone()).collect();
-    let workers = text(found, "archive.workers").parse().unwrap_or_else(|_| {
-        std::thread::available_parallelism()
-            .map_or(1, std::num::NonZero::get)
-            .min(4)
-    });
-    let database = database(found);
-    let count = |key| text(found, key).parse().unwrap_or_default();
-    let retention = RetentionRules {
-        days: count("retention.days"),
-        keep_last: count("retention.keep_last"),
-        daily: count("retention.daily"),
-        weekly: count("retention.weekly"),
-        monthly: count("retention.monthly"),
-        yearly: count("retention.yearly"),
-        max_total: mib("retention.max_total_mb"),
-    };
-    Job {
-        retention,
-        name: database.dbname.clone(),
-        database,
-        scope: Scope {
-            tables,
-            exclude,
-            missing,
-            windows,
-        },
-        files: files.iter().map(|said| said.value.clone()).collect(),
-        archive: ArchiveOptions { codec, level },
-        directory: PathBuf::from(text(found, "archive.directory")),
-        limits,
-        workers,
-        proof: ProofOptions {
-            when: match text(found, "proof.when") {
-                "daily" => ProofWhen::Daily,
-                "weekly" => ProofWhen::Weekly,
-                "off" => ProofWhen::Off,
-                _ => ProofWhen::Always,
-            },
-            directory: PathBuf::from(text(found, "proof.directory")),
-            time_limit: keys::duration(text(found, "proof.time_limit")).unwrap_or_default(),
-        },
-        lock_timeout: keys::duration(text(found, "database.lock_timeout")).unwrap_or_default(),
-    }
-}
-
-/// A mistake in one of these was reported when it was found; what it falls back to is never used.
-fn database(found: &BTreeMap<&'static str, Found>) -> ConnectSettings {
-    let path = |key| {
-        Some(text(found, key))
-            .filter(|text| !text.is_empty())
-            .map(PathBuf::from)
-    };
-    let password = match found.get("database.password").map(|found| &found.value) {
-        Some(Value::Secret(password)) => Some(password.clone()),
-        _ => None,
-    };
-    ConnectSettings {
-        host: text(found, "database.host").to_owned(),
-        port: text(found, "database.port").parse().unwrap_or_default(),
-        user: text(found, "database.user").to_owned(),
-        dbname: text(found, "database.name").to_owned(),
-        password,
-        passfile: path("database.passfile"),
-        sslmode: text(found, "database.sslmode").parse().unwrap_or_default(),
-        sslrootcert: path("database.sslrootcert"),
-        connect_timeout: keys::duration(text(found, "database.connect_timeout"))
-            .unwrap_or_default(),
-        application_name: "hubvault".to_owned(),
-    }
 }
 
 #[cfg(test)]

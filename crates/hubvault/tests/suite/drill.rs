@@ -150,6 +150,45 @@ fn a_drill_without_room_time_or_server_leaves_the_backup_unproven() {
 }
 
 #[test]
+fn a_scratch_database_on_another_server_does_as_well_and_is_dropped() {
+    let server = server();
+    let database = server.database();
+    database.execute(NASTY);
+    let (mut hub, drills) = drilling(&database);
+    let place = server.settings("postgres");
+    hub.set(
+        "PROOF_SERVER",
+        format!("host={} user=postgres dbname=postgres", place.host),
+    );
+    // What a drill that died would have left.
+    database.execute("CREATE DATABASE hubvault_drill_old");
+    let output = hub.run(&["backup"]);
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}{}",
+        stdout(&output),
+        stderr(&output)
+    );
+    assert!(
+        stdout(&output).contains("\nproven: "),
+        "{}",
+        stdout(&output)
+    );
+    let left = "SELECT count(*) FROM pg_database WHERE datname LIKE 'hubvault_drill_%'";
+    assert_eq!(database.value(left), "0");
+    assert!(is_empty(drills.path()));
+    hub.set("PROOF_SERVER", "postgres://postgres@localhost:1/postgres");
+    let away = hub.run(&["backup"]);
+    assert_eq!(away.status.code(), Some(3), "{}", stderr(&away));
+    assert!(
+        stdout(&away).contains("unproven: no server to drill on"),
+        "{}",
+        stdout(&away)
+    );
+}
+
+#[test]
 fn old_archives_are_drilled_by_chance_and_the_bad_one_is_named() {
     let server = server();
     let database = server.database();

@@ -308,3 +308,38 @@ fn what_cannot_be_restored_is_named_and_the_rest_goes_on_when_told_to() {
     );
     assert_eq!(target.value("SELECT count(*) FROM plans"), "1");
 }
+
+#[test]
+fn an_archive_comes_from_a_pipe_and_one_table_is_read_without_the_rest() {
+    let server = server();
+    let source = server.database();
+    source.execute(
+        "CREATE TABLE users (id int); INSERT INTO users SELECT generate_series(1, 10);
+         CREATE TABLE blobs AS SELECT n, (SELECT string_agg(md5(n || ' ' || k), '') FROM generate_series(1, 30) k)
+             FROM generate_series(1, 20000) n",
+    );
+    let hub = Hub::whole(&source);
+    let (_, archive) = hub.backup();
+    source.execute("TRUNCATE users");
+    let one = hub.run(&["restore", "latest", "--table", "users", "--verbose"]);
+    let text = stdout(&one);
+    assert_eq!(one.status.code(), Some(0), "{}", stderr(&one));
+    assert!(
+        text.contains("read ") && text.contains(" kB of the archive's ") && text.contains(" MB"),
+        "{text}"
+    );
+    let mut cat = std::process::Command::new("cat")
+        .arg(&archive)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let target = server.database();
+    let output = hub
+        .command(&["restore", "-", "--database", target.name()])
+        .stdin(cat.stdout.take().unwrap())
+        .output()
+        .unwrap();
+    cat.wait().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(source.digests(), target.digests());
+}

@@ -1,0 +1,93 @@
+//! Where an archive is drilled: a throwaway server, or a scratch database on a server elsewhere.
+
+use hubvault_archive::Manifest;
+use hubvault_model::{BackupId, Cancel};
+use hubvault_postgres::{
+    ConnectSettings, PgError, Session, ThrowawayOptions, ThrowawayServer, target,
+};
+use std::path::Path;
+
+const DATABASE: &str = "drill";
+/// Scratch databases begin with this.
+const PREFIX: &str = "hubvault_drill_";
+
+/// An empty database to restore into; gone when dropped.
+pub(crate) enum Place {
+    Throwaway(ThrowawayServer),
+    Scratch {
+        server: ConnectSettings,
+        name: String,
+    },
+}
+
+impl Place {
+    /// On a server of its own below `directory`.
+    pub(crate) fn throwaway(
+        manifest: &Manifest,
+        directory: &Path,
+        cancel: &Cancel,
+    ) -> Result<Self, PgError> {
+        let options = ThrowawayOptions {
+            min_major: manifest.snapshot.server_version_num / 10_000,
+            parent_dir: directory.to_owned(),
+            // What it may take of the machine's memory: its buffers, and this much for each sort.
+            settings: [
+                ("maintenance_work_mem", "64MB"),
+                ("work_mem", "16MB"),
+                ("max_wal_size", "256MB"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+            superuser: "postgres".into(),
+        };
+        let server = ThrowawayServer::start(&options, cancel)?;
+        server.create_database(DATABASE)?;
+        Ok(Self::Throwaway(server))
+    }
+
+    /// On a server that is there. What a drill that died left on it is dropped first.
+    pub(crate) fn scratch(server: &ConnectSettings, cancel: &Cancel) -> Result<Self, PgError> {
+        let mut session = Session::connect(server, cancel)?;
+        for name in target::idle_databases(&mut session, PREFIX)? {
+            target::drop_database(&mut session, &name)?;
+        }
+        let name = format!("{PREFIX}{}", BackupId::random().short());
+        target::create_database(&mut session, &name)?;
+        Ok(Self::Scratch {
+            server: server.clone(),
+            name,
+        })
+    }
+
+    /// How to reach the empty database.
+    pub(crate) fn settings(&self) -> ConnectSettings {
+        match self {
+            Self::Throwaway(server) => server.settings(DATABASE),
+            Self::Scratch { server, name } => ConnectSettings {
+                dbname: name.clone(),
+                ..server.clone()
+            },
+        }
+    }
+
+    /// Whether roles may be made there.
+    pub(crate) fn is_ours(&self) -> bool {
+        matches!(self, Self::Throwaway(_))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Self::Scratch { server, name } = self else {
+            return;
+        };
+        // Not with the run's wish to stop, or nothing would be dropped after a signal.
+        let dropped = Session::connect(server, &Cancel::new())
+            .and_then(|mut session| target::drop_database(&mut session, name));
+        if let Err(error) = dropped {
+            tracing::warn!(
+                "the scratch database {name} stays on {server} until the next drill: {error}"
+            );
+        }
+    }
+}

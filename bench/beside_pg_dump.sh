@@ -1,5 +1,5 @@
 #!/bin/bash
-# Wall time and peak memory of a backup beside `pg_dump -Fd -j2` of the same database, alternating.
+# Wall time and peak memory of a backup (read back; then also with its drill) beside `pg_dump -Fd -j2` of the same database, alternating.
 #
 #   bench/beside_pg_dump.sh [MEGABYTES] [ROUNDS]      default: 2000 MB, 3 rounds
 #
@@ -57,10 +57,13 @@ for round in $(seq "$rounds"); do
     echo "round $round"
     rm -rf "$place/dump" "$place"/backups/critical_backup_*
     measured pg_dump "$bin/pg_dump" -Fd -j2 -f "$place/dump"
-    measured hubvault "$hubvault" backup --no-progress
+    PROOF=off measured hubvault "$hubvault" backup --no-progress
+    rm -f "$place"/backups/critical_backup_*
+    PROOF=always TMPDIR=$place measured drilled "$hubvault" backup --no-progress
 done
 median() { sort -n "$1" | awk '{ a[NR] = $1 } END { print a[int((NR + 1) / 2)] }'; }
 a=$(median "$place/pg_dump.times") b=$(median "$place/hubvault.times")
 peak=$(sort -k2 -n "$place/hubvault.times" | tail -1 | awk '{ print int($2 / 1024) }')
+drilled=$(median "$place/drilled.times")
 size=$(du -cm "$place"/backups/critical_backup_* | tail -1 | cut -f1) dump=$(du -sm "$place/dump" | cut -f1)
-awk "BEGIN { printf \"median: pg_dump -Fd -j2 %.1f s (%d MB), hubvault backup with read-back %.1f s (%d MB); ratio %.2f; hubvault's peak memory %d MB\n\", $a, $dump, $b, $size, $b / $a, $peak }"
+awk "BEGIN { printf \"median: pg_dump -Fd -j2 %.1f s (%d MB), hubvault backup with read-back %.1f s (%d MB); ratio %.2f; with the drill %.1f s; hubvault's peak memory %d MB\n\", $a, $dump, $b, $size, $b / $a, $drilled, $peak }"

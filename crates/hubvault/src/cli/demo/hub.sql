@@ -128,6 +128,13 @@ CREATE INDEX ON credit_transactions (created_at);
 CREATE INDEX ON credit_transactions (user_id);
 CREATE INDEX ON point_transactions (created_at);
 CREATE INDEX ON purchases (created_at);
+CREATE INDEX ON users (invited_by);
+CREATE INDEX ON credit_transactions (account_id);
+CREATE INDEX ON point_transactions (account_id);
+CREATE INDEX ON point_transactions (user_id);
+CREATE INDEX ON purchases (user_id);
+CREATE INDEX ON purchases (payment_id);
+CREATE INDEX ON payments (user_id);
 CREATE VIEW paying_users AS
     SELECT u.id, u.email, count(*) AS purchases FROM users u JOIN purchases p ON p.user_id = u.id
     GROUP BY u.id;

@@ -72,7 +72,7 @@ pub fn write(
 
 /// What the sidecar says was proven about the archive with this id, and whether it is pinned; `None` without a sidecar, and
 /// for one that belongs to another archive.
-pub(crate) fn read(archive: &Path, id: BackupId) -> Option<(ProofRecord, bool)> {
+pub fn read(archive: &Path, id: BackupId) -> Option<(ProofRecord, bool)> {
     let text = fs::read_to_string(path(archive)).ok()?;
     let read: Read = serde_json::from_str(&text).ok()?;
     (read.manifest.id == id).then_some((read.proof, read.pinned))

@@ -246,6 +246,7 @@ fn on(
         wrong.extend(sequences(&mut session, archive.manifest())?);
         wrong.extend(foreign_keys(&mut session, archive.manifest())?);
     }
+    wrong.extend(files(archive)?);
     if !wrong.is_empty() {
         return Err(RestoreError::Different { tables: wrong });
     }
@@ -275,6 +276,33 @@ fn sequences(session: &mut Session, manifest: &Manifest) -> Result<Vec<String>, 
                 "the sequence {} does not stand at {value}",
                 sequence.name
             ));
+        }
+    }
+    Ok(wrong)
+}
+
+/// Configuration files whose content is not what was read on the host.
+fn files(archive: &Archive) -> Result<Vec<String>, RestoreError> {
+    let mut wrong = Vec::new();
+    for file in archive
+        .manifest()
+        .files
+        .iter()
+        .filter(|file| file.sha256.is_some())
+    {
+        let Some(entry) = archive.entry(&file.name) else {
+            wrong.push(format!("the file {} is not in the archive", file.name));
+            continue;
+        };
+        // Reading it to its end compares it with the entry's checksum.
+        let read = archive
+            .content(entry)
+            .map(|mut content| io::copy(&mut content, &mut io::sink()));
+        match read {
+            Ok(Ok(_)) if file.sha256.as_ref() == Some(&entry.sha256) => {}
+            Ok(Ok(_)) => wrong.push(format!("the file {} has another checksum", file.name)),
+            Ok(Err(error)) => wrong.push(error.to_string()),
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(wrong)

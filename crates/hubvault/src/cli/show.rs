@@ -9,8 +9,7 @@ use crate::{progress, signals};
 use anyhow::{Context, Result, bail};
 use hubvault_archive::{Archive, Coverage, Manifest};
 use hubvault_engine::backup::state_directory;
-use hubvault_engine::catalog::Catalog;
-use hubvault_engine::catalog::ProofRecord;
+use hubvault_engine::catalog::{Catalog, ProofRecord, sidecar};
 use hubvault_engine::progress::Stage;
 use hubvault_engine::proof::integrity;
 use hubvault_model::{ByteSize, Cancel};
@@ -26,8 +25,11 @@ pub(crate) fn show(settings: &Settings, args: &ShowArgs) -> Result<Exit> {
         serde_json::to_string_pretty(archive.manifest())? + "\n"
     } else {
         let size = ByteSize(archive.len());
+        // What was proven is known beside the archive; elsewhere it is not known.
+        let proof = sidecar::read(&path, archive.manifest().id)
+            .map_or_else(String::new, |(proof, _)| proof_text(&proof));
         format!(
-            "{}  {size}\n{}",
+            "{}  {size}\n{proof}{}",
             path.display(),
             manifest_text(archive.manifest())
         )

@@ -310,7 +310,8 @@ fn forged_archives_are_rejected_by_verify_or_by_the_drill() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
-    let (hub, _drills) = drilling(&database);
+    let (mut hub, _drills) = drilling(&database);
+    hub.write("[scope]\ntables = [\"*\"]\nwindow = []\n[[file]]\nsource = \"hubvault.toml\"\n");
     let (_, archive) = hub.backup();
     let copy = hub.config().join("forged.tar.gz");
     let rejected = |path: &Path, word: &str| {
@@ -328,6 +329,11 @@ fn forged_archives_are_rejected_by_verify_or_by_the_drill() {
     rejected(&forged(&archive, &copy, |_| (), fewer), "999 rows");
     let swapped = |manifest: &mut Manifest| manifest.tables[0].digest.sum ^= 1;
     rejected(&forged(&archive, &copy, |_| (), swapped), "digest");
+    let renamed = |manifest: &mut Manifest| manifest.files[0].sha256 = Some("0".repeat(64));
+    rejected(
+        &forged(&archive, &copy, |_| (), renamed),
+        "another checksum",
+    );
     // Consistent in itself, and yet no backup: a row twice, against the primary key.
     let twice = |content: &mut Vec<u8>| {
         let text = String::from_utf8(content.clone()).unwrap();

@@ -49,5 +49,7 @@ pub(super) fn compare(
         ("restored digest", Align::Left),
         ("", Align::Left),
     ];
-    Ok((columns(&header, &rows), all_equal))
+    let note = "\nOf tables of which only rows that others refer to are inside, the source's side is the \
+                snapshot's.\n";
+    Ok((columns(&header, &rows) + note, all_equal))
 }

@@ -180,6 +180,9 @@ pub struct FileSummary {
     pub sha256: Option<String>,
     /// Permission bits.
     pub mode: u32,
+    /// Its owner and group, by number; the tar itself says 0.
+    #[serde(default)]
+    pub owner: Option<(u32, u32)>,
 }
 
 /// What an entry holds.

@@ -209,6 +209,7 @@ impl Files {
             bytes: read.builder.raw_bytes(),
             sha256: Some(read.sha256),
             mode: read.meta.mode() & 0o7777,
+            owner: Some((read.meta.uid(), read.meta.gid())),
         });
         let meta = entry_meta(name, EntryKind::Config, None, &read.meta);
         self.packed.push(read.builder.finish(meta)?);
@@ -230,6 +231,7 @@ impl Files {
             bytes: 0,
             sha256: None,
             mode: meta.mode() & 0o7777,
+            owner: Some((meta.uid(), meta.gid())),
         });
         let entry = entry_meta(name, kind, link, meta);
         self.packed

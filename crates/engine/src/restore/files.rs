@@ -4,10 +4,11 @@ use super::error::RestoreError;
 use hubvault_archive::{Archive, EntryKind, EntryRecord, Source};
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, lchown, symlink};
 use std::path::{Component, Path, PathBuf};
 
-/// Writes every configuration file of an archive below `directory`, with its mode. A file that is
+/// Writes every configuration file of an archive below `directory`, with its mode and, when we are
+/// root, its owner. A file that is
 /// there already is an error; nothing is overwritten and nothing is written outside. Links come
 /// last, so that no file is written through one.
 pub fn files<S: Source>(
@@ -36,6 +37,7 @@ pub fn files<S: Source>(
         one(archive, entry, directory, &path)?;
         written.push(path);
     }
+    owners(archive, directory)?;
     // Last, or a directory without the right to write could not be filled.
     for entry in entries
         .iter()
@@ -46,6 +48,20 @@ pub fn files<S: Source>(
             .map_err(failed("setting the mode of", &path))?;
     }
     Ok(written)
+}
+
+/// Gives everything back to whom it belonged, which only root may.
+fn owners<S: Source>(archive: &Archive<S>, directory: &Path) -> Result<(), RestoreError> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    for file in &archive.manifest().files {
+        if let Some((uid, gid)) = file.owner {
+            let path = inside(directory, &file.name)?;
+            lchown(&path, Some(uid), Some(gid)).map_err(failed("giving away", &path))?;
+        }
+    }
+    Ok(())
 }
 
 fn one<S: Source>(

@@ -12,13 +12,15 @@ use hubvault_postgres::{ConnectSettings, Session, target};
 
 /// Restores the rows of the wanted tables, all in one transaction: into the same tables, which
 /// must be there and empty, or into new tables of the schema `into_schema`, which have the living
-/// tables' columns and nothing else. Foreign keys hold as ever; the tables' own triggers do not
+/// tables' columns and nothing else. With `keep_going` a table that cannot be restored is rolled back
+/// and named, and the others go on. Foreign keys hold as ever; the tables' own triggers do not
 /// fire. Ends by comparing.
 pub fn tables<S: Source>(
     archive: &Archive<S>,
     to: &ConnectSettings,
     wanted: &[TablePattern],
     into_schema: Option<&str>,
+    keep_going: bool,
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Restored, RestoreError> {
@@ -36,14 +38,29 @@ pub fn tables<S: Source>(
         Some(chosen.iter().map(|table| table.bytes).sum()),
     );
     session.simple("beginning", "BEGIN; SET CONSTRAINTS ALL DEFERRED")?;
-    let mut places = Vec::new();
+    let (mut places, mut passed_over, mut messages) = (Vec::new(), Vec::new(), Vec::new());
     for table in chosen {
-        let place = match into_schema {
-            Some(schema) => beside(&mut session, table, schema)?,
-            None => itself(&mut session, table)?,
+        session.simple("beginning a table", "SAVEPOINT one_table")?;
+        let mut load = || {
+            let place = match into_schema {
+                Some(schema) => beside(&mut session, table, schema)?,
+                None => itself(&mut session, table)?,
+            };
+            load_table(archive, &mut session, table, &place, progress)?;
+            // Now, and not at the end, so that the table that breaks one is named.
+            session.simple("checking the constraints", "SET CONSTRAINTS ALL IMMEDIATE")?;
+            session.simple("deferring again", "SET CONSTRAINTS ALL DEFERRED")?;
+            Ok(place)
         };
-        load_table(archive, &mut session, table, &place, progress)?;
-        places.push(place);
+        match load() {
+            Ok(place) => places.push(place),
+            Err(error) if keep_going && !cancel.is_requested() => {
+                session.simple("rolling a table back", "ROLLBACK TO SAVEPOINT one_table")?;
+                messages.push(format!("{}: {error}", table.name));
+                passed_over.push(table.name.clone());
+            }
+            Err(error) => return Err(error),
+        }
     }
     session.simple("making it lasting", "COMMIT")?;
     progress.stage(Stage::Compare, None);
@@ -51,8 +68,8 @@ pub fn tables<S: Source>(
     let tables = compare(&places, to, 1, cancel)?;
     Ok(Restored {
         tables,
-        passed_over: Vec::new(),
-        messages: Vec::new(),
+        passed_over,
+        messages,
     })
 }
 

@@ -261,7 +261,7 @@ pub(crate) struct RestoreArgs {
     #[arg(long)]
     pub(crate) yes: bool,
     /// Go on past what cannot be restored; it is named at the end, with exit code 1
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["missing_rows", "upsert"])]
     pub(crate) keep_going: bool,
     /// Make roles that are missing, without login
     #[arg(long)]

@@ -69,7 +69,15 @@ pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
         restore::whole(&archive, &to, options, bar.as_ref(), &cancel)?
     } else {
         let schema = args.into_schema.as_deref();
-        restore::tables(&archive, &to, &args.tables, schema, bar.as_ref(), &cancel)?
+        restore::tables(
+            &archive,
+            &to,
+            &args.tables,
+            schema,
+            args.keep_going,
+            bar.as_ref(),
+            &cancel,
+        )?
     };
     drop(bar);
     if args.verbose {

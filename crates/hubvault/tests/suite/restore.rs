@@ -100,6 +100,8 @@ fn configuration_files_come_back_into_a_directory_and_overwrite_nothing() {
     std::fs::create_dir(etc.path().join("ssl")).unwrap();
     std::fs::write(etc.path().join("ssl/key.pem"), "key").unwrap();
     std::os::unix::fs::symlink("key.pem", etc.path().join("ssl/current.pem")).unwrap();
+    // Somebody else's, where we may give it away.
+    let _ = std::os::unix::fs::chown(etc.path().join("ssl/key.pem"), Some(4321), Some(1234));
     let toml = format!(
         "[scope]\ntables = [\"*\"]\nwindow = []\n[[file]]\nsource = \"{}/ssl\"\n",
         etc.path().display()
@@ -114,6 +116,17 @@ fn configuration_files_come_back_into_a_directory_and_overwrite_nothing() {
         std::fs::read_to_string(out.join("config/ssl/current.pem")).unwrap(),
         "key"
     );
+    let owner = |path: &std::path::Path| {
+        use std::os::unix::fs::MetadataExt;
+        path.metadata()
+            .map(|meta| (meta.uid(), meta.gid()))
+            .unwrap()
+    };
+    let (key, back) = (
+        etc.path().join("ssl/key.pem"),
+        out.join("config/ssl/key.pem"),
+    );
+    assert_eq!(owner(&back), owner(&key));
     let again = hub.run(&words);
     assert_eq!(again.status.code(), Some(1));
     assert!(
@@ -266,7 +279,19 @@ fn tables_that_refer_to_each_other_come_back_together_or_not_at_all() {
         "{}",
         stderr(&alone)
     );
-    let both = hub.run(&["restore", "latest", "--table", "notes", "--table", "users"]);
+    // A row that the living table refuses: that table is rolled back, the other one stays.
+    database.execute("ALTER TABLE notes ADD CHECK (id <> 7)");
+    let words = ["restore", "latest", "--table", "notes", "--table", "users"];
+    let on = hub.run(&[&words[..], &["--keep-going"]].concat());
+    assert_eq!(on.status.code(), Some(1));
+    let said = stderr(&on);
+    assert!(
+        said.contains("not restored: notes") && said.contains("eu, 7"),
+        "{said}"
+    );
+    assert_eq!(database.value("SELECT count(*) FROM users"), "100");
+    database.execute("ALTER TABLE notes DROP CONSTRAINT notes_id_check; TRUNCATE users, notes");
+    let both = hub.run(&words);
     assert_eq!(both.status.code(), Some(0), "{}", stderr(&both));
     assert_eq!(database.value("SELECT count(*) FROM notes"), "100");
     assert_eq!(

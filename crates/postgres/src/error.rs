@@ -67,6 +67,14 @@ pub enum PgError {
         /// What the server said.
         why: String,
     },
+    /// The server has no room or memory left (appendix A, class 53).
+    #[error("{doing}: the server has run out of something: {why}; see its disk and memory")]
+    Exhausted {
+        /// What was being done.
+        doing: String,
+        /// What the server said.
+        why: String,
+    },
     /// The connection broke.
     #[error("{doing}: the connection to the server was lost: {why}; see the server's log")]
     ConnectionLost {
@@ -142,10 +150,40 @@ impl PgError {
             ]
             .contains(code)
         });
+        let exhausted = error
+            .code()
+            .is_some_and(|code| code.code().starts_with("53"));
         if ended || error.code().is_none() {
             Self::ConnectionLost { doing, why }
+        } else if exhausted {
+            Self::Exhausted { doing, why }
         } else {
             Self::Query { doing, why }
+        }
+    }
+}
+
+impl PgError {
+    /// Whether this speaks of the server's surroundings, and of nothing that it was given.
+    pub fn is_environment(&self) -> bool {
+        match self {
+            Self::Unreachable { .. }
+            | Self::ConnectionLost { .. }
+            | Self::Exhausted { .. }
+            | Self::Throwaway { .. }
+            | Self::Io { .. } => true,
+            // What pg_restore passes on from libpq and from the server; both run with LC_MESSAGES=C.
+            Self::Tool { why, .. } => [
+                "No space left on device",
+                "out of memory",
+                "server closed the connection",
+                "terminating connection",
+                "connection to server",
+                "ended with signal",
+            ]
+            .iter()
+            .any(|words| why.contains(words)),
+            _ => false,
         }
     }
 }

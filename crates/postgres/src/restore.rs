@@ -19,6 +19,23 @@ pub struct SchemaOptions {
     pub keep_going: bool,
 }
 
+/// What `pg_restore` said.
+#[derive(Clone, Debug, Default)]
+pub struct Said {
+    /// It succeeded all the same.
+    pub warnings: Vec<String>,
+    /// What it could not make, where the options said to go on.
+    pub errors: Vec<String>,
+}
+
+impl Said {
+    /// Takes over what was said in another step.
+    pub fn extend(&mut self, other: Self) {
+        self.warnings.extend(other.warnings);
+        self.errors.extend(other.errors);
+    }
+}
+
 /// Definitions in memory, ready to be put back.
 #[derive(Debug)]
 pub struct SchemaRestore {
@@ -58,7 +75,7 @@ impl SchemaRestore {
         target: &ConnectSettings,
         options: SchemaOptions,
         cancel: &Cancel,
-    ) -> Result<Vec<String>, PgError> {
+    ) -> Result<Said, PgError> {
         self.section("pre-data", None, target, options, cancel)
     }
 
@@ -68,8 +85,8 @@ impl SchemaRestore {
         target: &ConnectSettings,
         options: SchemaOptions,
         cancel: &Cancel,
-    ) -> Result<Vec<String>, PgError> {
-        let mut said = Vec::new();
+    ) -> Result<Said, PgError> {
+        let mut said = Said::default();
         for step in [Step::Indexes, Step::Attach, Step::Rest] {
             let jobs = if step == Step::Attach {
                 1
@@ -133,7 +150,7 @@ impl SchemaRestore {
         target: &ConnectSettings,
         options: SchemaOptions,
         cancel: &Cancel,
-    ) -> Result<Vec<String>, PgError> {
+    ) -> Result<Said, PgError> {
         let mut command = Command::new(&self.tool.path);
         tools::connection(&mut command, target);
         command
@@ -157,8 +174,14 @@ impl SchemaRestore {
         }
         command.arg(self.dump_path());
         match tools::run(command, &[], cancel) {
-            Ok(finished) => Ok(finished.stderr),
-            Err(PgError::Tool { why, .. }) if options.keep_going => Ok(vec![why]),
+            Ok(finished) => Ok(Said {
+                warnings: finished.stderr,
+                ..Said::default()
+            }),
+            Err(PgError::Tool { why, .. }) if options.keep_going => Ok(Said {
+                errors: vec![why],
+                ..Said::default()
+            }),
             Err(error) => Err(error),
         }
     }

@@ -392,8 +392,17 @@ fn owner(pid: u32) -> Option<String> {
     Some(format!("{pid} {since_boot}"))
 }
 
-/// Removes the directories of servers whose owner died. Returns what was removed.
-pub fn sweep(parent: &Path) -> Result<Vec<PathBuf>, PgError> {
+/// What became of the directories that servers left whose owner died.
+#[derive(Debug, Default)]
+pub struct Swept {
+    /// Gone.
+    pub removed: Vec<PathBuf>,
+    /// Still there: another user's in a shared directory, for one.
+    pub stuck: Vec<PgError>,
+}
+
+/// Removes the directories of servers whose owner died. An `Err` means that `parent` cannot be read.
+pub fn sweep(parent: &Path) -> Result<Swept, PgError> {
     let io = |doing, path: &Path| {
         let path = path.to_owned();
         move |source| PgError::Io {
@@ -402,7 +411,7 @@ pub fn sweep(parent: &Path) -> Result<Vec<PathBuf>, PgError> {
             source,
         }
     };
-    let mut removed = Vec::new();
+    let mut swept = Swept::default();
     for entry in fs::read_dir(parent)
         .map_err(io("reading", parent))?
         .flatten()
@@ -419,10 +428,12 @@ pub fn sweep(parent: &Path) -> Result<Vec<PathBuf>, PgError> {
         if pid.is_some_and(|pid| owner(pid).as_deref() == Some(recorded.as_str())) {
             continue;
         }
-        fs::remove_dir_all(&path).map_err(io("removing", &path))?;
-        removed.push(path);
+        match fs::remove_dir_all(&path).map_err(io("removing", &path)) {
+            Ok(()) => swept.removed.push(path),
+            Err(error) => swept.stuck.push(error),
+        }
     }
-    Ok(removed)
+    Ok(swept)
 }
 
 #[cfg(test)]
@@ -452,11 +463,40 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_swept_is_told_and_stops_nobody() {
+        let parent = tempfile::tempdir().unwrap();
+        let open = |path: &Path, mode| {
+            use std::os::unix::fs::PermissionsExt;
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        open(parent.path(), 0o777);
+        let left = parent.path().join(format!("{PREFIX}1-1"));
+        fs::create_dir(&left).unwrap();
+        fs::write(left.join("owner"), "1 0").unwrap();
+        open(&left, 0o555);
+        // Root may remove anything: this thread is somebody else then.
+        let swept = std::thread::scope(|scope| {
+            let other = scope.spawn(|| {
+                if geteuid().is_root() {
+                    let nobody = rustix::process::Uid::from_raw(65_534);
+                    rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
+                }
+                sweep(parent.path()).unwrap()
+            });
+            other.join().unwrap()
+        });
+        open(&left, 0o755);
+        assert!(swept.removed.is_empty());
+        let told = swept.stuck[0].to_string();
+        assert!(told.contains(left.to_str().unwrap()), "{told}");
+    }
+
+    #[test]
     fn what_a_dead_owner_left_is_swept() {
         let parent = tempfile::tempdir().unwrap();
         let left = parent.path().join(format!("{PREFIX}1-1"));
         fs::create_dir(&left).unwrap();
         fs::write(left.join("owner"), "1 0").unwrap();
-        assert_eq!(sweep(parent.path()).unwrap(), [left]);
+        assert_eq!(sweep(parent.path()).unwrap().removed, [left]);
     }
 }

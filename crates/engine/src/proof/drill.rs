@@ -8,7 +8,7 @@ use crate::progress::Progress;
 use crate::restore::{self, RestoreError, RestoreOptions, Restored};
 use hubvault_archive::{Archive, ArchiveError, EntryKind, Manifest};
 use hubvault_model::{ByteSize, Cancel};
-use hubvault_postgres::{PgError, Session, sweep, target};
+use hubvault_postgres::{PgError, Session, Swept, sweep, target};
 use jiff::Timestamp;
 use std::fs::{File, TryLockError};
 use std::io;
@@ -34,9 +34,6 @@ pub enum DrillError {
         /// What is wrong.
         source: ArchiveError,
     },
-    /// Leftovers of a drill that died.
-    #[error(transparent)]
-    Sweep(PgError),
     /// Stopped on request.
     #[error("stopped on request")]
     Cancelled,
@@ -88,23 +85,22 @@ pub fn drill(
             drill: None,
         })
     };
-    let Some(_turn) = wait_for_turn(&options.directory, &limit.cancel).map_err(|error| {
-        let why = format!("{}: {error}", options.directory.display());
-        DrillError::Rejected { why }
-    })?
-    else {
-        return limit.ended(cancel);
+    let directory = options.directory.display();
+    let _turn = match wait_for_turn(&options.directory, &limit.cancel) {
+        Ok(Some(turn)) => turn,
+        Ok(None) => return limit.ended(cancel),
+        Err(error) => return unproven(format!("no place to drill: {directory}: {error}")),
     };
-    for leftover in sweep(&options.directory).map_err(DrillError::Sweep)? {
-        tracing::info!("removed {}, left by a drill that died", leftover.display());
+    match sweep(&options.directory) {
+        Ok(swept) => tell(&swept),
+        Err(error) => return unproven(format!("no place to drill: {error}")),
     }
     let needed = estimated_bytes(archive.manifest());
     let free = free_bytes(&options.directory).filter(|_| options.server.is_none());
     if let Some(free) = free.filter(|free| *free < needed) {
         let (needed, free) = (ByteSize(needed), ByteSize(free));
-        let place = options.directory.display();
         return unproven(format!(
-            "the drill needs about {needed} in {place}, which has {free} free"
+            "the drill needs about {needed} in {directory}, which has {free} free"
         ));
     }
     let place = match &options.server {
@@ -123,54 +119,56 @@ pub fn drill(
     if limit.cancel.is_requested() {
         return limit.ended(cancel);
     }
-    let version = outcome
-        .as_ref()
-        .map(|shown| shown.version.clone())
-        .unwrap_or_default();
-    let shown = outcome.map_err(|error| DrillError::Rejected {
-        why: error.to_string(),
-    })?;
-    let record = DrillRecord {
-        drilled_at: Timestamp::now(),
-        seconds: begun.elapsed().as_secs_f64(),
-        server_version: version,
-        tables: shown
+    match outcome {
+        Ok(shown) => Ok(verdict(&shown, begun)),
+        // Nothing was shown, and nothing speaks against the archive.
+        Err(error) if error.is_environment() => unproven(format!("the drill broke off: {error}")),
+        Err(error) => match Session::connect(&place.settings(), &limit.cancel) {
+            Err(lost) if !limit.cancel.is_requested() => {
+                unproven(format!("the drill's server was lost: {lost}; {error}"))
+            }
+            _ => Err(DrillError::Rejected {
+                why: error.to_string(),
+            }),
+        },
+    }
+}
+
+fn tell(swept: &Swept) {
+    for leftover in &swept.removed {
+        tracing::info!("removed {}, left by a drill that died", leftover.display());
+    }
+    for error in &swept.stuck {
+        tracing::warn!("left by a drill that died, and it stays: {error}");
+    }
+}
+
+fn verdict(shown: &Shown, begun: Instant) -> Verdict {
+    let equal = || {
+        shown
             .restored
             .tables
             .iter()
             .filter(|table| table.is_equal())
-            .count(),
-        rows: shown
-            .restored
-            .tables
-            .iter()
-            .filter(|t| t.is_equal())
-            .map(|t| t.expected.rows)
-            .sum(),
+    };
+    let record = DrillRecord {
+        drilled_at: Timestamp::now(),
+        seconds: begun.elapsed().as_secs_f64(),
+        server_version: shown.version.clone(),
+        tables: equal().count(),
+        rows: equal().map(|table| table.expected.rows).sum(),
         not_provable: shown.not_provable.clone(),
     };
-    Ok(if shown.missing.is_empty() {
-        Verdict::Proven(record)
-    } else {
-        let reason = format!(
-            "{} {} not installed where the drill runs",
-            if shown.missing.len() == 1 {
-                "extension"
-            } else {
-                "extensions"
-            },
-            shown.missing.join(", ")
-                + if shown.missing.len() == 1 {
-                    " is"
-                } else {
-                    " are"
-                },
-        );
-        Verdict::Unproven {
-            reason,
-            drill: Some(record),
-        }
-    })
+    let names = shown.missing.join(", ");
+    let what = match shown.missing.len() {
+        0 => return Verdict::Proven(record),
+        1 => format!("extension {names} is"),
+        _ => format!("extensions {names} are"),
+    };
+    Verdict::Unproven {
+        reason: format!("{what} not installed where the drill runs"),
+        drill: Some(record),
+    }
 }
 
 /// What a restore on a throwaway server showed.

@@ -6,6 +6,13 @@ use hubvault_postgres::PgError;
 use std::io;
 use std::path::PathBuf;
 
+impl RestoreError {
+    /// Whether this speaks of the target's surroundings, and not of the archive.
+    pub(crate) fn is_environment(&self) -> bool {
+        matches!(self, Self::Postgres(error) if error.is_environment())
+    }
+}
+
 /// A restore that did not come to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {

@@ -50,8 +50,10 @@ pub struct Restored {
     pub tables: Vec<Compared>,
     /// Tables whose rows could not be loaded, where the options said to go on.
     pub passed_over: Vec<TableName>,
-    /// What the programs said and what was passed over.
-    pub messages: Vec<String>,
+    /// What the programs warned of.
+    pub warnings: Vec<String>,
+    /// What could not be restored, where the options said to go on.
+    pub failures: Vec<String>,
 }
 
 impl Restored {

@@ -38,7 +38,7 @@ pub fn tables<S: Source>(
         Some(chosen.iter().map(|table| table.bytes).sum()),
     );
     session.simple("beginning", "BEGIN; SET CONSTRAINTS ALL DEFERRED")?;
-    let (mut places, mut passed_over, mut messages) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut places, mut passed_over, mut failures) = (Vec::new(), Vec::new(), Vec::new());
     for table in chosen {
         session.simple("beginning a table", "SAVEPOINT one_table")?;
         let mut load = || {
@@ -56,7 +56,7 @@ pub fn tables<S: Source>(
             Ok(place) => places.push(place),
             Err(error) if keep_going && !cancel.is_requested() => {
                 session.simple("rolling a table back", "ROLLBACK TO SAVEPOINT one_table")?;
-                messages.push(format!("{}: {error}", table.name));
+                failures.push(format!("{}: {error}", table.name));
                 passed_over.push(table.name.clone());
             }
             Err(error) => return Err(error),
@@ -69,7 +69,8 @@ pub fn tables<S: Source>(
     Ok(Restored {
         tables,
         passed_over,
-        messages,
+        warnings: Vec::new(),
+        failures,
     })
 }
 

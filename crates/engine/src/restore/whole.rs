@@ -7,7 +7,9 @@ use super::{RestoreOptions, Restored, entry, text};
 use crate::progress::{Progress, Stage};
 use hubvault_archive::{Archive, EntryKind, EntryRecord, Manifest, Source, TableSummary};
 use hubvault_model::{Cancel, TableName, quote_ident};
-use hubvault_postgres::{ConnectSettings, PgError, SchemaOptions, SchemaRestore, Session, target};
+use hubvault_postgres::{
+    ConnectSettings, PgError, Said, SchemaOptions, SchemaRestore, Session, target,
+};
 
 /// The archive's tables that a database holds already.
 pub fn present<S: Source>(
@@ -67,7 +69,10 @@ pub fn whole<S: Source>(
         keep_going: options.keep_going,
     };
     progress.stage(Stage::Definitions, None);
-    let mut messages = schema.pre_data(to, said, cancel)?;
+    let Said {
+        mut warnings,
+        errors: mut failures,
+    } = schema.pre_data(to, said, cancel)?;
 
     let entries: Vec<&EntryRecord> = manifest
         .entries
@@ -86,7 +91,7 @@ pub fn whole<S: Source>(
         cancel,
     )?;
     let passed_over = problems.iter().map(|(table, _)| table.clone()).collect();
-    messages.extend(
+    failures.extend(
         problems
             .into_iter()
             .map(|(table, why)| format!("{table}: {why}")),
@@ -97,18 +102,20 @@ pub fn whole<S: Source>(
     tolerate(
         session.simple("setting the sequences", &sequences),
         options,
-        &mut messages,
+        &mut failures,
     )?;
-    messages.extend(schema.post_data(to, said, cancel)?);
+    let after = schema.post_data(to, said, cancel)?;
+    warnings.extend(after.warnings);
+    failures.extend(after.errors);
     let keys = text(archive, "database/foreign-keys.sql")?;
     let made = session.simple("making the NOT VALID foreign keys", &keys);
-    tolerate(made, options, &mut messages)?;
+    tolerate(made, options, &mut failures)?;
     for view in &manifest.refresh {
         let sql = format!("REFRESH MATERIALIZED VIEW {}", view.sql());
         tolerate(
             session.simple("filling a materialized view", &sql),
             options,
-            &mut messages,
+            &mut failures,
         )?;
     }
     session.simple("gathering statistics", "ANALYZE")?;
@@ -119,7 +126,8 @@ pub fn whole<S: Source>(
     Ok(Restored {
         tables,
         passed_over,
-        messages,
+        warnings,
+        failures,
     })
 }
 
@@ -192,11 +200,11 @@ fn settle_roles(
 fn tolerate(
     result: Result<(), PgError>,
     options: RestoreOptions,
-    messages: &mut Vec<String>,
+    failures: &mut Vec<String>,
 ) -> Result<(), RestoreError> {
     match result {
         Err(error) if options.keep_going => {
-            messages.push(error.to_string());
+            failures.push(error.to_string());
             Ok(())
         }
         other => Ok(other?),

@@ -195,7 +195,7 @@ fn target_of(settings: &Settings, args: &RestoreArgs) -> Result<ConnectSettings>
 }
 
 fn report(restored: &Restored, to: &ConnectSettings) -> Result<Exit> {
-    for message in &restored.messages {
+    for message in restored.warnings.iter().chain(&restored.failures) {
         tracing::warn!("{message}");
     }
     if !restored.passed_over.is_empty() {
@@ -207,6 +207,9 @@ fn report(restored: &Restored, to: &ConnectSettings) -> Result<Exit> {
         bail!("not restored: {}; the reasons are above", names.join(", "));
     }
     restored.all_equal()?;
+    if !restored.failures.is_empty() {
+        bail!("every row is back and equal, but not everything around them; the errors are above");
+    }
     let rows: u64 = restored
         .tables
         .iter()
@@ -217,7 +220,7 @@ fn report(restored: &Restored, to: &ConnectSettings) -> Result<Exit> {
         restored.tables.len(),
         grouped(rows)
     ))?;
-    Ok(if restored.messages.is_empty() {
+    Ok(if restored.warnings.is_empty() {
         Exit::Done
     } else {
         Exit::Warnings

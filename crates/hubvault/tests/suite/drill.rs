@@ -113,7 +113,7 @@ fn a_missing_extension_leaves_the_rest_proven_and_says_so() {
 }
 
 #[test]
-fn a_drill_without_room_time_or_server_leaves_the_backup_unproven() {
+fn a_drill_without_time_leaves_the_backup_unproven() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
@@ -147,6 +147,95 @@ fn a_drill_without_room_time_or_server_leaves_the_backup_unproven() {
         "{}",
         listed()
     );
+}
+
+#[test]
+fn a_drill_without_a_place_leaves_the_backup_unproven_and_says_which() {
+    let server = server();
+    let database = server.database();
+    database.execute(SMALL);
+    let mut hub = Hub::whole(&database);
+    hub.set("PROOF", "always");
+    // A directory that is not there, and one on a filesystem that never has room.
+    for (directory, reason) in [
+        (
+            "/nonexistent",
+            "no place to drill: /nonexistent: No such file",
+        ),
+        ("/proc", "in /proc, which has 0 B free"),
+    ] {
+        hub.set("TMPDIR", directory);
+        let output = hub.run(&["backup"]);
+        assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+        let text = stdout(&output);
+        assert!(
+            text.contains("unproven: ") && text.contains(reason),
+            "{text}"
+        );
+    }
+    let listed = stdout(&hub.run(&["list"]));
+    assert!(
+        !listed.contains("failed") && !listed.contains(" proven"),
+        "{listed}"
+    );
+}
+
+#[test]
+fn a_drill_whose_server_dies_leaves_the_backup_unproven() {
+    let server = server();
+    let database = server.database();
+    // Its rows take for ever, but only where the drill loads them.
+    database.execute(
+        "CREATE FUNCTION slow(int) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN
+             IF current_database() = 'drill' THEN PERFORM pg_sleep(600); END IF; RETURN true; END $$;
+         CREATE TABLE users (id int CHECK (public.slow(id))); INSERT INTO users VALUES (1)",
+    );
+    let (hub, drills) = drilling(&database);
+    let child = hub
+        .command(&["backup", "--no-progress"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    kill_server_when_it_sleeps(drills.path());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(text.contains("unproven: the drill broke off"), "{text}");
+    assert!(
+        text.contains("the connection to the server was lost"),
+        "{text}"
+    );
+    assert!(is_empty(drills.path()));
+}
+
+fn kill_server_when_it_sleeps(drills: &Path) {
+    let begun = Instant::now();
+    loop {
+        assert!(begun.elapsed() < Duration::from_mins(1), "no drill began");
+        std::thread::sleep(Duration::from_millis(20));
+        let Some(Ok(place)) = std::fs::read_dir(drills).unwrap().next() else {
+            continue;
+        };
+        let asked = std::process::Command::new("psql")
+            .args(["-XAtU", "postgres", "-d", "drill", "-h"])
+            .arg(place.path())
+            .args([
+                "-c",
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'",
+            ])
+            .output();
+        if stdout(&asked.unwrap()).trim() != "1" {
+            continue;
+        }
+        let pid = std::fs::read_to_string(place.path().join("data/postmaster.pid")).unwrap();
+        let pid = pid.lines().next().unwrap().to_owned();
+        let killed = std::process::Command::new("kill")
+            .args(["-9", &pid])
+            .status();
+        assert!(killed.unwrap().success());
+        return;
+    }
 }
 
 #[test]

@@ -335,6 +335,33 @@ fn what_cannot_be_restored_is_named_and_the_rest_goes_on_when_told_to() {
 }
 
 #[test]
+fn an_index_that_cannot_be_built_fails_the_restore_although_the_rows_are_back() {
+    let server = server();
+    let source = server.database();
+    // The index works here only because of what the rows of another table say.
+    source.execute(
+        "CREATE TABLE plans (id int); INSERT INTO plans VALUES (1);
+         CREATE FUNCTION known(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS
+             $$ BEGIN RETURN (SELECT id FROM plans WHERE id = $1); END $$;
+         CREATE TABLE users (id int); INSERT INTO users VALUES (1);
+         CREATE INDEX broken ON users (known(id))",
+    );
+    let hub = Hub::whole(&source);
+    hub.backup();
+    let target = server.database();
+    let words = ["restore", "latest", "--database", target.name()];
+    let output = hub.run(&[&words[..], &["--keep-going"]].concat());
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("CREATE INDEX broken"), "{said}");
+    assert!(
+        said.contains("every row is back and equal, but not everything around them"),
+        "{said}"
+    );
+    assert_eq!(target.value("SELECT count(*) FROM users"), "1");
+}
+
+#[test]
 fn an_archive_comes_from_a_pipe_and_one_table_is_read_without_the_rest() {
     let server = server();
     let source = server.database();

@@ -130,8 +130,12 @@ fn go_on(cancel: &Cancel) -> Result<()> {
 }
 
 fn start(parent_dir: &Path, cancel: &Cancel) -> Result<ThrowawayServer> {
-    for leftover in sweep(parent_dir)? {
+    let swept = sweep(parent_dir)?;
+    for leftover in swept.removed {
         tracing::info!("removed {}, left by a run that died", leftover.display());
+    }
+    for error in swept.stuck {
+        tracing::warn!("left by a run that died, and it stays: {error}");
     }
     let options = ThrowawayOptions {
         min_major: 13,

@@ -1,9 +1,13 @@
 //! What a run tells whoever watches it, while it runs.
 
 use hubvault_model::TableName;
+use serde::{Deserialize, Serialize};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 /// A stage of the flow, in its order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Stage {
     /// Connecting, locking, exporting the snapshot.
     Snapshot,
@@ -58,6 +62,57 @@ pub trait Progress: Send + Sync {
     fn stage(&self, stage: Stage, expected_bytes: Option<u64>);
     /// `rows` rows and `bytes` bytes more went through; `table` is what they belong to.
     fn advance(&self, table: Option<&TableName>, rows: u64, bytes: u64);
+}
+
+/// How long a stage took.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StageTime {
+    /// Which one.
+    pub stage: Stage,
+    /// Until the next one began.
+    pub seconds: f64,
+}
+
+/// Tells on what it hears, and takes the time of the stages.
+pub struct Stopwatch {
+    inner: Arc<dyn Progress>,
+    begun: Mutex<Vec<(Stage, Instant)>>,
+}
+
+impl Stopwatch {
+    /// Tells on to `inner`.
+    pub fn new(inner: Arc<dyn Progress>) -> Self {
+        Self {
+            inner,
+            begun: Mutex::default(),
+        }
+    }
+
+    /// Every stage so far in its order, the last one until now.
+    pub fn times(&self) -> Vec<StageTime> {
+        let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let ends = begun.iter().skip(1).map(|(_, at)| *at);
+        begun
+            .iter()
+            .zip(ends.chain([Instant::now()]))
+            .map(|((stage, from), to)| StageTime {
+                stage: *stage,
+                seconds: (to - *from).as_secs_f64(),
+            })
+            .collect()
+    }
+}
+
+impl Progress for Stopwatch {
+    fn stage(&self, stage: Stage, expected_bytes: Option<u64>) {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        begun.push((stage, Instant::now()));
+        self.inner.stage(stage, expected_bytes);
+    }
+
+    fn advance(&self, table: Option<&TableName>, rows: u64, bytes: u64) {
+        self.inner.advance(table, rows, bytes);
+    }
 }
 
 /// Nobody watches.

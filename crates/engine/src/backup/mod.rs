@@ -23,7 +23,7 @@ pub use references::References;
 
 use crate::catalog::{BackupRecord, Catalog};
 use crate::job::Job;
-use crate::progress::{Progress, Stage};
+use crate::progress::{Progress, Stage, Stopwatch};
 use crate::proof::{CheckedArchive, DrillError, WrittenArchive, integrity, judge};
 use crate::retain;
 use hubvault_archive::Compression;
@@ -49,7 +49,7 @@ pub struct Run {
     /// How it is stopped.
     pub cancel: Cancel,
     /// Who hears of its progress.
-    pub progress: Arc<dyn Progress>,
+    pub progress: Arc<Stopwatch>,
     unfinished: Mutex<Option<PathBuf>>,
 }
 
@@ -61,7 +61,7 @@ impl Run {
             started_at: Timestamp::now(),
             zone,
             cancel,
-            progress,
+            progress: Arc::new(Stopwatch::new(progress)),
             unfinished: Mutex::new(None),
         }
     }
@@ -109,6 +109,7 @@ pub fn run(job: &Job, run: &Run) -> Result<BackupRecord, BackupError> {
             } = published;
             let mut record = BackupRecord::published(&manifest, &path, bytes, proof);
             record.finished_at = Some(Timestamp::now());
+            record.stages = run.progress.times();
             for path in swept {
                 tracing::info!("removed {}, left by a run that died", path.display());
             }
@@ -131,7 +132,8 @@ pub fn run(job: &Job, run: &Run) -> Result<BackupRecord, BackupError> {
             Ok(record)
         }
         Err(error) => {
-            let record = BackupRecord::failed(run.id, &job.name, run.started_at, &error);
+            let mut record = BackupRecord::failed(run.id, &job.name, run.started_at, &error);
+            record.stages = run.progress.times();
             if let Err(unrecorded) = catalog.finish(&record) {
                 tracing::warn!("the catalog does not know that this run failed: {unrecorded}");
             }

@@ -10,11 +10,14 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Archives begin with this, as they did under the shell scripts.
 pub(crate) const PREFIX: &str = "critical_backup_";
 /// An archive that is not finished ends with this and begins with a dot.
 const PARTIAL: &str = ".partial";
+/// An archive that did not withstand its proof ends with this.
+const REJECTED: &str = ".rejected";
 
 /// The file that a run writes; removed when dropped, unless it was published.
 #[derive(Debug)]
@@ -25,32 +28,19 @@ pub(crate) struct Partial {
 }
 
 impl Partial {
-    /// Makes `.<name>.partial` in `directory`, readable by its owner only.
+    /// Makes `.<name>.partial` in `directory`, readable by its owner only. The name carries the
+    /// second of `now`; when an archive has that one, the next second that is free.
     pub(crate) fn create(
         directory: &Path,
         codec: Codec,
         now: Timestamp,
         zone: &TimeZone,
     ) -> Result<(Self, File), BackupError> {
-        let moment = now
-            .to_zoned(zone.clone())
-            .strftime("%Y%m%d_%H%M%S")
-            .to_string();
-        let name = format!("{PREFIX}{moment}.{}", codec.extension());
         let partial = Self {
             directory: directory.to_owned(),
-            name,
+            name: free_name(directory, codec, now, zone)?,
             armed: true,
         };
-        let taken = partial.final_path();
-        if taken.exists() {
-            return Err(BackupError::io("naming the archive", taken)(
-                io::Error::new(
-                    io::ErrorKind::AlreadyExists,
-                    "an archive of this second exists; run again",
-                ),
-            ));
-        }
         let path = partial.path();
         let file = OpenOptions::new()
             .read(true)
@@ -70,6 +60,35 @@ impl Partial {
     fn final_path(&self) -> PathBuf {
         self.directory.join(&self.name)
     }
+}
+
+/// Two runs within a second are rare, and a clock that was set back lasts longer than a minute:
+/// so a few seconds are tried and no more. Waiting for them keeps the name true.
+fn free_name(
+    directory: &Path,
+    codec: Codec,
+    mut now: Timestamp,
+    zone: &TimeZone,
+) -> Result<String, BackupError> {
+    for _ in 0..5 {
+        let moment = now.to_zoned(zone.clone()).strftime("%Y%m%d_%H%M%S");
+        let name = format!("{PREFIX}{moment}.{}", codec.extension());
+        let taken = |name: &str| directory.join(name).exists();
+        if !taken(&name) && !taken(&format!("{name}{REJECTED}")) {
+            return Ok(name);
+        }
+        let next = now.as_second() + 1;
+        std::thread::sleep(Duration::from_millis(
+            (next * 1000 - Timestamp::now().as_millisecond()).clamp(0, 1000) as u64,
+        ));
+        now = Timestamp::from_second(next).unwrap_or(now);
+    }
+    Err(BackupError::io("naming an archive in", directory)(
+        io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "archives of this second and the next ones exist; was the clock set back?",
+        ),
+    ))
 }
 
 impl Drop for Partial {
@@ -117,7 +136,7 @@ pub(crate) fn publish(
 /// Keeps an archive that did not withstand its proof for study, under a name that never counts.
 pub(crate) fn reject(mut partial: Partial) -> Result<PathBuf, BackupError> {
     let mut name = partial.final_path().into_os_string();
-    name.push(".rejected");
+    name.push(REJECTED);
     let path = PathBuf::from(name);
     fs::rename(partial.path(), &path)
         .map_err(BackupError::io("setting aside the archive", &path))?;
@@ -165,4 +184,23 @@ pub(crate) fn sweep(directory: &Path) -> Result<Vec<PathBuf>, BackupError> {
         }
     }
     Ok(removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_that_is_taken_gives_way_to_the_next() {
+        let directory = tempfile::tempdir().unwrap();
+        let now = Timestamp::from_second(1_000_000_000).unwrap();
+        let make = || {
+            let (partial, _) =
+                Partial::create(directory.path(), Codec::Gzip, now, &TimeZone::UTC).unwrap();
+            fs::write(partial.final_path(), "").unwrap();
+            partial.name.clone()
+        };
+        assert_eq!(make(), "critical_backup_20010909_014640.tar.gz");
+        assert_eq!(make(), "critical_backup_20010909_014641.tar.gz");
+    }
 }

@@ -1,5 +1,6 @@
 //! One backup as the catalog keeps it and as `--json` prints it: one documented shape.
 
+use crate::progress::StageTime;
 use hubvault_archive::{FileSummary, Manifest, SnapshotInfo};
 use hubvault_model::{BackupId, Warning};
 use jiff::Timestamp;
@@ -47,6 +48,9 @@ pub struct BackupRecord {
     pub started_at: Timestamp,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
+    /// What the run did and how long each stage took; empty where nobody took the time.
+    #[serde(default)]
+    pub stages: Vec<StageTime>,
     /// The moment that the archive holds.
     pub snapshot: Option<SnapshotInfo>,
     /// The archive's size.
@@ -123,6 +127,7 @@ impl BackupRecord {
             state: State::Running,
             started_at,
             finished_at: None,
+            stages: Vec::new(),
             snapshot: None,
             bytes: None,
             tables: Vec::new(),

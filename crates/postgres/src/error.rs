@@ -136,29 +136,19 @@ fn statements(missing: &[MissingPrivilege]) -> String {
 impl PgError {
     /// Says what a statement or a COPY died of.
     pub(crate) fn query(doing: &str, error: &postgres::Error, cancelled: bool) -> Self {
-        if cancelled {
-            return Self::Cancelled;
-        }
+        let code = error.code().map(SqlState::code);
+        Self::died(doing, code, full_text(error), cancelled)
+    }
+
+    /// The same from a SQLSTATE and words; without a SQLSTATE it is the connection that broke.
+    pub(crate) fn died(doing: &str, code: Option<&str>, why: String, cancelled: bool) -> Self {
         let doing = doing.to_owned();
-        let why = full_text(error);
-        // 57P01 to 57P03: the server shuts down or ended this session (appendix A, class 57).
-        let ended = error.code().is_some_and(|code| {
-            [
-                SqlState::ADMIN_SHUTDOWN,
-                SqlState::CRASH_SHUTDOWN,
-                SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
-            ]
-            .contains(code)
-        });
-        let exhausted = error
-            .code()
-            .is_some_and(|code| code.code().starts_with("53"));
-        if ended || error.code().is_none() {
-            Self::ConnectionLost { doing, why }
-        } else if exhausted {
-            Self::Exhausted { doing, why }
-        } else {
-            Self::Query { doing, why }
+        match code {
+            _ if cancelled => Self::Cancelled,
+            // The server shuts down or ended this session (appendix A, class 57 and 25P03).
+            None | Some("57P01" | "57P02" | "25P03") => Self::ConnectionLost { doing, why },
+            Some(code) if code.starts_with("53") => Self::Exhausted { doing, why },
+            Some(_) => Self::Query { doing, why },
         }
     }
 }
@@ -199,11 +189,17 @@ pub(crate) fn full_text(error: &postgres::Error) -> String {
         }
         return text;
     };
-    let mut text = format!("{} (SQLSTATE {})", said.message(), said.code().code());
-    for more in [said.detail(), said.hint(), said.where_()]
-        .into_iter()
-        .flatten()
-    {
+    as_text(
+        said.message(),
+        said.code().code(),
+        &[said.detail(), said.hint(), said.where_()],
+    )
+}
+
+/// A server's error in one line: what, its SQLSTATE, and what else it said.
+pub(crate) fn as_text(message: &str, code: &str, more: &[Option<&str>]) -> String {
+    let mut text = format!("{message} (SQLSTATE {code})");
+    for more in more.iter().flatten() {
         text = format!("{text}; {more}");
     }
     text

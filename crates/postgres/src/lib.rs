@@ -5,7 +5,10 @@ mod error;
 mod settings;
 mod pgpass;
 mod tls;
+mod connect;
 mod session;
+mod wire;
+mod copy;
 pub mod inspect;
 pub mod target;
 mod beside;
@@ -17,6 +20,7 @@ mod restore;
 mod throwaway;
 
 pub use beside::{Beside, Difference, DifferentRow};
+pub use copy::CopySession;
 pub use error::{MissingPrivilege, PgError};
 pub use inspect::{Column, Estimate, ForeignKey, Relation, RelationKind, RowAddress, Sequence};
 pub use restore::{Said, SchemaOptions, SchemaRestore};

@@ -1,5 +1,6 @@
 //! The one moment: locks first, then a snapshot that other connections share.
 
+use crate::copy::CopySession;
 use crate::error::PgError;
 use crate::inspect;
 use crate::privileges::unlockable;
@@ -109,8 +110,8 @@ pub struct Invitation {
 
 impl Invitation {
     /// A further connection that sees the same moment.
-    pub fn join(&self) -> Result<Session, PgError> {
-        let mut session = Session::connect(&self.settings, &self.cancel)?;
+    pub fn join(&self) -> Result<CopySession, PgError> {
+        let mut session = CopySession::connect(&self.settings, &self.cancel)?;
         let import = format!("{BEGIN}; SET TRANSACTION SNAPSHOT '{}'", self.id);
         session.simple("joining the snapshot", &import)?;
         Ok(session)

@@ -15,6 +15,11 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// A connector for these settings, or why there can be none.
 pub(crate) fn connector(settings: &ConnectSettings) -> Result<MakeRustlsConnect, String> {
+    Ok(MakeRustlsConnect::new(client_config(settings)?))
+}
+
+/// What rustls needs to know for these settings.
+pub(crate) fn client_config(settings: &ConnectSettings) -> Result<ClientConfig, String> {
     let provider = Arc::new(ring::default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = match settings.sslmode {
         // libpq: with a root file, `require` checks the chain as verify-ca does ("SSL Support").
@@ -26,13 +31,12 @@ pub(crate) fn connector(settings: &ConnectSettings) -> Result<MakeRustlsConnect,
             chain: None,
         }),
     };
-    let config = ClientConfig::builder_with_provider(provider)
+    Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
         .dangerous()
         .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
-    Ok(MakeRustlsConnect::new(config))
+        .with_no_client_auth())
 }
 
 fn chain(

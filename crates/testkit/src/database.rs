@@ -2,9 +2,10 @@
 
 use hubvault_model::{Cancel, RowDigest, RowDigester, RowFormat, TableName, quote_ident};
 use hubvault_postgres::{
-    ConnectSettings, PgError, RelationKind, Session, ThrowawayOptions, ThrowawayServer, inspect,
+    ConnectSettings, RelationKind, Session, ThrowawayOptions, ThrowawayServer, inspect,
 };
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -184,12 +185,20 @@ impl Database {
     }
 }
 
-fn digest(session: &mut Session, sql: &str) -> Result<RowDigest, PgError> {
+/// Through the general library, so that what hubvault reads tables with is held against another.
+fn digest(session: &mut Session, sql: &str) -> Result<RowDigest, postgres::Error> {
+    let mut reader = session.client().copy_out(sql)?;
     let mut rows = RowDigester::new(RowFormat::Text);
-    session.copy_out("digesting a table", sql, |piece| {
-        rows.update(piece);
-        Ok::<_, PgError>(())
-    })?;
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let n = reader
+            .read(&mut buffer)
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
+        if n == 0 {
+            break;
+        }
+        rows.update(&buffer[..n]);
+    }
     Ok(rows
         .finish()
         .unwrap_or_else(|error| panic!("{sql}: {error}")))

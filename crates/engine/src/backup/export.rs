@@ -8,7 +8,7 @@ use hubvault_archive::{
     ArchiveWriter, Compression, EntryBuilder, EntryKind, EntryMeta, RowData, TableSummary,
 };
 use hubvault_model::{Cancel, RowDigest, RowDigester, RowFormat};
-use hubvault_postgres::{Invitation, Session};
+use hubvault_postgres::{CopySession, Invitation};
 use jiff::Timestamp;
 use std::collections::VecDeque;
 use std::fs::File;
@@ -157,7 +157,7 @@ impl Shared<'_> {
         Ok(())
     }
 
-    fn copy(&self, session: &mut Session, extent: &Extent) -> Result<(), BackupError> {
+    fn copy(&self, session: &mut CopySession, extent: &Extent) -> Result<(), BackupError> {
         let table = &self.plan.tables[extent.table];
         let doing = format!("exporting {}", table.name);
         let mut part = Part::begin(table, self.compression)?;

@@ -3,7 +3,7 @@
 use super::error::RestoreError;
 use hubvault_archive::TableSummary;
 use hubvault_model::{Cancel, RowDigest, RowDigester, RowFormat, TableName, quote_ident};
-use hubvault_postgres::{ConnectSettings, PgError, Session};
+use hubvault_postgres::{ConnectSettings, CopySession, PgError};
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -45,7 +45,7 @@ impl Compared {
 
 /// The digest of the rows that a table of the manifest has in a database now; `filter` is SQL.
 pub fn digest(
-    session: &mut Session,
+    session: &mut CopySession,
     table: &TableSummary,
     filter: Option<&str>,
 ) -> Result<RowDigest, PgError> {
@@ -86,7 +86,7 @@ pub(crate) fn compare(
     let next = AtomicUsize::new(0);
     let all: Mutex<Vec<(usize, Compared)>> = Mutex::default();
     let work = || -> Result<(), PgError> {
-        let mut session = Session::connect(target, cancel)?;
+        let mut session = CopySession::connect(target, cancel)?;
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(table) = tables.get(at) else {
@@ -97,7 +97,7 @@ pub(crate) fn compare(
                 return Err(PgError::Cancelled);
             }
             if matches!(found, Err(PgError::ConnectionLost { .. })) {
-                session = Session::connect(target, cancel)?;
+                session = CopySession::connect(target, cancel)?;
             }
             let compared = Compared {
                 name: table.name.clone(),

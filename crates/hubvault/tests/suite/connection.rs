@@ -10,6 +10,12 @@ use std::path::PathBuf;
 
 const WHOLE: &str = "[scope]\ntables = [\"*\"]\nwindow = []\n";
 
+/// For each role, how it proves who it is.
+const METHODS: &str = "host all locked all scram-sha-256
+host all plain all password
+host all old all md5
+";
+
 fn start(settings: &[(&str, &str)]) -> ThrowawayServer {
     let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     let options = ThrowawayOptions {
@@ -51,11 +57,13 @@ impl Listening {
         this.make_certificates();
         let hba = this.server.directory().join("data/pg_hba.conf");
         let rest = std::fs::read_to_string(&hba).unwrap();
-        std::fs::write(&hba, format!("host all locked all scram-sha-256\n{rest}")).unwrap();
+        std::fs::write(&hba, format!("{METHODS}{rest}")).unwrap();
         let admin = this.server.settings("postgres");
         for sql in [
             "CREATE TABLE public.users AS SELECT 1 AS id",
             "CREATE ROLE locked SUPERUSER LOGIN PASSWORD 'right-password'",
+            "CREATE ROLE plain SUPERUSER LOGIN PASSWORD 'right-password'",
+            "SET password_encryption = md5; CREATE ROLE old SUPERUSER LOGIN PASSWORD 'right-password'",
             "ALTER SYSTEM SET ssl = on",
             "SELECT pg_reload_conf()",
         ] {
@@ -153,6 +161,19 @@ fn a_password_comes_from_a_variable_a_file_or_the_password_file() {
     by_url.set("POSTGRES_HOST", "nowhere.invalid");
     by_url.backup();
     assert!(!stdout(&by_url.run(&["config", "show"])).contains("right-password"));
+}
+
+#[test]
+fn every_way_of_giving_a_password_is_known() {
+    let listening = Listening::start();
+    for role in ["locked", "plain", "old"] {
+        for sslmode in ["disable", "allow", "prefer"] {
+            let mut hub = listening.hub("127.0.0.1", role);
+            hub.set("POSTGRES_PASSWORD", "right-password");
+            hub.set("PGSSLMODE", sslmode);
+            hub.backup();
+        }
+    }
 }
 
 #[test]

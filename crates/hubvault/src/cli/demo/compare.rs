@@ -5,7 +5,7 @@ use anyhow::Result;
 use hubvault_archive::Manifest;
 use hubvault_engine::restore::digest;
 use hubvault_model::Cancel;
-use hubvault_postgres::{ConnectSettings, Session};
+use hubvault_postgres::{ConnectSettings, CopySession};
 
 /// A line for each table of the archive; true when all are equal.
 pub(super) fn compare(
@@ -14,8 +14,8 @@ pub(super) fn compare(
     target: &ConnectSettings,
     cancel: &Cancel,
 ) -> Result<(String, bool)> {
-    let mut source = Session::connect(source, cancel)?;
-    let mut target = Session::connect(target, cancel)?;
+    let mut source = CopySession::connect(source, cancel)?;
+    let mut target = CopySession::connect(target, cancel)?;
     let mut rows = Vec::new();
     let mut all_equal = true;
     for table in &manifest.tables {

@@ -1,0 +1,116 @@
+//! Getting a connection: what is tried again, what is final, and what every session pins.
+
+use crate::error::PgError;
+use crate::pgpass;
+use crate::settings::{ConnectSettings, SslMode};
+use hubvault_model::Cancel;
+use secrecy::SecretString;
+use std::thread::sleep;
+use std::time::Duration;
+
+/// How often a connection is tried.
+const ATTEMPTS: u32 = 3;
+
+/// After this much silence a TCP connection is asked whether it lives; unacknowledged data may
+/// wait as long.
+pub(crate) const TCP_SILENCE: Duration = Duration::from_mins(1);
+/// Then it is asked this often,
+pub(crate) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// and this many times, before it is given up.
+pub(crate) const KEEPALIVE_RETRIES: u32 = 3;
+
+/// Settings that change what COPY writes or whether it ends, each set for every session
+/// (`PostgreSQL` manual, "Client Connection Defaults"). The limits at the end came with 14 and 17.
+pub(crate) const PINNED: &str = "
+    SET search_path = '';
+    SET row_security = off;
+    SET TimeZone = 'UTC';
+    SET DateStyle = 'ISO, YMD';
+    SET IntervalStyle = 'postgres';
+    SET extra_float_digits = 3;
+    SET bytea_output = 'hex';
+    SET lc_monetary = 'C';
+    SET client_encoding = 'UTF8';
+    SET statement_timeout = 0;
+    SET idle_in_transaction_session_timeout = 0;
+    SET synchronize_seqscans = off;
+    SET xmloption = 'content';
+    SET quote_all_identifiers = off;
+    SET client_min_messages = 'warning';
+    SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings
+    WHERE name IN ('idle_session_timeout', 'transaction_timeout');
+";
+
+/// Why there is no connection yet.
+pub(crate) enum Failure {
+    /// Trying again would not help.
+    Final(PgError),
+    /// The server does not answer, starts up or is full.
+    Again(String),
+}
+
+/// Calls `open` until it succeeds, three times with a growing pause; a refused login or an unknown
+/// database is final at once.
+pub(crate) fn persistently<T>(
+    settings: &ConnectSettings,
+    cancel: &Cancel,
+    mut open: impl FnMut() -> Result<T, Failure>,
+) -> Result<T, PgError> {
+    let mut attempt = 1;
+    loop {
+        if cancel.is_requested() {
+            return Err(PgError::Cancelled);
+        }
+        match open() {
+            Ok(connected) => return Ok(connected),
+            Err(Failure::Final(error)) => return Err(error),
+            Err(Failure::Again(why)) if attempt == ATTEMPTS => {
+                return Err(PgError::Unreachable {
+                    target: settings.to_string(),
+                    attempts: ATTEMPTS,
+                    why,
+                });
+            }
+            Err(Failure::Again(why)) => {
+                tracing::info!("connecting to {settings}: {why}; trying again");
+                sleep(Duration::from_millis(300) * attempt * attempt);
+                attempt += 1;
+            }
+        }
+    }
+}
+
+/// Sorts what a connection attempt died of; `code` is the server's SQLSTATE, when it said one.
+pub(crate) fn classify(settings: &ConnectSettings, code: Option<&str>, why: String) -> Failure {
+    let target = settings.to_string();
+    match code {
+        None if why.contains("TLS") || why.contains("certificate") => {
+            Failure::Final(PgError::Tls { target, why })
+        }
+        None if why.contains("password") => Failure::Final(PgError::Login { target, why }),
+        // It starts up, is full, or is shutting down (appendix A: 57P03, 53300, 57P01, 57P02).
+        None | Some("57P03" | "53300" | "57P01" | "57P02") => Failure::Again(why),
+        Some("3D000") => Failure::Final(PgError::NoSuchDatabase { target, why }),
+        Some(_) => Failure::Final(PgError::Login { target, why }),
+    }
+}
+
+/// The password for these settings: their own, or the password file's.
+pub(crate) fn password(settings: &ConnectSettings) -> Option<SecretString> {
+    let from_file = || {
+        settings
+            .passfile
+            .as_ref()
+            .and_then(|path| pgpass::look_up(path, settings))
+    };
+    settings.password.clone().or_else(from_file)
+}
+
+/// A Unix socket never has TLS.
+pub(crate) fn tls_mode(settings: &ConnectSettings) -> SslMode {
+    if settings.host.starts_with('/') {
+        SslMode::Disable
+    } else {
+        settings.sslmode
+    }
+}

@@ -1,0 +1,386 @@
+//! The protocol's beginning over a blocking socket: TLS, login, statements without a result
+//! (`PostgreSQL` manual, "Message Flow").
+
+use crate::connect::{
+    Failure, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES, TCP_SILENCE, classify, password, tls_mode,
+};
+use crate::error::{PgError, as_text};
+use crate::settings::{ConnectSettings, SslMode};
+use crate::tls;
+use bytes::BytesMut;
+use fallible_iterator::FallibleIterator;
+use postgres_protocol::authentication::md5_hash;
+use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
+use postgres_protocol::message::backend::{ErrorFields, Message};
+use postgres_protocol::message::frontend;
+use rustix::net::sockopt;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned};
+use secrecy::{ExposeSecret, SecretString};
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+
+/// What a server refused, or how the connection broke.
+#[derive(Debug)]
+pub(crate) enum WireError {
+    /// The server's own words.
+    Server { code: String, text: String },
+    /// The connection.
+    Io(io::Error),
+}
+
+impl From<io::Error> for WireError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl WireError {
+    /// From the fields of an error message ("Error and Notice Message Fields").
+    pub(crate) fn said(mut fields: ErrorFields<'_>) -> Self {
+        let (mut code, mut message) = (String::new(), String::new());
+        let (mut detail, mut hint, mut place) = (None, None, None);
+        while let Ok(Some(field)) = fields.next() {
+            let value = String::from_utf8_lossy(field.value_bytes()).into_owned();
+            match field.type_() {
+                b'C' => code = value,
+                b'M' => message = value,
+                b'D' => detail = Some(value),
+                b'H' => hint = Some(value),
+                b'W' => place = Some(value),
+                _ => {}
+            }
+        }
+        let more = [detail.as_deref(), hint.as_deref(), place.as_deref()];
+        let text = as_text(&message, &code, &more);
+        Self::Server { code, text }
+    }
+
+    /// As an error of what was being done.
+    pub(crate) fn during(self, doing: &str, cancelled: bool) -> PgError {
+        match self {
+            Self::Server { code, text } => PgError::died(doing, Some(&code), text, cancelled),
+            Self::Io(error) => PgError::died(doing, None, error.to_string(), cancelled),
+        }
+    }
+}
+
+fn broken(what: &str) -> WireError {
+    WireError::Io(io::Error::new(io::ErrorKind::InvalidData, what.to_owned()))
+}
+
+/// A socket to a server.
+enum Socket {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Unix(stream) => stream.read(buffer),
+            Self::Tcp(stream) => stream.read(buffer),
+            Self::Tls(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Unix(stream) => stream.write(bytes),
+            Self::Tcp(stream) => stream.write(bytes),
+            Self::Tls(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Unix(stream) => stream.flush(),
+            Self::Tcp(stream) => stream.flush(),
+            Self::Tls(stream) => stream.flush(),
+        }
+    }
+}
+
+/// A connection that knows messages.
+pub(crate) struct Wire {
+    socket: Socket,
+    /// What was read and not yet understood.
+    input: BytesMut,
+    key: Option<(i32, i32)>,
+}
+
+impl Wire {
+    /// Connects and logs in.
+    pub(crate) fn open(settings: &ConnectSettings) -> Result<Self, Failure> {
+        let password = password(settings);
+        let log_in = |mode| {
+            let socket = reach(settings, mode)?;
+            Self::log_in(socket, settings, password.as_ref()).map_err(|error| match error {
+                WireError::Server { code, text } => classify(settings, Some(&code), text),
+                WireError::Io(error) => classify(settings, None, error.to_string()),
+            })
+        };
+        match tls_mode(settings) {
+            // Plain first, TLS when the server insists.
+            SslMode::Allow => log_in(SslMode::Disable).or_else(|_| log_in(SslMode::Require)),
+            mode => log_in(mode),
+        }
+    }
+
+    fn log_in(
+        socket: Socket,
+        settings: &ConnectSettings,
+        password: Option<&SecretString>,
+    ) -> Result<Self, WireError> {
+        let mut wire = Self {
+            socket,
+            input: BytesMut::with_capacity(8 << 10),
+            key: None,
+        };
+        let parameters = [
+            ("user", settings.user.as_str()),
+            ("database", &settings.dbname),
+            ("client_encoding", "UTF8"),
+            ("application_name", &settings.application_name),
+        ];
+        wire.send(|out| frontend::startup_message(parameters, out))?;
+        wire.authenticate(&settings.user, password)?;
+        loop {
+            match wire.message()? {
+                Message::BackendKeyData(body) => {
+                    wire.key = Some((body.process_id(), body.secret_key()));
+                }
+                Message::ReadyForQuery(_) => return Ok(wire),
+                _ => {}
+            }
+        }
+    }
+
+    fn authenticate(
+        &mut self,
+        user: &str,
+        password: Option<&SecretString>,
+    ) -> Result<(), WireError> {
+        let secret = || {
+            password
+                .map(|password| password.expose_secret().as_bytes())
+                .ok_or_else(|| broken("the server asks for a password and none is set"))
+        };
+        loop {
+            match self.message()? {
+                Message::AuthenticationOk => return Ok(()),
+                Message::AuthenticationCleartextPassword => {
+                    let secret = secret()?;
+                    self.send(|out| frontend::password_message(secret, out))?;
+                }
+                Message::AuthenticationMd5Password(body) => {
+                    let hash = md5_hash(user.as_bytes(), secret()?, body.salt());
+                    self.send(|out| frontend::password_message(hash.as_bytes(), out))?;
+                }
+                Message::AuthenticationSasl(body) => {
+                    let known = body.mechanisms().any(|name| Ok(name == SCRAM_SHA_256))?;
+                    if !known {
+                        return Err(broken("the server offers no way to log in that is known"));
+                    }
+                    self.scram(secret()?)?;
+                }
+                _ => {
+                    return Err(broken(
+                        "the server asks for a way to log in that is not known; \
+                         a password (scram-sha-256) or peer are",
+                    ));
+                }
+            }
+        }
+    }
+
+    /// RFC 5802. Without channel binding: the session that took the snapshot was bound to the
+    /// server's certificate, and no snapshot can be imported anywhere else.
+    fn scram(&mut self, password: &[u8]) -> Result<(), WireError> {
+        let mut scram = ScramSha256::new(password, ChannelBinding::unsupported());
+        self.send(|out| frontend::sasl_initial_response(SCRAM_SHA_256, scram.message(), out))?;
+        let Message::AuthenticationSaslContinue(body) = self.message()? else {
+            return Err(broken("the server broke off the login"));
+        };
+        scram.update(body.data())?;
+        self.send(|out| frontend::sasl_response(scram.message(), out))?;
+        let Message::AuthenticationSaslFinal(body) = self.message()? else {
+            return Err(broken("the server broke off the login"));
+        };
+        Ok(scram.finish(body.data())?)
+    }
+
+    /// Writes what `fill` puts into a buffer.
+    fn send(
+        &mut self,
+        fill: impl FnOnce(&mut BytesMut) -> io::Result<()>,
+    ) -> Result<(), WireError> {
+        let mut out = BytesMut::new();
+        fill(&mut out)?;
+        self.socket.write_all(&out)?;
+        Ok(self.socket.flush()?)
+    }
+
+    /// Sends a statement; its answers are to be read.
+    pub(crate) fn query(&mut self, sql: &str) -> Result<(), WireError> {
+        self.send(|out| frontend::query(sql, out))
+    }
+
+    /// Runs statements and passes over their rows.
+    pub(crate) fn simple(&mut self, sql: &str) -> Result<(), WireError> {
+        self.query(sql)?;
+        self.until_ready()
+    }
+
+    /// Reads to the end of a statement; its error, when there was one.
+    pub(crate) fn until_ready(&mut self) -> Result<(), WireError> {
+        let mut result = Ok(());
+        loop {
+            match self.message() {
+                Ok(Message::ReadyForQuery(_)) => return result,
+                Ok(_) => {}
+                // After an error the server is ready again, unless it was its last word.
+                Err(error @ WireError::Server { .. }) if result.is_ok() => result = Err(error),
+                Err(error) => return result.and(Err(error)),
+            }
+        }
+    }
+
+    /// The next message that says something about a statement; an error message is an `Err`.
+    pub(crate) fn message(&mut self) -> Result<Message, WireError> {
+        loop {
+            match Message::parse(&mut self.input)? {
+                Some(Message::ErrorResponse(body)) => return Err(WireError::said(body.fields())),
+                Some(Message::NoticeResponse(body)) => notice(body.fields()),
+                Some(Message::ParameterStatus(_) | Message::NotificationResponse(_)) => {}
+                Some(message) => return Ok(message),
+                None => {
+                    let mut piece = [0; 8 << 10];
+                    let n = self.read(&mut piece)?;
+                    self.input.extend_from_slice(&piece[..n]);
+                }
+            }
+        }
+    }
+
+    /// Reads some bytes as they come; the end of the connection is an error.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.socket.read(buffer) {
+                Ok(0) => {
+                    let what = "the server closed the connection";
+                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, what));
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// What was read ahead of what was understood, for whoever reads on.
+    pub(crate) fn input(&mut self) -> &mut BytesMut {
+        &mut self.input
+    }
+
+    /// What the server needs to hear to stop this connection's statement: process and secret.
+    pub(crate) fn key(&self) -> Option<(i32, i32)> {
+        self.key
+    }
+
+    /// Tells the server goodbye. It would notice the closed socket, and log it as an error.
+    pub(crate) fn close(&mut self) {
+        // Whoever leaves need not know whether it was heard.
+        let _ = self.send(|out| {
+            frontend::terminate(out);
+            Ok(())
+        });
+    }
+}
+
+/// Asks a server to stop a statement ("Canceling Requests in Progress").
+pub(crate) fn cancel(settings: &ConnectSettings, (process, secret): (i32, i32)) {
+    let mut out = BytesMut::new();
+    frontend::cancel_request(process, secret, &mut out);
+    let mode = match tls_mode(settings) {
+        SslMode::Allow => SslMode::Disable,
+        mode => mode,
+    };
+    if let Ok(mut socket) = reach(settings, mode) {
+        // The server closes the connection once it has heard; nothing else comes.
+        let _ = socket
+            .write_all(&out)
+            .and_then(|()| socket.flush())
+            .and_then(|()| socket.read(&mut [0; 1]));
+    }
+}
+
+pub(crate) fn notice(fields: ErrorFields<'_>) {
+    if let WireError::Server { text, .. } = WireError::said(fields) {
+        tracing::info!("the server says: {text}");
+    }
+}
+
+/// A socket, with TLS on it when `mode` says so.
+fn reach(settings: &ConnectSettings, mode: SslMode) -> Result<Socket, Failure> {
+    let again = |error: io::Error| Failure::Again(error.to_string());
+    if settings.host.starts_with('/') {
+        let path = format!("{}/.s.PGSQL.{}", settings.host, settings.port);
+        return Ok(Socket::Unix(UnixStream::connect(path).map_err(again)?));
+    }
+    let mut stream = reach_tcp(settings).map_err(again)?;
+    if mode == SslMode::Disable {
+        return Ok(Socket::Tcp(stream));
+    }
+    let refused = |why: String| {
+        let target = settings.to_string();
+        Failure::Final(PgError::Tls { target, why })
+    };
+    let mut out = BytesMut::new();
+    frontend::ssl_request(&mut out);
+    let mut answer = [0];
+    stream
+        .write_all(&out)
+        .and_then(|()| stream.read_exact(&mut answer))
+        .map_err(again)?;
+    match answer {
+        [b'S'] => {}
+        _ if mode == SslMode::Prefer => return Ok(Socket::Tcp(stream)),
+        _ => return Err(refused("the server does not offer TLS".to_owned())),
+    }
+    let config = Arc::new(tls::client_config(settings).map_err(refused)?);
+    let name = ServerName::try_from(settings.host.clone())
+        .map_err(|_| refused(format!("{} is not a server's name", settings.host)))?;
+    let mut session =
+        ClientConnection::new(config, name).map_err(|error| refused(error.to_string()))?;
+    while session.is_handshaking() {
+        session
+            .complete_io(&mut stream)
+            .map_err(|error| refused(error.to_string()))?;
+    }
+    let stream = StreamOwned::new(session, stream);
+    Ok(Socket::Tls(Box::new(stream)))
+}
+
+fn reach_tcp(settings: &ConnectSettings) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in (settings.host.as_str(), settings.port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, settings.connect_timeout) {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                sockopt::set_socket_keepalive(&stream, true)?;
+                sockopt::set_tcp_keepidle(&stream, TCP_SILENCE)?;
+                sockopt::set_tcp_keepintvl(&stream, KEEPALIVE_INTERVAL)?;
+                sockopt::set_tcp_keepcnt(&stream, KEEPALIVE_RETRIES)?;
+                sockopt::set_tcp_user_timeout(&stream, TCP_SILENCE.as_millis() as u32)?;
+                return Ok(stream);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}

@@ -2,10 +2,10 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help tools demo test build lint fmt doc bench deny clean
+.PHONY: help tools demo test build lint fmt doc bench bench-quick peers deny clean
 
 help: ## Name the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 tools: ## Install PostgreSQL's programs and a C compiler where they are missing
 	@deploy/install-postgres.sh
@@ -30,9 +30,15 @@ fmt: ## Format the sources
 doc: ## The documentation of the crates, warnings are errors
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
 
-bench: tools ## Wall time and peak memory beside pg_dump -Fd -j2
-	$(CARGO) build --release --locked
-	bench/beside_pg_dump.sh
+bench: tools peers build ## hubvault beside its peers, in full: about an hour, 30 GB of disk; writes bench/RESULTS.md
+	bench/run.py --impact --flat --large 10500
+
+bench-quick: tools peers build ## The same at a twentieth of the size, in under three minutes after the build
+	bench/run.py --scale 0.05 --rounds 2 --large 200 --out target/bench-quick.md
+	@cat target/bench-quick.md
+
+peers:
+	@deploy/install-postgres.sh peers
 
 deny: ## Licences, sources and duplicates of the dependencies (needs cargo-deny)
 	$(CARGO) deny check bans licenses sources

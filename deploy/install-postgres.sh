@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what building, testing and the demonstration need and what is missing: PostgreSQL's server
-# and client programs, a C compiler, zstd, python3. Debian and Ubuntu; does nothing when all is there.
+# and client programs, a C compiler, zstd, python3; with the word "peers",
+# also what the benchmark measures beside. Debian and Ubuntu; does nothing when all is there.
 set -eu
 
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -19,6 +20,9 @@ server || missing="$missing postgresql"
 has cc || missing="$missing gcc libc6-dev"
 has zstd || missing="$missing zstd"
 has python3 || missing="$missing python3"
+if [ "${1:-}" = peers ]; then
+    has pgbackrest || missing="$missing pgbackrest"
+fi
 [ -n "$missing" ] || exit 0
 
 if ! has apt-get; then

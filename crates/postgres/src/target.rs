@@ -90,6 +90,15 @@ pub fn copy_into(table: &TableName, columns: &[String]) -> String {
     format!("COPY {}{list} FROM STDIN", table.sql())
 }
 
+/// Whether a table that is emptied and filled in one transaction is filled without WAL, as
+/// `wal_level = minimal` allows ("Populating a Database", 14.4.7).
+pub fn writes_no_wal(session: &mut Session) -> Result<bool, PgError> {
+    let rows = session.rows("asking for wal_level", "SHOW wal_level")?;
+    Ok(rows
+        .first()
+        .is_some_and(|row| row.get::<_, &str>(0) == "minimal"))
+}
+
 /// Makes an empty table with some columns of another, and the schema where it is missing.
 pub fn make_beside(
     session: &mut Session,

@@ -1,11 +1,12 @@
 //! Rows on their way from an archive into tables, over several connections.
 
+use super::RestoreOptions;
 use super::error::RestoreError;
 use crate::progress::Progress;
 use hubvault_archive::{Archive, EntryRecord, RowData, Source};
 use hubvault_model::{Cancel, CsvToText, RowFormat, TableName};
 use hubvault_postgres::{ConnectSettings, Session, target};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -13,25 +14,35 @@ use std::sync::{Mutex, PoisonError};
 /// What is read from an entry at once, in bytes.
 const PIECE: usize = 128 << 10;
 
-/// Loads entries into the tables of the same names, each in a transaction of its own, largest
-/// first. Returns what went wrong with a table where `keep_going` holds.
+/// How entries become transactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transactions {
+    /// An entry is one: several connections may fill the same table.
+    Entry,
+    /// A table is one, emptied first, so that a server with `wal_level = minimal` writes no WAL,
+    /// and rows are frozen at once. For tables that this restore has made.
+    Table,
+}
+
+/// Loads entries into the tables of the same names, largest first. Returns what went wrong with a
+/// table where `keep_going` holds.
 pub(crate) fn load<S: Source>(
     archive: &Archive<S>,
     entries: Vec<&EntryRecord>,
-    target: &ConnectSettings,
-    workers: usize,
-    keep_going: bool,
+    transactions: Transactions,
+    to: &ConnectSettings,
+    options: RestoreOptions,
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Vec<(TableName, String)>, RestoreError> {
-    let mut entries = entries;
-    entries.sort_by_key(|entry| std::cmp::Reverse(entry.raw_bytes));
-    let workers = workers.clamp(1, entries.len().max(1));
+    let portions = portions(entries, transactions);
+    let workers = options.workers.clamp(1, portions.len().max(1));
     let load = Load {
         archive,
-        queue: Mutex::new(entries.into()),
-        target,
-        keep_going,
+        queue: Mutex::new(portions.into()),
+        transactions,
+        target: to,
+        keep_going: options.keep_going,
         progress,
         cancel,
         stop: AtomicBool::new(false),
@@ -61,9 +72,30 @@ pub(crate) fn load<S: Source>(
         .unwrap_or_else(PoisonError::into_inner))
 }
 
+/// What one transaction loads: entries of one table. The largest come first, so that the workers end
+/// at about the same time.
+fn portions(entries: Vec<&EntryRecord>, transactions: Transactions) -> Vec<Vec<&EntryRecord>> {
+    let mut portions: Vec<Vec<&EntryRecord>> = match transactions {
+        Transactions::Entry => entries.into_iter().map(|entry| vec![entry]).collect(),
+        Transactions::Table => {
+            let mut tables: BTreeMap<&TableName, Vec<&EntryRecord>> = BTreeMap::new();
+            for entry in entries {
+                if let Some(rows) = &entry.rows {
+                    tables.entry(&rows.table).or_default().push(entry);
+                }
+            }
+            tables.into_values().collect()
+        }
+    };
+    let bytes = |portion: &Vec<&EntryRecord>| portion.iter().map(|entry| entry.raw_bytes).sum();
+    portions.sort_by_key(|portion| std::cmp::Reverse::<u64>(bytes(portion)));
+    portions
+}
+
 struct Load<'a, S: Source> {
     archive: &'a Archive<S>,
-    queue: Mutex<VecDeque<&'a EntryRecord>>,
+    queue: Mutex<VecDeque<Vec<&'a EntryRecord>>>,
+    transactions: Transactions,
     target: &'a ConnectSettings,
     keep_going: bool,
     progress: &'a dyn Progress,
@@ -84,20 +116,22 @@ impl<S: Source> Load<'_, S> {
     fn drain(&self) -> Result<(), RestoreError> {
         let mut session = Session::connect(self.target, self.cancel)?;
         loop {
-            let entry = self
+            let portion = self
                 .queue
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .pop_front();
-            let Some(entry) = entry else { return Ok(()) };
+            let Some(portion) = portion else {
+                return Ok(());
+            };
             if self.stop.load(Ordering::Acquire) || self.cancel.is_requested() {
                 return Err(RestoreError::Cancelled);
             }
-            let Some(rows) = &entry.rows else { continue };
-            match self.entry(&mut session, entry, rows) {
-                Ok(()) => self
-                    .progress
-                    .advance(Some(&rows.table), rows.digest.rows, 0),
+            let Some(rows) = portion.first().and_then(|entry| entry.rows.as_ref()) else {
+                continue;
+            };
+            match self.portion(&mut session, &portion, &rows.table) {
+                Ok(()) => {}
                 Err(error) if self.keep_going && !self.cancel.is_requested() => {
                     let problem = (rows.table.clone(), error.to_string());
                     self.problems
@@ -111,20 +145,34 @@ impl<S: Source> Load<'_, S> {
         }
     }
 
-    fn entry(
+    fn portion(
         &self,
         session: &mut Session,
-        entry: &EntryRecord,
-        rows: &RowData,
+        portion: &[&EntryRecord],
+        table: &TableName,
     ) -> Result<(), RestoreError> {
-        load_entry(
-            self.archive,
-            session,
-            entry,
-            rows,
-            &target::copy_into(&rows.table, &rows.columns),
-            self.progress,
-        )
+        let whole = self.transactions == Transactions::Table;
+        let doing = format!("restoring {table}");
+        if whole {
+            session.simple(&doing, &format!("BEGIN; TRUNCATE ONLY {}", table.sql()))?;
+        }
+        for entry in portion {
+            let Some(rows) = &entry.rows else { continue };
+            if self.stop.load(Ordering::Acquire) {
+                return Err(RestoreError::Cancelled);
+            }
+            let mut sql = target::copy_into(&rows.table, &rows.columns);
+            if whole {
+                sql += " WITH (FREEZE)";
+            }
+            load_entry(self.archive, session, entry, rows, &sql, self.progress)?;
+            self.progress
+                .advance(Some(&rows.table), rows.digest.rows, 0);
+        }
+        if whole {
+            session.simple(&doing, "COMMIT")?;
+        }
+        Ok(())
     }
 }
 

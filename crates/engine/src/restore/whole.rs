@@ -2,7 +2,7 @@
 
 use super::compare::compare;
 use super::error::RestoreError;
-use super::rows::load;
+use super::rows::{Transactions, load};
 use super::{RestoreOptions, Restored, entry, text};
 use crate::progress::{Progress, Stage};
 use hubvault_archive::{Archive, EntryKind, EntryRecord, Manifest, Source, TableSummary};
@@ -79,14 +79,19 @@ pub fn whole<S: Source>(
         .iter()
         .filter(|entry| entry.kind == EntryKind::TableData)
         .collect();
+    let transactions = if target::writes_no_wal(&mut session)? {
+        Transactions::Table
+    } else {
+        Transactions::Entry
+    };
     let bytes = entries.iter().map(|entry| entry.raw_bytes).sum();
     progress.stage(Stage::Rows, Some(bytes));
     let problems = load(
         archive,
         entries,
+        transactions,
         to,
-        options.workers,
-        options.keep_going,
+        options,
         progress,
         cancel,
     )?;

@@ -51,11 +51,11 @@ class Bench:
         return measure.run([BIN / "pg_dump", *options, "-f", directory / "dump", self.database], self.source,
                            cwd=directory, path=directory)
 
-    def hubvault(self, name, codec="", level=0, workers=2):
+    def hubvault(self, name, codec="", level=0, workers=2, extra=""):
         """A backup with its read-back and without a drill; its times by stage in the note. Without
         a codec, everything that is not the scope is as it is by default."""
         directory = self.fresh(name)
-        archive = f'[archive]\ncodec = "{codec}"\nlevel = {level}\nworkers = {workers}\n' if codec else ""
+        archive = f'[archive]\ncodec = "{codec}"\nlevel = {level}\nworkers = {workers}\n{extra}' if codec else ""
         environment = self.settings(directory, archive)
         taken = measure.run([HUBVAULT, "backup", "--json", "--no-progress"], self.source, environment,
                             accepted=(0, 3), cwd=directory)
@@ -140,6 +140,8 @@ class Bench:
         subprocess.run([BIN / "pgbench", "-i", "-s", "5", "-q", "living"], **quiet)
         beside = {"alone": None, "hubvault zstd-1": lambda: self.hubvault("impact", "zstd", 1),
                   "hubvault zstd-1, 1 worker": lambda: self.hubvault("impact", "zstd", 1, workers=1),
+                  "hubvault zstd-1, pause 300 ms": lambda: self.hubvault("impact", "zstd", 1, extra='pause = "300 ms"\n'),
+                  "hubvault zstd-1, 40 MiB/s": lambda: self.hubvault("impact", "zstd", 1, extra="max_mb_per_second = 40\n"),
                   "pg_dump -Fd -j2": lambda: self.dump("impact", "-Fd", "-j2")}
         result = {name: [] for name in beside}
         for _ in range(3):

@@ -10,7 +10,7 @@ OURS = "hubvault "
 
 def render(results, options, source):
     """The whole page."""
-    parts = [HEAD, machine(options, source), targets(results)]
+    parts = [HEAD, machine(options, source), targets(results, options.scale >= 1)]
     for name, result in results["sets"].items():
         parts.append(table(name, result))
     if "impact" in results:
@@ -51,7 +51,7 @@ def version(command, source):
         said = subprocess.run([program, *command[1:]], capture_output=True, text=True).stdout.strip().splitlines()
     except OSError:
         return f"{command[0]}: not here, left out"
-    return said[0].strip() if said else command[0]
+    return said[0].strip("* ") if said else command[0]
 
 
 def seconds(taken):
@@ -75,19 +75,21 @@ def table(name, result):
         ratio = f"{seconds(taken) / seconds(base):.2f}" if base and dump else ""
         size = f"{median(one.size_mb for one in taken):,.0f}" if taken[0].size_mb else ""
         every = ", ".join(f"{one.seconds:.1f}" for one in taken)
-        lines.append(f"| {who} | {seconds(taken):.2f} | {every} | {read_back} | {ratio} | {size} | "
+        lines.append(f"| {who.replace('|', chr(92) + '|')} | {seconds(taken):.2f} | {every} | {read_back} | {ratio} | {size} | "
                      f"{median(one.client_cpu for one in taken):.1f} | {median(one.server_cpu for one in taken):.1f} | "
                      f"{max(one.peak_mb for one in taken):.0f} |")
     return "\n".join(lines) + "\n"
 
 
-def targets(results):
+def targets(results, full):
     """Each target with what was reached; what was not measured is said."""
     sets = {name: result["taken"] for name, result in results["sets"].items()}
     rows = []
 
     def row(name, what, limit, reached, unit=""):
         verdict = "met" if reached <= limit else "**missed**"
+        if not full:
+            verdict += " (not the size of the targets)"
         rows.append(f"| {name} | {what} | <= {limit:.2f}{unit} | {reached:.2f}{unit} | {verdict} |")
 
     def size(taken):

@@ -65,8 +65,10 @@ def main():
     words.add_argument("--impact", action="store_true", help="pgbench beside a backup, too")
     words.add_argument("--out", type=lambda text: Path(text).absolute(), default=Path(__file__).parent / "RESULTS.md")
     options = words.parse_args()
+    os.chdir("/tmp")
     if not peers.HUBVAULT.exists():
         raise SystemExit("no release build here: run `make build`")
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     place = Path(tempfile.mkdtemp(prefix="hubvault-bench-", dir="/tmp"))
     place.chmod(0o755)
     servers = []
@@ -138,5 +140,4 @@ def rounds(contenders, count, source, target):
 
 
 if __name__ == "__main__":
-    os.chdir("/tmp")
     sys.exit(main())

@@ -31,8 +31,19 @@ pub struct Job {
     pub retention: RetentionRules,
     /// How many connections export at once.
     pub workers: usize,
+    /// How gently the source is read.
+    pub gentleness: Gentleness,
     /// How long to wait for the table locks before the blocking query is named.
     pub lock_timeout: Duration,
+}
+
+/// How gently a source is read, so that its users feel less of a backup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gentleness {
+    /// What each connection waits between two extents.
+    pub pause: Duration,
+    /// COPY data a second over all connections, before compression.
+    pub bytes_per_second: Option<ByteSize>,
 }
 
 /// What is in: whole tables and windows of tables.

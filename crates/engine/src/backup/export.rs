@@ -1,8 +1,11 @@
 //! The tables' rows on their way from the snapshot into the archive, over several connections.
 
+use super::compression;
 use super::error::BackupError;
 use super::extent::{Extent, PlannedTable};
+use super::pace::Pace;
 use super::plan::Plan;
+use crate::job::Job;
 use crate::progress::Progress;
 use hubvault_archive::{
     ArchiveWriter, Compression, EntryBuilder, EntryKind, EntryMeta, RowData, TableSummary,
@@ -35,6 +38,7 @@ struct Shared<'a> {
     progress: &'a dyn Progress,
     cancel: &'a Cancel,
     failed: AtomicBool,
+    pace: Pace,
 }
 
 /// What came of one table.
@@ -46,16 +50,15 @@ struct Tally {
     entries: Vec<String>,
 }
 
-/// Exports every extent of the plan into the writer, on `workers` connections that see the same
-/// moment. Returns a summary of each table in the order of the plan.
+/// Exports every extent of the plan into the writer, on the job's connections that see the same moment.
+/// Returns a summary of each table in the order of the plan.
 ///
 /// The first error stops all workers.
 pub(crate) fn export(
     plan: &Plan,
     snapshot: &Invitation,
     writer: &Mutex<ArchiveWriter<File>>,
-    compression: Compression,
-    workers: usize,
+    job: &Job,
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Vec<TableSummary>, BackupError> {
@@ -64,13 +67,14 @@ pub(crate) fn export(
         writer,
         queue: Mutex::new(plan.extents.iter().collect()),
         tallies: plan.tables.iter().map(|_| Mutex::default()).collect(),
-        compression,
+        compression: compression(job),
         taken_at: plan.snapshot.taken_at,
         progress,
         cancel,
         failed: AtomicBool::new(false),
+        pace: Pace::new(job.gentleness),
     };
-    let workers = workers.clamp(1, plan.extents.len().max(1));
+    let workers = job.workers.clamp(1, plan.extents.len().max(1));
     let results: Vec<Result<(), BackupError>> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..workers)
             .map(|_| scope.spawn(|| shared.work(snapshot)))
@@ -147,6 +151,7 @@ impl Shared<'_> {
             };
             self.check_stop()?;
             self.copy(&mut session, extent)?;
+            self.pace.between(|| self.check_stop())?;
         }
     }
 
@@ -171,6 +176,8 @@ impl Shared<'_> {
             part.write(piece)?;
             if part.bytes - told_bytes >= TELL_BYTES {
                 self.check_stop()?;
+                self.pace
+                    .passed(part.bytes - told_bytes, || self.check_stop())?;
                 let rows = part.rows.so_far().rows;
                 self.progress
                     .advance(Some(&table.name), rows - told_rows, part.bytes - told_bytes);

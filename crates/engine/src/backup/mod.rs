@@ -8,6 +8,7 @@ mod closure;
 mod plan;
 mod extent;
 mod files;
+mod pace;
 mod export;
 mod restore_script;
 mod report;

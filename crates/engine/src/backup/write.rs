@@ -93,8 +93,7 @@ pub(crate) fn write(
         plan,
         &snapshot.invitation(),
         &writer,
-        compression,
-        job.workers,
+        job,
         progress,
         &run.cancel,
     )?;

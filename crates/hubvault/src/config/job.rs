@@ -8,8 +8,8 @@ use super::scope::{self, Said};
 use super::{text, url};
 use hubvault_archive::{Codec, Compression};
 use hubvault_engine::job::{
-    ArchiveOptions, FileSource, Job, MissingPolicy, ProofOptions, ProofWhen, RetentionRules, Scope,
-    SizeLimits, Window,
+    ArchiveOptions, FileSource, Gentleness, Job, MissingPolicy, ProofOptions, ProofWhen,
+    RetentionRules, Scope, SizeLimits, Window,
 };
 use hubvault_model::ByteSize;
 use hubvault_postgres::ConnectSettings;
@@ -89,6 +89,10 @@ pub(super) fn job(
         directory: PathBuf::from(text(found, "archive.directory")),
         limits,
         workers,
+        gentleness: Gentleness {
+            pause: keys::duration(text(found, "archive.pause")).unwrap_or_default(),
+            bytes_per_second: mib(found, "archive.max_mb_per_second"),
+        },
         proof: proof(found, &database_settings, problems),
         lock_timeout: keys::duration(text(found, "database.lock_timeout")).unwrap_or_default(),
     }

@@ -156,7 +156,19 @@ pub(crate) const KEYS: &[Key] = &[
         MEGABYTES,
         "",
     ),
-    key("archive.workers", &[], Kind::Integer(1, 64), ""),
+    key(
+        "archive.workers",
+        &["BACKUP_WORKERS"],
+        Kind::Integer(1, 64),
+        "",
+    ),
+    key("archive.pause", &["BACKUP_PAUSE"], Kind::Duration, ""),
+    key(
+        "archive.max_mb_per_second",
+        &["BACKUP_MAX_MB_PER_SECOND"],
+        MEGABYTES,
+        "",
+    ),
     key("log.level", &["LOG_LEVEL"], LOG_LEVELS, "info"),
     key(
         "log.format",

@@ -139,6 +139,8 @@ def targets(results, full):
         lines.append(f"Not measured in this run: {', '.join(missing)}.\n")
     lines.append("Statements that one default backup asks of the server, those of `pg_dump` for the definitions among them:\n")
     for name, result in results["sets"].items():
+        if not result["statements"]:
+            continue
         lines.append(f"- `{name}`: {result['statements']:,} for {result['tables']:,} tables"
                      f" ({result['statements'] / max(1, result['tables']):.1f} a table)")
     return "\n".join(lines) + "\n"

@@ -10,6 +10,7 @@ restores go to) and removes them. Needs about 6 GB of disk at scale 1, and three
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -69,6 +70,9 @@ def main():
     if not peers.HUBVAULT.exists():
         raise SystemExit("no release build here: run `make build`")
     options.out.parent.mkdir(parents=True, exist_ok=True)
+    # The servers must go whoever ends the run.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit("stopped; what was measured is written"))
     place = Path(tempfile.mkdtemp(prefix="hubvault-bench-", dir="/tmp"))
     place.chmod(0o755)
     servers = []
@@ -78,8 +82,9 @@ def main():
         target = Server(place / "target", THROWAWAY)
         servers.append(target)
         (place / "work").mkdir()
-        results = measure_all(options, place / "work", source, target)
-        options.out.write_text(report.render(results, options, source))
+        # Written after each part: what breaks off an hour's run does not take it along.
+        for results in measure_all(options, place / "work", source, target):
+            options.out.write_text(report.render(results, options, source))
         print(f"\nwritten: {options.out}")
     finally:
         for server in servers:
@@ -88,7 +93,7 @@ def main():
 
 
 def measure_all(options, work, source, target):
-    """Data set by data set, so that the disk holds one at a time."""
+    """Data set by data set, so that the disk holds one at a time; yields all results so far after each."""
     results = {"sets": {}}
     for name in options.sets.split(","):
         database, described = data.make(source, name, options.scale)
@@ -103,12 +108,14 @@ def measure_all(options, work, source, target):
         source.sql(f"DROP DATABASE {database}")
         target.sql("DROP DATABASE IF EXISTS restored")
         shutil.rmtree(bench.place)
+        yield results
     if options.flat:
         results["flat"] = one(work, source, target, "two-tables", options.scale * 10, lambda bench: {
             codec: bench.hubvault(codec, codec, 1) for codec in ("zstd", "gzip")})
+        yield results
     if options.large:
         results["large"] = one(work, source, target, "large", options.large / 10_000, lambda bench: bench.one_of_many())
-    return results
+        yield results
 
 
 def one(work, source, target, name, scale, take):

@@ -209,6 +209,8 @@ fn take(job: &Job, run: &Run, catalog: &Catalog) -> Result<Published, BackupErro
         files,
     };
     let written = write::write(job, run, &mut snapshot, gathered, file, &partial.path())?;
+    // The source is free again: locks, and what VACUUM may remove. The rest needs only the file.
+    drop(snapshot);
     progress.stage(Stage::Integrity, Some(written.bytes));
     let checked = check(written, job, run)?;
     let last_drill = catalog.last_drill(&job.name)?;

@@ -13,7 +13,7 @@ pub enum Stage {
     Snapshot,
     /// Deciding what is in.
     Plan,
-    /// `pg_dump` takes the definitions.
+    /// `pg_dump` takes the definitions; in the records of older versions, now beside other stages.
     Schema,
     /// The host's files are read.
     Files,

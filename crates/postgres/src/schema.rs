@@ -25,50 +25,71 @@ pub struct SchemaDump {
     pub pg_dump_version: String,
 }
 
-/// Takes the definitions as of the snapshot. Foreign keys whose `pg_constraint` oid is in
-/// `skipped` stay in the dump and are left out of the list and of the SQL.
-pub fn dump_schema(
-    settings: &ConnectSettings,
-    snapshot: &SnapshotFacts,
-    skipped: &[u32],
-    cancel: &Cancel,
-) -> Result<SchemaDump, PgError> {
-    let major = snapshot.server_version_num / 10_000;
-    let pg_dump = tools::find("pg_dump", major)?;
-    let pg_restore = tools::find("pg_restore", major)?;
-    let mut command = Command::new(&pg_dump.path);
-    tools::connection(&mut command, settings);
-    command.args([
-        "--schema-only",
-        "--format=custom",
-        "--no-password",
-        "--encoding=UTF8",
-    ]);
-    command.args([
-        "--lock-wait-timeout=60000",
-        &format!("--snapshot={}", snapshot.id),
-    ]);
-    let dump = tools::run(command, &[], cancel)?;
-    let mut messages = dump.stderr;
-    let mut convert = |arguments: &[&str]| -> Result<Vec<u8>, PgError> {
-        let Finished { stdout, stderr } = restore(&pg_restore, arguments, &dump.stdout, cancel)?;
-        messages.extend(stderr);
-        Ok(stdout)
-    };
-    let list = convert(&["--list"])?;
-    let post_data_list = without(&list, skipped);
-    let pre_data = convert(&["--section=pre-data", "--file=-"])?;
-    let in_memory = in_memory("hubvault-list", &post_data_list)?;
-    let use_list = format!("--use-list=/proc/self/fd/{}", in_memory.as_raw_fd());
-    let post_data = convert(&["--section=post-data", "--file=-", &use_list])?;
-    Ok(SchemaDump {
-        custom: dump.stdout,
-        pre_data,
-        post_data,
-        post_data_list,
-        messages,
-        pg_dump_version: pg_dump.version,
-    })
+/// The definitions as `pg_dump` wrote them.
+#[derive(Debug)]
+pub struct Definitions {
+    custom: Vec<u8>,
+    messages: Vec<String>,
+    pg_dump_version: String,
+    pg_restore: Tool,
+}
+
+impl Definitions {
+    /// Takes them as of the snapshot, which must be held until this returns.
+    pub fn dump(
+        settings: &ConnectSettings,
+        snapshot: &SnapshotFacts,
+        cancel: &Cancel,
+    ) -> Result<Self, PgError> {
+        let major = snapshot.server_version_num / 10_000;
+        let pg_dump = tools::find("pg_dump", major)?;
+        let pg_restore = tools::find("pg_restore", major)?;
+        let mut command = Command::new(&pg_dump.path);
+        tools::connection(&mut command, settings);
+        command.args([
+            "--schema-only",
+            "--format=custom",
+            "--no-password",
+            "--encoding=UTF8",
+        ]);
+        command.args([
+            "--lock-wait-timeout=60000",
+            &format!("--snapshot={}", snapshot.id),
+        ]);
+        let Finished { stdout, stderr } = tools::run(command, &[], cancel)?;
+        Ok(Self {
+            custom: stdout,
+            messages: stderr,
+            pg_dump_version: pg_dump.version,
+            pg_restore,
+        })
+    }
+
+    /// Adds what can be read without `pg_restore`. Foreign keys whose `pg_constraint` oid is in
+    /// `skipped` stay in the dump and are left out of the list and of the SQL.
+    pub fn convert(self, skipped: &[u32], cancel: &Cancel) -> Result<SchemaDump, PgError> {
+        let mut messages = self.messages;
+        let mut convert = |arguments: &[&str]| -> Result<Vec<u8>, PgError> {
+            let Finished { stdout, stderr } =
+                restore(&self.pg_restore, arguments, &self.custom, cancel)?;
+            messages.extend(stderr);
+            Ok(stdout)
+        };
+        let list = convert(&["--list"])?;
+        let post_data_list = without(&list, skipped);
+        let pre_data = convert(&["--section=pre-data", "--file=-"])?;
+        let in_memory = in_memory("hubvault-list", &post_data_list)?;
+        let use_list = format!("--use-list=/proc/self/fd/{}", in_memory.as_raw_fd());
+        let post_data = convert(&["--section=post-data", "--file=-", &use_list])?;
+        Ok(SchemaDump {
+            custom: self.custom,
+            pre_data,
+            post_data,
+            post_data_list,
+            messages,
+            pg_dump_version: self.pg_dump_version,
+        })
+    }
 }
 
 /// `pg_restore` without a server: it converts, and so also finds a dump that is none.

@@ -3,6 +3,7 @@
 use crate::error::PgError;
 use crate::session::Session;
 use hubvault_model::{TableName, quote_ident, quote_literal};
+use std::collections::BTreeMap;
 
 /// Which of these tables are there.
 pub fn present<'a>(
@@ -27,6 +28,41 @@ pub fn is_empty(session: &mut Session, table: &TableName) -> Result<bool, PgErro
     Ok(session
         .rows(&format!("looking into {table}"), &sql)?
         .is_empty())
+}
+
+/// How large a table is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeapSize {
+    /// Pages of the heap.
+    pub pages: u64,
+    /// Heap and TOAST, in bytes.
+    pub bytes: u64,
+}
+
+/// The sizes of all heap tables; nothing on a server that cannot read a range of pages without
+/// reading the rest (before 14).
+pub fn heap_sizes(session: &mut Session) -> Result<BTreeMap<TableName, HeapSize>, PgError> {
+    if session.server_version_num() < 140_000 {
+        return Ok(BTreeMap::new());
+    }
+    let sql = "SELECT n.nspname::text, c.relname::text,
+                      pg_catalog.pg_relation_size(c.oid)
+                          / pg_catalog.current_setting('block_size')::bigint,
+                      pg_catalog.pg_table_size(c.oid)
+               FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+               JOIN pg_catalog.pg_am a ON a.oid = c.relam AND a.amname = 'heap'
+               WHERE c.relkind = 'r'";
+    let rows = session.rows("asking for the tables' sizes", sql)?;
+    let size = |row: &postgres::Row| {
+        let of = |at| row.get::<_, Option<i64>>(at).unwrap_or(0).max(0) as u64;
+        HeapSize {
+            pages: of(2),
+            bytes: of(3),
+        }
+    };
+    let name =
+        |row: &postgres::Row| TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
+    Ok(rows.iter().map(|row| (name(row), size(row))).collect())
 }
 
 /// The extensions that can be made ("`pg_available_extensions`").

@@ -53,11 +53,13 @@ struct Tally {
 /// Exports every extent of the plan into the writer, on the job's connections that see the same moment.
 /// Returns a summary of each table in the order of the plan.
 ///
-/// The first error stops all workers.
+/// `first` writes what stands before the rows while the workers read already: each keeps its first
+/// finished entry until then. The first error stops all workers.
 pub(crate) fn export(
     plan: &Plan,
     snapshot: &Invitation,
     writer: &Mutex<ArchiveWriter<File>>,
+    first: impl FnOnce(&mut ArchiveWriter<File>) -> Result<(), BackupError>,
     job: &Job,
     progress: &dyn Progress,
     cancel: &Cancel,
@@ -76,10 +78,14 @@ pub(crate) fn export(
     };
     let workers = job.workers.clamp(1, plan.extents.len().max(1));
     let results: Vec<Result<(), BackupError>> = std::thread::scope(|scope| {
+        let mut head = locked(writer);
         let threads: Vec<_> = (0..workers)
             .map(|_| scope.spawn(|| shared.work(snapshot)))
             .collect();
-        threads.into_iter().map(join).collect()
+        let begun = shared.watched(|| first(&mut head));
+        drop(head);
+        let ended = threads.into_iter().map(join);
+        std::iter::once(begun).chain(ended).collect()
     });
     first_cause(results)?;
     Ok(plan
@@ -136,7 +142,12 @@ fn summary(table: &PlannedTable, tally: &mut Tally) -> TableSummary {
 
 impl Shared<'_> {
     fn work(&self, snapshot: &Invitation) -> Result<(), BackupError> {
-        let result = self.drain(snapshot);
+        self.watched(|| self.drain(snapshot))
+    }
+
+    /// An error stops all others.
+    fn watched(&self, work: impl FnOnce() -> Result<(), BackupError>) -> Result<(), BackupError> {
+        let result = work();
         if result.is_err() {
             self.failed.store(true, Ordering::Release);
         }
@@ -221,8 +232,9 @@ impl Shared<'_> {
                 footer_bytes,
             }),
         })?;
+        let mut writer = locked(self.writer);
         self.check_stop()?;
-        locked(self.writer).append(packed)?;
+        writer.append(packed)?;
         Ok(())
     }
 }

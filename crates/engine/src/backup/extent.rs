@@ -3,7 +3,7 @@
 use super::closure::among;
 use hubvault_archive::Coverage;
 use hubvault_model::{RowFormat, TableName, quote_ident};
-use hubvault_postgres::RowAddress;
+use hubvault_postgres::{PageRange, RowAddress};
 
 /// What one extent should hold, in bytes of heap and TOAST. Small enough that a few of them in
 /// memory, compressed, stay far below the memory limit; large enough that a query's start-up
@@ -44,16 +44,6 @@ impl PlannedTable {
     }
 }
 
-/// A range of heap pages: `from` is in, `to` is not; without `to` it has no end, so that pages
-/// that came after the size was read are in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PageRange {
-    /// The first page.
-    pub from: u64,
-    /// The page after the last.
-    pub to: Option<u64>,
-}
-
 /// One COPY.
 #[derive(Clone, Debug)]
 pub struct Extent {
@@ -76,12 +66,7 @@ impl Extent {
             RowFormat::Csv => " WITH (FORMAT csv)",
         };
         let mut conditions = Vec::new();
-        if let Some(PageRange { from, to }) = self.pages {
-            conditions.push(format!("ctid >= '({from},0)'"));
-            if let Some(to) = to {
-                conditions.push(format!("ctid < '({to},0)'"));
-            }
-        }
+        conditions.extend(self.pages.map(PageRange::condition));
         if let Some(rows) = &self.rows {
             conditions.push(among(rows));
         } else if let Some(filter) = &table.filter {
@@ -120,39 +105,33 @@ impl Extent {
     }
 }
 
-/// Cuts `pages` heap pages that hold `bytes` (with TOAST) into ranges of about
+/// Cuts `pages` heap pages that hold `bytes` (with TOAST) into extents of about
 /// [`EXTENT_BYTES`]; one whole extent when that is all it takes.
 pub(crate) fn cut(table: usize, pages: u64, bytes: u64, may_cut: bool) -> Vec<Extent> {
-    let parts = bytes.div_ceil(EXTENT_BYTES).min(pages);
-    if !may_cut || parts < 2 {
-        return vec![Extent {
-            table,
-            pages: None,
-            rows: None,
-            estimated_bytes: bytes,
-        }];
+    let ranges = if may_cut {
+        PageRange::cut(pages, bytes, EXTENT_BYTES)
+    } else {
+        Vec::new()
+    };
+    let extent = |pages: Option<PageRange>, bytes: u64| Extent {
+        table,
+        pages,
+        rows: None,
+        estimated_bytes: bytes,
+    };
+    if ranges.is_empty() {
+        return vec![extent(None, bytes)];
     }
-    let each = pages.div_ceil(parts);
-    let starts: Vec<u64> = (0..pages).step_by(each as usize).collect();
-    let count = starts.len() as u64;
-    starts
-        .iter()
-        .map(|from| Extent {
-            table,
-            pages: Some(PageRange {
-                from: *from,
-                to: (from + each < pages).then_some(from + each),
-            }),
-            rows: None,
-            estimated_bytes: bytes / count,
-        })
+    let each = bytes / ranges.len() as u64;
+    ranges
+        .into_iter()
+        .map(|range| extent(Some(range), each))
         .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     fn table(filter: Option<&str>, format: RowFormat) -> PlannedTable {
         PlannedTable {
@@ -208,23 +187,5 @@ mod tests {
             whole.copy_sql(&bare),
             "COPY public.\"Odd \"\"name\"\"\" TO STDOUT"
         );
-    }
-
-    proptest! {
-        #[test]
-        fn ranges_cover_every_page_once(pages in 0u64..100_000, mib in 0u64..4_000) {
-            let extents = cut(0, pages, mib << 20, true);
-            if extents.len() == 1 {
-                prop_assert!(extents[0].pages.is_none());
-            } else {
-                let ranges: Vec<_> = extents.iter().filter_map(|e| e.pages).collect();
-                prop_assert_eq!(ranges[0].from, 0);
-                for pair in ranges.windows(2) {
-                    prop_assert_eq!(pair[0].to, Some(pair[1].from));
-                    prop_assert!(pair[0].from < pair[1].from);
-                }
-                prop_assert_eq!(ranges[ranges.len() - 1].to, None);
-            }
-        }
     }
 }

@@ -8,6 +8,7 @@ mod closure;
 mod plan;
 mod extent;
 mod files;
+mod definitions;
 mod pace;
 mod export;
 mod restore_script;
@@ -16,7 +17,7 @@ mod write;
 mod publish;
 
 pub use error::BackupError;
-pub use extent::{Extent, PageRange, PlannedTable};
+pub use extent::{Extent, PlannedTable};
 pub use lock::RunLock;
 pub use plan::{Plan, describe_coverage};
 pub use publish::Published;
@@ -27,9 +28,10 @@ use crate::job::Job;
 use crate::progress::{Progress, Stage, Stopwatch};
 use crate::proof::{CheckedArchive, DrillError, WrittenArchive, integrity, judge};
 use crate::retain;
+use definitions::Dumping;
 use hubvault_archive::Compression;
 use hubvault_model::{BackupId, ByteSize, Cancel, Warning};
-use hubvault_postgres::{Snapshot, dump_schema};
+use hubvault_postgres::Snapshot;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use publish::Partial;
@@ -190,22 +192,20 @@ fn take(job: &Job, run: &Run, catalog: &Catalog) -> Result<Published, BackupErro
     let progress = run.progress.as_ref();
     progress.stage(Stage::Snapshot, None);
     let mut snapshot = Snapshot::open(&job.database, job.lock_timeout, &run.cancel)?;
+    let dumping = Dumping::start(&job.database, snapshot.info(), &run.cancel);
     progress.stage(Stage::Plan, None);
     let plan = Plan::make(&mut snapshot, job)?;
     refuse_blind_spots(&plan, job)?;
     enough_space(&job.directory, &plan)?;
     progress.stage(Stage::Files, None);
     let files = files::read(&job.files, compression(job))?;
-    progress.stage(Stage::Schema, None);
-    let skipped = &plan.references.skipped;
-    let schema = dump_schema(&job.database, &plan.snapshot, skipped, &run.cancel)?;
     let (partial, file) =
         Partial::create(&job.directory, job.archive.codec, run.started_at, &run.zone)?;
     run.writes_to(Some(partial.path()));
     progress.stage(Stage::Export, Some(plan.estimated_bytes()));
     let gathered = Gathered {
         plan: &plan,
-        schema,
+        dumping,
         files,
     };
     let written = write::write(job, run, &mut snapshot, gathered, file, &partial.path())?;

@@ -1,5 +1,6 @@
 //! The archive's bytes: what is said about the rows, the rows, and the table of contents.
 
+use super::definitions::Dumping;
 use super::error::BackupError;
 use super::files::Files;
 use super::plan::Plan;
@@ -20,7 +21,7 @@ use std::sync::{Mutex, PoisonError};
 /// What the stages before gathered.
 pub(crate) struct Gathered<'a> {
     pub(crate) plan: &'a Plan,
-    pub(crate) schema: SchemaDump,
+    pub(crate) dumping: Dumping,
     pub(crate) files: Files,
 }
 
@@ -35,66 +36,35 @@ pub(crate) fn write(
 ) -> Result<WrittenArchive, BackupError> {
     let Gathered {
         plan,
-        schema,
+        dumping,
         files,
     } = gathered;
-    let compression = compression(job);
-    let mut warnings = plan.warnings.clone();
-    warnings.extend(files.warnings);
-    warnings.extend(
-        schema
-            .messages
-            .iter()
-            .map(|m| Warning::new("pg_dump", "schema", m)),
-    );
-    let mut writer = ArchiveWriter::new(file, compression);
     let text = Texts {
-        compression,
+        compression: compression(job),
         at: plan.snapshot.taken_at,
     };
-    let info = report::backup_info(job, run.id, plan, &files.summaries, &warnings);
-    writer.append(text.pack("BACKUP_INFO.txt", EntryKind::Info, 0o644, info.as_bytes())?)?;
-    for (name, kind, bytes) in [
-        ("database/schema.dump", EntryKind::Schema, schema.custom),
-        (
-            "database/schema-pre-data.sql",
-            EntryKind::Schema,
-            schema.pre_data,
-        ),
-        (
-            "database/schema-post-data.sql",
-            EntryKind::Schema,
-            schema.post_data,
-        ),
-        (
-            "database/schema-post-data.list",
-            EntryKind::Schema,
-            schema.post_data_list,
-        ),
-        (
-            "database/foreign-keys.sql",
-            EntryKind::ForeignKeys,
-            restore_script::foreign_keys_sql(&plan.references.statements).into_bytes(),
-        ),
-        (
-            "database/sequences.sql",
-            EntryKind::Sequences,
-            restore_script::sequences_sql(&plan.sequences).into_bytes(),
-        ),
-    ] {
-        writer.append(text.pack(name, kind, 0o600, &bytes)?)?;
-    }
-    for entry in files.packed {
-        writer.append(entry)?;
-    }
-    let writer = Mutex::new(writer);
-    let progress = run.progress.as_ref();
+    let mut warnings = plan.warnings.clone();
+    warnings.extend(files.warnings);
+    let writer = Mutex::new(ArchiveWriter::new(file, text.compression));
+    let before_the_rows = |writer: &mut ArchiveWriter<File>| {
+        let schema = dumping.finish(&plan.references.skipped)?;
+        let said = schema.messages.iter();
+        warnings.extend(said.map(|m| Warning::new("pg_dump", "schema", m)));
+        let info = report::backup_info(job, run.id, plan, &files.summaries, &warnings);
+        writer.append(text.pack("BACKUP_INFO.txt", EntryKind::Info, 0o644, info.as_bytes())?)?;
+        append_definitions(writer, &text, schema, plan)?;
+        for entry in files.packed {
+            writer.append(entry)?;
+        }
+        Ok(())
+    };
     let tables = export::export(
         plan,
         &snapshot.invitation(),
         &writer,
+        before_the_rows,
         job,
-        progress,
+        run.progress.as_ref(),
         &run.cancel,
     )?;
     // The locks were this session's: had it died, a table could have been rewritten under us,
@@ -122,6 +92,39 @@ pub(crate) fn write(
         manifest,
         bytes,
     })
+}
+
+fn append_definitions(
+    writer: &mut ArchiveWriter<File>,
+    text: &Texts,
+    schema: SchemaDump,
+    plan: &Plan,
+) -> Result<(), BackupError> {
+    let foreign_keys = restore_script::foreign_keys_sql(&plan.references.statements);
+    let sequences = restore_script::sequences_sql(&plan.sequences);
+    for (name, kind, bytes) in [
+        ("schema.dump", EntryKind::Schema, schema.custom),
+        ("schema-pre-data.sql", EntryKind::Schema, schema.pre_data),
+        ("schema-post-data.sql", EntryKind::Schema, schema.post_data),
+        (
+            "schema-post-data.list",
+            EntryKind::Schema,
+            schema.post_data_list,
+        ),
+        (
+            "foreign-keys.sql",
+            EntryKind::ForeignKeys,
+            foreign_keys.into_bytes(),
+        ),
+        (
+            "sequences.sql",
+            EntryKind::Sequences,
+            sequences.into_bytes(),
+        ),
+    ] {
+        writer.append(text.pack(&format!("database/{name}"), kind, 0o600, &bytes)?)?;
+    }
+    Ok(())
 }
 
 /// Packs the small entries that are made in memory.

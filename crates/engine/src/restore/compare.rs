@@ -3,7 +3,8 @@
 use super::error::RestoreError;
 use hubvault_archive::TableSummary;
 use hubvault_model::{Cancel, RowDigest, RowDigester, RowFormat, TableName, quote_ident};
-use hubvault_postgres::{ConnectSettings, CopySession, PgError};
+use hubvault_postgres::{ConnectSettings, CopySession, PageRange, PgError, Session, target};
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -76,37 +77,51 @@ pub fn digest(
     })
 }
 
-/// Reads every table out of a database again, on `workers` connections, in the manifest's order.
+/// What one connection reads at a time, in bytes of heap and TOAST.
+const PORTION_BYTES: u64 = 64 << 20;
+
+/// A table, or a range of its pages.
+struct Portion {
+    table: usize,
+    pages: Option<PageRange>,
+    bytes: u64,
+}
+
+/// Reads every table out of a database that nobody else writes to again, on `workers` connections,
+/// several of them in a large table. In the manifest's order.
 pub(crate) fn compare(
     tables: &[&TableSummary],
-    target: &ConnectSettings,
+    to: &ConnectSettings,
     workers: usize,
     cancel: &Cancel,
 ) -> Result<Vec<Compared>, RestoreError> {
+    let portions = portions(tables, to, workers, cancel)?;
     let next = AtomicUsize::new(0);
-    let all: Mutex<Vec<(usize, Compared)>> = Mutex::default();
+    let found: Vec<Mutex<Result<RowDigest, String>>> = tables
+        .iter()
+        .map(|_| Mutex::new(Ok(RowDigest::default())))
+        .collect();
     let work = || -> Result<(), PgError> {
-        let mut session = CopySession::connect(target, cancel)?;
+        let mut session = CopySession::connect(to, cancel)?;
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(table) = tables.get(at) else {
+            let Some(Portion { table, pages, .. }) = portions.get(at) else {
                 return Ok(());
             };
-            let found = digest(&mut session, table, None);
+            let filter = pages.map(PageRange::condition);
+            let part = digest(&mut session, tables[*table], filter.as_deref());
             if cancel.is_requested() {
                 return Err(PgError::Cancelled);
             }
-            if matches!(found, Err(PgError::ConnectionLost { .. })) {
-                session = CopySession::connect(target, cancel)?;
+            if matches!(part, Err(PgError::ConnectionLost { .. })) {
+                session = CopySession::connect(to, cancel)?;
             }
-            let compared = Compared {
-                name: table.name.clone(),
-                expected: table.digest,
-                found: found.map_err(|error| error.to_string()),
-            };
-            all.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push((at, compared));
+            let mut whole = found[*table].lock().unwrap_or_else(PoisonError::into_inner);
+            match (part, whole.as_mut()) {
+                (Ok(part), Ok(whole)) => whole.merge(part),
+                (Err(error), Ok(_)) => *whole = Err(error.to_string()),
+                (_, Err(_)) => {}
+            }
         }
     };
     std::thread::scope(|scope| {
@@ -117,7 +132,42 @@ pub(crate) fn compare(
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     })?;
-    let mut all = all.into_inner().unwrap_or_else(PoisonError::into_inner);
-    all.sort_by_key(|(at, _)| *at);
-    Ok(all.into_iter().map(|(_, compared)| compared).collect())
+    let compared = tables.iter().zip(found).map(|(table, found)| Compared {
+        name: table.name.clone(),
+        expected: table.digest,
+        found: found.into_inner().unwrap_or_else(PoisonError::into_inner),
+    });
+    Ok(compared.collect())
+}
+
+/// The largest first, so that the connections end at about the same time. One connection alone
+/// reads tables whole: it sees each of them as of one moment, whoever writes.
+fn portions(
+    tables: &[&TableSummary],
+    to: &ConnectSettings,
+    workers: usize,
+    cancel: &Cancel,
+) -> Result<Vec<Portion>, PgError> {
+    let sizes = if workers > 1 {
+        target::heap_sizes(&mut Session::connect(to, cancel)?)?
+    } else {
+        BTreeMap::new()
+    };
+    let mut portions = Vec::new();
+    for (table, summary) in tables.iter().enumerate() {
+        let size = sizes.get(&summary.name).copied().unwrap_or_default();
+        let ranges = PageRange::cut(size.pages, size.bytes, PORTION_BYTES);
+        let bytes = size.bytes / ranges.len().max(1) as u64;
+        let portion = |pages| Portion {
+            table,
+            pages,
+            bytes,
+        };
+        if ranges.is_empty() {
+            portions.push(portion(None));
+        }
+        portions.extend(ranges.into_iter().map(|range| portion(Some(range))));
+    }
+    portions.sort_by_key(|portion| std::cmp::Reverse(portion.bytes));
+    Ok(portions)
 }

@@ -20,7 +20,8 @@ pub(crate) enum Transactions {
     /// An entry is one: several connections may fill the same table.
     Entry,
     /// A table is one, emptied first, so that a server with `wal_level = minimal` writes no WAL,
-    /// and rows are frozen at once. For tables that this restore has made.
+    /// and rows are frozen at once. For tables that this restore has made. Not for one that is much
+    /// larger than a worker's share: that is filled by several, with WAL.
     Table,
 }
 
@@ -35,12 +36,11 @@ pub(crate) fn load<S: Source>(
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Vec<(TableName, String)>, RestoreError> {
-    let portions = portions(entries, transactions);
+    let portions = portions(entries, transactions, options.workers.max(1));
     let workers = options.workers.clamp(1, portions.len().max(1));
     let load = Load {
         archive,
         queue: Mutex::new(portions.into()),
-        transactions,
         target: to,
         keep_going: options.keep_going,
         progress,
@@ -72,30 +72,57 @@ pub(crate) fn load<S: Source>(
         .unwrap_or_else(PoisonError::into_inner))
 }
 
-/// What one transaction loads: entries of one table. The largest come first, so that the workers end
-/// at about the same time.
-fn portions(entries: Vec<&EntryRecord>, transactions: Transactions) -> Vec<Vec<&EntryRecord>> {
-    let mut portions: Vec<Vec<&EntryRecord>> = match transactions {
-        Transactions::Entry => entries.into_iter().map(|entry| vec![entry]).collect(),
+/// What one transaction loads: entries of one table.
+struct Portion<'a> {
+    entries: Vec<&'a EntryRecord>,
+    /// These are all of the table's rows: it is emptied first.
+    whole: bool,
+}
+
+impl Portion<'_> {
+    fn bytes(&self) -> u64 {
+        self.entries.iter().map(|entry| entry.raw_bytes).sum()
+    }
+}
+
+/// The largest come first, so that the workers end at about the same time. A table that alone would
+/// keep one of them busy while the others have nothing left is filled by several.
+fn portions(
+    entries: Vec<&EntryRecord>,
+    transactions: Transactions,
+    workers: usize,
+) -> Vec<Portion<'_>> {
+    let each = |entry| Portion {
+        entries: vec![entry],
+        whole: false,
+    };
+    let mut portions: Vec<Portion<'_>> = match transactions {
+        Transactions::Entry => entries.into_iter().map(each).collect(),
         Transactions::Table => {
+            let fair = entries.iter().map(|entry| entry.raw_bytes).sum::<u64>() / workers as u64;
             let mut tables: BTreeMap<&TableName, Vec<&EntryRecord>> = BTreeMap::new();
             for entry in entries {
                 if let Some(rows) = &entry.rows {
                     tables.entry(&rows.table).or_default().push(entry);
                 }
             }
-            tables.into_values().collect()
+            let whole = tables.into_values().map(|entries| Portion {
+                entries,
+                whole: true,
+            });
+            let (fitting, large): (Vec<_>, Vec<_>) =
+                whole.partition(|portion| portion.bytes() <= fair + fair / 4);
+            let parts = large.into_iter().flat_map(|portion| portion.entries);
+            fitting.into_iter().chain(parts.map(each)).collect()
         }
     };
-    let bytes = |portion: &Vec<&EntryRecord>| portion.iter().map(|entry| entry.raw_bytes).sum();
-    portions.sort_by_key(|portion| std::cmp::Reverse::<u64>(bytes(portion)));
+    portions.sort_by_key(|portion| std::cmp::Reverse(portion.bytes()));
     portions
 }
 
 struct Load<'a, S: Source> {
     archive: &'a Archive<S>,
-    queue: Mutex<VecDeque<Vec<&'a EntryRecord>>>,
-    transactions: Transactions,
+    queue: Mutex<VecDeque<Portion<'a>>>,
     target: &'a ConnectSettings,
     keep_going: bool,
     progress: &'a dyn Progress,
@@ -127,7 +154,11 @@ impl<S: Source> Load<'_, S> {
             if self.stop.load(Ordering::Acquire) || self.cancel.is_requested() {
                 return Err(RestoreError::Cancelled);
             }
-            let Some(rows) = portion.first().and_then(|entry| entry.rows.as_ref()) else {
+            let Some(rows) = portion
+                .entries
+                .first()
+                .and_then(|entry| entry.rows.as_ref())
+            else {
                 continue;
             };
             match self.portion(&mut session, &portion, &rows.table) {
@@ -148,15 +179,15 @@ impl<S: Source> Load<'_, S> {
     fn portion(
         &self,
         session: &mut Session,
-        portion: &[&EntryRecord],
+        portion: &Portion<'_>,
         table: &TableName,
     ) -> Result<(), RestoreError> {
-        let whole = self.transactions == Transactions::Table;
+        let whole = portion.whole;
         let doing = format!("restoring {table}");
         if whole {
             session.simple(&doing, &format!("BEGIN; TRUNCATE ONLY {}", table.sql()))?;
         }
-        for entry in portion {
+        for entry in &portion.entries {
             let Some(rows) = &entry.rows else { continue };
             if self.stop.load(Ordering::Acquire) {
                 return Err(RestoreError::Cancelled);

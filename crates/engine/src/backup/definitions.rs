@@ -1,0 +1,50 @@
+//! The definitions, taken by `pg_dump` beside all else: the plan, the files and the first rows do
+//! not wait for them.
+
+use hubvault_model::{Cancel, CancelGuard};
+use hubvault_postgres::{ConnectSettings, Definitions, PgError, SchemaDump, SnapshotFacts};
+use std::thread::JoinHandle;
+
+/// `pg_dump` at work. Dropping it ends the program and waits for that.
+pub(crate) struct Dumping {
+    thread: Option<JoinHandle<Result<Definitions, PgError>>>,
+    cancel: Cancel,
+    _follows: CancelGuard,
+}
+
+impl Dumping {
+    /// Starts `pg_dump` on the snapshot; ends with the run's wish to stop.
+    pub(crate) fn start(settings: &ConnectSettings, at: &SnapshotFacts, run: &Cancel) -> Self {
+        let cancel = Cancel::new();
+        let follower = cancel.clone();
+        let follows = run.on_request(move || follower.request());
+        let (settings, at, stop) = (settings.clone(), at.clone(), cancel.clone());
+        let thread = std::thread::spawn(move || Definitions::dump(&settings, &at, &stop));
+        Self {
+            thread: Some(thread),
+            cancel,
+            _follows: follows,
+        }
+    }
+
+    /// Waits for it and converts; foreign keys in `skipped` (oids) stay out of what is built.
+    pub(crate) fn finish(mut self, skipped: &[u32]) -> Result<SchemaDump, PgError> {
+        let Some(thread) = self.thread.take() else {
+            return Err(PgError::Cancelled);
+        };
+        let dumped = thread
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        dumped.convert(skipped, &self.cancel)
+    }
+}
+
+impl Drop for Dumping {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            self.cancel.request();
+            // Whoever drops it has an error of its own to tell.
+            let _ = thread.join();
+        }
+    }
+}

@@ -11,16 +11,20 @@ const CRATES: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("archive", &["model"]),
     ("postgres", &["model"]),
-    ("engine", &["archive", "postgres", "model"]),
+    ("outlet", &["model"]),
+    ("engine", &["archive", "postgres", "outlet", "model"]),
     ("testkit", &["postgres", "model"]),
-    ("hubvault", &["engine", "archive", "postgres", "model"]),
+    (
+        "hubvault",
+        &["engine", "archive", "postgres", "outlet", "model"],
+    ),
 ];
 
 /// The engine's wings from the top floor down. A wing imports only from floors below its own.
 const ENGINE: &[&[&str]] = &[
     &["backup"],
     &["proof"],
-    &["restore", "retain"],
+    &["restore", "deliver", "retain"],
     &["catalog"],
     &["job"],
     &["progress"],

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what building, testing and the demonstration need and what is missing: PostgreSQL's server
-# and client programs, a C compiler, zstd, python3; with the word "peers",
-# also what the benchmark measures beside. Debian and Ubuntu; does nothing when all is there.
+# and client programs, a C compiler, zstd, python3, a mail server for the tests (aiosmtpd); with the word
+# "peers", also what the benchmark measures beside. Debian and Ubuntu; does nothing when all is there.
 set -eu
 
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -20,6 +20,11 @@ server || missing="$missing postgresql"
 has cc || missing="$missing gcc libc6-dev"
 has zstd || missing="$missing zstd"
 has python3 || missing="$missing python3"
+# Where the tests look: the system's Python, then the first on the path.
+mail_server() {
+    /usr/bin/python3 -c 'import aiosmtpd' 2>/dev/null || python3 -c 'import aiosmtpd' 2>/dev/null
+}
+mail_server || missing="$missing python3-aiosmtpd"
 if [ "${1:-}" = peers ]; then
     has pgbackrest || missing="$missing pgbackrest"
 fi

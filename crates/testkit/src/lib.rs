@@ -1,12 +1,17 @@
 //! Real parts for the tests: a server that the tests start themselves, a fresh database for each
-//! test, the nasty schema, and a proxy that cuts connections.
+//! test, the nasty schema, a proxy that cuts connections, a mail server and a receiver of HTTP.
 
+mod certificates;
 mod database;
+mod http_sink;
+mod mail;
 mod proxy;
 mod restore;
 mod standby;
 
 pub use database::{Database, Digests, Server, server};
+pub use http_sink::{Answer, HttpRequest, HttpSink};
+pub use mail::{Attached, MailFault, MailServer, MailServerOptions, MailTls, Parts, Received};
 pub use proxy::{Fault, Proxy};
 pub use restore::{extract, restore_with_plain_tools, run_restore_script};
 pub use standby::Standby;

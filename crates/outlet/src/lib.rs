@@ -1,1 +1,37 @@
 //! The only part of hubvault that sends anything to anyone: mail, webhooks, pings.
+//!
+//! It knows nothing of backups, templates or the catalog: it is handed a [`Letter`] or an [`Event`] and says
+//! whether it arrived. It blocks, starts no threads that outlive a call, and repeats nothing by itself; whether to
+//! try again is for the caller, whom [`SendError`] tells what is known.
+//!
+//! ```no_run
+//! # use hubvault_outlet::{Letter, Mailer, SendError, SmtpSettings};
+//! # fn send(settings: &SmtpSettings, letter: &Letter) -> Result<(), SendError> {
+//! let mut mailer = Mailer::connect(settings)?;
+//! let sent = mailer.send(letter, &["admin@hub.example".to_owned()])?;
+//! for refused in &sent.refused {
+//!     println!("{} did not get it: {}", refused.address, refused.reply);
+//! }
+//! mailer.quit();
+//! # Ok(())
+//! # }
+//! ```
+
+mod letter;
+mod attachment;
+mod smtp;
+mod transaction;
+mod connection;
+mod http;
+mod payload;
+mod stream;
+mod tls;
+mod error;
+
+pub use attachment::encoded_attachment_size;
+pub use error::{Problem, Refused, SendError};
+pub use http::{Channel, ChannelKind};
+pub use letter::{Attachment, Letter};
+pub use payload::{Event, EventKind};
+pub use smtp::{Mailer, Security, SmtpSettings};
+pub use transaction::Sent;

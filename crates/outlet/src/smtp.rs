@@ -1,0 +1,326 @@
+//! A mail server: how to reach it, and one open connection to it.
+
+use crate::connection::{Connection, Offers, Reply};
+use crate::error::{Problem, SendError};
+use crate::stream::is_loopback;
+use crate::tls;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::{ExposeSecret, SecretString};
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// How to reach a mail server.
+#[derive(Clone, Debug)]
+pub struct SmtpSettings {
+    /// Its name, which its certificate must be for.
+    pub host: String,
+    /// Its port: 587 with STARTTLS, 465 with TLS from the first byte, as a rule.
+    pub port: u16,
+    /// How the connection is protected.
+    pub security: Security,
+    /// Authorities to trust besides the system's, as PEM.
+    pub ca_file: Option<PathBuf>,
+    /// Take any certificate.
+    pub insecure: bool,
+    /// Allow no TLS, and a login without TLS, also to another machine.
+    pub allow_plain: bool,
+    /// Whom to log in as; without, nobody logs in.
+    pub user: Option<String>,
+    /// The password for that.
+    pub password: Option<SecretString>,
+    /// How long an attempt to connect and each answer may take.
+    pub timeout: Duration,
+    /// How long connecting and, again, each message may take as a whole.
+    pub time_limit: Duration,
+}
+
+impl SmtpSettings {
+    /// STARTTLS with a checked certificate, no login, 30 s for an answer and 15 minutes for a message.
+    pub fn to(host: &str, port: u16) -> Self {
+        Self {
+            host: host.to_owned(),
+            port,
+            security: Security::default(),
+            ca_file: None,
+            insecure: false,
+            allow_plain: false,
+            user: None,
+            password: None,
+            timeout: Duration::from_secs(30),
+            time_limit: Duration::from_mins(15),
+        }
+    }
+
+    /// `host:port`, for messages.
+    pub(crate) fn server(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+}
+
+/// How a connection is protected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Security {
+    /// TLS after a first exchange in the clear (RFC 3207); without it nothing is sent.
+    #[default]
+    StartTls,
+    /// TLS from the first byte (RFC 8314, 3.3).
+    Tls,
+    /// None.
+    Plain,
+}
+
+impl Security {
+    /// The word for it in settings: `starttls`, `tls`, `none`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::StartTls => "starttls",
+            Self::Tls => "tls",
+            Self::Plain => "none",
+        }
+    }
+}
+
+impl fmt::Display for Security {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Security {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        [Self::StartTls, Self::Tls, Self::Plain]
+            .into_iter()
+            .find(|security| security.as_str() == word)
+            .ok_or_else(|| format!("{word:?} is none of starttls, tls, none"))
+    }
+}
+
+/// One open connection to a mail server, for any number of letters.
+///
+/// Dropping it closes the connection; [`Mailer::quit`] is the polite way.
+pub struct Mailer {
+    pub(crate) connection: Connection,
+    pub(crate) offers: Offers,
+    pub(crate) server: String,
+}
+
+impl fmt::Debug for Mailer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mailer")
+            .field("server", &self.server)
+            .field("offers", &self.offers)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Mailer {
+    /// Connects, begins TLS and logs in, as the settings say and never with less.
+    pub fn connect(settings: &SmtpSettings) -> Result<Self, SendError> {
+        check(settings)?;
+        let config = match settings.security {
+            Security::Plain => None,
+            _ => Some(
+                tls::client_config(settings.ca_file.as_deref(), settings.insecure).map_err(
+                    |why| unusable(settings, &why, "see that the file is there and is PEM"),
+                )?,
+            ),
+        };
+        let mut connection = Connection::open(settings)?;
+        // A name that was taken for this machine's may lead elsewhere.
+        if config.is_none() && !settings.allow_plain && !connection.is_loopback() {
+            return Err(plain_refused(settings));
+        }
+        if let (Security::Tls, Some(config)) = (settings.security, config.clone()) {
+            connection = connection.encrypt(config, settings)?;
+        }
+        let greeting = connection.reply()?;
+        expect(&connection, greeting, &[220], "the server greets with")?;
+        let mut offers = hello(&mut connection)?;
+        if let (Security::StartTls, Some(config)) = (settings.security, config) {
+            if !offers.starttls {
+                return Err(no_tls(&connection, "the server offers no STARTTLS", true));
+            }
+            let reply = connection.command("STARTTLS")?;
+            if reply.code != 220 {
+                let what = format!("the server answers STARTTLS with {reply}");
+                return Err(no_tls(&connection, &what, reply.is_permanent()));
+            }
+            connection = connection.encrypt(config, settings)?;
+            // RFC 3207, 4.2: what was offered in the clear does not count.
+            offers = hello(&mut connection)?;
+        }
+        if let (Some(user), Some(password)) = (&settings.user, &settings.password) {
+            log_in(&mut connection, &offers, user, password)?;
+        }
+        Ok(Self {
+            connection,
+            offers,
+            server: settings.server(),
+        })
+    }
+
+    /// The largest message that the server says it takes, in bytes (RFC 1870); `None` where it names no limit.
+    pub fn max_size(&self) -> Option<u64> {
+        self.offers.max_size
+    }
+
+    /// Says goodbye and closes the connection.
+    pub fn quit(mut self) {
+        self.connection.quit();
+    }
+}
+
+fn check(settings: &SmtpSettings) -> Result<(), SendError> {
+    if settings.security == Security::Plain && !settings.allow_plain && !is_loopback(&settings.host)
+    {
+        return Err(plain_refused(settings));
+    }
+    if settings.user.is_some() != settings.password.is_some() {
+        return Err(unusable(
+            settings,
+            "only one of user and password is set",
+            "set both SMTP_USER and SMTP_PASS, or neither",
+        ));
+    }
+    Ok(())
+}
+
+fn plain_refused(settings: &SmtpSettings) -> SendError {
+    unusable(
+        settings,
+        "mail, and what is attached, would cross the network in the clear",
+        "use starttls or tls; if you mean it, allow_plain permits it",
+    )
+}
+
+fn unusable(settings: &SmtpSettings, what: &str, next: &str) -> SendError {
+    let doing = format!("connecting to the mail server {}", settings.server());
+    SendError::new(Problem::Settings, doing, what, next).lasting(true)
+}
+
+fn no_tls(connection: &Connection, what: &str, permanent: bool) -> SendError {
+    SendError::new(
+        Problem::NoTls,
+        connection.doing(),
+        what,
+        "nothing was sent in the clear; use tls if the port speaks it from the start (465), or set TLS up there",
+    )
+    .lasting(permanent)
+}
+
+/// The reply if it has one of these codes, else an error that quotes it.
+fn expect(
+    connection: &Connection,
+    reply: Reply,
+    codes: &[u16],
+    what: &str,
+) -> Result<Reply, SendError> {
+    if codes.contains(&reply.code) {
+        return Ok(reply);
+    }
+    let (problem, next) = if reply.is_permanent() {
+        (Problem::Rejected, "see the server's log for why")
+    } else {
+        (Problem::Busy, "try again later")
+    };
+    let permanent = reply.is_permanent();
+    let what = format!("{what} {reply}");
+    Err(SendError::new(problem, connection.doing(), what, next).lasting(permanent))
+}
+
+fn hello(connection: &mut Connection) -> Result<Offers, SendError> {
+    let name = connection.own_name();
+    let reply = connection.command(&format!("EHLO {name}"))?;
+    let reply = expect(connection, reply, &[250], "the server answers EHLO with")?;
+    Ok(Offers::read(&reply))
+}
+
+/// Logs in with PLAIN (RFC 4616), or LOGIN for servers that know nothing else.
+fn log_in(
+    connection: &mut Connection,
+    offers: &Offers,
+    user: &str,
+    password: &SecretString,
+) -> Result<(), SendError> {
+    let password = password.expose_secret();
+    let offered = |mechanism: &str| offers.auth.iter().any(|known| known == mechanism);
+    let reply = if offered("PLAIN") {
+        let plain = STANDARD.encode(format!("\0{user}\0{password}"));
+        connection.command(&format!("AUTH PLAIN {plain}"))?
+    } else if offered("LOGIN") {
+        let mut reply = connection.command("AUTH LOGIN")?;
+        for answer in [user, password] {
+            if reply.code == 334 {
+                reply = connection.command(&STANDARD.encode(answer))?;
+            }
+        }
+        reply
+    } else {
+        let what = match offers.auth.as_slice() {
+            [] => "the server offers no login".to_owned(),
+            others => format!("the server offers only {} to log in", others.join(", ")),
+        };
+        let next =
+            "hubvault knows PLAIN and LOGIN; leave SMTP_USER and SMTP_PASS out if none is needed";
+        return Err(
+            SendError::new(Problem::Authentication, connection.doing(), what, next).lasting(true),
+        );
+    };
+    if reply.code == 235 {
+        return Ok(());
+    }
+    // RFC 4954, 6: 454 and other codes below 500 are temporary.
+    let (problem, next) = if reply.is_permanent() {
+        (Problem::Authentication, "check SMTP_USER and SMTP_PASS")
+    } else {
+        (Problem::Busy, "try again later")
+    };
+    // Some servers quote what they were told.
+    let text = reply.to_string().replace(password, "***");
+    let what = format!("the login as {user} was refused: {text}");
+    Err(SendError::new(problem, connection.doing(), what, next).lasting(reply.is_permanent()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_security_read_back() {
+        for security in [Security::StartTls, Security::Tls, Security::Plain] {
+            assert_eq!(security.as_str().parse(), Ok(security));
+        }
+        assert!("ssl".parse::<Security>().is_err());
+    }
+
+    #[test]
+    fn nothing_goes_to_another_machine_in_the_clear_unless_allowed() {
+        let settings = SmtpSettings {
+            security: Security::Plain,
+            ..SmtpSettings::to("mail.hub.invalid", 25)
+        };
+        let error = Mailer::connect(&settings).unwrap_err();
+        assert_eq!(error.problem(), Problem::Settings);
+        assert!(error.to_string().contains("allow_plain"), "{error}");
+        let allowed = SmtpSettings {
+            allow_plain: true,
+            ..settings
+        };
+        assert!(check(&allowed).is_ok());
+    }
+
+    #[test]
+    fn a_password_is_not_in_what_is_printed() {
+        let settings = SmtpSettings {
+            user: Some("backup".to_owned()),
+            password: Some(SecretString::from("open-sesame")),
+            ..SmtpSettings::to("mail.hub.example", 587)
+        };
+        assert!(!format!("{settings:?}").contains("open-sesame"));
+    }
+}

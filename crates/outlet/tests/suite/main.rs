@@ -1,0 +1,9 @@
+//! Mail and other channels, against real servers on loopback.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod post;
+mod mail;
+mod mail_faults;
+mod mail_tls;
+mod channels;

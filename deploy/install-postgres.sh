@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what building, testing and the demonstration need and what is missing: PostgreSQL's server
-# and client programs, a C compiler, zstd, python3; with the word "peers",
+# and client programs, a C compiler, zstd, python3, age and ssh-keygen; with the word "peers",
 # also what the benchmark measures beside. Debian and Ubuntu; does nothing when all is there.
 set -eu
 
@@ -20,6 +20,8 @@ server || missing="$missing postgresql"
 has cc || missing="$missing gcc libc6-dev"
 has zstd || missing="$missing zstd"
 has python3 || missing="$missing python3"
+has age || missing="$missing age"
+has ssh-keygen || missing="$missing openssh-client"
 if [ "${1:-}" = peers ]; then
     has pgbackrest || missing="$missing pgbackrest"
 fi

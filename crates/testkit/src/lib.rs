@@ -8,7 +8,7 @@ mod standby;
 
 pub use database::{Database, Digests, Server, server};
 pub use proxy::{Fault, Proxy};
-pub use restore::{extract, restore_with_plain_tools, run_restore_script};
+pub use restore::{extract, restore_unpacked, restore_with_plain_tools, run_restore_script};
 pub use standby::Standby;
 
 /// A schema as nasty as real life.

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what building, testing and the demonstration need and what is missing: PostgreSQL's server
-# and client programs, a C compiler, zstd, python3, a mail server for the tests (aiosmtpd); with the word
-# "peers", also what the benchmark measures beside. Debian and Ubuntu; does nothing when all is there.
+# and client programs, a C compiler, zstd, python3, age, ssh-keygen, a mail server for the tests (aiosmtpd);
+# with the word "peers", also what the benchmark measures beside. Debian and Ubuntu; does nothing when all is there.
 set -eu
 
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -25,6 +25,8 @@ mail_server() {
     /usr/bin/python3 -c 'import aiosmtpd' 2>/dev/null || python3 -c 'import aiosmtpd' 2>/dev/null
 }
 mail_server || missing="$missing python3-aiosmtpd"
+has age || missing="$missing age"
+has ssh-keygen || missing="$missing openssh-client"
 if [ "${1:-}" = peers ]; then
     has pgbackrest || missing="$missing pgbackrest"
 fi

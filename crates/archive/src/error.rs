@@ -68,6 +68,20 @@ pub enum ArchiveError {
         /// Ours.
         known: u32,
     },
+    /// Sealed, and no private key at hand opens it.
+    #[error("{}", sealed(*recipients, *tried))]
+    Sealed {
+        /// To how many.
+        recipients: usize,
+        /// How many private keys were tried.
+        tried: usize,
+    },
+    /// The seal is not what it should be.
+    #[error("the seal of the archive is damaged: {0}")]
+    DamagedSeal(String),
+    /// The archive could not be sealed.
+    #[error("sealing the archive: {0}")]
+    Seal(String),
     /// An entry is not what the manifest says.
     #[error("entry {name} (at offset {offset}): {what}")]
     Entry {
@@ -78,4 +92,28 @@ pub enum ArchiveError {
         /// What is wrong with it.
         what: String,
     },
+}
+
+fn sealed(recipients: usize, tried: usize) -> String {
+    let to = match recipients {
+        1 => "1 recipient".to_owned(),
+        more => format!("{more} recipients"),
+    };
+    match tried {
+        0 => format!(
+            "the archive is sealed to {to}; name the file of a recipient's private key with \
+             --identity FILE"
+        ),
+        _ => format!(
+            "the archive is sealed to {to}, and none of the identities given ({tried}) is one of \
+             them; name the file of a recipient's private key with --identity FILE"
+        ),
+    }
+}
+
+impl ArchiveError {
+    /// Whether nothing is wrong but that a private key is missing.
+    pub fn is_sealed(&self) -> bool {
+        matches!(self, Self::Sealed { .. })
+    }
 }

@@ -9,6 +9,8 @@ mod manifest;
 mod entry;
 mod trailer;
 mod writer;
+mod source;
+mod seal;
 mod reader;
 
 pub use codec::{Codec, Compression};
@@ -18,5 +20,10 @@ pub use manifest::{
     Coverage, EntryKind, EntryRecord, FORMAT_VERSION, FileSummary, LeftOut, Manifest, RowData,
     ScopeInfo, SequenceState, SnapshotInfo, TableSummary, Tool, UncheckedForeignKey,
 };
-pub use reader::{Archive, ContentReader, Source};
+pub use reader::{Archive, ContentReader};
+pub use seal::{
+    ArchiveFile, BadIdentity, BadRecipient, Identities, Recipient, SEALED_ENDING, SealedFile,
+    SealedWriter, seal,
+};
+pub use source::Source;
 pub use writer::ArchiveWriter;

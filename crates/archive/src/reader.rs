@@ -5,13 +5,12 @@ use crate::entry::{TarHead, hex};
 use crate::manifest::{EntryKind, EntryRecord, FORMAT_VERSION, Manifest, RowData};
 use crate::trailer::{self, Trailer};
 use crate::writer::{MANIFEST, sha256_hex};
-use crate::{ArchiveError, Codec};
+use crate::{ArchiveError, ArchiveFile, Codec, Identities, Source};
 use hubvault_model::RowDigester;
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// A manifest larger than this is refused, in bytes: a million entries fit.
@@ -19,54 +18,20 @@ const MANIFEST_LIMIT: u64 = 512 << 20;
 /// What is read from the file at once.
 const CHUNK: usize = 128 << 10;
 
-/// Where an archive's bytes come from; reads name their place, so threads may share it.
-pub trait Source: Send + Sync {
-    /// Reads some bytes at `offset` from the start; 0 only at the end.
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
-    /// The length in bytes.
-    fn size(&self) -> io::Result<u64>;
-}
-
-impl Source for File {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        FileExt::read_at(self, buffer, offset)
-    }
-
-    fn size(&self) -> io::Result<u64> {
-        Ok(self.metadata()?.len())
-    }
-}
-
-impl Source for Vec<u8> {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let rest = usize::try_from(offset)
-            .ok()
-            .and_then(|at| self.get(at..))
-            .unwrap_or_default();
-        let n = rest.len().min(buffer.len());
-        buffer[..n].copy_from_slice(&rest[..n]);
-        Ok(n)
-    }
-
-    fn size(&self) -> io::Result<u64> {
-        Ok(self.len() as u64)
-    }
-}
-
 /// An archive whose end and manifest were read and checked.
 #[derive(Debug)]
-pub struct Archive<S: Source = File> {
+pub struct Archive<S: Source = ArchiveFile> {
     source: S,
     codec: Codec,
     manifest: Manifest,
     size: u64,
 }
 
-impl Archive<File> {
-    /// Opens a file.
-    pub fn open_path(path: &Path) -> Result<Self, ArchiveError> {
+impl Archive<ArchiveFile> {
+    /// Opens a file, in the clear or sealed to one of these identities.
+    pub fn open_path(path: &Path, identities: &Identities) -> Result<Self, ArchiveError> {
         let file = File::open(path).map_err(|source| ArchiveError::Read { offset: 0, source })?;
-        Self::open(file)
+        Self::open(ArchiveFile::open(file, identities)?)
     }
 }
 
@@ -89,6 +54,9 @@ impl<S: Source> Archive<S> {
         }
         let manifest = read_manifest(&source, codec, &trailer)?;
         check(&manifest, codec, &trailer)?;
+        let size = source
+            .stored_size()
+            .map_err(|source| ArchiveError::Read { offset: 0, source })?;
         Ok(Self {
             source,
             codec,
@@ -97,12 +65,17 @@ impl<S: Source> Archive<S> {
         })
     }
 
+    /// What it is read from.
+    pub fn source(&self) -> &S {
+        &self.source
+    }
+
     /// The table of contents.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// The length of the file in bytes.
+    /// The length of the file in bytes, its seal included.
     pub fn len(&self) -> u64 {
         self.size
     }

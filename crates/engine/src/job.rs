@@ -2,7 +2,7 @@
 //!
 //! The configuration makes one; nothing below it reads the environment or parses again.
 
-use hubvault_archive::Codec;
+use hubvault_archive::{Codec, Recipient};
 use hubvault_model::{ByteSize, TablePattern};
 use hubvault_postgres::ConnectSettings;
 use std::path::PathBuf;
@@ -21,6 +21,8 @@ pub struct Job {
     pub files: Vec<FileSource>,
     /// How the archive is made.
     pub archive: ArchiveOptions,
+    /// To whom the archive is sealed; to nobody means in the clear.
+    pub seal: Vec<Recipient>,
     /// Where archives live.
     pub directory: PathBuf,
     /// What a finished archive may measure.

@@ -53,7 +53,15 @@ pub fn run_restore_script(directory: &Path, target: &Database, options: &[&str])
 pub fn restore_with_plain_tools(archive: &Path, target: &Database) -> String {
     let directory = tempfile::tempdir().unwrap_or_else(|error| panic!("tempdir: {error}"));
     extract(archive, directory.path());
-    let output = run_restore_script(directory.path(), target, &["--create-roles"]);
+    restore_unpacked(directory.path(), target)
+}
+
+/// Restores what was extracted into `directory`; it must succeed.
+///
+/// # Panics
+/// When it does not.
+pub fn restore_unpacked(directory: &Path, target: &Database) -> String {
+    let output = run_restore_script(directory, target, &["--create-roles"]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
         output.status.success(),

@@ -3,18 +3,16 @@
 use super::compression;
 use super::error::BackupError;
 use super::extent::{Extent, PlannedTable};
+use super::output::Writer;
 use super::pace::Pace;
 use super::plan::Plan;
 use crate::job::Job;
 use crate::progress::Progress;
-use hubvault_archive::{
-    ArchiveWriter, Compression, EntryBuilder, EntryKind, EntryMeta, RowData, TableSummary,
-};
+use hubvault_archive::{Compression, EntryBuilder, EntryKind, EntryMeta, RowData, TableSummary};
 use hubvault_model::{Cancel, RowDigest, RowDigester, RowFormat};
 use hubvault_postgres::{CopySession, Invitation};
 use jiff::Timestamp;
 use std::collections::VecDeque;
-use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -30,7 +28,7 @@ const TELL_BYTES: u64 = 256 << 10;
 /// What the workers share.
 struct Shared<'a> {
     plan: &'a Plan,
-    writer: &'a Mutex<ArchiveWriter<File>>,
+    writer: &'a Mutex<Writer>,
     queue: Mutex<VecDeque<&'a Extent>>,
     tallies: Vec<Mutex<Tally>>,
     compression: Compression,
@@ -58,8 +56,8 @@ struct Tally {
 pub(crate) fn export(
     plan: &Plan,
     snapshot: &Invitation,
-    writer: &Mutex<ArchiveWriter<File>>,
-    first: impl FnOnce(&mut ArchiveWriter<File>) -> Result<(), BackupError>,
+    writer: &Mutex<Writer>,
+    first: impl FnOnce(&mut Writer) -> Result<(), BackupError>,
     job: &Job,
     progress: &dyn Progress,
     cancel: &Cancel,

@@ -13,6 +13,7 @@ mod pace;
 mod export;
 mod restore_script;
 mod report;
+mod output;
 mod write;
 mod publish;
 
@@ -29,7 +30,7 @@ use crate::progress::{Progress, Stage, Stopwatch};
 use crate::proof::{CheckedArchive, DrillError, WrittenArchive, integrity, judge};
 use crate::retain;
 use definitions::Dumping;
-use hubvault_archive::Compression;
+use hubvault_archive::{Compression, SEALED_ENDING};
 use hubvault_model::{BackupId, ByteSize, Cancel, Warning};
 use hubvault_postgres::Snapshot;
 use jiff::Timestamp;
@@ -109,8 +110,10 @@ pub fn run(job: &Job, run: &Run) -> Result<BackupRecord, BackupError> {
                 bytes,
                 manifest,
                 proof,
+                seal,
             } = published;
             let mut record = BackupRecord::published(&manifest, &path, bytes, proof);
+            record.sealed_to = seal.map_or_else(Vec::new, |seal| seal.sealed_to);
             record.finished_at = Some(Timestamp::now());
             record.stages = run.progress.times();
             for path in swept {
@@ -199,8 +202,7 @@ fn take(job: &Job, run: &Run, catalog: &Catalog) -> Result<Published, BackupErro
     enough_space(&job.directory, &plan)?;
     progress.stage(Stage::Files, None);
     let files = files::read(&job.files, compression(job))?;
-    let (partial, file) =
-        Partial::create(&job.directory, job.archive.codec, run.started_at, &run.zone)?;
+    let (partial, file) = Partial::create(&job.directory, &ending(job), run.started_at, &run.zone)?;
     run.writes_to(Some(partial.path()));
     progress.stage(Stage::Export, Some(plan.estimated_bytes()));
     let gathered = Gathered {
@@ -259,6 +261,16 @@ pub fn state_directory(directory: &Path) -> Result<PathBuf, BackupError> {
         .create(&state)
         .map_err(BackupError::io("making the state directory", &state))?;
     Ok(state)
+}
+
+/// What the archive's name ends with, without the first dot.
+fn ending(job: &Job) -> String {
+    let sealed = if job.seal.is_empty() {
+        ""
+    } else {
+        SEALED_ENDING
+    };
+    format!("{}{sealed}", job.archive.codec.extension())
 }
 
 fn compression(job: &Job) -> Compression {

@@ -1,9 +1,10 @@
 //! The archive's way from a `.partial` to its final name, and the marks that other tools read.
 
 use super::error::BackupError;
-use crate::catalog::{ProofRecord, sidecar};
+use crate::catalog::ProofRecord;
+use crate::catalog::sidecar::{self, Seal, Sidecar};
 use crate::proof::JudgedArchive;
-use hubvault_archive::{Codec, Manifest};
+use hubvault_archive::{Codec, Manifest, SEALED_ENDING};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::fs::{self, File, OpenOptions};
@@ -29,16 +30,16 @@ pub(crate) struct Partial {
 
 impl Partial {
     /// Makes `.<name>.partial` in `directory`, readable by its owner only. The name carries the
-    /// second of `now`; when an archive has that one, the next second that is free.
+    /// second of `now`, and `ending`; when an archive has that second, the next one that is free.
     pub(crate) fn create(
         directory: &Path,
-        codec: Codec,
+        ending: &str,
         now: Timestamp,
         zone: &TimeZone,
     ) -> Result<(Self, File), BackupError> {
         let partial = Self {
             directory: directory.to_owned(),
-            name: free_name(directory, codec, now, zone)?,
+            name: free_name(directory, ending, now, zone)?,
             armed: true,
         };
         let path = partial.path();
@@ -66,16 +67,14 @@ impl Partial {
 /// so a few seconds are tried and no more. Waiting for them keeps the name true.
 fn free_name(
     directory: &Path,
-    codec: Codec,
+    ending: &str,
     mut now: Timestamp,
     zone: &TimeZone,
 ) -> Result<String, BackupError> {
     for _ in 0..5 {
         let moment = now.to_zoned(zone.clone()).strftime("%Y%m%d_%H%M%S");
-        let name = format!("{PREFIX}{moment}.{}", codec.extension());
-        let taken = |name: &str| directory.join(name).exists();
-        if !taken(&name) && !taken(&format!("{name}{REJECTED}")) {
-            return Ok(name);
+        if !is_taken(directory, &moment) {
+            return Ok(format!("{PREFIX}{moment}.{ending}"));
         }
         let next = now.as_second() + 1;
         std::thread::sleep(Duration::from_millis(
@@ -89,6 +88,19 @@ fn free_name(
             "archives of this second and the next ones exist; was the clock set back?",
         ),
     ))
+}
+
+/// Whether an archive of any form has this second.
+fn is_taken(directory: &Path, moment: &impl std::fmt::Display) -> bool {
+    let codecs = [Codec::Gzip, Codec::Zstd].map(Codec::extension);
+    let forms = codecs.into_iter().flat_map(|codec| {
+        ["", SEALED_ENDING]
+            .into_iter()
+            .flat_map(move |sealed| ["", REJECTED].map(|end| format!("{codec}{sealed}{end}")))
+    });
+    forms
+        .into_iter()
+        .any(|form| directory.join(format!("{PREFIX}{moment}.{form}")).exists())
 }
 
 impl Drop for Partial {
@@ -111,6 +123,8 @@ pub struct Published {
     pub manifest: Manifest,
     /// What was proven about it.
     pub proof: ProofRecord,
+    /// How it is sealed.
+    pub seal: Option<Seal>,
 }
 
 /// Gives an archive its final name, after its proof. Only this function knows that name.
@@ -119,17 +133,25 @@ pub(crate) fn publish(
     judged: JudgedArchive,
 ) -> Result<Published, BackupError> {
     let path = partial.final_path();
-    let (manifest, bytes, proof) = judged.into_parts();
-    sidecar::write(&path, &manifest, &proof, false)
+    let (checked, proof) = judged.into_parts();
+    let sidecar = Sidecar {
+        proof,
+        pinned: false,
+        seal: checked.seal,
+        manifest: checked.manifest,
+    };
+    sidecar
+        .write(&path)
         .map_err(BackupError::io("writing the sidecar manifest of", &path))?;
     fs::rename(partial.path(), &path).map_err(BackupError::io("naming the archive", &path))?;
     partial.armed = false;
     sync_directory(&partial.directory)?;
     Ok(Published {
         path,
-        bytes,
-        manifest,
-        proof,
+        bytes: checked.bytes,
+        manifest: sidecar.manifest,
+        proof: sidecar.proof,
+        seal: sidecar.seal,
     })
 }
 
@@ -194,13 +216,17 @@ mod tests {
     fn a_second_that_is_taken_gives_way_to_the_next() {
         let directory = tempfile::tempdir().unwrap();
         let now = Timestamp::from_second(1_000_000_000).unwrap();
-        let make = || {
+        let make = |ending: &str| {
             let (partial, _) =
-                Partial::create(directory.path(), Codec::Gzip, now, &TimeZone::UTC).unwrap();
+                Partial::create(directory.path(), ending, now, &TimeZone::UTC).unwrap();
             fs::write(partial.final_path(), "").unwrap();
             partial.name.clone()
         };
-        assert_eq!(make(), "critical_backup_20010909_014640.tar.gz");
-        assert_eq!(make(), "critical_backup_20010909_014641.tar.gz");
+        assert_eq!(make("tar.gz"), "critical_backup_20010909_014640.tar.gz");
+        assert_eq!(
+            make("tar.zst.age"),
+            "critical_backup_20010909_014641.tar.zst.age"
+        );
+        assert_eq!(make("tar.gz"), "critical_backup_20010909_014642.tar.gz");
     }
 }

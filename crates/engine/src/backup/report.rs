@@ -3,7 +3,7 @@
 use super::extent::PlannedTable;
 use super::plan::{Plan, describe_coverage};
 use crate::job::Job;
-use hubvault_archive::{Coverage, FileSummary};
+use hubvault_archive::{Codec, Coverage, FileSummary};
 use hubvault_model::{BackupId, ByteSize, Warning};
 use std::fmt::Write;
 
@@ -86,7 +86,7 @@ fn write_info(
         writeln!(out, "    {}  (from {})", file.name, file.source)?;
     }
     not_inside(out, plan)?;
-    how_to_restore(out)
+    how_to_restore(out, job)
 }
 
 fn table_line(out: &mut String, table: &PlannedTable) -> std::fmt::Result {
@@ -152,15 +152,31 @@ fn not_inside(out: &mut String, plan: &Plan) -> std::fmt::Result {
 }
 
 /// The steps that the test suite runs, to the letter.
-fn how_to_restore(out: &mut String) -> std::fmt::Result {
+fn how_to_restore(out: &mut String, job: &Job) -> std::fmt::Result {
+    writeln!(
+        out,
+        "\nHOW TO RESTORE\n\n  With plain tools; hubvault is not needed. On a machine with psql and \
+         pg_restore:\n"
+    )?;
+    let flag = match job.archive.codec {
+        Codec::Gzip => "-xz",
+        Codec::Zstd => "--zstd -x",
+    };
+    if job.seal.is_empty() {
+        writeln!(
+            out,
+            "    1. mkdir restored && tar -xf ARCHIVE -C restored && cd restored"
+        )?;
+    } else {
+        writeln!(
+            out,
+            "    1. mkdir restored && age -d -i KEY ARCHIVE | tar {flag} -C restored && cd restored\n       \
+             (sealed with age to {} recipients; KEY is the private key of one of them)",
+            job.seal.len()
+        )?;
+    }
     out.write_str(
-        "
-HOW TO RESTORE
-
-  With plain tools; hubvault is not needed. On a machine with psql and pg_restore:
-
-    1. mkdir restored && tar -xf ARCHIVE -C restored && cd restored
-    2. createdb hub_restored
+        "    2. createdb hub_restored
     3. PGDATABASE=hub_restored sh restore.sh --create-roles
 
   restore.sh uses PGHOST, PGPORT, PGUSER and PGPASSWORD as psql does. It refuses a

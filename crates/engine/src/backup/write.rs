@@ -3,8 +3,10 @@
 use super::definitions::Dumping;
 use super::error::BackupError;
 use super::files::Files;
+use super::output::{Output, Settled, Writer};
 use super::plan::Plan;
 use super::{Run, compression, export, report, restore_script};
+use crate::catalog::sidecar::Seal;
 use crate::job::Job;
 use crate::proof::WrittenArchive;
 use hubvault_archive::{
@@ -25,7 +27,8 @@ pub(crate) struct Gathered<'a> {
     pub(crate) files: Files,
 }
 
-/// Writes the whole archive into `file`, which is at `path`, and makes it durable.
+/// Writes the whole archive into `file`, which is at `path`, sealed where the job says to whom, and
+/// makes it durable.
 pub(crate) fn write(
     job: &Job,
     run: &Run,
@@ -45,8 +48,9 @@ pub(crate) fn write(
     };
     let mut warnings = plan.warnings.clone();
     warnings.extend(files.warnings);
-    let writer = Mutex::new(ArchiveWriter::new(file, text.compression));
-    let before_the_rows = |writer: &mut ArchiveWriter<File>| {
+    let (output, identities) = Output::new(file, &job.seal)?;
+    let writer = Mutex::new(ArchiveWriter::new(output, text.compression));
+    let before_the_rows = |writer: &mut Writer| {
         let schema = dumping.finish(&plan.references.skipped)?;
         let said = schema.messages.iter();
         warnings.extend(said.map(|m| Warning::new("pg_dump", "schema", m)));
@@ -80,22 +84,28 @@ pub(crate) fn write(
         script.as_bytes(),
     )?)?;
     let manifest = manifest(job, run, plan, tables, files.summaries, warnings);
-    let (file, manifest) = writer.finish(manifest)?;
-    file.sync_all()
+    let (output, manifest) = writer.finish(manifest)?;
+    let Settled {
+        bytes,
+        sealed_sha256,
+    } = output
+        .settle()
         .map_err(BackupError::io("making durable", path))?;
-    let bytes = file
-        .metadata()
-        .map_err(BackupError::io("measuring", path))?
-        .len();
+    let seal = sealed_sha256.map(|sha256| Seal {
+        sealed_to: job.seal.iter().map(ToString::to_string).collect(),
+        sha256,
+    });
     Ok(WrittenArchive {
         path: path.to_owned(),
         manifest,
         bytes,
+        seal,
+        identities,
     })
 }
 
 fn append_definitions(
-    writer: &mut ArchiveWriter<File>,
+    writer: &mut Writer,
     text: &Texts,
     schema: SchemaDump,
     plan: &Plan,

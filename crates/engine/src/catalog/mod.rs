@@ -2,11 +2,16 @@
 
 mod record;
 mod rebuild;
+mod contents;
+mod seal;
 pub mod sidecar;
 
+pub use contents::{Contents, contents};
 pub use rebuild::{Rebuilt, rebuild};
 pub use record::{BackupRecord, DrillRecord, ProofRecord, State, TableRecord};
+pub use seal::{Answered, Standing, standing};
 
+use hubvault_archive::SEALED_ENDING;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::fs::OpenOptions;
@@ -108,6 +113,7 @@ impl Catalog {
             db.busy_timeout(Duration::from_secs(10))?;
             db.pragma_update(None, "foreign_keys", true)?;
             db.execute_batch(SCHEMA)?;
+            db.execute_batch(seal::SCHEMA)?;
             Ok(db)
         };
         let db = open().map_err(|source| CatalogError::Sqlite {
@@ -277,12 +283,13 @@ impl Catalog {
     }
 }
 
-/// Whether a file is called as our archives are.
+/// Whether a file is called as our archives are, sealed or not.
 pub(crate) fn is_archive_name(path: &Path) -> bool {
     let name = path
         .file_name()
         .and_then(|name| name.to_str())
         .unwrap_or_default();
+    let name = name.strip_suffix(SEALED_ENDING).unwrap_or(name);
     name.starts_with("critical_backup_")
         && (name.ends_with(".tar.gz") || name.ends_with(".tar.zst"))
 }
@@ -333,6 +340,28 @@ mod tests {
         assert_eq!(catalog.find("11111111-1").unwrap().unwrap().id, ids[1]);
         assert!(catalog.find("2").unwrap().is_none());
         assert!(catalog.find("latest").unwrap().is_none());
+    }
+
+    #[test]
+    fn archives_are_known_by_their_names() {
+        let is = |ending: &str| {
+            let name = format!("critical_backup_20260131_020000{ending}");
+            is_archive_name(Path::new(&name))
+        };
+        assert!(
+            [".tar.gz", ".tar.zst", ".tar.gz.age", ".tar.zst.age"]
+                .into_iter()
+                .all(is)
+        );
+        for other in [
+            "",
+            ".age",
+            ".tar.gz.age.age",
+            ".tar.gz.rejected",
+            ".tar.gz.age.manifest.json",
+        ] {
+            assert!(!is(other), "{other}");
+        }
     }
 
     #[test]

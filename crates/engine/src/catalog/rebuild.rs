@@ -1,7 +1,7 @@
 //! The catalog made anew from the archives themselves.
 
-use super::{BackupRecord, Catalog, CatalogError, ProofRecord, sidecar};
-use hubvault_archive::{Archive, ArchiveError};
+use super::{BackupRecord, Catalog, CatalogError, ProofRecord, contents};
+use hubvault_archive::{ArchiveError, Identities};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -34,24 +34,19 @@ pub fn rebuild(catalog: &Catalog, directory: &Path) -> Result<Rebuilt, CatalogEr
     paths.sort();
     let mut found = Rebuilt::default();
     for path in paths {
-        match Archive::open_path(&path) {
+        // Nobody who keeps archives needs to hold a key: a sealed one is known by its sidecar.
+        match contents(&path, &Identities::none()) {
             Err(error) => found.unreadable.push((path, error)),
-            Ok(archive) if catalog.knows(archive.manifest().id)? => found.known += 1,
-            Ok(archive) => {
-                let id = archive.manifest().id;
-                let (proof, pinned) = sidecar::read(&path, id).unwrap_or_else(|| {
-                    let reason = Some("known from its manifest only".to_owned());
-                    (
-                        ProofRecord {
-                            reason,
-                            ..ProofRecord::default()
-                        },
-                        false,
-                    )
+            Ok(known) if catalog.knows(known.manifest.id)? => found.known += 1,
+            Ok(known) => {
+                let proof = known.proof.clone().unwrap_or_else(|| ProofRecord {
+                    reason: Some("known from its manifest only".to_owned()),
+                    ..ProofRecord::default()
                 });
                 let record = BackupRecord {
-                    pinned,
-                    ..BackupRecord::published(archive.manifest(), &path, archive.len(), proof)
+                    pinned: known.pinned,
+                    sealed_to: known.sealed_to(),
+                    ..BackupRecord::published(&known.manifest, &path, known.bytes, proof)
                 };
                 catalog.finish(&record)?;
                 found.added.push(record);

@@ -55,6 +55,9 @@ pub struct BackupRecord {
     pub snapshot: Option<SnapshotInfo>,
     /// The archive's size.
     pub bytes: Option<u64>,
+    /// The public keys that open the archive; empty where it is in the clear.
+    #[serde(default)]
+    pub sealed_to: Vec<String>,
     /// The tables with their rows.
     pub tables: Vec<TableRecord>,
     /// The configuration files.
@@ -130,6 +133,7 @@ impl BackupRecord {
             stages: Vec::new(),
             snapshot: None,
             bytes: None,
+            sealed_to: Vec::new(),
             tables: Vec::new(),
             files: Vec::new(),
             proof: ProofRecord::default(),

@@ -6,7 +6,7 @@ use crate::catalog::DrillRecord;
 use crate::job::ProofOptions;
 use crate::progress::Progress;
 use crate::restore::{self, RestoreError, RestoreOptions, Restored};
-use hubvault_archive::{Archive, ArchiveError, EntryKind, Manifest};
+use hubvault_archive::{Archive, ArchiveError, EntryKind, Identities, Manifest};
 use hubvault_model::{ByteSize, Cancel};
 use hubvault_postgres::{PgError, Session, Swept, sweep, target};
 use jiff::Timestamp;
@@ -39,6 +39,13 @@ pub enum DrillError {
     Cancelled,
 }
 
+impl DrillError {
+    /// Whether nothing is wrong but that the archive is sealed and no identity opens it.
+    pub fn is_sealed(&self) -> bool {
+        matches!(self, Self::Archive { source, .. } if source.is_sealed())
+    }
+}
+
 /// What a drill showed.
 #[derive(Clone, Debug)]
 pub enum Verdict {
@@ -68,13 +75,14 @@ pub fn estimated_bytes(manifest: &Manifest) -> u64 {
 /// Drills one archive. At most one drill runs in a directory at a time; another waits.
 pub fn drill(
     path: &Path,
+    identities: &Identities,
     options: &ProofOptions,
     workers: usize,
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Verdict, DrillError> {
     let begun = Instant::now();
-    let archive = Archive::open_path(path).map_err(|source| DrillError::Archive {
+    let archive = Archive::open_path(path, identities).map_err(|source| DrillError::Archive {
         path: path.to_owned(),
         source,
     })?;

@@ -1,9 +1,13 @@
 //! Reads an archive back from the disk, whole: every byte, every checksum, every row.
 
+use crate::catalog::sidecar::Seal;
 use crate::job::SizeLimits;
-use hubvault_archive::{Archive, ArchiveError, EntryRecord, Manifest};
+use hubvault_archive::{Archive, ArchiveError, EntryRecord, Identities, Manifest, Recipient, hex};
 use hubvault_model::{ByteSize, Cancel, RowDigest, TableName};
+use sha2::{Digest, Sha256};
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -45,6 +49,15 @@ pub enum IntegrityError {
     /// What was read back is not what was written.
     #[error("the manifest on disk is not the one that was written; the disk may be failing")]
     OtherManifest,
+    /// A sealed file that is not the one that was published.
+    #[error(
+        "{}: it is not the file that was published, or it is damaged: its SHA-256 is not that of its \
+         sidecar", path.display()
+    )]
+    OtherFile {
+        /// Which file.
+        path: PathBuf,
+    },
     /// Outside the limits that somebody set.
     #[error(
         "the archive has {actual}, {relation} the {limit} that {setting} sets; correct that \
@@ -74,20 +87,19 @@ pub struct WrittenArchive {
     pub manifest: Manifest,
     /// Its size.
     pub bytes: u64,
+    /// How it is sealed.
+    pub seal: Option<Seal>,
+    /// The run's own key, which opens it.
+    pub identities: Identities,
 }
 
 /// An archive that was read back whole. Only [`check`] makes one.
 #[derive(Debug)]
 pub struct CheckedArchive {
-    manifest: Manifest,
-    bytes: u64,
-}
-
-impl CheckedArchive {
-    /// The manifest and the size in bytes.
-    pub fn into_parts(self) -> (Manifest, u64) {
-        (self.manifest, self.bytes)
-    }
+    pub(crate) manifest: Manifest,
+    pub(crate) bytes: u64,
+    pub(crate) seal: Option<Seal>,
+    pub(crate) identities: Identities,
 }
 
 /// What reading an archive back found.
@@ -97,6 +109,8 @@ pub struct ReadBack {
     pub manifest: Manifest,
     /// Its size.
     pub bytes: u64,
+    /// The public keys of the identities that opened it.
+    pub opened_by: Vec<Recipient>,
 }
 
 /// Checks a new archive: reads it back and holds it against its limits and what was written.
@@ -110,8 +124,14 @@ pub fn check(
     tell: &(dyn Fn(u64) + Sync),
     cancel: &Cancel,
 ) -> Result<CheckedArchive, IntegrityError> {
-    let WrittenArchive { path, manifest, .. } = written;
-    let read = read_back(&path, threads, tell, cancel)?;
+    let WrittenArchive {
+        path,
+        manifest,
+        seal,
+        identities,
+        ..
+    } = written;
+    let read = read_back(&path, &identities, threads, tell, cancel)?;
     if read.manifest != manifest {
         return Err(IntegrityError::OtherManifest);
     }
@@ -137,12 +157,15 @@ pub fn check(
     Ok(CheckedArchive {
         manifest: read.manifest,
         bytes: read.bytes,
+        seal,
+        identities,
     })
 }
 
 /// Reads every entry of an archive on `threads` threads; `tell` hears of the bytes that are done.
 pub fn read_back(
     path: &Path,
+    identities: &Identities,
     threads: usize,
     tell: &(dyn Fn(u64) + Sync),
     cancel: &Cancel,
@@ -151,7 +174,7 @@ pub fn read_back(
         path: path.to_owned(),
         source,
     };
-    let archive = Archive::open_path(path).map_err(wrong)?;
+    let archive = Archive::open_path(path, identities).map_err(wrong)?;
     let entries = &archive.manifest().entries;
     let next = AtomicUsize::new(0);
     let work = || {
@@ -182,7 +205,45 @@ pub fn read_back(
     Ok(ReadBack {
         manifest: archive.manifest().clone(),
         bytes: archive.len(),
+        opened_by: archive.source().opened_by(),
     })
+}
+
+/// Reads a sealed file that nobody here can open, and compares it with the checksum that its sidecar
+/// gives. Returns its size. It shows that this is the file that was published, and no more.
+pub fn same_file(
+    path: &Path,
+    seal: &Seal,
+    tell: &(dyn Fn(u64) + Sync),
+    cancel: &Cancel,
+) -> Result<u64, IntegrityError> {
+    let wrong = |offset| {
+        move |source| IntegrityError::Archive {
+            path: path.to_owned(),
+            source: ArchiveError::Read { offset, source },
+        }
+    };
+    let mut file = File::open(path).map_err(wrong(0))?;
+    let (mut hash, mut bytes) = (Sha256::new(), 0);
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        if cancel.is_requested() {
+            return Err(IntegrityError::Cancelled);
+        }
+        let n = file.read(&mut buffer).map_err(wrong(bytes))?;
+        if n == 0 {
+            break;
+        }
+        hash.update(&buffer[..n]);
+        bytes += n as u64;
+        tell(n as u64);
+    }
+    if hex(&hash.finalize()) != seal.sha256 {
+        return Err(IntegrityError::OtherFile {
+            path: path.to_owned(),
+        });
+    }
+    Ok(bytes)
 }
 
 /// The digests of the entries were just recomputed; here they are held against the tables'.

@@ -6,7 +6,6 @@ use super::integrity::CheckedArchive;
 use crate::catalog::ProofRecord;
 use crate::job::{ProofOptions, ProofWhen};
 use crate::progress::{Progress, Stage};
-use hubvault_archive::Manifest;
 use hubvault_model::Cancel;
 use jiff::{SignedDuration, Timestamp};
 use std::path::Path;
@@ -19,10 +18,9 @@ pub struct JudgedArchive {
 }
 
 impl JudgedArchive {
-    /// The manifest, the size in bytes, and what was proven.
-    pub fn into_parts(self) -> (Manifest, u64, ProofRecord) {
-        let (manifest, bytes) = self.checked.into_parts();
-        (manifest, bytes, self.proof)
+    /// The archive, and what was proven about it.
+    pub(crate) fn into_parts(self) -> (CheckedArchive, ProofRecord) {
+        (self.checked, self.proof)
     }
 }
 
@@ -42,7 +40,10 @@ pub fn judge(
     };
     if is_due(options.when, last_drill, Timestamp::now()) {
         progress.stage(Stage::Drill, None);
-        proof.judged(drill::drill(path, options, workers, progress, cancel)?);
+        let identities = &checked.identities;
+        proof.judged(drill::drill(
+            path, identities, options, workers, progress, cancel,
+        )?);
     } else {
         proof.reason = Some(match options.when {
             ProofWhen::Off => "the drill is switched off".to_owned(),

@@ -1,10 +1,10 @@
 //! The policy applied to the archives that the catalog knows. Nothing else is ever touched.
 
 use super::policy::{Decision, Kept, decide};
-use crate::catalog::{BackupRecord, Catalog, CatalogError, State, sidecar};
+use crate::catalog::sidecar::Sidecar;
+use crate::catalog::{BackupRecord, Catalog, CatalogError, State, contents};
 use crate::job::RetentionRules;
-use hubvault_archive::Archive;
-use hubvault_model::BackupId;
+use hubvault_archive::Identities;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::fs;
@@ -98,9 +98,9 @@ pub fn apply(
         let Some(file) = &pruned.record.file else {
             continue;
         };
-        match id_of(file) {
-            Ok(id) if id == pruned.record.id => {}
-            Ok(_) => {
+        match is_of(file, &pruned.record) {
+            Ok(true) => {}
+            Ok(false) => {
                 problems.push(format!(
                     "{} is another archive now and stays",
                     file.display()
@@ -116,7 +116,7 @@ pub fn apply(
             }
         }
         remove(file)?;
-        let sidecar = sidecar::path(file);
+        let sidecar = Sidecar::path(file);
         if sidecar.exists() {
             remove(&sidecar)?;
         }
@@ -142,14 +142,22 @@ pub fn pin(catalog: &Catalog, record: &BackupRecord, pinned: bool) -> Result<(),
         path: file.clone(),
         source,
     };
-    let archive = Archive::open_path(file).map_err(|error| failed(io::Error::other(error)))?;
-    sidecar::write(file, archive.manifest(), &record.proof, pinned).map_err(failed)
+    let known =
+        contents(file, &Identities::none()).map_err(|error| failed(io::Error::other(error)))?;
+    let sidecar = known.into_sidecar(record.proof.clone(), pinned);
+    sidecar.write(file).map_err(failed)
 }
 
-fn id_of(file: &Path) -> Result<BackupId, String> {
-    Archive::open_path(file)
-        .map(|archive| archive.manifest().id)
-        .map_err(|error| error.to_string())
+/// Whether a file is the archive of a record. A sealed one is known by its sidecar and its size.
+fn is_of(file: &Path, record: &BackupRecord) -> Result<bool, String> {
+    match contents(file, &Identities::none()) {
+        Ok(known) => {
+            let same_size = known.opened || record.bytes == Some(known.bytes);
+            Ok(known.manifest.id == record.id && same_size)
+        }
+        Err(error) if error.is_sealed() => Err("it is sealed, and its sidecar is gone".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 fn remove(path: &Path) -> Result<(), RetainError> {

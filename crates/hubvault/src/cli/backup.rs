@@ -1,5 +1,6 @@
 //! `hubvault backup`: takes one backup, or says what it would take.
 
+use super::seal::sealed_text;
 use super::{BackupArgs, Exit};
 use crate::config::Settings;
 use crate::progress;
@@ -114,6 +115,10 @@ pub(crate) fn plan_text(job: &Job, plan: &Plan, warnings: &[Warning]) -> String 
             out += &format!("  {}\n", privilege.statement);
         }
     }
+    if !job.seal.is_empty() {
+        let keys: Vec<String> = job.seal.iter().map(ToString::to_string).collect();
+        out += &format!("\nThe archive is {}", sealed_text(&keys, true));
+    }
     if job.proof.when != ProofWhen::Off {
         let place = job.proof.directory.display();
         out += &format!(
@@ -179,6 +184,7 @@ pub(crate) fn record_text(record: &BackupRecord) -> String {
             .filter(|file| !file.name.ends_with('/'))
             .count(),
     );
+    out += &sealed_text(&record.sealed_to, true);
     out += &proof_text(&record.proof);
     if let Some(error) = &record.error {
         out += &format!("error: {error}\n");

@@ -44,8 +44,13 @@ pub(crate) fn check(settings: &Settings) -> Result<Exit> {
         .iter()
         .map(|window| window.tables.len())
         .sum();
+    let sealed = match job.seal.len() {
+        0 => String::new(),
+        1 => ", sealed to 1 recipient".to_owned(),
+        more => format!(", sealed to {more} recipients"),
+    };
     out += &format!(
-        "right: {}, {} table patterns whole, {patterns} in windows, {} files, archives to {}\n",
+        "right: {}, {} table patterns whole, {patterns} in windows, {} files, archives to {}{sealed}\n",
         job.database,
         job.scope.tables.len(),
         job.files.len(),
@@ -132,6 +137,12 @@ fn lines(settings: &Settings) -> Vec<Line> {
     lines.extend(settings.files.iter().map(|said| Line {
         key: "file".to_owned(),
         value: file(&said.value),
+        origin: said.origin.clone(),
+        hidden: Vec::new(),
+    }));
+    lines.extend(settings.recipients.iter().map(|said| Line {
+        key: "seal.recipient".to_owned(),
+        value: format!("{} ({})", said.value.label(), said.value.recipient),
         origin: said.origin.clone(),
         hidden: Vec::new(),
     }));

@@ -1,5 +1,6 @@
 //! `hubvault diff`: what an archive has that a living database has not, and the other way round.
 
+use super::seal::witness;
 use super::show::resolve;
 use super::{DiffArgs, Exit};
 use crate::config::Settings;
@@ -15,8 +16,9 @@ use serde_json::json;
 /// Prints the differences; 3 when there are any.
 pub(crate) fn run(settings: &Settings, args: &DiffArgs) -> Result<Exit> {
     let path = resolve(settings, &args.backup)?;
-    let archive =
-        Archive::open_path(&path).with_context(|| format!("opening {}", path.display()))?;
+    let archive = Archive::open_path(&path, &args.identity.read()?)
+        .with_context(|| format!("opening {}", path.display()))?;
+    witness(settings, &archive.source().opened_by());
     let cancel = Cancel::new();
     let _signals = signals::watch(cancel.clone(), || {})?;
     let to = match &args.to {

@@ -1,15 +1,16 @@
 //! `hubvault drill`: old archives restored into a throwaway server and compared.
 
 use super::backup::proof_text;
+use super::seal::witness;
 use super::show::resolve;
 use super::{DrillArgs, Exit};
 use crate::config::Settings;
 use crate::text::print;
 use crate::{progress, signals};
 use anyhow::{Context, Result, bail};
-use hubvault_archive::{Archive, Manifest};
+use hubvault_archive::Identities;
 use hubvault_engine::backup::state_directory;
-use hubvault_engine::catalog::{BackupRecord, Catalog, ProofRecord, State, sidecar};
+use hubvault_engine::catalog::{BackupRecord, Catalog, Contents, ProofRecord, State, contents};
 use hubvault_engine::progress::{Progress, Stage};
 use hubvault_engine::proof::{DrillError, drill as engine};
 use hubvault_model::Cancel;
@@ -22,14 +23,31 @@ pub(crate) fn run(settings: &Settings, args: &DrillArgs) -> Result<Exit> {
         (None, true) => sample(archives(settings)?, args.sample),
         (None, false) => bail!("name a backup, or say --all"),
     };
+    let identities = args.identity.read()?;
     let cancel = Cancel::new();
     let _signals = signals::watch(cancel.clone(), || {})?;
     let bar = progress::choose(args.no_progress);
     let (mut unproven, mut rejected) = (0, Vec::new());
     for path in &paths {
         let mut proof = ProofRecord::default();
-        let line = match drill(settings, path, bar.as_ref(), &cancel, &mut proof) {
+        let done = drill(
+            settings,
+            path,
+            &identities,
+            bar.as_ref(),
+            &cancel,
+            &mut proof,
+        );
+        let line = match done {
             Ok(()) => proof_text(&proof),
+            // Nothing speaks against it; of one that was asked for by name this is a failure.
+            Err(error) if args.all && error.downcast_ref().is_some_and(DrillError::is_sealed) => {
+                "sealed, and not drilled; name the file of a recipient's private key with --identity\n"
+                    .to_owned()
+            }
+            Err(error) if error.downcast_ref().is_some_and(DrillError::is_sealed) => {
+                return Err(error);
+            }
             Err(error) if error.is::<DrillError>() && !cancel.is_requested() => {
                 rejected.push(path.display().to_string());
                 format!("REJECTED: {error}\n")
@@ -57,17 +75,19 @@ pub(crate) fn run(settings: &Settings, args: &DrillArgs) -> Result<Exit> {
 pub(crate) fn drill(
     settings: &Settings,
     path: &Path,
+    identities: &Identities,
     progress: &dyn Progress,
     cancel: &Cancel,
     proof: &mut ProofRecord,
 ) -> Result<()> {
     progress.stage(Stage::Drill, None);
     let job = settings.job();
-    let verdict = engine::drill(path, &job.proof, job.workers, progress, cancel)?;
+    let verdict = engine::drill(path, identities, &job.proof, job.workers, progress, cancel)?;
     proof.judged(verdict);
-    let archive =
-        Archive::open_path(path).with_context(|| format!("opening {}", path.display()))?;
-    remember(settings, path, archive.manifest(), proof)
+    let known =
+        contents(path, identities).with_context(|| format!("opening {}", path.display()))?;
+    witness(settings, &known.opened_by);
+    remember(settings, path, known, proof)
 }
 
 fn archives(settings: &Settings) -> Result<Vec<PathBuf>> {
@@ -96,12 +116,7 @@ fn sample(mut paths: Vec<PathBuf>, number: Option<usize>) -> Vec<PathBuf> {
 }
 
 /// Writes the proof down where the archive's own catalog knows it.
-fn remember(
-    settings: &Settings,
-    path: &Path,
-    manifest: &Manifest,
-    proof: &ProofRecord,
-) -> Result<()> {
+fn remember(settings: &Settings, path: &Path, known: Contents, proof: &ProofRecord) -> Result<()> {
     let directory = settings.job().directory;
     let ours = path
         .canonicalize()
@@ -111,10 +126,12 @@ fn remember(
         return Ok(());
     }
     let catalog = Catalog::open(&state_directory(&directory)?)?;
-    let Some(record) = catalog.find(&manifest.id.to_string())? else {
+    let Some(record) = catalog.find(&known.manifest.id.to_string())? else {
         return Ok(());
     };
-    sidecar::write(path, manifest, proof, record.pinned)
+    let sidecar = known.into_sidecar(proof.clone(), record.pinned);
+    sidecar
+        .write(path)
         .with_context(|| format!("writing the sidecar manifest of {}", path.display()))?;
     let state = if proof.proven {
         State::Proven

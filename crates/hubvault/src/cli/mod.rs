@@ -7,6 +7,7 @@ mod restore;
 mod diff;
 mod prune;
 mod drill;
+mod seal;
 mod config;
 mod demo;
 
@@ -15,6 +16,7 @@ use crate::{logging, text};
 use anyhow::Result;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use hubvault_model::TablePattern;
+use seal::{IdentityArgs, SealCommand};
 use std::path::PathBuf;
 
 /// How a command that did not fail ended.
@@ -91,14 +93,20 @@ Exit codes: 0 listed; 1 the catalog cannot be read; 2 bad configuration.")]
   hubvault show 3f2a91c0 --json | jq '.entries[].name'
   hubvault show ./critical_backup_20260131_020000.tar.gz
 
+A sealed archive is shown from its sidecar, or with --identity from itself.
+
 Exit codes: 0 shown; 1 no such backup, or not an archive; 2 bad usage or configuration.")]
     Show(ShowArgs),
     /// Read an archive back whole: every checksum, row count and digest
     #[command(after_long_help = "Examples:
   hubvault verify
   hubvault verify /media/usb/critical_backup_20260131_020000.tar.gz
+  hubvault verify latest --identity key.txt
 
-Exit codes: 0 whole; 1 damaged, with the entry and offset; 2 bad usage or configuration.")]
+Of a sealed archive without --identity only the file's checksum is compared with its sidecar.
+
+Exit codes: 0 whole; 1 damaged, with the entry and offset; 2 bad usage or configuration; 3 sealed, and only
+the file's checksum was compared.")]
     Verify(VerifyArgs),
     /// Bring back a whole database, the rows of some tables, or the configuration files
     ///
@@ -129,7 +137,7 @@ Exit codes: 0 no difference; 1 failed; 2 bad usage or configuration; 3 there are
   hubvault drill --all --sample 2    # two of all, by chance
 
 Exit codes: 0 proven; 1 an archive does not come back; 2 bad usage or configuration; 3 not everything
-could be shown.")]
+could be shown, or with --all an archive is sealed and --identity does not open it.")]
     Drill(DrillArgs),
     /// Remove the archives that no retention rule keeps; every backup does so at its end
     #[command(after_long_help = "Examples:
@@ -147,6 +155,9 @@ Exit codes: 0 done; 1 failed; 2 bad usage or configuration; 3 something could no
         /// An id, an unambiguous prefix of one, a file name, or `latest`
         backup: String,
     },
+    /// Check who can open what is sealed
+    #[command(subcommand)]
+    Seal(SealCommand),
     /// Write, check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -201,6 +212,8 @@ pub(crate) struct ShowArgs {
     /// Print the manifest as JSON
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) identity: IdentityArgs,
 }
 
 /// `hubvault verify`
@@ -212,6 +225,8 @@ pub(crate) struct VerifyArgs {
     /// Restore it into a throwaway server, too, and compare every row
     #[arg(long)]
     pub(crate) drill: bool,
+    #[command(flatten)]
+    pub(crate) identity: IdentityArgs,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -272,6 +287,8 @@ pub(crate) struct RestoreArgs {
     /// Try a server that is older than the archive's
     #[arg(long)]
     pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) identity: IdentityArgs,
     /// Say how much of the archive was read
     #[arg(long, short)]
     pub(crate) verbose: bool,
@@ -297,6 +314,8 @@ pub(crate) struct DiffArgs {
     /// Print the keys of all rows that differ as CSV
     #[arg(long)]
     pub(crate) csv: bool,
+    #[command(flatten)]
+    pub(crate) identity: IdentityArgs,
     /// No progress bar and no progress lines
     #[arg(long)]
     pub(crate) no_progress: bool,
@@ -314,6 +333,8 @@ pub(crate) struct DrillArgs {
     /// Only so many of them, by chance
     #[arg(long, value_name = "N", requires = "all")]
     pub(crate) sample: Option<usize>,
+    #[command(flatten)]
+    pub(crate) identity: IdentityArgs,
     /// No progress bar and no progress lines
     #[arg(long)]
     pub(crate) no_progress: bool,
@@ -400,6 +421,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
         Command::Unpin { backup } => prune::pin(&load()?, backup, false),
         Command::Diff(args) => diff::run(&load()?, args),
         Command::Restore(args) => restore::run(&load()?, args),
+        Command::Seal(command) => seal::run(&load()?, command),
         Command::Config(ConfigCommand::Init { file }) => config::init(file),
         Command::Config(ConfigCommand::Check) => config::check(&load()?),
         Command::Config(ConfigCommand::Show { json }) => config::show(&load()?, *json),

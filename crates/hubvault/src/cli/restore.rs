@@ -1,12 +1,13 @@
 //! `hubvault restore`: a whole database, the rows of some tables, or the configuration files.
 
+use super::seal::witness;
 use super::show::resolve;
 use super::{Exit, RestoreArgs};
 use crate::config::Settings;
 use crate::text::{Align, columns, grouped, print};
 use crate::{progress, signals};
 use anyhow::{Context, Result, bail};
-use hubvault_archive::{Archive, Source};
+use hubvault_archive::{Archive, ArchiveFile, Identities, Source};
 use hubvault_engine::restore::{self, PutBack, RestoreOptions, Restored};
 use hubvault_model::{ByteSize, Cancel, TableName};
 use hubvault_postgres::{ConnectSettings, Session, target};
@@ -20,7 +21,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Restores and says what came back.
 pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
     let read = Arc::new(AtomicU64::new(0));
-    let archive = open(settings, &args.backup, &read)?;
+    let archive = open(settings, &args.backup, &args.identity.read()?, &read)?;
+    witness(settings, &archive.source().opened_by());
     if let Some(directory) = &args.files {
         let files = restore::files(&archive, directory)?;
         let directory = directory.display();
@@ -92,7 +94,12 @@ pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
 
 /// An archive that counts what is read of it. `-` is standard input: it is kept in a file without
 /// a name, as the table of contents comes last.
-fn open(settings: &Settings, word: &str, read: &Arc<AtomicU64>) -> Result<Archive<Counting>> {
+fn open(
+    settings: &Settings,
+    word: &str,
+    identities: &Identities,
+    read: &Arc<AtomicU64>,
+) -> Result<Archive<ArchiveFile<Counting>>> {
     let (file, name) = if word == "-" {
         (keep_input(&settings.temp_dir)?, "standard input".to_owned())
     } else {
@@ -104,7 +111,9 @@ fn open(settings: &Settings, word: &str, read: &Arc<AtomicU64>) -> Result<Archiv
         file,
         read: Arc::clone(read),
     };
-    Archive::open(counting).with_context(|| format!("opening {name}"))
+    ArchiveFile::open(counting, identities)
+        .and_then(Archive::open)
+        .with_context(|| format!("opening {name}"))
 }
 
 fn keep_input(directory: &Path) -> Result<File> {

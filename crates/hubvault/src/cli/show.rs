@@ -2,36 +2,42 @@
 
 use super::backup::{proof_text, warnings_text};
 use super::drill::drill;
+use super::seal::{sealed_text, witness};
 use super::{Exit, ShowArgs, VerifyArgs};
 use crate::config::Settings;
 use crate::text::{Align, columns, grouped, print};
 use crate::{progress, signals};
 use anyhow::{Context, Result, bail};
-use hubvault_archive::{Archive, Coverage, Manifest};
+use hubvault_archive::{Coverage, Manifest};
 use hubvault_engine::backup::state_directory;
-use hubvault_engine::catalog::{Catalog, ProofRecord, sidecar};
+use hubvault_engine::catalog::{Catalog, Contents, ProofRecord, contents};
 use hubvault_engine::progress::Stage;
-use hubvault_engine::proof::integrity;
+use hubvault_engine::proof::{IntegrityError, ReadBack, integrity};
 use hubvault_model::{ByteSize, Cancel};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Prints what an archive holds, from its manifest.
 pub(crate) fn show(settings: &Settings, args: &ShowArgs) -> Result<Exit> {
     let path = resolve(settings, &args.backup)?;
-    let archive =
-        Archive::open_path(&path).with_context(|| format!("opening {}", path.display()))?;
+    let identities = args.identity.read()?;
+    let known =
+        contents(&path, &identities).with_context(|| format!("opening {}", path.display()))?;
+    witness(settings, &known.opened_by);
+    let sealed = sealed_text(&known.sealed_to(), known.opened);
     let text = if args.json {
-        serde_json::to_string_pretty(archive.manifest())? + "\n"
+        if !known.opened {
+            tracing::warn!("{}: {}", path.display(), sealed.trim_end());
+        }
+        serde_json::to_string_pretty(&known.manifest)? + "\n"
     } else {
-        let size = ByteSize(archive.len());
+        let size = ByteSize(known.bytes);
         // What was proven is known beside the archive; elsewhere it is not known.
-        let proof = sidecar::read(&path, archive.manifest().id)
-            .map_or_else(String::new, |(proof, _)| proof_text(&proof));
+        let proof = known.proof.as_ref().map_or_else(String::new, proof_text);
         format!(
-            "{}  {size}\n{proof}{}",
+            "{}  {size}\n{sealed}{proof}{}",
             path.display(),
-            manifest_text(archive.manifest())
+            manifest_text(&known.manifest)
         )
     };
     print(&text)?;
@@ -41,55 +47,100 @@ pub(crate) fn show(settings: &Settings, args: &ShowArgs) -> Result<Exit> {
 /// Reads an archive back whole: every member, checksum, row count and digest.
 pub(crate) fn verify(settings: &Settings, args: &VerifyArgs) -> Result<Exit> {
     let path = resolve(settings, &args.backup)?;
+    let identities = args.identity.read()?;
     let cancel = Cancel::new();
     let _signals = signals::watch(cancel.clone(), || {})?;
     let bar = progress::choose(args.no_progress);
     let bytes = std::fs::metadata(&path).map(|meta| meta.len()).ok();
     bar.stage(Stage::Integrity, bytes);
     let threads = settings.job().workers;
-    let read = integrity::read_back(&path, threads, &|n| bar.advance(None, 0, n), &cancel)?;
+    let tell = |n| bar.advance(None, 0, n);
+    let read = match integrity::read_back(&path, &identities, threads, &tell, &cancel) {
+        Err(error) if is_sealed(&error) && identities.is_empty() && !args.drill => {
+            // Who keeps archives need hold no key: the file itself can still be compared.
+            let known = contents(&path, &identities)
+                .with_context(|| format!("opening {}", path.display()))?;
+            let seal = known.seal.clone().ok_or(error)?;
+            integrity::same_file(&path, &seal, &tell, &cancel)?;
+            drop(bar);
+            print(&only_the_file(&path, &known, &seal.sha256, args.json)?)?;
+            return Ok(Exit::Warnings);
+        }
+        other => other?,
+    };
+    witness(settings, &read.opened_by);
+    let mut proof = ProofRecord {
+        read_back: true,
+        ..ProofRecord::default()
+    };
+    if args.drill {
+        let bar = bar.as_ref();
+        drill(settings, &path, &identities, bar, &cancel, &mut proof)?;
+    }
+    drop(bar);
+    print(&verified(&path, &read, &proof, args)?)?;
+    Ok(if args.drill && !proof.proven {
+        Exit::Warnings
+    } else {
+        Exit::Done
+    })
+}
+
+fn is_sealed(error: &IntegrityError) -> bool {
+    matches!(error, IntegrityError::Archive { source, .. } if source.is_sealed())
+}
+
+fn verified(
+    path: &Path,
+    read: &ReadBack,
+    proof: &ProofRecord,
+    args: &VerifyArgs,
+) -> Result<String> {
     let rows: u64 = read
         .manifest
         .tables
         .iter()
         .map(|table| table.digest.rows)
         .sum();
-    let mut proof = ProofRecord {
-        read_back: true,
-        ..ProofRecord::default()
-    };
-    if args.drill {
-        drill(settings, &path, bar.as_ref(), &cancel, &mut proof)?;
-    }
-    drop(bar);
-    let text = if args.json {
+    if args.json {
         let report = json!({
-            "id": read.manifest.id, "file": path, "ok": true, "bytes": read.bytes,
-            "entries": read.manifest.entries.len(), "tables": read.manifest.tables.len(),
-            "rows": rows, "proof": proof,
+            "id": read.manifest.id, "file": path, "ok": true, "checked": "whole",
+            "bytes": read.bytes, "entries": read.manifest.entries.len(),
+            "tables": read.manifest.tables.len(), "rows": rows, "proof": proof,
         });
-        serde_json::to_string_pretty(&report)? + "\n"
+        return Ok(serde_json::to_string_pretty(&report)? + "\n");
+    }
+    let drilled = if args.drill {
+        proof_text(proof)
     } else {
-        let drilled = if args.drill {
-            proof_text(&proof)
-        } else {
-            String::new()
-        };
-        format!(
-            "{}: whole; {} entries, {} tables, {} rows, {} read, every checksum and digest equal\n{drilled}",
-            path.display(),
-            read.manifest.entries.len(),
-            read.manifest.tables.len(),
-            grouped(rows),
-            ByteSize(read.bytes)
-        )
+        String::new()
     };
-    print(&text)?;
-    Ok(if args.drill && !proof.proven {
-        Exit::Warnings
-    } else {
-        Exit::Done
-    })
+    Ok(format!(
+        "{}: whole; {} entries, {} tables, {} rows, {} read, every checksum and digest equal\n{drilled}",
+        path.display(),
+        read.manifest.entries.len(),
+        read.manifest.tables.len(),
+        grouped(rows),
+        ByteSize(read.bytes)
+    ))
+}
+
+/// What is known about a sealed archive that was not opened.
+fn only_the_file(path: &Path, known: &Contents, sha256: &str, as_json: bool) -> Result<String> {
+    if as_json {
+        let report = json!({
+            "id": known.manifest.id, "file": path, "ok": null, "checked": "file",
+            "bytes": known.bytes, "entries": known.manifest.entries.len(),
+            "tables": known.manifest.tables.len(), "rows": null, "proof": known.proof,
+        });
+        return Ok(serde_json::to_string_pretty(&report)? + "\n");
+    }
+    Ok(format!(
+        "{}: sealed, and not opened; it is the file that was published ({}, SHA-256 {sha256}).\nNothing \
+         inside was checked: --identity FILE reads it back whole.\n",
+        path.display(),
+        ByteSize(known.bytes)
+    ))
 }
 
 /// A file as it is, else what the catalog calls by that id, prefix, name, or `latest`.

@@ -33,6 +33,7 @@ pub(crate) struct Document {
     pub(crate) name: String,
     values: BTreeMap<String, Placed<String>>,
     lists: BTreeMap<String, Vec<String>>,
+    item_lines: BTreeMap<String, Vec<usize>>,
     arrays: BTreeMap<String, Vec<Placed<Item>>>,
 }
 
@@ -47,6 +48,11 @@ impl Document {
     /// The items of a list.
     pub(crate) fn list(&self, key: &str) -> Option<&[String]> {
         self.lists.get(key).map(Vec::as_slice)
+    }
+
+    /// The lines of a list's items.
+    pub(crate) fn item_lines(&self, key: &str) -> Option<&[usize]> {
+        self.item_lines.get(key).map(Vec::as_slice)
     }
 
     /// An array of tables; `None` when the file does not speak of it, which is not the same as
@@ -182,6 +188,10 @@ impl Reader<'_> {
     fn texts(&mut self, name: &str, value: &Spanned<DeValue<'_>>) -> Option<String> {
         let items = self.strings(name, value)?;
         let text = items.join(", ");
+        if let DeValue::Array(spanned) = value.get_ref() {
+            let lines = spanned.iter().map(|item| self.line(&item.span())).collect();
+            self.document.item_lines.insert(name.to_owned(), lines);
+        }
         self.document.lists.insert(name.to_owned(), items);
         Some(text)
     }

@@ -86,6 +86,8 @@ pub(super) fn job(
         },
         files: files.iter().map(|said| said.value.clone()).collect(),
         archive: ArchiveOptions { codec, level },
+        // `Settings::load` fills it in.
+        seal: Vec::new(),
         directory: PathBuf::from(text(found, "archive.directory")),
         limits,
         workers,

@@ -236,6 +236,7 @@ const LOG_LEVELS: Kind = Kind::Choice(&["error", "warn", "info", "debug", "trace
 pub(crate) const ARRAYS: &[(&str, Option<&str>)] = &[
     ("scope.window", None),
     ("file", None),
+    ("seal.recipient", None),
     ("check", Some("run checks")),
     ("hook", Some("run hooks")),
     ("source", Some("take further sources")),

@@ -8,12 +8,14 @@ mod url;
 mod document;
 mod resolve;
 mod scope;
+mod seal;
 mod job;
 
 pub(crate) use environment::Environment;
 pub(crate) use problem::ConfigError;
 pub(crate) use resolve::{Found, Value};
 pub(crate) use scope::Said;
+pub(crate) use seal::Administrator;
 
 use document::Document;
 use hubvault_engine::job::{FileSource, Job, Window};
@@ -33,6 +35,8 @@ pub(crate) struct Settings {
     pub(crate) windows: Vec<Said<Window>>,
     /// The files.
     pub(crate) files: Vec<Said<FileSource>>,
+    /// To whom archives are sealed.
+    pub(crate) recipients: Vec<Said<Administrator>>,
     /// What is set and has no effect, or looks like a mistake without being one.
     pub(crate) notices: Vec<String>,
     /// Where short-lived directories go.
@@ -58,8 +62,12 @@ impl Settings {
         let windows = scope::windows(&document, &mut problems);
         let config_dir = PathBuf::from(text(&found, "config_dir"));
         let files = scope::files(&document, &config_dir, &mut problems);
-        refuse_unsealed(&found, &mut problems);
-        let job = job::job(&found, &windows, &files, &mut problems);
+        let recipients = seal::recipients(&found, &document, &config_dir, &mut problems);
+        let mut job = job::job(&found, &windows, &files, &mut problems);
+        job.seal = recipients
+            .iter()
+            .map(|said| said.value.recipient.clone())
+            .collect();
         notices.extend(later(&found, &document));
         notices.extend(environment.misspelt());
         if !problems.is_empty() {
@@ -75,6 +83,7 @@ impl Settings {
             found,
             windows,
             files,
+            recipients,
             notices,
             temp_dir,
             job,
@@ -167,15 +176,6 @@ fn settle_defaults(environment: &Environment, found: &mut BTreeMap<&'static str,
         {
             found.value = Value::Text(value);
         }
-    }
-}
-
-/// Somebody who names recipients expects that nobody else can read the archive.
-fn refuse_unsealed(found: &BTreeMap<&'static str, Found>, problems: &mut Vec<Problem>) {
-    if let Some(seal) = found.get("seal.recipients").filter(|seal| seal.is_given()) {
-        let what = "this version does not seal archives, and writing one in the clear would not be \
-                    what you asked for; remove this setting to do so";
-        problems.push(Problem::new(&seal.origin, "seal.recipients", what));
     }
 }
 

@@ -18,7 +18,7 @@ const FILES: [&str; 4] = [
     "ssl",
 ];
 
-/// A thing of the scope and where it was said.
+/// A thing that was said, and where.
 pub(crate) struct Said<T> {
     pub(crate) value: T,
     pub(crate) origin: String,
@@ -169,7 +169,7 @@ fn check_name(name: &str) -> Result<(), String> {
 }
 
 /// The fields of one item, checked as they are asked for.
-struct Fields<'a> {
+pub(super) struct Fields<'a> {
     table: &'static str,
     document: &'a Document,
     item: &'a Placed<Item>,
@@ -177,7 +177,7 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    fn new(
+    pub(super) fn new(
         table: &'static str,
         document: &'a Document,
         item: &'a Placed<Item>,
@@ -199,7 +199,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn problem(&mut self, key: &str, what: impl Into<String>) {
+    pub(super) fn problem(&mut self, key: &str, what: impl Into<String>) {
         let line = self
             .item
             .value
@@ -213,7 +213,7 @@ impl<'a> Fields<'a> {
             .push(Problem::new(self.document.origin(line), key, what));
     }
 
-    fn text(&mut self, key: &str) -> Option<String> {
+    pub(super) fn text(&mut self, key: &str) -> Option<String> {
         match &self.item.value.get(key)?.value {
             Field::Text(text) if !text.trim().is_empty() => Some(text.clone()),
             _ => {

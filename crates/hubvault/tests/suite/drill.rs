@@ -2,7 +2,7 @@
 
 use crate::hub::{Hub, archives_and_partials, stderr, stdout};
 use hubvault_archive::{
-    Archive, ArchiveWriter, Compression, EntryBuilder, EntryKind, EntryMeta, Manifest,
+    Archive, ArchiveWriter, Compression, EntryBuilder, EntryKind, EntryMeta, Identities, Manifest,
 };
 use hubvault_model::{RowDigester, RowFormat};
 use hubvault_testkit::{Database, NASTY, server};
@@ -14,7 +14,7 @@ const SMALL: &str = "CREATE TABLE users (id int PRIMARY KEY, name text);
     INSERT INTO users SELECT n, 'user ' || n FROM generate_series(1, 1000) n; ANALYZE;";
 
 /// A hub whose drills happen in a directory of their own.
-fn drilling(database: &Database) -> (Hub, tempfile::TempDir) {
+pub(crate) fn drilling(database: &Database) -> (Hub, tempfile::TempDir) {
     let directory = tempfile::Builder::new()
         .prefix("hv")
         .tempdir_in("/tmp")
@@ -352,7 +352,7 @@ fn forged(
     change: impl Fn(&mut Vec<u8>),
     amend: impl Fn(&mut Manifest),
 ) -> PathBuf {
-    let archive = Archive::open_path(archive).unwrap();
+    let archive = Archive::open_path(archive, &Identities::none()).unwrap();
     let compression = Compression::default();
     let mut writer = ArchiveWriter::new(std::fs::File::create(to).unwrap(), compression);
     let mut manifest = archive.manifest().clone();

@@ -17,3 +17,4 @@ mod drill;
 mod restore;
 mod references;
 mod retention;
+mod seal;

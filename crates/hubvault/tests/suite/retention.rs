@@ -5,7 +5,7 @@ use hubvault_testkit::server;
 use std::path::PathBuf;
 
 /// Backups of one second have one name.
-fn next_second() {
+pub(crate) fn next_second() {
     let now = || {
         std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)

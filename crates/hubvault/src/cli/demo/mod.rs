@@ -11,7 +11,7 @@ use crate::config::Settings;
 use crate::text::print;
 use crate::{progress, signals};
 use anyhow::{Context, Result, bail};
-use hubvault_archive::Archive;
+use hubvault_archive::{Archive, Identities};
 use hubvault_engine::backup;
 use hubvault_engine::job::{FileSource, Job};
 use hubvault_engine::restore;
@@ -87,7 +87,7 @@ pub(crate) fn run(settings: &Settings, args: &DemoArgs) -> Result<Exit> {
     go_on(&cancel)?;
 
     say("6. Source and restored, side by side")?;
-    let open = Archive::open_path(&archive)?;
+    let open = Archive::open_path(&archive, &Identities::none())?;
     let (source, target) = (server.settings(SOURCE), server.settings(TARGET));
     let (table, equal) = compare::compare(open.manifest(), &source, &target, &cancel)?;
     print(&table)?;

@@ -1,0 +1,260 @@
+//! A file that may be sealed, read at any place by any thread.
+
+use super::identity::{Identities, Identity};
+use super::recipient::Recipient;
+use crate::{ArchiveError, Source};
+use age::DecryptError;
+use age::stream::StreamReader;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The first line of every file that age makes.
+const FIRST_LINE: &[u8] = b"age-encryption.org/v1\n";
+/// A longer header is refused: more than 300 recipients of the largest kind fit.
+const HEADER_LIMIT: usize = 256 << 10;
+/// Places in a sealed file that are kept open at once: each holds a decrypted piece of 64 KiB.
+const OPEN_READERS: usize = 16;
+
+/// A file of an archive, in the clear or sealed.
+#[derive(Debug)]
+pub enum ArchiveFile<S: Source = File> {
+    /// In the clear.
+    Plain(S),
+    /// Sealed, and opened by an identity.
+    Sealed(SealedFile<S>),
+}
+
+impl<S: Source> ArchiveFile<S> {
+    /// Looks whether a file is sealed, and opens it when it is.
+    pub fn open(source: S, identities: &Identities) -> Result<Self, ArchiveError> {
+        match keys(&source)? {
+            None => Ok(Self::Plain(source)),
+            Some(keys) => SealedFile::open(source, keys, identities).map(Self::Sealed),
+        }
+    }
+
+    /// The public keys of those identities that open it; none of a file in the clear.
+    pub fn opened_by(&self) -> Vec<Recipient> {
+        match self {
+            Self::Plain(_) => Vec::new(),
+            Self::Sealed(sealed) => sealed.identities.iter().map(|i| i.public.clone()).collect(),
+        }
+    }
+}
+
+impl<S: Source> Source for ArchiveFile<S> {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        match self {
+            Self::Plain(source) => source.read_at(buffer, offset),
+            Self::Sealed(sealed) => sealed.read_at(buffer, offset),
+        }
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        match self {
+            Self::Plain(source) => source.size(),
+            Self::Sealed(sealed) => Ok(sealed.length),
+        }
+    }
+
+    fn stored_size(&self) -> io::Result<u64> {
+        match self {
+            Self::Plain(source) => source.stored_size(),
+            Self::Sealed(sealed) => sealed.source.stored_size(),
+        }
+    }
+}
+
+/// A sealed file that was opened. Every piece is authenticated before any byte of it is given.
+pub struct SealedFile<S: Source> {
+    source: Arc<S>,
+    /// Those that fit.
+    identities: Vec<Arc<Identity>>,
+    /// Of what is inside; authenticated.
+    length: u64,
+    /// Readers that no thread holds, the last used at the end.
+    idle: Mutex<Vec<Reader<S>>>,
+}
+
+struct Reader<S: Source> {
+    stream: StreamReader<BufReader<Place<S>>>,
+    at: u64,
+}
+
+impl<S: Source> SealedFile<S> {
+    fn open(source: S, keys: usize, identities: &Identities) -> Result<Self, ArchiveError> {
+        let source = Arc::new(source);
+        let (mut fitting, mut first) = (Vec::new(), None);
+        for identity in identities.iter() {
+            match decrypt(&source, identity) {
+                Ok(stream) => {
+                    fitting.push(Arc::clone(identity));
+                    first.get_or_insert(stream);
+                }
+                Err(DecryptError::NoMatchingKeys) => {}
+                Err(error) => return Err(damaged(describe(&error))),
+            }
+        }
+        let Some(mut stream) = first else {
+            return Err(ArchiveError::Sealed {
+                // One of them is the run's own.
+                recipients: keys.saturating_sub(1).max(1),
+                tried: identities.len(),
+            });
+        };
+        // The last piece says that it is the last: what was cut off does not stay unseen.
+        let length = stream
+            .seek(SeekFrom::End(0))
+            .map_err(|error| damaged(format!("its end was cut off or changed ({error})")))?;
+        let reader = Reader { stream, at: length };
+        Ok(Self {
+            source,
+            identities: fitting,
+            length,
+            idle: Mutex::new(vec![reader]),
+        })
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let left = usize::try_from(self.length.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let want = buffer.len().min(left);
+        if want == 0 {
+            return Ok(0);
+        }
+        let mut reader = self.reader_at(offset)?;
+        // After an error the reader's state means nothing: it is dropped.
+        let n = reader.read(&mut buffer[..want], offset).map_err(|error| {
+            let what = format!("the sealed bytes for offset {offset} do not open: {error}");
+            io::Error::new(error.kind(), what)
+        })?;
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() == OPEN_READERS {
+            idle.remove(0);
+        }
+        idle.push(reader);
+        Ok(n)
+    }
+
+    /// The reader that stands there, else a new one, else the one that was used longest ago.
+    fn reader_at(&self, offset: u64) -> io::Result<Reader<S>> {
+        {
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(fits) = idle.iter().rposition(|reader| reader.at == offset) {
+                return Ok(idle.remove(fits));
+            }
+            if idle.len() == OPEN_READERS {
+                return Ok(idle.remove(0));
+            }
+        }
+        let identity = self.identities.first();
+        let identity = identity.ok_or_else(|| io::Error::other("no identity"))?;
+        let stream = decrypt(&self.source, identity)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, describe(&error)))?;
+        Ok(Reader { stream, at: 0 })
+    }
+}
+
+impl<S: Source> Reader<S> {
+    fn read(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        if self.at != offset {
+            self.stream.seek(SeekFrom::Start(offset))?;
+        }
+        let n = self.stream.read(buffer)?;
+        if n == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.at = offset + n as u64;
+        Ok(n)
+    }
+}
+
+impl<S: Source> std::fmt::Debug for SealedFile<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SealedFile")
+            .field("length", &self.length)
+            .finish_non_exhaustive()
+    }
+}
+
+fn decrypt<S: Source>(
+    source: &Arc<S>,
+    identity: &Identity,
+) -> Result<StreamReader<BufReader<Place<S>>>, DecryptError> {
+    let place = Place {
+        source: Arc::clone(source),
+        at: 0,
+    };
+    let file = age::Decryptor::new_buffered(BufReader::new(place))?;
+    file.decrypt(std::iter::once(identity.as_age()))
+}
+
+/// How many keys the header of a sealed file names; `None` for what is not sealed.
+fn keys<S: Source>(source: &S) -> Result<Option<usize>, ArchiveError> {
+    let mut head = Vec::new();
+    loop {
+        let mut piece = [0; 4096];
+        let offset = head.len() as u64;
+        let n = source
+            .read_at(&mut piece, offset)
+            .map_err(|source| ArchiveError::Read { offset, source })?;
+        head.extend_from_slice(&piece[..n]);
+        if !head.starts_with(&FIRST_LINE[..FIRST_LINE.len().min(head.len())])
+            || n == 0 && head.len() < FIRST_LINE.len()
+        {
+            return Ok(None);
+        }
+        if let Some(end) = head.windows(5).position(|window| window == b"\n--- ") {
+            let is_key = |line: &&[u8]| {
+                // A line that means nothing, so that readers learn to read over such (age, C2SP,
+                // "grease").
+                let kind = line.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+                line.starts_with(b"-> ") && !kind.ends_with(b"-grease")
+            };
+            let lines = head[..end].split(|byte| *byte == b'\n');
+            return Ok(Some(lines.filter(is_key).count()));
+        }
+        if n == 0 || head.len() > HEADER_LIMIT {
+            return Err(damaged("its header has no end"));
+        }
+    }
+}
+
+fn damaged(what: impl Into<String>) -> ArchiveError {
+    ArchiveError::DamagedSeal(what.into())
+}
+
+fn describe(error: &DecryptError) -> String {
+    match error {
+        DecryptError::InvalidMac => "its header was changed".to_owned(),
+        DecryptError::InvalidHeader => "its header is not well-formed".to_owned(),
+        DecryptError::Io(error) => format!("reading its header: {error}"),
+        _ => "its header names the key, but does not open with it".to_owned(),
+    }
+}
+
+/// A place in a source, as a stream.
+struct Place<S: Source> {
+    source: Arc<S>,
+    at: u64,
+}
+
+impl<S: Source> Read for Place<S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.source.read_at(buffer, self.at)?;
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
+impl<S: Source> Seek for Place<S> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+            SeekFrom::End(by) => self.source.size()?.checked_add_signed(by),
+        };
+        self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
+    }
+}

@@ -1,0 +1,120 @@
+//! Archives sealed to public keys with age (age-encryption.org/v1): any `age` opens them.
+//!
+//! Who writes a sealed archive holds no key of its own that opens it. For the proof, a key made
+//! for that one run is a further recipient; it lives in memory and is forgotten with the run.
+
+mod recipient;
+mod identity;
+mod file;
+
+pub use file::{ArchiveFile, SealedFile};
+pub use identity::{BadIdentity, Identities};
+pub use recipient::{BadRecipient, Recipient};
+
+use crate::ArchiveError;
+use crate::writer::sha256_hex;
+use age::stream::StreamWriter;
+use sha2::{Digest, Sha256};
+use std::io::{self, Write};
+
+/// What the name of a sealed archive ends with, after the codec's ending.
+pub const SEALED_ENDING: &str = ".age";
+
+/// Seals what is written to `out` to these recipients, and to a key made for this one run.
+///
+/// The identities returned hold only that key: with them, and as long as they live, the archive
+/// can be read back.
+pub fn seal<W: Write>(
+    out: W,
+    recipients: &[Recipient],
+) -> Result<(SealedWriter<W>, Identities), ArchiveError> {
+    if recipients.is_empty() {
+        // Only the forgotten key would open it.
+        return Err(ArchiveError::Seal("it has no recipients".to_owned()));
+    }
+    let (identities, of_run) = Identities::of_run();
+    let all = recipients.iter().chain([&of_run]).map(Recipient::as_age);
+    let out = Hashing {
+        out,
+        hash: Sha256::new(),
+    };
+    let stream = encrypt(out, all)?;
+    Ok((SealedWriter { stream }, identities))
+}
+
+impl Recipient {
+    /// A short text that only this recipient can read.
+    pub fn seal_text(&self, text: &str) -> Result<Vec<u8>, ArchiveError> {
+        let mut stream = encrypt(Vec::new(), std::iter::once(self.as_age()))?;
+        stream
+            .write_all(text.as_bytes())
+            .and_then(|()| stream.finish())
+            .map_err(failed)
+    }
+}
+
+fn encrypt<'a, W: Write>(
+    out: W,
+    to: impl Iterator<Item = &'a dyn age::Recipient>,
+) -> Result<StreamWriter<W>, ArchiveError> {
+    age::Encryptor::with_recipients(to)
+        .map_err(|error| ArchiveError::Seal(error.to_string()))?
+        .wrap_output(out)
+        .map_err(failed)
+}
+
+fn failed(source: io::Error) -> ArchiveError {
+    ArchiveError::Write {
+        what: "the seal".to_owned(),
+        source,
+    }
+}
+
+/// Seals what passes. What it writes to comes back only from [`SealedWriter::finish`], so that
+/// nobody can make a file durable, or give it a name, whose seal was not ended.
+#[must_use = "a seal that is not finished cannot be opened"]
+pub struct SealedWriter<W: Write> {
+    stream: StreamWriter<Hashing<W>>,
+}
+
+impl<W: Write> SealedWriter<W> {
+    /// Ends the seal. Returns what was written to, and the SHA-256 of all that went there.
+    pub fn finish(self) -> io::Result<(W, String)> {
+        let mut hashing = self.stream.finish()?;
+        hashing.flush()?;
+        Ok((hashing.out, sha256_hex(hashing.hash)))
+    }
+}
+
+impl<W: Write> Write for SealedWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+impl<W: Write> std::fmt::Debug for SealedWriter<W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SealedWriter").finish_non_exhaustive()
+    }
+}
+
+struct Hashing<W> {
+    out: W,
+    hash: Sha256,
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.out.write(bytes)?;
+        self.hash.update(&bytes[..n]);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}

@@ -1,0 +1,69 @@
+//! Where the archive's bytes go: into the file as they are, or through a seal.
+
+use hubvault_archive::{ArchiveError, ArchiveWriter, Identities, Recipient, SealedWriter, seal};
+use std::fs::File;
+use std::io::{self, Write};
+
+/// What writes an archive's entries.
+pub(crate) type Writer = ArchiveWriter<Output>;
+
+/// The file that the archive goes into. It comes back only when the seal is ended.
+pub(crate) enum Output {
+    Clear(File),
+    Sealed(Box<SealedWriter<File>>),
+}
+
+/// A file that is whole and durable.
+pub(crate) struct Settled {
+    pub(crate) bytes: u64,
+    /// SHA-256 of a sealed file, taken while it was written.
+    pub(crate) sealed_sha256: Option<String>,
+}
+
+impl Output {
+    /// Seals to these recipients; without any, the archive is in the clear. The identities open it
+    /// for the proof, and are forgotten with this run.
+    pub(crate) fn new(
+        file: File,
+        recipients: &[Recipient],
+    ) -> Result<(Self, Identities), ArchiveError> {
+        if recipients.is_empty() {
+            return Ok((Self::Clear(file), Identities::none()));
+        }
+        let (sealed, identities) = seal(file, recipients)?;
+        Ok((Self::Sealed(Box::new(sealed)), identities))
+    }
+
+    /// Ends the seal, and makes the file durable.
+    pub(crate) fn settle(self) -> io::Result<Settled> {
+        let (file, sealed_sha256) = match self {
+            Self::Clear(file) => (file, None),
+            Self::Sealed(sealed) => {
+                let (file, sha256) = sealed.finish()?;
+                (file, Some(sha256))
+            }
+        };
+        file.sync_all()?;
+        let bytes = file.metadata()?.len();
+        Ok(Settled {
+            bytes,
+            sealed_sha256,
+        })
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Clear(file) => file.write(bytes),
+            Self::Sealed(sealed) => sealed.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Clear(file) => file.flush(),
+            Self::Sealed(sealed) => sealed.flush(),
+        }
+    }
+}

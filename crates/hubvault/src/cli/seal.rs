@@ -1,0 +1,246 @@
+//! `hubvault seal check`, and `--identity` of the commands that open archives.
+
+use super::Exit;
+use crate::config::{Administrator, Settings};
+use crate::text::{Align, columns, print};
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+use hubvault_archive::{Identities, Recipient};
+use hubvault_engine::backup::state_directory;
+use hubvault_engine::catalog::{Answered, Catalog, Standing, standing};
+use jiff::Timestamp;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// Private keys for sealed archives.
+#[derive(Debug, Args)]
+pub(crate) struct IdentityArgs {
+    /// The file of a private key that opens a sealed archive: an age identity, or an SSH key, without
+    /// a passphrase; may be given more than once
+    #[arg(long = "identity", value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+impl IdentityArgs {
+    /// All of them.
+    pub(crate) fn read(&self) -> Result<Identities> {
+        let mut identities = Identities::none();
+        for file in &self.files {
+            identities.add(Identities::read(file)?);
+        }
+        Ok(identities)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SealCommand {
+    /// Say which recipients were ever shown to hold their private key
+    ///
+    /// A recipient is shown when an archive is opened with --identity where this catalog is, or by the
+    /// answer to a challenge that only that recipient can read.
+    #[command(after_long_help = "Examples:
+  hubvault seal check
+  hubvault show latest --identity key.txt        # shows whose key that is
+  hubvault seal check --challenge /tmp/challenges
+  age -d -i key.txt challenge-1-alice.txt.age    # what the administrator does with it
+  hubvault seal check --answer 4f0d...
+
+Exit codes: 0 every recipient was shown; 1 failed, or a wrong answer; 2 bad usage or configuration; 3 a
+recipient was never shown, or archives are not sealed.")]
+    Check(CheckArgs),
+}
+
+/// `hubvault seal check`
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Write a file for each recipient into this directory, with an answer that only they can read
+    #[arg(long, value_name = "DIR", conflicts_with = "answer")]
+    challenge: Option<PathBuf>,
+    /// What a recipient read in such a file, at most 7 days ago
+    #[arg(long, value_name = "TEXT")]
+    answer: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs what is asked for.
+pub(crate) fn run(settings: &Settings, command: &SealCommand) -> Result<Exit> {
+    let SealCommand::Check(args) = command;
+    let people: Vec<&Administrator> = settings.administrators().collect();
+    let directory = settings.job().directory;
+    if !directory.is_dir() {
+        bail!(
+            "there is no backup directory {}; set BACKUP_DIR",
+            directory.display()
+        );
+    }
+    let catalog = Catalog::open(&state_directory(&directory)?)?;
+    let mut said = String::new();
+    if let Some(answer) = &args.answer {
+        said = take(&catalog, &people, answer)?;
+    }
+    let mut files = Vec::new();
+    if let Some(directory) = &args.challenge {
+        files = challenge(&catalog, &people, directory)?;
+        for file in &files {
+            said += &format!("wrote {}\n", file.display());
+        }
+        said += "each recipient opens theirs with `age -d -i KEY FILE`; the answer in it goes to \
+                 `hubvault seal check --answer TEXT`, within 7 days\n";
+    }
+    let recipients = settings.job().seal;
+    let table = standing(&recipients, &catalog.shown_recipients()?);
+    let text = if args.json {
+        let all: Vec<_> = people
+            .iter()
+            .zip(&table)
+            .enumerate()
+            .map(|(i, (person, row))| {
+                json!({
+                    "name": person.name, "key": row.recipient.to_string(),
+                    "kind": row.recipient.kind(), "shown_at": row.shown_at,
+                    "challenge": files.get(i),
+                })
+            })
+            .collect();
+        serde_json::to_string_pretty(&all)? + "\n"
+    } else if people.is_empty() {
+        "archives are in the clear: no recipients are configured ([seal] recipients)\n".to_owned()
+    } else {
+        said + &check_text(&people, &table)
+    };
+    print(&text)?;
+    let all_shown = !table.is_empty() && table.iter().all(|row| row.shown_at.is_some());
+    Ok(if all_shown {
+        Exit::Done
+    } else {
+        Exit::Warnings
+    })
+}
+
+fn check_text(people: &[&Administrator], table: &[Standing]) -> String {
+    let rows: Vec<Vec<String>> = people
+        .iter()
+        .zip(table)
+        .map(|(person, row)| {
+            vec![
+                person.name.clone().unwrap_or_else(|| "-".to_owned()),
+                row.recipient.short(),
+                row.recipient.kind().to_owned(),
+                row.shown_at.map_or_else(
+                    || "never".to_owned(),
+                    |at| at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+                ),
+            ]
+        })
+        .collect();
+    let header = [
+        ("recipient", Align::Left),
+        ("key", Align::Left),
+        ("kind", Align::Left),
+        ("shown to open (UTC)", Align::Left),
+    ];
+    columns(&header, &rows)
+}
+
+fn take(catalog: &Catalog, people: &[&Administrator], answer: &str) -> Result<String> {
+    match catalog.answer(answer, Timestamp::now())? {
+        Answered::Shown(key) => {
+            let person = people
+                .iter()
+                .find(|person| person.recipient.to_string() == key);
+            Ok(match person {
+                Some(person) => format!("{} can open archives\n", person.label()),
+                None => format!("{key} can open archives, but is no longer a recipient\n"),
+            })
+        }
+        Answered::Late => bail!(
+            "this was asked more than 7 days ago; make a new one with `hubvault seal check \
+             --challenge DIR`"
+        ),
+        Answered::Unknown => bail!(
+            "nobody was asked for this answer, or it was given before; `hubvault seal check \
+             --challenge DIR` asks anew"
+        ),
+    }
+}
+
+/// Writes a file for each recipient, and only that recipient can read it.
+fn challenge(
+    catalog: &Catalog,
+    people: &[&Administrator],
+    directory: &Path,
+) -> Result<Vec<PathBuf>> {
+    std::fs::create_dir_all(directory)
+        .with_context(|| format!("making {}", directory.display()))?;
+    let mut files = Vec::new();
+    for (i, person) in people.iter().enumerate() {
+        let answer = catalog.challenge(&person.recipient, Timestamp::now())?;
+        let text = format!(
+            "You can open the backups that hubvault seals to you. To show it, run this where it runs, or \
+             hand the last line on:\n\n  hubvault seal check --answer {answer}\n\n{answer}\n"
+        );
+        let name = format!("challenge-{}-{}.txt.age", i + 1, in_name(&person.label()));
+        let path = directory.join(name);
+        std::fs::write(&path, person.recipient.seal_text(&text)?)
+            .with_context(|| format!("writing {}", path.display()))?;
+        files.push(path);
+    }
+    Ok(files)
+}
+
+/// A part of a file's name that no shell and no mail program stumbles over.
+fn in_name(label: &str) -> String {
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || "@._-".contains(c) {
+            c
+        } else {
+            '-'
+        }
+    };
+    label.chars().take(60).map(plain).collect()
+}
+
+/// Writes down whose private keys opened an archive, where this configuration's catalog is. What
+/// stands in the way of that is no failure of the command.
+pub(crate) fn witness(settings: &Settings, opened_by: &[Recipient]) {
+    let job = settings.job();
+    let known = opened_by.iter().filter(|key| job.seal.contains(key));
+    let known: Vec<String> = known.map(ToString::to_string).collect();
+    if known.is_empty() || !job.directory.join(".hubvault").is_dir() {
+        return;
+    }
+    let record = || -> Result<()> {
+        let catalog = Catalog::open(&state_directory(&job.directory)?)?;
+        for key in &known {
+            catalog.record_shown(key, Timestamp::now())?;
+        }
+        Ok(())
+    };
+    if let Err(error) = record() {
+        tracing::warn!("that this key opens archives is not written down: {error:#}");
+    }
+}
+
+/// Says to how many an archive is sealed; empty for one in the clear.
+pub(crate) fn sealed_text(sealed_to: &[String], opened: bool) -> String {
+    let recipients = match sealed_to.len() {
+        0 => return String::new(),
+        1 => "1 recipient".to_owned(),
+        more => format!("{more} recipients"),
+    };
+    let keys: Vec<String> = sealed_to
+        .iter()
+        .map(|key| {
+            key.parse::<Recipient>()
+                .map_or_else(|_| key.clone(), |key| key.short())
+        })
+        .collect();
+    let how = if opened {
+        ""
+    } else {
+        "; not opened: this is what its sidecar says (--identity FILE opens it)"
+    };
+    format!("sealed to {recipients}: {}{how}\n", keys.join(", "))
+}

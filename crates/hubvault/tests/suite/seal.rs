@@ -1,0 +1,532 @@
+//! A sealed backup is proven like any other, and opened by those it is sealed to and by nobody else.
+
+use crate::drill::drilling;
+use crate::hub::{Hub, stderr, stdout};
+use crate::retention::next_second;
+use hubvault_testkit::{NASTY, restore_unpacked, server};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const SMALL: &str = "CREATE TABLE users (id int PRIMARY KEY, name text);
+    INSERT INTO users SELECT n, 'user ' || n FROM generate_series(1, 1000) n; ANALYZE;";
+const ALL: &str = "[scope]\ntables = [\"*\"]\nwindow = []\n";
+
+/// A private key in a file, and its public key.
+struct Pair {
+    file: PathBuf,
+    public: String,
+}
+
+impl Pair {
+    fn age(directory: &Path, name: &str) -> Self {
+        let file = directory.join(name);
+        tool("age-keygen", &["-o", text(&file)]);
+        let public = stdout(&tool("age-keygen", &["-y", text(&file)]));
+        let public = public.trim().to_owned();
+        Self { file, public }
+    }
+
+    fn ssh(directory: &Path, kind: &str, bits: &str, passphrase: &str) -> Self {
+        let file = directory.join(format!("{kind}{bits}{passphrase}"));
+        let words = [
+            "-q",
+            "-t",
+            kind,
+            "-b",
+            bits,
+            "-N",
+            passphrase,
+            "-C",
+            "admin@hub",
+            "-f",
+        ];
+        tool("ssh-keygen", &[&words[..], &[text(&file)]].concat());
+        let public = std::fs::read_to_string(file.with_extension("pub")).unwrap();
+        let public = public.trim().to_owned();
+        Self { file, public }
+    }
+
+    fn identity(&self) -> &str {
+        text(&self.file)
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn tool(program: &str, words: &[&str]) -> Output {
+    let output = Command::new(program).args(words).output();
+    let output =
+        output.unwrap_or_else(|error| panic!("{program}: {error}; make tools installs it"));
+    assert!(output.status.success(), "{program}: {}", stderr(&output));
+    output
+}
+
+/// `age -d -i KEY ARCHIVE | tar FLAGS -C DIRECTORY`, as the documents have it.
+fn open_with_age(key: &Pair, archive: &Path, flags: &str, directory: &Path) {
+    let pipe = format!("set -e; age -d -i \"$1\" \"$2\" | tar {flags} -C \"$3\"");
+    tool(
+        "sh",
+        &[
+            "-c",
+            &pipe,
+            "sh",
+            key.identity(),
+            text(archive),
+            text(directory),
+        ],
+    );
+}
+
+fn code(output: &Output) -> Option<i32> {
+    output.status.code()
+}
+
+fn sidecar(archive: &Path) -> PathBuf {
+    PathBuf::from(format!("{}.manifest.json", archive.display()))
+}
+
+#[test]
+fn a_sealed_backup_is_proven_and_every_recipient_opens_it_with_age_alone_or_with_hubvault() {
+    let server = server();
+    let source = server.database();
+    source.execute(NASTY);
+    let keys = tempfile::tempdir().unwrap();
+    let pairs = [
+        Pair::age(keys.path(), "alice"),
+        Pair::ssh(keys.path(), "ed25519", "256", ""),
+        Pair::ssh(keys.path(), "rsa", "2048", ""),
+    ];
+    let (mut hub, _drills) = drilling(&source);
+    let publics: Vec<&str> = pairs.iter().map(|pair| pair.public.as_str()).collect();
+    hub.set("BACKUP_RECIPIENTS", publics.join(","));
+    let (record, archive) = hub.backup();
+    assert_eq!(record["state"], "proven", "{record}");
+    assert!(
+        text(&archive).ends_with(".tar.gz.age"),
+        "{}",
+        archive.display()
+    );
+    assert_eq!(record["sealed_to"].as_array().unwrap().len(), 3);
+    assert_eq!(record["bytes"], archive.metadata().unwrap().len());
+
+    for pair in &pairs {
+        let unpacked = tempfile::tempdir().unwrap();
+        open_with_age(pair, &archive, "-xz", unpacked.path());
+        let target = server.database();
+        restore_unpacked(unpacked.path(), &target);
+        assert_eq!(source.digests(), target.digests());
+        let info = std::fs::read_to_string(unpacked.path().join("BACKUP_INFO.txt")).unwrap();
+        assert!(
+            info.contains("age -d -i KEY ARCHIVE | tar -xz -C restored"),
+            "{info}"
+        );
+
+        let target = server.database();
+        let words = [
+            "restore",
+            "latest",
+            "--database",
+            target.name(),
+            "--identity",
+        ];
+        let restored = hub.run(&[&words[..], &[pair.identity()]].concat());
+        assert_eq!(code(&restored), Some(0), "{}", stderr(&restored));
+        assert_eq!(source.digests(), target.digests());
+        let verified = hub.run(&["verify", "--identity", pair.identity(), "--drill"]);
+        assert_eq!(code(&verified), Some(0), "{}", stderr(&verified));
+        assert!(
+            stdout(&verified).contains("proven: "),
+            "{}",
+            stdout(&verified)
+        );
+        let diff = hub.run(&["diff", "latest", "--identity", pair.identity()]);
+        assert_eq!(code(&diff), Some(0), "{}", stderr(&diff));
+    }
+    // Whoever opened it was seen.
+    let check = hub.run(&["seal", "check"]);
+    assert_eq!(code(&check), Some(0), "{}", stdout(&check));
+    assert!(!stdout(&check).contains("never"), "{}", stdout(&check));
+}
+
+#[test]
+fn an_identity_that_does_not_fit_or_cannot_be_used_is_refused_clearly() {
+    let server = server();
+    let database = server.database();
+    database.execute(SMALL);
+    let keys = tempfile::tempdir().unwrap();
+    let alice = Pair::age(keys.path(), "alice");
+    let mallory = Pair::age(keys.path(), "mallory");
+    let locked = Pair::ssh(keys.path(), "ed25519", "256", "secret");
+    let mut hub = Hub::whole(&database);
+    hub.set("BACKUP_RECIPIENTS", &alice.public);
+    hub.backup();
+    let public = keys.path().join("public");
+    std::fs::write(&public, &alice.public).unwrap();
+    for command in ["show", "verify", "restore", "diff", "drill"] {
+        for (file, words) in [
+            (
+                mallory.identity(),
+                "none of the identities given (1) is one of them",
+            ),
+            (locked.identity(), "ssh-keygen -p"),
+            (text(&public), "line 1: this is a public key"),
+            ("/nowhere/key", "reading the identity file /nowhere/key"),
+        ] {
+            let output = hub.run(&[command, "latest", "--identity", file]);
+            let said = stderr(&output);
+            assert_eq!(code(&output), Some(1), "{command} {file}: {said}");
+            assert!(said.contains(words), "{command} {file}: {said}");
+        }
+    }
+    for command in ["restore", "diff", "drill"] {
+        let output = hub.run(&[command, "latest"]);
+        let said = stderr(&output);
+        assert_eq!(code(&output), Some(1), "{command}: {said}");
+        let words =
+            "sealed to 1 recipient; name the file of a recipient's private key with --identity";
+        assert!(said.contains(words), "{command}: {said}");
+    }
+    // The key that fits may be one of several.
+    let words = [
+        "show",
+        "latest",
+        "--identity",
+        mallory.identity(),
+        "--identity",
+    ];
+    let output = hub.run(&[&words[..], &[alice.identity()]].concat());
+    assert_eq!(code(&output), Some(0), "{}", stderr(&output));
+}
+
+#[test]
+fn one_table_of_a_sealed_archive_is_restored_without_reading_the_rest() {
+    let server = server();
+    let source = server.database();
+    source.execute(
+        "CREATE TABLE users (id int); INSERT INTO users SELECT generate_series(1, 10);
+         CREATE TABLE blobs AS SELECT n, (SELECT string_agg(md5(n || ' ' || k), '') FROM generate_series(1, 30) k)
+             FROM generate_series(1, 20000) n",
+    );
+    let keys = tempfile::tempdir().unwrap();
+    let alice = Pair::age(keys.path(), "alice");
+    let mut hub = Hub::whole(&source);
+    hub.set("BACKUP_RECIPIENTS", &alice.public);
+    let (_, archive) = hub.backup();
+    assert!(archive.metadata().unwrap().len() > 5_000_000);
+    source.execute("TRUNCATE users");
+    let words = [
+        "restore",
+        "latest",
+        "--table",
+        "users",
+        "--verbose",
+        "--identity",
+    ];
+    let one = hub.run(&[&words[..], &[alice.identity()]].concat());
+    let said = stdout(&one);
+    assert_eq!(code(&one), Some(0), "{}", stderr(&one));
+    assert!(
+        said.contains(" kB of the archive's ") && said.contains(" MB"),
+        "{said}"
+    );
+    assert_eq!(source.value("SELECT count(*) FROM users"), "10");
+    // And from a pipe.
+    let target = server.database();
+    let words = [
+        "restore",
+        "-",
+        "--database",
+        target.name(),
+        "--identity",
+        alice.identity(),
+    ];
+    let file = std::fs::File::open(&archive).unwrap();
+    let output = hub.command(&words).stdin(file).output().unwrap();
+    assert_eq!(code(&output), Some(0), "{}", stderr(&output));
+    assert_eq!(source.digests(), target.digests());
+}
+
+#[test]
+fn archives_are_looked_after_without_any_key() {
+    let server = server();
+    let database = server.database();
+    database.execute(SMALL);
+    let keys = tempfile::tempdir().unwrap();
+    let alice = Pair::age(keys.path(), "alice");
+    let mut hub = Hub::with(
+        &database,
+        &format!("{ALL}[retention]\ndays = 0\nkeep_last = 0\n"),
+    );
+    hub.set("BACKUP_RECIPIENTS", &alice.public);
+    let (record, first) = hub.backup();
+
+    let shown = hub.run(&["show", "latest"]);
+    assert_eq!(code(&shown), Some(0), "{}", stderr(&shown));
+    let said = stdout(&shown);
+    assert!(
+        said.contains("sealed to 1 recipient") && said.contains("its sidecar says"),
+        "{said}"
+    );
+    assert!(said.contains("users") && said.contains("1,000"), "{said}");
+    let opened = stdout(&hub.run(&["show", "latest", "--identity", alice.identity()]));
+    assert!(
+        opened.contains("sealed to 1 recipient") && !opened.contains("sidecar"),
+        "{opened}"
+    );
+
+    let verified = hub.run(&["verify", "latest"]);
+    assert_eq!(code(&verified), Some(3), "{}", stderr(&verified));
+    let said = stdout(&verified);
+    assert!(said.contains("Nothing inside was checked"), "{said}");
+    let json = hub.run(&["verify", "latest", "--json"]);
+    let json: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(
+        (&json["checked"], &json["ok"]),
+        (&Value::from("file"), &Value::Null)
+    );
+    let drill = hub.run(&["verify", "latest", "--drill"]);
+    assert_eq!(code(&drill), Some(1), "{}", stdout(&drill));
+    let all = hub.run(&["drill", "--all"]);
+    assert_eq!(code(&all), Some(3), "{}", stderr(&all));
+    assert!(
+        stdout(&all).contains("tar.gz.age: sealed, and not drilled"),
+        "{}",
+        stdout(&all)
+    );
+
+    assert_eq!(code(&hub.run(&["pin", "latest"])), Some(0));
+    std::fs::remove_file(hub.backups().join(".hubvault/catalog.sqlite")).unwrap();
+    let rebuilt = hub.run(&["catalog", "rebuild"]);
+    assert_eq!(code(&rebuilt), Some(0), "{}", stderr(&rebuilt));
+    let listed: Value = serde_json::from_slice(&hub.run(&["list", "--json"]).stdout).unwrap();
+    for key in [
+        "id",
+        "file",
+        "tables",
+        "bytes",
+        "warnings",
+        "sealed_to",
+        "state",
+    ] {
+        assert_eq!(listed[0][key], record[key], "{key}");
+    }
+    assert_eq!(listed[0]["pinned"], true);
+    // The sidecar still says how it is sealed.
+    assert_eq!(code(&hub.run(&["verify", "latest"])), Some(3));
+    assert_eq!(code(&hub.run(&["unpin", "latest"])), Some(0));
+
+    next_second();
+    let (_, second) = hub.backup();
+    assert!(!first.exists() && !sidecar(&first).exists() && second.exists());
+
+    // A changed file is found by its checksum, and one that took its place stays.
+    let mut bytes = std::fs::read(&second).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&second, &bytes).unwrap();
+    for words in [
+        &["verify", "latest"][..],
+        &["verify", "latest", "--identity", alice.identity()],
+    ] {
+        let output = hub.run(words);
+        assert_eq!(code(&output), Some(1), "{words:?}: {}", stdout(&output));
+    }
+    std::fs::write(&second, [&bytes[..], b"more"].concat()).unwrap();
+    next_second();
+    let (record, third) = hub.backup();
+    assert!(
+        record["warnings"]
+            .to_string()
+            .contains("is another archive now and stays"),
+        "{record}"
+    );
+    assert!(second.exists() && third.exists());
+    std::fs::remove_file(sidecar(&second)).unwrap();
+    let rebuilt = hub.run(&["catalog", "rebuild"]);
+    assert_eq!(code(&rebuilt), Some(3), "{}", stdout(&rebuilt));
+    assert!(
+        stderr(&rebuilt).contains("sealed to 1 recipient"),
+        "{}",
+        stderr(&rebuilt)
+    );
+}
+
+#[test]
+fn zstd_is_sealed_as_well() {
+    let server = server();
+    let source = server.database();
+    source.execute(NASTY);
+    let keys = tempfile::tempdir().unwrap();
+    let alice = Pair::age(keys.path(), "alice");
+    let mut hub = Hub::with(
+        &source,
+        &format!(
+            "{ALL}[archive]\ncodec = \"zstd\"\n[[seal.recipient]]\nname = \"alice\"\nkey = \"{}\"\n",
+            alice.public
+        ),
+    );
+    let (_, archive) = hub.backup();
+    assert!(
+        text(&archive).ends_with(".tar.zst.age"),
+        "{}",
+        archive.display()
+    );
+    let unpacked = tempfile::tempdir().unwrap();
+    open_with_age(&alice, &archive, "--zstd -x", unpacked.path());
+    let target = server.database();
+    restore_unpacked(unpacked.path(), &target);
+    assert_eq!(source.digests(), target.digests());
+    let verified = hub.run(&["verify", "--identity", alice.identity()]);
+    assert_eq!(code(&verified), Some(0), "{}", stderr(&verified));
+    // Switched off, the next one is in the clear again.
+    hub.write(&format!("file = []\n{ALL}"));
+    next_second();
+    let (record, archive) = hub.backup();
+    assert!(text(&archive).ends_with(".tar.gz"), "{record}");
+    assert_eq!(record["sealed_to"].to_string(), "[]");
+}
+
+#[test]
+fn recipients_that_would_not_do_are_refused_before_anything_is_read() {
+    let server = server();
+    let database = server.database();
+    database.execute(SMALL);
+    let keys = tempfile::tempdir().unwrap();
+    let alice = Pair::age(keys.path(), "alice");
+    let short = Pair::ssh(keys.path(), "rsa", "1024", "");
+    let hub = Hub::with(
+        &database,
+        &format!(
+            "{ALL}[seal]\nrecipients = [\n\"{0}\",\n\"{1}\",\n\"{2}\",\n\"recipients.txt\"]\n",
+            alice.public,
+            short.public,
+            &alice.public[..40],
+        ),
+    );
+    let list = hub.config().join("recipients.txt");
+    std::fs::write(&list, format!("# who\n{}\n", alice.public)).unwrap();
+    let said = hub.backup_fails(2, &["3 mistakes"]);
+    for words in [
+        "line 7: seal.recipients: this RSA key is shorter than 2048 bits",
+        "line 8: seal.recipients: not a public key of age",
+        "recipients.txt line 2): seal.recipients: age1",
+        "is named twice, here and in hubvault.toml line 6",
+    ] {
+        assert!(said.contains(words), "{words:?} is not in: {said}");
+    }
+}
+
+#[test]
+fn no_private_key_lies_anywhere() {
+    let server = server();
+    let database = server.database();
+    database.execute(SMALL);
+    let keys = tempfile::tempdir().unwrap();
+    let alice = Pair::age(keys.path(), "alice");
+    let (mut hub, drills) = drilling(&database);
+    hub.set("BACKUP_RECIPIENTS", &alice.public);
+    hub.set("LOG_LEVEL", "trace");
+    let output = hub.run(&["backup"]);
+    assert_eq!(code(&output), Some(0), "{}", stderr(&output));
+    assert!(!(stdout(&output) + &stderr(&output)).contains("AGE-SECRET-KEY"));
+    let mut looked_at = 0;
+    let mut folders = vec![hub.backups(), hub.config(), drills.path().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let bytes = std::fs::read(&path).unwrap();
+            let secret = bytes
+                .windows(14)
+                .any(|w| w.eq_ignore_ascii_case(b"AGE-SECRET-KEY"));
+            assert!(!secret, "{}", path.display());
+            // Rows do not lie there in the clear either.
+            assert!(
+                !bytes.windows(8).any(|w| w == b"user 999"),
+                "{}",
+                path.display()
+            );
+            looked_at += 1;
+        }
+    }
+    assert!(looked_at >= 4, "{looked_at}");
+}
+
+#[test]
+fn who_can_open_is_shown_by_opening_or_by_an_answer() {
+    let server = server();
+    let database = server.database();
+    database.execute(SMALL);
+    let keys = tempfile::tempdir().unwrap();
+    let alice = Pair::age(keys.path(), "alice");
+    let bob = Pair::ssh(keys.path(), "ed25519", "256", "");
+    let mut hub = Hub::whole(&database);
+    let none = hub.run(&["seal", "check"]);
+    assert_eq!(code(&none), Some(3));
+    assert!(stdout(&none).contains("in the clear"), "{}", stdout(&none));
+    hub.write(&format!(
+        "file = []\n{ALL}[[seal.recipient]]\nname = \"alice@example.com\"\nkey = \"{}\"\n\
+         [[seal.recipient]]\nkey = \"{}\"\n",
+        alice.public, bob.public
+    ));
+    hub.backup();
+    let table = |hub: &Hub| -> Value {
+        serde_json::from_slice(&hub.run(&["seal", "check", "--json"]).stdout).unwrap()
+    };
+    let before = hub.run(&["seal", "check"]);
+    assert_eq!(code(&before), Some(3));
+    assert_eq!(
+        stdout(&before).matches("never").count(),
+        2,
+        "{}",
+        stdout(&before)
+    );
+    assert_eq!(
+        code(&hub.run(&["show", "latest", "--identity", alice.identity()])),
+        Some(0)
+    );
+    let rows = table(&hub);
+    assert_eq!(rows[0]["name"], "alice@example.com");
+    assert_eq!(rows[0]["kind"], "X25519");
+    assert!(
+        rows[0]["shown_at"].is_string() && rows[1]["shown_at"].is_null(),
+        "{rows}"
+    );
+
+    let challenges = keys.path().join("challenges");
+    let asked = hub.run(&["seal", "check", "--challenge", text(&challenges)]);
+    assert_eq!(code(&asked), Some(3), "{}", stderr(&asked));
+    let alices = challenges.join("challenge-1-alice@example.com.txt.age");
+    let bobs = challenges.join("challenge-2-admin@hub.txt.age");
+    assert!(alices.is_file() && bobs.is_file(), "{}", stdout(&asked));
+    // Nobody else reads it.
+    let other = Command::new("age")
+        .args(["-d", "-i", alice.identity(), text(&bobs)])
+        .output();
+    assert!(!other.unwrap().status.success());
+    let read = stdout(&tool("age", &["-d", "-i", bob.identity(), text(&bobs)]));
+    let wrong = hub.run(&["seal", "check", "--answer", "0123456789abcdef"]);
+    assert_eq!(code(&wrong), Some(1), "{}", stdout(&wrong));
+    let answer = read.trim().lines().last().unwrap();
+    let right = hub.run(&["seal", "check", "--answer", answer]);
+    assert_eq!(code(&right), Some(0), "{}", stderr(&right));
+    assert!(
+        stdout(&right).contains("admin@hub can open archives"),
+        "{}",
+        stdout(&right)
+    );
+    let again = hub.run(&["seal", "check", "--answer", answer]);
+    assert_eq!(code(&again), Some(1), "{}", stdout(&again));
+    let catalog = std::fs::read(hub.backups().join(".hubvault/catalog.sqlite")).unwrap();
+    assert!(
+        !catalog
+            .windows(answer.len())
+            .any(|w| w == answer.as_bytes())
+    );
+}

@@ -69,7 +69,7 @@ class Bench:
         """A configuration of its own, and the environment that names it."""
         (directory / "hubvault.toml").write_text(f"file = []\n{archive}{self.scope}")
         (directory / "backups").mkdir(exist_ok=True)
-        return {"BACKUP_DIR": str(directory / "backups"), "HUBVAULT_CONFIG": str(directory / "hubvault.toml"),
+        return {"EMAIL_ENABLED": "false", "BACKUP_DIR": str(directory / "backups"), "HUBVAULT_CONFIG": str(directory / "hubvault.toml"),
                 "POSTGRES_DB": self.database, "PROOF": "off"}
 
     def statements(self):

@@ -3,7 +3,8 @@
 //! The configuration makes one; nothing below it reads the environment or parses again.
 
 use hubvault_archive::{Codec, Recipient};
-use hubvault_model::{ByteSize, TablePattern};
+use hubvault_model::{ByteSize, Masks, TablePattern};
+use hubvault_outlet::{Channel, SmtpSettings};
 use hubvault_postgres::ConnectSettings;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,6 +30,8 @@ pub struct Job {
     pub limits: SizeLimits,
     /// When and where a new archive is drilled.
     pub proof: ProofOptions,
+    /// Who hears what came of it.
+    pub delivery: Delivery,
     /// Which archives stay.
     pub retention: RetentionRules,
     /// How many connections export at once.
@@ -154,6 +157,68 @@ impl ProofWhen {
             Self::Off => "off",
         }
     }
+}
+
+/// Who hears what came of a run, and how.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// Mail to the administrators.
+    pub mail: Option<MailOptions>,
+    /// Other ways of telling: webhooks, pings.
+    pub channels: Vec<Channel>,
+    /// Why nobody would hear of a run, where somebody should: `ADMIN_EMAILS is not set`.
+    pub missing: Option<String>,
+    /// How often each message is tried within a run.
+    pub tries: u32,
+    /// What is waited between two tries.
+    pub pause: Duration,
+    /// Where templates are that stand for the built-in ones, and further ones.
+    pub templates: Option<PathBuf>,
+    /// What no message may hold.
+    pub masks: Masks,
+}
+
+impl Default for Delivery {
+    fn default() -> Self {
+        Self {
+            mail: None,
+            channels: Vec::new(),
+            missing: None,
+            tries: 3,
+            pause: Duration::from_secs(30),
+            templates: None,
+            masks: Masks::default(),
+        }
+    }
+}
+
+/// Mail.
+#[derive(Clone, Debug)]
+pub struct MailOptions {
+    /// The server that takes it.
+    pub smtp: SmtpSettings,
+    /// Who writes.
+    pub from: String,
+    /// The administrators; not empty.
+    pub to: Vec<String>,
+    /// When the archive itself is attached.
+    pub attach: AttachWhen,
+    /// What a whole message may measure, encoded.
+    pub max_message: ByteSize,
+    /// Whether an archive that is too large goes out in numbered parts.
+    pub split: bool,
+}
+
+/// When an archive is attached to the mail that speaks of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AttachWhen {
+    /// Whenever it fits.
+    #[default]
+    Always,
+    /// When it is sealed, and fits.
+    Sealed,
+    /// Never.
+    Never,
 }
 
 /// Which archives stay. A rule can only keep; 0 keeps none.

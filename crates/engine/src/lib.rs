@@ -5,7 +5,9 @@
 pub mod backup;
 pub mod proof;
 pub mod restore;
+pub mod deliver;
 pub mod retain;
 pub mod catalog;
 pub mod job;
 pub mod progress;
+pub mod disk;

@@ -27,7 +27,7 @@ const ENGINE: &[&[&str]] = &[
     &["restore", "deliver", "retain"],
     &["catalog"],
     &["job"],
-    &["progress"],
+    &["progress", "disk"],
 ];
 
 /// The binary's rooms from the top floor down.

@@ -17,6 +17,7 @@
 //! # }
 //! ```
 
+mod address;
 mod letter;
 mod attachment;
 mod smtp;
@@ -28,10 +29,12 @@ mod stream;
 mod tls;
 mod error;
 
+pub use address::check_address;
 pub use attachment::encoded_attachment_size;
 pub use error::{Problem, Refused, SendError};
 pub use http::{Channel, ChannelKind};
 pub use letter::{Attachment, Letter};
 pub use payload::{Event, EventKind};
 pub use smtp::{Mailer, Security, SmtpSettings};
+pub use stream::is_loopback;
 pub use transaction::Sent;

@@ -147,7 +147,7 @@ impl Write for Stream {
 }
 
 /// Whether a host is this machine by its name alone.
-pub(crate) fn is_loopback(host: &str) -> bool {
+pub fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost")
         || bare

@@ -24,7 +24,9 @@ pub use plan::{Plan, describe_coverage};
 pub use publish::Published;
 pub use references::References;
 
-use crate::catalog::{BackupRecord, Catalog};
+use crate::catalog::{BackupRecord, Catalog, DeliveryRecord};
+use crate::deliver::{self, Teller};
+use crate::disk::free_bytes;
 use crate::job::Job;
 use crate::progress::{Progress, Stage, Stopwatch};
 use crate::proof::{CheckedArchive, DrillError, WrittenArchive, integrity, judge};
@@ -54,6 +56,8 @@ pub struct Run {
     pub cancel: Cancel,
     /// Who hears of its progress.
     pub progress: Arc<Stopwatch>,
+    /// The last lines of its log, for the mail that says that it failed.
+    pub log: fn() -> Vec<String>,
     unfinished: Mutex<Option<PathBuf>>,
 }
 
@@ -66,6 +70,7 @@ impl Run {
             zone,
             cancel,
             progress: Arc::new(Stopwatch::new(progress)),
+            log: Vec::new,
             unfinished: Mutex::new(None),
         }
     }
@@ -92,60 +97,151 @@ impl Run {
     }
 }
 
-/// Takes one backup: plans it, exports it in one snapshot, reads it back, publishes it.
+/// Takes one backup: plans it, exports it in one snapshot, reads it back, proves it, publishes it,
+/// removes what no rule keeps, and tells those who must know.
 ///
 /// Returns the record that the catalog keeps, with everything that was wrong; an `Err` means that
-/// nothing was published, and the catalog says so too.
+/// nothing was published, and the catalog and every channel of delivery say so, too.
 pub fn run(job: &Job, run: &Run) -> Result<BackupRecord, BackupError> {
-    let state = state_directory(&job.directory)?;
-    let _lock = RunLock::take(&state, run.id)?;
-    let catalog = Catalog::open(&state)?;
-    catalog.close_dead_runs(run.started_at)?;
-    let swept = publish::sweep(&job.directory)?;
-    catalog.begin(&BackupRecord::begun(run.id, &job.name, run.started_at))?;
-    match take(job, run, &catalog) {
-        Ok(published) => {
-            let Published {
-                path,
-                bytes,
-                manifest,
-                proof,
-                seal,
-            } = published;
-            let mut record = BackupRecord::published(&manifest, &path, bytes, proof);
-            record.sealed_to = seal.map_or_else(Vec::new, |seal| seal.sealed_to);
-            record.finished_at = Some(Timestamp::now());
-            record.stages = run.progress.times();
-            for path in swept {
-                tracing::info!("removed {}, left by a run that died", path.display());
+    let begun = BackupRecord::begun(run.id, &job.name, run.started_at);
+    let prepared = match prepare(job, run) {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            // Another run at work is no failure of the backup.
+            if !matches!(error, BackupError::Locked { .. }) {
+                let record = BackupRecord::failed(run.id, &job.name, run.started_at, &error);
+                let _ = tell_failure(job, run, None, &record, &error);
             }
-            // The archive has its name: what cannot be written down now is a warning and no
-            // failure, or somebody would think that there is no backup.
-            let marks = publish::write_marks(&job.directory, record.started_at, bytes);
-            if let Err(error) = marks {
-                let what = format!("the marks of the last success are old: {error}");
-                record
-                    .warnings
-                    .push(Warning::new("marks", job.directory.display(), what));
-            }
-            if let Err(error) = catalog.finish(&record) {
-                let what = format!("the catalog does not know how this run ended: {error}");
-                record
-                    .warnings
-                    .push(Warning::new("catalog", state.display(), what));
-            }
-            record.warnings.extend(retain(job, run, &catalog));
-            Ok(record)
+            return Err(error);
         }
+    };
+    let catalog = &prepared.catalog;
+    let teller = Teller::new(job, Some(catalog), &run.zone, &run.cancel);
+    for dead in &prepared.dead {
+        teller.ended(dead, &[], &[]);
+    }
+    let taken = catalog
+        .begin(&begun)
+        .map_err(BackupError::from)
+        .and_then(|()| {
+            teller.begins(&begun);
+            take(job, run, catalog)
+        });
+    match taken {
+        Ok(published) => Ok(succeed(job, run, &prepared, published)),
         Err(error) => {
             let mut record = BackupRecord::failed(run.id, &job.name, run.started_at, &error);
             record.stages = run.progress.times();
             if let Err(unrecorded) = catalog.finish(&record) {
                 tracing::warn!("the catalog does not know that this run failed: {unrecorded}");
             }
+            if !error.is_cancelled() {
+                record.delivery = Some(tell_failure(job, run, Some(catalog), &record, &error));
+                if let Err(unrecorded) = catalog.finish(&record) {
+                    tracing::warn!("the catalog does not know who was told: {unrecorded}");
+                }
+            }
             Err(error)
         }
     }
+}
+
+/// What must be there before a run.
+struct Prepared {
+    state: PathBuf,
+    catalog: Catalog,
+    /// Runs whose process died.
+    dead: Vec<BackupRecord>,
+    /// What they left behind.
+    swept: Vec<PathBuf>,
+    _lock: RunLock,
+}
+
+fn prepare(job: &Job, run: &Run) -> Result<Prepared, BackupError> {
+    let state = state_directory(&job.directory)?;
+    let lock = RunLock::take(&state, run.id)?;
+    let catalog = Catalog::open(&state)?;
+    let dead = catalog.close_dead_runs(run.started_at)?;
+    let swept = publish::sweep(&job.directory)?;
+    Ok(Prepared {
+        state,
+        catalog,
+        dead,
+        swept,
+        _lock: lock,
+    })
+}
+
+/// The archive has its name: what cannot be written down or told now is a warning and no failure,
+/// or somebody would think that there is no backup.
+fn succeed(job: &Job, run: &Run, prepared: &Prepared, published: Published) -> BackupRecord {
+    let Published {
+        path,
+        bytes,
+        manifest,
+        proof,
+        seal,
+    } = published;
+    let catalog = &prepared.catalog;
+    let mut record = BackupRecord::published(&manifest, &path, bytes, proof);
+    record.sealed_to = seal.map_or_else(Vec::new, |seal| seal.sealed_to);
+    record.finished_at = Some(Timestamp::now());
+    record.stages = run.progress.times();
+    for path in &prepared.swept {
+        tracing::info!("removed {}, left by a run that died", path.display());
+    }
+    let marks = publish::write_marks(&job.directory, record.started_at, bytes);
+    if let Err(error) = marks {
+        let what = format!("the marks of the last success are old: {error}");
+        let warning = Warning::new("marks", job.directory.display(), what);
+        record.warnings.push(warning);
+    }
+    record.warnings.extend(deliver::nobody_told(job));
+    remember(catalog, &mut record, &prepared.state);
+    // Before it is told, so that what went wrong here is told, too.
+    record.warnings.extend(retain(job, run, catalog));
+    let told = Teller::new(job, Some(catalog), &run.zone, &run.cancel).ended(&record, &[], &[]);
+    record.delivery = Some(told.record.clone());
+    record.warnings.extend(told.into_warnings());
+    remember(catalog, &mut record, &prepared.state);
+    record
+}
+
+fn remember(catalog: &Catalog, record: &mut BackupRecord, state: &Path) {
+    if let Err(error) = catalog.finish(record) {
+        let what = format!("the catalog does not know how this run ended: {error}");
+        let warning = Warning::new("catalog", state.display(), what);
+        if !record.warnings.contains(&warning) {
+            record.warnings.push(warning);
+        }
+    }
+}
+
+/// Whoever was told that a run failed, and why.
+fn tell_failure(
+    job: &Job,
+    run: &Run,
+    catalog: Option<&Catalog>,
+    record: &BackupRecord,
+    error: &BackupError,
+) -> DeliveryRecord {
+    let mut causes = vec![error.to_string()];
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        // Most of ours say their cause already.
+        if !causes.iter().any(|said| said.contains(&cause_text)) {
+            causes.push(cause_text);
+        }
+        next = cause.source();
+    }
+    let teller = Teller::new(job, catalog, &run.zone, &run.cancel);
+    let told = teller.ended(record, &causes, &(run.log)());
+    let delivery = told.record.clone();
+    for warning in told.into_warnings() {
+        tracing::warn!("{warning}");
+    }
+    delivery
 }
 
 /// Removes what the rules no longer keep, now that a newer backup is there. What goes wrong here
@@ -299,9 +395,8 @@ fn refuse_blind_spots(plan: &Plan, job: &Job) -> Result<(), BackupError> {
 /// is refused when it would surely fail and not when it might.
 fn enough_space(directory: &Path, plan: &Plan) -> Result<(), BackupError> {
     let needed = plan.estimated_bytes() / 2;
-    let stat = rustix::fs::statvfs(directory)
-        .map_err(|e| BackupError::io("asking for free space of", directory)(e.into()))?;
-    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    let free =
+        free_bytes(directory).map_err(BackupError::io("asking for free space of", directory))?;
     if free < needed {
         return Err(BackupError::NoSpace {
             directory: directory.to_owned(),

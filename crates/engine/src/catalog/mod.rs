@@ -2,13 +2,17 @@
 
 mod record;
 mod rebuild;
+mod outbox;
 mod contents;
 mod seal;
 pub mod sidecar;
 
 pub use contents::{Contents, contents};
+pub use outbox::{Content, Enclosure, OutboxItem, OutboxState, Recipient, RecipientState};
 pub use rebuild::{Rebuilt, rebuild};
-pub use record::{BackupRecord, DrillRecord, ProofRecord, State, TableRecord};
+pub use record::{
+    BackupRecord, DeliveryRecord, DrillRecord, ProofRecord, State, TableRecord, Untold,
+};
 pub use seal::{Answered, Standing, standing};
 
 use hubvault_archive::SEALED_ENDING;
@@ -114,6 +118,7 @@ impl Catalog {
             db.pragma_update(None, "foreign_keys", true)?;
             db.execute_batch(SCHEMA)?;
             db.execute_batch(seal::SCHEMA)?;
+            db.execute_batch(outbox::SCHEMA)?;
             Ok(db)
         };
         let db = open().map_err(|source| CatalogError::Sqlite {
@@ -187,15 +192,15 @@ impl Catalog {
     }
 
     /// Runs that are still called running although their process holds no lock any more: failed.
-    /// Only under the run lock.
-    pub fn close_dead_runs(&self, now: Timestamp) -> Result<(), CatalogError> {
-        for mut record in self.list()? {
-            if record.state == State::Running {
-                record.died(now);
-                self.put(&record)?;
-            }
+    /// Only under the run lock. Returns them.
+    pub fn close_dead_runs(&self, now: Timestamp) -> Result<Vec<BackupRecord>, CatalogError> {
+        let running = |record: &BackupRecord| record.state == State::Running;
+        let mut dead: Vec<BackupRecord> = self.list()?.into_iter().filter(running).collect();
+        for record in &mut dead {
+            record.died(now);
+            self.put(record)?;
         }
-        Ok(())
+        Ok(dead)
     }
 
     /// Every record, newest first.

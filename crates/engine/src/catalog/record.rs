@@ -53,17 +53,20 @@ pub struct BackupRecord {
     pub stages: Vec<StageTime>,
     /// The moment that the archive holds.
     pub snapshot: Option<SnapshotInfo>,
-    /// The archive's size.
-    pub bytes: Option<u64>,
-    /// The public keys that open the archive; empty where it is in the clear.
+    /// The public keys that open it; empty when it is not sealed.
     #[serde(default)]
     pub sealed_to: Vec<String>,
+    /// The archive's size.
+    pub bytes: Option<u64>,
     /// The tables with their rows.
     pub tables: Vec<TableRecord>,
     /// The configuration files.
     pub files: Vec<FileSummary>,
     /// What was proven.
     pub proof: ProofRecord,
+    /// Who was told what came of it; `None` while nobody was tried to be told.
+    #[serde(default)]
+    pub delivery: Option<DeliveryRecord>,
     /// Everything that was wrong without being fatal.
     pub warnings: Vec<Warning>,
     /// Why it failed.
@@ -120,7 +123,47 @@ pub struct DrillRecord {
     pub not_provable: Vec<String>,
 }
 
+/// Who was told what came of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveryRecord {
+    /// Addresses and channels that took the message.
+    pub told: Vec<String>,
+    /// Those that did not.
+    pub untold: Vec<Untold>,
+    /// Whether the archive itself went along, in words; empty where no mail was to be sent.
+    pub attachment: String,
+}
+
+/// Somebody who does not know what came of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Untold {
+    /// The address or the channel.
+    pub to: String,
+    /// Why.
+    pub reason: String,
+    /// Whether it is tried again (`hubvault mail retry`).
+    pub waiting: bool,
+}
+
+impl DeliveryRecord {
+    /// Whether everybody was told.
+    pub fn is_complete(&self) -> bool {
+        self.untold.is_empty()
+    }
+}
+
 impl BackupRecord {
+    /// The state in words: `proven`, `proven, undelivered`.
+    pub fn state_text(&self) -> String {
+        let undelivered = self.delivery.as_ref().is_some_and(|d| !d.is_complete());
+        let state = self.state.as_str();
+        if undelivered {
+            format!("{state}, undelivered")
+        } else {
+            state.to_owned()
+        }
+    }
+
     /// A run that begins.
     pub fn begun(id: BackupId, job: &str, started_at: Timestamp) -> Self {
         Self {
@@ -132,11 +175,12 @@ impl BackupRecord {
             finished_at: None,
             stages: Vec::new(),
             snapshot: None,
-            bytes: None,
             sealed_to: Vec::new(),
+            bytes: None,
             tables: Vec::new(),
             files: Vec::new(),
             proof: ProofRecord::default(),
+            delivery: None,
             warnings: Vec::new(),
             error: None,
             pinned: false,

@@ -3,6 +3,7 @@
 
 use super::place::Place;
 use crate::catalog::DrillRecord;
+use crate::disk::free_bytes;
 use crate::job::ProofOptions;
 use crate::progress::Progress;
 use crate::restore::{self, RestoreError, RestoreOptions, Restored};
@@ -104,7 +105,9 @@ pub fn drill(
         Err(error) => return unproven(format!("no place to drill: {error}")),
     }
     let needed = estimated_bytes(archive.manifest());
-    let free = free_bytes(&options.directory).filter(|_| options.server.is_none());
+    let free = free_bytes(&options.directory)
+        .ok()
+        .filter(|_| options.server.is_none());
     if let Some(free) = free.filter(|free| *free < needed) {
         let (needed, free) = (ByteSize(needed), ByteSize(free));
         return unproven(format!(
@@ -325,11 +328,6 @@ fn foreign_keys(session: &mut Session, manifest: &Manifest) -> Result<Vec<String
     Ok(missing
         .map(|key| format!("the foreign key {} on {} is missing", key.name, key.table))
         .collect())
-}
-
-fn free_bytes(directory: &Path) -> Option<u64> {
-    let stat = rustix::fs::statvfs(directory).ok()?;
-    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 /// Holds the directory's lock until it is dropped (`flock(2)`); `None` when the time is over.

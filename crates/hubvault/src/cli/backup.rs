@@ -3,12 +3,13 @@
 use super::seal::sealed_text;
 use super::{BackupArgs, Exit};
 use crate::config::Settings;
+use crate::logging;
 use crate::progress;
 use crate::signals;
 use crate::text::{Align, about, columns, duration, grouped, print};
 use anyhow::Result;
 use hubvault_engine::backup::{self, Plan, Run, describe_coverage};
-use hubvault_engine::catalog::{BackupRecord, ProofRecord, State};
+use hubvault_engine::catalog::{BackupRecord, ProofRecord, State, Untold};
 use hubvault_engine::job::{Job, ProofWhen};
 use hubvault_engine::progress::Progress;
 use hubvault_model::{ByteSize, Cancel, Warning};
@@ -52,7 +53,9 @@ pub(crate) fn run(settings: &Settings, args: &BackupArgs) -> Result<Exit> {
 
 /// One backup with the signals watched while it runs.
 pub(crate) fn take(job: &Job, cancel: Cancel, progress: Arc<dyn Progress>) -> Result<BackupRecord> {
-    let run = Arc::new(Run::new(TimeZone::system(), cancel.clone(), progress));
+    let mut run = Run::new(TimeZone::system(), cancel.clone(), progress);
+    run.log = logging::recent;
+    let run = Arc::new(run);
     let last_resort = Arc::clone(&run);
     let _signals = signals::watch(cancel, move || last_resort.abandon())?;
     Ok(backup::run(job, &run)?)
@@ -186,10 +189,37 @@ pub(crate) fn record_text(record: &BackupRecord) -> String {
     );
     out += &sealed_text(&record.sealed_to, true);
     out += &proof_text(&record.proof);
+    out += &delivery_text(record);
     if let Some(error) = &record.error {
         out += &format!("error: {error}\n");
     }
     out + &warnings_text(&record.warnings)
+}
+
+/// Who was told, in a line; empty text where nobody was to be.
+fn delivery_text(record: &BackupRecord) -> String {
+    let Some(delivery) = &record.delivery else {
+        return String::new();
+    };
+    let attachment = match delivery.attachment.as_str() {
+        "" => String::new(),
+        words => format!("; the archive: {words}"),
+    };
+    match (delivery.told.as_slice(), delivery.untold.as_slice()) {
+        ([], []) => String::new(),
+        (told, []) => format!("told {}{attachment}\n", told.join(", ")),
+        ([], untold) => format!("UNDELIVERED: {} not told\n", names(untold)),
+        (told, untold) => format!(
+            "told {}{attachment}; UNDELIVERED to {}\n",
+            told.join(", "),
+            names(untold)
+        ),
+    }
+}
+
+fn names(untold: &[Untold]) -> String {
+    let names: Vec<&str> = untold.iter().map(|untold| untold.to.as_str()).collect();
+    names.join(", ")
 }
 
 /// What was proven, in a line.

@@ -69,7 +69,7 @@ fn line(record: &BackupRecord) -> Vec<String> {
     vec![
         record.id.short(),
         record.started_at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
-        record.state.as_str().to_owned(),
+        record.state_text(),
         number(record.tables.len().to_string()),
         number(grouped(record.rows())),
         record

@@ -8,6 +8,8 @@ mod diff;
 mod prune;
 mod drill;
 mod seal;
+mod mail;
+mod status;
 mod config;
 mod demo;
 
@@ -15,7 +17,7 @@ use crate::config::{ConfigError, Environment, Settings};
 use crate::{logging, text};
 use anyhow::Result;
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use hubvault_model::TablePattern;
+use hubvault_model::{Masks, TablePattern};
 use seal::{IdentityArgs, SealCommand};
 use std::path::PathBuf;
 
@@ -158,6 +160,19 @@ Exit codes: 0 done; 1 failed; 2 bad usage or configuration; 3 something could no
     /// Check who can open what is sealed
     #[command(subcommand)]
     Seal(SealCommand),
+    /// Am I safe? The newest proven backup, the last run, who is told, and what is at risk
+    #[command(
+        after_long_help = "Exit codes: 0 safe; 1 the catalog cannot be read; 2 bad configuration; 3 \
+                           something is at risk."
+    )]
+    Status {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look at what is mailed, test it, send what waits
+    #[command(subcommand)]
+    Mail(mail::MailCommand),
     /// Write, check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -400,7 +415,11 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
     let environment = Environment::of_process();
     let load = || -> Result<Settings, ConfigError> {
         let settings = Settings::load(&environment, cli.config.as_deref())?;
-        logging::start(settings.text("log.level"), settings.text("log.format"));
+        logging::start(
+            settings.text("log.level"),
+            settings.text("log.format"),
+            settings.masks(),
+        );
         Ok(settings)
     };
     match &cli.command {
@@ -422,6 +441,8 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
         Command::Diff(args) => diff::run(&load()?, args),
         Command::Restore(args) => restore::run(&load()?, args),
         Command::Seal(command) => seal::run(&load()?, command),
+        Command::Status { json } => status::run(&load()?, *json),
+        Command::Mail(command) => mail::run(&load()?, command),
         Command::Config(ConfigCommand::Init { file }) => config::init(file),
         Command::Config(ConfigCommand::Check) => config::check(&load()?),
         Command::Config(ConfigCommand::Show { json }) => config::show(&load()?, *json),
@@ -429,7 +450,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
         Command::Demo(args) => {
             // The demonstration is the same whatever is configured here.
             let nothing = Settings::load(&Environment::bare(&environment), None)?;
-            logging::start("info", "text");
+            logging::start("info", "text", Masks::default());
             demo::run(&nothing, args)
         }
         Command::Completions { shell } => {

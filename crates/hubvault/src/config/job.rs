@@ -1,6 +1,7 @@
 //! The job that the settings make. Each mistake was reported when it was found, or is here; what a
 //! wrong value falls back to is never used.
 
+use super::delivery;
 use super::keys::{self, KEYS};
 use super::problem::Problem;
 use super::resolve::{Found, Value};
@@ -96,6 +97,7 @@ pub(super) fn job(
             bytes_per_second: mib(found, "archive.max_mb_per_second"),
         },
         proof: proof(found, &database_settings, problems),
+        delivery: delivery::delivery(found, problems),
         lock_timeout: keys::duration(text(found, "database.lock_timeout")).unwrap_or_default(),
     }
 }

@@ -20,6 +20,8 @@ pub(crate) enum Kind {
     Duration,
     /// Several texts: an array in TOML, commas in a variable.
     List,
+    /// One mail address, with or without a name before it.
+    Address,
     /// Several mail addresses.
     Addresses,
     /// Five fields of cron.
@@ -84,7 +86,7 @@ const PROOF_WHEN: Kind = Kind::Choice(&["always", "daily", "weekly", "off"]);
 const PORT: Kind = Kind::Integer(1, 65_535);
 const MEGABYTES: Kind = Kind::Integer(0, 1 << 30);
 const COUNT: Kind = Kind::Integer(0, 36_500);
-const MAIL: &str = "send mail";
+const YES_NO: Kind = Kind::Choice(&["true", "false"]);
 
 /// All of them, as `config show` lists them.
 pub(crate) const KEYS: &[Key] = &[
@@ -196,15 +198,52 @@ pub(crate) const KEYS: &[Key] = &[
             "0 2 * * *",
         ),
     ),
-    later(MAIL, key("email.host", &["SMTP_HOST"], Kind::Text, "")),
-    later(MAIL, key("email.port", &["SMTP_PORT"], PORT, "587")),
-    later(MAIL, key("email.user", &["SMTP_USER"], Kind::Text, "")),
-    later(MAIL, secret("email.password", &["SMTP_PASS"])),
-    later(MAIL, key("email.from", &["SMTP_FROM"], Kind::Text, "")),
-    later(
-        MAIL,
-        key("email.to", &["ADMIN_EMAILS"], Kind::Addresses, ""),
+    key("email.enabled", &["EMAIL_ENABLED"], YES_NO, "true"),
+    key("email.host", &["SMTP_HOST"], Kind::Text, ""),
+    key("email.port", &["SMTP_PORT"], PORT, "587"),
+    key(
+        "email.security",
+        &["SMTP_SECURITY"],
+        Kind::Choice(&["starttls", "tls", "none"]),
+        "",
     ),
+    key("email.ca_file", &["SMTP_CA_FILE"], Kind::Text, ""),
+    key("email.insecure", &["SMTP_INSECURE"], YES_NO, "false"),
+    key("email.allow_plain", &["SMTP_ALLOW_PLAIN"], YES_NO, "false"),
+    key("email.user", &["SMTP_USER"], Kind::Text, ""),
+    secret("email.password", &["SMTP_PASS"]),
+    key("email.from", &["SMTP_FROM"], Kind::Address, ""),
+    key("email.to", &["ADMIN_EMAILS"], Kind::Addresses, ""),
+    key(
+        "email.attach",
+        &["EMAIL_ATTACH"],
+        Kind::Choice(&["always", "sealed", "never"]),
+        "always",
+    ),
+    key(
+        "email.max_message_mb",
+        &["EMAIL_MAX_MESSAGE_MB"],
+        Kind::Integer(1, 1_024),
+        "25",
+    ),
+    key("email.split", &["EMAIL_SPLIT"], YES_NO, "false"),
+    key(
+        "email.templates_dir",
+        &["EMAIL_TEMPLATES_DIR"],
+        Kind::Text,
+        "",
+    ),
+    key("email.timeout", &[], Kind::Duration, "30 s"),
+    key("email.time_limit", &[], Kind::Duration, "10 min"),
+    key("delivery.tries", &[], Kind::Integer(1, 20), "3"),
+    key("delivery.pause", &[], Kind::Duration, "30 s"),
+    key("delivery.ca_file", &[], Kind::Text, ""),
+    secret("webhook.url", &["WEBHOOK_URL"]),
+    secret("webhook.secret", &["WEBHOOK_SECRET"]),
+    secret("slack.url", &["SLACK_WEBHOOK_URL"]),
+    secret("ntfy.url", &["NTFY_URL"]),
+    secret("ntfy.token", &["NTFY_TOKEN"]),
+    secret("ping.url", &["PING_URL", "HEALTHCHECKS_URL"]),
     key("seal.recipients", &["BACKUP_RECIPIENTS"], Kind::List, ""),
     later(
         "answer over HTTP",
@@ -221,12 +260,7 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     later(
         "rehearse alerts",
-        key(
-            "monitor.test_mode",
-            &["TEST_MODE"],
-            Kind::Choice(&["true", "false"]),
-            "false",
-        ),
+        key("monitor.test_mode", &["TEST_MODE"], YES_NO, "false"),
     ),
 ];
 
@@ -271,13 +305,15 @@ impl Kind {
                 ))
             }
             Self::Duration => duration(text).map(|_| ()),
+            Self::Address => hubvault_outlet::check_address(text)
+                .map_err(|what| format!("expected a mail address, not {text:?}: {what}")),
             Self::Addresses => {
-                match text
-                    .split(',')
-                    .map(str::trim)
-                    .find(|address| !looks_like_address(address))
-                {
-                    Some(bad) => Err(format!("expected mail addresses, not {bad:?}")),
+                match text.split(',').map(str::trim).find_map(|address| {
+                    Some((address, hubvault_outlet::check_address(address).err()?))
+                }) {
+                    Some((bad, what)) => {
+                        Err(format!("expected mail addresses, not {bad:?}: {what}"))
+                    }
                     None => Ok(()),
                 }
             }
@@ -298,18 +334,12 @@ impl Kind {
     /// What TOML must hold, in words.
     pub(crate) fn describe(self) -> &'static str {
         match self {
-            Self::Text | Self::Choice(_) | Self::Cron => "text in quotes",
+            Self::Text | Self::Choice(_) | Self::Cron | Self::Address => "text in quotes",
             Self::Integer(..) => "a whole number",
             Self::Duration => "text such as \"5 s\", or a number of seconds",
             Self::List | Self::Addresses => "an array of texts",
         }
     }
-}
-
-fn looks_like_address(text: &str) -> bool {
-    text.split_once('@').is_some_and(|(user, host)| {
-        !user.is_empty() && !host.is_empty() && !host.contains('@') && !text.contains(' ')
-    })
 }
 
 /// `300 ms`, `5 s`, or a number of seconds; more than nothing and at most a day.

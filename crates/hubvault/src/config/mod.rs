@@ -9,6 +9,7 @@ mod document;
 mod resolve;
 mod scope;
 mod seal;
+mod delivery;
 mod job;
 
 pub(crate) use environment::Environment;
@@ -19,6 +20,7 @@ pub(crate) use seal::Administrator;
 
 use document::Document;
 use hubvault_engine::job::{FileSource, Job, Window};
+use hubvault_model::Masks;
 use hubvault_postgres::ConnectSettings;
 use keys::{ARRAYS, KEYS};
 use problem::Problem;
@@ -68,6 +70,7 @@ impl Settings {
             .iter()
             .map(|said| said.value.recipient.clone())
             .collect();
+        notices.extend(delivery::notices(&found));
         notices.extend(later(&found, &document));
         notices.extend(environment.misspelt());
         if !problems.is_empty() {
@@ -105,6 +108,11 @@ impl Settings {
         } else {
             Err(ConfigError { problems })
         }
+    }
+
+    /// What no log line and no message may hold.
+    pub(crate) fn masks(&self) -> Masks {
+        Masks::new(delivery::secrets(self.found.iter()))
     }
 
     /// The text of a plain value.

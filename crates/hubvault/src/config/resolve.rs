@@ -181,7 +181,7 @@ fn value_of(key: &Key, text: &str) -> Value {
             Value::List(text.split(',').map(|item| item.trim().to_owned()).collect())
         }
         Kind::Choice(_) => Value::Text(text.to_ascii_lowercase()),
-        Kind::Text | Kind::Integer(..) | Kind::Duration | Kind::Cron => {
+        Kind::Text | Kind::Address | Kind::Integer(..) | Kind::Duration | Kind::Cron => {
             Value::Text(text.to_owned())
         }
     }

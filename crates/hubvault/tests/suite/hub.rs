@@ -38,6 +38,7 @@ impl Hub {
             ("POSTGRES_DB", settings.dbname.clone()),
             // Most promises are about what is written; those about the drill switch it on.
             ("PROOF", "off".to_owned()),
+            ("EMAIL_ENABLED", "false".to_owned()),
         ];
         let toml = if toml.contains("[[file]]") {
             toml.to_owned()

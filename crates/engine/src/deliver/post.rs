@@ -1,0 +1,302 @@
+//! The tries: each message to whoever does not have it yet, over one connection for all mails.
+
+use super::compose::{domain, word};
+use crate::catalog::{Catalog, Content, Enclosure, OutboxItem, OutboxState, RecipientState};
+use crate::job::{Delivery, MailOptions};
+use hubvault_model::Cancel;
+use hubvault_outlet::{Attachment, Event, EventKind, Letter, Mailer, Problem, Refused, SendError};
+use jiff::Timestamp;
+use std::time::{Duration, Instant};
+
+/// How long a wait may be before somebody looks whether the run is to stop.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What sending needs.
+pub(super) struct Post<'a> {
+    pub(super) delivery: &'a Delivery,
+    pub(super) catalog: Option<&'a Catalog>,
+    pub(super) cancel: &'a Cancel,
+}
+
+impl Post<'_> {
+    /// Tries every message up to `tries` times, with the job's pause between; each as it is then.
+    pub(super) fn all(&self, mut items: Vec<OutboxItem>, tries: u32) -> Vec<OutboxItem> {
+        // Where only somebody's hand helps, a second try in the same run is pointless.
+        let mut hopeful = vec![true; items.len()];
+        for turn in 0..tries {
+            let open = |(item, hope): (&OutboxItem, &bool)| item.is_open() && *hope;
+            if !items.iter().zip(&hopeful).any(open) || turn > 0 && !self.pause() {
+                break;
+            }
+            let mut mailer = None;
+            for (item, hope) in items.iter_mut().zip(&mut hopeful) {
+                if self.cancel.is_requested() {
+                    break;
+                }
+                if item.is_open() && *hope {
+                    *hope = self.one(item, &mut mailer);
+                }
+            }
+            if let Some(mailer) = mailer {
+                mailer.quit();
+            }
+        }
+        items
+    }
+
+    /// False when the run is to stop.
+    fn pause(&self) -> bool {
+        let end = Instant::now() + self.delivery.pause;
+        while Instant::now() < end && !self.cancel.is_requested() {
+            std::thread::sleep(LOOK.min(end.saturating_duration_since(Instant::now())));
+        }
+        !self.cancel.is_requested()
+    }
+
+    /// One try of one message, recorded before and after; whether another may help.
+    fn one(&self, item: &mut OutboxItem, mailer: &mut Option<Mailer>) -> bool {
+        let now = Timestamp::now();
+        if let Some(catalog) = self.catalog {
+            match catalog.claim_outbox(&item.id, now) {
+                Ok(true) => {}
+                // Another process has it in hand.
+                Ok(false) => return false,
+                // Better twice than never: it may be the disk that is full.
+                Err(error) => tracing::warn!("{error}"),
+            }
+        }
+        item.tries += 1;
+        item.tried_at = Some(now);
+        let tried = match &item.content {
+            Content::Letter { .. } => self.letter(item, mailer),
+            Content::Event { .. } => self.event(item),
+        };
+        let mut hope = true;
+        match tried {
+            Ok(()) => item.error = None,
+            Err(trouble) => {
+                hope = trouble.hope;
+                settle(item, &trouble.refused);
+                if trouble.message_refused {
+                    refuse(item);
+                }
+                item.error = Some(self.delivery.masks.mask(&trouble.what));
+            }
+        }
+        item.state = if item.waiting().next().is_some() {
+            OutboxState::Waiting
+        } else if item
+            .recipients
+            .iter()
+            .any(|r| r.state == RecipientState::Accepted)
+        {
+            OutboxState::Sent
+        } else {
+            OutboxState::Failed
+        };
+        if let Some(catalog) = self.catalog
+            && let Err(error) = catalog.put_outbox(item)
+        {
+            tracing::warn!("it is not recorded what came of a message: {error}");
+        }
+        hope
+    }
+
+    fn letter(&self, item: &mut OutboxItem, open: &mut Option<Mailer>) -> Result<(), Trouble> {
+        let Some(mail) = &self.delivery.mail else {
+            return Err(Trouble::by_hand(
+                "no mail is configured any more; set SMTP_HOST and ADMIN_EMAILS",
+            ));
+        };
+        let mut mailer = match open.take() {
+            Some(mailer) => mailer,
+            None => Mailer::connect(&mail.smtp)?,
+        };
+        let to: Vec<String> = item.waiting().map(|r| r.address.clone()).collect();
+        let mut letter = compose(item, mail);
+        let fits = |letter: &Letter, mailer: &Mailer| -> Result<bool, SendError> {
+            let Some(most) = mailer.max_size() else {
+                return Ok(true);
+            };
+            Ok(letter.encoded_size()? <= most)
+        };
+        if !fits(&letter, &mailer)? {
+            leave_out(item);
+            letter = compose(item, mail);
+        }
+        let mut sent = mailer.send(&letter, &to);
+        if let Err(error) = &sent
+            && error.problem() == Problem::TooLarge
+            && leave_out(item)
+        {
+            sent = mailer.send(&compose(item, mail), &to);
+        }
+        let sent = sent?;
+        *open = Some(mailer);
+        settle(item, &sent.refused);
+        for recipient in &mut item.recipients {
+            // Whom nobody refused has it.
+            let asked = to.contains(&recipient.address);
+            if asked && !sent.refused.iter().any(|r| r.address == recipient.address) {
+                recipient.state = RecipientState::Accepted;
+            }
+        }
+        Ok(())
+    }
+
+    fn event(&self, item: &mut OutboxItem) -> Result<(), Trouble> {
+        let Content::Event { title, text, body } = &item.content else {
+            return Ok(());
+        };
+        let channels = self.delivery.channels.iter();
+        let mut channels = channels.filter(|channel| channel.kind.as_str() == item.channel);
+        let Some(channel) = channels.next() else {
+            let channel = &item.channel;
+            return Err(Trouble::by_hand(&format!(
+                "no {channel} is configured any more"
+            )));
+        };
+        let kinds = [
+            EventKind::Start,
+            EventKind::Success,
+            EventKind::Failure,
+            EventKind::Alert,
+            EventKind::Recovered,
+        ];
+        let kind = kinds.into_iter().find(|kind| kind.as_str() == item.kind);
+        channel.post(&Event {
+            id: item.id.clone(),
+            kind: kind.unwrap_or(EventKind::Alert),
+            title: title.clone(),
+            text: text.clone(),
+            body: body.clone(),
+        })?;
+        for recipient in &mut item.recipients {
+            recipient.state = RecipientState::Accepted;
+        }
+        Ok(())
+    }
+}
+
+/// Takes the attachment off, for a server that takes no such size; false when there is none.
+fn leave_out(item: &mut OutboxItem) -> bool {
+    let Content::Letter {
+        text,
+        html,
+        enclosure,
+        without,
+        ..
+    } = &mut item.content
+    else {
+        return false;
+    };
+    let Some((plain, rich)) = without.take() else {
+        return false;
+    };
+    (*text, *html, *enclosure) = (plain, rich, None);
+    true
+}
+
+/// The mail, with the same Message-ID at every try, so that a second copy can be told from a second
+/// message (RFC 5322, 3.6.4).
+fn compose(item: &OutboxItem, mail: &MailOptions) -> Letter {
+    let (subject, text, html, enclosure, thread) = match &item.content {
+        Content::Letter {
+            subject,
+            text,
+            html,
+            enclosure,
+            thread,
+            ..
+        } => (subject, text, html, enclosure.as_ref(), Some(thread)),
+        Content::Event { title, text, .. } => (title, text, text, None, None),
+    };
+    let domain = domain(&mail.from);
+    Letter {
+        from: mail.from.clone(),
+        to: item.recipients.iter().map(|r| r.address.clone()).collect(),
+        subject: subject.clone(),
+        message_id: format!("{}@{domain}", item.id),
+        in_thread: thread.cloned(),
+        list_id: format!("{}.hubvault.{domain}", word(&item.kind)),
+        date: item.created_at,
+        text: text.clone(),
+        html: html.clone(),
+        attachment: enclosure.map(attachment),
+    }
+}
+
+fn attachment(enclosure: &Enclosure) -> Attachment {
+    let ending = |ending: &str| enclosure.name.ends_with(ending);
+    let content_type = if ending(".gz") {
+        "application/gzip"
+    } else if ending(".zst") {
+        "application/zstd"
+    } else {
+        "application/octet-stream"
+    };
+    Attachment {
+        name: enclosure.name.clone(),
+        content_type: content_type.to_owned(),
+        path: enclosure.path.clone(),
+        offset: enclosure.offset,
+        length: enclosure.length,
+    }
+}
+
+/// Who will never have it, and what was said about those who do not have it yet.
+fn settle(item: &mut OutboxItem, refused: &[Refused]) {
+    for recipient in &mut item.recipients {
+        if recipient.state != RecipientState::Waiting {
+            continue;
+        }
+        if let Some(refused) = refused.iter().find(|r| r.address == recipient.address) {
+            recipient.reply = Some(refused.reply.clone());
+            if refused.permanent {
+                recipient.state = RecipientState::Refused;
+            }
+        }
+    }
+}
+
+fn refuse(item: &mut OutboxItem) {
+    for recipient in &mut item.recipients {
+        if recipient.state == RecipientState::Waiting {
+            recipient.state = RecipientState::Refused;
+        }
+    }
+}
+
+/// A try that failed.
+struct Trouble {
+    what: String,
+    /// Whether the same try may succeed in a minute.
+    hope: bool,
+    /// Whether this message will never be taken, whatever anybody sets right here.
+    message_refused: bool,
+    refused: Vec<Refused>,
+}
+
+impl Trouble {
+    /// Somebody has to set something right first; the message waits for that.
+    fn by_hand(what: &str) -> Self {
+        Self {
+            what: what.to_owned(),
+            hope: false,
+            message_refused: false,
+            refused: Vec::new(),
+        }
+    }
+}
+
+impl From<SendError> for Trouble {
+    fn from(error: SendError) -> Self {
+        let final_word = matches!(error.problem(), Problem::Rejected | Problem::TooLarge);
+        Self {
+            what: error.to_string(),
+            hope: !error.is_permanent(),
+            message_refused: error.is_permanent() && final_word,
+            refused: error.refused().to_vec(),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! A sample of everything that a message may say, for checking templates and for looking at them
+//! before the first run.
+
+use super::facts::{AlertFacts, Facts};
+use crate::catalog::{BackupRecord, DrillRecord, ProofRecord, State, TableRecord};
+use crate::progress::{Stage, StageTime};
+use hubvault_archive::FileSummary;
+use hubvault_model::{BackupId, Warning};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+/// 2026-11-23 02:00 UTC.
+const MOMENT: i64 = 1_795_399_200;
+
+/// A run with an archive, of the sample hub.
+pub fn record(job: &str) -> BackupRecord {
+    let started = Timestamp::from_second(MOMENT).unwrap_or_default();
+    let table = |name: &str, rows: u64, bytes: u64| TableRecord {
+        name: name.to_owned(),
+        rows,
+        bytes,
+        digest: format!("{:032x}", rows * 7_919),
+    };
+    let file = |name: &str, bytes| FileSummary {
+        name: name.to_owned(),
+        source: format!("/config/{name}"),
+        bytes,
+        sha256: Some("0".repeat(64)),
+        mode: 0o600,
+        owner: Some((0, 0)),
+    };
+    BackupRecord {
+        file: Some("/backups/critical_backup_20261123_020000.tar.gz".into()),
+        state: State::Proven,
+        finished_at: Some(started + SignedDuration::from_millis(4_100)),
+        stages: vec![StageTime {
+            stage: Stage::Export,
+            seconds: 2.5,
+        }],
+        bytes: Some(11_900_000),
+        tables: vec![
+            table("users", 50_000, 9_800_000),
+            table("user_roles", 50_005, 1_900_000),
+            table("credit_transactions", 75_132, 7_400_000),
+            table("billing.invoices", 4_117, 600_000),
+        ],
+        files: vec![
+            file("config/.env.production", 1_204),
+            file("config/nginx.prod.conf", 3_310),
+        ],
+        proof: ProofRecord {
+            proven: true,
+            read_back: true,
+            reason: None,
+            drill: Some(DrillRecord {
+                drilled_at: started + SignedDuration::from_millis(4_000),
+                seconds: 3.0,
+                server_version: "15.18".into(),
+                tables: 4,
+                rows: 179_254,
+                not_provable: Vec::new(),
+            }),
+        },
+        warnings: vec![
+            Warning::new(
+                "missing-table",
+                "organizations",
+                "organizations does not exist in this database (the scope names it)",
+            ),
+            Warning::new(
+                "outside-reference",
+                "credit_accounts",
+                "credit_accounts is not in the scope and refers to users",
+            ),
+        ],
+        ..BackupRecord::begun(BackupId::from_u128(0x3f2a_91c0 << 96), job, started)
+    }
+}
+
+/// The run of the day before.
+fn before(job: &str) -> BackupRecord {
+    let mut record = record(job);
+    record.id = BackupId::from_u128(1);
+    record.started_at -= SignedDuration::from_hours(24);
+    record.finished_at = record
+        .finished_at
+        .map(|end| end - SignedDuration::from_hours(24));
+    record.bytes = Some(11_700_000);
+    for (table, less) in record.tables.iter_mut().zip([120, 0, 812, 3]) {
+        table.rows -= less;
+    }
+    record.file = Some("/backups/critical_backup_20261122_020000.tar.gz".into());
+    record
+}
+
+/// Everything at once, so that no name is unknown.
+pub(super) fn facts(kind: &str) -> Facts {
+    let mut record = record("hub");
+    record.error = Some("connecting to db:5432: connection refused".to_owned());
+    let mut facts = Facts::new(
+        kind,
+        "hub on db:5432",
+        &record,
+        &[record.clone(), before("hub")],
+        &[],
+        &TimeZone::UTC,
+    )
+    .failed_by(
+        &["exporting users: the connection was lost".to_owned()],
+        &["INFO exporting".to_owned()],
+    )
+    .of_alert(AlertFacts {
+        check: "time".to_owned(),
+        what: "the newest proven backup is 49 hours old".to_owned(),
+        since: "2026-11-23 02:00 UTC".to_owned(),
+        next: "hubvault backup".to_owned(),
+    });
+    if let Some(archive) = &mut facts.archive {
+        archive.attached = true;
+        "It is attached to this mail.".clone_into(&mut archive.attachment);
+    }
+    facts
+}

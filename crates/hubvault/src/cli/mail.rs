@@ -1,0 +1,236 @@
+//! `hubvault mail`: what is sent to the administrators, looked at, tried, tried again.
+
+use super::Exit;
+use crate::config::Settings;
+use crate::text::{Align, columns, print};
+use anyhow::{Result, bail};
+use clap::Subcommand;
+use hubvault_engine::backup::state_directory;
+use hubvault_engine::catalog::{
+    BackupRecord, Catalog, Content, DeliveryRecord, OutboxItem, OutboxState, RecipientState,
+};
+use hubvault_engine::deliver::{Teller, Templates, Told, sample_record};
+use hubvault_engine::job::Job;
+use hubvault_model::Cancel;
+use jiff::tz::TimeZone;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MailCommand {
+    /// Print what a mail would say, from the last run; sends nothing
+    #[command(after_long_help = "Examples:
+  hubvault mail preview success
+  hubvault mail preview failure --html > failure.html
+  hubvault mail preview digest
+
+Exit codes: 0 printed; 1 no such type; 2 bad configuration; 3 a template has a mistake.")]
+    Preview {
+        /// success, failure, alert, recovered, digest, test, or a template of your own
+        kind: String,
+        /// The HTML part alone, instead of subject and plain part
+        #[arg(long)]
+        html: bool,
+    },
+    /// List what was sent, what waits and what was refused, newest first
+    Outbox {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Try once more to send everything that waits
+    #[command(
+        after_long_help = "Exit codes: 0 nothing waits any more; 1 the catalog cannot be read; 2 bad \
+                           configuration; 3 something still waits or was refused."
+    )]
+    Retry,
+    /// Send the administrators a test
+    #[command(
+        after_long_help = "Exit codes: 0 all have it; 1 nobody has; 2 bad configuration; 3 some have."
+    )]
+    Test,
+    /// Send the administrators a mail of any type: the weekly digest, or a template of your own
+    #[command(after_long_help = "Example, in a crontab:
+  0 8 * * 1  hubvault mail send digest
+
+Exit codes: 0 all have it; 1 nobody has, or no such type; 2 bad configuration; 3 some have.")]
+    Send {
+        /// digest, or the name of a template in `email.templates_dir` without its ending
+        kind: String,
+    },
+}
+
+/// Runs one of them.
+pub(crate) fn run(settings: &Settings, command: &MailCommand) -> Result<Exit> {
+    let job = settings.job();
+    let catalog = Catalog::open(&state_directory(&job.directory)?)?;
+    let (zone, cancel) = (TimeZone::system(), Cancel::new());
+    let teller = Teller::new(&job, Some(&catalog), &zone, &cancel);
+    match command {
+        MailCommand::Preview { kind, html } => {
+            known(&job, kind)?;
+            let record = last_run(&catalog, &job, kind)?;
+            let rendered = teller.preview(kind, &record);
+            for problem in &rendered.problems {
+                tracing::warn!("{problem}");
+            }
+            if *html {
+                print(&rendered.html)?;
+            } else {
+                print(&format!(
+                    "Subject: {}\n\n{}",
+                    rendered.subject, rendered.text
+                ))?;
+            }
+            Ok(if rendered.problems.is_empty() {
+                Exit::Done
+            } else {
+                Exit::Warnings
+            })
+        }
+        MailCommand::Outbox { json } => outbox(&catalog, *json),
+        MailCommand::Retry => {
+            let tried = teller.retry()?;
+            let rows: Vec<Vec<String>> = tried.iter().map(line).collect();
+            if rows.is_empty() {
+                print("nothing waits\n")?;
+            } else {
+                print(&columns(&HEADER, &rows))?;
+            }
+            let all = tried.iter().all(|item| item.state == OutboxState::Sent);
+            Ok(if all { Exit::Done } else { Exit::Warnings })
+        }
+        MailCommand::Test => sent(&job, teller.send("test", None)),
+        MailCommand::Send { kind } => {
+            known(&job, kind)?;
+            let record = last_run(&catalog, &job, kind)?;
+            sent(&job, teller.send(kind, Some(&record)))
+        }
+    }
+}
+
+fn known(job: &Job, kind: &str) -> Result<()> {
+    let types = Templates::new(job.delivery.templates.as_deref()).types();
+    if !types.contains(kind) {
+        let types: Vec<&str> = types.iter().map(String::as_str).collect();
+        bail!(
+            "there is no mail type {kind:?}; there are {}, and a file {kind}.txt in \
+             email.templates_dir makes one",
+            types.join(", ")
+        );
+    }
+    Ok(())
+}
+
+/// The run that a mail of this type would speak of; a sample before the first.
+fn last_run(catalog: &Catalog, job: &Job, kind: &str) -> Result<BackupRecord> {
+    let fits = |record: &BackupRecord| {
+        record.job == job.name
+            && match kind {
+                "failure" => record.error.is_some(),
+                "success" => record.file.is_some(),
+                _ => record.finished_at.is_some(),
+            }
+    };
+    let found = catalog.list()?.into_iter().find(fits);
+    Ok(found.unwrap_or_else(|| {
+        tracing::info!("there is no such run yet, so this is a sample");
+        let mut record = sample_record(&job.name);
+        if kind == "failure" {
+            record.file = None;
+            record.error = Some("connecting to db:5432: connection refused".to_owned());
+        }
+        record
+    }))
+}
+
+fn sent(job: &Job, told: Told) -> Result<Exit> {
+    if job.delivery.mail.is_none() {
+        let why = job.delivery.missing.as_deref();
+        bail!(
+            "no mail is configured: {}",
+            why.unwrap_or("email.enabled is false")
+        );
+    }
+    let DeliveryRecord {
+        told: names,
+        untold,
+        ..
+    } = told.record.clone();
+    if !names.is_empty() {
+        print(&format!("sent to {}\n", names.join(", ")))?;
+    }
+    let warnings = told.into_warnings();
+    if names.is_empty() {
+        let whys: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+        bail!("{}", whys.join("; "));
+    }
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(if untold.is_empty() && warnings.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Warnings
+    })
+}
+
+const HEADER: [(&str, Align); 7] = [
+    ("id", Align::Left),
+    ("when (UTC)", Align::Left),
+    ("type", Align::Left),
+    ("by", Align::Left),
+    ("state", Align::Left),
+    ("tries", Align::Right),
+    ("to", Align::Left),
+];
+
+fn outbox(catalog: &Catalog, json: bool) -> Result<Exit> {
+    let items = catalog.outbox()?;
+    if json {
+        print(&(serde_json::to_string_pretty(&items)? + "\n"))?;
+        return Ok(Exit::Done);
+    }
+    if items.is_empty() {
+        print("nothing was sent yet\n")?;
+        return Ok(Exit::Done);
+    }
+    let rows: Vec<Vec<String>> = items.iter().map(line).collect();
+    let mut out = columns(&HEADER, &rows);
+    let errors = items.iter().filter(|item| item.is_open());
+    for (item, error) in errors.filter_map(|item| Some((item, item.error.as_ref()?))) {
+        out += &format!("\n  {}: {error}\n", short(item));
+    }
+    print(&out)?;
+    Ok(Exit::Done)
+}
+
+fn short(item: &OutboxItem) -> String {
+    item.id.chars().take(8).collect()
+}
+
+fn line(item: &OutboxItem) -> Vec<String> {
+    let kind = match &item.content {
+        Content::Letter {
+            enclosure: Some(enclosure),
+            ..
+        } => format!("{} with {}", item.kind, enclosure.name),
+        _ => item.kind.clone(),
+    };
+    let to: Vec<String> = item
+        .recipients
+        .iter()
+        .map(|recipient| match recipient.state {
+            RecipientState::Accepted => recipient.address.clone(),
+            RecipientState::Waiting => format!("{} (waits)", recipient.address),
+            RecipientState::Refused => format!("{} (REFUSED)", recipient.address),
+        })
+        .collect();
+    vec![
+        short(item),
+        item.created_at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        kind,
+        item.channel.clone(),
+        item.state.as_str().to_owned(),
+        item.tries.to_string(),
+        to.join(", "),
+    ]
+}

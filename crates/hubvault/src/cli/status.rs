@@ -1,0 +1,211 @@
+//! `hubvault status`: am I safe? In one screen.
+
+use super::Exit;
+use crate::config::Settings;
+use crate::text::{grouped, print};
+use anyhow::Result;
+use hubvault_engine::backup::state_directory;
+use hubvault_engine::catalog::{BackupRecord, Catalog, OutboxItem, State};
+use hubvault_engine::deliver::{age, nobody_told};
+use hubvault_engine::disk::free_bytes;
+use hubvault_engine::job::Job;
+use hubvault_model::ByteSize;
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// The answer.
+#[derive(Debug, Serialize)]
+struct Status {
+    job: String,
+    /// Nothing is at risk.
+    safe: bool,
+    newest_proven: Option<BackupRecord>,
+    last_run: Option<BackupRecord>,
+    archives: usize,
+    archives_bytes: u64,
+    free_bytes: Option<u64>,
+    /// Messages that wait in the outbox.
+    waiting: usize,
+    /// What is at risk, in sentences.
+    risks: Vec<String>,
+}
+
+/// Prints it; 3 when something is at risk.
+pub(crate) fn run(settings: &Settings, json: bool) -> Result<Exit> {
+    let job = settings.job();
+    let catalog = Catalog::open(&state_directory(&job.directory)?)?;
+    let max_age: i64 = settings.text("monitor.max_age_hours").parse().unwrap_or(26);
+    let status = look(&job, &catalog, max_age, Timestamp::now())?;
+    if json {
+        print(&(serde_json::to_string_pretty(&status)? + "\n"))?;
+    } else {
+        print(&text(&job, &status, Timestamp::now()))?;
+    }
+    Ok(if status.safe {
+        Exit::Done
+    } else {
+        Exit::Warnings
+    })
+}
+
+fn look(job: &Job, catalog: &Catalog, max_age_hours: i64, now: Timestamp) -> Result<Status> {
+    let records: Vec<BackupRecord> = catalog
+        .list()?
+        .into_iter()
+        .filter(|record| record.job == job.name)
+        .collect();
+    let outbox = catalog.outbox()?;
+    let there = |record: &&BackupRecord| record.file.as_ref().is_some_and(|file| file.is_file());
+    let newest_proven = records
+        .iter()
+        .filter(|record| record.state == State::Proven)
+        .find(there);
+    let last_run = records.first();
+    let mut risks = Vec::new();
+    match newest_proven {
+        None => risks.push("there is no proven backup".to_owned()),
+        Some(record) if now.duration_since(record.started_at).as_hours() >= max_age_hours => {
+            risks.push(format!(
+                "the newest proven backup is {} old, more than the {max_age_hours} hours that \
+                 BACKUP_MAX_AGE_HOURS allows",
+                age(record.started_at, now)
+            ));
+        }
+        Some(_) => {}
+    }
+    if let Some(record) = last_run {
+        risks.extend(of_last_run(record));
+    }
+    for record in &records {
+        let gone = record.removed_at.is_none() && record.file.is_some();
+        if gone && !there(&record) {
+            let file = record.file.as_ref().map(|file| file.display().to_string());
+            risks.push(format!("{} is gone", file.unwrap_or_default()));
+        }
+    }
+    risks.extend(nobody_told(job).map(|warning| warning.message));
+    let waiting = outbox.iter().filter(|item| item.is_open()).count();
+    risks.extend(undelivered(&outbox));
+    let stored: Vec<&BackupRecord> = records.iter().filter(there).collect();
+    Ok(Status {
+        job: job.name.clone(),
+        safe: risks.is_empty(),
+        newest_proven: newest_proven.cloned(),
+        last_run: last_run.cloned(),
+        archives: stored.len(),
+        archives_bytes: stored.iter().filter_map(|record| record.bytes).sum(),
+        free_bytes: free_bytes(&job.directory).ok(),
+        waiting,
+        risks,
+    })
+}
+
+fn of_last_run(record: &BackupRecord) -> Vec<String> {
+    match record.state {
+        State::Failed => {
+            let why = record.error.as_deref().unwrap_or("it is not known why");
+            vec![format!("the last run failed: {why}")]
+        }
+        State::Unproven => {
+            let why = record.proof.reason.as_deref().unwrap_or("not drilled");
+            vec![format!("the last backup is unproven: {why}")]
+        }
+        State::Running | State::Proven => record
+            .warnings
+            .iter()
+            .filter(|warning| !["nobody-told", "undelivered"].contains(&warning.code.as_str()))
+            .map(|warning| format!("the last run warned: {warning}"))
+            .collect(),
+    }
+}
+
+/// One line for each cause, not for each message.
+fn undelivered(outbox: &[OutboxItem]) -> Vec<String> {
+    let mut said: Vec<String> = Vec::new();
+    for item in outbox.iter().filter(|item| item.is_open()) {
+        let why = item.error.as_deref().unwrap_or("it was not tried yet");
+        let line = format!("a message by {} waits: {why}", item.channel);
+        if !said.contains(&line) {
+            said.push(line);
+        }
+    }
+    said
+}
+
+fn text(job: &Job, status: &Status, now: Timestamp) -> String {
+    let verdict = match (status.safe, &status.newest_proven) {
+        (true, _) => "SAFE",
+        (false, Some(_)) => "AT RISK",
+        (false, None) => "NOT SAFE",
+    };
+    let mut out = format!("{}: {verdict}\n\n", status.job);
+    let mut line = |name: &str, what: String| out += &format!("  {name:<14} {what}\n");
+    line(
+        "proven",
+        match &status.newest_proven {
+            Some(record) => format!(
+                "{} ago, {} tables, {} rows, {}",
+                age(record.started_at, now),
+                record.tables.len(),
+                grouped(record.rows()),
+                record
+                    .file
+                    .as_ref()
+                    .map(|file| file.display().to_string())
+                    .unwrap_or_default()
+            ),
+            None => "never".to_owned(),
+        },
+    );
+    line(
+        "last run",
+        match &status.last_run {
+            Some(record) => format!(
+                "{} ago, {}",
+                age(record.started_at, now),
+                record.state_text()
+            ),
+            None => "there was none; hubvault backup takes the first".to_owned(),
+        },
+    );
+    let free = status
+        .free_bytes
+        .map_or_else(String::new, |free| format!(", {} free", ByteSize(free)));
+    line(
+        "archives",
+        format!(
+            "{} with {} in {}{free}",
+            status.archives,
+            ByteSize(status.archives_bytes),
+            job.directory.display()
+        ),
+    );
+    line("told", told(job, status));
+    if !status.risks.is_empty() {
+        out += "\nAt risk\n";
+        for risk in &status.risks {
+            out += &format!("  ! {risk}\n");
+        }
+    }
+    out
+}
+
+fn told(job: &Job, status: &Status) -> String {
+    let mut who: Vec<String> = Vec::new();
+    if let Some(mail) = &job.delivery.mail {
+        who.push(mail.to.join(", "));
+    }
+    for channel in &job.delivery.channels {
+        who.push(format!("{} ({})", channel.kind.as_str(), channel.host()));
+    }
+    let who = if who.is_empty() {
+        "nobody".to_owned()
+    } else {
+        who.join(", ")
+    };
+    match status.waiting {
+        0 => who,
+        1 => format!("{who}; 1 message waits"),
+        many => format!("{who}; {many} messages wait"),
+    }
+}

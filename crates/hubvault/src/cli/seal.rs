@@ -18,14 +18,14 @@ pub(crate) struct IdentityArgs {
     /// The file of a private key that opens a sealed archive: an age identity, or an SSH key, without
     /// a passphrase; may be given more than once
     #[arg(long = "identity", value_name = "FILE")]
-    files: Vec<PathBuf>,
+    identity_files: Vec<PathBuf>,
 }
 
 impl IdentityArgs {
     /// All of them.
     pub(crate) fn read(&self) -> Result<Identities> {
         let mut identities = Identities::none();
-        for file in &self.files {
+        for file in &self.identity_files {
             identities.add(Identities::read(file)?);
         }
         Ok(identities)

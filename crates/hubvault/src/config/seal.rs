@@ -268,9 +268,9 @@ mod tests {
             "line 5: seal.recipients: expected a public key",
             "line 6: seal.recipients: reading /no/file",
             "line 7: seal.recipients: not a public key of age",
-            "line 8: seal.recipients: age1t7rx…py7pa is named twice, here and in hubvault.toml line 3",
+            "line 8: seal.recipients: age1t7rx…vpy7pa is named twice, here and in hubvault.toml line 3",
             "line 10: seal.recipient: key is missing",
-            "line 14: seal.recipient.key: age1t7rx…py7pa is named twice",
+            "line 14: seal.recipient.key: age1t7rx…vpy7pa is named twice",
             "line 16: seal.recipient.keys: no such key; did you mean key?",
         ] {
             assert!(said.contains(part), "{part:?} is not in {said}");

@@ -18,3 +18,4 @@ mod restore;
 mod references;
 mod retention;
 mod seal;
+mod mail;

@@ -107,8 +107,8 @@ Exit codes: 0 shown; 1 no such backup, or not an archive; 2 bad usage or configu
 
 Of a sealed archive without --identity only the file's checksum is compared with its sidecar.
 
-Exit codes: 0 whole; 1 damaged, with the entry and offset; 2 bad usage or configuration; 3 sealed, and only
-the file's checksum was compared.")]
+Exit codes: 0 whole; 1 damaged, with the entry and offset; 2 bad usage or configuration; 3 sealed,
+and only the file's checksum was compared.")]
     Verify(VerifyArgs),
     /// Bring back a whole database, the rows of some tables, or the configuration files
     ///

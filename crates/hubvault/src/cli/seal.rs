@@ -18,14 +18,14 @@ pub(crate) struct IdentityArgs {
     /// The file of a private key that opens a sealed archive: an age identity, or an SSH key, without
     /// a passphrase; may be given more than once
     #[arg(long = "identity", value_name = "FILE")]
-    identity_files: Vec<PathBuf>,
+    identities: Vec<PathBuf>,
 }
 
 impl IdentityArgs {
     /// All of them.
     pub(crate) fn read(&self) -> Result<Identities> {
         let mut identities = Identities::none();
-        for file in &self.identity_files {
+        for file in &self.identities {
             identities.add(Identities::read(file)?);
         }
         Ok(identities)
@@ -45,8 +45,8 @@ pub(crate) enum SealCommand {
   age -d -i key.txt challenge-1-alice.txt.age    # what the administrator does with it
   hubvault seal check --answer 4f0d...
 
-Exit codes: 0 every recipient was shown; 1 failed, or a wrong answer; 2 bad usage or configuration; 3 a
-recipient was never shown, or archives are not sealed.")]
+Exit codes: 0 every recipient was shown; 1 failed, or a wrong answer; 2 bad usage or configuration;
+3 a recipient was never shown, or archives are not sealed.")]
     Check(CheckArgs),
 }
 
@@ -178,8 +178,9 @@ fn challenge(
     for (i, person) in people.iter().enumerate() {
         let answer = catalog.challenge(&person.recipient, Timestamp::now())?;
         let text = format!(
-            "You can open the backups that hubvault seals to you. To show it, run this where it runs, or \
-             hand the last line on:\n\n  hubvault seal check --answer {answer}\n\n{answer}\n"
+            "You can open the backups that hubvault seals to you. To show it, run this on the \
+             machine where hubvault runs, or send the last line to who looks after it:\n\n  \
+             hubvault seal check --answer {answer}\n\n{answer}\n"
         );
         let name = format!("challenge-{}-{}.txt.age", i + 1, in_name(&person.label()));
         let path = directory.join(name);

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod hub;
+mod keys;
 
 mod comes_back_equal;
 mod one_moment;
@@ -19,3 +20,4 @@ mod references;
 mod retention;
 mod seal;
 mod mail;
+mod seal_check;

@@ -2,87 +2,15 @@
 
 use crate::drill::drilling;
 use crate::hub::{Hub, stderr, stdout};
+use crate::keys::{Pair, code, open_with_age, text};
 use crate::retention::next_second;
 use hubvault_testkit::{NASTY, restore_unpacked, server};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
 const SMALL: &str = "CREATE TABLE users (id int PRIMARY KEY, name text);
     INSERT INTO users SELECT n, 'user ' || n FROM generate_series(1, 1000) n; ANALYZE;";
 const ALL: &str = "[scope]\ntables = [\"*\"]\nwindow = []\n";
-
-/// A private key in a file, and its public key.
-struct Pair {
-    file: PathBuf,
-    public: String,
-}
-
-impl Pair {
-    fn age(directory: &Path, name: &str) -> Self {
-        let file = directory.join(name);
-        tool("age-keygen", &["-o", text(&file)]);
-        let public = stdout(&tool("age-keygen", &["-y", text(&file)]));
-        let public = public.trim().to_owned();
-        Self { file, public }
-    }
-
-    fn ssh(directory: &Path, kind: &str, bits: &str, passphrase: &str) -> Self {
-        let file = directory.join(format!("{kind}{bits}{passphrase}"));
-        let words = [
-            "-q",
-            "-t",
-            kind,
-            "-b",
-            bits,
-            "-N",
-            passphrase,
-            "-C",
-            "admin@hub",
-            "-f",
-        ];
-        tool("ssh-keygen", &[&words[..], &[text(&file)]].concat());
-        let public = std::fs::read_to_string(file.with_extension("pub")).unwrap();
-        let public = public.trim().to_owned();
-        Self { file, public }
-    }
-
-    fn identity(&self) -> &str {
-        text(&self.file)
-    }
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-fn tool(program: &str, words: &[&str]) -> Output {
-    let output = Command::new(program).args(words).output();
-    let output =
-        output.unwrap_or_else(|error| panic!("{program}: {error}; make tools installs it"));
-    assert!(output.status.success(), "{program}: {}", stderr(&output));
-    output
-}
-
-/// `age -d -i KEY ARCHIVE | tar FLAGS -C DIRECTORY`, as the documents have it.
-fn open_with_age(key: &Pair, archive: &Path, flags: &str, directory: &Path) {
-    let pipe = format!("set -e; age -d -i \"$1\" \"$2\" | tar {flags} -C \"$3\"");
-    tool(
-        "sh",
-        &[
-            "-c",
-            &pipe,
-            "sh",
-            key.identity(),
-            text(archive),
-            text(directory),
-        ],
-    );
-}
-
-fn code(output: &Output) -> Option<i32> {
-    output.status.code()
-}
 
 fn sidecar(archive: &Path) -> PathBuf {
     PathBuf::from(format!("{}.manifest.json", archive.display()))
@@ -390,36 +318,6 @@ fn zstd_is_sealed_as_well() {
 }
 
 #[test]
-fn recipients_that_would_not_do_are_refused_before_anything_is_read() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
-    let keys = tempfile::tempdir().unwrap();
-    let alice = Pair::age(keys.path(), "alice");
-    let short = Pair::ssh(keys.path(), "rsa", "1024", "");
-    let hub = Hub::with(
-        &database,
-        &format!(
-            "{ALL}[seal]\nrecipients = [\n\"{0}\",\n\"{1}\",\n\"{2}\",\n\"recipients.txt\"]\n",
-            alice.public,
-            short.public,
-            &alice.public[..40],
-        ),
-    );
-    let list = hub.config().join("recipients.txt");
-    std::fs::write(&list, format!("# who\n{}\n", alice.public)).unwrap();
-    let said = hub.backup_fails(2, &["3 mistakes"]);
-    for words in [
-        "line 7: seal.recipients: this RSA key is shorter than 2048 bits",
-        "line 8: seal.recipients: not a public key of age",
-        "recipients.txt line 2): seal.recipients: age1",
-        "is named twice, here and in hubvault.toml line 6",
-    ] {
-        assert!(said.contains(words), "{words:?} is not in: {said}");
-    }
-}
-
-#[test]
 fn no_private_key_lies_anywhere() {
     let server = server();
     let database = server.database();
@@ -456,77 +354,4 @@ fn no_private_key_lies_anywhere() {
         }
     }
     assert!(looked_at >= 4, "{looked_at}");
-}
-
-#[test]
-fn who_can_open_is_shown_by_opening_or_by_an_answer() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
-    let keys = tempfile::tempdir().unwrap();
-    let alice = Pair::age(keys.path(), "alice");
-    let bob = Pair::ssh(keys.path(), "ed25519", "256", "");
-    let mut hub = Hub::whole(&database);
-    let none = hub.run(&["seal", "check"]);
-    assert_eq!(code(&none), Some(3));
-    assert!(stdout(&none).contains("in the clear"), "{}", stdout(&none));
-    hub.write(&format!(
-        "file = []\n{ALL}[[seal.recipient]]\nname = \"alice@example.com\"\nkey = \"{}\"\n\
-         [[seal.recipient]]\nkey = \"{}\"\n",
-        alice.public, bob.public
-    ));
-    hub.backup();
-    let table = |hub: &Hub| -> Value {
-        serde_json::from_slice(&hub.run(&["seal", "check", "--json"]).stdout).unwrap()
-    };
-    let before = hub.run(&["seal", "check"]);
-    assert_eq!(code(&before), Some(3));
-    assert_eq!(
-        stdout(&before).matches("never").count(),
-        2,
-        "{}",
-        stdout(&before)
-    );
-    assert_eq!(
-        code(&hub.run(&["show", "latest", "--identity", alice.identity()])),
-        Some(0)
-    );
-    let rows = table(&hub);
-    assert_eq!(rows[0]["name"], "alice@example.com");
-    assert_eq!(rows[0]["kind"], "X25519");
-    assert!(
-        rows[0]["shown_at"].is_string() && rows[1]["shown_at"].is_null(),
-        "{rows}"
-    );
-
-    let challenges = keys.path().join("challenges");
-    let asked = hub.run(&["seal", "check", "--challenge", text(&challenges)]);
-    assert_eq!(code(&asked), Some(3), "{}", stderr(&asked));
-    let alices = challenges.join("challenge-1-alice@example.com.txt.age");
-    let bobs = challenges.join("challenge-2-admin@hub.txt.age");
-    assert!(alices.is_file() && bobs.is_file(), "{}", stdout(&asked));
-    // Nobody else reads it.
-    let other = Command::new("age")
-        .args(["-d", "-i", alice.identity(), text(&bobs)])
-        .output();
-    assert!(!other.unwrap().status.success());
-    let read = stdout(&tool("age", &["-d", "-i", bob.identity(), text(&bobs)]));
-    let wrong = hub.run(&["seal", "check", "--answer", "0123456789abcdef"]);
-    assert_eq!(code(&wrong), Some(1), "{}", stdout(&wrong));
-    let answer = read.trim().lines().last().unwrap();
-    let right = hub.run(&["seal", "check", "--answer", answer]);
-    assert_eq!(code(&right), Some(0), "{}", stderr(&right));
-    assert!(
-        stdout(&right).contains("admin@hub can open archives"),
-        "{}",
-        stdout(&right)
-    );
-    let again = hub.run(&["seal", "check", "--answer", answer]);
-    assert_eq!(code(&again), Some(1), "{}", stdout(&again));
-    let catalog = std::fs::read(hub.backups().join(".hubvault/catalog.sqlite")).unwrap();
-    assert!(
-        !catalog
-            .windows(answer.len())
-            .any(|w| w == answer.as_bytes())
-    );
 }

@@ -1,14 +1,14 @@
 //! `hubvault status`: am I safe? In one screen.
 
 use super::Exit;
-use crate::config::Settings;
+use crate::config::{Administrator, Settings};
 use crate::text::{grouped, print};
 use anyhow::Result;
 use hubvault_engine::backup::state_directory;
 use hubvault_engine::catalog::{BackupRecord, Catalog, OutboxItem, State};
 use hubvault_engine::deliver::{age, nobody_told};
 use hubvault_engine::disk::free_bytes;
-use hubvault_engine::job::Job;
+use hubvault_engine::job::{AttachWhen, Job};
 use hubvault_model::ByteSize;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -24,10 +24,19 @@ struct Status {
     archives: usize,
     archives_bytes: u64,
     free_bytes: Option<u64>,
+    /// Who can open the archives; empty where they are in the clear.
+    sealed_to: Vec<Opener>,
     /// Messages that wait in the outbox.
     waiting: usize,
     /// What is at risk, in sentences.
     risks: Vec<String>,
+}
+
+/// A recipient, and when their private key was last shown to be at hand.
+#[derive(Debug, Serialize)]
+struct Opener {
+    name: String,
+    shown_at: Option<Timestamp>,
 }
 
 /// Prints it; 3 when something is at risk.
@@ -35,7 +44,8 @@ pub(crate) fn run(settings: &Settings, json: bool) -> Result<Exit> {
     let job = settings.job();
     let catalog = Catalog::open(&state_directory(&job.directory)?)?;
     let max_age: i64 = settings.text("monitor.max_age_hours").parse().unwrap_or(26);
-    let status = look(&job, &catalog, max_age, Timestamp::now())?;
+    let mut status = look(&job, &catalog, max_age, Timestamp::now())?;
+    add_seal(&mut status, settings, &job, &catalog)?;
     if json {
         print(&(serde_json::to_string_pretty(&status)? + "\n"))?;
     } else {
@@ -95,9 +105,50 @@ fn look(job: &Job, catalog: &Catalog, max_age_hours: i64, now: Timestamp) -> Res
         archives: stored.len(),
         archives_bytes: stored.iter().filter_map(|record| record.bytes).sum(),
         free_bytes: free_bytes(&job.directory).ok(),
+        sealed_to: Vec::new(),
         waiting,
         risks,
     })
+}
+
+/// Archives that travel in the clear are at risk, and so are those that nobody may be able to open.
+fn add_seal(status: &mut Status, settings: &Settings, job: &Job, catalog: &Catalog) -> Result<()> {
+    let shown = catalog.shown_recipients()?;
+    let opener = |administrator: &Administrator| Opener {
+        name: administrator.label(),
+        shown_at: shown.get(&administrator.recipient.to_string()).copied(),
+    };
+    status.sealed_to = settings.administrators().map(opener).collect();
+    let mail = job.delivery.mail.as_ref();
+    let travels = mail.is_some_and(|mail| mail.attach == AttachWhen::Always);
+    if status.sealed_to.is_empty() && travels {
+        status.risks.push(
+            "archives travel by mail unsealed, with secrets and password hashes; set BACKUP_RECIPIENTS \
+             to an age or SSH public key of each administrator"
+                .to_owned(),
+        );
+    }
+    let never = |opener: &&Opener| opener.shown_at.is_none();
+    for opener in status.sealed_to.iter().filter(never) {
+        status.risks.push(format!(
+            "{} was never shown to be able to open an archive; `hubvault seal check` says how",
+            opener.name
+        ));
+    }
+    status.safe = status.risks.is_empty();
+    Ok(())
+}
+
+fn sealed(status: &Status, now: Timestamp) -> String {
+    if status.sealed_to.is_empty() {
+        return "no: whoever has an archive can read it".to_owned();
+    }
+    let one = |opener: &Opener| match opener.shown_at {
+        Some(at) => format!("{} (shown {} ago)", opener.name, age(at, now)),
+        None => format!("{} (never shown)", opener.name),
+    };
+    let all: Vec<String> = status.sealed_to.iter().map(one).collect();
+    format!("to {}", all.join(", "))
 }
 
 fn of_last_run(record: &BackupRecord) -> Vec<String> {
@@ -180,6 +231,7 @@ fn text(job: &Job, status: &Status, now: Timestamp) -> String {
             job.directory.display()
         ),
     );
+    line("sealed", sealed(status, now));
     line("told", told(job, status));
     if !status.risks.is_empty() {
         out += "\nAt risk\n";

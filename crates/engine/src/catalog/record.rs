@@ -1,7 +1,7 @@
 //! One backup as the catalog keeps it and as `--json` prints it: one documented shape.
 
 use crate::progress::StageTime;
-use hubvault_archive::{FileSummary, Manifest, SnapshotInfo};
+use hubvault_archive::{Coverage, FileSummary, Manifest, SnapshotInfo};
 use hubvault_model::{BackupId, Warning};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -90,6 +90,14 @@ pub struct TableRecord {
     pub bytes: u64,
     /// Their row digest.
     pub digest: String,
+    /// Whether these are all of its rows.
+    #[serde(default = "whole")]
+    pub coverage: Coverage,
+}
+
+/// What the records of older versions mean.
+fn whole() -> Coverage {
+    Coverage::Whole
 }
 
 /// What was proven about a backup.
@@ -208,6 +216,7 @@ impl BackupRecord {
                     rows: table.digest.rows,
                     bytes: table.bytes,
                     digest: table.digest.hex(),
+                    coverage: table.coverage,
                 })
                 .collect(),
             files: manifest.files.clone(),

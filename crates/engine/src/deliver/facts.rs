@@ -2,6 +2,7 @@
 
 use super::digest::DigestFacts;
 use crate::catalog::{BackupRecord, OutboxItem, State, TableRecord};
+use hubvault_archive::Coverage;
 use hubvault_model::ByteSize;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -74,6 +75,8 @@ pub struct RunFacts {
 pub struct TableFacts {
     /// Its name.
     pub name: String,
+    /// `whole`, `window` (its recent rows) or `referenced` (rows that others point to).
+    pub taken: String,
     /// Rows.
     pub rows: u64,
     /// COPY bytes, `1.2 MB`.
@@ -184,9 +187,9 @@ impl Facts {
         record: &BackupRecord,
         history: &[BackupRecord],
         outbox: &[OutboxItem],
+        now: Timestamp,
         zone: &TimeZone,
     ) -> Self {
-        let now = Timestamp::now();
         let of_job = || history.iter().filter(|other| other.job == record.job);
         let before = of_job().find(|other| {
             other.id != record.id && other.started_at < record.started_at && other.file.is_some()
@@ -237,7 +240,7 @@ impl Facts {
     }
 
     /// With the causes of a failure, outermost first, and the last lines of its log.
-    pub(super) fn failed_by(mut self, causes: &[String], log: &[String]) -> Self {
+    pub fn failed_by(mut self, causes: &[String], log: &[String]) -> Self {
         if let Some(failure) = &mut self.failure {
             if !causes.is_empty() {
                 failure.causes = causes.to_vec();
@@ -248,7 +251,7 @@ impl Facts {
     }
 
     /// About a check.
-    pub(super) fn of_alert(mut self, alert: AlertFacts) -> Self {
+    pub fn of_alert(mut self, alert: AlertFacts) -> Self {
         self.alert = alert;
         self
     }
@@ -290,6 +293,12 @@ fn tables(record: &BackupRecord, before: Option<&BackupRecord>) -> Vec<TableFact
             let rows_before = earlier(&table.name).map(|other| other.rows);
             TableFacts {
                 name: table.name.clone(),
+                taken: match table.coverage {
+                    Coverage::Whole => "whole",
+                    Coverage::Window => "window",
+                    Coverage::Referenced => "referenced",
+                }
+                .to_owned(),
                 rows: table.rows,
                 size: ByteSize(table.bytes).to_string(),
                 change: match (rows_before, before) {

@@ -4,14 +4,13 @@
 //! Delivery never undoes a backup. What could not be told is in the record, and in the exit code.
 
 mod facts;
-mod sample;
+pub mod sample;
 mod digest;
 mod template;
 mod compose;
 mod post;
 
 pub use facts::{AlertFacts, Facts, age};
-pub use sample::record as sample_record;
 pub use template::{Rendered, TemplateProblem, Templates};
 
 use crate::catalog::{
@@ -108,7 +107,10 @@ impl<'a> Teller<'a> {
 
     /// What a template renders to for a record, and sends nothing.
     pub fn preview(&self, template: &str, record: &BackupRecord) -> Rendered {
-        let facts = self.facts(template, record);
+        let mut facts = self.facts(template, record);
+        if ["alert", "recovered"].contains(&template) {
+            facts = facts.of_alert(sample::alert());
+        }
         Templates::new(self.job.delivery.templates.as_deref()).render(template, &facts)
     }
 
@@ -162,7 +164,8 @@ impl<'a> Teller<'a> {
             })
         });
         let source = self.job.database.to_string();
-        Facts::new(kind, &source, record, &history, &outbox, self.zone)
+        let now = Timestamp::now();
+        Facts::new(kind, &source, record, &history, &outbox, now, self.zone)
     }
 
     fn tell(

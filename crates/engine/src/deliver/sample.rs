@@ -4,7 +4,7 @@
 use super::facts::{AlertFacts, Facts};
 use crate::catalog::{BackupRecord, DrillRecord, ProofRecord, State, TableRecord};
 use crate::progress::{Stage, StageTime};
-use hubvault_archive::FileSummary;
+use hubvault_archive::{Coverage, FileSummary};
 use hubvault_model::{BackupId, Warning};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -20,6 +20,11 @@ pub fn record(job: &str) -> BackupRecord {
         rows,
         bytes,
         digest: format!("{:032x}", rows * 7_919),
+        coverage: if name.ends_with("transactions") {
+            Coverage::Window
+        } else {
+            Coverage::Whole
+        },
     };
     let file = |name: &str, bytes| FileSummary {
         name: name.to_owned(),
@@ -77,8 +82,18 @@ pub fn record(job: &str) -> BackupRecord {
     }
 }
 
+/// A check that changed its state.
+pub fn alert() -> AlertFacts {
+    AlertFacts {
+        check: "time".to_owned(),
+        what: "the newest proven backup is 49 hours old".to_owned(),
+        since: "2026-11-23 02:00 UTC".to_owned(),
+        next: "hubvault backup".to_owned(),
+    }
+}
+
 /// The run of the day before.
-fn before(job: &str) -> BackupRecord {
+pub fn before(job: &str) -> BackupRecord {
     let mut record = record(job);
     record.id = BackupId::from_u128(1);
     record.started_at -= SignedDuration::from_hours(24);
@@ -103,18 +118,14 @@ pub(super) fn facts(kind: &str) -> Facts {
         &record,
         &[record.clone(), before("hub")],
         &[],
+        record.started_at + SignedDuration::from_mins(5),
         &TimeZone::UTC,
     )
     .failed_by(
         &["exporting users: the connection was lost".to_owned()],
         &["INFO exporting".to_owned()],
     )
-    .of_alert(AlertFacts {
-        check: "time".to_owned(),
-        what: "the newest proven backup is 49 hours old".to_owned(),
-        since: "2026-11-23 02:00 UTC".to_owned(),
-        next: "hubvault backup".to_owned(),
-    });
+    .of_alert(alert());
     if let Some(archive) = &mut facts.archive {
         archive.attached = true;
         "It is attached to this mail.".clone_into(&mut archive.attachment);

@@ -210,7 +210,7 @@ fn render(environment: &Environment<'_>, kind: &str, facts: &Value) -> Result<Re
             format!("the first line of {kind}.txt is the subject, and it is empty"),
         ));
     }
-    let text = text.trim_start_matches('\n').to_owned();
+    let text = format!("{}\n", text.trim_matches('\n'));
     let html = match environment.get_template(&format!("{kind}.html")) {
         Ok(template) => template.render(facts.clone())?,
         // A type of the user's may do without.

@@ -9,7 +9,7 @@ use hubvault_engine::backup::state_directory;
 use hubvault_engine::catalog::{
     BackupRecord, Catalog, Content, DeliveryRecord, OutboxItem, OutboxState, RecipientState,
 };
-use hubvault_engine::deliver::{Teller, Templates, Told, sample_record};
+use hubvault_engine::deliver::{Teller, Templates, Told, sample};
 use hubvault_engine::job::Job;
 use hubvault_model::Cancel;
 use jiff::tz::TimeZone;
@@ -133,7 +133,7 @@ fn last_run(catalog: &Catalog, job: &Job, kind: &str) -> Result<BackupRecord> {
     let found = catalog.list()?.into_iter().find(fits);
     Ok(found.unwrap_or_else(|| {
         tracing::info!("there is no such run yet, so this is a sample");
-        let mut record = sample_record(&job.name);
+        let mut record = sample::record(&job.name);
         if kind == "failure" {
             record.file = None;
             record.error = Some("connecting to db:5432: connection refused".to_owned());

@@ -1,0 +1,145 @@
+//! Every mail as it arrives: a change of a template is looked at before it is taken.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use hubvault_engine::catalog::{BackupRecord, State};
+use hubvault_engine::deliver::{AlertFacts, Facts, Templates, sample};
+use jiff::SignedDuration;
+use jiff::tz::TimeZone;
+
+fn facts(kind: &str, record: &BackupRecord, history: &[BackupRecord]) -> Facts {
+    Facts::new(
+        kind,
+        "hub on db:5432",
+        record,
+        history,
+        &[],
+        record.started_at + SignedDuration::from_mins(5),
+        &TimeZone::UTC,
+    )
+}
+
+fn golden(name: &str, kind: &str, facts: &Facts) {
+    let rendered = Templates::new(None).render(kind, facts);
+    assert_eq!(rendered.problems, [""; 0]);
+    for forbidden in ["<script", "http://", "https://", "src=", "@import", "url("] {
+        assert!(!rendered.html.contains(forbidden), "{forbidden}");
+    }
+    insta::assert_snapshot!(
+        format!("{name}_text"),
+        format!("Subject: {}\n\n{}", rendered.subject, rendered.text)
+    );
+    let body = rendered.html.split("<body>").nth(1).unwrap();
+    insta::assert_snapshot!(format!("{name}_html"), body);
+}
+
+fn failed() -> BackupRecord {
+    let mut record = sample::record("hub");
+    record.state = State::Failed;
+    record.file = None;
+    record.error = Some("exporting users: the connection to db:5432 was lost".to_owned());
+    record
+}
+
+#[test]
+fn a_proven_backup_says_what_is_in_it_and_how_it_comes_back() {
+    let mut record = sample::record("hub");
+    record.warnings.clear();
+    record.sealed_to = vec!["age1...".into(), "age2...".into()];
+    record.file = Some("/backups/critical_backup_20261123_020000.tar.gz.age".into());
+    let mut facts = facts("success", &record, &[record.clone(), sample::before("hub")]);
+    facts.archive.as_mut().unwrap().attachment = "It is attached to this mail.".to_owned();
+    golden("success", "success", &facts);
+}
+
+#[test]
+fn warnings_and_an_archive_in_the_clear_come_first() {
+    let record = sample::record("hub");
+    golden("warnings", "success", &facts("success", &record, &[]));
+}
+
+#[test]
+fn an_unproven_backup_says_so_in_its_subject_and_first_line() {
+    let mut record = sample::record("hub");
+    record.state = State::Unproven;
+    record.proof.proven = false;
+    record.proof.drill = None;
+    record.proof.reason = Some("no PostgreSQL server programs here".to_owned());
+    golden("unproven", "success", &facts("success", &record, &[]));
+}
+
+#[test]
+fn a_failure_says_what_it_means_and_what_to_do() {
+    let record = failed();
+    let history = [record.clone(), sample::before("hub")];
+    let causes = [
+        "exporting users: the connection to db:5432 was lost".to_owned(),
+        "server closed the connection unexpectedly".to_owned(),
+    ];
+    let log = ["2026-11-23T02:00:02Z  INFO exporting".to_owned()];
+    let facts_of = facts("failure", &record, &history).failed_by(&causes, &log);
+    golden("failure", "failure", &facts_of);
+    golden(
+        "failure_of_the_first",
+        "failure",
+        &facts("failure", &failed(), &[]),
+    );
+}
+
+#[test]
+fn alerts_name_the_check_and_recoveries_take_them_back() {
+    let record = sample::record("hub");
+    let history = [record.clone(), sample::before("hub")];
+    let alert = facts("alert", &record, &history).of_alert(sample::alert());
+    golden("alert", "alert", &alert);
+    let recovered = facts("recovered", &record, &history).of_alert(AlertFacts {
+        what: "a proven backup is 5 minutes old".to_owned(),
+        next: String::new(),
+        ..sample::alert()
+    });
+    golden("recovered", "recovered", &recovered);
+}
+
+#[test]
+fn the_digest_adds_up_a_week() {
+    let record = sample::record("hub");
+    let mut broken = failed();
+    broken.started_at -= SignedDuration::from_hours(48);
+    let history = [record.clone(), sample::before("hub"), broken];
+    golden("digest", "digest", &facts("digest", &record, &history));
+    golden(
+        "digest_of_nothing",
+        "digest",
+        &facts("digest", &failed(), &[]),
+    );
+}
+
+#[test]
+fn what_people_call_their_tables_stays_text_in_html() {
+    let mut record = sample::record("hub");
+    record.tables[0].name = "<script>alert(1)</script>".to_owned();
+    let rendered = Templates::new(None).render("success", &facts("success", &record, &[]));
+    assert!(
+        !rendered.html.contains("<script>alert"),
+        "{}",
+        rendered.html
+    );
+    assert!(rendered.text.contains("<script>alert(1)</script>"));
+}
+
+#[test]
+fn a_type_may_be_a_text_alone_and_a_file_elsewhere_is_none() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("monday.txt"), "{{ job }}\n\n1 < 2\n").unwrap();
+    let templates = Templates::new(Some(directory.path()));
+    assert!(templates.types().contains("monday"));
+    let record = sample::record("hub");
+    let rendered = templates.render("monday", &facts("monday", &record, &[]));
+    assert_eq!(
+        (rendered.subject.as_str(), rendered.text.as_str()),
+        ("hub", "1 < 2\n")
+    );
+    assert!(rendered.html.contains("1 &lt; 2"));
+    let outside = templates.render("../monday", &facts("x", &record, &[]));
+    assert_eq!(outside.problems.len(), 1);
+}

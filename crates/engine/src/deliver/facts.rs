@@ -240,6 +240,7 @@ impl Facts {
     }
 
     /// With the causes of a failure, outermost first, and the last lines of its log.
+    #[must_use]
     pub fn failed_by(mut self, causes: &[String], log: &[String]) -> Self {
         if let Some(failure) = &mut self.failure {
             if !causes.is_empty() {
@@ -251,6 +252,7 @@ impl Facts {
     }
 
     /// About a check.
+    #[must_use]
     pub fn of_alert(mut self, alert: AlertFacts) -> Self {
         self.alert = alert;
         self

@@ -179,12 +179,12 @@ Exit codes: 0 done; 1 failed; 2 bad usage or configuration; 3 something could no
     /// Look after the record of runs
     #[command(subcommand)]
     Catalog(CatalogCommand),
-    /// Back up a sample hub on a throwaway server, restore it with plain tools, compare
+    /// Back up a sample hub on a throwaway server, mail it sealed, restore it from the mail, compare
     #[command(after_long_help = "Example:
   hubvault demo --users 5000
 
-Only the archive stays. Needs the PostgreSQL server programs; started as root, the server runs as
-the user postgres.
+Only the archive and its key stay. Needs the PostgreSQL server programs, age, tar and python3; started as
+root, the server runs as the user postgres.
 
 Exit codes: 0 restored and equal; 1 anything else.")]
     Demo(DemoArgs),

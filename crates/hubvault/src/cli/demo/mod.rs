@@ -1,6 +1,7 @@
 //! `hubvault demo`: a sample hub backed up and brought back, on a server of its own.
 
 mod compare;
+mod mailbox;
 mod tools;
 
 use super::backup::{plan_text, record_text, take};
@@ -13,14 +14,16 @@ use crate::{progress, signals};
 use anyhow::{Context, Result, bail};
 use hubvault_archive::{Archive, Identities};
 use hubvault_engine::backup;
-use hubvault_engine::job::{FileSource, Job};
+use hubvault_engine::job::{AttachWhen, Delivery, FileSource, Job, MailOptions};
 use hubvault_engine::restore;
-use hubvault_model::Cancel;
+use hubvault_model::{ByteSize, Cancel};
+use hubvault_outlet::{Security, SmtpSettings};
 use hubvault_postgres::{ConnectSettings, Session, ThrowawayOptions, ThrowawayServer, sweep};
+use mailbox::Mailbox;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const HUB: &str = include_str!("hub.sql");
 const SOURCE: &str = "hub";
@@ -58,26 +61,41 @@ pub(crate) fn run(settings: &Settings, args: &DemoArgs) -> Result<Exit> {
     let _ = leftover.set(server.directory().to_owned());
     server.create_database(SOURCE)?;
     fill(&server.settings(SOURCE), args.users, &cancel)?;
-    let job = job(settings, &server, &directory)?;
+    let key = tools::key(&directory)?;
+    let mailbox = Mailbox::open(server.directory().join("message.eml"))?;
+    let job = Job {
+        seal: vec![key.public.parse()?],
+        delivery: delivery(&mailbox),
+        ..job(settings, &server, &directory)?
+    };
 
     say("2. The plan (hubvault backup --dry-run)")?;
     let (plan, warnings) = backup::plan(&job, &cancel)?;
     print(&plan_text(&job, &plan, &warnings))?;
 
-    say("3. The backup (hubvault backup)")?;
+    say("3. The backup, sealed to an administrator's key and mailed (hubvault backup)")?;
     let record = take(&job, cancel.clone(), progress::choose(args.no_progress))?;
     print(&record_text(&record))?;
     let archive = record.file.context("the backup has no archive")?;
 
-    say("4. What is inside (tar -tvzf)")?;
-    print(&tools::list(&archive)?)?;
+    say("4. What the administrator finds in the mailbox")?;
+    let saved = server.directory().join("saved");
+    fs::create_dir(&saved)?;
+    let (text, attached) = tools::read_mail(&mailbox.message, &saved)?;
+    print(&text)?;
     go_on(&cancel)?;
 
-    say("5. Back into an empty database with tar and the archive's own restore.sh")?;
+    say("5. What is attached, opened with the key (age -d -i KEY | tar -tvz)")?;
+    let opened = saved.join("opened.tar.gz");
+    tools::open(&key.file, &attached, &opened)?;
+    print(&tools::list(&opened)?)?;
+    go_on(&cancel)?;
+
+    say("6. Back into an empty database with tar and the archive's own restore.sh")?;
     server.create_database(TARGET)?;
     let unpacked = server.directory().join("unpacked");
     fs::create_dir(&unpacked)?;
-    tools::extract(&archive, &unpacked)?;
+    tools::extract(&opened, &unpacked)?;
     go_on(&cancel)?;
     print(&tools::restore(
         &unpacked,
@@ -86,8 +104,8 @@ pub(crate) fn run(settings: &Settings, args: &DemoArgs) -> Result<Exit> {
     )?)?;
     go_on(&cancel)?;
 
-    say("6. Source and restored, side by side")?;
-    let open = Archive::open_path(&archive, &Identities::none())?;
+    say("7. Source and restored, side by side")?;
+    let open = Archive::open_path(&archive, &Identities::read(&key.file)?)?;
     let (source, target) = (server.settings(SOURCE), server.settings(TARGET));
     let (table, equal) = compare::compare(open.manifest(), &source, &target, &cancel)?;
     print(&table)?;
@@ -95,27 +113,54 @@ pub(crate) fn run(settings: &Settings, args: &DemoArgs) -> Result<Exit> {
         bail!("the restored tables differ from the source");
     }
 
-    say("7. Somebody deletes 1,000 users from the living database (hubvault diff)")?;
+    say("8. Somebody deletes 1,000 users from the living database (hubvault diff)")?;
     Session::connect(&source, &cancel)?.simple("deleting users", MISHAP)?;
     let none = progress::choose(true);
     let gone = restore::diff(&open, &source, &[], none.as_ref(), &cancel)?;
     print(&diff_text(&gone))?;
 
-    say("8. Just those rows come back (hubvault restore --missing-rows)")?;
+    say("9. Just those rows come back (hubvault restore --missing-rows)")?;
     let done = restore::put_back(&open, &source, &[], false, none.as_ref(), &cancel)?;
     print(&put_back_text(&done))?;
     let left = restore::diff(&open, &source, &[], none.as_ref(), &cancel)?;
     server.stop()?;
 
     print(&format!(
-        "\nThe archive stays: {}\nEverything else is gone. The whole took {:.1} s.\n",
+        "\nThe archive stays: {}\nand the key that opens it: {}\nEverything else is gone. The whole took {:.1} s.\n",
         archive.display(),
+        key.file.display(),
         begun.elapsed().as_secs_f64()
     ))?;
     if left.iter().any(|table| !table.rows.is_empty()) {
         bail!("the rows that were put back differ from the archive's");
     }
     Ok(Exit::Done)
+}
+
+/// Mail to an administrator, over a server on this host.
+fn delivery(mailbox: &Mailbox) -> Delivery {
+    Delivery {
+        mail: Some(MailOptions {
+            smtp: SmtpSettings {
+                host: "127.0.0.1".to_owned(),
+                port: mailbox.port,
+                security: Security::Plain,
+                ca_file: None,
+                insecure: false,
+                allow_plain: false,
+                user: None,
+                password: None,
+                timeout: Duration::from_secs(30),
+                time_limit: Duration::from_mins(5),
+            },
+            from: "hubvault <hubvault@hub.example>".to_owned(),
+            to: vec!["admin@hub.example".to_owned()],
+            attach: AttachWhen::Sealed,
+            max_message: ByteSize::from_mib(200),
+            split: false,
+        }),
+        ..Delivery::default()
+    }
 }
 
 fn say(title: &str) -> Result<()> {

@@ -2,8 +2,67 @@
 
 use anyhow::{Context, Result, bail};
 use hubvault_postgres::ConnectSettings;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+
+/// What a mail program does: the text is shown, what is attached is saved.
+const READ_MAIL: &str = "
+import email, email.policy, os, sys
+message = email.message_from_file(open(sys.argv[1]), policy=email.policy.default)
+for name in ('From', 'To', 'Subject'):
+    print(f'{name}: {message[name]}')
+for part in message.iter_attachments():
+    path = os.path.join(sys.argv[2], os.path.basename(part.get_filename()))
+    with open(path, 'wb') as file:
+        file.write(part.get_payload(decode=True))
+    print(f'Attached: {os.path.basename(path)} ({os.path.getsize(path):,} bytes)')
+print()
+print(message.get_body(('plain',)).get_content())
+";
+
+/// A key pair of age.
+pub(super) struct Key {
+    pub(super) file: PathBuf,
+    pub(super) public: String,
+}
+
+/// The administrator's key, made with `age-keygen` in `directory` when it is not there.
+pub(super) fn key(directory: &Path) -> Result<Key> {
+    let file = directory.join("administrator-key.txt");
+    if !file.exists() {
+        finished(
+            "age-keygen",
+            Command::new("age-keygen").arg("-o").arg(&file),
+        )?;
+    }
+    let shown = finished(
+        "age-keygen",
+        Command::new("age-keygen").arg("-y").arg(&file),
+    )?;
+    let public = String::from_utf8_lossy(&shown.stdout).trim().to_owned();
+    Ok(Key { file, public })
+}
+
+/// The text of a message, and the file that was attached, saved into `directory`.
+pub(super) fn read_mail(message: &Path, directory: &Path) -> Result<(String, PathBuf)> {
+    let mut python = Command::new("python3");
+    let output = finished(
+        "python3",
+        python.args(["-c", READ_MAIL]).arg(message).arg(directory),
+    )?;
+    let saved = std::fs::read_dir(directory)?.next();
+    let saved = saved.context("nothing is attached to the mail")??;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ok((text, saved.path()))
+}
+
+/// `age -d -i KEY SEALED`, into a file.
+pub(super) fn open(key: &Path, sealed: &Path, into: &Path) -> Result<()> {
+    let mut age = Command::new("age");
+    let arguments = age.args(["-d", "-i"]).arg(key).arg("-o").arg(into);
+    finished("age", arguments.arg(sealed))?;
+    Ok(())
+}
 
 /// `tar -tf`, as tar prints it.
 pub(super) fn list(archive: &Path) -> Result<String> {
@@ -48,7 +107,7 @@ pub(super) fn restore(unpacked: &Path, target: &ConnectSettings, bin_dir: &Path)
 fn finished(what: &str, command: &mut Command) -> Result<Output> {
     let output = command
         .output()
-        .with_context(|| format!("starting {what}"))?;
+        .with_context(|| format!("starting {what}; `make tools` installs what is missing"))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         bail!("{what} ended with {}: {}", output.status, said.trim());

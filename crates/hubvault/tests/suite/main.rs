@@ -19,5 +19,8 @@ mod restore;
 mod references;
 mod retention;
 mod seal;
+mod post_office;
 mod mail;
+mod mail_trouble;
+mod mail_words;
 mod seal_check;

@@ -1,0 +1,199 @@
+//! Whoever could not be told is told later, or it is said that they were not.
+
+use crate::hub::{Hub, stderr, stdout};
+use crate::post_office::{
+    PASSWORD, SMALL, code, hasty, mailing, only, outbox, plain, record, subject, text,
+};
+use hubvault_testkit::{
+    Answer, HttpSink, MailFault, MailServer, MailServerOptions, MailTls, server,
+};
+use std::path::Path;
+
+#[test]
+fn a_busy_server_is_tried_again_and_nobody_gets_it_twice() {
+    let mail = MailServer::start(MailServerOptions {
+        busy_first: 2,
+        ..plain()
+    });
+    let source = server().database();
+    source.execute(SMALL);
+    let hub = hasty(&source, &mail);
+    let (record, _) = hub.backup();
+    assert_eq!(record["delivery"]["told"].as_array().unwrap().len(), 2);
+    assert_eq!(mail.messages().len(), 1);
+    assert_eq!(outbox(&hub)[0]["tries"], 3);
+    let retry = hub.run(&["mail", "retry"]);
+    assert_eq!((code(&retry), mail.messages().len()), (Some(0), 1));
+}
+
+#[test]
+fn one_refused_administrator_does_not_keep_it_from_the_other() {
+    let mail = MailServer::start(MailServerOptions {
+        refuse: vec!["grace@hub.example".into()],
+        ..plain()
+    });
+    let source = server().database();
+    source.execute(SMALL);
+    let hub = hasty(&source, &mail);
+    let output = hub.run(&["backup", "--json"]);
+    assert_eq!(code(&output), Some(3));
+    let record = record(&output);
+    assert_eq!(
+        record["delivery"]["told"],
+        serde_json::json!(["ada@hub.example"])
+    );
+    let untold = &record["delivery"]["untold"][0];
+    assert_eq!(untold["to"], "grace@hub.example");
+    assert_eq!(untold["waiting"], false);
+    assert!(
+        untold["reason"].as_str().unwrap().contains("550"),
+        "{untold}"
+    );
+    assert_eq!(mail.messages()[0].to, ["ada@hub.example"]);
+    assert_eq!(mail.messages().len(), 1);
+    assert!(stdout(&hub.run(&["list"])).contains("undelivered"));
+}
+
+#[test]
+fn a_dead_mail_server_leaves_the_backup_whole_and_the_mail_waiting() {
+    let source = server().database();
+    source.execute(SMALL);
+    let sink = HttpSink::start([Answer::Status(200), Answer::Status(200)]);
+    let dead = MailServer::start(plain());
+    let port = dead.port;
+    let mut hub = hasty(&source, &dead);
+    drop(dead);
+    hub.set("WEBHOOK_URL", sink.url("/hook"));
+    let output = hub.run(&["backup", "--json"]);
+    assert_eq!(code(&output), Some(3), "{}", stderr(&output));
+    let record = record(&output);
+    assert!(Path::new(record["file"].as_str().unwrap()).is_file());
+    for untold in record["delivery"]["untold"].as_array().unwrap() {
+        assert_eq!(untold["waiting"], true, "{untold}");
+        let reason = untold["reason"].as_str().unwrap();
+        assert!(reason.contains(&port.to_string()), "{reason}");
+    }
+    // Whoever listens elsewhere hears of the backup, and that it was not mailed.
+    let events: Vec<String> = sink
+        .requests()
+        .iter()
+        .map(|request| request.header("x-hubvault-event").unwrap().to_owned())
+        .collect();
+    assert_eq!(events, ["success", "alert"]);
+    let status = hub.run(&["status"]);
+    assert_eq!(code(&status), Some(3));
+    assert!(stdout(&status).contains("waits"), "{}", stdout(&status));
+    // The server is back, elsewhere.
+    let back = MailServer::start(plain());
+    hub.set("SMTP_PORT", back.port.to_string());
+    assert_eq!(code(&hub.run(&["mail", "retry"])), Some(0));
+    assert_eq!(only(&back).attachments.len(), 1);
+    assert!(outbox(&hub).iter().all(|item| item["state"] == "sent"));
+}
+
+#[test]
+fn a_connection_cut_after_the_last_byte_is_repeated_with_the_same_message_id() {
+    let mail = MailServer::start(MailServerOptions {
+        fault: Some(MailFault::CutAfterData),
+        ..plain()
+    });
+    let source = server().database();
+    source.execute(SMALL);
+    let mut hub = hasty(&source, &mail);
+    let output = hub.run(&["backup"]);
+    assert_eq!(code(&output), Some(3), "{}", stderr(&output));
+    let good = MailServer::start(plain());
+    hub.set("SMTP_PORT", good.port.to_string());
+    hub.run(&["mail", "retry"]);
+    let first = mail.messages()[0].parts();
+    let again = only(&good);
+    assert_eq!(first.header("Message-ID"), again.header("Message-ID"));
+}
+
+#[test]
+fn a_silent_server_and_one_that_cuts_hold_up_nothing_and_get_no_shorter_archive() {
+    let source = server().database();
+    source.execute(SMALL);
+    for fault in [MailFault::Stall, MailFault::CutInData, MailFault::Closing] {
+        let mail = MailServer::start(MailServerOptions {
+            fault: Some(fault),
+            ..plain()
+        });
+        let mut hub = hasty(&source, &mail);
+        hub.write("file = []\n[scope]\ntables = [\"*\"]\nwindow = []\n[delivery]\ntries = 1\n[email]\ntimeout = \"1 s\"\n");
+        let output = hub.run(&["backup", "--json"]);
+        assert_eq!(code(&output), Some(3), "{fault:?}: {}", stderr(&output));
+        assert_eq!(mail.messages().len(), 0, "{fault:?}");
+        assert_eq!(outbox(&hub)[0]["state"], "waiting", "{fault:?}");
+    }
+}
+
+#[test]
+fn a_failed_backup_is_told_with_its_stage_causes_and_log_and_without_a_secret() {
+    let mail = MailServer::start(plain());
+    let source = server().database();
+    source.execute(SMALL);
+    let mut hub = mailing(&source, &mail, MailTls::Plain);
+    hub.backup();
+    hub.set("POSTGRES_DB", "no_such_database");
+    // The job is called after the database; its history is the hub's.
+    hub.set("POSTGRES_PASSWORD", PASSWORD);
+    let output = hub.run(&["backup"]);
+    assert_eq!(code(&output), Some(1));
+    let messages = mail.messages();
+    let parts = messages[messages.len() - 1].parts();
+    assert!(
+        subject(&parts).starts_with("[hubvault] FAILED"),
+        "{}",
+        subject(&parts)
+    );
+    assert!(
+        subject(&parts).ends_with("at snapshot"),
+        "{}",
+        subject(&parts)
+    );
+    for words in [
+        "no_such_database",
+        "WHAT TO DO NEXT",
+        "Nothing was published",
+    ] {
+        assert!(text(&parts).contains(words), "{words}: {}", text(&parts));
+    }
+    assert!(parts.attachments.is_empty());
+    for message in &messages {
+        assert!(!String::from_utf8_lossy(&message.raw).contains(PASSWORD));
+    }
+}
+
+#[test]
+fn a_ping_hears_the_start_and_the_end() {
+    let source = server().database();
+    source.execute(SMALL);
+    let sink = HttpSink::start((0..4).map(|_| Answer::Status(200)));
+    let mut hub = Hub::whole(&source);
+    hub.set("PING_URL", sink.url("/uuid"));
+    hub.backup();
+    hub.set("POSTGRES_DB", "no_such_database");
+    hub.run(&["backup"]);
+    let targets: Vec<String> = sink.requests().iter().map(|r| r.target.clone()).collect();
+    assert_eq!(
+        targets,
+        ["/uuid/start", "/uuid", "/uuid/start", "/uuid/fail"]
+    );
+}
+
+#[test]
+fn a_backup_that_cannot_even_begin_is_told() {
+    let mail = MailServer::start(plain());
+    let source = server().database();
+    let mut hub = hasty(&source, &mail);
+    hub.set("BACKUP_DIR", "/dev/null/backups");
+    let output = hub.run(&["backup"]);
+    assert_eq!(code(&output), Some(1));
+    let parts = only(&mail);
+    assert!(
+        text(&parts).contains("/dev/null/backups"),
+        "{}",
+        text(&parts)
+    );
+}

@@ -2,7 +2,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help tools demo test build lint fmt doc bench bench-quick peers deny clean
+.PHONY: help tools demo test build lint fmt doc bench bench-quick peers mail-pictures deny clean
 
 help: ## Name the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ bench-quick: tools peers build ## The same at a twentieth of the size, in under 
 
 peers:
 	@deploy/install-postgres.sh peers
+
+mail-pictures: build ## Every mail as a phone and a desktop show it, light and dark: target/mail-pictures
+	deploy/mail-pictures.sh target/release/hubvault target/mail-pictures
 
 deny: ## Licences, sources and duplicates of the dependencies (needs cargo-deny)
 	$(CARGO) deny check bans licenses sources

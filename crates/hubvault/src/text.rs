@@ -1,5 +1,6 @@
 //! Plain text for people: aligned columns, numbers that can be read, durations.
 
+pub(crate) use hubvault_model::grouped;
 use jiff::{SignedDuration, Timestamp};
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Write};
@@ -68,19 +69,6 @@ pub(crate) fn columns(header: &[(&str, Align)], rows: &[Vec<String>]) -> String 
     out
 }
 
-/// 1234567 as `1,234,567`.
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 /// The planner's estimate, or that there is none.
 pub(crate) fn about(rows: Option<u64>) -> String {
     rows.map_or_else(|| "?".to_owned(), grouped)
@@ -103,14 +91,6 @@ fn seconds(span: SignedDuration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_grouped_by_three() {
-        assert_eq!(grouped(0), "0");
-        assert_eq!(grouped(999), "999");
-        assert_eq!(grouped(1_000), "1,000");
-        assert_eq!(grouped(1_234_567), "1,234,567");
-    }
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {

@@ -27,5 +27,5 @@ pub use id::BackupId;
 pub use mask::Masks;
 pub use name::{TableName, quote_ident, quote_literal};
 pub use pattern::{PatternError, TablePattern};
-pub use size::{ByteSize, SizeError};
+pub use size::{ByteSize, SizeError, grouped};
 pub use warning::Warning;

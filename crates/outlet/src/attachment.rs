@@ -1,7 +1,6 @@
 //! A piece of a file as base64, a few lines at a time, so that its size does not matter.
 
 use crate::error::{Problem, SendError};
-use crate::letter::Attachment;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::fs::File;
@@ -15,6 +14,21 @@ const LINE_BYTES: usize = 57;
 const LINE_ENCODED: usize = 78;
 /// Lines in a piece, about 40 kB encoded.
 const LINES: usize = 512;
+
+/// A file, or a piece of one, that goes with a letter. It is read while it is sent.
+#[derive(Clone, Debug)]
+pub struct Attachment {
+    /// The name it is saved under.
+    pub name: String,
+    /// Its kind, as `application/gzip`.
+    pub content_type: String,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Where in the file it begins, in bytes.
+    pub offset: u64,
+    /// How long it is, in bytes.
+    pub length: u64,
+}
 
 /// How many bytes `bytes` of an attachment take in a message: base64 in lines of 76 characters, each with CRLF.
 pub fn encoded_attachment_size(bytes: u64) -> u64 {

@@ -5,7 +5,7 @@
 //! off nor bounded in time.
 
 use crate::error::{Problem, SendError};
-use crate::smtp::SmtpSettings;
+use crate::settings::SmtpSettings;
 use crate::stream::{Stream, after};
 use crate::tls;
 use rustls::ClientConfig;

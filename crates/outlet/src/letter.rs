@@ -1,13 +1,12 @@
 //! A letter, and what it looks like on the wire.
 
-use crate::attachment::encoded_attachment_size;
+use crate::attachment::{Attachment, encoded_attachment_size};
 use crate::error::{Problem, SendError};
 use lettre::address::Envelope;
 use lettre::message::header::{
     ContentDisposition, ContentTransferEncoding, ContentType, HeaderName, HeaderValue,
 };
 use lettre::message::{Body, Mailbox, Message, MultiPart, SinglePart};
-use std::path::PathBuf;
 use std::time::SystemTime;
 
 /// Stands for the attachment while the message is put together; a whole line of its own.
@@ -36,21 +35,6 @@ pub struct Letter {
     pub html: String,
     /// What goes with it.
     pub attachment: Option<Attachment>,
-}
-
-/// A file, or a piece of one, that goes with a letter. It is read while it is sent.
-#[derive(Clone, Debug)]
-pub struct Attachment {
-    /// The name it is saved under.
-    pub name: String,
-    /// Its kind, as `application/gzip`.
-    pub content_type: String,
-    /// Where it lies.
-    pub path: PathBuf,
-    /// Where in the file it begins, in bytes.
-    pub offset: u64,
-    /// How long it is, in bytes.
-    pub length: u64,
 }
 
 /// A message around the place of its attachment.
@@ -244,7 +228,7 @@ mod tests {
             attachment: Some(Attachment {
                 name: "a.gz".to_owned(),
                 content_type: "application/gzip".to_owned(),
-                path: PathBuf::from("/nowhere"),
+                path: std::path::PathBuf::from("/nowhere"),
                 offset: 0,
                 length: 100,
             }),

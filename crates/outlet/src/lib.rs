@@ -20,6 +20,7 @@
 mod address;
 mod letter;
 mod attachment;
+mod settings;
 mod smtp;
 mod transaction;
 mod connection;
@@ -30,11 +31,12 @@ mod tls;
 mod error;
 
 pub use address::check_address;
-pub use attachment::encoded_attachment_size;
+pub use attachment::{Attachment, encoded_attachment_size};
 pub use error::{Problem, Refused, SendError};
 pub use http::{Channel, ChannelKind};
-pub use letter::{Attachment, Letter};
+pub use letter::Letter;
 pub use payload::{Event, EventKind};
-pub use smtp::{Mailer, Security, SmtpSettings};
+pub use settings::{Security, SmtpSettings};
+pub use smtp::Mailer;
 pub use stream::is_loopback;
 pub use transaction::Sent;

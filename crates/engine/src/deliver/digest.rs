@@ -1,6 +1,7 @@
 //! The last seven days of a job: what ran, what was proven, what grew, what is at risk.
 
-use super::facts::{PreviousFacts, change, moment, previous, size_change};
+use super::earlier::{PreviousFacts, previous};
+use super::words::{age, change, moment, size_change};
 use crate::catalog::{BackupRecord, OutboxItem, OutboxState, State};
 use hubvault_model::ByteSize;
 use jiff::tz::TimeZone;
@@ -137,7 +138,7 @@ fn risks(
     match newest {
         None => risks.push("no proven backup exists".to_owned()),
         Some(proven) if now.duration_since(proven.started_at).as_hours() >= 48 => {
-            let age = super::facts::age(proven.started_at, now);
+            let age = age(proven.started_at, now);
             risks.push(format!("the newest proven backup is {age} old"));
         }
         Some(_) => {}

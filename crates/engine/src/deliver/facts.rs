@@ -1,9 +1,11 @@
 //! What a message may say: every value that a template can name (docs/mail.md lists them).
 
 use super::digest::DigestFacts;
+use super::earlier::{PreviousFacts, previous};
+use super::words::{change, moment, size_change, took};
 use crate::catalog::{BackupRecord, OutboxItem, State, TableRecord};
 use hubvault_archive::Coverage;
-use hubvault_model::ByteSize;
+use hubvault_model::{ByteSize, grouped};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -138,23 +140,6 @@ pub struct ProofFacts {
     pub reason: String,
 }
 
-/// An earlier run.
-#[derive(Clone, Debug, Serialize)]
-pub struct PreviousFacts {
-    /// When.
-    pub when: String,
-    /// How long ago, `23 hours`.
-    pub age: String,
-    /// The archive's name.
-    pub name: String,
-    /// The archive's size.
-    pub size: String,
-    /// Its rows.
-    pub rows: u64,
-    /// How long it took.
-    pub took: String,
-}
-
 /// Why a run failed.
 #[derive(Clone, Debug, Serialize)]
 pub struct FailureFacts {
@@ -279,7 +264,7 @@ fn run(record: &BackupRecord, zone: &TimeZone) -> RunFacts {
             .filter(|file| !file.name.ends_with('/'))
             .count(),
         headline: largest.map_or_else(String::new, |table| {
-            format!("{} {}", super::template::grouped(table.rows), table.name)
+            format!("{} {}", grouped(table.rows), table.name)
         }),
     }
 }
@@ -312,25 +297,6 @@ fn tables(record: &BackupRecord, before: Option<&BackupRecord>) -> Vec<TableFact
             }
         })
         .collect()
-}
-
-/// `+12`, `-3`, `same`.
-pub(super) fn change(before: u64, now: u64) -> String {
-    let grouped = super::template::grouped;
-    match now.cmp(&before) {
-        std::cmp::Ordering::Equal => "same".to_owned(),
-        std::cmp::Ordering::Greater => format!("+{}", grouped(now - before)),
-        std::cmp::Ordering::Less => format!("-{}", grouped(before - now)),
-    }
-}
-
-/// `+1.2 MB`, `-3.0 kB`, `same`.
-pub(super) fn size_change(before: u64, now: u64) -> String {
-    match now.cmp(&before) {
-        std::cmp::Ordering::Equal => "same".to_owned(),
-        std::cmp::Ordering::Greater => format!("+{}", ByteSize(now - before)),
-        std::cmp::Ordering::Less => format!("-{}", ByteSize(before - now)),
-    }
 }
 
 fn archive(record: &BackupRecord, before: Option<&BackupRecord>) -> Option<ArchiveFacts> {
@@ -381,7 +347,7 @@ fn proof(record: &BackupRecord) -> ProofFacts {
             "{} tables with {} rows were restored into a throwaway PostgreSQL {} and compared row by \
              row in {:.1} s",
             drill.tables,
-            super::template::grouped(drill.rows),
+            grouped(drill.rows),
             drill.server_version,
             drill.seconds
         ),
@@ -393,53 +359,4 @@ fn proof(record: &BackupRecord) -> ProofFacts {
         text,
         reason,
     }
-}
-
-pub(super) fn previous(record: &BackupRecord, now: Timestamp, zone: &TimeZone) -> PreviousFacts {
-    PreviousFacts {
-        when: moment(record.started_at, zone),
-        age: age(record.started_at, now),
-        name: record
-            .file
-            .as_ref()
-            .and_then(|file| Some(file.file_name()?.to_string_lossy().into_owned()))
-            .unwrap_or_default(),
-        size: ByteSize(record.bytes.unwrap_or_default()).to_string(),
-        rows: record.rows(),
-        took: took(record),
-    }
-}
-
-fn took(record: &BackupRecord) -> String {
-    let Some(end) = record.finished_at else {
-        return String::new();
-    };
-    let seconds = end.duration_since(record.started_at).as_secs_f64().max(0.0);
-    if seconds < 60.0 {
-        format!("{seconds:.1} s")
-    } else {
-        format!(
-            "{} min {} s",
-            (seconds / 60.0) as u64,
-            (seconds % 60.0) as u64
-        )
-    }
-}
-
-/// `2026-11-23 02:00 CET`.
-pub(super) fn moment(at: Timestamp, zone: &TimeZone) -> String {
-    at.to_zoned(zone.clone())
-        .strftime("%Y-%m-%d %H:%M %Z")
-        .to_string()
-}
-
-/// `5 minutes`, `23 hours`, `3 days`.
-pub fn age(from: Timestamp, now: Timestamp) -> String {
-    let minutes = now.duration_since(from).as_secs().max(0) / 60;
-    let (number, unit) = match minutes {
-        0..120 => (minutes, "minute"),
-        120..2_880 => (minutes / 60, "hour"),
-        _ => (minutes / 1_440, "day"),
-    };
-    format!("{number} {unit}{}", if number == 1 { "" } else { "s" })
 }

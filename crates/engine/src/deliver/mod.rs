@@ -3,15 +3,18 @@
 //!
 //! Delivery never undoes a backup. What could not be told is in the record, and in the exit code.
 
+mod words;
+mod earlier;
+mod digest;
 mod facts;
 pub mod sample;
-mod digest;
 mod template;
 mod compose;
 mod post;
 
-pub use facts::{AlertFacts, Facts, age};
+pub use facts::{AlertFacts, Facts};
 pub use template::{Rendered, TemplateProblem, Templates};
+pub use words::age;
 
 use crate::catalog::{
     BackupRecord, Catalog, CatalogError, Content, DeliveryRecord, OutboxItem, RecipientState,

@@ -1,6 +1,7 @@
 //! Templates of messages: the built-in ones, and a user's own files of the same or other names.
 
 use super::facts::Facts;
+use hubvault_model::grouped;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value};
 use std::collections::BTreeSet;
@@ -270,17 +271,4 @@ fn sentence(text: String) -> String {
         Some(first) => first.to_uppercase().chain(letters).collect(),
         None => text,
     }
-}
-
-/// 1234567 as `1,234,567`.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }

@@ -1,7 +1,7 @@
 //! `hubvault diff`: what an archive has that a living database has not, and the other way round.
 
 use super::seal::witness;
-use super::show::resolve;
+use super::which::resolve;
 use super::{DiffArgs, Exit};
 use crate::config::Settings;
 use crate::text::{Align, columns, grouped, print};

@@ -2,7 +2,7 @@
 
 use super::backup::proof_text;
 use super::seal::witness;
-use super::show::resolve;
+use super::which::resolve;
 use super::{DrillArgs, Exit};
 use crate::config::Settings;
 use crate::text::print;

@@ -26,9 +26,12 @@ Exit codes: 0 printed; 1 no such type; 2 bad configuration; 3 a template has a m
     Preview {
         /// success, failure, alert, recovered, digest, test, or a template of your own
         kind: String,
-        /// The HTML part alone, instead of subject and plain part
+        /// The HTML part alone
         #[arg(long)]
         html: bool,
+        /// Subject and plain part, which is what is printed without either
+        #[arg(long, conflicts_with = "html")]
+        text: bool,
     },
     /// List what was sent, what waits and what was refused, newest first
     Outbox {
@@ -65,7 +68,7 @@ pub(crate) fn run(settings: &Settings, command: &MailCommand) -> Result<Exit> {
     let (zone, cancel) = (TimeZone::system(), Cancel::new());
     let teller = Teller::new(&job, Some(&catalog), &zone, &cancel);
     match command {
-        MailCommand::Preview { kind, html } => {
+        MailCommand::Preview { kind, html, .. } => {
             known(&job, kind)?;
             let record = last_run(&catalog, &job, kind)?;
             let rendered = teller.preview(kind, &record);

@@ -2,6 +2,7 @@
 
 mod backup;
 mod list;
+mod which;
 mod show;
 mod restore;
 mod diff;

@@ -1,7 +1,7 @@
 //! `hubvault restore`: a whole database, the rows of some tables, or the configuration files.
 
 use super::seal::witness;
-use super::show::resolve;
+use super::which::resolve;
 use super::{Exit, RestoreArgs};
 use crate::config::Settings;
 use crate::text::{Align, columns, grouped, print};

@@ -3,19 +3,19 @@
 use super::backup::{proof_text, warnings_text};
 use super::drill::drill;
 use super::seal::{sealed_text, witness};
+use super::which::resolve;
 use super::{Exit, ShowArgs, VerifyArgs};
 use crate::config::Settings;
 use crate::text::{Align, columns, grouped, print};
 use crate::{progress, signals};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use hubvault_archive::{Coverage, Manifest};
-use hubvault_engine::backup::state_directory;
-use hubvault_engine::catalog::{Catalog, Contents, ProofRecord, contents};
+use hubvault_engine::catalog::{Contents, ProofRecord, contents};
 use hubvault_engine::progress::Stage;
 use hubvault_engine::proof::{IntegrityError, ReadBack, integrity};
 use hubvault_model::{ByteSize, Cancel};
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Prints what an archive holds, from its manifest.
 pub(crate) fn show(settings: &Settings, args: &ShowArgs) -> Result<Exit> {
@@ -141,41 +141,6 @@ fn only_the_file(path: &Path, known: &Contents, sha256: &str, as_json: bool) -> 
         path.display(),
         ByteSize(known.bytes)
     ))
-}
-
-/// A file as it is, else what the catalog calls by that id, prefix, name, or `latest`.
-pub(crate) fn resolve(settings: &Settings, word: &str) -> Result<PathBuf> {
-    let path = PathBuf::from(word);
-    if path.is_file() {
-        return Ok(path);
-    }
-    let directory = settings.job().directory;
-    let beside = directory.join(word);
-    if beside.is_file() {
-        return Ok(beside);
-    }
-    if word.contains('/') {
-        bail!("there is no file {word}");
-    }
-    if !directory.is_dir() {
-        bail!(
-            "there is no backup directory {}, so no backup {word:?}; set BACKUP_DIR or give a file",
-            directory.display()
-        );
-    }
-    let found = Catalog::open(&state_directory(&directory)?)?.find(word)?;
-    let Some(record) = found else {
-        bail!(
-            "no backup {word:?} in {}; `hubvault list` names them",
-            directory.display()
-        );
-    };
-    record.file.with_context(|| {
-        let error = record
-            .error
-            .unwrap_or_else(|| "it is still running".to_owned());
-        format!("backup {} has no archive: {error}", record.id.short())
-    })
 }
 
 /// A manifest for people.

@@ -64,7 +64,12 @@ fn show_says_where_each_setting_came_from() {
     let json: serde_json::Value =
         serde_json::from_slice(&hub.run(&["config", "show", "--json"]).stdout).unwrap();
     assert!(!json.to_string().contains("hunter2"));
-    assert!(json["notices"][0].as_str().unwrap().contains("http.address"));
+    assert!(
+        json["notices"][0]
+            .as_str()
+            .unwrap()
+            .contains("http.address")
+    );
     // Set without effect: said, and not a success.
     let check = hub.run(&["config", "check"]);
     assert_eq!(check.status.code(), Some(3));

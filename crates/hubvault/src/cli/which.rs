@@ -1,0 +1,42 @@
+//! Which archive a word means.
+
+use crate::config::Settings;
+use anyhow::{Context, Result, bail};
+use hubvault_engine::backup::state_directory;
+use hubvault_engine::catalog::Catalog;
+use std::path::PathBuf;
+
+/// A file as it is, else what the catalog calls by that id, prefix, name, or `latest`.
+pub(crate) fn resolve(settings: &Settings, word: &str) -> Result<PathBuf> {
+    let path = PathBuf::from(word);
+    if path.is_file() {
+        return Ok(path);
+    }
+    let directory = settings.job().directory;
+    let beside = directory.join(word);
+    if beside.is_file() {
+        return Ok(beside);
+    }
+    if word.contains('/') {
+        bail!("there is no file {word}");
+    }
+    if !directory.is_dir() {
+        bail!(
+            "there is no backup directory {}, so no backup {word:?}; set BACKUP_DIR or give a file",
+            directory.display()
+        );
+    }
+    let found = Catalog::open(&state_directory(&directory)?)?.find(word)?;
+    let Some(record) = found else {
+        bail!(
+            "no backup {word:?} in {}; `hubvault list` names them",
+            directory.display()
+        );
+    };
+    record.file.with_context(|| {
+        let error = record
+            .error
+            .unwrap_or_else(|| "it is still running".to_owned());
+        format!("backup {} has no archive: {error}", record.id.short())
+    })
+}

@@ -118,7 +118,17 @@ pub fn run(job: &Job, run: &Run) -> Result<BackupRecord, BackupError> {
     let catalog = &prepared.catalog;
     let teller = Teller::new(job, Some(catalog), &run.zone, &run.cancel);
     for dead in &prepared.dead {
-        teller.ended(dead, &[], &[]);
+        let told = teller.ended(dead, &[], &[]);
+        let record = BackupRecord {
+            delivery: Some(told.record.clone()),
+            ..dead.clone()
+        };
+        for warning in told.into_warnings() {
+            tracing::warn!("{warning}");
+        }
+        if let Err(unrecorded) = catalog.finish(&record) {
+            tracing::warn!("the catalog does not know who was told: {unrecorded}");
+        }
     }
     let taken = catalog
         .begin(&begun)

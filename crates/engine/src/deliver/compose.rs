@@ -19,6 +19,10 @@ const MOST_PARTS: u64 = 50;
 /// What headers and the frame around the parts of a message take at most, in bytes.
 const FRAME: u64 = 4 << 10;
 
+/// Why a mail that was to carry an archive goes without it, as it is composed; `post` knows better where
+/// the archive is gone.
+pub(super) const TOO_LARGE: &str = "the mail server takes no message this large";
+
 /// Makes mails.
 pub(super) struct Composer<'a> {
     pub(super) mail: &'a MailOptions,

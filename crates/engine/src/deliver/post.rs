@@ -1,6 +1,6 @@
 //! The tries: each message to whoever does not have it yet, over one connection for all mails.
 
-use super::compose::{domain, word};
+use super::compose::{TOO_LARGE, domain, word};
 use crate::catalog::{Catalog, Content, Enclosure, OutboxItem, OutboxState, RecipientState};
 use crate::job::{Delivery, MailOptions};
 use hubvault_model::Cancel;
@@ -112,6 +112,12 @@ impl Post<'_> {
             Some(mailer) => mailer,
             None => Mailer::connect(&mail.smtp)?,
         };
+        if is_gone(item) {
+            leave_out(
+                item,
+                "it was removed from the host before this mail could be sent",
+            );
+        }
         let to: Vec<String> = item.waiting().map(|r| r.address.clone()).collect();
         let mut letter = compose(item, mail);
         let fits = |letter: &Letter, mailer: &Mailer| -> Result<bool, SendError> {
@@ -121,13 +127,13 @@ impl Post<'_> {
             Ok(letter.encoded_size()? <= most)
         };
         if !fits(&letter, &mailer)? {
-            leave_out(item);
+            leave_out(item, TOO_LARGE);
             letter = compose(item, mail);
         }
         let mut sent = mailer.send(&letter, &to);
         if let Err(error) = &sent
             && error.problem() == Problem::TooLarge
-            && leave_out(item)
+            && leave_out(item, TOO_LARGE)
         {
             sent = mailer.send(&compose(item, mail), &to);
         }
@@ -178,8 +184,17 @@ impl Post<'_> {
     }
 }
 
-/// Takes the attachment off, for a server that takes no such size; false when there is none.
-fn leave_out(item: &mut OutboxItem) -> bool {
+/// Whether what is to be attached is there no more: retention may be faster than a dead mail server.
+fn is_gone(item: &OutboxItem) -> bool {
+    let Content::Letter { enclosure, .. } = &item.content else {
+        return false;
+    };
+    let path = enclosure.as_ref().map(|enclosure| &enclosure.path);
+    path.is_some_and(|path| matches!(path.try_exists(), Ok(false)))
+}
+
+/// Takes the attachment off, and says why; false when there is none.
+fn leave_out(item: &mut OutboxItem, why: &str) -> bool {
     let Content::Letter {
         text,
         html,
@@ -193,7 +208,9 @@ fn leave_out(item: &mut OutboxItem) -> bool {
     let Some((plain, rich)) = without.take() else {
         return false;
     };
-    (*text, *html, *enclosure) = (plain, rich, None);
+    *text = plain.replace(TOO_LARGE, why);
+    *html = rich.replace(TOO_LARGE, why);
+    *enclosure = None;
     true
 }
 

@@ -197,3 +197,58 @@ fn a_backup_that_cannot_even_begin_is_told() {
         text(&parts)
     );
 }
+
+#[test]
+fn a_mail_whose_archive_is_gone_by_then_still_tells() {
+    let source = server().database();
+    source.execute(SMALL);
+    let dead = MailServer::start(plain());
+    let mut hub = hasty(&source, &dead);
+    drop(dead);
+    let output = hub.run(&["backup", "--json"]);
+    let file = record(&output)["file"].as_str().unwrap().to_owned();
+    std::fs::remove_file(file).unwrap();
+    let back = MailServer::start(plain());
+    hub.set("SMTP_PORT", back.port.to_string());
+    assert_eq!(code(&hub.run(&["mail", "retry"])), Some(0));
+    let parts = only(&back);
+    assert!(parts.attachments.is_empty());
+    assert!(
+        text(&parts).contains("removed from the host"),
+        "{}",
+        text(&parts)
+    );
+}
+
+#[test]
+fn a_killed_run_is_told_by_the_next() {
+    let mail = MailServer::start(plain());
+    let source = server().database();
+    source.execute(SMALL);
+    let hub = mailing(&source, &mail, MailTls::Plain);
+    // A run that holds no lock and is called running: its process died.
+    hub.backup();
+    let catalog = hub.backups().join(".hubvault/catalog.sqlite");
+    let sql =
+        "UPDATE backups SET state = 'running', record = json_set(record, '$.state', 'running')";
+    rewrite(&catalog, sql);
+    hub.backup();
+    let subjects: Vec<String> = mail
+        .messages()
+        .iter()
+        .map(|message| subject(&message.parts()).to_owned())
+        .collect();
+    assert_eq!(subjects.len(), 3, "{subjects:?}");
+    assert!(subjects[1].contains("FAILED"), "{subjects:?}");
+}
+
+/// Changes a catalog by hand.
+fn rewrite(catalog: &Path, sql: &str) {
+    let script = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute(sys.argv[2]); db.commit()";
+    let status = std::process::Command::new("python3")
+        .args(["-c", script])
+        .arg(catalog)
+        .arg(sql)
+        .status();
+    assert!(status.unwrap().success());
+}

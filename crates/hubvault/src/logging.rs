@@ -57,7 +57,8 @@ pub(crate) fn recent() -> Vec<String> {
     recent.iter().cloned().collect()
 }
 
-fn masked(text: &str) -> String {
+/// The text without the configuration's secrets, once logging was started.
+pub(crate) fn masked(text: &str) -> String {
     MASKS
         .get()
         .map_or_else(|| text.to_owned(), |masks| masks.mask(text))

@@ -18,7 +18,7 @@ fn main() -> ExitCode {
         Ok(Exit::Done) => ExitCode::SUCCESS,
         Ok(Exit::Warnings) => ExitCode::from(3),
         Err(error) => {
-            eprintln!("error: {}", text::chain(&error));
+            eprintln!("error: {}", logging::masked(&text::chain(&error)));
             let of_configuration = error.is::<config::ConfigError>();
             let code = signals::exit_code().unwrap_or(if of_configuration { 2 } else { 1 });
             ExitCode::from(code)

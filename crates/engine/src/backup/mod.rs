@@ -24,8 +24,8 @@ pub use plan::{Plan, describe_coverage};
 pub use publish::Published;
 pub use references::References;
 
-use crate::catalog::{BackupRecord, Catalog, DeliveryRecord};
-use crate::deliver::{self, Teller};
+use crate::catalog::{BackupRecord, Catalog, State};
+use crate::deliver::{self, Teller, Told};
 use crate::disk::free_bytes;
 use crate::job::Job;
 use crate::progress::{Progress, Stage, Stopwatch};
@@ -104,56 +104,60 @@ impl Run {
 /// nothing was published, and the catalog and every channel of delivery say so, too.
 pub fn run(job: &Job, run: &Run) -> Result<BackupRecord, BackupError> {
     let begun = BackupRecord::begun(run.id, &job.name, run.started_at);
-    let prepared = match prepare(job, run) {
+    let (prepared, lock) = match prepare(job, run) {
         Ok(prepared) => prepared,
         Err(error) => {
             // Another run at work is no failure of the backup.
             if !matches!(error, BackupError::Locked { .. }) {
-                let record = BackupRecord::failed(run.id, &job.name, run.started_at, &error);
-                let _ = tell_failure(job, run, None, &record, &error);
+                let record = failed(job, run, &error);
+                tell(job, run, None, &record, Some(&error));
             }
             return Err(error);
         }
     };
     let catalog = &prepared.catalog;
-    let teller = Teller::new(job, Some(catalog), &run.zone, &run.cancel);
-    for dead in &prepared.dead {
-        let told = teller.ended(dead, &[], &[]);
-        let record = BackupRecord {
-            delivery: Some(told.record.clone()),
-            ..dead.clone()
-        };
-        for warning in told.into_warnings() {
-            tracing::warn!("{warning}");
-        }
-        if let Err(unrecorded) = catalog.finish(&record) {
-            tracing::warn!("the catalog does not know who was told: {unrecorded}");
-        }
-    }
-    let taken = catalog
-        .begin(&begun)
-        .map_err(BackupError::from)
-        .and_then(|()| {
-            teller.begins(&begun);
-            take(job, run, catalog)
-        });
-    match taken {
-        Ok(published) => Ok(succeed(job, run, &prepared, published)),
+    let recorded = catalog.begin(&begun).map_err(BackupError::from);
+    let taken = recorded.and_then(|()| {
+        Teller::new(job, Some(catalog), &run.zone, &run.cancel).begins(&begun);
+        take(job, run, catalog)
+    });
+    let outcome = match taken {
+        Ok(published) => Ok(settle(job, run, &prepared, published)),
         Err(error) => {
-            let mut record = BackupRecord::failed(run.id, &job.name, run.started_at, &error);
-            record.stages = run.progress.times();
+            let record = failed(job, run, &error);
             if let Err(unrecorded) = catalog.finish(&record) {
                 tracing::warn!("the catalog does not know that this run failed: {unrecorded}");
             }
+            Err((record, error))
+        }
+    };
+    // Telling may take its time: it holds up no other run.
+    drop(lock);
+    let outcome = match outcome {
+        Ok(mut record) => {
+            let told = tell(job, run, Some(catalog), &record, None);
+            record.delivery = Some(told.record.clone());
+            record.warnings.extend(told.warnings());
+            Ok(record)
+        }
+        Err((record, error)) => {
             if !error.is_cancelled() {
-                record.delivery = Some(tell_failure(job, run, Some(catalog), &record, &error));
-                if let Err(unrecorded) = catalog.finish(&record) {
-                    tracing::warn!("the catalog does not know who was told: {unrecorded}");
-                }
+                tell(job, run, Some(catalog), &record, Some(&error));
             }
             Err(error)
         }
+    };
+    for dead in &prepared.dead {
+        tell(job, run, Some(catalog), dead, None);
     }
+    outcome
+}
+
+fn failed(job: &Job, run: &Run, error: &BackupError) -> BackupRecord {
+    let mut record = BackupRecord::failed(run.id, &job.name, run.started_at, error);
+    record.stages = run.progress.times();
+    record.error = record.error.map(|text| job.delivery.masks.mask(&text));
+    record
 }
 
 /// What must be there before a run.
@@ -164,27 +168,26 @@ struct Prepared {
     dead: Vec<BackupRecord>,
     /// What they left behind.
     swept: Vec<PathBuf>,
-    _lock: RunLock,
 }
 
-fn prepare(job: &Job, run: &Run) -> Result<Prepared, BackupError> {
+fn prepare(job: &Job, run: &Run) -> Result<(Prepared, RunLock), BackupError> {
     let state = state_directory(&job.directory)?;
     let lock = RunLock::take(&state, run.id)?;
     let catalog = Catalog::open(&state)?;
     let dead = catalog.close_dead_runs(run.started_at)?;
     let swept = publish::sweep(&job.directory)?;
-    Ok(Prepared {
+    let prepared = Prepared {
         state,
         catalog,
         dead,
         swept,
-        _lock: lock,
-    })
+    };
+    Ok((prepared, lock))
 }
 
-/// The archive has its name: what cannot be written down or told now is a warning and no failure,
-/// or somebody would think that there is no backup.
-fn succeed(job: &Job, run: &Run, prepared: &Prepared, published: Published) -> BackupRecord {
+/// The archive has its name: what cannot be written down now is a warning and no failure, or
+/// somebody would think that there is no backup.
+fn settle(job: &Job, run: &Run, prepared: &Prepared, published: Published) -> BackupRecord {
     let Published {
         path,
         bytes,
@@ -210,11 +213,50 @@ fn succeed(job: &Job, run: &Run, prepared: &Prepared, published: Published) -> B
     remember(catalog, &mut record, &prepared.state);
     // Before it is told, so that what went wrong here is told, too.
     record.warnings.extend(retain(job, run, catalog));
-    let told = Teller::new(job, Some(catalog), &run.zone, &run.cancel).ended(&record, &[], &[]);
-    record.delivery = Some(told.record.clone());
-    record.warnings.extend(told.into_warnings());
     remember(catalog, &mut record, &prepared.state);
     record
+}
+
+/// Tells what came of a run, and records who was told.
+fn tell(
+    job: &Job,
+    run: &Run,
+    catalog: Option<&Catalog>,
+    record: &BackupRecord,
+    error: Option<&BackupError>,
+) -> Told {
+    let causes = error.map_or_else(Vec::new, causes);
+    let log = if error.is_some() {
+        (run.log)()
+    } else {
+        Vec::new()
+    };
+    let told = Teller::new(job, catalog, &run.zone, &run.cancel).ended(record, &causes, &log);
+    // Those of a success are in its report.
+    let unsaid = told.warnings().into_iter();
+    for warning in unsaid.filter(|_| record.state == State::Failed) {
+        tracing::warn!("{warning}");
+    }
+    if let Some(catalog) = catalog
+        && let Err(error) = catalog.told(record.id, &told.record, told.warnings())
+    {
+        tracing::warn!("the catalog does not know who was told: {error}");
+    }
+    told
+}
+
+/// What went wrong, the outermost first. Most of our errors say their cause already.
+fn causes(error: &BackupError) -> Vec<String> {
+    let mut causes = vec![error.to_string()];
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if !causes.iter().any(|said| said.contains(&text)) {
+            causes.push(text);
+        }
+        next = cause.source();
+    }
+    causes
 }
 
 fn remember(catalog: &Catalog, record: &mut BackupRecord, state: &Path) {
@@ -225,33 +267,6 @@ fn remember(catalog: &Catalog, record: &mut BackupRecord, state: &Path) {
             record.warnings.push(warning);
         }
     }
-}
-
-/// Whoever was told that a run failed, and why.
-fn tell_failure(
-    job: &Job,
-    run: &Run,
-    catalog: Option<&Catalog>,
-    record: &BackupRecord,
-    error: &BackupError,
-) -> DeliveryRecord {
-    let mut causes = vec![error.to_string()];
-    let mut next = std::error::Error::source(error);
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        // Most of ours say their cause already.
-        if !causes.iter().any(|said| said.contains(&cause_text)) {
-            causes.push(cause_text);
-        }
-        next = cause.source();
-    }
-    let teller = Teller::new(job, catalog, &run.zone, &run.cancel);
-    let told = teller.ended(record, &causes, &(run.log)());
-    let delivery = told.record.clone();
-    for warning in told.into_warnings() {
-        tracing::warn!("{warning}");
-    }
-    delivery
 }
 
 /// Removes what the rules no longer keep, now that a newer backup is there. What goes wrong here

@@ -8,7 +8,7 @@ mod seal;
 pub mod sidecar;
 
 pub use contents::{Contents, contents};
-pub use outbox::{Content, Enclosure, OutboxItem, OutboxState, Recipient, RecipientState};
+pub use outbox::{Claimed, Content, Enclosure, OutboxItem, OutboxState, Recipient, RecipientState};
 pub use rebuild::{Rebuilt, rebuild};
 pub use record::{
     BackupRecord, DeliveryRecord, DrillRecord, ProofRecord, State, TableRecord, Untold,
@@ -16,6 +16,7 @@ pub use record::{
 pub use seal::{Answered, Standing, standing};
 
 use hubvault_archive::SEALED_ENDING;
+use hubvault_model::Warning;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::fs::OpenOptions;
@@ -146,6 +147,22 @@ impl Catalog {
     /// Records what came of a run.
     pub fn finish(&self, record: &BackupRecord) -> Result<(), CatalogError> {
         self.put(record)
+    }
+
+    /// Records who was told of a run, and what went wrong with that; the rest of the record is left as it
+    /// is now.
+    pub fn told(
+        &self,
+        id: hubvault_model::BackupId,
+        delivery: &DeliveryRecord,
+        warnings: Vec<Warning>,
+    ) -> Result<(), CatalogError> {
+        let Some(mut record) = self.find(&id.to_string())? else {
+            return Ok(());
+        };
+        record.delivery = Some(delivery.clone());
+        record.warnings.extend(warnings);
+        self.put(&record)
     }
 
     fn put(&self, record: &BackupRecord) -> Result<(), CatalogError> {

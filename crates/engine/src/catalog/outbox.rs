@@ -4,7 +4,7 @@
 use super::{Catalog, CatalogError};
 use hubvault_model::BackupId;
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::params;
+use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -13,13 +13,12 @@ pub(super) const SCHEMA: &str = "
         id TEXT PRIMARY KEY,
         state TEXT NOT NULL,
         created_at TEXT NOT NULL,
-        claimed_at INTEGER,
+        claim TEXT,
+        claimed_until INTEGER,
         item TEXT NOT NULL
     ) STRICT;
 ";
 
-/// A try that has not ended after so long died with its process: longer than any try may take.
-const CLAIM_SECONDS: i64 = 15 * 60;
 /// What is over is forgotten after so long.
 const KEPT_DAYS: i64 = 90;
 
@@ -115,6 +114,9 @@ pub enum Content {
         enclosure: Option<Enclosure>,
         /// The same without it, where the server takes no message of that size: text and HTML.
         without: Option<(String, String)>,
+        /// Why it went without it.
+        #[serde(default)]
+        left_out: Option<String>,
         /// The Message-ID of the thread's first.
         thread: String,
     },
@@ -142,10 +144,45 @@ pub struct Enclosure {
     pub length: u64,
 }
 
+/// Whose a message is for the next try.
+#[derive(Clone, Debug)]
+pub enum Claimed {
+    /// Ours, as it is recorded; the claim settles it.
+    Mine {
+        /// The message.
+        item: OutboxItem,
+        /// What [`Catalog::settle_outbox`] asks for.
+        claim: String,
+    },
+    /// Another process has it in hand, or it is over; as it is recorded.
+    Elsewhere(OutboxItem),
+    /// It could not be recorded.
+    Unrecorded,
+}
+
 impl OutboxItem {
     /// Whether it may still be sent.
     pub fn is_open(&self) -> bool {
         matches!(self.state, OutboxState::Waiting | OutboxState::Sending)
+    }
+
+    /// Whether everybody has it.
+    pub fn reached_all(&self) -> bool {
+        let has = |recipient: &Recipient| recipient.state == RecipientState::Accepted;
+        self.recipients.iter().all(has)
+    }
+
+    /// Why somebody does not have it, as far as that is known.
+    pub fn why_not(&self) -> Option<&str> {
+        let mut replies = self.recipients.iter();
+        self.error
+            .as_deref()
+            .or_else(|| replies.find_map(|r| r.reply.as_deref()))
+    }
+
+    /// Whether it may be sent after its run is over: a ping may not, or it would speak of the newest.
+    pub fn may_wait(&self) -> bool {
+        self.channel != "ping"
     }
 
     /// Those who do not have it and may still get it.
@@ -157,18 +194,13 @@ impl OutboxItem {
 }
 
 impl Catalog {
-    /// Records a message, or what came of a try; forgets what has been over for 90 days.
+    /// Records a message that is to be sent; forgets what has been over for 90 days.
     pub fn put_outbox(&self, item: &OutboxItem) -> Result<(), CatalogError> {
-        let json = serde_json::to_string(item).map_err(|source| CatalogError::Record {
-            path: self.path.clone(),
-            source,
-        })?;
+        let json = self.item_json(item)?;
         let old = Timestamp::now() - SignedDuration::from_hours(24 * KEPT_DAYS);
         let write = || {
             self.db.execute(
-                "INSERT INTO outbox (id, state, created_at, item) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (id) DO UPDATE
-                 SET state = excluded.state, item = excluded.item, claimed_at = NULL",
+                "INSERT INTO outbox (id, state, created_at, item) VALUES (?1, ?2, ?3, ?4)",
                 params![
                     item.id,
                     item.state.as_str(),
@@ -186,18 +218,74 @@ impl Catalog {
             .map_err(self.failed("writing the outbox to"))
     }
 
-    /// Makes a waiting message this process's own for one try; false when another has it, or it is
-    /// over. A try whose process died is taken over after a quarter of an hour.
-    pub fn claim_outbox(&self, id: &str, now: Timestamp) -> Result<bool, CatalogError> {
-        let now = now.as_second();
+    /// Makes a waiting message this process's own until `until`, by when its try must be over: who
+    /// died with a message in hand does not keep it.
+    pub fn claim_outbox(
+        &self,
+        id: &str,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Claimed, CatalogError> {
+        let claim = uuid::Uuid::new_v4().to_string();
+        let item = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
+        let write = || {
+            let mine = self
+                .db
+                .query_row(
+                    "UPDATE outbox SET state = 'sending', claim = ?2, claimed_until = ?3
+                     WHERE id = ?1
+                       AND (state = 'waiting' OR (state = 'sending' AND claimed_until < ?4))
+                     RETURNING item",
+                    params![id, claim, until.as_second(), now.as_second()],
+                    item,
+                )
+                .optional()?;
+            let found = match &mine {
+                Some(_) => None,
+                None => self
+                    .db
+                    .query_row("SELECT item FROM outbox WHERE id = ?1", params![id], item)
+                    .optional()?,
+            };
+            Ok((mine, found))
+        };
+        Ok(
+            match write().map_err(self.failed("writing the outbox to"))? {
+                (Some(json), _) => Claimed::Mine {
+                    item: self.read_item(&json)?,
+                    claim,
+                },
+                (None, Some(json)) => Claimed::Elsewhere(self.read_item(&json)?),
+                (None, None) => Claimed::Unrecorded,
+            },
+        )
+    }
+
+    /// Records what came of a try, unless the claim was lost to somebody else; whether it was not.
+    pub fn settle_outbox(&self, item: &OutboxItem, claim: &str) -> Result<bool, CatalogError> {
+        let json = self.item_json(item)?;
         self.db
             .execute(
-                "UPDATE outbox SET state = 'sending', claimed_at = ?2 WHERE id = ?1
-                 AND (state = 'waiting' OR (state = 'sending' AND claimed_at < ?2 - ?3))",
-                params![id, now, CLAIM_SECONDS],
+                "UPDATE outbox SET state = ?3, item = ?4, claim = NULL, claimed_until = NULL
+                 WHERE id = ?1 AND claim = ?2",
+                params![item.id, claim, item.state.as_str(), json],
             )
             .map(|changed| changed == 1)
             .map_err(self.failed("writing the outbox to"))
+    }
+
+    fn item_json(&self, item: &OutboxItem) -> Result<String, CatalogError> {
+        serde_json::to_string(item).map_err(|source| CatalogError::Record {
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    fn read_item(&self, json: &str) -> Result<OutboxItem, CatalogError> {
+        serde_json::from_str(json).map_err(|source| CatalogError::Record {
+            path: self.path.clone(),
+            source,
+        })
     }
 
     /// Every message, newest first.
@@ -215,11 +303,7 @@ impl Catalog {
             .map_err(self.failed("reading the outbox of"))?
             .iter()
             .map(|(json, state)| {
-                let mut item: OutboxItem =
-                    serde_json::from_str(json).map_err(|source| CatalogError::Record {
-                        path: self.path.clone(),
-                        source,
-                    })?;
+                let mut item = self.read_item(json)?;
                 // A claim is in the table alone.
                 if state == OutboxState::Sending.as_str() {
                     item.state = OutboxState::Sending;
@@ -263,18 +347,36 @@ mod tests {
         );
         one.put_outbox(&item("a")).unwrap();
         let now = Timestamp::now();
-        assert!(one.claim_outbox("a", now).unwrap());
-        assert!(!other.claim_outbox("a", now).unwrap());
-        assert_eq!(other.outbox().unwrap()[0].state, OutboxState::Sending);
-        // Its process died: another takes over, later.
-        let later = now + SignedDuration::from_secs(CLAIM_SECONDS + 1);
-        assert!(other.claim_outbox("a", later).unwrap());
-        let sent = OutboxItem {
-            state: OutboxState::Sent,
-            ..item("a")
+        let until = now + SignedDuration::from_mins(5);
+        let Claimed::Mine { claim: first, .. } = one.claim_outbox("a", now, until).unwrap() else {
+            panic!("nobody else has it");
         };
-        other.put_outbox(&sent).unwrap();
-        assert!(!one.claim_outbox("a", later).unwrap());
+        let elsewhere = other.claim_outbox("a", now, until).unwrap();
+        assert!(matches!(elsewhere, Claimed::Elsewhere(_)));
+        assert_eq!(other.outbox().unwrap()[0].state, OutboxState::Sending);
+        // Its process seems to have died: another takes over, and what the first one says later
+        // changes nothing.
+        let later = until + SignedDuration::from_secs(1);
+        let again = other.claim_outbox("a", later, later).unwrap();
+        let Claimed::Mine { mut item, claim } = again else {
+            panic!("its time was over");
+        };
+        item.state = OutboxState::Sent;
+        assert!(other.settle_outbox(&item, &claim).unwrap());
+        item.state = OutboxState::Waiting;
+        assert!(!one.settle_outbox(&item, &first).unwrap());
+        assert_eq!(one.outbox().unwrap()[0].state, OutboxState::Sent);
+        let over = one.claim_outbox("a", later, later).unwrap();
+        assert!(matches!(over, Claimed::Elsewhere(item) if item.state == OutboxState::Sent));
+    }
+
+    #[test]
+    fn what_could_not_be_recorded_is_nobody_elses() {
+        let dir = tempfile::tempdir().unwrap();
+        let catalog = Catalog::open(dir.path()).unwrap();
+        let now = Timestamp::now();
+        let claimed = catalog.claim_outbox("a", now, now).unwrap();
+        assert!(matches!(claimed, Claimed::Unrecorded));
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub(super) const TOO_LARGE: &str = "the mail server takes no message this large"
 /// Makes mails.
 pub(super) struct Composer<'a> {
     pub(super) mail: &'a MailOptions,
+    /// What the server takes, where it was asked.
+    pub(super) size: Option<u64>,
     pub(super) templates: Templates,
     pub(super) masks: &'a Masks,
 }
@@ -127,18 +129,20 @@ impl Composer<'_> {
         let rendered = self.templates.render(template, facts);
         let texts = (rendered.text.len() + rendered.html.len()) as u64;
         // Quoted-printable writes a byte that is not ASCII as three.
-        let limit = self.mail.max_message.0.saturating_sub(texts * 3 + FRAME);
+        let most = self.mail.max_message.0.min(self.size.unwrap_or(u64::MAX));
+        let limit = most.saturating_sub(texts * 3 + FRAME);
         if encoded_attachment_size(archive.bytes) <= limit {
             return Attached::Whole;
         }
-        let most = self.mail.max_message;
         // 57 bytes become a line of 78 (RFC 2045, 6.8).
         let each = limit / 78 * 57;
         let count = archive.bytes.checked_div(each).map_or(u64::MAX, |n| n + 1);
         if !self.mail.split || count > MOST_PARTS {
             let encoded = ByteSize(encoded_attachment_size(archive.bytes));
             return Attached::Nothing(format!(
-                "encoded it has {encoded}, and a message may have {most} (EMAIL_MAX_MESSAGE_MB)"
+                "encoded it has {encoded}, and a message may have {} (EMAIL_MAX_MESSAGE_MB, or the \
+                 server's limit)",
+                ByteSize(most)
             ));
         }
         let parts = (0..archive.bytes).step_by(each as usize).enumerate();
@@ -183,6 +187,7 @@ impl Composer<'_> {
             html: self.masks.mask(&rendered.html),
             enclosure,
             without,
+            left_out: None,
             thread: format!("{template}.{}@{}", word(&facts.job), self.domain()),
         }
     }
@@ -218,7 +223,7 @@ pub(super) fn word(text: &str) -> String {
 
 fn how_to_fetch(archive: &ArchiveFacts) -> String {
     format!(
-        "It is on the host as {path}; to fetch it: scp HOST:{path} .",
+        "Its place on the host: {path}; to fetch it: scp HOST:{path} .",
         path = archive.path
     )
 }

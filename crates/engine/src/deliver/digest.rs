@@ -2,7 +2,7 @@
 
 use super::earlier::{PreviousFacts, previous};
 use super::words::{age, change, moment, size_change};
-use crate::catalog::{BackupRecord, OutboxItem, OutboxState, State};
+use crate::catalog::{BackupRecord, OutboxItem, State};
 use hubvault_model::ByteSize;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -91,10 +91,10 @@ impl DigestFacts {
             risks: risks(latest, newest, now),
             undelivered: outbox
                 .iter()
-                .filter(|item| item.created_at >= from && item.state != OutboxState::Sent)
+                .filter(|item| item.created_at >= from && !item.reached_all())
                 .map(|item| {
                     let (kind, channel) = (&item.kind, &item.channel);
-                    let why = item.error.as_deref().unwrap_or("not tried yet");
+                    let why = item.why_not().unwrap_or("not tried yet");
                     format!(
                         "{}: {kind} by {channel}: {why}",
                         moment(item.created_at, zone)

@@ -5,7 +5,7 @@ use super::earlier::{PreviousFacts, previous};
 use super::words::{change, moment, size_change, took};
 use crate::catalog::{BackupRecord, OutboxItem, State, TableRecord};
 use hubvault_archive::Coverage;
-use hubvault_model::{ByteSize, grouped};
+use hubvault_model::{ByteSize, Masks, grouped};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -37,6 +37,8 @@ pub struct Facts {
     pub proof: ProofFacts,
     /// Everything that was wrong, in sentences.
     pub warnings: Vec<String>,
+    /// Whether what ran before could be looked up; where not, the next two are `none`.
+    pub history_known: bool,
     /// The last run before this one that left an archive.
     pub previous: Option<PreviousFacts>,
     /// The newest proven backup that is still there.
@@ -208,6 +210,7 @@ impl Facts {
             archive: archive(record, before),
             proof: proof(record),
             warnings: record.warnings.iter().map(ToString::to_string).collect(),
+            history_known: true,
             previous: before.map(earlier),
             last_proven: proven.map(earlier),
             failure: record.error.as_ref().map(|error| FailureFacts {
@@ -232,6 +235,31 @@ impl Facts {
                 failure.causes = causes.to_vec();
             }
             failure.log = log.to_vec();
+        }
+        self
+    }
+
+    /// Without secrets: before it is rendered, as HTML would write some of their letters otherwise.
+    #[must_use]
+    pub fn masked(mut self, masks: &Masks) -> Self {
+        let alert = &mut self.alert;
+        let digest = &mut self.digest;
+        let mut texts: Vec<&mut String> = vec![
+            &mut self.proof.text,
+            &mut self.proof.reason,
+            &mut alert.what,
+            &mut alert.next,
+        ];
+        texts.extend(&mut self.warnings);
+        texts.extend(&mut digest.failed);
+        texts.extend(&mut digest.risks);
+        texts.extend(&mut digest.undelivered);
+        if let Some(failure) = &mut self.failure {
+            texts.extend(&mut failure.causes);
+            texts.extend(&mut failure.log);
+        }
+        for text in texts {
+            *text = masks.mask(text);
         }
         self
     }

@@ -20,13 +20,17 @@ use crate::catalog::{
     BackupRecord, Catalog, CatalogError, Content, DeliveryRecord, OutboxItem, RecipientState,
     State, Untold,
 };
-use crate::job::{Delivery, Job};
+use crate::job::{Delivery, Job, MailOptions};
 use compose::Composer;
-use hubvault_model::{Cancel, Warning};
-use hubvault_outlet::{Event, EventKind};
-use jiff::Timestamp;
+use hubvault_model::{BackupId, Cancel, Warning};
+use hubvault_outlet::{Channel, Event, EventKind, Mailer};
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use post::Post;
+use std::collections::BTreeSet;
+
+/// How long a message waits for somebody to take it, in hours.
+const WAITS_HOURS: i64 = 24;
 
 /// Tells people about a job's runs.
 pub struct Teller<'a> {
@@ -85,6 +89,7 @@ impl<'a> Teller<'a> {
             _ => EventKind::Success,
         };
         let facts = self.facts(kind.as_str(), record).failed_by(causes, log);
+        let facts = facts.masked(&self.delivery().masks);
         let told = self.tell(kind, kind.as_str(), &facts, Some(record));
         self.shout_undelivered(&told, record);
         told
@@ -96,14 +101,11 @@ impl<'a> Teller<'a> {
         let record = if let Some(record) = record {
             record
         } else {
-            empty = BackupRecord::begun(
-                hubvault_model::BackupId::random(),
-                &self.job.name,
-                Timestamp::now(),
-            );
+            empty = BackupRecord::begun(BackupId::random(), &self.job.name, Timestamp::now());
             &empty
         };
         let facts = self.facts(template, record);
+        let facts = facts.masked(&self.delivery().masks);
         let letters = self.letters(template, &facts, None);
         self.dispatch(letters)
     }
@@ -114,21 +116,31 @@ impl<'a> Teller<'a> {
         if ["alert", "recovered"].contains(&template) {
             facts = facts.of_alert(sample::alert());
         }
+        let facts = facts.masked(&self.delivery().masks);
         Templates::new(self.job.delivery.templates.as_deref()).render(template, &facts)
     }
 
-    /// Tries everything that waits in the outbox once more; what came of each.
+    /// Tries everything that waits in the outbox once more, and gives up what has waited for a day; what
+    /// came of each. The records of the runs that they speak of say so, too.
     pub fn retry(&self) -> Result<Vec<OutboxItem>, CatalogError> {
         let Some(catalog) = self.catalog else {
             return Ok(Vec::new());
         };
-        let waiting: Vec<OutboxItem> = catalog
-            .outbox()?
-            .into_iter()
-            .filter(OutboxItem::is_open)
-            .rev()
-            .collect();
-        Ok(self.post().all(waiting, 1))
+        let mut waiting = catalog.outbox()?;
+        waiting.retain(OutboxItem::is_open);
+        waiting.reverse();
+        let mut tried = self.post().all(waiting, 1);
+        let day_ago = Timestamp::now() - SignedDuration::from_hours(WAITS_HOURS);
+        for item in tried.iter_mut().filter(|item| item.is_open()) {
+            if item.created_at < day_ago {
+                self.post().give_up(item);
+            }
+        }
+        let about: BTreeSet<_> = tried.iter().filter_map(|item| item.backup).collect();
+        for id in about {
+            update_record(catalog, id)?;
+        }
+        Ok(tried)
     }
 
     fn delivery(&self) -> &Delivery {
@@ -147,28 +159,33 @@ impl<'a> Teller<'a> {
         }
     }
 
-    fn takers(&self, kind: EventKind) -> impl Iterator<Item = &hubvault_outlet::Channel> {
+    fn takers(&self, kind: EventKind) -> impl Iterator<Item = &Channel> {
         let channels = self.delivery().channels.iter();
         channels.filter(move |channel| channel.takes(kind))
     }
 
-    /// What a template may say. A catalog that cannot be read makes it say less.
+    /// What a template may say. Where the catalog cannot be read, what ran before is not known, and
+    /// nothing is said about it.
     fn facts(&self, kind: &str, record: &BackupRecord) -> Facts {
-        let history = self.catalog.map_or_else(Vec::new, |catalog| {
-            catalog.list().unwrap_or_else(|error| {
-                tracing::warn!("what is told lacks what ran before: {error}");
-                Vec::new()
-            })
+        let look = |catalog: &Catalog| Ok::<_, CatalogError>((catalog.list()?, catalog.outbox()?));
+        let known = self.catalog.and_then(|catalog| {
+            look(catalog)
+                .inspect_err(|error| tracing::warn!("what ran before is not known: {error}"))
+                .ok()
         });
-        let outbox = self.catalog.map_or_else(Vec::new, |catalog| {
-            catalog.outbox().unwrap_or_else(|error| {
-                tracing::warn!("what is told lacks what was told before: {error}");
-                Vec::new()
-            })
-        });
-        let source = self.job.database.to_string();
         let now = Timestamp::now();
-        Facts::new(kind, &source, record, &history, &outbox, now, self.zone)
+        let is_known = known.is_some();
+        let (mut history, outbox) = known.unwrap_or_default();
+        for earlier in &mut history {
+            // Somebody removed it by hand.
+            if earlier.file.as_ref().is_some_and(|file| !file.is_file()) {
+                earlier.removed_at.get_or_insert(now);
+            }
+        }
+        let source = self.job.database.to_string();
+        let mut facts = Facts::new(kind, &source, record, &history, &outbox, now, self.zone);
+        facts.history_known = is_known;
+        facts
     }
 
     fn tell(
@@ -194,6 +211,7 @@ impl<'a> Teller<'a> {
         };
         Composer {
             mail,
+            size: server_size(mail),
             templates: Templates::new(self.delivery().templates.as_deref()),
             masks: &self.delivery().masks,
         }
@@ -220,37 +238,62 @@ impl<'a> Teller<'a> {
         }
     }
 
-    /// A backup that could not be told of is an alert on every channel that works.
+    /// A backup that somebody could not be told of is an alert on every other channel.
     fn shout_undelivered(&self, told: &Told, record: &BackupRecord) {
-        let mail_failed = told.record.untold.iter().any(|u| u.to.contains('@'));
-        if !mail_failed || self.takers(EventKind::Alert).next().is_none() {
+        let untold = &told.record.untold;
+        let Some(first) = untold.first() else {
             return;
-        }
-        let names: Vec<&str> = told.record.untold.iter().map(|u| u.to.as_str()).collect();
-        let reason = told
-            .record
-            .untold
-            .first()
-            .map_or("", |untold| untold.reason.as_str());
+        };
+        let names: Vec<&str> = untold.iter().map(|untold| untold.to.as_str()).collect();
         let alert = AlertFacts {
             check: "delivery".to_owned(),
-            what: format!("{} could not be mailed: {reason}", names.join(", ")),
+            what: format!("not told: {}; {}", names.join(", "), first.reason),
             next: "hubvault mail outbox shows what waits; hubvault mail retry tries again"
                 .to_owned(),
             ..AlertFacts::default()
         };
         let facts = self.facts("alert", record).of_alert(alert);
-        let channels = self
+        let masks = &self.delivery().masks;
+        let facts = facts.masked(masks);
+        let is_dead = |channel: &Channel| names.contains(&channel_name(channel).as_str());
+        let items = self
             .takers(EventKind::Alert)
-            .map(|channel| {
-                compose::event(channel, EventKind::Alert, &facts, &self.delivery().masks)
-            })
+            .filter(|channel| !is_dead(channel))
+            .map(|channel| compose::event(channel, EventKind::Alert, &facts, masks))
             .collect();
-        self.dispatch(Composed {
-            items: channels,
+        let shouted = self.dispatch(Composed {
+            items,
             ..Composed::default()
         });
+        for warning in shouted.warnings() {
+            tracing::warn!("{warning}");
+        }
     }
+}
+
+/// What is known now about who was told of a run.
+fn update_record(catalog: &Catalog, id: BackupId) -> Result<(), CatalogError> {
+    let Some(record) = catalog.find(&id.to_string())? else {
+        return Ok(());
+    };
+    let mut items = catalog.outbox()?;
+    items.retain(|item| item.backup == Some(id) && item.kind != "alert");
+    let before = record.delivery.unwrap_or_default();
+    catalog.told(id, &summary(&items, before.attachment), Vec::new())
+}
+
+/// What the mail server takes, where an archive may have to be cut for it. Who cannot be asked now is
+/// asked again when the mail is sent.
+fn server_size(mail: &MailOptions) -> Option<u64> {
+    let mailer = mail.split.then(|| Mailer::connect(&mail.smtp).ok())??;
+    let size = mailer.max_size();
+    mailer.quit();
+    size
+}
+
+/// As the record names a channel.
+fn channel_name(channel: &Channel) -> String {
+    format!("{} ({})", channel.kind.as_str(), channel.host())
 }
 
 /// Messages that only need to be sent.
@@ -272,8 +315,8 @@ pub struct Told {
 
 impl Told {
     /// All that a report must say about it.
-    pub fn into_warnings(self) -> Vec<Warning> {
-        let mut warnings = self.warnings;
+    pub fn warnings(&self) -> Vec<Warning> {
+        let mut warnings = self.warnings.clone();
         warnings.extend(self.record.untold.iter().map(|untold| {
             let later = if untold.waiting {
                 "; it waits in the outbox, `hubvault mail retry` tries again"
@@ -288,8 +331,13 @@ impl Told {
 }
 
 fn summary(items: &[OutboxItem], attachment: String) -> DeliveryRecord {
+    // What was to go along did not always go.
+    let left_out = items.iter().find_map(|item| match &item.content {
+        Content::Letter { left_out, .. } => left_out.clone(),
+        Content::Event { .. } => None,
+    });
     let mut record = DeliveryRecord {
-        attachment,
+        attachment: left_out.map_or(attachment, |why| format!("not attached: {why}")),
         ..DeliveryRecord::default()
     };
     for item in items {

@@ -1,15 +1,20 @@
 //! The tries: each message to whoever does not have it yet, over one connection for all mails.
 
 use super::compose::{TOO_LARGE, domain, word};
-use crate::catalog::{Catalog, Content, Enclosure, OutboxItem, OutboxState, RecipientState};
-use crate::job::{Delivery, MailOptions};
+use crate::catalog::{
+    Catalog, Claimed, Content, Enclosure, OutboxItem, OutboxState, RecipientState,
+};
+use crate::job::{AttachWhen, Delivery, MailOptions};
 use hubvault_model::Cancel;
 use hubvault_outlet::{Attachment, Event, EventKind, Letter, Mailer, Problem, Refused, SendError};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::time::{Duration, Instant};
 
 /// How long a wait may be before somebody looks whether the run is to stop.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// What a try may take besides what its limits say.
+const MARGIN: Duration = Duration::from_mins(5);
 
 /// What sending needs.
 pub(super) struct Post<'a> {
@@ -28,20 +33,35 @@ impl Post<'_> {
             if !items.iter().zip(&hopeful).any(open) || turn > 0 && !self.pause() {
                 break;
             }
-            let mut mailer = None;
+            let mut line = Line::default();
             for (item, hope) in items.iter_mut().zip(&mut hopeful) {
                 if self.cancel.is_requested() {
                     break;
                 }
                 if item.is_open() && *hope {
-                    *hope = self.one(item, &mut mailer);
+                    *hope = self.one(item, &mut line);
                 }
             }
-            if let Some(mailer) = mailer {
+            if let Some(mailer) = line.mailer {
                 mailer.quit();
             }
         }
+        for item in items.iter_mut().filter(|item| item.is_open()) {
+            if !item.may_wait() {
+                self.give_up(item);
+            }
+        }
         items
+    }
+
+    /// Nobody will have it any more. A late ping would tell a dead-man's switch of a run that is long over.
+    pub(super) fn give_up(&self, item: &mut OutboxItem) {
+        let Some(claim) = self.claim(item) else {
+            return;
+        };
+        refuse(item);
+        item.state = OutboxState::Failed;
+        self.record(item, &claim);
     }
 
     /// False when the run is to stop.
@@ -53,22 +73,61 @@ impl Post<'_> {
         !self.cancel.is_requested()
     }
 
-    /// One try of one message, recorded before and after; whether another may help.
-    fn one(&self, item: &mut OutboxItem, mailer: &mut Option<Mailer>) -> bool {
+    /// Makes a message ours for one try and brings it up to date; `None` when another process has it
+    /// or sent it. An empty claim is that of a message that could not be recorded.
+    fn claim(&self, item: &mut OutboxItem) -> Option<String> {
+        let Some(catalog) = self.catalog else {
+            return Some(String::new());
+        };
         let now = Timestamp::now();
-        if let Some(catalog) = self.catalog {
-            match catalog.claim_outbox(&item.id, now) {
-                Ok(true) => {}
-                // Another process has it in hand.
-                Ok(false) => return false,
-                // Better twice than never: it may be the disk that is full.
-                Err(error) => tracing::warn!("{error}"),
+        let limit = self.delivery.mail.as_ref().map(|mail| mail.smtp.time_limit);
+        // Connecting, the message, and the message without its archive.
+        let longest = limit.unwrap_or_default() * 3 + MARGIN;
+        let until = now + SignedDuration::try_from(longest).unwrap_or(SignedDuration::MAX);
+        match catalog.claim_outbox(&item.id, now, until) {
+            Ok(Claimed::Mine {
+                item: stored,
+                claim,
+            }) => {
+                *item = stored;
+                Some(claim)
+            }
+            Ok(Claimed::Elsewhere(stored)) => {
+                *item = stored;
+                None
+            }
+            // It may be the disk that is full: better twice than never.
+            Ok(Claimed::Unrecorded) => Some(String::new()),
+            Err(error) => {
+                tracing::warn!("{error}");
+                Some(String::new())
             }
         }
+    }
+
+    fn record(&self, item: &OutboxItem, claim: &str) {
+        let Some(catalog) = self.catalog.filter(|_| !claim.is_empty()) else {
+            return;
+        };
+        match catalog.settle_outbox(item, claim) {
+            Ok(true) => {}
+            Ok(false) => tracing::warn!(
+                "message {} took longer than any may: another process may have sent it, too",
+                item.id
+            ),
+            Err(error) => tracing::warn!("it is not recorded what came of a message: {error}"),
+        }
+    }
+
+    /// One try of one message, recorded before and after; whether another may help.
+    fn one(&self, item: &mut OutboxItem, line: &mut Line) -> bool {
+        let Some(claim) = self.claim(item) else {
+            return item.is_open();
+        };
         item.tries += 1;
-        item.tried_at = Some(now);
+        item.tried_at = Some(Timestamp::now());
         let tried = match &item.content {
-            Content::Letter { .. } => self.letter(item, mailer),
+            Content::Letter { .. } => self.letter(item, line),
             Content::Event { .. } => self.event(item),
         };
         let mut hope = true;
@@ -76,7 +135,7 @@ impl Post<'_> {
             Ok(()) => item.error = None,
             Err(trouble) => {
                 hope = trouble.hope;
-                settle(item, &trouble.refused);
+                self.settle(item, &trouble.refused);
                 if trouble.message_refused {
                     refuse(item);
                 }
@@ -94,31 +153,28 @@ impl Post<'_> {
         } else {
             OutboxState::Failed
         };
-        if let Some(catalog) = self.catalog
-            && let Err(error) = catalog.put_outbox(item)
-        {
-            tracing::warn!("it is not recorded what came of a message: {error}");
-        }
+        self.record(item, &claim);
         hope
     }
 
-    fn letter(&self, item: &mut OutboxItem, open: &mut Option<Mailer>) -> Result<(), Trouble> {
+    fn letter(&self, item: &mut OutboxItem, line: &mut Line) -> Result<(), Trouble> {
         let Some(mail) = &self.delivery.mail else {
             return Err(Trouble::by_hand(
                 "no mail is configured any more; set SMTP_HOST and ADMIN_EMAILS",
             ));
         };
-        let mut mailer = match open.take() {
-            Some(mailer) => mailer,
-            None => Mailer::connect(&mail.smtp)?,
-        };
+        obey(item, mail);
+        let to: Vec<String> = item.waiting().map(|r| r.address.clone()).collect();
+        if to.is_empty() {
+            return Ok(());
+        }
+        let mut mailer = line.connect(mail)?;
         if is_gone(item) {
             leave_out(
                 item,
-                "it was removed from the host before this mail could be sent",
+                "it was no longer at its place when this mail was sent",
             );
         }
-        let to: Vec<String> = item.waiting().map(|r| r.address.clone()).collect();
         let mut letter = compose(item, mail);
         let fits = |letter: &Letter, mailer: &Mailer| -> Result<bool, SendError> {
             let Some(most) = mailer.max_size() else {
@@ -138,8 +194,8 @@ impl Post<'_> {
             sent = mailer.send(&compose(item, mail), &to);
         }
         let sent = sent?;
-        *open = Some(mailer);
-        settle(item, &sent.refused);
+        line.mailer = Some(mailer);
+        self.settle(item, &sent.refused);
         for recipient in &mut item.recipients {
             // Whom nobody refused has it.
             let asked = to.contains(&recipient.address);
@@ -182,6 +238,75 @@ impl Post<'_> {
         }
         Ok(())
     }
+
+    /// Who will never have it, and what was said about those who do not have it yet.
+    fn settle(&self, item: &mut OutboxItem, refused: &[Refused]) {
+        for recipient in &mut item.recipients {
+            if recipient.state != RecipientState::Waiting {
+                continue;
+            }
+            if let Some(refused) = refused.iter().find(|r| r.address == recipient.address) {
+                recipient.reply = Some(self.delivery.masks.mask(&refused.reply));
+                if refused.permanent {
+                    recipient.state = RecipientState::Refused;
+                }
+            }
+        }
+    }
+}
+
+/// The way to the mail server in one turn. Where it does not answer once, nobody waits for it again.
+#[derive(Default)]
+struct Line {
+    mailer: Option<Mailer>,
+    down: Option<(String, bool)>,
+}
+
+impl Line {
+    fn connect(&mut self, mail: &MailOptions) -> Result<Mailer, Trouble> {
+        if let Some(mailer) = self.mailer.take() {
+            return Ok(mailer);
+        }
+        let (what, hope) = match &self.down {
+            Some(down) => down.clone(),
+            None => match Mailer::connect(&mail.smtp) {
+                Ok(mailer) => return Ok(mailer),
+                Err(error) => (error.to_string(), !error.is_permanent()),
+            },
+        };
+        self.down = Some((what.clone(), hope));
+        // Whatever it said, it was not about this message.
+        Err(Trouble {
+            hope,
+            ..Trouble::by_hand(&what)
+        })
+    }
+}
+
+/// Today's settings hold for what waits, too: who is no longer an administrator gets nothing, and no
+/// archive goes along that may not any more.
+fn obey(item: &mut OutboxItem, mail: &MailOptions) {
+    for recipient in &mut item.recipients {
+        if recipient.state == RecipientState::Waiting && !mail.to.contains(&recipient.address) {
+            recipient.state = RecipientState::Refused;
+            recipient.reply = Some("no longer among the administrators (email.to)".to_owned());
+        }
+    }
+    let Content::Letter {
+        enclosure: Some(enclosure),
+        ..
+    } = &item.content
+    else {
+        return;
+    };
+    let forbidden = match mail.attach {
+        AttachWhen::Always => false,
+        AttachWhen::Sealed => !enclosure.name.contains(".age"),
+        AttachWhen::Never => true,
+    };
+    if forbidden {
+        leave_out(item, "email.attach does not allow it any more");
+    }
 }
 
 /// Whether what is to be attached is there no more: retention may be faster than a dead mail server.
@@ -200,6 +325,7 @@ fn leave_out(item: &mut OutboxItem, why: &str) -> bool {
         html,
         enclosure,
         without,
+        left_out,
         ..
     } = &mut item.content
     else {
@@ -211,6 +337,7 @@ fn leave_out(item: &mut OutboxItem, why: &str) -> bool {
     *text = plain.replace(TOO_LARGE, why);
     *html = rich.replace(TOO_LARGE, why);
     *enclosure = None;
+    *left_out = Some(why.to_owned());
     true
 }
 
@@ -258,21 +385,6 @@ fn attachment(enclosure: &Enclosure) -> Attachment {
         path: enclosure.path.clone(),
         offset: enclosure.offset,
         length: enclosure.length,
-    }
-}
-
-/// Who will never have it, and what was said about those who do not have it yet.
-fn settle(item: &mut OutboxItem, refused: &[Refused]) {
-    for recipient in &mut item.recipients {
-        if recipient.state != RecipientState::Waiting {
-            continue;
-        }
-        if let Some(refused) = refused.iter().find(|r| r.address == recipient.address) {
-            recipient.reply = Some(refused.reply.clone());
-            if refused.permanent {
-                recipient.state = RecipientState::Refused;
-            }
-        }
     }
 }
 

@@ -98,16 +98,19 @@ impl Templates {
             Ok(rendered) => rendered,
             Err(error) => {
                 let problem = format!("{}: {}", place(&error, kind), describe(&error));
-                let fallback = render(&self.built_in, kind, &facts)
-                    .or_else(|_| render(&self.built_in, "test", &facts));
-                let mut rendered = fallback.unwrap_or_else(|error| Rendered {
-                    subject: format!("[hubvault] {kind}"),
-                    text: format!("The template cannot be used: {}\n", describe(&error)),
-                    ..Rendered::default()
-                });
-                rendered.text += &format!(
-                    "\nThe template {kind} has a mistake, so this is the built-in one.\n{problem}\n"
+                let said = format!(
+                    "The template {kind} has a mistake, so this is the built-in one. {problem}"
                 );
+                // A type of the user's own has none.
+                let mut rendered =
+                    render(&self.built_in, kind, &facts).unwrap_or_else(|_| Rendered {
+                        subject: format!("[hubvault] {kind}"),
+                        html: "<!doctype html><html><body></body></html>".to_owned(),
+                        ..Rendered::default()
+                    });
+                rendered.text += &format!("\n{said}\n");
+                let paragraph = format!("<p><strong>{}</strong></p></body>", escaped(&said));
+                rendered.html = rendered.html.replacen("</body>", &paragraph, 1);
                 rendered.problems.push(problem);
                 rendered
             }
@@ -226,11 +229,14 @@ fn render(environment: &Environment<'_>, kind: &str, facts: &Value) -> Result<Re
     })
 }
 
-fn preformatted(text: &str) -> String {
-    let escaped = text
-        .replace('&', "&amp;")
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;")
         .replace('<', "&lt;")
-        .replace('>', "&gt;");
+        .replace('>', "&gt;")
+}
+
+fn preformatted(text: &str) -> String {
+    let escaped = escaped(text);
     format!(
         "<!doctype html><html><head><meta charset=\"utf-8\"><meta name=\"color-scheme\" \
          content=\"light dark\"></head><body><pre style=\"white-space:pre-wrap\">{escaped}</pre>\

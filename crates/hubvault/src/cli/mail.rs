@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use clap::Subcommand;
 use hubvault_engine::backup::state_directory;
 use hubvault_engine::catalog::{
-    BackupRecord, Catalog, Content, DeliveryRecord, OutboxItem, OutboxState, RecipientState,
+    BackupRecord, Catalog, Content, DeliveryRecord, OutboxItem, RecipientState,
 };
 use hubvault_engine::deliver::{Teller, Templates, Told, sample};
 use hubvault_engine::job::Job;
@@ -98,14 +98,14 @@ pub(crate) fn run(settings: &Settings, command: &MailCommand) -> Result<Exit> {
             } else {
                 print(&columns(&HEADER, &rows))?;
             }
-            let all = tried.iter().all(|item| item.state == OutboxState::Sent);
+            let all = tried.iter().all(OutboxItem::reached_all);
             Ok(if all { Exit::Done } else { Exit::Warnings })
         }
-        MailCommand::Test => sent(&job, teller.send("test", None)),
+        MailCommand::Test => sent(&job, &teller.send("test", None)),
         MailCommand::Send { kind } => {
             known(&job, kind)?;
             let record = last_run(&catalog, &job, kind)?;
-            sent(&job, teller.send(kind, Some(&record)))
+            sent(&job, &teller.send(kind, Some(&record)))
         }
     }
 }
@@ -145,7 +145,7 @@ fn last_run(catalog: &Catalog, job: &Job, kind: &str) -> Result<BackupRecord> {
     }))
 }
 
-fn sent(job: &Job, told: Told) -> Result<Exit> {
+fn sent(job: &Job, told: &Told) -> Result<Exit> {
     if job.delivery.mail.is_none() {
         let why = job.delivery.missing.as_deref();
         bail!(
@@ -161,7 +161,7 @@ fn sent(job: &Job, told: Told) -> Result<Exit> {
     if !names.is_empty() {
         print(&format!("sent to {}\n", names.join(", ")))?;
     }
-    let warnings = told.into_warnings();
+    let warnings = told.warnings();
     if names.is_empty() {
         let whys: Vec<String> = warnings.iter().map(ToString::to_string).collect();
         bail!("{}", whys.join("; "));

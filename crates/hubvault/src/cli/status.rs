@@ -4,7 +4,7 @@ use super::Exit;
 use crate::config::{Administrator, Settings};
 use crate::text::{grouped, print};
 use anyhow::Result;
-use hubvault_engine::backup::state_directory;
+use hubvault_engine::backup::{RunLock, state_directory};
 use hubvault_engine::catalog::{BackupRecord, Catalog, OutboxItem, State};
 use hubvault_engine::deliver::{age, nobody_told};
 use hubvault_engine::disk::free_bytes;
@@ -85,6 +85,8 @@ fn look(job: &Job, catalog: &Catalog, max_age_hours: i64, now: Timestamp) -> Res
     }
     if let Some(record) = last_run {
         risks.extend(of_last_run(record));
+        risks.extend(untold(record));
+        risks.extend(died(record, job));
     }
     for record in &records {
         let gone = record.removed_at.is_none() && record.file.is_some();
@@ -168,6 +170,26 @@ fn of_last_run(record: &BackupRecord) -> Vec<String> {
             .map(|warning| format!("the last run warned: {warning}"))
             .collect(),
     }
+}
+
+/// What the record says now, which a later try may have changed.
+fn untold(record: &BackupRecord) -> Vec<String> {
+    let untold = record.delivery.iter().flat_map(|delivery| &delivery.untold);
+    untold
+        .map(|untold| {
+            format!(
+                "{} was not told of the last run: {}",
+                untold.to, untold.reason
+            )
+        })
+        .collect()
+}
+
+/// A record that is called running although nobody holds the lock is that of a process that died.
+fn died(record: &BackupRecord, job: &Job) -> Option<String> {
+    let state = state_directory(&job.directory).ok()?;
+    let is_dead = record.state == State::Running && RunLock::take(&state, record.id).is_ok();
+    is_dead.then(|| "the last run died before it ended; hubvault backup takes another".to_owned())
 }
 
 /// One line for each cause, not for each message.

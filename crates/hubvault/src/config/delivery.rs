@@ -35,7 +35,7 @@ pub(super) fn delivery(found: &Settings, problems: &mut Vec<Problem>) -> Deliver
         tries: text(found, "delivery.tries").parse().unwrap_or(1),
         pause: keys::duration(text(found, "delivery.pause")).unwrap_or_default(),
         templates,
-        masks: masks(found),
+        masks: Masks::default(),
     }
 }
 
@@ -77,10 +77,6 @@ pub(crate) fn secrets<'a>(found: impl Iterator<Item = &'a Found>) -> Vec<SecretS
             _ => None,
         })
         .collect()
-}
-
-fn masks(found: &Settings) -> Masks {
-    Masks::new(secrets(found.values()))
 }
 
 fn is_on(found: &Settings) -> bool {

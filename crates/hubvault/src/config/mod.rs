@@ -70,6 +70,15 @@ impl Settings {
             .iter()
             .map(|said| said.value.recipient.clone())
             .collect();
+        // A URL holds passwords of its own.
+        let of_servers = std::iter::once(&job.database)
+            .chain(&job.proof.server)
+            .filter_map(|server| server.password.clone());
+        job.delivery.masks = Masks::new(
+            delivery::secrets(found.values())
+                .into_iter()
+                .chain(of_servers),
+        );
         notices.extend(delivery::notices(&found));
         notices.extend(later(&found, &document));
         notices.extend(environment.misspelt());
@@ -112,7 +121,7 @@ impl Settings {
 
     /// What no log line and no message may hold.
     pub(crate) fn masks(&self) -> Masks {
-        Masks::new(delivery::secrets(self.found.iter()))
+        self.job.delivery.masks.clone()
     }
 
     /// The text of a plain value.

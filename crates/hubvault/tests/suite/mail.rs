@@ -119,7 +119,9 @@ fn what_is_too_large_for_the_server_goes_without_and_says_where_it_is() {
     let source = server().database();
     source.execute(NOISE);
     let hub = mailing(&source, &mail, MailTls::Plain);
-    let (_, archive) = hub.backup();
+    let (record, archive) = hub.backup();
+    let said = record["delivery"]["attachment"].as_str().unwrap();
+    assert!(said.starts_with("not attached"), "{said}");
     let parts = only(&mail);
     assert!(parts.attachments.is_empty());
     assert!(

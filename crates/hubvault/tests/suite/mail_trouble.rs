@@ -52,6 +52,9 @@ fn one_refused_administrator_does_not_keep_it_from_the_other() {
     assert_eq!(mail.messages()[0].to, ["ada@hub.example"]);
     assert_eq!(mail.messages().len(), 1);
     assert!(stdout(&hub.run(&["list"])).contains("undelivered"));
+    let status = hub.run(&["status"]);
+    assert!(stdout(&status).contains("grace@hub.example was not told"));
+    assert_eq!(code(&status), Some(3));
 }
 
 #[test]
@@ -89,6 +92,8 @@ fn a_dead_mail_server_leaves_the_backup_whole_and_the_mail_waiting() {
     assert_eq!(code(&hub.run(&["mail", "retry"])), Some(0));
     assert_eq!(only(&back).attachments.len(), 1);
     assert!(outbox(&hub).iter().all(|item| item["state"] == "sent"));
+    // The record knows, too.
+    assert!(!stdout(&hub.run(&["list"])).contains("undelivered"));
 }
 
 #[test]
@@ -214,7 +219,7 @@ fn a_mail_whose_archive_is_gone_by_then_still_tells() {
     let parts = only(&back);
     assert!(parts.attachments.is_empty());
     assert!(
-        text(&parts).contains("removed from the host"),
+        text(&parts).contains("no longer at its place"),
         "{}",
         text(&parts)
     );
@@ -239,7 +244,7 @@ fn a_killed_run_is_told_by_the_next() {
         .map(|message| subject(&message.parts()).to_owned())
         .collect();
     assert_eq!(subjects.len(), 3, "{subjects:?}");
-    assert!(subjects[1].contains("FAILED"), "{subjects:?}");
+    assert!(subjects[2].contains("FAILED"), "{subjects:?}");
 }
 
 /// Changes a catalog by hand.
@@ -251,4 +256,36 @@ fn rewrite(catalog: &Path, sql: &str) {
         .arg(sql)
         .status();
     assert!(status.unwrap().success());
+}
+
+#[test]
+fn what_waits_obeys_todays_settings() {
+    let source = server().database();
+    source.execute(SMALL);
+    let dead = MailServer::start(plain());
+    let mut hub = hasty(&source, &dead);
+    drop(dead);
+    hub.run(&["backup"]);
+    let back = MailServer::start(plain());
+    hub.set("SMTP_PORT", back.port.to_string());
+    hub.set("ADMIN_EMAILS", "ada@hub.example");
+    hub.set("EMAIL_ATTACH", "never");
+    assert_eq!(code(&hub.run(&["mail", "retry"])), Some(3));
+    assert_eq!(back.messages()[0].to, ["ada@hub.example"]);
+    assert!(only(&back).attachments.is_empty());
+}
+
+#[test]
+fn a_ping_is_never_sent_late() {
+    let source = server().database();
+    source.execute(SMALL);
+    let down = HttpSink::start((0..6).map(|_| Answer::Status(503)));
+    let mut hub = Hub::whole(&source);
+    hub.write("file = []\n[scope]\ntables = [\"*\"]\nwindow = []\n[delivery]\npause = \"10 ms\"\n");
+    hub.set("PING_URL", down.url("/uuid"));
+    assert_eq!(code(&hub.run(&["backup"])), Some(3));
+    let asked = down.requests().len();
+    hub.run(&["mail", "retry"]);
+    assert_eq!(down.requests().len(), asked);
+    assert_eq!(outbox(&hub)[0]["state"], "failed");
 }

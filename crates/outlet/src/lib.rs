@@ -24,6 +24,7 @@ mod settings;
 mod smtp;
 mod transaction;
 mod connection;
+mod reply;
 mod http;
 mod payload;
 mod stream;

@@ -1,7 +1,8 @@
 //! A mail server: how to reach it, and one open connection to it.
 
-use crate::connection::{Connection, Offers, Reply};
+use crate::connection::Connection;
 use crate::error::{Problem, SendError};
+use crate::reply::{Offers, Reply};
 use crate::settings::{Security, SmtpSettings};
 use crate::stream::is_loopback;
 use crate::tls;

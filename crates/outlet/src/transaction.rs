@@ -1,9 +1,9 @@
 //! One letter over an open connection: MAIL, a RCPT for each, DATA (RFC 5321, 3.3).
 
 use crate::attachment::Lines;
-use crate::connection::Reply;
 use crate::error::{Problem, Refused, SendError};
 use crate::letter::{Composed, Letter, is_ascii, mailbox};
+use crate::reply::Reply;
 use crate::smtp::Mailer;
 
 /// A letter that the server took.

@@ -16,6 +16,7 @@ mod report;
 mod output;
 mod write;
 mod publish;
+mod settle;
 
 pub use error::BackupError;
 pub use extent::{Extent, PlannedTable};
@@ -24,13 +25,12 @@ pub use plan::{Plan, describe_coverage};
 pub use publish::Published;
 pub use references::References;
 
-use crate::catalog::{BackupRecord, Catalog, State};
-use crate::deliver::{self, Teller, Told};
+use crate::catalog::{BackupRecord, Catalog};
+use crate::deliver::Teller;
 use crate::disk::free_bytes;
 use crate::job::Job;
 use crate::progress::{Progress, Stage, Stopwatch};
 use crate::proof::{CheckedArchive, DrillError, WrittenArchive, integrity, judge};
-use crate::retain;
 use definitions::Dumping;
 use hubvault_archive::{Compression, SEALED_ENDING};
 use hubvault_model::{BackupId, ByteSize, Cancel, Warning};
@@ -38,6 +38,7 @@ use hubvault_postgres::Snapshot;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use publish::Partial;
+use settle::{failed, settle, tell};
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -153,13 +154,6 @@ pub fn run(job: &Job, run: &Run) -> Result<BackupRecord, BackupError> {
     outcome
 }
 
-fn failed(job: &Job, run: &Run, error: &BackupError) -> BackupRecord {
-    let mut record = BackupRecord::failed(run.id, &job.name, run.started_at, error);
-    record.stages = run.progress.times();
-    record.error = record.error.map(|text| job.delivery.masks.mask(&text));
-    record
-}
-
 /// What must be there before a run.
 struct Prepared {
     state: PathBuf,
@@ -183,114 +177,6 @@ fn prepare(job: &Job, run: &Run) -> Result<(Prepared, RunLock), BackupError> {
         swept,
     };
     Ok((prepared, lock))
-}
-
-/// The archive has its name: what cannot be written down now is a warning and no failure, or
-/// somebody would think that there is no backup.
-fn settle(job: &Job, run: &Run, prepared: &Prepared, published: Published) -> BackupRecord {
-    let Published {
-        path,
-        bytes,
-        manifest,
-        proof,
-        seal,
-    } = published;
-    let catalog = &prepared.catalog;
-    let mut record = BackupRecord::published(&manifest, &path, bytes, proof);
-    record.sealed_to = seal.map_or_else(Vec::new, |seal| seal.sealed_to);
-    record.finished_at = Some(Timestamp::now());
-    record.stages = run.progress.times();
-    for path in &prepared.swept {
-        tracing::info!("removed {}, left by a run that died", path.display());
-    }
-    let marks = publish::write_marks(&job.directory, record.started_at, bytes);
-    if let Err(error) = marks {
-        let what = format!("the marks of the last success are old: {error}");
-        let warning = Warning::new("marks", job.directory.display(), what);
-        record.warnings.push(warning);
-    }
-    record.warnings.extend(deliver::nobody_told(job));
-    remember(catalog, &mut record, &prepared.state);
-    // Before it is told, so that what went wrong here is told, too.
-    record.warnings.extend(retain(job, run, catalog));
-    remember(catalog, &mut record, &prepared.state);
-    record
-}
-
-/// Tells what came of a run, and records who was told.
-fn tell(
-    job: &Job,
-    run: &Run,
-    catalog: Option<&Catalog>,
-    record: &BackupRecord,
-    error: Option<&BackupError>,
-) -> Told {
-    let causes = error.map_or_else(Vec::new, causes);
-    let log = if error.is_some() {
-        (run.log)()
-    } else {
-        Vec::new()
-    };
-    let told = Teller::new(job, catalog, &run.zone, &run.cancel).ended(record, &causes, &log);
-    // Those of a success are in its report.
-    let unsaid = told.warnings().into_iter();
-    for warning in unsaid.filter(|_| record.state == State::Failed) {
-        tracing::warn!("{warning}");
-    }
-    if let Some(catalog) = catalog
-        && let Err(error) = catalog.told(record.id, &told.record, told.warnings())
-    {
-        tracing::warn!("the catalog does not know who was told: {error}");
-    }
-    told
-}
-
-/// What went wrong, the outermost first. Most of our errors say their cause already.
-fn causes(error: &BackupError) -> Vec<String> {
-    let mut causes = vec![error.to_string()];
-    let mut next = std::error::Error::source(error);
-    while let Some(cause) = next {
-        let text = cause.to_string();
-        if !causes.iter().any(|said| said.contains(&text)) {
-            causes.push(text);
-        }
-        next = cause.source();
-    }
-    causes
-}
-
-fn remember(catalog: &Catalog, record: &mut BackupRecord, state: &Path) {
-    if let Err(error) = catalog.finish(record) {
-        let what = format!("the catalog does not know how this run ended: {error}");
-        let warning = Warning::new("catalog", state.display(), what);
-        if !record.warnings.contains(&warning) {
-            record.warnings.push(warning);
-        }
-    }
-}
-
-/// Removes what the rules no longer keep, now that a newer backup is there. What goes wrong here
-/// is a warning: the backup itself is good.
-fn retain(job: &Job, run: &Run, catalog: &Catalog) -> Vec<Warning> {
-    let now = Timestamp::now();
-    let warning = |what: String| Warning::new("retention", job.directory.display(), what);
-    let plan = match retain::plan(catalog, &job.name, &job.retention, now, &run.zone) {
-        Ok(plan) => plan,
-        Err(error) => return vec![warning(format!("old archives were not looked at: {error}"))],
-    };
-    for pruned in plan.iter().filter(|pruned| !pruned.decision.keep) {
-        tracing::info!(
-            "removing {}: {}",
-            pruned.record.id.short(),
-            pruned.decision.reason
-        );
-    }
-    match retain::apply(catalog, &plan, now) {
-        Ok(problems) => problems.into_iter().map(warning).collect(),
-        Err(error) => vec![warning(format!(
-            "old archives were not all removed: {error}"
-        ))],
-    }
 }
 
 /// Decides what a run would do, and touches nothing.

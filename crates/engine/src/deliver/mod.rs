@@ -10,6 +10,7 @@ mod facts;
 pub mod sample;
 mod template;
 mod compose;
+mod letter;
 mod post;
 
 pub use facts::{AlertFacts, Facts};

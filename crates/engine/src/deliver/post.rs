@@ -1,12 +1,11 @@
 //! The tries: each message to whoever does not have it yet, over one connection for all mails.
 
-use super::compose::{TOO_LARGE, domain, word};
-use crate::catalog::{
-    Catalog, Claimed, Content, Enclosure, OutboxItem, OutboxState, RecipientState,
-};
-use crate::job::{AttachWhen, Delivery, MailOptions};
+use super::compose::TOO_LARGE;
+use super::letter::{compose, is_gone, leave_out, obey};
+use crate::catalog::{Catalog, Claimed, Content, OutboxItem, OutboxState, RecipientState};
+use crate::job::{Delivery, MailOptions};
 use hubvault_model::Cancel;
-use hubvault_outlet::{Attachment, Event, EventKind, Letter, Mailer, Problem, Refused, SendError};
+use hubvault_outlet::{Event, EventKind, Letter, Mailer, Problem, Refused, SendError};
 use jiff::{SignedDuration, Timestamp};
 use std::time::{Duration, Instant};
 
@@ -280,111 +279,6 @@ impl Line {
             hope,
             ..Trouble::by_hand(&what)
         })
-    }
-}
-
-/// Today's settings hold for what waits, too: who is no longer an administrator gets nothing, and no
-/// archive goes along that may not any more.
-fn obey(item: &mut OutboxItem, mail: &MailOptions) {
-    for recipient in &mut item.recipients {
-        if recipient.state == RecipientState::Waiting && !mail.to.contains(&recipient.address) {
-            recipient.state = RecipientState::Refused;
-            recipient.reply = Some("no longer among the administrators (email.to)".to_owned());
-        }
-    }
-    let Content::Letter {
-        enclosure: Some(enclosure),
-        ..
-    } = &item.content
-    else {
-        return;
-    };
-    let forbidden = match mail.attach {
-        AttachWhen::Always => false,
-        AttachWhen::Sealed => !enclosure.name.contains(".age"),
-        AttachWhen::Never => true,
-    };
-    if forbidden {
-        leave_out(item, "email.attach does not allow it any more");
-    }
-}
-
-/// Whether what is to be attached is there no more: retention may be faster than a dead mail server.
-fn is_gone(item: &OutboxItem) -> bool {
-    let Content::Letter { enclosure, .. } = &item.content else {
-        return false;
-    };
-    let path = enclosure.as_ref().map(|enclosure| &enclosure.path);
-    path.is_some_and(|path| matches!(path.try_exists(), Ok(false)))
-}
-
-/// Takes the attachment off, and says why; false when there is none.
-fn leave_out(item: &mut OutboxItem, why: &str) -> bool {
-    let Content::Letter {
-        text,
-        html,
-        enclosure,
-        without,
-        left_out,
-        ..
-    } = &mut item.content
-    else {
-        return false;
-    };
-    let Some((plain, rich)) = without.take() else {
-        return false;
-    };
-    *text = plain.replace(TOO_LARGE, why);
-    *html = rich.replace(TOO_LARGE, why);
-    *enclosure = None;
-    *left_out = Some(why.to_owned());
-    true
-}
-
-/// The mail, with the same Message-ID at every try, so that a second copy can be told from a second
-/// message (RFC 5322, 3.6.4).
-fn compose(item: &OutboxItem, mail: &MailOptions) -> Letter {
-    let (subject, text, html, enclosure, thread) = match &item.content {
-        Content::Letter {
-            subject,
-            text,
-            html,
-            enclosure,
-            thread,
-            ..
-        } => (subject, text, html, enclosure.as_ref(), Some(thread)),
-        Content::Event { title, text, .. } => (title, text, text, None, None),
-    };
-    let domain = domain(&mail.from);
-    Letter {
-        from: mail.from.clone(),
-        to: item.recipients.iter().map(|r| r.address.clone()).collect(),
-        subject: subject.clone(),
-        message_id: format!("{}@{domain}", item.id),
-        in_thread: thread.cloned(),
-        list_id: format!("{}.hubvault.{domain}", word(&item.kind)),
-        date: item.created_at,
-        text: text.clone(),
-        html: html.clone(),
-        attachment: enclosure.map(attachment),
-    }
-}
-
-fn attachment(enclosure: &Enclosure) -> Attachment {
-    let ending = |ending: &str| enclosure.name.ends_with(ending);
-    let content_type = if ending(".gz") {
-        "application/gzip"
-    } else if ending(".zst") {
-        "application/zstd"
-    } else {
-        "application/octet-stream"
-    };
-    Attachment {
-        name: enclosure.name.clone(),
-        content_type: content_type.to_owned(),
-        path: enclosure.path.clone(),
-        offset: enclosure.offset,
-        length: enclosure.length,
     }
 }
 

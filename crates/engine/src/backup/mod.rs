@@ -25,7 +25,7 @@ pub use plan::{Plan, describe_coverage};
 pub use publish::Published;
 pub use references::References;
 
-use crate::catalog::{BackupRecord, Catalog};
+use crate::catalog::{BackupRecord, Catalog, DeliveryRecord};
 use crate::deliver::Teller;
 use crate::disk::free_bytes;
 use crate::job::Job;
@@ -35,8 +35,8 @@ use definitions::Dumping;
 use hubvault_archive::{Compression, SEALED_ENDING};
 use hubvault_model::{BackupId, ByteSize, Cancel, Warning};
 use hubvault_postgres::Snapshot;
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use publish::Partial;
 use settle::{failed, settle, tell};
 use std::fs::{self, DirBuilder};
@@ -125,7 +125,11 @@ pub fn run(job: &Job, run: &Run) -> Result<BackupRecord, BackupError> {
     let outcome = match taken {
         Ok(published) => Ok(settle(job, run, &prepared, published)),
         Err(error) => {
-            let record = failed(job, run, &error);
+            let mut record = failed(job, run, &error);
+            if error.is_cancelled() {
+                // Whoever stopped it knows.
+                record.delivery = Some(DeliveryRecord::default());
+            }
             if let Err(unrecorded) = catalog.finish(&record) {
                 tracing::warn!("the catalog does not know that this run failed: {unrecorded}");
             }
@@ -148,8 +152,8 @@ pub fn run(job: &Job, run: &Run) -> Result<BackupRecord, BackupError> {
             Err(error)
         }
     };
-    for dead in &prepared.dead {
-        tell(job, run, Some(catalog), dead, None);
+    for earlier in &prepared.untold {
+        tell(job, run, Some(catalog), earlier, None);
     }
     outcome
 }
@@ -158,8 +162,8 @@ pub fn run(job: &Job, run: &Run) -> Result<BackupRecord, BackupError> {
 struct Prepared {
     state: PathBuf,
     catalog: Catalog,
-    /// Runs whose process died.
-    dead: Vec<BackupRecord>,
+    /// Earlier runs of which nobody heard, as their process died.
+    untold: Vec<BackupRecord>,
     /// What they left behind.
     swept: Vec<PathBuf>,
 }
@@ -168,12 +172,14 @@ fn prepare(job: &Job, run: &Run) -> Result<(Prepared, RunLock), BackupError> {
     let state = state_directory(&job.directory)?;
     let lock = RunLock::take(&state, run.id)?;
     let catalog = Catalog::open(&state)?;
-    let dead = catalog.close_dead_runs(run.started_at)?;
+    catalog.close_dead_runs(run.started_at)?;
+    let day_ago = run.started_at - SignedDuration::from_hours(24);
+    let untold = catalog.untold(&job.name, day_ago)?;
     let swept = publish::sweep(&job.directory)?;
     let prepared = Prepared {
         state,
         catalog,
-        dead,
+        untold,
         swept,
     };
     Ok((prepared, lock))

@@ -209,15 +209,27 @@ impl Catalog {
     }
 
     /// Runs that are still called running although their process holds no lock any more: failed.
-    /// Only under the run lock. Returns them.
-    pub fn close_dead_runs(&self, now: Timestamp) -> Result<Vec<BackupRecord>, CatalogError> {
-        let running = |record: &BackupRecord| record.state == State::Running;
-        let mut dead: Vec<BackupRecord> = self.list()?.into_iter().filter(running).collect();
-        for record in &mut dead {
-            record.died(now);
-            self.put(record)?;
+    /// Only under the run lock.
+    pub fn close_dead_runs(&self, now: Timestamp) -> Result<(), CatalogError> {
+        for mut record in self.list()? {
+            if record.state == State::Running {
+                record.died(now);
+                self.put(&record)?;
+            }
         }
-        Ok(dead)
+        Ok(())
+    }
+
+    /// Runs of a job that ended after `since` and of which nobody was tried to be told: their process died
+    /// before it came to that.
+    pub fn untold(&self, job: &str, since: Timestamp) -> Result<Vec<BackupRecord>, CatalogError> {
+        let mut records = self.list()?;
+        records.retain(|record| {
+            record.job == job
+                && record.delivery.is_none()
+                && record.finished_at.is_some_and(|at| at >= since)
+        });
+        Ok(records)
     }
 
     /// Every record, newest first.

@@ -1,6 +1,6 @@
 //! The catalog made anew from the archives themselves.
 
-use super::{BackupRecord, Catalog, CatalogError, ProofRecord, contents};
+use super::{BackupRecord, Catalog, CatalogError, DeliveryRecord, ProofRecord, contents};
 use hubvault_archive::{ArchiveError, Identities};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -45,6 +45,8 @@ pub fn rebuild(catalog: &Catalog, directory: &Path) -> Result<Rebuilt, CatalogEr
                 });
                 let record = BackupRecord {
                     pinned: known.pinned,
+                    // Who was told of it then is not known, and nobody needs to hear of it now.
+                    delivery: Some(DeliveryRecord::default()),
                     sealed_to: known.sealed_to(),
                     ..BackupRecord::published(&known.manifest, &path, known.bytes, proof)
                 };

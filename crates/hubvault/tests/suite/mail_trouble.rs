@@ -234,8 +234,7 @@ fn a_killed_run_is_told_by_the_next() {
     // A run that holds no lock and is called running: its process died.
     hub.backup();
     let catalog = hub.backups().join(".hubvault/catalog.sqlite");
-    let sql =
-        "UPDATE backups SET state = 'running', record = json_set(record, '$.state', 'running')";
+    let sql = "UPDATE backups SET state = 'running', record = json_set(record, '$.state', 'running', '$.delivery', json('null'))";
     rewrite(&catalog, sql);
     hub.backup();
     let subjects: Vec<String> = mail
@@ -245,6 +244,28 @@ fn a_killed_run_is_told_by_the_next() {
         .collect();
     assert_eq!(subjects.len(), 3, "{subjects:?}");
     assert!(subjects[2].contains("FAILED"), "{subjects:?}");
+    hub.backup();
+    assert_eq!(mail.messages().len(), 4, "it is told once");
+}
+
+#[test]
+fn a_run_that_died_before_it_could_tell_is_told_by_the_next() {
+    let mail = MailServer::start(plain());
+    let source = server().database();
+    source.execute(SMALL);
+    let hub = mailing(&source, &mail, MailTls::Plain);
+    let (_, first) = hub.backup();
+    let catalog = hub.backups().join(".hubvault/catalog.sqlite");
+    rewrite(
+        &catalog,
+        "UPDATE backups SET record = json_set(record, '$.delivery', json('null'))",
+    );
+    hub.backup();
+    let messages = mail.messages();
+    assert_eq!(messages.len(), 3);
+    let late = messages[2].parts();
+    let name = first.file_name().unwrap().to_str().unwrap();
+    assert_eq!(late.attachments[0].name, name);
 }
 
 /// Changes a catalog by hand.

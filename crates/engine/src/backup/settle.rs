@@ -70,7 +70,11 @@ pub(super) fn tell(
     } else {
         Vec::new()
     };
-    let told = Teller::new(job, catalog, &run.zone, &run.cancel).ended(record, &causes, &log);
+    let mut teller = Teller::new(job, catalog, &run.zone, &run.cancel);
+    if record.id != run.id {
+        teller = teller.without_pings();
+    }
+    let told = teller.ended(record, &causes, &log);
     // Those of a success are in its report.
     let unsaid = told.warnings().into_iter();
     for warning in unsaid.filter(|_| record.state == State::Failed) {

@@ -24,7 +24,7 @@ use crate::catalog::{
 use crate::job::{Delivery, Job, MailOptions};
 use compose::Composer;
 use hubvault_model::{BackupId, Cancel, Warning};
-use hubvault_outlet::{Channel, Event, EventKind, Mailer};
+use hubvault_outlet::{Channel, ChannelKind, Event, EventKind, Mailer};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use post::Post;
@@ -40,6 +40,7 @@ pub struct Teller<'a> {
     catalog: Option<&'a Catalog>,
     zone: &'a TimeZone,
     cancel: &'a Cancel,
+    pings: bool,
 }
 
 impl std::fmt::Debug for Teller<'_> {
@@ -63,7 +64,15 @@ impl<'a> Teller<'a> {
             catalog,
             zone,
             cancel,
+            pings: true,
         }
+    }
+
+    /// For a run that is not the newest: a dead-man's switch would take its end for that of the newest.
+    #[must_use]
+    pub fn without_pings(mut self) -> Self {
+        self.pings = false;
+        self
     }
 
     /// Tells pings that a run begins. Whoever does not hear it hears the end.
@@ -162,7 +171,10 @@ impl<'a> Teller<'a> {
 
     fn takers(&self, kind: EventKind) -> impl Iterator<Item = &Channel> {
         let channels = self.delivery().channels.iter();
-        channels.filter(move |channel| channel.takes(kind))
+        let wanted = move |channel: &&Channel| self.pings || channel.kind != ChannelKind::Ping;
+        channels
+            .filter(move |channel| channel.takes(kind))
+            .filter(wanted)
     }
 
     /// What a template may say. Where the catalog cannot be read, what ran before is not known, and

@@ -36,7 +36,7 @@ const EXIT_CODES: &str = "Exit codes:
   1  failed; nothing was published
   2  bad usage or configuration
   3  done, with warnings: something of the scope is missing, or the backup is unproven
-  130, 143  interrupted by SIGINT, SIGTERM; nothing was published";
+  130, 143  interrupted by SIGINT, SIGTERM; nothing was published, unless mails were being sent";
 
 /// Backs up what a product on PostgreSQL needs to come back from nothing: critical tables, a
 /// recent window of transactions and configuration files, as of one moment, in one archive that
@@ -66,7 +66,7 @@ Exit codes:
   1  failed; nothing was published
   2  bad usage or configuration
   3  done, with warnings: something of the scope is missing, or the backup is unproven
-  130, 143  interrupted by SIGINT, SIGTERM; nothing was published";
+  130, 143  interrupted by SIGINT, SIGTERM; nothing was published, unless mails were being sent";
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -230,7 +230,9 @@ fn a_killed_run_is_told_by_the_next() {
     let mail = MailServer::start(plain());
     let source = server().database();
     source.execute(SMALL);
-    let hub = mailing(&source, &mail, MailTls::Plain);
+    let sink = HttpSink::start((0..9).map(|_| Answer::Status(200)));
+    let mut hub = mailing(&source, &mail, MailTls::Plain);
+    hub.set("PING_URL", sink.url("/uuid"));
     // A run that holds no lock and is called running: its process died.
     hub.backup();
     let catalog = hub.backups().join(".hubvault/catalog.sqlite");
@@ -244,6 +246,9 @@ fn a_killed_run_is_told_by_the_next() {
         .collect();
     assert_eq!(subjects.len(), 3, "{subjects:?}");
     assert!(subjects[2].contains("FAILED"), "{subjects:?}");
+    // A dead-man's switch hears of the newest run alone.
+    let pings: Vec<String> = sink.requests().iter().map(|r| r.target.clone()).collect();
+    assert_eq!(pings, ["/uuid/start", "/uuid", "/uuid/start", "/uuid"]);
     hub.backup();
     assert_eq!(mail.messages().len(), 4, "it is told once");
 }

@@ -23,7 +23,7 @@ use mailbox::Mailbox;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const HUB: &str = include_str!("hub.sql");
 const SOURCE: &str = "hub";
@@ -142,16 +142,8 @@ fn delivery(mailbox: &Mailbox) -> Delivery {
     Delivery {
         mail: Some(MailOptions {
             smtp: SmtpSettings {
-                host: "127.0.0.1".to_owned(),
-                port: mailbox.port,
                 security: Security::Plain,
-                ca_file: None,
-                insecure: false,
-                allow_plain: false,
-                user: None,
-                password: None,
-                timeout: Duration::from_secs(30),
-                time_limit: Duration::from_mins(5),
+                ..SmtpSettings::to("127.0.0.1", mailbox.port)
             },
             from: "hubvault <hubvault@hub.example>".to_owned(),
             to: vec!["admin@hub.example".to_owned()],

@@ -27,14 +27,16 @@ const ENGINE: &[&[&str]] = &[
     &["restore", "deliver", "retain"],
     &["catalog"],
     &["job"],
-    &["progress", "disk"],
+    &["schedule", "progress", "disk"],
 ];
 
 /// The binary's rooms from the top floor down.
 const BINARY: &[&[&str]] = &[
     &["cli"],
+    &["service"],
     &["progress"],
-    &["config", "signals", "logging"],
+    &["logging"],
+    &["config", "signals"],
     &["text"],
 ];
 

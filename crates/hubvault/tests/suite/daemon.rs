@@ -23,7 +23,7 @@ impl Clock {
             .map(|place| format!("/usr/lib/{place}/faketime/libfaketimeMT.so.1"))
             .into_iter()
             .find(|path| fs::exists(path).unwrap())
-            .expect("libfaketime is needed: make tools installs it");
+            .unwrap_or_else(|| panic!("libfaketime is needed: make tools installs it"));
         let clock = Self {
             file: hub.config().join("clock"),
         };

@@ -2,7 +2,7 @@
 
 use crate::daemon::{Clock, Daemon, runs, wait_for, wait_for_runs};
 use crate::hub::{Hub, stderr};
-use crate::post_office::{SMALL, plain, subject, tell};
+use crate::post_office::{SMALL, plain, subject, tell, text};
 use hubvault_testkit::{MailServer, MailTls, server};
 use std::fs;
 
@@ -64,6 +64,11 @@ fn a_week_with_a_stop_a_change_of_clocks_and_a_dead_database_has_a_backup_for_ev
         || format!("one mail of three tries; the log:\n{}", service.log()),
     );
     let failure = office.messages().pop().unwrap().parts();
+    assert!(
+        text(&failure).contains("The next run is due 2026-03-31 02:30 CEST."),
+        "{}",
+        text(&failure)
+    );
     assert!(subject(&failure).contains("FAIL"), "{}", subject(&failure));
 
     // And it is back.

@@ -11,3 +11,4 @@ pub mod catalog;
 pub mod job;
 pub mod progress;
 pub mod disk;
+pub mod command;

@@ -23,11 +23,11 @@ const CRATES: &[(&str, &[&str])] = &[
 /// The engine's wings from the top floor down. A wing imports only from floors below its own.
 const ENGINE: &[&[&str]] = &[
     &["backup"],
-    &["proof"],
+    &["proof", "monitor"],
     &["restore", "deliver", "retain"],
     &["catalog"],
     &["job"],
-    &["progress", "disk"],
+    &["progress", "disk", "command"],
 ];
 
 /// The binary's rooms from the top floor down.

@@ -2,6 +2,8 @@
 //!
 //! The configuration makes one; nothing below it reads the environment or parses again.
 
+use crate::command::CommandLine;
+use crate::progress::Stage;
 use hubvault_archive::{Codec, Recipient};
 use hubvault_model::{ByteSize, Masks, TablePattern};
 use hubvault_outlet::{Channel, SmtpSettings};
@@ -20,6 +22,10 @@ pub struct Job {
     pub scope: Scope,
     /// Which files of the host.
     pub files: Vec<FileSource>,
+    /// What else goes in: the output of commands.
+    pub sources: Vec<CommandSource>,
+    /// The commands that run around its stages.
+    pub hooks: Vec<Hook>,
     /// How the archive is made.
     pub archive: ArchiveOptions,
     /// To whom the archive is sealed; to nobody means in the clear.
@@ -118,6 +124,60 @@ pub struct FileSource {
     pub name: String,
     /// Whether a backup without it is an error instead of a warning.
     pub required: bool,
+}
+
+/// A command whose standard output goes into the archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandSource {
+    /// Its path inside the archive, below `sources/`.
+    pub name: String,
+    /// The command.
+    pub command: CommandLine,
+    /// How long it may run.
+    pub timeout: Duration,
+    /// Whether a backup without it is an error instead of a warning.
+    pub required: bool,
+}
+
+/// A command that runs before or after a stage of a backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// Which stage; `None` is the whole run.
+    pub stage: Option<Stage>,
+    /// On which side of it.
+    pub when: HookWhen,
+    /// The command.
+    pub command: CommandLine,
+    /// How long it may run.
+    pub timeout: Duration,
+    /// Whether the backup fails with it, instead of a warning.
+    pub fails: bool,
+}
+
+impl Hook {
+    /// The word for its stage.
+    pub fn stage_text(&self) -> &'static str {
+        self.stage.map_or("run", Stage::as_str)
+    }
+}
+
+/// On which side of its stage a hook runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookWhen {
+    /// Before it begins.
+    Before,
+    /// After it went well; after the whole run, however it ended.
+    After,
+}
+
+impl HookWhen {
+    /// The word in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Before => "before",
+            Self::After => "after",
+        }
+    }
 }
 
 /// When and where archives are drilled.

@@ -87,7 +87,9 @@ pub(super) fn job(
         },
         files: files.iter().map(|said| said.value.clone()).collect(),
         archive: ArchiveOptions { codec, level },
-        // `Settings::load` fills it in.
+        // `Settings::load` fills these in.
+        sources: Vec::new(),
+        hooks: Vec::new(),
         seal: Vec::new(),
         directory: PathBuf::from(text(found, "archive.directory")),
         limits,

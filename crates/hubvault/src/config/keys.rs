@@ -272,8 +272,8 @@ pub(crate) const ARRAYS: &[(&str, Option<&str>)] = &[
     ("file", None),
     ("seal.recipient", None),
     ("check", Some("run checks")),
-    ("hook", Some("run hooks")),
-    ("source", Some("take further sources")),
+    ("hook", None),
+    ("source", None),
 ];
 
 impl Kind {

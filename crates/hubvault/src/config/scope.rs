@@ -213,6 +213,11 @@ impl<'a> Fields<'a> {
             .push(Problem::new(self.document.origin(line), key, what));
     }
 
+    /// What a key holds, unread.
+    pub(super) fn field(&self, key: &str) -> Option<&'a Field> {
+        self.item.value.get(key).map(|placed| &placed.value)
+    }
+
     pub(super) fn text(&mut self, key: &str) -> Option<String> {
         match &self.item.value.get(key)?.value {
             Field::Text(text) if !text.trim().is_empty() => Some(text.clone()),
@@ -223,7 +228,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn flag(&mut self, key: &str) -> Option<bool> {
+    pub(super) fn flag(&mut self, key: &str) -> Option<bool> {
         if let Field::Flag(flag) = self.item.value.get(key)?.value {
             Some(flag)
         } else {

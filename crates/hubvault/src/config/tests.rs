@@ -123,7 +123,7 @@ fn windows_take_a_length_or_an_expression() {
 fn what_has_no_effect_is_noticed() {
     let settings = load(
         &[("HTTP_ADDR", ":8080"), ("BACKUP_DRI", "/b")],
-        "[[hook]]\n",
+        "[[check]]\n",
     )
     .unwrap();
     let notices = settings.notices.join("\n");
@@ -132,7 +132,7 @@ fn what_has_no_effect_is_noticed() {
         "{notices}"
     );
     assert!(
-        notices.contains("[[hook]] is set (hubvault.toml line 1)"),
+        notices.contains("[[check]] is set (hubvault.toml line 1)"),
         "{notices}"
     );
     assert!(notices.contains("did you mean BACKUP_DIR?"), "{notices}");

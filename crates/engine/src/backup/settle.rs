@@ -1,6 +1,7 @@
 //! What comes after a run, whichever way it ended: old archives removed, the outcome recorded, people told.
 
 use super::error::BackupError;
+use super::hooks::Stages;
 use super::publish::{self, Published};
 use super::{Prepared, Run};
 use crate::catalog::{BackupRecord, Catalog, State};
@@ -12,10 +13,20 @@ use jiff::Timestamp;
 use std::path::Path;
 
 /// The record of a run that failed.
-pub(super) fn failed(job: &Job, run: &Run, error: &BackupError) -> BackupRecord {
+pub(super) fn failed(
+    job: &Job,
+    run: &Run,
+    stages: Stages<'_>,
+    error: &BackupError,
+) -> BackupRecord {
     let mut record = BackupRecord::failed(run.id, &job.name, run.started_at, error);
     record.stages = run.progress.times();
     record.error = record.error.map(|text| job.delivery.masks.mask(&text));
+    stages.ended(&mut record);
+    // Nothing else says them of a run that failed.
+    for warning in &record.warnings {
+        tracing::warn!("{warning}");
+    }
     record
 }
 
@@ -25,6 +36,7 @@ pub(super) fn settle(
     job: &Job,
     run: &Run,
     prepared: &Prepared,
+    mut stages: Stages<'_>,
     published: Published,
 ) -> BackupRecord {
     let Published {
@@ -48,10 +60,12 @@ pub(super) fn settle(
         let warning = Warning::new("marks", job.directory.display(), what);
         record.warnings.push(warning);
     }
+    record.warnings.extend(stages.take_warnings());
     record.warnings.extend(deliver::nobody_told(job));
     remember(catalog, &mut record, &prepared.state);
     // Before it is told, so that what went wrong here is told, too.
     record.warnings.extend(prune(job, run, catalog));
+    stages.ended(&mut record);
     remember(catalog, &mut record, &prepared.state);
     record
 }

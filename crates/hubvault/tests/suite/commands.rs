@@ -1,7 +1,7 @@
 //! `[[source]]` and `[[hook]]`: what commands wrote comes along, and commands run around the stages.
 
 use crate::hub::{Hub, stderr, stdout};
-use hubvault_testkit::{extract, server};
+use hubvault_testkit::{Database, extract, server};
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 const SCOPE: &str = "[scope]\ntables = [\"*\"]\nwindow = []\n";
 const LONG: Duration = Duration::from_secs(60);
 
-fn hub(toml: &str) -> Hub {
+fn hub(toml: &str) -> (Hub, Database) {
     let database = server().database();
     database.execute("CREATE TABLE users (id int); INSERT INTO users VALUES (1)");
-    Hub::with(&database, &format!("{SCOPE}{toml}"))
+    let hub = Hub::with(&database, &format!("{SCOPE}{toml}"));
+    (hub, database)
 }
 
 /// Nobody can guess or compress them.
@@ -60,7 +61,7 @@ fn what_a_source_wrote_comes_back_to_the_byte() {
     }
     toml += "[[source]]\nname = \"nothing\"\ncommand = \"true\"\n\
              [[source]]\nname = \"job\"\ncommand = 'printf \"%s\\000\\377%s\" $HUBVAULT_JOB $HUBVAULT_RUN_ID'\n";
-    let mut hub = hub(&toml);
+    let (mut hub, _database) = hub(&toml);
     for codec in ["gzip", "zstd"] {
         hub.write(&format!(
             "file = []\n[archive]\ncodec = \"{codec}\"\n{SCOPE}{toml}"
@@ -113,7 +114,7 @@ fn what_a_source_wrote_comes_back_to_the_byte() {
 fn a_source_that_fails_fails_the_run_unless_it_is_optional() {
     let command = "echo partial; echo the socket is hunter2-gone >&2; exit 7";
     let toml = format!("[[source]]\nname = \"redis\"\ncommand = \"{command}\"\n");
-    let mut hub = hub(&toml);
+    let (mut hub, _database) = hub(&toml);
     hub.set("POSTGRES_PASSWORD", "hunter2-gone");
     let words = [
         "the source sources/redis failed",
@@ -150,7 +151,7 @@ fn a_source_that_hangs_is_killed_at_its_timeout_and_when_the_run_is_stopped() {
         pid.display()
     );
     let source = format!("[[source]]\nname = \"slow\"\ncommand = \"{command}\"\n");
-    let mut hub = hub(&format!("{source}timeout = \"2 s\"\n"));
+    let (mut hub, _database) = hub(&format!("{source}timeout = \"2 s\"\n"));
     hub.backup_fails(1, &["was killed after its timeout of 2 s"]);
     is_gone(&pid);
 
@@ -163,10 +164,9 @@ fn a_source_that_hangs_is_killed_at_its_timeout_and_when_the_run_is_stopped() {
         .spawn()
         .unwrap();
     wait_until("the source runs", || pid.exists());
-    let kill = Command::new("kill")
-        .arg("-TERM")
-        .arg(child.id().to_string());
-    assert!({ kill }.status().unwrap().success());
+    let pid_text = child.id().to_string();
+    let killed = Command::new("kill").args(["-TERM", &pid_text]).status();
+    assert!(killed.unwrap().success());
     assert_eq!(child.wait().unwrap().code(), Some(143));
     is_gone(&pid);
     hub.nothing_published();
@@ -211,7 +211,7 @@ fn hooks_run_in_the_order_of_the_stages_and_know_where_they_are() {
         toml += &noting(&notes, stage, "after");
         toml += &noting(&notes, stage, "before");
     }
-    let mut hub = hub(&toml);
+    let (mut hub, _database) = hub(&toml);
     hub.set("PROOF", "always");
     let output = hub.run(&["backup", "--json"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
@@ -237,7 +237,7 @@ fn a_hook_that_fails_before_a_stage_ends_the_run_and_the_last_hook_hears_of_it()
     let notes = place.path().join("notes");
     for stage in ["run", "export", "publish"] {
         let toml = failing(stage, "before", "") + &noting(&notes, "run", "after");
-        let mut hub = hub(&(toml + &noting(&notes, "publish", "after")));
+        let (mut hub, _database) = hub(&(toml + &noting(&notes, "publish", "after")));
         hub.set("POSTGRES_PASSWORD", "hunter2-mask");
         let what = format!(
             "the hook before {stage} (echo say ***; exit 4) ended with exit code 4: say ***"
@@ -260,11 +260,15 @@ fn a_hook_that_fails_after_a_stage_is_a_warning_unless_it_says_fail() {
     let fail = "on_failure = \"fail\"";
     let warn = "on_failure = \"warn\"";
     let afters = ["plan", "publish", "run"].map(|stage| failing(stage, "after", ""));
-    let mut hub = hub(&(failing("files", "before", warn) + &afters.concat()));
+    let (mut hub, _database) = hub(&(failing("files", "before", warn) + &afters.concat()));
     hub.set("POSTGRES_PASSWORD", "hunter2-mask");
     let (record, _) = hub.backup();
     let warnings = record["warnings"].as_array().unwrap();
-    let of = |key: &str| warnings.iter().map(|w| w[key].as_str().unwrap().to_owned());
+    let of = |key: &'static str| {
+        warnings
+            .iter()
+            .map(move |w| w[key].as_str().unwrap().to_owned())
+    };
     let subjects: Vec<String> = of("subject").collect();
     assert_eq!(
         subjects,
@@ -285,7 +289,7 @@ fn a_hook_that_fails_after_a_stage_is_a_warning_unless_it_says_fail() {
     let place = tempfile::tempdir().unwrap();
     let toml =
         failing("export", "after", fail) + &noting(&place.path().join("notes"), "run", "after");
-    let mut other = self::hub(&toml);
+    let (mut other, _database) = self::hub(&toml);
     other.set("POSTGRES_PASSWORD", "hunter2-mask");
     other.backup_fails(1, &["the hook after export"]);
 }

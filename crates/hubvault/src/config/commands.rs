@@ -11,9 +11,9 @@ use std::path::{Component, Path};
 use std::time::Duration;
 
 /// How long a source may run where nobody says.
-const SOURCE_TIMEOUT: Duration = Duration::from_secs(600);
+const SOURCE_TIMEOUT: Duration = Duration::from_mins(10);
 /// How long a hook may run where nobody says.
-const HOOK_TIMEOUT: Duration = Duration::from_secs(300);
+const HOOK_TIMEOUT: Duration = Duration::from_mins(5);
 /// The stages that have hooks; `None` is the whole run.
 const STAGES: [Option<Stage>; 9] = [
     None,

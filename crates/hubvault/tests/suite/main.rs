@@ -25,3 +25,4 @@ mod mail_trouble;
 mod mail_words;
 mod seal_check;
 mod commands;
+mod development;

@@ -4,6 +4,7 @@
 
 pub mod backup;
 pub mod proof;
+pub mod monitor;
 pub mod restore;
 pub mod deliver;
 pub mod retain;

@@ -10,6 +10,7 @@ mod resolve;
 mod scope;
 mod seal;
 mod delivery;
+mod checks;
 mod job;
 
 pub(crate) use environment::Environment;
@@ -66,6 +67,7 @@ impl Settings {
         let files = scope::files(&document, &config_dir, &mut problems);
         let recipients = seal::recipients(&found, &document, &config_dir, &mut problems);
         let mut job = job::job(&found, &windows, &files, &mut problems);
+        job.monitor = checks::monitor(&found, &document, &mut problems);
         job.seal = recipients
             .iter()
             .map(|said| said.value.recipient.clone())

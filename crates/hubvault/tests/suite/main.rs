@@ -18,6 +18,7 @@ mod drill;
 mod restore;
 mod references;
 mod retention;
+mod monitor;
 mod seal;
 mod post_office;
 mod mail;

@@ -3,8 +3,8 @@
 //! Rooms from the top floor down; each imports only what stands below it.
 
 pub mod backup;
-pub mod proof;
 pub mod monitor;
+pub mod proof;
 pub mod restore;
 pub mod deliver;
 pub mod retain;

@@ -15,7 +15,7 @@ mod post;
 
 pub use facts::{AlertFacts, Facts};
 pub use template::{Rendered, TemplateProblem, Templates};
-pub use words::age;
+pub use words::{age, moment};
 
 use crate::catalog::{
     BackupRecord, Catalog, CatalogError, Content, DeliveryRecord, OutboxItem, RecipientState,

@@ -11,6 +11,7 @@ mod drill;
 mod seal;
 mod mail;
 mod status;
+mod check;
 mod config;
 mod demo;
 
@@ -29,6 +30,8 @@ pub(crate) enum Exit {
     Done,
     /// Done, and something in the scope is missing, unproven or wrong.
     Warnings,
+    /// Looked, and something is wrong.
+    Failing,
 }
 
 const EXIT_CODES: &str = "Exit codes:
@@ -171,6 +174,8 @@ Exit codes: 0 done; 1 failed; 2 bad usage or configuration; 3 something could no
         #[arg(long)]
         json: bool,
     },
+    /// Is anything wrong? Every check with what it found and what to do next
+    Check(check::CheckArgs),
     /// Look at what is mailed, test it, send what waits
     #[command(subcommand)]
     Mail(mail::MailCommand),
@@ -443,6 +448,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
         Command::Restore(args) => restore::run(&load()?, args),
         Command::Seal(command) => seal::run(&load()?, command),
         Command::Status { json } => status::run(&load()?, *json),
+        Command::Check(args) => check::run(&load()?, args),
         Command::Mail(command) => mail::run(&load()?, command),
         Command::Config(ConfigCommand::Init { file }) => config::init(file),
         Command::Config(ConfigCommand::Check) => config::check(&load()?),

@@ -14,7 +14,7 @@ mod checks;
 mod job;
 
 pub(crate) use environment::Environment;
-pub(crate) use problem::ConfigError;
+pub(crate) use problem::{ConfigError, nearest};
 pub(crate) use resolve::{Found, Value};
 pub(crate) use scope::Said;
 pub(crate) use seal::Administrator;

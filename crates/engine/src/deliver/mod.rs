@@ -3,6 +3,7 @@
 //!
 //! Delivery never undoes a backup. What could not be told is in the record, and in the exit code.
 
+mod alert;
 mod words;
 mod earlier;
 mod digest;

@@ -1,13 +1,17 @@
 //! What is watched between two runs: checks that say what is wrong and what to do about it.
 
+mod alert;
+mod watch;
 mod rows;
 mod look;
 mod checks;
 
 pub use crate::catalog::{AlertState, CheckState};
+pub use alert::{Notice, decide, remember};
 pub use checks::{NAMES, checks};
 pub use look::Look;
 pub use rows::{Change, RowChange, compare_rows, proven_before};
+pub use watch::{Noticed, Watched, watch};
 
 use hubvault_model::Cancel;
 use serde::Serialize;

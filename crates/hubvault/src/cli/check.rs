@@ -10,7 +10,7 @@ use clap::{Args, CommandFactory};
 use hubvault_engine::backup::state_directory;
 use hubvault_engine::catalog::Catalog;
 use hubvault_engine::job::Job;
-use hubvault_engine::monitor::{CheckState, Finding, Look, checks, examine};
+use hubvault_engine::monitor::{CheckState, Finding, Look, Watched, checks, examine, watch};
 use hubvault_model::Cancel;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -21,9 +21,11 @@ use serde_json::json;
 #[command(after_long_help = "Examples:
   hubvault check
   hubvault check time disk
+  */5 * * * *  hubvault check --alert > /dev/null    # in a crontab
   hubvault check --json | jq -r '.findings[] | select(.state == \"failing\") | .what'
 
-Changes nothing. docs/operations.md says what each check means and what to do.
+Changes nothing without --alert. With it, run it every few minutes from cron or a timer: each change is told
+once. docs/operations.md says what each check means and what to do.
 
 Exit codes: 0 nothing is wrong; 1 something is, or the catalog cannot be read; 2 no such check, or bad
 configuration.")]
@@ -34,6 +36,9 @@ pub(crate) struct CheckArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Tell the administrators of what changed since the last look, and call monitor.ping_url
+    #[arg(long, conflicts_with = "names")]
+    alert: bool,
 }
 
 /// Looks once; 1 when a check fails.
@@ -48,16 +53,36 @@ pub(crate) fn run(settings: &Settings, args: &CheckArgs) -> Result<Exit> {
     let zone = TimeZone::system();
     let look = Look::new(&job, &catalog, Timestamp::now(), &zone)?;
     let wanted = |name: &str| args.names.is_empty() || args.names.iter().any(|n| n == name);
-    let findings = examine(&look, &cancel, &wanted);
+    let watched = if args.alert {
+        watch(&look, &cancel)
+    } else {
+        Watched {
+            findings: examine(&look, &cancel, &wanted),
+            ..Watched::default()
+        }
+    };
+    let findings = &watched.findings;
     if cancel.is_requested() {
         bail!("stopped on request");
     }
     let all_well = findings.iter().all(|f| f.state != CheckState::Failing);
     if args.json {
-        let report = json!({ "job": job.name, "ok": all_well, "findings": findings });
+        let mut report = json!({ "job": job.name, "ok": all_well, "findings": findings });
+        if args.alert {
+            report["notices"] = json!(watched.notices);
+            report["test_mode"] = json!(watched.test_mode);
+            report["told"] = json!(watched.told.record.told);
+            report["untold"] = json!(watched.told.record.untold);
+        }
         print(&(serde_json::to_string_pretty(&report)? + "\n"))?;
     } else {
-        print(&findings_text(&findings))?;
+        print(&(findings_text(findings) + &notices_text(&watched)))?;
+    }
+    for warning in watched.told.warnings() {
+        tracing::warn!("{warning}");
+    }
+    for problem in &watched.problems {
+        tracing::warn!("{problem}");
     }
     Ok(if all_well { Exit::Done } else { Exit::Failing })
 }
@@ -76,6 +101,25 @@ pub(super) fn known_or_exit(job: &Job, name: &str) {
         known.join(", ")
     );
     Cli::command().error(ErrorKind::InvalidValue, what).exit()
+}
+
+/// What was told, and to whom.
+fn notices_text(watched: &Watched) -> String {
+    if watched.notices.is_empty() {
+        return String::new();
+    }
+    let all: Vec<String> = watched
+        .notices
+        .iter()
+        .map(|noticed| format!("{} {}", noticed.check, noticed.notice.as_str()))
+        .collect();
+    let told = &watched.told.record.told;
+    let who = match (watched.test_mode, told.is_empty()) {
+        (true, _) => "nobody, as monitor.test_mode is set".to_owned(),
+        (false, true) => "nobody".to_owned(),
+        (false, false) => told.join(", "),
+    };
+    format!("\ntold {who}: {}\n", all.join(", "))
 }
 
 /// A line a check, and what to do under those that fail.

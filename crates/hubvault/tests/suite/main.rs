@@ -19,6 +19,7 @@ mod restore;
 mod references;
 mod retention;
 mod monitor;
+mod alerts;
 mod seal;
 mod post_office;
 mod mail;

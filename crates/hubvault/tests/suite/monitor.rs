@@ -5,7 +5,7 @@ use crate::retention::next_second;
 use hubvault_testkit::server;
 use serde_json::Value;
 
-const USERS: &str = "CREATE TABLE users (id int PRIMARY KEY);
+pub(crate) const USERS: &str = "CREATE TABLE users (id int PRIMARY KEY);
     INSERT INTO users SELECT generate_series(1, 1000);";
 /// Every archive but the newest would go.
 const GREEDY: &str =
@@ -57,7 +57,7 @@ fn the_last_archive_with_rows_that_are_gone_outlives_the_rules() {
 }
 
 /// What one check finds: state, what, next.
-fn finds(hub: &Hub, check: &str) -> (String, String, String) {
+pub(crate) fn finds(hub: &Hub, check: &str) -> (String, String, String) {
     let output = hub.run(&["check", check, "--json"]);
     let report: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", stderr(&output)));
@@ -72,14 +72,14 @@ fn finds(hub: &Hub, check: &str) -> (String, String, String) {
 }
 
 #[track_caller]
-fn fails(hub: &Hub, check: &str, word: &str) {
+pub(crate) fn fails(hub: &Hub, check: &str, word: &str) {
     let (state, what, _) = finds(hub, check);
     assert_eq!(state, "failing", "{what}");
     assert!(what.contains(word), "{what}");
 }
 
 #[track_caller]
-fn passes(hub: &Hub, check: &str) {
+pub(crate) fn passes(hub: &Hub, check: &str) {
     let (state, what, _) = finds(hub, check);
     assert_eq!(state, "ok", "{what}");
 }

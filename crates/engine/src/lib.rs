@@ -3,6 +3,7 @@
 //! Rooms from the top floor down; each imports only what stands below it.
 
 pub mod backup;
+pub mod monitor;
 pub mod proof;
 pub mod restore;
 pub mod deliver;

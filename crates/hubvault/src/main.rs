@@ -16,6 +16,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     match cli::run(&Cli::parse()) {
         Ok(Exit::Done) => ExitCode::SUCCESS,
+        Ok(Exit::Failing) => ExitCode::FAILURE,
         Ok(Exit::Warnings) => ExitCode::from(3),
         Err(error) => {
             eprintln!("error: {}", logging::masked(&text::chain(&error)));

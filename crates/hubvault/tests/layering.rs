@@ -23,7 +23,8 @@ const CRATES: &[(&str, &[&str])] = &[
 /// The engine's wings from the top floor down. A wing imports only from floors below its own.
 const ENGINE: &[&[&str]] = &[
     &["backup"],
-    &["proof", "monitor"],
+    &["monitor"],
+    &["proof"],
     &["restore", "deliver", "retain"],
     &["catalog"],
     &["job"],

@@ -11,6 +11,8 @@ mod drill;
 mod seal;
 mod mail;
 mod status;
+mod check;
+mod alert;
 mod config;
 mod demo;
 
@@ -29,6 +31,8 @@ pub(crate) enum Exit {
     Done,
     /// Done, and something in the scope is missing, unproven or wrong.
     Warnings,
+    /// Looked, and something is wrong.
+    Failing,
 }
 
 const EXIT_CODES: &str = "Exit codes:
@@ -171,6 +175,11 @@ Exit codes: 0 done; 1 failed; 2 bad usage or configuration; 3 something could no
         #[arg(long)]
         json: bool,
     },
+    /// Is anything wrong? Every check with what it found and what to do next
+    Check(check::CheckArgs),
+    /// What stands, what is to be quiet, and whether an alert arrives
+    #[command(subcommand)]
+    Alert(alert::AlertCommand),
     /// Look at what is mailed, test it, send what waits
     #[command(subcommand)]
     Mail(mail::MailCommand),
@@ -443,6 +452,8 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
         Command::Restore(args) => restore::run(&load()?, args),
         Command::Seal(command) => seal::run(&load()?, command),
         Command::Status { json } => status::run(&load()?, *json),
+        Command::Check(args) => check::run(&load()?, args),
+        Command::Alert(command) => alert::run(&load()?, command),
         Command::Mail(command) => mail::run(&load()?, command),
         Command::Config(ConfigCommand::Init { file }) => config::init(file),
         Command::Config(ConfigCommand::Check) => config::check(&load()?),

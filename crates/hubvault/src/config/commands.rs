@@ -1,6 +1,6 @@
 //! `[[source]]` and `[[hook]]`: the commands of a backup.
 
-use super::document::{Document, Field};
+use super::document::Document;
 use super::keys;
 use super::problem::{Problem, nearest};
 use super::scope::{Fields, Said};
@@ -134,23 +134,15 @@ fn word(fields: &mut Fields<'_>, key: &str, words: &[&str]) -> Option<usize> {
     at
 }
 
-/// A text for the shell, or an array: a program with its arguments.
 fn command(fields: &mut Fields<'_>) -> Option<CommandLine> {
-    let expected = "expected text for sh, or an array with a program and its arguments";
-    match fields.field("command") {
-        Some(Field::Text(text)) if !text.trim().is_empty() => Some(CommandLine::shell(text)),
-        Some(Field::List(argv)) if argv.first().is_some_and(|p| !p.trim().is_empty()) => {
-            Some(CommandLine::of(argv.clone()))
-        }
-        Some(_) => {
-            fields.problem("command", expected);
-            None
-        }
-        None => {
-            fields.problem("", format!("command is missing; {expected}"));
-            None
-        }
+    if fields.field("command").is_none() {
+        fields.problem(
+            "",
+            "command is missing; expected a text for `sh -c`, or an array of a program and its arguments",
+        );
+        return None;
     }
+    fields.command("command")
 }
 
 fn timeout(fields: &mut Fields<'_>, default: Duration) -> Duration {
@@ -252,7 +244,7 @@ mod tests {
             "line 7: source.timeout: expected a duration",
             "line 8: source.required: expected true or false",
             "line 13: source.name: sources/b/c gets in the way of sources/b",
-            "line 14: source.command: expected text for sh",
+            "line 14: source.command: expected a text for `sh -c`",
             "line 16: hook.stage: expected one of run, sources,",
             "did you mean export?",
             "line 17: hook.when: expected one of before, after, not \"during\"",

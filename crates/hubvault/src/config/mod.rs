@@ -11,10 +11,11 @@ mod scope;
 mod seal;
 mod delivery;
 mod commands;
+mod checks;
 mod job;
 
 pub(crate) use environment::Environment;
-pub(crate) use problem::ConfigError;
+pub(crate) use problem::{ConfigError, nearest};
 pub(crate) use resolve::{Found, Value};
 pub(crate) use scope::Said;
 pub(crate) use seal::Administrator;
@@ -73,6 +74,7 @@ impl Settings {
         let sources = commands::sources(&document, &files, &mut problems);
         let hooks = commands::hooks(&document, &mut problems);
         let mut job = job::job(&found, &windows, &files, &mut problems);
+        job.monitor = checks::monitor(&found, &document, &mut problems);
         job.seal = recipients
             .iter()
             .map(|said| said.value.recipient.clone())

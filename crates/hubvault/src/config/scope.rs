@@ -2,6 +2,7 @@
 
 use super::document::{Document, Field, Item, Placed};
 use super::problem::{Problem, nearest};
+use hubvault_engine::command::CommandLine;
 use hubvault_engine::job::{FileSource, ReferencePolicy, Window, WindowRows};
 use hubvault_model::TablePattern;
 use std::path::{Component, Path, PathBuf};
@@ -223,6 +224,23 @@ impl<'a> Fields<'a> {
             Field::Text(text) if !text.trim().is_empty() => Some(text.clone()),
             _ => {
                 self.problem(key, "expected a text in quotes that is not empty");
+                None
+            }
+        }
+    }
+
+    /// A command: a text for the shell, or a program with its arguments.
+    pub(super) fn command(&mut self, key: &str) -> Option<CommandLine> {
+        match self.item.value.get(key).map(|placed| &placed.value) {
+            Some(Field::Text(text)) if !text.trim().is_empty() => Some(CommandLine::shell(text)),
+            Some(Field::List(argv)) if argv.first().is_some_and(|program| !program.is_empty()) => {
+                Some(CommandLine::of(argv.iter().cloned()))
+            }
+            _ => {
+                self.problem(
+                    key,
+                    "expected a text for `sh -c`, or an array of a program and its arguments",
+                );
                 None
             }
         }

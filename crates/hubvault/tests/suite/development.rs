@@ -117,10 +117,32 @@ fn a_mail_type_is_added_as_the_page_says() {
 }
 
 #[test]
+fn a_check_is_added_as_the_page_says() {
+    run("check", |_| {});
+}
+
+#[test]
+fn an_alert_is_added_as_the_page_says() {
+    let mail = MailServer::start(plain());
+    run("alert", |hub| tell(hub, &mail, MailTls::Plain));
+    let messages = mail.messages();
+    let parts: Vec<_> = messages.iter().map(|message| message.parts()).collect();
+    let begun = parts
+        .iter()
+        .position(|parts| subject(parts).ends_with("queue needs somebody"));
+    let begun = begun.unwrap();
+    assert!(text(&parts[begun]).contains("the mail queue is stuck"));
+    let ended = parts[begun..]
+        .iter()
+        .any(|parts| subject(parts).contains("queue") && !subject(parts).contains("needs"));
+    assert!(ended, "no mail of its end");
+}
+
+#[test]
 fn every_example_of_the_page_is_run() {
     let marked: BTreeSet<String> = blocks().into_iter().map(|block| block.example).collect();
     let run: Vec<&str> = marked.iter().map(String::as_str).collect();
-    assert_eq!(run, ["file", "mail", "source", "table"]);
+    assert_eq!(run, ["alert", "check", "file", "mail", "source", "table"]);
     let fences = PAGE.lines().filter(|line| line.starts_with("```")).count();
     assert_eq!(fences, 2 * blocks().len(), "a block is not marked");
 }

@@ -18,6 +18,8 @@ mod drill;
 mod restore;
 mod references;
 mod retention;
+mod monitor;
+mod alerts;
 mod seal;
 mod post_office;
 mod mail;

@@ -17,6 +17,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     match cli::run(&Cli::parse()) {
         Ok(Exit::Done) => ExitCode::SUCCESS,
+        Ok(Exit::Failing) => ExitCode::FAILURE,
         Ok(Exit::Warnings) => ExitCode::from(3),
         // EX_TEMPFAIL of sysexits.h.
         Ok(Exit::Busy) => ExitCode::from(75),

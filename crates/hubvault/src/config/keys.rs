@@ -90,6 +90,7 @@ const PROOF_WHEN: Kind = Kind::Choice(&["always", "daily", "weekly", "off"]);
 const PORT: Kind = Kind::Integer(1, 65_535);
 const MEGABYTES: Kind = Kind::Integer(0, 1 << 30);
 const COUNT: Kind = Kind::Integer(0, 36_500);
+const HOURS: Kind = Kind::Integer(1, 87_600);
 const YES_NO: Kind = Kind::Choice(&["true", "false"]);
 
 /// All of them, as `config show` lists them.
@@ -264,19 +265,30 @@ pub(crate) const KEYS: &[Key] = &[
         "answer over HTTP",
         key("http.address", &["HTTP_ADDR"], Kind::Text, ""),
     ),
-    later(
-        "watch the age of backups",
-        key(
-            "monitor.max_age_hours",
-            &["BACKUP_MAX_AGE_HOURS"],
-            Kind::Integer(1, 87_600),
-            "26",
-        ),
+    key(
+        "monitor.max_age_hours",
+        &["BACKUP_MAX_AGE_HOURS"],
+        HOURS,
+        "25",
     ),
-    later(
-        "rehearse alerts",
-        key("monitor.test_mode", &["TEST_MODE"], YES_NO, "false"),
+    key("monitor.max_drill_age_hours", &[], HOURS, "192"),
+    key("monitor.min_free_mb", &[], MEGABYTES, ""),
+    key(
+        "monitor.rows_fell_percent",
+        &[],
+        Kind::Integer(1, 100),
+        "50",
     ),
+    key(
+        "monitor.rows_grew_percent",
+        &[],
+        Kind::Integer(0, 1_000_000),
+        "100",
+    ),
+    key("monitor.reminder_hours", &[], Kind::Integer(0, 8_760), "24"),
+    key("monitor.interval", &[], Kind::Duration, "5 min"),
+    secret("monitor.ping_url", &["MONITOR_PING_URL"]),
+    key("monitor.test_mode", &["TEST_MODE"], YES_NO, "false"),
 ];
 
 const LOG_LEVELS: Kind = Kind::Choice(&["error", "warn", "info", "debug", "trace"]);
@@ -286,9 +298,9 @@ pub(crate) const ARRAYS: &[(&str, Option<&str>)] = &[
     ("scope.window", None),
     ("file", None),
     ("seal.recipient", None),
-    ("check", Some("run checks")),
-    ("hook", Some("run hooks")),
-    ("source", Some("take further sources")),
+    ("check", None),
+    ("hook", None),
+    ("source", None),
 ];
 
 impl Kind {

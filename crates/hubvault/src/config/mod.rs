@@ -11,16 +11,18 @@ mod scope;
 mod seal;
 mod delivery;
 mod schedule;
+mod commands;
+mod checks;
 mod job;
 
 pub(crate) use environment::Environment;
-pub(crate) use problem::ConfigError;
+pub(crate) use problem::{ConfigError, nearest};
 pub(crate) use resolve::{Found, Value};
 pub(crate) use scope::Said;
 pub(crate) use seal::Administrator;
 
 use document::Document;
-use hubvault_engine::job::{FileSource, Job, Window};
+use hubvault_engine::job::{CommandSource, FileSource, Hook, Job, Window};
 use hubvault_model::Masks;
 use hubvault_postgres::ConnectSettings;
 use jiff::tz::TimeZone;
@@ -41,6 +43,10 @@ pub(crate) struct Settings {
     pub(crate) windows: Vec<Said<Window>>,
     /// The files.
     pub(crate) files: Vec<Said<FileSource>>,
+    /// The commands whose output goes in.
+    pub(crate) sources: Vec<Said<CommandSource>>,
+    /// The commands that run around the stages.
+    pub(crate) hooks: Vec<Said<Hook>>,
     /// To whom archives are sealed.
     pub(crate) recipients: Vec<Said<Administrator>>,
     /// What is set and has no effect, or looks like a mistake without being one.
@@ -73,11 +79,16 @@ impl Settings {
         let config_dir = PathBuf::from(text(&found, "config_dir"));
         let files = scope::files(&document, &config_dir, &mut problems);
         let recipients = seal::recipients(&found, &document, &config_dir, &mut problems);
+        let sources = commands::sources(&document, &files, &mut problems);
+        let hooks = commands::hooks(&document, &mut problems);
         let mut job = job::job(&found, &windows, &files, &mut problems);
+        job.monitor = checks::monitor(&found, &document, &mut problems);
         job.seal = recipients
             .iter()
             .map(|said| said.value.recipient.clone())
             .collect();
+        job.sources = sources.iter().map(|said| said.value.clone()).collect();
+        job.hooks = hooks.iter().map(|said| said.value.clone()).collect();
         // A URL holds passwords of its own.
         let of_servers = std::iter::once(&job.database)
             .chain(&job.proof.server)
@@ -104,6 +115,8 @@ impl Settings {
             found,
             windows,
             files,
+            sources,
+            hooks,
             recipients,
             notices,
             temp_dir,

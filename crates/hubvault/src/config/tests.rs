@@ -121,18 +121,10 @@ fn windows_take_a_length_or_an_expression() {
 
 #[test]
 fn what_has_no_effect_is_noticed() {
-    let settings = load(
-        &[("HTTP_ADDR", ":8080"), ("BACKUP_DRI", "/b")],
-        "[[hook]]\n",
-    )
-    .unwrap();
+    let settings = load(&[("HTTP_ADDR", ":8080"), ("BACKUP_DRI", "/b")], "").unwrap();
     let notices = settings.notices.join("\n");
     assert!(
         notices.contains("http.address is set (variable HTTP_ADDR), but"),
-        "{notices}"
-    );
-    assert!(
-        notices.contains("[[hook]] is set (hubvault.toml line 1)"),
         "{notices}"
     );
     assert!(notices.contains("did you mean BACKUP_DIR?"), "{notices}");

@@ -136,6 +136,11 @@ impl Settings {
         &self.source
     }
 
+    /// What is waited between two looks of the monitor.
+    pub(crate) fn watch_interval(&self) -> Duration {
+        keys::duration(self.text("monitor.interval")).unwrap_or(Duration::from_mins(5))
+    }
+
     /// What a run at work is given to end by itself when the service is stopped.
     pub(crate) fn stop_grace(&self) -> Duration {
         keys::duration(self.text("service.stop_grace")).unwrap_or_default()

@@ -229,3 +229,14 @@ fn the_users_own_checks_run_bounded_and_masked() {
         assert!(said.contains(word), "{word} is not in {said}");
     }
 }
+
+#[test]
+fn every_check_has_its_paragraph() {
+    let page = include_str!("../../../../docs/operations.md");
+    for name in hubvault_engine::monitor::NAMES {
+        assert!(
+            page.contains(&format!("\n### `{name}`\n\n")),
+            "{name} is not explained"
+        );
+    }
+}

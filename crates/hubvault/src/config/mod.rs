@@ -20,7 +20,7 @@ pub(crate) use scope::Said;
 pub(crate) use seal::Administrator;
 
 use document::Document;
-use hubvault_engine::job::{FileSource, Job, Window};
+use hubvault_engine::job::{FileSource, Job, UserCheck, Window};
 use hubvault_model::Masks;
 use hubvault_postgres::ConnectSettings;
 use keys::{ARRAYS, KEYS};
@@ -38,6 +38,8 @@ pub(crate) struct Settings {
     pub(crate) windows: Vec<Said<Window>>,
     /// The files.
     pub(crate) files: Vec<Said<FileSource>>,
+    /// The user's own checks.
+    pub(crate) checks: Vec<Said<UserCheck>>,
     /// To whom archives are sealed.
     pub(crate) recipients: Vec<Said<Administrator>>,
     /// What is set and has no effect, or looks like a mistake without being one.
@@ -67,7 +69,8 @@ impl Settings {
         let files = scope::files(&document, &config_dir, &mut problems);
         let recipients = seal::recipients(&found, &document, &config_dir, &mut problems);
         let mut job = job::job(&found, &windows, &files, &mut problems);
-        job.monitor = checks::monitor(&found, &document, &mut problems);
+        let checks = checks::checks(&document, &mut problems);
+        job.monitor = checks::monitor(&found, &checks);
         job.seal = recipients
             .iter()
             .map(|said| said.value.recipient.clone())
@@ -97,6 +100,7 @@ impl Settings {
             found,
             windows,
             files,
+            checks,
             recipients,
             notices,
             temp_dir,

@@ -36,7 +36,7 @@ pub(crate) struct CheckArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Tell the administrators of what changed since the last look, and call monitor.ping_url
+    /// Tell the administrators of what changed since the last look, and call the ping of [monitor]
     #[arg(long, conflicts_with = "names")]
     alert: bool,
 }

@@ -37,6 +37,8 @@ fn job(directory: &Path) -> Job {
             missing: MissingPolicy::Warn,
             windows: Vec::new(),
         },
+        sources: Vec::new(),
+        hooks: Vec::new(),
         files: Vec::new(),
         archive: ArchiveOptions {
             codec: Codec::Gzip,

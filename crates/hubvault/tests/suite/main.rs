@@ -24,3 +24,4 @@ mod mail;
 mod mail_trouble;
 mod mail_words;
 mod seal_check;
+mod drop_in;

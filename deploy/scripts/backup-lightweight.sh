@@ -34,8 +34,13 @@ case $code in
     path=${first%%  *}
     size=$(printf '%s' "${first#"$path"}" | tr -d ' ')
     say SUCCESS "Backup completed: ${path##*/} ($size)"
-    printf '%s\n' "$report"
+    # What hubvault warns of ends its report.
+    body=${report%%"
+Warnings ("*}
+    printf '%s\n' "$body"
+    printf '%s' "${report#"$body"}" >&2
     if [ $code -eq 3 ]; then
+        printf '\n' >&2
         say WARN "The backup was made, with the warnings above" >&2
     fi
     exit 0

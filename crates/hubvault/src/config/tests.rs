@@ -183,7 +183,7 @@ fn what_the_deployment_files_set_is_read() {
     for line in files.iter().flat_map(|file| file.lines()) {
         let line = line.trim_start().trim_start_matches("- {name: ");
         let name = line.split([':', ',']).next().unwrap_or_default();
-        if !is_name(name) || ["TZ", "TMPDIR"].contains(&name) {
+        if !is_name(name) || ["TZ", "TMPDIR", "PG_MAJOR"].contains(&name) {
             continue;
         }
         found += 1;

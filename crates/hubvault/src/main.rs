@@ -7,6 +7,7 @@ mod config;
 mod logging;
 mod progress;
 mod signals;
+mod service;
 mod cli;
 
 use clap::Parser;

@@ -33,6 +33,7 @@ const ENGINE: &[&[&str]] = &[
 /// The binary's rooms from the top floor down.
 const BINARY: &[&[&str]] = &[
     &["cli"],
+    &["service"],
     &["progress"],
     &["config", "signals", "logging"],
     &["text"],

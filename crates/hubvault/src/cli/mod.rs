@@ -11,6 +11,7 @@ mod drill;
 mod seal;
 mod mail;
 mod status;
+mod token;
 mod config;
 mod demo;
 
@@ -174,6 +175,9 @@ Exit codes: 0 done; 1 failed; 2 bad usage or configuration; 3 something could no
     /// Look at what is mailed, test it, send what waits
     #[command(subcommand)]
     Mail(mail::MailCommand),
+    /// Say who may ask over HTTP
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// Write, check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -444,6 +448,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
         Command::Seal(command) => seal::run(&load()?, command),
         Command::Status { json } => status::run(&load()?, *json),
         Command::Mail(command) => mail::run(&load()?, command),
+        Command::Token(command) => token::run(&load()?, command),
         Command::Config(ConfigCommand::Init { file }) => config::init(file),
         Command::Config(ConfigCommand::Check) => config::check(&load()?),
         Command::Config(ConfigCommand::Show { json }) => config::show(&load()?, *json),

@@ -2,6 +2,7 @@
 //!
 //! The configuration makes one; nothing below it reads the environment or parses again.
 
+use crate::schedule::Schedule;
 use hubvault_archive::{Codec, Recipient};
 use hubvault_model::{ByteSize, Masks, TablePattern};
 use hubvault_outlet::{Channel, SmtpSettings};
@@ -16,6 +17,8 @@ pub struct Job {
     pub name: String,
     /// The database.
     pub database: ConnectSettings,
+    /// When it is backed up, where a service does it.
+    pub schedule: Option<Schedule>,
     /// Which tables, and which of their rows.
     pub scope: Scope,
     /// Which files of the host.

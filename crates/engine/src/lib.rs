@@ -9,5 +9,6 @@ pub mod deliver;
 pub mod retain;
 pub mod catalog;
 pub mod job;
+pub mod schedule;
 pub mod progress;
 pub mod disk;

@@ -27,7 +27,7 @@ const ENGINE: &[&[&str]] = &[
     &["restore", "deliver", "retain"],
     &["catalog"],
     &["job"],
-    &["progress", "disk"],
+    &["schedule", "progress", "disk"],
 ];
 
 /// The binary's rooms from the top floor down.
@@ -35,7 +35,8 @@ const BINARY: &[&[&str]] = &[
     &["cli"],
     &["service"],
     &["progress"],
-    &["config", "signals", "logging"],
+    &["logging"],
+    &["config", "signals"],
     &["text"],
 ];
 

@@ -3,8 +3,9 @@
 use crate::catalog::CatalogError;
 use crate::proof::{DrillError, IntegrityError};
 use hubvault_archive::ArchiveError;
-use hubvault_model::{ByteSize, TableName};
+use hubvault_model::{BackupId, ByteSize, TableName};
 use hubvault_postgres::PgError;
+use jiff::Timestamp;
 use std::io;
 use std::path::PathBuf;
 
@@ -85,6 +86,14 @@ pub enum BackupError {
         /// Run id, process and start, as that run wrote them.
         holder: String,
     },
+    /// The schedule's run was made already, by a service beside this one or by hand.
+    #[error("backup {} stands for the run that was due at {due:.0}", id.short())]
+    AlreadyMade {
+        /// Which one.
+        id: BackupId,
+        /// When it was due.
+        due: Timestamp,
+    },
     /// Not enough room.
     #[error(
         "{} has {free} free and this backup needs about {needed}; free some space or set \
@@ -133,6 +142,11 @@ impl BackupError {
             path,
             source,
         }
+    }
+
+    /// True when there is no failure of the backup: another run is at work, or was made already.
+    pub fn is_of_another_run(&self) -> bool {
+        matches!(self, Self::Locked { .. } | Self::AlreadyMade { .. })
     }
 
     /// True when the run stopped because it was asked to, not because something went wrong.

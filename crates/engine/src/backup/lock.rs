@@ -4,10 +4,12 @@ use super::error::BackupError;
 use hubvault_model::BackupId;
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 /// Held while a run is at work. The kernel lets go of it when the process ends, however it ends.
 #[derive(Debug)]
@@ -15,8 +17,21 @@ pub struct RunLock {
     _file: File,
 }
 
+/// How often the lock is asked for, and what is waited in between: whoever only looks whether a run
+/// is at work holds it for an instant.
+const TRIES: u32 = 4;
+const PAUSE: Duration = Duration::from_millis(50);
+
 impl RunLock {
-    /// Takes the lock of a state directory, or says at once who holds it.
+    /// Whether a run is at work. What cannot be asked counts as no.
+    pub fn is_held(state_directory: &Path) -> bool {
+        let Ok(file) = File::open(state_directory.join("run.lock")) else {
+            return false;
+        };
+        flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
+    }
+
+    /// Takes the lock of a state directory, or says within a moment who holds it.
     pub fn take(state_directory: &Path, run: BackupId) -> Result<Self, BackupError> {
         let path = state_directory.join("run.lock");
         let mut file = OpenOptions::new()
@@ -27,8 +42,15 @@ impl RunLock {
             .mode(0o600)
             .open(&path)
             .map_err(BackupError::io("opening the run lock", &path))?;
-        if let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            if error != rustix::io::Errno::WOULDBLOCK {
+        let mut locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        for _ in 1..TRIES {
+            if locked == Err(Errno::WOULDBLOCK) {
+                std::thread::sleep(PAUSE);
+                locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
+            }
+        }
+        if let Err(error) = locked {
+            if error != Errno::WOULDBLOCK {
                 return Err(BackupError::io("locking", &path)(error.into()));
             }
             let mut holder = String::new();

@@ -43,6 +43,7 @@ use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use write::Gathered;
 
 /// One run: who asks, when, and who watches.
@@ -59,6 +60,12 @@ pub struct Run {
     pub progress: Arc<Stopwatch>,
     /// The last lines of its log, for the mail that says that it failed.
     pub log: fn() -> Vec<String>,
+    /// The moment for which a schedule asks for it; a run that began since stands for it.
+    pub due: Option<Timestamp>,
+    /// Failed tries of the same run, of which nobody was told.
+    pub earlier_tries: Vec<BackupId>,
+    /// After what it is tried again where it fails; then nobody is told of this failure.
+    pub tried_again_in: Option<Duration>,
     unfinished: Mutex<Option<PathBuf>>,
 }
 
@@ -72,6 +79,9 @@ impl Run {
             cancel,
             progress: Arc::new(Stopwatch::new(progress)),
             log: Vec::new,
+            due: None,
+            earlier_tries: Vec::new(),
+            tried_again_in: None,
             unfinished: Mutex::new(None),
         }
     }
@@ -108,8 +118,7 @@ pub fn run(job: &Job, run: &Run) -> Result<BackupRecord, BackupError> {
     let (prepared, lock) = match prepare(job, run) {
         Ok(prepared) => prepared,
         Err(error) => {
-            // Another run at work is no failure of the backup.
-            if !matches!(error, BackupError::Locked { .. }) {
+            if !error.is_of_another_run() && run.tried_again_in.is_none() {
                 let record = failed(job, run, &error);
                 tell(job, run, None, &record, Some(&error));
             }
@@ -146,12 +155,15 @@ pub fn run(job: &Job, run: &Run) -> Result<BackupRecord, BackupError> {
             Ok(record)
         }
         Err((record, error)) => {
-            if !error.is_cancelled() {
+            if !error.is_cancelled() && run.tried_again_in.is_none() {
                 tell(job, run, Some(catalog), &record, Some(&error));
             }
             Err(error)
         }
     };
+    if run.tried_again_in.is_none() {
+        settle::tries_are_told(catalog, &run.earlier_tries);
+    }
     for earlier in &prepared.untold {
         tell(job, run, Some(catalog), earlier, None);
     }
@@ -174,7 +186,13 @@ fn prepare(job: &Job, run: &Run) -> Result<(Prepared, RunLock), BackupError> {
     let catalog = Catalog::open(&state)?;
     catalog.close_dead_runs(run.started_at)?;
     let day_ago = run.started_at - SignedDuration::from_hours(24);
-    let untold = catalog.untold(&job.name, day_ago)?;
+    if let Some(due) = run.due
+        && let Some(made) = catalog.made_since(&job.name, due)?
+    {
+        return Err(BackupError::AlreadyMade { id: made.id, due });
+    }
+    let mut untold = catalog.untold(&job.name, day_ago)?;
+    untold.retain(|record| !run.earlier_tries.contains(&record.id));
     let swept = publish::sweep(&job.directory)?;
     let prepared = Prepared {
         state,

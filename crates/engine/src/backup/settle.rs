@@ -3,11 +3,11 @@
 use super::error::BackupError;
 use super::publish::{self, Published};
 use super::{Prepared, Run};
-use crate::catalog::{BackupRecord, Catalog, State};
+use crate::catalog::{BackupRecord, Catalog, DeliveryRecord, State};
 use crate::deliver::{self, Teller, Told};
 use crate::job::Job;
 use crate::retain;
-use hubvault_model::Warning;
+use hubvault_model::{BackupId, Warning};
 use jiff::Timestamp;
 use std::path::Path;
 
@@ -16,7 +16,25 @@ pub(super) fn failed(job: &Job, run: &Run, error: &BackupError) -> BackupRecord 
     let mut record = BackupRecord::failed(run.id, &job.name, run.started_at, error);
     record.stages = run.progress.times();
     record.error = record.error.map(|text| job.delivery.masks.mask(&text));
+    if let Some(pause) = run.tried_again_in {
+        let what = format!("it is tried again after {} s", pause.as_secs());
+        record
+            .warnings
+            .push(Warning::new("tried-again", &job.name, what));
+    }
     record
+}
+
+/// What came of the last try was told, and stands for those before it.
+pub(super) fn tries_are_told(catalog: &Catalog, tries: &[BackupId]) {
+    for id in tries {
+        if let Err(error) = catalog.told(*id, &DeliveryRecord::default(), Vec::new()) {
+            tracing::warn!(
+                "the next run will tell of try {} again: {error}",
+                id.short()
+            );
+        }
+    }
 }
 
 /// The archive has its name: what cannot be written down now is a warning and no failure, or

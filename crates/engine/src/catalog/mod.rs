@@ -232,6 +232,19 @@ impl Catalog {
         Ok(records)
     }
 
+    /// A run of a job that began at `due` or later and left an archive.
+    pub fn made_since(
+        &self,
+        job: &str,
+        due: Timestamp,
+    ) -> Result<Option<BackupRecord>, CatalogError> {
+        let mut records = self.list()?.into_iter();
+        Ok(records.find(|record| {
+            let made = matches!(record.state, State::Proven | State::Unproven);
+            made && record.job == job && record.started_at >= due
+        }))
+    }
+
     /// Every record, newest first.
     pub fn list(&self) -> Result<Vec<BackupRecord>, CatalogError> {
         self.query(

@@ -1,25 +1,62 @@
 //! `hubvault backup`: takes one backup, or says what it would take.
 
+use super::Exit;
 use super::seal::sealed_text;
-use super::{BackupArgs, Exit};
 use crate::config::Settings;
 use crate::logging;
-use crate::progress;
+use crate::progress::{self, file::Published};
 use crate::signals;
-use crate::text::{Align, about, columns, duration, grouped, print};
+use crate::text::{self, Align, about, columns, duration, grouped, print};
 use anyhow::Result;
-use hubvault_engine::backup::{self, Plan, Run, describe_coverage};
+use clap::Args;
+use hubvault_engine::backup::{self, BackupError, Plan, Run, describe_coverage, state_directory};
 use hubvault_engine::catalog::{BackupRecord, ProofRecord, State, Untold};
 use hubvault_engine::job::{Job, ProofWhen};
-use hubvault_engine::progress::Progress;
-use hubvault_model::{ByteSize, Cancel, Warning};
-use jiff::tz::TimeZone;
+use hubvault_model::{BackupId, ByteSize, Cancel, Warning};
+use jiff::Timestamp;
 use serde_json::json;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// `hubvault backup`
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// Print the plan and touch nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// No progress bar and no progress lines
+    #[arg(long)]
+    no_progress: bool,
+    #[command(flatten)]
+    scheduled: ScheduledArgs,
+}
+
+/// What the service says about a run that it starts.
+#[derive(Debug, Default, Args)]
+struct ScheduledArgs {
+    /// The id of the run
+    #[arg(long, hide = true)]
+    run_id: Option<BackupId>,
+    /// When it was due; a run that began since stands for it
+    #[arg(long, hide = true)]
+    due: Option<Timestamp>,
+    /// An earlier try of the same run
+    #[arg(long = "earlier-try", hide = true)]
+    earlier_tries: Vec<BackupId>,
+    /// After how many seconds it is tried again where it fails
+    #[arg(long, hide = true)]
+    tried_again_in: Option<u64>,
+    /// Nobody is told
+    #[arg(long, hide = true)]
+    untold: bool,
+}
 
 /// Runs the command and says how it ended.
 pub(crate) fn run(settings: &Settings, args: &BackupArgs) -> Result<Exit> {
-    let job = settings.job();
+    let mut job = settings.job();
     let cancel = Cancel::new();
     if args.dry_run {
         let _signals = signals::watch(cancel.clone(), || {})?;
@@ -36,7 +73,31 @@ pub(crate) fn run(settings: &Settings, args: &BackupArgs) -> Result<Exit> {
             Exit::Warnings
         });
     }
-    let record = take(&job, cancel, progress::choose(args.no_progress))?;
+    let scheduled = &args.scheduled;
+    let state = state_directory(&job.directory)?;
+    let id = scheduled.run_id.unwrap_or_else(BackupId::random);
+    logging::of_run(id, &state);
+    let progress = Published::new(progress::choose(args.no_progress), &state, id, &job.name);
+    let mut run = Run::new(settings.zone.clone(), cancel, Arc::new(progress));
+    run.id = id;
+    run.due = scheduled.due;
+    run.earlier_tries.clone_from(&scheduled.earlier_tries);
+    run.tried_again_in = scheduled.tried_again_in.map(Duration::from_secs);
+    if scheduled.untold {
+        job.delivery.mail = None;
+        job.delivery.channels.clear();
+        job.delivery.missing = None;
+    }
+    let record = match take(&job, run) {
+        Ok(record) => record,
+        Err(error) => return stands_aside(args, error),
+    };
+    if scheduled.run_id.is_some() {
+        record_text(&record)
+            .lines()
+            .filter(|line| !line.is_empty())
+            .for_each(|line| tracing::info!("{line}"));
+    }
     let text = if args.json {
         // For the person behind the program that reads the JSON.
         record
@@ -52,13 +113,33 @@ pub(crate) fn run(settings: &Settings, args: &BackupArgs) -> Result<Exit> {
 }
 
 /// One backup with the signals watched while it runs.
-pub(crate) fn take(job: &Job, cancel: Cancel, progress: Arc<dyn Progress>) -> Result<BackupRecord> {
-    let mut run = Run::new(TimeZone::system(), cancel.clone(), progress);
+pub(crate) fn take(job: &Job, mut run: Run) -> Result<BackupRecord> {
     run.log = logging::recent;
     let run = Arc::new(run);
     let last_resort = Arc::clone(&run);
-    let _signals = signals::watch(cancel, move || last_resort.abandon())?;
+    let _signals = signals::watch(run.cancel.clone(), move || last_resort.abandon())?;
     Ok(backup::run(job, &run)?)
+}
+
+/// A run that the schedule asks for waits for another at work, and is not needed where one was made; by
+/// hand both are errors.
+fn stands_aside(args: &BackupArgs, error: anyhow::Error) -> Result<Exit> {
+    match error.downcast_ref() {
+        Some(BackupError::AlreadyMade { .. }) => {
+            tracing::info!("nothing to do: {error}");
+            Ok(Exit::Done)
+        }
+        Some(BackupError::Locked { .. }) if args.scheduled.due.is_some() => {
+            tracing::info!("{error}");
+            Ok(Exit::Busy)
+        }
+        _ if args.scheduled.run_id.is_some() => {
+            // In the form of the service's log.
+            tracing::error!("{}", logging::masked(&text::chain(&error)));
+            Ok(Exit::Failing)
+        }
+        _ => Err(error),
+    }
 }
 
 /// 0 only for what is proven and without a warning.

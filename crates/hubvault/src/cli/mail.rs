@@ -12,7 +12,6 @@ use hubvault_engine::catalog::{
 use hubvault_engine::deliver::{Teller, Templates, Told, sample};
 use hubvault_engine::job::Job;
 use hubvault_model::Cancel;
-use jiff::tz::TimeZone;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum MailCommand {
@@ -65,7 +64,7 @@ Exit codes: 0 all have it; 1 nobody has, or no such type; 2 bad configuration; 3
 pub(crate) fn run(settings: &Settings, command: &MailCommand) -> Result<Exit> {
     let job = settings.job();
     let catalog = Catalog::open(&state_directory(&job.directory)?)?;
-    let (zone, cancel) = (TimeZone::system(), Cancel::new());
+    let (zone, cancel) = (settings.zone.clone(), Cancel::new());
     let teller = Teller::new(&job, Some(&catalog), &zone, &cancel);
     match command {
         MailCommand::Preview { kind, html, .. } => {

@@ -16,7 +16,7 @@ mod config;
 mod demo;
 
 use crate::config::{ConfigError, Environment, Settings};
-use crate::{logging, text};
+use crate::{logging, service, text};
 use anyhow::Result;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use hubvault_model::{Masks, TablePattern};
@@ -30,6 +30,10 @@ pub(crate) enum Exit {
     Done,
     /// Done, and something in the scope is missing, unproven or wrong.
     Warnings,
+    /// Looked, and something is failing.
+    Failing,
+    /// Another run was at work, which the service waits for.
+    Busy,
 }
 
 const EXIT_CODES: &str = "Exit codes:
@@ -82,7 +86,7 @@ enum Command {
 
 Exit codes: 0 proven; 1 failed, nothing was published; 2 bad configuration; 3 published, with
 warnings or unproven; 130 or 143 interrupted, nothing was published.")]
-    Backup(BackupArgs),
+    Backup(backup::BackupArgs),
     /// List the runs, newest first
     #[command(after_long_help = "Example:
   hubvault list --json | jq -r '.[] | select(.state == \"failed\") | .error'
@@ -172,6 +176,16 @@ Exit codes: 0 done; 1 failed; 2 bad usage or configuration; 3 something could no
         #[arg(long)]
         json: bool,
     },
+    /// Back up on the schedule, until it is stopped
+    ///
+    /// Each run is a process of its own. SIGHUP reads the configuration again; SIGTERM stops a run that
+    /// is at work and ends.
+    #[command(after_long_help = "Examples:
+  BACKUP_SCHEDULE='0 2 * * *' TZ=Europe/Berlin hubvault serve
+  kill -HUP $(pidof hubvault)    # after hubvault.toml was changed
+
+Exit codes: 0 stopped by SIGTERM or SIGINT; 1 failed; 2 bad configuration.")]
+    Serve,
     /// Look at what is mailed, test it, send what waits
     #[command(subcommand)]
     Mail(mail::MailCommand),
@@ -200,20 +214,6 @@ Exit codes: 0 restored and equal; 1 anything else.")]
         /// Which shell
         shell: clap_complete::Shell,
     },
-}
-
-/// `hubvault backup`
-#[derive(Debug, Args)]
-pub(crate) struct BackupArgs {
-    /// Print the plan and touch nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// No progress bar and no progress lines
-    #[arg(long)]
-    pub(crate) no_progress: bool,
 }
 
 /// `hubvault list`
@@ -420,11 +420,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
     let environment = Environment::of_process();
     let load = || -> Result<Settings, ConfigError> {
         let settings = Settings::load(&environment, cli.config.as_deref())?;
-        logging::start(
-            settings.text("log.level"),
-            settings.text("log.format"),
-            settings.masks(),
-        );
+        logging::start_for(&settings);
         Ok(settings)
     };
     match &cli.command {
@@ -447,6 +443,10 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
         Command::Restore(args) => restore::run(&load()?, args),
         Command::Seal(command) => seal::run(&load()?, command),
         Command::Status { json } => status::run(&load()?, *json),
+        Command::Serve => {
+            service::run(&environment, cli.config.as_deref())?;
+            Ok(Exit::Done)
+        }
         Command::Mail(command) => mail::run(&load()?, command),
         Command::Token(command) => token::run(&load()?, command),
         Command::Config(ConfigCommand::Init { file }) => config::init(file),

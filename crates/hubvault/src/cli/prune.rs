@@ -9,7 +9,6 @@ use hubvault_engine::catalog::Catalog;
 use hubvault_engine::retain::{self, Pruned};
 use hubvault_model::{BackupId, ByteSize};
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use serde_json::json;
 
 /// Decides, prints, and unless it is a dry run, removes.
@@ -20,13 +19,7 @@ pub(crate) fn run(settings: &Settings, args: &PruneArgs) -> Result<Exit> {
     let _lock = RunLock::take(&state, BackupId::random())?;
     let catalog = Catalog::open(&state)?;
     let now = Timestamp::now();
-    let plan = retain::plan(
-        &catalog,
-        &job.name,
-        &job.retention,
-        now,
-        &TimeZone::system(),
-    )?;
+    let plan = retain::plan(&catalog, &job.name, &job.retention, now, &settings.zone)?;
     let text = if args.json {
         let all: Vec<_> = plan.iter().map(as_json).collect();
         serde_json::to_string_pretty(&all)? + "\n"

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 const OTHERS: &[&str] = &["HUBVAULT_CONFIG"];
 
 /// The variables that are set, as they were when the process began.
+#[derive(Clone)]
 pub(crate) struct Environment {
     variables: BTreeMap<String, String>,
 }

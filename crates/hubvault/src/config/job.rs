@@ -5,6 +5,7 @@ use super::delivery;
 use super::keys::{self, KEYS};
 use super::problem::Problem;
 use super::resolve::{Found, Value};
+use super::schedule;
 use super::scope::{self, Said};
 use super::{text, url};
 use hubvault_archive::{Codec, Compression};
@@ -76,6 +77,7 @@ pub(super) fn job(
     });
     let database_settings = database(found);
     Job {
+        schedule: schedule::schedule(found),
         retention: retention(found),
         name: database_settings.dbname.clone(),
         database: database_settings.clone(),

@@ -2,7 +2,9 @@
 //!
 //! `config show`, the search for the nearest key and the tests all go by this one list.
 
+use hubvault_engine::schedule::Schedule;
 use jiff::SignedDuration;
+use jiff::tz::TimeZone;
 
 /// Where configuration files are, unless `CONFIG_DIR` says otherwise.
 pub(crate) const CONFIG_DIR: &str = "/config";
@@ -26,6 +28,8 @@ pub(crate) enum Kind {
     Addresses,
     /// Five fields of cron.
     Cron,
+    /// A time zone: a name of the IANA database, or a POSIX string.
+    Zone,
 }
 
 /// One setting.
@@ -175,9 +179,11 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "log.format",
         &["LOG_FORMAT"],
-        Kind::Choice(&["text", "json"]),
-        "text",
+        Kind::Choice(&["auto", "text", "json"]),
+        "auto",
     ),
+    key("log.file", &["LOG_FILE"], Kind::Text, ""),
+    key("log.max_size_mb", &[], Kind::Integer(1, 10_240), "10"),
     key("proof.when", &["PROOF"], PROOF_WHEN, "always"),
     key("proof.directory", &[], Kind::Text, ""),
     secret("proof.server", &["PROOF_SERVER"]),
@@ -189,15 +195,23 @@ pub(crate) const KEYS: &[Key] = &[
     key("retention.monthly", &[], COUNT, "0"),
     key("retention.yearly", &[], COUNT, "0"),
     key("retention.max_total_mb", &[], MEGABYTES, ""),
-    later(
-        "run on a schedule",
-        key(
-            "schedule.cron",
-            &["BACKUP_SCHEDULE"],
-            Kind::Cron,
-            "0 2 * * *",
-        ),
+    key(
+        "schedule.cron",
+        &["BACKUP_SCHEDULE"],
+        Kind::Cron,
+        "0 2 * * *",
     ),
+    key("schedule.timezone", &["TZ"], Kind::Zone, ""),
+    key("schedule.jitter", &[], Kind::Duration, ""),
+    key(
+        "schedule.catch_up",
+        &[],
+        Kind::Choice(&["once", "none"]),
+        "once",
+    ),
+    key("schedule.tries", &[], Kind::Integer(1, 20), "3"),
+    key("schedule.pause", &[], Kind::Duration, "5 min"),
+    key("service.stop_grace", &[], Kind::Duration, "7 s"),
     key("email.enabled", &["EMAIL_ENABLED"], YES_NO, "true"),
     key("email.host", &["SMTP_HOST"], Kind::Text, ""),
     key("email.port", &["SMTP_PORT"], PORT, "587"),
@@ -233,6 +247,7 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Text,
         "",
     ),
+    key("email.digest", &[], Kind::Cron, ""),
     key("email.timeout", &[], Kind::Duration, "30 s"),
     key("email.time_limit", &[], Kind::Duration, "10 min"),
     key("delivery.tries", &[], Kind::Integer(1, 20), "3"),
@@ -317,24 +332,22 @@ impl Kind {
                     None => Ok(()),
                 }
             }
-            Self::Cron => {
-                let plain = |c: char| c.is_ascii_alphanumeric() || "*/,-".contains(c);
-                let fields: Vec<&str> = text.split_whitespace().collect();
-                if fields.len() == 5 && fields.iter().all(|field| field.chars().all(plain)) {
-                    Ok(())
-                } else {
-                    Err(format!(
-                        "expected five fields of cron such as `0 2 * * *`, not {text:?}"
-                    ))
-                }
-            }
+            Self::Cron => match Schedule::new(text, TimeZone::UTC) {
+                Ok(_) => Ok(()),
+                Err(what) => Err(format!(
+                    "expected five fields of cron such as `0 2 * * *`, not {text:?}: {what}"
+                )),
+            },
+            Self::Zone => zone(text).map(|_| ()),
         }
     }
 
     /// What TOML must hold, in words.
     pub(crate) fn describe(self) -> &'static str {
         match self {
-            Self::Text | Self::Choice(_) | Self::Cron | Self::Address => "text in quotes",
+            Self::Text | Self::Choice(_) | Self::Cron | Self::Zone | Self::Address => {
+                "text in quotes"
+            }
             Self::Integer(..) => "a whole number",
             Self::Duration => "text such as \"5 s\", or a number of seconds",
             Self::List | Self::Addresses => "an array of texts",
@@ -354,6 +367,16 @@ pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
         .ok_or_else(|| {
             format!("expected a duration such as `300 ms`, `5 s` or `2 min`, not {text:?}")
         })
+}
+
+/// `Europe/Berlin`, or a POSIX string such as `CET-1CEST,M3.5.0,M10.5.0/3`; nothing means the host's.
+pub(crate) fn zone(text: &str) -> Result<TimeZone, String> {
+    match text.trim_start_matches(':') {
+        "" => Ok(TimeZone::system()),
+        name => TimeZone::get(name)
+            .or_else(|_| TimeZone::posix(name))
+            .map_err(|_| format!("expected a time zone such as Europe/Berlin, not {text:?}")),
+    }
 }
 
 #[cfg(test)]

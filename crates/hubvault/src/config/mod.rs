@@ -10,6 +10,7 @@ mod resolve;
 mod scope;
 mod seal;
 mod delivery;
+mod schedule;
 mod job;
 
 pub(crate) use environment::Environment;
@@ -22,10 +23,13 @@ use document::Document;
 use hubvault_engine::job::{FileSource, Job, Window};
 use hubvault_model::Masks;
 use hubvault_postgres::ConnectSettings;
+use jiff::tz::TimeZone;
 use keys::{ARRAYS, KEYS};
 use problem::Problem;
+use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Everything that is set, with where it was said.
 pub(crate) struct Settings {
@@ -43,6 +47,10 @@ pub(crate) struct Settings {
     pub(crate) notices: Vec<String>,
     /// Where short-lived directories go.
     pub(crate) temp_dir: PathBuf,
+    /// The zone of schedules, of names and of days.
+    pub(crate) zone: TimeZone,
+    /// What the file says, as it was read; empty without one. It may hold secrets.
+    source: SecretString,
     job: Job,
 }
 
@@ -55,9 +63,9 @@ impl Settings {
         let mut problems = Vec::new();
         let mut notices = Vec::new();
         let file = find_file(environment, config);
-        let document = match &file {
+        let (source, document) = match &file {
             Some(path) => read(path, &mut problems, &mut notices),
-            None => Document::default(),
+            None => (String::new(), Document::default()),
         };
         let mut found = resolve::resolve(environment, &document, &mut problems);
         settle_defaults(environment, &mut found);
@@ -85,6 +93,7 @@ impl Settings {
         if !problems.is_empty() {
             return Err(ConfigError { problems });
         }
+        let zone = schedule::zone(&found);
         let found = KEYS
             .iter()
             .filter_map(|key| found.remove(key.name))
@@ -98,6 +107,8 @@ impl Settings {
             recipients,
             notices,
             temp_dir,
+            zone,
+            source: SecretString::from(source),
             job,
         })
     }
@@ -105,6 +116,16 @@ impl Settings {
     /// The job that they make.
     pub(crate) fn job(&self) -> Job {
         self.job.clone()
+    }
+
+    /// What the file says, for a child that is to go by the same.
+    pub(crate) fn source(&self) -> &SecretString {
+        &self.source
+    }
+
+    /// What a run at work is given to end by itself when the service is stopped.
+    pub(crate) fn stop_grace(&self) -> Duration {
+        keys::duration(self.text("service.stop_grace")).unwrap_or_default()
     }
 
     /// A server that a connection string names; what it does not say is the configuration's, but
@@ -133,6 +154,9 @@ impl Settings {
     }
 }
 
+/// As which file standard input is named.
+pub(crate) const STANDARD_INPUT: &str = "-";
+
 /// What `--config` names, what `HUBVAULT_CONFIG` names, or the first that exists of
 /// `./hubvault.toml`, `$CONFIG_DIR/hubvault.toml` and `/etc/hubvault/hubvault.toml`.
 fn find_file(environment: &Environment, config: Option<&Path>) -> Option<PathBuf> {
@@ -150,14 +174,19 @@ fn find_file(environment: &Environment, config: Option<&Path>) -> Option<PathBuf
     places.into_iter().find(|path| path.exists())
 }
 
-fn read(path: &Path, problems: &mut Vec<Problem>, notices: &mut Vec<String>) -> Document {
+fn read(path: &Path, problems: &mut Vec<Problem>, notices: &mut Vec<String>) -> (String, Document) {
     use std::os::unix::fs::PermissionsExt;
-    let text = match std::fs::read_to_string(path) {
+    let text = if path == Path::new(STANDARD_INPUT) {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        std::fs::read_to_string(path)
+    };
+    let text = match text {
         Ok(text) => text,
         Err(error) => {
             let origin = path.display().to_string();
             problems.push(Problem::new(origin, "", format!("reading it: {error}")));
-            return Document::default();
+            return (String::new(), Document::default());
         }
     };
     let document = Document::parse(path, &text, problems);
@@ -172,7 +201,7 @@ fn read(path: &Path, problems: &mut Vec<Problem>, notices: &mut Vec<String>) -> 
              with password_file"
         ));
     }
-    document
+    (text, document)
 }
 
 /// Defaults that depend on something: as libpq has them, the database is called like the role, and

@@ -181,8 +181,11 @@ fn value_of(key: &Key, text: &str) -> Value {
             Value::List(text.split(',').map(|item| item.trim().to_owned()).collect())
         }
         Kind::Choice(_) => Value::Text(text.to_ascii_lowercase()),
-        Kind::Text | Kind::Address | Kind::Integer(..) | Kind::Duration | Kind::Cron => {
-            Value::Text(text.to_owned())
-        }
+        Kind::Text
+        | Kind::Address
+        | Kind::Integer(..)
+        | Kind::Duration
+        | Kind::Cron
+        | Kind::Zone => Value::Text(text.to_owned()),
     }
 }

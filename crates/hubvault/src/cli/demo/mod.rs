@@ -13,7 +13,7 @@ use crate::text::print;
 use crate::{progress, signals};
 use anyhow::{Context, Result, bail};
 use hubvault_archive::{Archive, Identities};
-use hubvault_engine::backup;
+use hubvault_engine::backup::{self, Run};
 use hubvault_engine::job::{AttachWhen, Delivery, FileSource, Job, MailOptions};
 use hubvault_engine::restore;
 use hubvault_model::{ByteSize, Cancel};
@@ -74,7 +74,14 @@ pub(crate) fn run(settings: &Settings, args: &DemoArgs) -> Result<Exit> {
     print(&plan_text(&job, &plan, &warnings))?;
 
     say("3. The backup, sealed to an administrator's key and mailed (hubvault backup)")?;
-    let record = take(&job, cancel.clone(), progress::choose(args.no_progress))?;
+    let record = take(
+        &job,
+        Run::new(
+            settings.zone.clone(),
+            cancel.clone(),
+            progress::choose(args.no_progress),
+        ),
+    )?;
     print(&record_text(&record))?;
     let archive = record.file.context("the backup has no archive")?;
 

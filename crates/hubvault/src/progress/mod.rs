@@ -1,4 +1,6 @@
-//! A bar on a terminal, a line every few seconds elsewhere.
+//! A bar on a terminal, a line every few seconds elsewhere; and a file for other processes.
+
+pub(crate) mod file;
 
 use crate::text::grouped;
 use hubvault_engine::progress::{Progress, Silent, Stage};

@@ -260,10 +260,7 @@ pub(crate) const KEYS: &[Key] = &[
     secret("ntfy.token", &["NTFY_TOKEN"]),
     secret("ping.url", &["PING_URL", "HEALTHCHECKS_URL"]),
     key("seal.recipients", &["BACKUP_RECIPIENTS"], Kind::List, ""),
-    later(
-        "answer over HTTP",
-        key("http.address", &["HTTP_ADDR"], Kind::Text, ""),
-    ),
+    key("http.address", &["HTTP_ADDR"], Kind::Text, ""),
     later(
         "watch the age of backups",
         key(

@@ -6,6 +6,7 @@ mod environment;
 mod keys;
 mod url;
 mod document;
+mod overlay;
 mod resolve;
 mod scope;
 mod seal;
@@ -14,6 +15,7 @@ mod schedule;
 mod job;
 
 pub(crate) use environment::Environment;
+pub(crate) use overlay::{CHANGEABLE, Changes};
 pub(crate) use problem::ConfigError;
 pub(crate) use resolve::{Found, Value};
 pub(crate) use scope::Said;
@@ -60,6 +62,15 @@ impl Settings {
         environment: &Environment,
         config: Option<&Path>,
     ) -> Result<Self, ConfigError> {
+        Self::load_with(environment, config, None)
+    }
+
+    /// The same, with `tried` in place of the overlay that is there.
+    pub(crate) fn load_with(
+        environment: &Environment,
+        config: Option<&Path>,
+        tried: Option<&Changes>,
+    ) -> Result<Self, ConfigError> {
         let mut problems = Vec::new();
         let mut notices = Vec::new();
         let file = find_file(environment, config);
@@ -67,7 +78,8 @@ impl Settings {
             Some(path) => read(path, &mut problems, &mut notices),
             None => (String::new(), Document::default()),
         };
-        let mut found = resolve::resolve(environment, &document, &mut problems);
+        let overlay = overlay::read(environment, &document, tried, &mut problems);
+        let mut found = resolve::resolve(environment, &document, &overlay, &mut problems);
         settle_defaults(environment, &mut found);
         let windows = scope::windows(&document, &mut problems);
         let config_dir = PathBuf::from(text(&found, "config_dir"));

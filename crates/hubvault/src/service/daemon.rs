@@ -1,6 +1,6 @@
 //! What the parts of the service share: the configuration that holds, what is at work, what is next.
 
-use crate::config::{ConfigError, Environment, Settings};
+use crate::config::{Changes, ConfigError, Environment, Settings};
 use crate::progress::file::{RunProgress, running};
 use hubvault_engine::backup::RunLock;
 use hubvault_model::BackupId;
@@ -99,6 +99,12 @@ impl Daemon {
         let settings = Settings::load(&self.shared.environment, self.shared.config.as_deref())?;
         *lock(&self.shared.settings) = Arc::new(settings);
         Ok(())
+    }
+
+    /// Whether the configuration would be right with these changes; nothing changes.
+    pub(crate) fn try_with(&self, changes: &Changes) -> Result<(), ConfigError> {
+        let (environment, config) = (&self.shared.environment, self.shared.config.as_deref());
+        Settings::load_with(environment, config, Some(changes)).map(|_| ())
     }
 
     pub(super) fn set_next_run(&self, at: Option<Timestamp>) {

@@ -134,7 +134,7 @@ impl Tokens {
     /// Two commands at once would lose one's token.
     fn lock(&self) -> Result<File> {
         let path = self.path.with_extension("lock");
-        let lock = || {
+        let lock = || -> std::io::Result<File> {
             let mut options = OpenOptions::new();
             options.create(true).truncate(false).write(true).mode(0o600);
             let file = options.open(&path)?;

@@ -24,3 +24,5 @@ mod mail;
 mod mail_trouble;
 mod mail_words;
 mod seal_check;
+mod service_at_work;
+mod http;

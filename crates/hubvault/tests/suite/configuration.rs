@@ -44,7 +44,7 @@ fn a_mistake_has_its_key_its_line_and_the_nearest_key_and_ends_with_2() {
 
 #[test]
 fn show_says_where_each_setting_came_from() {
-    let mut hub = hub("[archive]\ncodec = \"zstd\"\n[http]\naddress = \"127.0.0.1:8080\"\n");
+    let mut hub = hub("[archive]\ncodec = \"zstd\"\n[monitor]\ntest_mode = true\n");
     hub.set("POSTGRES_PASSWORD", "hunter2");
     let shown = stdout(&hub.run(&["config", "show"]));
     for (key, parts) in [
@@ -68,12 +68,12 @@ fn show_says_where_each_setting_came_from() {
         json["notices"][0]
             .as_str()
             .unwrap()
-            .contains("http.address")
+            .contains("monitor.test_mode")
     );
     // Set without effect: said, and not a success.
     let check = hub.run(&["config", "check"]);
     assert_eq!(check.status.code(), Some(3));
-    assert!(stdout(&check).contains("does not answer over HTTP"));
+    assert!(stdout(&check).contains("does not rehearse alerts"));
 }
 
 #[test]

@@ -74,6 +74,8 @@ impl Service {
         let agent = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(PATIENCE))
+            // After a body that was too large the service closes the connection.
+            .max_idle_connections(0)
             .build()
             .into();
         Self {

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what building, testing and the demonstration need and what is missing: PostgreSQL's server
 # and client programs, a C compiler, zstd, python3, age, ssh-keygen, a mail server for the tests (aiosmtpd);
-# with the word "peers", also what the benchmark measures beside. Debian and Ubuntu; does nothing when all is there.
+# libfaketime for the tests of the service; with the word "peers", also what the benchmark measures beside. Debian and Ubuntu; does nothing when all is there.
 set -eu
 
 has() { command -v "$1" >/dev/null 2>&1; }

@@ -42,7 +42,7 @@ impl Schedule {
             .seconds(Seconds::Disallowed)
             .build()
             .parse(text)
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| error.to_string().trim_end_matches('.').to_owned())?;
         let schedule = Self {
             cron,
             text: text.to_owned(),
@@ -202,7 +202,7 @@ mod tests {
     fn each_try_waits_twice_as_long() {
         let mut schedule = berlin("0 2 * * *");
         schedule.tries = 3;
-        schedule.pause = Duration::from_secs(300);
+        schedule.pause = Duration::from_mins(5);
         let pauses = [1, 2, 3].map(|failed| schedule.pause_after(failed).map(|p| p.as_secs()));
         assert_eq!(pauses, [Some(300), Some(600), None]);
     }

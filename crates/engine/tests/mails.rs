@@ -47,7 +47,9 @@ fn a_proven_backup_says_what_is_in_it_and_how_it_comes_back() {
     record.warnings.clear();
     record.sealed_to = vec!["age1...".into(), "age2...".into()];
     record.file = Some("/backups/critical_backup_20261123_020000.tar.gz.age".into());
-    let mut facts = facts("success", &record, &[record.clone(), sample::before("hub")]);
+    let next = record.started_at + jiff::SignedDuration::from_hours(24);
+    let history = [record.clone(), sample::before("hub")];
+    let mut facts = facts("success", &record, &history).before(Some(next), &TimeZone::UTC);
     facts.archive.as_mut().unwrap().attachment = "It is attached to this mail.".to_owned();
     golden("success", "success", &facts);
 }

@@ -119,7 +119,21 @@ impl Database {
     /// # Panics
     /// When it cannot be reached.
     pub fn client(&self) -> postgres::Client {
-        let settings = self.settings();
+        self.client_of(&self.settings())
+    }
+
+    /// Lets nobody in any more, not even a superuser, or everybody again.
+    ///
+    /// # Panics
+    /// When the server refuses that.
+    pub fn refuse_connections(&self, refuse: bool) {
+        let sql = format!("ALTER DATABASE {} ALLOW_CONNECTIONS {}", self.name, !refuse);
+        self.client_of(&self.server.settings("postgres"))
+            .batch_execute(&sql)
+            .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+
+    fn client_of(&self, settings: &ConnectSettings) -> postgres::Client {
         postgres::Config::new()
             .host(&settings.host)
             .port(settings.port)

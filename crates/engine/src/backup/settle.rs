@@ -88,7 +88,10 @@ pub(super) fn tell(
     } else {
         Vec::new()
     };
-    let mut teller = Teller::new(job, catalog, &run.zone, &run.cancel);
+    // Only a service keeps to the schedule.
+    let schedule = job.schedule.as_ref().filter(|_| run.due.is_some());
+    let next = schedule.and_then(|schedule| schedule.next_after(&job.name, Timestamp::now()));
+    let mut teller = Teller::new(job, catalog, &run.zone, &run.cancel).with_next_run(next);
     if record.id != run.id {
         teller = teller.without_pings();
     }

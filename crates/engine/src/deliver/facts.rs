@@ -37,6 +37,8 @@ pub struct Facts {
     pub proof: ProofFacts,
     /// Everything that was wrong, in sentences.
     pub warnings: Vec<String>,
+    /// When the next run is due; empty where no service made this one.
+    pub next_run: String,
     /// Whether what ran before could be looked up; where not, the next two are `none`.
     pub history_known: bool,
     /// The last run before this one that left an archive.
@@ -210,6 +212,7 @@ impl Facts {
             archive: archive(record, before),
             proof: proof(record),
             warnings: record.warnings.iter().map(ToString::to_string).collect(),
+            next_run: String::new(),
             history_known: true,
             previous: before.map(earlier),
             last_proven: proven.map(earlier),
@@ -261,6 +264,13 @@ impl Facts {
         for text in texts {
             *text = masks.mask(text);
         }
+        self
+    }
+
+    /// With the moment of the next run, where a service knows it.
+    #[must_use]
+    pub fn before(mut self, next: Option<Timestamp>, zone: &TimeZone) -> Self {
+        self.next_run = next.map_or_else(String::new, |next| moment(next, zone));
         self
     }
 

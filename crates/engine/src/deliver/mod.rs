@@ -41,6 +41,7 @@ pub struct Teller<'a> {
     zone: &'a TimeZone,
     cancel: &'a Cancel,
     pings: bool,
+    next_run: Option<Timestamp>,
 }
 
 impl std::fmt::Debug for Teller<'_> {
@@ -65,7 +66,15 @@ impl<'a> Teller<'a> {
             zone,
             cancel,
             pings: true,
+            next_run: None,
         }
+    }
+
+    /// Knowing when the next run is due.
+    #[must_use]
+    pub fn with_next_run(mut self, next: Option<Timestamp>) -> Self {
+        self.next_run = next;
+        self
     }
 
     /// For a run that is not the newest: a dead-man's switch would take its end for that of the newest.
@@ -198,7 +207,7 @@ impl<'a> Teller<'a> {
         let source = self.job.database.to_string();
         let mut facts = Facts::new(kind, &source, record, &history, &outbox, now, self.zone);
         facts.history_known = is_known;
-        facts
+        facts.before(self.next_run, self.zone)
     }
 
     fn tell(

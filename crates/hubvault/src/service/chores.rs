@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use std::time::{Duration, Instant};
 
 /// Between two tries of what waits in the outbox.
-const RETRY_EVERY: Duration = Duration::from_secs(15 * 60);
+const RETRY_EVERY: Duration = Duration::from_mins(15);
 
 /// When each is due next.
 #[derive(Debug)]

@@ -80,12 +80,12 @@ impl Daemon {
 
     /// Starts a run now and returns its id; where one is at work already, says how far that is. With
     /// `told` false nobody is told what comes of it.
-    pub(crate) fn trigger(&self, told: bool) -> Result<BackupId, Busy> {
+    pub(crate) fn trigger(&self, told: bool) -> Result<BackupId, Box<Busy>> {
         let state = self.settings().job().directory.join(".hubvault");
         let mut at_work = lock(&self.shared.at_work);
         if at_work.is_some() || RunLock::is_held(&state) {
             let progress = running(&state);
-            return Err(Busy { progress });
+            return Err(Box::new(Busy { progress }));
         }
         let id = BackupId::random();
         *at_work = Some(id);
@@ -113,10 +113,6 @@ impl Daemon {
 
     pub(super) fn set_at_work(&self, id: Option<BackupId>) {
         *lock(&self.shared.at_work) = id;
-    }
-
-    pub(super) fn events(&self) -> Sender<Event> {
-        self.shared.events.clone()
     }
 }
 

@@ -12,7 +12,7 @@ use hubvault_engine::deliver::nobody_told;
 use hubvault_model::BackupId;
 use jiff::Timestamp;
 use rustix::process::WaitStatus;
-use signal_hook::consts::{SIGCHLD, SIGHUP};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ const TICK: Duration = Duration::from_secs(1);
 const BUSY: Duration = Duration::from_secs(30);
 /// What a child may take to end once it was asked to.
 const ENDING: Duration = Duration::from_secs(5);
-/// EX_TEMPFAIL of sysexits.h: another run is at work.
+/// `EX_TEMPFAIL` of sysexits.h: another run is at work.
 const EXIT_BUSY: i32 = 75;
 
 /// A run that the service started.
@@ -68,10 +68,10 @@ impl Keeper {
         loop {
             match heard.recv_timeout(TICK) {
                 Ok(Event::Signal(SIGHUP)) => self.reload(),
-                Ok(Event::Signal(SIGCHLD)) => {}
-                Ok(Event::Signal(_)) => return self.stop(heard),
+                Ok(Event::Signal(SIGINT | SIGTERM)) => return self.stop(heard),
                 Ok(Event::Asked { id, told }) => self.asked = Some((id, told)),
-                Err(_) => {}
+                // SIGCHLD, or nothing at all: a reason to look.
+                Ok(Event::Signal(_)) | Err(_) => {}
             }
             self.tick(Timestamp::now());
         }
@@ -156,7 +156,7 @@ impl Keeper {
         self.daemon.set_at_work(None);
         let now = Timestamp::now();
         match (status.exit_status(), running.due) {
-            (Some(0 | 3), _) => {}
+            (Some(0 | 3), _) | (_, None) => {}
             (Some(EXIT_BUSY), Some(due)) => self.timetable.again(due, now, BUSY),
             (_, Some(mut due)) => {
                 if let Some(pause) = self.timetable.pause_after_next_try(&due) {
@@ -166,7 +166,6 @@ impl Keeper {
                     self.timetable.again(due, now, pause);
                 }
             }
-            (_, None) => {}
         }
         tracing::info!("run {} ended: {}", running.id.short(), in_words(status));
         self.say_next();

@@ -122,7 +122,7 @@ mod tests {
     fn table(now: &str) -> Timetable {
         let mut schedule = Schedule::new("0 2 * * *", TimeZone::UTC).unwrap();
         schedule.tries = 3;
-        schedule.pause = Duration::from_secs(300);
+        schedule.pause = Duration::from_mins(5);
         Timetable::new("hub", schedule, at(now))
     }
 

@@ -26,3 +26,5 @@ mod mail_words;
 mod seal_check;
 mod service_at_work;
 mod http;
+mod daemon;
+mod service;

@@ -1,0 +1,216 @@
+//! The service keeps its schedule, whatever the clock and the database do.
+
+use crate::daemon::{Clock, Daemon, runs, wait_for, wait_for_runs};
+use crate::hub::{Hub, stderr};
+use crate::post_office::{SMALL, plain, subject, tell, text};
+use hubvault_testkit::{MailServer, MailTls, server};
+use std::fs;
+
+/// Everything in scope, three quick tries, at half past two in Berlin.
+const SCHEDULE: &str = "[scope]\ntables = [\"*\"]\nwindow = []\n\
+    [schedule]\ncron = \"30 2 * * *\"\ntimezone = \"Europe/Berlin\"\npause = \"1 s\"\n";
+
+fn started(run: &serde_json::Value) -> &str {
+    &run["started_at"].as_str().unwrap()[..13]
+}
+
+#[test]
+fn a_week_with_a_stop_a_change_of_clocks_and_a_dead_database_has_a_backup_for_every_day() {
+    let server = server();
+    let database = server.database();
+    database.execute(SMALL);
+    let office = MailServer::start(plain());
+    let mut hub = Hub::with(&database, SCHEDULE);
+    tell(&mut hub, &office, MailTls::Plain);
+    hub.set("PROOF", "weekly");
+    let clock = Clock::of(&mut hub, "2026-03-25T12:00:00Z");
+    let mut service = Daemon::start(&hub);
+    service.says("the next run is at 2026-03-26 02:30:00 CET", 1);
+    assert!(
+        runs(&hub).is_empty(),
+        "nothing was missed before the first run"
+    );
+
+    clock.set("2026-03-26T01:29:59Z");
+    let first = wait_for_runs(&hub, &service, 1);
+    assert_eq!(first[0]["state"], "proven", "{}", service.log());
+    clock.set("2026-03-27T01:30:00Z");
+    wait_for_runs(&hub, &service, 2);
+
+    // Down for a day and a half: one run stands for what was missed.
+    assert_eq!(service.stop(), Some(0), "{}", service.log());
+    clock.set("2026-03-28T10:00:00Z");
+    service = Daemon::start(&hub);
+    service.says("was missed; it is made now", 1);
+    let missed = wait_for_runs(&hub, &service, 3);
+    assert_eq!(started(&missed[0]), "2026-03-28T10");
+    service.says("the next run is at 2026-03-29 03:00:00 CEST", 1);
+
+    // The night without half past two.
+    clock.set("2026-03-29T01:00:00Z");
+    let spring = wait_for_runs(&hub, &service, 4);
+    assert_eq!(started(&spring[0]), "2026-03-29T01");
+    service.says("the next run is at 2026-03-30 02:30:00 CEST", 1);
+
+    // A database that cannot be reached: three tries, one mail.
+    let mails = office.messages().len();
+    assert_eq!(mails, 4, "one for each run");
+    database.refuse_connections(true);
+    clock.set("2026-03-30T00:30:00Z");
+    let dead = wait_for_runs(&hub, &service, 7);
+    assert!(dead[..3].iter().all(|run| run["state"] == "failed"));
+    wait_for(
+        || office.messages().len() == mails + 1,
+        || format!("one mail of three tries; the log:\n{}", service.log()),
+    );
+    let failure = office.messages().pop().unwrap().parts();
+    assert!(
+        text(&failure).contains("The next run is due 2026-03-31 02:30 CEST."),
+        "{}",
+        text(&failure)
+    );
+    assert!(subject(&failure).contains("FAIL"), "{}", subject(&failure));
+
+    // And it is back.
+    database.refuse_connections(false);
+    clock.set("2026-03-31T00:30:00Z");
+    let back = wait_for_runs(&hub, &service, 8);
+    assert_eq!(back[0]["state"], "unproven", "the drill is weekly");
+    wait_for(
+        || office.messages().len() == mails + 2,
+        || "one mail of the run that is well again, and none of the tries".to_owned(),
+    );
+    // The clock is set back: the same night's run stands, nothing is doubled.
+    clock.set("2026-03-31T00:20:00Z");
+    service.says("the clock was set back", 1);
+    clock.set("2026-03-31T00:31:00Z");
+    service.says("nothing to do: backup", 1);
+    assert_eq!(runs(&hub).len(), 8);
+    assert_eq!(service.stop(), Some(0));
+}
+
+#[test]
+fn two_services_and_a_person_make_each_run_once() {
+    let server = server();
+    let database = server.database();
+    database.execute(SMALL);
+    let mut hub = Hub::with(&database, SCHEDULE);
+    let clock = Clock::of(&mut hub, "2026-05-01T12:00:00Z");
+    let mut old = Daemon::start(&hub);
+    let mut new = Daemon::start(&hub);
+    new.says("the next run is at 2026-05-02 02:30:00 CEST", 2);
+    clock.set("2026-05-02T00:30:00Z");
+    wait_for_runs(&hub, &new, 1);
+    // Whoever came second waits for the lock, or finds the run made.
+    wait_for(
+        || {
+            new.log().contains("nothing to do: backup")
+                || new.log().contains("another run is at work")
+        },
+        || new.log(),
+    );
+    old.stop();
+    new.stop();
+    assert_eq!(runs(&hub).len(), 1, "{}", new.log());
+}
+
+#[test]
+fn a_service_that_is_stopped_in_the_middle_of_a_run_says_what_became_of_it() {
+    let server = server();
+    let database = server.database();
+    database.execute(SMALL);
+    let mut hub = Hub::with(
+        &database,
+        &format!("{SCHEDULE}[service]\nstop_grace = \"200 ms\"\n"),
+    );
+    let clock = Clock::of(&mut hub, "2026-05-01T12:00:00Z");
+    let mut service = Daemon::start(&hub);
+    service.says("the next run", 1);
+    // A lock keeps the run from going on, and is waited for much longer than the grace period.
+    hub.write(&format!(
+        "{SCHEDULE}[service]\nstop_grace = \"200 ms\"\n[database]\nlock_timeout = \"50 s\"\n"
+    ));
+    // Writes the file.
+    hub.run(&["config", "check"]);
+    service.signal("HUP");
+    service.says("the configuration was read again", 1);
+    let mut blocker = database.client();
+    blocker.batch_execute("BEGIN; LOCK TABLE users").unwrap();
+    clock.set("2026-05-02T00:30:00Z");
+    service.says("snapshot", 1);
+    assert_eq!(service.stop(), Some(0));
+    drop(blocker);
+    let log = service.log();
+    assert!(log.contains("was abandoned, nothing of it stays"), "{log}");
+    hub.nothing_published();
+}
+
+#[test]
+fn a_wrong_configuration_is_refused_and_the_one_before_still_holds() {
+    let server = server();
+    let database = server.database();
+    database.execute(SMALL);
+    let mut hub = Hub::with(&database, SCHEDULE);
+    let clock = Clock::of(&mut hub, "2026-05-01T12:00:00Z");
+    let mut service = Daemon::start(&hub);
+    service.says("the next run is at 2026-05-02 02:30:00 CEST", 1);
+    hub.write("[schedule]\ncron = \"thrice a day\"\n");
+    assert_eq!(hub.run(&["config", "check"]).status.code(), Some(2));
+    service.signal("HUP");
+    service.says("the configuration before it still holds", 1);
+    // The run goes by what holds, not by what the file says now.
+    clock.set("2026-05-02T00:30:00Z");
+    service.says("ended: with warnings", 1);
+    hub.write(&SCHEDULE.replace("30 2", "15 4"));
+    assert_eq!(hub.run(&["config", "check"]).status.code(), Some(0));
+    service.signal("HUP");
+    service.says("the next run is at 2026-05-02 04:15:00 CEST", 1);
+    assert_eq!(service.stop(), Some(0));
+    assert_eq!(runs(&hub).len(), 1);
+}
+
+#[test]
+fn each_line_of_a_run_carries_its_id_and_is_kept_with_it() {
+    let server = server();
+    let database = server.database();
+    database.execute(SMALL);
+    let mut hub = Hub::whole(&database);
+    let log = hub.config().join("backup.log");
+    hub.set("LOG_FILE", log.display().to_string());
+    hub.set("LOG_FORMAT", "json");
+    let (record, _) = hub.backup();
+    let id = record["id"].as_str().unwrap();
+    let lines = fs::read_to_string(&log).unwrap();
+    assert!(lines.lines().count() > 3);
+    for line in lines.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["run"], id);
+    }
+    let own = hub.backups().join(format!(".hubvault/logs/{id}.log"));
+    assert_eq!(fs::read_to_string(own).unwrap(), lines);
+}
+
+#[test]
+fn an_idle_service_is_small_and_a_wrong_one_does_not_start() {
+    let server = server();
+    let database = server.database();
+    let mut hub = Hub::with(&database, SCHEDULE);
+    let mut service = Daemon::start(&hub);
+    service.says("the next run", 1);
+    let status = fs::read_to_string(format!("/proc/{}/status", service.process())).unwrap();
+    let resident = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS"))
+        .unwrap();
+    let kilobytes: u64 = resident.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!(kilobytes < 20_000, "{resident}");
+    assert_eq!(service.stop(), Some(0));
+    hub.set("TZ", "Mars/Olympus");
+    let output = hub.run(&["serve"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        stderr(&output).contains("expected a time zone"),
+        "{}",
+        stderr(&output)
+    );
+}

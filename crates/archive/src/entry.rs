@@ -144,7 +144,7 @@ pub struct PackedEntry {
 }
 
 /// The tar header blocks of an entry, with GNU's long-name entries where they are needed.
-fn header(meta: &EntryMeta, size: u64) -> Result<Vec<u8>, ArchiveError> {
+pub(crate) fn header(meta: &EntryMeta, size: u64) -> Result<Vec<u8>, ArchiveError> {
     let failed = |source| ArchiveError::Header {
         name: meta.name.clone(),
         source,

@@ -35,6 +35,14 @@ pub enum ArchiveError {
         /// What the system said.
         source: io::Error,
     },
+    /// What an entry is to hold could not be read.
+    #[error("reading the content of {name}: {source}")]
+    Content {
+        /// The entry.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Two entries of one name.
     #[error("two entries are called {0}")]
     Twice(String),

@@ -1,13 +1,13 @@
 //! Puts packed entries behind each other and ends the archive.
 
-use crate::codec::Compressor;
-use crate::entry::{EntryMeta, hex};
+use crate::codec::{BLOCK, Compressor};
+use crate::entry::{EntryMeta, header, hex};
 use crate::manifest::EntryRecord;
 use crate::trailer::Trailer;
 use crate::{ArchiveError, Compression, EntryBuilder, EntryKind, Manifest, PackedEntry};
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
-use std::io::Write;
+use std::io::{Read, Write};
 
 /// Writes an archive from front to back; it never seeks, so `out` may be a pipe or a cipher.
 pub struct ArchiveWriter<W: Write> {
@@ -42,6 +42,58 @@ impl<W: Write> ArchiveWriter<W> {
         }
         self.records.push(entry.record);
         Ok(())
+    }
+
+    /// Writes an entry that takes `size` bytes from `content`, a block at a time, so that it need
+    /// not fit into memory. Returns the SHA-256 of the content. After an error the archive is lost.
+    pub fn append_from(
+        &mut self,
+        meta: EntryMeta,
+        size: u64,
+        content: &mut impl Read,
+    ) -> Result<String, ArchiveError> {
+        if !self.names.insert(meta.name.clone()) {
+            return Err(ArchiveError::Twice(meta.name));
+        }
+        let offset = self.offset;
+        let mut compressor = Compressor::new(self.compression)?;
+        let (mut raw, mut stored) = (Sha256::new(), Sha256::new());
+        let mut block = header(&meta, size)?;
+        let mut left = size;
+        loop {
+            let member = compressor.member(&block)?;
+            stored.update(&member);
+            self.put(&member, &meta.name)?;
+            if left == 0 {
+                break;
+            }
+            let take = left.min(BLOCK as u64) as usize;
+            block.resize(take, 0);
+            content
+                .read_exact(&mut block)
+                .map_err(|source| ArchiveError::Content {
+                    name: meta.name.clone(),
+                    source,
+                })?;
+            raw.update(&block);
+            left -= take as u64;
+            // A whole block needs no padding.
+            block.resize(take.next_multiple_of(512), 0);
+        }
+        let sha256 = sha256_hex(raw);
+        self.records.push(EntryRecord {
+            name: meta.name,
+            kind: meta.kind,
+            offset,
+            stored_bytes: self.offset - offset,
+            raw_bytes: size,
+            sha256: sha256.clone(),
+            stored_sha256: sha256_hex(stored),
+            mode: meta.mode,
+            link: meta.link,
+            rows: meta.rows,
+        });
+        Ok(sha256)
     }
 
     /// Bytes written so far.

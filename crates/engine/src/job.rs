@@ -2,6 +2,8 @@
 //!
 //! The configuration makes one; nothing below it reads the environment or parses again.
 
+use crate::command::CommandLine;
+use crate::progress::Stage;
 use crate::schedule::Schedule;
 use hubvault_archive::{Codec, Recipient};
 use hubvault_model::{ByteSize, Masks, TablePattern};
@@ -23,6 +25,10 @@ pub struct Job {
     pub scope: Scope,
     /// Which files of the host.
     pub files: Vec<FileSource>,
+    /// What else goes in: the output of commands.
+    pub sources: Vec<CommandSource>,
+    /// The commands that run around its stages.
+    pub hooks: Vec<Hook>,
     /// How the archive is made.
     pub archive: ArchiveOptions,
     /// To whom the archive is sealed; to nobody means in the clear.
@@ -37,6 +43,8 @@ pub struct Job {
     pub delivery: Delivery,
     /// Which archives stay.
     pub retention: RetentionRules,
+    /// What is watched between two runs, and from when on it is wrong.
+    pub monitor: MonitorOptions,
     /// How many connections export at once.
     pub workers: usize,
     /// How gently the source is read.
@@ -121,6 +129,60 @@ pub struct FileSource {
     pub name: String,
     /// Whether a backup without it is an error instead of a warning.
     pub required: bool,
+}
+
+/// A command whose standard output goes into the archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandSource {
+    /// Its path inside the archive, below `sources/`.
+    pub name: String,
+    /// The command.
+    pub command: CommandLine,
+    /// How long it may run.
+    pub timeout: Duration,
+    /// Whether a backup without it is an error instead of a warning.
+    pub required: bool,
+}
+
+/// A command that runs before or after a stage of a backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// Which stage; `None` is the whole run.
+    pub stage: Option<Stage>,
+    /// On which side of it.
+    pub when: HookWhen,
+    /// The command.
+    pub command: CommandLine,
+    /// How long it may run.
+    pub timeout: Duration,
+    /// Whether the backup fails with it, instead of a warning.
+    pub fails: bool,
+}
+
+impl Hook {
+    /// The word for its stage.
+    pub fn stage_text(&self) -> &'static str {
+        self.stage.map_or("run", Stage::as_str)
+    }
+}
+
+/// On which side of its stage a hook runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookWhen {
+    /// Before it begins.
+    Before,
+    /// After it went well; after the whole run, however it ended.
+    After,
+}
+
+impl HookWhen {
+    /// The word in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Before => "before",
+            Self::After => "after",
+        }
+    }
 }
 
 /// When and where archives are drilled.
@@ -241,6 +303,71 @@ pub struct RetentionRules {
     pub yearly: u32,
     /// What all archives may measure together; the oldest go first.
     pub max_total: Option<ByteSize>,
+}
+
+/// What is watched, and from when on it is wrong.
+#[derive(Clone, Debug)]
+pub struct MonitorOptions {
+    /// How old the newest proven archive may be, in hours.
+    pub max_age_hours: u32,
+    /// How old the last drill may be, in hours.
+    pub max_drill_age_hours: u32,
+    /// What must be free besides room for two more archives.
+    pub min_free: Option<ByteSize>,
+    /// When rows changed too much.
+    pub rows: RowLimits,
+    /// When an alert that still stands is told again; zero for never.
+    pub reminder: Duration,
+    /// Who hears that the watcher lives.
+    pub ping: Option<Channel>,
+    /// Notices are logged and recorded, and not sent.
+    pub test_mode: bool,
+    /// The user's own checks.
+    pub checks: Vec<UserCheck>,
+}
+
+impl Default for MonitorOptions {
+    fn default() -> Self {
+        Self {
+            max_age_hours: 25,
+            max_drill_age_hours: 192,
+            min_free: None,
+            rows: RowLimits::default(),
+            reminder: Duration::from_secs(24 * 3_600),
+            ping: None,
+            test_mode: false,
+            checks: Vec::new(),
+        }
+    }
+}
+
+/// From which change on the rows of a table are worth a warning, in percent of what was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowLimits {
+    /// Lost more than this.
+    pub fell_percent: u32,
+    /// Grew by this or more; 0 for never.
+    pub grew_percent: u32,
+}
+
+impl Default for RowLimits {
+    fn default() -> Self {
+        Self {
+            fell_percent: 50,
+            grew_percent: 100,
+        }
+    }
+}
+
+/// A check of the user's own: a command that ends with exit code 0 where all is well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserCheck {
+    /// Its name in reports; none of the built-in ones.
+    pub name: String,
+    /// What is run.
+    pub command: CommandLine,
+    /// How long it may take.
+    pub timeout: Duration,
 }
 
 /// How the archive is made.

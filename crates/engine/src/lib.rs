@@ -3,6 +3,7 @@
 //! Rooms from the top floor down; each imports only what stands below it.
 
 pub mod backup;
+pub mod monitor;
 pub mod proof;
 pub mod restore;
 pub mod deliver;
@@ -12,3 +13,4 @@ pub mod job;
 pub mod schedule;
 pub mod progress;
 pub mod disk;
+pub mod command;

@@ -9,6 +9,8 @@ use std::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
+    /// The commands of the configuration whose output goes in.
+    Sources,
     /// Connecting, locking, exporting the snapshot.
     Snapshot,
     /// Deciding what is in.
@@ -39,6 +41,7 @@ impl Stage {
     /// The word in logs and reports.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Sources => "sources",
             Self::Snapshot => "snapshot",
             Self::Plan => "plan",
             Self::Schema => "schema",

@@ -17,10 +17,10 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     match cli::run(&Cli::parse()) {
         Ok(Exit::Done) => ExitCode::SUCCESS,
+        Ok(Exit::Failing) => ExitCode::FAILURE,
         Ok(Exit::Warnings) => ExitCode::from(3),
         // EX_TEMPFAIL of sysexits.h.
         Ok(Exit::Busy) => ExitCode::from(75),
-        Ok(Exit::Failing) => ExitCode::from(1),
         Err(error) => {
             eprintln!("error: {}", logging::masked(&text::chain(&error)));
             let of_configuration = error.is::<config::ConfigError>();

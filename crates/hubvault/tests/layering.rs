@@ -23,11 +23,12 @@ const CRATES: &[(&str, &[&str])] = &[
 /// The engine's wings from the top floor down. A wing imports only from floors below its own.
 const ENGINE: &[&[&str]] = &[
     &["backup"],
+    &["monitor"],
     &["proof"],
     &["restore", "deliver", "retain"],
     &["catalog"],
     &["job"],
-    &["schedule", "progress", "disk"],
+    &["schedule", "progress", "disk", "command"],
 ];
 
 /// The binary's rooms from the top floor down.

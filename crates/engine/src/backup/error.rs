@@ -113,6 +113,25 @@ pub enum BackupError {
         /// Which file and what is wrong with it.
         message: String,
     },
+    /// A command whose output must be in the archive failed.
+    #[error(
+        "the source {name} failed: {command} {what}; correct the command of this [[source]], or set \
+         required = false"
+    )]
+    Source {
+        /// The entry.
+        name: String,
+        /// The command, without secrets.
+        command: String,
+        /// How it ended, with its last words.
+        what: String,
+    },
+    /// A hook that must not fail failed.
+    #[error("{what}; correct the command of this [[hook]], or set on_failure = \"warn\"")]
+    Hook {
+        /// Which, and how it ended, with its last words.
+        what: String,
+    },
     /// A file or directory of ours.
     #[error("{doing} {}: {source}", path.display())]
     Io {

@@ -17,6 +17,9 @@ mod output;
 mod write;
 mod publish;
 mod settle;
+mod child;
+mod sources;
+mod hooks;
 
 pub use error::BackupError;
 pub use extent::{Extent, PlannedTable};
@@ -30,8 +33,9 @@ use crate::deliver::Teller;
 use crate::disk::free_bytes;
 use crate::job::Job;
 use crate::progress::{Progress, Stage, Stopwatch};
-use crate::proof::{CheckedArchive, DrillError, WrittenArchive, integrity, judge};
+use crate::proof::{CheckedArchive, DrillError, WrittenArchive, integrity, is_due, judge};
 use definitions::Dumping;
+use hooks::Stages;
 use hubvault_archive::{Compression, SEALED_ENDING};
 use hubvault_model::{BackupId, ByteSize, Cancel, Warning};
 use hubvault_postgres::Snapshot;
@@ -39,6 +43,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use publish::Partial;
 use settle::{failed, settle, tell};
+use sources::Sources;
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -114,12 +119,13 @@ impl Run {
 /// Returns the record that the catalog keeps, with everything that was wrong; an `Err` means that
 /// nothing was published, and the catalog and every channel of delivery say so, too.
 pub fn run(job: &Job, run: &Run) -> Result<BackupRecord, BackupError> {
+    let mut stages = Stages::new(job, run);
     let begun = BackupRecord::begun(run.id, &job.name, run.started_at);
     let (prepared, lock) = match prepare(job, run) {
         Ok(prepared) => prepared,
         Err(error) => {
             if !error.is_of_another_run() && run.tried_again_in.is_none() {
-                let record = failed(job, run, &error);
+                let record = failed(job, run, stages, &error);
                 tell(job, run, None, &record, Some(&error));
             }
             return Err(error);
@@ -129,12 +135,13 @@ pub fn run(job: &Job, run: &Run) -> Result<BackupRecord, BackupError> {
     let recorded = catalog.begin(&begun).map_err(BackupError::from);
     let taken = recorded.and_then(|()| {
         Teller::new(job, Some(catalog), &run.zone, &run.cancel).begins(&begun);
-        take(job, run, catalog)
+        stages.begin()?;
+        take(job, run, catalog, &mut stages)
     });
     let outcome = match taken {
-        Ok(published) => Ok(settle(job, run, &prepared, published)),
+        Ok(published) => Ok(settle(job, run, &prepared, stages, published)),
         Err(error) => {
-            let mut record = failed(job, run, &error);
+            let mut record = failed(job, run, stages, &error);
             if error.is_cancelled() {
                 // Whoever stopped it knows.
                 record.delivery = Some(DeliveryRecord::default());
@@ -211,7 +218,7 @@ pub fn plan(job: &Job, cancel: &Cancel) -> Result<(Plan, Vec<Warning>), BackupEr
     let mut warnings = plan.warnings.clone();
     warnings.extend(files.warnings);
     if job.directory.is_dir()
-        && let Err(error) = enough_space(&job.directory, &plan)
+        && let Err(error) = enough_space(&job.directory, plan.estimated_bytes())
     {
         warnings.push(Warning::new(
             "no-space",
@@ -222,39 +229,54 @@ pub fn plan(job: &Job, cancel: &Cancel) -> Result<(Plan, Vec<Warning>), BackupEr
     Ok((plan, warnings))
 }
 
-fn take(job: &Job, run: &Run, catalog: &Catalog) -> Result<Published, BackupError> {
-    let progress = run.progress.as_ref();
-    progress.stage(Stage::Snapshot, None);
+fn take(
+    job: &Job,
+    run: &Run,
+    catalog: &Catalog,
+    stages: &mut Stages<'_>,
+) -> Result<Published, BackupError> {
+    // Before the snapshot, which holds up others for as long as it is there.
+    let mut sources = Sources::default();
+    if !job.sources.is_empty() {
+        stages.enter(Stage::Sources, None)?;
+        sources = sources::capture(job, run)?;
+    }
+    stages.enter(Stage::Snapshot, None)?;
     let mut snapshot = Snapshot::open(&job.database, job.lock_timeout, &run.cancel)?;
     let dumping = Dumping::start(&job.database, snapshot.info(), &run.cancel);
-    progress.stage(Stage::Plan, None);
+    stages.enter(Stage::Plan, None)?;
     let plan = Plan::make(&mut snapshot, job)?;
     refuse_blind_spots(&plan, job)?;
-    enough_space(&job.directory, &plan)?;
-    progress.stage(Stage::Files, None);
+    enough_space(&job.directory, plan.estimated_bytes() + sources.bytes())?;
+    stages.enter(Stage::Files, None)?;
     let files = files::read(&job.files, compression(job))?;
     let (partial, file) = Partial::create(&job.directory, &ending(job), run.started_at, &run.zone)?;
     run.writes_to(Some(partial.path()));
-    progress.stage(Stage::Export, Some(plan.estimated_bytes()));
+    stages.enter(Stage::Export, Some(plan.estimated_bytes()))?;
     let gathered = Gathered {
         plan: &plan,
         dumping,
+        sources,
         files,
     };
     let written = write::write(job, run, &mut snapshot, gathered, file, &partial.path())?;
     // The source is free again: locks, and what VACUUM may remove. The rest needs only the file.
     drop(snapshot);
-    progress.stage(Stage::Integrity, Some(written.bytes));
+    stages.enter(Stage::Integrity, Some(written.bytes))?;
     let checked = check(written, job, run)?;
     let last_drill = catalog.last_drill(&job.name)?;
+    let due = is_due(job.proof.when, last_drill, Timestamp::now());
+    if due {
+        stages.enter(Stage::Drill, None)?;
+    }
     let path = partial.path();
     let judged = match judge(
         checked,
         &path,
         &job.proof,
         job.workers,
-        last_drill,
-        progress,
+        due,
+        run.progress.as_ref(),
         &run.cancel,
     ) {
         Ok(judged) => judged,
@@ -265,9 +287,10 @@ fn take(job: &Job, run: &Run, catalog: &Catalog) -> Result<Published, BackupErro
         }
         Err(error) => return Err(error.into()),
     };
-    progress.stage(Stage::Publish, None);
+    stages.enter(Stage::Publish, None)?;
     let published = publish::publish(partial, judged)?;
     run.writes_to(None);
+    stages.published();
     Ok(published)
 }
 
@@ -328,8 +351,8 @@ fn refuse_blind_spots(plan: &Plan, job: &Job) -> Result<(), BackupError> {
 
 /// COPY text compresses to a third or so; half of the tables' size is asked for, so that a backup
 /// is refused when it would surely fail and not when it might.
-fn enough_space(directory: &Path, plan: &Plan) -> Result<(), BackupError> {
-    let needed = plan.estimated_bytes() / 2;
+fn enough_space(directory: &Path, estimated: u64) -> Result<(), BackupError> {
+    let needed = estimated / 2;
     let free =
         free_bytes(directory).map_err(BackupError::io("asking for free space of", directory))?;
     if free < needed {

@@ -5,6 +5,7 @@ use crate::catalog::ProofRecord;
 use crate::catalog::sidecar::{self, Seal, Sidecar};
 use crate::proof::JudgedArchive;
 use hubvault_archive::{Codec, Manifest, SEALED_ENDING};
+use hubvault_model::BackupId;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::fs::{self, File, OpenOptions};
@@ -15,6 +16,8 @@ use std::time::Duration;
 
 /// Archives begin with this, as they did under the shell scripts.
 pub(crate) const PREFIX: &str = "critical_backup_";
+/// What a scratch file is called between its creation and its removal.
+const SCRATCH: &str = "source_";
 /// An archive that is not finished ends with this and begins with a dot.
 const PARTIAL: &str = ".partial";
 /// An archive that did not withstand its proof ends with this.
@@ -61,6 +64,11 @@ impl Partial {
     fn final_path(&self) -> PathBuf {
         self.directory.join(&self.name)
     }
+}
+
+/// A path for a file that loses its name at once; should the run die in between, [`sweep`] knows it.
+pub(crate) fn scratch_path(directory: &Path, id: BackupId) -> PathBuf {
+    directory.join(format!(".{PREFIX}{SCRATCH}{id}{PARTIAL}"))
 }
 
 /// Two runs within a second are rare, and a clock that was set back lasts longer than a minute:

@@ -7,18 +7,24 @@ use hubvault_archive::{Codec, Coverage, FileSummary};
 use hubvault_model::{BackupId, ByteSize, Warning};
 use std::fmt::Write;
 
+/// What is inside besides the database.
+pub(crate) struct Inside<'a> {
+    pub(crate) files: &'a [FileSummary],
+    pub(crate) sources: &'a [FileSummary],
+}
+
 /// The text. It comes first in the archive, before the rows, so that its row counts are the
 /// planner's; the exact ones are in `manifest.json` and in what `restore.sh` prints.
 pub(crate) fn backup_info(
     job: &Job,
     id: BackupId,
     plan: &Plan,
-    files: &[FileSummary],
+    inside: &Inside<'_>,
     warnings: &[Warning],
 ) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
-    let _ = write_info(&mut text, job, id, plan, files, warnings);
+    let _ = write_info(&mut text, job, id, plan, inside, warnings);
     text
 }
 
@@ -27,7 +33,7 @@ fn write_info(
     job: &Job,
     id: BackupId,
     plan: &Plan,
-    files: &[FileSummary],
+    inside: &Inside<'_>,
     warnings: &[Warning],
 ) -> std::fmt::Result {
     let snapshot = &plan.snapshot;
@@ -80,10 +86,20 @@ fn write_info(
     writeln!(
         out,
         "\n  {} configuration files and directories:\n",
-        files.len()
+        inside.files.len()
     )?;
-    for file in files {
+    for file in inside.files {
         writeln!(out, "    {}  (from {})", file.name, file.source)?;
+    }
+    if !inside.sources.is_empty() {
+        writeln!(
+            out,
+            "\n  What {} commands of the configuration wrote:\n",
+            inside.sources.len()
+        )?;
+    }
+    for source in inside.sources {
+        writeln!(out, "    {}  (from {})", source.name, source.source)?;
     }
     not_inside(out, plan)?;
     how_to_restore(out, job)

@@ -1,18 +1,25 @@
 //! What comes after a run, whichever way it ended: old archives removed, the outcome recorded, people told.
 
 use super::error::BackupError;
+use super::hooks::Stages;
 use super::publish::{self, Published};
 use super::{Prepared, Run};
 use crate::catalog::{BackupRecord, Catalog, DeliveryRecord, State};
 use crate::deliver::{self, Teller, Told};
 use crate::job::Job;
+use crate::monitor::{self, RowChange, compare_rows};
 use crate::retain;
 use hubvault_model::{BackupId, Warning};
 use jiff::Timestamp;
 use std::path::Path;
 
 /// The record of a run that failed.
-pub(super) fn failed(job: &Job, run: &Run, error: &BackupError) -> BackupRecord {
+pub(super) fn failed(
+    job: &Job,
+    run: &Run,
+    stages: Stages<'_>,
+    error: &BackupError,
+) -> BackupRecord {
     let mut record = BackupRecord::failed(run.id, &job.name, run.started_at, error);
     record.stages = run.progress.times();
     record.error = record.error.map(|text| job.delivery.masks.mask(&text));
@@ -21,6 +28,11 @@ pub(super) fn failed(job: &Job, run: &Run, error: &BackupError) -> BackupRecord 
         record
             .warnings
             .push(Warning::new("tried-again", &job.name, what));
+    }
+    stages.ended(&mut record);
+    // Nothing else says them of a run that failed.
+    for warning in &record.warnings {
+        tracing::warn!("{warning}");
     }
     record
 }
@@ -43,6 +55,7 @@ pub(super) fn settle(
     job: &Job,
     run: &Run,
     prepared: &Prepared,
+    mut stages: Stages<'_>,
     published: Published,
 ) -> BackupRecord {
     let Published {
@@ -66,10 +79,16 @@ pub(super) fn settle(
         let warning = Warning::new("marks", job.directory.display(), what);
         record.warnings.push(warning);
     }
+    record.warnings.extend(stages.take_warnings());
     record.warnings.extend(deliver::nobody_told(job));
     remember(catalog, &mut record, &prepared.state);
+    // Before the rules decide, which would remove the only archive that has what is lost here.
+    record
+        .warnings
+        .extend(keep_what_is_lost(job, catalog, &record));
     // Before it is told, so that what went wrong here is told, too.
     record.warnings.extend(prune(job, run, catalog));
+    stages.ended(&mut record);
     remember(catalog, &mut record, &prepared.state);
     record
 }
@@ -121,6 +140,50 @@ fn causes(error: &BackupError) -> Vec<String> {
         next = cause.source();
     }
     causes
+}
+
+/// Holds the rows of a new archive against those of the proven one before it (the newest of any
+/// kind where none is proven). What changed too much is told; where rows are gone, the earlier archive is
+/// pinned, so that no rule removes it before somebody has looked.
+fn keep_what_is_lost(job: &Job, catalog: &Catalog, new: &BackupRecord) -> Vec<Warning> {
+    let warning = |subject: &str, what: String| Warning::new("rows", subject, what);
+    let earlier = match monitor::proven_before(catalog, new) {
+        Ok(earlier) => earlier,
+        Err(error) => {
+            let what = format!("rows were not held against those of an earlier archive: {error}");
+            return vec![warning(&job.name, what)];
+        }
+    };
+    let Some(earlier) = earlier else {
+        return Vec::new();
+    };
+    let changes = compare_rows(&earlier, new, job.monitor.rows);
+    if changes.is_empty() {
+        return Vec::new();
+    }
+    let id = earlier.id.short();
+    let is_loss = changes.iter().any(RowChange::is_loss);
+    let kept = if !is_loss {
+        String::new()
+    } else if earlier.pinned {
+        format!(
+            "; that archive is pinned, so that it stays: hubvault diff {id} shows what is missing"
+        )
+    } else {
+        match retain::pin(catalog, &earlier, true) {
+            Ok(()) => format!(
+                "; that archive is pinned now, so that it stays: hubvault diff {id} shows what is \
+                 missing, hubvault unpin {id} lets it go"
+            ),
+            Err(error) => format!("; that archive could not be pinned and may be removed: {error}"),
+        }
+    };
+    let told = |change: &RowChange| {
+        let kept = if change.is_loss() { kept.as_str() } else { "" };
+        let what = format!("{change} since backup {id}{kept}");
+        warning(&change.table, what)
+    };
+    changes.iter().map(told).collect()
 }
 
 fn remember(catalog: &Catalog, record: &mut BackupRecord, state: &Path) {

@@ -5,6 +5,7 @@ use super::error::BackupError;
 use super::files::Files;
 use super::output::{Output, Settled, Writer};
 use super::plan::Plan;
+use super::sources::Sources;
 use super::{Run, compression, export, report, restore_script};
 use crate::catalog::sidecar::Seal;
 use crate::job::Job;
@@ -24,6 +25,7 @@ use std::sync::{Mutex, PoisonError};
 pub(crate) struct Gathered<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) dumping: Dumping,
+    pub(crate) sources: Sources,
     pub(crate) files: Files,
 }
 
@@ -40,6 +42,7 @@ pub(crate) fn write(
     let Gathered {
         plan,
         dumping,
+        mut sources,
         files,
     } = gathered;
     let text = Texts {
@@ -47,20 +50,25 @@ pub(crate) fn write(
         at: plan.snapshot.taken_at,
     };
     let mut warnings = plan.warnings.clone();
+    warnings.append(&mut sources.warnings);
     warnings.extend(files.warnings);
     let (output, identities) = Output::new(file, &job.seal)?;
     let writer = Mutex::new(ArchiveWriter::new(output, text.compression));
+    let inside = report::Inside {
+        files: &files.summaries,
+        sources: &sources.summaries(),
+    };
     let before_the_rows = |writer: &mut Writer| {
         let schema = dumping.finish(&plan.references.skipped)?;
         let said = schema.messages.iter();
         warnings.extend(said.map(|m| Warning::new("pg_dump", "schema", m)));
-        let info = report::backup_info(job, run.id, plan, &files.summaries, &warnings);
+        let info = report::backup_info(job, run.id, plan, &inside, &warnings);
         writer.append(text.pack("BACKUP_INFO.txt", EntryKind::Info, 0o644, info.as_bytes())?)?;
         append_definitions(writer, &text, schema, plan)?;
         for entry in files.packed {
             writer.append(entry)?;
         }
-        Ok(())
+        sources.write(writer, &run.cancel)
     };
     let tables = export::export(
         plan,
@@ -83,7 +91,9 @@ pub(crate) fn write(
         0o755,
         script.as_bytes(),
     )?)?;
-    let manifest = manifest(job, run, plan, tables, files.summaries, warnings);
+    let mut inside = files.summaries;
+    inside.extend(sources.summaries());
+    let manifest = manifest(job, run, plan, tables, inside, warnings);
     let (output, manifest) = writer.finish(manifest)?;
     let Settled {
         bytes,

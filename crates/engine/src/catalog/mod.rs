@@ -4,9 +4,11 @@ mod record;
 mod rebuild;
 mod outbox;
 mod contents;
+mod alerts;
 mod seal;
 pub mod sidecar;
 
+pub use alerts::{AlertState, CheckState};
 pub use contents::{Contents, contents};
 pub use outbox::{Claimed, Content, Enclosure, OutboxItem, OutboxState, Recipient, RecipientState};
 pub use rebuild::{Rebuilt, rebuild};
@@ -120,6 +122,7 @@ impl Catalog {
             db.execute_batch(SCHEMA)?;
             db.execute_batch(seal::SCHEMA)?;
             db.execute_batch(outbox::SCHEMA)?;
+            db.execute_batch(alerts::SCHEMA)?;
             Ok(db)
         };
         let db = open().map_err(|source| CatalogError::Sqlite {

@@ -3,6 +3,7 @@
 //!
 //! Delivery never undoes a backup. What could not be told is in the record, and in the exit code.
 
+mod alert;
 mod words;
 mod earlier;
 mod digest;
@@ -15,7 +16,7 @@ mod post;
 
 pub use facts::{AlertFacts, Facts};
 pub use template::{Rendered, TemplateProblem, Templates};
-pub use words::age;
+pub use words::{age, moment};
 
 use crate::catalog::{
     BackupRecord, Catalog, CatalogError, Content, DeliveryRecord, OutboxItem, RecipientState,

@@ -40,7 +40,7 @@ pub(super) fn took(record: &BackupRecord) -> String {
 }
 
 /// `2026-11-23 02:00 CET`.
-pub(super) fn moment(at: Timestamp, zone: &TimeZone) -> String {
+pub fn moment(at: Timestamp, zone: &TimeZone) -> String {
     at.to_zoned(zone.clone())
         .strftime("%Y-%m-%d %H:%M %Z")
         .to_string()

@@ -5,7 +5,7 @@ use super::drill::{self, DrillError, Verdict};
 use super::integrity::CheckedArchive;
 use crate::catalog::ProofRecord;
 use crate::job::{ProofOptions, ProofWhen};
-use crate::progress::{Progress, Stage};
+use crate::progress::Progress;
 use hubvault_model::Cancel;
 use jiff::{SignedDuration, Timestamp};
 use std::path::Path;
@@ -24,13 +24,13 @@ impl JudgedArchive {
     }
 }
 
-/// Drills the archive at `path` where that is due, given when the last drill was.
+/// Drills the archive at `path` where that is due ([`is_due`]).
 pub fn judge(
     checked: CheckedArchive,
     path: &Path,
     options: &ProofOptions,
     workers: usize,
-    last_drill: Option<Timestamp>,
+    due: bool,
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<JudgedArchive, DrillError> {
@@ -38,8 +38,7 @@ pub fn judge(
         read_back: true,
         ..ProofRecord::default()
     };
-    if is_due(options.when, last_drill, Timestamp::now()) {
-        progress.stage(Stage::Drill, None);
+    if due {
         let identities = &checked.identities;
         proof.judged(drill::drill(
             path, identities, options, workers, progress, cancel,

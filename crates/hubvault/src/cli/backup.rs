@@ -192,6 +192,7 @@ pub(crate) fn plan_text(job: &Job, plan: &Plan, warnings: &[Warning]) -> String 
         let required = if file.required { " (required)" } else { "" };
         out += &format!("  {} -> {}{required}\n", file.source.display(), file.name);
     }
+    out += &commands_text(job);
     out += &left_out_text(plan);
     if !plan.privileges.is_empty() {
         out += "\nPrivileges missing; run as a superuser or the owner:\n";
@@ -212,6 +213,27 @@ pub(crate) fn plan_text(job: &Job, plan: &Plan, warnings: &[Warning]) -> String 
         );
     }
     out + &warnings_text(warnings) + "\nNothing was written (dry run).\n"
+}
+
+fn commands_text(job: &Job) -> String {
+    let mut out = String::new();
+    if !job.sources.is_empty() {
+        out += "\nSources\n";
+    }
+    for source in &job.sources {
+        let command = job.delivery.masks.mask(&source.command.to_string());
+        let optional = if source.required { "" } else { " (optional)" };
+        out += &format!("  {command} -> {}{optional}\n", source.name);
+    }
+    if !job.hooks.is_empty() {
+        out += "\nHooks\n";
+    }
+    for hook in &job.hooks {
+        let command = job.delivery.masks.mask(&hook.command.to_string());
+        let (when, stage) = (hook.when.as_str(), hook.stage_text());
+        out += &format!("  {when} {stage}: {command}\n");
+    }
+    out
 }
 
 fn left_out_text(plan: &Plan) -> String {
@@ -349,6 +371,14 @@ fn plan_json(job: &Job, plan: &Plan, warnings: &[Warning]) -> serde_json::Value 
         "sequences": plan.sequences.len(),
         "files": job.files.iter().map(|file| json!({
             "source": file.source, "name": file.name, "required": file.required,
+        })).collect::<Vec<_>>(),
+        "sources": job.sources.iter().map(|source| json!({
+            "name": source.name, "required": source.required,
+            "command": job.delivery.masks.mask(&source.command.to_string()),
+        })).collect::<Vec<_>>(),
+        "hooks": job.hooks.iter().map(|hook| json!({
+            "stage": hook.stage_text(), "when": hook.when.as_str(), "fails": hook.fails,
+            "command": job.delivery.masks.mask(&hook.command.to_string()),
         })).collect::<Vec<_>>(),
         "left_out": plan.references.left_out,
         "outside": plan.outside.iter().map(ToString::to_string).collect::<Vec<_>>(),

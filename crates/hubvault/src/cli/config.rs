@@ -4,7 +4,7 @@ use super::Exit;
 use crate::config::{Found, Settings, Value};
 use crate::text::{Align, columns, print};
 use anyhow::{Context, Result};
-use hubvault_engine::job::{FileSource, Window, WindowRows};
+use hubvault_engine::job::{CommandSource, FileSource, Hook, Window, WindowRows};
 use serde_json::json;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -140,6 +140,18 @@ fn lines(settings: &Settings) -> Vec<Line> {
         origin: said.origin.clone(),
         hidden: Vec::new(),
     }));
+    lines.extend(settings.sources.iter().map(|said| Line {
+        key: "source".to_owned(),
+        value: source(settings, &said.value),
+        origin: said.origin.clone(),
+        hidden: Vec::new(),
+    }));
+    lines.extend(settings.hooks.iter().map(|said| Line {
+        key: "hook".to_owned(),
+        value: hook(settings, &said.value),
+        origin: said.origin.clone(),
+        hidden: Vec::new(),
+    }));
     lines.extend(settings.recipients.iter().map(|said| Line {
         key: "seal.recipient".to_owned(),
         value: format!("{} ({})", said.value.label(), said.value.recipient),
@@ -171,4 +183,22 @@ fn window(window: &Window) -> String {
 fn file(file: &FileSource) -> String {
     let required = if file.required { ", required" } else { "" };
     format!("{} as {}{required}", file.source.display(), file.name)
+}
+
+fn source(settings: &Settings, source: &CommandSource) -> String {
+    let command = settings.masks().mask(&source.command.to_string());
+    let optional = if source.required { "" } else { ", optional" };
+    let limit = source.timeout.as_secs_f64();
+    format!(
+        "{} from {command}, at most {limit} s{optional}",
+        source.name
+    )
+}
+
+fn hook(settings: &Settings, hook: &Hook) -> String {
+    let command = settings.masks().mask(&hook.command.to_string());
+    let (when, stage) = (hook.when.as_str(), hook.stage_text());
+    let limit = hook.timeout.as_secs_f64();
+    let failure = if hook.fails { "fail" } else { "warn" };
+    format!("{when} {stage}: {command}, at most {limit} s, on failure {failure}")
 }

@@ -12,6 +12,8 @@ mod seal;
 mod mail;
 mod status;
 mod token;
+mod check;
+mod alert;
 mod config;
 mod demo;
 
@@ -186,6 +188,11 @@ Exit codes: 0 done; 1 failed; 2 bad usage or configuration; 3 something could no
 
 Exit codes: 0 stopped by SIGTERM or SIGINT; 1 failed; 2 bad configuration.")]
     Serve,
+    /// Is anything wrong? Every check with what it found and what to do next
+    Check(check::CheckArgs),
+    /// What stands, what is to be quiet, and whether an alert arrives
+    #[command(subcommand)]
+    Alert(alert::AlertCommand),
     /// Look at what is mailed, test it, send what waits
     #[command(subcommand)]
     Mail(mail::MailCommand),
@@ -447,6 +454,8 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
             service::run(&environment, cli.config.as_deref())?;
             Ok(Exit::Done)
         }
+        Command::Check(args) => check::run(&load()?, args),
+        Command::Alert(command) => alert::run(&load()?, command),
         Command::Mail(command) => mail::run(&load()?, command),
         Command::Token(command) => token::run(&load()?, command),
         Command::Config(ConfigCommand::Init { file }) => config::init(file),

@@ -43,7 +43,7 @@ struct Opener {
 pub(crate) fn run(settings: &Settings, json: bool) -> Result<Exit> {
     let job = settings.job();
     let catalog = Catalog::open(&state_directory(&job.directory)?)?;
-    let max_age: i64 = settings.text("monitor.max_age_hours").parse().unwrap_or(26);
+    let max_age: i64 = settings.text("monitor.max_age_hours").parse().unwrap_or(25);
     let mut status = look(&job, &catalog, max_age, Timestamp::now())?;
     add_seal(&mut status, settings, &job, &catalog)?;
     if json {

@@ -202,7 +202,7 @@ fn check_templates(directory: &Path, problems: &mut Vec<Problem>) {
     }
 }
 
-fn secret(found: &Settings, key: &str) -> Option<SecretString> {
+pub(super) fn secret(found: &Settings, key: &str) -> Option<SecretString> {
     match found.get(key).map(|found| &found.value) {
         Some(Value::Secret(secret)) => Some(secret.clone()),
         _ => None,
@@ -216,7 +216,7 @@ fn list<'a>(found: &'a Settings, key: &str) -> &'a [String] {
     }
 }
 
-fn path(found: &Settings, key: &str) -> Option<PathBuf> {
+pub(super) fn path(found: &Settings, key: &str) -> Option<PathBuf> {
     Some(text(found, key))
         .filter(|text| !text.is_empty())
         .map(PathBuf::from)

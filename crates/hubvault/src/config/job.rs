@@ -10,8 +10,8 @@ use super::scope::{self, Said};
 use super::{text, url};
 use hubvault_archive::{Codec, Compression};
 use hubvault_engine::job::{
-    ArchiveOptions, FileSource, Gentleness, Job, MissingPolicy, ProofOptions, ProofWhen,
-    RetentionRules, Scope, SizeLimits, Window,
+    ArchiveOptions, FileSource, Gentleness, Job, MissingPolicy, MonitorOptions, ProofOptions,
+    ProofWhen, RetentionRules, Scope, SizeLimits, Window,
 };
 use hubvault_model::ByteSize;
 use hubvault_postgres::ConnectSettings;
@@ -89,8 +89,11 @@ pub(super) fn job(
         },
         files: files.iter().map(|said| said.value.clone()).collect(),
         archive: ArchiveOptions { codec, level },
-        // `Settings::load` fills it in.
+        // `Settings::load` fills these in.
+        sources: Vec::new(),
+        hooks: Vec::new(),
         seal: Vec::new(),
+        monitor: MonitorOptions::default(),
         directory: PathBuf::from(text(found, "archive.directory")),
         limits,
         workers,
@@ -209,7 +212,7 @@ fn retention(found: &BTreeMap<&'static str, Found>) -> RetentionRules {
 }
 
 /// Nothing and 0 both mean no bound.
-fn mib(found: &BTreeMap<&'static str, Found>, key: &str) -> Option<ByteSize> {
+pub(super) fn mib(found: &BTreeMap<&'static str, Found>, key: &str) -> Option<ByteSize> {
     text(found, key)
         .parse()
         .ok()

@@ -44,8 +44,6 @@ pub(crate) struct Key {
     pub(crate) default: &'static str,
     /// Never shown.
     pub(crate) secret: bool,
-    /// What this version does not do about it yet.
-    pub(crate) later: Option<&'static str>,
 }
 
 const fn key(
@@ -60,7 +58,6 @@ const fn key(
         kind,
         default,
         secret: false,
-        later: None,
     }
 }
 
@@ -68,13 +65,6 @@ const fn secret(name: &'static str, variables: &'static [&'static str]) -> Key {
     Key {
         secret: true,
         ..key(name, variables, Kind::Text, "")
-    }
-}
-
-const fn later(what: &'static str, key: Key) -> Key {
-    Key {
-        later: Some(what),
-        ..key
     }
 }
 
@@ -90,6 +80,7 @@ const PROOF_WHEN: Kind = Kind::Choice(&["always", "daily", "weekly", "off"]);
 const PORT: Kind = Kind::Integer(1, 65_535);
 const MEGABYTES: Kind = Kind::Integer(0, 1 << 30);
 const COUNT: Kind = Kind::Integer(0, 36_500);
+const HOURS: Kind = Kind::Integer(1, 87_600);
 const YES_NO: Kind = Kind::Choice(&["true", "false"]);
 
 /// All of them, as `config show` lists them.
@@ -261,31 +252,42 @@ pub(crate) const KEYS: &[Key] = &[
     secret("ping.url", &["PING_URL", "HEALTHCHECKS_URL"]),
     key("seal.recipients", &["BACKUP_RECIPIENTS"], Kind::List, ""),
     key("http.address", &["HTTP_ADDR"], Kind::Text, ""),
-    later(
-        "watch the age of backups",
-        key(
-            "monitor.max_age_hours",
-            &["BACKUP_MAX_AGE_HOURS"],
-            Kind::Integer(1, 87_600),
-            "26",
-        ),
+    key(
+        "monitor.max_age_hours",
+        &["BACKUP_MAX_AGE_HOURS"],
+        HOURS,
+        "25",
     ),
-    later(
-        "rehearse alerts",
-        key("monitor.test_mode", &["TEST_MODE"], YES_NO, "false"),
+    key("monitor.max_drill_age_hours", &[], HOURS, "192"),
+    key("monitor.min_free_mb", &[], MEGABYTES, ""),
+    key(
+        "monitor.rows_fell_percent",
+        &[],
+        Kind::Integer(1, 100),
+        "50",
     ),
+    key(
+        "monitor.rows_grew_percent",
+        &[],
+        Kind::Integer(0, 1_000_000),
+        "100",
+    ),
+    key("monitor.reminder_hours", &[], Kind::Integer(0, 8_760), "24"),
+    key("monitor.interval", &[], Kind::Duration, "5 min"),
+    secret("monitor.ping_url", &["MONITOR_PING_URL"]),
+    key("monitor.test_mode", &["TEST_MODE"], YES_NO, "false"),
 ];
 
 const LOG_LEVELS: Kind = Kind::Choice(&["error", "warn", "info", "debug", "trace"]);
 
-/// Arrays of tables: which this version reads, and what it does not do yet about the others.
-pub(crate) const ARRAYS: &[(&str, Option<&str>)] = &[
-    ("scope.window", None),
-    ("file", None),
-    ("seal.recipient", None),
-    ("check", Some("run checks")),
-    ("hook", Some("run hooks")),
-    ("source", Some("take further sources")),
+/// Arrays of tables.
+pub(crate) const ARRAYS: &[&str] = &[
+    "scope.window",
+    "file",
+    "seal.recipient",
+    "check",
+    "hook",
+    "source",
 ];
 
 impl Kind {

@@ -12,21 +12,23 @@ mod scope;
 mod seal;
 mod delivery;
 mod schedule;
+mod commands;
+mod checks;
 mod job;
 
 pub(crate) use environment::Environment;
 pub(crate) use overlay::{CHANGEABLE, Changes};
-pub(crate) use problem::ConfigError;
+pub(crate) use problem::{ConfigError, nearest};
 pub(crate) use resolve::{Found, Value};
 pub(crate) use scope::Said;
 pub(crate) use seal::Administrator;
 
 use document::Document;
-use hubvault_engine::job::{FileSource, Job, Window};
+use hubvault_engine::job::{CommandSource, FileSource, Hook, Job, Window};
 use hubvault_model::Masks;
 use hubvault_postgres::ConnectSettings;
 use jiff::tz::TimeZone;
-use keys::{ARRAYS, KEYS};
+use keys::KEYS;
 use problem::Problem;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
@@ -43,6 +45,10 @@ pub(crate) struct Settings {
     pub(crate) windows: Vec<Said<Window>>,
     /// The files.
     pub(crate) files: Vec<Said<FileSource>>,
+    /// The commands whose output goes in.
+    pub(crate) sources: Vec<Said<CommandSource>>,
+    /// The commands that run around the stages.
+    pub(crate) hooks: Vec<Said<Hook>>,
     /// To whom archives are sealed.
     pub(crate) recipients: Vec<Said<Administrator>>,
     /// What is set and has no effect, or looks like a mistake without being one.
@@ -85,11 +91,16 @@ impl Settings {
         let config_dir = PathBuf::from(text(&found, "config_dir"));
         let files = scope::files(&document, &config_dir, &mut problems);
         let recipients = seal::recipients(&found, &document, &config_dir, &mut problems);
+        let sources = commands::sources(&document, &files, &mut problems);
+        let hooks = commands::hooks(&document, &mut problems);
         let mut job = job::job(&found, &windows, &files, &mut problems);
+        job.monitor = checks::monitor(&found, &document, &mut problems);
         job.seal = recipients
             .iter()
             .map(|said| said.value.recipient.clone())
             .collect();
+        job.sources = sources.iter().map(|said| said.value.clone()).collect();
+        job.hooks = hooks.iter().map(|said| said.value.clone()).collect();
         // A URL holds passwords of its own.
         let of_servers = std::iter::once(&job.database)
             .chain(&job.proof.server)
@@ -100,7 +111,6 @@ impl Settings {
                 .chain(of_servers),
         );
         notices.extend(delivery::notices(&found));
-        notices.extend(later(&found, &document));
         notices.extend(environment.misspelt());
         if !problems.is_empty() {
             return Err(ConfigError { problems });
@@ -116,6 +126,8 @@ impl Settings {
             found,
             windows,
             files,
+            sources,
+            hooks,
             recipients,
             notices,
             temp_dir,
@@ -239,26 +251,6 @@ fn settle_defaults(environment: &Environment, found: &mut BTreeMap<&'static str,
 
 fn text<'a>(found: &'a BTreeMap<&'static str, Found>, key: &str) -> &'a str {
     found.get(key).map_or("", Found::text)
-}
-
-/// What is set and this version does not act upon.
-fn later(found: &BTreeMap<&'static str, Found>, document: &Document) -> Vec<String> {
-    let keys = KEYS.iter().filter_map(|key| {
-        let given = found.get(key.name).filter(|found| found.is_given())?;
-        Some(format!(
-            "{} is set ({}), but this version does not {}",
-            key.name, given.origin, key.later?
-        ))
-    });
-    let arrays = ARRAYS.iter().filter_map(|(name, later)| {
-        let first = document.array(name)?.first()?;
-        let origin = document.origin(first.line);
-        Some(format!(
-            "[[{name}]] is set ({origin}), but this version does not {}",
-            (*later)?
-        ))
-    });
-    keys.chain(arrays).collect()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::document::{Document, Field, Item, Placed};
 use super::problem::{Problem, nearest};
+use hubvault_engine::command::CommandLine;
 use hubvault_engine::job::{FileSource, ReferencePolicy, Window, WindowRows};
 use hubvault_model::TablePattern;
 use std::path::{Component, Path, PathBuf};
@@ -213,6 +214,11 @@ impl<'a> Fields<'a> {
             .push(Problem::new(self.document.origin(line), key, what));
     }
 
+    /// What a key holds, unread.
+    pub(super) fn field(&self, key: &str) -> Option<&'a Field> {
+        self.item.value.get(key).map(|placed| &placed.value)
+    }
+
     pub(super) fn text(&mut self, key: &str) -> Option<String> {
         match &self.item.value.get(key)?.value {
             Field::Text(text) if !text.trim().is_empty() => Some(text.clone()),
@@ -223,7 +229,24 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn flag(&mut self, key: &str) -> Option<bool> {
+    /// A command: a text for the shell, or a program with its arguments.
+    pub(super) fn command(&mut self, key: &str) -> Option<CommandLine> {
+        match self.item.value.get(key).map(|placed| &placed.value) {
+            Some(Field::Text(text)) if !text.trim().is_empty() => Some(CommandLine::shell(text)),
+            Some(Field::List(argv)) if argv.first().is_some_and(|program| !program.is_empty()) => {
+                Some(CommandLine::of(argv.iter().cloned()))
+            }
+            _ => {
+                self.problem(
+                    key,
+                    "expected a text for `sh -c`, or an array of a program and its arguments",
+                );
+                None
+            }
+        }
+    }
+
+    pub(super) fn flag(&mut self, key: &str) -> Option<bool> {
         if let Field::Flag(flag) = self.item.value.get(key)?.value {
             Some(flag)
         } else {

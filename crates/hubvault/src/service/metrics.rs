@@ -1,6 +1,8 @@
 //! What the service knows, as numbers in the text format of Prometheus.
 
-use hubvault_engine::catalog::{BackupRecord, OutboxItem, OutboxState, State};
+use hubvault_engine::catalog::{
+    AlertState, BackupRecord, CheckState, OutboxItem, OutboxState, State,
+};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -10,6 +12,8 @@ pub(crate) struct Seen {
     /// Every run, newest first.
     pub(crate) records: Vec<BackupRecord>,
     pub(crate) outbox: Vec<OutboxItem>,
+    /// What the checks last found.
+    pub(crate) checks: Vec<AlertState>,
     pub(crate) free_bytes: Option<u64>,
     pub(crate) started_at: Timestamp,
     pub(crate) next_run: Option<Timestamp>,
@@ -80,6 +84,10 @@ const METRICS: &[(&str, &str)] = &[
         "What the archive directory's disk has left",
     ),
     ("hubvault_check_ok", "1 while a check is well"),
+    (
+        "hubvault_check_timestamp_seconds",
+        "When a check was last made",
+    ),
 ];
 
 /// All of them.
@@ -131,15 +139,21 @@ pub(crate) fn text(seen: &Seen) -> String {
     if let Some(free) = seen.free_bytes {
         out.put("hubvault_disk_free_bytes", &[], free as f64);
     }
-    for (check, ok) in checks() {
-        out.put("hubvault_check_ok", &[("check", &check)], flag(ok));
-    }
+    checks(&mut out, &seen.checks);
     out.finish()
 }
 
-/// The state of each check: its name, and whether it is well.
-fn checks() -> Vec<(String, bool)> {
-    Vec::new()
+/// One that could not be looked at is neither well nor ill, and left out.
+fn checks(out: &mut Page, checks: &[AlertState]) {
+    for check in checks {
+        let labels = [("job", check.job.as_str()), ("check", check.check.as_str())];
+        let looked_at = seconds(check.looked_at);
+        out.put("hubvault_check_timestamp_seconds", &labels, looked_at);
+        if check.state != CheckState::Skipped {
+            let ok = check.state == CheckState::Ok;
+            out.put("hubvault_check_ok", &labels, flag(ok));
+        }
+    }
 }
 
 fn runs(out: &mut Page, job: &str, records: &[&BackupRecord]) {
@@ -299,6 +313,7 @@ mod tests {
         text(&Seen {
             records: vec![record],
             outbox: Vec::new(),
+            checks: Vec::new(),
             free_bytes: Some(1),
             started_at: at(1),
             next_run: Some(at(20)),

@@ -55,7 +55,7 @@ fn look(app: &App) -> Health {
     let max_age: f64 = settings
         .text("monitor.max_age_hours")
         .parse()
-        .unwrap_or(26.0);
+        .unwrap_or(25.0);
     let now = Timestamp::now();
     let uptime = now.duration_since(app.daemon.started_at()).as_secs();
     match app.records() {

@@ -26,12 +26,16 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<impl IntoResp
         let hours = settings
             .text("monitor.max_age_hours")
             .parse()
-            .unwrap_or(26.0);
-        let outbox = app.catalog()?.outbox().map_err(anyhow::Error::new)?;
+            .unwrap_or(25.0);
+        let job = settings.job();
+        let catalog = app.catalog()?;
+        let outbox = catalog.outbox().map_err(anyhow::Error::new)?;
+        let checks = catalog.alerts(&job.name).map_err(anyhow::Error::new)?;
         Ok(metrics::text(&Seen {
             records: app.records()?,
             outbox,
-            free_bytes: free_bytes(&settings.job().directory).ok(),
+            checks,
+            free_bytes: free_bytes(&job.directory).ok(),
             started_at: app.daemon.started_at(),
             next_run: app.daemon.next_run(),
             running: running(&app.state()?).is_some(),

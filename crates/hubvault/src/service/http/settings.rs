@@ -4,13 +4,11 @@ use super::auth::Audit;
 use super::error::{ApiError, ErrorBody};
 use super::{App, blocking};
 use crate::config::{CHANGEABLE, Changes, Settings, Value as Setting};
-use crate::service::daemon::Event;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::{Extension, Json};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use signal_hook::consts::SIGHUP;
 use std::sync::{Arc, Mutex, PoisonError};
 use utoipa::ToSchema;
 
@@ -98,8 +96,7 @@ impl App {
             .map_err(|error| refused(&error))?;
         changes.write(&directory)?;
         self.daemon.reload().map_err(|error| refused(&error))?;
-        // The keeper goes by the schedule that it read; it is as long-lived as the service.
-        let _ = self.daemon.events().send(Event::Signal(SIGHUP));
+        self.daemon.keeper_reloads();
         Ok(())
     }
 }

@@ -1,0 +1,104 @@
+//! Whether the next run could read what it must.
+
+use super::super::{Finding, Look};
+use crate::job::Scope;
+use hubvault_model::Cancel;
+use hubvault_postgres::{ConnectSettings, PgError, Relation, Session, inspect};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+pub(super) const NAME: &str = "database";
+/// A look is quick, whatever a run may wait for.
+const CONNECT: Duration = Duration::from_secs(3);
+/// All of it, with what is tried again.
+const LIMIT: Duration = Duration::from_secs(12);
+/// How many statements a report has room for.
+const STATEMENTS: usize = 3;
+
+pub(super) fn look(look: &Look<'_>, cancel: &Cancel) -> Finding {
+    let settings = ConnectSettings {
+        connect_timeout: look.job.database.connect_timeout.min(CONNECT),
+        ..look.job.database.clone()
+    };
+    let scope = look.job.scope.clone();
+    // Its own wish to stop: one that hangs is given up, and the run goes on.
+    let inner = Cancel::new();
+    let (sender, receiver) = channel();
+    let theirs = inner.clone();
+    let _wake = {
+        let inner = inner.clone();
+        cancel.on_request(move || inner.request())
+    };
+    std::thread::spawn(move || {
+        // Nobody listens once the time is up.
+        let _ = sender.send(readable(&settings, &scope, &theirs));
+    });
+    let target = &look.job.database;
+    let next = "see that the server runs and takes connections from here; hubvault backup --dry-run says more";
+    match receiver.recv_timeout(LIMIT) {
+        Ok(Ok(Readable { tables, missing })) if missing.is_empty() => Finding::ok(
+            NAME,
+            format!("{target} answers, {tables} tables can be read"),
+        ),
+        Ok(Ok(Readable { missing, .. })) => {
+            let what = format!(
+                "{} may not read everything in scope of {target}",
+                look.job.database.user
+            );
+            let more = missing.len().saturating_sub(STATEMENTS);
+            let more = if more > 0 {
+                format!(" and {more} more (hubvault backup --dry-run)")
+            } else {
+                String::new()
+            };
+            let first: Vec<&str> = missing
+                .iter()
+                .take(STATEMENTS)
+                .map(String::as_str)
+                .collect();
+            Finding::failing(NAME, what, format!("{}{more}", first.join(" ")))
+        }
+        Ok(Err(error)) => Finding::failing(NAME, error.to_string(), next),
+        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+            inner.request();
+            let what = format!("{target} gave no answer within {} seconds", LIMIT.as_secs());
+            Finding::failing(NAME, what, next)
+        }
+    }
+}
+
+/// What a role sees.
+struct Readable {
+    tables: usize,
+    /// Statements that let it see the rest.
+    missing: Vec<String>,
+}
+
+fn readable(
+    settings: &ConnectSettings,
+    scope: &Scope,
+    cancel: &Cancel,
+) -> Result<Readable, PgError> {
+    let mut session = Session::connect(settings, cancel)?;
+    let relations = inspect::relations(&mut session)?;
+    let sequences = inspect::sequences(&mut session)?;
+    let chosen = |relation: &Relation| in_scope(scope, relation);
+    let missing = inspect::missing_privileges(&settings.user, &relations, &sequences, &chosen);
+    Ok(Readable {
+        tables: relations.iter().filter(|relation| chosen(relation)).count(),
+        missing: missing
+            .into_iter()
+            .map(|missing| missing.statement)
+            .collect(),
+    })
+}
+
+fn in_scope(scope: &Scope, relation: &Relation) -> bool {
+    let windows = scope.windows.iter().flat_map(|window| &window.tables);
+    let mut patterns = windows.chain(&scope.tables);
+    patterns.any(|pattern| pattern.matches(&relation.name))
+        && !scope
+            .exclude
+            .iter()
+            .any(|pattern| pattern.matches(&relation.name))
+}

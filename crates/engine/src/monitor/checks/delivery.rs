@@ -1,0 +1,63 @@
+//! Whether those who must know of the runs do.
+
+use super::super::{Finding, Look};
+use crate::catalog::{OutboxItem, OutboxState};
+use crate::deliver::nobody_told;
+use hubvault_model::Cancel;
+use jiff::SignedDuration;
+
+pub(super) const NAME: &str = "delivery";
+/// What is younger and was not tried yet may be on its way.
+const ON_ITS_WAY: SignedDuration = SignedDuration::from_mins(10);
+/// What was refused longer ago has been told often enough.
+const FAILED_FOR: SignedDuration = SignedDuration::from_hours(24);
+
+pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
+    if let Some(nobody) = nobody_told(look.job) {
+        return Finding::failing(NAME, nobody.message, "hubvault config check");
+    }
+    let delivery = &look.job.delivery;
+    let mut wrong: Vec<String> = Vec::new();
+    let mut say = |line: String| {
+        if !wrong.contains(&line) {
+            wrong.push(line);
+        }
+    };
+    for item in look.outbox.iter().filter(|item| is_stuck(look, item)) {
+        let why = item.why_not().unwrap_or("it was not tried yet");
+        let how = if item.is_open() {
+            "waits"
+        } else {
+            "was refused"
+        };
+        say(format!("a message by {} {how}: {why}", item.channel));
+    }
+    let last = look
+        .records
+        .first()
+        .and_then(|record| record.delivery.as_ref());
+    for untold in last.iter().flat_map(|delivery| &delivery.untold) {
+        say(format!(
+            "{} was not told of the last run: {}",
+            untold.to, untold.reason
+        ));
+    }
+    if !wrong.is_empty() {
+        let next = "hubvault mail outbox shows what waits, hubvault mail retry tries again, hubvault mail test \
+                    shows whether the way is free";
+        return Finding::failing(NAME, wrong.join("; "), next);
+    }
+    if delivery.mail.is_none() && delivery.channels.is_empty() {
+        return Finding::skipped(NAME, "nobody is to be told (email.enabled is false)");
+    }
+    Finding::ok(NAME, "nothing waits, everybody knows of the last run")
+}
+
+fn is_stuck(look: &Look<'_>, item: &OutboxItem) -> bool {
+    let old = look.since(item.created_at);
+    match item.state {
+        OutboxState::Waiting | OutboxState::Sending => item.error.is_some() || old > ON_ITS_WAY,
+        OutboxState::Failed => old < FAILED_FOR,
+        OutboxState::Sent => false,
+    }
+}

@@ -1,0 +1,44 @@
+//! Whether there is room for the next archives.
+
+use super::super::{Finding, Look};
+use crate::disk::free_bytes;
+use hubvault_model::{ByteSize, Cancel};
+
+pub(super) const NAME: &str = "disk";
+
+pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
+    let directory = look.job.directory.display();
+    let free = match free_bytes(&look.job.directory) {
+        Ok(free) => free,
+        Err(error) => {
+            let what = format!("asking for the free space of {directory}: {error}");
+            return Finding::failing(
+                NAME,
+                what,
+                "see that the disk is mounted and BACKUP_DIR is right",
+            );
+        }
+    };
+    let newest = look.archives().find_map(|(record, _)| record.bytes);
+    let more = look.job.monitor.min_free.map_or(0, |size| size.0);
+    let needed = newest
+        .unwrap_or_default()
+        .saturating_mul(2)
+        .saturating_add(more);
+    let what = format!("{} free in {directory}", ByteSize(free));
+    if free < needed {
+        let what = format!(
+            "{what}, less than {} (twice the newest archive{})",
+            ByteSize(needed),
+            if more > 0 {
+                " and monitor.min_free_mb"
+            } else {
+                ""
+            }
+        );
+        let next = "hubvault prune --dry-run shows what the rules would let go; make room, or set \
+                    retention.max_total_mb";
+        return Finding::failing(NAME, what, next);
+    }
+    Finding::ok(NAME, what)
+}

@@ -1,0 +1,110 @@
+//! Whether every archive is there as it was published.
+
+use super::super::{Finding, Look};
+use crate::catalog::{BackupRecord, contents};
+use crate::proof::integrity;
+use hubvault_archive::Identities;
+use hubvault_model::{ByteSize, Cancel};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+pub(super) const NAME: &str = "files";
+/// Larger ones would keep the others waiting; `hubvault verify` reads them.
+const LARGEST: u64 = 200_000_000;
+
+pub(super) fn look(look: &Look<'_>, cancel: &Cancel) -> Finding {
+    let known: Vec<(&BackupRecord, &Path)> = look.known().collect();
+    if known.is_empty() {
+        return Finding::skipped(NAME, "there is no archive yet");
+    }
+    let mut wrong: Vec<String> = Vec::new();
+    let mut there: Vec<(&BackupRecord, &Path)> = Vec::new();
+    for (record, file) in &known {
+        match fs::metadata(file) {
+            Err(error) => wrong.push(format!("{} is gone: {error}", file.display())),
+            Ok(meta) if record.bytes.is_some_and(|bytes| bytes != meta.len()) => {
+                let was = ByteSize(record.bytes.unwrap_or_default());
+                wrong.push(format!(
+                    "{} has {} bytes and was published with {} ({was})",
+                    file.display(),
+                    meta.len(),
+                    record.bytes.unwrap_or_default()
+                ));
+            }
+            Ok(_) => there.push((record, file)),
+        }
+    }
+    let (mut read, mut large) = (0, 0);
+    for at in sample(there.len(), look.now.as_second() / 86_400) {
+        let (record, file) = there[at];
+        if record.bytes.is_some_and(|bytes| bytes > LARGEST) {
+            large += 1;
+            continue;
+        }
+        match read_back(look, file, cancel) {
+            Ok(()) => read += 1,
+            Err(why) => wrong.push(why),
+        }
+    }
+    if wrong.is_empty() {
+        let left = match large {
+            0 => String::new(),
+            _ => format!(
+                "; {large} over {} not read here (hubvault verify does)",
+                ByteSize(LARGEST)
+            ),
+        };
+        let what = format!(
+            "{} archives with their sizes, {read} of them read back{left}",
+            known.len()
+        );
+        return Finding::ok(NAME, what);
+    }
+    let next = "hubvault verify names what is damaged; hubvault backup takes another; find out who or what \
+                touched the directory";
+    Finding::failing(NAME, wrong.join("; "), next)
+}
+
+/// The newest, and another one each day.
+fn sample(count: usize, day: i64) -> BTreeSet<usize> {
+    let Ok(count) = i64::try_from(count) else {
+        return BTreeSet::new();
+    };
+    if count == 0 {
+        return BTreeSet::new();
+    }
+    [0, day.rem_euclid(count)]
+        .into_iter()
+        .filter_map(|at| usize::try_from(at).ok())
+        .collect()
+}
+
+/// Of a sealed one the file's checksum, of another one everything.
+fn read_back(look: &Look<'_>, file: &Path, cancel: &Cancel) -> Result<(), String> {
+    let nobody = Identities::none();
+    let known = contents(file, &nobody).map_err(|error| format!("{}: {error}", file.display()))?;
+    let outcome = match &known.seal {
+        Some(seal) if !known.opened => {
+            integrity::same_file(file, seal, &|_| {}, cancel).map(|_| ())
+        }
+        _ => integrity::read_back(file, &nobody, look.job.workers, &|_| {}, cancel).map(|_| ()),
+    };
+    outcome.map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sample;
+
+    #[test]
+    fn every_archive_has_its_day() {
+        let days = |count| (0..i64::from(count)).flat_map(move |day| sample(count as usize, day));
+        let mut read: Vec<usize> = days(5_u8).collect();
+        read.sort_unstable();
+        read.dedup();
+        assert_eq!(read, [0, 1, 2, 3, 4]);
+        assert!(sample(0, 3).is_empty());
+        assert_eq!(sample(1, -3).len(), 1);
+    }
+}

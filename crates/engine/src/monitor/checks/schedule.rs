@@ -1,0 +1,40 @@
+//! Whether runs happen when they should, and end well.
+
+use super::super::{Finding, Look};
+use crate::catalog::State;
+use crate::deliver::moment;
+use hubvault_model::Cancel;
+use jiff::SignedDuration;
+
+pub(super) const NAME: &str = "schedule";
+/// A run may begin so much later than it is due.
+const GRACE: SignedDuration = SignedDuration::from_mins(10);
+
+pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
+    let last = look.records.first();
+    if let Some(record) = last.filter(|record| record.state == State::Failed) {
+        let why = record.error.as_deref().unwrap_or("it is not known why");
+        let what = format!("the last run failed: {why}");
+        return Finding::failing(NAME, what, "correct what it names, then: hubvault backup");
+    }
+    let say = |at| moment(at, look.zone);
+    if let Some(due) = look.last_due
+        && look.since(due) > GRACE
+        && last.is_none_or(|record| record.started_at < due)
+    {
+        let what = format!("the run that was due at {} did not begin", say(due));
+        let next = "see that the service runs and what it logged; hubvault backup takes one now";
+        return Finding::failing(NAME, what, next);
+    }
+    match (look.next_due, look.last_due, last) {
+        (Some(next), _, _) => Finding::ok(NAME, format!("the next run is due at {}", say(next))),
+        (None, Some(due), _) => Finding::ok(NAME, format!("the run due at {} began", say(due))),
+        (None, None, Some(_)) => Finding::ok(
+            NAME,
+            "the last run did not fail; no schedule is known here, so that a missed run is seen by its age alone",
+        ),
+        (None, None, None) => {
+            Finding::skipped(NAME, "nothing ran yet, and no schedule is known here")
+        }
+    }
+}

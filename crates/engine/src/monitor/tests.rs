@@ -1,0 +1,248 @@
+//! Checks that go by the clock, looked at from other moments.
+
+use super::*;
+use crate::catalog::{BackupRecord, Catalog, DrillRecord, State};
+use crate::job::{
+    ArchiveOptions, Delivery, Gentleness, Job, MissingPolicy, MonitorOptions, ProofOptions,
+    ProofWhen, RetentionRules, Scope, SizeLimits,
+};
+use hubvault_archive::Codec;
+use hubvault_model::{BackupId, ByteSize};
+use hubvault_postgres::{ConnectSettings, SslMode};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use std::path::Path;
+use std::time::Duration;
+
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+
+fn job(directory: &Path) -> Job {
+    Job {
+        name: "hub".into(),
+        database: ConnectSettings {
+            host: "localhost".into(),
+            port: 1,
+            user: "backup".into(),
+            dbname: "hub".into(),
+            password: None,
+            passfile: None,
+            sslmode: SslMode::Disable,
+            sslrootcert: None,
+            connect_timeout: Duration::from_secs(1),
+            application_name: "hubvault".into(),
+        },
+        scope: Scope {
+            tables: Vec::new(),
+            exclude: Vec::new(),
+            missing: MissingPolicy::Warn,
+            windows: Vec::new(),
+        },
+        files: Vec::new(),
+        archive: ArchiveOptions {
+            codec: Codec::Gzip,
+            level: 1,
+        },
+        seal: Vec::new(),
+        directory: directory.to_owned(),
+        limits: SizeLimits::default(),
+        proof: ProofOptions {
+            when: ProofWhen::Always,
+            directory: directory.to_owned(),
+            server: None,
+            time_limit: Duration::from_secs(1),
+        },
+        delivery: Delivery::default(),
+        retention: RetentionRules::default(),
+        monitor: MonitorOptions::default(),
+        workers: 1,
+        gentleness: Gentleness::default(),
+        lock_timeout: Duration::from_secs(1),
+    }
+}
+
+/// A proven run at `at` with an archive of `bytes`.
+fn proven(directory: &Path, at: Timestamp, bytes: usize) -> BackupRecord {
+    let file = directory.join(format!("critical_backup_{}.tar.gz", at.as_second()));
+    std::fs::write(&file, vec![0; bytes]).unwrap();
+    let mut record = BackupRecord::begun(BackupId::random(), "hub", at);
+    record.state = State::Proven;
+    record.file = Some(file);
+    record.bytes = Some(bytes as u64);
+    record.proof.drill = Some(DrillRecord {
+        drilled_at: at,
+        seconds: 1.0,
+        server_version: "15".into(),
+        tables: 1,
+        rows: 1,
+        not_provable: Vec::new(),
+    });
+    record
+}
+
+struct House {
+    directory: tempfile::TempDir,
+    catalog: Catalog,
+    job: Job,
+    now: Timestamp,
+}
+
+impl House {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self {
+            catalog: Catalog::open(directory.path()).unwrap(),
+            job: job(directory.path()),
+            now: Timestamp::now(),
+            directory,
+        }
+    }
+
+    fn ran(&self, at: Timestamp, bytes: usize) -> BackupRecord {
+        let record = proven(self.directory.path(), at, bytes);
+        self.catalog.finish(&record).unwrap();
+        record
+    }
+
+    fn finds(&self, check: &str, now: Timestamp) -> Finding {
+        self.finds_due(check, now, None)
+    }
+
+    fn finds_due(&self, check: &str, now: Timestamp, last_due: Option<Timestamp>) -> Finding {
+        let zone = TimeZone::UTC;
+        let mut look = Look::new(&self.job, &self.catalog, now, &zone).unwrap();
+        look.last_due = last_due;
+        let found = examine(&look, &Cancel::new(), &|name| name == check);
+        assert_eq!(found.len(), 1);
+        found.into_iter().next().unwrap()
+    }
+
+    #[track_caller]
+    fn fails(&self, check: &str, now: Timestamp, word: &str) {
+        let found = self.finds(check, now);
+        assert_eq!(found.state, CheckState::Failing, "{found:?}");
+        assert!(found.what.contains(word), "{found:?}");
+        assert!(!found.next.is_empty(), "{found:?}");
+    }
+
+    #[track_caller]
+    fn passes(&self, check: &str, now: Timestamp) {
+        let found = self.finds(check, now);
+        assert_eq!(found.state, CheckState::Ok, "{found:?}");
+    }
+}
+
+#[test]
+fn an_old_backup_and_an_old_drill_are_told_and_a_new_one_ends_it() {
+    let house = House::new();
+    house.fails("time", house.now, "no proven backup");
+    let first = house.ran(house.now, 100);
+    house.passes("time", house.now + DAY);
+    house.passes("proof", house.now + DAY * 7);
+    house.fails(
+        "time",
+        house.now + DAY + DAY,
+        "is 2 days old, more than the 25 hours",
+    );
+    house.fails(
+        "proof",
+        house.now + DAY * 8,
+        "the last drill was 8 days ago",
+    );
+    house.ran(house.now + DAY * 8, 100);
+    house.passes("time", house.now + DAY * 8);
+    house.passes("proof", house.now + DAY * 8);
+    // One that was removed by hand does not count.
+    std::fs::remove_file(first.file.unwrap()).unwrap();
+    let second = house.catalog.list().unwrap().remove(0);
+    std::fs::remove_file(second.file.unwrap()).unwrap();
+    house.fails("time", house.now + DAY * 8, "no proven backup");
+}
+
+#[test]
+fn a_size_out_of_line_is_told() {
+    let mut house = House::new();
+    let last = house.now + DAY * 10;
+    for day in 0..3 {
+        house.ran(house.now + DAY * day, 1_000);
+    }
+    house.passes("size", last);
+    let small = house.ran(house.now + DAY * 3, 400);
+    house.fails("size", last, "less than half");
+    house
+        .catalog
+        .finish(&BackupRecord {
+            bytes: Some(2_500),
+            ..small.clone()
+        })
+        .unwrap();
+    house.fails("size", last, "more than double");
+    house
+        .catalog
+        .finish(&BackupRecord {
+            bytes: Some(900),
+            ..small
+        })
+        .unwrap();
+    house.passes("size", last);
+    house.job.limits.max = Some(ByteSize(500));
+    house.fails("size", last, "more than BACKUP_MAX_SIZE_MB");
+    house.job.limits = SizeLimits {
+        min: Some(ByteSize(5_000)),
+        max: None,
+    };
+    house.fails("size", last, "less than BACKUP_MIN_SIZE_MB");
+}
+
+#[test]
+fn a_run_that_failed_or_did_not_begin_is_told() {
+    let house = House::new();
+    let due = |at| house.finds_due("schedule", house.now + DAY, Some(at));
+    assert_eq!(
+        house.finds("schedule", house.now).state,
+        CheckState::Skipped
+    );
+    house.ran(house.now, 100);
+    house.passes("schedule", house.now);
+    assert_eq!(due(house.now).state, CheckState::Ok);
+    let missed = due(house.now + DAY - SignedDuration::from_mins(11));
+    assert_eq!(missed.state, CheckState::Failing);
+    assert!(missed.what.contains("did not begin"), "{missed:?}");
+    // It may be about to.
+    let soon = due(house.now + DAY - SignedDuration::from_mins(9));
+    assert_eq!(soon.state, CheckState::Ok);
+    let id = BackupId::random();
+    let error = std::io::Error::other("no route to host");
+    let failed = BackupRecord::failed(id, "hub", house.now + DAY, &error);
+    house.catalog.finish(&failed).unwrap();
+    house.fails("schedule", house.now + DAY, "no route to host");
+}
+
+#[test]
+fn a_clock_that_goes_back_and_a_file_from_the_future_are_told() {
+    let house = House::new();
+    let record = house.ran(house.now, 100);
+    house.passes("clock", house.now);
+    house.fails("clock", house.now - DAY, "the newest run began at");
+    let file = std::fs::File::options()
+        .append(true)
+        .open(record.file.unwrap())
+        .unwrap();
+    let future = std::time::SystemTime::now() + Duration::from_secs(86_400);
+    file.set_modified(future).unwrap();
+    house.fails("clock", house.now, "yet to come");
+    file.set_modified(std::time::SystemTime::now()).unwrap();
+    house.passes("clock", house.now);
+}
+
+#[test]
+fn every_check_of_another_job_is_blind_to_this_one() {
+    let mut house = House::new();
+    house.ran(house.now, 100);
+    house.job.name = "other".into();
+    house.fails("time", house.now, "no proven backup");
+    for check in ["size", "files", "rows", "proof", "schedule"] {
+        let found = house.finds(check, house.now);
+        assert_eq!(found.state, CheckState::Skipped, "{found:?}");
+        assert!(!found.what.is_empty());
+    }
+}

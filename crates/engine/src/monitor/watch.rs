@@ -1,0 +1,156 @@
+//! One look that tells: every check, what is remembered of it, and who hears of a change.
+
+use super::alert::{Notice, decide, remember};
+use super::{AlertState, CheckState, Finding, Look, checks, examine};
+use crate::deliver::{AlertFacts, Teller, Told, moment};
+use hubvault_model::Cancel;
+use hubvault_outlet::{Event, EventKind};
+use serde::Serialize;
+use uuid::Uuid;
+
+/// What came of a look.
+#[derive(Debug, Default)]
+pub struct Watched {
+    /// What every check found.
+    pub findings: Vec<Finding>,
+    /// What somebody was told, or would have been in test mode.
+    pub notices: Vec<Noticed>,
+    /// Whether it was only rehearsed (`monitor.test_mode`).
+    pub test_mode: bool,
+    /// Who has it and who has not; nobody in test mode.
+    pub told: Told,
+    /// What went wrong with looking itself: a catalog that cannot be written, a ping that was refused.
+    pub problems: Vec<String>,
+}
+
+/// One thing that somebody was told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Noticed {
+    /// The check.
+    pub check: String,
+    /// What about it.
+    pub notice: Notice,
+}
+
+/// Runs all checks, tells what changed since the last look, and remembers it in the catalog. At the end
+/// the dead-man's switch of `monitor.ping_url` is called, whatever was found: it says that somebody looks.
+///
+/// What is told is recorded in the outbox first. Should the process die before the state is
+/// recorded, it is told once more: better twice than never.
+pub fn watch(look: &Look<'_>, cancel: &Cancel) -> Watched {
+    let mut watched = Watched {
+        findings: examine(look, cancel, &|_| true),
+        test_mode: look.job.monitor.test_mode,
+        ..Watched::default()
+    };
+    if cancel.is_requested() {
+        // What they found then is that they were stopped.
+        watched.problems.push("stopped on request".to_owned());
+        return watched;
+    }
+    let known = look.catalog.alerts(&look.job.name).unwrap_or_else(|error| {
+        watched.problems.push(error.to_string());
+        Vec::new()
+    });
+    let mut facts = Vec::new();
+    let mut states = Vec::new();
+    for finding in &watched.findings {
+        let previous = known.iter().find(|state| state.check == finding.check);
+        let notice = decide(previous, finding, look.now, look.job.monitor.reminder);
+        let state = remember(&look.job.name, previous, finding, notice, look.now);
+        if let Some(notice) = notice {
+            facts.push(facts_of(look, notice, previous, finding, &state));
+            watched.notices.push(Noticed {
+                check: finding.check.clone(),
+                notice,
+            });
+        }
+        states.push(state);
+    }
+    if watched.test_mode {
+        for (kind, alert) in &facts {
+            let (kind, check) = (kind.as_str(), &alert.check);
+            tracing::warn!("test mode, not sent: {kind} {check}: {}", alert.what);
+        }
+    } else if !facts.is_empty() {
+        let teller = Teller::new(look.job, Some(look.catalog), look.zone, cancel);
+        watched.told = teller.alerts(&facts, look.records.first());
+    }
+    record(look, &known, &states, &mut watched.problems);
+    ping(look, &watched.findings, &mut watched.problems);
+    watched
+}
+
+fn facts_of(
+    look: &Look<'_>,
+    notice: Notice,
+    previous: Option<&AlertState>,
+    finding: &Finding,
+    state: &AlertState,
+) -> (EventKind, AlertFacts) {
+    let since = match notice {
+        Notice::Recovered => previous.map_or(state.since, |previous| previous.since),
+        Notice::Firing | Notice::Reminder => state.since,
+    };
+    let (kind, what) = match notice {
+        Notice::Firing => (EventKind::Alert, finding.what.clone()),
+        Notice::Reminder => (EventKind::Alert, format!("still: {}", finding.what)),
+        Notice::Recovered => (EventKind::Recovered, finding.what.clone()),
+    };
+    let alert = AlertFacts {
+        check: finding.check.clone(),
+        what,
+        since: moment(since, look.zone),
+        next: finding.next.clone(),
+    };
+    (kind, alert)
+}
+
+fn record(
+    look: &Look<'_>,
+    known: &[AlertState],
+    states: &[AlertState],
+    problems: &mut Vec<String>,
+) {
+    let all = checks(look.job);
+    // A check of the user's that is configured no more.
+    let is_over = |state: &&AlertState| !all.iter().any(|check| check.name() == state.check);
+    let put = states.iter().map(|state| look.catalog.put_alert(state));
+    let forget = known
+        .iter()
+        .filter(is_over)
+        .map(|state| look.catalog.forget_alert(&look.job.name, &state.check));
+    for error in put.chain(forget).filter_map(Result::err) {
+        let text = error.to_string();
+        if !problems.contains(&text) {
+            problems.push(text);
+        }
+    }
+}
+
+fn ping(look: &Look<'_>, findings: &[Finding], problems: &mut Vec<String>) {
+    let Some(channel) = &look.job.monitor.ping else {
+        return;
+    };
+    let failing: Vec<&str> = findings
+        .iter()
+        .filter(|finding| finding.state == CheckState::Failing)
+        .map(|finding| finding.check.as_str())
+        .collect();
+    let text = if failing.is_empty() {
+        "nothing is wrong".to_owned()
+    } else {
+        format!("failing: {}", failing.join(", "))
+    };
+    let event = Event {
+        id: Uuid::new_v4().to_string(),
+        kind: EventKind::Success,
+        title: format!("{} is watched", look.job.name),
+        text,
+        body: serde_json::Value::Null,
+    };
+    if let Err(error) = channel.post(&event) {
+        let text = format!("monitor.ping_url: {error}");
+        problems.push(look.job.delivery.masks.mask(&text));
+    }
+}

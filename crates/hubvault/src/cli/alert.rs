@@ -1,0 +1,180 @@
+//! `hubvault alert`: what stands, what is to be quiet, and whether an alert arrives.
+
+use super::Exit;
+use super::check::known_or_exit;
+use crate::config::Settings;
+use crate::text::{Align, columns, print};
+use anyhow::{Result, bail};
+use clap::Subcommand;
+use hubvault_engine::backup::state_directory;
+use hubvault_engine::catalog::{AlertState, Catalog, CheckState};
+use hubvault_engine::deliver::{AlertFacts, Teller, age, moment};
+use hubvault_engine::job::Job;
+use hubvault_model::Cancel;
+use hubvault_outlet::EventKind;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AlertCommand {
+    /// List what `hubvault check --alert` last found, and what is told and silenced
+    #[command(
+        after_long_help = "Exit codes: 0 nothing is wrong; 1 something is; 2 bad configuration."
+    )]
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tell nobody of a check for a while; that a told alert ended is told nevertheless
+    #[command(after_long_help = "Examples:
+  hubvault alert silence disk --for 2h
+  hubvault alert silence disk --for 0s    # not any more
+
+Exit codes: 0 silenced; 1 the catalog cannot be written; 2 no such check, or bad configuration.")]
+    Silence {
+        /// The check
+        check: String,
+        /// How long: 30 min, 2h, 3d
+        #[arg(long = "for", value_name = "TIME", value_parser = span)]
+        length: SignedDuration,
+    },
+    /// Send an alert and its end, marked as a test, to everybody who would hear of one
+    #[command(
+        after_long_help = "Exit codes: 0 all have them; 1 nobody has; 2 bad configuration; 3 some have."
+    )]
+    Test,
+}
+
+/// Runs one of them.
+pub(crate) fn run(settings: &Settings, command: &AlertCommand) -> Result<Exit> {
+    let job = settings.job();
+    if let AlertCommand::Silence { check, .. } = command {
+        known_or_exit(&job, check);
+    }
+    let catalog = Catalog::open(&state_directory(&job.directory)?)?;
+    match command {
+        AlertCommand::List { json } => list(&job, &catalog, *json),
+        AlertCommand::Silence { check, length } => {
+            let now = Timestamp::now();
+            let until = now.checked_add(*length)?;
+            catalog.silence(&job.name, check, until, now)?;
+            let until = moment(until, &TimeZone::system());
+            print(&format!("{check}: nobody is told of it until {until}\n"))?;
+            Ok(Exit::Done)
+        }
+        AlertCommand::Test => test(&job, &catalog),
+    }
+}
+
+/// `2h`, `30 min`, `3 days`; at most a year.
+fn span(text: &str) -> Result<SignedDuration, String> {
+    let days = |text: &str| {
+        let endings = ["days", "day", "d"];
+        let number = endings
+            .iter()
+            .find_map(|ending| text.strip_suffix(ending))?;
+        let days: i64 = number.trim().parse().ok()?;
+        Some(SignedDuration::from_hours(days.checked_mul(24)?))
+    };
+    let span = days(text).or_else(|| text.parse().ok());
+    span.filter(|span| !span.is_negative() && span.as_hours() <= 24 * 366)
+        .ok_or_else(|| "expected a time such as `30 min`, `2h` or `3d`, at most a year".to_owned())
+}
+
+fn list(job: &Job, catalog: &Catalog, as_json: bool) -> Result<Exit> {
+    let states = catalog.alerts(&job.name)?;
+    let now = Timestamp::now();
+    if as_json {
+        print(&(serde_json::to_string_pretty(&states)? + "\n"))?;
+    } else if states.is_empty() {
+        print("nobody looked yet; hubvault check --alert does\n")?;
+    } else {
+        let rows: Vec<Vec<String>> = states.iter().map(|state| line(state, now)).collect();
+        let header = [
+            ("check", Align::Left),
+            ("state", Align::Left),
+            ("since", Align::Left),
+            ("told", Align::Left),
+            ("silenced until", Align::Left),
+            ("what", Align::Left),
+        ];
+        print(&columns(&header, &rows))?;
+    }
+    let is_failing = |state: &AlertState| state.state == CheckState::Failing;
+    Ok(if states.iter().any(is_failing) {
+        Exit::Failing
+    } else {
+        Exit::Done
+    })
+}
+
+fn line(state: &AlertState, now: Timestamp) -> Vec<String> {
+    let ago = |at| format!("{} ago", age(at, now));
+    let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let silenced = state.silenced_until.filter(|until| now < *until);
+    vec![
+        state.check.clone(),
+        match state.state {
+            CheckState::Failing => "FAILING".to_owned(),
+            other => other.as_str().to_owned(),
+        },
+        ago(state.since),
+        or_none(state.told_at.map(ago)),
+        or_none(silenced.map(|until| moment(until, &TimeZone::system()))),
+        state.what.replace('\n', " | "),
+    ]
+}
+
+fn test(job: &Job, catalog: &Catalog) -> Result<Exit> {
+    if job.monitor.test_mode {
+        bail!("nothing was sent: monitor.test_mode (TEST_MODE) is set");
+    }
+    let (zone, cancel) = (TimeZone::system(), Cancel::new());
+    let alert = AlertFacts {
+        check: "test".to_owned(),
+        what: "this is a test of hubvault alert test; nothing is wrong".to_owned(),
+        since: moment(Timestamp::now(), &zone),
+        next: "nothing: it only shows that an alert arrives".to_owned(),
+    };
+    let both = [
+        (EventKind::Alert, alert.clone()),
+        (EventKind::Recovered, alert),
+    ];
+    let mut records = catalog.list()?.into_iter();
+    let last = records.find(|record| record.job == job.name);
+    let told = Teller::new(job, Some(catalog), &zone, &cancel).alerts(&both, last.as_ref());
+    for warning in told.warnings() {
+        tracing::warn!("{warning}");
+    }
+    if told.record.told.is_empty() {
+        bail!("nobody has it; hubvault status says who would be told");
+    }
+    print(&format!("told {}\n", told.record.told.join(", ")))?;
+    Ok(if told.record.is_complete() {
+        Exit::Done
+    } else {
+        Exit::Warnings
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_units() {
+        for (text, hours) in [
+            ("2h", 2),
+            ("120 min", 2),
+            ("3d", 72),
+            ("1 day", 24),
+            ("0s", 0),
+        ] {
+            assert_eq!(span(text).unwrap().as_hours(), hours, "{text}");
+        }
+        for bad in ["", "two hours", "-1h", "400d", "5"] {
+            assert!(span(bad).is_err(), "{bad}");
+        }
+    }
+}

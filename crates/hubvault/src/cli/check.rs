@@ -1,0 +1,148 @@
+//! `hubvault check`: every check with what it found and what to do next.
+
+use super::{Cli, Exit};
+use crate::config::{Settings, nearest};
+use crate::signals;
+use crate::text::print;
+use anyhow::{Result, bail};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory};
+use hubvault_engine::backup::state_directory;
+use hubvault_engine::catalog::Catalog;
+use hubvault_engine::job::Job;
+use hubvault_engine::monitor::{CheckState, Finding, Look, Watched, checks, examine, watch};
+use hubvault_model::Cancel;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::json;
+
+/// `hubvault check`
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  hubvault check
+  hubvault check time disk
+  */5 * * * *  hubvault check --alert > /dev/null    # in a crontab
+  hubvault check --json | jq -r '.findings[] | select(.state == \"failing\") | .what'
+
+Changes nothing without --alert. With it, run it every few minutes from cron or a timer: each change is told
+once. docs/operations.md says what each check means and what to do.
+
+Exit codes: 0 nothing is wrong; 1 something is, or the catalog cannot be read; 2 no such check, or bad
+configuration.")]
+pub(crate) struct CheckArgs {
+    /// Only these checks: built-in ones, or those of [[check]]
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Tell the administrators of what changed since the last look, and call monitor.ping_url
+    #[arg(long, conflicts_with = "names")]
+    alert: bool,
+}
+
+/// Looks once; 1 when a check fails.
+pub(crate) fn run(settings: &Settings, args: &CheckArgs) -> Result<Exit> {
+    let job = settings.job();
+    for name in &args.names {
+        known_or_exit(&job, name);
+    }
+    let catalog = Catalog::open(&state_directory(&job.directory)?)?;
+    let cancel = Cancel::new();
+    let _signals = signals::watch(cancel.clone(), || {})?;
+    let zone = TimeZone::system();
+    let look = Look::new(&job, &catalog, Timestamp::now(), &zone)?;
+    let wanted = |name: &str| args.names.is_empty() || args.names.iter().any(|n| n == name);
+    let watched = if args.alert {
+        watch(&look, &cancel)
+    } else {
+        Watched {
+            findings: examine(&look, &cancel, &wanted),
+            ..Watched::default()
+        }
+    };
+    let findings = &watched.findings;
+    if cancel.is_requested() {
+        bail!("stopped on request");
+    }
+    let all_well = findings.iter().all(|f| f.state != CheckState::Failing);
+    if args.json {
+        let mut report = json!({ "job": job.name, "ok": all_well, "findings": findings });
+        if args.alert {
+            report["notices"] = json!(watched.notices);
+            report["test_mode"] = json!(watched.test_mode);
+            report["told"] = json!(watched.told.record.told);
+            report["untold"] = json!(watched.told.record.untold);
+        }
+        print(&(serde_json::to_string_pretty(&report)? + "\n"))?;
+    } else {
+        print(&(findings_text(findings) + &notices_text(&watched)))?;
+    }
+    for warning in watched.told.warnings() {
+        tracing::warn!("{warning}");
+    }
+    for problem in &watched.problems {
+        tracing::warn!("{problem}");
+    }
+    Ok(if all_well { Exit::Done } else { Exit::Failing })
+}
+
+/// Ends the program with the usage's exit code where there is no check of this name.
+pub(super) fn known_or_exit(job: &Job, name: &str) {
+    let all = checks(job);
+    let mut names = all.iter().map(|check| check.name());
+    if names.clone().any(|known| known == name) {
+        return;
+    }
+    let hint = nearest(name, names.clone());
+    let known: Vec<&str> = names.by_ref().collect();
+    let what = format!(
+        "there is no check {name:?}{hint} (there are {})",
+        known.join(", ")
+    );
+    Cli::command().error(ErrorKind::InvalidValue, what).exit()
+}
+
+/// What was told, and to whom.
+fn notices_text(watched: &Watched) -> String {
+    if watched.notices.is_empty() {
+        return String::new();
+    }
+    let all: Vec<String> = watched
+        .notices
+        .iter()
+        .map(|noticed| format!("{} {}", noticed.check, noticed.notice.as_str()))
+        .collect();
+    let told = &watched.told.record.told;
+    let who = match (watched.test_mode, told.is_empty()) {
+        (true, _) => "nobody, as monitor.test_mode is set".to_owned(),
+        (false, true) => "nobody".to_owned(),
+        (false, false) => told.join(", "),
+    };
+    format!("\ntold {who}: {}\n", all.join(", "))
+}
+
+/// A line a check, and what to do under those that fail.
+pub(super) fn findings_text(findings: &[Finding]) -> String {
+    let width = findings.iter().map(|finding| finding.check.len()).max();
+    let width = width.unwrap_or_default();
+    let mut out = String::new();
+    for Finding {
+        check,
+        state,
+        what,
+        next,
+    } in findings
+    {
+        let word = match state {
+            CheckState::Ok => "ok",
+            CheckState::Failing => "FAILING",
+            CheckState::Skipped => "skipped",
+        };
+        out += &format!("{word:<8} {check:<width$}  {}\n", what.replace('\n', " | "));
+        if !next.is_empty() {
+            out += &format!("{:<8} {:<width$}  -> {next}\n", "", "");
+        }
+    }
+    out
+}

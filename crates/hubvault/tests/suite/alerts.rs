@@ -1,0 +1,181 @@
+//! Who hears of what the checks find, when, and when not.
+
+use crate::hub::{Hub, stderr, stdout};
+use crate::monitor::{USERS, fails, finds, passes};
+use crate::post_office::{mailing, plain, subject, text};
+use hubvault_testkit::{Answer, Database, HttpSink, MailServer, MailTls, server};
+use serde_json::Value;
+use std::path::PathBuf;
+
+const FLAG: &str =
+    "[[check]]\nname = \"flag\"\ncommand = \"test -e flag || { echo no flag; exit 1; }\"\n";
+
+/// A hub where nothing is wrong, that mails, and the switch of its own check.
+fn flagged(database: &Database, mail: &MailServer) -> (Hub, PathBuf) {
+    let mut hub = mailing(database, mail, MailTls::Plain);
+    hub.write(&format!(
+        "file = []\n[scope]\ntables = [\"*\"]\nwindow = []\n[delivery]\npause = \"10 ms\"\n{FLAG}"
+    ));
+    hub.set("EMAIL_ATTACH", "never");
+    let flag = hub.backups().parent().unwrap().join("flag");
+    std::fs::write(&flag, "").unwrap();
+    (hub, flag)
+}
+
+/// The notices of one look: check and what is told about it.
+fn looks(hub: &Hub) -> Vec<String> {
+    let output = hub.run(&["check", "--alert", "--json"]);
+    let report: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", stderr(&output)));
+    let notices = report["notices"].as_array().unwrap().iter();
+    let word = |value: &Value| value.as_str().unwrap().to_owned();
+    notices
+        .map(|notice| format!("{} {}", word(&notice["check"]), word(&notice["notice"])))
+        .collect()
+}
+
+#[test]
+fn an_alert_is_mailed_once_and_so_is_its_end() {
+    let server = server();
+    let database = server.database();
+    database.execute(USERS);
+    let mail = MailServer::start(plain());
+    let hook = HttpSink::start((0..9).map(|_| Answer::Status(200)));
+    let ping = HttpSink::start((0..9).map(|_| Answer::Status(200)));
+    let (mut hub, flag) = flagged(&database, &mail);
+    hub.set("PROOF", "always");
+    hub.backup();
+    hub.set("WEBHOOK_URL", hook.url("/hook"));
+    hub.set("MONITOR_PING_URL", ping.url("/watcher"));
+    assert_eq!(looks(&hub), [""; 0]);
+    std::fs::remove_file(&flag).unwrap();
+    assert_eq!(looks(&hub), ["flag firing"]);
+    assert_eq!(looks(&hub), [""; 0], "it was told");
+    std::fs::write(&flag, "").unwrap();
+    assert_eq!(looks(&hub), ["flag recovered"]);
+    assert_eq!(looks(&hub), [""; 0]);
+
+    let messages = mail.messages();
+    assert_eq!(messages.len(), 3, "of the run, the alert and its end");
+    let (alert, end) = (messages[1].parts(), messages[2].parts());
+    assert!(
+        subject(&alert).starts_with("[hubvault] ALERT"),
+        "{}",
+        subject(&alert)
+    );
+    assert!(
+        text(&alert).contains("flag: exit code 1: no flag"),
+        "{}",
+        text(&alert)
+    );
+    assert!(text(&alert).contains("What to do next: run it by hand: test -e flag"));
+    // It is there, and it is the last one.
+    assert!(
+        text(&alert).contains("The last proven backup is 0 minutes old"),
+        "{}",
+        text(&alert)
+    );
+    assert!(subject(&end).starts_with("[hubvault] RECOVERED"));
+    assert!(text(&end).contains("flag is right again"), "{}", text(&end));
+    let events: Vec<String> = hook
+        .requests()
+        .iter()
+        .map(|request| request.header("x-hubvault-event").unwrap().to_owned())
+        .collect();
+    assert_eq!(events, ["alert", "recovered"]);
+    // The watcher's own switch hears every look, whatever it found.
+    let pings: Vec<String> = ping.requests().iter().map(|r| r.target.clone()).collect();
+    assert_eq!(pings, ["/watcher"; 5]);
+}
+
+#[test]
+fn a_silenced_check_is_quiet_for_its_time() {
+    let server = server();
+    let database = server.database();
+    let mail = MailServer::start(plain());
+    let (mut hub, flag) = flagged(&database, &mail);
+    // A first look, so that what is always wrong here is told.
+    assert_eq!(looks(&hub), ["time firing"]);
+    let told = mail.messages().len();
+    let silenced = hub.run(&["alert", "silence", "flag", "--for", "2h"]);
+    assert!(silenced.status.success(), "{}", stderr(&silenced));
+    std::fs::remove_file(&flag).unwrap();
+    assert_eq!(looks(&hub), [""; 0]);
+    let listed = hub.run(&["alert", "list", "--json"]);
+    assert_eq!(listed.status.code(), Some(1));
+    let states: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let state = states
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|state| state["check"] == "flag");
+    let state = state.unwrap();
+    assert_eq!(state["state"], "failing");
+    assert!(
+        state["told_at"].is_null() && state["silenced_until"].is_string(),
+        "{state}"
+    );
+    assert!(stdout(&hub.run(&["alert", "list"])).contains("FAILING"));
+    hub.run(&["alert", "silence", "flag", "--for", "0s"]);
+    assert_eq!(looks(&hub), ["flag firing"]);
+    assert_eq!(mail.messages().len(), told + 1);
+    let unknown = hub.run(&["alert", "silence", "flga", "--for", "2h"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(stderr(&unknown).contains("did you mean flag?"));
+
+    // A rehearsal is recorded and said, and nobody hears of it.
+    hub.set("TEST_MODE", "true");
+    std::fs::write(&flag, "").unwrap();
+    let output = hub.run(&["check", "--alert"]);
+    assert!(stdout(&output).contains("told nobody, as monitor.test_mode is set: flag recovered"));
+    assert!(
+        stderr(&output).contains("test mode, not sent: recovered flag"),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(mail.messages().len(), told + 1);
+    assert_eq!(hub.run(&["alert", "test"]).status.code(), Some(1));
+    hub.set("TEST_MODE", "false");
+    assert_eq!(looks(&hub), [""; 0]);
+
+    // What the user took out of the configuration is forgotten.
+    hub.write("file = []\n[scope]\ntables = [\"*\"]\nwindow = []\n");
+    looks(&hub);
+    assert!(!stdout(&hub.run(&["alert", "list"])).contains("flag"));
+}
+
+#[test]
+fn a_message_that_waits_and_a_test_of_an_alert() {
+    let server = server();
+    let database = server.database();
+    database.execute(USERS);
+    let mail = MailServer::start(plain());
+    let (mut hub, _) = flagged(&database, &mail);
+    let output = hub.run(&["alert", "test"]);
+    assert!(
+        stdout(&output).contains("told ada@hub.example, grace@hub.example"),
+        "{}",
+        stderr(&output)
+    );
+    let messages = mail.messages();
+    assert_eq!(messages.len(), 2);
+    for (message, word) in messages.iter().zip(["ALERT", "RECOVERED"]) {
+        let parts = message.parts();
+        assert!(subject(&parts).contains(word));
+        assert!(text(&parts).contains("this is a test"), "{}", text(&parts));
+    }
+    passes(&hub, "delivery");
+    assert_ne!(finds(&hub, "seal").0, "failing");
+
+    // Nobody listens there.
+    hub.set("SMTP_PORT", "1");
+    hub.backup();
+    fails(&hub, "delivery", "was not told of the last run");
+    hub.set("SMTP_PORT", mail.port.to_string());
+    assert!(hub.run(&["mail", "retry"]).status.success());
+    passes(&hub, "delivery");
+    hub.set("EMAIL_ATTACH", "always");
+    fails(&hub, "seal", "archives travel by mail unsealed");
+    hub.set("ADMIN_EMAILS", "");
+    fails(&hub, "delivery", "nobody is told");
+}

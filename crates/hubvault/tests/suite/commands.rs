@@ -1,0 +1,295 @@
+//! `[[source]]` and `[[hook]]`: what commands wrote comes along, and commands run around the stages.
+
+use crate::hub::{Hub, stderr, stdout};
+use hubvault_testkit::{Database, extract, server};
+use serde_json::Value;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+const SCOPE: &str = "[scope]\ntables = [\"*\"]\nwindow = []\n";
+const LONG: Duration = Duration::from_secs(60);
+
+fn hub(toml: &str) -> (Hub, Database) {
+    let database = server().database();
+    database.execute("CREATE TABLE users (id int); INSERT INTO users VALUES (1)");
+    let hub = Hub::with(&database, &format!("{SCOPE}{toml}"));
+    (hub, database)
+}
+
+/// Nobody can guess or compress them.
+fn noise(bytes: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let step = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    std::iter::repeat_with(step).take(bytes).collect()
+}
+
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + LONG;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "not after a minute: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Waits for the end of the process whose number is in a file.
+fn is_gone(pid_file: &Path) {
+    let pid = std::fs::read_to_string(pid_file).unwrap();
+    let stat = format!("/proc/{}/stat", pid.trim());
+    wait_until("the command is gone", || {
+        std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(" Z "))
+    });
+}
+
+#[test]
+fn what_a_source_wrote_comes_back_to_the_byte() {
+    let made = tempfile::tempdir().unwrap();
+    // Below, at and above the size of the archive's members, and one that no memory bound would take.
+    let sizes = [1, 1 << 20, (1 << 20) + 513, 30 << 20];
+    let mut toml = String::new();
+    for size in sizes {
+        let path = made.path().join(size.to_string());
+        std::fs::write(&path, noise(size)).unwrap();
+        let path = path.display();
+        toml += &format!("[[source]]\nname = \"made/{size}\"\ncommand = [\"cat\", \"{path}\"]\n");
+    }
+    toml += "[[source]]\nname = \"nothing\"\ncommand = \"true\"\n\
+             [[source]]\nname = \"job\"\ncommand = 'printf \"%s\\000\\377%s\" $HUBVAULT_JOB $HUBVAULT_RUN_ID'\n";
+    let (mut hub, _database) = hub(&toml);
+    for codec in ["gzip", "zstd"] {
+        hub.write(&format!(
+            "file = []\n[archive]\ncodec = \"{codec}\"\n{SCOPE}{toml}"
+        ));
+        let (record, archive) = hub.backup();
+        let out = tempfile::tempdir().unwrap();
+        extract(&archive, out.path());
+        let back = tempfile::tempdir().unwrap();
+        let to = back.path().join("to");
+        let restore = ["restore", "latest", "--files", to.to_str().unwrap()];
+        let output = hub.run(&restore);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let id = record["id"].as_str().unwrap();
+        let job = record["job"].as_str().unwrap();
+        let said = [job.as_bytes(), b"\0\xff", id.as_bytes()].concat();
+        let mut expected = vec![
+            ("sources/nothing".to_owned(), Vec::new()),
+            ("sources/job".to_owned(), said),
+        ];
+        expected.extend(sizes.map(|size| (format!("sources/made/{size}"), noise(size))));
+        for (name, bytes) in expected {
+            for place in [out.path(), &to] {
+                let path = place.join(&name);
+                assert!(std::fs::read(&path).unwrap() == bytes, "{name} is another");
+                let mode = path.metadata().unwrap().permissions().mode();
+                assert_eq!(mode & 0o777, 0o600, "{name}");
+            }
+        }
+        let warnings = record["warnings"].as_array().unwrap();
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert_eq!(warnings[0]["code"], "source-empty");
+        assert_eq!(warnings[0]["subject"], "sources/nothing");
+        assert_eq!(record["stages"][0]["stage"], "sources");
+        let file = record["files"].as_array().unwrap().last().unwrap();
+        assert_eq!(file["name"], "sources/job");
+        assert_eq!(file["sha256"].as_str().map(str::len), Some(64), "{file}");
+        let info = std::fs::read_to_string(out.path().join("BACKUP_INFO.txt")).unwrap();
+        assert!(
+            info.contains("sources/nothing  (from the command true)"),
+            "{info}"
+        );
+        assert!(hub.run(&["verify", "latest"]).status.success());
+        assert!(stdout(&hub.run(&["show", "latest"])).contains("sources/made/1048576"));
+    }
+    let plan = stdout(&hub.run(&["backup", "--dry-run"]));
+    assert!(plan.contains("  true -> sources/nothing\n"), "{plan}");
+}
+
+#[test]
+fn a_source_that_fails_fails_the_run_unless_it_is_optional() {
+    let command = "echo partial; echo the socket is hunter2-gone >&2; exit 7";
+    let toml = format!("[[source]]\nname = \"redis\"\ncommand = \"{command}\"\n");
+    let (mut hub, _database) = hub(&toml);
+    hub.set("POSTGRES_PASSWORD", "hunter2-gone");
+    let words = [
+        "the source sources/redis failed",
+        "ended with exit code 7: the socket is ***",
+        "required = false",
+    ];
+    let said = hub.backup_fails(1, &words);
+    assert!(!said.contains("hunter2"), "{said}");
+    hub.write(&format!("file = []\n{SCOPE}{toml}required = false\n"));
+    let (record, archive) = hub.backup();
+    assert_eq!(record["warnings"][0]["code"], "source-failed", "{record}");
+    let out = tempfile::tempdir().unwrap();
+    extract(&archive, out.path());
+    assert!(!out.path().join("sources").exists());
+    let program = "[\"/nowhere/at-all\"]";
+    hub.write(&format!(
+        "file = []\n{SCOPE}[[source]]\nname = \"x\"\ncommand = {program}\n"
+    ));
+    let output = hub.run(&["backup"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("/nowhere/at-all cannot be started"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn a_source_that_hangs_is_killed_at_its_timeout_and_when_the_run_is_stopped() {
+    let place = tempfile::tempdir().unwrap();
+    let pid = place.path().join("pid");
+    let command = format!(
+        "sleep 1000 & echo $! > {0}.new; mv {0}.new {0}; wait",
+        pid.display()
+    );
+    let source = format!("[[source]]\nname = \"slow\"\ncommand = \"{command}\"\n");
+    let (mut hub, _database) = hub(&format!("{source}timeout = \"2 s\"\n"));
+    hub.backup_fails(1, &["was killed after its timeout of 2 s"]);
+    is_gone(&pid);
+
+    std::fs::remove_file(&pid).unwrap();
+    hub.write(&format!("file = []\n{SCOPE}{source}"));
+    let mut child = hub.command(&["backup"]);
+    let mut child = child
+        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_until("the source runs", || pid.exists());
+    let pid_text = child.id().to_string();
+    let killed = Command::new("kill").args(["-TERM", &pid_text]).status();
+    assert!(killed.unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    is_gone(&pid);
+    hub.nothing_published();
+}
+
+/// A hook that appends what it is told to a file.
+fn noting(notes: &Path, stage: &str, when: &str) -> String {
+    let told = "$HUBVAULT_WHEN $HUBVAULT_STAGE $HUBVAULT_JOB $HUBVAULT_RUN_ID";
+    let outcome = "$HUBVAULT_STATE|$HUBVAULT_FILE|$HUBVAULT_ERROR";
+    format!(
+        "[[hook]]\nstage = \"{stage}\"\nwhen = \"{when}\"\n\
+         command = 'echo \"{told}|{outcome}\" >> {}'\n",
+        notes.display()
+    )
+}
+
+fn failing(stage: &str, when: &str, more: &str) -> String {
+    format!(
+        "[[hook]]\nstage = \"{stage}\"\nwhen = \"{when}\"\n\
+         command = 'echo say hunter2-mask; exit 4'\n{more}\n"
+    )
+}
+
+const STAGES: [&str; 9] = [
+    "run",
+    "sources",
+    "snapshot",
+    "plan",
+    "files",
+    "export",
+    "integrity",
+    "drill",
+    "publish",
+];
+
+#[test]
+fn hooks_run_in_the_order_of_the_stages_and_know_where_they_are() {
+    let place = tempfile::tempdir().unwrap();
+    let notes = place.path().join("notes");
+    let mut toml = "[[source]]\nname = \"x\"\ncommand = \"echo x\"\n".to_owned();
+    for stage in STAGES {
+        toml += &noting(&notes, stage, "after");
+        toml += &noting(&notes, stage, "before");
+    }
+    let (mut hub, _database) = hub(&toml);
+    hub.set("PROOF", "always");
+    let output = hub.run(&["backup", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let record: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let (id, job) = (
+        record["id"].as_str().unwrap(),
+        record["job"].as_str().unwrap(),
+    );
+    let file = record["file"].as_str().unwrap();
+    let mut expected = vec![format!("before run {job} {id}|||")];
+    for stage in &STAGES[1..] {
+        expected.push(format!("before {stage} {job} {id}|||"));
+        expected.push(format!("after {stage} {job} {id}|||"));
+    }
+    expected.push(format!("after run {job} {id}|proven|{file}|"));
+    let noted = std::fs::read_to_string(&notes).unwrap();
+    assert_eq!(noted.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_hook_that_fails_before_a_stage_ends_the_run_and_the_last_hook_hears_of_it() {
+    let place = tempfile::tempdir().unwrap();
+    let notes = place.path().join("notes");
+    for stage in ["run", "export", "publish"] {
+        let toml = failing(stage, "before", "") + &noting(&notes, "run", "after");
+        let (mut hub, _database) = hub(&(toml + &noting(&notes, "publish", "after")));
+        hub.set("POSTGRES_PASSWORD", "hunter2-mask");
+        let what = format!(
+            "the hook before {stage} (echo say ***; exit 4) ended with exit code 4: say ***"
+        );
+        let said = hub.backup_fails(1, &[&what, "on_failure = \"warn\""]);
+        assert!(!said.contains("hunter2"), "{said}");
+        let noted = std::fs::read_to_string(&notes).unwrap();
+        let noted: Vec<&str> = noted.lines().collect();
+        assert!(
+            matches!(&noted[..], [one] if one.starts_with("after run ")),
+            "{noted:?}"
+        );
+        assert!(noted[0].contains(&format!("|failed||{what}")), "{noted:?}");
+        std::fs::remove_file(&notes).unwrap();
+    }
+}
+
+#[test]
+fn a_hook_that_fails_after_a_stage_is_a_warning_unless_it_says_fail() {
+    let fail = "on_failure = \"fail\"";
+    let warn = "on_failure = \"warn\"";
+    let afters = ["plan", "publish", "run"].map(|stage| failing(stage, "after", ""));
+    let (mut hub, _database) = hub(&(failing("files", "before", warn) + &afters.concat()));
+    hub.set("POSTGRES_PASSWORD", "hunter2-mask");
+    let (record, _) = hub.backup();
+    let warnings = record["warnings"].as_array().unwrap();
+    let of = |key: &'static str| {
+        warnings
+            .iter()
+            .map(move |w| w[key].as_str().unwrap().to_owned())
+    };
+    let subjects: Vec<String> = of("subject").collect();
+    assert_eq!(
+        subjects,
+        ["after plan", "before files", "after publish", "after run"]
+    );
+    assert!(of("code").all(|code| code == "hook-failed"), "{record}");
+    assert!(
+        of("message").all(|said| said.ends_with("exit code 4: say ***")),
+        "{record}"
+    );
+    assert!(!record.to_string().contains("hunter2"));
+    let listed = stdout(&hub.run(&["list", "--json"]));
+    assert!(
+        listed.contains("after run"),
+        "the catalog knows it: {listed}"
+    );
+
+    let place = tempfile::tempdir().unwrap();
+    let toml =
+        failing("export", "after", fail) + &noting(&place.path().join("notes"), "run", "after");
+    let (mut other, _database) = self::hub(&toml);
+    other.set("POSTGRES_PASSWORD", "hunter2-mask");
+    other.backup_fails(1, &["the hook after export"]);
+}

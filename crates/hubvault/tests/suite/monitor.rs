@@ -1,0 +1,231 @@
+//! What is watched, made to go wrong for real.
+
+use crate::hub::{Hub, stderr, stdout};
+use crate::retention::next_second;
+use hubvault_testkit::server;
+use serde_json::Value;
+
+pub(crate) const USERS: &str = "CREATE TABLE users (id int PRIMARY KEY);
+    INSERT INTO users SELECT generate_series(1, 1000);";
+/// Every archive but the newest would go.
+const GREEDY: &str =
+    "[scope]\ntables = [\"*\"]\nwindow = []\n[retention]\ndays = 0\nkeep_last = 0\n";
+
+fn warnings<'a>(record: &'a Value, code: &str) -> Vec<&'a str> {
+    let all = record["warnings"].as_array().unwrap().iter();
+    all.filter(|warning| warning["code"] == code)
+        .map(|warning| warning["message"].as_str().unwrap())
+        .collect()
+}
+
+#[test]
+fn the_last_archive_with_rows_that_are_gone_outlives_the_rules() {
+    let server = server();
+    let database = server.database();
+    database.execute(USERS);
+    let mut hub = Hub::with(&database, GREEDY);
+    hub.set("PROOF", "always");
+    let (record, first) = hub.backup();
+    assert_eq!(record["state"], "proven");
+    next_second();
+    // A day like any other keeps nothing.
+    let (record, second) = hub.backup();
+    assert!(!first.exists() && second.exists());
+    assert!(warnings(&record, "rows").is_empty());
+    let id = record["id"].as_str().unwrap()[..8].to_owned();
+
+    database.execute("DELETE FROM users WHERE id > 10");
+    next_second();
+    let (record, third) = hub.backup();
+    let said = warnings(&record, "rows");
+    assert_eq!(said.len(), 1);
+    assert!(
+        said[0].starts_with(&format!(
+            "users fell from 1,000 rows to 10 since backup {id}; that archive is pinned now"
+        )),
+        "{said:?}"
+    );
+    assert!(second.exists() && third.exists());
+    assert!(stdout(&hub.run(&["list"])).contains("(pinned)"));
+    assert!(stdout(&hub.run(&["status"])).contains("users fell from 1,000"));
+
+    // The next one is held against the fallen one, and the pin still holds.
+    next_second();
+    let (record, _) = hub.backup();
+    assert!(warnings(&record, "rows").is_empty());
+    assert!(second.exists() && !third.exists());
+}
+
+/// What one check finds: state, what, next.
+pub(crate) fn finds(hub: &Hub, check: &str) -> (String, String, String) {
+    let output = hub.run(&["check", check, "--json"]);
+    let report: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", stderr(&output)));
+    let findings = report["findings"].as_array().unwrap();
+    assert_eq!(findings.len(), 1);
+    let text = |key: &str| findings[0][key].as_str().unwrap().to_owned();
+    let is_failing = text("state") == "failing";
+    assert_eq!(output.status.code(), Some(i32::from(is_failing)));
+    assert_eq!(report["ok"], !is_failing);
+    assert_eq!(text("next").is_empty(), !is_failing, "{findings:?}");
+    (text("state"), text("what"), text("next"))
+}
+
+#[track_caller]
+pub(crate) fn fails(hub: &Hub, check: &str, word: &str) {
+    let (state, what, _) = finds(hub, check);
+    assert_eq!(state, "failing", "{what}");
+    assert!(what.contains(word), "{what}");
+}
+
+#[track_caller]
+pub(crate) fn passes(hub: &Hub, check: &str) {
+    let (state, what, _) = finds(hub, check);
+    assert_eq!(state, "ok", "{what}");
+}
+
+#[test]
+fn what_is_right_is_one_line_a_check_and_exit_code_0() {
+    let server = server();
+    let database = server.database();
+    database.execute(USERS);
+    let mut hub = Hub::whole(&database);
+    hub.set("PROOF", "always");
+    let before = hub.run(&["check"]);
+    assert_eq!(before.status.code(), Some(1));
+    let said = stdout(&before);
+    assert!(
+        said.contains("FAILING  time      there is no proven backup\n"),
+        "{said}"
+    );
+    assert!(said.contains("-> hubvault backup takes one"), "{said}");
+    hub.backup();
+    let output = hub.run(&["check"]);
+    let said = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}{}", stderr(&output));
+    let names: Vec<&str> = said
+        .lines()
+        .map(|line| line[9..].split(' ').next().unwrap())
+        .collect();
+    assert_eq!(names, hubvault_engine::monitor::NAMES);
+    assert!(
+        said.contains("skipped  seal      archives are not sealed"),
+        "{said}"
+    );
+
+    let output = hub.run(&["check", "tme"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        stderr(&output).contains("did you mean time?"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn an_archive_that_is_gone_cut_or_damaged_is_told() {
+    let server = server();
+    let database = server.database();
+    database.execute(USERS);
+    let hub = Hub::whole(&database);
+    let (_, archive) = hub.backup();
+    passes(&hub, "files");
+    let good = std::fs::read(&archive).unwrap();
+    std::fs::write(&archive, &good[1..]).unwrap();
+    fails(&hub, "files", "and was published with");
+    let mut bad = good.clone();
+    let middle = bad.len() / 2;
+    bad[middle] ^= 1;
+    std::fs::write(&archive, &bad).unwrap();
+    fails(&hub, "files", archive.to_str().unwrap());
+    std::fs::remove_file(&archive).unwrap();
+    fails(&hub, "files", "is gone");
+    std::fs::write(&archive, &good).unwrap();
+    passes(&hub, "files");
+}
+
+#[test]
+fn a_full_disk_and_a_database_that_cannot_be_read_are_told() {
+    let server = server();
+    let database = server.database();
+    database.execute(USERS);
+    let mut hub = Hub::whole(&database);
+    passes(&hub, "disk");
+    passes(&hub, "database");
+    let scope = "file = []\n[scope]\ntables = [\"*\"]\nwindow = []\n";
+    hub.write(&format!("{scope}[monitor]\nmin_free_mb = 1000000000\n"));
+    fails(&hub, "disk", "monitor.min_free_mb");
+    hub.write(scope);
+    passes(&hub, "disk");
+
+    let role = format!("watcher_{}", database.name());
+    database.execute(&format!("CREATE ROLE {role} LOGIN"));
+    hub.set("POSTGRES_USER", role.as_str());
+    let (state, what, next) = finds(&hub, "database");
+    assert_eq!(state, "failing", "{what}");
+    assert!(next.contains("GRANT SELECT ON"), "{next}");
+    database.execute(&format!("GRANT SELECT ON users TO {role}"));
+    passes(&hub, "database");
+    hub.set("POSTGRES_DB", "nothere");
+    fails(&hub, "database", "nothere");
+    hub.set("POSTGRES_DB", database.name());
+    passes(&hub, "database");
+    database.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+}
+
+#[test]
+fn rows_that_are_gone_are_told_until_they_are_the_measure() {
+    let server = server();
+    let database = server.database();
+    database.execute(USERS);
+    let hub = Hub::whole(&database);
+    hub.backup();
+    database.execute("DELETE FROM users WHERE id > 10");
+    next_second();
+    hub.backup();
+    fails(&hub, "rows", "users fell from 1,000 rows to 10");
+    next_second();
+    hub.backup();
+    passes(&hub, "rows");
+}
+
+#[test]
+fn the_users_own_checks_run_bounded_and_masked() {
+    let server = server();
+    let database = server.database();
+    let mut hub = Hub::whole(&database);
+    hub.set("SMTP_PASS", "hunter2-hunter2");
+    hub.write(
+        "file = []\n[scope]\ntables = [\"*\"]\nwindow = []\n\
+         [[check]]\nname = \"flag\"\ncommand = \"test -e flag || { echo no hunter2-hunter2 flag; exit 7; }\"\n\
+         [[check]]\nname = \"slow\"\ncommand = [\"sleep\", \"1000\"]\ntimeout = \"300 ms\"\n\
+         [[check]]\nname = \"none\"\ncommand = [\"/nowhere/at-all\"]\n",
+    );
+    let (state, what, next) = finds(&hub, "flag");
+    assert_eq!(state, "failing");
+    assert!(
+        what.starts_with("exit code 7: no ") && what.ends_with(" flag"),
+        "{what}"
+    );
+    assert!(
+        !what.contains("hunter2") && !next.contains("hunter2"),
+        "{what} {next}"
+    );
+    std::fs::write(hub.backups().parent().unwrap().join("flag"), "").unwrap();
+    passes(&hub, "flag");
+    fails(&hub, "slow", "no answer within 0.3 s");
+    fails(&hub, "none", "cannot be started");
+
+    hub.write(
+        "file = []\n[[check]]\nname = \"time\"\ncommand = \"true\"\n[[check]]\nname = \"a b\"\n",
+    );
+    let output = hub.run(&["check"]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = stderr(&output);
+    for word in [
+        "line 3: check.name: time is a check of hubvault's own",
+        "line 5: check: command is missing",
+    ] {
+        assert!(said.contains(word), "{word} is not in {said}");
+    }
+}

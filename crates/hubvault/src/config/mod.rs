@@ -84,7 +84,7 @@ impl Settings {
             Some(path) => read(path, &mut problems, &mut notices),
             None => (String::new(), Document::default()),
         };
-        let overlay = overlay::read(environment, &document, tried, &mut problems);
+        let overlay = overlay::read(environment, &document, tried, &mut problems, &mut notices);
         let mut found = resolve::resolve(environment, &document, &overlay, &mut problems);
         settle_defaults(environment, &mut found);
         let windows = scope::windows(&document, &mut problems);

@@ -142,6 +142,7 @@ pub(super) fn read(
     document: &Document,
     tried: Option<&Changes>,
     problems: &mut Vec<Problem>,
+    notices: &mut Vec<String>,
 ) -> Document {
     let path = directory(environment, document)
         .join(".hubvault")
@@ -156,8 +157,15 @@ pub(super) fn read(
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             return Document::default();
         }
+        // Somebody else on this host may still look into an archive.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            let path = path.display();
+            notices.push(format!(
+                "what was changed over HTTP is left out: {path}: {error}"
+            ));
+            return Document::default();
+        }
         Err(error) => {
-            // Nobody's own command needs it where only the service's user may read it.
             let what = format!("reading it: {error}");
             problems.push(Problem::new(path.display().to_string(), "", what));
             return Document::default();

@@ -172,7 +172,11 @@ pub(crate) fn random() -> Result<[u8; 32]> {
 
 /// Lower hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |bits: u8| char::from_digit(u32::from(bits), 16).unwrap_or('0');
+    let digits = bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+    digits.collect()
 }
 
 /// Whether both are equal, in a time that depends on their length alone.

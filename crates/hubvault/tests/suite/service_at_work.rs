@@ -195,6 +195,7 @@ pub(crate) fn signed(key: &[u8], id: &str, expires: i64) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
     mac.update(format!("download\n{id}\n{expires}").as_bytes());
     let bytes = mac.finalize().into_bytes();
-    let signature: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let signature = digits.concat();
     format!("/download/{id}?expires={expires}&signature={signature}")
 }

@@ -58,19 +58,22 @@ pub(super) async fn events(
         // The connection ends with what went wrong, which the log says, too.
         let told = told.unwrap_or_else(|_| Told::Ended(unknown(run, "the catalog cannot be read")));
         Some(match told {
-            Told::Progress(value) => (event("progress", &value), Some((app, EACH, Instant::now()))),
+            Told::Progress(value) => (
+                Ok(event("progress", &value)),
+                Some((app, EACH, Instant::now())),
+            ),
             Told::Nothing => (
                 Ok(Event::default().comment("waiting")),
                 Some((app, EACH, seen)),
             ),
-            Told::Ended(value) => (event("ended", &value), None),
+            Told::Ended(value) => (Ok(event("ended", &value)), None),
         })
     });
     Ok(Sse::new(stream).keep_alive(KeepAlive::default()))
 }
 
-fn event(name: &str, value: &Value) -> Result<Event, Infallible> {
-    Ok(Event::default().event(name).data(value.to_string()))
+fn event(name: &str, value: &Value) -> Event {
+    Event::default().event(name).data(value.to_string())
 }
 
 /// A run that was just triggered is known to the daemon before the catalog knows it.

@@ -131,14 +131,14 @@ async fn serve(app: Arc<App>, listener: TcpListener, stopped: oneshot::Receiver<
         .with_state(app)
         .into_make_service_with_connect_info::<SocketAddr>();
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let (begin, begun) = oneshot::channel::<()>();
+    let (ending, ends) = oneshot::channel::<()>();
     let serving = axum::serve(listener, service).with_graceful_shutdown(async move {
         // A handle that is gone means the same as one that says so.
         let _ = stopped.await;
-        let _ = begin.send(());
+        let _ = ending.send(());
     });
     let cut_off = async {
-        let _ = begun.await;
+        let _ = ends.await;
         tokio::time::sleep(GRACE).await;
     };
     tokio::select! {

@@ -11,6 +11,7 @@ mod drill;
 mod seal;
 mod mail;
 mod status;
+mod token;
 mod check;
 mod alert;
 mod config;
@@ -195,6 +196,9 @@ Exit codes: 0 stopped by SIGTERM or SIGINT; 1 failed; 2 bad configuration.")]
     /// Look at what is mailed, test it, send what waits
     #[command(subcommand)]
     Mail(mail::MailCommand),
+    /// Say who may ask over HTTP
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// Write, check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -453,6 +457,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
         Command::Check(args) => check::run(&load()?, args),
         Command::Alert(command) => alert::run(&load()?, command),
         Command::Mail(command) => mail::run(&load()?, command),
+        Command::Token(command) => token::run(&load()?, command),
         Command::Config(ConfigCommand::Init { file }) => config::init(file),
         Command::Config(ConfigCommand::Check) => config::check(&load()?),
         Command::Config(ConfigCommand::Show { json }) => config::show(&load()?, *json),

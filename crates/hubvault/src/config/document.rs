@@ -127,7 +127,7 @@ impl Reader<'_> {
             });
             if let Some(setting) = setting {
                 self.single(setting, &name, value);
-            } else if ARRAYS.iter().any(|(known, _)| *known == name) {
+            } else if ARRAYS.contains(&name.as_str()) {
                 self.array(&name, value);
             } else if name == "job" {
                 let what = "several jobs in one file are not supported by this version; write \
@@ -254,7 +254,7 @@ impl Reader<'_> {
 }
 
 fn known_names() -> impl Iterator<Item = &'static str> {
-    let arrays = ARRAYS.iter().map(|(name, _)| *name);
+    let arrays = ARRAYS.iter().copied();
     let tables = KEYS
         .iter()
         .filter_map(|key| key.name.split_once('.'))

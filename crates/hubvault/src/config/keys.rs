@@ -44,8 +44,6 @@ pub(crate) struct Key {
     pub(crate) default: &'static str,
     /// Never shown.
     pub(crate) secret: bool,
-    /// What this version does not do about it yet.
-    pub(crate) later: Option<&'static str>,
 }
 
 const fn key(
@@ -60,7 +58,6 @@ const fn key(
         kind,
         default,
         secret: false,
-        later: None,
     }
 }
 
@@ -68,13 +65,6 @@ const fn secret(name: &'static str, variables: &'static [&'static str]) -> Key {
     Key {
         secret: true,
         ..key(name, variables, Kind::Text, "")
-    }
-}
-
-const fn later(what: &'static str, key: Key) -> Key {
-    Key {
-        later: Some(what),
-        ..key
     }
 }
 
@@ -261,10 +251,7 @@ pub(crate) const KEYS: &[Key] = &[
     secret("ntfy.token", &["NTFY_TOKEN"]),
     secret("ping.url", &["PING_URL", "HEALTHCHECKS_URL"]),
     key("seal.recipients", &["BACKUP_RECIPIENTS"], Kind::List, ""),
-    later(
-        "answer over HTTP",
-        key("http.address", &["HTTP_ADDR"], Kind::Text, ""),
-    ),
+    key("http.address", &["HTTP_ADDR"], Kind::Text, ""),
     key(
         "monitor.max_age_hours",
         &["BACKUP_MAX_AGE_HOURS"],
@@ -293,14 +280,14 @@ pub(crate) const KEYS: &[Key] = &[
 
 const LOG_LEVELS: Kind = Kind::Choice(&["error", "warn", "info", "debug", "trace"]);
 
-/// Arrays of tables: which this version reads, and what it does not do yet about the others.
-pub(crate) const ARRAYS: &[(&str, Option<&str>)] = &[
-    ("scope.window", None),
-    ("file", None),
-    ("seal.recipient", None),
-    ("check", None),
-    ("hook", None),
-    ("source", None),
+/// Arrays of tables.
+pub(crate) const ARRAYS: &[&str] = &[
+    "scope.window",
+    "file",
+    "seal.recipient",
+    "check",
+    "hook",
+    "source",
 ];
 
 impl Kind {

@@ -6,6 +6,7 @@ mod environment;
 mod keys;
 mod url;
 mod document;
+mod overlay;
 mod resolve;
 mod scope;
 mod seal;
@@ -16,6 +17,7 @@ mod checks;
 mod job;
 
 pub(crate) use environment::Environment;
+pub(crate) use overlay::{CHANGEABLE, Changes};
 pub(crate) use problem::{ConfigError, nearest};
 pub(crate) use resolve::{Found, Value};
 pub(crate) use scope::Said;
@@ -26,7 +28,7 @@ use hubvault_engine::job::{CommandSource, FileSource, Hook, Job, UserCheck, Wind
 use hubvault_model::Masks;
 use hubvault_postgres::ConnectSettings;
 use jiff::tz::TimeZone;
-use keys::{ARRAYS, KEYS};
+use keys::KEYS;
 use problem::Problem;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
@@ -68,6 +70,15 @@ impl Settings {
         environment: &Environment,
         config: Option<&Path>,
     ) -> Result<Self, ConfigError> {
+        Self::load_with(environment, config, None)
+    }
+
+    /// The same, with `tried` in place of the overlay that is there.
+    pub(crate) fn load_with(
+        environment: &Environment,
+        config: Option<&Path>,
+        tried: Option<&Changes>,
+    ) -> Result<Self, ConfigError> {
         let mut problems = Vec::new();
         let mut notices = Vec::new();
         let file = find_file(environment, config);
@@ -75,7 +86,8 @@ impl Settings {
             Some(path) => read(path, &mut problems, &mut notices),
             None => (String::new(), Document::default()),
         };
-        let mut found = resolve::resolve(environment, &document, &mut problems);
+        let overlay = overlay::read(environment, &document, tried, &mut problems, &mut notices);
+        let mut found = resolve::resolve(environment, &document, &overlay, &mut problems);
         settle_defaults(environment, &mut found);
         let windows = scope::windows(&document, &mut problems);
         let config_dir = PathBuf::from(text(&found, "config_dir"));
@@ -102,7 +114,6 @@ impl Settings {
                 .chain(of_servers),
         );
         notices.extend(delivery::notices(&found));
-        notices.extend(later(&found, &document));
         notices.extend(environment.misspelt());
         if !problems.is_empty() {
             return Err(ConfigError { problems });
@@ -249,26 +260,6 @@ fn settle_defaults(environment: &Environment, found: &mut BTreeMap<&'static str,
 
 fn text<'a>(found: &'a BTreeMap<&'static str, Found>, key: &str) -> &'a str {
     found.get(key).map_or("", Found::text)
-}
-
-/// What is set and this version does not act upon.
-fn later(found: &BTreeMap<&'static str, Found>, document: &Document) -> Vec<String> {
-    let keys = KEYS.iter().filter_map(|key| {
-        let given = found.get(key.name).filter(|found| found.is_given())?;
-        Some(format!(
-            "{} is set ({}), but this version does not {}",
-            key.name, given.origin, key.later?
-        ))
-    });
-    let arrays = ARRAYS.iter().filter_map(|(name, later)| {
-        let first = document.array(name)?.first()?;
-        let origin = document.origin(first.line);
-        Some(format!(
-            "[[{name}]] is set ({origin}), but this version does not {}",
-            (*later)?
-        ))
-    });
-    keys.chain(arrays).collect()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::document::Document;
 use super::environment::{Environment, read_value};
 use super::keys::{KEYS, Key, Kind};
+use super::overlay;
 use super::problem::Problem;
 use super::url::{self, Parts};
 use secrecy::{ExposeSecret, SecretString};
@@ -45,16 +46,18 @@ const DEFAULT: &str = "default";
 
 /// Every setting by its name; mistakes go into `problems`.
 ///
-/// A connection URL in a variable decides first, then the key's own variables in their order, then
+/// What was changed from afar decides first, then a connection URL in a variable, then the key's own variables in their order, then
 /// the file's key, then a URL in the file, then the default.
 pub(crate) fn resolve(
     environment: &Environment,
     document: &Document,
+    overlay: &Document,
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<&'static str, Found> {
     let mut resolver = Resolver {
         environment,
         document,
+        overlay,
         problems,
     };
     let from_variable = resolver.url_of_variable();
@@ -70,6 +73,7 @@ type Url = (Parts, String);
 struct Resolver<'a> {
     environment: &'a Environment,
     document: &'a Document,
+    overlay: &'a Document,
     problems: &'a mut Vec<Problem>,
 }
 
@@ -102,6 +106,8 @@ impl Resolver<'_> {
 
     fn find(&mut self, key: &'static Key, from_variable: &Url, from_file: &Url) -> Found {
         let mut places = Vec::new();
+        let changed = self.overlay.value(key.name);
+        places.extend(changed.map(|(text, _)| (text.to_owned(), overlay::ORIGIN.to_owned())));
         places.extend(part(from_variable, key.name));
         for variable in key.variables {
             match self.environment.setting(variable) {
@@ -130,7 +136,11 @@ impl Resolver<'_> {
         };
         let hidden = places.map(|(_, origin)| origin).collect();
         let listed = origin.starts_with(&self.document.name) && !self.document.name.is_empty();
-        let value = if let Some(items) = self.document.list(key.name).filter(|_| listed) {
+        let items = match changed {
+            Some(_) => self.overlay.list(key.name),
+            None => self.document.list(key.name).filter(|_| listed),
+        };
+        let value = if let Some(items) = items {
             Value::List(items.to_vec())
         } else {
             if let Err(what) = key.kind.check(&text) {

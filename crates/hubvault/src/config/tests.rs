@@ -121,12 +121,8 @@ fn windows_take_a_length_or_an_expression() {
 
 #[test]
 fn what_has_no_effect_is_noticed() {
-    let settings = load(&[("HTTP_ADDR", ":8080"), ("BACKUP_DRI", "/b")], "").unwrap();
+    let settings = load(&[("BACKUP_DRI", "/b")], "").unwrap();
     let notices = settings.notices.join("\n");
-    assert!(
-        notices.contains("http.address is set (variable HTTP_ADDR), but"),
-        "{notices}"
-    );
     assert!(notices.contains("did you mean BACKUP_DIR?"), "{notices}");
     assert!(load(&[], "").unwrap().notices.is_empty());
 }
@@ -228,5 +224,58 @@ fn the_example_is_a_configuration_with_every_option_in_it() {
                 "{variable} is not in the example"
             );
         }
+    }
+}
+
+#[test]
+fn what_was_changed_from_afar_wins_for_harmless_keys_alone() {
+    let backups = tempfile::tempdir().unwrap();
+    let state = backups.path().join(".hubvault");
+    std::fs::create_dir(&state).unwrap();
+    let directory = backups.path().to_str().unwrap();
+    let variables = [("BACKUP_DIR", directory), ("BACKUP_RETENTION_DAYS", "5")];
+    let toml = "[retention]\ndays = 6\n";
+    let changes = |json: &str| Changes::merged(&state, &serde_json::from_str(json).unwrap());
+    let first = changes(r#"{"retention.days": 7, "email.to": ["a@b.example"]}"#).unwrap();
+    first.write(&state).unwrap();
+    let settings = load(&variables, toml).unwrap();
+    assert_eq!(settings.text("retention.days"), "7");
+    let days = settings
+        .found
+        .iter()
+        .find(|found| found.key.name == "retention.days");
+    let hidden = &days.unwrap().hidden;
+    assert_eq!(
+        hidden,
+        &["variable BACKUP_RETENTION_DAYS", "hubvault.toml line 2"]
+    );
+    changes(r#"{"retention.days": null}"#)
+        .unwrap()
+        .write(&state)
+        .unwrap();
+    let settings = load(&variables, toml).unwrap();
+    assert_eq!(settings.text("retention.days"), "5");
+    assert!(
+        settings.found.iter().any(|found| {
+            matches!(&found.value, Value::List(items) if items == &["a@b.example"])
+        })
+    );
+
+    let bad = changes(r#"{"archive.directory": "/x", "retention.dayz": 1}"#);
+    let said = bad.unwrap_err().to_string();
+    assert!(said.contains("cannot be changed from afar") && said.contains("retention.days"));
+    std::fs::write(state.join("overlay.toml"), "[database]\nhost = \"evil\"\n").unwrap();
+    let said = load(&variables, toml).err().unwrap().to_string();
+    assert!(said.contains("database.host: cannot be set here"), "{said}");
+}
+
+#[test]
+fn every_changeable_key_exists_and_is_no_secret() {
+    for name in CHANGEABLE {
+        let key = KEYS.iter().find(|key| key.name == *name);
+        assert!(
+            key.is_some_and(|key| !key.secret && name.contains('.')),
+            "{name}"
+        );
     }
 }

@@ -1,10 +1,11 @@
 //! What the parts of the service share: the configuration that holds, what is at work, what is next.
 
-use crate::config::{ConfigError, Environment, Settings};
+use crate::config::{Changes, ConfigError, Environment, Settings};
 use crate::progress::file::{RunProgress, running};
 use hubvault_engine::backup::RunLock;
 use hubvault_model::BackupId;
 use jiff::Timestamp;
+use signal_hook::consts::SIGHUP;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -99,6 +100,18 @@ impl Daemon {
         let settings = Settings::load(&self.shared.environment, self.shared.config.as_deref())?;
         *lock(&self.shared.settings) = Arc::new(settings);
         Ok(())
+    }
+
+    /// Whether the configuration would be right with these changes; nothing changes.
+    pub(crate) fn try_with(&self, changes: &Changes) -> Result<(), ConfigError> {
+        let (environment, config) = (&self.shared.environment, self.shared.config.as_deref());
+        Settings::load_with(environment, config, Some(changes)).map(|_| ())
+    }
+
+    /// The keeper reads the configuration again, too, and goes by its schedule.
+    pub(super) fn keeper_reloads(&self) {
+        // The keeper lives as long as the service.
+        let _ = self.shared.events.send(Event::Signal(SIGHUP));
     }
 
     pub(super) fn set_next_run(&self, at: Option<Timestamp>) {

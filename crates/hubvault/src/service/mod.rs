@@ -7,6 +7,9 @@ mod child;
 mod chores;
 mod reaper;
 mod keeper;
+mod http;
+mod metrics;
+pub(crate) mod token;
 
 use crate::config::{Environment, Settings};
 use crate::logging;
@@ -27,7 +30,15 @@ pub(crate) fn run(environment: &Environment, config: Option<&Path>) -> Result<()
     watch_signals(&events)?;
     reaper::adopt();
     let daemon = Daemon::new(environment.clone(), config, settings, events);
+    let address = daemon.settings().text("http.address").to_owned();
+    let http = match address.as_str() {
+        "" => None,
+        address => Some(http::start(daemon.clone(), address)?),
+    };
     Keeper::new(daemon)?.keep(&heard);
+    if let Some(http) = http {
+        http.stop();
+    }
     Ok(())
 }
 

@@ -44,8 +44,9 @@ fn a_mistake_has_its_key_its_line_and_the_nearest_key_and_ends_with_2() {
 
 #[test]
 fn show_says_where_each_setting_came_from() {
-    let mut hub = hub("[archive]\ncodec = \"zstd\"\n[http]\naddress = \"127.0.0.1:8080\"\n");
+    let mut hub = hub("[archive]\ncodec = \"zstd\"\n");
     hub.set("POSTGRES_PASSWORD", "hunter2");
+    hub.set("BACKUP_DRI", "/b");
     let shown = stdout(&hub.run(&["config", "show"]));
     for (key, parts) in [
         ("database.host", ["/nonexistent", "variable POSTGRES_HOST"]),
@@ -64,16 +65,11 @@ fn show_says_where_each_setting_came_from() {
     let json: serde_json::Value =
         serde_json::from_slice(&hub.run(&["config", "show", "--json"]).stdout).unwrap();
     assert!(!json.to_string().contains("hunter2"));
-    assert!(
-        json["notices"][0]
-            .as_str()
-            .unwrap()
-            .contains("http.address")
-    );
+    assert!(json["notices"][0].as_str().unwrap().contains("BACKUP_DRI"));
     // Set without effect: said, and not a success.
     let check = hub.run(&["config", "check"]);
     assert_eq!(check.status.code(), Some(3));
-    assert!(stdout(&check).contains("does not answer over HTTP"));
+    assert!(stdout(&check).contains("did you mean BACKUP_DIR?"));
 }
 
 #[test]

@@ -26,6 +26,8 @@ mod mail;
 mod mail_trouble;
 mod mail_words;
 mod seal_check;
+mod service_at_work;
+mod http;
 mod daemon;
 mod service;
 mod commands;

@@ -1,0 +1,88 @@
+//! `hubvault token`: who may ask over HTTP.
+
+use super::Exit;
+use crate::config::Settings;
+use crate::service::token::{Role, Tokens};
+use crate::text::{Align, columns, print};
+use anyhow::Result;
+use clap::Subcommand;
+use hubvault_engine::backup::state_directory;
+use serde_json::json;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Make a token and print it: once, as it is kept nowhere
+    #[command(after_long_help = "Examples:
+  hubvault token create prometheus --role read
+  hubvault token create deploy --role operate > /run/secrets/hubvault_token
+
+Exit codes: 0 made; 1 not; 2 bad usage or configuration.")]
+    Create {
+        /// Whose it is: letters, digits and . _ - @
+        name: String,
+        /// What they may do: read everything, operate (start runs, make links), admin (configure)
+        #[arg(long, value_enum)]
+        role: Role,
+    },
+    /// Name the tokens; never their text
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// End a token, at once
+    Revoke {
+        /// Whose
+        name: String,
+    },
+}
+
+/// Makes, lists or ends tokens.
+pub(crate) fn run(settings: &Settings, command: &TokenCommand) -> Result<Exit> {
+    let tokens = Tokens::of(&state_directory(&settings.job().directory)?);
+    match command {
+        TokenCommand::Create { name, role } => {
+            let text = tokens.create(name, *role)?;
+            print(&format!("{text}\n"))?;
+            // Not on standard output, which may go into a file.
+            eprintln!("This is the only time that it is shown. Use it so:");
+            eprintln!(
+                "  curl -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:PORT/backup/status"
+            );
+        }
+        TokenCommand::List { json: true } => {
+            let all: Vec<_> = tokens
+                .list()?
+                .iter()
+                .map(|token| json!({"name": token.name, "role": token.role, "created_at": token.created_at}))
+                .collect();
+            print(&(serde_json::to_string_pretty(&all)? + "\n"))?;
+        }
+        TokenCommand::List { json: false } => print(&table(&tokens)?)?,
+        TokenCommand::Revoke { name } => {
+            tokens.revoke(name)?;
+            print(&format!("{name} is let in no more\n"))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn table(tokens: &Tokens) -> Result<String> {
+    let rows: Vec<Vec<String>> = tokens
+        .list()?
+        .into_iter()
+        .map(|token| {
+            let at = token.created_at.strftime("%Y-%m-%d %H:%M:%S").to_string();
+            vec![token.name, token.role.as_str().to_owned(), at]
+        })
+        .collect();
+    if rows.is_empty() {
+        return Ok("no tokens; hubvault token create NAME --role read makes one\n".to_owned());
+    }
+    let header = [
+        ("name", Align::Left),
+        ("role", Align::Left),
+        ("made (UTC)", Align::Left),
+    ];
+    Ok(columns(&header, &rows))
+}

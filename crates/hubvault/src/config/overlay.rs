@@ -1,0 +1,196 @@
+//! `overlay.toml` of the state directory: what was changed from afar. It wins over file and variables,
+//! for harmless keys alone.
+
+use super::document::Document;
+use super::environment::Environment;
+use super::keys::KEYS;
+use super::problem::{ConfigError, Problem, nearest};
+use anyhow::{Context, Result};
+use serde_json::{Map, Value};
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// As `config show` names it.
+pub(super) const ORIGIN: &str = "overlay.toml (PUT /backup/config)";
+const NAME: &str = "overlay.toml";
+
+/// What may be changed from afar: nothing that says where data goes but the addresses of mails, nothing
+/// that is run, nothing that is secret.
+pub(crate) const CHANGEABLE: &[&str] = &[
+    "archive.codec",
+    "archive.level",
+    "archive.min_size_mb",
+    "archive.max_size_mb",
+    "log.level",
+    "proof.when",
+    "retention.days",
+    "retention.keep_last",
+    "retention.daily",
+    "retention.weekly",
+    "retention.monthly",
+    "retention.yearly",
+    "retention.max_total_mb",
+    "schedule.cron",
+    "schedule.timezone",
+    "schedule.jitter",
+    "schedule.catch_up",
+    "schedule.tries",
+    "schedule.pause",
+    "email.enabled",
+    "email.to",
+    "email.attach",
+    "monitor.max_age_hours",
+];
+
+/// The text of an overlay.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    text: String,
+}
+
+impl Changes {
+    /// What is there already in a state directory, with `wish` put into it; null takes a key out.
+    pub(crate) fn merged(
+        state_directory: &Path,
+        wish: &Map<String, Value>,
+    ) -> Result<Self, ConfigError> {
+        let mut problems = Vec::new();
+        let mut table = toml::Table::new();
+        match fs::read_to_string(state_directory.join(NAME)) {
+            Ok(text) => match text.parse() {
+                Ok(there) => table = there,
+                Err(error) => problems.push(Problem::new(ORIGIN, "", format!("not TOML: {error}"))),
+            },
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => problems.push(Problem::new(ORIGIN, "", format!("reading it: {error}"))),
+        }
+        for (key, value) in wish {
+            if !CHANGEABLE.contains(&key.as_str()) {
+                problems.push(Problem::new(ORIGIN, key, not_changeable(key)));
+                continue;
+            }
+            match value {
+                Value::Null => take_out(&mut table, key),
+                value => match toml::Value::try_from(value) {
+                    Ok(value) => put_in(&mut table, key, value),
+                    Err(error) => problems.push(Problem::new(ORIGIN, key, error.to_string())),
+                },
+            }
+        }
+        if problems.is_empty() {
+            let text = toml::to_string(&table).unwrap_or_default();
+            Ok(Self { text })
+        } else {
+            Err(ConfigError { problems })
+        }
+    }
+
+    /// Keeps it, readable by its owner only; an older one is replaced as a whole.
+    pub(crate) fn write(&self, state_directory: &Path) -> Result<()> {
+        let path = state_directory.join(NAME);
+        let fresh = path.with_extension("toml.new");
+        let write = || -> std::io::Result<()> {
+            let mut options = OpenOptions::new();
+            options.write(true).create(true).truncate(true).mode(0o600);
+            let mut file = options.open(&fresh)?;
+            file.write_all(b"# Written by PUT /backup/config; it wins over file and variables.\n")?;
+            file.write_all(self.text.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&fresh, &path)
+        };
+        write().with_context(|| format!("writing {}", path.display()))
+    }
+}
+
+fn not_changeable(key: &str) -> String {
+    if KEYS.iter().any(|known| known.name == key) {
+        return "cannot be changed from afar; it is set in hubvault.toml or by a variable"
+            .to_owned();
+    }
+    let hint = nearest(key, CHANGEABLE.iter().copied());
+    format!("no such key{hint}")
+}
+
+/// Every changeable key is `table.key`.
+fn put_in(table: &mut toml::Table, key: &str, value: toml::Value) {
+    let Some((outer, inner)) = key.split_once('.') else {
+        return;
+    };
+    let entry = table
+        .entry(outer)
+        .or_insert_with(|| toml::Value::Table(toml::Table::new()));
+    if let Some(entry) = entry.as_table_mut() {
+        entry.insert(inner.to_owned(), value);
+    }
+}
+
+fn take_out(table: &mut toml::Table, key: &str) {
+    let inner = key.split_once('.');
+    if let Some((entry, inner)) =
+        inner.and_then(|(outer, inner)| Some((table.get_mut(outer)?.as_table_mut()?, inner)))
+    {
+        entry.remove(inner);
+    }
+}
+
+/// The overlay that holds: `tried` where one is tried, else what lies in the state directory of the
+/// archive directory that file and variables name.
+pub(super) fn read(
+    environment: &Environment,
+    document: &Document,
+    tried: Option<&Changes>,
+    problems: &mut Vec<Problem>,
+    notices: &mut Vec<String>,
+) -> Document {
+    let path = directory(environment, document)
+        .join(".hubvault")
+        .join(NAME);
+    let text = match tried {
+        Some(changes) => Ok(changes.text.clone()),
+        None => fs::read_to_string(&path),
+    };
+    let text = match text {
+        Ok(text) => text,
+        // Without the directory there is none either; what is wrong with that is said elsewhere.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Document::default();
+        }
+        // Somebody else on this host may still look into an archive.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            let path = path.display();
+            notices.push(format!(
+                "what was changed over HTTP is left out: {path}: {error}"
+            ));
+            return Document::default();
+        }
+        Err(error) => {
+            let what = format!("reading it: {error}");
+            problems.push(Problem::new(path.display().to_string(), "", what));
+            return Document::default();
+        }
+    };
+    let overlay = Document::parse(&path, &text, problems);
+    for key in KEYS.iter().map(|key| key.name) {
+        if overlay.value(key).is_some() && !CHANGEABLE.contains(&key) {
+            let what = "cannot be set here; remove the line";
+            problems.push(Problem::new(path.display().to_string(), key, what));
+        }
+    }
+    overlay
+}
+
+/// A mistake in it is reported where it is resolved.
+fn directory(environment: &Environment, document: &Document) -> PathBuf {
+    let said = environment.setting("BACKUP_DIR").ok().flatten();
+    let in_file = document
+        .value("archive.directory")
+        .map(|(text, _)| text.to_owned());
+    let default = KEYS.iter().find(|key| key.name == "archive.directory");
+    let text = said
+        .map(|(text, _)| text)
+        .or(in_file)
+        .unwrap_or_else(|| default.map_or_else(String::new, |key| key.default.to_owned()));
+    PathBuf::from(text)
+}

@@ -1,0 +1,105 @@
+//! `GET /backup/{id}/events`: how a run goes, as server-sent events.
+
+use super::backups::id;
+use super::error::{ApiError, ErrorBody};
+use super::summary::Summary;
+use super::{App, blocking};
+use crate::progress::file::running;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use futures_util::stream::{Stream, unfold};
+use hubvault_engine::catalog::State as RunState;
+use hubvault_model::BackupId;
+use serde_json::{Value, json};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const EACH: Duration = Duration::from_millis(500);
+/// A process needs so long at most to say that it runs; one that says nothing is dead.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What is to be told next.
+enum Told {
+    Progress(Value),
+    /// Not begun yet, or not recorded yet.
+    Nothing,
+    Ended(Value),
+}
+
+/// `progress` twice a second while it runs, then `ended` with the run in a few fields.
+#[utoipa::path(
+    get,
+    path = "/backup/{id}/events",
+    params(("id" = String, Path, description = "UUID")),
+    security(("token" = ["read"])),
+    responses(
+        (status = 200, description = "Events until the run ended", content_type = "text/event-stream", body = String),
+        (status = 400, description = "Not an id", body = ErrorBody),
+        (status = 401, description = "No token", body = ErrorBody),
+        (status = 404, description = "No such run", body = ErrorBody),
+    )
+)]
+pub(super) async fn events(
+    State(app): State<Arc<App>>,
+    Path(word): Path<String>,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
+    let run = id(&word)?;
+    let asked = Arc::clone(&app);
+    blocking(move || exists(&asked, run)).await?;
+    let begin = Some((app, Duration::ZERO, Instant::now()));
+    let stream = unfold(begin, move |state| async move {
+        let (app, pause, seen) = state?;
+        tokio::time::sleep(pause).await;
+        let asked = Arc::clone(&app);
+        let patient = seen.elapsed() < PATIENCE;
+        let told = blocking(move || Ok(look(&asked, run, patient)?)).await;
+        // The connection ends with what went wrong, which the log says, too.
+        let told = told.unwrap_or_else(|_| Told::Ended(unknown(run, "the catalog cannot be read")));
+        Some(match told {
+            Told::Progress(value) => (
+                Ok(event("progress", &value)),
+                Some((app, EACH, Instant::now())),
+            ),
+            Told::Nothing => (
+                Ok(Event::default().comment("waiting")),
+                Some((app, EACH, seen)),
+            ),
+            Told::Ended(value) => (Ok(event("ended", &value)), None),
+        })
+    });
+    Ok(Sse::new(stream).keep_alive(KeepAlive::default()))
+}
+
+fn event(name: &str, value: &Value) -> Event {
+    Event::default().event(name).data(value.to_string())
+}
+
+/// A run that was just triggered is known to the daemon before the catalog knows it.
+fn exists(app: &App, run: BackupId) -> Result<(), ApiError> {
+    let recorded = app.catalog()?.knows(run).map_err(anyhow::Error::new)?;
+    let at_work = running(&app.state()?).is_some_and(|progress| progress.id == run);
+    if recorded || at_work || app.was_triggered(run) {
+        return Ok(());
+    }
+    let what = format!("there is no backup {run}; /backup/history lists them");
+    Err(ApiError::new(StatusCode::NOT_FOUND, what))
+}
+
+fn look(app: &App, run: BackupId, patient: bool) -> anyhow::Result<Told> {
+    if let Some(progress) = running(&app.state()?).filter(|progress| progress.id == run) {
+        return Ok(Told::Progress(serde_json::to_value(progress)?));
+    }
+    let record = app.catalog()?.find(&run.to_string())?;
+    let ended = record.filter(|record| record.state != RunState::Running);
+    Ok(match ended {
+        Some(record) => Told::Ended(serde_json::to_value(Summary::of(&record))?),
+        None if patient => Told::Nothing,
+        None => Told::Ended(unknown(run, "its process is gone and left no word")),
+    })
+}
+
+fn unknown(run: BackupId, reason: &str) -> Value {
+    json!({"id": run, "state": "unknown", "reason": reason})
+}

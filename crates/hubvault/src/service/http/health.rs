@@ -1,0 +1,122 @@
+//! `GET /health`: is there a proven backup that is young enough? For load balancers and people alike.
+
+use super::error::{ApiError, ErrorBody};
+use super::summary::newest_proven;
+use super::{App, blocking};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use hubvault_engine::catalog::BackupRecord;
+use jiff::Timestamp;
+use serde::Serialize;
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+/// The answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Health {
+    /// `healthy` or `unhealthy`.
+    status: &'static str,
+    /// When the newest proven backup was taken.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    last_backup: Option<Timestamp>,
+    last_backup_size_mb: Option<f64>,
+    last_backup_age_hours: Option<f64>,
+    uptime_seconds: u64,
+    /// Why it is unhealthy.
+    error: Option<String>,
+}
+
+/// Healthy while a proven backup is younger than `monitor.max_age_hours`.
+///
+/// The only answer about backups that needs no token; it names no table, file or host.
+#[utoipa::path(
+    get,
+    path = "/health",
+    security(()),
+    responses(
+        (status = 200, description = "A proven backup is young enough", body = Health),
+        (status = 503, description = "None is", body = Health),
+        (status = 429, description = "Too many requests", body = ErrorBody),
+    )
+)]
+pub(super) async fn health(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    let health = blocking(move || Ok(look(&app))).await?;
+    let status = match health.error {
+        None => StatusCode::OK,
+        Some(_) => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    Ok((status, Json(health)).into_response())
+}
+
+fn look(app: &App) -> Health {
+    let settings = app.daemon.settings();
+    let max_age: f64 = settings
+        .text("monitor.max_age_hours")
+        .parse()
+        .unwrap_or(25.0);
+    let now = Timestamp::now();
+    let uptime = now.duration_since(app.daemon.started_at()).as_secs();
+    match app.records() {
+        Ok(records) => judge(newest_proven(&records), max_age, now, uptime),
+        Err(error) => {
+            // It is open to everybody: paths and causes are for the log.
+            tracing::error!("http: {error:#}");
+            let what = "the catalog cannot be read; the log says why";
+            Health {
+                error: Some(what.to_owned()),
+                status: "unhealthy",
+                ..judge(None, max_age, now, uptime)
+            }
+        }
+    }
+}
+
+fn judge(newest: Option<&BackupRecord>, max_age: f64, now: Timestamp, uptime: i64) -> Health {
+    // The age is that of the moment that the archive holds.
+    let taken_at = newest.map(|record| {
+        let snapshot = record.snapshot.as_ref().map(|snapshot| snapshot.taken_at);
+        snapshot.unwrap_or(record.started_at)
+    });
+    let age = taken_at.map(|at| now.duration_since(at).as_secs_f64() / 3600.0);
+    let error = match age {
+        None => Some("there is no proven backup".to_owned()),
+        Some(age) if age > max_age => Some(format!(
+            "the newest proven backup is {age:.1} hours old; {max_age} are allowed"
+        )),
+        Some(_) => None,
+    };
+    let rounded = |value: f64| (value * 100.0).round() / 100.0;
+    Health {
+        status: if error.is_none() {
+            "healthy"
+        } else {
+            "unhealthy"
+        },
+        last_backup: taken_at,
+        last_backup_size_mb: newest
+            .and_then(|record| record.bytes)
+            .map(|bytes| rounded(bytes as f64 / 1024.0 / 1024.0)),
+        last_backup_age_hours: age.map(rounded),
+        uptime_seconds: uptime.max(0) as u64,
+        error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hubvault_model::BackupId;
+
+    #[test]
+    fn a_proven_backup_is_good_until_it_is_too_old() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let record = BackupRecord::begun(BackupId::random(), "hub", at(0));
+        let young = judge(Some(&record), 26.0, at(26 * 3600), 5);
+        assert_eq!((young.status, young.error), ("healthy", None));
+        let old = judge(Some(&record), 26.0, at(26 * 3600 + 1), 5);
+        assert!(old.status == "unhealthy" && old.error.unwrap().contains("26 are allowed"));
+        assert_eq!(judge(None, 26.0, at(0), 5).status, "unhealthy");
+    }
+}

@@ -1,0 +1,102 @@
+//! The service's HTTP: closed but for what is named, JSON, one shape of error.
+
+mod error;
+mod limit;
+mod auth;
+mod openapi;
+mod summary;
+mod health;
+mod status;
+mod backups;
+mod run;
+mod events;
+mod settings;
+mod download;
+mod numbers;
+mod server;
+
+pub(crate) use server::start;
+
+use super::daemon::Daemon;
+use super::token::Tokens;
+use anyhow::Result;
+use error::ApiError;
+use hubvault_engine::backup::state_directory;
+use hubvault_engine::catalog::{BackupRecord, Catalog};
+use hubvault_model::BackupId;
+use limit::Limit;
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+/// A person, a board and a watcher behind one address come nowhere near these.
+const BURST: f64 = 120.0;
+const EACH_SECOND: f64 = 20.0;
+/// Wrong tokens: ten at once, then one in ten seconds.
+const WRONG_BURST: f64 = 10.0;
+const WRONG_EACH_SECOND: f64 = 0.1;
+
+/// What every answer is made from.
+pub(crate) struct App {
+    daemon: Daemon,
+    requests: Limit,
+    failures: Limit,
+    /// Runs that were asked for here, the last few.
+    triggered: Mutex<VecDeque<BackupId>>,
+}
+
+impl App {
+    fn new(daemon: Daemon) -> Self {
+        Self {
+            daemon,
+            requests: Limit::new(BURST, EACH_SECOND),
+            failures: Limit::new(WRONG_BURST, WRONG_EACH_SECOND),
+            triggered: Mutex::default(),
+        }
+    }
+
+    fn state(&self) -> Result<PathBuf> {
+        Ok(state_directory(&self.daemon.settings().job().directory)?)
+    }
+
+    fn tokens(&self) -> Result<Tokens> {
+        Ok(Tokens::of(&self.state()?))
+    }
+
+    fn catalog(&self) -> Result<Catalog> {
+        Ok(Catalog::open(&self.state()?)?)
+    }
+
+    /// A run that was asked for is known here before the catalog knows it.
+    fn remember(&self, run: BackupId) {
+        let mut triggered = self
+            .triggered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        triggered.truncate(15);
+        triggered.push_front(run);
+    }
+
+    fn was_triggered(&self, run: BackupId) -> bool {
+        let triggered = self
+            .triggered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        triggered.contains(&run)
+    }
+
+    /// Every run in the archive directory, newest first.
+    fn records(&self) -> Result<Vec<BackupRecord>> {
+        Ok(self.catalog()?.list()?)
+    }
+}
+
+/// Runs what reads and writes files away from the thread that answers.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(error) => Err(anyhow::Error::new(error).into()),
+    }
+}

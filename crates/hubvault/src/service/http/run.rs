@@ -1,0 +1,102 @@
+//! `POST /backup/trigger`: a run now.
+
+use super::auth::Audit;
+use super::error::{ApiError, ErrorBody};
+use super::summary::{newest_proven, usual_seconds};
+use super::{App, blocking};
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::{Extension, Json};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+/// A call that comes again because its answer was lost is not a second wish.
+const AGAIN: SignedDuration = SignedDuration::from_secs(60);
+
+/// What is wished; an empty body means `{}`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Trigger {
+    /// Also when a backup was proven within the last minute.
+    #[serde(default)]
+    #[schema(default = false)]
+    force: bool,
+    /// Whether the administrators are told what came of it.
+    #[serde(default = "yes")]
+    #[schema(default = true)]
+    notification: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A run that began.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Triggered {
+    backup_id: String,
+    /// By what the last runs took; null before the first.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    estimated_completion: Option<Timestamp>,
+    /// Where its events are.
+    events: String,
+}
+
+/// Starts a backup in a process of its own.
+#[utoipa::path(
+    post,
+    path = "/backup/trigger",
+    request_body(content = Option<Trigger>, content_type = "application/json"),
+    security(("token" = ["operate"])),
+    responses(
+        (status = 202, description = "It runs", body = Triggered),
+        (status = 400, description = "Not understood", body = ErrorBody),
+        (status = 401, description = "No token", body = ErrorBody),
+        (status = 403, description = "The token's role is read", body = ErrorBody),
+        (status = 409, description = "One runs already (`details.progress`), or was just proven", body = ErrorBody),
+    )
+)]
+pub(super) async fn trigger(
+    State(app): State<Arc<App>>,
+    body: Bytes,
+) -> Result<(StatusCode, Extension<Audit>, Json<Triggered>), ApiError> {
+    let wish: Trigger = match body.as_ref() {
+        b"" | b"null" => serde_json::from_slice(b"{}"),
+        bytes => serde_json::from_slice(bytes),
+    }
+    .map_err(|error| ApiError::bad(format!("the body is not what is taken: {error}")))?;
+    blocking(move || {
+        let records = app.records()?;
+        let now = Timestamp::now();
+        let recent = newest_proven(&records)
+            .filter(|record| record.finished_at.is_some_and(|at| at + AGAIN > now));
+        if let Some(record) = recent.filter(|_| !wish.force) {
+            let what =
+                "a backup was proven within the last minute; {\"force\": true} takes another";
+            let error = ApiError::new(StatusCode::CONFLICT, what);
+            return Err(error.with(json!({"backup_id": record.id, "progress": null})));
+        }
+        let id = app.daemon.trigger(wish.notification).map_err(|busy| {
+            let error = ApiError::new(
+                StatusCode::CONFLICT,
+                "a backup runs already; /backup/{id}/events follows it",
+            );
+            error.with(json!({"progress": busy.progress}))
+        })?;
+        app.remember(id);
+        let usual = usual_seconds(&records, &app.daemon.settings().job().name);
+        let usual = usual.and_then(|seconds| SignedDuration::try_from_secs_f64(seconds).ok());
+        let audit = format!("started {id}, notification {}", wish.notification);
+        let answer = Triggered {
+            backup_id: id.to_string(),
+            estimated_completion: usual.and_then(|usual| now.checked_add(usual).ok()),
+            events: format!("/backup/{id}/events"),
+        };
+        Ok((StatusCode::ACCEPTED, Extension(Audit(audit)), Json(answer)))
+    })
+    .await
+}

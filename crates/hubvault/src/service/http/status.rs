@@ -1,0 +1,110 @@
+//! `GET /backup/status`: the last run, the next one, the rules, the disk.
+
+use super::error::{ApiError, ErrorBody};
+use super::summary::{Summary, is_there, newest_proven};
+use super::{App, blocking};
+use crate::progress::file::running;
+use axum::Json;
+use axum::extract::State;
+use hubvault_engine::disk::free_bytes;
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+/// The answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Status {
+    job: String,
+    last_backup: Option<Summary>,
+    newest_proven: Option<Summary>,
+    schedule: Schedule,
+    retention: Retention,
+    disk: Disk,
+    /// What a run at work says of itself; null when none is.
+    #[schema(value_type = Option<Object>)]
+    running: Option<Value>,
+    /// Messages that wait to be sent.
+    outbox_waiting: usize,
+}
+
+/// When backups are taken.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Schedule {
+    cron: String,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    next_run: Option<Timestamp>,
+}
+
+/// Which archives stay; 0 keeps none.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Retention {
+    days: u32,
+    keep_last: u32,
+    daily: u32,
+    weekly: u32,
+    monthly: u32,
+    yearly: u32,
+    max_total_bytes: Option<u64>,
+}
+
+/// What the archives take and what is left.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Disk {
+    directory: String,
+    archives: usize,
+    archives_bytes: u64,
+    free_bytes: Option<u64>,
+}
+
+/// The last run, the next one, the retention rules, the disk, and what is at work.
+#[utoipa::path(
+    get,
+    path = "/backup/status",
+    security(("token" = ["read"])),
+    responses(
+        (status = 200, description = "What there is", body = Status),
+        (status = 401, description = "No token", body = ErrorBody),
+    )
+)]
+pub(super) async fn status(State(app): State<Arc<App>>) -> Result<Json<Status>, ApiError> {
+    blocking(move || Ok(Json(look(&app)?))).await
+}
+
+fn look(app: &App) -> anyhow::Result<Status> {
+    let settings = app.daemon.settings();
+    let job = settings.job();
+    let records = app.records()?;
+    let kept = records.iter().filter(|record| is_there(record));
+    let rules = job.retention;
+    let waiting = app.catalog()?.outbox()?;
+    Ok(Status {
+        last_backup: records.first().map(Summary::of),
+        newest_proven: newest_proven(&records).map(Summary::of),
+        schedule: Schedule {
+            cron: settings.text("schedule.cron").to_owned(),
+            next_run: app.daemon.next_run(),
+        },
+        retention: Retention {
+            days: rules.days,
+            keep_last: rules.keep_last,
+            daily: rules.daily,
+            weekly: rules.weekly,
+            monthly: rules.monthly,
+            yearly: rules.yearly,
+            max_total_bytes: rules.max_total.map(|size| size.0),
+        },
+        disk: Disk {
+            directory: job.directory.display().to_string(),
+            archives: kept.clone().count(),
+            archives_bytes: kept.filter_map(|record| record.bytes).sum(),
+            free_bytes: free_bytes(&job.directory).ok(),
+        },
+        running: running(&app.state()?)
+            .map(serde_json::to_value)
+            .transpose()?,
+        outbox_waiting: waiting.iter().filter(|item| item.is_open()).count(),
+        job: job.name,
+    })
+}

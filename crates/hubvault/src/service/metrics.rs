@@ -1,0 +1,363 @@
+//! What the service knows, as numbers in the text format of Prometheus.
+
+use hubvault_engine::catalog::{
+    AlertState, BackupRecord, CheckState, OutboxItem, OutboxState, State,
+};
+use jiff::Timestamp;
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+/// What the numbers are made from.
+pub(crate) struct Seen {
+    /// Every run, newest first.
+    pub(crate) records: Vec<BackupRecord>,
+    pub(crate) outbox: Vec<OutboxItem>,
+    /// What the checks last found.
+    pub(crate) checks: Vec<AlertState>,
+    pub(crate) free_bytes: Option<u64>,
+    pub(crate) started_at: Timestamp,
+    pub(crate) next_run: Option<Timestamp>,
+    pub(crate) running: bool,
+    /// How old the newest proven backup may be.
+    pub(crate) max_age_hours: f64,
+}
+
+/// Every metric with its help; all are gauges.
+const METRICS: &[(&str, &str)] = &[
+    ("hubvault_build_info", "The version that runs"),
+    ("hubvault_start_timestamp_seconds", "When the service began"),
+    (
+        "hubvault_next_run_timestamp_seconds",
+        "When the next run begins",
+    ),
+    ("hubvault_running", "1 while a run is at work"),
+    (
+        "hubvault_max_age_seconds",
+        "How old the newest proven backup may be",
+    ),
+    (
+        "hubvault_last_attempt_timestamp_seconds",
+        "When the newest run began",
+    ),
+    (
+        "hubvault_last_attempt_failed",
+        "1 when the newest run that ended failed",
+    ),
+    (
+        "hubvault_last_success_timestamp_seconds",
+        "When the newest run that published an archive ended",
+    ),
+    (
+        "hubvault_last_proof_timestamp_seconds",
+        "When an archive was last restored and compared",
+    ),
+    (
+        "hubvault_last_proven_backup_timestamp_seconds",
+        "The moment that the newest proven archive that is there holds",
+    ),
+    (
+        "hubvault_run_duration_seconds",
+        "What the newest run that published took",
+    ),
+    (
+        "hubvault_stage_duration_seconds",
+        "What each of its stages took",
+    ),
+    ("hubvault_table_rows", "Rows of a table in its archive"),
+    (
+        "hubvault_table_bytes",
+        "COPY bytes of a table in its archive",
+    ),
+    ("hubvault_archive_bytes", "The size of its archive"),
+    ("hubvault_warnings", "Its warnings"),
+    ("hubvault_runs", "Runs that the catalog knows, by state"),
+    ("hubvault_archives", "Archives that are there"),
+    ("hubvault_archives_bytes", "What they measure together"),
+    ("hubvault_archives_pinned", "Those of them that are pinned"),
+    (
+        "hubvault_archives_missing",
+        "Archives that are gone though nobody removed them",
+    ),
+    ("hubvault_outbox", "Messages, by state"),
+    (
+        "hubvault_disk_free_bytes",
+        "What the archive directory's disk has left",
+    ),
+    ("hubvault_check_ok", "1 while a check is well"),
+    (
+        "hubvault_check_timestamp_seconds",
+        "When a check was last made",
+    ),
+];
+
+/// All of them.
+pub(crate) fn text(seen: &Seen) -> String {
+    let mut out = Page::default();
+    out.put(
+        "hubvault_build_info",
+        &[("version", env!("CARGO_PKG_VERSION"))],
+        1.0,
+    );
+    out.put(
+        "hubvault_start_timestamp_seconds",
+        &[],
+        seconds(seen.started_at),
+    );
+    if let Some(at) = seen.next_run {
+        out.put("hubvault_next_run_timestamp_seconds", &[], seconds(at));
+    }
+    out.put("hubvault_running", &[], flag(seen.running));
+    out.put("hubvault_max_age_seconds", &[], seen.max_age_hours * 3600.0);
+    let jobs: BTreeSet<&str> = seen
+        .records
+        .iter()
+        .map(|record| record.job.as_str())
+        .collect();
+    for job in jobs {
+        let of_job = seen.records.iter().filter(|record| record.job == job);
+        let records: Vec<&BackupRecord> = of_job.collect();
+        runs(&mut out, job, &records);
+        archives(&mut out, job, &records);
+    }
+    for state in [
+        OutboxState::Waiting,
+        OutboxState::Sending,
+        OutboxState::Sent,
+        OutboxState::Failed,
+    ] {
+        let count = seen
+            .outbox
+            .iter()
+            .filter(|item| item.state == state)
+            .count();
+        out.put(
+            "hubvault_outbox",
+            &[("state", state.as_str())],
+            count as f64,
+        );
+    }
+    if let Some(free) = seen.free_bytes {
+        out.put("hubvault_disk_free_bytes", &[], free as f64);
+    }
+    checks(&mut out, &seen.checks);
+    out.finish()
+}
+
+/// One that could not be looked at is neither well nor ill, and left out.
+fn checks(out: &mut Page, checks: &[AlertState]) {
+    for check in checks {
+        let labels = [("job", check.job.as_str()), ("check", check.check.as_str())];
+        let looked_at = seconds(check.looked_at);
+        out.put("hubvault_check_timestamp_seconds", &labels, looked_at);
+        if check.state != CheckState::Skipped {
+            let ok = check.state == CheckState::Ok;
+            out.put("hubvault_check_ok", &labels, flag(ok));
+        }
+    }
+}
+
+fn runs(out: &mut Page, job: &str, records: &[&BackupRecord]) {
+    let of = [("job", job)];
+    if let Some(newest) = records.first() {
+        out.put(
+            "hubvault_last_attempt_timestamp_seconds",
+            &of,
+            seconds(newest.started_at),
+        );
+    }
+    if let Some(ended) = records.iter().find(|record| record.state != State::Running) {
+        out.put(
+            "hubvault_last_attempt_failed",
+            &of,
+            flag(ended.state == State::Failed),
+        );
+    }
+    let drilled = records
+        .iter()
+        .filter_map(|record| record.proof.drill.as_ref());
+    if let Some(at) = drilled.map(|drill| drill.drilled_at).max() {
+        out.put("hubvault_last_proof_timestamp_seconds", &of, seconds(at));
+    }
+    for state in [
+        State::Running,
+        State::Proven,
+        State::Unproven,
+        State::Failed,
+    ] {
+        let count = records
+            .iter()
+            .filter(|record| record.state == state)
+            .count();
+        let labels = [("job", job), ("state", state.as_str())];
+        out.put("hubvault_runs", &labels, count as f64);
+    }
+    let published = |state| matches!(state, State::Proven | State::Unproven);
+    let Some(newest) = records.iter().find(|record| published(record.state)) else {
+        return;
+    };
+    if let Some(at) = newest.finished_at {
+        out.put("hubvault_last_success_timestamp_seconds", &of, seconds(at));
+        let took = at.duration_since(newest.started_at).as_secs_f64();
+        out.put("hubvault_run_duration_seconds", &of, took);
+    }
+    for time in &newest.stages {
+        let labels = [("job", job), ("stage", time.stage.as_str())];
+        out.put("hubvault_stage_duration_seconds", &labels, time.seconds);
+    }
+    for table in &newest.tables {
+        let labels = [("job", job), ("table", table.name.as_str())];
+        out.put("hubvault_table_rows", &labels, table.rows as f64);
+        out.put("hubvault_table_bytes", &labels, table.bytes as f64);
+    }
+    if let Some(bytes) = newest.bytes {
+        out.put("hubvault_archive_bytes", &of, bytes as f64);
+    }
+    out.put("hubvault_warnings", &of, newest.warnings.len() as f64);
+}
+
+fn archives(out: &mut Page, job: &str, records: &[&BackupRecord]) {
+    let of = [("job", job)];
+    let is_there = |record: &BackupRecord| record.file.as_ref().is_some_and(|file| file.is_file());
+    let (there, gone): (Vec<&BackupRecord>, Vec<&BackupRecord>) = records
+        .iter()
+        .filter(|record| record.file.is_some() && record.removed_at.is_none())
+        .partition(|record| is_there(record));
+    let bytes: u64 = there.iter().filter_map(|record| record.bytes).sum();
+    let pinned = there.iter().filter(|record| record.pinned).count();
+    out.put("hubvault_archives", &of, there.len() as f64);
+    out.put("hubvault_archives_bytes", &of, bytes as f64);
+    out.put("hubvault_archives_pinned", &of, pinned as f64);
+    out.put("hubvault_archives_missing", &of, gone.len() as f64);
+    if let Some(proven) = there.iter().find(|record| record.state == State::Proven) {
+        let snapshot = proven.snapshot.as_ref().map(|snapshot| snapshot.taken_at);
+        let at = snapshot.unwrap_or(proven.started_at);
+        out.put(
+            "hubvault_last_proven_backup_timestamp_seconds",
+            &of,
+            seconds(at),
+        );
+    }
+}
+
+fn seconds(at: Timestamp) -> f64 {
+    at.as_millisecond() as f64 / 1000.0
+}
+
+fn flag(yes: bool) -> f64 {
+    f64::from(u8::from(yes))
+}
+
+/// Samples by metric, as the format wants those of one together.
+#[derive(Default)]
+struct Page {
+    samples: Vec<(&'static str, String)>,
+}
+
+impl Page {
+    fn put(&mut self, name: &'static str, labels: &[(&str, &str)], value: f64) {
+        let labels: Vec<String> = labels
+            .iter()
+            .map(|(label, text)| format!("{label}=\"{}\"", escaped(text)))
+            .collect();
+        let labels = match labels.as_slice() {
+            [] => String::new(),
+            labels => format!("{{{}}}", labels.join(",")),
+        };
+        self.samples
+            .push((name, format!("{name}{labels} {value}\n")));
+    }
+
+    fn finish(&self) -> String {
+        let mut out = String::new();
+        for (name, help) in METRICS {
+            let mut lines = self.samples.iter().filter(|(of, _)| of == name).peekable();
+            if lines.peek().is_some() {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n");
+            }
+            lines.for_each(|(_, line)| out.push_str(line));
+        }
+        out
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hubvault_engine::catalog::TableRecord;
+    use hubvault_model::BackupId;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn page() -> String {
+        let mut record = BackupRecord::begun(BackupId::random(), "hu\"b", at(10));
+        record.state = State::Proven;
+        record.finished_at = Some(at(15));
+        record.bytes = Some(7);
+        record.file = Some("/nowhere/archive".into());
+        record.tables = vec![TableRecord {
+            name: "users".to_owned(),
+            rows: 3,
+            bytes: 30,
+            digest: String::new(),
+            coverage: serde_json::from_str("\"whole\"").unwrap(),
+        }];
+        text(&Seen {
+            records: vec![record],
+            outbox: Vec::new(),
+            checks: Vec::new(),
+            free_bytes: Some(1),
+            started_at: at(1),
+            next_run: Some(at(20)),
+            running: false,
+            max_age_hours: 1.0,
+        })
+    }
+
+    #[test]
+    fn a_page_has_each_metric_once_with_its_help_and_escapes_labels() {
+        let page = page();
+        assert!(
+            page.contains("hubvault_table_rows{job=\"hu\\\"b\",table=\"users\"} 3\n"),
+            "{page}"
+        );
+        assert!(page.contains("hubvault_run_duration_seconds{job=\"hu\\\"b\"} 5\n"));
+        assert!(page.contains("hubvault_archives_missing{job=\"hu\\\"b\"} 1\n"));
+        let types = page.lines().filter(|line| line.starts_with("# TYPE"));
+        let names: Vec<&str> = types.collect();
+        let once: BTreeSet<&str> = names.iter().copied().collect();
+        assert_eq!(names.len(), once.len());
+        let told = page.lines().filter(|line| !line.starts_with('#'));
+        for line in told {
+            let name = line.split(['{', ' ']).next().unwrap();
+            assert!(METRICS.iter().any(|(known, _)| *known == name), "{line}");
+        }
+    }
+
+    #[test]
+    fn rules_and_board_name_only_metrics_that_there_are() {
+        for file in ["alert-rules.yml", "grafana.json"] {
+            let path = format!("{}/../../deploy/{file}", env!("CARGO_MANIFEST_DIR"));
+            let text = std::fs::read_to_string(path).unwrap();
+            let named: BTreeSet<&str> = text
+                .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+                .filter(|word| word.starts_with("hubvault_"))
+                .collect();
+            assert!(named.len() > 5, "{file} names {named:?}");
+            for name in named {
+                assert!(
+                    METRICS.iter().any(|(known, _)| *known == name),
+                    "{file}: {name}"
+                );
+            }
+        }
+    }
+}

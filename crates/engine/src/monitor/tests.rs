@@ -18,6 +18,7 @@ const DAY: SignedDuration = SignedDuration::from_hours(24);
 
 fn job(directory: &Path) -> Job {
     Job {
+        schedule: None,
         name: "hub".into(),
         database: ConnectSettings {
             host: "localhost".into(),

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const SCOPE: &str = "[scope]\ntables = [\"*\"]\nwindow = []\n";
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 fn hub(toml: &str) -> (Hub, Database) {
     let database = server().database();

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use ureq::Agent;
 use ureq::http::Request;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What came back.
 pub(crate) struct Answer {

@@ -115,6 +115,25 @@ fn sample(codec: Codec) -> Vec<u8> {
     )
 }
 
+#[test]
+fn an_entry_that_is_written_as_it_is_read_is_the_one_that_is_packed_in_memory() {
+    for codec in CODECS {
+        for size in [0, 1, 511, 512, (1 << 20) - 1, 1 << 20, (2 << 20) + 700] {
+            let content: Vec<u8> = (0..size).map(|n: usize| (n * n / 7) as u8).collect();
+            let meta = || meta("sources/a", EntryKind::Config);
+            let mut writer = ArchiveWriter::new(Vec::new(), compression(codec));
+            let written = writer.append_from(meta(), size as u64, &mut &content[..]);
+            let streamed = writer.finish(manifest(codec)).unwrap();
+            assert_eq!(streamed.1.entries[0].sha256, written.unwrap());
+            let whole = archive(codec, vec![packed(codec, &content, meta())]);
+            assert!(streamed.0 == whole, "{codec:?} {size}");
+        }
+    }
+    let mut writer = ArchiveWriter::new(Vec::new(), compression(Codec::Gzip));
+    let short = writer.append_from(meta("a", EntryKind::Config), 3, &mut &b"ab"[..]);
+    assert!(matches!(short, Err(ArchiveError::Content { .. })));
+}
+
 /// Everything that `verify` does to a file.
 fn verify(bytes: Vec<u8>) -> Result<(), ArchiveError> {
     let archive = Archive::open(bytes)?;

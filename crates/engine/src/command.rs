@@ -215,7 +215,7 @@ impl Tail {
 mod tests {
     use super::*;
 
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
 
     fn run(command: &CommandLine, limit: Duration) -> Ended {
         command.run(&[], limit, &Cancel::new()).unwrap()

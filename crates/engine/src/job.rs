@@ -333,7 +333,7 @@ impl Default for MonitorOptions {
             max_drill_age_hours: 192,
             min_free: None,
             rows: RowLimits::default(),
-            reminder: Duration::from_secs(24 * 3_600),
+            reminder: Duration::from_hours(24),
             ping: None,
             test_mode: false,
             checks: Vec::new(),

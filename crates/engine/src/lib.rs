@@ -11,6 +11,7 @@ pub mod retain;
 pub mod catalog;
 pub mod job;
 pub mod schedule;
+pub mod presence;
 pub mod progress;
 pub mod disk;
 pub mod command;

@@ -28,7 +28,7 @@ const ENGINE: &[&[&str]] = &[
     &["restore", "deliver", "retain"],
     &["catalog"],
     &["job"],
-    &["schedule", "progress", "disk", "command"],
+    &["schedule", "presence", "progress", "disk", "command"],
 ];
 
 /// The binary's rooms from the top floor down.

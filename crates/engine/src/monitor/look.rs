@@ -2,9 +2,13 @@
 
 use crate::catalog::{BackupRecord, Catalog, CatalogError, OutboxItem, State};
 use crate::job::Job;
+use crate::presence::{Presence, Seen};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use std::path::Path;
+
+/// So far back is looked for a run that was due, in days.
+const LOOK_BACK: i64 = 32;
 
 /// One look at one job: everything that the checks go by, read once.
 pub struct Look<'a> {
@@ -16,9 +20,11 @@ pub struct Look<'a> {
     pub now: Timestamp,
     /// The zone of moments in what is said.
     pub zone: &'a TimeZone,
-    /// When the job runs next, where somebody knows.
+    /// Whether a service keeps the schedule.
+    pub service: Seen,
+    /// When a service makes the next run.
     pub next_due: Option<Timestamp>,
-    /// When it should have run last, where somebody knows.
+    /// When a service should have made the last one.
     pub last_due: Option<Timestamp>,
     /// Its runs, newest first.
     pub records: Vec<BackupRecord>,
@@ -36,7 +42,7 @@ impl std::fmt::Debug for Look<'_> {
 }
 
 impl<'a> Look<'a> {
-    /// Reads what the catalog knows of `job`. No schedule is known; who knows one sets the two moments.
+    /// Reads what the catalog knows of `job`, and when a service is to run it, where one is at work.
     pub fn new(
         job: &'a Job,
         catalog: &'a Catalog,
@@ -45,13 +51,26 @@ impl<'a> Look<'a> {
     ) -> Result<Self, CatalogError> {
         let mut records = catalog.list()?;
         records.retain(|record| record.job == job.name);
+        let service = Presence::seen(&job.directory.join(".hubvault"));
+        let schedule = job.schedule.as_ref();
+        let (next_due, last_due) = match (service, schedule) {
+            (Seen::AtWork { since }, Some(schedule)) => (
+                schedule.next_after(&job.name, now),
+                // What was due before anybody served was not missed.
+                schedule
+                    .last_due(&job.name, now, LOOK_BACK)
+                    .filter(|due| *due > since),
+            ),
+            _ => (None, None),
+        };
         Ok(Self {
             job,
             catalog,
             now,
             zone,
-            next_due: None,
-            last_due: None,
+            service,
+            next_due,
+            last_due,
             records,
             outbox: catalog.outbox()?,
         })

@@ -37,6 +37,8 @@ fn job(directory: &Path) -> Job {
             missing: MissingPolicy::Warn,
             windows: Vec::new(),
         },
+        sources: Vec::new(),
+        hooks: Vec::new(),
         files: Vec::new(),
         archive: ArchiveOptions {
             codec: Codec::Gzip,
@@ -227,7 +229,7 @@ fn a_clock_that_goes_back_and_a_file_from_the_future_are_told() {
         .append(true)
         .open(record.file.unwrap())
         .unwrap();
-    let future = std::time::SystemTime::now() + Duration::from_secs(86_400);
+    let future = std::time::SystemTime::now() + Duration::from_hours(24);
     file.set_modified(future).unwrap();
     house.fails("clock", house.now, "yet to come");
     file.set_modified(std::time::SystemTime::now()).unwrap();

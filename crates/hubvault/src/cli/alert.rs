@@ -54,16 +54,16 @@ pub(crate) fn run(settings: &Settings, command: &AlertCommand) -> Result<Exit> {
     }
     let catalog = Catalog::open(&state_directory(&job.directory)?)?;
     match command {
-        AlertCommand::List { json } => list(&job, &catalog, *json),
+        AlertCommand::List { json } => list(&job, &catalog, &settings.zone, *json),
         AlertCommand::Silence { check, length } => {
             let now = Timestamp::now();
             let until = now.checked_add(*length)?;
             catalog.silence(&job.name, check, until, now)?;
-            let until = moment(until, &TimeZone::system());
+            let until = moment(until, &settings.zone);
             print(&format!("{check}: nobody is told of it until {until}\n"))?;
             Ok(Exit::Done)
         }
-        AlertCommand::Test => test(&job, &catalog),
+        AlertCommand::Test => test(&job, &catalog, &settings.zone),
     }
 }
 
@@ -82,7 +82,7 @@ fn span(text: &str) -> Result<SignedDuration, String> {
         .ok_or_else(|| "expected a time such as `30 min`, `2h` or `3d`, at most a year".to_owned())
 }
 
-fn list(job: &Job, catalog: &Catalog, as_json: bool) -> Result<Exit> {
+fn list(job: &Job, catalog: &Catalog, zone: &TimeZone, as_json: bool) -> Result<Exit> {
     let states = catalog.alerts(&job.name)?;
     let now = Timestamp::now();
     if as_json {
@@ -90,7 +90,7 @@ fn list(job: &Job, catalog: &Catalog, as_json: bool) -> Result<Exit> {
     } else if states.is_empty() {
         print("nobody looked yet; hubvault check --alert does\n")?;
     } else {
-        let rows: Vec<Vec<String>> = states.iter().map(|state| line(state, now)).collect();
+        let rows: Vec<Vec<String>> = states.iter().map(|state| line(state, now, zone)).collect();
         let header = [
             ("check", Align::Left),
             ("state", Align::Left),
@@ -109,7 +109,7 @@ fn list(job: &Job, catalog: &Catalog, as_json: bool) -> Result<Exit> {
     })
 }
 
-fn line(state: &AlertState, now: Timestamp) -> Vec<String> {
+fn line(state: &AlertState, now: Timestamp, zone: &TimeZone) -> Vec<String> {
     let ago = |at| format!("{} ago", age(at, now));
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let silenced = state.silenced_until.filter(|until| now < *until);
@@ -121,20 +121,20 @@ fn line(state: &AlertState, now: Timestamp) -> Vec<String> {
         },
         ago(state.since),
         or_none(state.told_at.map(ago)),
-        or_none(silenced.map(|until| moment(until, &TimeZone::system()))),
+        or_none(silenced.map(|until| moment(until, zone))),
         state.what.replace('\n', " | "),
     ]
 }
 
-fn test(job: &Job, catalog: &Catalog) -> Result<Exit> {
+fn test(job: &Job, catalog: &Catalog, zone: &TimeZone) -> Result<Exit> {
     if job.monitor.test_mode {
         bail!("nothing was sent: monitor.test_mode (TEST_MODE) is set");
     }
-    let (zone, cancel) = (TimeZone::system(), Cancel::new());
+    let cancel = Cancel::new();
     let alert = AlertFacts {
         check: "test".to_owned(),
         what: "this is a test of hubvault alert test; nothing is wrong".to_owned(),
-        since: moment(Timestamp::now(), &zone),
+        since: moment(Timestamp::now(), zone),
         next: "nothing: it only shows that an alert arrives".to_owned(),
     };
     let both = [
@@ -143,7 +143,7 @@ fn test(job: &Job, catalog: &Catalog) -> Result<Exit> {
     ];
     let mut records = catalog.list()?.into_iter();
     let last = records.find(|record| record.job == job.name);
-    let told = Teller::new(job, Some(catalog), &zone, &cancel).alerts(&both, last.as_ref());
+    let told = Teller::new(job, Some(catalog), zone, &cancel).alerts(&both, last.as_ref());
     for warning in told.warnings() {
         tracing::warn!("{warning}");
     }

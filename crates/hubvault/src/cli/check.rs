@@ -13,7 +13,6 @@ use hubvault_engine::job::Job;
 use hubvault_engine::monitor::{CheckState, Finding, Look, Watched, checks, examine, watch};
 use hubvault_model::Cancel;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use serde_json::json;
 
 /// `hubvault check`
@@ -36,7 +35,7 @@ pub(crate) struct CheckArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Tell the administrators of what changed since the last look, and call monitor.ping_url
+    /// Tell the administrators of what changed since the last look, and call the ping of [monitor]
     #[arg(long, conflicts_with = "names")]
     alert: bool,
 }
@@ -50,8 +49,7 @@ pub(crate) fn run(settings: &Settings, args: &CheckArgs) -> Result<Exit> {
     let catalog = Catalog::open(&state_directory(&job.directory)?)?;
     let cancel = Cancel::new();
     let _signals = signals::watch(cancel.clone(), || {})?;
-    let zone = TimeZone::system();
-    let look = Look::new(&job, &catalog, Timestamp::now(), &zone)?;
+    let look = Look::new(&job, &catalog, Timestamp::now(), &settings.zone)?;
     let wanted = |name: &str| args.names.is_empty() || args.names.iter().any(|n| n == name);
     let watched = if args.alert {
         watch(&look, &cancel)

@@ -152,6 +152,14 @@ fn lines(settings: &Settings) -> Vec<Line> {
         origin: said.origin.clone(),
         hidden: Vec::new(),
     }));
+    // Somebody may have written a password into a command.
+    let masks = settings.masks();
+    lines.extend(settings.checks.iter().map(|said| Line {
+        key: "check".to_owned(),
+        value: masks.mask(&format!("{}: {}", said.value.name, said.value.command)),
+        origin: said.origin.clone(),
+        hidden: Vec::new(),
+    }));
     lines.extend(settings.recipients.iter().map(|said| Line {
         key: "seal.recipient".to_owned(),
         value: format!("{} ({})", said.value.label(), said.value.recipient),

@@ -5,12 +5,14 @@ use crate::config::{Administrator, Settings};
 use crate::text::{grouped, print};
 use anyhow::Result;
 use hubvault_engine::backup::{RunLock, state_directory};
-use hubvault_engine::catalog::{BackupRecord, Catalog, OutboxItem, State};
-use hubvault_engine::deliver::{age, nobody_told};
+use hubvault_engine::catalog::{BackupRecord, Catalog, OutboxItem, OutboxState, State};
+use hubvault_engine::deliver::{age, moment};
 use hubvault_engine::disk::free_bytes;
 use hubvault_engine::job::{AttachWhen, Job};
-use hubvault_model::ByteSize;
+use hubvault_engine::monitor::{CheckState, Finding, Look, examine};
+use hubvault_model::{ByteSize, Cancel};
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde::Serialize;
 
 /// The answer.
@@ -21,6 +23,8 @@ struct Status {
     safe: bool,
     newest_proven: Option<BackupRecord>,
     last_run: Option<BackupRecord>,
+    /// When the next one is due, where a schedule is known.
+    next_run: Option<Timestamp>,
     archives: usize,
     archives_bytes: u64,
     free_bytes: Option<u64>,
@@ -28,9 +32,37 @@ struct Status {
     sealed_to: Vec<Opener>,
     /// Messages that wait in the outbox.
     waiting: usize,
+    /// The newest mail.
+    last_mail: Option<LastMail>,
     /// What is at risk, in sentences.
     risks: Vec<String>,
 }
+
+/// A mail, and what came of it.
+#[derive(Debug, Serialize)]
+struct LastMail {
+    kind: String,
+    at: Timestamp,
+    state: OutboxState,
+}
+
+impl LastMail {
+    fn of(item: &OutboxItem) -> Self {
+        Self {
+            kind: item.kind.clone(),
+            at: item.tried_at.unwrap_or(item.created_at),
+            state: item.state,
+        }
+    }
+}
+
+/// The checks that are quick and say what is at risk; the seal is told with names here, and the
+/// others take their time (`hubvault check`).
+const CHECKS: &[&str] = &[
+    "time", "size", "disk", "rows", "proof", "delivery", "schedule", "clock",
+];
+/// Warnings of a run whose state now is a check's matter.
+const TOLD_BY_CHECKS: &[&str] = &["nobody-told", "undelivered", "rows"];
 
 /// A recipient, and when their private key was last shown to be at hand.
 #[derive(Debug, Serialize)]
@@ -43,13 +75,17 @@ struct Opener {
 pub(crate) fn run(settings: &Settings, json: bool) -> Result<Exit> {
     let job = settings.job();
     let catalog = Catalog::open(&state_directory(&job.directory)?)?;
-    let max_age: i64 = settings.text("monitor.max_age_hours").parse().unwrap_or(25);
-    let mut status = look(&job, &catalog, max_age, Timestamp::now())?;
+    let mut status = status_of(&Look::new(
+        &job,
+        &catalog,
+        Timestamp::now(),
+        &settings.zone,
+    )?);
     add_seal(&mut status, settings, &job, &catalog)?;
     if json {
         print(&(serde_json::to_string_pretty(&status)? + "\n"))?;
     } else {
-        print(&text(&job, &status, Timestamp::now()))?;
+        print(&text(&job, &status, Timestamp::now(), &settings.zone))?;
     }
     Ok(if status.safe {
         Exit::Done
@@ -58,59 +94,39 @@ pub(crate) fn run(settings: &Settings, json: bool) -> Result<Exit> {
     })
 }
 
-fn look(job: &Job, catalog: &Catalog, max_age_hours: i64, now: Timestamp) -> Result<Status> {
-    let records: Vec<BackupRecord> = catalog
-        .list()?
-        .into_iter()
-        .filter(|record| record.job == job.name)
-        .collect();
-    let outbox = catalog.outbox()?;
-    let there = |record: &&BackupRecord| record.file.as_ref().is_some_and(|file| file.is_file());
-    let newest_proven = records
+fn status_of(look: &Look<'_>) -> Status {
+    let job = look.job;
+    let last_run = look.records.first();
+    let findings = examine(look, &Cancel::new(), &|name| CHECKS.contains(&name));
+    let failing = |finding: &&Finding| finding.state == CheckState::Failing;
+    let mut risks: Vec<String> = findings
         .iter()
-        .filter(|record| record.state == State::Proven)
-        .find(there);
-    let last_run = records.first();
-    let mut risks = Vec::new();
-    match newest_proven {
-        None => risks.push("there is no proven backup".to_owned()),
-        Some(record) if now.duration_since(record.started_at).as_hours() >= max_age_hours => {
-            risks.push(format!(
-                "the newest proven backup is {} old, more than the {max_age_hours} hours that \
-                 BACKUP_MAX_AGE_HOURS allows",
-                age(record.started_at, now)
-            ));
-        }
-        Some(_) => {}
-    }
+        .filter(failing)
+        .map(|finding| finding.what.clone())
+        .collect();
     if let Some(record) = last_run {
-        risks.extend(of_last_run(record));
-        risks.extend(untold(record));
+        let is_told = |name: &str| findings.iter().filter(failing).any(|f| f.check == name);
+        risks.extend(of_last_run(record, is_told("proof")));
         risks.extend(died(record, job));
     }
-    for record in &records {
-        let gone = record.removed_at.is_none() && record.file.is_some();
-        if gone && !there(&record) {
-            let file = record.file.as_ref().map(|file| file.display().to_string());
-            risks.push(format!("{} is gone", file.unwrap_or_default()));
-        }
+    for (_, file) in look.known().filter(|(_, file)| !file.is_file()) {
+        risks.push(format!("{} is gone", file.display()));
     }
-    risks.extend(nobody_told(job).map(|warning| warning.message));
-    let waiting = outbox.iter().filter(|item| item.is_open()).count();
-    risks.extend(undelivered(&outbox));
-    let stored: Vec<&BackupRecord> = records.iter().filter(there).collect();
-    Ok(Status {
+    let last_mail = look.outbox.iter().find(|item| item.channel == "mail");
+    Status {
         job: job.name.clone(),
         safe: risks.is_empty(),
-        newest_proven: newest_proven.cloned(),
+        newest_proven: look.newest_proven().cloned(),
         last_run: last_run.cloned(),
-        archives: stored.len(),
-        archives_bytes: stored.iter().filter_map(|record| record.bytes).sum(),
+        next_run: look.next_due,
+        archives: look.archives().count(),
+        archives_bytes: look.archives().filter_map(|(record, _)| record.bytes).sum(),
         free_bytes: free_bytes(&job.directory).ok(),
         sealed_to: Vec::new(),
-        waiting,
+        waiting: look.outbox.iter().filter(|item| item.is_open()).count(),
+        last_mail: last_mail.map(LastMail::of),
         risks,
-    })
+    }
 }
 
 /// Archives that travel in the clear are at risk, and so are those that nobody may be able to open.
@@ -153,36 +169,21 @@ fn sealed(status: &Status, now: Timestamp) -> String {
     format!("to {}", all.join(", "))
 }
 
-fn of_last_run(record: &BackupRecord) -> Vec<String> {
+/// What the checks do not say of it; the record keeps warnings that no look finds again.
+fn of_last_run(record: &BackupRecord, unproven_is_told: bool) -> Vec<String> {
     match record.state {
-        State::Failed => {
-            let why = record.error.as_deref().unwrap_or("it is not known why");
-            vec![format!("the last run failed: {why}")]
-        }
-        State::Unproven => {
+        State::Unproven if !unproven_is_told => {
             let why = record.proof.reason.as_deref().unwrap_or("not drilled");
             vec![format!("the last backup is unproven: {why}")]
         }
         State::Running | State::Proven => record
             .warnings
             .iter()
-            .filter(|warning| !["nobody-told", "undelivered"].contains(&warning.code.as_str()))
+            .filter(|warning| !TOLD_BY_CHECKS.contains(&warning.code.as_str()))
             .map(|warning| format!("the last run warned: {warning}"))
             .collect(),
+        State::Failed | State::Unproven => Vec::new(),
     }
-}
-
-/// What the record says now, which a later try may have changed.
-fn untold(record: &BackupRecord) -> Vec<String> {
-    let untold = record.delivery.iter().flat_map(|delivery| &delivery.untold);
-    untold
-        .map(|untold| {
-            format!(
-                "{} was not told of the last run: {}",
-                untold.to, untold.reason
-            )
-        })
-        .collect()
 }
 
 /// A record that is called running although nobody holds the lock is that of a process that died.
@@ -192,20 +193,7 @@ fn died(record: &BackupRecord, job: &Job) -> Option<String> {
     is_dead.then(|| "the last run died before it ended; hubvault backup takes another".to_owned())
 }
 
-/// One line for each cause, not for each message.
-fn undelivered(outbox: &[OutboxItem]) -> Vec<String> {
-    let mut said: Vec<String> = Vec::new();
-    for item in outbox.iter().filter(|item| item.is_open()) {
-        let why = item.error.as_deref().unwrap_or("it was not tried yet");
-        let line = format!("a message by {} waits: {why}", item.channel);
-        if !said.contains(&line) {
-            said.push(line);
-        }
-    }
-    said
-}
-
-fn text(job: &Job, status: &Status, now: Timestamp) -> String {
+fn text(job: &Job, status: &Status, now: Timestamp, zone: &TimeZone) -> String {
     let verdict = match (status.safe, &status.newest_proven) {
         (true, _) => "SAFE",
         (false, Some(_)) => "AT RISK",
@@ -241,6 +229,9 @@ fn text(job: &Job, status: &Status, now: Timestamp) -> String {
             None => "there was none; hubvault backup takes the first".to_owned(),
         },
     );
+    if let Some(at) = status.next_run {
+        line("next run", moment(at, zone));
+    }
     let free = status
         .free_bytes
         .map_or_else(String::new, |free| format!(", {} free", ByteSize(free)));
@@ -255,6 +246,13 @@ fn text(job: &Job, status: &Status, now: Timestamp) -> String {
     );
     line("sealed", sealed(status, now));
     line("told", told(job, status));
+    if let Some(mail) = &status.last_mail {
+        let (kind, state) = (&mail.kind, mail.state.as_str());
+        line(
+            "last mail",
+            format!("{kind}, {state} {} ago", age(mail.at, now)),
+        );
+    }
     if !status.risks.is_empty() {
         out += "\nAt risk\n";
         for risk in &status.risks {

@@ -6,7 +6,7 @@ use super::job::mib;
 use super::keys;
 use super::problem::Problem;
 use super::resolve::Found;
-use super::scope::Fields;
+use super::scope::{Fields, Said};
 use super::text;
 use hubvault_engine::job::{MonitorOptions, RowLimits, UserCheck};
 use hubvault_engine::monitor;
@@ -19,8 +19,7 @@ const TIMEOUT: Duration = Duration::from_secs(4);
 
 pub(super) fn monitor(
     found: &BTreeMap<&'static str, Found>,
-    document: &Document,
-    problems: &mut Vec<Problem>,
+    checks: &[Said<UserCheck>],
 ) -> MonitorOptions {
     let number = |key, otherwise| text(found, key).parse().unwrap_or(otherwise);
     let ping = secret(found, "monitor.ping_url").map(|url| Channel {
@@ -46,12 +45,12 @@ pub(super) fn monitor(
         ),
         ping,
         test_mode: text(found, "monitor.test_mode") == "true",
-        checks: checks(document, problems),
+        checks: checks.iter().map(|said| said.value.clone()).collect(),
     }
 }
 
-fn checks(document: &Document, problems: &mut Vec<Problem>) -> Vec<UserCheck> {
-    let mut found: Vec<UserCheck> = Vec::new();
+pub(super) fn checks(document: &Document, problems: &mut Vec<Problem>) -> Vec<Said<UserCheck>> {
+    let mut found: Vec<Said<UserCheck>> = Vec::new();
     for item in document.array("check").unwrap_or_default() {
         let known = &["name", "command", "timeout"];
         let mut fields = Fields::new("check", document, item, known, problems);
@@ -89,13 +88,17 @@ fn checks(document: &Document, problems: &mut Vec<Problem>) -> Vec<UserCheck> {
         if monitor::NAMES.contains(&name.as_str()) {
             fields.problem("name", format!("{name} is a check of hubvault's own"));
         }
-        if found.iter().any(|other| other.name == name) {
+        if found.iter().any(|other| other.value.name == name) {
             fields.problem("name", format!("{name} is the name of another check, too"));
         }
-        found.push(UserCheck {
+        let value = UserCheck {
             name,
             command,
             timeout,
+        };
+        found.push(Said {
+            value,
+            origin: document.origin(item.line),
         });
     }
     found

@@ -24,7 +24,7 @@ pub(crate) use scope::Said;
 pub(crate) use seal::Administrator;
 
 use document::Document;
-use hubvault_engine::job::{CommandSource, FileSource, Hook, Job, Window};
+use hubvault_engine::job::{CommandSource, FileSource, Hook, Job, UserCheck, Window};
 use hubvault_model::Masks;
 use hubvault_postgres::ConnectSettings;
 use jiff::tz::TimeZone;
@@ -49,6 +49,8 @@ pub(crate) struct Settings {
     pub(crate) sources: Vec<Said<CommandSource>>,
     /// The commands that run around the stages.
     pub(crate) hooks: Vec<Said<Hook>>,
+    /// The user's own checks.
+    pub(crate) checks: Vec<Said<UserCheck>>,
     /// To whom archives are sealed.
     pub(crate) recipients: Vec<Said<Administrator>>,
     /// What is set and has no effect, or looks like a mistake without being one.
@@ -94,7 +96,8 @@ impl Settings {
         let sources = commands::sources(&document, &files, &mut problems);
         let hooks = commands::hooks(&document, &mut problems);
         let mut job = job::job(&found, &windows, &files, &mut problems);
-        job.monitor = checks::monitor(&found, &document, &mut problems);
+        let checks = checks::checks(&document, &mut problems);
+        job.monitor = checks::monitor(&found, &checks);
         job.seal = recipients
             .iter()
             .map(|said| said.value.recipient.clone())
@@ -128,6 +131,7 @@ impl Settings {
             files,
             sources,
             hooks,
+            checks,
             recipients,
             notices,
             temp_dir,
@@ -145,6 +149,11 @@ impl Settings {
     /// What the file says, for a child that is to go by the same.
     pub(crate) fn source(&self) -> &SecretString {
         &self.source
+    }
+
+    /// What is waited between two looks of the monitor.
+    pub(crate) fn watch_interval(&self) -> Duration {
+        keys::duration(self.text("monitor.interval")).unwrap_or(Duration::from_mins(5))
     }
 
     /// What a run at work is given to end by itself when the service is stopped.

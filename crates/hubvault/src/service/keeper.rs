@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use hubvault_engine::backup::state_directory;
 use hubvault_engine::catalog::Catalog;
 use hubvault_engine::deliver::nobody_told;
+use hubvault_engine::presence::Presence;
 use hubvault_model::BackupId;
 use jiff::Timestamp;
 use rustix::process::WaitStatus;
@@ -41,6 +42,7 @@ pub(super) struct Keeper {
     running: Option<Running>,
     /// Somebody asked for it while another was at work.
     asked: Option<(BackupId, bool)>,
+    _presence: Presence,
 }
 
 impl Keeper {
@@ -48,7 +50,11 @@ impl Keeper {
     pub(super) fn new(daemon: Daemon) -> Result<Self> {
         let now = Timestamp::now();
         let settings = daemon.settings();
+        let state = state_directory(&settings.job().directory)?;
+        let presence = Presence::announce(&state, now)
+            .with_context(|| format!("announcing the service in {}", state.display()))?;
         let mut keeper = Self {
+            _presence: presence,
             timetable: timetable(&settings, now)?,
             chores: Chores::new(&settings, now),
             running: None,
@@ -91,8 +97,9 @@ impl Keeper {
         let settings = self.daemon.settings();
         for chore in self.chores.due(&settings, now) {
             let arguments: Vec<String> = chore.iter().map(|&word| word.to_owned()).collect();
-            if let Err(error) = child::start(&self.daemon, &arguments) {
-                tracing::error!("starting hubvault {}: {error}", chore.join(" "));
+            match child::start(&self.daemon, &arguments) {
+                Ok(process) => self.chores.started(chore, process),
+                Err(error) => tracing::error!("starting hubvault {}: {error}", chore.join(" ")),
             }
         }
         self.daemon.set_next_run(self.timetable.next());
@@ -150,6 +157,7 @@ impl Keeper {
     }
 
     fn ended(&mut self, process: u32, status: WaitStatus) {
+        self.chores.ended(process);
         let Some(running) = self.running.take_if(|running| running.process == process) else {
             return;
         };
@@ -179,7 +187,7 @@ impl Keeper {
                 if let Ok(timetable) = timetable(&settings, now) {
                     self.timetable = timetable;
                 }
-                self.chores = Chores::new(&settings, now);
+                self.chores.reload(&settings, now);
                 tracing::info!("the configuration was read again and holds from now on");
                 self.say_next();
             }

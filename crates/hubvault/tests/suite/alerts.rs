@@ -174,6 +174,11 @@ fn a_message_that_waits_and_a_test_of_an_alert() {
     hub.set("SMTP_PORT", mail.port.to_string());
     assert!(hub.run(&["mail", "retry"]).status.success());
     passes(&hub, "delivery");
+    let status = stdout(&hub.run(&["status"]));
+    assert!(
+        status.contains("last mail      success, sent 0 minutes ago"),
+        "{status}"
+    );
     hub.set("EMAIL_ATTACH", "always");
     fails(&hub, "seal", "archives travel by mail unsealed");
     hub.set("ADMIN_EMAILS", "");

@@ -49,12 +49,12 @@ fn is_gone(pid_file: &Path) {
 
 #[test]
 fn what_a_source_wrote_comes_back_to_the_byte() {
-    let made = tempfile::tempdir().unwrap();
+    let origin = tempfile::tempdir().unwrap();
     // Below, at and above the size of the archive's members, and one that no memory bound would take.
     let sizes = [1, 1 << 20, (1 << 20) + 513, 30 << 20];
     let mut toml = String::new();
     for size in sizes {
-        let path = made.path().join(size.to_string());
+        let path = origin.path().join(size.to_string());
         std::fs::write(&path, noise(size)).unwrap();
         let path = path.display();
         toml += &format!("[[source]]\nname = \"made/{size}\"\ncommand = [\"cat\", \"{path}\"]\n");
@@ -227,8 +227,8 @@ fn hooks_run_in_the_order_of_the_stages_and_know_where_they_are() {
         expected.push(format!("after {stage} {job} {id}|||"));
     }
     expected.push(format!("after run {job} {id}|proven|{file}|"));
-    let noted = std::fs::read_to_string(&notes).unwrap();
-    assert_eq!(noted.lines().collect::<Vec<_>>(), expected);
+    let told_lines = std::fs::read_to_string(&notes).unwrap();
+    assert_eq!(told_lines.lines().collect::<Vec<_>>(), expected);
 }
 
 #[test]
@@ -244,13 +244,16 @@ fn a_hook_that_fails_before_a_stage_ends_the_run_and_the_last_hook_hears_of_it()
         );
         let said = hub.backup_fails(1, &[&what, "on_failure = \"warn\""]);
         assert!(!said.contains("hunter2"), "{said}");
-        let noted = std::fs::read_to_string(&notes).unwrap();
-        let noted: Vec<&str> = noted.lines().collect();
+        let told_lines = std::fs::read_to_string(&notes).unwrap();
+        let told_lines: Vec<&str> = told_lines.lines().collect();
         assert!(
-            matches!(&noted[..], [one] if one.starts_with("after run ")),
-            "{noted:?}"
+            matches!(&told_lines[..], [one] if one.starts_with("after run ")),
+            "{told_lines:?}"
         );
-        assert!(noted[0].contains(&format!("|failed||{what}")), "{noted:?}");
+        assert!(
+            told_lines[0].contains(&format!("|failed||{what}")),
+            "{told_lines:?}"
+        );
         std::fs::remove_file(&notes).unwrap();
     }
 }

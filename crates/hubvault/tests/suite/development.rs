@@ -126,7 +126,10 @@ fn an_alert_is_added_as_the_page_says() {
     let mail = MailServer::start(plain());
     run("alert", |hub| tell(hub, &mail, MailTls::Plain));
     let messages = mail.messages();
-    let parts: Vec<_> = messages.iter().map(|message| message.parts()).collect();
+    let parts: Vec<_> = messages
+        .iter()
+        .map(hubvault_testkit::Received::parts)
+        .collect();
     let begun = parts
         .iter()
         .position(|parts| subject(parts).ends_with("queue needs somebody"));

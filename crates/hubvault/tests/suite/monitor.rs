@@ -213,6 +213,9 @@ fn the_users_own_checks_run_bounded_and_masked() {
     );
     std::fs::write(hub.backups().parent().unwrap().join("flag"), "").unwrap();
     passes(&hub, "flag");
+    let shown = stdout(&hub.run(&["config", "show"]));
+    assert!(shown.contains("slow: sleep 1000"), "{shown}");
+    assert!(!shown.contains("hunter2"), "{shown}");
     fails(&hub, "slow", "no answer within 0.3 s");
     fails(&hub, "none", "cannot be started");
 
@@ -227,5 +230,16 @@ fn the_users_own_checks_run_bounded_and_masked() {
         "line 5: check: command is missing",
     ] {
         assert!(said.contains(word), "{word} is not in {said}");
+    }
+}
+
+#[test]
+fn every_check_has_its_paragraph() {
+    let page = include_str!("../../../../docs/operations.md");
+    for name in hubvault_engine::monitor::NAMES {
+        assert!(
+            page.contains(&format!("\n### `{name}`\n\n")),
+            "{name} is not explained"
+        );
     }
 }

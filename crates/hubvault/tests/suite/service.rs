@@ -14,76 +14,129 @@ fn started(run: &serde_json::Value) -> &str {
     &run["started_at"].as_str().unwrap()[..13]
 }
 
+/// Mails whose subject has all of `words`.
+fn mails(office: &MailServer, words: &str) -> usize {
+    let is_meant = |subject: &str| {
+        let mut all = words.split(' ');
+        all.all(|word| subject.split_whitespace().any(|other| other == word))
+    };
+    let all = office.messages().into_iter().map(|mail| mail.parts());
+    all.filter(|mail| is_meant(subject(mail))).count()
+}
+
+fn wait_for_mails(office: &MailServer, service: &Daemon, word: &str, count: usize) {
+    let subjects = || {
+        let all = office.messages().into_iter().map(|mail| mail.parts());
+        all.map(|mail| subject(&mail).to_owned())
+            .collect::<Vec<_>>()
+    };
+    wait_for(
+        || mails(office, word) >= count,
+        || {
+            format!(
+                "{count} mails with {word:?} in {:?}; the log:\n{}",
+                subjects(),
+                service.log()
+            )
+        },
+    );
+    assert_eq!(mails(office, word), count, "{:?}", subjects());
+}
+
+/// The exit code of `hubvault check NAME`.
+fn check(hub: &Hub, name: &str) -> Option<i32> {
+    hub.run(&["check", name]).status.code()
+}
+
 #[test]
-fn a_week_with_a_stop_a_change_of_clocks_and_a_dead_database_has_a_backup_for_every_day() {
+fn a_week_with_a_stop_a_change_of_clocks_a_dead_database_lost_rows_and_a_full_disk() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
     let office = MailServer::start(plain());
-    let mut hub = Hub::with(&database, SCHEDULE);
+    let watched = format!("{SCHEDULE}[monitor]\ninterval = \"1 s\"\n");
+    let mut hub = Hub::with(&database, &watched);
     tell(&mut hub, &office, MailTls::Plain);
-    hub.set("PROOF", "weekly");
-    let clock = Clock::of(&mut hub, "2026-03-25T12:00:00Z");
+    hub.set("PROOF", "always");
+    let clock = Clock::of(&mut hub, "2040-03-21T12:00:00Z");
     let mut service = Daemon::start(&hub);
-    service.says("the next run is at 2026-03-26 02:30:00 CET", 1);
+    service.says("the next run is at 2040-03-22 02:30:00 CET", 1);
     assert!(
         runs(&hub).is_empty(),
         "nothing was missed before the first run"
     );
+    wait_for_mails(&office, &service, "ALERT time", 1);
 
-    clock.set("2026-03-26T01:29:59Z");
+    clock.set("2040-03-22T01:29:59Z");
     let first = wait_for_runs(&hub, &service, 1);
     assert_eq!(first[0]["state"], "proven", "{}", service.log());
-    clock.set("2026-03-27T01:30:00Z");
+    wait_for_mails(&office, &service, "RECOVERED time", 1);
+    clock.set("2040-03-23T01:30:00Z");
     wait_for_runs(&hub, &service, 2);
 
-    // Down for a day and a half: one run stands for what was missed.
+    // Down for a day and a half: one run stands for what was missed, and while it is down that is seen.
     assert_eq!(service.stop(), Some(0), "{}", service.log());
-    clock.set("2026-03-28T10:00:00Z");
+    clock.set("2040-03-24T10:00:00Z");
+    assert_eq!(check(&hub, "schedule"), Some(1));
+    assert_eq!(check(&hub, "time"), Some(1));
     service = Daemon::start(&hub);
     service.says("was missed; it is made now", 1);
     let missed = wait_for_runs(&hub, &service, 3);
-    assert_eq!(started(&missed[0]), "2026-03-28T10");
-    service.says("the next run is at 2026-03-29 03:00:00 CEST", 1);
+    assert_eq!(started(&missed[0]), "2040-03-24T10");
+    assert_eq!(check(&hub, "schedule"), Some(0));
+    service.says("the next run is at 2040-03-25 03:00:00 CEST", 1);
 
     // The night without half past two.
-    clock.set("2026-03-29T01:00:00Z");
+    clock.set("2040-03-25T01:00:00Z");
     let spring = wait_for_runs(&hub, &service, 4);
-    assert_eq!(started(&spring[0]), "2026-03-29T01");
-    service.says("the next run is at 2026-03-30 02:30:00 CEST", 1);
+    assert_eq!(started(&spring[0]), "2040-03-25T01");
+    service.says("the next run is at 2040-03-26 02:30:00 CEST", 1);
+    wait_for_mails(&office, &service, "OK", 4);
 
-    // A database that cannot be reached: three tries, one mail.
-    let mails = office.messages().len();
-    assert_eq!(mails, 4, "one for each run");
+    // A database that cannot be reached: three tries, one mail; and the watcher says it, too.
     database.refuse_connections(true);
-    clock.set("2026-03-30T00:30:00Z");
+    wait_for_mails(&office, &service, "ALERT database", 1);
+    clock.set("2040-03-26T00:30:00Z");
     let dead = wait_for_runs(&hub, &service, 7);
     assert!(dead[..3].iter().all(|run| run["state"] == "failed"));
-    wait_for(
-        || office.messages().len() == mails + 1,
-        || format!("one mail of three tries; the log:\n{}", service.log()),
-    );
-    let failure = office.messages().pop().unwrap().parts();
+    wait_for_mails(&office, &service, "FAILED", 1);
+    let failure = office.messages().into_iter().map(|mail| mail.parts());
+    let failure = failure
+        .into_iter()
+        .find(|mail| subject(mail).contains("FAILED"))
+        .unwrap();
     assert!(
-        text(&failure).contains("The next run is due 2026-03-31 02:30 CEST."),
+        text(&failure).contains("The next run is due 2040-03-27 02:30 CEST."),
         "{}",
         text(&failure)
     );
-    assert!(subject(&failure).contains("FAIL"), "{}", subject(&failure));
-
-    // And it is back.
     database.refuse_connections(false);
-    clock.set("2026-03-31T00:30:00Z");
-    let back = wait_for_runs(&hub, &service, 8);
-    assert_eq!(back[0]["state"], "unproven", "the drill is weekly");
-    wait_for(
-        || office.messages().len() == mails + 2,
-        || "one mail of the run that is well again, and none of the tries".to_owned(),
-    );
+    wait_for_mails(&office, &service, "RECOVERED database", 1);
+
+    // Most users are gone: the archive that still has them stays, and somebody hears of it.
+    database.execute("DELETE FROM users WHERE id > 100; ANALYZE");
+    clock.set("2040-03-27T00:30:00Z");
+    let lost = wait_for_runs(&hub, &service, 8);
+    assert_eq!(lost[0]["state"], "proven");
+    assert_eq!(lost[4]["pinned"], true, "the last one with all users");
+    wait_for_mails(&office, &service, "ALERT rows", 1);
+    assert_eq!(check(&hub, "rows"), Some(1));
+
+    // No room for the next one.
+    hub.write(&format!("{watched}min_free_mb = 900000000\n"));
+    assert_eq!(check(&hub, "disk"), Some(1));
+    service.signal("HUP");
+    wait_for_mails(&office, &service, "ALERT disk", 1);
+    assert_eq!(hub.run(&["status"]).status.code(), Some(3));
+    hub.write(&watched);
+    assert_eq!(check(&hub, "disk"), Some(0));
+    service.signal("HUP");
+    wait_for_mails(&office, &service, "RECOVERED disk", 1);
+
     // The clock is set back: the same night's run stands, nothing is doubled.
-    clock.set("2026-03-31T00:20:00Z");
+    clock.set("2040-03-27T00:20:00Z");
     service.says("the clock was set back", 1);
-    clock.set("2026-03-31T00:31:00Z");
+    clock.set("2040-03-27T00:31:00Z");
     service.says("nothing to do: backup", 1);
     assert_eq!(runs(&hub).len(), 8);
     assert_eq!(service.stop(), Some(0));

@@ -3,6 +3,7 @@
 use super::super::{Finding, Look};
 use crate::catalog::State;
 use crate::deliver::moment;
+use crate::presence::Seen;
 use hubvault_model::Cancel;
 use jiff::SignedDuration;
 
@@ -18,6 +19,12 @@ pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
         return Finding::failing(NAME, what, "correct what it names, then: hubvault backup");
     }
     let say = |at| moment(at, look.zone);
+    if let Seen::Gone { .. } = look.service {
+        let what = "the service that kept the schedule is not at work any more";
+        let next = "start hubvault serve again; where cron calls hubvault backup now, remove \
+                    .hubvault/service.lock in the backup directory";
+        return Finding::failing(NAME, what, next);
+    }
     if let Some(due) = look.last_due
         && look.since(due) > GRACE
         && last.is_none_or(|record| record.started_at < due)

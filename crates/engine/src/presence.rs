@@ -1,0 +1,85 @@
+//! Whether a service keeps the schedule of a directory: a file that it holds locked while it is at work.
+
+use jiff::Timestamp;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// Held by a service while it is at work; several may, while one takes over from another. The kernel lets go
+/// of it when the process ends, however it ends.
+#[derive(Debug)]
+pub struct Presence {
+    _file: File,
+}
+
+/// What is known of services in a state directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// None ever was at work here.
+    Never,
+    /// One was, and is no more.
+    Gone {
+        /// When the first one began.
+        since: Timestamp,
+    },
+    /// One is at work.
+    AtWork {
+        /// When the first one began.
+        since: Timestamp,
+    },
+}
+
+const FILE: &str = "service.lock";
+
+impl Presence {
+    /// Says that a service is at work from now on. An `Err` comes from the file.
+    pub fn announce(state_directory: &Path, now: Timestamp) -> io::Result<Self> {
+        let mut file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(state_directory.join(FILE))?;
+        flock(&file, FlockOperation::LockShared)?;
+        if file.metadata()?.len() == 0 {
+            file.write_all(format!("{now}\n").as_bytes())?;
+        }
+        Ok(Self { _file: file })
+    }
+
+    /// Looks for one. What cannot be read counts as none.
+    pub fn seen(state_directory: &Path) -> Seen {
+        let path = state_directory.join(FILE);
+        let since = fs::read_to_string(&path)
+            .ok()
+            .and_then(|text| text.lines().next()?.parse().ok());
+        let (Some(since), Ok(file)) = (since, File::open(&path)) else {
+            return Seen::Never;
+        };
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => Seen::AtWork { since },
+            _ => Seen::Gone { since },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_is_seen_while_it_is_at_work_and_missed_afterwards() {
+        let state = tempfile::tempdir().unwrap();
+        let since = Timestamp::from_second(1_800_000_000).unwrap();
+        let later = Timestamp::from_second(1_900_000_000).unwrap();
+        assert_eq!(Presence::seen(state.path()), Seen::Never);
+        let first = Presence::announce(state.path(), since).unwrap();
+        let second = Presence::announce(state.path(), later).unwrap();
+        drop(first);
+        assert_eq!(Presence::seen(state.path()), Seen::AtWork { since });
+        drop(second);
+        assert_eq!(Presence::seen(state.path()), Seen::Gone { since });
+    }
+}

@@ -2,7 +2,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help tools demo test build lint fmt doc bench bench-quick peers mail-pictures deny clean
+.PHONY: help tools demo test build lint fmt doc bench bench-quick peers mail-pictures deny deploy-check image-smoke clean
 
 help: ## Name the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,12 @@ mail-pictures: build ## Every mail as a phone and a desktop show it, light and d
 
 deny: ## Licences, sources and duplicates of the dependencies (needs cargo-deny)
 	$(CARGO) deny check bans licenses sources
+
+deploy-check: ## Compose files, Kubernetes objects, systemd unit and scripts against their schemas
+	deploy/check.sh
+
+image-smoke: ## Build the image and take a drilled backup in it, without a container engine (root, Debian 12)
+	deploy/image-smoke.sh
 
 clean: ## Remove what was built
 	$(CARGO) clean

@@ -13,6 +13,7 @@ mod template;
 mod compose;
 mod letter;
 mod post;
+mod again;
 
 pub use facts::{AlertFacts, Facts};
 pub use template::{Rendered, TemplateProblem, Templates};

@@ -3,7 +3,7 @@
 use super::Exit;
 use crate::config::Settings;
 use crate::text::{Align, columns, print};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use hubvault_engine::backup::state_directory;
 use hubvault_engine::catalog::{
@@ -12,6 +12,8 @@ use hubvault_engine::catalog::{
 use hubvault_engine::deliver::{Teller, Templates, Told, sample};
 use hubvault_engine::job::Job;
 use hubvault_model::Cancel;
+use std::ffi::OsStr;
+use std::path::Path;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum MailCommand {
@@ -50,13 +52,23 @@ Exit codes: 0 printed; 1 no such type; 2 bad configuration; 3 a template has a m
     )]
     Test,
     /// Send the administrators a mail of any type: the weekly digest, or a template of your own
-    #[command(after_long_help = "Example, in a crontab:
-  0 8 * * 1  hubvault mail send digest
+    #[command(after_long_help = "Examples:
+  hubvault mail send digest                      # in a crontab: 0 8 * * 1
+  hubvault mail send success --backup latest     # once more, with the archive where it fits
+  hubvault mail send failure --message 'the disk of db2 is dead'
 
 Exit codes: 0 all have it; 1 nobody has, or no such type; 2 bad configuration; 3 some have.")]
     Send {
-        /// digest, or the name of a template in `email.templates_dir` without its ending
+        /// digest, success, failure, or the name of a template in `email.templates_dir` without its
+        /// ending
         kind: String,
+        /// With success: the backup that it speaks of and carries; an id, a prefix of one, a file, or
+        /// `latest`
+        #[arg(long, value_name = "BACKUP", conflicts_with = "message")]
+        backup: Option<String>,
+        /// With failure: what failed, in your own words
+        #[arg(long, value_name = "TEXT")]
+        message: Option<String>,
     },
 }
 
@@ -101,11 +113,48 @@ pub(crate) fn run(settings: &Settings, command: &MailCommand) -> Result<Exit> {
             Ok(if all { Exit::Done } else { Exit::Warnings })
         }
         MailCommand::Test => sent(&job, &teller.send("test", None)),
-        MailCommand::Send { kind } => {
+        MailCommand::Send {
+            kind,
+            backup,
+            message,
+        } => {
             known(&job, kind)?;
-            let record = last_run(&catalog, &job, kind)?;
-            sent(&job, &teller.send(kind, Some(&record)))
+            let told = match (kind.as_str(), backup, message) {
+                ("success", Some(word), _) => teller.again(&published(&catalog, &job, word)?),
+                ("failure", _, Some(words)) => teller.failed_elsewhere(words),
+                (_, None, None) => teller.send(kind, Some(&last_run(&catalog, &job, kind)?)),
+                _ => {
+                    bail!("--backup goes with success, and --message with failure, not with {kind}")
+                }
+            };
+            sent(&job, &told)
         }
+    }
+}
+
+/// The run of an archive that still is there.
+fn published(catalog: &Catalog, job: &Job, word: &str) -> Result<BackupRecord> {
+    // The catalog knows archives by name; whoever gives a path means the file.
+    let name = Path::new(word)
+        .file_name()
+        .map_or(word.into(), OsStr::to_string_lossy);
+    let record = catalog.find(&name)?.with_context(|| {
+        format!(
+            "no backup {word:?} in {}; `hubvault list` names them, and `hubvault catalog rebuild` \
+             makes those known that are files alone",
+            job.directory.display()
+        )
+    })?;
+    match &record.file {
+        Some(file) if file.is_file() => Ok(record),
+        Some(file) => bail!(
+            "the archive {} is gone, so it cannot be sent",
+            file.display()
+        ),
+        None => bail!(
+            "backup {} has no archive, so there is no success to tell of",
+            record.id.short()
+        ),
     }
 }
 

@@ -156,6 +156,32 @@ fn a_secret_may_be_in_a_file_that_the_file_names() {
     );
 }
 
+/// A variable that nobody reads would be a promise that nobody keeps.
+#[test]
+fn what_the_deployment_files_set_is_read() {
+    let files = [
+        include_str!("../../../../docker-compose.dev.yml"),
+        include_str!("../../../../docker-compose.prod.yml"),
+        include_str!("../../../../deploy/kubernetes/deployment.yaml"),
+        include_str!("../../../../deploy/kubernetes/cronjob.yaml"),
+    ];
+    let is_name =
+        |word: &str| word.len() > 1 && word.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+    let mut found = 0;
+    for line in files.iter().flat_map(|file| file.lines()) {
+        let line = line.trim_start().trim_start_matches("- {name: ");
+        let name = line.split([':', ',']).next().unwrap_or_default();
+        if !is_name(name) || ["TZ", "TMPDIR", "PG_MAJOR"].contains(&name) {
+            continue;
+        }
+        found += 1;
+        let bare = name.strip_suffix("_FILE").unwrap_or(name);
+        let known = KEYS.iter().any(|key| key.variables.contains(&bare));
+        assert!(known, "{name} is read by nobody: {line}");
+    }
+    assert!(found > 30, "only {found} variables were found");
+}
+
 /// Every option that the example shows in a comment is uncommented here, so that it stays true.
 #[test]
 fn the_example_is_a_configuration_with_every_option_in_it() {

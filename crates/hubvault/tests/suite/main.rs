@@ -32,3 +32,4 @@ mod daemon;
 mod service;
 mod commands;
 mod development;
+mod drop_in;

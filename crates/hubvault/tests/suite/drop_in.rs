@@ -1,0 +1,184 @@
+//! A session typed for the Bash system: the same names, arguments and exit codes.
+
+use crate::hub::{Hub, stderr, stdout};
+use crate::post_office::{SMALL, code, mailing, only, plain, subject, text};
+use hubvault_testkit::{MailServer, MailTls, server};
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+fn scripts() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/scripts")
+}
+
+/// A script as cron or a person would start it, with hubvault on the path.
+fn script(hub: &Hub, name: &str, arguments: &[&str]) -> Output {
+    // The hub's command knows the environment; only the program is another one.
+    let of_hubvault = hub.command(&[]);
+    let programs = Path::new(env!("CARGO_BIN_EXE_hubvault")).parent().unwrap();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::join_paths(
+        std::iter::once(programs.to_owned()).chain(std::env::split_paths(&path)),
+    )
+    .unwrap();
+    std::process::Command::new(scripts().join(name))
+        .args(arguments)
+        .env_clear()
+        .envs(of_hubvault.get_envs().filter_map(|(k, v)| Some((k, v?))))
+        .env("PATH", path)
+        .current_dir(hub.config())
+        .output()
+        .unwrap()
+}
+
+fn small_hub() -> (hubvault_testkit::Database, Hub) {
+    let source = server().database();
+    source.execute(SMALL);
+    let hub = Hub::whole(&source);
+    (source, hub)
+}
+
+#[test]
+fn a_session_for_the_bash_system_goes_as_it_went() {
+    let (_source, mut hub) = small_hub();
+    // Here hubvault itself ends with 3; the scripts knew only 0 and 1.
+    hub.write("file = []\n[scope]\ntables = [\"users\", \"absent\"]\nwindow = []\n");
+    let made = script(&hub, "backup-lightweight.sh", &[]);
+    let said = stdout(&made);
+    assert_eq!(code(&made), Some(0), "{said}{}", stderr(&made));
+    for words in [
+        "[INFO] Starting lightweight backup...",
+        "[SUCCESS] Backup completed: critical_backup_",
+        ".tar.gz (",
+        "B)",
+    ] {
+        assert!(said.contains(words), "{words:?} is not in: {said}");
+    }
+    let warned = stderr(&made);
+    assert!(
+        warned.contains("absent does not exist") && warned.contains("[WARN]"),
+        "{warned}"
+    );
+    assert!(!said.contains("absent"), "{said}");
+    for mark in [".last_backup_success", ".last_backup_size_mb"] {
+        assert!(hub.backups().join(mark).is_file(), "{mark}");
+    }
+    let status = script(&hub, "backup-monitor.sh", &["status"]);
+    assert_eq!(code(&status), Some(0), "{}", stderr(&status));
+    let said = stdout(&status);
+    assert!(
+        said.contains("unproven") && said.contains("1 with "),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_backup_that_fails_ends_with_1_and_an_error_line() {
+    let (_source, mut hub) = small_hub();
+    hub.set("POSTGRES_DB", "nowhere");
+    let failed = script(&hub, "backup-lightweight.sh", &[]);
+    assert_eq!(code(&failed), Some(1));
+    let said = stderr(&failed);
+    assert!(
+        said.contains("[ERROR] The backup failed") && said.contains("nowhere"),
+        "{said}"
+    );
+    assert!(!stdout(&failed).contains("[SUCCESS]"));
+    hub.nothing_published();
+    // Bad configuration is 2 in hubvault, and was 1.
+    hub.set("BACKUP_RETENTION_DAYS", "a month");
+    let refused = script(&hub, "backup-lightweight.sh", &[]);
+    assert_eq!(code(&refused), Some(1), "{}", stderr(&refused));
+}
+
+#[test]
+fn the_mail_of_an_archive_is_sent_again_by_the_old_name() {
+    let mail = MailServer::start(plain());
+    let (source, quiet) = small_hub();
+    let (_, archive) = quiet.backup();
+    let mut hub = mailing(&source, &mail, MailTls::Plain);
+    hub.set("BACKUP_DIR", quiet.backups().display().to_string());
+    let file = archive.to_str().unwrap();
+    let sent = script(&hub, "send-backup-email.sh", &["SUCCESS", file]);
+    assert_eq!(code(&sent), Some(0), "{}", stderr(&sent));
+    assert!(stdout(&sent).contains("[SUCCESS] Email sent"));
+    let parts = only(&mail);
+    assert!(
+        subject(&parts).contains("1,000 users"),
+        "{}",
+        subject(&parts)
+    );
+    assert_eq!(
+        parts.attachments[0].bytes,
+        std::fs::read(&archive).unwrap(),
+        "the archive itself is attached"
+    );
+}
+
+#[test]
+fn a_failure_is_mailed_with_the_callers_words_by_the_old_name() {
+    let mail = MailServer::start(plain());
+    let source = server().database();
+    let hub = mailing(&source, &mail, MailTls::Plain);
+    let words = ["FAILURE", "", "the disk of db2 is dead"];
+    let sent = script(&hub, "send-backup-email.sh", &words);
+    assert_eq!(code(&sent), Some(0), "{}", stderr(&sent));
+    let parts = only(&mail);
+    assert!(subject(&parts).contains("FAILED"), "{}", subject(&parts));
+    assert!(text(&parts).contains("the disk of db2 is dead"));
+}
+
+#[test]
+fn a_mail_about_no_archive_is_refused() {
+    let mail = MailServer::start(plain());
+    let source = server().database();
+    let hub = mailing(&source, &mail, MailTls::Plain);
+    let absent = ["SUCCESS", "critical_backup_20200101_000000.tar.gz"];
+    let refused = script(&hub, "send-backup-email.sh", &absent);
+    assert_eq!(code(&refused), Some(1));
+    assert!(
+        stderr(&refused).contains("hubvault list"),
+        "{}",
+        stderr(&refused)
+    );
+    let mixed = hub.run(&["mail", "send", "digest", "--backup", "latest"]);
+    assert_eq!(code(&mixed), Some(1));
+    assert!(mail.messages().is_empty());
+}
+
+#[test]
+fn what_the_scripts_do_not_know_ends_with_1_and_the_usage() {
+    let (_source, hub) = small_hub();
+    for (name, arguments) in [
+        ("backup-monitor.sh", &["nonsense"][..]),
+        ("send-backup-email.sh", &[][..]),
+        ("send-backup-email.sh", &["SUCCESS"][..]),
+        ("send-backup-email.sh", &["MAYBE", "file"][..]),
+        ("backup-lightweight.sh", &["now"][..]),
+    ] {
+        let output = script(&hub, name, arguments);
+        assert_eq!(code(&output), Some(1), "{name} {arguments:?}");
+        assert!(stderr(&output).contains("Usage:"), "{}", stderr(&output));
+    }
+    let help = script(&hub, "backup-monitor.sh", &["--help"]);
+    assert_eq!(code(&help), Some(0));
+    assert!(stdout(&help).contains("check-db"));
+}
+
+#[test]
+fn the_checks_of_the_bash_system_answer_by_their_old_names() {
+    let (_source, mut hub) = small_hub();
+    // Only a proven backup counts as young.
+    hub.set("PROOF", "always");
+    assert_eq!(code(&script(&hub, "backup-lightweight.sh", &[])), Some(0));
+    for check in [
+        "check-time",
+        "check-size",
+        "check-files",
+        "check-disk",
+        "check-db",
+    ] {
+        let output = script(&hub, "backup-monitor.sh", &[check]);
+        assert_eq!(code(&output), Some(0), "{check}: {}", stderr(&output));
+        assert!(stdout(&output).contains("passed"), "{}", stdout(&output));
+    }
+}

@@ -103,6 +103,30 @@ impl Daemon {
         self.child.wait().unwrap().code()
     }
 
+    /// What it answers over HTTP: the status, and the text.
+    pub(crate) fn get(&self, path: &str, token: &str) -> (u16, String) {
+        self.says("listening on http://", 1);
+        let log = self.log();
+        let (_, address) = log.rsplit_once("listening on http://").unwrap();
+        let end = address
+            .find(|c: char| !(c.is_ascii_digit() || ".:".contains(c)))
+            .unwrap();
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(PATIENCE))
+            .build()
+            .into();
+        let mut answer = agent
+            .get(format!("http://{}{path}", &address[..end]))
+            .header("authorization", format!("Bearer {token}"))
+            .call()
+            .unwrap();
+        (
+            answer.status().as_u16(),
+            answer.body_mut().read_to_string().unwrap(),
+        )
+    }
+
     pub(crate) fn process(&self) -> u32 {
         self.child.id()
     }

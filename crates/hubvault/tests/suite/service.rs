@@ -1,7 +1,7 @@
 //! The service keeps its schedule, whatever the clock and the database do.
 
 use crate::daemon::{Clock, Daemon, runs, wait_for, wait_for_runs};
-use crate::hub::{Hub, stderr};
+use crate::hub::{Hub, stderr, stdout};
 use crate::post_office::{SMALL, plain, subject, tell, text};
 use hubvault_testkit::{MailServer, MailTls, server};
 use std::fs;
@@ -59,8 +59,12 @@ fn a_week_with_a_stop_a_change_of_clocks_a_dead_database_lost_rows_and_a_full_di
     tell(&mut hub, &office, MailTls::Plain);
     hub.set("PROOF", "always");
     let clock = Clock::of(&mut hub, "2040-03-21T12:00:00Z");
+    hub.set("HTTP_ADDR", "127.0.0.1:0");
+    let made = hub.run(&["token", "create", "watcher", "--role", "read"]);
+    let token = stdout(&made).lines().next().unwrap().to_owned();
     let mut service = Daemon::start(&hub);
     service.says("the next run is at 2040-03-22 02:30:00 CET", 1);
+    assert_eq!(service.get("/health", "").0, 503, "nothing is proven yet");
     assert!(
         runs(&hub).is_empty(),
         "nothing was missed before the first run"
@@ -71,6 +75,8 @@ fn a_week_with_a_stop_a_change_of_clocks_a_dead_database_lost_rows_and_a_full_di
     let first = wait_for_runs(&hub, &service, 1);
     assert_eq!(first[0]["state"], "proven", "{}", service.log());
     wait_for_mails(&office, &service, "RECOVERED time", 1);
+    let (status, health) = service.get("/health", "");
+    assert_eq!(status, 200, "{health}");
     clock.set("2040-03-23T01:30:00Z");
     wait_for_runs(&hub, &service, 2);
 
@@ -121,12 +127,25 @@ fn a_week_with_a_stop_a_change_of_clocks_a_dead_database_lost_rows_and_a_full_di
     assert_eq!(lost[4]["pinned"], true, "the last one with all users");
     wait_for_mails(&office, &service, "ALERT rows", 1);
     assert_eq!(check(&hub, "rows"), Some(1));
+    let failing = |check: &str| {
+        let (status, metrics) = service.get("/metrics", &token);
+        assert_eq!(status, 200, "{metrics}");
+        let name = format!("check=\"{check}\"");
+        let is_meant = |line: &&str| line.starts_with("hubvault_check_ok") && line.contains(&name);
+        let line = metrics
+            .lines()
+            .find(is_meant)
+            .unwrap_or_else(|| panic!("{metrics}"));
+        line.ends_with(" 0")
+    };
+    assert!(failing("rows") && !failing("database"));
 
     // No room for the next one.
     hub.write(&format!("{watched}min_free_mb = 900000000\n"));
     assert_eq!(check(&hub, "disk"), Some(1));
     service.signal("HUP");
     wait_for_mails(&office, &service, "ALERT disk", 1);
+    assert!(failing("disk"));
     assert_eq!(hub.run(&["status"]).status.code(), Some(3));
     hub.write(&watched);
     assert_eq!(check(&hub, "disk"), Some(0));

@@ -74,11 +74,14 @@ pub(crate) fn run(settings: &Settings, args: &BackupArgs) -> Result<Exit> {
         });
     }
     let scheduled = &args.scheduled;
-    let state = state_directory(&job.directory)?;
     let id = scheduled.run_id.unwrap_or_else(BackupId::random);
-    logging::of_run(id, &state);
-    let progress = Published::new(progress::choose(args.no_progress), &state, id, &job.name);
-    let mut run = Run::new(settings.zone.clone(), cancel, Arc::new(progress));
+    let mut progress = progress::choose(args.no_progress);
+    // A directory that cannot be made is the run's to complain about, as it tells those who must know.
+    if let Ok(state) = state_directory(&job.directory) {
+        logging::of_run(id, &state);
+        progress = Arc::new(Published::new(progress, &state, id, &job.name));
+    }
+    let mut run = Run::new(settings.zone.clone(), cancel, progress);
     run.id = id;
     run.due = scheduled.due;
     run.earlier_tries.clone_from(&scheduled.earlier_tries);

@@ -32,4 +32,5 @@ mod daemon;
 mod service;
 mod commands;
 mod development;
+mod operations;
 mod drop_in;

@@ -42,7 +42,8 @@ pub(super) struct Keeper {
     running: Option<Running>,
     /// Somebody asked for it while another was at work.
     asked: Option<(BackupId, bool)>,
-    _presence: Presence,
+    /// Held for as long as the service is at work.
+    presence: Option<Presence>,
 }
 
 impl Keeper {
@@ -50,11 +51,9 @@ impl Keeper {
     pub(super) fn new(daemon: Daemon) -> Result<Self> {
         let now = Timestamp::now();
         let settings = daemon.settings();
-        let state = state_directory(&settings.job().directory)?;
-        let presence = Presence::announce(&state, now)
-            .with_context(|| format!("announcing the service in {}", state.display()))?;
+        let presence = announce(&settings, now)?;
         let mut keeper = Self {
-            _presence: presence,
+            presence: Some(presence),
             timetable: timetable(&settings, now)?,
             chores: Chores::new(&settings, now),
             running: None,
@@ -183,9 +182,14 @@ impl Keeper {
         match self.daemon.reload() {
             Ok(()) => {
                 let (settings, now) = (self.daemon.settings(), Timestamp::now());
+                let job = settings.job();
                 // It was read without a mistake, so that there is a schedule.
-                if let Ok(timetable) = timetable(&settings, now) {
-                    self.timetable = timetable;
+                if let Some(schedule) = job.schedule.clone() {
+                    self.timetable.go_by(&job.name, schedule, now);
+                }
+                match announce(&settings, now) {
+                    Ok(presence) => drop(self.presence.replace(presence)),
+                    Err(error) => tracing::error!("{error:#}"),
                 }
                 self.chores.reload(&settings, now);
                 tracing::info!("the configuration was read again and holds from now on");
@@ -215,15 +219,24 @@ impl Keeper {
             child::stop(running.process);
         }
         if self.waits_for_the_run(heard, ENDING) {
-            tracing::warn!(
-                "stopped: run {} was abandoned, nothing of it stays",
-                id.short()
-            );
+            tracing::warn!("stopped: run {} {}", id.short(), self.became_of(id));
         } else {
             tracing::error!(
                 "stopped: run {} does not end; the next run sweeps it",
                 id.short()
             );
+        }
+    }
+
+    /// Of a run that was asked to end: it may have been published before that.
+    fn became_of(&self, id: BackupId) -> &'static str {
+        let record = state_directory(&self.daemon.settings().job().directory)
+            .ok()
+            .and_then(|state| Catalog::open(&state).ok()?.find(&id.to_string()).ok()?);
+        if record.is_some_and(|record| record.file.is_some()) {
+            "was stopped while it told people; its archive is published"
+        } else {
+            "was abandoned, nothing of it stays"
         }
     }
 
@@ -251,6 +264,12 @@ impl Keeper {
             tracing::info!("the next run is at {local}");
         }
     }
+}
+
+fn announce(settings: &Settings, now: Timestamp) -> Result<Presence> {
+    let state = state_directory(&settings.job().directory)?;
+    Presence::announce(&state, now)
+        .with_context(|| format!("announcing the service in {}", state.display()))
 }
 
 fn timetable(settings: &Settings, now: Timestamp) -> Result<Timetable> {

@@ -41,6 +41,15 @@ impl Timetable {
         }
     }
 
+    /// Goes by another schedule from now on; a try that waits is still made.
+    pub(super) fn go_by(&mut self, job: &str, schedule: Schedule, now: Timestamp) {
+        let waiting = self.waiting.take();
+        *self = Self {
+            waiting,
+            ..Self::new(job, schedule, now)
+        };
+    }
+
     /// The newest run that was missed while nobody served, given when the newest run that left an archive
     /// began; nothing was missed before the first. `Err` names one that is left out by `catch_up = "none"`.
     pub(super) fn missed(
@@ -169,6 +178,10 @@ mod tests {
         table.again(due.clone(), now, pause);
         assert_eq!(table.next(), Some(at("2026-01-05T02:05:00Z")));
         assert_eq!(table.due(at("2026-01-05T02:04:59Z")), None);
+        assert_eq!(table.due(at("2026-01-05T02:05:00Z")), Some(due.clone()));
+        table.again(due.clone(), now, pause);
+        let schedule = table.schedule.clone();
+        table.go_by("hub", schedule, now);
         assert_eq!(table.due(at("2026-01-05T02:05:00Z")), Some(due.clone()));
         due.failed.push(BackupId::random());
         assert_eq!(

@@ -3,7 +3,7 @@
 use super::auth::Audit;
 use super::backups::{find, id};
 use super::error::{ApiError, ErrorBody};
-use super::{App, blocking};
+use super::{App, blocking, optional};
 use crate::service::token::{hex, random, same, write_private};
 use anyhow::{Context, Result};
 use axum::body::{Body, Bytes};
@@ -80,11 +80,7 @@ pub(super) async fn link(
     Path(word): Path<String>,
     body: Bytes,
 ) -> Result<(StatusCode, Extension<Audit>, Json<Link>), ApiError> {
-    let wish: Wish = match body.as_ref() {
-        b"" | b"null" => serde_json::from_slice(b"{}"),
-        bytes => serde_json::from_slice(bytes),
-    }
-    .map_err(|error| ApiError::bad(format!("the body is not what is taken: {error}")))?;
+    let wish: Wish = optional(&body)?;
     if !(1..=MOST_HOURS).contains(&wish.hours) {
         let hours = wish.hours;
         return Err(ApiError::bad(format!(

@@ -100,3 +100,13 @@ async fn blocking<T: Send + 'static>(
         Err(error) => Err(anyhow::Error::new(error).into()),
     }
 }
+
+/// A body that may be left out; then every field has its default.
+fn optional<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    let body = match body {
+        b"" | b"null" => b"{}",
+        bytes => bytes,
+    };
+    serde_json::from_slice(body)
+        .map_err(|error| ApiError::bad(format!("the body is not what is taken: {error}")))
+}

@@ -3,7 +3,7 @@
 use super::auth::Audit;
 use super::error::{ApiError, ErrorBody};
 use super::summary::{newest_proven, usual_seconds};
-use super::{App, blocking};
+use super::{App, blocking, optional};
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -64,11 +64,7 @@ pub(super) async fn trigger(
     State(app): State<Arc<App>>,
     body: Bytes,
 ) -> Result<(StatusCode, Extension<Audit>, Json<Triggered>), ApiError> {
-    let wish: Trigger = match body.as_ref() {
-        b"" | b"null" => serde_json::from_slice(b"{}"),
-        bytes => serde_json::from_slice(bytes),
-    }
-    .map_err(|error| ApiError::bad(format!("the body is not what is taken: {error}")))?;
+    let wish: Trigger = optional(&body)?;
     blocking(move || {
         let records = app.records()?;
         let now = Timestamp::now();

@@ -229,12 +229,10 @@ fn archives(out: &mut Page, job: &str, records: &[&BackupRecord]) {
     out.put("hubvault_archives_pinned", &of, pinned as f64);
     out.put("hubvault_archives_missing", &of, gone.len() as f64);
     if let Some(proven) = there.iter().find(|record| record.state == State::Proven) {
-        let snapshot = proven.snapshot.as_ref().map(|snapshot| snapshot.taken_at);
-        let at = snapshot.unwrap_or(proven.started_at);
         out.put(
             "hubvault_last_proven_backup_timestamp_seconds",
             &of,
-            seconds(at),
+            seconds(proven.started_at),
         );
     }
 }

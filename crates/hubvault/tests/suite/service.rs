@@ -272,10 +272,11 @@ fn an_idle_service_is_small_and_a_wrong_one_does_not_start() {
     let status = fs::read_to_string(format!("/proc/{}/status", service.process())).unwrap();
     let resident = status
         .lines()
-        .find(|line| line.starts_with("VmRSS"))
+        .find(|line| line.starts_with("RssAnon"))
         .unwrap();
     let kilobytes: u64 = resident.split_whitespace().nth(1).unwrap().parse().unwrap();
-    assert!(kilobytes < 20_000, "{resident}");
+    // The rest is the program's file, which is far larger with debug information.
+    assert!(kilobytes < 10_000, "{resident}");
     assert_eq!(service.stop(), Some(0));
     hub.set("TZ", "Mars/Olympus");
     let output = hub.run(&["serve"]);

@@ -74,12 +74,9 @@ fn look(app: &App) -> Health {
 }
 
 fn judge(newest: Option<&BackupRecord>, max_age: f64, now: Timestamp, uptime: i64) -> Health {
-    // The age is that of the moment that the archive holds.
-    let taken_at = newest.map(|record| {
-        let snapshot = record.snapshot.as_ref().map(|snapshot| snapshot.taken_at);
-        snapshot.unwrap_or(record.started_at)
-    });
-    let age = taken_at.map(|at| now.duration_since(at).as_secs_f64() / 3600.0);
+    // By this host's clock, as the checks have it; the snapshot's moment is by the database's.
+    let began = newest.map(|record| record.started_at);
+    let age = began.map(|at| now.duration_since(at).as_secs_f64() / 3600.0);
     let error = match age {
         None => Some("there is no proven backup".to_owned()),
         Some(age) if age > max_age => Some(format!(
@@ -94,7 +91,7 @@ fn judge(newest: Option<&BackupRecord>, max_age: f64, now: Timestamp, uptime: i6
         } else {
             "unhealthy"
         },
-        last_backup: taken_at,
+        last_backup: began,
         last_backup_size_mb: newest
             .and_then(|record| record.bytes)
             .map(|bytes| rounded(bytes as f64 / 1024.0 / 1024.0)),

@@ -29,13 +29,13 @@ once. docs/operations.md says what each check means and what to do.
 Exit codes: 0 nothing is wrong; 1 something is, or the catalog cannot be read; 2 no such check, or bad
 configuration.")]
 pub(crate) struct CheckArgs {
-    /// Only these checks: built-in ones, or those of [[check]]
+    /// Only these checks: built-in ones, or those of `[[check]]`
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Tell the administrators of what changed since the last look, and call the ping of [monitor]
+    /// Tell the administrators of what changed since the last look, and call the ping of `[monitor]`
     #[arg(long, conflicts_with = "names")]
     alert: bool,
 }

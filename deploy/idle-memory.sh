@@ -1,0 +1,20 @@
+#!/bin/sh
+# What an idle service holds of memory (VmRSS), answering over HTTP: under 20 MB, or it fails.
+#   deploy/idle-memory.sh target/release/hubvault
+set -eu
+program=$1
+place=$(mktemp -d)
+BACKUP_DIR=$place/backups EMAIL_ENABLED=false POSTGRES_HOST=127.0.0.1 POSTGRES_PORT=1 HTTP_ADDR=127.0.0.1:0 \
+    "$program" serve 2>"$place/log" &
+service=$!
+trap 'kill "$service" 2>/dev/null || true; wait "$service" 2>/dev/null || true; rm -rf "$place"' EXIT
+
+tries=0
+until grep -q 'the next run is at' "$place/log"; do
+    tries=$((tries + 1))
+    [ "$tries" -lt 100 ] || { echo "the service did not start:" >&2; cat "$place/log" >&2; exit 1; }
+    sleep 0.1
+done
+resident=$(awk '/^VmRSS/ { print $2 }' "/proc/$service/status")
+echo "an idle service holds $resident kB"
+[ "$resident" -lt 20000 ] || { echo "that is more than 20 MB" >&2; exit 1; }

@@ -26,7 +26,7 @@ pub(crate) struct BackupArgs {
     dry_run: bool,
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     /// No progress bar and no progress lines
     #[arg(long)]
     no_progress: bool,

@@ -34,7 +34,7 @@ pub(crate) struct CheckArgs {
     names: Vec<String>,
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     /// Tell the administrators of what changed since the last look, and call the ping of `[monitor]`
     #[arg(long, conflicts_with = "names")]
     alert: bool,

@@ -1,12 +1,21 @@
 //! `hubvault list` and `hubvault catalog rebuild`.
 
-use super::{Exit, ListArgs};
+use super::Exit;
 use crate::config::Settings;
 use crate::text::{Align, columns, grouped, print};
 use anyhow::Result;
+use clap::Args;
 use hubvault_engine::backup::state_directory;
 use hubvault_engine::catalog::{BackupRecord, Catalog, State, rebuild};
 use hubvault_model::ByteSize;
+
+/// `hubvault list`
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
 
 /// Lists every run, newest first.
 pub(crate) fn run(settings: &Settings, args: &ListArgs) -> Result<Exit> {

@@ -1,15 +1,27 @@
 //! `hubvault prune`, `pin` and `unpin`: which archives stay.
 
-use super::{Exit, PruneArgs};
+use super::Exit;
 use crate::config::Settings;
 use crate::text::{Align, columns, print};
 use anyhow::{Result, bail};
+use clap::Args;
 use hubvault_engine::backup::{RunLock, state_directory};
 use hubvault_engine::catalog::Catalog;
 use hubvault_engine::retain::{self, Pruned};
 use hubvault_model::{BackupId, ByteSize};
 use jiff::Timestamp;
 use serde_json::json;
+
+/// `hubvault prune`
+#[derive(Debug, Args)]
+pub(crate) struct PruneArgs {
+    /// Print every decision and remove nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
 
 /// Decides, prints, and unless it is a dry run, removes.
 pub(crate) fn run(settings: &Settings, args: &PruneArgs) -> Result<Exit> {

@@ -280,6 +280,9 @@ pub(crate) const KEYS: &[Key] = &[
 
 const LOG_LEVELS: Kind = Kind::Choice(&["error", "warn", "info", "debug", "trace"]);
 
+/// Tables and keys that a service has once, whatever its jobs are.
+pub(super) const OF_SERVICE: &[&str] = &["config_dir", "http", "log", "service"];
+
 /// Arrays of tables.
 pub(crate) const ARRAYS: &[&str] = &[
     "scope.window",

@@ -6,6 +6,7 @@ mod environment;
 mod keys;
 mod url;
 mod document;
+mod jobs;
 mod overlay;
 mod resolve;
 mod scope;
@@ -59,36 +60,102 @@ pub(crate) struct Settings {
     pub(crate) temp_dir: PathBuf,
     /// The zone of schedules, of names and of days.
     pub(crate) zone: TimeZone,
+    /// Which `[[job]]` of the file it is; `None` where there is none.
+    pub(crate) job_name: Option<String>,
+    /// The archive directory that is all jobs', where the service keeps what is its own.
+    pub(crate) service_directory: PathBuf,
     /// What the file says, as it was read; empty without one. It may hold secrets.
     source: SecretString,
     job: Job,
 }
 
+/// What the configuration is read from.
+#[derive(Clone)]
+pub(crate) struct Inputs {
+    /// The variables.
+    pub(crate) environment: Environment,
+    /// What `--config` names.
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// A file that was found and read, before it is known which job is wanted.
+#[derive(Clone)]
+struct Read {
+    file: Option<PathBuf>,
+    source: String,
+    document: Document,
+    problems: Vec<Problem>,
+    notices: Vec<String>,
+}
+
 impl Settings {
-    /// Reads everything; all mistakes are reported together.
-    pub(crate) fn load(
-        environment: &Environment,
-        config: Option<&Path>,
-    ) -> Result<Self, ConfigError> {
-        Self::load_with(environment, config, None)
+    /// Reads everything for one job: `wanted`, or the only one. All mistakes are reported together.
+    pub(crate) fn load(inputs: &Inputs, wanted: Option<&str>) -> Result<Self, ConfigError> {
+        Self::load_with(inputs, wanted, None)
     }
 
     /// The same, with `tried` in place of the overlay that is there.
     pub(crate) fn load_with(
-        environment: &Environment,
-        config: Option<&Path>,
+        inputs: &Inputs,
+        wanted: Option<&str>,
         tried: Option<&Changes>,
     ) -> Result<Self, ConfigError> {
-        let mut problems = Vec::new();
-        let mut notices = Vec::new();
-        let file = find_file(environment, config);
-        let (source, document) = match &file {
-            Some(path) => read(path, &mut problems, &mut notices),
-            None => (String::new(), Document::default()),
+        Self::of(&inputs.environment, inputs.read(), wanted, tried)
+    }
+
+    /// Every job of the file; the one job that there is where it has no `[[job]]`.
+    pub(crate) fn load_all(inputs: &Inputs) -> Result<Vec<Self>, ConfigError> {
+        // Standard input can be read once.
+        let said = inputs.read();
+        let names = jobs::names(&said.document);
+        if names.is_empty() {
+            return Ok(vec![Self::of(&inputs.environment, said, None, None)?]);
+        }
+        let (mut all, mut problems) = (Vec::new(), Vec::new());
+        for name in &names {
+            match Self::of(&inputs.environment, said.clone(), Some(name), None) {
+                Ok(settings) => all.push(settings),
+                // What stands at the top is every job's.
+                Err(error) => error.problems.into_iter().for_each(|problem| {
+                    if !problems.contains(&problem) {
+                        problems.push(problem);
+                    }
+                }),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(ConfigError { problems });
+        }
+        jobs::check_directories(&all)?;
+        Ok(all)
+    }
+
+    fn of(
+        environment: &Environment,
+        said: Read,
+        wanted: Option<&str>,
+        tried: Option<&Changes>,
+    ) -> Result<Self, ConfigError> {
+        let Read {
+            file,
+            source,
+            document: whole,
+            mut problems,
+            mut notices,
+        } = said;
+        jobs::check_names(&whole, &mut problems);
+        let document = match jobs::chosen(&whole, wanted) {
+            Ok(document) => document,
+            Err(problem) => {
+                problems.push(problem);
+                return Err(ConfigError { problems });
+            }
         };
         let overlay = overlay::read(environment, &document, tried, &mut problems, &mut notices);
         let mut found = resolve::resolve(environment, &document, &overlay, &mut problems);
         settle_defaults(environment, &mut found);
+        let shared = overlay::directory(environment, &whole);
+        let service_directory = jobs::settle_directory(&document, shared, &mut found);
         let windows = scope::windows(&document, &mut problems);
         let config_dir = PathBuf::from(text(&found, "config_dir"));
         let files = scope::files(&document, &config_dir, &mut problems);
@@ -97,6 +164,9 @@ impl Settings {
         let hooks = commands::hooks(&document, &mut problems);
         let mut job = job::job(&found, &windows, &files, &mut problems);
         let checks = checks::checks(&document, &mut problems);
+        if let Some(name) = &document.job {
+            job.name.clone_from(name);
+        }
         job.monitor = checks::monitor(&found, &checks);
         job.seal = recipients
             .iter()
@@ -136,6 +206,8 @@ impl Settings {
             notices,
             temp_dir,
             zone,
+            job_name: document.job,
+            service_directory,
             source: SecretString::from(source),
             job,
         })
@@ -190,6 +262,25 @@ impl Settings {
 /// As which file standard input is named.
 pub(crate) const STANDARD_INPUT: &str = "-";
 
+impl Inputs {
+    fn read(&self) -> Read {
+        let mut problems = Vec::new();
+        let mut notices = Vec::new();
+        let file = find_file(&self.environment, self.config.as_deref());
+        let (source, document) = match &file {
+            Some(path) => read(path, &mut problems, &mut notices),
+            None => (String::new(), Document::default()),
+        };
+        Read {
+            file,
+            source,
+            document,
+            problems,
+            notices,
+        }
+    }
+}
+
 /// What `--config` names, what `HUBVAULT_CONFIG` names, or the first that exists of
 /// `./hubvault.toml`, `$CONFIG_DIR/hubvault.toml` and `/etc/hubvault/hubvault.toml`.
 fn find_file(environment: &Environment, config: Option<&Path>) -> Option<PathBuf> {
@@ -223,9 +314,12 @@ fn read(path: &Path, problems: &mut Vec<Problem>, notices: &mut Vec<String>) -> 
         }
     };
     let document = Document::parse(path, &text, problems);
-    let holds_secret = KEYS
-        .iter()
-        .any(|key| key.secret && document.value(key.name).is_some());
+    let says_secret = |document: &Document| {
+        let mut secrets = KEYS.iter().filter(|key| key.secret);
+        secrets.any(|key| document.value(key.name).is_some())
+    };
+    let holds_secret =
+        says_secret(&document) || document.jobs.iter().any(|job| says_secret(&job.value));
     let mode = path.metadata().map_or(0, |meta| meta.permissions().mode());
     if holds_secret && mode & 0o077 != 0 {
         let path = path.display();

@@ -46,8 +46,8 @@ const DEFAULT: &str = "default";
 
 /// Every setting by its name; mistakes go into `problems`.
 ///
-/// What was changed from afar decides first, then a connection URL in a variable, then the key's own variables in their order, then
-/// the file's key, then a URL in the file, then the default.
+/// What was changed from afar decides first, then what a job of several says itself (its key, then its URL), then a connection
+/// URL in a variable, then the key's own variables in their order, then the file's key, then a URL in the file, then the default.
 pub(crate) fn resolve(
     environment: &Environment,
     document: &Document,
@@ -108,6 +108,14 @@ impl Resolver<'_> {
         let mut places = Vec::new();
         let changed = self.overlay.value(key.name);
         places.extend(changed.map(|(text, _)| (text.to_owned(), overlay::ORIGIN.to_owned())));
+        let own = self.is_own(key.name, key.secret);
+        let own_url = self.is_own("database.url", true);
+        if own {
+            places.extend(self.said_in_file(key.name, key.secret));
+        }
+        if own_url {
+            places.extend(part(from_file, key.name));
+        }
         places.extend(part(from_variable, key.name));
         for variable in key.variables {
             match self.environment.setting(variable) {
@@ -118,8 +126,12 @@ impl Resolver<'_> {
                 }),
             }
         }
-        places.extend(self.said_in_file(key.name, key.secret));
-        places.extend(part(from_file, key.name));
+        if !own {
+            places.extend(self.said_in_file(key.name, key.secret));
+        }
+        if !own_url {
+            places.extend(part(from_file, key.name));
+        }
         let mut places = places.into_iter();
         let Some((text, origin)) = places.next() else {
             let value = match key.default {
@@ -154,6 +166,12 @@ impl Resolver<'_> {
             origin,
             hidden,
         }
+    }
+
+    /// Whether the job says this key itself, or for a secret, the file that holds it.
+    fn is_own(&self, key: &str, secret: bool) -> bool {
+        let by_file = || self.document.is_own(&format!("{key}_file"));
+        self.document.is_own(key) || secret && by_file()
     }
 
     /// What the file says about a key, or, for a secret, the file that it names.

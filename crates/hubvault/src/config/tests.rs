@@ -2,12 +2,17 @@
 
 use super::*;
 use hubvault_engine::job::WindowRows;
+use secrecy::ExposeSecret;
 
 fn load(variables: &[(&str, &str)], toml: &str) -> Result<Settings, ConfigError> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("hubvault.toml");
     std::fs::write(&path, toml).unwrap();
-    Settings::load(&Environment::of(variables), Some(&path))
+    let inputs = Inputs {
+        environment: Environment::of(variables),
+        config: Some(path),
+    };
+    Settings::load(&inputs, None)
 }
 
 fn mistakes(variables: &[(&str, &str)], toml: &str) -> String {
@@ -190,7 +195,7 @@ fn the_example_is_a_configuration_with_every_option_in_it() {
     let is_option = |line: &str| {
         line.strip_prefix("# ").is_some_and(|rest| {
             let name = rest.split('=').next().unwrap_or_default().trim();
-            rest.starts_with("[[") && rest.trim_end().ends_with(']')
+            (rest.starts_with("[[") || rest.starts_with("[job.")) && rest.trim_end().ends_with(']')
                 || rest.contains('=')
                     && !name.is_empty()
                     && name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
@@ -278,4 +283,87 @@ fn every_changeable_key_exists_and_is_no_secret() {
             "{name}"
         );
     }
+}
+
+const TWO_JOBS: &str = "[archive]\ndirectory = \"/srv\"\n[scope]\ntables = [\"users\"]\n\
+    [retention]\ndays = 9\n\
+    [[job]]\nname = \"hub\"\n[job.database]\nname = \"hub\"\n[job.retention]\ndays = 30\n\
+    [[job]]\nname = \"shop\"\n[job.database]\nurl = \"postgres://reader@db2/shop\"\n\
+    [job.scope]\ntables = [\"orders\", \"items\"]\n[job.archive]\ndirectory = \"/far/shop\"\n\
+    [[job.file]]\nsource = \"/etc/shop.conf\"\n";
+
+fn load_all(variables: &[(&str, &str)], toml: &str) -> Result<Vec<Settings>, ConfigError> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("hubvault.toml");
+    std::fs::write(&path, toml).unwrap();
+    Settings::load_all(&Inputs {
+        environment: Environment::of(variables),
+        config: Some(path),
+    })
+}
+
+#[test]
+fn what_a_job_says_wins_and_what_stands_at_the_top_is_every_jobs() {
+    let variables = [("POSTGRES_HOST", "db1"), ("POSTGRES_DB", "ignored")];
+    let all = load_all(&variables, TWO_JOBS).unwrap();
+    let jobs: Vec<Job> = all.iter().map(Settings::job).collect();
+    let names: Vec<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
+    assert_eq!(names, ["hub", "shop"]);
+    assert_eq!(jobs[0].database.to_string(), "postgres@db1:5432/hub");
+    assert_eq!(jobs[1].database.to_string(), "reader@db2:5432/shop");
+    assert_eq!((jobs[0].retention.days, jobs[1].retention.days), (30, 9));
+    let tables = |job: &Job| job.scope.tables.len();
+    assert_eq!((tables(&jobs[0]), tables(&jobs[1])), (1, 2));
+    assert_eq!(jobs[0].directory, Path::new("/srv/hub"));
+    assert_eq!(jobs[1].directory, Path::new("/far/shop"));
+    assert!(jobs[0].files.len() > 1 && jobs[1].files.len() == 1);
+    for settings in &all {
+        assert_eq!(settings.service_directory, Path::new("/srv"));
+    }
+    let found = all[0].found.iter();
+    let mut name = found.filter(|found| found.key.name == "database.name");
+    let name = name.next().unwrap();
+    assert!(name.origin.starts_with("hubvault.toml line"));
+    assert_eq!(name.hidden, ["variable POSTGRES_DB"]);
+}
+
+#[test]
+fn a_secret_of_a_job_is_said_in_one_way() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "from-file").unwrap();
+    let path = file.path().display();
+    let toml = format!(
+        "[database]\npassword = \"top\"\n[[job]]\nname = \"a\"\n[job.database]\npassword_file = \"{path}\"\n\
+         [[job]]\nname = \"b\"\n"
+    );
+    let all = load_all(&[("POSTGRES_PASSWORD", "variable")], &toml).unwrap();
+    let passwords: Vec<String> = all
+        .iter()
+        .map(|settings| settings.job().database.password.unwrap())
+        .map(|password| password.expose_secret().to_owned())
+        .collect();
+    assert_eq!(passwords, ["from-file", "variable"]);
+}
+
+#[test]
+fn jobs_are_told_apart_by_names_and_directories() {
+    let said = |toml: &str| load_all(&[], toml).err().unwrap().to_string();
+    let twice = said("[[job]]\nname = \"a\"\n[[job]]\nname = \"a\"\n[[job]]\nname = \"../b\"\n");
+    assert!(
+        twice.contains("line 3: job.name: \"a\" is the job of line 1, too"),
+        "{twice}"
+    );
+    assert!(twice.contains("not \"../b\""), "{twice}");
+    let same = said(
+        "[[job]]\nname = \"a\"\narchive.directory = \"/x\"\n\
+         [[job]]\nname = \"b\"\narchive.directory = \"/x\"\n",
+    );
+    assert!(same.contains("the jobs a and b both have /x"), "{same}");
+    // What is wrong at the top is wrong once.
+    let once = said("[retention]\ndays = -1\n[[job]]\nname = \"a\"\n[[job]]\nname = \"b\"\n");
+    assert_eq!(once.matches("retention.days").count(), 1, "{once}");
+    let several = mistakes(&[], TWO_JOBS);
+    assert!(several.contains("name one of hub, shop"), "{several}");
+    let only = load(&[], "[[job]]\nname = \"a\"\n").unwrap();
+    assert_eq!(only.job().directory, Path::new("/backups/a"));
 }

@@ -37,12 +37,12 @@ pub(crate) fn start_for(settings: &Settings) {
         "auto" => "text",
         format => format,
     };
-    start_as(settings, format);
+    start_with(settings, format, settings.masks());
 }
 
-/// The same in the given format.
-pub(crate) fn start_as(settings: &Settings, format: &str) {
-    start(settings.text("log.level"), format, settings.masks());
+/// The same in the given format, and with the masks of all jobs.
+pub(crate) fn start_with(settings: &Settings, format: &str, masks: Masks) {
+    start(settings.text("log.level"), format, masks);
     let path = settings.text("log.file");
     if !path.is_empty() {
         let most: u64 = settings.text("log.max_size_mb").parse().unwrap_or(10);

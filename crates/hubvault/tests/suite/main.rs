@@ -30,6 +30,7 @@ mod service_at_work;
 mod http;
 mod daemon;
 mod service;
+mod jobs;
 mod commands;
 mod development;
 mod operations;

@@ -167,11 +167,15 @@ impl Service {
         said
     }
 
-    fn end(&mut self) {
+    /// Sends it a signal; it may have ended by itself.
+    pub(crate) fn signal(&self, signal: Signal) {
         if let Some(pid) = Pid::from_raw(self.child.id() as i32) {
-            // It may have ended by itself.
-            let _ = kill_process(pid, Signal::TERM);
+            let _ = kill_process(pid, signal);
         }
+    }
+
+    fn end(&mut self) {
+        self.signal(Signal::TERM);
         let begun = Instant::now();
         while self.child.try_wait().unwrap().is_none() {
             if begun.elapsed() > PATIENCE {

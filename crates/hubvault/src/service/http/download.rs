@@ -3,11 +3,12 @@
 use super::auth::Audit;
 use super::backups::{find, id};
 use super::error::{ApiError, ErrorBody};
-use super::{App, blocking, optional};
+use super::of_job::{OfJob, Which};
+use super::{blocking, optional};
 use crate::service::token::{hex, random, same, write_private};
 use anyhow::{Context, Result};
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Path, Query, Request};
 use axum::http::header::CONTENT_DISPOSITION;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -19,7 +20,7 @@ use sha2::Sha256;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use tower_http::services::ServeFile;
 use utoipa::{IntoParams, ToSchema};
 
@@ -64,7 +65,7 @@ pub(super) struct Signed {
 #[utoipa::path(
     post,
     path = "/backup/{id}/link",
-    params(("id" = String, Path, description = "UUID, or `latest`")),
+    params(("id" = String, Path, description = "UUID, or `latest`"), Which),
     request_body(content = Option<Wish>, content_type = "application/json"),
     security(("token" = ["operate"])),
     responses(
@@ -76,7 +77,7 @@ pub(super) struct Signed {
     )
 )]
 pub(super) async fn link(
-    State(app): State<Arc<App>>,
+    app: OfJob,
     Path(word): Path<String>,
     body: Bytes,
 ) -> Result<(StatusCode, Extension<Audit>, Json<Link>), ApiError> {
@@ -108,7 +109,7 @@ pub(super) async fn link(
 #[utoipa::path(
     get,
     path = "/download/{id}",
-    params(("id" = String, Path, description = "UUID"), Signed),
+    params(("id" = String, Path, description = "UUID"), Signed, Which),
     security(()),
     responses(
         (status = 200, description = "The archive", content_type = "application/octet-stream", body = Vec<u8>),
@@ -121,7 +122,7 @@ pub(super) async fn link(
     )
 )]
 pub(super) async fn download(
-    State(app): State<Arc<App>>,
+    app: OfJob,
     Path(word): Path<String>,
     Query(signed): Query<Signed>,
     request: Request,
@@ -162,7 +163,7 @@ pub(super) async fn download(
 type Record = hubvault_engine::catalog::BackupRecord;
 
 /// A run whose archive is there.
-fn archive(app: &App, word: &str) -> Result<(Record, PathBuf), ApiError> {
+fn archive(app: &OfJob, word: &str) -> Result<(Record, PathBuf), ApiError> {
     let record = find(app, word)?;
     let path = record.file.clone().filter(|path| path.is_file());
     let path = path.ok_or_else(|| {
@@ -179,7 +180,7 @@ fn sign(key: &[u8], id: &str, expires: i64) -> Result<Vec<u8>> {
 }
 
 /// `link.key`, made when it is first needed; without it all links end.
-fn key(app: &App) -> Result<Vec<u8>> {
+fn key(app: &OfJob) -> Result<Vec<u8>> {
     static MAKING: Mutex<()> = Mutex::new(());
     let _one = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     let path = app.state()?.join("link.key");

@@ -1,0 +1,106 @@
+//! `[[job]]`: several jobs in one file. What stands at the top of the file, and the variables, are every
+//! job's; what a job says itself wins over both.
+
+use super::document::{Document, Placed};
+use super::problem::{ConfigError, Problem, nearest};
+use super::resolve::{Found, Value};
+use super::{Settings, text};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The jobs' names as the file has them; none where it has no `[[job]]`.
+pub(super) fn names(document: &Document) -> Vec<String> {
+    let name = |job: &Placed<Document>| job.value.job.clone();
+    document.jobs.iter().filter_map(name).collect()
+}
+
+/// The document of the one that is wanted. `Err` says why there is none.
+pub(super) fn chosen(document: &Document, wanted: Option<&str>) -> Result<Document, Problem> {
+    let names = names(document);
+    let what = match (wanted, names.as_slice()) {
+        (None, []) => return Ok(document.clone()),
+        (None, [only]) => return chosen(document, Some(only.as_str())),
+        (None, _) => format!("there are several jobs; name one of {}", names.join(", ")),
+        (Some(_), []) => "the configuration has no [[job]]; leave it out".to_owned(),
+        (Some(wanted), _) => {
+            let of_name = |job: &&Placed<Document>| job.value.job.as_deref() == Some(wanted);
+            if let Some(job) = document.jobs.iter().find(of_name) {
+                return Ok(document.of_job(&job.value));
+            }
+            let hint = nearest(wanted, names.iter().map(String::as_str));
+            format!(
+                "there is no job {wanted:?}{hint} (there are {})",
+                names.join(", ")
+            )
+        }
+    };
+    Err(Problem::new("--job", "", what))
+}
+
+/// Mistakes in the names, each where it stands. A name is part of a path and of a line in a log.
+pub(super) fn check_names(document: &Document, problems: &mut Vec<Problem>) {
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    for job in &document.jobs {
+        let name = job.value.job.as_deref().unwrap_or_default();
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        let what = if name.is_empty() || name.len() > 63 || !name.chars().all(plain) {
+            format!("expected up to 63 letters, digits, - and _, not {name:?}")
+        } else if let Some(line) = seen.insert(name, job.line) {
+            format!("{name:?} is the job of line {line}, too")
+        } else {
+            continue;
+        };
+        let origin = document.origin(job.line);
+        problems.push(Problem::new(origin, "job.name", what));
+    }
+}
+
+/// Each job has a directory of its own; unless it says which, it is named like it, in the one that is all jobs'.
+pub(super) fn directory(document: &Document, said: &Path) -> PathBuf {
+    match &document.job {
+        Some(job) if !document.is_own("archive.directory") => said.join(job),
+        _ => said.to_owned(),
+    }
+}
+
+/// The same for the settings; returns the directory that is all jobs', where the service keeps what is its own.
+pub(super) fn settle_directory(
+    document: &Document,
+    shared: PathBuf,
+    found: &mut BTreeMap<&'static str, Found>,
+) -> PathBuf {
+    let path = PathBuf::from(text(found, "archive.directory"));
+    if document.job.is_none() {
+        return path;
+    }
+    if let Some(said) = found.get_mut("archive.directory") {
+        let own = directory(document, &path);
+        if own != path {
+            said.origin += ", with the name of the job";
+        }
+        said.value = Value::Text(own.display().to_string());
+    }
+    shared
+}
+
+/// Two jobs in one directory would remove each other's archives.
+pub(super) fn check_directories(jobs: &[Settings]) -> Result<(), ConfigError> {
+    let mut problems = Vec::new();
+    for (n, job) in jobs.iter().enumerate() {
+        let same = |other: &&Settings| other.job.directory == job.job.directory;
+        if let Some(other) = jobs.iter().take(n).find(same) {
+            let what = format!(
+                "the jobs {} and {} both have {}; each needs one of its own",
+                other.job.name,
+                job.job.name,
+                job.job.directory.display()
+            );
+            problems.push(Problem::new("[[job]]", "archive.directory", what));
+        }
+    }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(ConfigError { problems })
+    }
+}

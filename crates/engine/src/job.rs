@@ -239,8 +239,21 @@ pub struct Delivery {
     pub pause: Duration,
     /// Where templates are that stand for the built-in ones, and further ones.
     pub templates: Option<PathBuf>,
+    /// Links to archives in what is told, where they are made.
+    pub links: Option<Links>,
     /// What no message may hold.
     pub masks: Masks,
+}
+
+/// How messages link to archives.
+#[derive(Clone, Debug)]
+pub struct Links {
+    /// Where people reach the service, without a slash at its end: `https://backups.example.com`.
+    pub base: String,
+    /// How long a link opens.
+    pub lasts: Duration,
+    /// Whether only sealed archives are linked to.
+    pub sealed_only: bool,
 }
 
 impl Default for Delivery {
@@ -252,6 +265,7 @@ impl Default for Delivery {
             tries: 3,
             pause: Duration::from_secs(30),
             templates: None,
+            links: None,
             masks: Masks::default(),
         }
     }

@@ -12,6 +12,7 @@ pub mod catalog;
 pub mod job;
 pub mod schedule;
 pub mod presence;
+pub mod link;
 pub mod progress;
 pub mod disk;
 pub mod command;

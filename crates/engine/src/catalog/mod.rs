@@ -133,6 +133,11 @@ impl Catalog {
         Ok(Self { path, db })
     }
 
+    /// The state directory that it lies in.
+    pub fn state_directory(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
+    }
+
     fn failed(&self, doing: &'static str) -> impl FnOnce(rusqlite::Error) -> CatalogError {
         let path = self.path.clone();
         move |source| CatalogError::Sqlite {

@@ -28,6 +28,10 @@ pub(crate) enum Kind {
     Addresses,
     /// Five fields of cron.
     Cron,
+    /// Where to listen: a port, or a host and a port.
+    Listen,
+    /// An address that people reach the service by.
+    PublicUrl,
     /// A time zone: a name of the IANA database, or a POSIX string.
     Zone,
 }
@@ -251,7 +255,14 @@ pub(crate) const KEYS: &[Key] = &[
     secret("ntfy.token", &["NTFY_TOKEN"]),
     secret("ping.url", &["PING_URL", "HEALTHCHECKS_URL"]),
     key("seal.recipients", &["BACKUP_RECIPIENTS"], Kind::List, ""),
-    key("http.address", &["HTTP_ADDR"], Kind::Text, ""),
+    key("http.address", &["HTTP_ADDR"], Kind::Listen, ""),
+    key("http.public_url", &["HTTP_PUBLIC_URL"], Kind::PublicUrl, ""),
+    key(
+        "http.link_hours",
+        &[],
+        Kind::Integer(1, hubvault_engine::link::MOST_HOURS),
+        "72",
+    ),
     key(
         "monitor.max_age_hours",
         &["BACKUP_MAX_AGE_HOURS"],
@@ -340,6 +351,8 @@ impl Kind {
                     "expected five fields of cron such as `0 2 * * *`, not {text:?}: {what}"
                 )),
             },
+            Self::Listen => super::http::listens_at(text).map(|_| ()),
+            Self::PublicUrl => super::http::check_public_url(text),
             Self::Zone => zone(text).map(|_| ()),
         }
     }
@@ -347,9 +360,13 @@ impl Kind {
     /// What TOML must hold, in words.
     pub(crate) fn describe(self) -> &'static str {
         match self {
-            Self::Text | Self::Choice(_) | Self::Cron | Self::Zone | Self::Address => {
-                "text in quotes"
-            }
+            Self::Text
+            | Self::Choice(_)
+            | Self::Cron
+            | Self::Zone
+            | Self::Listen
+            | Self::PublicUrl
+            | Self::Address => "text in quotes",
             Self::Integer(..) => "a whole number",
             Self::Duration => "text such as \"5 s\", or a number of seconds",
             Self::List | Self::Addresses => "an array of texts",

@@ -11,6 +11,7 @@ mod overlay;
 mod resolve;
 mod scope;
 mod seal;
+mod http;
 mod delivery;
 mod schedule;
 mod commands;
@@ -18,6 +19,7 @@ mod checks;
 mod job;
 
 pub(crate) use environment::Environment;
+pub(crate) use http::listens_at;
 pub(crate) use overlay::{CHANGEABLE, Changes};
 pub(crate) use problem::{ConfigError, nearest};
 pub(crate) use resolve::{Found, Value};
@@ -184,6 +186,7 @@ impl Settings {
                 .chain(of_servers),
         );
         notices.extend(delivery::notices(&found));
+        notices.extend(http::notices(&found));
         notices.extend(environment.misspelt());
         if !problems.is_empty() {
             return Err(ConfigError { problems });

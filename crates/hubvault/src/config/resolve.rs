@@ -214,6 +214,8 @@ fn value_of(key: &Key, text: &str) -> Value {
         | Kind::Integer(..)
         | Kind::Duration
         | Kind::Cron
-        | Kind::Zone => Value::Text(text.to_owned()),
+        | Kind::Zone
+        | Kind::Listen
+        | Kind::PublicUrl => Value::Text(text.to_owned()),
     }
 }

@@ -87,6 +87,26 @@ impl Service {
         }
     }
 
+    /// Where it answers: `http://127.0.0.1:40123`.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Has it read its configuration again, and waits until it has.
+    pub(crate) fn reload(&mut self) {
+        if let Some(pid) = Pid::from_raw(self.child.id() as i32) {
+            kill_process(pid, Signal::HUP).unwrap();
+        }
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|error| panic!("{error}: {}", self.said));
+            self.said += &format!("{line}\n");
+            if line.contains("the configuration was read again") {
+                return;
+            }
+        }
+    }
+
     fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let mut request = Request::builder()
             .method(method)

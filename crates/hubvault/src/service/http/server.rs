@@ -2,7 +2,8 @@
 
 use super::super::daemon::Daemon;
 use super::{App, auth, error, openapi};
-use anyhow::{Context, Result};
+use crate::config::listens_at;
+use anyhow::{Context, Result, anyhow};
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -89,32 +90,23 @@ pub(crate) fn start(daemon: Daemon, address: &str) -> Result<Handle> {
 }
 
 fn listen(address: &str) -> Result<TcpListener> {
-    let whole = whole_address(address);
-    let hint = "HTTP_ADDR takes a port (8080) or an address with one (127.0.0.1:8080)";
+    let whole = listens_at(address).map_err(|what| anyhow!("http.address: {what}"))?;
     let addresses: Vec<SocketAddr> = whole
         .to_socket_addrs()
-        .with_context(|| format!("http.address {address:?} is no address; {hint}"))?
+        .with_context(|| {
+            format!("looking up {whole}, where HTTP_ADDR listens; 127.0.0.1 needs no look-up")
+        })?
         .collect();
     let listener = TcpListener::bind(addresses.as_slice()).with_context(|| {
         format!(
             "listening on {whole}; is something else there (ss -ltnp names it), or is the port \
-             below 1024? {hint}"
+             below 1024? HTTP_ADDR names another one"
         )
     })?;
     listener
         .set_nonblocking(true)
         .context("preparing the socket of the HTTP server")?;
     Ok(listener)
-}
-
-/// A port alone means this host alone.
-fn whole_address(address: &str) -> String {
-    let port = address.strip_prefix(':').unwrap_or(address);
-    if !port.is_empty() && port.chars().all(|c| c.is_ascii_digit()) {
-        format!("127.0.0.1:{port}")
-    } else {
-        address.to_owned()
-    }
 }
 
 async fn serve(app: Arc<App>, listener: TcpListener, stopped: oneshot::Receiver<()>) -> Result<()> {
@@ -150,19 +142,6 @@ async fn serve(app: Arc<App>, listener: TcpListener, stopped: oneshot::Receiver<
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_port_alone_is_on_this_host_alone() {
-        assert_eq!(whole_address("8080"), "127.0.0.1:8080");
-        assert_eq!(whole_address(":8080"), "127.0.0.1:8080");
-        assert_eq!(whole_address("0.0.0.0:80"), "0.0.0.0:80");
-        assert!(
-            listen("nonsense")
-                .unwrap_err()
-                .to_string()
-                .contains("HTTP_ADDR")
-        );
-    }
 
     #[test]
     fn a_taken_port_is_said_with_what_to_do() {

@@ -49,11 +49,11 @@ pub(crate) fn run(settings: &Settings, args: &CheckArgs) -> Result<Exit> {
     let catalog = Catalog::open(&state_directory(&job.directory)?)?;
     let cancel = Cancel::new();
     let _signals = signals::watch(cancel.clone(), || {})?;
-    let look = Look::new(&job, &catalog, Timestamp::now(), &settings.zone)?;
     let wanted = |name: &str| args.names.is_empty() || args.names.iter().any(|n| n == name);
     let watched = if args.alert {
-        watch(&look, &cancel)
+        watch(&job, &catalog, &settings.zone, &cancel)?
     } else {
+        let look = Look::new(&job, &catalog, Timestamp::now(), &settings.zone)?;
         Watched {
             findings: examine(&look, &cancel, &wanted),
             ..Watched::default()

@@ -6,6 +6,7 @@ use crate::post_office::{mailing, plain, subject, text};
 use hubvault_testkit::{Answer, Database, HttpSink, MailServer, MailTls, server};
 use serde_json::Value;
 use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 
 const FLAG: &str =
     "[[check]]\nname = \"flag\"\ncommand = \"test -e flag || { echo no flag; exit 1; }\"\n";
@@ -86,6 +87,46 @@ fn an_alert_is_mailed_once_and_so_is_its_end() {
     // The watcher's own switch hears every look, whatever it found.
     let pings: Vec<String> = ping.requests().iter().map(|r| r.target.clone()).collect();
     assert_eq!(pings, ["/watcher"; 5]);
+}
+
+#[test]
+fn watchers_at_the_same_moment_tell_an_alert_and_its_end_once() {
+    let server = server();
+    let database = server.database();
+    database.execute(USERS);
+    let mail = MailServer::start(plain());
+    let (mut hub, flag) = flagged(&database, &mail);
+    hub.set("PROOF", "always");
+    hub.backup();
+    let told = mail.messages().len();
+    let at_once = || {
+        // Making a command writes the configuration, which none may read meanwhile.
+        let commands = (0..5).map(|_| hub.command(&["check", "--alert", "--json"]));
+        let mut commands: Vec<Command> = commands.collect();
+        let start = |command: &mut Command| {
+            let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+            command.spawn().unwrap()
+        };
+        let all: Vec<Child> = commands.iter_mut().map(start).collect();
+        let reports = all.into_iter().map(|child| {
+            let output = child.wait_with_output().unwrap();
+            assert_eq!(stderr(&output), "");
+            serde_json::from_slice::<Value>(&output.stdout).unwrap()
+        });
+        let notices = reports.map(|report| report["notices"].as_array().unwrap().len());
+        notices.sum::<usize>()
+    };
+    std::fs::remove_file(&flag).unwrap();
+    assert_eq!(at_once(), 1);
+    std::fs::write(&flag, "").unwrap();
+    assert_eq!(at_once(), 1);
+    let messages = mail.messages();
+    let subjects: Vec<String> = messages[told..]
+        .iter()
+        .map(|message| subject(&message.parts()).to_owned())
+        .collect();
+    assert_eq!(subjects.len(), 2, "{subjects:?}");
+    assert!(subjects[0].contains("ALERT") && subjects[1].contains("RECOVERED"));
 }
 
 #[test]

@@ -28,6 +28,7 @@ mod mail_words;
 mod seal_check;
 mod service_at_work;
 mod http;
+mod http_strangers;
 mod links;
 mod daemon;
 mod service;

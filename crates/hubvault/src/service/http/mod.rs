@@ -14,6 +14,7 @@ mod events;
 mod settings;
 mod download;
 mod numbers;
+mod connections;
 mod server;
 
 pub(crate) use server::start;

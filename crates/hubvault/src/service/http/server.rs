@@ -1,6 +1,7 @@
 //! The thread that listens and answers, from its start to its end.
 
 use super::super::daemon::Daemon;
+use super::connections::answer;
 use super::{App, auth, error, openapi};
 use crate::config::listens_at;
 use anyhow::{Context, Result, anyhow};
@@ -111,7 +112,7 @@ fn listen(address: &str) -> Result<TcpListener> {
 
 async fn serve(app: Arc<App>, listener: TcpListener, stopped: oneshot::Receiver<()>) -> Result<()> {
     let (router, _) = openapi::routes().split_for_parts();
-    let service = router
+    let router = router
         .layer(DefaultBodyLimit::disable())
         .layer(RequestBodyLimitLayer::new(BODY_LIMIT))
         .layer(TimeoutLayer::with_status_code(
@@ -120,23 +121,14 @@ async fn serve(app: Arc<App>, listener: TcpListener, stopped: oneshot::Receiver<
         ))
         .layer(from_fn_with_state(Arc::clone(&app), auth::guard))
         .layer(from_fn(error::shape))
-        .with_state(app)
-        .into_make_service_with_connect_info::<SocketAddr>();
+        .with_state(app);
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let (ending, ends) = oneshot::channel::<()>();
-    let serving = axum::serve(listener, service).with_graceful_shutdown(async move {
-        // A handle that is gone means the same as one that says so.
-        let _ = stopped.await;
-        let _ = ending.send(());
-    });
-    let cut_off = async {
-        let _ = ends.await;
-        tokio::time::sleep(GRACE).await;
-    };
-    tokio::select! {
-        outcome = async { serving.await } => outcome.context("answering over HTTP"),
-        () = cut_off => Ok(()),
-    }
+    let connections = answer(&listener, &router, stopped).await;
+    // Nobody new.
+    drop(listener);
+    // What has not ended then is cut off.
+    let _ = tokio::time::timeout(GRACE, connections.shutdown()).await;
+    Ok(())
 }
 
 #[cfg(test)]

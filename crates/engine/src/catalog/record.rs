@@ -74,9 +74,12 @@ pub struct BackupRecord {
     /// Whether somebody said that the archive stays.
     #[serde(default)]
     pub pinned: bool,
-    /// When retention removed the archive.
+    /// When retention removed the archive, or somebody accepted that it is gone.
     #[serde(default)]
     pub removed_at: Option<Timestamp>,
+    /// Whether nothing of ours removed it: it was gone, and somebody accepted that.
+    #[serde(default)]
+    pub gone: bool,
 }
 
 /// One table of a backup.
@@ -193,6 +196,7 @@ impl BackupRecord {
             error: None,
             pinned: false,
             removed_at: None,
+            gone: false,
         }
     }
 

@@ -57,6 +57,7 @@ fn line(record: &BackupRecord) -> Vec<String> {
                 "{}{}",
                 name.unwrap_or_default(),
                 match (gone, record.removed_at, record.pinned) {
+                    (true, Some(_), _) if record.gone => " (gone, and that was accepted)",
                     (true, Some(_), _) => " (removed by retention)",
                     (true, None, _) => " (FILE IS GONE)",
                     (false, _, true) => " (pinned)",
@@ -95,16 +96,22 @@ pub(crate) fn rebuild_catalog(settings: &Settings) -> Result<Exit> {
     let catalog = Catalog::open(&state_directory(&job.directory)?)?;
     let found = rebuild(&catalog, &job.directory)?;
     let mut out = String::new();
-    for record in &found.added {
+    let added = found.added.iter().map(|record| ("added", record));
+    let returned = found.returned.iter().map(|record| ("there again", record));
+    for (word, record) in added.chain(returned) {
         let file = record.file.as_ref().map(|file| file.display().to_string());
         out += &format!(
-            "added {}  {}\n",
+            "{word} {}  {}\n",
             record.id.short(),
             file.unwrap_or_default()
         );
     }
+    let again = match found.returned.len() {
+        0 => String::new(),
+        count => format!("{count} there again, "),
+    };
     print(&format!(
-        "{out}{} added, {} known already\n",
+        "{out}{} added, {again}{} known already\n",
         found.added.len(),
         found.known
     ))?;

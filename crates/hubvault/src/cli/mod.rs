@@ -161,6 +161,7 @@ could be shown, or with --all an archive is sealed and --identity does not open 
     /// Remove the archives that no retention rule keeps; every backup does so at its end
     #[command(after_long_help = "Examples:
   hubvault prune --dry-run    # every decision with its reason
+  hubvault prune --gone       # ends the alert of `files` about archives that were removed on purpose
 
 Exit codes: 0 done; 1 failed; 2 bad usage or configuration; 3 something could not be removed.")]
     Prune(prune::PruneArgs),

@@ -6,7 +6,7 @@ use crate::text::{Align, columns, print};
 use anyhow::{Result, bail};
 use clap::Args;
 use hubvault_engine::backup::{RunLock, state_directory};
-use hubvault_engine::catalog::Catalog;
+use hubvault_engine::catalog::{BackupRecord, Catalog};
 use hubvault_engine::retain::{self, Pruned};
 use hubvault_model::{BackupId, ByteSize};
 use jiff::Timestamp;
@@ -18,6 +18,9 @@ pub(crate) struct PruneArgs {
     /// Print every decision and remove nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Remove nothing, and accept that archives are gone which somebody removed by hand
+    #[arg(long)]
+    pub(crate) gone: bool,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -31,6 +34,9 @@ pub(crate) fn run(settings: &Settings, args: &PruneArgs) -> Result<Exit> {
     let _lock = RunLock::take(&state, BackupId::random())?;
     let catalog = Catalog::open(&state)?;
     let now = Timestamp::now();
+    if args.gone {
+        return gone(&catalog, &job.name, args, now);
+    }
     let plan = retain::plan(&catalog, &job.name, &job.retention, now, &settings.zone)?;
     let text = if args.json {
         let all: Vec<_> = plan.iter().map(as_json).collect();
@@ -47,6 +53,44 @@ pub(crate) fn run(settings: &Settings, args: &PruneArgs) -> Result<Exit> {
         tracing::warn!("{problem}");
     }
     Ok(if problems.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Warnings
+    })
+}
+
+/// Says what is gone, and unless it is a dry run, accepts it.
+fn gone(catalog: &Catalog, job: &str, args: &PruneArgs, now: Timestamp) -> Result<Exit> {
+    let gone = retain::gone(catalog, job)?;
+    let path = |record: &BackupRecord| record.file.clone().unwrap_or_default();
+    if args.json {
+        let of = |record: &BackupRecord| {
+            json!({
+                "id": record.id, "file": path(record), "decision": "gone",
+                "reason": "it is not there, and nothing here removed it",
+            })
+        };
+        let all: Vec<_> = gone.records.iter().map(of).collect();
+        print(&(serde_json::to_string_pretty(&all)? + "\n"))?;
+    } else if gone.records.is_empty() {
+        print("no archive is gone that should be there\n")?;
+    } else {
+        let verb = if args.dry_run { "would be" } else { "is" };
+        for record in &gone.records {
+            let (file, id) = (path(record), record.id.short());
+            print(&format!(
+                "{} (backup {id}) is gone; that {verb} accepted\n",
+                file.display()
+            ))?;
+        }
+    }
+    for what in &gone.unclear {
+        tracing::warn!("{what}");
+    }
+    if !args.dry_run {
+        retain::accept(catalog, &gone.records, now)?;
+    }
+    Ok(if gone.unclear.is_empty() {
         Exit::Done
     } else {
         Exit::Warnings

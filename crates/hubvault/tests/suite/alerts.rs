@@ -1,9 +1,10 @@
 //! Who hears of what the checks find, when, and when not.
 
+use crate::daemon::Clock;
 use crate::hub::{Hub, stderr, stdout};
 use crate::monitor::{USERS, fails, finds, passes};
 use crate::post_office::{mailing, plain, subject, text};
-use hubvault_testkit::{Answer, Database, HttpSink, MailServer, MailTls, server};
+use hubvault_testkit::{Answer, Database, HttpSink, MailServer, MailTls, Parts, server};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -127,6 +128,69 @@ fn watchers_at_the_same_moment_tell_an_alert_and_its_end_once() {
         .collect();
     assert_eq!(subjects.len(), 2, "{subjects:?}");
     assert!(subjects[0].contains("ALERT") && subjects[1].contains("RECOVERED"));
+}
+
+#[test]
+fn an_alert_that_stands_is_told_again_after_its_hours_and_not_before() {
+    let server = server();
+    let database = server.database();
+    let mail = MailServer::start(plain());
+    let (mut hub, flag) = flagged(&database, &mail);
+    let toml = |hours: u32| {
+        format!(
+            "file = []\n[scope]\ntables = [\"*\"]\nwindow = []\n[delivery]\npause = \"10 ms\"\n\
+             [monitor]\nreminder_hours = {hours}\n{FLAG}"
+        )
+    };
+    hub.write(&toml(6));
+    hub.set("TZ", "UTC");
+    let clock = Clock::of(&mut hub, "2040-03-21T12:00:00Z");
+    std::fs::remove_file(&flag).unwrap();
+    let told = |at: &str| {
+        clock.set(at);
+        let mut notices = looks(&hub);
+        notices.retain(|notice| notice.starts_with("flag "));
+        notices
+    };
+    assert_eq!(told("2040-03-21T12:00:00Z"), ["flag firing"]);
+    assert_eq!(told("2040-03-21T17:59:00Z"), [""; 0]);
+    assert_eq!(told("2040-03-21T18:01:00Z"), ["flag reminder"]);
+    assert_eq!(
+        told("2040-03-21T23:59:00Z"),
+        [""; 0],
+        "six hours after that"
+    );
+    assert_eq!(told("2040-03-22T00:02:00Z"), ["flag reminder"]);
+    std::fs::write(&flag, "").unwrap();
+    assert_eq!(told("2040-03-22T00:03:00Z"), ["flag recovered"]);
+    assert_eq!(told("2040-03-22T12:00:00Z"), [""; 0]);
+
+    // Never, where nobody wants any.
+    std::fs::remove_file(&flag).unwrap();
+    assert_eq!(told("2040-03-22T12:01:00Z"), ["flag firing"]);
+    hub.write(&toml(0));
+    clock.set("2040-04-22T12:00:00Z");
+    assert!(!looks(&hub).iter().any(|notice| notice.starts_with("flag ")));
+
+    let parts = mail.messages().into_iter().map(|mail| mail.parts());
+    let of_flag: Vec<Parts> = parts
+        .filter(|mail| subject(mail).contains("flag"))
+        .collect();
+    let words: Vec<&str> = of_flag.iter().map(|mail| subject(mail)).collect();
+    assert_eq!(of_flag.len(), 5, "{words:?}");
+    for (mail, is_reminder) in of_flag.iter().zip([false, true, true, false, false]) {
+        let said = text(mail);
+        assert_eq!(
+            said.contains("flag: still: exit code 1"),
+            is_reminder,
+            "{said}"
+        );
+    }
+    assert!(
+        text(&of_flag[2]).contains("Since 2040-03-21 12:00 UTC."),
+        "{}",
+        text(&of_flag[2])
+    );
 }
 
 #[test]

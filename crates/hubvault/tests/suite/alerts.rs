@@ -176,7 +176,7 @@ fn an_alert_that_stands_is_told_again_after_its_hours_and_not_before() {
     let of_flag: Vec<Parts> = parts
         .filter(|mail| subject(mail).contains("flag"))
         .collect();
-    let words: Vec<&str> = of_flag.iter().map(|mail| subject(mail)).collect();
+    let words: Vec<&str> = of_flag.iter().map(subject).collect();
     assert_eq!(of_flag.len(), 5, "{words:?}");
     for (mail, is_reminder) in of_flag.iter().zip([false, true, true, false, false]) {
         let said = text(mail);

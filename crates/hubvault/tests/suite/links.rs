@@ -1,9 +1,11 @@
 //! Messages link to the archive, and the link is a key: it opens for its time, and is in no log.
 
 use crate::hub::{Hub, stderr, stdout};
-use crate::post_office::{SMALL, html, mailing, plain, subject, text};
+use crate::post_office::{NOISE, SMALL, html, mailing, plain, subject, text};
 use crate::service_at_work::{Service, signed};
-use hubvault_testkit::{Answer, Database, HttpSink, MailServer, MailTls, Parts, server};
+use hubvault_testkit::{
+    Answer, Database, HttpSink, MailServer, MailServerOptions, MailTls, Parts, server,
+};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::fs;
@@ -164,6 +166,22 @@ fn every_channel_but_a_ping_has_the_link() {
     for ping in ["/ping", "/ping/start"] {
         assert!(!said(ping).contains("signature"), "{}", said(ping));
     }
+}
+
+#[test]
+fn what_the_mail_server_finds_too_large_is_linked_to() {
+    let database = server().database();
+    database.execute(NOISE);
+    let mail = MailServer::start(MailServerOptions {
+        size_limit: Some(60_000),
+        ..plain()
+    });
+    let hub = linking(&database, &mail, "https://backups.hub.example");
+    hub.backup();
+    let parts = mail.messages()[0].parts();
+    assert!(parts.attachments.is_empty());
+    assert!(text(&parts).contains("takes no message this large"));
+    link(text(&parts), "https://backups.hub.example");
 }
 
 #[test]

@@ -11,8 +11,8 @@ tools: ## Install PostgreSQL's programs and a C compiler where they are missing
 	@deploy/install-postgres.sh
 
 demo: tools ## A sample hub backed up, restored with plain tools, compared
-	$(CARGO) build --release --locked
-	target/release/hubvault demo
+	$(CARGO) build --locked
+	target/debug/hubvault demo
 
 test: tools ## The whole suite, against a PostgreSQL that it starts itself
 	$(CARGO) test --workspace --locked

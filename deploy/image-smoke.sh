@@ -202,6 +202,9 @@ until grep -q 'the next run is at' "$work/first.log"; do
 done
 first=$(cat "/proc/$namespace/task/$namespace/children")
 [ "$(cat "/proc/${first% }/comm")" = hubvault ] || { echo "the first process is not hubvault" >&2; exit 1; }
+resident=$(awk '/^VmRSS/ { print $2 }' "/proc/${first% }/status")
+echo "idle it holds $resident kB"
+[ "$resident" -lt 20000 ] || { echo "that is more than 20 MB" >&2; exit 1; }
 asked=$(date +%s)
 kill -TERM $first
 wait $namespace || { echo "it ended with $?" >&2; exit 1; }

@@ -87,7 +87,6 @@ pub fn drill(
         path: path.to_owned(),
         source,
     })?;
-    let limit = Limit::start(options.time_limit, cancel);
     let unproven = |reason: String| {
         Ok(Verdict::Unproven {
             reason,
@@ -95,7 +94,10 @@ pub fn drill(
         })
     };
     let directory = options.directory.display();
-    let _turn = match wait_for_turn(&options.directory, &limit.cancel) {
+    // Waiting for another's drill takes none of the time of this one.
+    let turn = wait_for_turn(&options.directory, cancel);
+    let limit = Limit::start(options.time_limit, cancel);
+    let _turn = match turn {
         Ok(Some(turn)) => turn,
         Ok(None) => return limit.ended(cancel),
         Err(error) => return unproven(format!("no place to drill: {directory}: {error}")),
@@ -330,7 +332,7 @@ fn foreign_keys(session: &mut Session, manifest: &Manifest) -> Result<Vec<String
         .collect())
 }
 
-/// Holds the directory's lock until it is dropped (`flock(2)`); `None` when the time is over.
+/// Holds the directory's lock until it is dropped (`flock(2)`); `None` when the run is to stop.
 fn wait_for_turn(directory: &Path, cancel: &Cancel) -> io::Result<Option<File>> {
     let turn = File::open(directory)?;
     loop {

@@ -9,7 +9,14 @@ use crate::text::print;
 use anyhow::{Context, Result, bail};
 use hubvault_model::Cancel;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
 use std::process::Child;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// No process has this number.
+const NOBODY: u32 = 0;
 
 /// Whether it can be asked of all jobs, and no job is named. With `--json` each job has a document of its own,
 /// so that one has to be named.
@@ -30,18 +37,29 @@ pub(super) fn is_for_all(cli: &Cli) -> bool {
 /// from its turn.
 pub(super) fn run(all: &[Settings]) -> Result<Exit> {
     let cancel = Cancel::new();
-    let _signals = signals::watch(cancel.clone(), || {})?;
-    let arguments = without_config(std::env::args_os().skip(1));
+    let at_work = Arc::new(AtomicU32::new(NOBODY));
+    let last = Arc::clone(&at_work);
+    // It has the same time as we to tidy up, and heard of it later.
+    let _signals = signals::watch(cancel.clone(), move || {
+        let process = last.load(Ordering::Acquire);
+        if process != NOBODY {
+            child::stop(process);
+            wait_a_moment_for(process);
+        }
+    })?;
     let mut worst = 0;
     for settings in all {
         let name = settings.job_name.as_deref().unwrap_or_default();
         print(&format!("== {name}\n"))?;
-        let mut command = child::command(settings, &arguments);
+        let mut command = child::again(settings, std::env::args_os().skip(1));
         // A signal from the terminal comes to us, and from us to it: once.
         command.process_group(0);
         let child = child::spawn(command, settings)
             .with_context(|| format!("starting hubvault for the job {name}"))?;
-        let code = code_of(child, &cancel)?;
+        at_work.store(child.id(), Ordering::Release);
+        let code = code_of(child, &cancel);
+        at_work.store(NOBODY, Ordering::Release);
+        let code = code?;
         if cancel.is_requested() {
             bail!("stopped on request, at the job {name}");
         }
@@ -60,6 +78,14 @@ fn code_of(mut child: Child, cancel: &Cancel) -> Result<u8> {
     Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
 
+fn wait_a_moment_for(process: u32) {
+    let place = PathBuf::from(format!("/proc/{process}"));
+    let begun = Instant::now();
+    while place.exists() && begun.elapsed() < Duration::from_secs(1) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// Nothing wrong, warnings, anything else, failed.
 fn severity(code: u8) -> u8 {
     match code {
@@ -68,21 +94,6 @@ fn severity(code: u8) -> u8 {
         1 => 3,
         _ => 2,
     }
-}
-
-/// The configuration was read already, and goes to each child as it was read.
-fn without_config<T: AsRef<std::ffi::OsStr>>(arguments: impl Iterator<Item = T>) -> Vec<T> {
-    let mut kept = Vec::new();
-    let mut is_value = false;
-    for argument in arguments {
-        let text = argument.as_ref().to_string_lossy();
-        let names = text == "--config";
-        if !is_value && !names && !text.starts_with("--config=") {
-            kept.push(argument);
-        }
-        is_value = names && !is_value;
-    }
-    kept
 }
 
 #[cfg(test)]
@@ -95,13 +106,5 @@ mod tests {
         assert_eq!(worst(&[0, 3, 0]), Some(3));
         assert_eq!(worst(&[3, 2, 0]), Some(2));
         assert_eq!(worst(&[2, 1, 3]), Some(1));
-    }
-
-    #[test]
-    fn a_child_gets_the_configuration_by_itself() {
-        let of = |words: &str| without_config(words.split(' ')).join(" ");
-        assert_eq!(of("--config a.toml check disk"), "check disk");
-        assert_eq!(of("check --config=a.toml --alert"), "check --alert");
-        assert_eq!(of("--config --config check"), "check");
     }
 }

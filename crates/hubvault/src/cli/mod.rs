@@ -265,24 +265,15 @@ enum CatalogCommand {
 
 /// Runs what the arguments ask for.
 pub(crate) fn run(cli: &Cli) -> Result<Exit> {
-    let inputs = Inputs {
-        environment: Environment::of_process(),
-        config: cli.config.clone(),
-    };
-    // Standard input can be read once.
-    let mut only = None;
+    let inputs = Inputs::new(Environment::of_process(), cli.config.clone());
     if each::is_for_all(cli) {
-        let mut all = Settings::load_all(&inputs)?;
+        let all = Settings::load_all(&inputs)?;
         if all.len() > 1 {
             return each::run(&all);
         }
-        only = all.pop();
     }
-    let mut load = || -> Result<Settings, ConfigError> {
-        let settings = match only.take() {
-            Some(settings) => settings,
-            None => Settings::load(&inputs, cli.job.as_deref())?,
-        };
+    let load = || -> Result<Settings, ConfigError> {
+        let settings = Settings::load(&inputs, cli.job.as_deref())?;
         logging::start_for(&settings);
         Ok(settings)
     };
@@ -332,10 +323,8 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
         Command::Catalog(CatalogCommand::Rebuild) => list::rebuild_catalog(&load()?),
         Command::Demo(args) => {
             // The demonstration is the same whatever is configured here.
-            let inputs = Inputs {
-                environment: Environment::bare(&inputs.environment),
-                config: Some(PathBuf::from("/dev/null")),
-            };
+            let bare = Environment::bare(&inputs.environment);
+            let inputs = Inputs::new(bare, Some(PathBuf::from("/dev/null")));
             let nothing = Settings::load(&inputs, None)?;
             logging::start("info", "text", Masks::default());
             demo::run(&nothing, args)

@@ -98,7 +98,28 @@ impl Document {
             .chain(job.arrays.keys())
             .cloned()
             .collect();
+        all.one_set_of_recipients();
         all
+    }
+
+    /// Recipients are said in two ways that add up. A job that says either has those alone: others could open its
+    /// archives.
+    fn one_set_of_recipients(&mut self) {
+        const LIST: &str = "seal.recipients";
+        const TABLES: &str = "seal.recipient";
+        match (self.is_own(LIST), self.is_own(TABLES)) {
+            (true, false) => {
+                self.arrays.remove(TABLES);
+            }
+            (false, true) => {
+                let (line, value) = (0, String::new());
+                self.values.insert(LIST.to_owned(), Placed { line, value });
+                self.lists.insert(LIST.to_owned(), Vec::new());
+                self.item_lines.remove(LIST);
+                self.own.insert(LIST.to_owned());
+            }
+            (true, true) | (false, false) => {}
+        }
     }
 
     /// `hubvault.toml line 12`.

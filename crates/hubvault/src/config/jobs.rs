@@ -2,9 +2,12 @@
 //! job's; what a job says itself wins over both.
 
 use super::document::{Document, Placed};
-use super::problem::{ConfigError, Problem, nearest};
+use super::environment::Environment;
+use super::overlay;
+use super::problem::{Problem, nearest};
 use super::resolve::{Found, Value};
 use super::{Settings, text};
+use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -83,24 +86,66 @@ pub(super) fn settle_directory(
     shared
 }
 
-/// Two jobs in one directory would remove each other's archives.
-pub(super) fn check_directories(jobs: &[Settings]) -> Result<(), ConfigError> {
-    let mut problems = Vec::new();
-    for (n, job) in jobs.iter().enumerate() {
-        let same = |other: &&Settings| other.job.directory == job.job.directory;
-        if let Some(other) = jobs.iter().take(n).find(same) {
+/// Two jobs in one directory would remove each other's archives, whichever of them is looked at.
+pub(super) fn check_directories(
+    environment: &Environment,
+    whole: &Document,
+    problems: &mut Vec<Problem>,
+) {
+    let mut seen: BTreeMap<PathBuf, String> = BTreeMap::new();
+    for job in &whole.jobs {
+        let document = whole.of_job(&job.value);
+        let name = job.value.job.clone().unwrap_or_default();
+        let path = directory(&document, &overlay::directory(environment, &document));
+        // By another name it is the same one.
+        let same = path.canonicalize().unwrap_or_else(|_| path.clone());
+        if let Some(other) = seen.insert(same, name.clone()) {
             let what = format!(
-                "the jobs {} and {} both have {}; each needs one of its own",
-                other.job.name,
-                job.job.name,
-                job.job.directory.display()
+                "the jobs {other} and {name} both have {}; each needs one of its own",
+                path.display()
             );
-            problems.push(Problem::new("[[job]]", "archive.directory", what));
+            let origin = whole.origin(job.line);
+            problems.push(Problem::new(origin, "archive.directory", what));
         }
     }
-    if problems.is_empty() {
-        Ok(())
-    } else {
-        Err(ConfigError { problems })
+}
+
+/// What is worth a word about jobs that are each right.
+pub(super) fn notices(jobs: &[Settings]) -> Vec<String> {
+    let mut notices = Vec::new();
+    for key in ["ping.url", "monitor.ping_url"] {
+        for (n, job) in jobs.iter().enumerate() {
+            let ours = secret(job, key);
+            let mut before = jobs.iter().take(n);
+            let same = before.find(|other| ours.is_some() && secret(other, key) == ours);
+            if let Some(other) = same {
+                notices.push(format!(
+                    "the jobs {} and {} call the same {key}, so that one that is well hides one that is not; give \
+                     each one of its own",
+                    other.job.name, job.job.name
+                ));
+            }
+        }
+    }
+    let Some(first) = jobs.first().filter(|first| first.job_name.is_some()) else {
+        return notices;
+    };
+    let shared = &first.service_directory;
+    let is_nobodys = jobs.iter().all(|job| job.job.directory != *shared);
+    if is_nobodys && shared.join(".hubvault/catalog.sqlite").exists() {
+        notices.push(format!(
+            "{} has archives that belong to no job: nothing lists, checks or prunes them; say [job.archive] \
+             directory for the job whose they are",
+            shared.display()
+        ));
+    }
+    notices
+}
+
+fn secret<'a>(settings: &'a Settings, key: &str) -> Option<&'a str> {
+    let found = settings.found.iter().find(|found| found.key.name == key)?;
+    match &found.value {
+        Value::Secret(text) => Some(text.expose_secret()),
+        _ => None,
     }
 }

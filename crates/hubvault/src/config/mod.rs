@@ -33,9 +33,10 @@ use hubvault_postgres::ConnectSettings;
 use jiff::tz::TimeZone;
 use keys::KEYS;
 use problem::Problem;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Everything that is set, with where it was said.
@@ -78,6 +79,8 @@ pub(crate) struct Inputs {
     pub(crate) environment: Environment,
     /// What `--config` names.
     pub(crate) config: Option<PathBuf>,
+    /// What came on standard input, which can be read once and stays the same.
+    standard_input: Arc<OnceLock<SecretString>>,
 }
 
 /// A file that was found and read, before it is known which job is wanted.
@@ -93,29 +96,29 @@ struct Read {
 impl Settings {
     /// Reads everything for one job: `wanted`, or the only one. All mistakes are reported together.
     pub(crate) fn load(inputs: &Inputs, wanted: Option<&str>) -> Result<Self, ConfigError> {
-        Self::load_with(inputs, wanted, None)
-    }
-
-    /// The same, with `tried` in place of the overlay that is there.
-    pub(crate) fn load_with(
-        inputs: &Inputs,
-        wanted: Option<&str>,
-        tried: Option<&Changes>,
-    ) -> Result<Self, ConfigError> {
-        Self::of(&inputs.environment, inputs.read(), wanted, tried)
+        Self::of(&inputs.environment, inputs.read(), wanted, None)
     }
 
     /// Every job of the file; the one job that there is where it has no `[[job]]`.
     pub(crate) fn load_all(inputs: &Inputs) -> Result<Vec<Self>, ConfigError> {
-        // Standard input can be read once.
+        Self::load_all_with(inputs, None, None)
+    }
+
+    /// The same, with `tried` in place of the overlay that the job `of` has.
+    pub(crate) fn load_all_with(
+        inputs: &Inputs,
+        of: Option<&str>,
+        tried: Option<&Changes>,
+    ) -> Result<Vec<Self>, ConfigError> {
         let said = inputs.read();
         let names = jobs::names(&said.document);
         if names.is_empty() {
-            return Ok(vec![Self::of(&inputs.environment, said, None, None)?]);
+            return Ok(vec![Self::of(&inputs.environment, said, None, tried)?]);
         }
         let (mut all, mut problems) = (Vec::new(), Vec::new());
         for name in &names {
-            match Self::of(&inputs.environment, said.clone(), Some(name), None) {
+            let tried = tried.filter(|_| of == Some(name.as_str()));
+            match Self::of(&inputs.environment, said.clone(), Some(name), tried) {
                 Ok(settings) => all.push(settings),
                 // What stands at the top is every job's.
                 Err(error) => error.problems.into_iter().for_each(|problem| {
@@ -128,7 +131,10 @@ impl Settings {
         if !problems.is_empty() {
             return Err(ConfigError { problems });
         }
-        jobs::check_directories(&all)?;
+        let notices = jobs::notices(&all);
+        if let Some(first) = all.first_mut() {
+            first.notices.extend(notices);
+        }
         Ok(all)
     }
 
@@ -146,6 +152,7 @@ impl Settings {
             mut notices,
         } = said;
         jobs::check_names(&whole, &mut problems);
+        jobs::check_directories(environment, &whole, &mut problems);
         let document = match jobs::chosen(&whole, wanted) {
             Ok(document) => document,
             Err(problem) => {
@@ -266,12 +273,34 @@ impl Settings {
 pub(crate) const STANDARD_INPUT: &str = "-";
 
 impl Inputs {
+    /// Of these variables and this `--config`.
+    pub(crate) fn new(environment: Environment, config: Option<PathBuf>) -> Self {
+        Self {
+            environment,
+            config,
+            standard_input: Arc::default(),
+        }
+    }
+
+    /// The text of a file, or of standard input.
+    fn text(&self, path: &Path) -> std::io::Result<String> {
+        if path != Path::new(STANDARD_INPUT) {
+            return std::fs::read_to_string(path);
+        }
+        if let Some(text) = self.standard_input.get() {
+            return Ok(text.expose_secret().to_owned());
+        }
+        let text = std::io::read_to_string(std::io::stdin())?;
+        let text = self.standard_input.get_or_init(|| SecretString::from(text));
+        Ok(text.expose_secret().to_owned())
+    }
+
     fn read(&self) -> Read {
         let mut problems = Vec::new();
         let mut notices = Vec::new();
         let file = find_file(&self.environment, self.config.as_deref());
         let (source, document) = match &file {
-            Some(path) => read(path, &mut problems, &mut notices),
+            Some(path) => parse(path, self.text(path), &mut problems, &mut notices),
             None => (String::new(), Document::default()),
         };
         Read {
@@ -301,13 +330,13 @@ fn find_file(environment: &Environment, config: Option<&Path>) -> Option<PathBuf
     places.into_iter().find(|path| path.exists())
 }
 
-fn read(path: &Path, problems: &mut Vec<Problem>, notices: &mut Vec<String>) -> (String, Document) {
+fn parse(
+    path: &Path,
+    text: std::io::Result<String>,
+    problems: &mut Vec<Problem>,
+    notices: &mut Vec<String>,
+) -> (String, Document) {
     use std::os::unix::fs::PermissionsExt;
-    let text = if path == Path::new(STANDARD_INPUT) {
-        std::io::read_to_string(std::io::stdin())
-    } else {
-        std::fs::read_to_string(path)
-    };
     let text = match text {
         Ok(text) => text,
         Err(error) => {

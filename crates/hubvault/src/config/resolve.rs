@@ -116,6 +116,9 @@ impl Resolver<'_> {
         if own_url {
             places.extend(part(from_file, key.name));
         }
+        if !own && self.is_for_another_address(key.name) {
+            return self.first_of(key, places);
+        }
         places.extend(part(from_variable, key.name));
         for variable in key.variables {
             match self.environment.setting(variable) {
@@ -132,6 +135,11 @@ impl Resolver<'_> {
         if !own_url {
             places.extend(part(from_file, key.name));
         }
+        self.first_of(key, places)
+    }
+
+    /// The strongest of the places decides and hides the others.
+    fn first_of(&mut self, key: &'static Key, places: Vec<(String, String)>) -> Found {
         let mut places = places.into_iter();
         let Some((text, origin)) = places.next() else {
             let value = match key.default {
@@ -147,6 +155,7 @@ impl Resolver<'_> {
             };
         };
         let hidden = places.map(|(_, origin)| origin).collect();
+        let changed = self.overlay.value(key.name);
         let listed = origin.starts_with(&self.document.name) && !self.document.name.is_empty();
         let items = match changed {
             Some(_) => self.overlay.list(key.name),
@@ -166,6 +175,17 @@ impl Resolver<'_> {
             origin,
             hidden,
         }
+    }
+
+    /// A secret goes where it was meant to go: a job that says another address itself does not inherit it.
+    fn is_for_another_address(&self, secret: &str) -> bool {
+        let of: &[&str] = match secret {
+            "database.password" => &["database.url", "database.host", "database.user"],
+            "email.password" => &["email.host", "email.user"],
+            "ntfy.token" => &["ntfy.url"],
+            _ => return false,
+        };
+        of.iter().any(|key| self.is_own(key, true))
     }
 
     /// Whether the job says this key itself, or for a secret, the file that holds it.

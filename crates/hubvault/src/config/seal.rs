@@ -206,10 +206,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("hubvault.toml");
         std::fs::write(&path, toml).unwrap();
-        let inputs = Inputs {
-            environment: Environment::of(variables),
-            config: Some(path),
-        };
+        let inputs = Inputs::new(Environment::of(variables), Some(path));
         Settings::load(&inputs, None)
     }
 

@@ -8,10 +8,7 @@ fn load(variables: &[(&str, &str)], toml: &str) -> Result<Settings, ConfigError>
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("hubvault.toml");
     std::fs::write(&path, toml).unwrap();
-    let inputs = Inputs {
-        environment: Environment::of(variables),
-        config: Some(path),
-    };
+    let inputs = Inputs::new(Environment::of(variables), Some(path));
     Settings::load(&inputs, None)
 }
 
@@ -296,10 +293,7 @@ fn load_all(variables: &[(&str, &str)], toml: &str) -> Result<Vec<Settings>, Con
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("hubvault.toml");
     std::fs::write(&path, toml).unwrap();
-    Settings::load_all(&Inputs {
-        environment: Environment::of(variables),
-        config: Some(path),
-    })
+    Settings::load_all(&Inputs::new(Environment::of(variables), Some(path)))
 }
 
 #[test]
@@ -366,4 +360,59 @@ fn jobs_are_told_apart_by_names_and_directories() {
     assert!(several.contains("name one of hub, shop"), "{several}");
     let only = load(&[], "[[job]]\nname = \"a\"\n").unwrap();
     assert_eq!(only.job().directory, Path::new("/backups/a"));
+}
+
+#[test]
+fn a_job_with_an_address_of_its_own_does_not_get_the_password_of_another() {
+    let toml = "[email]\nhost = \"smtp\"\nuser = \"u\"\npassword = \"mail-secret\"\n\
+        [[job]]\nname = \"a\"\n[job.database]\nname = \"other\"\n\
+        [[job]]\nname = \"b\"\n[job.database]\nhost = \"db2\"\n[job.email]\nhost = \"smtp2\"\n\
+        [[job]]\nname = \"c\"\n[job.database]\nurl = \"postgres://reader:own-secret@db3/c\"\n";
+    let variables = [
+        ("DATABASE_URL", "postgres://hub:url-secret@db1/hub"),
+        ("POSTGRES_PASSWORD", "variable"),
+    ];
+    let all = load_all(&variables, toml).unwrap();
+    let password = |n: usize| {
+        let password = all[n].job().database.password;
+        password.map(|text| text.expose_secret().to_owned())
+    };
+    assert_eq!(password(0).as_deref(), Some("url-secret"));
+    assert_eq!(password(1), None, "~/.pgpass may have it");
+    assert_eq!(password(2).as_deref(), Some("own-secret"));
+    let is_secret = |n: usize, key: &str| {
+        let mut found = all[n].found.iter();
+        found.any(|it| it.key.name == key && matches!(it.value, Value::Secret(_)))
+    };
+    assert!(is_secret(0, "email.password") && !is_secret(1, "email.password"));
+}
+
+#[test]
+fn archives_of_a_job_are_sealed_to_those_that_it_names_alone() {
+    const ALICE: &str = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
+    const BOB: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBIeIJ74+QJ9m4rrjJ1XIs5ab67NfM5YnvucocpO7ArU";
+    let toml = format!(
+        "[[seal.recipient]]\nkey = \"{ALICE}\"\n\
+         [[job]]\nname = \"a\"\n\
+         [[job]]\nname = \"b\"\n[job.seal]\nrecipients = [\"{BOB}\"]\n\
+         [[job]]\nname = \"c\"\n[[job.seal.recipient]]\nkey = \"{BOB}\"\n"
+    );
+    let all = load_all(&[("BACKUP_RECIPIENTS", "")], &toml).unwrap();
+    let count = |all: &[Settings]| all.iter().map(|it| it.job().seal.len()).collect::<Vec<_>>();
+    assert_eq!(count(&all), [1, 1, 1]);
+    let all = load_all(&[("BACKUP_RECIPIENTS", ALICE)], &toml.replace(ALICE, BOB)).unwrap();
+    assert_eq!(count(&all), [2, 1, 1]);
+}
+
+#[test]
+fn jobs_that_hide_each_other_are_noticed() {
+    let toml = "[monitor]\nping_url = \"https://ping.example/1\"\n[[job]]\nname = \"a\"\n[[job]]\nname = \"b\"\n";
+    let notices = &load_all(&[], toml).unwrap()[0].notices;
+    assert!(
+        notices
+            .iter()
+            .any(|it| it.contains("a and b call the same monitor.ping_url")),
+        "{notices:?}"
+    );
 }

@@ -8,8 +8,8 @@ use std::io::{self, IsTerminal, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
-/// `hubvault ARGUMENTS` for a job, to be started by [`spawn`].
-pub(crate) fn command(
+/// The command line that this process was given, for one job, to be started by [`spawn`].
+pub(crate) fn again(
     settings: &Settings,
     arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
 ) -> Command {
@@ -17,15 +17,13 @@ pub(crate) fn command(
     let mut command = Command::new("/proc/self/exe");
     command
         .arg0("hubvault")
-        .args(["--config", STANDARD_INPUT])
         .args(settings.job_name.iter().flat_map(|name| ["--job", name]))
         .args(arguments)
         .stdin(Stdio::piped());
     command
 }
 
-/// Starts it. The configuration's text goes through a pipe, as it may hold secrets, and as a file that was
-/// changed meanwhile may be wrong.
+/// Starts it, with the configuration's text on its standard input: it may hold secrets.
 pub(crate) fn spawn(mut command: Command, settings: &Settings) -> io::Result<Child> {
     let mut child = command.spawn()?;
     let input = child.stdin.take();
@@ -41,7 +39,9 @@ pub(crate) fn spawn(mut command: Command, settings: &Settings) -> io::Result<Chi
 
 /// Starts `hubvault ARGUMENTS` for a job beside the service, and returns its process id.
 pub(super) fn start(settings: &Settings, arguments: &[String]) -> io::Result<u32> {
-    let mut command = command(settings, arguments);
+    // A file that was changed meanwhile may be wrong.
+    let mut command = again(settings, ["--config", STANDARD_INPUT]);
+    command.args(arguments);
     command.stdout(Stdio::null());
     if settings.text("log.format") == "auto" && !io::stderr().is_terminal() {
         command

@@ -13,13 +13,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Something that the keeper acts upon.
-#[derive(Debug)]
 pub(super) enum Event {
     /// A signal came.
     Signal(i32),
     /// Somebody asks for a run of a job now.
     Asked {
-        job: String,
+        job: ServedJob,
         id: BackupId,
         told: bool,
     },
@@ -118,8 +117,9 @@ impl Daemon {
 
     /// Whether the configuration would be right with these changes to a job; nothing changes.
     pub(crate) fn try_with(&self, job: &ServedJob, changes: &Changes) -> Result<(), ConfigError> {
-        let wanted = job.settings().job_name.clone();
-        Settings::load_with(&self.shared.inputs, wanted.as_deref(), Some(changes)).map(|_| ())
+        // Where another is wrong meanwhile, nothing could be read again.
+        let of = job.settings().job_name.clone();
+        Settings::load_all_with(&self.shared.inputs, of.as_deref(), Some(changes)).map(|_| ())
     }
 
     /// The keeper reads the configuration again, too, and goes by its schedule.
@@ -178,7 +178,7 @@ impl ServedJob {
         }
         let id = BackupId::random();
         *at_work = Some(id);
-        let job = self.name();
+        let job = self.clone();
         // The keeper lives as long as the service.
         let _ = self.events.send(Event::Asked { job, id, told });
         Ok(id)

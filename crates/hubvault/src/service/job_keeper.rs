@@ -13,7 +13,7 @@ use hubvault_engine::presence::Presence;
 use hubvault_model::BackupId;
 use jiff::Timestamp;
 use rustix::process::WaitStatus;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What is waited where another run is at work.
 const BUSY: Duration = Duration::from_secs(30);
@@ -36,20 +36,29 @@ pub(super) struct JobKeeper {
     running: Option<Running>,
     /// Somebody asked for it while another was at work.
     asked: Option<(BackupId, bool)>,
-    /// Held for as long as the service is at work.
+    /// Held for as long as the service is at work; `None` while its directory cannot be used.
     presence: Option<Presence>,
+    /// What was missed was looked for.
+    caught_up: bool,
+    /// When the directory is tried again.
+    settle_at: Instant,
+    /// The job is gone from the configuration, and only its run is still at work.
+    leaving: bool,
     /// Stands before every line where there are several jobs.
     of: String,
 }
 
 impl JobKeeper {
-    /// Begins with what was missed.
+    /// Begins nothing yet. A directory that cannot be used is tried again at every tick for a while, as it may be
+    /// mounted late.
     pub(super) fn new(served: ServedJob) -> Result<Self> {
         let now = Timestamp::now();
         let settings = served.settings();
-        let presence = announce(&settings, now)?;
-        let mut keeper = Self {
-            presence: Some(presence),
+        let keeper = Self {
+            presence: None,
+            caught_up: false,
+            settle_at: Instant::now(),
+            leaving: false,
             timetable: timetable(&settings, now)?,
             chores: Chores::new(&settings, now),
             running: None,
@@ -63,9 +72,21 @@ impl JobKeeper {
         if let Some(warning) = nobody_told(&settings.job()) {
             tracing::warn!("{}{warning}", keeper.of);
         }
-        keeper.catch_up(&settings, now)?;
         keeper.say_next();
         Ok(keeper)
+    }
+
+    /// Announces the service in the job's directory, and makes the run that was missed.
+    pub(super) fn settle(&mut self, now: Timestamp) -> Result<()> {
+        let settings = self.served.settings();
+        if self.presence.is_none() {
+            self.presence = Some(announce(&settings, now)?);
+        }
+        if !self.caught_up {
+            self.catch_up(&settings, now)?;
+            self.caught_up = true;
+        }
+        Ok(())
     }
 
     /// The job that it keeps.
@@ -90,6 +111,17 @@ impl JobKeeper {
 
     /// Starts what is due by now, and what was asked for.
     pub(super) fn tick(&mut self, now: Timestamp) {
+        if self.leaving {
+            return;
+        }
+        let unsettled = self.presence.is_none() || !self.caught_up;
+        if unsettled && Instant::now() >= self.settle_at {
+            self.settle_at = Instant::now() + BUSY;
+            if let Err(error) = self.settle(now) {
+                let (of, pause) = (&self.of, BUSY.as_secs());
+                tracing::error!("{of}{error:#}; it is tried again in {pause} s");
+            }
+        }
         if self.running.is_none() {
             if let Some((id, told)) = self.asked.take() {
                 self.start(id, None, told);
@@ -190,7 +222,9 @@ impl JobKeeper {
         }
         let (id, outcome) = (running.id.short(), in_words(status));
         tracing::info!("{}run {id} ended: {outcome}", self.of);
-        self.say_next();
+        if !self.leaving {
+            self.say_next();
+        }
     }
 
     /// Goes by the configuration that was read anew.
@@ -207,6 +241,22 @@ impl JobKeeper {
         }
         self.chores.reload(&settings, now);
         self.say_next();
+    }
+
+    /// The job is gone; its run goes on to its end.
+    pub(super) fn leave(&mut self) {
+        if std::mem::replace(&mut self.leaving, true) {
+            return;
+        }
+        if let Some(id) = self.at_work() {
+            tracing::warn!("{}run {} goes on to its end", self.of, id.short());
+        }
+        tracing::info!("{}the job is gone from the configuration", self.of);
+    }
+
+    /// Whether nothing more is to be done for it.
+    pub(super) fn is_gone(&self) -> bool {
+        self.leaving && self.running.is_none()
     }
 
     /// Asks the run at work to end.

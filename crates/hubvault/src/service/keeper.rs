@@ -1,6 +1,6 @@
 //! Keeps the schedules of all jobs, none waiting for another, and heeds signals.
 
-use super::daemon::{Daemon, Event};
+use super::daemon::{Daemon, Event, ServedJob};
 use super::job_keeper::JobKeeper;
 use super::reaper;
 use anyhow::Result;
@@ -22,11 +22,26 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Begins with what was missed.
+    /// Of all jobs. One whose directory cannot be used keeps no other from its turn; where that is so of all, the
+    /// service has nothing to do, and whoever started it hears of it.
     pub(super) fn new(daemon: Daemon) -> Result<Self> {
         let jobs = daemon.jobs().into_iter().map(JobKeeper::new);
-        let jobs = jobs.collect::<Result<_>>()?;
-        Ok(Self { daemon, jobs })
+        let mut jobs: Vec<JobKeeper> = jobs.collect::<Result<_>>()?;
+        let now = Timestamp::now();
+        let mut errors = Vec::new();
+        for job in &mut jobs {
+            if let Err(error) = job.settle(now) {
+                errors.push(error.context(format!("{}keeping the schedule", job.of())));
+            }
+        }
+        if errors.len() < jobs.len() {
+            // The next tick says so, and tries again.
+            errors.clear();
+        }
+        match errors.into_iter().next() {
+            Some(error) => Err(error),
+            None => Ok(Self { daemon, jobs }),
+        }
     }
 
     /// Until a signal ends it.
@@ -35,12 +50,7 @@ impl Keeper {
             match heard.recv_timeout(TICK) {
                 Ok(Event::Signal(SIGHUP)) => self.reload(),
                 Ok(Event::Signal(SIGINT | SIGTERM)) => return self.stop(heard),
-                Ok(Event::Asked { job, id, told }) => {
-                    let of_job = |keeper: &&mut JobKeeper| keeper.served().name() == job;
-                    if let Some(keeper) = self.jobs.iter_mut().find(of_job) {
-                        keeper.ask(id, told);
-                    }
-                }
+                Ok(Event::Asked { job, id, told }) => self.ask(&job, id, told),
                 // SIGCHLD, or nothing at all: a reason to look.
                 Ok(Event::Signal(_)) | Err(_) => {}
             }
@@ -51,6 +61,16 @@ impl Keeper {
             }
             let now = Timestamp::now();
             self.jobs.iter_mut().for_each(|job| job.tick(now));
+            self.jobs.retain(|job| !job.is_gone());
+        }
+    }
+
+    fn ask(&mut self, job: &ServedJob, id: BackupId, told: bool) {
+        if let Some(keeper) = self.jobs.iter_mut().find(|keeper| keeper.served().is(job)) {
+            keeper.ask(id, told);
+        } else {
+            tracing::error!("{} is gone; run {} is not made", job.name(), id.short());
+            job.set_at_work(None);
         }
     }
 
@@ -70,17 +90,12 @@ impl Keeper {
             }
             match JobKeeper::new(served) {
                 Ok(keeper) => self.jobs.push(keeper),
-                Err(error) => {
-                    tracing::error!("{error:#}; this job has no schedule until the next reload");
-                }
+                Err(error) => tracing::error!("{error:#}"),
             }
         }
-        for gone in before {
-            let of = gone.of();
-            if let Some(id) = gone.at_work() {
-                tracing::warn!("{of}run {} goes on to its end", id.short());
-            }
-            tracing::info!("{of}the job is gone from the configuration");
+        for mut gone in before {
+            gone.leave();
+            self.jobs.push(gone);
         }
         tracing::info!("the configuration was read again and holds from now on");
     }

@@ -10,6 +10,8 @@ use std::fmt::Write as _;
 /// What a job's numbers are made from.
 pub(crate) struct Seen {
     pub(crate) job: String,
+    /// Whether its catalog could be read; if not, nothing of it is known.
+    pub(crate) readable: bool,
     /// Every run, newest first.
     pub(crate) records: Vec<BackupRecord>,
     pub(crate) outbox: Vec<OutboxItem>,
@@ -30,6 +32,10 @@ const METRICS: &[(&str, &str)] = &[
     (
         "hubvault_next_run_timestamp_seconds",
         "When the next run begins",
+    ),
+    (
+        "hubvault_catalog_readable",
+        "1 while the catalog of the job can be read; without it there is nothing about its runs",
     ),
     ("hubvault_running", "1 while a run is at work"),
     (
@@ -114,6 +120,10 @@ fn of_job(out: &mut Page, seen: &Seen) {
     out.put("hubvault_running", &of, flag(seen.running));
     let max_age = seen.max_age_hours * 3600.0;
     out.put("hubvault_max_age_seconds", &of, max_age);
+    out.put("hubvault_catalog_readable", &of, flag(seen.readable));
+    if !seen.readable {
+        return;
+    }
     let names = seen.records.iter().map(|record| record.job.as_str());
     for job in names.collect::<BTreeSet<&str>>() {
         let of_job = seen.records.iter().filter(|record| record.job == job);
@@ -304,6 +314,7 @@ mod tests {
         }];
         text(&[Seen {
             job: "hub".to_owned(),
+            readable: true,
             records: vec![record],
             outbox: Vec::new(),
             checks: Vec::new(),

@@ -1,9 +1,10 @@
 //! `[[job]]`: several databases in one configuration and one service.
 
+use crate::daemon::wait_for;
 use crate::hub::{Hub, stderr, stdout};
 use crate::service_at_work::Service;
 use hubvault_testkit::{Database, server};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -144,6 +145,71 @@ fn one_service_keeps_several_jobs_and_none_waits_for_another() {
         "{said}"
     );
     assert!(said.contains("quick: run"), "{said}");
+}
+
+#[test]
+fn a_job_without_its_directory_keeps_no_other_from_its_turn_and_is_taken_up_when_it_is_there() {
+    let database = database("users");
+    let mut hub = Hub::whole(&database);
+    let disk = hub.config().join("disk");
+    fs::write(&disk, "not mounted yet").unwrap();
+    hub.write(&format!(
+        "file = []\n[scope]\ntables = [\"*\"]\nwindow = []\n[schedule]\ncron = \"0 0 29 2 *\"\n\
+         [[job]]\nname = \"late\"\n[job.archive]\ndirectory = \"{}/late\"\n\
+         [[job]]\nname = \"well\"\n",
+        disk.display()
+    ));
+    let made = hub.run(&["token", "create", "ops", "--role", "operate"]);
+    let token = stdout(&made).trim().to_owned();
+    let service = Service::start(&hub);
+    let begun = service.post("/backup/trigger?job=well", &token, "{}");
+    let id = begun.json()["backup_id"].as_str().unwrap().to_owned();
+    service.until(&format!("/backup/{id}"), &token, |one| {
+        one["backup"]["state"] == "unproven"
+    });
+    let metrics = service.get("/metrics", &token).text();
+    assert!(
+        metrics.contains("hubvault_archives{job=\"well\"} 1\n"),
+        "{metrics}"
+    );
+    assert!(
+        metrics.contains("hubvault_catalog_readable{job=\"late\"} 0\n"),
+        "{metrics}"
+    );
+    fs::remove_file(&disk).unwrap();
+    fs::create_dir(&disk).unwrap();
+    service.until("/backup/status?job=late", &token, |status| {
+        status["last_backup"].is_null() && status["job"] == "late"
+    });
+    let said = service.stop();
+    assert!(
+        said.contains("late: ") && said.contains("it is tried again in"),
+        "{said}"
+    );
+}
+
+#[test]
+fn jobs_that_came_on_standard_input_are_still_there_after_a_reload() {
+    let (slow, quick) = (database("users"), database("orders"));
+    let hub = two(&slow, &quick);
+    hub.run(&["config", "check"]);
+    let toml = fs::File::open(hub.config().join("hubvault.toml")).unwrap();
+    let log = hub.config().join("log");
+    let mut service = hub.command(&["--config", "-", "serve"]);
+    service.stdin(toml).stderr(fs::File::create(&log).unwrap());
+    let mut service = service.spawn().unwrap();
+    let says = |words: &str| {
+        let said = || fs::read_to_string(&log).unwrap();
+        wait_for(|| said().contains(words), || format!("{words}: {}", said()));
+    };
+    says("quick: the next run is at");
+    let pid = Pid::from_child(&service);
+    kill_process(pid, Signal::HUP).unwrap();
+    says("read again and holds");
+    kill_process(pid, Signal::TERM).unwrap();
+    assert!(service.wait().unwrap().success());
+    let said = fs::read_to_string(&log).unwrap();
+    assert!(!said.contains("gone from the configuration"), "{said}");
 }
 
 #[test]

@@ -130,6 +130,35 @@ fn the_link_in_the_mail_downloads_the_archive_and_is_in_no_log() {
 }
 
 #[test]
+fn each_of_several_jobs_has_links_to_its_own_archives() {
+    let database = database();
+    let mail = MailServer::start(plain());
+    let mut hub = linking(&database, &mail, "");
+    hub.write(&format!(
+        "{TOML}[[job]]\nname = \"one\"\n[[job]]\nname = \"two\"\n"
+    ));
+    let service = Service::start(&hub);
+    hub.set("HTTP_PUBLIC_URL", service.base());
+    let output = hub.run(&["backup"]);
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    let mails = of_runs(&mail);
+    assert_eq!(mails.len(), 2);
+    let key = |job: &str| fs::read(hub.backups().join(job).join(".hubvault/link.key")).unwrap();
+    assert_ne!(key("one"), key("two"));
+    for (parts, job) in mails.iter().zip(["one", "two"]) {
+        let path = link(text(parts), service.base());
+        let had = service.get(&path, "");
+        let name = had.header("content-disposition").unwrap();
+        let name = name.split('"').nth(1).unwrap();
+        let archive = hub.backups().join(job).join(name);
+        assert!(had.body == fs::read(archive).unwrap(), "{}", had.text());
+        let other = if job == "one" { "two" } else { "one" };
+        let crossed = format!("{path}&job={other}");
+        assert_eq!(service.get(&crossed, "").status, 403);
+    }
+}
+
+#[test]
 fn every_channel_but_a_ping_has_the_link() {
     let database = database();
     let mail = MailServer::start(plain());

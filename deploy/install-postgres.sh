@@ -1,7 +1,9 @@
 #!/bin/sh
 # Installs what building, testing and the demonstration need and what is missing: PostgreSQL's server
 # and client programs, a C compiler, zstd, python3, age, ssh-keygen, a mail server for the tests (aiosmtpd);
-# libfaketime for the tests of the service; with the word "peers", also what the benchmark measures beside. Debian and Ubuntu; does nothing when all is there.
+# libfaketime for the tests of the service; with the word "peers", also what the benchmark measures beside; with
+# the word "versions", also PostgreSQL 13 to 18 below target/postgres and pgbouncer. Debian and Ubuntu; does nothing
+# when all is there.
 set -eu
 
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -30,7 +32,22 @@ has ssh-keygen || missing="$missing openssh-client"
 if [ "${1:-}" = peers ]; then
     has pgbackrest || missing="$missing pgbackrest"
 fi
-[ -n "$missing" ] || exit 0
+if [ "${1:-}" = versions ]; then
+    has npm || missing="$missing npm"
+    # To fetch and unpack only: nothing is installed by it.
+    python3 -m pip --version >/dev/null 2>&1 || missing="$missing python3-pip"
+    { has pgbouncer || [ -x /usr/sbin/pgbouncer ]; } || missing="$missing pgbouncer"
+fi
+
+# Beside what Debian has; into the tree's own target directory.
+further() {
+    [ "${1:-}" != versions ] || "$(dirname "$0")/fetch-versions.sh"
+}
+
+if [ -z "$missing" ]; then
+    further "${1:-}"
+    exit 0
+fi
 
 if ! has apt-get; then
     echo "install-postgres.sh: please install by hand:$missing" >&2
@@ -48,3 +65,9 @@ $root mkdir -p /etc/postgresql-common/createcluster.d
 $root apt-get update -qq
 # shellcheck disable=SC2086 # a list of words
 $root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+case $missing in *pgbouncer*)
+    # It would stay, running for nobody.
+    $root systemctl disable --now pgbouncer >/dev/null 2>&1 || $root service pgbouncer stop >/dev/null 2>&1 || true
+    ;;
+esac
+further "${1:-}"

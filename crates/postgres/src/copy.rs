@@ -6,6 +6,7 @@
 
 use crate::connect::{PINNED, persistently};
 use crate::error::PgError;
+use crate::pooler;
 use crate::settings::ConnectSettings;
 use crate::wire::{self, Wire, WireError};
 use bytes::BytesMut;
@@ -35,6 +36,7 @@ impl CopySession {
     /// Connects and pins the settings, as [`Session::connect`](crate::Session::connect) does.
     pub fn connect(settings: &ConnectSettings, cancel: &Cancel) -> Result<Self, PgError> {
         let wire = persistently(settings, cancel, || Wire::open(settings))?;
+        pooler::refuse(settings, cancel)?;
         let (key, target) = (wire.key(), settings.clone());
         let interrupt: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
             if let Some(key) = key {

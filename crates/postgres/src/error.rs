@@ -36,6 +36,29 @@ pub enum PgError {
         /// What the server said.
         why: String,
     },
+    /// Not the server but a pooler, whose sessions are not ours.
+    #[error(
+        "{target} is a connection pooler that cannot be used: {why}; give the host and port of the \
+         server itself (POSTGRES_HOST, POSTGRES_PORT), or of a pool with pool_mode = session"
+    )]
+    Pooler {
+        /// `user@host:port/database`.
+        target: String,
+        /// What showed it.
+        why: String,
+    },
+    /// A standby cancelled what was read there.
+    #[error(
+        "{doing}: the standby gave up the rows or the lock that the backup needs, to follow its \
+         primary: {why}; set hot_standby_feedback = on there, or max_standby_streaming_delay longer \
+         than a backup takes (-1: no limit), or back up the primary"
+    )]
+    StandbyConflict {
+        /// What was being done.
+        doing: String,
+        /// What the server said.
+        why: String,
+    },
     /// TLS was asked for and cannot be had.
     #[error("{target}: TLS failed: {why}; check sslmode and sslrootcert")]
     Tls {
@@ -145,6 +168,10 @@ impl PgError {
         let doing = doing.to_owned();
         match code {
             _ if cancelled => Self::Cancelled,
+            // The code is that of a serialization failure or of a deadlock ("Handling Query Conflicts").
+            Some("40001" | "40P01") if why.contains("conflict with recovery") => {
+                Self::StandbyConflict { doing, why }
+            }
             // The server shuts down or ended this session (appendix A, class 57 and 25P03).
             None | Some("57P01" | "57P02" | "25P03") => Self::ConnectionLost { doing, why },
             Some(code) if code.starts_with("53") => Self::Exhausted { doing, why },
@@ -170,6 +197,8 @@ impl PgError {
                 "terminating connection",
                 "connection to server",
                 "ended with signal",
+                // Our own words, of a program that is not installed or too old.
+                "is needed and was not found",
             ]
             .iter()
             .any(|words| why.contains(words)),

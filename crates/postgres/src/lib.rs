@@ -8,6 +8,7 @@ mod tls;
 mod connect;
 mod session;
 mod wire;
+mod pooler;
 mod copy;
 mod pages;
 pub mod inspect;

@@ -17,6 +17,8 @@ pub struct SchemaOptions {
     pub no_owner: bool,
     /// Go on after an error; what went wrong is returned as messages.
     pub keep_going: bool,
+    /// The target's major version.
+    pub server: u32,
 }
 
 /// What `pg_restore` said.
@@ -59,10 +61,11 @@ enum Step {
 
 impl SchemaRestore {
     /// Takes a custom-format dump and the list of what is built after the rows, both as the
-    /// archive holds them; finds a `pg_restore` that reads a dump of `major`.
+    /// archive holds them; finds a `pg_restore` that reads a dump of a server of `major`, by
+    /// whichever `pg_dump` it was written.
     pub fn new(dump: &[u8], post_data_list: Vec<u8>, major: u32) -> Result<Self, PgError> {
         Ok(Self {
-            tool: tools::find("pg_restore", major)?,
+            tool: tools::find("pg_restore", major.max(first_reader(dump)))?,
             dump: in_memory("hubvault-schema", dump)?,
             list: post_data_list,
         })
@@ -115,11 +118,12 @@ impl SchemaRestore {
         command.arg(self.dump_path());
         let sql = tools::run(command, &[], cancel)?.stdout;
         let sql = String::from_utf8_lossy(&sql);
-        // They come before the first object; \restrict is for psql ("psql", Meta-Commands).
+        // They come before the first object; \restrict is for psql ("psql", Meta-Commands), and not
+        // every server knows the setting.
         let drops = sql.split("\n-- Name: ").next().unwrap_or_default();
         let statements = drops
             .lines()
-            .filter(|line| !line.starts_with("\\restrict "));
+            .filter(|line| !line.starts_with("\\restrict ") && *line != STUMBLE);
         Ok(statements.collect::<Vec<_>>().join("\n"))
     }
 
@@ -162,7 +166,8 @@ impl SchemaRestore {
         if options.no_owner {
             command.args(["--no-owner", "--no-privileges"]);
         }
-        if !options.keep_going {
+        let stumbles = stumbles(self.tool.major, options.server);
+        if !options.keep_going && !stumbles {
             command.arg("--exit-on-error");
         }
         let list = list
@@ -170,20 +175,83 @@ impl SchemaRestore {
             .transpose()?;
         if let Some(list) = &list {
             command.arg(format!("--use-list=/proc/self/fd/{}", list.as_raw_fd()));
-            command.arg(format!("--jobs={}", options.jobs.max(1)));
+            // Several at once would write into each other's words, and those count then.
+            let jobs = if stumbles { 1 } else { options.jobs.max(1) };
+            command.arg(format!("--jobs={jobs}"));
         }
         command.arg(self.dump_path());
-        match tools::run(command, &[], cancel) {
-            Ok(finished) => Ok(Said {
-                warnings: finished.stderr,
+        let program = self.tool.path.to_string_lossy().into_owned();
+        let (status, mut said) = tools::run_to_end(command, &[], cancel)?;
+        let mut well = status.success();
+        if stumbles {
+            said.stderr = without_the_stumble(said.stderr);
+            well |= status.code() == Some(1) && !said.stderr.iter().any(|line| is_error(line));
+        }
+        if well {
+            return Ok(Said {
+                warnings: said.stderr,
                 ..Said::default()
-            }),
-            Err(PgError::Tool { why, .. }) if options.keep_going => Ok(Said {
+            });
+        }
+        if stumbles && !options.keep_going {
+            first_error(&mut said.stderr);
+        }
+        match tools::ended(program, status, &said.stderr) {
+            PgError::Tool { why, .. } if options.keep_going => Ok(Said {
                 errors: vec![why],
                 ..Said::default()
             }),
-            Err(error) => Err(error),
+            error => Err(error),
         }
+    }
+}
+
+/// The first major version whose `pg_restore` reads a dump: its format has a version of its own,
+/// the sixth and seventh byte (`pg_backup_archiver.h`, `K_VERS_1_15` and on).
+pub(crate) fn first_reader(dump: &[u8]) -> u32 {
+    match dump.get(..7) {
+        Some([b'P', b'G', b'D', b'M', b'P', 1, minor]) if *minor >= 16 => 17,
+        Some([b'P', b'G', b'D', b'M', b'P', 1, 15]) => 16,
+        _ => 12,
+    }
+}
+
+/// What `pg_restore` of 17 and newer begins with.
+const STUMBLE: &str = "SET transaction_timeout = 0;";
+
+/// Whether `pg_restore` begins with a setting that the server does not know: `transaction_timeout`
+/// came with 17, and `pg_restore` sets it whatever server it restores into.
+fn stumbles(tool: u32, server: u32) -> bool {
+    tool >= 17 && server < 17
+}
+
+/// Takes out that error, the statement under it, and the count of errors, which counted it.
+fn without_the_stumble(said: Vec<String>) -> Vec<String> {
+    let known = |line: &str| {
+        is_error(line)
+            && line.ends_with("unrecognized configuration parameter \"transaction_timeout\"")
+    };
+    let mut lines = said.into_iter().peekable();
+    let mut rest = Vec::new();
+    while let Some(line) = lines.next() {
+        if known(&line) {
+            let _ = lines.next_if(|next| next.strip_prefix("Command was: ") == Some(STUMBLE));
+        } else if !line.starts_with("pg_restore: warning: errors ignored on restore: ") {
+            rest.push(line);
+        }
+    }
+    rest
+}
+
+fn is_error(line: &str) -> bool {
+    line.starts_with("pg_restore: error: ")
+}
+
+/// Leaves the lines of the first error: the others may all come of it.
+fn first_error(said: &mut Vec<String>) {
+    let mut errors = said.iter().enumerate().filter(|(_, line)| is_error(line));
+    if let Some((second, _)) = errors.nth(1) {
+        said.truncate(second);
     }
 }
 
@@ -214,6 +282,32 @@ fn step_of(line: &str) -> Step {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_setting_that_an_old_server_does_not_know_is_no_error_and_all_else_is() {
+        let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+        let stumble = "pg_restore: error: could not execute query: ERROR:  unrecognized \
+            configuration parameter \"transaction_timeout\"\n\
+            Command was: SET transaction_timeout = 0;\n";
+        let count = "pg_restore: warning: errors ignored on restore: 1\n";
+        assert!(without_the_stumble(lines(&format!("{stumble}{count}"))).is_empty());
+        let real = "pg_restore: error: could not execute query: ERROR:  no\nCommand was: X\n";
+        let both = format!("{stumble}pg_restore: warning: w\n{real}{real}{count}");
+        let mut left = without_the_stumble(lines(&both));
+        assert_eq!(left.len(), 5, "{left:?}");
+        first_error(&mut left);
+        assert_eq!(left[0], "pg_restore: warning: w");
+        assert_eq!((left.len(), left[2].as_str()), (3, "Command was: X"));
+        assert!(stumbles(18, 13) && stumbles(17, 16) && !stumbles(17, 17) && !stumbles(16, 13));
+    }
+
+    #[test]
+    fn a_dump_says_who_can_read_it() {
+        assert_eq!(first_reader(b"PGDMP\x01\x10\x00"), 17);
+        assert_eq!(first_reader(b"PGDMP\x01\x0f\x00"), 16);
+        assert_eq!(first_reader(b"PGDMP\x01\x0e\x00"), 12);
+        assert_eq!(first_reader(b"PG"), 12);
+    }
 
     #[test]
     fn indexes_are_told_from_what_needs_them() {

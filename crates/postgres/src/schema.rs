@@ -1,6 +1,7 @@
 //! The definitions of a database, by `pg_dump`: we never write DDL ourselves.
 
 use crate::error::PgError;
+use crate::restore::first_reader;
 use crate::settings::ConnectSettings;
 use crate::snapshot::SnapshotFacts;
 use crate::tools::{self, Finished, Tool, in_memory};
@@ -35,6 +36,13 @@ pub struct Definitions {
 }
 
 impl Definitions {
+    /// Whether the programs are there that take them; the error names what to install.
+    pub fn can_be_taken(snapshot: &SnapshotFacts) -> Result<(), PgError> {
+        let major = snapshot.server_version_num / 10_000;
+        tools::find("pg_dump", major).and_then(|_| tools::find("pg_restore", major))?;
+        Ok(())
+    }
+
     /// Takes them as of the snapshot, which must be held until this returns.
     pub fn dump(
         settings: &ConnectSettings,
@@ -43,7 +51,6 @@ impl Definitions {
     ) -> Result<Self, PgError> {
         let major = snapshot.server_version_num / 10_000;
         let pg_dump = tools::find("pg_dump", major)?;
-        let pg_restore = tools::find("pg_restore", major)?;
         let mut command = Command::new(&pg_dump.path);
         tools::connection(&mut command, settings);
         command.args([
@@ -56,7 +63,15 @@ impl Definitions {
             "--lock-wait-timeout=60000",
             &format!("--snapshot={}", snapshot.id),
         ]);
-        let Finished { stdout, stderr } = tools::run(command, &[], cancel)?;
+        let Finished { stdout, stderr } =
+            tools::run(command, &[], cancel).map_err(|error| match error {
+                PgError::Tool { program, why } if why.contains("conflict with recovery") => {
+                    let doing = format!("taking the definitions with {program}");
+                    PgError::StandbyConflict { doing, why }
+                }
+                other => other,
+            })?;
+        let pg_restore = tools::find("pg_restore", major.max(first_reader(&stdout)))?;
         Ok(Self {
             custom: stdout,
             messages: stderr,

@@ -6,7 +6,7 @@ use crate::connect::{
 };
 use crate::error::{PgError, full_text};
 use crate::settings::{ConnectSettings, SslMode};
-use crate::tls;
+use crate::{pooler, tls};
 use hubvault_model::{Cancel, CancelGuard};
 use postgres::error::SqlState;
 use postgres::{Client, Config, NoTls};
@@ -28,6 +28,7 @@ impl Session {
     /// pause; a refused login or an unknown database is final at once.
     pub fn connect(settings: &ConnectSettings, cancel: &Cancel) -> Result<Self, PgError> {
         let client = persistently(settings, cancel, || open(settings))?;
+        pooler::refuse(settings, cancel)?;
         Self::pin(client, settings, cancel)
     }
 

@@ -56,7 +56,23 @@ impl ThrowawayServer {
     /// Makes a cluster and starts a server on a socket of its own, no TCP, and nothing durable:
     /// whatever it holds is gone with it.
     pub fn start(options: &ThrowawayOptions, cancel: &Cancel) -> Result<Self, PgError> {
-        let postgres = server_program(options.min_major)?;
+        Self::launch_with(tools::find_server(options.min_major)?, options, cancel)
+    }
+
+    /// The same with the server programs of one directory, whatever else is installed.
+    pub fn start_from(
+        programs: &Path,
+        options: &ThrowawayOptions,
+        cancel: &Cancel,
+    ) -> Result<Self, PgError> {
+        Self::launch_with(tools::server_in(programs)?, options, cancel)
+    }
+
+    fn launch_with(
+        postgres: Tool,
+        options: &ThrowawayOptions,
+        cancel: &Cancel,
+    ) -> Result<Self, PgError> {
         let user = ServerUser::choose()?;
         let directory = make_directory(&options.parent_dir, user.as_ref())?;
         let mut server = Self {
@@ -293,35 +309,6 @@ fn signal(child: &Child, signal: Signal) {
         // It may have ended by itself.
         let _ = kill_process(pid, signal);
     }
-}
-
-/// `postgres` is not on the PATH on Debian: it is looked for where packages put it.
-fn server_program(min_major: u32) -> Result<Tool, PgError> {
-    let tool = tools::find("postgres", min_major)?;
-    // A bare name or a link leads to the directory that has initdb beside it.
-    let path = if tool.path.is_absolute() {
-        Some(tool.path.clone())
-    } else {
-        on_path(&tool.path)
-    };
-    let path = path
-        .and_then(|path| path.canonicalize().ok())
-        .ok_or_else(|| PgError::Tool {
-            program: "postgres".into(),
-            why: "was found on the PATH but its directory was not".into(),
-        })?;
-    Ok(Tool { path, ..tool })
-}
-
-fn on_path(name: &Path) -> Option<PathBuf> {
-    let output = Command::new("sh")
-        .arg("-c")
-        .arg("command -v \"$0\"")
-        .arg(name)
-        .output()
-        .ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    Some(PathBuf::from(text.trim())).filter(|path| path.is_absolute())
 }
 
 /// Whom the server runs as when we are root, which it refuses to be.

@@ -74,6 +74,44 @@ pub(crate) fn find(program: &str, min_major: u32) -> Result<Tool, PgError> {
     })
 }
 
+/// `postgres` of at least this major version, by the path that has `initdb` beside it: it is not on
+/// the PATH on Debian, and is looked for where packages put it.
+pub(crate) fn find_server(min_major: u32) -> Result<Tool, PgError> {
+    let tool = find("postgres", min_major)?;
+    // A bare name or a link leads to the directory that has initdb beside it.
+    let path = if tool.path.is_absolute() {
+        Some(tool.path.clone())
+    } else {
+        on_path(&tool.path)
+    };
+    let path = path
+        .and_then(|path| path.canonicalize().ok())
+        .ok_or_else(|| PgError::Tool {
+            program: "postgres".into(),
+            why: "was found on the PATH but its directory was not".into(),
+        })?;
+    Ok(Tool { path, ..tool })
+}
+
+/// `postgres` of one directory.
+pub(crate) fn server_in(directory: &Path) -> Result<Tool, PgError> {
+    version_of(&directory.join("postgres")).ok_or_else(|| PgError::Tool {
+        program: "postgres".into(),
+        why: format!("is not in {}, or does not run", directory.display()),
+    })
+}
+
+fn on_path(name: &Path) -> Option<PathBuf> {
+    let output = Command::new("sh")
+        .arg("-c")
+        .arg("command -v \"$0\"")
+        .arg(name)
+        .output()
+        .ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    Some(PathBuf::from(text.trim())).filter(|path| path.is_absolute())
+}
+
 fn version_of(path: &Path) -> Option<Tool> {
     let output = Command::new(path)
         .arg("--version")
@@ -177,11 +215,27 @@ pub(crate) struct Finished {
 
 /// Runs a program to its end with `input` on its standard input. An exit status other than
 /// success is an error that carries what it wrote on standard error.
-pub(crate) fn run(
+pub(crate) fn run(command: Command, input: &[u8], cancel: &Cancel) -> Result<Finished, PgError> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let (status, finished) = run_to_end(command, input, cancel)?;
+    if !status.success() {
+        return Err(ended(program, status, &finished.stderr));
+    }
+    Ok(finished)
+}
+
+/// What a program died of, in the words that it wrote on standard error.
+pub(crate) fn ended(program: String, status: ExitStatus, said: &[String]) -> PgError {
+    let why = format!("ended with {status}: {}", said.join("; "));
+    PgError::Tool { program, why }
+}
+
+/// The same for a program whose exit status the caller judges.
+pub(crate) fn run_to_end(
     mut command: Command,
     input: &[u8],
     cancel: &Cancel,
-) -> Result<Finished, PgError> {
+) -> Result<(ExitStatus, Finished), PgError> {
     let program = command.get_program().to_string_lossy().into_owned();
     let failed = |why: String| PgError::Tool {
         program: program.clone(),
@@ -208,13 +262,7 @@ pub(crate) fn run(
         .filter(|line| !line.is_empty())
         .map(str::to_owned)
         .collect();
-    if !status.success() {
-        return Err(failed(format!(
-            "ended with {status}: {}",
-            stderr.join("; ")
-        )));
-    }
-    Ok(Finished { stdout, stderr })
+    Ok((status, Finished { stdout, stderr }))
 }
 
 /// Writes and reads all three streams at once: a full pipe on one would stop the others.

@@ -237,6 +237,28 @@ impl Wire {
         self.until_ready()
     }
 
+    /// The first column of the only row, as text; `None` when it is null or there is no row.
+    pub(crate) fn value(&mut self, sql: &str) -> Result<Option<String>, WireError> {
+        self.query(sql)?;
+        let mut value = None;
+        loop {
+            match self.message() {
+                Ok(Message::DataRow(row)) => {
+                    let first = row.ranges().next()?.flatten();
+                    let bytes = first.and_then(|range| row.buffer().get(range));
+                    value = bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+                }
+                Ok(Message::ReadyForQuery(_)) => return Ok(value),
+                Ok(_) => {}
+                Err(error @ WireError::Server { .. }) => {
+                    let _ = self.until_ready();
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Reads to the end of a statement; its error, when there was one.
     pub(crate) fn until_ready(&mut self) -> Result<(), WireError> {
         let mut result = Ok(());

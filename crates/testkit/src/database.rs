@@ -108,10 +108,7 @@ impl Database {
     /// # Panics
     /// When the server refuses it.
     pub fn execute(&self, sql: &str) {
-        let mut client = self.client();
-        client
-            .batch_execute(sql)
-            .unwrap_or_else(|error| panic!("{sql:.200}: {error:?}"));
+        execute(&self.settings(), sql);
     }
 
     /// A plain connection.
@@ -119,7 +116,7 @@ impl Database {
     /// # Panics
     /// When it cannot be reached.
     pub fn client(&self) -> postgres::Client {
-        self.client_of(&self.settings())
+        client(&self.settings())
     }
 
     /// Lets nobody in any more, not even a superuser, or everybody again.
@@ -128,19 +125,7 @@ impl Database {
     /// When the server refuses that.
     pub fn refuse_connections(&self, refuse: bool) {
         let sql = format!("ALTER DATABASE {} ALLOW_CONNECTIONS {}", self.name, !refuse);
-        self.client_of(&self.server.settings("postgres"))
-            .batch_execute(&sql)
-            .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
-    }
-
-    fn client_of(&self, settings: &ConnectSettings) -> postgres::Client {
-        postgres::Config::new()
-            .host(&settings.host)
-            .port(settings.port)
-            .user(&settings.user)
-            .dbname(&settings.dbname)
-            .connect(postgres::NoTls)
-            .unwrap_or_else(|error| panic!("connecting to {}: {error}", self.name))
+        execute(&self.server.settings("postgres"), &sql);
     }
 
     /// The first column of the first row as text.
@@ -148,16 +133,7 @@ impl Database {
     /// # Panics
     /// When there is none.
     pub fn value(&self, sql: &str) -> String {
-        let rows = self
-            .client()
-            .simple_query(sql)
-            .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
-        rows.into_iter()
-            .find_map(|message| match message {
-                postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
-                _ => None,
-            })
-            .unwrap_or_else(|| panic!("{sql} gave no row"))
+        value(&self.settings(), sql)
     }
 
     /// Rows and digest of every ordinary table and materialized view.
@@ -165,38 +141,86 @@ impl Database {
     /// # Panics
     /// When a table cannot be read.
     pub fn digests(&self) -> Digests {
-        let mut session = self.session();
-        let relations = inspect::relations(&mut session)
-            .unwrap_or_else(|error| panic!("reading the catalog of {}: {error}", self.name));
-        relations
-            .into_iter()
-            .filter(|r| matches!(r.kind, RelationKind::Table | RelationKind::MaterializedView))
-            .filter(|r| r.extension_member.is_none())
-            .filter_map(|r| {
-                let columns: Vec<String> = r
-                    .columns
-                    .iter()
-                    .filter(|c| !c.generated)
-                    .map(|c| quote_ident(&c.name))
-                    .collect();
-                let sql = format!(
-                    "COPY (SELECT {} FROM ONLY {}) TO STDOUT",
-                    columns.join(", "),
-                    r.name.sql()
-                );
-                let unfilled = r.kind == RelationKind::MaterializedView;
-                match digest(&mut session, &sql) {
-                    Ok(digest) => Some((r.name, digest)),
-                    // A view that was made WITH NO DATA.
-                    Err(_) if unfilled => {
-                        session = self.session();
-                        None
-                    }
-                    Err(error) => panic!("{}: {error}", r.name),
-                }
-            })
-            .collect()
+        digests(&self.settings())
     }
+}
+
+fn client(settings: &ConnectSettings) -> postgres::Client {
+    postgres::Config::new()
+        .host(&settings.host)
+        .port(settings.port)
+        .user(&settings.user)
+        .dbname(&settings.dbname)
+        .connect(postgres::NoTls)
+        .unwrap_or_else(|error| panic!("connecting to {settings}: {error}"))
+}
+
+/// Runs SQL in a database of any server with the server's own settings, not with the pinned ones.
+///
+/// # Panics
+/// When the server refuses it.
+pub fn execute(settings: &ConnectSettings, sql: &str) {
+    client(settings)
+        .batch_execute(sql)
+        .unwrap_or_else(|error| panic!("{settings}: {sql:.200}: {error:?}"));
+}
+
+/// The first column of the first row that a database of any server gives, as text.
+///
+/// # Panics
+/// When there is none.
+pub fn value(settings: &ConnectSettings, sql: &str) -> String {
+    let rows = client(settings)
+        .simple_query(sql)
+        .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    rows.into_iter()
+        .find_map(|message| match message {
+            postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        })
+        .unwrap_or_else(|| panic!("{sql} gave no row"))
+}
+
+/// Rows and digest of every ordinary table and materialized view of a database on any server.
+///
+/// # Panics
+/// When a table cannot be read.
+pub fn digests(settings: &ConnectSettings) -> Digests {
+    let connect = || {
+        Session::connect(settings, &Cancel::new())
+            .unwrap_or_else(|error| panic!("connecting to {settings}: {error}"))
+    };
+    let mut session = connect();
+    let relations = inspect::relations(&mut session)
+        .unwrap_or_else(|error| panic!("reading the catalog of {settings}: {error}"));
+    relations
+        .into_iter()
+        .filter(|r| matches!(r.kind, RelationKind::Table | RelationKind::MaterializedView))
+        .filter(|r| r.extension_member.is_none())
+        .filter_map(|r| {
+            let columns: Vec<String> = r
+                .columns
+                .iter()
+                .filter(|c| !c.generated)
+                .map(|c| quote_ident(&c.name))
+                .collect();
+            let sql = format!(
+                "COPY (SELECT {} FROM ONLY {}) TO STDOUT",
+                columns.join(", "),
+                r.name.sql()
+            );
+            let unfilled = r.kind == RelationKind::MaterializedView;
+            match digest(&mut session, &sql) {
+                Ok(digest) => Some((r.name, digest)),
+                // A view that was made WITH NO DATA.
+                Err(_) if unfilled => {
+                    session = connect();
+                    None
+                }
+                Err(error) => panic!("{}: {error}", r.name),
+            }
+        })
+        .collect()
 }
 
 /// Through the general library, so that what hubvault reads tables with is held against another.

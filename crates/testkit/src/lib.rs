@@ -9,11 +9,13 @@ mod proxy;
 mod restore;
 mod standby;
 
-pub use database::{Database, Digests, Server, server};
+pub use database::{Database, Digests, Server, digests, execute, server, value};
 pub use http_sink::{Answer, HttpRequest, HttpSink};
 pub use mail::{Attached, MailFault, MailServer, MailServerOptions, MailTls, Parts, Received};
 pub use proxy::{Fault, Proxy};
-pub use restore::{extract, restore_unpacked, restore_with_plain_tools, run_restore_script};
+pub use restore::{
+    extract, restore_at, restore_unpacked, restore_with_plain_tools, run_restore_script,
+};
 pub use standby::Standby;
 
 /// A schema as nasty as real life.

@@ -1,6 +1,8 @@
 //! An archive brought back with `tar`, `psql` and `pg_restore` alone, as its own text says.
 
 use crate::Database;
+use hubvault_postgres::ConnectSettings;
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -33,8 +35,24 @@ pub fn extract(archive: &Path, directory: &Path) {
 /// # Panics
 /// When sh cannot be started.
 pub fn run_restore_script(directory: &Path, target: &Database, options: &[&str]) -> Output {
-    let settings = target.settings();
-    Command::new("sh")
+    restore_at(directory, &target.settings(), None, options)
+}
+
+/// The same against any database of any server, with the programs of a `PATH` of its own.
+///
+/// # Panics
+/// When sh cannot be started.
+pub fn restore_at(
+    directory: &Path,
+    settings: &ConnectSettings,
+    path: Option<&OsStr>,
+    options: &[&str],
+) -> Output {
+    let mut command = Command::new("sh");
+    if let Some(path) = path {
+        command.env("PATH", path);
+    }
+    command
         .arg("restore.sh")
         .args(options)
         .current_dir(directory)

@@ -23,13 +23,21 @@ impl Standby {
     /// # Panics
     /// When it does not come up.
     pub fn of(primary: &ThrowawayServer) -> Self {
+        Self::with(primary, &[])
+    }
+
+    /// The same with further settings.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn with(primary: &ThrowawayServer, settings: &[(&str, &str)]) -> Self {
         let directory = TempDir::with_prefix("hv-standby-").unwrap_or_else(|e| panic!("{e}"));
         let owner = std::fs::metadata(primary.directory()).unwrap_or_else(|e| panic!("{e}"));
         let (uid, gid) = (owner.uid(), owner.gid());
         chown(directory.path(), Some(uid), Some(gid)).unwrap_or_else(|e| panic!("{e}"));
         let data = directory.path().join("data");
         let from = primary.settings("postgres");
-        let copied = program(primary.bin_dir(), "pg_basebackup", &owner)
+        let copied = program(&primary.bin_dir().join("pg_basebackup"), &owner)
             .args([
                 "-h", &from.host, "-U", &from.user, "-X", "stream", "-c", "fast", "-R", "-D",
             ])
@@ -44,7 +52,7 @@ impl Standby {
         );
         std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o700))
             .unwrap_or_else(|e| panic!("{e}"));
-        let child = program(primary.bin_dir(), "postgres", &owner)
+        let child = program(&primary.bin_dir().join("postgres"), &owner)
             .arg("-D")
             .arg(&data)
             .args([
@@ -60,6 +68,11 @@ impl Standby {
                 "unix_socket_directories={}",
                 directory.path().display()
             ))
+            .args(
+                settings
+                    .iter()
+                    .flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")]),
+            )
             .current_dir(directory.path())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -88,8 +101,8 @@ impl Standby {
 }
 
 /// A server program as the user that owns the primary.
-fn program(bin_dir: &Path, name: &str, owner: &std::fs::Metadata) -> Command {
-    let mut command = Command::new(bin_dir.join(name));
+fn program(path: &Path, owner: &std::fs::Metadata) -> Command {
+    let mut command = Command::new(path);
     let me = std::fs::metadata("/proc/self").map_or(0, |meta| meta.uid());
     if me == 0 {
         command.uid(owner.uid()).gid(owner.gid());

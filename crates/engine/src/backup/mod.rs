@@ -38,7 +38,7 @@ use definitions::Dumping;
 use hooks::Stages;
 use hubvault_archive::{Compression, SEALED_ENDING};
 use hubvault_model::{BackupId, ByteSize, Cancel, Warning};
-use hubvault_postgres::Snapshot;
+use hubvault_postgres::{Definitions, Snapshot};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use publish::Partial;
@@ -213,6 +213,7 @@ fn prepare(job: &Job, run: &Run) -> Result<(Prepared, RunLock), BackupError> {
 /// Decides what a run would do, and touches nothing.
 pub fn plan(job: &Job, cancel: &Cancel) -> Result<(Plan, Vec<Warning>), BackupError> {
     let mut snapshot = Snapshot::open(&job.database, job.lock_timeout, cancel)?;
+    Definitions::can_be_taken(snapshot.info())?;
     let plan = Plan::make(&mut snapshot, job)?;
     let files = files::read(&job.files, compression(job))?;
     let mut warnings = plan.warnings.clone();

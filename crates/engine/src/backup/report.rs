@@ -20,11 +20,13 @@ pub(crate) fn backup_info(
     id: BackupId,
     plan: &Plan,
     inside: &Inside<'_>,
+    pg_dump: &str,
     warnings: &[Warning],
 ) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
     let _ = write_info(&mut text, job, id, plan, inside, warnings);
+    let _ = how_to_restore(&mut text, job, pg_dump);
     text
 }
 
@@ -101,8 +103,7 @@ fn write_info(
     for source in inside.sources {
         writeln!(out, "    {}  (from {})", source.name, source.source)?;
     }
-    not_inside(out, plan)?;
-    how_to_restore(out, job)
+    not_inside(out, plan)
 }
 
 fn table_line(out: &mut String, table: &PlannedTable) -> std::fmt::Result {
@@ -168,11 +169,11 @@ fn not_inside(out: &mut String, plan: &Plan) -> std::fmt::Result {
 }
 
 /// The steps that the test suite runs, to the letter.
-fn how_to_restore(out: &mut String, job: &Job) -> std::fmt::Result {
+fn how_to_restore(out: &mut String, job: &Job, pg_dump: &str) -> std::fmt::Result {
     writeln!(
         out,
         "\nHOW TO RESTORE\n\n  With plain tools; hubvault is not needed. On a machine with psql and \
-         pg_restore:\n"
+         pg_restore\n  {pg_dump} or newer (pg_dump {pg_dump} wrote the definitions):\n"
     )?;
     let flag = match job.archive.codec {
         Codec::Gzip => "-xz",

@@ -47,6 +47,9 @@ cd "$(dirname "$0")" || die "cannot enter the archive's folder"
 for program in psql pg_restore; do
     command -v "$program" >/dev/null 2>&1 || die "$program is needed and was not found"
 done
+said=$(pg_restore --list database/schema.dump 2>&1 >/dev/null) ||
+    die "$(pg_restore --version) cannot read database/schema.dump, which pg_dump @@PG_DUMP@@ wrote: $said
+install PostgreSQL's client programs of that version or newer"
 
 # One time zone, one date style, no filter: the rows were written so.
 PGOPTIONS="${PGOPTIONS:-} -c client_encoding=UTF8 -c DateStyle=ISO -c IntervalStyle=postgres"
@@ -132,7 +135,7 @@ drop_all() {
         printf '%s\n' "$drops"
         pg_restore --list database/schema.dump | entries -v "$indexes" |
             pg_restore --clean --if-exists -L /dev/stdin --file=- database/schema.dump |
-            sed '/^-- Name: /,$d'
+            sed '/^-- Name: /,$d; /^SET transaction_timeout = 0;$/d'
     } | sql -1 -o /dev/null -f - ||
         die "cannot drop what is there: see above; restore into an empty database instead"
 }
@@ -146,12 +149,23 @@ fi
 
 # ---------------------------------------------------------------- definitions, rows, the rest
 
+# pg_restore since 17 begins with a setting that servers before 17 do not know, and stops there: psql
+# gets its text then, without that line, over one connection.
+tool=$(pg_restore --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')
+stumbles=no
+if [ "$tool" -ge 17 ] && [ "$server" -lt 170000 ]; then stumbles=yes; fi
+
 restore_section() {
-    section=$1
-    shift
+    section=$1 connections=$2
+    shift 2
     # shellcheck disable=SC2086 # $owner is words
-    pg_restore --exit-on-error --section="$section" $owner "$@" -d "$PGDATABASE" database/schema.dump ||
-        die "pg_restore of $section failed: see above"
+    if [ $stumbles = no ]; then
+        pg_restore --exit-on-error --section="$section" $owner -j "$connections" "$@" -d "$PGDATABASE" database/schema.dump
+    else
+        { pg_restore --section="$section" $owner "$@" --file=- database/schema.dump ||
+            echo "SELECT pg_restore_failed;"; } |
+            sed '1,/^-- Name: /{/^SET transaction_timeout = 0;$/d;}' | sql -o /dev/null -f -
+    fi || die "pg_restore of $section failed: see above"
 }
 
 load_text() {
@@ -209,7 +223,7 @@ all_refresh() {
 }
 
 say "definitions"
-restore_section pre-data
+restore_section pre-data 1
 say "rows"
 all_loads
 say "sequences"
@@ -218,7 +232,7 @@ say "indexes, constraints, triggers"
 # In three steps. Partitions' indexes are attached one after the other: two at once, on two levels, do
 # not see each other, and the index above stays invalid. All else comes then, as a foreign key to a
 # partitioned table needs that index, which pg_restore does not know when it works in parallel.
-build() { restore_section post-data -j "$1" -L /dev/stdin; }
+build() { restore_section post-data "$1" -L /dev/stdin; }
 entries 'INDEX|CONSTRAINT' <database/schema-post-data.list | build "$jobs" || exit 1
 entries 'INDEX ATTACH' <database/schema-post-data.list | build 1 || exit 1
 entries -v "$indexes" <database/schema-post-data.list | build "$jobs" || exit 1

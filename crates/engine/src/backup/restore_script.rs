@@ -9,7 +9,7 @@ use std::fmt::Write;
 const SCRIPT: &str = include_str!("restore.sh");
 
 /// The script for one archive.
-pub(crate) fn restore_script(plan: &Plan, tables: &[TableSummary]) -> String {
+pub(crate) fn restore_script(plan: &Plan, tables: &[TableSummary], pg_dump: &str) -> String {
     let lines = |calls: Vec<String>| {
         if calls.is_empty() {
             ":".to_owned()
@@ -59,6 +59,7 @@ pub(crate) fn restore_script(plan: &Plan, tables: &[TableSummary]) -> String {
             "@@SERVER_MAJOR@@",
             &(plan.snapshot.server_version_num / 10_000).to_string(),
         )
+        .replace("@@PG_DUMP@@", pg_dump)
         .replace("@@TAKEN_AT@@", &format!("{:.0}", plan.snapshot.taken_at))
         .replace("@@DATABASE@@", &in_comment(&plan.snapshot.database))
         .replace("@@ROLES@@", &lines(roles))

@@ -58,11 +58,13 @@ pub(crate) fn write(
         files: &files.summaries,
         sources: &sources.summaries(),
     };
+    let mut pg_dump = String::new();
     let before_the_rows = |writer: &mut Writer| {
         let schema = dumping.finish(&plan.references.skipped)?;
+        pg_dump.clone_from(&schema.pg_dump_version);
         let said = schema.messages.iter();
         warnings.extend(said.map(|m| Warning::new("pg_dump", "schema", m)));
-        let info = report::backup_info(job, run.id, plan, &inside, &warnings);
+        let info = report::backup_info(job, run.id, plan, &inside, &pg_dump, &warnings);
         writer.append(text.pack("BACKUP_INFO.txt", EntryKind::Info, 0o644, info.as_bytes())?)?;
         append_definitions(writer, &text, schema, plan)?;
         for entry in files.packed {
@@ -84,7 +86,7 @@ pub(crate) fn write(
     // chapter 13, Concurrency Control).
     snapshot.check_held()?;
     let mut writer = writer.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let script = restore_script::restore_script(plan, &tables);
+    let script = restore_script::restore_script(plan, &tables, &pg_dump);
     writer.append(text.pack(
         "restore.sh",
         EntryKind::RestoreScript,

@@ -67,6 +67,7 @@ pub fn whole<S: Source>(
         jobs: options.workers,
         no_owner: options.no_owner,
         keep_going: options.keep_going,
+        server: here,
     };
     progress.stage(Stage::Definitions, None);
     let Said {

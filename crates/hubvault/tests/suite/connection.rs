@@ -61,7 +61,8 @@ impl Listening {
         let admin = this.server.settings("postgres");
         for sql in [
             "CREATE TABLE public.users AS SELECT 1 AS id",
-            "CREATE ROLE locked SUPERUSER LOGIN PASSWORD 'right-password'",
+            // Before 14 the default is md5.
+            "SET password_encryption = 'scram-sha-256'; CREATE ROLE locked SUPERUSER LOGIN PASSWORD 'right-password'",
             "CREATE ROLE plain SUPERUSER LOGIN PASSWORD 'right-password'",
             "SET password_encryption = md5; CREATE ROLE old SUPERUSER LOGIN PASSWORD 'right-password'",
             "ALTER SYSTEM SET ssl = on",

@@ -338,11 +338,11 @@ fn what_cannot_be_restored_is_named_and_the_rest_goes_on_when_told_to() {
 fn an_index_that_cannot_be_built_fails_the_restore_although_the_rows_are_back() {
     let server = server();
     let source = server.database();
-    // The index works here only because of what the rows of another table say.
+    // The index can be built here only because of what this session has set.
     source.execute(
-        "CREATE TABLE plans (id int); INSERT INTO plans VALUES (1);
+        "SET hub.open = 'yes';
          CREATE FUNCTION known(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS
-             $$ BEGIN RETURN (SELECT id FROM plans WHERE id = $1); END $$;
+             $$ BEGIN RETURN $1 + (current_setting('hub.open') = 'yes')::int; END $$;
          CREATE TABLE users (id int); INSERT INTO users VALUES (1);
          CREATE INDEX broken ON users (known(id))",
     );

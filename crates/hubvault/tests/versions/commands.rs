@@ -1,0 +1,113 @@
+//! Every command that speaks to a server, on the oldest and on the newest version (all in the long form).
+
+use crate::hub::{Hub, stderr, stdout};
+use crate::servers::{Client, MAJORS, Running, long_form};
+use hubvault_testkit::{digests, execute, extract, restore_at, value};
+use serde_json::Value;
+use std::path::Path;
+
+/// hubvault as whoever may write.
+fn as_superuser(hub: &Hub, arguments: &[&str], code: i32) -> String {
+    let mut command = hub.command(arguments);
+    let output = command.env("POSTGRES_USER", "postgres").output().unwrap();
+    let said = format!("{}{}", stdout(&output), stderr(&output));
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+    said
+}
+
+#[test]
+fn rows_and_whole_databases_come_back_in_every_way_there_is() {
+    let majors = if long_form() { &MAJORS[..] } else { &[13, 18] };
+    for major in majors {
+        let running = Running::start(*major, &[]);
+        running.nasty_database("hub");
+        let (hub, _drills) = running.hub("hub", Client::Newest);
+        let (_, archive) = hub.backup();
+        the_database_is_well(&hub);
+        single_rows(&running, &hub);
+        over_what_is_there(&running, &hub, &archive);
+    }
+}
+
+fn the_database_is_well(hub: &Hub) {
+    let output = hub.run(&["check", "database", "--json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["ok"], true, "{report}");
+    let listed = stdout(&hub.run(&["list"]));
+    assert!(listed.contains("proven"), "{listed}");
+}
+
+/// Rows that were deleted and changed are found and put back: by primary keys, also one of periods,
+/// in tables with columns that are computed and numbers that are given.
+fn single_rows(running: &Running, hub: &Hub) {
+    let admin = running.admin("hub");
+    let before = digests(&admin);
+    let mut tables = vec!["kinds", "texts"];
+    execute(
+        &admin,
+        "DELETE FROM kinds WHERE id = 2; DELETE FROM texts WHERE id < 4; UPDATE texts SET v = 'other' WHERE id = 9",
+    );
+    if running.major >= 18 {
+        tables.extend(["computed", "rooms"]);
+        execute(
+            &admin,
+            "DELETE FROM computed WHERE a = 3; DELETE FROM rooms WHERE id = 3; UPDATE rooms SET price = 1 WHERE id = 1",
+        );
+    }
+    let mut diff = vec!["diff", "latest", "--no-progress"];
+    let mut put_back = vec!["restore", "latest", "--upsert", "--no-progress"];
+    for table in &tables {
+        diff.extend(["--table", table]);
+        put_back.extend(["--table", table]);
+    }
+    let said = as_superuser(hub, &diff, 3);
+    assert!(said.contains("texts"), "{said}");
+    as_superuser(hub, &put_back, 0);
+    as_superuser(hub, &diff, 0);
+    assert_eq!(digests(&admin), before, "PostgreSQL {}", running.major);
+
+    let beside = [
+        "restore",
+        "latest",
+        "--table",
+        tables[tables.len() - 1],
+        "--into-schema",
+        "recovered",
+    ];
+    as_superuser(hub, &beside, 0);
+    execute(&admin, "DROP SCHEMA recovered CASCADE; TRUNCATE texts");
+    as_superuser(hub, &["restore", "latest", "--table", "texts"], 0);
+    assert_eq!(digests(&admin), before, "PostgreSQL {}", running.major);
+}
+
+/// `--clean` drops what is there first, through hubvault and through the archive's own script.
+fn over_what_is_there(running: &Running, hub: &Hub, archive: &Path) {
+    let admin = running.admin("hub");
+    let before = digests(&admin);
+    execute(&admin, "DELETE FROM texts; CREATE TABLE later (id int)");
+    as_superuser(hub, &["restore", "latest", "--database", "hub"], 1);
+    as_superuser(
+        hub,
+        &["restore", "latest", "--database", "hub", "--clean", "--yes"],
+        0,
+    );
+    execute(&admin, "DROP TABLE later");
+    assert_eq!(digests(&admin), before, "PostgreSQL {}", running.major);
+
+    execute(&admin, "DELETE FROM texts");
+    let unpacked = tempfile::tempdir().unwrap();
+    extract(archive, unpacked.path());
+    let path = running.path(Client::Newest);
+    for (options, code) in [(&[][..], 1), (&["--clean"], 0)] {
+        let output = restore_at(unpacked.path(), &admin, Some(&path), options);
+        let said = format!("{}{}", stdout(&output), stderr(&output));
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "PostgreSQL {}: {said}",
+            running.major
+        );
+    }
+    assert_eq!(digests(&admin), before, "PostgreSQL {}", running.major);
+    assert_eq!(value(&admin, "SELECT count(*) FROM texts"), "21");
+}

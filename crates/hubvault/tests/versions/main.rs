@@ -1,0 +1,17 @@
+//! The promises that speak of versions: `PostgreSQL` 13 to 18 as source and as target, with client
+//! programs older and newer than the server, behind pgbouncer, and as a hot standby. Run by
+//! `make test-versions`; fails where the servers are not there.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+#[path = "../suite/hub.rs"]
+#[expect(dead_code, reason = "the suite needs more of it")]
+mod hub;
+mod servers;
+
+mod every_version;
+mod commands;
+mod shapes;
+mod client_programs;
+mod pooler;
+mod standby;

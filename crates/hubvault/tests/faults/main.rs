@@ -9,5 +9,8 @@ mod hub;
 
 mod form;
 mod tally;
+mod later;
+mod steps;
+mod ward;
 
 mod kills;

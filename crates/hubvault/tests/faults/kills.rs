@@ -1,7 +1,7 @@
 //! Killed with SIGKILL at every stage of a backup and of a drill; the next command finds everything in order.
 
 use crate::form::{is_long, points};
-use crate::hub::stderr;
+use crate::hub::{stderr, stdout};
 use crate::steps::{Ended, When, kill, lengths, spread, steps};
 use crate::tally::Tally;
 use crate::ward::{ROWS, Ward, held};
@@ -60,7 +60,8 @@ fn moments(ward: &Ward, wanted: usize) -> Vec<When> {
     let in_stages = wanted * 2 / 5;
     let mut moments: Vec<When> = (0..in_stages)
         .map(|n| {
-            let (stage, length) = &lengths[n % lengths.len()];
+            // Not one after the other, so that a few moments are in the beginning and in the end.
+            let (stage, length) = &lengths[n * 3 % lengths.len()];
             let turns = in_stages.div_ceil(lengths.len());
             let part = (n / lengths.len()) as f64 / turns as f64;
             When::Stage(stage.clone(), length.mul_f64(part))
@@ -162,9 +163,14 @@ fn follows(ward: &Ward, segments: &[String]) -> Result<(), String> {
 
 /// Each run is told by one mail or more; those that were killed, by the runs that came next.
 fn everybody_was_told(ward: &Ward, mail: &MailServer, tally: &mut Tally) {
-    let late = (jiff::Timestamp::now() + Duration::from_mins(30)).to_string();
+    let late = (jiff::Timestamp::now() + Duration::from_hours(2)).to_string();
     let retried = crate::later::at(&ward.hub, &late, &["mail", "retry"]);
-    assert!(retried.status.success(), "{}", stderr(&retried));
+    assert!(
+        retried.status.success(),
+        "{}{}",
+        stdout(&retried),
+        stderr(&retried)
+    );
     let mails: Vec<String> = mail
         .messages()
         .iter()

@@ -147,8 +147,8 @@ fn waits_for(child: &mut Child, said: &Path, stage: &str) -> bool {
     }
 }
 
-/// A stage is announced in a line of its own: `... INFO export`.
-pub(crate) fn stages(said: &str) -> Vec<String> {
+/// A stage is announced in a line of its own: `... INFO export run=2550d90b`.
+fn stages(said: &str) -> Vec<String> {
     const ALL: [&str; 11] = [
         "snapshot",
         "plan",
@@ -162,11 +162,10 @@ pub(crate) fn stages(said: &str) -> Vec<String> {
         "compare",
         "publish",
     ];
-    let last = |line: &str| line.rsplit(' ').next().unwrap_or_default().to_owned();
     said.lines()
-        .filter(|line| line.contains("INFO") || !line.contains(' '))
-        .map(last)
-        .filter(|word| ALL.contains(&word.as_str()))
+        .filter_map(|line| line.split_once("INFO ")?.1.split(" run=").next())
+        .filter(|what| ALL.contains(what))
+        .map(str::to_owned)
         .collect()
 }
 

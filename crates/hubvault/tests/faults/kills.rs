@@ -1,7 +1,7 @@
 //! Killed with SIGKILL at every stage of a backup and of a drill; the next command finds everything in order.
 
 use crate::form::{is_long, points};
-use crate::hub::{stderr, stdout};
+use crate::hub::{Hub, stderr, stdout};
 use crate::steps::{Ended, When, kill, lengths, spread, steps};
 use crate::tally::Tally;
 use crate::ward::{ROWS, Ward, held};
@@ -37,18 +37,22 @@ fn mailing(ward: &mut Ward) -> MailServer {
         tls: MailTls::Plain,
         ..MailServerOptions::default()
     });
-    let port = mail.port.to_string();
+    to_mail(&mut ward.hub, mail.port);
+    mail
+}
+
+/// Ada is told, by the mail server on a port of this host.
+pub(crate) fn to_mail(hub: &mut Hub, port: u16) {
     for (name, value) in [
         ("EMAIL_ENABLED", "true"),
         ("SMTP_HOST", "localhost"),
-        ("SMTP_PORT", &port),
+        ("SMTP_PORT", &port.to_string()),
         ("SMTP_FROM", "hubvault <backup@hub.example>"),
         ("SMTP_SECURITY", "none"),
         ("ADMIN_EMAILS", "ada@hub.example"),
     ] {
-        ward.hub.set(name, value);
+        hub.set(name, value);
     }
-    mail
 }
 
 /// Every stage at two moments or more, and the steps of a run in equal parts.

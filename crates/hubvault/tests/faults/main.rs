@@ -14,3 +14,4 @@ mod steps;
 mod ward;
 
 mod kills;
+mod kills_after;

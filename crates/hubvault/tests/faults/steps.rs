@@ -215,3 +215,12 @@ pub(crate) fn all_ended(mark: &str, directory: &Path) -> Result<(), String> {
         sleep(Duration::from_millis(10));
     }
 }
+
+/// Waits until something holds.
+pub(crate) fn until(holds: impl Fn() -> bool, what: &str) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}");
+        sleep(Duration::from_millis(20));
+    }
+}

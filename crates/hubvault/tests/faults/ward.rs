@@ -197,6 +197,11 @@ impl Ward {
             .map_err(|error| format!("the run lock: {error}"))
     }
 
+    /// The processes that this ward's commands started are over.
+    pub(crate) fn ended(&self) -> Result<(), String> {
+        all_ended(&self.mark, self.drills.path())
+    }
+
     /// The System V segments of servers that drills left behind, by the server's own word; those that are still there.
     pub(crate) fn segments(&self) -> Vec<String> {
         let servers = names(self.drills.path());

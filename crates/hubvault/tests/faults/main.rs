@@ -7,6 +7,10 @@
 #[expect(dead_code, reason = "the suite's helpers, of which faults need some")]
 mod hub;
 
+#[path = "../suite/keys.rs"]
+#[expect(dead_code, reason = "the suite's helpers, of which faults need some")]
+mod keys;
+
 mod form;
 mod tally;
 mod later;
@@ -15,3 +19,5 @@ mod ward;
 
 mod kills;
 mod kills_after;
+mod state;
+mod clocks;

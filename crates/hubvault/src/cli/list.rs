@@ -5,9 +5,10 @@ use crate::config::Settings;
 use crate::text::{Align, columns, grouped, print};
 use anyhow::Result;
 use clap::Args;
-use hubvault_engine::backup::state_directory;
+use hubvault_engine::backup::{current_catalog, state_directory};
 use hubvault_engine::catalog::{BackupRecord, Catalog, State, rebuild};
 use hubvault_model::ByteSize;
+use serde_json::Value;
 
 /// `hubvault list`
 #[derive(Debug, Args)]
@@ -20,17 +21,14 @@ pub(crate) struct ListArgs {
 /// Lists every run, newest first.
 pub(crate) fn run(settings: &Settings, args: &ListArgs) -> Result<Exit> {
     let job = settings.job();
-    let records = Catalog::open(&state_directory(&job.directory)?)?.list()?;
+    let records = current_catalog(&job.directory)?.list()?;
     if args.json {
-        print(&(serde_json::to_string_pretty(&records)? + "\n"))?;
+        let all: Vec<Value> = records.iter().map(as_json).collect::<Result<_>>()?;
+        print(&(serde_json::to_string_pretty(&all)? + "\n"))?;
         return Ok(Exit::Done);
     }
     if records.is_empty() {
-        print(&format!(
-            "no backups in {} yet\n(archives that are there but not listed: hubvault catalog \
-             rebuild)\n",
-            job.directory.display()
-        ))?;
+        print(&format!("no backups in {} yet\n", job.directory.display()))?;
         return Ok(Exit::Done);
     }
     let rows: Vec<Vec<String>> = records.iter().map(line).collect();
@@ -48,8 +46,21 @@ pub(crate) fn run(settings: &Settings, args: &ListArgs) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// The record, and whether its archive is missing.
+fn as_json(record: &BackupRecord) -> Result<Value> {
+    let mut json = serde_json::to_value(record)?;
+    if record.removed_at.is_none() && is_gone(record) {
+        json["missing"] = Value::Bool(true);
+    }
+    Ok(json)
+}
+
+fn is_gone(record: &BackupRecord) -> bool {
+    record.file.as_ref().is_some_and(|file| !file.exists())
+}
+
 fn line(record: &BackupRecord) -> Vec<String> {
-    let gone = record.file.as_ref().is_some_and(|file| !file.exists());
+    let gone = is_gone(record);
     let archive = match (&record.file, &record.error) {
         (Some(file), _) => {
             let name = file.file_name().map(|n| n.to_string_lossy().into_owned());

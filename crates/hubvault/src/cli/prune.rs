@@ -5,7 +5,7 @@ use crate::config::Settings;
 use crate::text::{Align, columns, print};
 use anyhow::{Result, bail};
 use clap::Args;
-use hubvault_engine::backup::{RunLock, state_directory};
+use hubvault_engine::backup::{RunLock, current_catalog, state_directory};
 use hubvault_engine::catalog::{BackupRecord, Catalog};
 use hubvault_engine::retain::{self, Pruned};
 use hubvault_model::{BackupId, ByteSize};
@@ -30,9 +30,9 @@ pub(crate) struct PruneArgs {
 pub(crate) fn run(settings: &Settings, args: &PruneArgs) -> Result<Exit> {
     let job = settings.job();
     let state = state_directory(&job.directory)?;
+    let catalog = current_catalog(&job.directory)?;
     // Not beside a run, which prunes at its end.
     let _lock = RunLock::take(&state, BackupId::random())?;
-    let catalog = Catalog::open(&state)?;
     let now = Timestamp::now();
     if args.gone {
         return gone(&catalog, &job.name, args, now);
@@ -149,7 +149,7 @@ fn as_json(pruned: &Pruned) -> serde_json::Value {
 /// Pins or unpins one backup.
 pub(crate) fn pin(settings: &Settings, backup: &str, pinned: bool) -> Result<Exit> {
     let directory = settings.job().directory;
-    let catalog = Catalog::open(&state_directory(&directory)?)?;
+    let catalog = current_catalog(&directory)?;
     let Some(record) = catalog.find(backup)? else {
         bail!(
             "no backup {backup:?} in {}; `hubvault list` names them",

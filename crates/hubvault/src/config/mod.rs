@@ -390,3 +390,5 @@ fn text<'a>(found: &'a BTreeMap<&'static str, Found>, key: &str) -> &'a str {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod properties;

@@ -7,7 +7,7 @@ use crate::service::daemon::ServedJob;
 use anyhow::Result;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
-use hubvault_engine::backup::state_directory;
+use hubvault_engine::backup::{current_catalog, state_directory};
 use hubvault_engine::catalog::{BackupRecord, Catalog};
 use hubvault_model::BackupId;
 use serde::Deserialize;
@@ -47,7 +47,7 @@ impl OfJob {
 
     /// Its catalog.
     pub(crate) fn catalog(&self) -> Result<Catalog> {
-        Ok(Catalog::open(&self.state()?)?)
+        Ok(current_catalog(&self.job.settings().job().directory)?)
     }
 
     /// Every run in its archive directory, newest first.

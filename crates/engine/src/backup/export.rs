@@ -10,7 +10,7 @@ use crate::job::Job;
 use crate::progress::Progress;
 use hubvault_archive::{Compression, EntryBuilder, EntryKind, EntryMeta, RowData, TableSummary};
 use hubvault_model::{Cancel, RowDigest, RowDigester, RowFormat};
-use hubvault_postgres::{CopySession, Invitation};
+use hubvault_postgres::{CopySession, Invitation, PgError};
 use jiff::Timestamp;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -176,9 +176,11 @@ impl Shared<'_> {
         let doing = format!("exporting {}", table.name);
         let mut part = Part::begin(table, self.compression)?;
         let (mut told_rows, mut told_bytes) = (0, 0);
-        session.copy_out(&doing, &extent.copy_sql(table), |piece| {
+        let mut stored = 0;
+        let sent = session.copy_out(&doing, &extent.copy_sql(table), |piece| {
             if part.is_full() && part.rows.at_row_end() {
                 let full = std::mem::replace(&mut part, Part::begin(table, self.compression)?);
+                stored += full.rows.so_far().rows;
                 self.store(extent, full, true)?;
                 (told_rows, told_bytes) = (0, 0);
             }
@@ -195,6 +197,7 @@ impl Shared<'_> {
             Ok::<_, BackupError>(())
         })?;
         let rows = part.rows.so_far().rows;
+        PgError::unless_all_arrived(&doing, sent, stored + rows)?;
         self.progress
             .advance(Some(&table.name), rows - told_rows, part.bytes - told_bytes);
         self.store(extent, part, false)

@@ -67,14 +67,16 @@ pub fn digest(
     );
     let mut rows = RowDigester::new(table.format);
     let doing = format!("comparing {}", table.name);
-    session.copy_out(&doing, &sql, |piece| {
+    let sent = session.copy_out(&doing, &sql, |piece| {
         rows.update(piece);
         Ok::<_, PgError>(())
     })?;
-    rows.finish().map_err(|error| PgError::Query {
-        doing,
+    let rows = rows.finish().map_err(|error| PgError::Query {
+        doing: doing.clone(),
         why: error.to_string(),
-    })
+    })?;
+    PgError::unless_all_arrived(&doing, sent, rows.rows)?;
+    Ok(rows)
 }
 
 /// What one connection reads at a time, in bytes of heap and TOAST.

@@ -9,5 +9,8 @@ mod hub;
 
 mod form;
 mod tally;
+mod scene;
 
 mod kills;
+mod wire;
+mod flips;

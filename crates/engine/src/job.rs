@@ -49,6 +49,8 @@ pub struct Job {
     pub workers: usize,
     /// How gently the source is read.
     pub gentleness: Gentleness,
+    /// What a run may take until its archive has its name.
+    pub time_limit: Duration,
     /// How long to wait for the table locks before the blocking query is named.
     pub lock_timeout: Duration,
 }

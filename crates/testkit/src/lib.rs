@@ -7,6 +7,7 @@ mod http_sink;
 mod mail;
 mod messages;
 mod proxy;
+mod restarting;
 mod restore;
 mod standby;
 
@@ -15,6 +16,7 @@ pub use http_sink::{Answer, HttpRequest, HttpSink};
 pub use mail::{Attached, MailFault, MailServer, MailServerOptions, MailTls, Parts, Received};
 pub use messages::{MessageProxy, Next, Passing, Side};
 pub use proxy::{Fault, Proxy};
+pub use restarting::{RestartingServer, Shutdown};
 pub use restore::{extract, restore_unpacked, restore_with_plain_tools, run_restore_script};
 pub use standby::Standby;
 

@@ -127,7 +127,11 @@ fn connect(client: &TcpStream, server: &UnixStream, shared: &Arc<Shared>) -> io:
     thread::spawn(move || {
         let mut first = true;
         let result = pass(from, to, Side::Client, &ours, |input| {
-            let message = if first { untagged(input)? } else { tagged(input)? };
+            let message = if first {
+                untagged(input)?
+            } else {
+                tagged(input)?
+            };
             if first {
                 let code = message.get(4..8).and_then(|b| b.try_into().ok());
                 let code = code.map_or(0, u32::from_be_bytes);

@@ -8,6 +8,7 @@ use hubvault_postgres::PgError;
 use jiff::Timestamp;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A backup that failed: nothing was published.
 #[derive(Debug, thiserror::Error)]
@@ -141,6 +142,15 @@ pub enum BackupError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// It took longer than it may.
+    #[error(
+        "the backup took longer than {} s and was stopped, nothing was published; look at what its last \
+         stage waits for, or set archive.time_limit (BACKUP_TIME_LIMIT) higher", limit.as_secs_f64()
+    )]
+    TooLong {
+        /// What it may take.
+        limit: Duration,
     },
     /// Stopped on request.
     #[error("stopped on request; nothing was published")]

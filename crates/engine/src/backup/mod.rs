@@ -17,6 +17,7 @@ mod output;
 mod write;
 mod publish;
 mod settle;
+mod limit;
 mod child;
 mod sources;
 mod hooks;
@@ -37,10 +38,11 @@ use crate::proof::{CheckedArchive, DrillError, WrittenArchive, integrity, is_due
 use definitions::Dumping;
 use hooks::Stages;
 use hubvault_archive::{Compression, SEALED_ENDING};
-use hubvault_model::{BackupId, ByteSize, Cancel, Warning};
+use hubvault_model::{BackupId, ByteSize, Cancel, CancelGuard, Warning};
 use hubvault_postgres::Snapshot;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use limit::Limit;
 use publish::Partial;
 use settle::{failed, settle, tell};
 use sources::Sources;
@@ -61,6 +63,11 @@ pub struct Run {
     pub zone: TimeZone,
     /// How it is stopped.
     pub cancel: Cancel,
+    /// How its work is stopped, up to the archive's name: with the run, or when it takes too long.
+    pub(crate) work: Cancel,
+    _follows: CancelGuard,
+    /// Ends the process of a run that took too long and cannot be stopped otherwise.
+    pub give_up: fn(&BackupError),
     /// Who hears of its progress.
     pub progress: Arc<Stopwatch>,
     /// The last lines of its log, for the mail that says that it failed.
@@ -77,11 +84,16 @@ pub struct Run {
 impl Run {
     /// A new run that begins now.
     pub fn new(zone: TimeZone, cancel: Cancel, progress: Arc<dyn Progress>) -> Self {
+        let work = Cancel::new();
+        let follower = work.clone();
         Self {
             id: BackupId::random(),
             started_at: Timestamp::now(),
             zone,
+            _follows: cancel.on_request(move || follower.request()),
             cancel,
+            work,
+            give_up: |_| (),
             progress: Arc::new(Stopwatch::new(progress)),
             log: Vec::new,
             due: None,
@@ -91,9 +103,14 @@ impl Run {
         }
     }
 
-    /// Removes what the run has written so far. For the last moment of a process that cannot wait
-    /// for its threads any longer.
-    pub fn abandon(&self) {
+    /// Removes what the run has written so far, and records that it was stopped. For the last moment of
+    /// a process that cannot wait for its threads any longer.
+    pub fn abandon(&self, job: &Job) {
+        self.remove_unfinished();
+        limit::stopped(job, self);
+    }
+
+    fn remove_unfinished(&self) {
         let path = self
             .unfinished
             .lock()
@@ -103,6 +120,10 @@ impl Run {
             // The process ends now; what stays is swept by the next run.
             let _ = fs::remove_file(path);
         }
+    }
+
+    fn is_too_long(&self) -> bool {
+        self.work.is_requested() && !self.cancel.is_requested()
     }
 
     fn writes_to(&self, path: Option<PathBuf>) {
@@ -136,7 +157,17 @@ pub fn run(job: &Job, run: &Run) -> Result<BackupRecord, BackupError> {
     let taken = recorded.and_then(|()| {
         Teller::new(job, Some(catalog), &run.zone, &run.cancel).begins(&begun);
         stages.begin()?;
-        take(job, run, catalog, &mut stages)
+        std::thread::scope(|scope| {
+            let _limit = Limit::start(scope, job, run);
+            take(job, run, catalog, &mut stages)
+        })
+    });
+    let taken = taken.map_err(|error| {
+        if error.is_cancelled() && run.is_too_long() {
+            let limit = job.time_limit;
+            return BackupError::TooLong { limit };
+        }
+        error
     });
     let outcome = match taken {
         Ok(published) => Ok(settle(job, run, &prepared, stages, published)),
@@ -242,8 +273,8 @@ fn take(
         sources = sources::capture(job, run)?;
     }
     stages.enter(Stage::Snapshot, None)?;
-    let mut snapshot = Snapshot::open(&job.database, job.lock_timeout, &run.cancel)?;
-    let dumping = Dumping::start(&job.database, snapshot.info(), &run.cancel);
+    let mut snapshot = Snapshot::open(&job.database, job.lock_timeout, &run.work)?;
+    let dumping = Dumping::start(&job.database, snapshot.info(), &run.work);
     stages.enter(Stage::Plan, None)?;
     let plan = Plan::make(&mut snapshot, job)?;
     refuse_blind_spots(&plan, job)?;
@@ -277,7 +308,7 @@ fn take(
         job.workers,
         due,
         run.progress.as_ref(),
-        &run.cancel,
+        &run.work,
     ) {
         Ok(judged) => judged,
         Err(DrillError::Rejected { why }) => {
@@ -302,7 +333,7 @@ fn check(written: WrittenArchive, job: &Job, run: &Run) -> Result<CheckedArchive
         job.limits,
         job.workers,
         &tell,
-        &run.cancel,
+        &run.work,
     )?)
 }
 

@@ -59,6 +59,7 @@ fn job(directory: &Path) -> Job {
         monitor: MonitorOptions::default(),
         workers: 1,
         gentleness: Gentleness::default(),
+        time_limit: Duration::from_secs(1),
         lock_timeout: Duration::from_secs(1),
     }
 }

@@ -103,6 +103,7 @@ pub(super) fn job(
         },
         proof: proof(found, &database_settings, problems),
         delivery: delivery::delivery(found, problems),
+        time_limit: keys::duration(text(found, "archive.time_limit")).unwrap_or_default(),
         lock_timeout: keys::duration(text(found, "database.lock_timeout")).unwrap_or_default(),
     }
 }

@@ -159,6 +159,12 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Integer(1, 64),
         "",
     ),
+    key(
+        "archive.time_limit",
+        &["BACKUP_TIME_LIMIT"],
+        Kind::Duration,
+        "12 h",
+    ),
     key("archive.pause", &["BACKUP_PAUSE"], Kind::Duration, ""),
     key(
         "archive.max_mb_per_second",

@@ -18,7 +18,10 @@ struct Chance(u64);
 impl Chance {
     fn below(&mut self, limit: u64) -> u64 {
         // Knuth's MMIX; its high bits are the good ones.
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % limit.max(1)
     }
 }
@@ -89,15 +92,46 @@ fn a_bit_that_flips_on_its_way_from_the_server() {
     source.execute(SMALL);
     let mut scene = Scene::of(&source);
     let mut tally = Tally::new("wire-flips");
-    let inside = |chance: &mut Chance, length: usize| {
-        HEAD + chance.below((length - HEAD) as u64) as usize
-    };
-    flips(&mut tally, "a bit of a row", &source, &mut scene, points(12, 300), is_row, inside);
+    let inside =
+        |chance: &mut Chance, length: usize| HEAD + chance.below((length - HEAD) as u64) as usize;
+    flips(
+        &mut tally,
+        "a bit of a row",
+        &source,
+        &mut scene,
+        points(12, 300),
+        is_row,
+        inside,
+    );
     let tag = |_: &mut Chance, _| 0;
-    flips(&mut tally, "a bit of the tag of a row", &source, &mut scene, points(8, 64), is_row, tag);
+    flips(
+        &mut tally,
+        "a bit of the tag of a row",
+        &source,
+        &mut scene,
+        points(8, 64),
+        is_row,
+        tag,
+    );
     let length = |chance: &mut Chance, _| 1 + chance.below(4) as usize;
-    flips(&mut tally, "a bit of the length of a row", &source, &mut scene, points(8, 100), is_row, length);
+    flips(
+        &mut tally,
+        "a bit of the length of a row",
+        &source,
+        &mut scene,
+        points(8, 100),
+        is_row,
+        length,
+    );
     let anywhere = |chance: &mut Chance, length: usize| chance.below(length as u64) as usize;
-    flips(&mut tally, "a bit of another message", &source, &mut scene, points(8, 300), is_no_row, anywhere);
+    flips(
+        &mut tally,
+        "a bit of another message",
+        &source,
+        &mut scene,
+        points(8, 300),
+        is_no_row,
+        anywhere,
+    );
     tally.close();
 }

@@ -11,7 +11,7 @@ use super::{text, url};
 use hubvault_archive::{Codec, Compression};
 use hubvault_engine::job::{
     ArchiveOptions, FileSource, Gentleness, Job, MissingPolicy, MonitorOptions, ProofOptions,
-    ProofWhen, RetentionRules, Scope, SizeLimits, Window,
+    ProofWhen, RetentionRules, Scope, SizeLimits, SourceDigest, Window,
 };
 use hubvault_model::ByteSize;
 use hubvault_postgres::ConnectSettings;
@@ -195,6 +195,11 @@ fn proof(
         },
         directory: PathBuf::from(text(found, "proof.directory")),
         server,
+        source_digest: match text(found, "proof.source_digest") {
+            "always" => SourceDigest::Always,
+            "never" => SourceDigest::Never,
+            _ => SourceDigest::Auto,
+        },
         time_limit: keys::duration(text(found, "proof.time_limit")).unwrap_or_default(),
     }
 }

@@ -87,6 +87,32 @@ impl Relation {
 /// User schemas: not the system's, not temporary ones.
 const USER_SCHEMA: &str = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'";
 
+/// A snapshot may still show what was dropped since; of that, these functions say NULL ("Access Privilege
+/// Inquiry Functions"). Not a table that is locked.
+const NOT_GONE: &str = "has_table_privilege(c.oid, 'SELECT') IS NOT NULL
+               AND has_schema_privilege(n.oid, 'USAGE') IS NOT NULL";
+
+/// Tables that `pg_dump` would lock and that this session does not hold, as the transaction's snapshot shows
+/// them: made, or given their names, since the list for the locks was made up.
+pub(crate) fn unlocked(session: &mut Session) -> Result<Vec<String>, PgError> {
+    let rows = session.rows(
+        "looking for tables that are not locked",
+        &format!(
+            "SELECT format('%I.%I', n.nspname, c.relname)
+             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND {USER_SCHEMA}
+               AND NOT EXISTS (SELECT FROM pg_depend d
+                               WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+                                 AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e')
+               AND NOT EXISTS (SELECT FROM pg_locks l
+                               WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation'
+                                 AND l.relation = c.oid AND l.mode = 'AccessShareLock' AND l.granted)
+             ORDER BY 1"
+        ),
+    )?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
 /// Every relation of the users' schemas.
 pub fn relations(session: &mut Session) -> Result<Vec<Relation>, PgError> {
     let doing = "listing the tables";
@@ -112,7 +138,7 @@ pub fn relations(session: &mut Session) -> Result<Vec<Relation>, PgError> {
              JOIN pg_namespace n ON n.oid = c.relnamespace
              LEFT JOIN pg_am am ON am.oid = c.relam
              WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't'
-               AND {USER_SCHEMA}
+               AND {USER_SCHEMA} AND {NOT_GONE}
              ORDER BY n.nspname, c.relname"
         ),
     )?;
@@ -297,7 +323,7 @@ pub fn sequences(session: &mut Session) -> Result<Vec<Sequence>, PgError> {
                             WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
                               AND d.deptype = 'e')
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-             WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND {USER_SCHEMA}
+             WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND {USER_SCHEMA} AND {NOT_GONE}
              ORDER BY 1, 2"
         ),
     )?;

@@ -155,12 +155,19 @@ pub enum BackupError {
     /// Stopped on request.
     #[error("stopped on request; nothing was published")]
     Cancelled,
-    /// A worker ended without saying why.
-    #[error("an export thread died: {0}; nothing was published; please report this")]
+    /// A part of the run ended without saying why.
+    #[error("a part of the run died: {0}; nothing was published; please report this")]
     Worker(String),
 }
 
 impl BackupError {
+    /// What a panic had to say.
+    pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> Self {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        Self::Worker(text.unwrap_or("no message").to_owned())
+    }
+
     pub(crate) fn io(
         doing: &'static str,
         path: impl Into<PathBuf>,

@@ -105,13 +105,9 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn join(
     thread: std::thread::ScopedJoinHandle<'_, Result<(), BackupError>>,
 ) -> Result<(), BackupError> {
-    thread.join().unwrap_or_else(|panic| {
-        let what = panic
-            .downcast_ref::<&str>()
-            .copied()
-            .unwrap_or("no message");
-        Err(BackupError::Worker(what.to_owned()))
-    })
+    thread
+        .join()
+        .unwrap_or_else(|panic| Err(BackupError::panicked(&*panic)))
 }
 
 /// The error that made the others stop: those that merely stopped say `Cancelled`.

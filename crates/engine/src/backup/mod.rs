@@ -48,6 +48,7 @@ use settle::{failed, settle, tell};
 use sources::Sources;
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -159,7 +160,9 @@ pub fn run(job: &Job, run: &Run) -> Result<BackupRecord, BackupError> {
         stages.begin()?;
         std::thread::scope(|scope| {
             let _limit = Limit::start(scope, job, run);
-            take(job, run, catalog, &mut stages)
+            // A mistake of ours must be told like any other failure.
+            let taken = catch_unwind(AssertUnwindSafe(|| take(job, run, catalog, &mut stages)));
+            taken.unwrap_or_else(|panic| Err(BackupError::panicked(&*panic)))
         })
     });
     let taken = taken.map_err(|error| {

@@ -14,3 +14,5 @@ mod scene;
 mod kills;
 mod wire;
 mod flips;
+mod moving_schema;
+mod programs;

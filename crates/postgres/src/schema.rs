@@ -73,6 +73,7 @@ impl Definitions {
             let Finished { stdout, stderr } =
                 restore(&self.pg_restore, arguments, &self.custom, cancel)?;
             messages.extend(stderr);
+            is_whole(&self.pg_restore, &stdout, arguments)?;
             Ok(stdout)
         };
         let list = convert(&["--list"])?;
@@ -90,6 +91,26 @@ impl Definitions {
             pg_dump_version: self.pg_dump_version,
         })
     }
+}
+
+/// What `pg_restore` writes last into SQL.
+const COMPLETE: &str = "-- PostgreSQL database dump complete";
+
+/// An exit status of success is not enough: a wrapper may lose the end of the output. A list has no end of its own
+/// but that of its last line.
+fn is_whole(tool: &Tool, output: &[u8], arguments: &[&str]) -> Result<(), PgError> {
+    let is_whole = if arguments.contains(&"--list") {
+        output.ends_with(b"\n")
+    } else {
+        String::from_utf8_lossy(output).contains(COMPLETE)
+    };
+    if is_whole {
+        return Ok(());
+    }
+    Err(PgError::Tool {
+        program: tool.path.display().to_string(),
+        why: format!("its output of {} is not whole", arguments.join(" ")),
+    })
 }
 
 /// `pg_restore` without a server: it converts, and so also finds a dump that is none.
@@ -138,6 +159,21 @@ fn without(list: &[u8], oids: &[u32]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn output_that_was_cut_is_not_taken() {
+        let tool = Tool {
+            path: "pg_restore".into(),
+            major: 15,
+            version: "15.1".into(),
+        };
+        let of = |output: &str, argument| is_whole(&tool, output.as_bytes(), &[argument]).is_ok();
+        let sql = format!("CREATE TABLE a ();\n--\n{COMPLETE}\n--\n");
+        assert!(of(&sql, "--section=pre-data"));
+        assert!(!of("CREATE TABLE a ();\n", "--section=pre-data"));
+        assert!(of("1; 2 3 TABLE a b c\n", "--list"));
+        assert!(!of("1; 2 3 TAB", "--list"));
+    }
 
     #[test]
     fn only_the_foreign_keys_that_are_named_are_commented_out() {

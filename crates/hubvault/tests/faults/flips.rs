@@ -103,7 +103,7 @@ fn a_bit_that_flips_on_its_way_from_the_server() {
         "a bit of a row",
         &source,
         &mut scene,
-        points(6, 300),
+        points(6, 150),
         is_row,
         inside,
     );
@@ -113,7 +113,7 @@ fn a_bit_that_flips_on_its_way_from_the_server() {
         "a bit of the tag of a row",
         &source,
         &mut scene,
-        points(4, 64),
+        points(4, 32),
         is_row,
         tag,
     );
@@ -123,7 +123,7 @@ fn a_bit_that_flips_on_its_way_from_the_server() {
         "a bit of the length of a row",
         &source,
         &mut scene,
-        points(2, 40),
+        points(2, 24),
         is_row,
         length,
     );
@@ -133,7 +133,7 @@ fn a_bit_that_flips_on_its_way_from_the_server() {
         "a bit of another message",
         &source,
         &mut scene,
-        points(4, 300),
+        points(4, 120),
         is_no_row,
         anywhere,
     );

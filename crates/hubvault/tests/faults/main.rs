@@ -16,3 +16,4 @@ mod wire;
 mod flips;
 mod moving_schema;
 mod programs;
+mod mails;

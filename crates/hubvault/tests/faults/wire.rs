@@ -1,6 +1,6 @@
 //! Between hubvault and the server: cut, stalled, ended, restarted, cancelled, and bits that flip.
 
-use crate::form::{is_long, points};
+use crate::form::points;
 use crate::scene::{SMALL, Scene};
 use crate::tally::Tally;
 use hubvault_model::Cancel;
@@ -52,7 +52,7 @@ fn a_connection_that_is_cut_after_any_message() {
     let all = messages_of_a_run(&source, &mut scene);
     println!("a run takes {all} messages");
     for (turn, at) in spread(points(20, 500), 500).enumerate() {
-        let recover = is_long() || turn % 5 == 0;
+        let recover = turn % 10 == 0;
         disturbed(
             &mut tally,
             "cut after a message of the first 500",
@@ -69,7 +69,7 @@ fn a_connection_that_is_cut_after_any_message() {
         );
     }
     for (turn, at) in spread(points(6, 100), all.max(501) - 500).enumerate() {
-        let recover = is_long() || turn % 5 == 0;
+        let recover = turn % 10 == 0;
         disturbed(
             &mut tally,
             "cut after a later message",

@@ -29,7 +29,7 @@ pub use plan::{Plan, describe_coverage};
 pub use publish::Published;
 pub use references::References;
 
-use crate::catalog::{BackupRecord, Catalog, DeliveryRecord};
+use crate::catalog::{BackupRecord, Catalog, DeliveryRecord, Rebuilt, catch_up};
 use crate::deliver::Teller;
 use crate::disk::free_bytes;
 use crate::job::Job;
@@ -225,7 +225,8 @@ fn prepare(job: &Job, run: &Run) -> Result<(Prepared, RunLock), BackupError> {
     let state = state_directory(&job.directory)?;
     let lock = RunLock::take(&state, run.id)?;
     let catalog = Catalog::open(&state)?;
-    catalog.close_dead_runs(run.started_at)?;
+    let found = catch_up(&catalog, &job.directory, true, run.started_at)?;
+    say_unlisted(&found);
     let day_ago = run.started_at - SignedDuration::from_hours(24);
     if let Some(due) = run.due
         && let Some(made) = catalog.made_since(&job.name, due)?
@@ -338,6 +339,23 @@ fn check(written: WrittenArchive, job: &Job, run: &Run) -> Result<CheckedArchive
         &tell,
         &run.work,
     )?)
+}
+
+/// The catalog of a backup directory, which says what is there: runs that died are closed where no run is at work,
+/// and archives that no record names are added.
+pub fn current_catalog(directory: &Path) -> Result<Catalog, BackupError> {
+    let state = state_directory(directory)?;
+    let catalog = Catalog::open(&state)?;
+    let lock = RunLock::for_a_moment(&state);
+    let found = catch_up(&catalog, directory, lock.is_some(), Timestamp::now())?;
+    say_unlisted(&found);
+    Ok(catalog)
+}
+
+fn say_unlisted(found: &Rebuilt) {
+    for (path, error) in &found.unreadable {
+        tracing::warn!("{} is not listed: {error}", path.display());
+    }
 }
 
 /// `<directory>/.hubvault`, made when it is not there.

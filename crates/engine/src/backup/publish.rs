@@ -208,7 +208,7 @@ pub(crate) fn sweep(directory: &Path) -> Result<Vec<PathBuf>, BackupError> {
         let Some(name) = name.to_str() else { continue };
         let path = entry.path();
         let partial = name.starts_with(&format!(".{PREFIX}")) && name.ends_with(PARTIAL);
-        if partial || sidecar::is_stray(&path) {
+        if partial || sidecar::is_stray(&path) || sidecar::is_unfinished(&path) {
             fs::remove_file(&path).map_err(BackupError::io("removing a dead run's", &path))?;
             removed.push(path);
         }

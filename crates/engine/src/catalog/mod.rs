@@ -11,7 +11,7 @@ pub mod sidecar;
 pub use alerts::{AlertState, CheckState};
 pub use contents::{Contents, contents};
 pub use outbox::{Claimed, Content, Enclosure, OutboxItem, OutboxState, Recipient, RecipientState};
-pub use rebuild::{Rebuilt, rebuild};
+pub use rebuild::{Rebuilt, catch_up, rebuild};
 pub use record::{
     BackupRecord, DeliveryRecord, DrillRecord, ProofRecord, State, TableRecord, Untold,
 };
@@ -46,6 +46,14 @@ pub enum CatalogError {
     #[error("opening the catalog {}: {source}", path.display())]
     Io {
         /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The backup directory.
+    #[error("looking for archives in {}: {source}", path.display())]
+    Directory {
+        /// Which one.
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,

@@ -172,6 +172,12 @@ impl BackupRecord {
         }
     }
 
+    /// Whether somebody is to be told yet, as far as the record knows.
+    pub(crate) fn waits(&self) -> bool {
+        let mut untold = self.delivery.iter().flat_map(|d| &d.untold);
+        untold.any(|untold| untold.waiting)
+    }
+
     /// A run that begins.
     pub fn begun(id: BackupId, job: &str, started_at: Timestamp) -> Self {
         Self {

@@ -157,7 +157,9 @@ impl<'a> Teller<'a> {
                 self.post().give_up(item);
             }
         }
-        let about: BTreeSet<_> = tried.iter().filter_map(|item| item.backup).collect();
+        let mut about: BTreeSet<_> = tried.iter().filter_map(|item| item.backup).collect();
+        // Whoever sent a message may have died before its run's record said so.
+        about.extend(catalog.list()?.iter().filter(|r| r.waits()).map(|r| r.id));
         for id in about {
             update_record(catalog, id)?;
         }

@@ -7,8 +7,7 @@ use crate::text::print;
 use anyhow::{Result, bail};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory};
-use hubvault_engine::backup::state_directory;
-use hubvault_engine::catalog::Catalog;
+use hubvault_engine::backup::current_catalog;
 use hubvault_engine::job::Job;
 use hubvault_engine::monitor::{CheckState, Finding, Look, Watched, checks, examine, watch};
 use hubvault_model::Cancel;
@@ -46,7 +45,7 @@ pub(crate) fn run(settings: &Settings, args: &CheckArgs) -> Result<Exit> {
     for name in &args.names {
         known_or_exit(&job, name);
     }
-    let catalog = Catalog::open(&state_directory(&job.directory)?)?;
+    let catalog = current_catalog(&job.directory)?;
     let cancel = Cancel::new();
     let _signals = signals::watch(cancel.clone(), || {})?;
     let look = Look::new(&job, &catalog, Timestamp::now(), &settings.zone)?;

@@ -9,7 +9,7 @@ use crate::text::print;
 use crate::{progress, signals};
 use anyhow::{Context, Result, bail};
 use hubvault_archive::Identities;
-use hubvault_engine::backup::state_directory;
+use hubvault_engine::backup::{current_catalog, state_directory};
 use hubvault_engine::catalog::{BackupRecord, Catalog, Contents, ProofRecord, State, contents};
 use hubvault_engine::progress::{Progress, Stage};
 use hubvault_engine::proof::{DrillError, drill as engine};
@@ -92,7 +92,7 @@ pub(crate) fn drill(
 
 fn archives(settings: &Settings) -> Result<Vec<PathBuf>> {
     let directory = settings.job().directory;
-    let records = Catalog::open(&state_directory(&directory)?)?.list()?;
+    let records = current_catalog(&directory)?.list()?;
     let there = records
         .into_iter()
         .filter_map(|record| record.file)

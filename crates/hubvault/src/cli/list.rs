@@ -4,24 +4,20 @@ use super::{Exit, ListArgs};
 use crate::config::Settings;
 use crate::text::{Align, columns, grouped, print};
 use anyhow::Result;
-use hubvault_engine::backup::state_directory;
+use hubvault_engine::backup::{current_catalog, state_directory};
 use hubvault_engine::catalog::{BackupRecord, Catalog, State, rebuild};
 use hubvault_model::ByteSize;
 
 /// Lists every run, newest first.
 pub(crate) fn run(settings: &Settings, args: &ListArgs) -> Result<Exit> {
     let job = settings.job();
-    let records = Catalog::open(&state_directory(&job.directory)?)?.list()?;
+    let records = current_catalog(&job.directory)?.list()?;
     if args.json {
         print(&(serde_json::to_string_pretty(&records)? + "\n"))?;
         return Ok(Exit::Done);
     }
     if records.is_empty() {
-        print(&format!(
-            "no backups in {} yet\n(archives that are there but not listed: hubvault catalog \
-             rebuild)\n",
-            job.directory.display()
-        ))?;
+        print(&format!("no backups in {} yet\n", job.directory.display()))?;
         return Ok(Exit::Done);
     }
     let rows: Vec<Vec<String>> = records.iter().map(line).collect();

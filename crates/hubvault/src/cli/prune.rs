@@ -4,8 +4,7 @@ use super::{Exit, PruneArgs};
 use crate::config::Settings;
 use crate::text::{Align, columns, print};
 use anyhow::{Result, bail};
-use hubvault_engine::backup::{RunLock, state_directory};
-use hubvault_engine::catalog::Catalog;
+use hubvault_engine::backup::{RunLock, current_catalog, state_directory};
 use hubvault_engine::retain::{self, Pruned};
 use hubvault_model::{BackupId, ByteSize};
 use jiff::Timestamp;
@@ -15,9 +14,9 @@ use serde_json::json;
 pub(crate) fn run(settings: &Settings, args: &PruneArgs) -> Result<Exit> {
     let job = settings.job();
     let state = state_directory(&job.directory)?;
+    let catalog = current_catalog(&job.directory)?;
     // Not beside a run, which prunes at its end.
     let _lock = RunLock::take(&state, BackupId::random())?;
-    let catalog = Catalog::open(&state)?;
     let now = Timestamp::now();
     let plan = retain::plan(&catalog, &job.name, &job.retention, now, &settings.zone)?;
     let text = if args.json {
@@ -93,7 +92,7 @@ fn as_json(pruned: &Pruned) -> serde_json::Value {
 /// Pins or unpins one backup.
 pub(crate) fn pin(settings: &Settings, backup: &str, pinned: bool) -> Result<Exit> {
     let directory = settings.job().directory;
-    let catalog = Catalog::open(&state_directory(&directory)?)?;
+    let catalog = current_catalog(&directory)?;
     let Some(record) = catalog.find(backup)? else {
         bail!(
             "no backup {backup:?} in {}; `hubvault list` names them",

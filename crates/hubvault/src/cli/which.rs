@@ -2,8 +2,7 @@
 
 use crate::config::Settings;
 use anyhow::{Context, Result, bail};
-use hubvault_engine::backup::state_directory;
-use hubvault_engine::catalog::Catalog;
+use hubvault_engine::backup::current_catalog;
 use std::path::PathBuf;
 
 /// A file as it is, else what the catalog calls by that id, prefix, name, or `latest`.
@@ -26,7 +25,7 @@ pub(crate) fn resolve(settings: &Settings, word: &str) -> Result<PathBuf> {
             directory.display()
         );
     }
-    let found = Catalog::open(&state_directory(&directory)?)?.find(word)?;
+    let found = current_catalog(&directory)?.find(word)?;
     let Some(record) = found else {
         bail!(
             "no backup {word:?} in {}; `hubvault list` names them",

@@ -6,7 +6,7 @@ use super::timetable::{Due, Timetable};
 use super::{child, reaper};
 use crate::config::Settings;
 use anyhow::{Context, Result};
-use hubvault_engine::backup::state_directory;
+use hubvault_engine::backup::{current_catalog, state_directory};
 use hubvault_engine::catalog::Catalog;
 use hubvault_engine::deliver::nobody_told;
 use hubvault_engine::presence::Presence;
@@ -106,7 +106,7 @@ impl Keeper {
 
     fn catch_up(&mut self, settings: &Settings, now: Timestamp) -> Result<()> {
         let job = settings.job();
-        let catalog = Catalog::open(&state_directory(&job.directory)?)?;
+        let catalog = current_catalog(&job.directory)?;
         let records = catalog.list()?;
         let of_job = || records.iter().filter(|record| record.job == job.name);
         let newest = of_job()

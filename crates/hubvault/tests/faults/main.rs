@@ -9,11 +9,15 @@ mod hub;
 
 mod form;
 mod tally;
+mod later;
 mod scene;
+mod steps;
+mod ward;
 
 mod kills;
+mod kills_after;
 mod wire;
 mod flips;
-mod moving_schema;
 mod programs;
 mod mails;
+mod moving_schema;

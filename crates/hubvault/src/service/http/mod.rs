@@ -21,7 +21,7 @@ use super::daemon::Daemon;
 use super::token::Tokens;
 use anyhow::Result;
 use error::ApiError;
-use hubvault_engine::backup::state_directory;
+use hubvault_engine::backup::{current_catalog, state_directory};
 use hubvault_engine::catalog::{BackupRecord, Catalog};
 use hubvault_model::BackupId;
 use limit::Limit;
@@ -64,7 +64,7 @@ impl App {
     }
 
     fn catalog(&self) -> Result<Catalog> {
-        Ok(Catalog::open(&self.state()?)?)
+        Ok(current_catalog(&self.daemon.settings().job().directory)?)
     }
 
     /// A run that was asked for is known here before the catalog knows it.

@@ -5,6 +5,7 @@ use crate::session::Session;
 use hubvault_model::{TableName, quote_literal};
 use std::collections::HashMap;
 
+pub use crate::planner::{Estimate, estimate};
 pub use crate::privileges::missing_privileges;
 
 /// What kind of relation; only tables hold rows of their own.
@@ -417,15 +418,6 @@ pub fn moment_before(session: &mut Session, length: &str) -> Result<String, PgEr
     Ok(rows.first().map(|row| row.get(0)).unwrap_or_default())
 }
 
-/// The planner's opinion of a query.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Estimate {
-    /// Rows that it expects.
-    pub rows: u64,
-    /// Whether it would use an index.
-    pub uses_index: bool,
-}
-
 /// Where a row lies: page and item, as `ctid` has them ("System Columns"). Good while the snapshot
 /// that saw it and a lock on its table are held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -484,28 +476,6 @@ pub fn large_objects(session: &mut Session) -> Result<u64, PgError> {
     Ok(rows.first().map_or(0, |row| unsigned(Some(row.get(0)))))
 }
 
-/// Asks the planner about a query without running it.
-pub fn estimate(session: &mut Session, query: &str) -> Result<Estimate, PgError> {
-    let rows = session.rows(
-        "asking the planner about a window",
-        &format!("EXPLAIN {query}"),
-    )?;
-    let lines: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-    Ok(Estimate {
-        rows: lines
-            .first()
-            .and_then(|line| expected_rows(line))
-            .unwrap_or(0),
-        uses_index: lines.iter().any(|line| line.contains("Index")),
-    })
-}
-
-/// `Seq Scan on t  (cost=0.00..18.50 rows=850 width=36)`.
-fn expected_rows(line: &str) -> Option<u64> {
-    let (_, rest) = line.split_once(" rows=")?;
-    rest.split(' ').next()?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -515,12 +485,5 @@ mod tests {
         assert_eq!(estimated_rows(1_000.0, 10, 20), Some(2_000));
         assert_eq!(estimated_rows(-1.0, 0, 20), None);
         assert_eq!(estimated_rows(-1.0, 0, 0), Some(0));
-    }
-
-    #[test]
-    fn the_planner_s_rows_are_found() {
-        let line = "Seq Scan on t  (cost=0.00..18.50 rows=850 width=36)";
-        assert_eq!(expected_rows(line), Some(850));
-        assert_eq!(expected_rows("nothing"), None);
     }
 }

@@ -14,6 +14,7 @@ pub mod inspect;
 pub mod target;
 mod beside;
 mod privileges;
+mod planner;
 mod snapshot;
 mod tools;
 mod schema;

@@ -286,8 +286,8 @@ mod tests {
         other.simple("preparing", make).unwrap();
         let timeout = Duration::from_secs(5);
         lock(&mut session, &settings, timeout, &Cancel::new()).unwrap();
-        let made = "CREATE TABLE public.late (id int)";
-        other.simple("making a table", made).unwrap();
+        let late = "CREATE TABLE public.late (id int)";
+        other.simple("making a table", late).unwrap();
         assert_eq!(inspect::unlocked(&mut session).unwrap(), ["public.late"]);
         // Now the moment is fixed: a later one is not in it.
         other

@@ -141,7 +141,7 @@ fn connect(client: &TcpStream, server: &UnixStream, shared: &Arc<Shared>) -> io:
             }
             Ok((message[0], message))
         });
-        close(&ends, &other, result, &ours);
+        close(&ends, &other, &result, &ours);
     });
     let (from, to) = (server.try_clone()?, client.try_clone()?);
     let (ends, other) = (client.try_clone()?, server.try_clone()?);
@@ -157,7 +157,7 @@ fn connect(client: &TcpStream, server: &UnixStream, shared: &Arc<Shared>) -> io:
             message.extend(untagged(input)?);
             Ok((tag[0], message))
         });
-        close(&ends, &other, result, &ours);
+        close(&ends, &other, &result, &ours);
     });
     Ok(())
 }
@@ -200,7 +200,7 @@ fn pass<R: Read, W: Write>(
 }
 
 /// A stalled connection stays open as long as the proxy is there.
-fn close(client: &TcpStream, server: &UnixStream, ended: io::Result<Ended>, shared: &Shared) {
+fn close(client: &TcpStream, server: &UnixStream, ended: &io::Result<Ended>, shared: &Shared) {
     if matches!(ended, Ok(Ended::Stalled)) {
         while !shared.stop.load(Ordering::Relaxed) {
             thread::sleep(Duration::from_millis(20));

@@ -65,6 +65,28 @@ impl Definitions {
         })
     }
 
+    /// An error where another dump of the same moment has other definitions.
+    pub fn confirm(&self, again: &Self, cancel: &Cancel) -> Result<(), PgError> {
+        let sql = |of: &Self| -> Result<Vec<String>, PgError> {
+            let arguments = ["--file=-"];
+            let output = restore(&of.pg_restore, &arguments, &of.custom, cancel)?.stdout;
+            is_whole(&of.pg_restore, &output, &arguments)?;
+            // Newer minor versions put a word in that is another each time.
+            let text = String::from_utf8_lossy(&output);
+            let lines = text.lines().filter(|line| !line.contains("restrict "));
+            Ok(lines.map(str::to_owned).collect())
+        };
+        if sql(self)? == sql(again)? {
+            return Ok(());
+        }
+        Err(PgError::Tool {
+            program: "pg_dump".to_owned(),
+            why: "gave other definitions when it was asked again: the connection changes what it carries, or they \
+                  were changed meanwhile; use TLS (sslmode = verify-full), and have the network looked at"
+                .to_owned(),
+        })
+    }
+
     /// Adds what can be read without `pg_restore`. Foreign keys whose `pg_constraint` oid is in
     /// `skipped` stay in the dump and are left out of the list and of the SQL.
     pub fn convert(self, skipped: &[u32], cancel: &Cancel) -> Result<SchemaDump, PgError> {

@@ -18,6 +18,7 @@ mod write;
 mod publish;
 mod settle;
 mod limit;
+mod twice;
 mod child;
 mod sources;
 mod hooks;
@@ -278,7 +279,8 @@ fn take(
     }
     stages.enter(Stage::Snapshot, None)?;
     let mut snapshot = Snapshot::open(&job.database, job.lock_timeout, &run.work)?;
-    let dumping = Dumping::start(&job.database, snapshot.info(), &run.work);
+    let twice = twice::is_wanted(job, &snapshot)?;
+    let dumping = Dumping::start(&job.database, snapshot.info(), twice, &run.work);
     stages.enter(Stage::Plan, None)?;
     let plan = Plan::make(&mut snapshot, job)?;
     refuse_blind_spots(&plan, job)?;
@@ -295,6 +297,9 @@ fn take(
         files,
     };
     let written = write::write(job, run, &mut snapshot, gathered, file, &partial.path())?;
+    if twice {
+        twice::confirm(&plan, &mut snapshot, job)?;
+    }
     // The source is free again: locks, and what VACUUM may remove. The rest needs only the file.
     drop(snapshot);
     stages.enter(Stage::Integrity, Some(written.bytes))?;

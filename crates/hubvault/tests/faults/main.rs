@@ -7,6 +7,10 @@
 #[expect(dead_code, reason = "the suite's helpers, of which faults need some")]
 mod hub;
 
+#[path = "../suite/keys.rs"]
+#[expect(dead_code, reason = "the suite's helpers, of which faults need some")]
+mod keys;
+
 mod form;
 mod tally;
 mod later;
@@ -21,3 +25,5 @@ mod flips;
 mod programs;
 mod mails;
 mod moving_schema;
+mod state;
+mod clocks;

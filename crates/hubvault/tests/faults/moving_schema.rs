@@ -126,7 +126,7 @@ const CHANGES: &[Change] = &[
 fn definitions_that_change_under_a_run() {
     let server = server();
     let mut tally = Tally::new("moving-schema");
-    let rounds = points(1, 12);
+    let rounds = points(1, 9);
     for change in CHANGES {
         let source = server.database();
         source.execute(BANK);

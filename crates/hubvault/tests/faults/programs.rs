@@ -150,7 +150,7 @@ fn pg_dump_and_pg_restore_that_die_or_lie() {
     let mut tally = Tally::new("programs");
     let arguments = ["--schema-only", "--format=custom"];
     let dump = dump_of(&source, &arguments, None, &server.bin_dir().join("pg_dump"));
-    let count = points(3, 40);
+    let count = points(2, 20);
     for size in sizes(count, dump.len()) {
         let cut = format!("\"$REAL\" \"$@\" | head -c {size}");
         bench.put("pg_dump", None, &format!("{cut}; kill -KILL $$"));
@@ -218,7 +218,7 @@ fn pg_dump_and_pg_restore_that_die_or_lie() {
         let end = text
             .find("-- PostgreSQL database dump complete")
             .unwrap_or(text.len() - 1);
-        for size in sizes(points(1, 15), end) {
+        for size in sizes(points(1, 8), end) {
             if option == "--list" && output[..size].ends_with(b"\n") {
                 continue;
             }
@@ -278,7 +278,7 @@ fn programs_that_hang_are_ended_by_a_signal_and_by_the_limit() {
     let mut tally = Tally::new("programs-hang");
     let hangs = "exec sleep 600";
     let after = "\"$REAL\" \"$@\"; exec sleep 600";
-    for _ in 0..points(1, 10) {
+    for _ in 0..points(1, 4) {
         for (program, body) in [
             ("pg_dump", hangs),
             ("pg_dump", after),
@@ -337,7 +337,7 @@ fn a_drill_whose_server_programs_fail_is_no_proof_and_no_rejection() {
     let mut tally = Tally::new("programs-drill");
     let real = "exec \"$REAL\" \"$@\"";
     let dies = "(sleep 0.PART; kill -KILL $$) & exec \"$REAL\" \"$@\"";
-    for round in 0..points(1, 10) {
+    for round in 0..points(1, 4) {
         for (kind, program, body) in [
             (
                 "initdb fails",

@@ -96,7 +96,7 @@ fn a_connection_that_stalls_is_ended_by_a_signal_and_by_the_limit_and_a_slow_one
     let mut scene = Scene::of(&source);
     let mut tally = Tally::new("wire-stall");
     let all = messages_of_a_run(&source, &mut scene);
-    let places = points(2, 30);
+    let places = points(2, 10);
     for at in spread(places, 500).chain(spread(places / 2, all)) {
         let stalls = move |message: &mut Passing<'_>| {
             if message.number >= at {
@@ -123,7 +123,7 @@ fn a_connection_that_stalls_is_ended_by_a_signal_and_by_the_limit_and_a_slow_one
         );
         scene.hub.set("BACKUP_TIME_LIMIT", "1 h");
     }
-    for at in spread(points(1, 10), all) {
+    for at in spread(points(1, 4), all) {
         let slow = move |message: &mut Passing<'_>| {
             if message.number % 400 == at % 400 {
                 std::thread::sleep(Duration::from_millis(40));
@@ -183,7 +183,7 @@ fn a_server_that_ends_sessions_and_statements_while_it_is_read() {
     source.execute(SLOWER);
     let mut scene = Scene::of(&source);
     let mut tally = Tally::new("wire-ended");
-    let rounds = points(7, 100);
+    let rounds = points(4, 40);
     for (kind, function) in [
         ("every session terminated", "pg_terminate_backend"),
         ("every statement cancelled", "pg_cancel_backend"),
@@ -219,7 +219,7 @@ fn a_server_that_is_restarted_while_it_is_read() {
     let mut scene = Scene::at(&settings);
     scene.learn();
     let mut tally = Tally::new("wire-restarts");
-    let rounds = points(4, 50);
+    let rounds = points(2, 15);
     for (kind, how) in [
         ("server restarted, fast", Shutdown::Fast),
         ("server restarted, immediately", Shutdown::Immediate),

@@ -64,7 +64,7 @@ fn flips(
     let begun = Instant::now();
     let all = how_many(source, scene, kind);
     // What a message of an enormous length would bring is waited for: several times what a run takes.
-    let limit = 4 * begun.elapsed().as_secs() + 8;
+    let limit = 4 * begun.elapsed().as_secs() + 4;
     scene.hub.set("BACKUP_TIME_LIMIT", format!("{limit} s"));
     let truth = definitions(scene);
     let mut chance = Chance(all);
@@ -127,7 +127,7 @@ fn a_bit_that_flips_on_its_way_from_the_server() {
         "a bit of a row",
         &source,
         &mut scene,
-        points(6, 150),
+        points(5, 150),
         is_row,
         inside,
     );
@@ -147,7 +147,7 @@ fn a_bit_that_flips_on_its_way_from_the_server() {
         "a bit of the length of a row",
         &source,
         &mut scene,
-        points(2, 24),
+        points(1, 24),
         is_row,
         length,
     );

@@ -51,7 +51,7 @@ fn a_connection_that_is_cut_after_any_message() {
     let mut tally = Tally::new("wire-cut");
     let all = messages_of_a_run(&source, &mut scene);
     println!("a run takes {all} messages");
-    for (turn, at) in spread(points(20, 500), 500).enumerate() {
+    for (turn, at) in spread(points(16, 500), 500).enumerate() {
         let recover = turn % 10 == 0;
         disturbed(
             &mut tally,
@@ -68,7 +68,7 @@ fn a_connection_that_is_cut_after_any_message() {
             },
         );
     }
-    for (turn, at) in spread(points(6, 100), all.max(501) - 500).enumerate() {
+    for (turn, at) in spread(points(5, 100), all.max(501) - 500).enumerate() {
         let recover = turn % 10 == 0;
         disturbed(
             &mut tally,
@@ -96,7 +96,7 @@ fn a_connection_that_stalls_is_ended_by_a_signal_and_by_the_limit_and_a_slow_one
     let mut scene = Scene::of(&source);
     let mut tally = Tally::new("wire-stall");
     let all = messages_of_a_run(&source, &mut scene);
-    let places = points(2, 10);
+    let places = points(1, 10);
     for at in spread(places, 500).chain(spread(places / 2, all)) {
         let stalls = move |message: &mut Passing<'_>| {
             if message.number >= at {

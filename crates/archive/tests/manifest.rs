@@ -46,8 +46,11 @@ prop_compose! {
         name in table(), coverage in select(vec![Coverage::Whole, Coverage::Window, Coverage::Referenced]),
         filter in of(text()), columns in vec(text(), 0..4), format in format(), digest in digest(),
         added_rows in any::<u64>(), bytes in any::<u64>(), entries in vec(text(), 0..4),
+        source_digest in of(text()),
     ) -> TableSummary {
-        TableSummary { name, coverage, filter, columns, format, digest, added_rows, bytes, entries }
+        TableSummary {
+            name, coverage, filter, columns, format, digest, added_rows, source_digest, bytes, entries,
+        }
     }
 }
 

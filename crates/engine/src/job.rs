@@ -49,6 +49,8 @@ pub struct Job {
     pub workers: usize,
     /// How gently the source is read.
     pub gentleness: Gentleness,
+    /// What a run may take until its archive has its name.
+    pub time_limit: Duration,
     /// How long to wait for the table locks before the blocking query is named.
     pub lock_timeout: Duration,
 }
@@ -194,8 +196,23 @@ pub struct ProofOptions {
     pub directory: PathBuf,
     /// A server on which a scratch database is made and dropped, instead of a throwaway server.
     pub server: Option<ConnectSettings>,
+    /// When the server is asked for a digest of its own, which the drill compares.
+    pub source_digest: SourceDigest,
     /// How long one drill may take; then the backup is unproven.
     pub time_limit: Duration,
+}
+
+/// When the server that is backed up makes a digest of what it sends, so that a drill finds also what was changed
+/// on its way. It costs the server about as much as the COPY.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SourceDigest {
+    /// Where the rows come over a network without TLS.
+    #[default]
+    Auto,
+    /// For every table.
+    Always,
+    /// Never.
+    Never,
 }
 
 /// When a new archive is drilled.

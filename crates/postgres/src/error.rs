@@ -106,6 +106,19 @@ pub enum PgError {
         /// The cause.
         why: String,
     },
+    /// The server counts other rows than those that arrived.
+    #[error(
+        "{doing}: the server sent {sent} rows and {arrived} arrived: the connection changes what it \
+         carries; use TLS (sslmode = verify-full), and have the network looked at"
+    )]
+    Garbled {
+        /// What was being done.
+        doing: String,
+        /// What the server counted.
+        sent: u64,
+        /// What was counted here.
+        arrived: u64,
+    },
     /// Stopped on request.
     #[error("stopped on request")]
     Cancelled,
@@ -181,11 +194,25 @@ impl PgError {
 }
 
 impl PgError {
+    /// An error where other rows arrived than the server counted.
+    pub fn unless_all_arrived(doing: &str, sent: u64, arrived: u64) -> Result<(), Self> {
+        if sent == arrived {
+            return Ok(());
+        }
+        let doing = doing.to_owned();
+        Err(Self::Garbled {
+            doing,
+            sent,
+            arrived,
+        })
+    }
+
     /// Whether this speaks of the server's surroundings, and of nothing that it was given.
     pub fn is_environment(&self) -> bool {
         match self {
             Self::Unreachable { .. }
             | Self::ConnectionLost { .. }
+            | Self::Garbled { .. }
             | Self::Exhausted { .. }
             | Self::Throwaway { .. }
             | Self::Io { .. } => true,

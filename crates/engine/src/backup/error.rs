@@ -8,6 +8,7 @@ use hubvault_postgres::PgError;
 use jiff::Timestamp;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A backup that failed: nothing was published.
 #[derive(Debug, thiserror::Error)]
@@ -142,15 +143,31 @@ pub enum BackupError {
         /// What the system said.
         source: io::Error,
     },
+    /// It took longer than it may.
+    #[error(
+        "the backup took longer than {} s and was stopped, nothing was published; look at what its last \
+         stage waits for, or set archive.time_limit (BACKUP_TIME_LIMIT) higher", limit.as_secs_f64()
+    )]
+    TooLong {
+        /// What it may take.
+        limit: Duration,
+    },
     /// Stopped on request.
     #[error("stopped on request; nothing was published")]
     Cancelled,
-    /// A worker ended without saying why.
-    #[error("an export thread died: {0}; nothing was published; please report this")]
+    /// A part of the run ended without saying why.
+    #[error("a part of the run died: {0}; nothing was published; please report this")]
     Worker(String),
 }
 
 impl BackupError {
+    /// What a panic had to say.
+    pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> Self {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        Self::Worker(text.unwrap_or("no message").to_owned())
+    }
+
     pub(crate) fn io(
         doing: &'static str,
         path: impl Into<PathBuf>,

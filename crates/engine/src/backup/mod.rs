@@ -17,6 +17,8 @@ mod output;
 mod write;
 mod publish;
 mod settle;
+mod limit;
+mod twice;
 mod child;
 mod sources;
 mod hooks;
@@ -39,15 +41,17 @@ use crate::proof::{
 use definitions::Dumping;
 use hooks::Stages;
 use hubvault_archive::{Compression, SEALED_ENDING};
-use hubvault_model::{BackupId, ByteSize, Cancel, Warning};
+use hubvault_model::{BackupId, ByteSize, Cancel, CancelGuard, Warning};
 use hubvault_postgres::{Definitions, Snapshot};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use limit::Limit;
 use publish::Partial;
 use settle::{failed, settle, tell};
 use sources::Sources;
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -63,6 +67,11 @@ pub struct Run {
     pub zone: TimeZone,
     /// How it is stopped.
     pub cancel: Cancel,
+    /// How its work is stopped, up to the archive's name: with the run, or when it takes too long.
+    pub(crate) work: Cancel,
+    _follows: CancelGuard,
+    /// Ends the process of a run that took too long and cannot be stopped otherwise.
+    pub give_up: fn(&BackupError),
     /// Who hears of its progress.
     pub progress: Arc<Stopwatch>,
     /// The last lines of its log, for the mail that says that it failed.
@@ -79,11 +88,16 @@ pub struct Run {
 impl Run {
     /// A new run that begins now.
     pub fn new(zone: TimeZone, cancel: Cancel, progress: Arc<dyn Progress>) -> Self {
+        let work = Cancel::new();
+        let follower = work.clone();
         Self {
             id: BackupId::random(),
             started_at: Timestamp::now(),
             zone,
+            _follows: cancel.on_request(move || follower.request()),
             cancel,
+            work,
+            give_up: |_| (),
             progress: Arc::new(Stopwatch::new(progress)),
             log: Vec::new,
             due: None,
@@ -93,9 +107,14 @@ impl Run {
         }
     }
 
-    /// Removes what the run has written so far. For the last moment of a process that cannot wait
-    /// for its threads any longer.
-    pub fn abandon(&self) {
+    /// Removes what the run has written so far, and records that it was stopped. For the last moment of
+    /// a process that cannot wait for its threads any longer.
+    pub fn abandon(&self, job: &Job) {
+        self.remove_unfinished();
+        limit::stopped(job, self);
+    }
+
+    fn remove_unfinished(&self) {
         let path = self
             .unfinished
             .lock()
@@ -105,6 +124,10 @@ impl Run {
             // The process ends now; what stays is swept by the next run.
             let _ = fs::remove_file(path);
         }
+    }
+
+    fn is_too_long(&self) -> bool {
+        self.work.is_requested() && !self.cancel.is_requested()
     }
 
     fn writes_to(&self, path: Option<PathBuf>) {
@@ -138,7 +161,19 @@ pub fn run(job: &Job, run: &Run) -> Result<BackupRecord, BackupError> {
     let taken = recorded.and_then(|()| {
         Teller::new(job, Some(catalog), &run.zone, &run.cancel).begins(&begun);
         stages.begin()?;
-        take(job, run, catalog, &mut stages)
+        std::thread::scope(|scope| {
+            let _limit = Limit::start(scope, job, run);
+            // A mistake of ours must be told like any other failure.
+            let taken = catch_unwind(AssertUnwindSafe(|| take(job, run, catalog, &mut stages)));
+            taken.unwrap_or_else(|panic| Err(BackupError::panicked(&*panic)))
+        })
+    });
+    let taken = taken.map_err(|error| {
+        if error.is_cancelled() && run.is_too_long() {
+            let limit = job.time_limit;
+            return BackupError::TooLong { limit };
+        }
+        error
     });
     let outcome = match taken {
         Ok(published) => Ok(settle(job, run, &prepared, stages, published)),
@@ -248,8 +283,9 @@ fn take(
         sources = sources::capture(job, run)?;
     }
     stages.enter(Stage::Snapshot, None)?;
-    let mut snapshot = Snapshot::open(&job.database, job.lock_timeout, &run.cancel)?;
-    let dumping = Dumping::start(&job.database, snapshot.info(), &run.cancel);
+    let mut snapshot = Snapshot::open(&job.database, job.lock_timeout, &run.work)?;
+    let twice = twice::is_wanted(job, &snapshot)?;
+    let dumping = Dumping::start(&job.database, snapshot.info(), twice, &run.work);
     stages.enter(Stage::Plan, None)?;
     let plan = Plan::make(&mut snapshot, job)?;
     refuse_blind_spots(&plan, job)?;
@@ -266,6 +302,9 @@ fn take(
         files,
     };
     let written = write::write(job, run, &mut snapshot, gathered, file, &partial.path())?;
+    if twice {
+        twice::confirm(&plan, &mut snapshot, job)?;
+    }
     // The source is free again: locks, and what VACUUM may remove. The rest needs only the file.
     drop(snapshot);
     stages.enter(Stage::Integrity, Some(written.bytes))?;
@@ -283,7 +322,7 @@ fn take(
         job.workers,
         due,
         run.progress.as_ref(),
-        &run.cancel,
+        &run.work,
     ) {
         Ok(judged) => judged,
         Err(DrillError::Rejected { why }) => {
@@ -308,7 +347,7 @@ fn check(written: WrittenArchive, job: &Job, run: &Run) -> Result<CheckedArchive
         job.limits,
         job.workers,
         &tell,
-        &run.cancel,
+        &run.work,
     )?)
 }
 

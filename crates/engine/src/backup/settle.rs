@@ -20,9 +20,7 @@ pub(super) fn failed(
     stages: Stages<'_>,
     error: &BackupError,
 ) -> BackupRecord {
-    let mut record = BackupRecord::failed(run.id, &job.name, run.started_at, error);
-    record.stages = run.progress.times();
-    record.error = record.error.map(|text| job.delivery.masks.mask(&text));
+    let mut record = died_of(job, run, error);
     if let Some(pause) = run.tried_again_in {
         let what = format!("it is tried again after {} s", pause.as_secs());
         record
@@ -34,6 +32,14 @@ pub(super) fn failed(
     for warning in &record.warnings {
         tracing::warn!("{warning}");
     }
+    record
+}
+
+/// The record of a run that an error ended, without what its stages have to say.
+pub(super) fn died_of(job: &Job, run: &Run, error: &BackupError) -> BackupRecord {
+    let mut record = BackupRecord::failed(run.id, &job.name, run.started_at, error);
+    record.stages = run.progress.times();
+    record.error = record.error.map(|text| job.delivery.masks.mask(&text));
     record
 }
 

@@ -7,7 +7,7 @@ use crate::disk::free_bytes;
 use crate::job::ProofOptions;
 use crate::progress::Progress;
 use crate::restore::{self, RestoreError, RestoreOptions, Restored};
-use hubvault_archive::{Archive, ArchiveError, EntryKind, Identities, Manifest};
+use hubvault_archive::{Archive, ArchiveError, EntryKind, Identities, Manifest, TableSummary};
 use hubvault_model::{ByteSize, Cancel};
 use hubvault_postgres::{PgError, Session, sweep, target};
 use jiff::Timestamp;
@@ -243,6 +243,10 @@ fn on(
             wrong.extend(table.problem());
         }
     }
+    let provable: Vec<&TableSummary> = (archive.manifest().tables.iter())
+        .filter(|table| !not_provable.contains(&table.name.to_string()))
+        .collect();
+    wrong.extend(restore::unlike_the_source(&provable, &to, cancel)?);
     let mut session = Session::connect(&to, cancel)?;
     if missing.is_empty() {
         wrong.extend(sequences(&mut session, archive.manifest())?);

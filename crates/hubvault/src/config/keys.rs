@@ -163,6 +163,12 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Integer(1, 64),
         "",
     ),
+    key(
+        "archive.time_limit",
+        &["BACKUP_TIME_LIMIT"],
+        Kind::Duration,
+        "12 h",
+    ),
     key("archive.pause", &["BACKUP_PAUSE"], Kind::Duration, ""),
     key(
         "archive.max_mb_per_second",
@@ -182,6 +188,12 @@ pub(crate) const KEYS: &[Key] = &[
     key("proof.when", &["PROOF"], PROOF_WHEN, "always"),
     key("proof.directory", &[], Kind::Text, ""),
     secret("proof.server", &["PROOF_SERVER"]),
+    key(
+        "proof.source_digest",
+        &["PROOF_SOURCE_DIGEST"],
+        Kind::Choice(&["auto", "always", "never"]),
+        "auto",
+    ),
     key("proof.time_limit", &[], Kind::Duration, "30 min"),
     key("retention.days", &["BACKUP_RETENTION_DAYS"], COUNT, "30"),
     key("retention.keep_last", &[], COUNT, "3"),

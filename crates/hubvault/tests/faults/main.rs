@@ -14,10 +14,16 @@ mod keys;
 mod form;
 mod tally;
 mod later;
+mod scene;
 mod steps;
 mod ward;
 
 mod kills;
 mod kills_after;
+mod wire;
+mod flips;
+mod programs;
+mod mails;
+mod moving_schema;
 mod state;
 mod clocks;

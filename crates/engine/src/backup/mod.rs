@@ -124,9 +124,13 @@ pub fn run(job: &Job, run: &Run) -> Result<BackupRecord, BackupError> {
     let (prepared, lock) = match prepare(job, run) {
         Ok(prepared) => prepared,
         Err(error) => {
-            if !error.is_of_another_run() && run.tried_again_in.is_none() {
+            if !error.is_of_another_run() {
                 let record = failed(job, run, stages, &error);
-                tell(job, run, None, &record, Some(&error));
+                // What it failed at may leave the catalog alone.
+                let catalog = record_anyway(job, &record);
+                if run.tried_again_in.is_none() {
+                    tell(job, run, catalog.as_ref(), &record, Some(&error));
+                }
             }
             return Err(error);
         }
@@ -175,6 +179,22 @@ pub fn run(job: &Job, run: &Run) -> Result<BackupRecord, BackupError> {
         tell(job, run, Some(catalog), earlier, None);
     }
     outcome
+}
+
+/// Records a run that failed before it had a catalog, where that can be done after all.
+fn record_anyway(job: &Job, record: &BackupRecord) -> Option<Catalog> {
+    let open = || {
+        let catalog = Catalog::open(&state_directory(&job.directory)?)?;
+        catalog.finish(record)?;
+        Ok::<_, BackupError>(catalog)
+    };
+    match open() {
+        Ok(catalog) => Some(catalog),
+        Err(error) => {
+            tracing::warn!("this run is listed nowhere, and nobody is told again: {error}");
+            None
+        }
+    }
 }
 
 /// What must be there before a run.
@@ -260,7 +280,8 @@ fn take(
         sources,
         files,
     };
-    let written = write::write(job, run, &mut snapshot, gathered, file, &partial.path())?;
+    let written = write::write(job, run, &mut snapshot, gathered, file, &partial.path())
+        .map_err(|error| error.of_file(&partial.path()))?;
     // The source is free again: locks, and what VACUUM may remove. The rest needs only the file.
     drop(snapshot);
     stages.enter(Stage::Integrity, Some(written.bytes))?;
@@ -282,6 +303,8 @@ fn take(
     ) {
         Ok(judged) => judged,
         Err(DrillError::Rejected { why }) => {
+            // Setting it aside may fail for reasons of its own.
+            tracing::error!("the archive does not withstand the drill: {why}");
             let path = publish::reject(partial)?;
             run.writes_to(None);
             return Err(BackupError::Rejected { why, path });

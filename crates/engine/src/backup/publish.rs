@@ -152,8 +152,16 @@ pub(crate) fn publish(
         .write(&path)
         .map_err(BackupError::io("writing the sidecar manifest of", &path))?;
     fs::rename(partial.path(), &path).map_err(BackupError::io("naming the archive", &path))?;
+    if let Err(error) = sync_directory(&partial.directory) {
+        // The run fails, so that no archive may bear the name, even where it could be whole. What cannot be taken
+        // back is a stray sidecar and a partial file for the next run, or an archive that is said to be there.
+        if let Err(stays) = fs::rename(&path, partial.path()) {
+            tracing::error!("{} stays although this run fails: {stays}", path.display());
+            partial.armed = false;
+        }
+        return Err(error);
+    }
     partial.armed = false;
-    sync_directory(&partial.directory)?;
     Ok(Published {
         path,
         bytes: checked.bytes,

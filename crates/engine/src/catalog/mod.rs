@@ -18,7 +18,7 @@ pub use record::{
 pub use seal::{Answered, Standing, standing};
 
 use hubvault_archive::SEALED_ENDING;
-use hubvault_model::Warning;
+use hubvault_model::{Warning, remedy};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::fs::OpenOptions;
@@ -30,10 +30,7 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
     /// `SQLite`.
-    #[error(
-        "{doing} the catalog {}: {source}; if it is damaged, move it away and run \
-         `hubvault catalog rebuild`", path.display()
-    )]
+    #[error("{doing} the catalog {}: {source}{}", path.display(), what_helps(source))]
     Sqlite {
         /// What was being done.
         doing: &'static str,
@@ -43,7 +40,7 @@ pub enum CatalogError {
         source: rusqlite::Error,
     },
     /// The file.
-    #[error("opening the catalog {}: {source}", path.display())]
+    #[error("opening the catalog {}: {source}{}", path.display(), remedy(source))]
     Io {
         /// Which file.
         path: PathBuf,
@@ -51,7 +48,7 @@ pub enum CatalogError {
         source: std::io::Error,
     },
     /// The backup directory.
-    #[error("looking for archives in {}: {source}", path.display())]
+    #[error("looking for archives in {}: {source}{}", path.display(), remedy(source))]
     Directory {
         /// Which one.
         path: PathBuf,
@@ -77,6 +74,28 @@ pub enum CatalogError {
         /// What fits.
         ids: Vec<String>,
     },
+}
+
+/// What `SQLite` says of the disk is told in the words of the system; all else may be damage.
+fn what_helps(error: &rusqlite::Error) -> &'static str {
+    use rusqlite::ErrorCode;
+    let kind = match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => std::io::ErrorKind::StorageFull,
+        Some(ErrorCode::ReadOnly) => std::io::ErrorKind::ReadOnlyFilesystem,
+        Some(ErrorCode::PermissionDenied) => std::io::ErrorKind::PermissionDenied,
+        Some(ErrorCode::CannotOpen) => {
+            return "; the user that hubvault runs as needs the right to write to it and to its directory, \
+                    and the disk room for it";
+        }
+        Some(ErrorCode::SystemIoFailure) => {
+            return "; the disk does not take or give what it should: look into dmesg, and at df -h";
+        }
+        Some(ErrorCode::DatabaseBusy) => {
+            return "; another process is writing to it: try again, and see who holds it open";
+        }
+        _ => return "; if it is damaged, move it away and run `hubvault catalog rebuild`",
+    };
+    remedy(&std::io::Error::from(kind))
 }
 
 /// The open catalog.

@@ -12,6 +12,9 @@ mod tally;
 mod later;
 mod steps;
 mod ward;
+mod disk_fault;
+mod disk_agrees;
 
 mod kills;
 mod kills_after;
+mod disk;

@@ -335,6 +335,13 @@ fn check(written: WrittenArchive, job: &Job, run: &Run) -> Result<CheckedArchive
 pub fn current_catalog(directory: &Path) -> Result<Catalog, BackupError> {
     let state = state_directory(directory)?;
     let catalog = Catalog::open(&state)?;
+    if catalog.is_read_only() {
+        tracing::warn!(
+            "{} can only be read; what is listed is as it was written last",
+            state.display()
+        );
+        return Ok(catalog);
+    }
     let lock = RunLock::for_a_moment(&state);
     let found = catch_up(&catalog, directory, lock.is_some(), Timestamp::now())?;
     say_unlisted(&found);

@@ -20,7 +20,7 @@ pub use seal::{Answered, Standing, standing};
 use hubvault_archive::SEALED_ENDING;
 use hubvault_model::{Warning, remedy};
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -76,6 +76,11 @@ pub enum CatalogError {
     },
 }
 
+fn is_denied(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+    matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem)
+}
+
 /// What `SQLite` says of the disk is told in the words of the system; all else may be damage.
 fn what_helps(error: &rusqlite::Error) -> &'static str {
     use rusqlite::ErrorCode;
@@ -103,6 +108,7 @@ fn what_helps(error: &rusqlite::Error) -> &'static str {
 pub struct Catalog {
     path: PathBuf,
     db: Connection,
+    is_read_only: bool,
 }
 
 const SCHEMA: &str = "
@@ -125,31 +131,41 @@ const SCHEMA: &str = "
         digest TEXT NOT NULL,
         PRIMARY KEY (backup, name)
     ) STRICT;
-    PRAGMA user_version = 1;
 ";
+/// Of the tables' form, in the file's header.
+const VERSION: u32 = 1;
 
 impl Catalog {
-    /// Opens `catalog.sqlite` of a state directory, made when it is not there.
+    /// Opens `catalog.sqlite` of a state directory, made when it is not there. On a disk that is read-only, or somebody
+    /// else's, what is there is read all the same. Writes nothing where all is as it should be: a full disk can be looked at.
     pub fn open(state_directory: &Path) -> Result<Self, CatalogError> {
         let path = state_directory.join("catalog.sqlite");
         // SQLite would make it readable by all.
-        OpenOptions::new()
+        let made = OpenOptions::new()
             .append(true)
             .create(true)
             .mode(0o600)
-            .open(&path)
-            .map_err(|source| CatalogError::Io {
-                path: path.clone(),
-                source,
-            })?;
+            .open(&path);
+        let is_read_only = match made {
+            Ok(_) => false,
+            Err(error) if is_denied(&error) && path.is_file() => true,
+            Err(source) => return Err(CatalogError::Io { path, source }),
+        };
         let open = || {
+            if is_read_only {
+                let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+                return Connection::open_with_flags(&path, flags);
+            }
             let db = Connection::open(&path)?;
             db.busy_timeout(Duration::from_secs(10))?;
             db.pragma_update(None, "foreign_keys", true)?;
-            db.execute_batch(SCHEMA)?;
-            db.execute_batch(seal::SCHEMA)?;
-            db.execute_batch(outbox::SCHEMA)?;
-            db.execute_batch(alerts::SCHEMA)?;
+            for schema in [SCHEMA, seal::SCHEMA, outbox::SCHEMA, alerts::SCHEMA] {
+                db.execute_batch(schema)?;
+            }
+            let version: u32 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+            if version != VERSION {
+                db.pragma_update(None, "user_version", VERSION)?;
+            }
             Ok(db)
         };
         let db = open().map_err(|source| CatalogError::Sqlite {
@@ -157,7 +173,16 @@ impl Catalog {
             path: path.clone(),
             source,
         })?;
-        Ok(Self { path, db })
+        Ok(Self {
+            path,
+            db,
+            is_read_only,
+        })
+    }
+
+    /// True where it can only be read.
+    pub fn is_read_only(&self) -> bool {
+        self.is_read_only
     }
 
     fn failed(&self, doing: &'static str) -> impl FnOnce(rusqlite::Error) -> CatalogError {

@@ -136,7 +136,7 @@ const SITES: [Site; 21] = [
 ];
 
 /// A hub that mails, drills on a server that is there, writes a log and keeps two archives.
-fn ward(database: &Database, mail: &MailServer) -> Ward {
+pub(crate) fn ward(database: &Database, mail: &MailServer) -> Ward {
     let settings = database.settings();
     let mut ward = Ward::new(database, "[retention]\ndays = 0\nkeep_last = 2\n");
     let on = format!(
@@ -151,7 +151,7 @@ fn ward(database: &Database, mail: &MailServer) -> Ward {
     ward
 }
 
-fn mail_server() -> MailServer {
+pub(crate) fn mail_server() -> MailServer {
     MailServer::start(MailServerOptions {
         tls: MailTls::Plain,
         ..MailServerOptions::default()

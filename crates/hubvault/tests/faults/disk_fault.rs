@@ -111,11 +111,20 @@ impl Disk {
 
     /// Runs a command of a hub on it.
     pub(crate) fn run(&self, hub: &Hub, arguments: &[&str]) -> Ran {
-        let output = hub
-            .command(arguments)
-            .envs(self.variables.iter().map(|(name, value)| (name, value)))
-            .output()
-            .unwrap();
+        self.run_with(hub, arguments, |_| {})
+    }
+
+    /// The same with a command that is changed first.
+    pub(crate) fn run_with(
+        &self,
+        hub: &Hub,
+        arguments: &[&str],
+        change: impl FnOnce(&mut Command),
+    ) -> Ran {
+        let mut command = hub.command(arguments);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        change(&mut command);
+        let output = command.output().unwrap();
         let text = fs::read(self.directory.path().join("log")).unwrap();
         let text = String::from_utf8_lossy(&text);
         let mut calls: Vec<(usize, String)> = text

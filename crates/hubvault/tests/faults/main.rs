@@ -18,3 +18,7 @@ mod disk_agrees;
 mod kills;
 mod kills_after;
 mod disk;
+mod disk_room;
+mod disk_full;
+mod disk_drill;
+mod disk_restore;

@@ -159,6 +159,9 @@ impl Catalog {
             let db = Connection::open(&path)?;
             db.busy_timeout(Duration::from_secs(10))?;
             db.pragma_update(None, "foreign_keys", true)?;
+            // The journal's room and inode stay its own, so that a full disk can be written down as such, and an alert
+            // that was told is not told at every look.
+            db.pragma_update_and_check(None, "journal_mode", "PERSIST", |_| Ok(()))?;
             for schema in [SCHEMA, seal::SCHEMA, outbox::SCHEMA, alerts::SCHEMA] {
                 db.execute_batch(schema)?;
             }

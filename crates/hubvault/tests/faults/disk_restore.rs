@@ -60,7 +60,7 @@ fn a_disk_that_fails_under_restored_files_is_told() {
     database.execute(SMALL);
     let mut hub = Hub::with(
         &database,
-        "[scope]\ntables = [\"*\"]\nwindow = []\n[[file]]\npath = \"files\"\n",
+        "[scope]\ntables = [\"*\"]\nwindow = []\n[[file]]\nsource = \"files\"\n",
     );
     let source = hub.config().join("files");
     fs::create_dir(&source).unwrap();

@@ -88,9 +88,8 @@ impl Room {
 
     /// Leaves so many bytes free.
     pub(crate) fn leave(&self, bytes: u64) {
-        let ballast = self.ballast();
+        let mut file = File::create(self.ballast()).unwrap();
         let surplus = self.free().saturating_sub(bytes);
-        let mut file = File::create(ballast).unwrap();
         let written = file.write_all(&vec![1; surplus as usize]);
         assert!(written.is_ok() || bytes == 0, "{written:?}");
     }

@@ -6,6 +6,9 @@
 #[path = "../suite/hub.rs"]
 #[expect(dead_code, reason = "the suite's helpers, of which faults need some")]
 mod hub;
+#[path = "../suite/daemon.rs"]
+#[expect(dead_code, reason = "the suite's helpers, of which faults need some")]
+mod daemon;
 
 mod form;
 mod tally;
@@ -20,5 +23,6 @@ mod kills_after;
 mod disk;
 mod disk_room;
 mod disk_full;
+mod disk_service;
 mod disk_drill;
 mod disk_restore;

@@ -186,7 +186,7 @@ impl Ward {
             .chain(
                 names(&self.hub.backups().join(".hubvault"))
                     .into_iter()
-                    .filter(|name| name.contains("-journal") || name.contains(".next")),
+                    .filter(|name| name.contains(".next")),
             )
             .collect();
         if !left.is_empty() {

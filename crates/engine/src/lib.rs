@@ -14,4 +14,5 @@ pub mod schedule;
 pub mod presence;
 pub mod progress;
 pub mod disk;
+pub mod modes;
 pub mod command;

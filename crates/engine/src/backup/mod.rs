@@ -17,6 +17,7 @@ mod output;
 mod write;
 mod publish;
 mod settle;
+mod state;
 mod child;
 mod sources;
 mod hooks;
@@ -27,11 +28,13 @@ pub use lock::RunLock;
 pub use plan::{Plan, describe_coverage};
 pub use publish::Published;
 pub use references::References;
+pub use state::{current_catalog, state_directory};
 
-use crate::catalog::{BackupRecord, Catalog, DeliveryRecord, Rebuilt, catch_up};
+use crate::catalog::{BackupRecord, Catalog, DeliveryRecord, catch_up};
 use crate::deliver::Teller;
 use crate::disk::free_bytes;
 use crate::job::Job;
+use crate::modes;
 use crate::progress::{Progress, Stage, Stopwatch};
 use crate::proof::{CheckedArchive, DrillError, WrittenArchive, integrity, is_due, judge};
 use definitions::Dumping;
@@ -44,8 +47,8 @@ use jiff::{SignedDuration, Timestamp};
 use publish::Partial;
 use settle::{failed, settle, tell};
 use sources::Sources;
-use std::fs::{self, DirBuilder};
-use std::os::unix::fs::DirBuilderExt;
+use state::{exposed, record_anyway, say_unlisted};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -181,22 +184,6 @@ pub fn run(job: &Job, run: &Run) -> Result<BackupRecord, BackupError> {
     outcome
 }
 
-/// Records a run that failed before it had a catalog, where that can be done after all.
-fn record_anyway(job: &Job, record: &BackupRecord) -> Option<Catalog> {
-    let open = || {
-        let catalog = Catalog::open(&state_directory(&job.directory)?)?;
-        catalog.finish(record)?;
-        Ok::<_, BackupError>(catalog)
-    };
-    match open() {
-        Ok(catalog) => Some(catalog),
-        Err(error) => {
-            tracing::warn!("this run is listed nowhere, and nobody is told again: {error}");
-            None
-        }
-    }
-}
-
 /// What must be there before a run.
 struct Prepared {
     state: PathBuf,
@@ -205,11 +192,14 @@ struct Prepared {
     untold: Vec<BackupRecord>,
     /// What they left behind.
     swept: Vec<PathBuf>,
+    /// What others can read or replace.
+    exposed: Vec<Warning>,
 }
 
 fn prepare(job: &Job, run: &Run) -> Result<(Prepared, RunLock), BackupError> {
     let state = state_directory(&job.directory)?;
     let lock = RunLock::take(&state, run.id)?;
+    modes::close_all(&state);
     let catalog = Catalog::open(&state)?;
     let found = catch_up(&catalog, &job.directory, true, run.started_at)?;
     say_unlisted(&found);
@@ -227,6 +217,7 @@ fn prepare(job: &Job, run: &Run) -> Result<(Prepared, RunLock), BackupError> {
         catalog,
         untold,
         swept,
+        exposed: exposed(&job.directory)?,
     };
     Ok((prepared, lock))
 }
@@ -238,6 +229,9 @@ pub fn plan(job: &Job, cancel: &Cancel) -> Result<(Plan, Vec<Warning>), BackupEr
     let files = files::read(&job.files, compression(job))?;
     let mut warnings = plan.warnings.clone();
     warnings.extend(files.warnings);
+    if job.directory.is_dir() {
+        warnings.extend(exposed(&job.directory)?);
+    }
     if job.directory.is_dir()
         && let Err(error) = enough_space(&job.directory, plan.estimated_bytes())
     {
@@ -328,41 +322,6 @@ fn check(written: WrittenArchive, job: &Job, run: &Run) -> Result<CheckedArchive
         &tell,
         &run.cancel,
     )?)
-}
-
-/// The catalog of a backup directory, which says what is there: runs that died are closed where no run is at work,
-/// and archives that no record names are added.
-pub fn current_catalog(directory: &Path) -> Result<Catalog, BackupError> {
-    let state = state_directory(directory)?;
-    let catalog = Catalog::open(&state)?;
-    if catalog.is_read_only() {
-        tracing::warn!(
-            "{} can only be read; what is listed is as it was written last",
-            state.display()
-        );
-        return Ok(catalog);
-    }
-    let lock = RunLock::for_a_moment(&state);
-    let found = catch_up(&catalog, directory, lock.is_some(), Timestamp::now())?;
-    say_unlisted(&found);
-    Ok(catalog)
-}
-
-fn say_unlisted(found: &Rebuilt) {
-    for (path, error) in &found.unreadable {
-        tracing::warn!("{} is not listed: {error}", path.display());
-    }
-}
-
-/// `<directory>/.hubvault`, made when it is not there.
-pub fn state_directory(directory: &Path) -> Result<PathBuf, BackupError> {
-    let state = directory.join(".hubvault");
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&state)
-        .map_err(BackupError::io("making the state directory", &state))?;
-    Ok(state)
 }
 
 /// What the archive's name ends with, without the first dot.

@@ -9,7 +9,7 @@ use hubvault_model::BackupId;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -192,7 +192,14 @@ pub(crate) fn write_marks(directory: &Path, at: Timestamp, bytes: u64) -> Result
     ] {
         let path = directory.join(name);
         let fresh = directory.join(format!("{name}.new"));
-        fs::write(&fresh, text + "\n")
+        // Other tools read them, and only read.
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o644)
+            .open(&fresh)
+            .and_then(|mut file| file.write_all((text + "\n").as_bytes()))
             .and_then(|()| fs::rename(&fresh, &path))
             .map_err(BackupError::io("writing", &path))?;
     }

@@ -82,6 +82,7 @@ pub(super) fn settle(
         let warning = Warning::new("marks", job.directory.display(), what);
         record.warnings.push(warning);
     }
+    record.warnings.extend(prepared.exposed.iter().cloned());
     record.warnings.extend(stages.take_warnings());
     record.warnings.extend(deliver::nobody_told(job));
     remember(catalog, &mut record, &prepared.state);

@@ -1,5 +1,6 @@
 //! What ran and what came of it: an index in `SQLite` that the archives' manifests can rebuild.
 
+mod error;
 mod record;
 mod rebuild;
 mod outbox;
@@ -10,6 +11,7 @@ pub mod sidecar;
 
 pub use alerts::{AlertState, CheckState};
 pub use contents::{Contents, contents};
+pub use error::CatalogError;
 pub use outbox::{Claimed, Content, Enclosure, OutboxItem, OutboxState, Recipient, RecipientState};
 pub use rebuild::{Rebuilt, catch_up, rebuild};
 pub use record::{
@@ -18,7 +20,7 @@ pub use record::{
 pub use seal::{Answered, Standing, standing};
 
 use hubvault_archive::SEALED_ENDING;
-use hubvault_model::{Warning, remedy};
+use hubvault_model::Warning;
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use std::fs::OpenOptions;
@@ -26,81 +28,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The catalog cannot be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum CatalogError {
-    /// `SQLite`.
-    #[error("{doing} the catalog {}: {source}{}", path.display(), what_helps(source))]
-    Sqlite {
-        /// What was being done.
-        doing: &'static str,
-        /// Which file.
-        path: PathBuf,
-        /// What `SQLite` said.
-        source: rusqlite::Error,
-    },
-    /// The file.
-    #[error("opening the catalog {}: {source}{}", path.display(), remedy(source))]
-    Io {
-        /// Which file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The backup directory.
-    #[error("looking for archives in {}: {source}{}", path.display(), remedy(source))]
-    Directory {
-        /// Which one.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A row that this version cannot read.
-    #[error(
-        "the catalog {} holds a record that cannot be read ({source}); move the file away and \
-         run `hubvault catalog rebuild`", path.display()
-    )]
-    Record {
-        /// Which file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: serde_json::Error,
-    },
-    /// More than one backup fits.
-    #[error("{prefix:?} names several backups ({}); write more of the id", ids.join(", "))]
-    Ambiguous {
-        /// What was asked for.
-        prefix: String,
-        /// What fits.
-        ids: Vec<String>,
-    },
-}
-
 fn is_denied(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
     matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem)
-}
-
-/// What `SQLite` says of the disk is told in the words of the system; all else may be damage.
-fn what_helps(error: &rusqlite::Error) -> &'static str {
-    use rusqlite::ErrorCode;
-    let kind = match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => std::io::ErrorKind::StorageFull,
-        Some(ErrorCode::ReadOnly) => std::io::ErrorKind::ReadOnlyFilesystem,
-        Some(ErrorCode::PermissionDenied) => std::io::ErrorKind::PermissionDenied,
-        Some(ErrorCode::CannotOpen) => {
-            return "; the user that hubvault runs as needs the right to write to it and to its directory, \
-                    and the disk room for it";
-        }
-        Some(ErrorCode::SystemIoFailure) => {
-            return "; the disk does not take or give what it should: look into dmesg, and at df -h";
-        }
-        Some(ErrorCode::DatabaseBusy) => {
-            return "; another process is writing to it: try again, and see who holds it open";
-        }
-        _ => return "; if it is damaged, move it away and run `hubvault catalog rebuild`",
-    };
-    remedy(&std::io::Error::from(kind))
 }
 
 /// The open catalog.
@@ -386,6 +316,14 @@ impl Catalog {
             .map(|found| found.is_some())
             .map_err(self.failed("reading"))
     }
+}
+
+/// Whether a file is called as our archives and their sidecars are.
+pub(crate) fn is_archive_or_sidecar(path: &Path) -> bool {
+    let text = path.to_string_lossy();
+    is_archive_name(Path::new(
+        text.strip_suffix(".manifest.json").unwrap_or(&text),
+    ))
 }
 
 /// Whether a file is called as our archives are, sealed or not.

@@ -105,7 +105,7 @@ fn a_file_system_that_fills_or_turns_read_only_is_told_as_it_is() {
             let command = command(&room);
             format!("[[hook]]\nstage = \"{stage}\"\nwhen = \"before\"\ncommand = \"{command}\"\n")
         });
-        ward.hub.add(&hook);
+        ward.add(&hook);
         (case.before)(&room, archive);
         let ran = Ran {
             calls: Vec::new(),
@@ -113,7 +113,7 @@ fn a_file_system_that_fills_or_turns_read_only_is_told_as_it_is() {
         };
         let read = reads(&ward);
         room.clear();
-        ward.hub.add("");
+        ward.add("");
         let outcome = read.and_then(|()| backup_agrees(&ward, &ran, &before, known, &mail));
         let outcome = outcome.and_then(|ended| next_is_proven(&ward).map(|()| ended));
         println!("{}: {outcome:?}", case.what);

@@ -27,6 +27,7 @@ pub(crate) struct Ward {
     pub(crate) hub: Hub,
     mark: String,
     drills: TempDir,
+    toml: String,
 }
 
 /// An archive as it was known.
@@ -58,7 +59,17 @@ impl Ward {
         );
         hub.set(MARK, &mark);
         hub.set("PROOF", "always");
-        Self { hub, mark, drills }
+        Self {
+            hub,
+            mark,
+            drills,
+            toml: format!("file = []\n{toml}"),
+        }
+    }
+
+    /// Adds to what the configuration says, instead of what was added before.
+    pub(crate) fn add(&mut self, more: &str) {
+        self.hub.write(&format!("{}{more}", self.toml));
     }
 
     /// What `list` says.

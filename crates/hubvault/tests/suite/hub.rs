@@ -13,7 +13,6 @@ pub(crate) struct Hub {
     directory: TempDir,
     variables: Vec<(String, String)>,
     toml: String,
-    more: String,
 }
 
 impl Hub {
@@ -52,18 +51,12 @@ impl Hub {
                 .map(|(name, value)| (name.to_owned(), value))
                 .into(),
             toml,
-            more: String::new(),
         }
     }
 
     /// Changes what the configuration file says.
     pub(crate) fn write(&mut self, toml: &str) {
         toml.clone_into(&mut self.toml);
-    }
-
-    /// Adds tables to what the configuration file says, instead of those that were added before.
-    pub(crate) fn add(&mut self, more: &str) {
-        more.clone_into(&mut self.more);
     }
 
     /// Sets a variable for every command that follows.
@@ -82,8 +75,7 @@ impl Hub {
 
     /// The command, ready to run, with nothing of the caller's environment but `PATH`.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let toml = self.toml.clone() + &self.more;
-        std::fs::write(self.config().join("hubvault.toml"), toml).unwrap();
+        std::fs::write(self.config().join("hubvault.toml"), &self.toml).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_hubvault"));
         command
             .args(arguments)

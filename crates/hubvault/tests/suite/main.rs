@@ -34,3 +34,4 @@ mod commands;
 mod development;
 mod operations;
 mod drop_in;
+mod modes;

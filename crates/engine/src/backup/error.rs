@@ -83,7 +83,7 @@ pub enum BackupError {
     Locked {
         /// The lock file.
         path: PathBuf,
-        /// Run id, process and start, as that run wrote them.
+        /// Run id, process, host and start, as that run wrote them.
         holder: String,
     },
     /// The schedule's run was made already, by a service beside this one or by hand.

@@ -79,8 +79,10 @@ impl RunLock {
             });
         }
         let text = format!(
-            "run {run}, process {}, since {:.0}\n",
+            "run {run}, process {} on {}, since {:.0}\n",
             std::process::id(),
+            // A directory may be that of several machines.
+            rustix::system::uname().nodename().to_string_lossy(),
             Timestamp::now()
         );
         file.set_len(0)

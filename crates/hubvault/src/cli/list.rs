@@ -7,13 +7,15 @@ use anyhow::Result;
 use hubvault_engine::backup::{current_catalog, state_directory};
 use hubvault_engine::catalog::{BackupRecord, Catalog, State, rebuild};
 use hubvault_model::ByteSize;
+use serde_json::Value;
 
 /// Lists every run, newest first.
 pub(crate) fn run(settings: &Settings, args: &ListArgs) -> Result<Exit> {
     let job = settings.job();
     let records = current_catalog(&job.directory)?.list()?;
     if args.json {
-        print(&(serde_json::to_string_pretty(&records)? + "\n"))?;
+        let all: Vec<Value> = records.iter().map(as_json).collect::<Result<_>>()?;
+        print(&(serde_json::to_string_pretty(&all)? + "\n"))?;
         return Ok(Exit::Done);
     }
     if records.is_empty() {
@@ -35,8 +37,21 @@ pub(crate) fn run(settings: &Settings, args: &ListArgs) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// The record, and whether its archive is missing.
+fn as_json(record: &BackupRecord) -> Result<Value> {
+    let mut json = serde_json::to_value(record)?;
+    if record.removed_at.is_none() && is_gone(record) {
+        json["missing"] = Value::Bool(true);
+    }
+    Ok(json)
+}
+
+fn is_gone(record: &BackupRecord) -> bool {
+    record.file.as_ref().is_some_and(|file| !file.exists())
+}
+
 fn line(record: &BackupRecord) -> Vec<String> {
-    let gone = record.file.as_ref().is_some_and(|file| !file.exists());
+    let gone = is_gone(record);
     let archive = match (&record.file, &record.error) {
         (Some(file), _) => {
             let name = file.file_name().map(|n| n.to_string_lossy().into_owned());

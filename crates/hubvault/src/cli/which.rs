@@ -32,10 +32,18 @@ pub(crate) fn resolve(settings: &Settings, word: &str) -> Result<PathBuf> {
             directory.display()
         );
     };
-    record.file.with_context(|| {
+    let file = record.file.with_context(|| {
         let error = record
             .error
             .unwrap_or_else(|| "it is still running".to_owned());
         format!("backup {} has no archive: {error}", record.id.short())
-    })
+    })?;
+    if !file.is_file() {
+        bail!(
+            "the archive {} of backup {} is gone; `hubvault list` names those that are there",
+            file.display(),
+            record.id.short()
+        );
+    }
+    Ok(file)
 }

@@ -264,3 +264,5 @@ fn text<'a>(found: &'a BTreeMap<&'static str, Found>, key: &str) -> &'a str {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod properties;

@@ -190,7 +190,7 @@ fn settled(target: &Database) {
     let others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
     crate::steps::until(
         || target.value(others) == "0",
-        "the server lets go of a dead client",
+        "the server to let go of a dead client",
     );
 }
 

@@ -10,6 +10,10 @@ mod hub;
 #[expect(dead_code, reason = "the suite's helpers, of which faults need some")]
 mod daemon;
 
+#[path = "../suite/keys.rs"]
+#[expect(dead_code, reason = "the suite's helpers, of which faults need some")]
+mod keys;
+
 mod form;
 mod tally;
 mod later;
@@ -20,6 +24,8 @@ mod disk_agrees;
 
 mod kills;
 mod kills_after;
+mod state;
+mod clocks;
 mod disk;
 mod disk_room;
 mod disk_full;

@@ -173,12 +173,13 @@ impl Site {
         self.kinds.split(',').any(|one| one == kind) && fits(self.place, path)
     }
 
-    /// The faults at this site, of which there are so many calls: of many alike, 24 in equal distances.
+    /// The faults at this site, of which there are so many calls: each once, of many alike 24 in equal distances, and every
+    /// error once.
     fn faults(&self, calls: usize) -> Vec<Fault> {
-        let few = points(1, 24).min(calls);
+        let few = points(1, calls.max(self.errnos.len()).min(24));
         (0..few)
             .map(|n| Fault {
-                // In the short form the middle of as many parts.
+                // In the middle of as many parts.
                 at: 1 + (2 * n + 1) * calls / (2 * few),
                 errno: self.errnos[n % self.errnos.len()],
                 stays: self.what.contains("turns") || self.what.contains("inodes") || n % 2 == 0,

@@ -15,7 +15,7 @@ const KINDS: &str = "write,sync,rename,create,open,unlink";
 
 /// So many faults, spread over so many calls.
 fn faults(few: usize, calls: usize, errnos: &'static [i32]) -> impl Iterator<Item = Fault> {
-    let wanted = points(few, calls).min(calls);
+    let wanted = points(few, 24).min(calls);
     (0..wanted).map(move |n| Fault {
         at: 1 + (2 * n + 1) * calls / (2 * wanted),
         errno: errnos[n % errnos.len()],

@@ -15,4 +15,5 @@ pub mod presence;
 pub mod link;
 pub mod progress;
 pub mod disk;
+pub mod modes;
 pub mod command;

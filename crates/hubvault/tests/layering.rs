@@ -29,7 +29,7 @@ const ENGINE: &[&[&str]] = &[
     &["catalog"],
     &["job"],
     &[
-        "schedule", "presence", "link", "progress", "disk", "command",
+        "schedule", "presence", "link", "progress", "disk", "modes", "command",
     ],
 ];
 

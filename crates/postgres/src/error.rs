@@ -187,10 +187,31 @@ impl PgError {
             }
             // The server shuts down or ended this session (appendix A, class 57 and 25P03).
             None | Some("57P01" | "57P02" | "25P03") => Self::ConnectionLost { doing, why },
-            Some(code) if code.starts_with("53") => Self::Exhausted { doing, why },
+            // Class 53: resources; class 58: what lies outside of PostgreSQL itself.
+            Some(code)
+                if code.starts_with("53") || code.starts_with("58") || is_of_disk(code, &why) =>
+            {
+                Self::Exhausted { doing, why }
+            }
             Some(_) => Self::Query { doing, why },
         }
     }
+}
+
+/// What the system says of a disk, and of nothing else, in the C locale.
+const OF_DISK: [&str; 5] = [
+    "No space left on device",
+    "Disk quota exceeded",
+    "Input/output error",
+    "Read-only file system",
+    "Permission denied",
+];
+
+/// For some errors of the disk the server has codes that mean something else, too: a missing privilege, or a bug.
+fn is_of_disk(code: &str, why: &str) -> bool {
+    ["42501", "XX000"].contains(&code)
+        && why.contains("could not")
+        && OF_DISK.iter().any(|words| why.contains(words))
 }
 
 impl PgError {
@@ -218,7 +239,6 @@ impl PgError {
             | Self::Io { .. } => true,
             // What pg_restore passes on from libpq and from the server; both run with LC_MESSAGES=C.
             Self::Tool { why, .. } => [
-                "No space left on device",
                 "out of memory",
                 "server closed the connection",
                 "terminating connection",
@@ -228,6 +248,7 @@ impl PgError {
                 "is needed and was not found",
             ]
             .iter()
+            .chain(&OF_DISK)
             .any(|words| why.contains(words)),
             _ => false,
         }

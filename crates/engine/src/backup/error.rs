@@ -3,11 +3,11 @@
 use crate::catalog::CatalogError;
 use crate::proof::{DrillError, IntegrityError};
 use hubvault_archive::ArchiveError;
-use hubvault_model::{BackupId, ByteSize, TableName};
+use hubvault_model::{BackupId, ByteSize, TableName, remedy};
 use hubvault_postgres::PgError;
 use jiff::Timestamp;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A backup that failed: nothing was published.
@@ -134,7 +134,7 @@ pub enum BackupError {
         what: String,
     },
     /// A file or directory of ours.
-    #[error("{doing} {}: {source}", path.display())]
+    #[error("{doing} {}: {source}{}", path.display(), remedy(source))]
     Io {
         /// What was being done.
         doing: &'static str,
@@ -177,6 +177,16 @@ impl BackupError {
             doing,
             path,
             source,
+        }
+    }
+
+    /// What the disk said while the archive was written, with the file that it was said of.
+    pub(super) fn of_file(self, path: &Path) -> Self {
+        match self {
+            Self::Archive(ArchiveError::Write { source, .. }) => {
+                Self::io("writing the archive", path)(source)
+            }
+            other => other,
         }
     }
 

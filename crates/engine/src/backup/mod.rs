@@ -19,6 +19,7 @@ mod publish;
 mod settle;
 mod limit;
 mod twice;
+mod state;
 mod child;
 mod sources;
 mod hooks;
@@ -29,11 +30,13 @@ pub use lock::RunLock;
 pub use plan::{Plan, describe_coverage};
 pub use publish::Published;
 pub use references::References;
+pub use state::{current_catalog, state_directory};
 
-use crate::catalog::{BackupRecord, Catalog, DeliveryRecord, Rebuilt, catch_up};
+use crate::catalog::{BackupRecord, Catalog, DeliveryRecord, catch_up};
 use crate::deliver::Teller;
 use crate::disk::free_bytes;
 use crate::job::Job;
+use crate::modes;
 use crate::progress::{Progress, Stage, Stopwatch};
 use crate::proof::{
     CheckedArchive, DrillError, WrittenArchive, integrity, is_due, judge, sweep_dead,
@@ -49,8 +52,8 @@ use limit::Limit;
 use publish::Partial;
 use settle::{failed, settle, tell};
 use sources::Sources;
-use std::fs::{self, DirBuilder};
-use std::os::unix::fs::DirBuilderExt;
+use state::{exposed, record_anyway, say_unlisted};
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -149,9 +152,13 @@ pub fn run(job: &Job, run: &Run) -> Result<BackupRecord, BackupError> {
     let (prepared, lock) = match prepare(job, run) {
         Ok(prepared) => prepared,
         Err(error) => {
-            if !error.is_of_another_run() && run.tried_again_in.is_none() {
+            if !error.is_of_another_run() {
                 let record = failed(job, run, stages, &error);
-                tell(job, run, None, &record, Some(&error));
+                // What it failed at may leave the catalog alone.
+                let catalog = record_anyway(job, &record);
+                if run.tried_again_in.is_none() {
+                    tell(job, run, catalog.as_ref(), &record, Some(&error));
+                }
             }
             return Err(error);
         }
@@ -222,11 +229,14 @@ struct Prepared {
     untold: Vec<BackupRecord>,
     /// What they left behind.
     swept: Vec<PathBuf>,
+    /// What others can read or replace.
+    exposed: Vec<Warning>,
 }
 
 fn prepare(job: &Job, run: &Run) -> Result<(Prepared, RunLock), BackupError> {
     let state = state_directory(&job.directory)?;
     let lock = RunLock::take(&state, run.id)?;
+    modes::close_all(&state);
     let catalog = Catalog::open(&state)?;
     let found = catch_up(&catalog, &job.directory, true, run.started_at)?;
     say_unlisted(&found);
@@ -246,6 +256,7 @@ fn prepare(job: &Job, run: &Run) -> Result<(Prepared, RunLock), BackupError> {
         catalog,
         untold,
         swept,
+        exposed: exposed(&job.directory)?,
     };
     Ok((prepared, lock))
 }
@@ -258,6 +269,9 @@ pub fn plan(job: &Job, cancel: &Cancel) -> Result<(Plan, Vec<Warning>), BackupEr
     let files = files::read(&job.files, compression(job))?;
     let mut warnings = plan.warnings.clone();
     warnings.extend(files.warnings);
+    if job.directory.is_dir() {
+        warnings.extend(exposed(&job.directory)?);
+    }
     if job.directory.is_dir()
         && let Err(error) = enough_space(&job.directory, plan.estimated_bytes())
     {
@@ -301,7 +315,8 @@ fn take(
         sources,
         files,
     };
-    let written = write::write(job, run, &mut snapshot, gathered, file, &partial.path())?;
+    let written = write::write(job, run, &mut snapshot, gathered, file, &partial.path())
+        .map_err(|error| error.of_file(&partial.path()))?;
     if twice {
         twice::confirm(&plan, &mut snapshot, job)?;
     }
@@ -326,6 +341,8 @@ fn take(
     ) {
         Ok(judged) => judged,
         Err(DrillError::Rejected { why }) => {
+            // Setting it aside may fail for reasons of its own.
+            tracing::error!("the archive does not withstand the drill: {why}");
             let path = publish::reject(partial)?;
             run.writes_to(None);
             return Err(BackupError::Rejected { why, path });
@@ -349,34 +366,6 @@ fn check(written: WrittenArchive, job: &Job, run: &Run) -> Result<CheckedArchive
         &tell,
         &run.work,
     )?)
-}
-
-/// The catalog of a backup directory, which says what is there: runs that died are closed where no run is at work,
-/// and archives that no record names are added.
-pub fn current_catalog(directory: &Path) -> Result<Catalog, BackupError> {
-    let state = state_directory(directory)?;
-    let catalog = Catalog::open(&state)?;
-    let lock = RunLock::for_a_moment(&state);
-    let found = catch_up(&catalog, directory, lock.is_some(), Timestamp::now())?;
-    say_unlisted(&found);
-    Ok(catalog)
-}
-
-fn say_unlisted(found: &Rebuilt) {
-    for (path, error) in &found.unreadable {
-        tracing::warn!("{} is not listed: {error}", path.display());
-    }
-}
-
-/// `<directory>/.hubvault`, made when it is not there.
-pub fn state_directory(directory: &Path) -> Result<PathBuf, BackupError> {
-    let state = directory.join(".hubvault");
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&state)
-        .map_err(BackupError::io("making the state directory", &state))?;
-    Ok(state)
 }
 
 /// What the archive's name ends with, without the first dot.

@@ -5,6 +5,7 @@ use crate::catalog::sidecar::Sidecar;
 use crate::catalog::{BackupRecord, Catalog, CatalogError, State, contents};
 use crate::job::RetentionRules;
 use hubvault_archive::Identities;
+use hubvault_model::remedy;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::fs;
@@ -18,7 +19,7 @@ pub enum RetainError {
     #[error(transparent)]
     Catalog(#[from] CatalogError),
     /// A file.
-    #[error("{doing} {}: {source}", path.display())]
+    #[error("{doing} {}: {source}{}", path.display(), remedy(source))]
     Io {
         /// What was being done.
         doing: &'static str,

@@ -6,11 +6,11 @@ use super::which::resolve;
 use crate::config::Settings;
 use crate::text::{Align, columns, grouped, print};
 use crate::{progress, signals};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use hubvault_archive::{Archive, ArchiveFile, Identities, Source};
 use hubvault_engine::restore::{self, PutBack, RestoreOptions, Restored};
-use hubvault_model::{ByteSize, Cancel, TableName, TablePattern};
+use hubvault_model::{ByteSize, Cancel, TableName, TablePattern, remedy};
 use hubvault_postgres::{ConnectSettings, Session, target};
 use std::fs::{File, OpenOptions};
 use std::io::IsTerminal;
@@ -193,7 +193,12 @@ fn keep_input(directory: &Path) -> Result<File> {
         std::io::copy(&mut std::io::stdin().lock(), &mut file)?;
         Ok::<_, std::io::Error>(file)
     };
-    keep().with_context(|| format!("keeping standard input in {}", directory.display()))
+    keep().map_err(|error| {
+        let (place, help) = (directory.display(), remedy(&error));
+        anyhow!(
+            "keeping standard input in {place}: {error}{help}, or set TMPDIR to another directory"
+        )
+    })
 }
 
 struct Counting {

@@ -6,6 +6,9 @@
 #[path = "../suite/hub.rs"]
 #[expect(dead_code, reason = "the suite's helpers, of which faults need some")]
 mod hub;
+#[path = "../suite/daemon.rs"]
+#[expect(dead_code, reason = "the suite's helpers, of which faults need some")]
+mod daemon;
 
 #[path = "../suite/keys.rs"]
 #[expect(dead_code, reason = "the suite's helpers, of which faults need some")]
@@ -17,6 +20,8 @@ mod later;
 mod scene;
 mod steps;
 mod ward;
+mod disk_fault;
+mod disk_agrees;
 
 mod kills;
 mod kills_after;
@@ -27,3 +32,9 @@ mod mails;
 mod moving_schema;
 mod state;
 mod clocks;
+mod disk;
+mod disk_room;
+mod disk_full;
+mod disk_service;
+mod disk_drill;
+mod disk_restore;

@@ -31,6 +31,7 @@ pub(crate) struct Ward {
     drills: TempDir,
     /// What was read back whole already, as it lay there.
     verified: RefCell<BTreeSet<(PathBuf, u64, SystemTime)>>,
+    toml: String,
 }
 
 /// An archive as it was known.
@@ -68,7 +69,13 @@ impl Ward {
             mark,
             drills,
             verified,
+            toml: format!("file = []\n{toml}"),
         }
+    }
+
+    /// Adds to what the configuration says, instead of what was added before.
+    pub(crate) fn add(&mut self, more: &str) {
+        self.hub.write(&format!("{}{more}", self.toml));
     }
 
     /// What `list` says.
@@ -202,7 +209,7 @@ impl Ward {
             .chain(
                 names(&self.hub.backups().join(".hubvault"))
                     .into_iter()
-                    .filter(|name| name.contains("-journal") || name.contains(".next")),
+                    .filter(|name| name.contains(".next")),
             )
             .collect();
         if !left.is_empty() {

@@ -37,3 +37,4 @@ mod commands;
 mod development;
 mod operations;
 mod drop_in;
+mod modes;

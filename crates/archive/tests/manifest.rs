@@ -34,7 +34,9 @@ fn format() -> impl Strategy<Value = RowFormat> {
 fn digest() -> impl Strategy<Value = RowDigest> {
     vec(any::<[u8; 3]>(), 0..4).prop_map(|rows| {
         let mut digest = RowDigest::default();
-        rows.iter().for_each(|row| digest.add_row(row));
+        for row in &rows {
+            digest.add_row(row);
+        }
         digest
     })
 }

@@ -35,7 +35,9 @@ use crate::deliver::Teller;
 use crate::disk::free_bytes;
 use crate::job::Job;
 use crate::progress::{Progress, Stage, Stopwatch};
-use crate::proof::{CheckedArchive, DrillError, WrittenArchive, integrity, is_due, judge};
+use crate::proof::{
+    CheckedArchive, DrillError, WrittenArchive, integrity, is_due, judge, sweep_dead,
+};
 use definitions::Dumping;
 use hooks::Stages;
 use hubvault_archive::{Compression, SEALED_ENDING};
@@ -237,6 +239,8 @@ fn prepare(job: &Job, run: &Run) -> Result<(Prepared, RunLock), BackupError> {
     let mut untold = catalog.untold(&job.name, day_ago)?;
     untold.retain(|record| !run.earlier_tries.contains(&record.id));
     let swept = publish::sweep(&job.directory)?;
+    // The next drill would do it, too, and may be weeks away.
+    sweep_dead(&job.proof.directory);
     let prepared = Prepared {
         state,
         catalog,

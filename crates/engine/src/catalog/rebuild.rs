@@ -90,7 +90,7 @@ fn as_it_is(record: &BackupRecord, path: &Path, known: &Contents) -> Option<Back
         published.warnings.push(Warning::new(
             "died",
             path.display(),
-            "the process died after the archive had its name: what comes after that was not done",
+            "its run died or failed after it had its name: what comes after that was not done",
         ));
         return Some(published);
     }

@@ -1,7 +1,7 @@
 //! The drill: an archive, as it lies on the disk, restored into a throwaway server, and every row
 //! compared with what was read in the snapshot.
 
-use super::place::Place;
+use super::place::{self, Place};
 use crate::catalog::DrillRecord;
 use crate::disk::free_bytes;
 use crate::job::ProofOptions;
@@ -9,7 +9,7 @@ use crate::progress::Progress;
 use crate::restore::{self, RestoreError, RestoreOptions, Restored};
 use hubvault_archive::{Archive, ArchiveError, EntryKind, Identities, Manifest, TableSummary};
 use hubvault_model::{ByteSize, Cancel};
-use hubvault_postgres::{PgError, Session, Swept, sweep, target};
+use hubvault_postgres::{PgError, Session, sweep, target};
 use jiff::Timestamp;
 use std::fs::{File, TryLockError};
 use std::io;
@@ -101,7 +101,7 @@ pub fn drill(
         Err(error) => return unproven(format!("no place to drill: {directory}: {error}")),
     };
     match sweep(&options.directory) {
-        Ok(swept) => tell(&swept),
+        Ok(swept) => place::tell(&swept),
         Err(error) => return unproven(format!("no place to drill: {error}")),
     }
     let needed = estimated_bytes(archive.manifest());
@@ -142,15 +142,6 @@ pub fn drill(
                 why: error.to_string(),
             }),
         },
-    }
-}
-
-fn tell(swept: &Swept) {
-    for leftover in &swept.removed {
-        tracing::info!("removed {}, left by a drill that died", leftover.display());
-    }
-    for error in &swept.stuck {
-        tracing::warn!("left by a drill that died, and it stays: {error}");
     }
 }
 

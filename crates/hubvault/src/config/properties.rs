@@ -115,7 +115,7 @@ fn load(variables: &[(&str, &str)], toml: &str) -> Result<Settings, ConfigError>
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn settings_or_mistakes_with_their_places(in_file in vec(line(), 0..6), in_variables in vec(line(), 0..6)) {

@@ -10,7 +10,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// Longer than anything here takes; who waits so long waits in vain.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(5);
 /// Every process of a run carries this variable, so that one that stays is found.
 pub(crate) const MARK: &str = "HUBVAULT_FAULTS_MARK";
 
@@ -209,7 +209,7 @@ pub(crate) fn all_ended(mark: &str, directory: &Path) -> Result<(), String> {
         if left.is_empty() {
             return Ok(());
         }
-        if begun.elapsed() > Duration::from_secs(20) {
+        if begun.elapsed() > PATIENCE / 5 {
             return Err(format!("processes outlived it: {}", left.join("; ")));
         }
         sleep(Duration::from_millis(10));

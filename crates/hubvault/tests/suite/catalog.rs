@@ -65,6 +65,44 @@ fn a_lost_catalog_is_made_anew_from_the_archives() {
 }
 
 #[test]
+fn a_run_that_died_after_it_named_its_archive_is_listed_with_it() {
+    let server = server();
+    let database = server.database();
+    database.execute("CREATE TABLE users (id int); INSERT INTO users VALUES (1), (2)");
+    let mut hub = Hub::whole(&database);
+    let path = hub.backups().join(".hubvault/catalog.sqlite");
+    let saved = hub.config().join("saved.sqlite");
+    // What the catalog says while the run is at work.
+    hub.write(&format!(
+        "file = []\n[scope]\ntables = [\"*\"]\nwindow = []\n[[hook]]\nstage = \"publish\"\nwhen = \"before\"\n\
+         command = \"cp {} {}\"\n",
+        path.display(),
+        saved.display()
+    ));
+    let (record, archive) = hub.backup();
+    std::fs::copy(&saved, &path).unwrap();
+    let known = list(&hub);
+    for key in ["id", "file", "state", "tables", "bytes"] {
+        assert_eq!(known[0][key], record[key], "{key}");
+    }
+    assert!(
+        known
+            .to_string()
+            .contains("died or failed after it had its name")
+    );
+
+    // Had it died before that, nothing was published.
+    std::fs::copy(&saved, &path).unwrap();
+    std::fs::remove_file(&archive).unwrap();
+    let known = list(&hub);
+    assert_eq!(
+        (&known[0]["state"], &known[0]["file"]),
+        (&"failed".into(), &Value::Null)
+    );
+    assert_eq!(hub.run(&["check", "schedule"]).status.code(), Some(1));
+}
+
+#[test]
 fn a_backup_is_found_by_id_prefix_name_and_latest() {
     let server = server();
     let database = server.database();

@@ -76,12 +76,12 @@ pub fn look(directory: &Path, is_ours: impl Fn(&Path) -> bool) -> io::Result<Vec
     open.sort();
     if let [(name, mode), rest @ ..] = open.as_slice() {
         let name = name.display();
-        let more = match rest.len() {
+        let others = match rest.len() {
             0 => String::new(),
             n => format!(" and {n} more"),
         };
         warnings.push(warning(format!(
-            "others than its owner may read {name} (mode {mode:04o}){more}; run chmod go-rwx \
+            "others than its owner may read {name} (mode {mode:04o}){others}; run chmod go-rwx \
              {shown}/critical_backup_*"
         )));
     }

@@ -281,3 +281,47 @@ pub(crate) fn as_text(message: &str, code: &str, more: &[Option<&str>]) -> Strin
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_whose_disk_fails_says_nothing_of_what_it_was_given() {
+        let died = |code, why: &str| PgError::died("copying", Some(code), why.to_owned(), false);
+        for (code, why) in [
+            (
+                "53100",
+                "could not extend file \"base/5/2619\": No space left on device",
+            ),
+            (
+                "58030",
+                "could not write block 3 of file \"base/5/2619\": Input/output error",
+            ),
+            (
+                "42501",
+                "could not open file \"base/5/2619_fsm\": Permission denied",
+            ),
+            (
+                "42501",
+                "could not create file \"base/5/1\": Read-only file system",
+            ),
+            (
+                "XX000",
+                "could not extend file \"base/5/2619\": Disk quota exceeded",
+            ),
+        ] {
+            assert!(died(code, why).is_environment(), "{why}");
+        }
+        for (code, why) in [
+            ("42501", "permission denied for table users"),
+            (
+                "22P02",
+                "invalid input syntax for type integer: \"could not: Permission denied\"",
+            ),
+            ("XX001", "could not read block 3 in file \"base/5/2619\""),
+        ] {
+            assert!(!died(code, why).is_environment(), "{why}");
+        }
+    }
+}

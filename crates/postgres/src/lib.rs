@@ -20,6 +20,7 @@ mod snapshot;
 mod tools;
 mod schema;
 mod restore;
+mod sweep;
 mod throwaway;
 
 pub use beside::{Beside, Difference, DifferentRow};
@@ -32,4 +33,5 @@ pub use schema::{Definitions, SchemaDump};
 pub use session::Session;
 pub use settings::{ConnectSettings, SslMode};
 pub use snapshot::{Invitation, Snapshot, SnapshotFacts};
-pub use throwaway::{Swept, ThrowawayOptions, ThrowawayServer, sweep};
+pub use sweep::{Swept, sweep};
+pub use throwaway::{ThrowawayOptions, ThrowawayServer};

@@ -3,6 +3,7 @@
 use crate::error::PgError;
 use crate::session::Session;
 use crate::settings::{ConnectSettings, SslMode};
+use crate::sweep::{PREFIX, owner};
 use crate::tools::{self, Tool};
 use hubvault_model::{Cancel, quote_ident};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
@@ -16,7 +17,6 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
-const PREFIX: &str = "hubvault-throwaway-";
 /// How long a server may take to start or to stop.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -360,8 +360,14 @@ fn make_directory(parent: &Path, user: Option<&ServerUser>) -> Result<PathBuf, P
     ));
     let make = || {
         DirBuilder::new().mode(0o700).create(&path)?;
-        fs::write(path.join("owner"), owner(pid).unwrap_or_default())?;
-        user.map_or(Ok(()), |user| chown(&path, Some(user.uid), Some(user.gid)))
+        let fill = || {
+            fs::write(path.join("owner"), owner(pid).unwrap_or_default())?;
+            user.map_or(Ok(()), |user| chown(&path, Some(user.uid), Some(user.gid)))
+        };
+        fill().inspect_err(|_| {
+            // What stays is swept when this process is gone.
+            let _ = fs::remove_dir_all(&path);
+        })
     };
     make().map_err(|source| PgError::Io {
         doing: "making the throwaway server's directory",
@@ -371,62 +377,10 @@ fn make_directory(parent: &Path, user: Option<&ServerUser>) -> Result<PathBuf, P
     Ok(path)
 }
 
-/// A process as `id start`: ids come again, the start in clock ticks since boot does not
-/// (proc(5), `/proc/[pid]/stat`, field 22). `None` when it is gone.
-fn owner(pid: u32) -> Option<String> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field may hold spaces and is the only one in parentheses.
-    let since_boot = stat.rsplit_once(") ")?.1.split(' ').nth(19)?;
-    Some(format!("{pid} {since_boot}"))
-}
-
-/// What became of the directories that servers left whose owner died.
-#[derive(Debug, Default)]
-pub struct Swept {
-    /// Gone.
-    pub removed: Vec<PathBuf>,
-    /// Still there: another user's in a shared directory, for one.
-    pub stuck: Vec<PgError>,
-}
-
-/// Removes the directories of servers whose owner died. An `Err` means that `parent` cannot be read.
-pub fn sweep(parent: &Path) -> Result<Swept, PgError> {
-    let io = |doing, path: &Path| {
-        let path = path.to_owned();
-        move |source| PgError::Io {
-            doing,
-            path,
-            source,
-        }
-    };
-    let mut swept = Swept::default();
-    for entry in fs::read_dir(parent)
-        .map_err(io("reading", parent))?
-        .flatten()
-    {
-        if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
-            continue;
-        }
-        let path = entry.path();
-        // Another user's directory, or one that is just being made.
-        let Ok(recorded) = fs::read_to_string(path.join("owner")) else {
-            continue;
-        };
-        let pid = recorded.split(' ').next().and_then(|pid| pid.parse().ok());
-        if pid.is_some_and(|pid| owner(pid).as_deref() == Some(recorded.as_str())) {
-            continue;
-        }
-        match fs::remove_dir_all(&path).map_err(io("removing", &path)) {
-            Ok(()) => swept.removed.push(path),
-            Err(error) => swept.stuck.push(error),
-        }
-    }
-    Ok(swept)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sweep::sweep;
 
     #[test]
     fn a_server_starts_serves_and_leaves_nothing() {
@@ -448,43 +402,5 @@ mod tests {
         assert!(directory.exists(), "a living server was swept");
         server.stop().unwrap();
         assert!(!directory.exists());
-    }
-
-    #[test]
-    fn what_cannot_be_swept_is_told_and_stops_nobody() {
-        let parent = tempfile::tempdir().unwrap();
-        let open = |path: &Path, mode| {
-            use std::os::unix::fs::PermissionsExt;
-            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-        };
-        open(parent.path(), 0o777);
-        let left = parent.path().join(format!("{PREFIX}1-1"));
-        fs::create_dir(&left).unwrap();
-        fs::write(left.join("owner"), "1 0").unwrap();
-        open(&left, 0o555);
-        // Root may remove anything: this thread is somebody else then.
-        let swept = std::thread::scope(|scope| {
-            let other = scope.spawn(|| {
-                if geteuid().is_root() {
-                    let nobody = rustix::process::Uid::from_raw(65_534);
-                    rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
-                }
-                sweep(parent.path()).unwrap()
-            });
-            other.join().unwrap()
-        });
-        open(&left, 0o755);
-        assert!(swept.removed.is_empty());
-        let told = swept.stuck[0].to_string();
-        assert!(told.contains(left.to_str().unwrap()), "{told}");
-    }
-
-    #[test]
-    fn what_a_dead_owner_left_is_swept() {
-        let parent = tempfile::tempdir().unwrap();
-        let left = parent.path().join(format!("{PREFIX}1-1"));
-        fs::create_dir(&left).unwrap();
-        fs::write(left.join("owner"), "1 0").unwrap();
-        assert_eq!(sweep(parent.path()).unwrap().removed, [left]);
     }
 }

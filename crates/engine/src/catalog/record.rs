@@ -255,7 +255,10 @@ impl BackupRecord {
     pub fn died(&mut self, now: Timestamp) {
         self.state = State::Failed;
         self.finished_at = Some(now);
-        self.error = Some("the process died before the run ended; nothing was published".into());
+        self.error = Some(
+            "the process died before the run ended, or could not record how; nothing was published"
+                .into(),
+        );
     }
 
     /// Rows in all tables.

@@ -31,6 +31,12 @@ fn a_backup_removes_what_no_rule_keeps_and_nothing_else() {
     // Not ours, though it is called like it.
     let foreign = hub.backups().join("critical_backup_20200101_000000.tar.gz");
     std::fs::write(&foreign, "somebody else's").unwrap();
+    // What others can read is a warning of its own.
+    std::fs::set_permissions(
+        &foreign,
+        std::os::unix::fs::PermissionsExt::from_mode(0o600),
+    )
+    .unwrap();
 
     let (_, first) = hub.backup();
     let pinned = hub.run(&["pin", "latest"]);

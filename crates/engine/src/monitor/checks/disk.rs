@@ -1,10 +1,12 @@
 //! Whether there is room for the next archives.
 
 use super::super::{Finding, Look};
-use crate::disk::free_bytes;
+use crate::disk::{free_bytes, free_inodes};
 use hubvault_model::{ByteSize, Cancel};
 
 pub(super) const NAME: &str = "disk";
+/// A run makes about ten files, and some weeks of runs keep a log each.
+const FEW_INODES: u64 = 50;
 
 pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
     let directory = look.job.directory.display();
@@ -38,6 +40,13 @@ pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
         );
         let next = "hubvault prune --dry-run shows what the rules would let go; make room, or set \
                     retention.max_total_mb";
+        return Finding::failing(NAME, what, next);
+    }
+    // Where bytes can be asked for, these can, too.
+    let inodes = free_inodes(&look.job.directory).ok().flatten();
+    if let Some(inodes) = inodes.filter(|inodes| *inodes < FEW_INODES) {
+        let what = format!("{what}, but room for {inodes} more files only (inodes)");
+        let next = "df -i shows the file system; remove what takes its inodes, or use another one";
         return Finding::failing(NAME, what, next);
     }
     Finding::ok(NAME, what)

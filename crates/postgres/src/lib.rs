@@ -31,3 +31,4 @@ pub use session::Session;
 pub use settings::{ConnectSettings, SslMode};
 pub use snapshot::{Invitation, Snapshot, SnapshotFacts};
 pub use throwaway::{Swept, ThrowawayOptions, ThrowawayServer, sweep};
+pub use tools::SECRET_VARIABLES;

@@ -367,3 +367,17 @@ fn jobs_are_told_apart_by_names_and_directories() {
     let only = load(&[], "[[job]]\nname = \"a\"\n").unwrap();
     assert_eq!(only.job().directory, Path::new("/backups/a"));
 }
+
+#[test]
+fn no_secret_is_handed_to_the_programs_of_postgresql() {
+    for variable in keys::KEYS
+        .iter()
+        .filter(|key| key.secret)
+        .flat_map(|key| key.variables)
+    {
+        // A password of libpq's own name is replaced by that of the connection.
+        let gone =
+            hubvault_postgres::SECRET_VARIABLES.contains(variable) || *variable == "PGPASSWORD";
+        assert!(gone, "{variable}");
+    }
+}

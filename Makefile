@@ -1,8 +1,11 @@
 # `make` or `make help` names the targets.
 CARGO ?= cargo
 
+# How many faults test-faults injects: short or long.
+FORM ?= short
+
 .DEFAULT_GOAL := help
-.PHONY: help tools demo test build lint fmt doc bench bench-quick peers mail-pictures deny deploy-check image-smoke clean
+.PHONY: help tools demo test test-faults build lint fmt doc bench bench-quick peers mail-pictures coverage fuzz deny deploy-check image-smoke clean
 
 help: ## Name the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,12 +20,16 @@ demo: tools ## A sample hub backed up, restored with plain tools, compared
 test: tools ## The whole suite, against a PostgreSQL that it starts itself
 	$(CARGO) test --workspace --locked
 
+test-faults: tools ## Faults injected and counted, in minutes; FORM=long: in full (target/reliability)
+	HUBVAULT_FAULTS=$(FORM) $(CARGO) test -p hubvault --test faults --locked -- --test-threads 1
+
 build: ## The program, for use: target/release/hubvault
 	$(CARGO) build --release --locked
 
 lint: ## Formatting and lints, warnings are errors
 	$(CARGO) fmt --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy -p hubvault --test faults --locked -- -D warnings
 
 fmt: ## Format the sources
 	$(CARGO) fmt
@@ -42,6 +49,14 @@ peers:
 
 mail-pictures: build ## Every mail as a phone and a desktop show it, light and dark: target/mail-pictures
 	deploy/mail-pictures.sh target/release/hubvault target/mail-pictures
+
+coverage: tools ## Lines that the tests run, by crate: target/coverage (needs LLVM 19's llvm-cov)
+	deploy/coverage.sh
+
+# How long fuzz tries each of its targets.
+SECONDS ?= 60
+fuzz: ## Hostile input for every reader, SECONDS=60 each, on the stable compiler: target/fuzz
+	SECONDS_EACH=$(SECONDS) deploy/fuzz.sh
 
 deny: ## Licences, sources and duplicates of the dependencies (needs cargo-deny)
 	$(CARGO) deny check bans licenses sources

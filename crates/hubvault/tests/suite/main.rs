@@ -25,6 +25,8 @@ mod post_office;
 mod mail;
 mod mail_trouble;
 mod mail_words;
+mod secrets;
+mod watch;
 mod seal_check;
 mod service_at_work;
 mod http;

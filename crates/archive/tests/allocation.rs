@@ -2,10 +2,12 @@
 //! what is measured is the address space of the whole process: what C libraries take counts, too.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod forged;
+
+use forged::{archive, manifest, member, tar_head, with_trailer};
 use hubvault_archive::*;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
-use std::io::Write;
 
 /// What reading may add to the process beyond an honest file's, in KiB, however much a header asks for.
 const BOUND: u64 = 24 << 10;
@@ -16,16 +18,6 @@ fn peak() -> u64 {
     let line = status.lines().find(|line| line.starts_with("VmPeak:"));
     let words: Vec<_> = line.unwrap().split_whitespace().collect();
     words[1].parse().unwrap()
-}
-
-fn gzip(content: &[u8]) -> Vec<u8> {
-    let mut out = flate2::GzBuilder::new().write(Vec::new(), flate2::Compression::fast());
-    out.write_all(content).unwrap();
-    out.finish().unwrap()
-}
-
-fn zstd_frame(content: &[u8]) -> Vec<u8> {
-    zstd::bulk::compress(content, 3).unwrap()
 }
 
 /// A frame that asks for a window of 2^`log` bytes and says that it holds `size`; its content is one block of text.
@@ -49,70 +41,6 @@ fn zstd_single_segment(size: u64) -> Vec<u8> {
     frame
 }
 
-/// A tar header; `size` is what it says.
-fn tar_head(name: &str, size: u64, kind: u8) -> Vec<u8> {
-    let mut header = tar::Header::new_gnu();
-    header.set_path(name).unwrap();
-    header.set_entry_type(tar::EntryType::new(kind));
-    header.set_size(size);
-    header.set_mode(0o640);
-    header.set_mtime(0);
-    header.set_cksum();
-    header.as_bytes().to_vec()
-}
-
-/// An archive with this manifest's text and these bytes before it.
-fn archive(codec: Codec, before: &[u8], json: &[u8], said: u64) -> Vec<u8> {
-    let mut tar = tar_head("manifest.json", said, b'0');
-    tar.extend(json);
-    tar.resize(tar.len().next_multiple_of(512) + 1024, 0);
-    let tail = match codec {
-        Codec::Gzip => gzip(&tar),
-        Codec::Zstd => zstd_frame(&tar),
-    };
-    with_trailer(codec, before, &tail)
-}
-
-fn with_trailer(codec: Codec, before: &[u8], tail: &[u8]) -> Vec<u8> {
-    let mut payload = b"HVLT\x01\0\0\0".to_vec();
-    payload.extend((before.len() as u64).to_le_bytes());
-    payload.extend((tail.len() as u64).to_le_bytes());
-    payload.extend(Sha256::digest(tail));
-    payload.extend(crc32fast::hash(&payload).to_le_bytes());
-    let (prefix, suffix): (&[u8], &[u8]) = match codec {
-        Codec::Gzip => (
-            b"\x1f\x8b\x08\x04\0\0\0\0\0\xff\x40\0HV\x3c\0",
-            b"\x03\0\0\0\0\0\0\0\0\0",
-        ),
-        Codec::Zstd => (b"\x5e\x2a\x4d\x18\x3c\0\0\0", b""),
-    };
-    [before, tail, prefix, &payload, suffix].concat()
-}
-
-/// The text of a manifest with one entry.
-fn manifest(codec: Codec, stored: &[u8], change: &Value) -> Vec<u8> {
-    let mut entry = json!({
-        "name": "database/users.sql", "kind": "table-data", "offset": 0, "stored_bytes": stored.len(),
-        "raw_bytes": 4, "sha256": hex(&Sha256::digest(b"text")), "stored_sha256": hex(&Sha256::digest(stored)),
-        "mode": 0o640, "link": null, "rows": null,
-    });
-    for (key, value) in change.as_object().unwrap() {
-        entry[key] = value.clone();
-    }
-    let at = "2026-01-01T00:00:00Z";
-    serde_json::to_vec(&json!({
-        "format_version": 1, "id": "6f1d6c52-0000-4000-8000-000000000000", "job": "hub",
-        "tool": { "name": "hubvault", "version": "0" }, "started_at": at, "finished_at": at, "codec": codec,
-        "snapshot": {
-            "id": "1", "lsn": "0/1", "taken_at": at, "database": "hub", "server_version": "15",
-            "server_version_num": 150_000, "standby": false, "system_identifier": null,
-        },
-        "scope": { "tables": [], "exclude": [], "windows": [] }, "tables": [], "sequences": [],
-        "left_out": [], "not_valid": [], "files": [], "warnings": [], "entries": [entry],
-    }))
-    .unwrap()
-}
-
 /// What `verify` does, and a restore, which reads without verifying first.
 fn read(bytes: Vec<u8>) -> Result<(), String> {
     let said = |error: ArchiveError| error.to_string();
@@ -129,10 +57,7 @@ fn read(bytes: Vec<u8>) -> Result<(), String> {
 }
 
 fn honest(codec: Codec) -> Vec<u8> {
-    let member = match codec {
-        Codec::Gzip => gzip,
-        Codec::Zstd => zstd_frame,
-    };
+    let member = |content: &[u8]| member(codec, content);
     let content = b"text".iter().copied().chain([0; 508]).collect::<Vec<u8>>();
     let head = tar_head("database/users.sql", 4, b'0');
     let stored = [member(&head), member(&content)].concat();
@@ -144,10 +69,7 @@ fn honest(codec: Codec) -> Vec<u8> {
 fn lies() -> Vec<(String, Vec<u8>)> {
     let mut lies = Vec::new();
     for codec in [Codec::Gzip, Codec::Zstd] {
-        let member = match codec {
-            Codec::Gzip => gzip,
-            Codec::Zstd => zstd_frame,
-        };
+        let member = |content: &[u8]| member(codec, content);
         let head = |size| member(&tar_head("database/users.sql", size, b'0'));
         let mut lie = |what: &str, bytes| lies.push((format!("{what}, {codec:?}"), bytes));
         let entry = |stored: &[u8], change: Value| {
@@ -209,7 +131,7 @@ fn lies() -> Vec<(String, Vec<u8>)> {
         );
         lies.push((format!("a window of 2^{log}"), bytes));
         lies.push((format!("a window of 2^{log} in the tail"), {
-            let before = zstd_frame(b"text");
+            let before = member(Codec::Zstd, b"text");
             with_trailer(Codec::Zstd, &before, &frame)
         }));
     }

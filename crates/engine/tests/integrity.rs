@@ -117,7 +117,7 @@ fn tables_that_do_not_add_up_are_named() {
         (
             None,
             vec![table()],
-            "public.users: its entry database/users.sql is missing",
+            "users: its entry database/users.sql is missing",
         ),
         (
             Some(RowData {
@@ -154,7 +154,7 @@ fn tables_that_do_not_add_up_are_named() {
         (
             Some(rows()),
             Vec::new(),
-            "public.users: holds rows in an entry that the manifest's tables do not name",
+            "users: holds rows in an entry that the manifest's tables do not name",
         ),
         // One entry for two tables.
         (
@@ -166,7 +166,7 @@ fn tables_that_do_not_add_up_are_named() {
                     ..table()
                 },
             ],
-            "public.others: its entry database/users.sql is missing",
+            "others: its entry database/users.sql is missing",
         ),
     ] {
         write(&path, rows_of_entry, tables);

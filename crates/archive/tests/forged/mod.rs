@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use std::io::Write;
 
 /// One member or frame.
-pub fn member(codec: Codec, content: &[u8]) -> Vec<u8> {
+pub(crate) fn member(codec: Codec, content: &[u8]) -> Vec<u8> {
     match codec {
         Codec::Gzip => {
             let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -21,7 +21,7 @@ pub fn member(codec: Codec, content: &[u8]) -> Vec<u8> {
 }
 
 /// A tar header; `size` is what it says.
-pub fn tar_head(name: &str, size: u64, kind: u8) -> Vec<u8> {
+pub(crate) fn tar_head(name: &str, size: u64, kind: u8) -> Vec<u8> {
     let mut header = tar::Header::new_gnu();
     header.set_path(name).unwrap();
     header.set_entry_type(tar::EntryType::new(kind));
@@ -33,7 +33,7 @@ pub fn tar_head(name: &str, size: u64, kind: u8) -> Vec<u8> {
 }
 
 /// An archive with this manifest's text and these bytes before it.
-pub fn archive(codec: Codec, before: &[u8], json: &[u8], said: u64) -> Vec<u8> {
+pub(crate) fn archive(codec: Codec, before: &[u8], json: &[u8], said: u64) -> Vec<u8> {
     let mut tar = tar_head("manifest.json", said, b'0');
     tar.extend(json);
     tar.resize(tar.len().next_multiple_of(512) + 1024, 0);
@@ -41,7 +41,7 @@ pub fn archive(codec: Codec, before: &[u8], json: &[u8], said: u64) -> Vec<u8> {
     with_trailer(codec, before, &tail)
 }
 
-pub fn with_trailer(codec: Codec, before: &[u8], tail: &[u8]) -> Vec<u8> {
+pub(crate) fn with_trailer(codec: Codec, before: &[u8], tail: &[u8]) -> Vec<u8> {
     let mut payload = b"HVLT\x01\0\0\0".to_vec();
     payload.extend((before.len() as u64).to_le_bytes());
     payload.extend((tail.len() as u64).to_le_bytes());
@@ -58,7 +58,7 @@ pub fn with_trailer(codec: Codec, before: &[u8], tail: &[u8]) -> Vec<u8> {
 }
 
 /// The text of a manifest with one entry, which is `change` where that says something.
-pub fn manifest(codec: Codec, stored: &[u8], change: &Value) -> Vec<u8> {
+pub(crate) fn manifest(codec: Codec, stored: &[u8], change: &Value) -> Vec<u8> {
     let mut entry = json!({
         "name": "database/users.sql", "kind": "table-data", "offset": 0, "stored_bytes": stored.len(),
         "raw_bytes": 4, "sha256": hex(&Sha256::digest(b"text")), "stored_sha256": hex(&Sha256::digest(stored)),

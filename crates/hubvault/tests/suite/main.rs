@@ -15,6 +15,7 @@ mod damaged_archives;
 mod catalog;
 mod files;
 mod drill;
+mod drill_lies;
 mod restore;
 mod references;
 mod retention;

@@ -1,0 +1,48 @@
+//! What a manifest says beside the rows is held against what came back, too.
+
+use crate::drill::{drilling, forged};
+use crate::hub::{stderr, stdout};
+use hubvault_archive::{Manifest, UncheckedForeignKey};
+use hubvault_model::TableName;
+use hubvault_testkit::server;
+
+const ROWS: &str = "CREATE TABLE users (id serial PRIMARY KEY, name text);
+    INSERT INTO users (name) SELECT 'user ' || n FROM generate_series(1, 50) n; ANALYZE;";
+
+#[test]
+fn a_manifest_that_lies_about_what_is_beside_the_rows_is_not_proven() {
+    let server = server();
+    let database = server.database();
+    database.execute(ROWS);
+    let (mut hub, _drills) = drilling(&database);
+    hub.write("[scope]\ntables = [\"*\"]\nwindow = []\n[[file]]\nsource = \"hubvault.toml\"\n");
+    let (_, archive) = hub.backup();
+    let copy = hub.config().join("forged.tar.gz");
+    let moved = |manifest: &mut Manifest| manifest.sequences[0].last_value = Some(7);
+    let lost = |manifest: &mut Manifest| manifest.files[0].name = "config/lost".to_owned();
+    let key = |manifest: &mut Manifest| {
+        let users = TableName::new("public", "users");
+        manifest.not_valid.push(UncheckedForeignKey {
+            name: "to_nowhere".to_owned(),
+            table: users.clone(),
+            references: users,
+            reason: "somebody says so".to_owned(),
+        });
+    };
+    let newer = |manifest: &mut Manifest| manifest.snapshot.server_version_num = 990_000;
+    let lies: [(&dyn Fn(&mut Manifest), i32, &str); 4] = [
+        (&moved, 1, "the sequence users_id_seq does not stand at 7"),
+        (&lost, 1, "the file config/lost is not in the archive"),
+        (&key, 1, "the foreign key to_nowhere on users is missing"),
+        // Nothing speaks against that one; it cannot be shown here.
+        (&newer, 3, "99"),
+    ];
+    for (amend, code, words) in lies {
+        let path = forged(&archive, &copy, |_| (), amend);
+        let output = hub.run(&["verify", path.to_str().unwrap(), "--drill"]);
+        let said = stderr(&output) + &stdout(&output);
+        assert_eq!(output.status.code(), Some(code), "{words}: {said}");
+        assert!(said.contains(words), "{words:?} is not in {said}");
+        assert!(!said.contains("\nproven: "), "{said}");
+    }
+}

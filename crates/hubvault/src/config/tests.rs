@@ -1,5 +1,7 @@
 //! What a whole configuration comes to.
 
+mod mistakes;
+
 use super::*;
 use hubvault_engine::job::WindowRows;
 use secrecy::ExposeSecret;

@@ -27,6 +27,7 @@ mod mail;
 mod mail_trouble;
 mod mail_words;
 mod secrets;
+mod shown;
 mod watch;
 mod seal_check;
 mod service_at_work;

@@ -46,3 +46,29 @@ fn a_manifest_that_lies_about_what_is_beside_the_rows_is_not_proven() {
         assert!(!said.contains("\nproven: "), "{said}");
     }
 }
+
+#[test]
+fn a_drill_that_is_not_due_is_said_to_be_none() {
+    let server = server();
+    let database = server.database();
+    database.execute(ROWS);
+    let (mut hub, drills) = drilling(&database);
+    hub.set("PROOF", "daily");
+    let (first, _) = hub.backup();
+    assert_eq!(first["state"], "proven", "{first}");
+    let (second, _) = hub.backup();
+    assert_eq!(second["state"], "unproven", "{second}");
+    let reason = second["proof"]["reason"].as_str().unwrap();
+    assert_eq!(reason, "drilled daily, and the last drill is not that old");
+    // A time that is over while another drill has the directory ends it, with the reason.
+    hub.write("[scope]\ntables = [\"*\"]\nwindow = []\n[proof]\ntime_limit = \"1 s\"\n");
+    let place = std::fs::File::open(drills.path()).unwrap();
+    place.lock().unwrap();
+    let waited = hub.run(&["verify", "latest", "--drill"]);
+    let said = stderr(&waited) + &stdout(&waited);
+    assert_eq!(waited.status.code(), Some(3), "{said}");
+    assert!(
+        said.contains("the drill took longer than its limit of 1 s"),
+        "{said}"
+    );
+}

@@ -411,6 +411,50 @@ fn keys_that_are_none_are_refused_and_others_have_an_order() {
     }
 }
 
+/// RFC 4648, 4.
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let four = |three: &[u8]| {
+        let [a, b, c] = [0, 1, 2].map(|n| u32::from(three.get(n).copied().unwrap_or_default()));
+        let all = a << 16 | b << 8 | c;
+        let letter = |n: usize| match n {
+            n if n > three.len() => '=',
+            n => char::from(LETTERS[(all >> (18 - 6 * n) & 63) as usize]),
+        };
+        [0, 1, 2, 3].map(letter)
+    };
+    bytes.chunks(3).flat_map(four).collect()
+}
+
+fn of_ssh(kind: &str, fields: &[&[u8]]) -> String {
+    let mut blob = Vec::new();
+    for field in [&[kind.as_bytes()], fields].concat() {
+        blob.extend((field.len() as u32).to_be_bytes());
+        blob.extend(field);
+    }
+    format!("{kind} {}", base64(&blob))
+}
+
+#[test]
+fn keys_of_ssh_are_whole_and_of_a_length_that_age_reads() {
+    // The base point of the curve (RFC 8032, 5.1).
+    let mut ed25519 = [0x66; 32];
+    ed25519[0] = 0x58;
+    of_ssh("ssh-ed25519", &[&ed25519])
+        .parse::<Recipient>()
+        .unwrap();
+    let more = of_ssh("ssh-ed25519", &[&ed25519, b"more"]);
+    assert!(matches!(
+        more.parse::<Recipient>(),
+        Err(BadRecipient::Malformed(_))
+    ));
+    let modulus = |bytes: usize| [&[0][..], &vec![0xff; bytes]].concat();
+    let rsa = |bytes: usize| of_ssh("ssh-rsa", &[&[1, 0, 1], &modulus(bytes)]).parse::<Recipient>();
+    rsa(256).unwrap();
+    assert!(matches!(rsa(128), Err(BadRecipient::ShortRsa)));
+    assert!(matches!(rsa(2_048), Err(BadRecipient::LongRsa)));
+}
+
 #[test]
 fn a_key_of_a_kind_that_nothing_is_sealed_to_is_named() {
     let directory = tempfile::tempdir().unwrap();

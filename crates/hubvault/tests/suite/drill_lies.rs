@@ -1,5 +1,6 @@
 //! What a manifest says beside the rows is held against what came back, too.
 
+use crate::daemon::wait_for;
 use crate::drill::{drilling, forged};
 use crate::hub::{stderr, stdout};
 use hubvault_archive::{Manifest, UncheckedForeignKey};
@@ -45,6 +46,24 @@ fn a_manifest_that_lies_about_what_is_beside_the_rows_is_not_proven() {
         assert!(said.contains(words), "{words:?} is not in {said}");
         assert!(!said.contains("\nproven: "), "{said}");
     }
+    // Where a sequence stood may be unknown.
+    let unread = |manifest: &mut Manifest| manifest.sequences[0].last_value = None;
+    let path = forged(&archive, &copy, |_| (), unread);
+    let output = hub.run(&["verify", path.to_str().unwrap(), "--drill"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    // On a server elsewhere, too, an archive of a newer one cannot be shown.
+    let elsewhere = database.settings();
+    let host = elsewhere.host.replace('/', "%2F");
+    let url = format!(
+        "postgres://{}@{host}:{}/postgres",
+        elsewhere.user, elsewhere.port
+    );
+    hub.set("PROOF_SERVER", url);
+    let path = forged(&archive, &copy, |_| (), newer);
+    let output = hub.run(&["verify", path.to_str().unwrap(), "--drill"]);
+    let said = stderr(&output) + &stdout(&output);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("older than 99"), "{said}");
 }
 
 #[test]
@@ -62,8 +81,8 @@ fn a_drill_that_is_not_due_is_said_to_be_none() {
     assert_eq!(reason, "drilled daily, and the last drill is not that old");
     // A time that is over while another drill has the directory ends it, with the reason.
     hub.write("[scope]\ntables = [\"*\"]\nwindow = []\n[proof]\ntime_limit = \"1 s\"\n");
-    let place = std::fs::File::open(drills.path()).unwrap();
-    place.lock().unwrap();
+    let turn = std::fs::File::open(drills.path()).unwrap();
+    turn.lock().unwrap();
     let waited = hub.run(&["verify", "latest", "--drill"]);
     let said = stderr(&waited) + &stdout(&waited);
     assert_eq!(waited.status.code(), Some(3), "{said}");
@@ -71,4 +90,25 @@ fn a_drill_that_is_not_due_is_said_to_be_none() {
         said.contains("the drill took longer than its limit of 1 s"),
         "{said}"
     );
+    // A wish to stop is heard there, too.
+    hub.write("[scope]\ntables = [\"*\"]\nwindow = []\n");
+    let child = hub
+        .command(&["verify", "latest", "--drill"])
+        .spawn()
+        .unwrap();
+    let place = drills.path().to_owned();
+    let waits = || {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", child.id()))
+            .into_iter()
+            .flatten();
+        open.flatten()
+            .any(|fd| std::fs::read_link(fd.path()).is_ok_and(|path| path == place))
+    };
+    wait_for(waits, || "the drill to wait for its turn".to_owned());
+    let killed = std::process::Command::new("kill")
+        .arg(child.id().to_string())
+        .status();
+    assert!(killed.unwrap().success());
+    let ended = child.wait_with_output().unwrap().status.code();
+    assert_eq!(ended, Some(143), "128 and SIGTERM");
 }

@@ -263,3 +263,94 @@ fn a_terminal_sees_a_bar_and_a_path_without_programs_is_enough() {
     // It was drawn, and is cleared at the end.
     has(&shown, &["\u{1b}[", "export", "rows"]);
 }
+
+#[test]
+fn what_is_missing_is_said_with_what_to_do() {
+    let server = server();
+    let database = server.database();
+    database.execute(ROWS);
+    let role = format!("reader_of_{}", database.name());
+    database.execute(&format!(
+        "CREATE SCHEMA inner_part; CREATE TABLE inner_part.things (id int); CREATE ROLE {role} LOGIN"
+    ));
+    let mut hub = Hub::with(
+        &database,
+        "[scope]\ntables = [\"users\", \"inner_part.*\"]\nwindow = []\n",
+    );
+    hub.set("POSTGRES_USER", &role);
+    let plan = said(&hub, &["backup", "--dry-run"], &[1, 3]);
+    has(
+        &plan,
+        &[
+            "run as a superuser or the owner",
+            "GRANT USAGE ON SCHEMA inner_part TO",
+            "GRANT SELECT ON",
+        ],
+    );
+    hub.set("POSTGRES_USER", database.settings().user);
+    database.execute(&format!("DROP ROLE {role}"));
+
+    // A window names what is not there, and rows by a column that is not there.
+    let window = |tables: &str, rows: &str| {
+        format!(
+            "file = []\n[scope]\ntables = [\"users\"]\n[[scope.window]]\ntables = [\"{tables}\"]\n{rows}\n"
+        )
+    };
+    hub.write(&window("gone", "column = \"at\"\nlength = \"1 day\""));
+    let warned = said(&hub, &["backup", "--dry-run"], &[0, 3]);
+    has(
+        &warned,
+        &["gone does not exist in this database (a window of the scope names it)"],
+    );
+    hub.write(&window("gone*", "where = \"true\""));
+    let warned = said(&hub, &["backup", "--dry-run"], &[0, 3]);
+    has(
+        &warned,
+        &["gone* matches no table of this database (a where window"],
+    );
+    hub.write(&window("secrets", "column = \"at\"\nlength = \"1 day\""));
+    has(&said(&hub, &["backup"], &[1]), &["secrets", "at"]);
+
+    // Another run has the lock, and an archive goes behind its back.
+    hub.write("file = []\n[scope]\ntables = [\"*\"]\nwindow = []\n");
+    let (_, archive) = hub.backup();
+    let lock = fs::File::open(hub.backups().join(".hubvault/run.lock")).unwrap();
+    lock.lock().unwrap();
+    has(
+        &said(&hub, &["backup"], &[1]),
+        &["another run holds the lock"],
+    );
+    drop(lock);
+    fs::remove_file(archive).unwrap();
+    has(&said(&hub, &["status"], &[0, 1, 3]), &["is gone"]);
+    has(
+        &said(&hub, &["--job", "hub", "serve"], &[2]),
+        &["leave --job out"],
+    );
+}
+
+#[test]
+fn a_message_whose_way_is_not_configured_any_more_waits_for_a_hand() {
+    let server = server();
+    let database = server.database();
+    database.execute(SMALL);
+    let office = MailServer::start(plain());
+    let mut hub = Hub::whole(&database);
+    tell(&mut hub, &office, MailTls::Plain);
+    hub.write("file = []\n[scope]\ntables = [\"*\"]\nwindow = []\n[delivery]\ntries = 1\n");
+    hub.set("SMTP_PORT", "1");
+    hub.set("WEBHOOK_URL", "http://127.0.0.1:1/");
+    hub.run(&["backup"]);
+    hub.set("EMAIL_ENABLED", "false");
+    hub.set("WEBHOOK_URL", "");
+    hub.set("PING_URL", "http://127.0.0.1:1/");
+    said(&hub, &["mail", "retry"], &[1, 3]);
+    let waits = said(&hub, &["mail", "outbox"], &[0]);
+    has(
+        &waits,
+        &[
+            "no mail is configured any more",
+            "no webhook is configured any more",
+        ],
+    );
+}

@@ -5,7 +5,7 @@ CARGO ?= cargo
 FORM ?= short
 
 .DEFAULT_GOAL := help
-.PHONY: help tools demo test test-faults test-versions build lint fmt doc bench bench-quick peers mail-pictures deny deploy-check image-smoke clean
+.PHONY: help tools demo test test-faults test-versions build lint fmt doc bench bench-quick peers mail-pictures coverage fuzz deny deploy-check image-smoke clean
 
 help: ## Name the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,14 @@ peers:
 
 mail-pictures: build ## Every mail as a phone and a desktop show it, light and dark: target/mail-pictures
 	deploy/mail-pictures.sh target/release/hubvault target/mail-pictures
+
+coverage: tools ## Lines that the tests run, by crate: target/coverage (needs LLVM 19's llvm-cov)
+	deploy/coverage.sh
+
+# How long fuzz tries each of its targets.
+SECONDS ?= 60
+fuzz: ## Hostile input for every reader, SECONDS=60 each, on the stable compiler: target/fuzz
+	SECONDS_EACH=$(SECONDS) deploy/fuzz.sh
 
 deny: ## Licences, sources and duplicates of the dependencies (needs cargo-deny)
 	$(CARGO) deny check bans licenses sources

@@ -61,11 +61,15 @@ impl Compression {
         if (1..=most).contains(&self.level) {
             Ok(())
         } else {
-            Err(ArchiveError::Level {
-                codec: self.codec,
-                level: self.level,
-                most,
-            })
+            Err(self.no_level(most))
+        }
+    }
+
+    fn no_level(self, most: i32) -> ArchiveError {
+        ArchiveError::Level {
+            codec: self.codec,
+            level: self.level,
+            most,
         }
     }
 }
@@ -96,13 +100,8 @@ impl Compressor {
         compression.check_level()?;
         match compression.codec {
             Codec::Gzip => {
-                let level = libdeflater::CompressionLvl::new(compression.level).map_err(|_| {
-                    ArchiveError::Level {
-                        codec: Codec::Gzip,
-                        level: compression.level,
-                        most: 12,
-                    }
-                })?;
+                let level = libdeflater::CompressionLvl::new(compression.level)
+                    .map_err(|_| compression.no_level(12))?;
                 Ok(Self::Gzip {
                     deflate: libdeflater::Compressor::new(level),
                     scratch: Vec::new(),

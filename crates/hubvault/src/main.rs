@@ -12,9 +12,11 @@ mod cli;
 
 use clap::Parser;
 use cli::{Cli, Exit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    without_core_dumps();
     match cli::run(&Cli::parse()) {
         Ok(Exit::Done) => ExitCode::SUCCESS,
         Ok(Exit::Failing) => ExitCode::FAILURE,
@@ -28,5 +30,16 @@ fn main() -> ExitCode {
             let code = signals::exit_code().unwrap_or(if of_configuration { 2 } else { 1 });
             ExitCode::from(code)
         }
+    }
+}
+
+/// Passwords are in the memory of this process and of its children, and an image of it on the disk would hold them.
+fn without_core_dumps() {
+    let limit = Rlimit {
+        current: Some(0),
+        ..getrlimit(Resource::Core)
+    };
+    if let Err(error) = setrlimit(Resource::Core, limit) {
+        eprintln!("warning: a crash may leave a core file with secrets: setrlimit: {error}");
     }
 }

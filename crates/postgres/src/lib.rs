@@ -35,3 +35,4 @@ pub use settings::{ConnectSettings, SslMode};
 pub use snapshot::{Invitation, Snapshot, SnapshotFacts};
 pub use sweep::{Swept, sweep};
 pub use throwaway::{ThrowawayOptions, ThrowawayServer};
+pub use tools::SECRET_VARIABLES;

@@ -115,7 +115,9 @@ fn on_path(name: &Path) -> Option<PathBuf> {
 }
 
 fn version_of(path: &Path) -> Option<Tool> {
-    let output = Command::new(path)
+    let mut command = Command::new(path);
+    bare(&mut command);
+    let output = command
         .arg("--version")
         .stdin(Stdio::null())
         .output()
@@ -167,6 +169,23 @@ const INHERITED: &[&str] = &[
     "PGGSSENCMODE",
 ];
 
+/// Variables of hubvault that hold secrets. No program of `PostgreSQL` needs them, a throwaway server may belong to
+/// another user, and a program's environment can be read by its own user.
+pub const SECRET_VARIABLES: &[&str] = &[
+    "DATABASE_URL",
+    "POSTGRES_PASSWORD",
+    "PROOF_SERVER",
+    "SMTP_PASS",
+    "WEBHOOK_URL",
+    "WEBHOOK_SECRET",
+    "SLACK_WEBHOOK_URL",
+    "NTFY_URL",
+    "NTFY_TOKEN",
+    "PING_URL",
+    "HEALTHCHECKS_URL",
+    "MONITOR_PING_URL",
+];
+
 /// Tells a program where to connect, by its environment: the arguments of a process can be read
 /// by everyone on the machine, its environment cannot.
 pub(crate) fn connection(command: &mut Command, settings: &ConnectSettings) {
@@ -193,9 +212,9 @@ pub(crate) fn connection(command: &mut Command, settings: &ConnectSettings) {
     }
 }
 
-/// Takes the inherited settings away and asks for messages in English.
+/// Takes the inherited settings and secrets away and asks for messages in English.
 pub(crate) fn bare(command: &mut Command) {
-    for name in INHERITED {
+    for name in INHERITED.iter().chain(SECRET_VARIABLES) {
         command.env_remove(name);
     }
     command.env("LC_ALL", "C");

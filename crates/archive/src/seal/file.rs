@@ -160,10 +160,8 @@ impl<S: Source> Reader<S> {
         if self.at != offset {
             self.stream.seek(SeekFrom::Start(offset))?;
         }
+        // Whoever reads knows how much is to come: nothing more is an end that is too early.
         let n = self.stream.read(buffer)?;
-        if n == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
         self.at = offset + n as u64;
         Ok(n)
     }

@@ -233,14 +233,14 @@ fn is_of_low_order(text: &str) -> bool {
         let at = DIGITS.iter().position(|known| *known == digit);
         at.map(|at| at as u8)
     };
-    let Some(mut key) = packed(text.bytes().skip("age1".len()).map(value), 5) else {
-        return false;
-    };
-    key.truncate(32);
-    if let Some(last) = key.last_mut() {
-        *last &= 0x7f;
-    }
-    LOW_ORDER.contains(&hex(&key).as_str())
+    let key = packed(text.bytes().skip("age1".len()).map(value), 5);
+    key.is_some_and(|mut key| {
+        key.truncate(32);
+        if let Some(last) = key.last_mut() {
+            *last &= 0x7f;
+        }
+        LOW_ORDER.contains(&hex(&key).as_str())
+    })
 }
 
 impl fmt::Display for Recipient {

@@ -1,5 +1,7 @@
 //! What a whole configuration comes to.
 
+mod mistakes;
+
 use super::*;
 use hubvault_engine::job::WindowRows;
 use secrecy::ExposeSecret;
@@ -415,4 +417,18 @@ fn jobs_that_hide_each_other_are_noticed() {
             .any(|it| it.contains("a and b call the same monitor.ping_url")),
         "{notices:?}"
     );
+}
+
+#[test]
+fn no_secret_is_handed_to_the_programs_of_postgresql() {
+    for variable in keys::KEYS
+        .iter()
+        .filter(|key| key.secret)
+        .flat_map(|key| key.variables)
+    {
+        // A password of libpq's own name is replaced by that of the connection.
+        let gone =
+            hubvault_postgres::SECRET_VARIABLES.contains(variable) || *variable == "PGPASSWORD";
+        assert!(gone, "{variable}");
+    }
 }

@@ -73,18 +73,12 @@ fn a_service_whose_disk_fills_says_so_once_and_recovers() {
     room.leave(archive * 4 / 5);
     wait_for_mail(&mail, &service, "ALERT disk", 1);
     assert_eq!(ward.hub.run(&["check", "disk"]).status.code(), Some(1));
-    assert_eq!(
-        metric(&service, &token, "hubvault_check_ok", "\"disk\""),
-        0.0
-    );
+    assert!(metric(&service, &token, "hubvault_check_ok", "\"disk\"") < 0.5);
     clock.set("2040-03-03T02:30:00Z");
     let runs = wait_for_runs(&ward.hub, &service, 2);
     assert_eq!(runs[0]["state"], "failed");
     wait_for_mail(&mail, &service, "FAILED", 1);
-    assert_eq!(
-        metric(&service, &token, "hubvault_last_attempt_failed", ""),
-        1.0
-    );
+    assert!(metric(&service, &token, "hubvault_last_attempt_failed", "") > 0.5);
     assert_eq!(
         service.get("/health", "").0,
         200,
@@ -117,10 +111,7 @@ fn a_service_whose_disk_fills_says_so_once_and_recovers() {
     clock.set("2040-03-05T02:30:00Z");
     wait_for_mail(&mail, &service, "RECOVERED time", 2);
     assert_eq!(service.get("/health", "").0, 200);
-    assert_eq!(
-        metric(&service, &token, "hubvault_last_attempt_failed", ""),
-        0.0
-    );
+    assert!(metric(&service, &token, "hubvault_last_attempt_failed", "") < 0.5);
     assert_eq!(service.stop(), Some(0));
     let mut tally = Tally::new("disk-service");
     let what = "disk full under the service";

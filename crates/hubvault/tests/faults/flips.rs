@@ -70,9 +70,9 @@ fn flips(
     let mut chance = Chance(all);
     for _ in 0..count {
         let (at, bit, seed) = (chance.below(all), chance.below(8), chance.below(1 << 30));
-        let seen = AtomicU64::new(0);
+        let count_of_kind = AtomicU64::new(0);
         let proxy = MessageProxy::start(&source.settings(), move |message| {
-            if kind(message) && seen.fetch_add(1, Ordering::Relaxed) == at {
+            if kind(message) && count_of_kind.fetch_add(1, Ordering::Relaxed) == at {
                 let byte = place(&mut Chance(seed), message.bytes.len());
                 message.bytes[byte] ^= 1 << bit;
             }
@@ -89,7 +89,7 @@ fn flips(
         });
         match ended {
             Ok(ending) => tally.well(name, &ending.what),
-            Err(why) => tally.badly(name, &format!("{:.200}", why)),
+            Err(why) => tally.badly(name, &format!("{why:.200}")),
         }
     }
 }

@@ -38,3 +38,4 @@ mod disk_full;
 mod disk_service;
 mod disk_drill;
 mod disk_restore;
+mod damaged;

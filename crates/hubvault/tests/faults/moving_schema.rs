@@ -135,11 +135,11 @@ fn definitions_that_change_under_a_run() {
         let (turns, moved) = (AtomicU64::new(0), AtomicU64::new(0));
         std::thread::scope(|scope| {
             let changes = scope.spawn(|| change_on(&source, change, &stop, &turns));
-            let moves = scope.spawn(|| move_money(&source, &stop, &moved));
+            let payments = scope.spawn(|| move_money(&source, &stop, &moved));
             for _ in 0..rounds {
                 // Something happened since the last run, and something will under this one.
                 more(&turns, &changes);
-                more(&moved, &moves);
+                more(&moved, &payments);
                 match one_run(&scene, &source) {
                     Ok(what) => tally.well(change.name, &what),
                     Err(why) => tally.badly(change.name, &why),

@@ -141,6 +141,7 @@ fn dump_of(source: &Database, arguments: &[&str], input: Option<&[u8]>, program:
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of faults")]
 fn pg_dump_and_pg_restore_that_die_or_lie() {
     let server = server();
     let source = server.database();

@@ -240,7 +240,8 @@ impl Scene {
             std::fs::remove_file(path).unwrap();
         }
         if let Some(left) = std::fs::read_dir(self.drills.path()).unwrap().next() {
-            return Err(format!("left behind: {:?}; {said}", left.unwrap().path()));
+            let left = left.unwrap().path();
+            return Err(format!("left behind: {}; {said}", left.display()));
         }
         let begun = Instant::now();
         loop {
@@ -275,7 +276,7 @@ fn processes_with(mark: &Path) -> Vec<String> {
         if String::from_utf8_lossy(&environment).contains(&mark) {
             let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
             let command = String::from_utf8_lossy(&command).replace('\0', " ");
-            found.push(format!("{:?} {command}", entry.file_name()));
+            found.push(format!("{} {command}", entry.file_name().display()));
         }
     }
     found

@@ -346,7 +346,7 @@ fn a_killed_drill_leaves_nothing_once_the_next_has_run() {
 }
 
 /// A copy of an archive with its rows and its manifest changed, whole by every checksum.
-fn forged(
+pub(crate) fn forged(
     archive: &Path,
     to: &Path,
     change: impl Fn(&mut Vec<u8>),

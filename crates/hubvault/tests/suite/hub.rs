@@ -3,7 +3,7 @@
 use hubvault_postgres::ConnectSettings;
 use hubvault_testkit::Database;
 use serde_json::Value;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
@@ -84,6 +84,7 @@ impl Hub {
             .env("BACKUP_DIR", self.backups())
             .env("CONFIG_DIR", self.config())
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .envs(coverage())
             .current_dir(self.directory.path())
             .stdin(Stdio::null());
         command
@@ -121,6 +122,12 @@ impl Hub {
         let left = archives_and_partials(&self.backups());
         assert!(left.is_empty(), "left behind: {left:?}");
     }
+}
+
+/// Where an instrumented build leaves what it ran: `make coverage` counts the commands of the suite, too.
+pub(crate) fn coverage() -> Option<(&'static str, OsString)> {
+    let name = "LLVM_PROFILE_FILE";
+    std::env::var_os(name).map(|file| (name, file))
 }
 
 /// Everything in a backup directory that is or was becoming an archive, without sidecars.

@@ -1,0 +1,475 @@
+//! What goes wrong at the edges is said: disks that fail, lies in a manifest, names that are taken, keys that are none.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod forged;
+
+use forged::{archive, manifest, member, tar_head, with_trailer};
+use hubvault_archive::*;
+use hubvault_model::{RowDigester, RowFormat};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const PUBLIC: &str = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
+const GZIP: Compression = Compression {
+    codec: Codec::Gzip,
+    level: 1,
+};
+
+fn meta(name: &str) -> EntryMeta {
+    EntryMeta {
+        name: name.into(),
+        kind: EntryKind::Config,
+        mode: 0o640,
+        mtime: Timestamp::UNIX_EPOCH,
+        link: None,
+        rows: None,
+    }
+}
+
+fn packed(meta: EntryMeta) -> Result<PackedEntry, ArchiveError> {
+    let mut builder = EntryBuilder::new(GZIP);
+    builder.write(b"text")?;
+    builder.finish(meta)
+}
+
+/// The members of one entry that holds `text`, and what the manifest says of it.
+fn stored(codec: Codec) -> Vec<u8> {
+    let content = [&b"text"[..], &[0; 508]].concat();
+    let head = tar_head("database/users.sql", 4, b'0');
+    [member(codec, &head), member(codec, &content)].concat()
+}
+
+fn made_up(codec: Codec, change: &Value) -> Vec<u8> {
+    let json = manifest(codec, &stored(codec), change);
+    archive(codec, &stored(codec), &json, json.len() as u64)
+}
+
+fn opened(bytes: Vec<u8>) -> Result<Archive<Vec<u8>>, ArchiveError> {
+    Archive::open(bytes)
+}
+
+/// What `verify` says, and what reading the content says.
+fn read(bytes: Vec<u8>) -> (String, String) {
+    let archive = opened(bytes).unwrap();
+    let entry = &archive.manifest().entries[0];
+    let said = |error: &dyn std::fmt::Display| error.to_string();
+    let verified = archive
+        .verify_entry(entry)
+        .map_or_else(|e| said(&e), |_| String::new());
+    let mut all = Vec::new();
+    let content = archive.content(entry).map_or_else(
+        |error| said(&error),
+        |mut content| {
+            content
+                .read_to_end(&mut all)
+                .map_or_else(|e| said(&e), |_| String::new())
+        },
+    );
+    (verified, content)
+}
+
+/// Opens what a manifest's text was changed to.
+fn refused(codec: Codec, from: &str, to: &str) -> String {
+    let json = String::from_utf8(manifest(codec, &stored(codec), &json!({}))).unwrap();
+    assert!(json.contains(from), "{from} is not in {json}");
+    let json = json.replace(from, to);
+    let bytes = archive(codec, &stored(codec), json.as_bytes(), json.len() as u64);
+    opened(bytes).unwrap_err().to_string()
+}
+
+#[test]
+fn a_manifest_that_lies_is_refused_with_what_is_wrong() {
+    for codec in [Codec::Gzip, Codec::Zstd] {
+        assert_eq!(
+            read(made_up(codec, &json!({}))),
+            (String::new(), String::new())
+        );
+        let newer = refused(codec, "\"format_version\":1", "\"format_version\":2");
+        assert!(
+            newer.contains("format version 2; this hubvault reads up to 1"),
+            "{newer}"
+        );
+        let name = serde_json::to_string(&codec).unwrap();
+        let other = if codec == Codec::Gzip {
+            "\"zstd\""
+        } else {
+            "\"gzip\""
+        };
+        let other = refused(
+            codec,
+            &format!("\"codec\":{name}"),
+            &format!("\"codec\":{other}"),
+        );
+        assert!(other.contains("another codec"), "{other}");
+        let gap = refused(codec, "\"offset\":0", "\"offset\":1");
+        assert!(
+            gap.contains("does not begin where the last one ends"),
+            "{gap}"
+        );
+        let length = format!("\"stored_bytes\":{}", stored(codec).len());
+        let short = refused(codec, &length, "\"stored_bytes\":3");
+        assert!(short.contains("do not fill the file"), "{short}");
+        let [first, second] = [u64::MAX, 1].map(|length| {
+            let text = manifest(codec, &stored(codec), &json!({ "stored_bytes": length }));
+            serde_json::from_slice::<Value>(&text).unwrap()["entries"][0].clone()
+        });
+        let mut second = second;
+        second["offset"] = json!(u64::MAX);
+        second["name"] = json!("another");
+        let mut endless: Value = serde_json::from_slice(&manifest(codec, b"", &json!({}))).unwrap();
+        endless["entries"] = json!([first, second]);
+        let endless = endless.to_string();
+        let bytes = archive(
+            codec,
+            &stored(codec),
+            endless.as_bytes(),
+            endless.len() as u64,
+        );
+        let endless = opened(bytes).unwrap_err().to_string();
+        assert!(endless.contains("another has no end"), "{endless}");
+    }
+}
+
+#[test]
+fn rows_and_checksums_that_are_not_those_of_the_content_are_found() {
+    let mut digester = RowDigester::new(RowFormat::Text);
+    digester.update(b"text\n");
+    let other = digester.finish().unwrap();
+    let rows = |rows: u64, digest: &str| {
+        json!({ "rows": {
+            "table": { "schema": "public", "name": "users" }, "columns": ["id"], "format": "text",
+            "rows": rows, "digest": digest, "header_bytes": 0, "footer_bytes": 4,
+        } })
+    };
+    for (change, words) in [
+        (json!({ "sha256": "0".repeat(64) }), "SHA-256 differs"),
+        (
+            json!({ "stored_sha256": "0".repeat(64) }),
+            "not those that were written",
+        ),
+        (json!({ "mode": 0 }), "another name, size, mode or link"),
+        (
+            rows(3, &other.hex()),
+            "it holds 0 rows, the manifest says 3",
+        ),
+        (rows(0, &other.hex()), "row digest is not the manifest's"),
+    ] {
+        let (verified, _) = read(made_up(Codec::Zstd, &change));
+        assert!(verified.contains(words), "{change}: {verified}");
+    }
+    let (_, content) = read(made_up(Codec::Gzip, &json!({ "sha256": "0".repeat(64) })));
+    assert_eq!(content, "the SHA-256 of database/users.sql differs");
+}
+
+#[test]
+fn links_with_long_targets_come_back() {
+    let target = "t/".repeat(80);
+    let mut writer = ArchiveWriter::new(Vec::new(), GZIP);
+    let link = EntryMeta {
+        kind: EntryKind::Link,
+        link: Some(target.clone()),
+        ..meta("link")
+    };
+    writer
+        .append(EntryBuilder::new(GZIP).finish(link).unwrap())
+        .unwrap();
+    assert!(writer.bytes_written() > 0);
+    let manifest: Manifest =
+        serde_json::from_slice(&manifest(Codec::Gzip, b"", &json!({}))).unwrap();
+    let archive = opened(writer.finish(manifest).unwrap().0).unwrap();
+    assert!(!archive.is_empty());
+    let entry = &archive.manifest().entries[0];
+    assert!(entry.is_bare());
+    assert_eq!(entry.link.as_deref(), Some(target.as_str()));
+    archive.verify_entry(entry).unwrap();
+}
+
+#[test]
+fn a_name_is_given_once_and_stays_inside() {
+    let mut writer = ArchiveWriter::new(Vec::new(), GZIP);
+    writer.append(packed(meta("a")).unwrap()).unwrap();
+    let again = writer.append(packed(meta("a")).unwrap());
+    assert!(matches!(again, Err(ArchiveError::Twice(name)) if name == "a"));
+    let again = writer.append_from(meta("a"), 1, &mut &b"x"[..]);
+    assert!(matches!(again, Err(ArchiveError::Twice(name)) if name == "a"));
+    for name in ["../a", "a\0b"] {
+        assert!(
+            matches!(packed(meta(name)), Err(ArchiveError::Header { .. })),
+            "{name:?}"
+        );
+    }
+    let to_nowhere = EntryMeta {
+        link: Some("a\0b".to_owned()),
+        ..meta("link")
+    };
+    assert!(matches!(
+        packed(to_nowhere),
+        Err(ArchiveError::Header { .. })
+    ));
+}
+
+/// A place with room for some bytes, and then none.
+struct Room(usize);
+
+impl Write for Room {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = bytes.len().min(self.0);
+        self.0 -= n;
+        if n == 0 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.0 == 0 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
+    }
+}
+
+fn written(room: usize, sealed: bool) -> Result<usize, ArchiveError> {
+    let json: Manifest = serde_json::from_slice(&manifest(Codec::Gzip, b"", &json!({}))).unwrap();
+    let entry = packed(meta("a"))?;
+    if !sealed {
+        let mut writer = ArchiveWriter::new(Room(room), GZIP);
+        writer.append(entry)?;
+        return Ok(room - writer.finish(json)?.0.0);
+    }
+    let (out, _) = seal(Room(room), &[PUBLIC.parse().unwrap()])?;
+    let mut writer = ArchiveWriter::new(out, GZIP);
+    writer.append(entry)?;
+    let out = writer.finish(json)?.0;
+    let full = |source| ArchiveError::Write {
+        what: "the end".to_owned(),
+        source,
+    };
+    Ok(room - out.finish().map_err(full)?.0.0)
+}
+
+#[test]
+fn a_disk_that_is_full_at_any_byte_is_an_error() {
+    for sealed in [false, true] {
+        let needed = written(1 << 20, sealed).unwrap();
+        for room in (0..=needed).step_by(if sealed { 7 } else { 1 }) {
+            match written(room, sealed) {
+                Err(ArchiveError::Write { .. }) => {}
+                // The header of a seal is now longer, now shorter (age, C2SP, "grease").
+                Ok(used) => assert!(sealed && used < room, "{used} of {room} of {needed}"),
+                Err(error) => panic!("{room} of {needed}: {error}"),
+            }
+        }
+        // Flushing needs room, too, here.
+        written(needed + 1_000, sealed).unwrap();
+    }
+    assert!(seal(Vec::new(), &[]).is_err());
+}
+
+/// Bytes whose reading fails from the nth time on, and whose size is what somebody says.
+struct Failing {
+    bytes: Vec<u8>,
+    left: AtomicUsize,
+}
+
+impl Source for Failing {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let spent = |left: usize| left.checked_sub(1);
+        match self
+            .left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, spent)
+        {
+            Ok(_) => self.bytes.read_at(buffer, offset),
+            Err(_) => Err(io::Error::other("the disk fails")),
+        }
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        self.bytes.size()
+    }
+}
+
+#[test]
+fn a_disk_that_fails_at_any_read_is_an_error() {
+    let clear = made_up(Codec::Zstd, &json!({}));
+    let (mut sealing, key) = seal(Vec::new(), &[PUBLIC.parse().unwrap()]).unwrap();
+    sealing.write_all(&clear).unwrap();
+    let sealed = sealing.finish().unwrap().0;
+    for bytes in [clear, sealed] {
+        let read = |reads: usize| -> Result<(), ArchiveError> {
+            let source = Failing {
+                bytes: bytes.clone(),
+                left: AtomicUsize::new(reads),
+            };
+            let archive = Archive::open(ArchiveFile::open(source, &key)?)?;
+            let entry = &archive.manifest().entries[0];
+            archive.verify_entry(entry).map(|_| ())
+        };
+        let mut reads = 0;
+        while let Err(error) = read(reads) {
+            assert!(
+                error.to_string().contains("the disk fails"),
+                "{reads}: {error}"
+            );
+            reads += 1;
+        }
+        assert!(reads > 5, "{reads}");
+    }
+}
+
+#[test]
+fn a_file_that_shrinks_while_it_is_read_is_an_error() {
+    #[derive(Debug)]
+    struct Shrinking(Vec<u8>);
+    impl Source for Shrinking {
+        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+            self.0.read_at(buffer, offset)
+        }
+
+        fn size(&self) -> io::Result<u64> {
+            Ok(self.0.len() as u64 + 20)
+        }
+    }
+    let error = Archive::open(Shrinking(made_up(Codec::Gzip, &json!({})))).unwrap_err();
+    assert!(error.to_string().contains("it ends too early"), "{error}");
+}
+
+#[test]
+fn a_manifest_that_is_larger_than_any_is_not_read() {
+    // A file with a hole takes no room.
+    let mut file = tempfile::tempfile().unwrap();
+    let tail_at = stored(Codec::Gzip).len() as u64;
+    let length = 513 << 20;
+    file.write_all(&stored(Codec::Gzip)).unwrap();
+    file.seek(SeekFrom::Start(tail_at + length)).unwrap();
+    let mut end = with_trailer(Codec::Gzip, b"", b"");
+    let payload = &mut end[16..76];
+    payload[8..16].copy_from_slice(&tail_at.to_le_bytes());
+    payload[16..24].copy_from_slice(&length.to_le_bytes());
+    let crc = crc32fast::hash(&payload[..56]).to_le_bytes();
+    payload[56..].copy_from_slice(&crc);
+    file.write_all(&end).unwrap();
+    let error = Archive::<File>::open(file).unwrap_err().to_string();
+    assert!(error.contains("larger than any manifest"), "{error}");
+}
+
+#[test]
+fn nothing_of_a_content_is_in_what_is_printed_for_developers() {
+    let mut builder = EntryBuilder::new(GZIP);
+    builder.write(b"text").unwrap();
+    let writer = ArchiveWriter::new(Vec::new(), GZIP);
+    let (sealing, key) = seal(Vec::new(), &[PUBLIC.parse().unwrap()]).unwrap();
+    let archive = opened(made_up(Codec::Gzip, &json!({}))).unwrap();
+    let content = archive.content(&archive.manifest().entries[0]).unwrap();
+    let printed = format!("{builder:?} {writer:?} {sealing:?} {key:?} {content:?}");
+    let sealed = ArchiveFile::open(sealing.finish().unwrap().0, &key).unwrap();
+    let printed = format!("{printed} {sealed:?}");
+    assert!(!printed.contains("text"), "{printed}");
+    for word in [
+        "EntryBuilder",
+        "SealedWriter",
+        "ContentReader",
+        "database/users.sql",
+        "length: 0",
+    ] {
+        assert!(printed.contains(word), "{word} is not in {printed}");
+    }
+}
+
+#[test]
+fn keys_that_are_none_are_refused_and_others_have_an_order() {
+    let [first, second] = [
+        PUBLIC,
+        "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj",
+    ]
+    .map(|key| key.parse::<Recipient>().unwrap());
+    assert!(first < second && first.cmp(&second).is_lt());
+    for (text, words) in [
+        ("-----BEGIN OPENSSH PRIVATE KEY-----", "private"),
+        (
+            "-----BEGIN SSH2 PUBLIC KEY-----",
+            "one line that begins with ssh-",
+        ),
+        // Of another kind inside than its first word says.
+        (
+            "ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIBIeIJ74+QJ9m4rrjJ1XIs5ab67NfM5YnvucocpO7ArU",
+            "cut short or mistyped",
+        ),
+        // A part too many, a part too few.
+        (
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAAA==",
+            "cut short or mistyped",
+        ),
+        ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5", "cut short or mistyped"),
+    ] {
+        let error = text.parse::<Recipient>().unwrap_err().to_string();
+        assert!(error.to_lowercase().contains(words), "{text}: {error}");
+    }
+}
+
+/// RFC 4648, 4.
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let four = |three: &[u8]| {
+        let [a, b, c] = [0, 1, 2].map(|n| u32::from(three.get(n).copied().unwrap_or_default()));
+        let all = a << 16 | b << 8 | c;
+        let letter = |n: usize| match n {
+            n if n > three.len() => '=',
+            n => char::from(LETTERS[(all >> (18 - 6 * n) & 63) as usize]),
+        };
+        [0, 1, 2, 3].map(letter)
+    };
+    bytes.chunks(3).flat_map(four).collect()
+}
+
+fn of_ssh(kind: &str, fields: &[&[u8]]) -> String {
+    let mut blob = Vec::new();
+    for field in [&[kind.as_bytes()], fields].concat() {
+        blob.extend((field.len() as u32).to_be_bytes());
+        blob.extend(field);
+    }
+    format!("{kind} {}", base64(&blob))
+}
+
+#[test]
+fn keys_of_ssh_are_whole_and_of_a_length_that_age_reads() {
+    // The base point of the curve (RFC 8032, 5.1).
+    let mut ed25519 = [0x66; 32];
+    ed25519[0] = 0x58;
+    of_ssh("ssh-ed25519", &[&ed25519])
+        .parse::<Recipient>()
+        .unwrap();
+    let more = of_ssh("ssh-ed25519", &[&ed25519, b"more"]);
+    assert!(matches!(
+        more.parse::<Recipient>(),
+        Err(BadRecipient::Malformed(_))
+    ));
+    let modulus = |bytes: usize| [&[0][..], &vec![0xff; bytes]].concat();
+    let rsa = |bytes: usize| of_ssh("ssh-rsa", &[&[1, 0, 1], &modulus(bytes)]).parse::<Recipient>();
+    rsa(256).unwrap();
+    assert!(matches!(rsa(128), Err(BadRecipient::ShortRsa)));
+    assert!(matches!(rsa(2_048), Err(BadRecipient::LongRsa)));
+}
+
+#[test]
+fn a_key_of_a_kind_that_nothing_is_sealed_to_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("key");
+    let made = std::process::Command::new("ssh-keygen")
+        .args(["-q", "-t", "ecdsa", "-N", "", "-f"])
+        .arg(&file)
+        .status();
+    assert!(made.unwrap().success());
+    let error = Identities::read(&file).unwrap_err().to_string();
+    assert!(
+        error.contains("ecdsa") && error.contains("ssh-ed25519 or ssh-rsa"),
+        "{error}"
+    );
+    let public = std::fs::read_to_string(file.with_extension("pub")).unwrap();
+    let error = public.parse::<Recipient>().unwrap_err().to_string();
+    assert!(error.contains("ecdsa"), "{error}");
+}

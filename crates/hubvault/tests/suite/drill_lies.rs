@@ -1,0 +1,117 @@
+//! What a manifest says beside the rows is held against what came back, too.
+
+use crate::daemon::wait_for;
+use crate::drill::{drilling, forged};
+use crate::hub::{stderr, stdout};
+use hubvault_archive::{Manifest, UncheckedForeignKey};
+use hubvault_model::TableName;
+use hubvault_testkit::server;
+
+const ROWS: &str = "CREATE TABLE users (id serial PRIMARY KEY, name text);
+    INSERT INTO users (name) SELECT 'user ' || n FROM generate_series(1, 50) n; ANALYZE;";
+
+/// What is made of the manifest, how the drill ends, and what it says.
+type Lie<'a> = (&'a dyn Fn(&mut Manifest), i32, &'a str);
+
+#[test]
+fn a_manifest_that_lies_about_what_is_beside_the_rows_is_not_proven() {
+    let server = server();
+    let database = server.database();
+    database.execute(ROWS);
+    let (mut hub, _drills) = drilling(&database);
+    hub.write("[scope]\ntables = [\"*\"]\nwindow = []\n[[file]]\nsource = \"hubvault.toml\"\n");
+    let (_, archive) = hub.backup();
+    let copy = hub.config().join("forged.tar.gz");
+    let moved = |manifest: &mut Manifest| manifest.sequences[0].last_value = Some(7);
+    let lost = |manifest: &mut Manifest| manifest.files[0].name = "config/lost".to_owned();
+    let key = |manifest: &mut Manifest| {
+        let users = TableName::new("public", "users");
+        manifest.not_valid.push(UncheckedForeignKey {
+            name: "to_nowhere".to_owned(),
+            table: users.clone(),
+            references: users,
+            reason: "somebody says so".to_owned(),
+        });
+    };
+    let newer = |manifest: &mut Manifest| manifest.snapshot.server_version_num = 990_000;
+    let lies: [Lie<'_>; 4] = [
+        (&moved, 1, "the sequence users_id_seq does not stand at 7"),
+        (&lost, 1, "the file config/lost is not in the archive"),
+        (&key, 1, "the foreign key to_nowhere on users is missing"),
+        // Nothing speaks against that one; it cannot be shown here.
+        (&newer, 3, "99"),
+    ];
+    for (amend, code, words) in lies {
+        let path = forged(&archive, &copy, |_| (), amend);
+        let output = hub.run(&["verify", path.to_str().unwrap(), "--drill"]);
+        let said = stderr(&output) + &stdout(&output);
+        assert_eq!(output.status.code(), Some(code), "{words}: {said}");
+        assert!(said.contains(words), "{words:?} is not in {said}");
+        assert!(!said.contains("\nproven: "), "{said}");
+    }
+    // Where a sequence stood may be unknown.
+    let unread = |manifest: &mut Manifest| manifest.sequences[0].last_value = None;
+    let path = forged(&archive, &copy, |_| (), unread);
+    let output = hub.run(&["verify", path.to_str().unwrap(), "--drill"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    // On a server elsewhere, too, an archive of a newer one cannot be shown.
+    let elsewhere = database.settings();
+    let host = elsewhere.host.replace('/', "%2F");
+    let url = format!(
+        "postgres://{}@{host}:{}/postgres",
+        elsewhere.user, elsewhere.port
+    );
+    hub.set("PROOF_SERVER", url);
+    let path = forged(&archive, &copy, |_| (), newer);
+    let output = hub.run(&["verify", path.to_str().unwrap(), "--drill"]);
+    let said = stderr(&output) + &stdout(&output);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("older than 99"), "{said}");
+}
+
+#[test]
+fn a_drill_that_is_not_due_is_said_to_be_none() {
+    let server = server();
+    let database = server.database();
+    database.execute(ROWS);
+    let (mut hub, drills) = drilling(&database);
+    hub.set("PROOF", "daily");
+    let (first, _) = hub.backup();
+    assert_eq!(first["state"], "proven", "{first}");
+    let (second, _) = hub.backup();
+    assert_eq!(second["state"], "unproven", "{second}");
+    let reason = second["proof"]["reason"].as_str().unwrap();
+    assert_eq!(reason, "drilled daily, and the last drill is not that old");
+    // A time that is over while another drill has the directory ends it, with the reason.
+    hub.write("[scope]\ntables = [\"*\"]\nwindow = []\n[proof]\ntime_limit = \"1 s\"\n");
+    let turn = std::fs::File::open(drills.path()).unwrap();
+    turn.lock().unwrap();
+    let waited = hub.run(&["verify", "latest", "--drill"]);
+    let said = stderr(&waited) + &stdout(&waited);
+    assert_eq!(waited.status.code(), Some(3), "{said}");
+    assert!(
+        said.contains("the drill took longer than its limit of 1 s"),
+        "{said}"
+    );
+    // A wish to stop is heard there, too.
+    hub.write("[scope]\ntables = [\"*\"]\nwindow = []\n");
+    let child = hub
+        .command(&["verify", "latest", "--drill"])
+        .spawn()
+        .unwrap();
+    let place = drills.path().to_owned();
+    let waits = || {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", child.id()))
+            .into_iter()
+            .flatten();
+        open.flatten()
+            .any(|fd| std::fs::read_link(fd.path()).is_ok_and(|path| path == place))
+    };
+    wait_for(waits, || "the drill to wait for its turn".to_owned());
+    let killed = std::process::Command::new("kill")
+        .arg(child.id().to_string())
+        .status();
+    assert!(killed.unwrap().success());
+    let ended = child.wait_with_output().unwrap().status.code();
+    assert_eq!(ended, Some(143), "128 and SIGTERM");
+}

@@ -1,0 +1,356 @@
+//! What commands show of everything that a configuration can hold, as text and as JSON.
+
+use crate::hub::{Hub, stderr, stdout};
+use crate::keys::Pair;
+use crate::post_office::{SMALL, plain, tell};
+use hubvault_testkit::{MailServer, MailTls, server};
+use serde_json::Value;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::Command;
+
+const ROWS: &str = "CREATE TABLE users (id serial PRIMARY KEY, name text);
+    CREATE TABLE secrets (id int PRIMARY KEY REFERENCES users);
+    CREATE TABLE purchases (
+        id int PRIMARY KEY, buyer int REFERENCES users, secret int REFERENCES secrets, at timestamptz DEFAULT now());
+    INSERT INTO users (name) SELECT 'user ' || n FROM generate_series(1, 40) n;
+    INSERT INTO purchases SELECT n, n, NULL, now() - n * interval '1 day' FROM generate_series(1, 40) n;
+    CREATE VIEW named AS SELECT name FROM users;
+    CREATE MATERIALIZED VIEW counted AS SELECT count(*) FROM users;
+    ANALYZE;";
+const EVERYTHING: &str = "[scope]\ntables = [\"users\", \"named\", \"counted\"]\n
+    [[scope.window]]\ntables = [\"purchases\"]\ncolumn = \"at\"\nlength = \"10 days\"\nreferences = \"warn\"\n
+    [[file]]\nsource = \"hubvault.toml\"\nname = \"config/hubvault.toml\"\nrequired = true\n
+    [[source]]\nname = \"a.txt\"\ncommand = [\"echo\", \"a text\"]\nrequired = false\n
+    [[hook]]\nstage = \"run\"\nwhen = \"before\"\ncommand = \"true\"\n";
+
+/// What a command prints, which must succeed with one of these exit codes.
+fn said(hub: &Hub, arguments: &[&str], codes: &[i32]) -> String {
+    let output = hub.run(arguments);
+    let said = stdout(&output) + &stderr(&output);
+    let code = output.status.code().unwrap();
+    assert!(codes.contains(&code), "{arguments:?}: {code}: {said}");
+    said
+}
+
+fn json(hub: &Hub, arguments: &[&str]) -> Value {
+    let output = hub.run(arguments);
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|e| panic!("{arguments:?}: {e}: {}", stderr(&output)))
+}
+
+fn has(text: &str, words: &[&str]) {
+    for word in words {
+        assert!(text.contains(word), "{word:?} is not in {text}");
+    }
+}
+
+#[test]
+fn everything_that_is_configured_is_in_the_plan_and_in_the_configuration_that_holds() {
+    let server = server();
+    let database = server.database();
+    database.execute(ROWS);
+    let mut hub = Hub::with(&database, EVERYTHING);
+    let alice = Pair::age(&hub.config(), "alice");
+    hub.write(&format!(
+        "{EVERYTHING}[[seal.recipient]]\nkey = \"{}\"\nname = \"alice\"\n",
+        alice.public
+    ));
+    let plan = said(&hub, &["backup", "--dry-run"], &[0, 3]);
+    has(
+        &plan,
+        &[
+            "config/hubvault.toml (required)",
+            "The archive is sealed",
+            "before run: ",
+            "secrets",
+            "Foreign keys that come back NOT VALID",
+            "is a view: its definition is in the archive",
+            "is a materialized view: a restore fills it",
+        ],
+    );
+    let plan = json(&hub, &["backup", "--dry-run", "--json"]).to_string();
+    has(&plan, &["\"before\"", "a.txt", "config/hubvault.toml"]);
+    let shown = said(&hub, &["config", "show"], &[0]);
+    has(
+        &shown,
+        &[
+            "as config/hubvault.toml, required",
+            ", optional",
+            "on failure fail",
+            "alice (age1",
+        ],
+    );
+    has(
+        &said(&hub, &["config", "check"], &[0]),
+        &["sealed to 1 recipient"],
+    );
+
+    has(
+        &said(&hub, &["status"], &[0, 1, 3]),
+        &["hubvault backup takes the first"],
+    );
+    hub.backup();
+    has(
+        &said(&hub, &["check", "seal"], &[1]),
+        &["never shown to be able to open an archive"],
+    );
+    has(
+        &said(&hub, &["status"], &[0, 1, 3]),
+        &["alice (never shown)"],
+    );
+    assert!(json(&hub, &["status", "--json"]).is_object());
+    let identity = ["verify", "latest", "--identity", alice.identity()];
+    let verified = json(&hub, &[&identity[..], &["--json"]].concat());
+    assert_eq!(verified["checked"], "whole");
+    has(
+        &said(&hub, &["check", "seal"], &[0]),
+        &["all 1 recipients were shown"],
+    );
+    has(&said(&hub, &["status"], &[0, 1, 3]), &["alice (shown "]);
+    let shown = said(
+        &hub,
+        &["show", "latest", "--identity", alice.identity()],
+        &[0],
+    );
+    has(&shown, &["Not inside", "secrets", "NOT VALID", "window"]);
+    said(&hub, &["show", "latest"], &[0]);
+    said(&hub, &["show", "latest", "--json"], &[0]);
+    assert!(json(&hub, &["prune", "--dry-run", "--json"]).is_array());
+}
+
+#[test]
+fn tokens_and_the_outbox_are_listed_and_mails_are_shown_before_there_is_a_run() {
+    let office = MailServer::start(plain());
+    let server = server();
+    let database = server.database();
+    database.execute(SMALL);
+    let mut hub = Hub::whole(&database);
+    tell(&mut hub, &office, MailTls::Plain);
+    hub.write("file = []\n[scope]\ntables = [\"*\"]\nwindow = []\n[delivery]\ntries = 1\n");
+    has(
+        &said(&hub, &["token", "list"], &[0]),
+        &["no tokens; hubvault token create"],
+    );
+    said(
+        &hub,
+        &["token", "create", "watcher", "--role", "read"],
+        &[0],
+    );
+    has(
+        &said(&hub, &["token", "list"], &[0]),
+        &["watcher", "read", "made (UTC)"],
+    );
+    has(
+        &said(&hub, &["mail", "outbox"], &[0]),
+        &["nothing was sent yet"],
+    );
+    for kind in ["success", "failure"] {
+        let shown = said(&hub, &["mail", "preview", kind], &[0]);
+        has(&shown, &["Subject: ", "this is a sample"]);
+        has(
+            &said(&hub, &["mail", "preview", kind, "--html"], &[0]),
+            &["<body>"],
+        );
+    }
+    hub.backup();
+    has(
+        &said(&hub, &["mail", "outbox"], &[0]),
+        &["ada@hub.example", "sent"],
+    );
+    hub.set("SMTP_PORT", "1");
+    hub.run(&["backup"]);
+    has(&said(&hub, &["mail", "outbox"], &[0]), &["refused"]);
+    hub.set("EMAIL_ENABLED", "false");
+    has(
+        &said(&hub, &["mail", "test"], &[1]),
+        &["email.enabled is false"],
+    );
+}
+
+#[test]
+fn what_is_no_file_is_left_out_with_a_word() {
+    let server = server();
+    let database = server.database();
+    database.execute("CREATE TABLE users (id int)");
+    let etc = tempfile::tempdir().unwrap();
+    let root = etc.path();
+    fs::write(root.join("good"), "good").unwrap();
+    fs::write(root.join(std::ffi::OsStr::from_bytes(b"b\xffd")), "bad").unwrap();
+    assert!(
+        Command::new("mkfifo")
+            .arg(root.join("pipe"))
+            .status()
+            .unwrap()
+            .success()
+    );
+    let _listener = std::os::unix::net::UnixListener::bind(root.join("socket")).unwrap();
+    std::os::unix::fs::symlink("/dev/null", root.join("away")).unwrap();
+    let hub = Hub::with(
+        &database,
+        &format!(
+            "[scope]\ntables = [\"*\"]\nwindow = []\n[[file]]\nsource = \"{}\"\nname = \"config/etc\"\n\
+             [[file]]\nsource = \"/dev/null\"\nname = \"config/null\"\n",
+            root.display()
+        ),
+    );
+    let (record, archive) = hub.backup();
+    let warnings = record["warnings"].to_string();
+    has(
+        &warnings,
+        &[
+            "has a name that is not UTF-8",
+            "is a pipe: left out",
+            "socket",
+            "is a device: left out",
+        ],
+    );
+    let listed = Command::new("tar")
+        .arg("-tzf")
+        .arg(&archive)
+        .output()
+        .unwrap();
+    let listed = stdout(&listed);
+    assert!(listed.contains("config/etc/good"), "{listed}");
+    assert!(
+        !listed.contains("pipe") && !listed.contains("config/null"),
+        "{listed}"
+    );
+}
+
+#[test]
+fn a_terminal_sees_a_bar_and_a_path_without_programs_is_enough() {
+    let server = server();
+    let database = server.database();
+    database.execute(SMALL);
+    let hub = Hub::whole(&database);
+    // Debian's package directories have the programs, too.
+    let bare = tempfile::tempdir().unwrap();
+    let shell = fs::canonicalize("/bin/sh").unwrap();
+    std::os::unix::fs::symlink(shell, bare.path().join("sh")).unwrap();
+    if Path::new("/usr/lib/postgresql").is_dir() {
+        let output = hub
+            .command(&["backup"])
+            .env("PATH", bare.path())
+            .output()
+            .unwrap();
+        assert!(
+            matches!(output.status.code(), Some(0 | 3)),
+            "{}",
+            stderr(&output)
+        );
+    }
+    let inner = hub.command(&["backup"]);
+    let mut command = Command::new("script");
+    command
+        .args([
+            "-qec",
+            &format!("{} backup", inner.get_program().display()),
+            "/dev/null",
+        ])
+        .env_clear()
+        .envs(
+            inner
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
+        .env("TERM", "xterm")
+        .current_dir(hub.config());
+    let output = command.output().unwrap();
+    let shown = stdout(&output);
+    assert!(matches!(output.status.code(), Some(0 | 3)), "{shown}");
+    // It was drawn, and is cleared at the end.
+    has(&shown, &["\u{1b}[", "export", "rows"]);
+}
+
+#[test]
+fn what_is_missing_is_said_with_what_to_do() {
+    let server = server();
+    let database = server.database();
+    database.execute(ROWS);
+    let role = format!("reader_of_{}", database.name());
+    database.execute(&format!(
+        "CREATE SCHEMA inner_part; CREATE TABLE inner_part.things (id int); CREATE ROLE {role} LOGIN"
+    ));
+    let mut hub = Hub::with(
+        &database,
+        "[scope]\ntables = [\"users\", \"inner_part.*\"]\nwindow = []\n",
+    );
+    hub.set("POSTGRES_USER", &role);
+    let plan = said(&hub, &["backup", "--dry-run"], &[1, 3]);
+    has(
+        &plan,
+        &[
+            "run as a superuser or the owner",
+            "GRANT USAGE ON SCHEMA inner_part TO",
+            "GRANT SELECT ON",
+        ],
+    );
+    hub.set("POSTGRES_USER", database.settings().user);
+    database.execute(&format!("DROP ROLE {role}"));
+
+    // A window names what is not there, and rows by a column that is not there.
+    let window = |tables: &str, rows: &str| {
+        format!(
+            "file = []\n[scope]\ntables = [\"users\"]\n[[scope.window]]\ntables = [\"{tables}\"]\n{rows}\n"
+        )
+    };
+    hub.write(&window("gone", "column = \"at\"\nlength = \"1 day\""));
+    let warned = said(&hub, &["backup", "--dry-run"], &[0, 3]);
+    has(
+        &warned,
+        &["gone does not exist in this database (a window of the scope names it)"],
+    );
+    hub.write(&window("gone*", "where = \"true\""));
+    let warned = said(&hub, &["backup", "--dry-run"], &[0, 3]);
+    has(
+        &warned,
+        &["gone* matches no table of this database (a where window"],
+    );
+    hub.write(&window("secrets", "column = \"at\"\nlength = \"1 day\""));
+    has(&said(&hub, &["backup"], &[1]), &["secrets", "at"]);
+
+    // Another run has the lock, and an archive goes behind its back.
+    hub.write("file = []\n[scope]\ntables = [\"*\"]\nwindow = []\n");
+    let (_, archive) = hub.backup();
+    let lock = fs::File::open(hub.backups().join(".hubvault/run.lock")).unwrap();
+    lock.lock().unwrap();
+    has(
+        &said(&hub, &["backup"], &[1]),
+        &["another run holds the lock"],
+    );
+    drop(lock);
+    fs::remove_file(archive).unwrap();
+    has(&said(&hub, &["status"], &[0, 1, 3]), &["is gone"]);
+    has(
+        &said(&hub, &["--job", "hub", "serve"], &[2]),
+        &["leave --job out"],
+    );
+}
+
+#[test]
+fn a_message_whose_way_is_not_configured_any_more_waits_for_a_hand() {
+    let server = server();
+    let database = server.database();
+    database.execute(SMALL);
+    let office = MailServer::start(plain());
+    let mut hub = Hub::whole(&database);
+    tell(&mut hub, &office, MailTls::Plain);
+    hub.write("file = []\n[scope]\ntables = [\"*\"]\nwindow = []\n[delivery]\ntries = 1\n");
+    hub.set("SMTP_PORT", "1");
+    hub.set("WEBHOOK_URL", "http://127.0.0.1:1/");
+    hub.run(&["backup"]);
+    hub.set("EMAIL_ENABLED", "false");
+    hub.set("WEBHOOK_URL", "");
+    hub.set("PING_URL", "http://127.0.0.1:1/");
+    said(&hub, &["mail", "retry"], &[1, 3]);
+    let waits = said(&hub, &["mail", "outbox"], &[0]);
+    has(
+        &waits,
+        &[
+            "no mail is configured any more",
+            "no webhook is configured any more",
+        ],
+    );
+}

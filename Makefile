@@ -1,11 +1,11 @@
 # `make` or `make help` names the targets.
 CARGO ?= cargo
 
-# How much test-versions tries: short or long.
+# How much test-faults and test-versions try: short or long.
 FORM ?= short
 
 .DEFAULT_GOAL := help
-.PHONY: help tools demo test test-versions build lint fmt doc bench bench-quick peers mail-pictures deny deploy-check image-smoke clean
+.PHONY: help tools demo test test-faults test-versions build lint fmt doc bench bench-quick peers mail-pictures deny deploy-check image-smoke clean
 
 help: ## Name the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,11 +14,14 @@ tools: ## Install PostgreSQL's programs and a C compiler where they are missing
 	@deploy/install-postgres.sh
 
 demo: tools ## A sample hub backed up, restored with plain tools, compared
-	$(CARGO) build --release --locked
-	target/release/hubvault demo
+	$(CARGO) build --locked
+	target/debug/hubvault demo
 
 test: tools ## The whole suite, against a PostgreSQL that it starts itself
 	$(CARGO) test --workspace --locked
+
+test-faults: tools ## Faults injected and counted, in minutes; FORM=long: in full (target/reliability)
+	HUBVAULT_FAULTS=$(FORM) $(CARGO) test -p hubvault --test faults --locked -- --test-threads 1
 
 test-versions: ## PostgreSQL 13 to 18 as source and target, pgbouncer, standbys; FORM=long: every pair, and the suite on each
 	@deploy/install-postgres.sh versions
@@ -32,6 +35,7 @@ lint: ## Formatting and lints, warnings are errors
 	$(CARGO) fmt --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) clippy -p hubvault --test versions --locked -- -D warnings
+	$(CARGO) clippy -p hubvault --test faults --locked -- -D warnings
 
 fmt: ## Format the sources
 	$(CARGO) fmt

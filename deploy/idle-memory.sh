@@ -1,8 +1,9 @@
 #!/bin/sh
 # What an idle service holds of memory (VmRSS), answering over HTTP: under 20 MB, or it fails.
-#   deploy/idle-memory.sh target/release/hubvault
+#   deploy/idle-memory.sh target/release/hubvault [MEGABYTES]
 set -eu
 program=$1
+most=${2:-20}
 place=$(mktemp -d)
 BACKUP_DIR=$place/backups EMAIL_ENABLED=false POSTGRES_HOST=127.0.0.1 POSTGRES_PORT=1 HTTP_ADDR=127.0.0.1:0 \
     "$program" serve 2>"$place/log" &
@@ -17,4 +18,4 @@ until grep -q 'the next run is at' "$place/log"; do
 done
 resident=$(awk '/^VmRSS/ { print $2 }' "/proc/$service/status")
 echo "an idle service holds $resident kB"
-[ "$resident" -lt 20000 ] || { echo "that is more than 20 MB" >&2; exit 1; }
+[ "$resident" -lt "${most}000" ] || { echo "that is more than $most MB" >&2; exit 1; }

@@ -118,11 +118,14 @@ printf 'of this, hubvault: '
 du -sh "$root/usr/local/bin/hubvault" | cut -f1
 printf 'unpacked: '
 du -shx "$root" | cut -f1
-# A namespace of its own: what is mounted and started in it is gone with it.
-sed "s/@PG@/$pg/" >"$work/session.sh" <<'SESSION'
+cat >"$work/lib.sh" <<LIB
 set -eu
-PATH=/usr/lib/postgresql/@PG@/bin:/usr/local/bin:/usr/bin:/bin
-export PATH HOME=/home/hubvault BACKUP_DIR=/backups CONFIG_DIR=/config
+PATH=/usr/lib/postgresql/$pg/bin:/usr/local/bin:/usr/bin:/bin
+export PATH HOME=/home/hubvault BACKUP_DIR=/backups CONFIG_DIR=/config LOG_FILE=/var/log/backup.log
+export POSTGRES_HOST=/tmp POSTGRES_PORT=5433 POSTGRES_USER=postgres POSTGRES_DB=postgres EMAIL_ENABLED=false
+LIB
+cat >"$work/backup.sh" <<'SESSION'
+. /tmp/lib.sh
 if touch /usr/local/bin/probe 2>/dev/null; then
     echo "the root can be written" >&2
     exit 1
@@ -131,26 +134,81 @@ initdb -D /tmp/source -U postgres >/dev/null
 pg_ctl -w -D /tmp/source -l /tmp/source.log -o "-k /tmp -p 5433 -c listen_addresses=''" start >/dev/null
 psql -q -h /tmp -p 5433 -U postgres -c "CREATE TABLE users (id int PRIMARY KEY, name text)" \
     -c "INSERT INTO users SELECT n, 'user ' || n FROM generate_series(1, 1000) n"
-export POSTGRES_HOST=/tmp POSTGRES_PORT=5433 POSTGRES_USER=postgres POSTGRES_DB=postgres EMAIL_ENABLED=false
 /scripts/backup-lightweight.sh | tee /tmp/said
 grep -q '^proven: ' /tmp/said
 grep -q '\[SUCCESS\] Backup completed: critical_backup_' /tmp/said
 hubvault list
 tar -tzf /backups/critical_backup_*.tar.gz | grep -q '^database/users.sql$'
 /scripts/backup-monitor.sh nonsense >/dev/null 2>&1 && exit 1
+# A second container takes over from the first: a run each minute, none twice, none left out.
+runs() { hubvault list --json | grep -c '"state": "proven"'; }
+wait_for_runs() {
+    tries=0
+    until [ "$(runs)" -ge "$1" ]; do
+        tries=$((tries + 1))
+        [ $tries -lt 900 ] || { hubvault list >&2; echo "waited in vain for $1 runs" >&2; exit 1; }
+        sleep 0.2
+    done
+}
+export BACKUP_SCHEDULE='* * * * *' TZ=UTC
+hubvault serve 2>/tmp/old.log & old=$!
+wait_for_runs 2
+hubvault serve 2>/tmp/new.log & new=$!
+kill -TERM $old
+wait $old
+grep -q 'stopped' /tmp/old.log
+wait_for_runs 4
+kill -TERM $new
+wait $new
+hubvault list
+minutes=$(hubvault list --json | sed -n 's/.*"started_at": "\(.\{16\}\).*/\1/p' | sort)
+[ "$minutes" = "$(echo "$minutes" | uniq)" ] || { echo "made twice: $minutes" >&2; exit 1; }
+hubvault check time disk
 pg_ctl -D /tmp/source -m fast stop >/dev/null
 SESSION
-unshare --mount --pid --fork --kill-child sh -eu -c '
-    root=$1
-    mount --bind "$root" "$root"
-    mount -o remount,bind,ro "$root"
-    mount -t proc proc "$root/proc"
-    mount --rbind /dev "$root/dev"
-    mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
-    mount -t tmpfs -o mode=0700,uid=1001,gid=1001 tmpfs "$root/backups"
-    mount -t tmpfs -o mode=0755,uid=1001,gid=1001 tmpfs "$root/var/log"
-    cp "$2" "$root/tmp/session.sh"
-    chmod 0644 "$root/tmp/session.sh"
-    chroot --userspec=1001:1001 "$root" /bin/sh /tmp/session.sh' sh "$root" "$work/session.sh"
+# As the first process, as a container engine starts it: it collects orphans, and ends on SIGTERM by itself.
+cat >"$work/first.sh" <<'SESSION'
+. /tmp/lib.sh
+export BACKUP_SCHEDULE='0 0 29 2 *'
+sh -c 'sleep 0.1 & exec true'
+exec hubvault serve
+SESSION
+# A namespace of its own: what is mounted and started in it is gone with it. What is kept in /backups stays.
+inside() {
+    unshare --mount --pid --fork --kill-child sh -eu -c '
+        root=$1
+        mount --bind "$root" "$root"
+        mount -o remount,bind,ro "$root"
+        mount -t proc proc "$root/proc"
+        mount --rbind /dev "$root/dev"
+        mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
+        mount --bind "$2/backups" "$root/backups"
+        mount -t tmpfs -o mode=0755,uid=1001,gid=1001 tmpfs "$root/var/log"
+        cp "$2/lib.sh" "$2/$3" "$root/tmp/"
+        chmod 0644 "$root/tmp/lib.sh" "$root/tmp/$3"
+        exec chroot --userspec=1001:1001 "$root" /bin/sh "/tmp/$3"' sh "$root" "$work" "$1"
+}
+mkdir -m 0700 "$work/backups"
+chown 1001:1001 "$work/backups"
+inside backup.sh
+
+step "The service as the first process, stopped"
+inside first.sh 2>"$work/first.log" & namespace=$!
+tries=0
+until grep -q 'the next run is at' "$work/first.log"; do
+    tries=$((tries + 1))
+    [ $tries -lt 150 ] || { cat "$work/first.log" >&2; exit 1; }
+    sleep 0.2
+done
+first=$(cat "/proc/$namespace/task/$namespace/children")
+[ "$(cat "/proc/${first% }/comm")" = hubvault ] || { echo "the first process is not hubvault" >&2; exit 1; }
+resident=$(awk '/^VmRSS/ { print $2 }' "/proc/${first% }/status")
+echo "idle it holds $resident kB"
+[ "$resident" -lt 20000 ] || { echo "that is more than 20 MB" >&2; exit 1; }
+asked=$(date +%s)
+kill -TERM $first
+wait $namespace || { echo "it ended with $?" >&2; exit 1; }
+echo "ended within $(($(date +%s) - asked)) s"
+grep -q '"stopped"' "$work/first.log"
 
 step "All well"

@@ -49,6 +49,8 @@ pub struct Job {
     pub workers: usize,
     /// How gently the source is read.
     pub gentleness: Gentleness,
+    /// What a run may take until its archive has its name.
+    pub time_limit: Duration,
     /// How long to wait for the table locks before the blocking query is named.
     pub lock_timeout: Duration,
 }
@@ -194,8 +196,23 @@ pub struct ProofOptions {
     pub directory: PathBuf,
     /// A server on which a scratch database is made and dropped, instead of a throwaway server.
     pub server: Option<ConnectSettings>,
+    /// When the server is asked for a digest of its own, which the drill compares.
+    pub source_digest: SourceDigest,
     /// How long one drill may take; then the backup is unproven.
     pub time_limit: Duration,
+}
+
+/// When the server that is backed up makes a digest of what it sends, so that a drill finds also what was changed
+/// on its way. It costs the server about as much as the COPY.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SourceDigest {
+    /// Where the rows come over a network without TLS.
+    #[default]
+    Auto,
+    /// For every table.
+    Always,
+    /// Never.
+    Never,
 }
 
 /// When a new archive is drilled.
@@ -239,8 +256,21 @@ pub struct Delivery {
     pub pause: Duration,
     /// Where templates are that stand for the built-in ones, and further ones.
     pub templates: Option<PathBuf>,
+    /// Links to archives in what is told, where they are made.
+    pub links: Option<Links>,
     /// What no message may hold.
     pub masks: Masks,
+}
+
+/// How messages link to archives.
+#[derive(Clone, Debug)]
+pub struct Links {
+    /// Where people reach the service, without a slash at its end: `https://backups.example.com`.
+    pub base: String,
+    /// How long a link opens.
+    pub lasts: Duration,
+    /// Whether only sealed archives are linked to.
+    pub sealed_only: bool,
 }
 
 impl Default for Delivery {
@@ -252,6 +282,7 @@ impl Default for Delivery {
             tries: 3,
             pause: Duration::from_secs(30),
             templates: None,
+            links: None,
             masks: Masks::default(),
         }
     }

@@ -12,6 +12,8 @@ pub mod catalog;
 pub mod job;
 pub mod schedule;
 pub mod presence;
+pub mod link;
 pub mod progress;
 pub mod disk;
+pub mod modes;
 pub mod command;

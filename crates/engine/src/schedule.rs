@@ -208,6 +208,21 @@ mod tests {
     }
 
     proptest! {
+        /// A schedule or what is wrong with it, and a schedule has a next run.
+        #[test]
+        fn no_text_panics(text in "(@[a-z]{0,9}|[-0-9*/,LW#?A-Za-z]{0,6}( [-0-9*/,LW#?A-Z]{0,6}){0,5}|\\PC{0,20})") {
+            match Schedule::new(&text, TimeZone::UTC) {
+                Ok(schedule) => {
+                    let now = Timestamp::from_second(1_800_000_000).unwrap();
+                    if let Some(next) = schedule.next_after("hub", now) {
+                        prop_assert!(next > now);
+                    }
+                    let _ = schedule.last_due("hub", now, 32);
+                }
+                Err(why) => prop_assert!(!why.is_empty()),
+            }
+        }
+
         /// Whatever the clocks and the jitter do: time goes on, nothing is due twice, and who asks at the
         /// moment of a run is told the one after it.
         #[test]

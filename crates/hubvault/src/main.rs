@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         Ok(Exit::Warnings) => ExitCode::from(3),
         // EX_TEMPFAIL of sysexits.h.
         Ok(Exit::Busy) => ExitCode::from(75),
+        Ok(Exit::Code(code)) => ExitCode::from(code),
         Err(error) => {
             eprintln!("error: {}", logging::masked(&text::chain(&error)));
             let of_configuration = error.is::<config::ConfigError>();

@@ -98,5 +98,9 @@ fn end(signal: i32) -> ! {
     for watched in work.iter().rev() {
         (watched.last_resort)();
     }
+    if !work.is_empty() {
+        // Nobody else says it any more.
+        eprintln!("error: stopped on request while something did not answer");
+    }
     std::process::exit(128 + signal);
 }

@@ -28,7 +28,9 @@ const ENGINE: &[&[&str]] = &[
     &["restore", "deliver", "retain"],
     &["catalog"],
     &["job"],
-    &["schedule", "presence", "progress", "disk", "command"],
+    &[
+        "schedule", "presence", "link", "progress", "disk", "modes", "command",
+    ],
 ];
 
 /// The binary's rooms from the top floor down.

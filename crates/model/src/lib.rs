@@ -17,6 +17,7 @@ mod id;
 mod mask;
 mod name;
 mod pattern;
+mod remedy;
 mod size;
 mod warning;
 
@@ -27,5 +28,6 @@ pub use id::BackupId;
 pub use mask::Masks;
 pub use name::{TableName, quote_ident, quote_literal};
 pub use pattern::{PatternError, TablePattern};
+pub use remedy::remedy;
 pub use size::{ByteSize, SizeError, grouped};
 pub use warning::Warning;

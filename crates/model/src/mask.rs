@@ -24,6 +24,12 @@ impl Masks {
         Self { secrets }
     }
 
+    /// These and those of another.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        Self::new(self.secrets.iter().chain(&other.secrets).cloned())
+    }
+
     /// The text without them.
     pub fn mask(&self, text: &str) -> String {
         self.secrets.iter().fold(text.to_owned(), |text, secret| {

@@ -12,7 +12,8 @@ use crate::wire::{self, Wire, WireError};
 use bytes::BytesMut;
 use hubvault_model::{Cancel, CancelGuard};
 use postgres_protocol::message::backend::{
-    COPY_DATA_TAG, ERROR_RESPONSE_TAG, Message, NOTICE_RESPONSE_TAG, READY_FOR_QUERY_TAG,
+    COMMAND_COMPLETE_TAG, COPY_DATA_TAG, COPY_DONE_TAG, ERROR_RESPONSE_TAG, Message,
+    NOTICE_RESPONSE_TAG, NOTIFICATION_RESPONSE_TAG, PARAMETER_STATUS_TAG, READY_FOR_QUERY_TAG,
 };
 use std::io;
 use std::sync::Arc;
@@ -68,7 +69,8 @@ impl CopySession {
     }
 
     /// Runs a `COPY ... TO STDOUT` and hands its bytes on, some ten thousand at a time. A piece
-    /// ends with a message, which is a row, unless a row alone is larger than the buffer.
+    /// ends with a message, which is a row, unless a row alone is larger than the buffer. Returns
+    /// how many rows the server says that it sent.
     ///
     /// When `each` fails, the server's query is cancelled and the session can no longer be used:
     /// a COPY that is merely left would be sent to its end.
@@ -77,7 +79,7 @@ impl CopySession {
         doing: &str,
         sql: &str,
         mut each: impl FnMut(&[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
+    ) -> Result<u64, E> {
         self.check_usable(doing)?;
         let cancel = self.cancel.clone();
         let failed = |error: WireError| E::from(error.during(doing, cancel.is_requested()));
@@ -90,10 +92,41 @@ impl CopySession {
                 return Err(error);
             }
         }
+        let sent = rows.sent;
         // Nothing is expected there, but a notice may come at any time.
         let ahead = rows.unread();
         self.wire.input().extend_from_slice(ahead);
-        Ok(())
+        sent.ok_or_else(|| failed(unreadable("no word of how many rows it sent")))
+    }
+
+    /// Whether what the server sends cannot be changed on its way unnoticed: it does not leave this host, or is
+    /// under TLS.
+    pub fn is_guarded(&self) -> bool {
+        self.wire.is_guarded()
+    }
+
+    /// The server's own digest of a query's rows: the sum of a hash of each row's text, whatever their order.
+    /// `None` where the database is not in UTF-8, as the hash is of bytes. Other majors hash alike: partitions
+    /// by hash depend on it.
+    pub fn server_digest(&mut self, doing: &str, query: &str) -> Result<Option<i128>, PgError> {
+        let sql = format!(
+            "COPY (SELECT CASE current_setting('server_encoding') WHEN 'UTF8'
+                     THEN coalesce(sum(hashtextextended(r::text, 0)), 0) END
+                   FROM ({query}) r) TO STDOUT"
+        );
+        let mut answer = Vec::new();
+        self.copy_out(doing, &sql, |piece| {
+            answer.extend_from_slice(piece);
+            Ok::<_, PgError>(())
+        })?;
+        let answer = String::from_utf8_lossy(&answer);
+        match answer.trim_end() {
+            "\\N" => Ok(None),
+            sum => sum.parse().map(Some).map_err(|_| PgError::Query {
+                doing: doing.to_owned(),
+                why: format!("the digest {sum:?} is not a number"),
+            }),
+        }
     }
 
     fn begin(&mut self, sql: &str) -> Result<(), WireError> {
@@ -163,6 +196,8 @@ struct Rows<'a> {
     end: usize,
     /// Of a row too large for the buffer: how much is still to come.
     rest: usize,
+    /// What the server counted.
+    sent: Option<u64>,
     error: Option<WireError>,
 }
 
@@ -185,6 +220,7 @@ impl<'a> Rows<'a> {
             at: 0,
             end,
             rest: 0,
+            sent: None,
             error: None,
         }
     }
@@ -273,10 +309,12 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// What the server says besides rows.
+    /// What the server says besides rows. What does not belong here may have been a row.
     fn hear(&mut self, tag: u8, length: usize) -> Result<(), WireError> {
-        if !matches!(tag, ERROR_RESPONSE_TAG | NOTICE_RESPONSE_TAG) {
-            return Ok(());
+        match tag {
+            COPY_DONE_TAG | PARAMETER_STATUS_TAG | NOTIFICATION_RESPONSE_TAG => return Ok(()),
+            COMMAND_COMPLETE_TAG | ERROR_RESPONSE_TAG | NOTICE_RESPONSE_TAG => {}
+            _ => return Err(unreadable("a message that does not belong into a COPY")),
         }
         let mut message = BytesMut::from(&self.buffer[self.at..self.at + length]);
         match Message::parse(&mut message)? {
@@ -284,6 +322,11 @@ impl<'a> Rows<'a> {
                 self.error = Some(WireError::said(body.fields()));
             }
             Some(Message::NoticeResponse(body)) => wire::notice(body.fields()),
+            // "COPY 12" ("Message Formats", CommandComplete).
+            Some(Message::CommandComplete(body)) => {
+                let count = body.tag()?.strip_prefix("COPY ");
+                self.sent = count.and_then(|count| count.parse().ok());
+            }
             _ => {}
         }
         Ok(())
@@ -368,6 +411,7 @@ mod tests {
                 Ok(None) => {
                     let unread = rows.unread().len() + incoming.bytes.len();
                     assert_eq!(unread, 0);
+                    assert_eq!(rows.sent, Some(1));
                     return (all, None);
                 }
                 Err(error) => return (all, Some(error)),
@@ -424,6 +468,19 @@ mod tests {
         let (pieces, error) = pieces(&stream, vec![1000]);
         assert_eq!(pieces, [b"row\n"]);
         assert!(matches!(error, Some(WireError::Server { code, .. }) if code == "22000"));
+    }
+
+    #[test]
+    fn a_row_whose_tag_was_changed_is_not_passed_over() {
+        for bit in 0..8 {
+            let mut stream = [message(b'd', b"1\n"), message(b'd', b"2\n")].concat();
+            stream[0] ^= 1 << bit;
+            for (tag, content) in [(b'c', b"".as_slice()), (b'C', b"COPY 2\0"), (b'Z', b"T")] {
+                stream.extend(message(tag, content));
+            }
+            let (_, error) = pieces(&stream, vec![1000]);
+            assert!(matches!(error, Some(WireError::Io(_))), "bit {bit}");
+        }
     }
 
     #[test]

@@ -106,6 +106,19 @@ pub enum PgError {
         /// The cause.
         why: String,
     },
+    /// The server counts other rows than those that arrived.
+    #[error(
+        "{doing}: the server sent {sent} rows and {arrived} arrived: the connection changes what it \
+         carries; use TLS (sslmode = verify-full), and have the network looked at"
+    )]
+    Garbled {
+        /// What was being done.
+        doing: String,
+        /// What the server counted.
+        sent: u64,
+        /// What was counted here.
+        arrived: u64,
+    },
     /// Stopped on request.
     #[error("stopped on request")]
     Cancelled,
@@ -174,24 +187,58 @@ impl PgError {
             }
             // The server shuts down or ended this session (appendix A, class 57 and 25P03).
             None | Some("57P01" | "57P02" | "25P03") => Self::ConnectionLost { doing, why },
-            Some(code) if code.starts_with("53") => Self::Exhausted { doing, why },
+            // Class 53: resources; class 58: what lies outside of PostgreSQL itself.
+            Some(code)
+                if code.starts_with("53") || code.starts_with("58") || is_of_disk(code, &why) =>
+            {
+                Self::Exhausted { doing, why }
+            }
             Some(_) => Self::Query { doing, why },
         }
     }
 }
 
+/// What the system says of a disk, and of nothing else, in the C locale.
+const OF_DISK: [&str; 5] = [
+    "No space left on device",
+    "Disk quota exceeded",
+    "Input/output error",
+    "Read-only file system",
+    "Permission denied",
+];
+
+/// For some errors of the disk the server has codes that mean something else, too: a missing privilege, or a bug.
+fn is_of_disk(code: &str, why: &str) -> bool {
+    ["42501", "XX000"].contains(&code)
+        && why.contains("could not")
+        && OF_DISK.iter().any(|words| why.contains(words))
+}
+
 impl PgError {
+    /// An error where other rows arrived than the server counted.
+    pub fn unless_all_arrived(doing: &str, sent: u64, arrived: u64) -> Result<(), Self> {
+        if sent == arrived {
+            return Ok(());
+        }
+        let doing = doing.to_owned();
+        Err(Self::Garbled {
+            doing,
+            sent,
+            arrived,
+        })
+    }
+
     /// Whether this speaks of the server's surroundings, and of nothing that it was given.
     pub fn is_environment(&self) -> bool {
         match self {
             Self::Unreachable { .. }
             | Self::ConnectionLost { .. }
+            | Self::Garbled { .. }
             | Self::Exhausted { .. }
             | Self::Throwaway { .. }
             | Self::Io { .. } => true,
             // What pg_restore passes on from libpq and from the server; both run with LC_MESSAGES=C.
             Self::Tool { why, .. } => [
-                "No space left on device",
                 "out of memory",
                 "server closed the connection",
                 "terminating connection",
@@ -201,6 +248,7 @@ impl PgError {
                 "is needed and was not found",
             ]
             .iter()
+            .chain(&OF_DISK)
             .any(|words| why.contains(words)),
             _ => false,
         }

@@ -15,6 +15,7 @@ pub mod inspect;
 pub mod target;
 mod beside;
 mod privileges;
+mod planner;
 mod snapshot;
 mod tools;
 mod schema;

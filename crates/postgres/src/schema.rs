@@ -80,6 +80,28 @@ impl Definitions {
         })
     }
 
+    /// An error where another dump of the same moment has other definitions.
+    pub fn confirm(&self, again: &Self, cancel: &Cancel) -> Result<(), PgError> {
+        let sql = |of: &Self| -> Result<Vec<String>, PgError> {
+            let arguments = ["--file=-"];
+            let output = restore(&of.pg_restore, &arguments, &of.custom, cancel)?.stdout;
+            is_whole(&of.pg_restore, &output, &arguments)?;
+            // Newer minor versions put a word in that is another each time.
+            let text = String::from_utf8_lossy(&output);
+            let lines = text.lines().filter(|line| !line.contains("restrict "));
+            Ok(lines.map(str::to_owned).collect())
+        };
+        if sql(self)? == sql(again)? {
+            return Ok(());
+        }
+        Err(PgError::Tool {
+            program: "pg_dump".to_owned(),
+            why: "gave other definitions when it was asked again: the connection changes what it carries, or they \
+                  were changed meanwhile; use TLS (sslmode = verify-full), and have the network looked at"
+                .to_owned(),
+        })
+    }
+
     /// Adds what can be read without `pg_restore`. Foreign keys whose `pg_constraint` oid is in
     /// `skipped` stay in the dump and are left out of the list and of the SQL.
     pub fn convert(self, skipped: &[u32], cancel: &Cancel) -> Result<SchemaDump, PgError> {
@@ -88,6 +110,7 @@ impl Definitions {
             let Finished { stdout, stderr } =
                 restore(&self.pg_restore, arguments, &self.custom, cancel)?;
             messages.extend(stderr);
+            is_whole(&self.pg_restore, &stdout, arguments)?;
             Ok(stdout)
         };
         let list = convert(&["--list"])?;
@@ -105,6 +128,26 @@ impl Definitions {
             pg_dump_version: self.pg_dump_version,
         })
     }
+}
+
+/// What `pg_restore` writes last into SQL.
+const COMPLETE: &str = "-- PostgreSQL database dump complete";
+
+/// An exit status of success is not enough: a wrapper may lose the end of the output. A list has no end of its own
+/// but that of its last line.
+fn is_whole(tool: &Tool, output: &[u8], arguments: &[&str]) -> Result<(), PgError> {
+    let is_whole = if arguments.contains(&"--list") {
+        output.ends_with(b"\n")
+    } else {
+        String::from_utf8_lossy(output).contains(COMPLETE)
+    };
+    if is_whole {
+        return Ok(());
+    }
+    Err(PgError::Tool {
+        program: tool.path.display().to_string(),
+        why: format!("its output of {} is not whole", arguments.join(" ")),
+    })
 }
 
 /// `pg_restore` without a server: it converts, and so also finds a dump that is none.
@@ -153,6 +196,21 @@ fn without(list: &[u8], oids: &[u32]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn output_that_was_cut_is_not_taken() {
+        let tool = Tool {
+            path: "pg_restore".into(),
+            major: 15,
+            version: "15.1".into(),
+        };
+        let of = |output: &str, argument| is_whole(&tool, output.as_bytes(), &[argument]).is_ok();
+        let sql = format!("CREATE TABLE a ();\n--\n{COMPLETE}\n--\n");
+        assert!(of(&sql, "--section=pre-data"));
+        assert!(!of("CREATE TABLE a ();\n", "--section=pre-data"));
+        assert!(of("1; 2 3 TABLE a b c\n", "--list"));
+        assert!(!of("1; 2 3 TAB", "--list"));
+    }
 
     #[test]
     fn only_the_foreign_keys_that_are_named_are_commented_out() {

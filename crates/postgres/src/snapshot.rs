@@ -40,6 +40,9 @@ pub struct Snapshot {
     cancel: Cancel,
 }
 
+/// How often locks are tried to be had all at once.
+const TRIES: u32 = 10;
+
 const BEGIN: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 impl Snapshot {
@@ -47,25 +50,27 @@ impl Snapshot {
     ///
     /// In this order nobody can change a definition between the two: `LOCK TABLE` takes no
     /// snapshot of its own (`PostgreSQL` manual, "Explicit Locking"). A table that is dropped while
-    /// the list of locks is made up starts the attempt anew, three times.
+    /// the list of locks is made up, and one that the snapshot shows and that is not locked, because it was made
+    /// or got its name since, start the attempt anew: what is not locked can be emptied or rewritten at any
+    /// time, and then looks empty to a snapshot that is older.
     pub fn open(
         settings: &ConnectSettings,
         lock_timeout: Duration,
         cancel: &Cancel,
     ) -> Result<Self, PgError> {
         let mut session = Session::connect(settings, cancel)?;
-        let mut tries = 3;
-        loop {
+        let mut tries = TRIES;
+        let facts = loop {
             tries -= 1;
-            match lock(&mut session, settings, lock_timeout, cancel) {
-                Ok(()) => break,
-                Err(PgError::Query { why, .. }) if tries > 0 && why.contains("42P01") => {
+            match locked(&mut session, settings, lock_timeout, cancel) {
+                Ok(facts) => break facts,
+                Err(PgError::Query { why, .. }) if tries > 0 && is_of_moving(&why) => {
+                    tracing::info!("locking the tables anew: {why}");
                     session.simple("starting anew", "ROLLBACK")?;
                 }
                 Err(error) => return Err(error),
             }
-        }
-        let facts = facts(&mut session)?;
+        };
         Ok(Self {
             session,
             settings: settings.clone(),
@@ -116,6 +121,42 @@ impl Invitation {
         session.simple("joining the snapshot", &import)?;
         Ok(session)
     }
+}
+
+/// Locks and snapshot of one attempt.
+fn locked(
+    session: &mut Session,
+    settings: &ConnectSettings,
+    timeout: Duration,
+    cancel: &Cancel,
+) -> Result<SnapshotFacts, PgError> {
+    lock(session, settings, timeout, cancel)?;
+    let facts = facts(session)?;
+    let unlocked = inspect::unlocked(session)?;
+    if unlocked.is_empty() {
+        return Ok(facts);
+    }
+    Err(PgError::Query {
+        doing: "locking the tables".to_owned(),
+        why: format!("{MADE_MEANWHILE}: {}", unlocked.join(", ")),
+    })
+}
+
+const MADE_MEANWHILE: &str = "tables were made or renamed meanwhile";
+
+/// Whether an attempt failed because definitions changed under it: a table or a schema that is gone by now
+/// (appendix A: 42P01, 3F000), a catalog row that is (XX000), a deadlock with who changes them (40P01).
+fn is_of_moving(why: &str) -> bool {
+    [
+        "42P01",
+        "3F000",
+        "40P01",
+        "cache lookup failed",
+        "could not open relation",
+        MADE_MEANWHILE,
+    ]
+    .iter()
+    .any(|word| why.contains(word))
 }
 
 /// Waits for no lock longer than `timeout`; whoever holds it is named.
@@ -222,4 +263,39 @@ fn system_identifier(session: &mut Session) -> Result<Option<String>, PgError> {
     }
     let sql = "SELECT system_identifier::text FROM pg_catalog.pg_control_system()";
     Ok(session.rows(doing, sql)?.first().map(|row| row.get(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::throwaway::{ThrowawayOptions, ThrowawayServer};
+
+    #[test]
+    fn a_table_that_is_made_or_renamed_while_the_locks_are_taken_is_noticed() {
+        let options = ThrowawayOptions {
+            min_major: 13,
+            parent_dir: "/tmp".into(),
+            settings: Vec::new(),
+            superuser: "postgres".into(),
+        };
+        let server = ThrowawayServer::start(&options, &Cancel::new()).unwrap();
+        let settings = server.settings("postgres");
+        let connect = || Session::connect(&settings, &Cancel::new()).unwrap();
+        let (mut other, mut session) = (connect(), connect());
+        let make = "CREATE TABLE public.a (id int); CREATE TABLE public.b (id int)";
+        other.simple("preparing", make).unwrap();
+        let timeout = Duration::from_secs(5);
+        lock(&mut session, &settings, timeout, &Cancel::new()).unwrap();
+        let late = "CREATE TABLE public.late (id int)";
+        other.simple("making a table", late).unwrap();
+        assert_eq!(inspect::unlocked(&mut session).unwrap(), ["public.late"]);
+        // Now the moment is fixed: a later one is not in it.
+        other
+            .simple("making a table", "CREATE TABLE public.later ()")
+            .unwrap();
+        assert_eq!(inspect::unlocked(&mut session).unwrap(), ["public.late"]);
+        drop(session);
+        let mut snapshot = Snapshot::open(&settings, timeout, &Cancel::new()).unwrap();
+        assert!(inspect::unlocked(snapshot.session()).unwrap().is_empty());
+    }
 }

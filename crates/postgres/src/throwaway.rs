@@ -155,7 +155,8 @@ impl ThrowawayServer {
             command.arg("-c").arg(format!("{name}={value}"));
         }
         as_user(&mut command, user);
-        tools::die_with_parent(&mut command);
+        // Killed, it would leave its shared memory behind for as long as the machine runs.
+        tools::die_with_parent(&mut command, Signal::QUIT);
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())

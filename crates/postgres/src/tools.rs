@@ -4,7 +4,9 @@ use crate::error::PgError;
 use crate::settings::ConnectSettings;
 use hubvault_model::Cancel;
 use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
+use rustix::process::{
+    Pid, Signal, getpid, getppid, kill_process, set_parent_process_death_signal,
+};
 use secrecy::ExposeSecret;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -199,11 +201,19 @@ pub(crate) fn bare(command: &mut Command) {
     command.env("LC_ALL", "C");
 }
 
-/// Makes the kernel kill the child when the thread that forks it ends.
-pub(crate) fn die_with_parent(command: &mut Command) {
-    // SAFETY: the closure makes one system call and touches no memory of the parent.
+/// Makes the kernel send the child `signal` when the thread that forks it ends.
+pub(crate) fn die_with_parent(command: &mut Command, signal: Signal) {
+    let parent = getpid();
+    // SAFETY: the closure makes two system calls and touches no memory of the parent.
     unsafe {
-        command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));
+        command.pre_exec(move || {
+            set_parent_process_death_signal(Some(signal))?;
+            // It may have died before it was to be heard of.
+            if getppid() != Some(parent) {
+                return Err(std::io::ErrorKind::Interrupted.into());
+            }
+            Ok(())
+        });
     }
 }
 
@@ -241,7 +251,7 @@ pub(crate) fn run_to_end(
         program: program.clone(),
         why,
     };
-    die_with_parent(&mut command);
+    die_with_parent(&mut command, Signal::KILL);
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

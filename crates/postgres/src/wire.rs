@@ -304,6 +304,14 @@ impl Wire {
         }
     }
 
+    /// Whether what is sent cannot be changed on its way unnoticed: it does not leave this host, or is under TLS.
+    pub(crate) fn is_guarded(&self) -> bool {
+        match &self.socket {
+            Socket::Unix(_) | Socket::Tls(_) => true,
+            Socket::Tcp(stream) => stream.peer_addr().is_ok_and(|peer| peer.ip().is_loopback()),
+        }
+    }
+
     /// What was read ahead of what was understood, for whoever reads on.
     pub(crate) fn input(&mut self) -> &mut BytesMut {
         &mut self.input

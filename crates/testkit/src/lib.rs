@@ -5,14 +5,18 @@ mod certificates;
 mod database;
 mod http_sink;
 mod mail;
+mod messages;
 mod proxy;
+mod restarting;
 mod restore;
 mod standby;
 
 pub use database::{Database, Digests, Server, digests, execute, server, value};
 pub use http_sink::{Answer, HttpRequest, HttpSink};
 pub use mail::{Attached, MailFault, MailServer, MailServerOptions, MailTls, Parts, Received};
+pub use messages::{MessageProxy, Next, Passing, Side};
 pub use proxy::{Fault, Proxy};
+pub use restarting::{RestartingServer, Shutdown};
 pub use restore::{
     extract, restore_at, restore_unpacked, restore_with_plain_tools, run_restore_script,
 };

@@ -13,13 +13,24 @@ pub(crate) struct Dumping {
 }
 
 impl Dumping {
-    /// Starts `pg_dump` on the snapshot; ends with the run's wish to stop.
-    pub(crate) fn start(settings: &ConnectSettings, at: &SnapshotFacts, run: &Cancel) -> Self {
+    /// Starts `pg_dump` on the snapshot, `twice` to compare what it gives; ends with the run's wish to stop.
+    pub(crate) fn start(
+        settings: &ConnectSettings,
+        at: &SnapshotFacts,
+        twice: bool,
+        run: &Cancel,
+    ) -> Self {
         let cancel = Cancel::new();
         let follower = cancel.clone();
         let follows = run.on_request(move || follower.request());
         let (settings, at, stop) = (settings.clone(), at.clone(), cancel.clone());
-        let thread = std::thread::spawn(move || Definitions::dump(&settings, &at, &stop));
+        let thread = std::thread::spawn(move || {
+            let dumped = Definitions::dump(&settings, &at, &stop)?;
+            if twice {
+                dumped.confirm(&Definitions::dump(&settings, &at, &stop)?, &stop)?;
+            }
+            Ok(dumped)
+        });
         Self {
             thread: Some(thread),
             cancel,

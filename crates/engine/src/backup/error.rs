@@ -3,11 +3,12 @@
 use crate::catalog::CatalogError;
 use crate::proof::{DrillError, IntegrityError};
 use hubvault_archive::ArchiveError;
-use hubvault_model::{BackupId, ByteSize, TableName};
+use hubvault_model::{BackupId, ByteSize, TableName, remedy};
 use hubvault_postgres::PgError;
 use jiff::Timestamp;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A backup that failed: nothing was published.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +84,7 @@ pub enum BackupError {
     Locked {
         /// The lock file.
         path: PathBuf,
-        /// Run id, process and start, as that run wrote them.
+        /// Run id, process, host and start, as that run wrote them.
         holder: String,
     },
     /// The schedule's run was made already, by a service beside this one or by hand.
@@ -133,7 +134,7 @@ pub enum BackupError {
         what: String,
     },
     /// A file or directory of ours.
-    #[error("{doing} {}: {source}", path.display())]
+    #[error("{doing} {}: {source}{}", path.display(), remedy(source))]
     Io {
         /// What was being done.
         doing: &'static str,
@@ -142,15 +143,31 @@ pub enum BackupError {
         /// What the system said.
         source: io::Error,
     },
+    /// It took longer than it may.
+    #[error(
+        "the backup took longer than {} s and was stopped, nothing was published; look at what its last \
+         stage waits for, or set archive.time_limit (BACKUP_TIME_LIMIT) higher", limit.as_secs_f64()
+    )]
+    TooLong {
+        /// What it may take.
+        limit: Duration,
+    },
     /// Stopped on request.
     #[error("stopped on request; nothing was published")]
     Cancelled,
-    /// A worker ended without saying why.
-    #[error("an export thread died: {0}; nothing was published; please report this")]
+    /// A part of the run ended without saying why.
+    #[error("a part of the run died: {0}; nothing was published; please report this")]
     Worker(String),
 }
 
 impl BackupError {
+    /// What a panic had to say.
+    pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> Self {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        Self::Worker(text.unwrap_or("no message").to_owned())
+    }
+
     pub(crate) fn io(
         doing: &'static str,
         path: impl Into<PathBuf>,
@@ -160,6 +177,16 @@ impl BackupError {
             doing,
             path,
             source,
+        }
+    }
+
+    /// What the disk said while the archive was written, with the file that it was said of.
+    pub(super) fn of_file(self, path: &Path) -> Self {
+        match self {
+            Self::Archive(ArchiveError::Write { source, .. }) => {
+                Self::io("writing the archive", path)(source)
+            }
+            other => other,
         }
     }
 

@@ -6,11 +6,11 @@ use super::extent::{Extent, PlannedTable};
 use super::output::Writer;
 use super::pace::Pace;
 use super::plan::Plan;
-use crate::job::Job;
+use crate::job::{Job, ProofWhen, SourceDigest};
 use crate::progress::Progress;
 use hubvault_archive::{Compression, EntryBuilder, EntryKind, EntryMeta, RowData, TableSummary};
 use hubvault_model::{Cancel, RowDigest, RowDigester, RowFormat};
-use hubvault_postgres::{CopySession, Invitation};
+use hubvault_postgres::{CopySession, Invitation, PgError};
 use jiff::Timestamp;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,6 +32,7 @@ struct Shared<'a> {
     queue: Mutex<VecDeque<&'a Extent>>,
     tallies: Vec<Mutex<Tally>>,
     compression: Compression,
+    source_digest: SourceDigest,
     taken_at: Timestamp,
     progress: &'a dyn Progress,
     cancel: &'a Cancel,
@@ -43,6 +44,8 @@ struct Shared<'a> {
 #[derive(Default)]
 struct Tally {
     digest: RowDigest,
+    /// The server's, as far as it was asked.
+    source: Option<i128>,
     bytes: u64,
     parts: u32,
     entries: Vec<String>,
@@ -68,6 +71,7 @@ pub(crate) fn export(
         queue: Mutex::new(plan.extents.iter().collect()),
         tallies: plan.tables.iter().map(|_| Mutex::default()).collect(),
         compression: compression(job),
+        source_digest: asked_for(job),
         taken_at: plan.snapshot.taken_at,
         progress,
         cancel,
@@ -101,13 +105,9 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn join(
     thread: std::thread::ScopedJoinHandle<'_, Result<(), BackupError>>,
 ) -> Result<(), BackupError> {
-    thread.join().unwrap_or_else(|panic| {
-        let what = panic
-            .downcast_ref::<&str>()
-            .copied()
-            .unwrap_or("no message");
-        Err(BackupError::Worker(what.to_owned()))
-    })
+    thread
+        .join()
+        .unwrap_or_else(|panic| Err(BackupError::panicked(&*panic)))
 }
 
 /// The error that made the others stop: those that merely stopped say `Cancelled`.
@@ -133,6 +133,7 @@ fn summary(table: &PlannedTable, tally: &mut Tally) -> TableSummary {
         format: table.format,
         digest: tally.digest,
         added_rows: table.added_rows,
+        source_digest: tally.source.map(|sum| sum.to_string()),
         bytes: tally.bytes,
         entries: std::mem::take(&mut tally.entries),
     }
@@ -176,9 +177,11 @@ impl Shared<'_> {
         let doing = format!("exporting {}", table.name);
         let mut part = Part::begin(table, self.compression)?;
         let (mut told_rows, mut told_bytes) = (0, 0);
-        session.copy_out(&doing, &extent.copy_sql(table), |piece| {
+        let mut stored = 0;
+        let sent = session.copy_out(&doing, &extent.copy_sql(table), |piece| {
             if part.is_full() && part.rows.at_row_end() {
                 let full = std::mem::replace(&mut part, Part::begin(table, self.compression)?);
+                stored += full.rows.so_far().rows;
                 self.store(extent, full, true)?;
                 (told_rows, told_bytes) = (0, 0);
             }
@@ -195,9 +198,34 @@ impl Shared<'_> {
             Ok::<_, BackupError>(())
         })?;
         let rows = part.rows.so_far().rows;
+        PgError::unless_all_arrived(&doing, sent, stored + rows)?;
         self.progress
             .advance(Some(&table.name), rows - told_rows, part.bytes - told_bytes);
-        self.store(extent, part, false)
+        self.store(extent, part, false)?;
+        self.ask_the_source(session, extent, &doing)
+    }
+
+    /// Has the server say what it sent, in the same moment, where what arrived may be something else.
+    fn ask_the_source(
+        &self,
+        session: &mut CopySession,
+        extent: &Extent,
+        doing: &str,
+    ) -> Result<(), BackupError> {
+        let is_wanted = match self.source_digest {
+            SourceDigest::Auto => !session.is_guarded(),
+            SourceDigest::Always => true,
+            SourceDigest::Never => false,
+        };
+        if !is_wanted {
+            return Ok(());
+        }
+        let sql = extent.rows_sql(&self.plan.tables[extent.table]);
+        if let Some(sum) = session.server_digest(doing, &sql)? {
+            let mut tally = locked(&self.tallies[extent.table]);
+            tally.source = Some(tally.source.unwrap_or_default().wrapping_add(sum));
+        }
+        Ok(())
     }
 
     /// Names the part, closes it and hands it to the writer.
@@ -234,6 +262,14 @@ impl Shared<'_> {
         self.check_stop()?;
         writer.append(packed)?;
         Ok(())
+    }
+}
+
+/// Only a drill compares it.
+fn asked_for(job: &Job) -> SourceDigest {
+    match job.proof.when {
+        ProofWhen::Off => SourceDigest::Never,
+        _ => job.proof.source_digest,
     }
 }
 

@@ -65,13 +65,7 @@ impl Extent {
             RowFormat::Text => "",
             RowFormat::Csv => " WITH (FORMAT csv)",
         };
-        let mut conditions = Vec::new();
-        conditions.extend(self.pages.map(PageRange::condition));
-        if let Some(rows) = &self.rows {
-            conditions.push(among(rows));
-        } else if let Some(filter) = &table.filter {
-            conditions.push(format!("({filter})"));
-        }
+        let conditions = self.conditions(table);
         if conditions.is_empty() {
             let columns = if list.is_empty() {
                 String::new()
@@ -84,6 +78,22 @@ impl Extent {
             "COPY ({}) TO STDOUT{options}",
             Self::query(table, &conditions)
         )
+    }
+
+    /// The same rows as a query.
+    pub(crate) fn rows_sql(&self, table: &PlannedTable) -> String {
+        Self::query(table, &self.conditions(table))
+    }
+
+    fn conditions(&self, table: &PlannedTable) -> Vec<String> {
+        let mut conditions = Vec::new();
+        conditions.extend(self.pages.map(PageRange::condition));
+        if let Some(rows) = &self.rows {
+            conditions.push(among(rows));
+        } else if let Some(filter) = &table.filter {
+            conditions.push(format!("({filter})"));
+        }
+        conditions
     }
 
     /// The rows of a window as a query, for the planner's opinion of it.

@@ -80,8 +80,8 @@ impl<'a> Stages<'a> {
     /// The first hook that fails and must not ends the run.
     fn hooks(&mut self, stage: Option<Stage>, when: HookWhen) -> Result<(), BackupError> {
         for hook in of(self.job, stage, when) {
-            let what = run_hook(hook, self.job, self.run, &[], &self.run.cancel);
-            if self.run.cancel.is_requested() {
+            let what = run_hook(hook, self.job, self.run, &[], &self.run.work);
+            if self.run.work.is_requested() {
                 return Err(BackupError::Cancelled);
             }
             match what {

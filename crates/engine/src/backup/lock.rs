@@ -31,6 +31,21 @@ impl RunLock {
         flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
     }
 
+    /// Takes the lock for a moment where no run is at work, and leaves no word of it. `None` also where it
+    /// cannot be asked for.
+    pub(super) fn for_a_moment(state_directory: &Path) -> Option<Self> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(state_directory.join("run.lock"))
+            .ok()?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
+        Some(Self { _file: file })
+    }
+
     /// Takes the lock of a state directory, or says within a moment who holds it.
     pub fn take(state_directory: &Path, run: BackupId) -> Result<Self, BackupError> {
         let path = state_directory.join("run.lock");
@@ -64,8 +79,10 @@ impl RunLock {
             });
         }
         let text = format!(
-            "run {run}, process {}, since {:.0}\n",
+            "run {run}, process {} on {}, since {:.0}\n",
             std::process::id(),
+            // A directory may be that of several machines.
+            rustix::system::uname().nodename().to_string_lossy(),
             Timestamp::now()
         );
         file.set_len(0)

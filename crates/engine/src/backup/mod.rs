@@ -17,6 +17,9 @@ mod output;
 mod write;
 mod publish;
 mod settle;
+mod limit;
+mod twice;
+mod state;
 mod child;
 mod sources;
 mod hooks;
@@ -27,25 +30,31 @@ pub use lock::RunLock;
 pub use plan::{Plan, describe_coverage};
 pub use publish::Published;
 pub use references::References;
+pub use state::{current_catalog, state_directory};
 
-use crate::catalog::{BackupRecord, Catalog, DeliveryRecord};
+use crate::catalog::{BackupRecord, Catalog, DeliveryRecord, catch_up};
 use crate::deliver::Teller;
 use crate::disk::free_bytes;
 use crate::job::Job;
+use crate::modes;
 use crate::progress::{Progress, Stage, Stopwatch};
-use crate::proof::{CheckedArchive, DrillError, WrittenArchive, integrity, is_due, judge};
+use crate::proof::{
+    CheckedArchive, DrillError, WrittenArchive, integrity, is_due, judge, sweep_dead,
+};
 use definitions::Dumping;
 use hooks::Stages;
 use hubvault_archive::{Compression, SEALED_ENDING};
-use hubvault_model::{BackupId, ByteSize, Cancel, Warning};
+use hubvault_model::{BackupId, ByteSize, Cancel, CancelGuard, Warning};
 use hubvault_postgres::{Definitions, Snapshot};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use limit::Limit;
 use publish::Partial;
 use settle::{failed, settle, tell};
 use sources::Sources;
-use std::fs::{self, DirBuilder};
-use std::os::unix::fs::DirBuilderExt;
+use state::{exposed, record_anyway, say_unlisted};
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -61,6 +70,11 @@ pub struct Run {
     pub zone: TimeZone,
     /// How it is stopped.
     pub cancel: Cancel,
+    /// How its work is stopped, up to the archive's name: with the run, or when it takes too long.
+    pub(crate) work: Cancel,
+    _follows: CancelGuard,
+    /// Ends the process of a run that took too long and cannot be stopped otherwise.
+    pub give_up: fn(&BackupError),
     /// Who hears of its progress.
     pub progress: Arc<Stopwatch>,
     /// The last lines of its log, for the mail that says that it failed.
@@ -77,11 +91,16 @@ pub struct Run {
 impl Run {
     /// A new run that begins now.
     pub fn new(zone: TimeZone, cancel: Cancel, progress: Arc<dyn Progress>) -> Self {
+        let work = Cancel::new();
+        let follower = work.clone();
         Self {
             id: BackupId::random(),
             started_at: Timestamp::now(),
             zone,
+            _follows: cancel.on_request(move || follower.request()),
             cancel,
+            work,
+            give_up: |_| (),
             progress: Arc::new(Stopwatch::new(progress)),
             log: Vec::new,
             due: None,
@@ -91,9 +110,14 @@ impl Run {
         }
     }
 
-    /// Removes what the run has written so far. For the last moment of a process that cannot wait
-    /// for its threads any longer.
-    pub fn abandon(&self) {
+    /// Removes what the run has written so far, and records that it was stopped. For the last moment of
+    /// a process that cannot wait for its threads any longer.
+    pub fn abandon(&self, job: &Job) {
+        self.remove_unfinished();
+        limit::stopped(job, self);
+    }
+
+    fn remove_unfinished(&self) {
         let path = self
             .unfinished
             .lock()
@@ -103,6 +127,10 @@ impl Run {
             // The process ends now; what stays is swept by the next run.
             let _ = fs::remove_file(path);
         }
+    }
+
+    fn is_too_long(&self) -> bool {
+        self.work.is_requested() && !self.cancel.is_requested()
     }
 
     fn writes_to(&self, path: Option<PathBuf>) {
@@ -124,9 +152,13 @@ pub fn run(job: &Job, run: &Run) -> Result<BackupRecord, BackupError> {
     let (prepared, lock) = match prepare(job, run) {
         Ok(prepared) => prepared,
         Err(error) => {
-            if !error.is_of_another_run() && run.tried_again_in.is_none() {
+            if !error.is_of_another_run() {
                 let record = failed(job, run, stages, &error);
-                tell(job, run, None, &record, Some(&error));
+                // What it failed at may leave the catalog alone.
+                let catalog = record_anyway(job, &record);
+                if run.tried_again_in.is_none() {
+                    tell(job, run, catalog.as_ref(), &record, Some(&error));
+                }
             }
             return Err(error);
         }
@@ -136,7 +168,19 @@ pub fn run(job: &Job, run: &Run) -> Result<BackupRecord, BackupError> {
     let taken = recorded.and_then(|()| {
         Teller::new(job, Some(catalog), &run.zone, &run.cancel).begins(&begun);
         stages.begin()?;
-        take(job, run, catalog, &mut stages)
+        std::thread::scope(|scope| {
+            let _limit = Limit::start(scope, job, run);
+            // A mistake of ours must be told like any other failure.
+            let taken = catch_unwind(AssertUnwindSafe(|| take(job, run, catalog, &mut stages)));
+            taken.unwrap_or_else(|panic| Err(BackupError::panicked(&*panic)))
+        })
+    });
+    let taken = taken.map_err(|error| {
+        if error.is_cancelled() && run.is_too_long() {
+            let limit = job.time_limit;
+            return BackupError::TooLong { limit };
+        }
+        error
     });
     let outcome = match taken {
         Ok(published) => Ok(settle(job, run, &prepared, stages, published)),
@@ -185,13 +229,17 @@ struct Prepared {
     untold: Vec<BackupRecord>,
     /// What they left behind.
     swept: Vec<PathBuf>,
+    /// What others can read or replace.
+    exposed: Vec<Warning>,
 }
 
 fn prepare(job: &Job, run: &Run) -> Result<(Prepared, RunLock), BackupError> {
     let state = state_directory(&job.directory)?;
     let lock = RunLock::take(&state, run.id)?;
+    modes::close_all(&state);
     let catalog = Catalog::open(&state)?;
-    catalog.close_dead_runs(run.started_at)?;
+    let found = catch_up(&catalog, &job.directory, true, run.started_at)?;
+    say_unlisted(&found);
     let day_ago = run.started_at - SignedDuration::from_hours(24);
     if let Some(due) = run.due
         && let Some(made) = catalog.made_since(&job.name, due)?
@@ -201,11 +249,14 @@ fn prepare(job: &Job, run: &Run) -> Result<(Prepared, RunLock), BackupError> {
     let mut untold = catalog.untold(&job.name, day_ago)?;
     untold.retain(|record| !run.earlier_tries.contains(&record.id));
     let swept = publish::sweep(&job.directory)?;
+    // The next drill would do it, too, and may be weeks away.
+    sweep_dead(&job.proof.directory);
     let prepared = Prepared {
         state,
         catalog,
         untold,
         swept,
+        exposed: exposed(&job.directory)?,
     };
     Ok((prepared, lock))
 }
@@ -218,6 +269,9 @@ pub fn plan(job: &Job, cancel: &Cancel) -> Result<(Plan, Vec<Warning>), BackupEr
     let files = files::read(&job.files, compression(job))?;
     let mut warnings = plan.warnings.clone();
     warnings.extend(files.warnings);
+    if job.directory.is_dir() {
+        warnings.extend(exposed(&job.directory)?);
+    }
     if job.directory.is_dir()
         && let Err(error) = enough_space(&job.directory, plan.estimated_bytes())
     {
@@ -243,8 +297,9 @@ fn take(
         sources = sources::capture(job, run)?;
     }
     stages.enter(Stage::Snapshot, None)?;
-    let mut snapshot = Snapshot::open(&job.database, job.lock_timeout, &run.cancel)?;
-    let dumping = Dumping::start(&job.database, snapshot.info(), &run.cancel);
+    let mut snapshot = Snapshot::open(&job.database, job.lock_timeout, &run.work)?;
+    let twice = twice::is_wanted(job, &snapshot)?;
+    let dumping = Dumping::start(&job.database, snapshot.info(), twice, &run.work);
     stages.enter(Stage::Plan, None)?;
     let plan = Plan::make(&mut snapshot, job)?;
     refuse_blind_spots(&plan, job)?;
@@ -260,7 +315,11 @@ fn take(
         sources,
         files,
     };
-    let written = write::write(job, run, &mut snapshot, gathered, file, &partial.path())?;
+    let written = write::write(job, run, &mut snapshot, gathered, file, &partial.path())
+        .map_err(|error| error.of_file(&partial.path()))?;
+    if twice {
+        twice::confirm(&plan, &mut snapshot, job)?;
+    }
     // The source is free again: locks, and what VACUUM may remove. The rest needs only the file.
     drop(snapshot);
     stages.enter(Stage::Integrity, Some(written.bytes))?;
@@ -278,10 +337,12 @@ fn take(
         job.workers,
         due,
         run.progress.as_ref(),
-        &run.cancel,
+        &run.work,
     ) {
         Ok(judged) => judged,
         Err(DrillError::Rejected { why }) => {
+            // Setting it aside may fail for reasons of its own.
+            tracing::error!("the archive does not withstand the drill: {why}");
             let path = publish::reject(partial)?;
             run.writes_to(None);
             return Err(BackupError::Rejected { why, path });
@@ -303,19 +364,8 @@ fn check(written: WrittenArchive, job: &Job, run: &Run) -> Result<CheckedArchive
         job.limits,
         job.workers,
         &tell,
-        &run.cancel,
+        &run.work,
     )?)
-}
-
-/// `<directory>/.hubvault`, made when it is not there.
-pub fn state_directory(directory: &Path) -> Result<PathBuf, BackupError> {
-    let state = directory.join(".hubvault");
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&state)
-        .map_err(BackupError::io("making the state directory", &state))?;
-    Ok(state)
 }
 
 /// What the archive's name ends with, without the first dot.

@@ -9,7 +9,7 @@ use hubvault_model::BackupId;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -152,8 +152,16 @@ pub(crate) fn publish(
         .write(&path)
         .map_err(BackupError::io("writing the sidecar manifest of", &path))?;
     fs::rename(partial.path(), &path).map_err(BackupError::io("naming the archive", &path))?;
+    if let Err(error) = sync_directory(&partial.directory) {
+        // The run fails, so that no archive may bear the name, even where it could be whole. What cannot be taken
+        // back is a stray sidecar and a partial file for the next run, or an archive that is said to be there.
+        if let Err(stays) = fs::rename(&path, partial.path()) {
+            tracing::error!("{} stays although this run fails: {stays}", path.display());
+            partial.armed = false;
+        }
+        return Err(error);
+    }
     partial.armed = false;
-    sync_directory(&partial.directory)?;
     Ok(Published {
         path,
         bytes: checked.bytes,
@@ -184,7 +192,14 @@ pub(crate) fn write_marks(directory: &Path, at: Timestamp, bytes: u64) -> Result
     ] {
         let path = directory.join(name);
         let fresh = directory.join(format!("{name}.new"));
-        fs::write(&fresh, text + "\n")
+        // Other tools read them, and only read.
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o644)
+            .open(&fresh)
+            .and_then(|mut file| file.write_all((text + "\n").as_bytes()))
             .and_then(|()| fs::rename(&fresh, &path))
             .map_err(BackupError::io("writing", &path))?;
     }
@@ -208,7 +223,7 @@ pub(crate) fn sweep(directory: &Path) -> Result<Vec<PathBuf>, BackupError> {
         let Some(name) = name.to_str() else { continue };
         let path = entry.path();
         let partial = name.starts_with(&format!(".{PREFIX}")) && name.ends_with(PARTIAL);
-        if partial || sidecar::is_stray(&path) {
+        if partial || sidecar::is_stray(&path) || sidecar::is_unfinished(&path) {
             fs::remove_file(&path).map_err(BackupError::io("removing a dead run's", &path))?;
             removed.push(path);
         }

@@ -13,6 +13,9 @@ use hubvault_model::{BackupId, Warning};
 use jiff::Timestamp;
 use std::path::Path;
 
+/// The code of the warning that the catalog could not be written.
+const UNRECORDED: &str = "catalog";
+
 /// The record of a run that failed.
 pub(super) fn failed(
     job: &Job,
@@ -20,9 +23,7 @@ pub(super) fn failed(
     stages: Stages<'_>,
     error: &BackupError,
 ) -> BackupRecord {
-    let mut record = BackupRecord::failed(run.id, &job.name, run.started_at, error);
-    record.stages = run.progress.times();
-    record.error = record.error.map(|text| job.delivery.masks.mask(&text));
+    let mut record = died_of(job, run, error);
     if let Some(pause) = run.tried_again_in {
         let what = format!("it is tried again after {} s", pause.as_secs());
         record
@@ -34,6 +35,14 @@ pub(super) fn failed(
     for warning in &record.warnings {
         tracing::warn!("{warning}");
     }
+    record
+}
+
+/// The record of a run that an error ended, without what its stages have to say.
+pub(super) fn died_of(job: &Job, run: &Run, error: &BackupError) -> BackupRecord {
+    let mut record = BackupRecord::failed(run.id, &job.name, run.started_at, error);
+    record.stages = run.progress.times();
+    record.error = record.error.map(|text| job.delivery.masks.mask(&text));
     record
 }
 
@@ -79,6 +88,7 @@ pub(super) fn settle(
         let warning = Warning::new("marks", job.directory.display(), what);
         record.warnings.push(warning);
     }
+    record.warnings.extend(prepared.exposed.iter().cloned());
     record.warnings.extend(stages.take_warnings());
     record.warnings.extend(deliver::nobody_told(job));
     remember(catalog, &mut record, &prepared.state);
@@ -114,16 +124,20 @@ pub(super) fn tell(
     if record.id != run.id {
         teller = teller.without_pings();
     }
-    let told = teller.ended(record, &causes, &log);
+    let mut told = teller.ended(record, &causes, &log);
+    if let Some(catalog) = catalog
+        && let Err(error) = catalog.told(record.id, &told.record, told.warnings())
+    {
+        let what = format!(
+            "the catalog does not know who was told, so that the next run tells again: {error}"
+        );
+        told.warnings
+            .push(Warning::new(UNRECORDED, &record.job, what));
+    }
     // Those of a success are in its report.
     let unsaid = told.warnings().into_iter();
     for warning in unsaid.filter(|_| record.state == State::Failed) {
         tracing::warn!("{warning}");
-    }
-    if let Some(catalog) = catalog
-        && let Err(error) = catalog.told(record.id, &told.record, told.warnings())
-    {
-        tracing::warn!("the catalog does not know who was told: {error}");
     }
     told
 }
@@ -187,12 +201,12 @@ fn keep_what_is_lost(job: &Job, catalog: &Catalog, new: &BackupRecord) -> Vec<Wa
 }
 
 fn remember(catalog: &Catalog, record: &mut BackupRecord, state: &Path) {
+    // What failed before is true only where it fails again.
+    record.warnings.retain(|warning| warning.code != UNRECORDED);
     if let Err(error) = catalog.finish(record) {
         let what = format!("the catalog does not know how this run ended: {error}");
-        let warning = Warning::new("catalog", state.display(), what);
-        if !record.warnings.contains(&warning) {
-            record.warnings.push(warning);
-        }
+        let warning = Warning::new(UNRECORDED, state.display(), what);
+        record.warnings.push(warning);
     }
 }
 

@@ -89,8 +89,8 @@ fn one(
     let environment = environment(job, run);
     let ended = source
         .command
-        .run_into(child_end, &environment, source.timeout, &run.cancel);
-    if run.cancel.is_requested() {
+        .run_into(child_end, &environment, source.timeout, &run.work);
+    if run.work.is_requested() {
         return Err(BackupError::Cancelled);
     }
     if let Some(what) = fault(&ended, source.timeout, &job.delivery.masks) {

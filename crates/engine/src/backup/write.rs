@@ -70,7 +70,7 @@ pub(crate) fn write(
         for entry in files.packed {
             writer.append(entry)?;
         }
-        sources.write(writer, &run.cancel)
+        sources.write(writer, &run.work)
     };
     let tables = export::export(
         plan,
@@ -79,7 +79,7 @@ pub(crate) fn write(
         before_the_rows,
         job,
         run.progress.as_ref(),
-        &run.cancel,
+        &run.work,
     )?;
     // The locks were this session's: had it died, a table could have been rewritten under us,
     // and a rewritten table looks empty to an older snapshot (PostgreSQL manual, "Caveats" of

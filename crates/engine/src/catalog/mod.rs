@@ -1,5 +1,6 @@
 //! What ran and what came of it: an index in `SQLite` that the archives' manifests can rebuild.
 
+mod error;
 mod record;
 mod rebuild;
 mod outbox;
@@ -10,8 +11,9 @@ pub mod sidecar;
 
 pub use alerts::{AlertState, CheckState};
 pub use contents::{Contents, contents};
+pub use error::CatalogError;
 pub use outbox::{Claimed, Content, Enclosure, OutboxItem, OutboxState, Recipient, RecipientState};
-pub use rebuild::{Rebuilt, rebuild};
+pub use rebuild::{Rebuilt, catch_up, rebuild};
 pub use record::{
     BackupRecord, DeliveryRecord, DrillRecord, ProofRecord, State, TableRecord, Untold,
 };
@@ -20,55 +22,15 @@ pub use seal::{Answered, Standing, standing};
 use hubvault_archive::SEALED_ENDING;
 use hubvault_model::Warning;
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The catalog cannot be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum CatalogError {
-    /// `SQLite`.
-    #[error(
-        "{doing} the catalog {}: {source}; if it is damaged, move it away and run \
-         `hubvault catalog rebuild`", path.display()
-    )]
-    Sqlite {
-        /// What was being done.
-        doing: &'static str,
-        /// Which file.
-        path: PathBuf,
-        /// What `SQLite` said.
-        source: rusqlite::Error,
-    },
-    /// The file.
-    #[error("opening the catalog {}: {source}", path.display())]
-    Io {
-        /// Which file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A row that this version cannot read.
-    #[error(
-        "the catalog {} holds a record that cannot be read ({source}); move the file away and \
-         run `hubvault catalog rebuild`", path.display()
-    )]
-    Record {
-        /// Which file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: serde_json::Error,
-    },
-    /// More than one backup fits.
-    #[error("{prefix:?} names several backups ({}); write more of the id", ids.join(", "))]
-    Ambiguous {
-        /// What was asked for.
-        prefix: String,
-        /// What fits.
-        ids: Vec<String>,
-    },
+fn is_denied(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+    matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem)
 }
 
 /// The open catalog.
@@ -76,6 +38,7 @@ pub enum CatalogError {
 pub struct Catalog {
     path: PathBuf,
     db: Connection,
+    is_read_only: bool,
 }
 
 const SCHEMA: &str = "
@@ -98,31 +61,44 @@ const SCHEMA: &str = "
         digest TEXT NOT NULL,
         PRIMARY KEY (backup, name)
     ) STRICT;
-    PRAGMA user_version = 1;
 ";
+/// Of the tables' form, in the file's header.
+const VERSION: u32 = 1;
 
 impl Catalog {
-    /// Opens `catalog.sqlite` of a state directory, made when it is not there.
+    /// Opens `catalog.sqlite` of a state directory, made when it is not there. On a disk that is read-only, or somebody
+    /// else's, what is there is read all the same. Writes nothing where all is as it should be: a full disk can be looked at.
     pub fn open(state_directory: &Path) -> Result<Self, CatalogError> {
         let path = state_directory.join("catalog.sqlite");
         // SQLite would make it readable by all.
-        OpenOptions::new()
+        let made = OpenOptions::new()
             .append(true)
             .create(true)
             .mode(0o600)
-            .open(&path)
-            .map_err(|source| CatalogError::Io {
-                path: path.clone(),
-                source,
-            })?;
+            .open(&path);
+        let is_read_only = match made {
+            Ok(_) => false,
+            Err(error) if is_denied(&error) && path.is_file() => true,
+            Err(source) => return Err(CatalogError::Io { path, source }),
+        };
         let open = || {
+            if is_read_only {
+                let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+                return Connection::open_with_flags(&path, flags);
+            }
             let db = Connection::open(&path)?;
             db.busy_timeout(Duration::from_secs(10))?;
             db.pragma_update(None, "foreign_keys", true)?;
-            db.execute_batch(SCHEMA)?;
-            db.execute_batch(seal::SCHEMA)?;
-            db.execute_batch(outbox::SCHEMA)?;
-            db.execute_batch(alerts::SCHEMA)?;
+            // The journal's room and inode stay its own, so that a full disk can be written down as such, and an alert
+            // that was told is not told at every look.
+            db.pragma_update_and_check(None, "journal_mode", "PERSIST", |_| Ok(()))?;
+            for schema in [SCHEMA, seal::SCHEMA, outbox::SCHEMA, alerts::SCHEMA] {
+                db.execute_batch(schema)?;
+            }
+            let version: u32 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+            if version != VERSION {
+                db.pragma_update(None, "user_version", VERSION)?;
+            }
             Ok(db)
         };
         let db = open().map_err(|source| CatalogError::Sqlite {
@@ -130,7 +106,21 @@ impl Catalog {
             path: path.clone(),
             source,
         })?;
-        Ok(Self { path, db })
+        Ok(Self {
+            path,
+            db,
+            is_read_only,
+        })
+    }
+
+    /// True where it can only be read.
+    pub fn is_read_only(&self) -> bool {
+        self.is_read_only
+    }
+
+    /// The state directory that it lies in.
+    pub fn state_directory(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
     }
 
     fn failed(&self, doing: &'static str) -> impl FnOnce(rusqlite::Error) -> CatalogError {
@@ -331,6 +321,14 @@ impl Catalog {
             .map(|found| found.is_some())
             .map_err(self.failed("reading"))
     }
+}
+
+/// Whether a file is called as our archives and their sidecars are.
+pub(crate) fn is_archive_or_sidecar(path: &Path) -> bool {
+    let text = path.to_string_lossy();
+    is_archive_name(Path::new(
+        text.strip_suffix(".manifest.json").unwrap_or(&text),
+    ))
 }
 
 /// Whether a file is called as our archives are, sealed or not.

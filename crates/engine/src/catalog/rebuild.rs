@@ -1,7 +1,12 @@
 //! The catalog made anew from the archives themselves.
 
-use super::{BackupRecord, Catalog, CatalogError, DeliveryRecord, ProofRecord, contents};
+use super::{
+    BackupRecord, Catalog, CatalogError, Contents, DeliveryRecord, ProofRecord, State, contents,
+};
 use hubvault_archive::{ArchiveError, Identities};
+use hubvault_model::Warning;
+use jiff::Timestamp;
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -10,50 +15,163 @@ use std::path::{Path, PathBuf};
 pub struct Rebuilt {
     /// Archives that were added.
     pub added: Vec<BackupRecord>,
+    /// Archives that were removed, as far as the catalog knew, and are there again.
+    pub returned: Vec<BackupRecord>,
     /// Archives that the catalog knew already.
     pub known: usize,
     /// Files that look like archives and cannot be read.
     pub unreadable: Vec<(PathBuf, ArchiveError)>,
 }
 
-/// Adds every archive of `directory` that the catalog does not know, from its manifest.
+/// Adds every archive of `directory` that the catalog does not know, from its manifest, and takes back that
+/// one was removed which is there.
 ///
 /// The data is not read back: a backup without its sidecar is unproven until it is drilled.
 pub fn rebuild(catalog: &Catalog, directory: &Path) -> Result<Rebuilt, CatalogError> {
-    let io = |source| CatalogError::Io {
-        path: directory.to_owned(),
-        source,
-    };
+    let mut found = Rebuilt::default();
+    for path in archives(directory)? {
+        match look(&path) {
+            Err(error) => found.unreadable.push((path, error)),
+            Ok(known) if catalog.knows(known.manifest.id)? => {
+                let record = catalog.find(&known.manifest.id.to_string())?;
+                match record.filter(|record| record.removed_at.is_some()) {
+                    None => found.known += 1,
+                    Some(record) => {
+                        let record = there_again(&record, &path);
+                        catalog.finish(&record)?;
+                        found.returned.push(record);
+                    }
+                }
+            }
+            Ok(known) => found.added.push(add(catalog, &path, &known)?),
+        }
+    }
+    Ok(found)
+}
+
+/// Makes the catalog say what is on the disk, after a process that died or a hand that moved files: archives that
+/// no record names are added, as [`rebuild`] does. What the records say of archives that are named is left alone.
+///
+/// `alone` says that the run lock is held, so that no run is at work: then runs that died are closed, too, each
+/// with its archive where it had come so far, and archives come back that were about to be removed and still are there.
+pub fn catch_up(
+    catalog: &Catalog,
+    directory: &Path,
+    alone: bool,
+    now: Timestamp,
+) -> Result<Rebuilt, CatalogError> {
+    let records = catalog.list()?;
+    let listed = records.iter().filter(|record| record.removed_at.is_none());
+    let named: HashSet<&PathBuf> = listed.filter_map(|record| record.file.as_ref()).collect();
+    let mut found = Rebuilt::default();
+    for path in archives(directory)? {
+        if named.contains(&path) {
+            found.known += 1;
+            continue;
+        }
+        let known = match look(&path) {
+            Ok(known) => known,
+            Err(error) => {
+                found.unreadable.push((path, error));
+                continue;
+            }
+        };
+        let record = records.iter().find(|record| record.id == known.manifest.id);
+        match record {
+            None if !catalog.knows(known.manifest.id)? => {
+                found.added.push(add(catalog, &path, &known)?);
+            }
+            Some(record) if alone => {
+                if let Some(record) = as_it_is(record, &path, &known) {
+                    catalog.finish(&record)?;
+                    found.added.push(record);
+                }
+            }
+            _ => {}
+        }
+    }
+    if alone {
+        catalog.close_dead_runs(now)?;
+    }
+    Ok(found)
+}
+
+/// A record of which an archive was found that it does not name; `None` for a second copy.
+fn as_it_is(record: &BackupRecord, path: &Path, known: &Contents) -> Option<BackupRecord> {
+    if matches!(record.state, State::Running | State::Failed) {
+        let mut published = published(path, known);
+        published.warnings.push(Warning::new(
+            "died",
+            path.display(),
+            "its run died or failed after it had its name: what comes after that was not done",
+        ));
+        return Some(published);
+    }
+    let is_there = record.file.as_ref().is_some_and(|file| file.exists());
+    let is_copy = is_there && record.removed_at.is_none();
+    (!is_copy).then(|| there_again(record, path))
+}
+
+fn there_again(record: &BackupRecord, path: &Path) -> BackupRecord {
+    BackupRecord {
+        file: Some(path.to_owned()),
+        removed_at: None,
+        gone: false,
+        ..record.clone()
+    }
+}
+
+/// The files of a directory that are called as archives are.
+fn archives(directory: &Path) -> Result<Vec<PathBuf>, CatalogError> {
     let mut paths: Vec<PathBuf> = fs::read_dir(directory)
         .and_then(Iterator::collect::<std::io::Result<Vec<_>>>)
-        .map_err(io)?
+        .map_err(|source| CatalogError::Directory {
+            path: directory.to_owned(),
+            source,
+        })?
         .iter()
         .map(fs::DirEntry::path)
         .filter(|path| super::is_archive_name(path))
         .collect();
     paths.sort();
-    let mut found = Rebuilt::default();
-    for path in paths {
-        // Nobody who keeps archives needs to hold a key: a sealed one is known by its sidecar.
-        match contents(&path, &Identities::none()) {
-            Err(error) => found.unreadable.push((path, error)),
-            Ok(known) if catalog.knows(known.manifest.id)? => found.known += 1,
-            Ok(known) => {
-                let proof = known.proof.clone().unwrap_or_else(|| ProofRecord {
-                    reason: Some("known from its manifest only".to_owned()),
-                    ..ProofRecord::default()
-                });
-                let record = BackupRecord {
-                    pinned: known.pinned,
-                    // Who was told of it then is not known, and nobody needs to hear of it now.
-                    delivery: Some(DeliveryRecord::default()),
-                    sealed_to: known.sealed_to(),
-                    ..BackupRecord::published(&known.manifest, &path, known.bytes, proof)
-                };
-                catalog.finish(&record)?;
-                found.added.push(record);
-            }
+    Ok(paths)
+}
+
+/// Nobody who keeps archives needs to hold a key: a sealed one is known by its sidecar, which must be its own.
+fn look(path: &Path) -> Result<Contents, ArchiveError> {
+    let known = contents(path, &Identities::none())?;
+    if let Some(seal) = known.seal.as_ref().filter(|_| !known.opened) {
+        let same = seal
+            .is_of(path)
+            .map_err(|source| ArchiveError::Read { offset: 0, source })?;
+        if !same {
+            return Err(ArchiveError::DamagedSeal(
+                "its sidecar speaks of another file: this one was changed, or the sidecar is that of another archive"
+                    .to_owned(),
+            ));
         }
     }
-    Ok(found)
+    Ok(known)
+}
+
+fn add(catalog: &Catalog, path: &Path, known: &Contents) -> Result<BackupRecord, CatalogError> {
+    let record = BackupRecord {
+        // Who was told of it then is not known, and nobody needs to hear of it now.
+        delivery: Some(DeliveryRecord::default()),
+        ..published(path, known)
+    };
+    catalog.finish(&record)?;
+    Ok(record)
+}
+
+fn published(path: &Path, known: &Contents) -> BackupRecord {
+    let proof = known.proof.clone().unwrap_or_else(|| ProofRecord {
+        reason: Some("known from its manifest only".to_owned()),
+        ..ProofRecord::default()
+    });
+    BackupRecord {
+        pinned: known.pinned,
+        sealed_to: known.sealed_to(),
+        ..BackupRecord::published(&known.manifest, path, known.bytes, proof)
+    }
 }

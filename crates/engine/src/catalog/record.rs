@@ -74,9 +74,12 @@ pub struct BackupRecord {
     /// Whether somebody said that the archive stays.
     #[serde(default)]
     pub pinned: bool,
-    /// When retention removed the archive.
+    /// When retention removed the archive, or somebody accepted that it is gone.
     #[serde(default)]
     pub removed_at: Option<Timestamp>,
+    /// Whether nothing of ours removed it: it was gone, and somebody accepted that.
+    #[serde(default)]
+    pub gone: bool,
 }
 
 /// One table of a backup.
@@ -172,6 +175,12 @@ impl BackupRecord {
         }
     }
 
+    /// Whether somebody is to be told yet, as far as the record knows.
+    pub(crate) fn waits(&self) -> bool {
+        let mut untold = self.delivery.iter().flat_map(|d| &d.untold);
+        untold.any(|untold| untold.waiting)
+    }
+
     /// A run that begins.
     pub fn begun(id: BackupId, job: &str, started_at: Timestamp) -> Self {
         Self {
@@ -193,6 +202,7 @@ impl BackupRecord {
             error: None,
             pinned: false,
             removed_at: None,
+            gone: false,
         }
     }
 

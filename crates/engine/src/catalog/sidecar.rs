@@ -2,12 +2,16 @@
 //! one what can be known about it without opening it.
 
 use super::ProofRecord;
-use hubvault_archive::Manifest;
+use hubvault_archive::{Manifest, hex};
 use serde::{Deserialize, Serialize};
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use sha2::{Digest, Sha256};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+/// What a sidecar that is being written ends with instead of `json`.
+const FRESH: &str = "new";
 
 /// What a sidecar says. There is no secret in it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -33,6 +37,22 @@ pub struct Seal {
     pub sha256: String,
 }
 
+impl Seal {
+    /// Whether a file is the one that was sealed so, by its SHA-256. Reads it whole.
+    pub fn is_of(&self, path: &Path) -> io::Result<bool> {
+        let mut hash = Sha256::new();
+        let mut file = File::open(path)?;
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            match file.read(&mut buffer)? {
+                0 => break,
+                n => hash.update(&buffer[..n]),
+            }
+        }
+        Ok(hex(&hash.finalize()) == self.sha256)
+    }
+}
+
 impl Sidecar {
     /// Where an archive's sidecar is.
     pub fn path(archive: &Path) -> PathBuf {
@@ -50,19 +70,35 @@ impl Sidecar {
     /// Writes an archive's sidecar, readable by its owner only; an older one is replaced as a whole.
     pub fn write(&self, archive: &Path) -> io::Result<()> {
         let path = Self::path(archive);
-        // Not what a sweep takes for a stray one.
-        let fresh = path.with_extension("new");
         let json = serde_json::to_vec_pretty(self)?;
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&fresh)?;
-        file.write_all(&json)?;
-        file.sync_all()?;
-        fs::rename(fresh, path)
+        match replace(&path, &json) {
+            // A run that began just now took it for one that a dead run left.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => replace(&path, &json),
+            done => done,
+        }
     }
+}
+
+fn replace(path: &Path, json: &[u8]) -> io::Result<()> {
+    let fresh = path.with_extension(FRESH);
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&fresh)?;
+    file.write_all(json)?;
+    file.sync_all()?;
+    fs::rename(fresh, path)
+}
+
+/// Whether this is a sidecar that nobody finished writing.
+pub(crate) fn is_unfinished(path: &Path) -> bool {
+    let sidecar = path.with_extension("json");
+    let text = sidecar.to_string_lossy();
+    let archive = text.strip_suffix(".manifest.json").map(Path::new);
+    path.extension().is_some_and(|ending| ending == FRESH)
+        && archive.is_some_and(super::is_archive_name)
 }
 
 /// Whether this is the sidecar of an archive that is not there: a run died before it published.

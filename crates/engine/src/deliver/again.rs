@@ -9,9 +9,10 @@ impl Teller<'_> {
     /// Mails the administrators once more what came of a run that has an archive, with the archive
     /// where it fits.
     pub fn again(&self, record: &BackupRecord) -> Told {
-        let facts = self.facts("success", record);
+        let (facts, trouble) = self.linked_facts("success", record);
         let facts = facts.masked(&self.delivery().masks);
-        let letters = self.letters("success", &facts, Some(record));
+        let mut letters = self.letters("success", &facts, Some(record));
+        letters.warnings.extend(trouble);
         self.dispatch(letters)
     }
 

@@ -3,13 +3,13 @@
 
 use super::Composed;
 use super::facts::{ArchiveFacts, Facts};
-use super::template::Templates;
+use super::template::{Rendered, Templates, escaped};
 use crate::catalog::{
     BackupRecord, Content, Enclosure, OutboxItem, OutboxState, Recipient, RecipientState,
 };
 use crate::job::{AttachWhen, MailOptions};
 use hubvault_model::{BackupId, ByteSize, Masks, Warning};
-use hubvault_outlet::{Channel, EventKind, encoded_attachment_size};
+use hubvault_outlet::{Channel, ChannelKind, EventKind, encoded_attachment_size};
 use jiff::Timestamp;
 use serde_json::json;
 use uuid::Uuid;
@@ -22,6 +22,10 @@ const FRAME: u64 = 4 << 10;
 /// Why a mail that was to carry an archive goes without it, as it is composed; `post` knows better where
 /// the archive is gone.
 pub(super) const TOO_LARGE: &str = "the mail server takes no message this large";
+
+/// Stands for a link while secrets are masked, as one of them may be a word of the link. No secret and no
+/// template has these letters of nobody (Unicode, private use).
+const LINK: &str = "\u{e000}\u{e001}\u{e002}";
 
 /// Makes mails.
 pub(super) struct Composer<'a> {
@@ -126,7 +130,7 @@ impl Composer<'_> {
             }
             AttachWhen::Always | AttachWhen::Sealed => {}
         }
-        let rendered = self.templates.render(template, facts);
+        let rendered = self.rendered(template, facts);
         let texts = (rendered.text.len() + rendered.html.len()) as u64;
         // Quoted-printable writes a byte that is not ASCII as three.
         let most = self.mail.max_message.0.min(self.size.unwrap_or(u64::MAX));
@@ -166,7 +170,7 @@ impl Composer<'_> {
         without: Option<&Facts>,
         warnings: &mut Vec<Warning>,
     ) -> Content {
-        let rendered = self.templates.render(template, facts);
+        let rendered = self.rendered(template, facts);
         for problem in &rendered.problems {
             let what = format!("a template could not be used, the built-in one was: {problem}");
             let warning = Warning::new("template", template, what);
@@ -175,20 +179,35 @@ impl Composer<'_> {
             }
         }
         let without = without.map(|facts| {
-            let rendered = self.templates.render(template, facts);
-            (
-                self.masks.mask(&rendered.text),
-                self.masks.mask(&rendered.html),
-            )
+            let rendered = self.rendered(template, facts);
+            (rendered.text, rendered.html)
         });
         Content::Letter {
-            subject: self.masks.mask(&rendered.subject),
-            text: self.masks.mask(&rendered.text),
-            html: self.masks.mask(&rendered.html),
+            subject: rendered.subject,
+            text: rendered.text,
+            html: rendered.html,
             enclosure,
             without,
             left_out: None,
             thread: format!("{template}.{}@{}", word(&facts.job), self.domain()),
+        }
+    }
+
+    /// Rendered and without secrets.
+    fn rendered(&self, template: &str, facts: &Facts) -> Rendered {
+        let mut facts = facts.clone();
+        let archive = facts.archive.as_mut();
+        let link = archive.and_then(|archive| archive.link.as_mut());
+        let url = link.map(|link| std::mem::replace(&mut link.url, LINK.to_owned()));
+        let rendered = self.templates.render(template, &facts);
+        let plain = url.unwrap_or_default();
+        let rich = escaped(&plain);
+        let masked = |text: &str, url: &str| self.masks.mask(text).replace(LINK, url);
+        Rendered {
+            subject: masked(&rendered.subject, &plain),
+            text: masked(&rendered.text, &plain),
+            html: masked(&rendered.html, &rich),
+            problems: rendered.problems,
         }
     }
 
@@ -256,6 +275,10 @@ pub(super) fn event(
         .subject
         .strip_prefix("[hubvault] ")
         .unwrap_or(&rendered.subject);
+    // A ping goes to a stranger who only counts them.
+    let archive = facts.archive.as_ref();
+    let link = archive.and_then(|archive| archive.link.as_ref());
+    let link = link.filter(|_| channel.kind != ChannelKind::Ping);
     let mut lines = Vec::new();
     match kind {
         EventKind::Failure => {
@@ -271,6 +294,10 @@ pub(super) fn event(
         }
         EventKind::Start | EventKind::Success => {
             lines.push(format!("{}: {}", facts.run.state, facts.proof.text));
+            // Before what may be so long that it is cut.
+            lines.extend(
+                link.map(|link| format!("to download the archive, until {}: {LINK}", link.ends)),
+            );
             lines.extend(facts.warnings.iter().map(|warning| format!("! {warning}")));
         }
     }
@@ -286,8 +313,9 @@ pub(super) fn event(
         "took": facts.run.took,
         "tables": facts.run.tables,
         "rows": facts.run.rows,
-        "archive": facts.archive.as_ref().map(|archive| json!({
+        "archive": archive.map(|archive| json!({
             "name": archive.name, "bytes": archive.bytes, "sealed": archive.sealed,
+            "link": link.map(|link| json!({ "url": link.url, "expires_at": link.expires_at })),
         })),
         "proven": facts.proof.proven,
         "proof": masks.mask(&facts.proof.text),
@@ -302,7 +330,9 @@ pub(super) fn event(
     let backup = facts.run.id.parse().ok();
     let content = Content::Event {
         title: masks.mask(title),
-        text: masks.mask(&lines.join("\n")),
+        text: masks
+            .mask(&lines.join("\n"))
+            .replace(LINK, link.map_or("", |link| link.url.as_str())),
         body,
     };
     OutboxItem {

@@ -123,6 +123,8 @@ pub struct ArchiveFacts {
     pub attached: bool,
     /// In words: attached, or why not and how to fetch it.
     pub attachment: String,
+    /// A link that downloads it; `none` where links are not made.
+    pub link: Option<LinkFacts>,
     /// The part that this message carries, of `parts`; 0 when it is not cut.
     pub part: usize,
     /// How many parts there are.
@@ -131,6 +133,17 @@ pub struct ArchiveFacts {
     pub join: String,
     /// How to restore it, a line each.
     pub restore: Vec<String>,
+}
+
+/// A link that downloads an archive. Whoever has it has the archive.
+#[derive(Clone, Debug, Serialize)]
+pub struct LinkFacts {
+    /// The whole address.
+    pub url: String,
+    /// Until when it opens, for people.
+    pub ends: String,
+    /// The same for programs, RFC 3339 in UTC.
+    pub expires_at: String,
 }
 
 /// What was proven.
@@ -366,6 +379,7 @@ fn archive(record: &BackupRecord, before: Option<&BackupRecord>) -> Option<Archi
             .map_or_else(String::new, |before| size_change(before, bytes)),
         attached: false,
         attachment: String::new(),
+        link: None,
         part: 0,
         parts: 0,
         join: String::new(),

@@ -8,6 +8,7 @@ mod words;
 mod earlier;
 mod digest;
 mod facts;
+mod link;
 pub mod sample;
 mod template;
 mod compose;
@@ -15,7 +16,7 @@ mod letter;
 mod post;
 mod again;
 
-pub use facts::{AlertFacts, Facts};
+pub use facts::{AlertFacts, Facts, LinkFacts};
 pub use template::{Rendered, TemplateProblem, Templates};
 pub use words::{age, moment};
 
@@ -109,9 +110,11 @@ impl<'a> Teller<'a> {
             State::Failed => EventKind::Failure,
             _ => EventKind::Success,
         };
-        let facts = self.facts(kind.as_str(), record).failed_by(causes, log);
+        let (facts, trouble) = self.linked_facts(kind.as_str(), record);
+        let facts = facts.failed_by(causes, log);
         let facts = facts.masked(&self.delivery().masks);
-        let told = self.tell(kind, kind.as_str(), &facts, Some(record));
+        let mut told = self.tell(kind, kind.as_str(), &facts, Some(record));
+        told.warnings.extend(trouble);
         self.shout_undelivered(&told, record);
         told
     }
@@ -125,15 +128,19 @@ impl<'a> Teller<'a> {
             empty = BackupRecord::begun(BackupId::random(), &self.job.name, Timestamp::now());
             &empty
         };
-        let facts = self.facts(template, record);
+        let (facts, trouble) = self.linked_facts(template, record);
         let facts = facts.masked(&self.delivery().masks);
-        let letters = self.letters(template, &facts, None);
+        let mut letters = self.letters(template, &facts, None);
+        letters.warnings.extend(trouble);
         self.dispatch(letters)
     }
 
     /// What a template renders to for a record, and sends nothing.
     pub fn preview(&self, template: &str, record: &BackupRecord) -> Rendered {
-        let mut facts = self.facts(template, record);
+        let (mut facts, trouble) = self.linked_facts(template, record);
+        if let Some(trouble) = trouble {
+            tracing::warn!("{trouble}");
+        }
         if ["alert", "recovered"].contains(&template) {
             facts = facts.of_alert(sample::alert());
         }
@@ -157,7 +164,9 @@ impl<'a> Teller<'a> {
                 self.post().give_up(item);
             }
         }
-        let about: BTreeSet<_> = tried.iter().filter_map(|item| item.backup).collect();
+        let mut about: BTreeSet<_> = tried.iter().filter_map(|item| item.backup).collect();
+        // Whoever sent a message may have died before its run's record said so.
+        about.extend(catalog.list()?.iter().filter(|r| r.waits()).map(|r| r.id));
         for id in about {
             update_record(catalog, id)?;
         }

@@ -1,7 +1,7 @@
 //! A sample of everything that a message may say, for checking templates and for looking at them
 //! before the first run.
 
-use super::facts::{AlertFacts, Facts};
+use super::facts::{AlertFacts, Facts, LinkFacts};
 use crate::catalog::{BackupRecord, DrillRecord, ProofRecord, State, TableRecord};
 use crate::progress::{Stage, StageTime};
 use hubvault_archive::{Coverage, FileSummary};
@@ -108,6 +108,17 @@ pub fn before(job: &str) -> BackupRecord {
     record
 }
 
+/// A link to an archive.
+pub fn link() -> LinkFacts {
+    LinkFacts {
+        url: "https://backups.hub.example/download/3f2a91c0-0000-0000-0000-000000000000?expires=1795658400&\
+              signature=0000"
+            .to_owned(),
+        ends: "2026-11-26 02:00 UTC".to_owned(),
+        expires_at: "2026-11-26T02:00:00Z".to_owned(),
+    }
+}
+
 /// Everything at once, so that no name is unknown.
 pub(super) fn facts(kind: &str) -> Facts {
     let mut record = record("hub");
@@ -129,6 +140,7 @@ pub(super) fn facts(kind: &str) -> Facts {
     if let Some(archive) = &mut facts.archive {
         archive.attached = true;
         "It is attached to this mail.".clone_into(&mut archive.attachment);
+        archive.link = Some(link());
     }
     facts
 }

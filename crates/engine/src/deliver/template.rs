@@ -229,7 +229,7 @@ fn render(environment: &Environment<'_>, kind: &str, facts: &Value) -> Result<Re
     })
 }
 
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")

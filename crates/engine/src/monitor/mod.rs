@@ -1,6 +1,7 @@
 //! What is watched between two runs: checks that say what is wrong and what to do about it.
 
 mod alert;
+mod turn;
 mod watch;
 mod rows;
 mod look;

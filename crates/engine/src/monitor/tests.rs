@@ -4,7 +4,7 @@ use super::*;
 use crate::catalog::{BackupRecord, Catalog, DrillRecord, State};
 use crate::job::{
     ArchiveOptions, Delivery, Gentleness, Job, MissingPolicy, MonitorOptions, ProofOptions,
-    ProofWhen, RetentionRules, Scope, SizeLimits,
+    ProofWhen, RetentionRules, Scope, SizeLimits, SourceDigest,
 };
 use hubvault_archive::Codec;
 use hubvault_model::{BackupId, ByteSize};
@@ -52,6 +52,7 @@ fn job(directory: &Path) -> Job {
             when: ProofWhen::Always,
             directory: directory.to_owned(),
             server: None,
+            source_digest: SourceDigest::Auto,
             time_limit: Duration::from_secs(1),
         },
         delivery: Delivery::default(),
@@ -59,6 +60,7 @@ fn job(directory: &Path) -> Job {
         monitor: MonitorOptions::default(),
         workers: 1,
         gentleness: Gentleness::default(),
+        time_limit: Duration::from_secs(1),
         lock_timeout: Duration::from_secs(1),
     }
 }

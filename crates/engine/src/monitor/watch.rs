@@ -1,10 +1,15 @@
 //! One look that tells: every check, what is remembered of it, and who hears of a change.
 
 use super::alert::{Notice, decide, remember};
+use super::turn::Turn;
 use super::{AlertState, CheckState, Finding, Look, checks, examine};
+use crate::catalog::{Catalog, CatalogError};
 use crate::deliver::{AlertFacts, Teller, Told, moment};
+use crate::job::Job;
 use hubvault_model::Cancel;
 use hubvault_outlet::{Event, EventKind};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -35,19 +40,47 @@ pub struct Noticed {
 /// Runs all checks, tells what changed since the last look, and remembers it in the catalog. At the end
 /// the dead-man's switch of `monitor.ping_url` is called, whatever was found: it says that somebody looks.
 ///
+/// One at a time does that for a job, as a service and a crontab may look at the same moment: who comes
+/// second waits, and goes by what the first remembered. Where that takes too long it only looks.
+///
 /// What is told is recorded in the outbox first. Should the process die before the state is
 /// recorded, it is told once more: better twice than never.
-pub fn watch(look: &Look<'_>, cancel: &Cancel) -> Watched {
+pub fn watch(
+    job: &Job,
+    catalog: &Catalog,
+    zone: &TimeZone,
+    cancel: &Cancel,
+) -> Result<Watched, CatalogError> {
+    let turn = Turn::take(catalog.state_directory(), &job.name, cancel);
+    let look = &Look::new(job, catalog, Timestamp::now(), zone)?;
     let mut watched = Watched {
         findings: examine(look, cancel, &|_| true),
-        test_mode: look.job.monitor.test_mode,
+        test_mode: job.monitor.test_mode,
         ..Watched::default()
     };
     if cancel.is_requested() {
         // What they found then is that they were stopped.
         watched.problems.push("stopped on request".to_owned());
-        return watched;
+        return Ok(watched);
     }
+    match turn {
+        Turn::Ours(_lock) => tell(look, cancel, &mut watched),
+        Turn::Unknown(what) => {
+            watched.problems.push(what);
+            tell(look, cancel, &mut watched);
+        }
+        Turn::Theirs => watched.problems.push(
+            "another process tells of these checks at this moment, so this one told nobody; the next look \
+             tells what it left"
+                .to_owned(),
+        ),
+    }
+    ping(look, &watched.findings, &mut watched.problems);
+    Ok(watched)
+}
+
+/// Tells what changed, and remembers it.
+fn tell(look: &Look<'_>, cancel: &Cancel, watched: &mut Watched) {
     let known = look.catalog.alerts(&look.job.name).unwrap_or_else(|error| {
         watched.problems.push(error.to_string());
         Vec::new()
@@ -77,8 +110,6 @@ pub fn watch(look: &Look<'_>, cancel: &Cancel) -> Watched {
         watched.told = teller.alerts(&facts, look.records.first());
     }
     record(look, &known, &states, &mut watched.problems);
-    ping(look, &watched.findings, &mut watched.problems);
-    watched
 }
 
 fn facts_of(

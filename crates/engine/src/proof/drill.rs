@@ -1,15 +1,15 @@
 //! The drill: an archive, as it lies on the disk, restored into a throwaway server, and every row
 //! compared with what was read in the snapshot.
 
-use super::place::Place;
+use super::place::{self, Place};
 use crate::catalog::DrillRecord;
 use crate::disk::free_bytes;
 use crate::job::ProofOptions;
 use crate::progress::Progress;
 use crate::restore::{self, RestoreError, RestoreOptions, Restored};
-use hubvault_archive::{Archive, ArchiveError, EntryKind, Identities, Manifest};
+use hubvault_archive::{Archive, ArchiveError, EntryKind, Identities, Manifest, TableSummary};
 use hubvault_model::{ByteSize, Cancel};
-use hubvault_postgres::{PgError, Session, Swept, sweep, target};
+use hubvault_postgres::{PgError, Session, sweep, target};
 use jiff::Timestamp;
 use std::fs::{File, TryLockError};
 use std::io;
@@ -87,7 +87,6 @@ pub fn drill(
         path: path.to_owned(),
         source,
     })?;
-    let limit = Limit::start(options.time_limit, cancel);
     let unproven = |reason: String| {
         Ok(Verdict::Unproven {
             reason,
@@ -95,13 +94,16 @@ pub fn drill(
         })
     };
     let directory = options.directory.display();
-    let _turn = match wait_for_turn(&options.directory, &limit.cancel) {
+    // Waiting for another's drill takes none of the time of this one.
+    let turn = wait_for_turn(&options.directory, cancel);
+    let limit = Limit::start(options.time_limit, cancel);
+    let _turn = match turn {
         Ok(Some(turn)) => turn,
         Ok(None) => return limit.ended(cancel),
         Err(error) => return unproven(format!("no place to drill: {directory}: {error}")),
     };
     match sweep(&options.directory) {
-        Ok(swept) => tell(&swept),
+        Ok(swept) => place::tell(&swept),
         Err(error) => return unproven(format!("no place to drill: {error}")),
     }
     let needed = estimated_bytes(archive.manifest());
@@ -142,15 +144,6 @@ pub fn drill(
                 why: error.to_string(),
             }),
         },
-    }
-}
-
-fn tell(swept: &Swept) {
-    for leftover in &swept.removed {
-        tracing::info!("removed {}, left by a drill that died", leftover.display());
-    }
-    for error in &swept.stuck {
-        tracing::warn!("left by a drill that died, and it stays: {error}");
     }
 }
 
@@ -250,6 +243,10 @@ fn on(
             wrong.extend(table.problem());
         }
     }
+    let provable: Vec<&TableSummary> = (archive.manifest().tables.iter())
+        .filter(|table| !not_provable.contains(&table.name.to_string()))
+        .collect();
+    wrong.extend(restore::unlike_the_source(&provable, &to, cancel)?);
     let mut session = Session::connect(&to, cancel)?;
     if missing.is_empty() {
         wrong.extend(sequences(&mut session, archive.manifest())?);
@@ -330,7 +327,7 @@ fn foreign_keys(session: &mut Session, manifest: &Manifest) -> Result<Vec<String
         .collect())
 }
 
-/// Holds the directory's lock until it is dropped (`flock(2)`); `None` when the time is over.
+/// Holds the directory's lock until it is dropped (`flock(2)`); `None` when the run is to stop.
 fn wait_for_turn(directory: &Path, cancel: &Cancel) -> io::Result<Option<File>> {
     let turn = File::open(directory)?;
     loop {

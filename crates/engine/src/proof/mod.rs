@@ -8,3 +8,4 @@ mod judge;
 pub use drill::{DrillError, Verdict};
 pub use integrity::{CheckedArchive, IntegrityError, ReadBack, WrittenArchive};
 pub use judge::{JudgedArchive, is_due, judge};
+pub(crate) use place::sweep_dead;

@@ -3,8 +3,9 @@
 use hubvault_archive::Manifest;
 use hubvault_model::{BackupId, Cancel};
 use hubvault_postgres::{
-    ConnectSettings, PgError, Session, ThrowawayOptions, ThrowawayServer, target,
+    ConnectSettings, PgError, Session, Swept, ThrowawayOptions, ThrowawayServer, sweep, target,
 };
+use std::fs::File;
 use std::path::Path;
 
 const DATABASE: &str = "drill";
@@ -76,6 +77,29 @@ impl Place {
     }
 }
 
+/// Removes what drills that died left in a directory, unless one is at work there.
+pub(crate) fn sweep_dead(directory: &Path) {
+    let Ok(turn) = File::open(directory) else {
+        return;
+    };
+    // Held, as a drill's server may belong to a process that cannot be seen from here.
+    if turn.try_lock().is_ok()
+        && let Ok(swept) = sweep(directory)
+    {
+        tell(&swept);
+    }
+}
+
+/// Says what was removed, and what could not be.
+pub(super) fn tell(swept: &Swept) {
+    for leftover in &swept.removed {
+        tracing::info!("removed {}, left by a drill that died", leftover.display());
+    }
+    for error in &swept.stuck {
+        tracing::warn!("left by a drill that died, and it stays: {error}");
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let Self::Scratch { server, name } = self else {
@@ -89,5 +113,25 @@ impl Drop for Place {
                 "the scratch database {name} stays on {server} until the next drill: {error}"
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_dead_drill_left_goes_when_nobody_drills_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let left = directory.path().join("hubvault-throwaway-1-1");
+        std::fs::create_dir(&left).unwrap();
+        std::fs::write(left.join("owner"), "1 0").unwrap();
+        let turn = File::open(directory.path()).unwrap();
+        turn.try_lock().unwrap();
+        sweep_dead(directory.path());
+        assert!(left.exists(), "somebody drills there");
+        drop(turn);
+        sweep_dead(directory.path());
+        assert!(!left.exists());
     }
 }

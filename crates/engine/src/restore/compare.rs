@@ -50,31 +50,65 @@ pub fn digest(
     table: &TableSummary,
     filter: Option<&str>,
 ) -> Result<RowDigest, PgError> {
+    let options = match table.format {
+        RowFormat::Text => "",
+        RowFormat::Csv => " WITH (FORMAT csv)",
+    };
+    let sql = format!("COPY ({}) TO STDOUT{options}", rows_sql(table, filter));
+    let mut rows = RowDigester::new(table.format);
+    let doing = format!("comparing {}", table.name);
+    let sent = session.copy_out(&doing, &sql, |piece| {
+        rows.update(piece);
+        Ok::<_, PgError>(())
+    })?;
+    let rows = rows.finish().map_err(|error| PgError::Query {
+        doing: doing.clone(),
+        why: error.to_string(),
+    })?;
+    PgError::unless_all_arrived(&doing, sent, rows.rows)?;
+    Ok(rows)
+}
+
+/// Tables that do not hold the rows of which the server that was backed up made a digest, in words.
+pub(crate) fn unlike_the_source(
+    tables: &[&TableSummary],
+    to: &ConnectSettings,
+    cancel: &Cancel,
+) -> Result<Vec<String>, PgError> {
+    let mut wrong = Vec::new();
+    if tables.iter().all(|table| table.source_digest.is_none()) {
+        return Ok(wrong);
+    }
+    let mut session = CopySession::connect(to, cancel)?;
+    for table in tables {
+        let Some(expected) = &table.source_digest else {
+            continue;
+        };
+        let doing = format!("comparing {} with the source", table.name);
+        let Some(found) = session.server_digest(&doing, &rows_sql(table, None))? else {
+            tracing::warn!("{to} is not in UTF-8: the source's digests are not compared there");
+            return Ok(wrong);
+        };
+        if found.to_string() != *expected {
+            wrong.push(format!(
+                "{}: the rows are not those that the source made a digest of: they were changed on \
+                 their way from it; use TLS (sslmode = verify-full), and have the network looked at",
+                table.name
+            ));
+        }
+    }
+    Ok(wrong)
+}
+
+fn rows_sql(table: &TableSummary, filter: Option<&str>) -> String {
     let list: Vec<String> = table
         .columns
         .iter()
         .map(|column| quote_ident(column))
         .collect();
     let condition = filter.map_or_else(String::new, |filter| format!(" WHERE {filter}"));
-    let options = match table.format {
-        RowFormat::Text => "",
-        RowFormat::Csv => " WITH (FORMAT csv)",
-    };
-    let sql = format!(
-        "COPY (SELECT {} FROM ONLY {}{condition}) TO STDOUT{options}",
-        list.join(", "),
-        table.name.sql()
-    );
-    let mut rows = RowDigester::new(table.format);
-    let doing = format!("comparing {}", table.name);
-    session.copy_out(&doing, &sql, |piece| {
-        rows.update(piece);
-        Ok::<_, PgError>(())
-    })?;
-    rows.finish().map_err(|error| PgError::Query {
-        doing,
-        why: error.to_string(),
-    })
+    let name = table.name.sql();
+    format!("SELECT {} FROM ONLY {name}{condition}", list.join(", "))
 }
 
 /// What one connection reads at a time, in bytes of heap and TOAST.

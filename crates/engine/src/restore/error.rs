@@ -1,7 +1,7 @@
 //! Why a restore stopped, and what to do about it.
 
 use hubvault_archive::ArchiveError;
-use hubvault_model::TableName;
+use hubvault_model::{TableName, remedy};
 use hubvault_postgres::PgError;
 use std::io;
 use std::path::PathBuf;
@@ -92,7 +92,7 @@ pub enum RestoreError {
         name: String,
     },
     /// A file or directory of the target.
-    #[error("{doing} {}: {source}", path.display())]
+    #[error("{doing} {}: {source}{}", path.display(), remedy(source))]
     Io {
         /// What was being done.
         doing: &'static str,

@@ -87,6 +87,8 @@ fn one<S: Source>(
                 .open(path)
                 .map_err(failed("making (it must not exist)", path))?;
             io::copy(&mut archive.content(entry)?, &mut file).map_err(failed("writing", path))?;
+            // What a full or failing disk did not take is known only then.
+            file.sync_all().map_err(failed("making durable", path))?;
             file.set_permissions(fs::Permissions::from_mode(entry.mode & 0o777))
                 .map_err(failed("setting the mode of", path))
         }

@@ -10,6 +10,7 @@ mod compare;
 mod files;
 mod diff;
 
+pub(crate) use compare::unlike_the_source;
 pub use compare::{Compared, digest};
 pub use diff::{PutBack, TableDiff, diff, put_back};
 pub use error::RestoreError;

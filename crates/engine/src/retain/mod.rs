@@ -2,6 +2,8 @@
 
 mod policy;
 mod prune;
+mod gone;
 
+pub use gone::{Gone, accept, gone};
 pub use policy::{Decision, Kept, decide};
 pub use prune::{Pruned, RetainError, apply, pin, plan};

@@ -37,9 +37,9 @@ pub struct Decision {
 
 /// Decides about every backup, newest first. `zone` says where days begin.
 ///
-/// A rule can only keep; what no rule keeps is removed. Pinned backups, the newest proven one
-/// (the newest at all, when none is proven) and the only one stay whatever the rules say, and so does everything from the future: the clock was
-/// set back.
+/// A rule can only keep; what no rule keeps is removed. Pinned backups, the newest one, the newest
+/// proven one and the only one stay whatever the rules say, and so does everything from the future:
+/// the clock was set back.
 pub fn decide(
     history: &[Kept],
     now: Timestamp,
@@ -89,8 +89,8 @@ fn protected(newest_first: &[&Kept], now: Timestamp) -> Vec<Decision> {
             Some("the newest proven backup")
         } else if newest_first.len() == 1 {
             Some("the only backup")
-        } else if newest_proven.is_none() && at == 0 {
-            Some("the newest backup, as none is proven")
+        } else if at == 0 {
+            Some("the newest backup")
         } else if kept.at > now {
             Some("from the future: the clock was set back")
         } else {

@@ -5,6 +5,7 @@ use crate::catalog::sidecar::Sidecar;
 use crate::catalog::{BackupRecord, Catalog, CatalogError, State, contents};
 use crate::job::RetentionRules;
 use hubvault_archive::Identities;
+use hubvault_model::remedy;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::fs;
@@ -18,7 +19,7 @@ pub enum RetainError {
     #[error(transparent)]
     Catalog(#[from] CatalogError),
     /// A file.
-    #[error("{doing} {}: {source}", path.display())]
+    #[error("{doing} {}: {source}{}", path.display(), remedy(source))]
     Io {
         /// What was being done.
         doing: &'static str,
@@ -86,7 +87,7 @@ pub fn plan(
     Ok(decisions.into_iter().filter_map(of).collect())
 }
 
-/// Removes what the plan removes: archive, sidecar, and then the catalog knows. A file that is not
+/// Removes what the plan removes: the catalog knows it, then archive and sidecar go. A file that is not
 /// the archive that the catalog means stays; what was wrong is returned.
 pub fn apply(
     catalog: &Catalog,
@@ -115,15 +116,20 @@ pub fn apply(
                 continue;
             }
         }
-        remove(file)?;
-        let sidecar = Sidecar::path(file);
-        if sidecar.exists() {
-            remove(&sidecar)?;
-        }
+        // Written down first: a process that dies in between leaves a file that is there after all and is found,
+        // and not an archive that is missing.
         catalog.finish(&BackupRecord {
             removed_at: Some(now),
             ..pruned.record.clone()
         })?;
+        if let Err(error) = remove(file) {
+            catalog.finish(&pruned.record)?;
+            return Err(error);
+        }
+        let sidecar = Sidecar::path(file);
+        if sidecar.exists() {
+            remove(&sidecar)?;
+        }
     }
     Ok(problems)
 }

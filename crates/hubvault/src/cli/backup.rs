@@ -26,7 +26,7 @@ pub(crate) struct BackupArgs {
     dry_run: bool,
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     /// No progress bar and no progress lines
     #[arg(long)]
     no_progress: bool,
@@ -118,10 +118,17 @@ pub(crate) fn run(settings: &Settings, args: &BackupArgs) -> Result<Exit> {
 /// One backup with the signals watched while it runs.
 pub(crate) fn take(job: &Job, mut run: Run) -> Result<BackupRecord> {
     run.log = logging::recent;
+    run.give_up = give_up;
     let run = Arc::new(run);
-    let last_resort = Arc::clone(&run);
-    let _signals = signals::watch(run.cancel.clone(), move || last_resort.abandon())?;
+    let (last_resort, of) = (Arc::clone(&run), job.clone());
+    let _signals = signals::watch(run.cancel.clone(), move || last_resort.abandon(&of))?;
     Ok(backup::run(job, &run)?)
+}
+
+/// What a run that hangs has to say at last; the threads that wait end with the process.
+fn give_up(error: &BackupError) {
+    eprintln!("error: {}", logging::masked(&error.to_string()));
+    std::process::exit(1);
 }
 
 /// A run that the schedule asks for waits for another at work, and is not needed where one was made; by

@@ -7,8 +7,7 @@ use crate::text::print;
 use anyhow::{Result, bail};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory};
-use hubvault_engine::backup::state_directory;
-use hubvault_engine::catalog::Catalog;
+use hubvault_engine::backup::current_catalog;
 use hubvault_engine::job::Job;
 use hubvault_engine::monitor::{CheckState, Finding, Look, Watched, checks, examine, watch};
 use hubvault_model::Cancel;
@@ -34,7 +33,7 @@ pub(crate) struct CheckArgs {
     names: Vec<String>,
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     /// Tell the administrators of what changed since the last look, and call the ping of `[monitor]`
     #[arg(long, conflicts_with = "names")]
     alert: bool,
@@ -46,14 +45,14 @@ pub(crate) fn run(settings: &Settings, args: &CheckArgs) -> Result<Exit> {
     for name in &args.names {
         known_or_exit(&job, name);
     }
-    let catalog = Catalog::open(&state_directory(&job.directory)?)?;
+    let catalog = current_catalog(&job.directory)?;
     let cancel = Cancel::new();
     let _signals = signals::watch(cancel.clone(), || {})?;
-    let look = Look::new(&job, &catalog, Timestamp::now(), &settings.zone)?;
     let wanted = |name: &str| args.names.is_empty() || args.names.iter().any(|n| n == name);
     let watched = if args.alert {
-        watch(&look, &cancel)
+        watch(&job, &catalog, &settings.zone, &cancel)?
     } else {
+        let look = Look::new(&job, &catalog, Timestamp::now(), &settings.zone)?;
         Watched {
             findings: examine(&look, &cancel, &wanted),
             ..Watched::default()

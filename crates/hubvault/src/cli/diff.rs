@@ -1,17 +1,42 @@
 //! `hubvault diff`: what an archive has that a living database has not, and the other way round.
 
-use super::seal::witness;
+use super::Exit;
+use super::seal::{IdentityArgs, witness};
 use super::which::resolve;
-use super::{DiffArgs, Exit};
 use crate::config::Settings;
 use crate::text::{Align, columns, grouped, print};
 use crate::{progress, signals};
 use anyhow::{Context, Result};
+use clap::Args;
 use hubvault_archive::Archive;
 use hubvault_engine::restore::{self, TableDiff};
-use hubvault_model::Cancel;
+use hubvault_model::{Cancel, TablePattern};
 use hubvault_postgres::Difference;
 use serde_json::json;
+
+/// `hubvault diff`
+#[derive(Debug, Args)]
+pub(crate) struct DiffArgs {
+    /// An id, an unambiguous prefix of one, a file, or `latest`
+    pub(crate) backup: String,
+    /// The database: a postgres:// URL or name=value pairs [default: the configured one]
+    #[arg(long, value_name = "URL")]
+    pub(crate) to: Option<String>,
+    /// Only this table; may be given more than once, and may be a glob
+    #[arg(long = "table", value_name = "TABLE")]
+    pub(crate) tables: Vec<TablePattern>,
+    /// Print counts and the keys of all rows that differ as JSON
+    #[arg(long, conflicts_with = "csv")]
+    pub(crate) json: bool,
+    /// Print the keys of all rows that differ as CSV
+    #[arg(long)]
+    pub(crate) csv: bool,
+    #[command(flatten)]
+    pub(crate) identity: IdentityArgs,
+    /// No progress bar and no progress lines
+    #[arg(long)]
+    pub(crate) no_progress: bool,
+}
 
 /// Prints the differences; 3 when there are any.
 pub(crate) fn run(settings: &Settings, args: &DiffArgs) -> Result<Exit> {

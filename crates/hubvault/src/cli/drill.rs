@@ -1,20 +1,40 @@
 //! `hubvault drill`: old archives restored into a throwaway server and compared.
 
+use super::Exit;
 use super::backup::proof_text;
-use super::seal::witness;
+use super::seal::{IdentityArgs, witness};
 use super::which::resolve;
-use super::{DrillArgs, Exit};
 use crate::config::Settings;
 use crate::text::print;
 use crate::{progress, signals};
 use anyhow::{Context, Result, bail};
+use clap::Args;
 use hubvault_archive::Identities;
-use hubvault_engine::backup::state_directory;
+use hubvault_engine::backup::{current_catalog, state_directory};
 use hubvault_engine::catalog::{BackupRecord, Catalog, Contents, ProofRecord, State, contents};
 use hubvault_engine::progress::{Progress, Stage};
 use hubvault_engine::proof::{DrillError, drill as engine};
 use hubvault_model::Cancel;
 use std::path::{Path, PathBuf};
+
+/// `hubvault drill`
+#[derive(Debug, Args)]
+pub(crate) struct DrillArgs {
+    /// An id, an unambiguous prefix of one, a file, or `latest`
+    #[arg(conflicts_with = "all")]
+    pub(crate) backup: Option<String>,
+    /// Every archive that the catalog knows
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Only so many of them, by chance
+    #[arg(long, value_name = "N", requires = "all")]
+    pub(crate) sample: Option<usize>,
+    #[command(flatten)]
+    pub(crate) identity: IdentityArgs,
+    /// No progress bar and no progress lines
+    #[arg(long)]
+    pub(crate) no_progress: bool,
+}
 
 /// Drills one archive, or some of those that are there, chosen by chance.
 pub(crate) fn run(settings: &Settings, args: &DrillArgs) -> Result<Exit> {
@@ -92,7 +112,7 @@ pub(crate) fn drill(
 
 fn archives(settings: &Settings) -> Result<Vec<PathBuf>> {
     let directory = settings.job().directory;
-    let records = Catalog::open(&state_directory(&directory)?)?.list()?;
+    let records = current_catalog(&directory)?.list()?;
     let there = records
         .into_iter()
         .filter_map(|record| record.file)

@@ -1,27 +1,34 @@
 //! `hubvault list` and `hubvault catalog rebuild`.
 
-use super::{Exit, ListArgs};
+use super::Exit;
 use crate::config::Settings;
 use crate::text::{Align, columns, grouped, print};
 use anyhow::Result;
-use hubvault_engine::backup::state_directory;
+use clap::Args;
+use hubvault_engine::backup::{current_catalog, state_directory};
 use hubvault_engine::catalog::{BackupRecord, Catalog, State, rebuild};
 use hubvault_model::ByteSize;
+use serde_json::Value;
+
+/// `hubvault list`
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
 
 /// Lists every run, newest first.
 pub(crate) fn run(settings: &Settings, args: &ListArgs) -> Result<Exit> {
     let job = settings.job();
-    let records = Catalog::open(&state_directory(&job.directory)?)?.list()?;
+    let records = current_catalog(&job.directory)?.list()?;
     if args.json {
-        print(&(serde_json::to_string_pretty(&records)? + "\n"))?;
+        let all: Vec<Value> = records.iter().map(as_json).collect::<Result<_>>()?;
+        print(&(serde_json::to_string_pretty(&all)? + "\n"))?;
         return Ok(Exit::Done);
     }
     if records.is_empty() {
-        print(&format!(
-            "no backups in {} yet\n(archives that are there but not listed: hubvault catalog \
-             rebuild)\n",
-            job.directory.display()
-        ))?;
+        print(&format!("no backups in {} yet\n", job.directory.display()))?;
         return Ok(Exit::Done);
     }
     let rows: Vec<Vec<String>> = records.iter().map(line).collect();
@@ -39,8 +46,21 @@ pub(crate) fn run(settings: &Settings, args: &ListArgs) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// The record, and whether its archive is missing.
+fn as_json(record: &BackupRecord) -> Result<Value> {
+    let mut json = serde_json::to_value(record)?;
+    if record.removed_at.is_none() && is_gone(record) {
+        json["missing"] = Value::Bool(true);
+    }
+    Ok(json)
+}
+
+fn is_gone(record: &BackupRecord) -> bool {
+    record.file.as_ref().is_some_and(|file| !file.exists())
+}
+
 fn line(record: &BackupRecord) -> Vec<String> {
-    let gone = record.file.as_ref().is_some_and(|file| !file.exists());
+    let gone = is_gone(record);
     let archive = match (&record.file, &record.error) {
         (Some(file), _) => {
             let name = file.file_name().map(|n| n.to_string_lossy().into_owned());
@@ -48,6 +68,7 @@ fn line(record: &BackupRecord) -> Vec<String> {
                 "{}{}",
                 name.unwrap_or_default(),
                 match (gone, record.removed_at, record.pinned) {
+                    (true, Some(_), _) if record.gone => " (gone, and that was accepted)",
                     (true, Some(_), _) => " (removed by retention)",
                     (true, None, _) => " (FILE IS GONE)",
                     (false, _, true) => " (pinned)",
@@ -86,16 +107,22 @@ pub(crate) fn rebuild_catalog(settings: &Settings) -> Result<Exit> {
     let catalog = Catalog::open(&state_directory(&job.directory)?)?;
     let found = rebuild(&catalog, &job.directory)?;
     let mut out = String::new();
-    for record in &found.added {
+    let added = found.added.iter().map(|record| ("added", record));
+    let returned = found.returned.iter().map(|record| ("there again", record));
+    for (word, record) in added.chain(returned) {
         let file = record.file.as_ref().map(|file| file.display().to_string());
         out += &format!(
-            "added {}  {}\n",
+            "{word} {}  {}\n",
             record.id.short(),
             file.unwrap_or_default()
         );
     }
+    let again = match found.returned.len() {
+        0 => String::new(),
+        count => format!("{count} there again, "),
+    };
     print(&format!(
-        "{out}{} added, {} known already\n",
+        "{out}{} added, {again}{} known already\n",
         found.added.len(),
         found.known
     ))?;

@@ -1,5 +1,6 @@
 //! The commands: what they take, what they print, how they end. One file a command.
 
+mod each;
 mod backup;
 mod list;
 mod which;
@@ -17,12 +18,13 @@ mod alert;
 mod config;
 mod demo;
 
-use crate::config::{ConfigError, Environment, Settings};
+use crate::config::{ConfigError, Environment, Inputs, Settings};
 use crate::{logging, service, text};
-use anyhow::Result;
-use clap::{Args, CommandFactory, Parser, Subcommand};
-use hubvault_model::{Masks, TablePattern};
-use seal::{IdentityArgs, SealCommand};
+use anyhow::{Context, Result};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
+use hubvault_model::Masks;
+use seal::SealCommand;
 use std::path::PathBuf;
 
 /// How a command that did not fail ended.
@@ -36,6 +38,8 @@ pub(crate) enum Exit {
     Failing,
     /// Another run was at work, which the service waits for.
     Busy,
+    /// As the worst of several ended.
+    Code(u8),
 }
 
 const EXIT_CODES: &str = "Exit codes:
@@ -58,6 +62,11 @@ pub(crate) struct Cli {
     /// configuration directory (/config), and in /etc/hubvault.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// The job, where the configuration has several ([[job]])
+    ///
+    /// Without it backup, list, prune, check, status and mail retry go over all jobs, one after the other.
+    #[arg(long, global = true, value_name = "NAME")]
+    job: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -94,7 +103,7 @@ warnings or unproven; 130 or 143 interrupted, nothing was published.")]
   hubvault list --json | jq -r '.[] | select(.state == \"failed\") | .error'
 
 Exit codes: 0 listed; 1 the catalog cannot be read; 2 bad configuration.")]
-    List(ListArgs),
+    List(list::ListArgs),
     /// Show what an archive holds
     ///
     /// Reads the archive's own manifest; the database is not needed.
@@ -106,7 +115,7 @@ Exit codes: 0 listed; 1 the catalog cannot be read; 2 bad configuration.")]
 A sealed archive is shown from its sidecar, or with --identity from itself.
 
 Exit codes: 0 shown; 1 no such backup, or not an archive; 2 bad usage or configuration.")]
-    Show(ShowArgs),
+    Show(show::ShowArgs),
     /// Read an archive back whole: every checksum, row count and digest
     #[command(after_long_help = "Examples:
   hubvault verify
@@ -117,7 +126,7 @@ Of a sealed archive without --identity only the file's checksum is compared with
 
 Exit codes: 0 whole; 1 damaged, with the entry and offset; 2 bad usage or configuration; 3 sealed,
 and only the file's checksum was compared.")]
-    Verify(VerifyArgs),
+    Verify(show::VerifyArgs),
     /// Bring back a whole database, the rows of some tables, or the configuration files
     ///
     /// Ends by comparing every row with the archive's manifest. A database that already holds the
@@ -130,7 +139,7 @@ and only the file's checksum was compared.")]
   hubvault restore latest --files /tmp/config
 
 Exit codes: 0 restored and equal; 1 not; 2 bad usage or configuration; 130 or 143 interrupted.")]
-    Restore(RestoreArgs),
+    Restore(restore::RestoreArgs),
     /// Show which rows of an archive a living database does not have, or has otherwise
     ///
     /// Rows are told apart by their primary key. Nothing is changed in the database.
@@ -140,7 +149,7 @@ Exit codes: 0 restored and equal; 1 not; 2 bad usage or configuration; 130 or 14
   hubvault restore latest --table users --missing-rows    # put back what is missing
 
 Exit codes: 0 no difference; 1 failed; 2 bad usage or configuration; 3 there are differences.")]
-    Diff(DiffArgs),
+    Diff(diff::DiffArgs),
     /// Restore old archives into a throwaway server and compare every row
     #[command(after_long_help = "Examples:
   hubvault drill latest
@@ -148,13 +157,14 @@ Exit codes: 0 no difference; 1 failed; 2 bad usage or configuration; 3 there are
 
 Exit codes: 0 proven; 1 an archive does not come back; 2 bad usage or configuration; 3 not everything
 could be shown, or with --all an archive is sealed and --identity does not open it.")]
-    Drill(DrillArgs),
+    Drill(drill::DrillArgs),
     /// Remove the archives that no retention rule keeps; every backup does so at its end
     #[command(after_long_help = "Examples:
   hubvault prune --dry-run    # every decision with its reason
+  hubvault prune --gone       # ends the alert of `files` about archives that were removed on purpose
 
 Exit codes: 0 done; 1 failed; 2 bad usage or configuration; 3 something could not be removed.")]
-    Prune(PruneArgs),
+    Prune(prune::PruneArgs),
     /// Let an archive stay whatever the rules say
     Pin {
         /// An id, an unambiguous prefix of one, a file name, or `latest`
@@ -213,7 +223,7 @@ Only the archive and its key stay. Needs the PostgreSQL server programs, age, ta
 root, the server runs as the user postgres.
 
 Exit codes: 0 restored and equal; 1 anything else.")]
-    Demo(DemoArgs),
+    Demo(demo::DemoArgs),
     /// Print a completion script for a shell
     #[command(after_long_help = "Example:
   hubvault completions bash > /etc/bash_completion.d/hubvault")]
@@ -221,175 +231,6 @@ Exit codes: 0 restored and equal; 1 anything else.")]
         /// Which shell
         shell: clap_complete::Shell,
     },
-}
-
-/// `hubvault list`
-#[derive(Debug, Args)]
-pub(crate) struct ListArgs {
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// `hubvault show`
-#[derive(Debug, Args)]
-pub(crate) struct ShowArgs {
-    /// An id, an unambiguous prefix of one, a file, or `latest`
-    pub(crate) backup: String,
-    /// Print the manifest as JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-    #[command(flatten)]
-    pub(crate) identity: IdentityArgs,
-}
-
-/// `hubvault verify`
-#[derive(Debug, Args)]
-pub(crate) struct VerifyArgs {
-    /// An id, an unambiguous prefix of one, a file, or `latest`
-    #[arg(default_value = "latest")]
-    pub(crate) backup: String,
-    /// Restore it into a throwaway server, too, and compare every row
-    #[arg(long)]
-    pub(crate) drill: bool,
-    #[command(flatten)]
-    pub(crate) identity: IdentityArgs,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// No progress bar and no progress lines
-    #[arg(long)]
-    pub(crate) no_progress: bool,
-}
-
-/// `hubvault restore`
-#[derive(Debug, Args)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a flag of the command line"
-)]
-pub(crate) struct RestoreArgs {
-    /// An id, an unambiguous prefix of one, a file, `latest`, or `-` for standard input
-    pub(crate) backup: String,
-    /// The database: a postgres:// URL or name=value pairs [default: the configured server]
-    #[arg(long, value_name = "URL", conflicts_with = "database")]
-    pub(crate) to: Option<String>,
-    /// The database on the configured server
-    #[arg(long, value_name = "NAME")]
-    pub(crate) database: Option<String>,
-    /// Make the database first; it must not exist
-    #[arg(long)]
-    pub(crate) create: bool,
-    /// Only the rows of this table, into the same table, which must be empty; may be given more
-    /// than once, and may be a glob
-    #[arg(long = "table", value_name = "TABLE", conflicts_with = "create")]
-    pub(crate) tables: Vec<TablePattern>,
-    /// Only rows that are missing in the database, by primary key; nothing is overwritten
-    #[arg(long, conflicts_with_all = ["create", "upsert"])]
-    pub(crate) missing_rows: bool,
-    /// Rows that are missing, and the archive's values for rows that have others
-    #[arg(long, conflicts_with = "create")]
-    pub(crate) upsert: bool,
-    /// Only the configuration files, into this directory
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["to", "database", "create", "tables"])]
-    pub(crate) files: Option<PathBuf>,
-    /// Put the rows of --table beside the living table, into a new table of this schema
-    #[arg(long, value_name = "SCHEMA", requires = "tables", conflicts_with_all = ["missing_rows", "upsert"])]
-    pub(crate) into_schema: Option<String>,
-    /// Drop what the archive holds from the database first; asks, unless --yes
-    #[arg(long, conflicts_with_all = ["create", "tables", "missing_rows", "upsert"])]
-    pub(crate) clean: bool,
-    /// Do not ask
-    #[arg(long)]
-    pub(crate) yes: bool,
-    /// Go on past what cannot be restored; it is named at the end, with exit code 1
-    #[arg(long, conflicts_with_all = ["missing_rows", "upsert"])]
-    pub(crate) keep_going: bool,
-    /// Make roles that are missing, without login
-    #[arg(long)]
-    pub(crate) create_roles: bool,
-    /// Everything belongs to who restores; nothing is granted
-    #[arg(long)]
-    pub(crate) no_owner: bool,
-    /// Try a server that is older than the archive's
-    #[arg(long)]
-    pub(crate) force: bool,
-    #[command(flatten)]
-    pub(crate) identity: IdentityArgs,
-    /// Say how much of the archive was read
-    #[arg(long, short)]
-    pub(crate) verbose: bool,
-    /// No progress bar and no progress lines
-    #[arg(long)]
-    pub(crate) no_progress: bool,
-}
-
-/// `hubvault diff`
-#[derive(Debug, Args)]
-pub(crate) struct DiffArgs {
-    /// An id, an unambiguous prefix of one, a file, or `latest`
-    pub(crate) backup: String,
-    /// The database: a postgres:// URL or name=value pairs [default: the configured one]
-    #[arg(long, value_name = "URL")]
-    pub(crate) to: Option<String>,
-    /// Only this table; may be given more than once, and may be a glob
-    #[arg(long = "table", value_name = "TABLE")]
-    pub(crate) tables: Vec<TablePattern>,
-    /// Print counts and the keys of all rows that differ as JSON
-    #[arg(long, conflicts_with = "csv")]
-    pub(crate) json: bool,
-    /// Print the keys of all rows that differ as CSV
-    #[arg(long)]
-    pub(crate) csv: bool,
-    #[command(flatten)]
-    pub(crate) identity: IdentityArgs,
-    /// No progress bar and no progress lines
-    #[arg(long)]
-    pub(crate) no_progress: bool,
-}
-
-/// `hubvault drill`
-#[derive(Debug, Args)]
-pub(crate) struct DrillArgs {
-    /// An id, an unambiguous prefix of one, a file, or `latest`
-    #[arg(conflicts_with = "all")]
-    pub(crate) backup: Option<String>,
-    /// Every archive that the catalog knows
-    #[arg(long)]
-    pub(crate) all: bool,
-    /// Only so many of them, by chance
-    #[arg(long, value_name = "N", requires = "all")]
-    pub(crate) sample: Option<usize>,
-    #[command(flatten)]
-    pub(crate) identity: IdentityArgs,
-    /// No progress bar and no progress lines
-    #[arg(long)]
-    pub(crate) no_progress: bool,
-}
-
-/// `hubvault prune`
-#[derive(Debug, Args)]
-pub(crate) struct PruneArgs {
-    /// Print every decision and remove nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// `hubvault demo`
-#[derive(Debug, Args)]
-pub(crate) struct DemoArgs {
-    /// Where the archive goes
-    #[arg(long, default_value = "demo-backups")]
-    pub(crate) dir: PathBuf,
-    /// How many users the sample hub has
-    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(10..=5_000_000))]
-    pub(crate) users: u32,
-    /// No progress bar and no progress lines
-    #[arg(long)]
-    pub(crate) no_progress: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -424,9 +265,15 @@ enum CatalogCommand {
 
 /// Runs what the arguments ask for.
 pub(crate) fn run(cli: &Cli) -> Result<Exit> {
-    let environment = Environment::of_process();
+    let inputs = Inputs::new(Environment::of_process(), cli.config.clone());
+    if each::is_for_all(cli) {
+        let all = Settings::load_all(&inputs)?;
+        if all.len() > 1 {
+            return each::run(&all);
+        }
+    }
     let load = || -> Result<Settings, ConfigError> {
-        let settings = Settings::load(&environment, cli.config.as_deref())?;
+        let settings = Settings::load(&inputs, cli.job.as_deref())?;
         logging::start_for(&settings);
         Ok(settings)
     };
@@ -450,21 +297,35 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
         Command::Restore(args) => restore::run(&load()?, args),
         Command::Seal(command) => seal::run(&load()?, command),
         Command::Status { json } => status::run(&load()?, *json),
+        Command::Serve if cli.job.is_some() => {
+            let what = "serve keeps all jobs of its configuration; leave --job out";
+            Cli::command()
+                .error(ErrorKind::ArgumentConflict, what)
+                .exit()
+        }
         Command::Serve => {
-            service::run(&environment, cli.config.as_deref())?;
+            service::run(&inputs)?;
             Ok(Exit::Done)
         }
         Command::Check(args) => check::run(&load()?, args),
         Command::Alert(command) => alert::run(&load()?, command),
         Command::Mail(command) => mail::run(&load()?, command),
-        Command::Token(command) => token::run(&load()?, command),
+        Command::Token(command) => {
+            // They are of the service, whatever its jobs are.
+            let all = Settings::load_all(&inputs)?;
+            let settings = all.first().context("there is no job")?;
+            logging::start_for(settings);
+            token::run(settings, command)
+        }
         Command::Config(ConfigCommand::Init { file }) => config::init(file),
         Command::Config(ConfigCommand::Check) => config::check(&load()?),
         Command::Config(ConfigCommand::Show { json }) => config::show(&load()?, *json),
         Command::Catalog(CatalogCommand::Rebuild) => list::rebuild_catalog(&load()?),
         Command::Demo(args) => {
             // The demonstration is the same whatever is configured here.
-            let nothing = Settings::load(&Environment::bare(&environment), None)?;
+            let bare = Environment::bare(&inputs.environment);
+            let inputs = Inputs::new(bare, Some(PathBuf::from("/dev/null")));
+            let nothing = Settings::load(&inputs, None)?;
             logging::start("info", "text", Masks::default());
             demo::run(&nothing, args)
         }

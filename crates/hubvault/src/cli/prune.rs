@@ -1,24 +1,42 @@
 //! `hubvault prune`, `pin` and `unpin`: which archives stay.
 
-use super::{Exit, PruneArgs};
+use super::Exit;
 use crate::config::Settings;
 use crate::text::{Align, columns, print};
 use anyhow::{Result, bail};
-use hubvault_engine::backup::{RunLock, state_directory};
-use hubvault_engine::catalog::Catalog;
+use clap::Args;
+use hubvault_engine::backup::{RunLock, current_catalog, state_directory};
+use hubvault_engine::catalog::{BackupRecord, Catalog};
 use hubvault_engine::retain::{self, Pruned};
 use hubvault_model::{BackupId, ByteSize};
 use jiff::Timestamp;
 use serde_json::json;
 
+/// `hubvault prune`
+#[derive(Debug, Args)]
+pub(crate) struct PruneArgs {
+    /// Print every decision and remove nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Remove nothing, and accept that archives are gone which somebody removed by hand
+    #[arg(long)]
+    pub(crate) gone: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// Decides, prints, and unless it is a dry run, removes.
 pub(crate) fn run(settings: &Settings, args: &PruneArgs) -> Result<Exit> {
     let job = settings.job();
     let state = state_directory(&job.directory)?;
+    let catalog = current_catalog(&job.directory)?;
     // Not beside a run, which prunes at its end.
     let _lock = RunLock::take(&state, BackupId::random())?;
-    let catalog = Catalog::open(&state)?;
     let now = Timestamp::now();
+    if args.gone {
+        return gone(&catalog, &job.name, args, now);
+    }
     let plan = retain::plan(&catalog, &job.name, &job.retention, now, &settings.zone)?;
     let text = if args.json {
         let all: Vec<_> = plan.iter().map(as_json).collect();
@@ -35,6 +53,44 @@ pub(crate) fn run(settings: &Settings, args: &PruneArgs) -> Result<Exit> {
         tracing::warn!("{problem}");
     }
     Ok(if problems.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Warnings
+    })
+}
+
+/// Says what is gone, and unless it is a dry run, accepts it.
+fn gone(catalog: &Catalog, job: &str, args: &PruneArgs, now: Timestamp) -> Result<Exit> {
+    let gone = retain::gone(catalog, job)?;
+    let path = |record: &BackupRecord| record.file.clone().unwrap_or_default();
+    if args.json {
+        let of = |record: &BackupRecord| {
+            json!({
+                "id": record.id, "file": path(record), "decision": "gone",
+                "reason": "it is not there, and nothing here removed it",
+            })
+        };
+        let all: Vec<_> = gone.records.iter().map(of).collect();
+        print(&(serde_json::to_string_pretty(&all)? + "\n"))?;
+    } else if gone.records.is_empty() {
+        print("no archive is gone that should be there\n")?;
+    } else {
+        let verb = if args.dry_run { "would be" } else { "is" };
+        for record in &gone.records {
+            let (file, id) = (path(record), record.id.short());
+            print(&format!(
+                "{} (backup {id}) is gone; that {verb} accepted\n",
+                file.display()
+            ))?;
+        }
+    }
+    for what in &gone.unclear {
+        tracing::warn!("{what}");
+    }
+    if !args.dry_run {
+        retain::accept(catalog, &gone.records, now)?;
+    }
+    Ok(if gone.unclear.is_empty() {
         Exit::Done
     } else {
         Exit::Warnings
@@ -93,7 +149,7 @@ fn as_json(pruned: &Pruned) -> serde_json::Value {
 /// Pins or unpins one backup.
 pub(crate) fn pin(settings: &Settings, backup: &str, pinned: bool) -> Result<Exit> {
     let directory = settings.job().directory;
-    let catalog = Catalog::open(&state_directory(&directory)?)?;
+    let catalog = current_catalog(&directory)?;
     let Some(record) = catalog.find(backup)? else {
         bail!(
             "no backup {backup:?} in {}; `hubvault list` names them",

@@ -1,22 +1,85 @@
 //! `hubvault restore`: a whole database, the rows of some tables, or the configuration files.
 
-use super::seal::witness;
+use super::Exit;
+use super::seal::{IdentityArgs, witness};
 use super::which::resolve;
-use super::{Exit, RestoreArgs};
 use crate::config::Settings;
 use crate::text::{Align, columns, grouped, print};
 use crate::{progress, signals};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use clap::Args;
 use hubvault_archive::{Archive, ArchiveFile, Identities, Source};
 use hubvault_engine::restore::{self, PutBack, RestoreOptions, Restored};
-use hubvault_model::{ByteSize, Cancel, TableName};
+use hubvault_model::{ByteSize, Cancel, TableName, TablePattern, remedy};
 use hubvault_postgres::{ConnectSettings, Session, target};
 use std::fs::{File, OpenOptions};
 use std::io::IsTerminal;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// `hubvault restore`
+#[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
+pub(crate) struct RestoreArgs {
+    /// An id, an unambiguous prefix of one, a file, `latest`, or `-` for standard input
+    pub(crate) backup: String,
+    /// The database: a postgres:// URL or name=value pairs [default: the configured server]
+    #[arg(long, value_name = "URL", conflicts_with = "database")]
+    pub(crate) to: Option<String>,
+    /// The database on the configured server
+    #[arg(long, value_name = "NAME")]
+    pub(crate) database: Option<String>,
+    /// Make the database first; it must not exist
+    #[arg(long)]
+    pub(crate) create: bool,
+    /// Only the rows of this table, into the same table, which must be empty; may be given more
+    /// than once, and may be a glob
+    #[arg(long = "table", value_name = "TABLE", conflicts_with = "create")]
+    pub(crate) tables: Vec<TablePattern>,
+    /// Only rows that are missing in the database, by primary key; nothing is overwritten
+    #[arg(long, conflicts_with_all = ["create", "upsert"])]
+    pub(crate) missing_rows: bool,
+    /// Rows that are missing, and the archive's values for rows that have others
+    #[arg(long, conflicts_with = "create")]
+    pub(crate) upsert: bool,
+    /// Only the configuration files, into this directory
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["to", "database", "create", "tables"])]
+    pub(crate) files: Option<PathBuf>,
+    /// Put the rows of --table beside the living table, into a new table of this schema
+    #[arg(long, value_name = "SCHEMA", requires = "tables", conflicts_with_all = ["missing_rows", "upsert"])]
+    pub(crate) into_schema: Option<String>,
+    /// Drop what the archive holds from the database first; asks, unless --yes
+    #[arg(long, conflicts_with_all = ["create", "tables", "missing_rows", "upsert"])]
+    pub(crate) clean: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Go on past what cannot be restored; it is named at the end, with exit code 1
+    #[arg(long, conflicts_with_all = ["missing_rows", "upsert"])]
+    pub(crate) keep_going: bool,
+    /// Make roles that are missing, without login
+    #[arg(long)]
+    pub(crate) create_roles: bool,
+    /// Everything belongs to who restores; nothing is granted
+    #[arg(long)]
+    pub(crate) no_owner: bool,
+    /// Try a server that is older than the archive's
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) identity: IdentityArgs,
+    /// Say how much of the archive was read
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+    /// No progress bar and no progress lines
+    #[arg(long)]
+    pub(crate) no_progress: bool,
+}
 
 /// Restores and says what came back.
 pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
@@ -130,7 +193,12 @@ fn keep_input(directory: &Path) -> Result<File> {
         std::io::copy(&mut std::io::stdin().lock(), &mut file)?;
         Ok::<_, std::io::Error>(file)
     };
-    keep().with_context(|| format!("keeping standard input in {}", directory.display()))
+    keep().map_err(|error| {
+        let (place, help) = (directory.display(), remedy(&error));
+        anyhow!(
+            "keeping standard input in {place}: {error}{help}, or set TMPDIR to another directory"
+        )
+    })
 }
 
 struct Counting {

@@ -1,14 +1,15 @@
 //! `hubvault show` and `hubvault verify`: one archive, looked into or read back whole.
 
+use super::Exit;
 use super::backup::{proof_text, warnings_text};
 use super::drill::drill;
-use super::seal::{sealed_text, witness};
+use super::seal::{IdentityArgs, sealed_text, witness};
 use super::which::resolve;
-use super::{Exit, ShowArgs, VerifyArgs};
 use crate::config::Settings;
 use crate::text::{Align, columns, grouped, print};
 use crate::{progress, signals};
 use anyhow::{Context, Result};
+use clap::Args;
 use hubvault_archive::{Coverage, Manifest};
 use hubvault_engine::catalog::{Contents, ProofRecord, contents};
 use hubvault_engine::progress::Stage;
@@ -16,6 +17,37 @@ use hubvault_engine::proof::{IntegrityError, ReadBack, integrity};
 use hubvault_model::{ByteSize, Cancel};
 use serde_json::json;
 use std::path::Path;
+
+/// `hubvault verify`
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// An id, an unambiguous prefix of one, a file, or `latest`
+    #[arg(default_value = "latest")]
+    pub(crate) backup: String,
+    /// Restore it into a throwaway server, too, and compare every row
+    #[arg(long)]
+    pub(crate) drill: bool,
+    #[command(flatten)]
+    pub(crate) identity: IdentityArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// No progress bar and no progress lines
+    #[arg(long)]
+    pub(crate) no_progress: bool,
+}
+
+/// `hubvault show`
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// An id, an unambiguous prefix of one, a file, or `latest`
+    pub(crate) backup: String,
+    /// Print the manifest as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) identity: IdentityArgs,
+}
 
 /// Prints what an archive holds, from its manifest.
 pub(crate) fn show(settings: &Settings, args: &ShowArgs) -> Result<Exit> {

@@ -4,7 +4,7 @@ use super::Exit;
 use crate::config::{Administrator, Settings};
 use crate::text::{grouped, print};
 use anyhow::Result;
-use hubvault_engine::backup::{RunLock, state_directory};
+use hubvault_engine::backup::current_catalog;
 use hubvault_engine::catalog::{BackupRecord, Catalog, OutboxItem, OutboxState, State};
 use hubvault_engine::deliver::{age, moment};
 use hubvault_engine::disk::free_bytes;
@@ -74,7 +74,7 @@ struct Opener {
 /// Prints it; 3 when something is at risk.
 pub(crate) fn run(settings: &Settings, json: bool) -> Result<Exit> {
     let job = settings.job();
-    let catalog = Catalog::open(&state_directory(&job.directory)?)?;
+    let catalog = current_catalog(&job.directory)?;
     let mut status = status_of(&Look::new(
         &job,
         &catalog,
@@ -107,7 +107,6 @@ fn status_of(look: &Look<'_>) -> Status {
     if let Some(record) = last_run {
         let is_told = |name: &str| findings.iter().filter(failing).any(|f| f.check == name);
         risks.extend(of_last_run(record, is_told("proof")));
-        risks.extend(died(record, job));
     }
     for (_, file) in look.known().filter(|(_, file)| !file.is_file()) {
         risks.push(format!("{} is gone", file.display()));
@@ -184,13 +183,6 @@ fn of_last_run(record: &BackupRecord, unproven_is_told: bool) -> Vec<String> {
             .collect(),
         State::Failed | State::Unproven => Vec::new(),
     }
-}
-
-/// A record that is called running although nobody holds the lock is that of a process that died.
-fn died(record: &BackupRecord, job: &Job) -> Option<String> {
-    let state = state_directory(&job.directory).ok()?;
-    let is_dead = record.state == State::Running && RunLock::take(&state, record.id).is_ok();
-    is_dead.then(|| "the last run died before it ended; hubvault backup takes another".to_owned())
 }
 
 fn text(job: &Job, status: &Status, now: Timestamp, zone: &TimeZone) -> String {

@@ -39,7 +39,7 @@ Exit codes: 0 made; 1 not; 2 bad usage or configuration.")]
 
 /// Makes, lists or ends tokens.
 pub(crate) fn run(settings: &Settings, command: &TokenCommand) -> Result<Exit> {
-    let tokens = Tokens::of(&state_directory(&settings.job().directory)?);
+    let tokens = Tokens::of(&state_directory(&settings.service_directory)?);
     match command {
         TokenCommand::Create { name, role } => {
             let text = tokens.create(name, *role)?;

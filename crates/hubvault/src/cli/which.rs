@@ -2,8 +2,7 @@
 
 use crate::config::Settings;
 use anyhow::{Context, Result, bail};
-use hubvault_engine::backup::state_directory;
-use hubvault_engine::catalog::Catalog;
+use hubvault_engine::backup::current_catalog;
 use std::path::PathBuf;
 
 /// A file as it is, else what the catalog calls by that id, prefix, name, or `latest`.
@@ -26,17 +25,25 @@ pub(crate) fn resolve(settings: &Settings, word: &str) -> Result<PathBuf> {
             directory.display()
         );
     }
-    let found = Catalog::open(&state_directory(&directory)?)?.find(word)?;
+    let found = current_catalog(&directory)?.find(word)?;
     let Some(record) = found else {
         bail!(
             "no backup {word:?} in {}; `hubvault list` names them",
             directory.display()
         );
     };
-    record.file.with_context(|| {
+    let file = record.file.with_context(|| {
         let error = record
             .error
             .unwrap_or_else(|| "it is still running".to_owned());
         format!("backup {} has no archive: {error}", record.id.short())
-    })
+    })?;
+    if !file.is_file() {
+        bail!(
+            "the archive {} of backup {} is gone; `hubvault list` names those that are there",
+            file.display(),
+            record.id.short()
+        );
+    }
+    Ok(file)
 }

@@ -1,9 +1,9 @@
 //! Who is told, and how: mail and other channels.
 
-use super::keys;
 use super::problem::Problem;
 use super::resolve::{Found, Value};
 use super::text;
+use super::{http, keys};
 use hubvault_engine::deliver;
 use hubvault_engine::job::{AttachWhen, Delivery, MailOptions};
 use hubvault_model::{ByteSize, Masks};
@@ -35,6 +35,7 @@ pub(super) fn delivery(found: &Settings, problems: &mut Vec<Problem>) -> Deliver
         tries: text(found, "delivery.tries").parse().unwrap_or(1),
         pause: keys::duration(text(found, "delivery.pause")).unwrap_or_default(),
         templates,
+        links: http::links(found),
         masks: Masks::default(),
     }
 }

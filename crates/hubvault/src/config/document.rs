@@ -1,14 +1,15 @@
 //! `hubvault.toml`, read strictly: a key that means nothing is a mistake, and so is a wrong type.
 
-use super::keys::{ARRAYS, KEYS, Key, Kind};
+use super::keys::{ARRAYS, KEYS, Key, Kind, OF_SERVICE};
 use super::problem::{Problem, nearest};
 use serde_spanned::Spanned;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
 use toml::de::{DeTable, DeValue};
 
 /// A value with the line it stands on, counted from 1.
+#[derive(Clone)]
 pub(crate) struct Placed<T> {
     pub(crate) line: usize,
     pub(crate) value: T,
@@ -27,10 +28,16 @@ pub(crate) enum Field {
 
 /// What a file says: single values by the name of their key (lists with commas between their
 /// items), and arrays of tables.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Document {
     /// As it is named in origins.
     pub(crate) name: String,
+    /// The job that it is read for; `None` where the file has no `[[job]]`.
+    pub(super) job: Option<String>,
+    /// Keys and arrays that this job says itself.
+    own: BTreeSet<String>,
+    /// The file's `[[job]]`s, each as a document of what it says itself.
+    pub(super) jobs: Vec<Placed<Document>>,
     values: BTreeMap<String, Placed<String>>,
     lists: BTreeMap<String, Vec<String>>,
     item_lines: BTreeMap<String, Vec<usize>>,
@@ -59,6 +66,60 @@ impl Document {
     /// an empty one.
     pub(crate) fn array(&self, name: &str) -> Option<&[Placed<Item>]> {
         self.arrays.get(name).map(Vec::as_slice)
+    }
+
+    /// Whether the job that this is read for says a key or an array itself.
+    pub(super) fn is_own(&self, key: &str) -> bool {
+        self.own.contains(key)
+    }
+
+    /// The same for one of its jobs: what the job says stands in place of what stands at the top.
+    pub(super) fn of_job(&self, job: &Self) -> Self {
+        let mut all = self.clone();
+        all.jobs.clear();
+        all.job.clone_from(&job.job);
+        for (key, value) in &job.values {
+            // A secret is said in one way: as text, or by a file.
+            let other = match key.strip_suffix("_file") {
+                Some(plain) => plain.to_owned(),
+                None => format!("{key}_file"),
+            };
+            all.values.remove(&other);
+            all.lists.remove(key);
+            all.item_lines.remove(key);
+            all.values.insert(key.clone(), value.clone());
+        }
+        all.lists.extend(job.lists.clone());
+        all.item_lines.extend(job.item_lines.clone());
+        all.arrays.extend(job.arrays.clone());
+        all.own = job
+            .values
+            .keys()
+            .chain(job.arrays.keys())
+            .cloned()
+            .collect();
+        all.one_set_of_recipients();
+        all
+    }
+
+    /// Recipients are said in two ways that add up. A job that says either has those alone: others could open its
+    /// archives.
+    fn one_set_of_recipients(&mut self) {
+        const LIST: &str = "seal.recipients";
+        const TABLES: &str = "seal.recipient";
+        match (self.is_own(LIST), self.is_own(TABLES)) {
+            (true, false) => {
+                self.arrays.remove(TABLES);
+            }
+            (false, true) => {
+                let (line, value) = (0, String::new());
+                self.values.insert(LIST.to_owned(), Placed { line, value });
+                self.lists.insert(LIST.to_owned(), Vec::new());
+                self.item_lines.remove(LIST);
+                self.own.insert(LIST.to_owned());
+            }
+            (true, true) | (false, false) => {}
+        }
     }
 
     /// `hubvault.toml line 12`.
@@ -125,14 +186,17 @@ impl Reader<'_> {
                     .strip_prefix(name.as_str())
                     .is_some_and(|rest| rest.starts_with('.'))
             });
-            if let Some(setting) = setting {
+            if self.document.job.is_some() && OF_SERVICE.iter().any(|of| is_within(&name, of)) {
+                let what = "is one for all jobs; it stands at the top of the file";
+                self.problem(&key.span(), &name, what);
+            } else if let Some(setting) = setting {
                 self.single(setting, &name, value);
             } else if ARRAYS.contains(&name.as_str()) {
                 self.array(&name, value);
-            } else if name == "job" {
-                let what = "several jobs in one file are not supported by this version; write \
-                            one file for each and choose with --config";
-                self.problem(&key.span(), &name, what);
+            } else if name == "job" && self.document.job.is_none() {
+                self.jobs(value);
+            } else if name == "name" && self.document.job.is_some() {
+                // Read by `jobs`.
             } else if is_table {
                 match value.get_ref() {
                     DeValue::Table(inner) => self.table(&name, inner),
@@ -145,6 +209,45 @@ impl Reader<'_> {
                 let hint = nearest(&name, known_names());
                 self.problem(&key.span(), &name, format!("no such key{hint}"));
             }
+        }
+    }
+
+    /// Each `[[job]]`: its name, and anything that a file says of one job.
+    fn jobs(&mut self, value: &Spanned<DeValue<'_>>) {
+        let DeValue::Array(items) = value.get_ref() else {
+            let what = "expected an array of tables, written [[job]]";
+            return self.problem(&value.span(), "job", what);
+        };
+        for item in items {
+            let DeValue::Table(table) = item.get_ref() else {
+                self.problem(&item.span(), "job", "expected a table, written [[job]]");
+                continue;
+            };
+            let name = match table.get("name").map(|name| (name.get_ref(), name.span())) {
+                Some((DeValue::String(name), _)) => name.to_string(),
+                Some((other, span)) => {
+                    let what = format!("expected text in quotes, not {}", a(other));
+                    self.problem(&span, "job.name", what);
+                    continue;
+                }
+                None => {
+                    self.problem(&item.span(), "job.name", "is missing");
+                    continue;
+                }
+            };
+            let mut reader = Reader {
+                text: self.text,
+                document: Document {
+                    name: self.document.name.clone(),
+                    job: Some(name),
+                    ..Document::default()
+                },
+                problems: self.problems,
+            };
+            reader.table("", table);
+            let value = reader.document;
+            let line = self.line(&item.span());
+            self.document.jobs.push(Placed { line, value });
         }
     }
 
@@ -253,6 +356,12 @@ impl Reader<'_> {
     }
 }
 
+/// Whether a key is this one or stands in this table.
+fn is_within(name: &str, of: &str) -> bool {
+    name.strip_prefix(of)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
 fn known_names() -> impl Iterator<Item = &'static str> {
     let arrays = ARRAYS.iter().copied();
     let tables = KEYS
@@ -311,7 +420,16 @@ mod tests {
             ]
         );
         assert!(mistakes("[database\n")[0].starts_with("hubvault.toml line 1: not TOML"));
-        assert!(mistakes("[[job]]\n")[0].contains("several jobs"));
+        assert_eq!(
+            mistakes(
+                "[[job]]\n[[job]]\nname = \"a\"\n[job.http]\naddress = \"8080\"\n[job.scoop]\n"
+            ),
+            [
+                "hubvault.toml line 1: job.name: is missing",
+                "hubvault.toml line 4: http: is one for all jobs; it stands at the top of the file",
+                "hubvault.toml line 6: scoop: no such key; did you mean scope?",
+            ]
+        );
     }
 
     proptest! {

@@ -11,7 +11,7 @@ use super::{text, url};
 use hubvault_archive::{Codec, Compression};
 use hubvault_engine::job::{
     ArchiveOptions, FileSource, Gentleness, Job, MissingPolicy, MonitorOptions, ProofOptions,
-    ProofWhen, RetentionRules, Scope, SizeLimits, Window,
+    ProofWhen, RetentionRules, Scope, SizeLimits, SourceDigest, Window,
 };
 use hubvault_model::ByteSize;
 use hubvault_postgres::ConnectSettings;
@@ -103,6 +103,7 @@ pub(super) fn job(
         },
         proof: proof(found, &database_settings, problems),
         delivery: delivery::delivery(found, problems),
+        time_limit: keys::duration(text(found, "archive.time_limit")).unwrap_or_default(),
         lock_timeout: keys::duration(text(found, "database.lock_timeout")).unwrap_or_default(),
     }
 }
@@ -194,6 +195,11 @@ fn proof(
         },
         directory: PathBuf::from(text(found, "proof.directory")),
         server,
+        source_digest: match text(found, "proof.source_digest") {
+            "always" => SourceDigest::Always,
+            "never" => SourceDigest::Never,
+            _ => SourceDigest::Auto,
+        },
         time_limit: keys::duration(text(found, "proof.time_limit")).unwrap_or_default(),
     }
 }

@@ -28,6 +28,10 @@ pub(crate) enum Kind {
     Addresses,
     /// Five fields of cron.
     Cron,
+    /// Where to listen: a port, or a host and a port.
+    Listen,
+    /// An address that people reach the service by.
+    PublicUrl,
     /// A time zone: a name of the IANA database, or a POSIX string.
     Zone,
 }
@@ -159,6 +163,12 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Integer(1, 64),
         "",
     ),
+    key(
+        "archive.time_limit",
+        &["BACKUP_TIME_LIMIT"],
+        Kind::Duration,
+        "12 h",
+    ),
     key("archive.pause", &["BACKUP_PAUSE"], Kind::Duration, ""),
     key(
         "archive.max_mb_per_second",
@@ -178,6 +188,12 @@ pub(crate) const KEYS: &[Key] = &[
     key("proof.when", &["PROOF"], PROOF_WHEN, "always"),
     key("proof.directory", &[], Kind::Text, ""),
     secret("proof.server", &["PROOF_SERVER"]),
+    key(
+        "proof.source_digest",
+        &["PROOF_SOURCE_DIGEST"],
+        Kind::Choice(&["auto", "always", "never"]),
+        "auto",
+    ),
     key("proof.time_limit", &[], Kind::Duration, "30 min"),
     key("retention.days", &["BACKUP_RETENTION_DAYS"], COUNT, "30"),
     key("retention.keep_last", &[], COUNT, "3"),
@@ -251,7 +267,14 @@ pub(crate) const KEYS: &[Key] = &[
     secret("ntfy.token", &["NTFY_TOKEN"]),
     secret("ping.url", &["PING_URL", "HEALTHCHECKS_URL"]),
     key("seal.recipients", &["BACKUP_RECIPIENTS"], Kind::List, ""),
-    key("http.address", &["HTTP_ADDR"], Kind::Text, ""),
+    key("http.address", &["HTTP_ADDR"], Kind::Listen, ""),
+    key("http.public_url", &["HTTP_PUBLIC_URL"], Kind::PublicUrl, ""),
+    key(
+        "http.link_hours",
+        &[],
+        Kind::Integer(1, hubvault_engine::link::MOST_HOURS),
+        "72",
+    ),
     key(
         "monitor.max_age_hours",
         &["BACKUP_MAX_AGE_HOURS"],
@@ -279,6 +302,9 @@ pub(crate) const KEYS: &[Key] = &[
 ];
 
 const LOG_LEVELS: Kind = Kind::Choice(&["error", "warn", "info", "debug", "trace"]);
+
+/// Tables and keys that a service has once, whatever its jobs are.
+pub(super) const OF_SERVICE: &[&str] = &["config_dir", "http", "log", "service"];
 
 /// Arrays of tables.
 pub(crate) const ARRAYS: &[&str] = &[
@@ -337,6 +363,8 @@ impl Kind {
                     "expected five fields of cron such as `0 2 * * *`, not {text:?}: {what}"
                 )),
             },
+            Self::Listen => super::http::listens_at(text).map(|_| ()),
+            Self::PublicUrl => super::http::check_public_url(text),
             Self::Zone => zone(text).map(|_| ()),
         }
     }
@@ -344,9 +372,13 @@ impl Kind {
     /// What TOML must hold, in words.
     pub(crate) fn describe(self) -> &'static str {
         match self {
-            Self::Text | Self::Choice(_) | Self::Cron | Self::Zone | Self::Address => {
-                "text in quotes"
-            }
+            Self::Text
+            | Self::Choice(_)
+            | Self::Cron
+            | Self::Zone
+            | Self::Listen
+            | Self::PublicUrl
+            | Self::Address => "text in quotes",
             Self::Integer(..) => "a whole number",
             Self::Duration => "text such as \"5 s\", or a number of seconds",
             Self::List | Self::Addresses => "an array of texts",

@@ -6,10 +6,12 @@ mod environment;
 mod keys;
 mod url;
 mod document;
+mod jobs;
 mod overlay;
 mod resolve;
 mod scope;
 mod seal;
+mod http;
 mod delivery;
 mod schedule;
 mod commands;
@@ -17,6 +19,7 @@ mod checks;
 mod job;
 
 pub(crate) use environment::Environment;
+pub(crate) use http::listens_at;
 pub(crate) use overlay::{CHANGEABLE, Changes};
 pub(crate) use problem::{ConfigError, nearest};
 pub(crate) use resolve::{Found, Value};
@@ -30,9 +33,10 @@ use hubvault_postgres::ConnectSettings;
 use jiff::tz::TimeZone;
 use keys::KEYS;
 use problem::Problem;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Everything that is set, with where it was said.
@@ -59,36 +63,108 @@ pub(crate) struct Settings {
     pub(crate) temp_dir: PathBuf,
     /// The zone of schedules, of names and of days.
     pub(crate) zone: TimeZone,
+    /// Which `[[job]]` of the file it is; `None` where there is none.
+    pub(crate) job_name: Option<String>,
+    /// The archive directory that is all jobs', where the service keeps what is its own.
+    pub(crate) service_directory: PathBuf,
     /// What the file says, as it was read; empty without one. It may hold secrets.
     source: SecretString,
     job: Job,
 }
 
+/// What the configuration is read from.
+#[derive(Clone)]
+pub(crate) struct Inputs {
+    /// The variables.
+    pub(crate) environment: Environment,
+    /// What `--config` names.
+    pub(crate) config: Option<PathBuf>,
+    /// What came on standard input, which can be read once and stays the same.
+    standard_input: Arc<OnceLock<SecretString>>,
+}
+
+/// A file that was found and read, before it is known which job is wanted.
+#[derive(Clone)]
+struct Read {
+    file: Option<PathBuf>,
+    source: String,
+    document: Document,
+    problems: Vec<Problem>,
+    notices: Vec<String>,
+}
+
 impl Settings {
-    /// Reads everything; all mistakes are reported together.
-    pub(crate) fn load(
-        environment: &Environment,
-        config: Option<&Path>,
-    ) -> Result<Self, ConfigError> {
-        Self::load_with(environment, config, None)
+    /// Reads everything for one job: `wanted`, or the only one. All mistakes are reported together.
+    pub(crate) fn load(inputs: &Inputs, wanted: Option<&str>) -> Result<Self, ConfigError> {
+        Self::of(&inputs.environment, inputs.read(), wanted, None)
     }
 
-    /// The same, with `tried` in place of the overlay that is there.
-    pub(crate) fn load_with(
+    /// Every job of the file; the one job that there is where it has no `[[job]]`.
+    pub(crate) fn load_all(inputs: &Inputs) -> Result<Vec<Self>, ConfigError> {
+        Self::load_all_with(inputs, None, None)
+    }
+
+    /// The same, with `tried` in place of the overlay that the job `of` has.
+    pub(crate) fn load_all_with(
+        inputs: &Inputs,
+        of: Option<&str>,
+        tried: Option<&Changes>,
+    ) -> Result<Vec<Self>, ConfigError> {
+        let said = inputs.read();
+        let names = jobs::names(&said.document);
+        if names.is_empty() {
+            return Ok(vec![Self::of(&inputs.environment, said, None, tried)?]);
+        }
+        let (mut all, mut problems) = (Vec::new(), Vec::new());
+        for name in &names {
+            let tried = tried.filter(|_| of == Some(name.as_str()));
+            match Self::of(&inputs.environment, said.clone(), Some(name), tried) {
+                Ok(settings) => all.push(settings),
+                // What stands at the top is every job's.
+                Err(error) => error.problems.into_iter().for_each(|problem| {
+                    if !problems.contains(&problem) {
+                        problems.push(problem);
+                    }
+                }),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(ConfigError { problems });
+        }
+        let notices = jobs::notices(&all);
+        if let Some(first) = all.first_mut() {
+            first.notices.extend(notices);
+        }
+        Ok(all)
+    }
+
+    fn of(
         environment: &Environment,
-        config: Option<&Path>,
+        said: Read,
+        wanted: Option<&str>,
         tried: Option<&Changes>,
     ) -> Result<Self, ConfigError> {
-        let mut problems = Vec::new();
-        let mut notices = Vec::new();
-        let file = find_file(environment, config);
-        let (source, document) = match &file {
-            Some(path) => read(path, &mut problems, &mut notices),
-            None => (String::new(), Document::default()),
+        let Read {
+            file,
+            source,
+            document: whole,
+            mut problems,
+            mut notices,
+        } = said;
+        jobs::check_names(&whole, &mut problems);
+        jobs::check_directories(environment, &whole, &mut problems);
+        let document = match jobs::chosen(&whole, wanted) {
+            Ok(document) => document,
+            Err(problem) => {
+                problems.push(problem);
+                return Err(ConfigError { problems });
+            }
         };
         let overlay = overlay::read(environment, &document, tried, &mut problems, &mut notices);
         let mut found = resolve::resolve(environment, &document, &overlay, &mut problems);
         settle_defaults(environment, &mut found);
+        let shared = overlay::directory(environment, &whole);
+        let service_directory = jobs::settle_directory(&document, shared, &mut found);
         let windows = scope::windows(&document, &mut problems);
         let config_dir = PathBuf::from(text(&found, "config_dir"));
         let files = scope::files(&document, &config_dir, &mut problems);
@@ -97,6 +173,9 @@ impl Settings {
         let hooks = commands::hooks(&document, &mut problems);
         let mut job = job::job(&found, &windows, &files, &mut problems);
         let checks = checks::checks(&document, &mut problems);
+        if let Some(name) = &document.job {
+            job.name.clone_from(name);
+        }
         job.monitor = checks::monitor(&found, &checks);
         job.seal = recipients
             .iter()
@@ -114,6 +193,7 @@ impl Settings {
                 .chain(of_servers),
         );
         notices.extend(delivery::notices(&found));
+        notices.extend(http::notices(&found));
         notices.extend(environment.misspelt());
         if !problems.is_empty() {
             return Err(ConfigError { problems });
@@ -136,6 +216,8 @@ impl Settings {
             notices,
             temp_dir,
             zone,
+            job_name: document.job,
+            service_directory,
             source: SecretString::from(source),
             job,
         })
@@ -190,6 +272,47 @@ impl Settings {
 /// As which file standard input is named.
 pub(crate) const STANDARD_INPUT: &str = "-";
 
+impl Inputs {
+    /// Of these variables and this `--config`.
+    pub(crate) fn new(environment: Environment, config: Option<PathBuf>) -> Self {
+        Self {
+            environment,
+            config,
+            standard_input: Arc::default(),
+        }
+    }
+
+    /// The text of a file, or of standard input.
+    fn text(&self, path: &Path) -> std::io::Result<String> {
+        if path != Path::new(STANDARD_INPUT) {
+            return std::fs::read_to_string(path);
+        }
+        if let Some(text) = self.standard_input.get() {
+            return Ok(text.expose_secret().to_owned());
+        }
+        let text = std::io::read_to_string(std::io::stdin())?;
+        let text = self.standard_input.get_or_init(|| SecretString::from(text));
+        Ok(text.expose_secret().to_owned())
+    }
+
+    fn read(&self) -> Read {
+        let mut problems = Vec::new();
+        let mut notices = Vec::new();
+        let file = find_file(&self.environment, self.config.as_deref());
+        let (source, document) = match &file {
+            Some(path) => parse(path, self.text(path), &mut problems, &mut notices),
+            None => (String::new(), Document::default()),
+        };
+        Read {
+            file,
+            source,
+            document,
+            problems,
+            notices,
+        }
+    }
+}
+
 /// What `--config` names, what `HUBVAULT_CONFIG` names, or the first that exists of
 /// `./hubvault.toml`, `$CONFIG_DIR/hubvault.toml` and `/etc/hubvault/hubvault.toml`.
 fn find_file(environment: &Environment, config: Option<&Path>) -> Option<PathBuf> {
@@ -207,13 +330,13 @@ fn find_file(environment: &Environment, config: Option<&Path>) -> Option<PathBuf
     places.into_iter().find(|path| path.exists())
 }
 
-fn read(path: &Path, problems: &mut Vec<Problem>, notices: &mut Vec<String>) -> (String, Document) {
+fn parse(
+    path: &Path,
+    text: std::io::Result<String>,
+    problems: &mut Vec<Problem>,
+    notices: &mut Vec<String>,
+) -> (String, Document) {
     use std::os::unix::fs::PermissionsExt;
-    let text = if path == Path::new(STANDARD_INPUT) {
-        std::io::read_to_string(std::io::stdin())
-    } else {
-        std::fs::read_to_string(path)
-    };
     let text = match text {
         Ok(text) => text,
         Err(error) => {
@@ -223,9 +346,12 @@ fn read(path: &Path, problems: &mut Vec<Problem>, notices: &mut Vec<String>) -> 
         }
     };
     let document = Document::parse(path, &text, problems);
-    let holds_secret = KEYS
-        .iter()
-        .any(|key| key.secret && document.value(key.name).is_some());
+    let says_secret = |document: &Document| {
+        let mut secrets = KEYS.iter().filter(|key| key.secret);
+        secrets.any(|key| document.value(key.name).is_some())
+    };
+    let holds_secret =
+        says_secret(&document) || document.jobs.iter().any(|job| says_secret(&job.value));
     let mode = path.metadata().map_or(0, |meta| meta.permissions().mode());
     if holds_secret && mode & 0o077 != 0 {
         let path = path.display();
@@ -264,3 +390,5 @@ fn text<'a>(found: &'a BTreeMap<&'static str, Found>, key: &str) -> &'a str {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod properties;

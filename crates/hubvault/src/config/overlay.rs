@@ -3,6 +3,7 @@
 
 use super::document::Document;
 use super::environment::Environment;
+use super::jobs;
 use super::keys::KEYS;
 use super::problem::{ConfigError, Problem, nearest};
 use anyhow::{Context, Result};
@@ -144,7 +145,7 @@ pub(super) fn read(
     problems: &mut Vec<Problem>,
     notices: &mut Vec<String>,
 ) -> Document {
-    let path = directory(environment, document)
+    let path = jobs::directory(document, &directory(environment, document))
         .join(".hubvault")
         .join(NAME);
     let text = match tried {
@@ -181,14 +182,16 @@ pub(super) fn read(
     overlay
 }
 
-/// A mistake in it is reported where it is resolved.
-fn directory(environment: &Environment, document: &Document) -> PathBuf {
+/// The archive directory that file and variables name. A mistake in it is reported where it is resolved.
+pub(super) fn directory(environment: &Environment, document: &Document) -> PathBuf {
+    let own = document.is_own("archive.directory");
     let said = environment.setting("BACKUP_DIR").ok().flatten();
     let in_file = document
         .value("archive.directory")
         .map(|(text, _)| text.to_owned());
     let default = KEYS.iter().find(|key| key.name == "archive.directory");
     let text = said
+        .filter(|_| !own)
         .map(|(text, _)| text)
         .or(in_file)
         .unwrap_or_else(|| default.map_or_else(String::new, |key| key.default.to_owned()));

@@ -46,8 +46,8 @@ const DEFAULT: &str = "default";
 
 /// Every setting by its name; mistakes go into `problems`.
 ///
-/// What was changed from afar decides first, then a connection URL in a variable, then the key's own variables in their order, then
-/// the file's key, then a URL in the file, then the default.
+/// What was changed from afar decides first, then what a job of several says itself (its key, then its URL), then a connection
+/// URL in a variable, then the key's own variables in their order, then the file's key, then a URL in the file, then the default.
 pub(crate) fn resolve(
     environment: &Environment,
     document: &Document,
@@ -108,6 +108,17 @@ impl Resolver<'_> {
         let mut places = Vec::new();
         let changed = self.overlay.value(key.name);
         places.extend(changed.map(|(text, _)| (text.to_owned(), overlay::ORIGIN.to_owned())));
+        let own = self.is_own(key.name, key.secret);
+        let own_url = self.is_own("database.url", true);
+        if own {
+            places.extend(self.said_in_file(key.name, key.secret));
+        }
+        if own_url {
+            places.extend(part(from_file, key.name));
+        }
+        if !own && self.is_for_another_address(key.name) {
+            return self.first_of(key, places);
+        }
         places.extend(part(from_variable, key.name));
         for variable in key.variables {
             match self.environment.setting(variable) {
@@ -118,8 +129,17 @@ impl Resolver<'_> {
                 }),
             }
         }
-        places.extend(self.said_in_file(key.name, key.secret));
-        places.extend(part(from_file, key.name));
+        if !own {
+            places.extend(self.said_in_file(key.name, key.secret));
+        }
+        if !own_url {
+            places.extend(part(from_file, key.name));
+        }
+        self.first_of(key, places)
+    }
+
+    /// The strongest of the places decides and hides the others.
+    fn first_of(&mut self, key: &'static Key, places: Vec<(String, String)>) -> Found {
         let mut places = places.into_iter();
         let Some((text, origin)) = places.next() else {
             let value = match key.default {
@@ -135,6 +155,7 @@ impl Resolver<'_> {
             };
         };
         let hidden = places.map(|(_, origin)| origin).collect();
+        let changed = self.overlay.value(key.name);
         let listed = origin.starts_with(&self.document.name) && !self.document.name.is_empty();
         let items = match changed {
             Some(_) => self.overlay.list(key.name),
@@ -154,6 +175,23 @@ impl Resolver<'_> {
             origin,
             hidden,
         }
+    }
+
+    /// A secret goes where it was meant to go: a job that says another address itself does not inherit it.
+    fn is_for_another_address(&self, secret: &str) -> bool {
+        let of: &[&str] = match secret {
+            "database.password" => &["database.url", "database.host", "database.user"],
+            "email.password" => &["email.host", "email.user"],
+            "ntfy.token" => &["ntfy.url"],
+            _ => return false,
+        };
+        of.iter().any(|key| self.is_own(key, true))
+    }
+
+    /// Whether the job says this key itself, or for a secret, the file that holds it.
+    fn is_own(&self, key: &str, secret: bool) -> bool {
+        let by_file = || self.document.is_own(&format!("{key}_file"));
+        self.document.is_own(key) || secret && by_file()
     }
 
     /// What the file says about a key, or, for a secret, the file that it names.
@@ -196,6 +234,8 @@ fn value_of(key: &Key, text: &str) -> Value {
         | Kind::Integer(..)
         | Kind::Duration
         | Kind::Cron
-        | Kind::Zone => Value::Text(text.to_owned()),
+        | Kind::Zone
+        | Kind::Listen
+        | Kind::PublicUrl => Value::Text(text.to_owned()),
     }
 }

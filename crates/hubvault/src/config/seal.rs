@@ -195,7 +195,7 @@ fn looks_like_key(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::ConfigError;
-    use super::super::Environment;
+    use super::super::{Environment, Inputs};
     use super::*;
 
     const ALICE: &str = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
@@ -206,7 +206,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("hubvault.toml");
         std::fs::write(&path, toml).unwrap();
-        Settings::load(&Environment::of(variables), Some(&path))
+        let inputs = Inputs::new(Environment::of(variables), Some(path));
+        Settings::load(&inputs, None)
     }
 
     fn labels(variables: &[(&str, &str)], toml: &str) -> Vec<String> {

@@ -14,6 +14,8 @@ pub(super) struct LogFile {
     path: PathBuf,
     most_bytes: u64,
     file: File,
+    /// The last line was not written whole.
+    is_torn: bool,
 }
 
 impl LogFile {
@@ -23,18 +25,32 @@ impl LogFile {
             path: path.to_owned(),
             most_bytes,
             file: append(path)?,
+            is_torn: false,
         })
     }
 
-    /// Writes a line in one piece. Where another process, or logrotate, moved the file aside, a new one is begun.
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes a line in one piece. Where another process, or logrotate, moved the file aside, a new one is begun. A file
+    /// that cannot be moved aside takes the line all the same; the error says that it grows.
     pub(super) fn write(&mut self, line: &[u8]) -> io::Result<()> {
         if !self.is_in_place() {
             self.file = append(&self.path)?;
         }
-        if self.file.metadata()?.len() >= self.most_bytes {
-            self.turn_over()?;
+        let turned = if self.file.metadata()?.len() >= self.most_bytes {
+            self.turn_over()
+        } else {
+            Ok(())
+        };
+        if self.is_torn {
+            self.file.write_all(b"\n")?;
         }
-        self.file.write_all(line)
+        let written = self.file.write_all(line);
+        self.is_torn = written.is_err();
+        written.and(turned)
     }
 
     fn is_in_place(&self) -> bool {

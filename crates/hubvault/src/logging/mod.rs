@@ -6,12 +6,13 @@ mod file;
 
 use crate::config::Settings;
 use file::LogFile;
-use hubvault_model::{BackupId, Masks};
+use hubvault_model::{BackupId, Masks, remedy};
 use jiff::Timestamp;
 use std::collections::VecDeque;
 use std::fmt::{Debug, Write as _};
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io::{self, IsTerminal, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use tracing::field::{Field, Visit};
@@ -37,12 +38,12 @@ pub(crate) fn start_for(settings: &Settings) {
         "auto" => "text",
         format => format,
     };
-    start_as(settings, format);
+    start_with(settings, format, settings.masks());
 }
 
-/// The same in the given format.
-pub(crate) fn start_as(settings: &Settings, format: &str) {
-    start(settings.text("log.level"), format, settings.masks());
+/// The same in the given format, and with the masks of all jobs.
+pub(crate) fn start_with(settings: &Settings, format: &str, masks: Masks) {
+    start(settings.text("log.level"), format, masks);
     let path = settings.text("log.file");
     if !path.is_empty() {
         let most: u64 = settings.text("log.max_size_mb").parse().unwrap_or(10);
@@ -87,7 +88,10 @@ pub(crate) fn start(level: &str, format: &str, masks: Masks) {
 pub(crate) fn to_file(path: &Path, most_bytes: u64) {
     match LogFile::open(path, most_bytes) {
         Ok(file) => files().push(file),
-        Err(error) => tracing::warn!("no log is written to {}: {error}", path.display()),
+        Err(error) => {
+            let help = remedy(&error);
+            tracing::warn!("the log {} is not written: {error}{help}", path.display());
+        }
     }
 }
 
@@ -96,8 +100,10 @@ pub(crate) fn to_file(path: &Path, most_bytes: u64) {
 pub(crate) fn of_run(id: BackupId, state_directory: &Path) {
     let logs = state_directory.join("logs");
     let _ = RUN.set(id);
-    if let Err(error) = fs::create_dir_all(&logs).and_then(|()| forget_old(&logs)) {
-        tracing::warn!("the logs of runs in {}: {error}", logs.display());
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(&logs);
+    if let Err(error) = made.and_then(|()| forget_old(&logs)) {
+        let help = remedy(&error);
+        tracing::warn!("the logs of runs in {}: {error}{help}", logs.display());
     }
     to_file(&logs.join(format!("{id}.log")), u64::MAX);
 }
@@ -141,11 +147,11 @@ impl Write for Masked {
         let text = of_this_run(masked(&String::from_utf8_lossy(line)));
         // Not through `tracing`, or it would go round in circles; a line that one place does not take is still
         // in the other.
-        let failed = files()
-            .iter_mut()
-            .find_map(|file| file.write(plain(&text).as_bytes()).err());
-        if let Some(error) = failed {
-            let _ = writeln!(io::stderr(), "a log file is not written: {error}");
+        for file in files().iter_mut() {
+            if let Err(error) = file.write(plain(&text).as_bytes()) {
+                let (path, help) = (file.path().display(), remedy(&error));
+                let _ = writeln!(io::stderr(), "the log {path} is not written: {error}{help}");
+            }
         }
         io::stderr().write_all(text.as_bytes())?;
         Ok(line.len())

@@ -7,8 +7,11 @@ use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-/// What the numbers are made from.
+/// What a job's numbers are made from.
 pub(crate) struct Seen {
+    pub(crate) job: String,
+    /// Whether its catalog could be read; if not, nothing of it is known.
+    pub(crate) readable: bool,
     /// Every run, newest first.
     pub(crate) records: Vec<BackupRecord>,
     pub(crate) outbox: Vec<OutboxItem>,
@@ -29,6 +32,10 @@ const METRICS: &[(&str, &str)] = &[
     (
         "hubvault_next_run_timestamp_seconds",
         "When the next run begins",
+    ),
+    (
+        "hubvault_catalog_readable",
+        "1 while the catalog of the job can be read; without it there is nothing about its runs",
     ),
     ("hubvault_running", "1 while a run is at work"),
     (
@@ -90,34 +97,39 @@ const METRICS: &[(&str, &str)] = &[
     ),
 ];
 
-/// All of them.
-pub(crate) fn text(seen: &Seen) -> String {
+/// All of them, of all jobs.
+pub(crate) fn text(seen: &[Seen]) -> String {
     let mut out = Page::default();
-    out.put(
-        "hubvault_build_info",
-        &[("version", env!("CARGO_PKG_VERSION"))],
-        1.0,
-    );
-    out.put(
-        "hubvault_start_timestamp_seconds",
-        &[],
-        seconds(seen.started_at),
-    );
-    if let Some(at) = seen.next_run {
-        out.put("hubvault_next_run_timestamp_seconds", &[], seconds(at));
+    let version = [("version", env!("CARGO_PKG_VERSION"))];
+    out.put("hubvault_build_info", &version, 1.0);
+    if let Some(first) = seen.first() {
+        let at = seconds(first.started_at);
+        out.put("hubvault_start_timestamp_seconds", &[], at);
     }
-    out.put("hubvault_running", &[], flag(seen.running));
-    out.put("hubvault_max_age_seconds", &[], seen.max_age_hours * 3600.0);
-    let jobs: BTreeSet<&str> = seen
-        .records
-        .iter()
-        .map(|record| record.job.as_str())
-        .collect();
-    for job in jobs {
+    for seen in seen {
+        of_job(&mut out, seen);
+    }
+    out.finish()
+}
+
+fn of_job(out: &mut Page, seen: &Seen) {
+    let of = [("job", seen.job.as_str())];
+    if let Some(at) = seen.next_run {
+        out.put("hubvault_next_run_timestamp_seconds", &of, seconds(at));
+    }
+    out.put("hubvault_running", &of, flag(seen.running));
+    let max_age = seen.max_age_hours * 3600.0;
+    out.put("hubvault_max_age_seconds", &of, max_age);
+    out.put("hubvault_catalog_readable", &of, flag(seen.readable));
+    if !seen.readable {
+        return;
+    }
+    let names = seen.records.iter().map(|record| record.job.as_str());
+    for job in names.collect::<BTreeSet<&str>>() {
         let of_job = seen.records.iter().filter(|record| record.job == job);
         let records: Vec<&BackupRecord> = of_job.collect();
-        runs(&mut out, job, &records);
-        archives(&mut out, job, &records);
+        runs(out, job, &records);
+        archives(out, job, &records);
     }
     for state in [
         OutboxState::Waiting,
@@ -125,22 +137,14 @@ pub(crate) fn text(seen: &Seen) -> String {
         OutboxState::Sent,
         OutboxState::Failed,
     ] {
-        let count = seen
-            .outbox
-            .iter()
-            .filter(|item| item.state == state)
-            .count();
-        out.put(
-            "hubvault_outbox",
-            &[("state", state.as_str())],
-            count as f64,
-        );
+        let in_state = seen.outbox.iter().filter(|item| item.state == state);
+        let labels = [("job", seen.job.as_str()), ("state", state.as_str())];
+        out.put("hubvault_outbox", &labels, in_state.count() as f64);
     }
     if let Some(free) = seen.free_bytes {
-        out.put("hubvault_disk_free_bytes", &[], free as f64);
+        out.put("hubvault_disk_free_bytes", &of, free as f64);
     }
-    checks(&mut out, &seen.checks);
-    out.finish()
+    checks(out, &seen.checks);
 }
 
 /// One that could not be looked at is neither well nor ill, and left out.
@@ -308,7 +312,9 @@ mod tests {
             digest: String::new(),
             coverage: serde_json::from_str("\"whole\"").unwrap(),
         }];
-        text(&Seen {
+        text(&[Seen {
+            job: "hub".to_owned(),
+            readable: true,
             records: vec![record],
             outbox: Vec::new(),
             checks: Vec::new(),
@@ -317,7 +323,7 @@ mod tests {
             next_run: Some(at(20)),
             running: false,
             max_age_hours: 1.0,
-        })
+        }])
     }
 
     #[test]

@@ -3,34 +3,35 @@
 
 mod daemon;
 mod timetable;
-mod child;
+pub(crate) mod child;
 mod chores;
 mod reaper;
+mod job_keeper;
 mod keeper;
 mod http;
 mod metrics;
 pub(crate) mod token;
 
-use crate::config::{Environment, Settings};
+use crate::config::{Inputs, Settings};
 use crate::logging;
 use anyhow::{Context, Result};
 use daemon::{Daemon, Event};
+use hubvault_model::Masks;
 use keeper::Keeper;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
-use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
 
-/// Serves until SIGTERM or SIGINT.
-pub(crate) fn run(environment: &Environment, config: Option<&Path>) -> Result<()> {
-    let settings = Settings::load(environment, config)?;
-    start_logging(&settings);
+/// Serves all jobs until SIGTERM or SIGINT.
+pub(crate) fn run(inputs: &Inputs) -> Result<()> {
+    let jobs = Settings::load_all(inputs)?;
+    let address = start_logging(&jobs);
     let (events, heard) = channel();
     watch_signals(&events)?;
     reaper::adopt();
-    let daemon = Daemon::new(environment.clone(), config, settings, events);
-    let address = daemon.settings().text("http.address").to_owned();
+    let daemon = Daemon::new(inputs.clone(), jobs, events);
     let http = match address.as_str() {
         "" => None,
         address => Some(http::start(daemon.clone(), address)?),
@@ -42,17 +43,28 @@ pub(crate) fn run(environment: &Environment, config: Option<&Path>) -> Result<()
     Ok(())
 }
 
-/// Lines for people on a terminal, JSON elsewhere, where the configuration leaves it open.
-fn start_logging(settings: &Settings) {
-    let format = match settings.text("log.format") {
+/// Lines for people on a terminal, JSON elsewhere, where the configuration leaves it open. Returns where HTTP
+/// is to listen, which is one for all jobs, too.
+fn start_logging(jobs: &[Settings]) -> String {
+    let Some(first) = jobs.first() else {
+        return String::new();
+    };
+    let format = match first.text("log.format") {
         "auto" if std::io::stderr().is_terminal() => "text",
         "auto" => "json",
         format => format,
     };
-    logging::start_as(settings, format);
-    for notice in &settings.notices {
-        tracing::warn!("{notice}");
+    let masks = jobs
+        .iter()
+        .fold(Masks::default(), |all, job| all.and(&job.masks()));
+    logging::start_with(first, format, masks);
+    let mut told = BTreeSet::new();
+    for notice in jobs.iter().flat_map(|job| &job.notices) {
+        if told.insert(notice) {
+            tracing::warn!("{notice}");
+        }
     }
+    first.text("http.address").to_owned()
 }
 
 fn watch_signals(events: &Sender<Event>) -> Result<()> {

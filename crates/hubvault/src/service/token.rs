@@ -151,7 +151,7 @@ impl Tokens {
 }
 
 /// Replaces a file as a whole by one that only its owner may read.
-pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let fresh = path.with_extension("new");
     let mut options = OpenOptions::new();
     options.create(true).truncate(true).write(true).mode(0o600);
@@ -162,7 +162,7 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 /// 256 bits of the kernel's.
-pub(crate) fn random() -> Result<[u8; 32]> {
+fn random() -> Result<[u8; 32]> {
     let mut bytes = [0; 32];
     File::open("/dev/urandom")
         .and_then(|mut file| file.read_exact(&mut bytes))
@@ -171,7 +171,7 @@ pub(crate) fn random() -> Result<[u8; 32]> {
 }
 
 /// Lower hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+fn hex(bytes: &[u8]) -> String {
     let digit = |bits: u8| char::from_digit(u32::from(bits), 16).unwrap_or('0');
     let digits = bytes
         .iter()
@@ -180,7 +180,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 /// Whether both are equal, in a time that depends on their length alone.
-pub(crate) fn same(one: &[u8], other: &[u8]) -> bool {
+fn same(one: &[u8], other: &[u8]) -> bool {
     let differ = one.iter().zip(other).fold(0, |sum, (a, b)| sum | (a ^ b));
     one.len() == other.len() && std::hint::black_box(differ) == 0
 }

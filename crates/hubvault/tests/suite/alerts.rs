@@ -1,11 +1,13 @@
 //! Who hears of what the checks find, when, and when not.
 
+use crate::daemon::Clock;
 use crate::hub::{Hub, stderr, stdout};
 use crate::monitor::{USERS, fails, finds, passes};
 use crate::post_office::{mailing, plain, subject, text};
-use hubvault_testkit::{Answer, Database, HttpSink, MailServer, MailTls, server};
+use hubvault_testkit::{Answer, Database, HttpSink, MailServer, MailTls, Parts, server};
 use serde_json::Value;
 use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 
 const FLAG: &str =
     "[[check]]\nname = \"flag\"\ncommand = \"test -e flag || { echo no flag; exit 1; }\"\n";
@@ -86,6 +88,109 @@ fn an_alert_is_mailed_once_and_so_is_its_end() {
     // The watcher's own switch hears every look, whatever it found.
     let pings: Vec<String> = ping.requests().iter().map(|r| r.target.clone()).collect();
     assert_eq!(pings, ["/watcher"; 5]);
+}
+
+#[test]
+fn watchers_at_the_same_moment_tell_an_alert_and_its_end_once() {
+    let server = server();
+    let database = server.database();
+    database.execute(USERS);
+    let mail = MailServer::start(plain());
+    let (mut hub, flag) = flagged(&database, &mail);
+    hub.set("PROOF", "always");
+    hub.backup();
+    let told = mail.messages().len();
+    let at_once = || {
+        // Making a command writes the configuration, which none may read meanwhile.
+        let commands = (0..5).map(|_| hub.command(&["check", "--alert", "--json"]));
+        let mut commands: Vec<Command> = commands.collect();
+        let start = |command: &mut Command| {
+            let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+            command.spawn().unwrap()
+        };
+        let all: Vec<Child> = commands.iter_mut().map(start).collect();
+        let reports = all.into_iter().map(|child| {
+            let output = child.wait_with_output().unwrap();
+            assert_eq!(stderr(&output), "");
+            serde_json::from_slice::<Value>(&output.stdout).unwrap()
+        });
+        let notices = reports.map(|report| report["notices"].as_array().unwrap().len());
+        notices.sum::<usize>()
+    };
+    std::fs::remove_file(&flag).unwrap();
+    assert_eq!(at_once(), 1);
+    std::fs::write(&flag, "").unwrap();
+    assert_eq!(at_once(), 1);
+    let messages = mail.messages();
+    let subjects: Vec<String> = messages[told..]
+        .iter()
+        .map(|message| subject(&message.parts()).to_owned())
+        .collect();
+    assert_eq!(subjects.len(), 2, "{subjects:?}");
+    assert!(subjects[0].contains("ALERT") && subjects[1].contains("RECOVERED"));
+}
+
+#[test]
+fn an_alert_that_stands_is_told_again_after_its_hours_and_not_before() {
+    let server = server();
+    let database = server.database();
+    let mail = MailServer::start(plain());
+    let (mut hub, flag) = flagged(&database, &mail);
+    let toml = |hours: u32| {
+        format!(
+            "file = []\n[scope]\ntables = [\"*\"]\nwindow = []\n[delivery]\npause = \"10 ms\"\n\
+             [monitor]\nreminder_hours = {hours}\n{FLAG}"
+        )
+    };
+    hub.write(&toml(6));
+    hub.set("TZ", "UTC");
+    let clock = Clock::of(&mut hub, "2040-03-21T12:00:00Z");
+    std::fs::remove_file(&flag).unwrap();
+    let told = |at: &str| {
+        clock.set(at);
+        let mut notices = looks(&hub);
+        notices.retain(|notice| notice.starts_with("flag "));
+        notices
+    };
+    assert_eq!(told("2040-03-21T12:00:00Z"), ["flag firing"]);
+    assert_eq!(told("2040-03-21T17:59:00Z"), [""; 0]);
+    assert_eq!(told("2040-03-21T18:01:00Z"), ["flag reminder"]);
+    assert_eq!(
+        told("2040-03-21T23:59:00Z"),
+        [""; 0],
+        "six hours after that"
+    );
+    assert_eq!(told("2040-03-22T00:02:00Z"), ["flag reminder"]);
+    std::fs::write(&flag, "").unwrap();
+    assert_eq!(told("2040-03-22T00:03:00Z"), ["flag recovered"]);
+    assert_eq!(told("2040-03-22T12:00:00Z"), [""; 0]);
+
+    // Never, where nobody wants any.
+    std::fs::remove_file(&flag).unwrap();
+    assert_eq!(told("2040-03-22T12:01:00Z"), ["flag firing"]);
+    hub.write(&toml(0));
+    clock.set("2040-04-22T12:00:00Z");
+    assert!(!looks(&hub).iter().any(|notice| notice.starts_with("flag ")));
+
+    let parts = mail.messages().into_iter().map(|mail| mail.parts());
+    let of_flag: Vec<Parts> = parts
+        .filter(|mail| subject(mail).contains("flag"))
+        .collect();
+    let words: Vec<&str> = of_flag.iter().map(subject).collect();
+    assert_eq!(of_flag.len(), 5, "{words:?}");
+    for (mail, is_reminder) in of_flag.iter().zip([false, true, true, false, false]) {
+        let said = text(mail);
+        assert_eq!(
+            said.contains("flag: still: exit code 1"),
+            is_reminder,
+            "{said}"
+        );
+    }
+    assert!(
+        text(&of_flag[2]).contains("Since 2040-03-21 12:00 UTC."),
+        "{}",
+        text(&of_flag[2])
+    );
 }
 
 #[test]

@@ -45,23 +45,61 @@ fn the_json_of_a_backup_has_its_documented_shape() {
 }
 
 #[test]
-fn a_lost_catalog_is_rebuilt_from_the_archives() {
+fn a_lost_catalog_is_made_anew_from_the_archives() {
     let server = server();
     let database = server.database();
     database.execute("CREATE TABLE users (id int); INSERT INTO users VALUES (1), (2)");
     let hub = Hub::whole(&database);
     let (record, _) = hub.backup();
     std::fs::remove_file(hub.backups().join(".hubvault/catalog.sqlite")).unwrap();
-    assert_eq!(list(&hub).as_array().unwrap().len(), 0);
-    let rebuilt = hub.run(&["catalog", "rebuild"]);
-    assert!(rebuilt.status.success());
     let again = list(&hub);
+    assert_eq!(again.as_array().unwrap().len(), 1);
     for key in [
         "id", "file", "tables", "files", "snapshot", "bytes", "warnings",
     ] {
         assert_eq!(again[0][key], record[key], "{key}");
     }
+    std::fs::remove_file(hub.backups().join(".hubvault/catalog.sqlite")).unwrap();
+    assert!(stdout(&hub.run(&["catalog", "rebuild"])).contains("1 added"));
     assert!(stdout(&hub.run(&["catalog", "rebuild"])).contains("1 known"));
+}
+
+#[test]
+fn a_run_that_died_after_it_named_its_archive_is_listed_with_it() {
+    let server = server();
+    let database = server.database();
+    database.execute("CREATE TABLE users (id int); INSERT INTO users VALUES (1), (2)");
+    let mut hub = Hub::whole(&database);
+    let path = hub.backups().join(".hubvault/catalog.sqlite");
+    let saved = hub.config().join("saved.sqlite");
+    // What the catalog says while the run is at work.
+    hub.write(&format!(
+        "file = []\n[scope]\ntables = [\"*\"]\nwindow = []\n[[hook]]\nstage = \"publish\"\nwhen = \"before\"\n\
+         command = \"cp {} {}\"\n",
+        path.display(),
+        saved.display()
+    ));
+    let (record, archive) = hub.backup();
+    std::fs::copy(&saved, &path).unwrap();
+    let known = list(&hub);
+    for key in ["id", "file", "state", "tables", "bytes"] {
+        assert_eq!(known[0][key], record[key], "{key}");
+    }
+    assert!(
+        known
+            .to_string()
+            .contains("died or failed after it had its name")
+    );
+
+    // Had it died before that, nothing was published.
+    std::fs::copy(&saved, &path).unwrap();
+    std::fs::remove_file(&archive).unwrap();
+    let known = list(&hub);
+    assert_eq!(
+        (&known[0]["state"], &known[0]["file"]),
+        (&"failed".into(), &Value::Null)
+    );
+    assert_eq!(hub.run(&["check", "schedule"]).status.code(), Some(1));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `[[source]]` and `[[hook]]`: what commands wrote comes along, and commands run around the stages.
 
 use crate::hub::{Hub, stderr, stdout};
+use crate::keys::{Pair, open_with_age, text};
 use hubvault_testkit::{Database, extract, server};
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
@@ -111,6 +112,66 @@ fn what_a_source_wrote_comes_back_to_the_byte() {
 }
 
 #[test]
+fn what_a_source_wrote_is_sealed_with_the_rest_and_only_the_key_brings_it_back() {
+    const SECRET: &str = "the plain words of a source";
+    let keys = tempfile::tempdir().unwrap();
+    let pair = Pair::age(keys.path(), "alice");
+    let large = keys.path().join("large");
+    std::fs::write(&large, noise(5 << 20)).unwrap();
+    let toml = format!(
+        "[[source]]\nname = \"words\"\ncommand = \"echo {SECRET}\"\n\
+         [[source]]\nname = \"large\"\ncommand = [\"cat\", \"{}\"]\n",
+        large.display()
+    );
+    let (mut hub, _database) = hub(&toml);
+    hub.set("PROOF", "always");
+    hub.set("BACKUP_RECIPIENTS", &pair.public);
+    for codec in ["gzip", "zstd"] {
+        hub.write(&format!(
+            "file = []\n[archive]\ncodec = \"{codec}\"\n{SCOPE}{toml}"
+        ));
+        crate::retention::next_second();
+        let (record, archive) = hub.backup();
+        assert_eq!(record["state"], "proven", "{record}");
+        let place = tempfile::tempdir().unwrap();
+        let (by_age, by_us) = (place.path().join("age"), place.path().join("us"));
+        std::fs::create_dir(&by_age).unwrap();
+        let flags = if codec == "gzip" { "-xz" } else { "--zstd -x" };
+        open_with_age(&pair, &archive, flags, &by_age);
+        let restore = ["restore", "latest", "--files", text(&by_us)];
+        let keyless = hub.run(&restore);
+        assert_ne!(keyless.status.code(), Some(0));
+        assert!(!by_us.join("sources").exists());
+        let output = hub.run(&[&restore[..], &["--identity", pair.identity()]].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        for place in [&by_age, &by_us] {
+            let words = std::fs::read_to_string(place.join("sources/words")).unwrap();
+            assert_eq!(words, format!("{SECRET}\n"));
+            assert!(std::fs::read(place.join("sources/large")).unwrap() == noise(5 << 20));
+        }
+        let verify = ["verify", "latest", "--identity", pair.identity()];
+        assert!(hub.run(&verify).status.success());
+    }
+    // Neither an archive nor what was written on the way to it.
+    let mut directories = vec![hub.backups()];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+                continue;
+            }
+            let bytes = std::fs::read(&path).unwrap();
+            let is_there = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
+            // The record names the command, of which the words are a part.
+            let plain = format!("{SECRET}\n");
+            assert!(!is_there(plain.as_bytes()), "{}", path.display());
+            assert!(!is_there(&noise(64)), "{}", path.display());
+        }
+    }
+}
+
+#[test]
 fn a_source_that_fails_fails_the_run_unless_it_is_optional() {
     let command = "echo partial; echo the socket is hunter2-gone >&2; exit 7";
     let toml = format!("[[source]]\nname = \"redis\"\ncommand = \"{command}\"\n");
@@ -170,6 +231,42 @@ fn a_source_that_hangs_is_killed_at_its_timeout_and_when_the_run_is_stopped() {
     assert_eq!(child.wait().unwrap().code(), Some(143));
     is_gone(&pid);
     hub.nothing_published();
+}
+
+#[test]
+fn a_hook_that_hangs_is_killed_at_its_timeout_with_what_it_started() {
+    let place = tempfile::tempdir().unwrap();
+    let pid = place.path().join("pid");
+    let hanging = |stage: &str, when: &str, more: &str| {
+        let pid = pid.display();
+        format!(
+            "[[hook]]\nstage = \"{stage}\"\nwhen = \"{when}\"\ntimeout = \"1 s\"\n\
+             command = \"sleep 1000 & echo $! > {pid}.new; mv {pid}.new {pid}; wait\"\n{more}\n"
+        )
+    };
+    let notes = place.path().join("notes");
+    let told = noting(&notes, "run", "after");
+    let (mut hub, _database) = hub(&(hanging("export", "before", "") + &told));
+    let killed = "was killed after its timeout of 1 s";
+    hub.backup_fails(1, &["the hook before export", killed]);
+    is_gone(&pid);
+    let told_lines = std::fs::read_to_string(&notes).unwrap();
+    assert!(told_lines.contains("|failed||the hook before export") && told_lines.contains(killed));
+
+    for (when, more) in [("after", ""), ("before", "on_failure = \"warn\"")] {
+        std::fs::remove_file(&pid).unwrap();
+        let hook = hanging("publish", when, more);
+        hub.write(&format!("file = []\n{SCOPE}{hook}"));
+        crate::retention::next_second();
+        let (record, _) = hub.backup();
+        let warning = &record["warnings"][0];
+        assert_eq!(warning["code"], "hook-failed", "{record}");
+        assert!(
+            warning["message"].as_str().unwrap().contains(killed),
+            "{record}"
+        );
+        is_gone(&pid);
+    }
 }
 
 /// A hook that appends what it is told to a file.

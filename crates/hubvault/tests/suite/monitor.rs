@@ -145,6 +145,95 @@ fn an_archive_that_is_gone_cut_or_damaged_is_told() {
 }
 
 #[test]
+fn what_was_removed_on_purpose_is_told_until_somebody_accepts_it() {
+    let server = server();
+    let database = server.database();
+    database.execute(USERS);
+    let hub = Hub::whole(&database);
+    let run = |arguments: &[&str]| {
+        let output = hub.run(arguments);
+        (
+            output.status.code(),
+            stdout(&output) + &stderr(&output),
+            output,
+        )
+    };
+    let (record, first) = hub.backup();
+    next_second();
+    let (_, second) = hub.backup();
+    let copy = std::fs::read(&first).unwrap();
+    std::fs::remove_file(&first).unwrap();
+    let (state, _, next) = finds(&hub, "files");
+    assert_eq!(state, "failing");
+    assert!(next.contains("hubvault prune --gone"), "{next}");
+
+    // Neither a plain prune nor a rehearsal ends it.
+    run(&["prune"]);
+    let (code, said, _) = run(&["prune", "--gone", "--dry-run"]);
+    assert!(
+        code == Some(0) && said.contains(first.to_str().unwrap()),
+        "{said}"
+    );
+    fails(&hub, "files", first.to_str().unwrap());
+    let (code, _, output) = run(&["prune", "--gone", "--json"]);
+    assert_eq!(code, Some(0));
+    let accepted: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(accepted.as_array().unwrap().len(), 1);
+    assert_eq!(
+        (&accepted[0]["id"], &accepted[0]["decision"]),
+        (&record["id"], &Value::from("gone"))
+    );
+    passes(&hub, "files");
+    let listed = stdout(&hub.run(&["list"]));
+    assert!(listed.contains("(gone, and that was accepted)"), "{listed}");
+    assert!(second.exists(), "nothing else was touched");
+
+    // It comes back from a copy.
+    std::fs::write(&first, &copy[1..]).unwrap();
+    passes(&hub, "files");
+    std::fs::write(&first, &copy).unwrap();
+    let (code, said, _) = run(&["catalog", "rebuild"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("0 added, 1 there again, 1 known already"),
+        "{said}"
+    );
+    let (_, what, _) = finds(&hub, "files");
+    assert!(what.starts_with("2 archives"), "{what}");
+
+    // All are gone: that ends, too.
+    std::fs::remove_file(&first).unwrap();
+    std::fs::remove_file(&second).unwrap();
+    fails(&hub, "files", second.to_str().unwrap());
+    run(&["prune", "--gone"]);
+    passes(&hub, "files");
+    let (_, said, _) = run(&["prune", "--gone"]);
+    assert!(said.contains("no archive is gone"), "{said}");
+}
+
+#[test]
+fn archives_of_a_directory_that_is_not_there_are_not_taken_for_removed() {
+    let server = server();
+    let database = server.database();
+    database.execute(USERS);
+    let hub = Hub::whole(&database);
+    hub.backup();
+    // Its disk is not there, and the catalog is in another place by now.
+    let moved = Hub::whole(&database);
+    let state = |hub: &Hub| hub.backups().join(".hubvault");
+    std::fs::rename(state(&hub), state(&moved)).unwrap();
+    drop(hub);
+    let output = moved.run(&["prune", "--gone"]);
+    assert_eq!(output.status.code(), Some(3), "{}", stdout(&output));
+    assert!(
+        stderr(&output).contains("is a disk missing?"),
+        "{}",
+        stderr(&output)
+    );
+    fails(&moved, "files", "is gone");
+}
+
+#[test]
 fn a_full_disk_and_a_database_that_cannot_be_read_are_told() {
     let server = server();
     let database = server.database();

@@ -87,6 +87,26 @@ impl Service {
         }
     }
 
+    /// Where it answers: `http://127.0.0.1:40123`.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Has it read its configuration again, and waits until it has.
+    pub(crate) fn reload(&mut self) {
+        if let Some(pid) = Pid::from_raw(self.child.id() as i32) {
+            kill_process(pid, Signal::HUP).unwrap();
+        }
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|error| panic!("{error}: {}", self.said));
+            self.said += &format!("{line}\n");
+            if line.contains("the configuration was read again") {
+                return;
+            }
+        }
+    }
+
     fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let mut request = Request::builder()
             .method(method)
@@ -167,11 +187,15 @@ impl Service {
         said
     }
 
-    fn end(&mut self) {
+    /// Sends it a signal; it may have ended by itself.
+    pub(crate) fn signal(&self, signal: Signal) {
         if let Some(pid) = Pid::from_raw(self.child.id() as i32) {
-            // It may have ended by itself.
-            let _ = kill_process(pid, Signal::TERM);
+            let _ = kill_process(pid, signal);
         }
+    }
+
+    fn end(&mut self) {
+        self.signal(Signal::TERM);
         let begun = Instant::now();
         while self.child.try_wait().unwrap().is_none() {
             if begun.elapsed() > PATIENCE {

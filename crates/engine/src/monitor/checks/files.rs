@@ -15,14 +15,22 @@ const LARGEST: u64 = 200_000_000;
 
 pub(super) fn look(look: &Look<'_>, cancel: &Cancel) -> Finding {
     let known: Vec<(&BackupRecord, &Path)> = look.known().collect();
+    if known.is_empty() && look.records.iter().any(|record| record.file.is_some()) {
+        // An alert about those that were there ends here.
+        return Finding::ok(NAME, "all archives were removed; none should be there");
+    }
     if known.is_empty() {
         return Finding::skipped(NAME, "there is no archive yet");
     }
     let mut wrong: Vec<String> = Vec::new();
     let mut there: Vec<(&BackupRecord, &Path)> = Vec::new();
+    let mut gone = 0;
     for (record, file) in &known {
         match fs::metadata(file) {
-            Err(error) => wrong.push(format!("{} is gone: {error}", file.display())),
+            Err(error) => {
+                gone += 1;
+                wrong.push(format!("{} is gone: {error}", file.display()));
+            }
             Ok(meta) if record.bytes.is_some_and(|bytes| bytes != meta.len()) => {
                 let was = ByteSize(record.bytes.unwrap_or_default());
                 wrong.push(format!(
@@ -61,8 +69,12 @@ pub(super) fn look(look: &Look<'_>, cancel: &Cancel) -> Finding {
         );
         return Finding::ok(NAME, what);
     }
-    let next = "hubvault verify names what is damaged; hubvault backup takes another; find out who or what \
-                touched the directory";
+    let mut next = "hubvault verify names what is damaged; hubvault backup takes another; find out who or what \
+                    touched the directory"
+        .to_owned();
+    if gone > 0 {
+        next += ". What is gone: bring it back from a copy, or, where it was removed on purpose, hubvault prune --gone";
+    }
     Finding::failing(NAME, wrong.join("; "), next)
 }
 

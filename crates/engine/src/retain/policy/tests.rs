@@ -56,7 +56,8 @@ fn days_and_last_and_the_newest_proven() {
     };
     assert_eq!(keeps(&history, &last), [true, true, true, false, false]);
     let old = [at(100, false), at(200, true), at(300, true)];
-    assert_eq!(keeps(&old, &rules()), [false, true, false]);
+    assert_eq!(keeps(&old, &rules()), [true, true, false]);
+    assert_eq!(decided(&old, &rules())[0].1, "the newest backup");
     assert_eq!(decided(&old, &rules())[1].1, "the newest proven backup");
     assert_eq!(keeps(&[at(500, false)], &rules()), [true], "the only one");
 }
@@ -103,7 +104,7 @@ fn a_size_limit_removes_the_oldest_but_nothing_that_is_protected() {
         max_total: Some(ByteSize(1)),
         ..rules()
     };
-    assert_eq!(keeps(&history, &tiny), [false, true, false, true]);
+    assert_eq!(keeps(&history, &tiny), [true, true, false, true]);
 }
 
 #[test]
@@ -158,6 +159,12 @@ fn over_a_million_histories_what_must_stay_stays() {
         let kept = |id| decisions.iter().any(|d| d.id == id && d.keep);
         let newest_proven = history.iter().filter(|k| k.proven).max_by_key(|k| k.at);
         assert!(newest_proven.is_none_or(|k| kept(k.id)), "{history:?}");
+        let newest = history.iter().map(|k| k.at).max();
+        let mut newest = history.iter().filter(|k| Some(k.at) == newest);
+        assert!(
+            history.is_empty() || newest.any(|k| kept(k.id)),
+            "{history:?}"
+        );
         assert!(
             history
                 .iter()

@@ -4,14 +4,15 @@ mod compare;
 mod mailbox;
 mod tools;
 
+use super::Exit;
 use super::backup::{plan_text, record_text, take};
 use super::diff::diff_text;
 use super::restore::put_back_text;
-use super::{DemoArgs, Exit};
 use crate::config::Settings;
 use crate::text::print;
 use crate::{progress, signals};
 use anyhow::{Context, Result, bail};
+use clap::Args;
 use hubvault_archive::{Archive, Identities};
 use hubvault_engine::backup::{self, Run};
 use hubvault_engine::job::{AttachWhen, Delivery, FileSource, Job, MailOptions};
@@ -24,6 +25,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
+
+/// `hubvault demo`
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Where the archive goes
+    #[arg(long, default_value = "demo-backups")]
+    pub(crate) dir: PathBuf,
+    /// How many users the sample hub has
+    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(10..=5_000_000))]
+    pub(crate) users: u32,
+    /// No progress bar and no progress lines
+    #[arg(long)]
+    pub(crate) no_progress: bool,
+}
 
 const HUB: &str = include_str!("hub.sql");
 const SOURCE: &str = "hub";

@@ -1,11 +1,12 @@
 //! `GET /backup/history` and `GET /backup/{id}`: what ran.
 
+use super::blocking;
 use super::error::{ApiError, ErrorBody};
+use super::of_job::{OfJob, Which};
 use super::summary::Summary;
-use super::{App, blocking};
 use crate::logging;
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query};
 use axum::http::StatusCode;
 use hubvault_engine::catalog::BackupRecord;
 use hubvault_engine::catalog::sidecar::Sidecar;
@@ -13,7 +14,6 @@ use hubvault_model::BackupId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::io::{Read, Seek, SeekFrom};
-use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
 
 const MOST: u64 = 100;
@@ -67,7 +67,7 @@ pub(crate) struct One {
 #[utoipa::path(
     get,
     path = "/backup/history",
-    params(Page),
+    params(Page, Which),
     security(("token" = ["read"])),
     responses(
         (status = 200, description = "A page of them", body = History),
@@ -76,7 +76,7 @@ pub(crate) struct One {
     )
 )]
 pub(super) async fn history(
-    State(app): State<Arc<App>>,
+    app: OfJob,
     Query(page): Query<Page>,
 ) -> Result<Json<History>, ApiError> {
     if !(1..=MOST).contains(&page.limit) {
@@ -101,7 +101,7 @@ pub(super) async fn history(
 #[utoipa::path(
     get,
     path = "/backup/{id}",
-    params(("id" = String, Path, description = "UUID, or `latest`")),
+    params(("id" = String, Path, description = "UUID, or `latest`"), Which),
     security(("token" = ["read"])),
     responses(
         (status = 200, description = "The run", body = One),
@@ -110,10 +110,7 @@ pub(super) async fn history(
         (status = 404, description = "No such run", body = ErrorBody),
     )
 )]
-pub(super) async fn one(
-    State(app): State<Arc<App>>,
-    Path(id): Path<String>,
-) -> Result<Json<One>, ApiError> {
+pub(super) async fn one(app: OfJob, Path(id): Path<String>) -> Result<Json<One>, ApiError> {
     blocking(move || {
         let record = find(&app, &id)?;
         let sidecar = record.file.as_ref().and_then(|file| Sidecar::beside(file));
@@ -133,7 +130,7 @@ pub(super) async fn one(
 }
 
 /// The run that an id or `latest` means.
-pub(super) fn find(app: &App, word: &str) -> Result<BackupRecord, ApiError> {
+pub(super) fn find(app: &OfJob, word: &str) -> Result<BackupRecord, ApiError> {
     if word != "latest" {
         id(word)?;
     }

@@ -3,27 +3,21 @@
 use super::auth::Audit;
 use super::backups::{find, id};
 use super::error::{ApiError, ErrorBody};
-use super::{App, blocking, optional};
-use crate::service::token::{hex, random, same, write_private};
-use anyhow::{Context, Result};
+use super::of_job::{OfJob, Which};
+use super::{blocking, optional};
+use anyhow::Context;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Path, Query, Request};
 use axum::http::header::CONTENT_DISPOSITION;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use hmac::{Hmac, KeyInit, Mac};
+use hubvault_engine::link::{LinkKey, MOST_HOURS};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
-use std::fs;
-use std::io::ErrorKind;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
 use tower_http::services::ServeFile;
 use utoipa::{IntoParams, ToSchema};
-
-const MOST_HOURS: i64 = 168;
 
 /// How long a link opens; an empty body means `{}`.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -64,7 +58,7 @@ pub(super) struct Signed {
 #[utoipa::path(
     post,
     path = "/backup/{id}/link",
-    params(("id" = String, Path, description = "UUID, or `latest`")),
+    params(("id" = String, Path, description = "UUID, or `latest`"), Which),
     request_body(content = Option<Wish>, content_type = "application/json"),
     security(("token" = ["operate"])),
     responses(
@@ -76,7 +70,7 @@ pub(super) struct Signed {
     )
 )]
 pub(super) async fn link(
-    State(app): State<Arc<App>>,
+    app: OfJob,
     Path(word): Path<String>,
     body: Bytes,
 ) -> Result<(StatusCode, Extension<Audit>, Json<Link>), ApiError> {
@@ -90,11 +84,9 @@ pub(super) async fn link(
     blocking(move || {
         let (record, _) = archive(&app, &word)?;
         let expires_at = Timestamp::now() + SignedDuration::from_hours(wish.hours);
-        let (id, expires) = (record.id.to_string(), expires_at.as_second());
-        let signature = hex(&sign(&key(&app)?, &id, expires)?);
-        let audit = format!("link to {id} for {} hours", wish.hours);
+        let audit = format!("link to {} for {} hours", record.id, wish.hours);
         let link = Link {
-            path: format!("/download/{id}?expires={expires}&signature={signature}"),
+            path: key(&app)?.path(record.id, expires_at),
             expires_at,
             bytes: record.bytes,
             sealed: !record.sealed_to.is_empty(),
@@ -108,7 +100,7 @@ pub(super) async fn link(
 #[utoipa::path(
     get,
     path = "/download/{id}",
-    params(("id" = String, Path, description = "UUID"), Signed),
+    params(("id" = String, Path, description = "UUID"), Signed, Which),
     security(()),
     responses(
         (status = 200, description = "The archive", content_type = "application/octet-stream", body = Vec<u8>),
@@ -121,16 +113,15 @@ pub(super) async fn link(
     )
 )]
 pub(super) async fn download(
-    State(app): State<Arc<App>>,
+    app: OfJob,
     Path(word): Path<String>,
     Query(signed): Query<Signed>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let path = blocking(move || {
         id(&word)?;
-        let expected = hex(&sign(&key(&app)?, &word, signed.expires)?);
         // Only who signed may say when it is over.
-        if !same(expected.as_bytes(), signed.signature.as_bytes()) {
+        if !key(&app)?.made(&word, signed.expires, &signed.signature) {
             let what = "this link was not made here, or it was changed; ask for a new one";
             return Err(ApiError::new(StatusCode::FORBIDDEN, what));
         }
@@ -162,7 +153,7 @@ pub(super) async fn download(
 type Record = hubvault_engine::catalog::BackupRecord;
 
 /// A run whose archive is there.
-fn archive(app: &App, word: &str) -> Result<(Record, PathBuf), ApiError> {
+fn archive(app: &OfJob, word: &str) -> Result<(Record, PathBuf), ApiError> {
     let record = find(app, word)?;
     let path = record.file.clone().filter(|path| path.is_file());
     let path = path.ok_or_else(|| {
@@ -172,29 +163,7 @@ fn archive(app: &App, word: &str) -> Result<(Record, PathBuf), ApiError> {
     Ok((record, path))
 }
 
-fn sign(key: &[u8], id: &str, expires: i64) -> Result<Vec<u8>> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).context("taking the key of links")?;
-    mac.update(format!("download\n{id}\n{expires}").as_bytes());
-    Ok(mac.finalize().into_bytes().to_vec())
-}
-
-/// `link.key`, made when it is first needed; without it all links end.
-fn key(app: &App) -> Result<Vec<u8>> {
-    static MAKING: Mutex<()> = Mutex::new(());
-    let _one = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
-    let path = app.state()?.join("link.key");
-    match fs::read(&path) {
-        Ok(key) if key.len() == 32 => return Ok(key),
-        Ok(_) => tracing::warn!(
-            "{} is no key; it is made anew and all links end",
-            path.display()
-        ),
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => {
-            return Err(error).with_context(|| format!("reading {}", path.display()));
-        }
-    }
-    let key = random()?;
-    write_private(&path, &key).with_context(|| format!("writing {}", path.display()))?;
-    Ok(key.to_vec())
+fn key(app: &OfJob) -> Result<LinkKey, ApiError> {
+    let key = LinkKey::of(&app.state()?);
+    Ok(key.map_err(anyhow::Error::new)?)
 }

@@ -1,11 +1,12 @@
 //! `GET /backup/{id}/events`: how a run goes, as server-sent events.
 
 use super::backups::id;
+use super::blocking;
 use super::error::{ApiError, ErrorBody};
+use super::of_job::{OfJob, Which};
 use super::summary::Summary;
-use super::{App, blocking};
 use crate::progress::file::running;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::stream::{Stream, unfold};
@@ -32,7 +33,7 @@ enum Told {
 #[utoipa::path(
     get,
     path = "/backup/{id}/events",
-    params(("id" = String, Path, description = "UUID")),
+    params(("id" = String, Path, description = "UUID"), Which),
     security(("token" = ["read"])),
     responses(
         (status = 200, description = "Events until the run ended", content_type = "text/event-stream", body = String),
@@ -42,10 +43,11 @@ enum Told {
     )
 )]
 pub(super) async fn events(
-    State(app): State<Arc<App>>,
+    app: OfJob,
     Path(word): Path<String>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     let run = id(&word)?;
+    let app = Arc::new(app);
     let asked = Arc::clone(&app);
     blocking(move || exists(&asked, run)).await?;
     let begin = Some((app, Duration::ZERO, Instant::now()));
@@ -77,17 +79,17 @@ fn event(name: &str, value: &Value) -> Event {
 }
 
 /// A run that was just triggered is known to the daemon before the catalog knows it.
-fn exists(app: &App, run: BackupId) -> Result<(), ApiError> {
+fn exists(app: &OfJob, run: BackupId) -> Result<(), ApiError> {
     let recorded = app.catalog()?.knows(run).map_err(anyhow::Error::new)?;
     let at_work = running(&app.state()?).is_some_and(|progress| progress.id == run);
-    if recorded || at_work || app.was_triggered(run) {
+    if recorded || at_work || app.triggered_in(run).is_some() {
         return Ok(());
     }
     let what = format!("there is no backup {run}; /backup/history lists them");
     Err(ApiError::new(StatusCode::NOT_FOUND, what))
 }
 
-fn look(app: &App, run: BackupId, patient: bool) -> anyhow::Result<Told> {
+fn look(app: &OfJob, run: BackupId, patient: bool) -> anyhow::Result<Told> {
     if let Some(progress) = running(&app.state()?).filter(|progress| progress.id == run) {
         return Ok(Told::Progress(serde_json::to_value(progress)?));
     }

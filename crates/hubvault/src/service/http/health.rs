@@ -1,16 +1,16 @@
 //! `GET /health`: is there a proven backup that is young enough? For load balancers and people alike.
 
+use super::blocking;
 use super::error::{ApiError, ErrorBody};
+use super::of_job::{OfJob, OfJobs, Which};
 use super::summary::newest_proven;
-use super::{App, blocking};
+use anyhow::Context;
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use hubvault_engine::catalog::BackupRecord;
 use jiff::Timestamp;
 use serde::Serialize;
-use std::sync::Arc;
 use utoipa::ToSchema;
 
 /// The answer.
@@ -18,6 +18,8 @@ use utoipa::ToSchema;
 pub(crate) struct Health {
     /// `healthy` or `unhealthy`.
     status: &'static str,
+    /// Of several jobs, the one that is worst off, which this is about.
+    job: Option<String>,
     /// When the newest proven backup was taken.
     #[schema(value_type = Option<String>, format = DateTime)]
     last_backup: Option<Timestamp>,
@@ -34,6 +36,7 @@ pub(crate) struct Health {
 #[utoipa::path(
     get,
     path = "/health",
+    params(Which),
     security(()),
     responses(
         (status = 200, description = "A proven backup is young enough", body = Health),
@@ -41,8 +44,8 @@ pub(crate) struct Health {
         (status = 429, description = "Too many requests", body = ErrorBody),
     )
 )]
-pub(super) async fn health(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
-    let health = blocking(move || Ok(look(&app))).await?;
+pub(super) async fn health(OfJobs(jobs): OfJobs) -> Result<Response, ApiError> {
+    let health = blocking(move || worst(jobs.iter().map(look).collect())).await?;
     let status = match health.error {
         None => StatusCode::OK,
         Some(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -50,15 +53,15 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Result<Response, ApiE
     Ok((status, Json(health)).into_response())
 }
 
-fn look(app: &App) -> Health {
-    let settings = app.daemon.settings();
+fn look(app: &OfJob) -> Health {
+    let settings = app.job.settings();
     let max_age: f64 = settings
         .text("monitor.max_age_hours")
         .parse()
         .unwrap_or(25.0);
     let now = Timestamp::now();
     let uptime = now.duration_since(app.daemon.started_at()).as_secs();
-    match app.records() {
+    let health = match app.records() {
         Ok(records) => judge(newest_proven(&records), max_age, now, uptime),
         Err(error) => {
             // It is open to everybody: paths and causes are for the log.
@@ -70,7 +73,18 @@ fn look(app: &App) -> Health {
                 ..judge(None, max_age, now, uptime)
             }
         }
+    };
+    Health {
+        job: settings.job_name.clone(),
+        ..health
     }
+}
+
+/// One that is ill before one that is well, then the one whose backup is oldest.
+fn worst(all: Vec<Health>) -> Result<Health, ApiError> {
+    let rank = |health: &Health| (health.error.is_none(), health.last_backup);
+    let worst = all.into_iter().min_by_key(rank);
+    Ok(worst.context("there is no job")?)
 }
 
 fn judge(newest: Option<&BackupRecord>, max_age: f64, now: Timestamp, uptime: i64) -> Health {
@@ -91,6 +105,7 @@ fn judge(newest: Option<&BackupRecord>, max_age: f64, now: Timestamp, uptime: i6
         } else {
             "unhealthy"
         },
+        job: None,
         last_backup: began,
         last_backup_size_mb: newest
             .and_then(|record| record.bytes)

@@ -3,6 +3,7 @@
 mod error;
 mod limit;
 mod auth;
+mod of_job;
 mod openapi;
 mod summary;
 mod health;
@@ -13,20 +14,19 @@ mod events;
 mod settings;
 mod download;
 mod numbers;
+mod connections;
 mod server;
 
 pub(crate) use server::start;
 
 use super::daemon::Daemon;
 use super::token::Tokens;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use error::ApiError;
 use hubvault_engine::backup::state_directory;
-use hubvault_engine::catalog::{BackupRecord, Catalog};
 use hubvault_model::BackupId;
 use limit::Limit;
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 /// A person, a board and a watcher behind one address come nowhere near these.
@@ -41,8 +41,8 @@ pub(crate) struct App {
     daemon: Daemon,
     requests: Limit,
     failures: Limit,
-    /// Runs that were asked for here, the last few.
-    triggered: Mutex<VecDeque<BackupId>>,
+    /// Runs that were asked for here, the last few, each with its job.
+    triggered: Mutex<VecDeque<(String, BackupId)>>,
 }
 
 impl App {
@@ -55,39 +55,32 @@ impl App {
         }
     }
 
-    fn state(&self) -> Result<PathBuf> {
-        Ok(state_directory(&self.daemon.settings().job().directory)?)
-    }
-
+    /// Those who may ask are one list, whatever the jobs are.
     fn tokens(&self) -> Result<Tokens> {
-        Ok(Tokens::of(&self.state()?))
-    }
-
-    fn catalog(&self) -> Result<Catalog> {
-        Ok(Catalog::open(&self.state()?)?)
+        let jobs = self.daemon.jobs();
+        let first = jobs.first().context("there is no job")?;
+        let directory = &first.settings().service_directory;
+        Ok(Tokens::of(&state_directory(directory)?))
     }
 
     /// A run that was asked for is known here before the catalog knows it.
-    fn remember(&self, run: BackupId) {
+    fn remember(&self, job: String, run: BackupId) {
         let mut triggered = self
             .triggered
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         triggered.truncate(15);
-        triggered.push_front(run);
+        triggered.push_front((job, run));
     }
 
-    fn was_triggered(&self, run: BackupId) -> bool {
+    /// The job for which it was asked for.
+    fn triggered_in(&self, run: BackupId) -> Option<String> {
         let triggered = self
             .triggered
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        triggered.contains(&run)
-    }
-
-    /// Every run in the archive directory, newest first.
-    fn records(&self) -> Result<Vec<BackupRecord>> {
-        Ok(self.catalog()?.list()?)
+        let of = triggered.iter().find(|(_, id)| *id == run);
+        of.map(|(job, _)| job.clone())
     }
 }
 

@@ -2,16 +2,15 @@
 
 use super::auth::Audit;
 use super::error::{ApiError, ErrorBody};
+use super::of_job::{OfJob, Which};
 use super::summary::{newest_proven, usual_seconds};
-use super::{App, blocking, optional};
+use super::{blocking, optional};
 use axum::body::Bytes;
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::sync::Arc;
 use utoipa::ToSchema;
 
 /// A call that comes again because its answer was lost is not a second wish.
@@ -50,6 +49,7 @@ pub(crate) struct Triggered {
 #[utoipa::path(
     post,
     path = "/backup/trigger",
+    params(Which),
     request_body(content = Option<Trigger>, content_type = "application/json"),
     security(("token" = ["operate"])),
     responses(
@@ -61,7 +61,7 @@ pub(crate) struct Triggered {
     )
 )]
 pub(super) async fn trigger(
-    State(app): State<Arc<App>>,
+    app: OfJob,
     body: Bytes,
 ) -> Result<(StatusCode, Extension<Audit>, Json<Triggered>), ApiError> {
     let wish: Trigger = optional(&body)?;
@@ -76,17 +76,21 @@ pub(super) async fn trigger(
             let error = ApiError::new(StatusCode::CONFLICT, what);
             return Err(error.with(json!({"backup_id": record.id, "progress": null})));
         }
-        let id = app.daemon.trigger(wish.notification).map_err(|busy| {
+        let id = app.job.trigger(wish.notification).map_err(|busy| {
             let error = ApiError::new(
                 StatusCode::CONFLICT,
                 "a backup runs already; /backup/{id}/events follows it",
             );
             error.with(json!({"progress": busy.progress}))
         })?;
-        app.remember(id);
-        let usual = usual_seconds(&records, &app.daemon.settings().job().name);
+        app.remember(app.job.name(), id);
+        let usual = usual_seconds(&records, &app.job.name());
         let usual = usual.and_then(|seconds| SignedDuration::try_from_secs_f64(seconds).ok());
-        let audit = format!("started {id}, notification {}", wish.notification);
+        let audit = format!(
+            "started {id} of {}, notification {}",
+            app.job.name(),
+            wish.notification
+        );
         let answer = Triggered {
             backup_id: id.to_string(),
             estimated_completion: usual.and_then(|usual| now.checked_add(usual).ok()),

@@ -1,8 +1,10 @@
 //! The thread that listens and answers, from its start to its end.
 
 use super::super::daemon::Daemon;
+use super::connections::answer;
 use super::{App, auth, error, openapi};
-use anyhow::{Context, Result};
+use crate::config::listens_at;
+use anyhow::{Context, Result, anyhow};
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -89,16 +91,17 @@ pub(crate) fn start(daemon: Daemon, address: &str) -> Result<Handle> {
 }
 
 fn listen(address: &str) -> Result<TcpListener> {
-    let whole = whole_address(address);
-    let hint = "HTTP_ADDR takes a port (8080) or an address with one (127.0.0.1:8080)";
+    let whole = listens_at(address).map_err(|what| anyhow!("http.address: {what}"))?;
     let addresses: Vec<SocketAddr> = whole
         .to_socket_addrs()
-        .with_context(|| format!("http.address {address:?} is no address; {hint}"))?
+        .with_context(|| {
+            format!("looking up {whole}, where HTTP_ADDR listens; 127.0.0.1 needs no look-up")
+        })?
         .collect();
     let listener = TcpListener::bind(addresses.as_slice()).with_context(|| {
         format!(
             "listening on {whole}; is something else there (ss -ltnp names it), or is the port \
-             below 1024? {hint}"
+             below 1024? HTTP_ADDR names another one"
         )
     })?;
     listener
@@ -107,19 +110,9 @@ fn listen(address: &str) -> Result<TcpListener> {
     Ok(listener)
 }
 
-/// A port alone means this host alone.
-fn whole_address(address: &str) -> String {
-    let port = address.strip_prefix(':').unwrap_or(address);
-    if !port.is_empty() && port.chars().all(|c| c.is_ascii_digit()) {
-        format!("127.0.0.1:{port}")
-    } else {
-        address.to_owned()
-    }
-}
-
 async fn serve(app: Arc<App>, listener: TcpListener, stopped: oneshot::Receiver<()>) -> Result<()> {
     let (router, _) = openapi::routes().split_for_parts();
-    let service = router
+    let router = router
         .layer(DefaultBodyLimit::disable())
         .layer(RequestBodyLimitLayer::new(BODY_LIMIT))
         .layer(TimeoutLayer::with_status_code(
@@ -128,41 +121,19 @@ async fn serve(app: Arc<App>, listener: TcpListener, stopped: oneshot::Receiver<
         ))
         .layer(from_fn_with_state(Arc::clone(&app), auth::guard))
         .layer(from_fn(error::shape))
-        .with_state(app)
-        .into_make_service_with_connect_info::<SocketAddr>();
+        .with_state(app);
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let (ending, ends) = oneshot::channel::<()>();
-    let serving = axum::serve(listener, service).with_graceful_shutdown(async move {
-        // A handle that is gone means the same as one that says so.
-        let _ = stopped.await;
-        let _ = ending.send(());
-    });
-    let cut_off = async {
-        let _ = ends.await;
-        tokio::time::sleep(GRACE).await;
-    };
-    tokio::select! {
-        outcome = async { serving.await } => outcome.context("answering over HTTP"),
-        () = cut_off => Ok(()),
-    }
+    let connections = answer(&listener, &router, stopped).await;
+    // Nobody new.
+    drop(listener);
+    // What has not ended then is cut off.
+    let _ = tokio::time::timeout(GRACE, connections.shutdown()).await;
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_port_alone_is_on_this_host_alone() {
-        assert_eq!(whole_address("8080"), "127.0.0.1:8080");
-        assert_eq!(whole_address(":8080"), "127.0.0.1:8080");
-        assert_eq!(whole_address("0.0.0.0:80"), "0.0.0.0:80");
-        assert!(
-            listen("nonsense")
-                .unwrap_err()
-                .to_string()
-                .contains("HTTP_ADDR")
-        );
-    }
 
     #[test]
     fn a_taken_port_is_said_with_what_to_do() {

@@ -1,15 +1,15 @@
 //! `GET` and `PUT /backup/config`: what is configured, and what may be changed from afar.
 
 use super::auth::Audit;
+use super::blocking;
 use super::error::{ApiError, ErrorBody};
-use super::{App, blocking};
+use super::of_job::{OfJob, Which};
 use crate::config::{CHANGEABLE, Changes, Settings, Value as Setting};
 use axum::body::Bytes;
-use axum::extract::State;
 use axum::{Extension, Json};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use utoipa::ToSchema;
 
 /// One setting. A secret's value is never shown.
@@ -39,14 +39,15 @@ pub(crate) struct Config {
 #[utoipa::path(
     get,
     path = "/backup/config",
+    params(Which),
     security(("token" = ["read"])),
     responses(
         (status = 200, description = "What holds", body = Config),
         (status = 401, description = "No token", body = ErrorBody),
     )
 )]
-pub(super) async fn show(State(app): State<Arc<App>>) -> Json<Config> {
-    Json(all(&app.daemon.settings()))
+pub(super) async fn show(app: OfJob) -> Json<Config> {
+    Json(all(&app.job.settings()))
 }
 
 /// Changes some settings, `{"schedule.cron": "0 3 * * *"}`; null takes a change back.
@@ -56,6 +57,7 @@ pub(super) async fn show(State(app): State<Arc<App>>) -> Json<Config> {
 #[utoipa::path(
     put,
     path = "/backup/config",
+    params(Which),
     request_body(content = Object, content_type = "application/json"),
     security(("token" = ["admin"])),
     responses(
@@ -66,7 +68,7 @@ pub(super) async fn show(State(app): State<Arc<App>>) -> Json<Config> {
     )
 )]
 pub(super) async fn change(
-    State(app): State<Arc<App>>,
+    app: OfJob,
     body: Bytes,
 ) -> Result<(Extension<Audit>, Json<Config>), ApiError> {
     let wish: Map<String, Value> = serde_json::from_slice(&body)
@@ -82,17 +84,17 @@ pub(super) async fn change(
         let _one = CHANGING.lock().unwrap_or_else(PoisonError::into_inner);
         let audit = Value::Object(wish.clone()).to_string();
         app.try_change(&wish)?;
-        Ok((Extension(Audit(audit)), Json(all(&app.daemon.settings()))))
+        Ok((Extension(Audit(audit)), Json(all(&app.job.settings()))))
     })
     .await
 }
 
-impl App {
+impl OfJob {
     fn try_change(&self, wish: &Map<String, Value>) -> Result<(), ApiError> {
         let directory = self.state()?;
         let changes = Changes::merged(&directory, wish).map_err(|error| refused(&error))?;
         self.daemon
-            .try_with(&changes)
+            .try_with(&self.job, &changes)
             .map_err(|error| refused(&error))?;
         changes.write(&directory)?;
         self.daemon.reload().map_err(|error| refused(&error))?;

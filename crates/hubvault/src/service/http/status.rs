@@ -1,16 +1,15 @@
 //! `GET /backup/status`: the last run, the next one, the rules, the disk.
 
+use super::blocking;
 use super::error::{ApiError, ErrorBody};
+use super::of_job::{OfJob, Which};
 use super::summary::{Summary, is_there, newest_proven};
-use super::{App, blocking};
 use crate::progress::file::running;
 use axum::Json;
-use axum::extract::State;
 use hubvault_engine::disk::free_bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
-use std::sync::Arc;
 use utoipa::ToSchema;
 
 /// The answer.
@@ -62,18 +61,19 @@ pub(crate) struct Disk {
 #[utoipa::path(
     get,
     path = "/backup/status",
+    params(Which),
     security(("token" = ["read"])),
     responses(
         (status = 200, description = "What there is", body = Status),
         (status = 401, description = "No token", body = ErrorBody),
     )
 )]
-pub(super) async fn status(State(app): State<Arc<App>>) -> Result<Json<Status>, ApiError> {
+pub(super) async fn status(app: OfJob) -> Result<Json<Status>, ApiError> {
     blocking(move || Ok(Json(look(&app)?))).await
 }
 
-fn look(app: &App) -> anyhow::Result<Status> {
-    let settings = app.daemon.settings();
+fn look(app: &OfJob) -> anyhow::Result<Status> {
+    let settings = app.job.settings();
     let job = settings.job();
     let records = app.records()?;
     let kept = records.iter().filter(|record| is_there(record));
@@ -84,7 +84,7 @@ fn look(app: &App) -> anyhow::Result<Status> {
         newest_proven: newest_proven(&records).map(Summary::of),
         schedule: Schedule {
             cron: settings.text("schedule.cron").to_owned(),
-            next_run: app.daemon.next_run(),
+            next_run: app.job.next_run(),
         },
         retention: Retention {
             days: rules.days,

@@ -1,0 +1,70 @@
+//! The state directory: the record of runs, and who may get at it.
+
+use super::error::BackupError;
+use super::lock::RunLock;
+use crate::catalog::{BackupRecord, Catalog, Rebuilt, catch_up, is_archive_or_sidecar};
+use crate::job::Job;
+use crate::modes;
+use hubvault_model::Warning;
+use jiff::Timestamp;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+/// The catalog of a backup directory, which says what is there: runs that died are closed where no run is at work,
+/// and archives that no record names are added.
+pub fn current_catalog(directory: &Path) -> Result<Catalog, BackupError> {
+    let state = state_directory(directory)?;
+    let catalog = Catalog::open(&state)?;
+    if catalog.is_read_only() {
+        tracing::warn!(
+            "{} can only be read; what is listed is as it was written last",
+            state.display()
+        );
+        return Ok(catalog);
+    }
+    let lock = RunLock::for_a_moment(&state);
+    let found = catch_up(&catalog, directory, lock.is_some(), Timestamp::now())?;
+    say_unlisted(&found);
+    Ok(catalog)
+}
+
+pub(super) fn say_unlisted(found: &Rebuilt) {
+    for (path, error) in &found.unreadable {
+        tracing::warn!("{} is not listed: {error}", path.display());
+    }
+}
+
+/// `<directory>/.hubvault`, made when it is not there.
+pub fn state_directory(directory: &Path) -> Result<PathBuf, BackupError> {
+    let state = directory.join(".hubvault");
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&state)
+        .map_err(BackupError::io("making the state directory", &state))?;
+    modes::close_directory(&state);
+    Ok(state)
+}
+
+/// Records a run that failed before it had a catalog, where that can be done after all.
+pub(super) fn record_anyway(job: &Job, record: &BackupRecord) -> Option<Catalog> {
+    let open = || {
+        let catalog = Catalog::open(&state_directory(&job.directory)?)?;
+        catalog.finish(record)?;
+        Ok::<_, BackupError>(catalog)
+    };
+    match open() {
+        Ok(catalog) => Some(catalog),
+        Err(error) => {
+            tracing::warn!("this run is listed nowhere, and nobody is told again: {error}");
+            None
+        }
+    }
+}
+
+/// What others can read or replace of a backup directory.
+pub(super) fn exposed(directory: &Path) -> Result<Vec<Warning>, BackupError> {
+    modes::look(directory, is_archive_or_sidecar)
+        .map_err(BackupError::io("looking at who may read", directory))
+}

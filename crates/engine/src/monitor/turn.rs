@@ -1,0 +1,89 @@
+//! Whose turn it is to tell: one process at a time for a job, by a lock in the state directory.
+
+use hubvault_model::Cancel;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Who comes second waits so long: a look takes a second or two, telling may take minutes.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How often the lock is asked for.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Whether this process may tell.
+#[derive(Debug)]
+pub(super) enum Turn {
+    /// Until this is dropped; the kernel lets go of it when the process ends, however it ends.
+    Ours(File),
+    /// Another one is at it.
+    Theirs,
+    /// The lock cannot be used, for the reason given: better told twice than never.
+    Unknown(String),
+}
+
+impl Turn {
+    /// Waits for the turn of a job.
+    pub(super) fn take(state_directory: &Path, job: &str, cancel: &Cancel) -> Self {
+        Self::take_within(PATIENCE, state_directory, job, cancel)
+    }
+
+    fn take_within(patience: Duration, state: &Path, job: &str, cancel: &Cancel) -> Self {
+        // Two jobs may share a lock where their names differ in odd letters; they wait for each other then.
+        let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+        let name: String = job.chars().map(plain).take(100).collect();
+        let path = state.join(format!("watch-{name}.lock"));
+        let failed = |error: io::Error| {
+            Self::Unknown(format!(
+                "locking {}, so that nobody is told twice: {error}",
+                path.display()
+            ))
+        };
+        let opened = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(&path);
+        let file = match opened {
+            Ok(file) => file,
+            Err(error) => return failed(error),
+        };
+        let begun = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Self::Ours(file),
+                Err(TryLockError::Error(error)) => return failed(error),
+                Err(TryLockError::WouldBlock) => {
+                    if begun.elapsed() >= patience || cancel.is_requested() {
+                        return Self::Theirs;
+                    }
+                    std::thread::sleep(PAUSE);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_has_one_turn_at_a_time_and_what_cannot_be_locked_says_so() {
+        let state = tempfile::tempdir().unwrap();
+        let cancel = Cancel::new();
+        let take = |job| Turn::take_within(Duration::ZERO, state.path(), job, &cancel);
+        let first = take("hub");
+        assert!(matches!(first, Turn::Ours(_)));
+        assert!(matches!(take("hub"), Turn::Theirs));
+        assert!(matches!(take("other"), Turn::Ours(_)));
+        drop(first);
+        assert!(matches!(take("hub"), Turn::Ours(_)));
+        let nowhere = state.path().join("nowhere");
+        match Turn::take_within(Duration::ZERO, &nowhere, "hub", &cancel) {
+            Turn::Unknown(what) => assert!(what.contains("watch-hub.lock"), "{what}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}

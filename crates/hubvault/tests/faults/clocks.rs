@@ -1,0 +1,243 @@
+//! Clocks that jump, and two machines that work in one directory.
+
+use crate::hub::{Hub, stderr, stdout};
+use crate::later::{at, library};
+use crate::state::{SMALL, code};
+use crate::steps::until;
+use crate::tally::Tally;
+use crate::ward::Ward;
+use hubvault_testkit::server;
+use jiff::Timestamp;
+use serde_json::Value;
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+const DAY: Duration = Duration::from_hours(24);
+
+/// A run that waits before its export until `go` is there; with three archives to stay.
+fn waiting(go: &std::path::Path) -> String {
+    format!(
+        "[retention]\ndays = 30\nkeep_last = 3\n[[hook]]\nstage = \"export\"\nwhen = \"before\"\ntimeout = \"2 min\"\n\
+         command = \"while [ ! -e {} ]; do sleep 0.05; done\"\n",
+        go.display()
+    )
+}
+
+fn said(hub: &Hub) -> String {
+    fs::read_to_string(hub.config().join("said")).unwrap_or_default()
+}
+
+/// Starts a backup and waits until it stands before its export.
+fn at_export(hub: &Hub, mut command: Command) -> Child {
+    let log = fs::File::create(hub.config().join("said")).unwrap();
+    let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
+    until(
+        || said(hub).contains("INFO export"),
+        "a run comes to its export",
+    );
+    child
+}
+
+#[test]
+fn a_clock_that_jumps_removes_nothing_that_must_stay_and_is_told() {
+    let server = server();
+    let database = server.database();
+    database.execute(SMALL);
+    let ward = Ward::new(&database, "[retention]\ndays = 30\nkeep_last = 3\n");
+    for _ in 0..4 {
+        ward.hub.backup();
+    }
+    let before = ward.proven();
+    let mut tally = Tally::new("state-clock");
+
+    let yesterday = (Timestamp::now() - DAY).to_string();
+    let output = at(&ward.hub, &yesterday, &["backup"]);
+    assert_eq!(code(&output), Some(0), "{}", stderr(&output));
+    ward.tells_the_truth(&before).unwrap();
+    assert_eq!(ward.proven().len(), 5, "nothing is removed");
+    let check = at(&ward.hub, &yesterday, &["check", "clock"]);
+    assert_eq!(code(&check), Some(1), "{}", stdout(&check));
+    let status = at(&ward.hub, &yesterday, &["status"]);
+    assert_eq!(code(&status), Some(3), "{}", stdout(&status));
+    tally.well(
+        "clock back a day between runs",
+        "the backup is proven, nothing is removed, status and check say that the clock is wrong",
+    );
+
+    let next_year = (Timestamp::now() + DAY * 365).to_string();
+    let before = ward.proven();
+    let output = at(&ward.hub, &next_year, &["backup"]);
+    assert_eq!(code(&output), Some(0), "{}", stderr(&output));
+    ward.tells_the_truth(&before).unwrap();
+    assert_eq!(
+        ward.proven().len(),
+        3,
+        "keep_last holds whatever the clock says"
+    );
+    let check = ward.hub.run(&["check", "clock"]);
+    assert_eq!(code(&check), Some(1), "{}", stdout(&check));
+    let before = ward.proven();
+    let output = ward.hub.run(&["backup"]);
+    assert_eq!(code(&output), Some(0), "{}", stderr(&output));
+    ward.tells_the_truth(&before).unwrap();
+    assert!(before.keys().all(|id| ward.proven().contains_key(id)));
+    tally.well(
+        "clock forward a year between runs, and back",
+        "what the rules let go is removed and listed so, the last three proven stay; check says that the newest run is from the future",
+    );
+    tally.close();
+}
+
+#[test]
+fn a_clock_that_jumps_during_a_run_does_no_harm_to_it() {
+    let server = server();
+    let database = server.database();
+    database.execute(SMALL);
+    let mut tally = Tally::new("state-clock-during");
+    for (jump, kind) in [
+        ("-86400", "clock back a day during a run"),
+        ("+31536000", "clock forward a year during a run"),
+    ] {
+        let place = tempfile::tempdir().unwrap();
+        let (go, clock) = (place.path().join("go"), place.path().join("clock"));
+        let ward = Ward::new(&database, &waiting(&go));
+        fs::write(&go, "").unwrap();
+        for _ in 0..3 {
+            ward.hub.backup();
+        }
+        fs::remove_file(&go).unwrap();
+        let before = ward.proven();
+        fs::write(&clock, "+0\n").unwrap();
+        let mut command = ward.hub.command(&["backup"]);
+        command
+            .env("LD_PRELOAD", library())
+            .env("FAKETIME_TIMESTAMP_FILE", &clock)
+            .env("FAKETIME_NO_CACHE", "1")
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+            .env("NO_FAKE_STAT", "1");
+        let mut run = at_export(&ward.hub, command);
+        fs::write(clock.with_extension("next"), format!("{jump}\n")).unwrap();
+        fs::rename(clock.with_extension("next"), &clock).unwrap();
+        fs::write(&go, "").unwrap();
+        assert_eq!(
+            run.wait().unwrap().code(),
+            Some(0),
+            "{kind}: {}",
+            said(&ward.hub)
+        );
+        ward.tells_the_truth(&before).unwrap();
+        ward.is_tidy().unwrap();
+        assert_eq!(ward.list().unwrap()[0]["state"], "proven");
+        let newest = ward.hub.run(&["verify", "latest", "--drill"]);
+        assert_eq!(code(&newest), Some(0), "{kind}: {}", stderr(&newest));
+        assert!(ward.proven().len() >= 3, "{kind}");
+        ward.hub.backup();
+        ward.tells_the_truth(&ward.proven()).unwrap();
+        tally.well(
+            kind,
+            "the backup is proven, and proven again later; the last three proven stay",
+        );
+    }
+    tally.close();
+}
+
+/// A command of another machine: with a host name of its own, where we may give it one.
+fn on_another_machine(hub: &Hub, arguments: &[&str]) -> Command {
+    let command = hub.command(arguments);
+    if other_host() == here() {
+        return command;
+    }
+    let mut other = elsewhere();
+    other
+        .arg(command.get_program())
+        .args(arguments)
+        .env_clear()
+        .current_dir(command.get_current_dir().unwrap());
+    for (name, value) in command.get_envs() {
+        other.env(name, value.unwrap_or_default());
+    }
+    other
+}
+
+fn here() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    name.trim().to_owned()
+}
+
+/// The name of the other machine: ours, where only root may give out names and we are not root.
+fn other_host() -> String {
+    let may = elsewhere()
+        .arg("true")
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if may { "elsewhere".to_owned() } else { here() }
+}
+
+/// Runs a program, given as further arguments, in a namespace of host names.
+fn elsewhere() -> Command {
+    let mut command = Command::new("/usr/bin/unshare");
+    command.args([
+        "--uts",
+        "sh",
+        "-c",
+        "hostname elsewhere && exec \"$0\" \"$@\"",
+    ]);
+    command
+}
+#[test]
+fn two_machines_on_one_volume_take_turns() {
+    let server = server();
+    let database = server.database();
+    database.execute(SMALL);
+    let place = tempfile::tempdir().unwrap();
+    let go = place.path().join("go");
+    let ward = Ward::new(&database, &waiting(&go));
+    let mut tally = Tally::new("state-two-machines");
+
+    let mut run = at_export(&ward.hub, ward.hub.command(&["backup"]));
+    for words in [&["backup"][..], &["prune"]] {
+        let output = on_another_machine(&ward.hub, words).output().unwrap();
+        assert_eq!(code(&output), Some(1), "{words:?}: {}", stderr(&output));
+        let holder = format!("process {} on {}", run.id(), here());
+        assert!(
+            stderr(&output).contains(&holder),
+            "{holder}: {}",
+            stderr(&output)
+        );
+    }
+    let seen = on_another_machine(&ward.hub, &["list", "--json"])
+        .output()
+        .unwrap();
+    let seen: Vec<Value> = serde_json::from_slice(&seen.stdout).unwrap();
+    assert_eq!(
+        seen[0]["state"], "running",
+        "a living run of another machine is no dead one"
+    );
+    fs::write(&go, "").unwrap();
+    assert_eq!(run.wait().unwrap().code(), Some(0), "{}", said(&ward.hub));
+    tally.well(
+        "backup and prune on another machine meanwhile",
+        "refused, naming run, process and host; its list calls the run running",
+    );
+
+    let before = ward.proven();
+    fs::remove_file(&go).unwrap();
+    let mut there = at_export(&ward.hub, on_another_machine(&ward.hub, &["backup"]));
+    let output = ward.hub.run(&["backup"]);
+    assert_eq!(code(&output), Some(1), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains(&format!(" on {}", other_host())),
+        "{}",
+        stderr(&output)
+    );
+    fs::write(&go, "").unwrap();
+    assert_eq!(there.wait().unwrap().code(), Some(0), "{}", said(&ward.hub));
+    ward.tells_the_truth(&before).unwrap();
+    assert_eq!(ward.proven().len(), 2);
+    tally.well(
+        "backup here while another machine's runs",
+        "refused, naming run, process and host; afterwards both archives are known here",
+    );
+    tally.close();
+}

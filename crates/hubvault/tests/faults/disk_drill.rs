@@ -1,0 +1,72 @@
+//! The drill's own disk fails, under hubvault, initdb and the server alike: the archive is good, and not proven.
+
+use crate::disk::{SMALL, mail_server};
+use crate::disk_agrees::{backup_agrees, next_is_proven};
+use crate::disk_fault::{Calls, EACCES, EDQUOT, EIO, ENOSPC, EROFS, Fault, count, inject};
+use crate::form::points;
+use crate::hub::stderr;
+use crate::kills::to_mail;
+use crate::tally::Tally;
+use crate::ward::Ward;
+use hubvault_testkit::server;
+
+const BACKUP: [&str; 2] = ["backup", "--json"];
+const SERVER: &str = "*/hubvault-throwaway-*";
+/// The program, the calls, what they fail with, and how many in the long form.
+const SITES: [(&str, &str, &[i32], usize); 5] = [
+    ("postgres", "write", &[ENOSPC, EIO, EDQUOT], 24),
+    ("postgres", "create,open", &[EACCES, ENOSPC, EROFS], 16),
+    ("initdb", "create,write", &[ENOSPC, EACCES, EIO], 8),
+    ("hubvault", "create,write", &[ENOSPC, EACCES, EROFS], 8),
+    ("hubvault", "unlink", &[EACCES, EIO, EROFS], 8),
+];
+
+#[test]
+fn a_disk_that_fails_under_a_drill_leaves_a_good_archive_unproven() {
+    let server = server();
+    let database = server.database();
+    database.execute(SMALL);
+    let mail = mail_server();
+    let mut ward = Ward::new(&database, "[retention]\ndays = 0\nkeep_last = 2\n");
+    to_mail(&mut ward.hub, mail.port);
+    ward.hub.backup();
+    let mut tally = Tally::new("disk-drill");
+    for (program, kinds, errnos, many) in SITES {
+        let what = format!("drill: {program} fails to {}", kinds.replace(',', " or "));
+        let calls = Calls {
+            program,
+            kinds,
+            place: SERVER.to_owned(),
+        };
+        let whole = count(&ward.hub, &calls, &BACKUP);
+        assert!(whole.output.status.success(), "{}", stderr(&whole.output));
+        let all = whole.calls.len();
+        assert!(all > 0, "{what}: nothing was seen");
+        let wanted = points(1, many).min(all);
+        for n in 0..wanted {
+            let fault = Fault {
+                at: 1 + (2 * n + 1) * all / (2 * wanted),
+                errno: errnos[n % errnos.len()],
+                stays: n % 2 == 0,
+                is_short: kinds == "write" && n % 3 == 0,
+            };
+            let (before, known) = (ward.proven(), ward.list().unwrap().len());
+            let ran = inject(&ward.hub, &calls, fault, &BACKUP);
+            let Some(call) = ran.calls.first() else {
+                continue;
+            };
+            // Nothing speaks against an archive that could not be drilled.
+            let outcome = backup_agrees(&ward, &ran, &before, known, &mail);
+            let outcome = outcome.and_then(|ended| match ended.starts_with("failed") {
+                true => Err(format!("the archive was given up: {}", stderr(&ran.output))),
+                false => next_is_proven(&ward).map(|()| ended),
+            });
+            println!("{what}: {fault:?} {call}: {outcome:?}");
+            match outcome {
+                Ok(ended) => tally.well(&what, &ended),
+                Err(why) => tally.badly(&what, &format!("{fault:?} {call}: {why}")),
+            }
+        }
+    }
+    tally.close();
+}

@@ -1,0 +1,145 @@
+//! A file system that is really full, out of inodes, or read-only: before a run, and in the middle of it.
+
+use crate::disk::{mail_server, ward};
+use crate::disk_agrees::{backup_agrees, next_is_proven};
+use crate::disk_fault::Ran;
+use crate::disk_room::{Room, room};
+use crate::form::points;
+use crate::hub::{stderr, stdout};
+use crate::tally::Tally;
+use crate::ward::Ward;
+use hubvault_testkit::server;
+
+/// Rows whose text takes twice the room that they have in the table, so that more is needed than a plan can see.
+pub(crate) const GROWING: &str = "CREATE TABLE noise (id int PRIMARY KEY, v bytea);
+    ALTER TABLE noise ALTER v SET STORAGE EXTERNAL;
+    INSERT INTO noise SELECT n, (SELECT string_agg(sha256((n || ' ' || i)::bytea), '') FROM generate_series(1, 64) i)
+        FROM generate_series(1, 1000) n;
+    ANALYZE;";
+
+/// What happens to the file system before a run, or at its hook.
+struct Case {
+    what: &'static str,
+    before: fn(&Room, u64),
+    /// A command before this stage.
+    hook: Option<(&'static str, fn(&Room) -> String)>,
+}
+
+fn nothing(_: &Room, _: u64) {}
+
+fn fills(room: &Room) -> String {
+    format!(
+        "cat /dev/zero > {} 2> /dev/null; true",
+        room.ballast().display()
+    )
+}
+
+const CASES: [Case; 9] = [
+    Case {
+        what: "full while the rows are written",
+        before: |room, archive| room.leave(archive * 4 / 5),
+        hook: None,
+    },
+    Case {
+        what: "read-only from the drill on",
+        before: nothing,
+        hook: Some(("drill", |room| room.read_only_command(true))),
+    },
+    Case {
+        what: "no inode free",
+        before: |room, _| room.take_inodes(),
+        hook: None,
+    },
+    Case {
+        what: "too full for what the plan expects",
+        before: |room, archive| room.leave(archive / 8),
+        hook: None,
+    },
+    Case {
+        what: "not a byte free",
+        before: |room, _| room.leave(0),
+        hook: None,
+    },
+    Case {
+        what: "full from reading back on",
+        before: nothing,
+        hook: Some(("integrity", fills)),
+    },
+    Case {
+        what: "full from publishing on",
+        before: nothing,
+        hook: Some(("publish", fills)),
+    },
+    Case {
+        what: "read-only",
+        before: |room, _| room.set_read_only(true),
+        hook: None,
+    },
+    Case {
+        what: "read-only from publishing on",
+        before: nothing,
+        hook: Some(("publish", |room| room.read_only_command(true))),
+    },
+];
+
+#[test]
+fn a_file_system_that_fills_or_turns_read_only_is_told_as_it_is() {
+    let name = "disk_full::a_file_system_that_fills_or_turns_read_only_is_told_as_it_is";
+    let Some(room) = room(name, "size=24m,nr_inodes=200") else {
+        return;
+    };
+    let server = server();
+    let database = server.database();
+    database.execute(GROWING);
+    let mail = mail_server();
+    let mut ward = ward(&database, &mail);
+    room.takes(&ward);
+    let (record, _) = ward.hub.backup();
+    ward.hub.backup();
+    let archive = record["bytes"].as_u64().unwrap();
+    let mut tally = Tally::new("disk-full");
+    // In the short form the first three.
+    for case in CASES.into_iter().take(points(3, CASES.len())) {
+        let (before, known) = (ward.proven(), ward.list().unwrap().len());
+        let hook = case.hook.map_or_else(String::new, |(stage, command)| {
+            let command = command(&room);
+            format!("[[hook]]\nstage = \"{stage}\"\nwhen = \"before\"\ncommand = \"{command}\"\n")
+        });
+        ward.add(&hook);
+        (case.before)(&room, archive);
+        let ran = Ran {
+            calls: Vec::new(),
+            output: ward.hub.run(&["backup", "--json"]),
+        };
+        let read = reads(&ward);
+        room.clear();
+        ward.add("");
+        let outcome = read.and_then(|()| backup_agrees(&ward, &ran, &before, known, &mail));
+        let outcome = outcome.and_then(|ended| next_is_proven(&ward).map(|()| ended));
+        println!("{}: {outcome:?}", case.what);
+        match outcome {
+            Ok(ended) => tally.well(case.what, &ended),
+            Err(why) => tally.badly(case.what, &why),
+        }
+    }
+    tally.close();
+}
+
+/// Whatever the disk is, what is on it can be looked at and brought back.
+fn reads(ward: &Ward) -> Result<(), String> {
+    let look: [&[&str]; 4] = [
+        &["list", "--json"],
+        &["show", "latest"],
+        &["verify", "latest"],
+        &["check", "disk"],
+    ];
+    for command in look {
+        let output = ward.hub.run(command);
+        // A check may find that there is too little room.
+        let found = command[0] == "check" && stdout(&output).contains("free in");
+        if !output.status.success() && !found {
+            return Err(format!("{command:?} meanwhile: {}", stderr(&output)));
+        }
+    }
+    Ok(())
+}

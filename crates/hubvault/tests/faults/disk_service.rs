@@ -1,0 +1,135 @@
+//! A service whose disk fills: the run fails, people hear of it once, every report agrees, and all is well when there is
+//! room again.
+
+use crate::daemon::{Clock, Daemon, wait_for, wait_for_runs};
+use crate::disk::mail_server;
+use crate::disk_agrees::subjects;
+use crate::disk_full::GROWING;
+use crate::disk_room::room;
+use crate::hub::stdout;
+use crate::kills::to_mail;
+use crate::tally::Tally;
+use crate::ward::Ward;
+use hubvault_testkit::{MailServer, server};
+
+const RULES: &str = "[retention]\ndays = 0\nkeep_last = 2\n\
+    [schedule]\ncron = \"30 2 * * *\"\ntimezone = \"UTC\"\ntries = 1\n[monitor]\ninterval = \"1 s\"\nmax_age_hours = 25\nreminder_hours = 900\n";
+
+fn mails(mail: &MailServer, words: &str) -> usize {
+    let is_meant = |subject: &&String| words.split(' ').all(|word| subject.contains(word));
+    subjects(mail).iter().filter(is_meant).count()
+}
+
+fn wait_for_mail(mail: &MailServer, service: &Daemon, words: &str, count: usize) {
+    wait_for(
+        || mails(mail, words) >= count,
+        || format!("{words:?} in {:?}; {}", subjects(mail), service.log()),
+    );
+}
+
+/// The value of a metric, by the beginning of its line and by one of its labels.
+fn metric(service: &Daemon, token: &str, name: &str, label: &str) -> f64 {
+    let (status, text) = service.get("/metrics", token);
+    assert_eq!(status, 200, "{text}");
+    let is_meant = |line: &&str| line.starts_with(name) && line.contains(label);
+    let line = text.lines().find(is_meant);
+    let value = line.and_then(|line| line.rsplit(' ').next());
+    value
+        .unwrap_or_else(|| panic!("{name}: {text}"))
+        .parse()
+        .unwrap()
+}
+
+#[test]
+fn a_service_whose_disk_fills_says_so_once_and_recovers() {
+    let name = "disk_service::a_service_whose_disk_fills_says_so_once_and_recovers";
+    let Some(room) = room(name, "size=24m,nr_inodes=300") else {
+        return;
+    };
+    let server = server();
+    let database = server.database();
+    database.execute(GROWING);
+    let mail = mail_server();
+    let mut ward = Ward::new(&database, RULES);
+    room.takes(&ward);
+    to_mail(&mut ward.hub, mail.port);
+    let clock = Clock::of(&mut ward.hub, "2040-03-01T12:00:00Z");
+    ward.hub.set("HTTP_ADDR", "127.0.0.1:0");
+    let made = ward
+        .hub
+        .run(&["token", "create", "watcher", "--role", "read"]);
+    let token = stdout(&made).lines().next().unwrap().to_owned();
+    let mut service = Daemon::start(&ward.hub);
+    service.says("the next run is at", 1);
+    clock.set("2040-03-02T02:30:00Z");
+    let runs = wait_for_runs(&ward.hub, &service, 1);
+    assert_eq!(runs[0]["state"], "proven", "{}", service.log());
+    wait_for_mail(&mail, &service, "RECOVERED time", 1);
+    let archive = runs[0]["bytes"].as_u64().unwrap();
+    assert_eq!(service.get("/health", "").0, 200);
+    let before = ward.proven();
+
+    // Room for most of an archive, and the alert comes before the night.
+    room.leave(archive * 4 / 5);
+    wait_for_mail(&mail, &service, "ALERT disk", 1);
+    assert_eq!(ward.hub.run(&["check", "disk"]).status.code(), Some(1));
+    assert_eq!(
+        metric(&service, &token, "hubvault_check_ok", "\"disk\""),
+        0.0
+    );
+    clock.set("2040-03-03T02:30:00Z");
+    let runs = wait_for_runs(&ward.hub, &service, 2);
+    assert_eq!(runs[0]["state"], "failed");
+    wait_for_mail(&mail, &service, "FAILED", 1);
+    assert_eq!(
+        metric(&service, &token, "hubvault_last_attempt_failed", ""),
+        1.0
+    );
+    assert_eq!(
+        service.get("/health", "").0,
+        200,
+        "the archive of last night is young enough"
+    );
+
+    // Not a byte is left in the next night, and nothing is young any more.
+    room.leave(0);
+    clock.set("2040-03-04T04:30:00Z");
+    wait_for_mail(&mail, &service, "FAILED", 2);
+    wait_for_mail(&mail, &service, "ALERT time", 2);
+    assert_eq!(service.get("/health", "").0, 503);
+    assert_eq!(ward.hub.run(&["check", "time"]).status.code(), Some(1));
+    // As often as it looks, it tells of each once.
+    let looked = || {
+        metric(
+            &service,
+            &token,
+            "hubvault_check_timestamp_seconds",
+            "\"disk\"",
+        )
+    };
+    let now = looked();
+    wait_for(|| looked() > now + 3.0, || service.log());
+    assert_eq!(mails(&mail, "ALERT disk"), 1, "{:?}", subjects(&mail));
+    assert_eq!(mails(&mail, "ALERT time"), 2, "{:?}", subjects(&mail));
+
+    room.clear();
+    wait_for_mail(&mail, &service, "RECOVERED disk", 1);
+    clock.set("2040-03-05T02:30:00Z");
+    wait_for_mail(&mail, &service, "RECOVERED time", 2);
+    assert_eq!(service.get("/health", "").0, 200);
+    assert_eq!(
+        metric(&service, &token, "hubvault_last_attempt_failed", ""),
+        0.0
+    );
+    assert_eq!(service.stop(), Some(0));
+    let mut tally = Tally::new("disk-service");
+    let what = "disk full under the service";
+    match ward.tells_the_truth(&before).and_then(|()| ward.is_tidy()) {
+        Ok(()) => tally.well(
+            what,
+            "failures mailed, alerts told once, reports agree, then proven and recovered",
+        ),
+        Err(why) => tally.badly(what, &why),
+    }
+    tally.close();
+}

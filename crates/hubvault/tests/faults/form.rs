@@ -1,0 +1,11 @@
+//! How much is injected: little in every build, all of it where the figures of `docs/reliability.md` come from.
+
+/// How many faults to inject: `long` when `HUBVAULT_FAULTS=long`, else `short`.
+pub(crate) fn points(short: usize, long: usize) -> usize {
+    if is_long() { long } else { short }
+}
+
+/// Everything is injected, and every stage must have been met.
+pub(crate) fn is_long() -> bool {
+    std::env::var_os("HUBVAULT_FAULTS").is_some_and(|form| form == "long")
+}

@@ -1,0 +1,267 @@
+//! Killed with SIGKILL at every stage of a backup and of a drill; the next command finds everything in order.
+
+use crate::form::{is_long, points};
+use crate::hub::{Hub, stderr, stdout};
+use crate::steps::{Ended, When, kill, lengths, spread, steps};
+use crate::tally::Tally;
+use crate::ward::{ROWS, Ward, held};
+use hubvault_testkit::{MailServer, MailServerOptions, MailTls, server};
+use serde_json::Value;
+use std::time::Duration;
+
+/// Two archives stay, so that every backup removes one.
+const RULES: &str = "[retention]\ndays = 0\nkeep_last = 2\n[delivery]\npause = \"10 ms\"\n";
+const BACKUP: [&str; 2] = ["backup", "--json"];
+
+/// Every stage of a backup; the long form must meet all.
+const STAGES: [&str; 15] = [
+    "before the first",
+    "snapshot",
+    "plan",
+    "files",
+    "export",
+    "integrity",
+    "drill",
+    "definitions",
+    "rows",
+    "indexes",
+    "compare",
+    "publish",
+    "record",
+    "prune",
+    "send",
+];
+
+fn mailing(ward: &mut Ward) -> MailServer {
+    let mail = MailServer::start(MailServerOptions {
+        tls: MailTls::Plain,
+        ..MailServerOptions::default()
+    });
+    to_mail(&mut ward.hub, mail.port);
+    mail
+}
+
+/// Ada is told, by the mail server on a port of this host.
+pub(crate) fn to_mail(hub: &mut Hub, port: u16) {
+    for (name, value) in [
+        ("EMAIL_ENABLED", "true"),
+        ("SMTP_HOST", "localhost"),
+        ("SMTP_PORT", &port.to_string()),
+        ("SMTP_FROM", "hubvault <backup@hub.example>"),
+        ("SMTP_SECURITY", "none"),
+        ("ADMIN_EMAILS", "ada@hub.example"),
+    ] {
+        hub.set(name, value);
+    }
+}
+
+/// Every stage at two moments or more, and the steps of a run in equal parts.
+fn moments(ward: &Ward, wanted: usize) -> Vec<When> {
+    let (record, _) = ward.hub.backup();
+    let (steps, output) = steps(&ward.hub, &BACKUP);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let lengths = lengths(&record);
+    let in_stages = wanted * 2 / 5;
+    let mut moments: Vec<When> = (0..in_stages)
+        .map(|n| {
+            // Not one after the other, so that a few moments are in the beginning and in the end.
+            let (stage, length) = &lengths[n * 3 % lengths.len()];
+            let turns = in_stages.div_ceil(lengths.len());
+            let part = (n / lengths.len()) as f64 / turns as f64;
+            When::Stage(stage.clone(), length.mul_f64(part))
+        })
+        .collect();
+    // What comes after the archive has its name is short, and full of what can be left half done.
+    let is_archive =
+        |step: &String, what: &str| step.starts_with(what) && step.ends_with(".tar.gz");
+    let named = steps
+        .iter()
+        .position(|step| is_archive(step, "rename"))
+        .unwrap();
+    let removed = steps
+        .iter()
+        .position(|step| is_archive(step, "unlink"))
+        .unwrap();
+    let early = (wanted - in_stages) / 2;
+    let late = wanted - in_stages - early - 2;
+    moments.extend(spread(&steps[..named], early).into_iter().map(When::Step));
+    moments.extend(
+        spread(&steps[named..], late)
+            .into_iter()
+            .map(|at| When::Step(at + named)),
+    );
+    // The old archive, and its sidecar.
+    moments.extend([removed + 1, removed + 2].map(When::Step));
+    moments
+}
+
+/// The stage, told apart further by the step where the archive has its name already.
+fn stage_of(killed: &Ended, published: bool) -> &str {
+    match killed.step.split(' ').nth(1) {
+        Some("send") => "send",
+        Some("unlink") if published && killed.step.contains("/critical_backup_") => "prune",
+        Some(_) if published => "record",
+        _ => &killed.stage,
+    }
+}
+
+/// A word for a point in the tally and in what is printed.
+fn what_happened(record: Option<&Value>) -> &'static str {
+    match record.and_then(|record| record["state"].as_str()) {
+        Some("proven") => "the archive was published, and is proven",
+        Some("failed") => "nothing was published, and the run is listed as failed",
+        _ => "the run had not begun",
+    }
+}
+
+#[test]
+fn a_backup_killed_anywhere_leaves_the_truth() {
+    let server = server();
+    let database = server.database();
+    database.execute(ROWS);
+    let mut ward = Ward::new(&database, RULES);
+    let mail = mailing(&mut ward);
+    ward.hub.backup();
+    let mut tally = Tally::new("kills-backup");
+    for when in moments(&ward, points(10, 110)) {
+        let before = ward.proven();
+        let killed = kill(&ward.hub, &BACKUP, &when);
+        if !killed.was_killed {
+            continue;
+        }
+        let newest = || ward.list().unwrap().into_iter().next();
+        let segments = ward.segments();
+        let told = ward.tells_the_truth(&before);
+        let first = newest().filter(|record| !before.contains_key(record["id"].as_str().unwrap()));
+        let published = first
+            .as_ref()
+            .is_some_and(|record| record["file"].is_string());
+        let kind = format!("backup killed at {}", stage_of(&killed, published));
+        let outcome = told.and_then(|()| follows(&ward, &segments));
+        match outcome {
+            Ok(()) => tally.well(&kind, what_happened(first.as_ref())),
+            Err(what) => tally.badly(&kind, &format!("{when:?} {}: {what}", killed.step.trim())),
+        }
+    }
+    let met = |stage: &&str| tally.injected(&format!("backup killed at {stage}")) > 0;
+    let missed: Vec<&str> = STAGES.into_iter().filter(|stage| !met(stage)).collect();
+    everybody_was_told(&ward, &mail, &mut tally);
+    tally.close();
+    assert!(missed.is_empty() || !is_long(), "never met: {missed:?}");
+}
+
+/// The next backup goes well and leaves nothing of what was there before it.
+fn follows(ward: &Ward, segments: &[String]) -> Result<(), String> {
+    let before = ward.proven();
+    let output = ward.hub.run(&BACKUP);
+    if !output.status.success() {
+        return Err(format!(
+            "the next backup: {:?} {}",
+            output.status.code(),
+            stderr(&output)
+        ));
+    }
+    ward.is_tidy()?;
+    let held = held(segments);
+    if !held.is_empty() {
+        return Err(format!(
+            "shared memory of a dead server stays: {}",
+            held.join(", ")
+        ));
+    }
+    ward.tells_the_truth(&before)
+}
+
+/// Each run is told by one mail or more; those that were killed, by the runs that came next.
+fn everybody_was_told(ward: &Ward, mail: &MailServer, tally: &mut Tally) {
+    let late = (jiff::Timestamp::now() + Duration::from_hours(2)).to_string();
+    let retried = crate::later::at(&ward.hub, &late, &["mail", "retry"]);
+    assert!(
+        retried.status.success(),
+        "{}{}",
+        stdout(&retried),
+        stderr(&retried)
+    );
+    let mails: Vec<String> = mail
+        .messages()
+        .iter()
+        .map(|message| String::from_utf8_lossy(&message.raw).replace("=\r\n", ""))
+        .collect();
+    for record in ward.list().unwrap() {
+        let id = record["id"].as_str().unwrap();
+        let told = record["delivery"]["told"]
+            .as_array()
+            .is_some_and(|told| !told.is_empty());
+        let arrived = mails.iter().any(|mail| mail.contains(&id[..8]));
+        let kind = "a run's mail, after all kills";
+        if told && arrived {
+            tally.well(kind, "it arrived, and the record says so");
+        } else {
+            tally.badly(kind, &format!("{id}: told {told}, arrived {arrived}"));
+        }
+    }
+}
+
+#[test]
+fn a_drill_killed_anywhere_leaves_the_truth() {
+    let server = server();
+    let database = server.database();
+    database.execute(ROWS);
+    let ward = Ward::new(&database, RULES);
+    let (record, file) = ward.hub.backup();
+    let drill = ["drill", file.to_str().unwrap()];
+    let (steps, output) = steps(&ward.hub, &drill);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let wanted = points(2, 20);
+    let mut moments: Vec<When> = spread(&steps, wanted / 2)
+        .into_iter()
+        .map(When::Step)
+        .collect();
+    let lengths: Vec<_> = lengths(&record)
+        .into_iter()
+        .filter(|(stage, _)| {
+            ["drill", "definitions", "rows", "indexes", "compare"].contains(&stage.as_str())
+        })
+        .collect();
+    moments.extend((0..wanted - wanted / 2).map(|n| {
+        let (stage, length) = &lengths[n % lengths.len()];
+        When::Stage(
+            stage.clone(),
+            length.mul_f64(0.2 + 0.6 * n as f64 / wanted as f64),
+        )
+    }));
+    let mut tally = Tally::new("kills-drill");
+    for when in moments {
+        let before = ward.proven();
+        let killed = kill(&ward.hub, &drill, &when);
+        if !killed.was_killed {
+            continue;
+        }
+        let segments = ward.segments();
+        let again = || {
+            ward.tells_the_truth(&before)?;
+            let output = ward.hub.run(&drill);
+            if !output.status.success() {
+                return Err(format!("the next drill: {}", stderr(&output)));
+            }
+            ward.is_tidy()?;
+            let held = held(&segments);
+            if !held.is_empty() {
+                return Err(format!(
+                    "shared memory of a dead server stays: {}",
+                    held.join(", ")
+                ));
+            }
+            ward.tells_the_truth(&before)
+        };
+        let kind = format!("drill killed at {}", killed.stage);
+        match again() {
+            Ok(()) => tally.well(
+                &kind,
+                "the archive stays proven, the next drill proves it again",
+            ),
+            Err(what) => tally.badly(&kind, &format!("{when:?} {}: {what}", killed.step.trim())),
+        }
+    }
+    tally.close();
+}

@@ -1,0 +1,301 @@
+//! Killed with SIGKILL while old archives go, while a database comes back, and while people are told.
+
+use crate::form::points;
+use crate::hub::{Hub, stderr, stdout};
+use crate::kills::to_mail;
+use crate::later;
+use crate::steps::{When, kill, spread, steps};
+use crate::tally::Tally;
+use crate::ward::{ROWS, Ward};
+use hubvault_testkit::{Database, MailServer, MailServerOptions, MailTls, server};
+use serde_json::Value;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+const SMALL: &str = "CREATE TABLE users (id int PRIMARY KEY); INSERT INTO users VALUES (1), (2)";
+
+/// A directory as it was, once more.
+fn copy(from: &Path, to: &Path) {
+    let _ = std::fs::remove_dir_all(to);
+    let copied = Command::new("cp")
+        .arg("-a")
+        .args([from, to])
+        .status()
+        .unwrap();
+    assert!(copied.success());
+}
+
+#[test]
+fn a_prune_killed_anywhere_loses_nothing_that_stays() {
+    let server = server();
+    let database = server.database();
+    database.execute(SMALL);
+    let mut ward = Ward::new(&database, "[retention]\nkeep_last = 1\n");
+    ward.hub.set("BACKUP_RETENTION_DAYS", "30");
+    for _ in 0..4 {
+        ward.hub.backup();
+    }
+    ward.hub.set("BACKUP_RETENTION_DAYS", "0");
+    ward.hub.set("PROOF", "off");
+    let (backups, kept) = (ward.hub.backups(), ward.hub.config().join("kept"));
+    copy(&backups, &kept);
+    let before = ward.proven();
+    let (steps, output) = steps(&ward.hub, &["prune"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let mut tally = Tally::new("kills-prune");
+    for number in spread(&steps, points(3, 30)) {
+        copy(&kept, &backups);
+        let killed = kill(&ward.hub, &["prune"], &When::Step(number));
+        if !killed.was_killed {
+            continue;
+        }
+        let again = || {
+            ward.tells_the_truth(&before)?;
+            let output = ward.hub.run(&["prune"]);
+            if !output.status.success() {
+                return Err(format!("the next prune: {}", stderr(&output)));
+            }
+            ward.tells_the_truth(&before)?;
+            let left = ward.proven().len();
+            if left != 1 {
+                return Err(format!(
+                    "{left} proven archives are left, and one stays by the rules"
+                ));
+            }
+            ward.hub.backup();
+            ward.is_tidy()
+        };
+        let what = killed.step.split(' ').nth(1).unwrap_or_default();
+        match again() {
+            Ok(()) => tally.well(
+                &format!("prune killed before a {what}"),
+                "the list is true; the next prune does the rest",
+            ),
+            Err(why) => tally.badly(
+                &format!("prune killed before a {what}"),
+                &format!("{}: {why}", killed.step.trim()),
+            ),
+        }
+    }
+    tally.close();
+}
+
+/// Where a restore is killed: parts of the length that each stage has here, in a debug build some tenths of a second.
+fn restores(points: usize) -> impl Iterator<Item = (&'static str, Duration)> {
+    const STAGES: [&str; 4] = ["definitions", "rows", "indexes", "compare"];
+    (0..points).map(|n| {
+        (
+            STAGES[n % 4],
+            Duration::from_millis(7 * (n as u64 / 4) * (n as u64 / 4)),
+        )
+    })
+}
+
+#[test]
+fn a_restore_killed_anywhere_is_done_again_as_the_manual_says() {
+    let server = server();
+    let source = server.database();
+    source.execute(ROWS);
+    let ward = Ward::new(&source, "");
+    ward.hub.backup();
+    let digests = source.digests();
+    let mut tally = Tally::new("kills-restore");
+    for (stage, after) in restores(points(4, 28)) {
+        let target = server.database();
+        let whole = ["restore", "latest", "--database", target.name()];
+        let killed = kill(&ward.hub, &whole, &When::Stage(stage.to_owned(), after));
+        if !killed.was_killed {
+            continue;
+        }
+        let kind = format!("restore killed at {}", killed.stage);
+        let again = ward.ended().and_then(|()| {
+            let output = ward.hub.run(&[&whole[..], &["--clean", "--yes"]].concat());
+            if !output.status.success() {
+                return Err(format!("with --clean: {}", stderr(&output)));
+            }
+            if target.digests() != digests {
+                return Err("what came back differs".to_owned());
+            }
+            Ok(())
+        });
+        match again {
+            Ok(()) => tally.well(
+                &kind,
+                "part of it may be there; again with --clean it is all there and equal",
+            ),
+            Err(why) => tally.badly(&kind, &format!("{after:?}: {why}")),
+        }
+    }
+    tally.close();
+}
+
+#[test]
+fn a_restore_of_tables_killed_anywhere_put_back_all_or_nothing() {
+    let server = server();
+    let source = server.database();
+    source.execute(ROWS);
+    let ward = Ward::new(&source, "");
+    ward.hub.backup();
+    let target = server.database();
+    let output = ward
+        .hub
+        .run(&["restore", "latest", "--database", target.name()]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let digests = source.digests();
+    let tables = [
+        "restore",
+        "latest",
+        "--table",
+        "users",
+        "--table",
+        "purchases",
+        "--database",
+        target.name(),
+    ];
+    let mut tally = Tally::new("kills-restore-tables");
+    for (stage, after) in
+        restores(points(4, 20)).filter(|(stage, _)| *stage == "rows" || *stage == "compare")
+    {
+        target.execute("TRUNCATE users, purchases");
+        let killed = kill(&ward.hub, &tables, &When::Stage(stage.to_owned(), after));
+        if !killed.was_killed {
+            continue;
+        }
+        let again = ward.ended().and_then(|()| {
+            settled(&target);
+            if target.value("SELECT count(*) FROM users") == "0" {
+                let output = ward.hub.run(&tables);
+                if !output.status.success() {
+                    return Err(format!("again: {}", stderr(&output)));
+                }
+            }
+            if target.digests() != digests {
+                return Err("what came back is neither nothing nor all".to_owned());
+            }
+            Ok(())
+        });
+        let kind = format!("restore of tables killed at {}", killed.stage);
+        match again {
+            Ok(()) => tally.well(&kind, "all rows or none; then all, and equal"),
+            Err(why) => tally.badly(&kind, &format!("{after:?}: {why}")),
+        }
+    }
+    tally.close();
+}
+
+/// Waits until the server has noticed that nobody is there any more.
+fn settled(target: &Database) {
+    let others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    crate::steps::until(
+        || target.value(others) == "0",
+        "the server to let go of a dead client",
+    );
+}
+
+#[test]
+fn a_message_outlives_every_kill_of_who_sends_it() {
+    let server = server();
+    let database = server.database();
+    database.execute(SMALL);
+    let mut ward = Ward::new(&database, "[delivery]\ntries = 1\n");
+    ward.hub.set("PROOF", "off");
+    let mail = MailServer::start(MailServerOptions {
+        tls: MailTls::Plain,
+        ..MailServerOptions::default()
+    });
+    to_mail(&mut ward.hub, mail.port);
+    waits(&mut ward.hub, &mail);
+    let (steps, output) = steps(&ward.hub, &["mail", "retry"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let mut tally = Tally::new("kills-mail");
+    // Every line that goes to the mail server in the long form, and what is written down around them.
+    let sends: Vec<usize> = (1..=steps.len())
+        .filter(|at| steps[at - 1].starts_with("send"))
+        .collect();
+    let sends = sends.into_iter().take(points(2, usize::MAX));
+    for number in sends.chain(spread(&steps, points(2, 30))) {
+        let id = waits(&mut ward.hub, &mail);
+        let killed = kill(&ward.hub, &["mail", "retry"], &When::Step(number));
+        if !killed.was_killed {
+            continue;
+        }
+        let what = killed.step.split(' ').nth(1).unwrap_or_default();
+        match arrives(&ward.hub, &mail, &id) {
+            Ok(times) => tally.well(
+                &format!("mail retry killed before a {what}"),
+                if times == 1 {
+                    "it arrived once"
+                } else {
+                    "it arrived twice, with one Message-ID"
+                },
+            ),
+            Err(why) => tally.badly(
+                &format!("mail retry killed before a {what}"),
+                &format!("{}: {why}", killed.step.trim()),
+            ),
+        }
+    }
+    tally.close();
+}
+
+/// A backup of which nobody can be told now; its message's id.
+fn waits(hub: &mut Hub, mail: &MailServer) -> String {
+    let nobody = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    hub.set("SMTP_PORT", nobody.to_string());
+    hub.backup();
+    hub.set("SMTP_PORT", mail.port.to_string());
+    let item = &outbox(hub)[0];
+    assert_eq!(item["state"], "waiting", "{item}");
+    item["id"].as_str().unwrap().to_owned()
+}
+
+fn outbox(hub: &Hub) -> Vec<Value> {
+    serde_json::from_slice(&hub.run(&["mail", "outbox", "--json"]).stdout).unwrap()
+}
+
+/// The next retry, once the dead one's time is over, sends it; how often it arrived.
+fn arrives(hub: &Hub, mail: &MailServer, id: &str) -> Result<usize, String> {
+    let late = jiff::Timestamp::now() + Duration::from_hours(2);
+    let retried = later::at(hub, &late.to_string(), &["mail", "retry"]);
+    if !retried.status.success() {
+        return Err(format!(
+            "the next retry: {}{}",
+            stdout(&retried),
+            stderr(&retried)
+        ));
+    }
+    let item = outbox(hub)
+        .into_iter()
+        .find(|item| item["id"] == id)
+        .unwrap();
+    if item["state"] != "sent" {
+        return Err(format!("it is not called sent: {item}"));
+    }
+    let newest: Vec<Value> = serde_json::from_slice(&hub.run(&["list", "--json"]).stdout).unwrap();
+    if newest[0]["delivery"]["untold"]
+        .as_array()
+        .is_none_or(|untold| !untold.is_empty())
+    {
+        return Err(format!(
+            "the record says otherwise: {}",
+            newest[0]["delivery"]
+        ));
+    }
+    let wanted = format!("<{id}@");
+    let times = mail
+        .messages()
+        .iter()
+        .filter(|m| String::from_utf8_lossy(&m.raw).contains(&wanted))
+        .count();
+    if times == 0 {
+        Err("it never arrived".to_owned())
+    } else {
+        Ok(times)
+    }
+}

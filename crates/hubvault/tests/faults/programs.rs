@@ -1,0 +1,377 @@
+//! Programs of `PostgreSQL` that die, hang, lie about how it went or are not those that are needed.
+
+use crate::form::points;
+use crate::scene::{SMALL, Scene};
+use crate::tally::Tally;
+use hubvault_testkit::{Database, Server, server};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A directory that stands first on the PATH, with programs that are not what they seem.
+struct Bench {
+    directory: TempDir,
+    bin_dir: PathBuf,
+}
+
+impl Bench {
+    fn new(server: &Arc<Server>, scene: &mut Scene) -> Self {
+        let directory = tempfile::Builder::new()
+            .prefix("hvp")
+            .tempdir_in("/tmp")
+            .unwrap();
+        // The drill's server runs as another user when we are root.
+        open_to_all(directory.path());
+        let path = std::env::var("PATH").unwrap_or_default();
+        scene
+            .hub
+            .set("PATH", format!("{}:{path}", directory.path().display()));
+        Self {
+            directory,
+            bin_dir: server.bin_dir().to_owned(),
+        }
+    }
+
+    /// Puts one there: it says its `version`, else does as `body` says, where `$REAL` is the real one.
+    fn put(&self, program: &str, version: Option<&str>, body: &str) {
+        let real = self.bin_dir.join(program);
+        let version = version.map_or_else(
+            || "exec \"$REAL\" --version".to_owned(),
+            |version| format!("echo '{program} (PostgreSQL) {version}'; exit 0"),
+        );
+        let script = format!(
+            "#!/bin/sh\nREAL='{}'\nif [ \"$1\" = --version ]; then {version}; fi\n{body}\n",
+            real.display()
+        );
+        let path = self.directory.path().join(program);
+        std::fs::write(&path, script).unwrap();
+        open_to_all(&path);
+    }
+
+    fn clear(&self) {
+        for entry in std::fs::read_dir(self.directory.path()).unwrap().flatten() {
+            std::fs::remove_file(entry.path()).unwrap();
+        }
+    }
+}
+
+fn open_to_all(path: &Path) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// What must come of it.
+#[derive(Clone, Copy)]
+enum Expected {
+    /// Nothing is published.
+    Failed,
+    /// It is published and not called proven.
+    Unproven,
+    /// Another program is found and it goes well.
+    Proven,
+    /// It goes well, and the words are among its warnings.
+    Warned(&'static str),
+}
+
+fn judge(tally: &mut Tally, kind: &str, scene: &Scene, expected: Expected) {
+    let ended = scene.backup().and_then(|ending| {
+        let what = ending.what.as_str();
+        let holds = match expected {
+            Expected::Failed => what.starts_with("failed") || what.starts_with("rejected"),
+            Expected::Unproven => what.starts_with("unproven"),
+            Expected::Proven => what == "proven",
+            Expected::Warned(words) => {
+                what == "proven" && scene.listed()?[0]["warnings"].to_string().contains(words)
+            }
+        };
+        let said = &ending.said;
+        if holds {
+            Ok(ending.what)
+        } else {
+            Err(format!("{what}: {said}"))
+        }
+    });
+    match ended {
+        Ok(what) => tally.well(kind, &what),
+        Err(why) => tally.badly(kind, &why),
+    }
+}
+
+fn recovered(tally: &mut Tally, kind: &str, bench: &Bench, scene: &mut Scene) {
+    bench.clear();
+    if let Err(why) = scene.recovers() {
+        tally.badly(kind, &why);
+    }
+}
+
+/// Sizes from nothing to one byte less than all.
+fn sizes(count: usize, all: usize) -> impl Iterator<Item = usize> {
+    (0..count).map(move |n| {
+        if n + 1 == count {
+            all - 1
+        } else {
+            n * all / count
+        }
+    })
+}
+
+fn dump_of(source: &Database, arguments: &[&str], input: Option<&[u8]>, program: &Path) -> Vec<u8> {
+    use std::io::Write;
+    let settings = source.settings();
+    let mut child = std::process::Command::new(program)
+        .args(arguments)
+        .env("PGHOST", &settings.host)
+        .env("PGUSER", &settings.user)
+        .env("PGDATABASE", &settings.dbname)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.unwrap_or_default())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    output.stdout
+}
+
+#[test]
+fn pg_dump_and_pg_restore_that_die_or_lie() {
+    let server = server();
+    let source = server.database();
+    source.execute(SMALL);
+    let mut scene = Scene::of(&source);
+    let bench = Bench::new(&server, &mut scene);
+    let mut tally = Tally::new("programs");
+    let arguments = ["--schema-only", "--format=custom"];
+    let dump = dump_of(&source, &arguments, None, &server.bin_dir().join("pg_dump"));
+    let count = points(2, 20);
+    for size in sizes(count, dump.len()) {
+        let cut = format!("\"$REAL\" \"$@\" | head -c {size}");
+        bench.put("pg_dump", None, &format!("{cut}; kill -KILL $$"));
+        judge(
+            &mut tally,
+            "pg_dump killed in mid-output",
+            &scene,
+            Expected::Failed,
+        );
+        bench.put("pg_dump", None, &format!("{cut}; exit 0"));
+        judge(
+            &mut tally,
+            "pg_dump cut short, exit 0",
+            &scene,
+            Expected::Failed,
+        );
+    }
+    bench.put("pg_dump", None, "\"$REAL\" \"$@\"; exit 1");
+    judge(
+        &mut tally,
+        "pg_dump exits 1 after full output",
+        &scene,
+        Expected::Failed,
+    );
+    bench.put(
+        "pg_dump",
+        None,
+        "echo 'pg_dump: warning: something is odd' >&2; exec \"$REAL\" \"$@\"",
+    );
+    judge(
+        &mut tally,
+        "pg_dump warns, exit 0",
+        &scene,
+        Expected::Warned("something is odd"),
+    );
+    bench.put("pg_dump", Some("12.4"), "exit 1");
+    judge(
+        &mut tally,
+        "pg_dump of an older version first",
+        &scene,
+        Expected::Proven,
+    );
+    bench.put("pg_dump", Some("no version"), "exit 1");
+    judge(
+        &mut tally,
+        "pg_dump without a version first",
+        &scene,
+        Expected::Proven,
+    );
+    recovered(
+        &mut tally,
+        "pg_dump killed in mid-output",
+        &bench,
+        &mut scene,
+    );
+    for (option, arguments) in [
+        ("--list", ["--list", "--list"]),
+        ("--section=pre-data", ["--section=pre-data", "--file=-"]),
+        ("--section=post-data", ["--section=post-data", "--file=-"]),
+    ] {
+        let program = server.bin_dir().join("pg_restore");
+        let output = dump_of(&source, &arguments, Some(&dump), &program);
+        // What comes after the words that all is there is none of the definitions; a list ends with a line.
+        let text = String::from_utf8_lossy(&output);
+        let end = text
+            .find("-- PostgreSQL database dump complete")
+            .unwrap_or(text.len() - 1);
+        for size in sizes(points(1, 8), end) {
+            if option == "--list" && output[..size].ends_with(b"\n") {
+                continue;
+            }
+            // In the drill pg_restore writes to a database and to no file.
+            let of = |end: &str| {
+                format!(
+                    "case \"$*\" in *{option}*) case \"$*\" in *--list*|*--file=-*)
+                     \"$REAL\" \"$@\" | head -c {size}; {end};; esac;; esac\nexec \"$REAL\" \"$@\""
+                )
+            };
+            bench.put("pg_restore", None, &of("kill -KILL $$"));
+            judge(
+                &mut tally,
+                "pg_restore killed in mid-output",
+                &scene,
+                Expected::Failed,
+            );
+            bench.put("pg_restore", None, &of("exit 0"));
+            judge(
+                &mut tally,
+                "pg_restore cut short, exit 0",
+                &scene,
+                Expected::Failed,
+            );
+        }
+    }
+    bench.put("pg_restore", None, "\"$REAL\" \"$@\"; exit 1");
+    judge(
+        &mut tally,
+        "pg_restore exits 1 after full output",
+        &scene,
+        Expected::Failed,
+    );
+    bench.put("pg_restore", Some("12.4"), "exit 1");
+    judge(
+        &mut tally,
+        "pg_restore of an older version first",
+        &scene,
+        Expected::Proven,
+    );
+    recovered(
+        &mut tally,
+        "pg_restore killed in mid-output",
+        &bench,
+        &mut scene,
+    );
+    tally.close();
+}
+
+#[test]
+fn programs_that_hang_are_ended_by_a_signal_and_by_the_limit() {
+    let server = server();
+    let source = server.database();
+    source.execute(SMALL);
+    let mut scene = Scene::of(&source);
+    let bench = Bench::new(&server, &mut scene);
+    let mut tally = Tally::new("programs-hang");
+    let hangs = "exec sleep 600";
+    let after = "\"$REAL\" \"$@\"; exec sleep 600";
+    for _ in 0..points(1, 4) {
+        for (program, body) in [
+            ("pg_dump", hangs),
+            ("pg_dump", after),
+            ("pg_restore", hangs),
+        ] {
+            bench.put(program, None, body);
+            let kind = format!("{program} hangs, then SIGTERM");
+            match interrupted(&scene) {
+                Ok(what) => tally.well(&kind, &what),
+                Err(why) => tally.badly(&kind, &why),
+            }
+            scene.hub.set("BACKUP_TIME_LIMIT", "1 s");
+            let kind = format!("{program} hangs, with a limit of 1 s");
+            judge(&mut tally, &kind, &scene, Expected::Failed);
+            scene.hub.set("BACKUP_TIME_LIMIT", "1 h");
+            bench.clear();
+        }
+    }
+    recovered(
+        &mut tally,
+        "pg_dump hangs, then SIGTERM",
+        &bench,
+        &mut scene,
+    );
+    tally.close();
+}
+
+/// A backup that gets SIGTERM half a second after its start.
+fn interrupted(scene: &Scene) -> Result<String, String> {
+    let mut command = scene.hub.command(&["backup", "--json", "--no-progress"]);
+    let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(700));
+    let pid = child.id().to_string();
+    std::process::Command::new("kill")
+        .arg(&pid)
+        .status()
+        .unwrap();
+    let begun = Instant::now();
+    let output = child.wait_with_output().unwrap();
+    if output.status.code() != Some(143) || begun.elapsed() > Duration::from_secs(10) {
+        return Err(format!("{} after {:?}", output.status, begun.elapsed()));
+    }
+    scene.judge(&output).map(|ending| ending.what)
+}
+
+#[test]
+fn a_drill_whose_server_programs_fail_is_no_proof_and_no_rejection() {
+    let server = server();
+    let source = server.database();
+    source.execute(SMALL);
+    let mut scene = Scene::of(&source);
+    let bench = Bench::new(&server, &mut scene);
+    let scope = "file = []\n[scope]\ntables = [\"*\"]\nwindow = []\n";
+    let limited = format!("{scope}[proof]\ntime_limit = \"3 s\"\n");
+    let mut tally = Tally::new("programs-drill");
+    let real = "exec \"$REAL\" \"$@\"";
+    let dies = "(sleep 0.PART; kill -KILL $$) & exec \"$REAL\" \"$@\"";
+    for round in 0..points(1, 4) {
+        for (kind, program, body) in [
+            (
+                "initdb fails",
+                "initdb",
+                "echo 'initdb: error: no' >&2; exit 1",
+            ),
+            ("initdb is killed", "initdb", "kill -KILL $$"),
+            ("initdb hangs", "initdb", "exec sleep 600"),
+            ("postgres fails", "postgres", "echo 'FATAL: no' >&2; exit 1"),
+            ("postgres is killed", "postgres", "kill -KILL $$"),
+            ("postgres hangs", "postgres", "exec sleep 600"),
+        ] {
+            bench.put("initdb", None, real);
+            bench.put("postgres", None, real);
+            bench.put(program, None, body);
+            let hangs = kind.ends_with("hangs");
+            scene.hub.write(if hangs { &limited } else { scope });
+            judge(&mut tally, kind, &scene, Expected::Unproven);
+        }
+        scene.hub.write(scope);
+        bench.put("initdb", None, real);
+        bench.put(
+            "postgres",
+            None,
+            &dies.replace("PART", &(round * 7 % 10).to_string()),
+        );
+        let kind = "postgres killed in the drill";
+        match scene.backup() {
+            // It may have been done by then.
+            Ok(ending) if ending.what.contains("proven") => tally.well(kind, &ending.what),
+            Ok(ending) => tally.badly(kind, &format!("{}: {}", ending.what, ending.said)),
+            Err(why) => tally.badly(kind, &why),
+        }
+    }
+    recovered(&mut tally, "initdb fails", &bench, &mut scene);
+    tally.close();
+}

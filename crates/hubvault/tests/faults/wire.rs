@@ -1,0 +1,241 @@
+//! Between hubvault and the server: cut, stalled, ended, restarted, cancelled, and bits that flip.
+
+use crate::form::points;
+use crate::scene::{SMALL, Scene};
+use crate::tally::Tally;
+use hubvault_model::Cancel;
+use hubvault_postgres::{ConnectSettings, Session};
+use hubvault_testkit::{Database, MessageProxy, Next, Passing, RestartingServer, Shutdown, server};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+/// One run with every message given to `meddle`; then one without, which must be proven.
+fn disturbed(
+    tally: &mut Tally,
+    kind: &str,
+    source: &Database,
+    scene: &mut Scene,
+    recover: bool,
+    meddle: impl Fn(&mut Passing<'_>) -> Next + Send + Sync + 'static,
+) {
+    let proxy = MessageProxy::start(&source.settings(), meddle);
+    scene.reach(&proxy.settings(&source.settings()));
+    let ended = scene.backup();
+    drop(proxy);
+    let recovered = if recover { scene.recovers() } else { Ok(()) };
+    match ended.and_then(|ending| recovered.map(|()| ending)) {
+        Ok(ending) => tally.well(kind, &ending.what),
+        Err(why) => tally.badly(kind, &why),
+    }
+}
+
+/// How many messages an undisturbed run takes.
+fn messages_of_a_run(source: &Database, scene: &mut Scene) -> u64 {
+    let proxy = MessageProxy::start(&source.settings(), |_| Next::Pass);
+    scene.reach(&proxy.settings(&source.settings()));
+    assert_eq!(scene.backup().unwrap().what, "proven");
+    proxy.passed()
+}
+
+/// `count` of the numbers from 1 to `last`, spread evenly.
+fn spread(count: usize, last: u64) -> impl Iterator<Item = u64> {
+    (0..count as u64).map(move |n| 1 + n * last / count as u64)
+}
+
+#[test]
+fn a_connection_that_is_cut_after_any_message() {
+    let server = server();
+    let source = server.database();
+    source.execute(SMALL);
+    let mut scene = Scene::of(&source);
+    let mut tally = Tally::new("wire-cut");
+    let all = messages_of_a_run(&source, &mut scene);
+    println!("a run takes {all} messages");
+    for (turn, at) in spread(points(16, 500), 500).enumerate() {
+        let recover = turn % 10 == 0;
+        disturbed(
+            &mut tally,
+            "cut after a message of the first 500",
+            &source,
+            &mut scene,
+            recover,
+            move |message| {
+                if message.number == at {
+                    Next::Cut
+                } else {
+                    Next::Pass
+                }
+            },
+        );
+    }
+    for (turn, at) in spread(points(5, 100), all.max(501) - 500).enumerate() {
+        let recover = turn % 10 == 0;
+        disturbed(
+            &mut tally,
+            "cut after a later message",
+            &source,
+            &mut scene,
+            recover,
+            move |message| {
+                if message.number == 500 + at {
+                    Next::Cut
+                } else {
+                    Next::Pass
+                }
+            },
+        );
+    }
+    tally.close();
+}
+
+#[test]
+fn a_connection_that_stalls_is_ended_by_a_signal_and_by_the_limit_and_a_slow_one_is_not() {
+    let server = server();
+    let source = server.database();
+    source.execute(SMALL);
+    let mut scene = Scene::of(&source);
+    let mut tally = Tally::new("wire-stall");
+    let all = messages_of_a_run(&source, &mut scene);
+    let places = points(1, 10);
+    for at in spread(places, 500).chain(spread(places / 2, all)) {
+        let stalls = move |message: &mut Passing<'_>| {
+            if message.number >= at {
+                Next::Stall
+            } else {
+                Next::Pass
+            }
+        };
+        let proxy = MessageProxy::start(&source.settings(), stalls);
+        scene.reach(&proxy.settings(&source.settings()));
+        let child = start(&scene);
+        wait_until(|| proxy.passed() >= at);
+        signal(&child, "TERM");
+        count(&mut tally, "stalled, then SIGTERM", &scene, child);
+        drop(proxy);
+        scene.hub.set("BACKUP_TIME_LIMIT", "1 s");
+        disturbed(
+            &mut tally,
+            "stalled, with a limit of 1 s",
+            &source,
+            &mut scene,
+            false,
+            stalls,
+        );
+        scene.hub.set("BACKUP_TIME_LIMIT", "1 h");
+    }
+    for at in spread(points(1, 4), all) {
+        let slow = move |message: &mut Passing<'_>| {
+            if message.number % 400 == at % 400 {
+                std::thread::sleep(Duration::from_millis(40));
+            }
+            Next::Pass
+        };
+        disturbed(&mut tally, "delayed", &source, &mut scene, true, slow);
+    }
+    if let Err(why) = scene.recovers() {
+        tally.badly("stalled, with a limit of 1 s", &why);
+    }
+    tally.close();
+}
+
+fn start(scene: &Scene) -> Child {
+    let mut command = scene.hub.command(&["backup", "--json", "--no-progress"]);
+    let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+/// Waits for a run that was disturbed, and counts it.
+fn count(tally: &mut Tally, kind: &str, scene: &Scene, child: Child) {
+    match scene.judge(&child.wait_with_output().unwrap()) {
+        Ok(ending) => tally.well(kind, &ending.what),
+        Err(why) => tally.badly(kind, &why),
+    }
+}
+
+fn wait_until(met: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !met() {
+        assert!(
+            begun.elapsed() < Duration::from_mins(1),
+            "it never came to that"
+        );
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn signal(child: &Child, name: &str) {
+    let pid = child.id().to_string();
+    let status = std::process::Command::new("kill")
+        .args(["-s", name, &pid])
+        .status();
+    assert!(status.unwrap().success());
+}
+
+/// Makes the rows take long enough to be met.
+const SLOWER: &str = "INSERT INTO orders (buyer, price, paid)
+    SELECT 1 + n % 200, n, true FROM generate_series(1, 120000) n; ANALYZE;";
+
+#[test]
+fn a_server_that_ends_sessions_and_statements_while_it_is_read() {
+    let server = server();
+    let source = server.database();
+    source.execute(SMALL);
+    source.execute(SLOWER);
+    let mut scene = Scene::of(&source);
+    let mut tally = Tally::new("wire-ended");
+    let rounds = points(4, 40);
+    for (kind, function) in [
+        ("every session terminated", "pg_terminate_backend"),
+        ("every statement cancelled", "pg_cancel_backend"),
+    ] {
+        for round in 0..rounds {
+            let child = start(&scene);
+            // From the first connection to the drill, which is elsewhere.
+            std::thread::sleep(Duration::from_millis(
+                20 + 500 * round as u64 / rounds as u64,
+            ));
+            source.execute(&format!(
+                "SELECT {function}(pid) FROM pg_stat_activity
+                 WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            ));
+            count(&mut tally, kind, &scene, child);
+        }
+        if let Err(why) = scene.recovers() {
+            tally.badly(kind, &why);
+        }
+    }
+    tally.close();
+}
+
+#[test]
+fn a_server_that_is_restarted_while_it_is_read() {
+    let server = server();
+    let own = RestartingServer::like(&server);
+    let settings: ConnectSettings = own.settings();
+    let mut session = Session::connect(&settings, &Cancel::new()).unwrap();
+    let sql = format!("SET search_path = public; {SMALL} {SLOWER}");
+    session.simple("preparing", &sql).unwrap();
+    drop(session);
+    let mut scene = Scene::at(&settings);
+    scene.learn();
+    let mut tally = Tally::new("wire-restarts");
+    let rounds = points(2, 15);
+    for (kind, how) in [
+        ("server restarted, fast", Shutdown::Fast),
+        ("server restarted, immediately", Shutdown::Immediate),
+    ] {
+        for round in 0..rounds {
+            let child = start(&scene);
+            std::thread::sleep(Duration::from_millis(
+                20 + 400 * round as u64 / rounds as u64,
+            ));
+            own.stop(how);
+            own.start();
+            count(&mut tally, kind, &scene, child);
+        }
+        if let Err(why) = scene.recovers() {
+            tally.badly(kind, &why);
+        }
+    }
+    tally.close();
+}

@@ -1,0 +1,252 @@
+//! `[[job]]`: several databases in one configuration and one service.
+
+use crate::daemon::wait_for;
+use crate::hub::{Hub, stderr, stdout};
+use crate::service_at_work::Service;
+use hubvault_testkit::{Database, server};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use std::fs;
+
+fn database(table: &str) -> Database {
+    let database = server().database();
+    database.execute(&format!(
+        "CREATE TABLE {table} (id int PRIMARY KEY); INSERT INTO {table} VALUES (1), (2)"
+    ));
+    database
+}
+
+/// Two jobs, of which `slow` waits before its rows for a file called `go`.
+fn two(slow: &Database, quick: &Database) -> Hub {
+    let mut hub = Hub::whole(slow);
+    let go = hub.config().join("go");
+    hub.write(&format!(
+        "file = []\n[scope]\ntables = [\"*\"]\nwindow = []\n[schedule]\ncron = \"0 0 29 2 *\"\n\
+         [[job]]\nname = \"slow\"\n\
+         [[job.hook]]\nstage = \"export\"\nwhen = \"before\"\ntimeout = \"1 min\"\n\
+         command = [\"sh\", \"-c\", \"until [ -e {} ]; do sleep 0.1; done\"]\n\
+         [[job]]\nname = \"quick\"\n[job.database]\nname = \"{}\"\n",
+        go.display(),
+        quick.name()
+    ));
+    hub.set("PROOF", "always");
+    hub
+}
+
+fn records(hub: &Hub, job: &str) -> Value {
+    let listed = hub.run(&["list", "--json", "--job", job]);
+    assert!(listed.status.success(), "{}", stderr(&listed));
+    serde_json::from_slice(&listed.stdout).unwrap()
+}
+
+#[test]
+fn one_service_keeps_several_jobs_and_none_waits_for_another() {
+    let (slow, quick) = (database("users"), database("orders"));
+    let mut hub = two(&slow, &quick);
+    let made = hub.run(&["token", "create", "root", "--role", "admin"]);
+    assert!(made.status.success(), "{}", stderr(&made));
+    let token = stdout(&made).trim().to_owned();
+    let service = Service::start(&hub);
+
+    let unnamed = service.post("/backup/trigger", &token, "{}");
+    assert_eq!(unnamed.status, 400);
+    assert!(
+        unnamed.text().contains("one of slow, quick"),
+        "{}",
+        unnamed.text()
+    );
+    let unknown = service.get("/backup/status?job=none", &token);
+    assert_eq!(unknown.status, 400);
+
+    let trigger = |job: &str| {
+        let begun = service.post(&format!("/backup/trigger?job={job}"), &token, "{}");
+        assert_eq!(begun.status, 202, "{}", begun.text());
+        begun.json()["backup_id"].as_str().unwrap().to_owned()
+    };
+    let id_of_slow = trigger("slow");
+    service.until("/backup/status?job=slow", &token, |status| {
+        status["running"]["stage"].is_string()
+    });
+    let id_of_quick = trigger("quick");
+    // The id says of which job it is.
+    service.until(&format!("/backup/{id_of_quick}"), &token, |one| {
+        one["backup"]["state"] == "proven"
+    });
+    let still = service.get("/backup/status?job=slow", &token).json();
+    assert!(still["running"].is_object(), "{still}");
+    let busy = service.post("/backup/trigger?job=slow", &token, "{}");
+    assert_eq!(busy.status, 409);
+    // Of both, the one that has nothing proven.
+    let health = service.get("/health", "");
+    assert_eq!(
+        (health.status, &health.json()["job"]),
+        (503, &json!("slow"))
+    );
+    assert_eq!(service.get("/health?job=quick", "").status, 200);
+    fs::write(hub.config().join("go"), "").unwrap();
+    service.until(&format!("/backup/{id_of_slow}"), &token, |one| {
+        one["backup"]["state"] == "proven"
+    });
+    assert_eq!(service.get("/health", "").status, 200);
+
+    let metrics = service.get("/metrics", &token).text();
+    for job in ["slow", "quick"] {
+        let line = format!("hubvault_archives{{job=\"{job}\"}} 1\n");
+        assert!(metrics.contains(&line), "{line}{metrics}");
+        let all = records(&hub, job);
+        assert_eq!(all.as_array().unwrap().len(), 1, "{all}");
+        let file = all[0]["file"].as_str().unwrap();
+        assert!(file.starts_with(hub.backups().join(job).to_str().unwrap()));
+    }
+    assert_eq!(records(&hub, "quick")[0]["tables"][0]["name"], "orders");
+
+    // What is changed for one is not changed for the other.
+    let changed = service.put(
+        "/backup/config?job=quick",
+        &token,
+        &json!({"retention.days": 3}),
+    );
+    assert_eq!(changed.status, 200, "{}", changed.text());
+    let days = |job: &str| {
+        let config = service
+            .get(&format!("/backup/config?job={job}"), &token)
+            .json();
+        let settings = config["settings"].as_array().unwrap().clone();
+        let found = settings
+            .into_iter()
+            .find(|one| one["key"] == "retention.days");
+        found.unwrap()["value"].clone()
+    };
+    assert_eq!((days("quick"), days("slow")), (json!("3"), json!("30")));
+
+    // A link needs no job either.
+    let link = service
+        .post(&format!("/backup/{id_of_quick}/link"), &token, "{}")
+        .json();
+    let archive = service.get_with(link["path"].as_str().unwrap(), &[]);
+    assert_eq!(archive.status, 200);
+    let file = records(&hub, "quick")[0]["file"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(archive.body, fs::read(file).unwrap());
+
+    // A job that goes leaves the other at work.
+    hub.write(&format!(
+        "file = []\n[[job]]\nname = \"quick\"\n[job.database]\nname = \"{}\"\n",
+        quick.name()
+    ));
+    hub.run(&["config", "check"]);
+    service.signal(Signal::HUP);
+    service.until("/backup/status", &token, |status| status["job"] == "quick");
+    let said = service.stop();
+    assert!(
+        said.contains("slow: the job is gone from the configuration"),
+        "{said}"
+    );
+    assert!(said.contains("quick: run"), "{said}");
+}
+
+#[test]
+fn a_job_without_its_directory_keeps_no_other_from_its_turn_and_is_taken_up_when_it_is_there() {
+    let database = database("users");
+    let mut hub = Hub::whole(&database);
+    let disk = hub.config().join("disk");
+    fs::write(&disk, "not mounted yet").unwrap();
+    hub.write(&format!(
+        "file = []\n[scope]\ntables = [\"*\"]\nwindow = []\n[schedule]\ncron = \"0 0 29 2 *\"\n\
+         [[job]]\nname = \"late\"\n[job.archive]\ndirectory = \"{}/late\"\n\
+         [[job]]\nname = \"well\"\n",
+        disk.display()
+    ));
+    let made = hub.run(&["token", "create", "ops", "--role", "operate"]);
+    let token = stdout(&made).trim().to_owned();
+    let service = Service::start(&hub);
+    let begun = service.post("/backup/trigger?job=well", &token, "{}");
+    let id = begun.json()["backup_id"].as_str().unwrap().to_owned();
+    service.until(&format!("/backup/{id}"), &token, |one| {
+        one["backup"]["state"] == "unproven"
+    });
+    let metrics = service.get("/metrics", &token).text();
+    assert!(
+        metrics.contains("hubvault_archives{job=\"well\"} 1\n"),
+        "{metrics}"
+    );
+    assert!(
+        metrics.contains("hubvault_catalog_readable{job=\"late\"} 0\n"),
+        "{metrics}"
+    );
+    fs::remove_file(&disk).unwrap();
+    fs::create_dir(&disk).unwrap();
+    service.until("/backup/status?job=late", &token, |status| {
+        status["last_backup"].is_null() && status["job"] == "late"
+    });
+    let said = service.stop();
+    assert!(
+        said.contains("late: ") && said.contains("it is tried again in"),
+        "{said}"
+    );
+}
+
+#[test]
+fn jobs_that_came_on_standard_input_are_still_there_after_a_reload() {
+    let (slow, quick) = (database("users"), database("orders"));
+    let hub = two(&slow, &quick);
+    hub.run(&["config", "check"]);
+    let toml = fs::File::open(hub.config().join("hubvault.toml")).unwrap();
+    let log = hub.config().join("log");
+    let mut service = hub.command(&["--config", "-", "serve"]);
+    service.stdin(toml).stderr(fs::File::create(&log).unwrap());
+    let mut service = service.spawn().unwrap();
+    let says = |words: &str| {
+        let said = || fs::read_to_string(&log).unwrap();
+        wait_for(|| said().contains(words), || format!("{words}: {}", said()));
+    };
+    says("quick: the next run is at");
+    let pid = Pid::from_child(&service);
+    kill_process(pid, Signal::HUP).unwrap();
+    says("read again and holds");
+    kill_process(pid, Signal::TERM).unwrap();
+    assert!(service.wait().unwrap().success());
+    let said = fs::read_to_string(&log).unwrap();
+    assert!(!said.contains("gone from the configuration"), "{said}");
+}
+
+#[test]
+fn a_command_goes_over_all_jobs_and_ends_as_the_worst_of_them() {
+    let (first, second) = (database("users"), database("orders"));
+    let mut hub = two(&first, &second);
+    fs::write(hub.config().join("go"), "").unwrap();
+    let done = hub.run(&["backup"]);
+    assert_eq!(done.status.code(), Some(0), "{}", stderr(&done));
+    let said = stdout(&done);
+    let (slow, quick) = (said.find("== slow\n"), said.find("== quick\n"));
+    assert!(slow.unwrap() < quick.unwrap(), "{said}");
+    for command in ["list", "check", "status"] {
+        let output = hub.run(&[command]);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert!(stdout(&output).contains("== quick\n"));
+    }
+    for (arguments, words) in [
+        (vec!["show", "latest"], "name one of slow, quick"),
+        (vec!["list", "--json"], "name one of slow, quick"),
+        (vec!["list", "--job", "quikc"], "did you mean quick?"),
+    ] {
+        let output = hub.run(&arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(stderr(&output).contains(words), "{}", stderr(&output));
+    }
+    let shown = hub.run(&["show", "latest", "--job", "quick"]);
+    assert!(stdout(&shown).contains("orders"), "{}", stdout(&shown));
+
+    // One that fails does not keep the next from its turn.
+    hub.set("POSTGRES_DB", "nowhere");
+    let worst = hub.run(&["backup"]);
+    assert_eq!(worst.status.code(), Some(1), "{}", stderr(&worst));
+    assert_eq!(records(&hub, "slow")[0]["state"], "failed");
+    let quick = records(&hub, "quick");
+    assert_eq!(
+        (&quick[0]["state"], quick.as_array().unwrap().len()),
+        (&json!("proven"), 2)
+    );
+}

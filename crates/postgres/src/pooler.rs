@@ -15,8 +15,9 @@ use std::sync::{Mutex, PoisonError};
 /// Where a look showed sessions that stay, so that one look is enough for a process.
 static GOOD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
-/// How often two connections are held against each other: others may use the pool meanwhile.
-const ROUNDS: u32 = 3;
+/// How often two connections are held against each other: in a busy pool others may take and give
+/// back the session in question between two steps, but not every time.
+const ROUNDS: u32 = 40;
 
 /// Looks, once for a process and a target, whether sessions stay; for whoever has just logged in
 /// there.
@@ -51,8 +52,8 @@ fn look(settings: &ConnectSettings, cancel: &Cancel) -> Result<(), PgError> {
         first.close();
         return Ok(());
     }
+    let mut second = persistently(settings, cancel, || Wire::open(settings))?;
     for _ in 0..ROUNDS {
-        let mut second = persistently(settings, cancel, || Wire::open(settings))?;
         match second.simple("BEGIN") {
             Ok(()) => {}
             Err(WireError::Server { text, .. }) => return refused(&text),
@@ -64,8 +65,9 @@ fn look(settings: &ConnectSettings, cancel: &Cancel) -> Result<(), PgError> {
         if others == own || process(&mut first).map_err(failed)? != own {
             return refused(SHARED);
         }
-        second.close();
+        second.simple("ROLLBACK").map_err(failed)?;
     }
+    second.close();
     first.close();
     Ok(())
 }

@@ -78,10 +78,6 @@ fn moments(ward: &Ward, wanted: usize) -> Vec<When> {
         .iter()
         .position(|step| is_archive(step, "rename"))
         .unwrap();
-    let removed = steps
-        .iter()
-        .position(|step| is_archive(step, "unlink"))
-        .unwrap();
     let early = (wanted - in_stages) / 2;
     let late = wanted - in_stages - early - 2;
     moments.extend(spread(&steps[..named], early).into_iter().map(When::Step));
@@ -91,7 +87,8 @@ fn moments(ward: &Ward, wanted: usize) -> Vec<When> {
             .map(|at| When::Step(at + named)),
     );
     // The old archive, and its sidecar.
-    moments.extend([removed + 1, removed + 2].map(When::Step));
+    let removals = [".tar.gz", ".tar.gz.manifest.json"];
+    moments.extend(removals.map(|ending| When::Unlink(ending.to_owned())));
     moments
 }
 

@@ -1,5 +1,5 @@
 /* Counts what hubvault changes outside of itself (files, names, bytes to a mail server), and kills it with SIGKILL before
- * the step STEPS_KILL_AT. Preloaded; STEPS_LOG names the file that says which steps there were, or which one it was. */
+ * the step STEPS_KILL_AT, or before the first unlink of a path that ends with STEPS_KILL_UNLINK. Preloaded; STEPS_LOG names the file that says which steps there were, or which one it was. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -17,6 +17,7 @@
 
 static atomic_long steps, unlinked;
 static long kill_at;
+static const char *kill_unlink;
 static int log_fd = -1;
 
 __attribute__((constructor)) static void begin(void) {
@@ -25,7 +26,13 @@ __attribute__((constructor)) static void begin(void) {
     if (!log || strcmp(program_invocation_short_name, "hubvault") != 0)
         return;
     kill_at = at ? atol(at) : 0;
+    kill_unlink = getenv("STEPS_KILL_UNLINK");
     log_fd = (int)syscall(SYS_openat, AT_FDCWD, log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+}
+
+static int ends_with(const char *text, const char *end) {
+    size_t length = strlen(text), most = strlen(end);
+    return length >= most && !strcmp(text + length - most, end);
 }
 
 static void step(const char *what, const char *where) {
@@ -33,14 +40,15 @@ static void step(const char *what, const char *where) {
         return;
     int kept = errno;
     long n = atomic_fetch_add(&steps, 1) + 1;
-    if (kill_at == 0 || n == kill_at) {
+    int now = n == kill_at || (kill_unlink && !strcmp(what, "unlink") && ends_with(where, kill_unlink));
+    if (kill_at == 0 || now) {
         char line[1500];
         int length = snprintf(line, sizeof line, "%ld %s %s\n", n, what, where);
         if (length > (int)sizeof line)
             length = sizeof line;
         syscall(SYS_write, log_fd, line, length);
     }
-    if (n == kill_at) {
+    if (now) {
         syscall(SYS_kill, syscall(SYS_getpid), SIGKILL);
         for (;;)
             pause();

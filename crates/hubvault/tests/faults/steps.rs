@@ -19,6 +19,8 @@ pub(crate) const MARK: &str = "HUBVAULT_FAULTS_MARK";
 pub(crate) enum When {
     /// Before its so many-th step (`steps.c`).
     Step(usize),
+    /// Before it removes a file whose path ends so.
+    Unlink(String),
     /// So long after it said that a stage begins.
     Stage(String, Duration),
 }
@@ -99,6 +101,14 @@ pub(crate) fn kill(hub: &Hub, arguments: &[&str], when: &When) -> Ended {
         When::Step(number) => {
             let mut command = counted(hub, arguments, &log);
             command.env("STEPS_KILL_AT", number.to_string());
+            command
+        }
+        When::Unlink(part) => {
+            let mut command = counted(hub, arguments, &log);
+            // No step has this number.
+            command
+                .env("STEPS_KILL_AT", "-1")
+                .env("STEPS_KILL_UNLINK", part);
             command
         }
         When::Stage(..) => {

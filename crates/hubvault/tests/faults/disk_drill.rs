@@ -57,9 +57,11 @@ fn a_disk_that_fails_under_a_drill_leaves_a_good_archive_unproven() {
             };
             // Nothing speaks against an archive that could not be drilled.
             let outcome = backup_agrees(&ward, &ran, &before, known, &mail);
-            let outcome = outcome.and_then(|ended| match ended.starts_with("failed") {
-                true => Err(format!("the archive was given up: {}", stderr(&ran.output))),
-                false => next_is_proven(&ward).map(|()| ended),
+            let outcome = outcome.and_then(|ended| {
+                if ended.starts_with("failed") {
+                    return Err(format!("the archive was given up: {}", stderr(&ran.output)));
+                }
+                next_is_proven(&ward).map(|()| ended)
             });
             println!("{what}: {fault:?} {call}: {outcome:?}");
             match outcome {

@@ -127,10 +127,10 @@ fn from_a_pipe(hub: &Hub, archive: &Path, tally: &mut Tally) {
         );
         let what = "restore from a pipe: the copy of it fails";
         // A copy that the system makes without these calls is not seen, and no fault.
-        let outcome = match ran.calls.is_empty() {
-            true => continue,
-            false => fails_well(&stderr(&ran.output), ran.output.status.code()),
-        };
+        if ran.calls.is_empty() {
+            continue;
+        }
+        let outcome = fails_well(&stderr(&ran.output), ran.output.status.code());
         match outcome {
             Ok(()) => tally.well(what, "failed, said so"),
             Err(why) => tally.badly(what, &format!("{fault:?}: {why}")),

@@ -5,7 +5,7 @@ use super::backup::proof_text;
 use super::seal::{IdentityArgs, witness};
 use super::which::resolve;
 use crate::config::Settings;
-use crate::text::print;
+use crate::text::{chain, print};
 use crate::{progress, signals};
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -69,6 +69,7 @@ pub(crate) fn run(settings: &Settings, args: &DrillArgs) -> Result<Exit> {
                 return Err(error);
             }
             Err(error) if error.is::<DrillError>() && !cancel.is_requested() => {
+                disprove(settings, path, &identities, &error)?;
                 rejected.push(path.display().to_string());
                 format!("REJECTED: {error}\n")
             }
@@ -133,6 +134,37 @@ fn sample(mut paths: Vec<PathBuf>, number: Option<usize>) -> Vec<PathBuf> {
         chosen.push(paths.swap_remove((chance % paths.len() as u128) as usize));
     }
     chosen
+}
+
+/// What a drill rejected is called proven no longer, whatever was shown before.
+fn disprove(
+    settings: &Settings,
+    path: &Path,
+    identities: &Identities,
+    error: &anyhow::Error,
+) -> Result<()> {
+    let proof = ProofRecord {
+        reason: Some(format!("a drill rejected it: {}", chain(error))),
+        ..ProofRecord::default()
+    };
+    if let Ok(known) = contents(path, identities) {
+        return remember(settings, path, known, &proof);
+    }
+    // It cannot be opened; its record names its file.
+    let directory = settings.job().directory;
+    let catalog = Catalog::open(&state_directory(&directory)?)?;
+    let is_it = |record: &&BackupRecord| {
+        let file = record.file.as_ref().and_then(|it| it.canonicalize().ok());
+        file.is_some() && file == path.canonicalize().ok()
+    };
+    if let Some(record) = catalog.list()?.iter().find(is_it) {
+        catalog.finish(&BackupRecord {
+            state: State::Unproven,
+            proof,
+            ..record.clone()
+        })?;
+    }
+    Ok(())
 }
 
 /// Writes the proof down where the archive's own catalog knows it.

@@ -34,13 +34,13 @@ pub(crate) fn backup_agrees(
             let record: Value = serde_json::from_slice(&ran.output.stdout)
                 .map_err(|error| format!("what it printed: {error}"))?;
             let ended = published_agrees(ward, &record, code, &said)?;
-            let expected = match (record["state"].as_str(), code) {
+            let subject = match (record["state"].as_str(), code) {
                 (Some("proven"), Some(0)) => "OK",
                 // What is wrong may have come after the mail was made.
                 (Some("proven"), _) => "",
                 _ => "UNPROVEN",
             };
-            (expected, ended)
+            (subject, ended)
         }
         Some(1) => ("FAILED", failed_agrees(ward, known, &said)?),
         code => return Err(format!("it ended with {code:?}: {said}")),

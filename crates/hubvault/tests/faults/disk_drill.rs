@@ -59,8 +59,7 @@ fn a_disk_that_fails_under_a_drill_leaves_a_good_archive_unproven() {
             let outcome = backup_agrees(&ward, &ran, &before, known, &mail);
             let outcome = outcome.and_then(|ended| {
                 if ended.starts_with("failed") {
-                    let said = stderr(&ran.output);
-                    return Err(format!("the archive was given up: {said}"));
+                    return Err(format!("the archive was given up: {}", stderr(&ran.output)));
                 }
                 next_is_proven(&ward).map(|()| ended)
             });

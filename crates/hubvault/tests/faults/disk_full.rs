@@ -17,15 +17,15 @@ pub(crate) const GROWING: &str = "CREATE TABLE noise (id int PRIMARY KEY, v byte
         FROM generate_series(1, 1000) n;
     ANALYZE;";
 
-/// What a hook runs in a room.
-type Script = fn(&Room) -> String;
+/// Makes a command for `sh -c`.
+type InRoom = fn(&Room) -> String;
 
 /// What happens to the file system before a run, or at its hook.
 struct Case {
     what: &'static str,
     before: fn(&Room, u64),
     /// A command before this stage.
-    hook: Option<(&'static str, Script)>,
+    hook: Option<(&'static str, InRoom)>,
 }
 
 fn nothing(_: &Room, _: u64) {}

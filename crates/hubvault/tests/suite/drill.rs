@@ -6,6 +6,7 @@ use hubvault_archive::{
 };
 use hubvault_model::{RowDigester, RowFormat};
 use hubvault_testkit::{Database, NASTY, server};
+use serde_json::Value;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -303,6 +304,22 @@ fn old_archives_are_drilled_by_chance_and_the_bad_one_is_named() {
     let bad = hub.run(&["drill", "--all"]);
     assert_eq!(bad.status.code(), Some(1));
     assert!(stdout(&bad).contains("REJECTED"), "{}", stdout(&bad));
+    let record = || -> Value {
+        let listed: Value = serde_json::from_slice(&hub.run(&["list", "--json"]).stdout).unwrap();
+        listed[0].clone()
+    };
+    let is_rejected = |record: &Value| {
+        let reason = record["proof"]["reason"].as_str().unwrap_or_default();
+        record["state"] == "unproven" && reason.starts_with("a drill rejected it: ")
+    };
+    assert!(is_rejected(&record()), "{}", record());
+    // The same where it cannot be opened any more.
+    let proven = hub.backup().1;
+    hub.run(&["drill", "latest"]);
+    assert_eq!(record()["state"], "proven");
+    std::fs::write(&proven, "no archive").unwrap();
+    assert_eq!(hub.run(&["drill", "latest"]).status.code(), Some(1));
+    assert!(is_rejected(&record()), "{}", record());
 }
 
 #[test]

@@ -31,6 +31,8 @@ if [ "${1:-}" != report ]; then
     cargo test --workspace --locked --no-run
     # A test that fails is named by `make test`; what it ran counts all the same.
     cargo test --workspace --locked --no-fail-fast || echo "some tests failed" >&2
+    # What people try first, and the tests do not run.
+    (cd "$(mktemp -d)" && "$target/debug/hubvault" demo) || echo "the demonstration failed" >&2
 fi
 
 # The tests' programs, as Cargo names them, and hubvault itself.

@@ -29,6 +29,10 @@ fuzz_target!(|bytes: &[u8]| {
         let read = archive
             .content(entry)
             .is_ok_and(|mut content| io::copy(&mut content, &mut io::sink()).is_ok());
-        assert!(read || !verified, "verified, but not to be read: {}", entry.name);
+        assert!(
+            read || !verified,
+            "verified, but not to be read: {}",
+            entry.name
+        );
     }
 });

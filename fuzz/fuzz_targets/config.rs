@@ -3,7 +3,11 @@
 #![no_main]
 
 #[path = "../../crates/hubvault/src/config/mod.rs"]
-#[allow(dead_code, unreachable_pub, reason = "the binary's module, of which fuzzing needs some")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "the binary's module, of which fuzzing needs some"
+)]
 mod config;
 
 use config::{Environment, Inputs, Settings};
@@ -14,7 +18,11 @@ use std::sync::LazyLock;
 /// Where this process writes what it reads.
 static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
     let directory = PathBuf::from("/dev/shm");
-    let directory = if directory.is_dir() { directory } else { std::env::temp_dir() };
+    let directory = if directory.is_dir() {
+        directory
+    } else {
+        std::env::temp_dir()
+    };
     directory.join(format!("hubvault-fuzz-{}.toml", std::process::id()))
 });
 
@@ -24,11 +32,11 @@ fuzz_target!(|text: &str| {
         return;
     }
     std::fs::write(&*FILE, text).expect("the directory for temporary files is writable");
-    let inputs = Inputs {
-        environment: Environment::bare(&Environment::of_process()),
-        config: Some(FILE.clone()),
-    };
-    let all = Settings::load_all(&inputs).map(|all| all.len()).map_err(|error| error.to_string());
+    let bare = Environment::bare(&Environment::of_process());
+    let inputs = Inputs::new(bare, Some(FILE.clone()));
+    let all = Settings::load_all(&inputs)
+        .map(|all| all.len())
+        .map_err(|error| error.to_string());
     let one = Settings::load(&inputs, None).map(|one| {
         let _ = one.masks().mask(text);
         one.job().name.clone()

@@ -61,7 +61,10 @@ fuzz_target!(|input: &[u8]| {
     let before = if how & 128 == 128 {
         entries.to_vec()
     } else {
-        entries.chunks(512).flat_map(|block| member(zstd, block)).collect()
+        entries
+            .chunks(512)
+            .flat_map(|block| member(zstd, block))
+            .collect()
     };
     let Ok(archive) = Archive::open(archive(zstd, &before, json)) else {
         return;
@@ -71,6 +74,10 @@ fuzz_target!(|input: &[u8]| {
         let read = archive
             .content(entry)
             .is_ok_and(|mut content| io::copy(&mut content, &mut io::sink()).is_ok());
-        assert!(read || !verified, "verified, but not to be read: {}", entry.name);
+        assert!(
+            read || !verified,
+            "verified, but not to be read: {}",
+            entry.name
+        );
     }
 });

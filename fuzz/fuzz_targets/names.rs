@@ -14,7 +14,10 @@ fuzz_target!(|text: &str| {
     let table = TableName::new(schema, name);
     // A name never leaves the folder that it is unpacked into.
     let path = table.path();
-    assert!(!path.contains('\0') && path.split('/').all(|part| part != ".." && part != "."), "{path:?}");
+    assert!(
+        !path.contains('\0') && path.split('/').all(|part| part != ".." && part != "."),
+        "{path:?}"
+    );
     if let Ok(pattern) = text.parse::<TablePattern>() {
         black_box(pattern.matches(&table));
         if let Some(exact) = pattern.exact() {
@@ -29,7 +32,10 @@ fuzz_target!(|text: &str| {
     }
     assert!(quote_ident(text).len() >= text.len());
     assert!(quote_literal(text).len() >= text.len() + 2);
-    black_box((text.parse::<ByteSize>().is_ok(), text.parse::<BackupId>().is_ok()));
+    black_box((
+        text.parse::<ByteSize>().is_ok(),
+        text.parse::<BackupId>().is_ok(),
+    ));
     if let Ok(recipient) = text.parse::<Recipient>() {
         assert!(recipient.to_string().parse::<Recipient>().is_ok());
         black_box((recipient.kind(), recipient.short()));

@@ -33,9 +33,42 @@ fuzz_target!(|input: &[u8]| {
     }
     let whole = text(columns, [rows]);
     assert_eq!(whole, text(columns, rows.chunks(size)));
-    // A row of CSV is a row of text: what it holds of line breaks is escaped.
-    if let Some(csv) = digest(RowFormat::Csv, [rows]) {
-        let lines = whole.iter().filter(|byte| **byte == b'\n').count() as u64;
-        assert_eq!(csv.rows, lines);
-    }
+    well_formed(rows);
 });
+
+/// The same bytes as values, written as PostgreSQL writes them: what comes of them is known.
+fn well_formed(bytes: &[u8]) {
+    let (mut csv, mut expected, mut rows) = (Vec::new(), Vec::new(), 0);
+    for row in bytes.split(|byte| *byte == 0xff) {
+        for (at, value) in row.split(|byte| *byte == 0xfe).enumerate() {
+            if at > 0 {
+                csv.push(b',');
+                expected.push(b'\t');
+            }
+            csv.push(b'"');
+            for byte in value {
+                csv.extend_from_slice(if *byte == b'"' {
+                    b"\"\""
+                } else {
+                    std::slice::from_ref(byte)
+                });
+                match byte {
+                    b'\\' => expected.extend_from_slice(b"\\\\"),
+                    b'\n' => expected.extend_from_slice(b"\\n"),
+                    b'\r' => expected.extend_from_slice(b"\\r"),
+                    b'\t' => expected.extend_from_slice(b"\\t"),
+                    other => expected.push(*other),
+                }
+            }
+            csv.push(b'"');
+        }
+        csv.push(b'\n');
+        expected.push(b'\n');
+        rows += 1;
+    }
+    assert_eq!(
+        digest(RowFormat::Csv, [&csv[..]]).map(|digest| digest.rows),
+        Some(rows)
+    );
+    assert_eq!(text(1, [&csv[..]]), expected);
+}

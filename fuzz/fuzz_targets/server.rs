@@ -32,7 +32,9 @@ static SERVER: LazyLock<(u16, Sender<Vec<u8>>)> = LazyLock::new(|| {
 
 fuzz_target!(|bytes: &[u8]| {
     let (port, answers) = &*SERVER;
-    answers.send([WELCOME, bytes].concat()).expect("the server lives");
+    answers
+        .send([WELCOME, bytes].concat())
+        .expect("the server lives");
     let settings = ConnectSettings {
         host: "127.0.0.1".to_owned(),
         port: *port,
@@ -48,5 +50,9 @@ fuzz_target!(|bytes: &[u8]| {
         rows += piece.len();
         Ok(())
     });
-    assert!(rows <= bytes.len(), "{rows} bytes of rows out of {}: {copied:?}", bytes.len());
+    assert!(
+        rows <= bytes.len(),
+        "{rows} bytes of rows out of {}: {copied:?}",
+        bytes.len()
+    );
 });

@@ -86,6 +86,7 @@ mod tests {
             text(1, "\"two\n\\.\nlines\"\n\n"),
             "two\\n\\\\.\\nlines\n\\N\n"
         );
+        assert_eq!(text(1, "\"a\tb\rc\"\n"), "a\\tb\\rc\n");
         assert_eq!(text(0, "\n\n"), "\n\n");
     }
 

@@ -3,13 +3,13 @@
 
 use super::document::{Document, Placed};
 use super::environment::Environment;
-use super::overlay;
+use super::place;
 use super::problem::{Problem, nearest};
 use super::resolve::{Found, Value};
 use super::{Settings, text};
 use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The jobs' names as the file has them; none where it has no `[[job]]`.
 pub(super) fn names(document: &Document) -> Vec<String> {
@@ -58,15 +58,7 @@ pub(super) fn check_names(document: &Document, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Each job has a directory of its own; unless it says which, it is named like it, in the one that is all jobs'.
-pub(super) fn directory(document: &Document, said: &Path) -> PathBuf {
-    match &document.job {
-        Some(job) if !document.is_own("archive.directory") => said.join(job),
-        _ => said.to_owned(),
-    }
-}
-
-/// The same for the settings; returns the directory that is all jobs', where the service keeps what is its own.
+/// Gives the job its directory in the settings; returns the directory that is all jobs', where the service keeps what is its own.
 pub(super) fn settle_directory(
     document: &Document,
     shared: PathBuf,
@@ -77,7 +69,7 @@ pub(super) fn settle_directory(
         return path;
     }
     if let Some(said) = found.get_mut("archive.directory") {
-        let own = directory(document, &path);
+        let own = place::in_shared(document, &path);
         if own != path {
             said.origin += ", with the name of the job";
         }
@@ -96,7 +88,7 @@ pub(super) fn check_directories(
     for job in &whole.jobs {
         let document = whole.of_job(&job.value);
         let name = job.value.job.clone().unwrap_or_default();
-        let path = directory(&document, &overlay::directory(environment, &document));
+        let path = place::archives(environment, &document);
         // By another name it is the same one.
         let same = path.canonicalize().unwrap_or_else(|_| path.clone());
         if let Some(other) = seen.insert(same, name.clone()) {

@@ -363,8 +363,8 @@ impl Kind {
                     "expected five fields of cron such as `0 2 * * *`, not {text:?}: {what}"
                 )),
             },
-            Self::Listen => super::http::listens_at(text).map(|_| ()),
-            Self::PublicUrl => super::http::check_public_url(text),
+            Self::Listen => super::address::listens_at(text).map(|_| ()),
+            Self::PublicUrl => super::address::check_public_url(text),
             Self::Zone => zone(text).map(|_| ()),
         }
     }

@@ -3,12 +3,14 @@
 
 mod problem;
 mod environment;
+mod address;
 mod keys;
 mod url;
 mod document;
-mod jobs;
+mod place;
 mod overlay;
 mod resolve;
+mod jobs;
 mod scope;
 mod seal;
 mod http;
@@ -18,8 +20,8 @@ mod commands;
 mod checks;
 mod job;
 
+pub(crate) use address::listens_at;
 pub(crate) use environment::Environment;
-pub(crate) use http::listens_at;
 pub(crate) use overlay::{CHANGEABLE, Changes};
 pub(crate) use problem::{ConfigError, nearest};
 pub(crate) use resolve::{Found, Value};
@@ -163,7 +165,7 @@ impl Settings {
         let overlay = overlay::read(environment, &document, tried, &mut problems, &mut notices);
         let mut found = resolve::resolve(environment, &document, &overlay, &mut problems);
         settle_defaults(environment, &mut found);
-        let shared = overlay::directory(environment, &whole);
+        let shared = place::said(environment, &whole);
         let service_directory = jobs::settle_directory(&document, shared, &mut found);
         let windows = scope::windows(&document, &mut problems);
         let config_dir = PathBuf::from(text(&found, "config_dir"));

@@ -3,15 +3,15 @@
 
 use super::document::Document;
 use super::environment::Environment;
-use super::jobs;
 use super::keys::KEYS;
+use super::place;
 use super::problem::{ConfigError, Problem, nearest};
 use anyhow::{Context, Result};
 use serde_json::{Map, Value};
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// As `config show` names it.
 pub(super) const ORIGIN: &str = "overlay.toml (PUT /backup/config)";
@@ -145,7 +145,7 @@ pub(super) fn read(
     problems: &mut Vec<Problem>,
     notices: &mut Vec<String>,
 ) -> Document {
-    let path = jobs::directory(document, &directory(environment, document))
+    let path = place::archives(environment, document)
         .join(".hubvault")
         .join(NAME);
     let text = match tried {
@@ -180,20 +180,4 @@ pub(super) fn read(
         }
     }
     overlay
-}
-
-/// The archive directory that file and variables name. A mistake in it is reported where it is resolved.
-pub(super) fn directory(environment: &Environment, document: &Document) -> PathBuf {
-    let own = document.is_own("archive.directory");
-    let said = environment.setting("BACKUP_DIR").ok().flatten();
-    let in_file = document
-        .value("archive.directory")
-        .map(|(text, _)| text.to_owned());
-    let default = KEYS.iter().find(|key| key.name == "archive.directory");
-    let text = said
-        .filter(|_| !own)
-        .map(|(text, _)| text)
-        .or(in_file)
-        .unwrap_or_else(|| default.map_or_else(String::new, |key| key.default.to_owned()));
-    PathBuf::from(text)
 }

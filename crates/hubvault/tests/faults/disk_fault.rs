@@ -1,6 +1,7 @@
 //! hubvault at work on a disk that fails (`preload.c`).
 
 use crate::hub::Hub;
+use crate::preloaded;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -48,20 +49,7 @@ pub(crate) struct Ran {
 /// Where the library is; other users may read it.
 fn library() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
-    LIBRARY.get_or_init(|| {
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/faults/preload.c");
-        let made = Path::new(env!("CARGO_TARGET_TMPDIR")).join("preload.so");
-        let compiled = Command::new("cc")
-            .args(["-O1", "-shared", "-fPIC", "-o"])
-            .args([made.as_os_str(), source.as_ref(), "-ldl".as_ref()])
-            .status()
-            .unwrap();
-        assert!(
-            compiled.success(),
-            "a C compiler is needed: make tools installs it"
-        );
-        made
-    })
+    LIBRARY.get_or_init(|| preloaded::library("preload"))
 }
 
 /// The variables and files of one run.

@@ -5,11 +5,10 @@ use crate::disk_fault::{Calls, Disk, EACCES, EDQUOT, EIO, ENOSPC, EROFS, Fault, 
 use crate::form::points;
 use crate::hub::{Hub, stderr};
 use crate::tally::Tally;
-use crate::ward::Ward;
+use crate::ward::{Ward, copy};
 use hubvault_testkit::server;
 use std::fs::{self, File};
 use std::path::Path;
-use std::process::Command;
 
 const KINDS: &str = "write,sync,rename,create,open,unlink";
 
@@ -136,16 +135,6 @@ fn from_a_pipe(hub: &Hub, archive: &Path, tally: &mut Tally) {
             Err(why) => tally.badly(what, &format!("{fault:?}: {why}")),
         }
     }
-}
-
-fn copy(from: &Path, to: &Path) {
-    let _ = fs::remove_dir_all(to);
-    let copied = Command::new("cp")
-        .arg("-a")
-        .args([from, to])
-        .status()
-        .unwrap();
-    assert!(copied.success());
 }
 
 #[test]

@@ -6,26 +6,13 @@ use crate::kills::to_mail;
 use crate::later;
 use crate::steps::{When, kill, spread, steps};
 use crate::tally::Tally;
-use crate::ward::{ROWS, Ward};
+use crate::ward::{ROWS, Ward, copy};
 use hubvault_testkit::{Database, MailServer, MailServerOptions, MailTls, server};
 use serde_json::Value;
 use std::net::TcpListener;
-use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 const SMALL: &str = "CREATE TABLE users (id int PRIMARY KEY); INSERT INTO users VALUES (1), (2)";
-
-/// A directory as it was, once more.
-fn copy(from: &Path, to: &Path) {
-    let _ = std::fs::remove_dir_all(to);
-    let copied = Command::new("cp")
-        .arg("-a")
-        .args([from, to])
-        .status()
-        .unwrap();
-    assert!(copied.success());
-}
 
 #[test]
 fn a_prune_killed_anywhere_loses_nothing_that_stays() {

@@ -16,6 +16,7 @@ mod keys;
 
 mod form;
 mod tally;
+mod preloaded;
 mod later;
 mod scene;
 mod steps;

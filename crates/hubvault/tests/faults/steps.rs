@@ -1,6 +1,7 @@
 //! hubvault at work, and killed at a step or at a moment of a stage.
 
 use crate::hub::Hub;
+use crate::preloaded;
 use serde_json::Value;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -38,20 +39,7 @@ pub(crate) struct Ended {
 /// The library of `steps.c`.
 fn library() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
-    LIBRARY.get_or_init(|| {
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/faults/steps.c");
-        let made = Path::new(env!("CARGO_TARGET_TMPDIR")).join("steps.so");
-        let compiled = Command::new("cc")
-            .args(["-O1", "-shared", "-fPIC", "-o"])
-            .args([made.as_os_str(), source.as_ref(), "-ldl".as_ref()])
-            .status()
-            .unwrap();
-        assert!(
-            compiled.success(),
-            "a C compiler is needed: make tools installs it"
-        );
-        made
-    })
+    LIBRARY.get_or_init(|| preloaded::library("steps"))
 }
 
 fn counted(hub: &Hub, arguments: &[&str], log: &Path) -> Command {

@@ -200,13 +200,18 @@ until grep -q 'the next run is at' "$work/first.log"; do
     [ $tries -lt 150 ] || { cat "$work/first.log" >&2; exit 1; }
     sleep 0.2
 done
-first=$(cat "/proc/$namespace/task/$namespace/children")
-[ "$(cat "/proc/${first% }/comm")" = hubvault ] || { echo "the first process is not hubvault" >&2; exit 1; }
-resident=$(awk '/^VmRSS/ { print $2 }' "/proc/${first% }/status")
+# What was started in the background is a shell, which started unshare, which started it.
+first=$namespace
+until [ "$(cat "/proc/$first/comm")" = hubvault ]; do
+    first=$(cut -d ' ' -f 1 "/proc/$first/task/$first/children")
+    [ -n "$first" ] || { echo "hubvault does not run" >&2; exit 1; }
+done
+[ "$(awk '/^NSpid/ { print $NF }' "/proc/$first/status")" = 1 ] || { echo "it is not the first process" >&2; exit 1; }
+resident=$(awk '/^VmRSS/ { print $2 }' "/proc/$first/status")
 echo "idle it holds $resident kB"
 [ "$resident" -lt 20000 ] || { echo "that is more than 20 MB" >&2; exit 1; }
 asked=$(date +%s)
-kill -TERM $first
+kill -TERM "$first"
 wait $namespace || { echo "it ended with $?" >&2; exit 1; }
 echo "ended within $(($(date +%s) - asked)) s"
 grep -q '"stopped"' "$work/first.log"

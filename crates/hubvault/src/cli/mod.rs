@@ -62,7 +62,7 @@ pub(crate) struct Cli {
     /// configuration directory (/config), and in /etc/hubvault.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The job, where the configuration has several ([[job]])
+    /// The job, where the configuration has several (`[[job]]`)
     ///
     /// Without it backup, list, prune, check, status and mail retry go over all jobs, one after the other.
     #[arg(long, global = true, value_name = "NAME")]

@@ -124,7 +124,8 @@ pub struct TableSummary {
     /// Rows besides the window's that others in the archive refer to.
     #[serde(default)]
     pub added_rows: u64,
-    /// The sum of the server's `hashtextextended(row::text, 0)` over the rows that it sent, where it was asked for one.
+    /// The sum of the server's `hashtextextended(row::text, 0)` over the rows that it sent, where it was asked for
+    /// one; with `utf8:` before it that of `hashtextextended(encode(sha256(convert_to(row::text, 'UTF8')), 'hex'), 0)`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_digest: Option<String>,
     /// COPY bytes of all its entries.

@@ -105,30 +105,6 @@ impl CopySession {
         self.wire.is_guarded()
     }
 
-    /// The server's own digest of a query's rows: the sum of a hash of each row's text, whatever their order.
-    /// `None` where the database is not in UTF-8, as the hash is of bytes. Other majors hash alike: partitions
-    /// by hash depend on it.
-    pub fn server_digest(&mut self, doing: &str, query: &str) -> Result<Option<i128>, PgError> {
-        let sql = format!(
-            "COPY (SELECT CASE current_setting('server_encoding') WHEN 'UTF8'
-                     THEN coalesce(sum(hashtextextended(r::text, 0)), 0) END
-                   FROM ({query}) r) TO STDOUT"
-        );
-        let mut answer = Vec::new();
-        self.copy_out(doing, &sql, |piece| {
-            answer.extend_from_slice(piece);
-            Ok::<_, PgError>(())
-        })?;
-        let answer = String::from_utf8_lossy(&answer);
-        match answer.trim_end() {
-            "\\N" => Ok(None),
-            sum => sum.parse().map(Some).map_err(|_| PgError::Query {
-                doing: doing.to_owned(),
-                why: format!("the digest {sum:?} is not a number"),
-            }),
-        }
-    }
-
     fn begin(&mut self, sql: &str) -> Result<(), WireError> {
         self.wire.query(sql)?;
         loop {

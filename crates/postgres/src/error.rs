@@ -228,6 +228,20 @@ impl PgError {
         })
     }
 
+    /// An error where what the server said twice of the same moment came twice in other words: a bit that flips on its
+    /// way does not do so twice alike.
+    pub fn unless_said_twice(doing: &str, once: &str, twice: &str) -> Result<(), Self> {
+        if once == twice {
+            return Ok(());
+        }
+        Err(Self::Query {
+            doing: doing.to_owned(),
+            why: "the server gave two answers about the same moment: the connection changes what it carries; use \
+                  TLS (sslmode = verify-full), and have the network looked at"
+                .to_owned(),
+        })
+    }
+
     /// Whether this speaks of the server's surroundings, and of nothing that it was given.
     pub fn is_environment(&self) -> bool {
         match self {

@@ -344,16 +344,25 @@ pub fn sequences(session: &mut Session) -> Result<Vec<Sequence>, PgError> {
             .iter()
             .enumerate()
             .filter(|(_, sequence)| sequence.can_read)
-            .map(|(i, s)| format!("SELECT {i}, last_value, is_called FROM {}", s.name.sql()))
+            .map(|(i, s)| {
+                let said_twice = format!("concat_ws(' ', {i}, last_value, is_called)");
+                format!(
+                    "SELECT {i}, last_value, is_called, {said_twice} FROM {}",
+                    s.name.sql()
+                )
+            })
             .collect();
         if selects.is_empty() {
             continue;
         }
         for row in session.rows(doing, &selects.join(" UNION ALL "))? {
             let at: i32 = row.get(0);
+            let (value, is_called): (i64, bool) = (row.get(1), row.get(2));
+            let flag = if is_called { "t" } else { "f" };
+            PgError::unless_said_twice(doing, row.get(3), &format!("{at} {value} {flag}"))?;
             if let Some(sequence) = usize::try_from(at).ok().and_then(|at| batch.get_mut(at)) {
-                sequence.last_value = row.get(1);
-                sequence.is_called = row.get(2);
+                sequence.last_value = Some(value);
+                sequence.is_called = is_called;
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The definitions of a database put back by `pg_restore`, section by section.
 
+use crate::contents::{self, Step, lines_of};
 use crate::error::PgError;
 use crate::settings::ConnectSettings;
 use crate::tools::{self, Tool, in_memory};
@@ -44,19 +45,6 @@ pub struct SchemaRestore {
     tool: Tool,
     dump: File,
     list: Vec<u8>,
-}
-
-/// A step of building what comes after the rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    /// Indexes, and the constraints that are indexes.
-    Indexes,
-    /// Partitions' indexes become parts of the index above. One after the other: two at once, on two
-    /// levels, do not see each other, and the index above stays invalid.
-    Attach,
-    /// All else. A foreign key to a partitioned table needs the index that only the step before
-    /// makes valid, which `pg_restore` does not know when it works in parallel.
-    Rest,
 }
 
 impl SchemaRestore {
@@ -108,8 +96,8 @@ impl SchemaRestore {
     pub fn drop_statements(&self, cancel: &Cancel) -> Result<String, PgError> {
         let mut command = Command::new(&self.tool.path);
         tools::bare(&mut command);
-        command.arg("--list").arg(self.dump_path());
-        let all = tools::run(command, &[], cancel)?.stdout;
+        command.arg(self.dump_path());
+        let all = contents::list(command, &[], cancel)?.stdout;
         let list = in_memory("hubvault-list", &lines_of(&all, Step::Rest))?;
         let mut command = Command::new(&self.tool.path);
         tools::bare(&mut command);
@@ -131,8 +119,8 @@ impl SchemaRestore {
     pub fn extensions(&self, cancel: &Cancel) -> Result<Vec<String>, PgError> {
         let mut command = Command::new(&self.tool.path);
         tools::bare(&mut command);
-        command.arg("--list").arg(self.dump_path());
-        let list = tools::run(command, &[], cancel)?.stdout;
+        command.arg(self.dump_path());
+        let list = contents::list(command, &[], cancel)?.stdout;
         let text = String::from_utf8_lossy(&list);
         // `2; 3079 16386 EXTENSION - citext`
         let name = |line: &str| {
@@ -255,30 +243,6 @@ fn first_error(said: &mut Vec<String>) {
     }
 }
 
-/// The lines of a list that belong to a step.
-fn lines_of(list: &[u8], step: Step) -> Vec<u8> {
-    let text = String::from_utf8_lossy(list);
-    let mut lines: String = text
-        .lines()
-        .filter(|line| !line.starts_with(';') && step_of(line) == step)
-        .fold(String::new(), |lines, line| lines + line + "\n");
-    // An empty list would mean everything.
-    lines.push_str("; the end\n");
-    lines.into_bytes()
-}
-
-/// `3456; 1259 16412 INDEX public users_idx postgres` ("`pg_restore`", `-l`).
-fn step_of(line: &str) -> Step {
-    let kind = line.splitn(4, ' ').nth(3).unwrap_or_default();
-    if kind.starts_with("INDEX ATTACH ") {
-        Step::Attach
-    } else if kind.starts_with("INDEX ") || kind.starts_with("CONSTRAINT ") {
-        Step::Indexes
-    } else {
-        Step::Rest
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -307,33 +271,5 @@ mod tests {
         assert_eq!(first_reader(b"PGDMP\x01\x0f\x00"), 16);
         assert_eq!(first_reader(b"PGDMP\x01\x0e\x00"), 12);
         assert_eq!(first_reader(b"PG"), 12);
-    }
-
-    #[test]
-    fn indexes_are_told_from_what_needs_them() {
-        for (line, step) in [
-            (
-                "3456; 1259 16412 INDEX public users_idx postgres",
-                Step::Indexes,
-            ),
-            (
-                "3458; 2606 16412 CONSTRAINT public users users_pkey postgres",
-                Step::Indexes,
-            ),
-            (
-                "3457; 0 0 INDEX ATTACH public parts_pkey postgres",
-                Step::Attach,
-            ),
-            (
-                "3459; 2606 16413 FK CONSTRAINT public a a_b_fkey postgres",
-                Step::Rest,
-            ),
-            (
-                "3460; 2620 16414 TRIGGER public a INDEX postgres",
-                Step::Rest,
-            ),
-        ] {
-            assert_eq!(step_of(line), step, "{line}");
-        }
     }
 }

@@ -1,5 +1,6 @@
 //! The definitions of a database, by `pg_dump`: we never write DDL ourselves.
 
+use crate::contents;
 use crate::error::PgError;
 use crate::restore::first_reader;
 use crate::settings::ConnectSettings;
@@ -106,6 +107,10 @@ impl Definitions {
     /// `skipped` stay in the dump and are left out of the list and of the SQL.
     pub fn convert(self, skipped: &[u32], cancel: &Cancel) -> Result<SchemaDump, PgError> {
         let mut messages = self.messages;
+        let list =
+            contents::list(bare(&self.pg_restore), &self.custom, cancel).map_err(unreadable)?;
+        messages.extend(list.stderr);
+        let post_data_list = contents::without(&list.stdout, skipped);
         let mut convert = |arguments: &[&str]| -> Result<Vec<u8>, PgError> {
             let Finished { stdout, stderr } =
                 restore(&self.pg_restore, arguments, &self.custom, cancel)?;
@@ -113,8 +118,6 @@ impl Definitions {
             is_whole(&self.pg_restore, &stdout, arguments)?;
             Ok(stdout)
         };
-        let list = convert(&["--list"])?;
-        let post_data_list = without(&list, skipped);
         let pre_data = convert(&["--section=pre-data", "--file=-"])?;
         let in_memory = in_memory("hubvault-list", &post_data_list)?;
         let use_list = format!("--use-list=/proc/self/fd/{}", in_memory.as_raw_fd());
@@ -133,15 +136,9 @@ impl Definitions {
 /// What `pg_restore` writes last into SQL.
 const COMPLETE: &str = "-- PostgreSQL database dump complete";
 
-/// An exit status of success is not enough: a wrapper may lose the end of the output. A list has no end of its own
-/// but that of its last line.
+/// An exit status of success is not enough: a wrapper may lose the end of the output.
 fn is_whole(tool: &Tool, output: &[u8], arguments: &[&str]) -> Result<(), PgError> {
-    let is_whole = if arguments.contains(&"--list") {
-        output.ends_with(b"\n")
-    } else {
-        String::from_utf8_lossy(output).contains(COMPLETE)
-    };
-    if is_whole {
+    if String::from_utf8_lossy(output).contains(COMPLETE) {
         return Ok(());
     }
     Err(PgError::Tool {
@@ -157,40 +154,25 @@ fn restore(
     dump: &[u8],
     cancel: &Cancel,
 ) -> Result<Finished, PgError> {
+    let mut command = bare(tool);
+    command.args(arguments);
+    tools::run(command, dump, cancel).map_err(unreadable)
+}
+
+fn bare(tool: &Tool) -> Command {
     let mut command = Command::new(&tool.path);
     tools::bare(&mut command);
-    command.args(arguments);
-    tools::run(command, dump, cancel).map_err(|error| match error {
+    command
+}
+
+fn unreadable(error: PgError) -> PgError {
+    match error {
         PgError::Tool { program, why } => PgError::Tool {
             program,
             why: format!("cannot read what pg_dump wrote: {why}"),
         },
         other => other,
-    })
-}
-
-/// Comments out the lines of a `pg_restore` list whose object is one of `oids`: such a line reads
-/// `dump id; oid of the catalog table, oid of the object, description` ("`pg_restore`", `-L`).
-fn without(list: &[u8], oids: &[u32]) -> Vec<u8> {
-    let text = String::from_utf8_lossy(list);
-    let mut out = String::with_capacity(text.len() + oids.len());
-    for line in text.lines() {
-        let object = line.split_once("; ").and_then(|(_, rest)| {
-            let mut words = rest.split(' ');
-            (
-                words.next()?,
-                words.next()?.parse::<u32>().ok()?,
-                words.next()?,
-            )
-                .into()
-        });
-        if matches!(object, Some(("2606", oid, "FK")) if oids.contains(&oid)) {
-            out.push(';');
-        }
-        out.push_str(line);
-        out.push('\n');
     }
-    out.into_bytes()
 }
 
 #[cfg(test)]
@@ -208,18 +190,5 @@ mod tests {
         let sql = format!("CREATE TABLE a ();\n--\n{COMPLETE}\n--\n");
         assert!(of(&sql, "--section=pre-data"));
         assert!(!of("CREATE TABLE a ();\n", "--section=pre-data"));
-        assert!(of("1; 2 3 TABLE a b c\n", "--list"));
-        assert!(!of("1; 2 3 TAB", "--list"));
-    }
-
-    #[test]
-    fn only_the_foreign_keys_that_are_named_are_commented_out() {
-        let list = b";\n; Archive\n215; 1259 16386 TABLE public users postgres\n\
-            3357; 2606 16395 FK CONSTRAINT public a a_b_fkey postgres\n\
-            3358; 2606 16396 FK CONSTRAINT public a a_c_fkey postgres\n";
-        let text = String::from_utf8(without(list, &[16395, 16386])).unwrap();
-        assert!(text.contains("\n;3357; 2606 16395 FK"));
-        assert!(text.contains("\n3358; 2606 16396 FK"));
-        assert!(text.contains("\n215; 1259 16386 TABLE"));
     }
 }

@@ -225,29 +225,46 @@ fn blockers(settings: &ConnectSettings, cancel: &Cancel) -> Result<Vec<String>, 
 
 fn facts(session: &mut Session) -> Result<SnapshotFacts, PgError> {
     let doing = "exporting the snapshot";
+    // They are the only ones that cannot be asked for again: each call makes another. A bit that flips on the way
+    // does not do so twice alike.
     let rows = session.rows(
         doing,
-        "SELECT pg_export_snapshot(), pg_is_in_recovery(),
-                CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()::text
-                     ELSE pg_current_wal_lsn()::text END,
-                (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
-                current_database()::text, current_setting('server_version')",
+        "SELECT f.*, concat_ws(' ', f.id, f.standby, f.lsn, f.taken_at, f.database, f.version)
+         FROM (SELECT pg_export_snapshot() AS id, pg_is_in_recovery() AS standby,
+                      CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()::text
+                           ELSE pg_current_wal_lsn()::text END AS lsn,
+                      (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS taken_at,
+                      current_database()::text AS database,
+                      current_setting('server_version') AS version OFFSET 0) f",
     )?;
     let bad = |why: &str| PgError::Query {
         doing: doing.to_owned(),
         why: why.to_owned(),
     };
     let row = rows.first().ok_or_else(|| bad("the server gave no row"))?;
+    let (id, standby): (String, bool) = (row.get(0), row.get(1));
     let lsn: Option<String> = row.get(2);
-    let taken_at = Timestamp::from_microsecond(row.get(3))
+    let micros: i64 = row.get(3);
+    let (database, server_version): (String, String) = (row.get(4), row.get(5));
+    let flag = if standby { "t" } else { "f" };
+    // NULL is left out by the server, too.
+    let lsn_and_blank = lsn
+        .as_ref()
+        .map_or_else(String::new, |lsn| format!("{lsn} "));
+    PgError::unless_said_twice(
+        doing,
+        row.get(6),
+        &format!("{id} {flag} {lsn_and_blank}{micros} {database} {server_version}"),
+    )?;
+    let taken_at = Timestamp::from_microsecond(micros)
         .map_err(|_| bad("the server's clock is out of range"))?;
     Ok(SnapshotFacts {
-        id: row.get(0),
-        standby: row.get(1),
+        id,
+        standby,
         lsn: lsn.unwrap_or_default(),
         taken_at,
-        database: row.get(4),
-        server_version: row.get(5),
+        database,
+        server_version,
         server_version_num: session.server_version_num(),
         system_identifier: system_identifier(session)?,
     })
@@ -261,8 +278,15 @@ fn system_identifier(session: &mut Session) -> Result<Option<String>, PgError> {
     if !rows.first().is_some_and(|row| row.get(0)) {
         return Ok(None);
     }
-    let sql = "SELECT system_identifier::text FROM pg_catalog.pg_control_system()";
-    Ok(session.rows(doing, sql)?.first().map(|row| row.get(0)))
+    let sql = "SELECT system_identifier::text, concat(' ', system_identifier)
+               FROM pg_catalog.pg_control_system()";
+    let rows = session.rows(doing, sql)?;
+    let Some(row) = rows.first() else {
+        return Ok(None);
+    };
+    let identifier: String = row.get(0);
+    PgError::unless_said_twice(doing, row.get(1), &format!(" {identifier}"))?;
+    Ok(Some(identifier))
 }
 
 #[cfg(test)]

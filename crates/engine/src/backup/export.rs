@@ -10,7 +10,7 @@ use crate::job::{Job, ProofWhen, SourceDigest};
 use crate::progress::Progress;
 use hubvault_archive::{Compression, EntryBuilder, EntryKind, EntryMeta, RowData, TableSummary};
 use hubvault_model::{Cancel, RowDigest, RowDigester, RowFormat};
-use hubvault_postgres::{CopySession, Invitation, PgError};
+use hubvault_postgres::{CopySession, Invitation, PgError, ServerDigest};
 use jiff::Timestamp;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,7 +45,7 @@ struct Shared<'a> {
 struct Tally {
     digest: RowDigest,
     /// The server's, as far as it was asked.
-    source: Option<i128>,
+    source: Option<ServerDigest>,
     bytes: u64,
     parts: u32,
     entries: Vec<String>,
@@ -221,10 +221,9 @@ impl Shared<'_> {
             return Ok(());
         }
         let sql = extent.rows_sql(&self.plan.tables[extent.table]);
-        if let Some(sum) = session.server_digest(doing, &sql)? {
-            let mut tally = locked(&self.tallies[extent.table]);
-            tally.source = Some(tally.source.unwrap_or_default().wrapping_add(sum));
-        }
+        let digest = session.server_digest(doing, &sql)?;
+        let mut tally = locked(&self.tallies[extent.table]);
+        tally.source = Some(tally.source.map_or(digest, |sum| sum.with(digest)));
         Ok(())
     }
 

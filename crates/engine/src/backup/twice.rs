@@ -24,15 +24,12 @@ pub(super) fn is_wanted(job: &Job, snapshot: &Snapshot) -> Result<bool, BackupEr
 /// Makes the plan anew in the same moment; an error where it is another.
 pub(super) fn confirm(plan: &Plan, snapshot: &mut Snapshot, job: &Job) -> Result<(), BackupError> {
     let again = Plan::make(snapshot, job)?;
-    if essence(plan) == essence(&again) {
-        return Ok(());
-    }
-    Err(BackupError::Postgres(PgError::Query {
-        doing: "asking the catalogs again".to_owned(),
-        why: "the server gave another answer about the same moment: the connection changes what it carries; use \
-              TLS (sslmode = verify-full), and have the network looked at"
-            .to_owned(),
-    }))
+    PgError::unless_said_twice(
+        "asking the catalogs again",
+        &essence(plan),
+        &essence(&again),
+    )?;
+    Ok(())
 }
 
 /// All of a plan that does not change while the moment is held; sizes, estimates and where sequences stand do.

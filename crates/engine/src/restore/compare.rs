@@ -3,7 +3,9 @@
 use super::error::RestoreError;
 use hubvault_archive::TableSummary;
 use hubvault_model::{Cancel, RowDigest, RowDigester, RowFormat, TableName, quote_ident};
-use hubvault_postgres::{ConnectSettings, CopySession, PageRange, PgError, Session, target};
+use hubvault_postgres::{
+    ConnectSettings, CopySession, PageRange, PgError, ServerDigest, Session, target,
+};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -85,11 +87,17 @@ pub(crate) fn unlike_the_source(
             continue;
         };
         let doing = format!("comparing {} with the source", table.name);
-        let Some(found) = session.server_digest(&doing, &rows_sql(table, None))? else {
+        let is_digest = |why: std::num::ParseIntError| PgError::Query {
+            doing: doing.clone(),
+            why: format!("{expected:?} in the archive is no digest: {why}"),
+        };
+        let expected: ServerDigest = expected.parse().map_err(is_digest)?;
+        let sql = rows_sql(table, None);
+        let Some(found) = session.server_digest_like(&doing, &sql, expected)? else {
             tracing::warn!("{to} is not in UTF-8: the source's digests are not compared there");
             return Ok(wrong);
         };
-        if found.to_string() != *expected {
+        if found != expected {
             wrong.push(format!(
                 "{}: the rows are not those that the source made a digest of: they were changed on \
                  their way from it; use TLS (sslmode = verify-full), and have the network looked at",

@@ -10,6 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 const COPY_DATA: u8 = b'd';
+const DATA_ROW: u8 = b'D';
+/// Where the second column stands, after the count of columns and a number of four bytes, both with their lengths.
+const SEQUENCE: std::ops::Range<usize> = 19..27;
 /// Tag and length.
 const HEAD: usize = 5;
 
@@ -36,6 +39,25 @@ fn is_row(message: &Passing<'_>) -> bool {
 
 fn is_no_row(message: &Passing<'_>) -> bool {
     message.side == Side::Server && message.tag != COPY_DATA
+}
+
+/// Where the only sequence stands: a number to find it by, a flag, and both again.
+fn is_sequence(message: &Passing<'_>) -> bool {
+    message.side == Side::Server
+        && message.tag == DATA_ROW
+        && message.bytes.get(SEQUENCE) == Some(300_i64.to_be_bytes().as_slice())
+}
+
+/// The snapshot: its name, position and time, and all of them again.
+fn is_snapshot(message: &Passing<'_>) -> bool {
+    message.side == Side::Server
+        && message.tag == DATA_ROW
+        && contains(message.bytes, b" f ")
+        && contains(message.bytes, b"-1")
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
 }
 
 /// How many messages of a kind a run takes.
@@ -94,12 +116,12 @@ fn flips(
     }
 }
 
-/// The definitions in the newest archive, without what differs from run to run.
+/// The definitions in the newest archive and where its sequences stand, without what differs from run to run.
 fn definitions(scene: &Scene) -> Vec<String> {
     let listed = scene.listed().unwrap();
     let output = std::process::Command::new("tar")
         .args(["--wildcards", "-xzOf", listed[0]["file"].as_str().unwrap()])
-        .arg("database/schema-*.sql")
+        .args(["database/schema-*.sql", "database/sequences.sql"])
         .output()
         .unwrap();
     assert!(output.status.success());
@@ -157,6 +179,25 @@ fn a_bit_that_flips_on_its_way_from_the_server() {
         points(4, 120),
         is_no_row,
         anywhere,
+    );
+    let where_it_stands = |chance: &mut Chance, _| SEQUENCE.start + chance.below(8) as usize;
+    flips(
+        &mut tally,
+        "a bit of where a sequence stands",
+        &source,
+        &mut scene,
+        points(4, 64),
+        is_sequence,
+        where_it_stands,
+    );
+    flips(
+        &mut tally,
+        "a bit of the snapshot's name, position and time",
+        &source,
+        &mut scene,
+        points(4, 64),
+        is_snapshot,
+        inside,
     );
     if let Err(why) = scene.recovers() {
         tally.badly("a bit of another message", &why);

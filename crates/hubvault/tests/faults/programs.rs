@@ -208,21 +208,27 @@ fn pg_dump_and_pg_restore_that_die_or_lie() {
         &mut scene,
     );
     for (option, arguments) in [
-        ("--list", ["--list", "--list"]),
+        ("--list", ["--list", "--verbose"]),
         ("--section=pre-data", ["--section=pre-data", "--file=-"]),
         ("--section=post-data", ["--section=post-data", "--file=-"]),
     ] {
         let program = server.bin_dir().join("pg_restore");
         let output = dump_of(&source, &arguments, Some(&dump), &program);
-        // What comes after the words that all is there is none of the definitions; a list ends with a line.
+        // What comes after the words that all is there is none of the definitions, nor what comes after the last object.
         let text = String::from_utf8_lossy(&output);
-        let end = text
-            .find("-- PostgreSQL database dump complete")
-            .unwrap_or(text.len() - 1);
-        for size in sizes(points(1, 8), end) {
-            if option == "--list" && output[..size].ends_with(b"\n") {
-                continue;
-            }
+        let is_object = |at: &usize| text.as_bytes()[at + 1].is_ascii_digit();
+        let mut places: Vec<usize> = match text.find("-- PostgreSQL database dump complete") {
+            Some(end) => sizes(points(1, 8), end).collect(),
+            None => sizes(points(1, 8), text.rfind('\n').unwrap()).collect(),
+        };
+        if option == "--list" {
+            // A list that ends with a line looks whole.
+            let lines = text.trim_end().match_indices('\n').map(|(at, _)| at);
+            let objects: Vec<usize> = lines.filter(is_object).map(|at| at + 1).collect();
+            places.extend(objects.iter().step_by(points(objects.len() - 1, 1)));
+            places.retain(|size| size <= objects.last().unwrap());
+        }
+        for size in places {
             // In the drill pg_restore writes to a database and to no file.
             let of = |end: &str| {
                 format!(

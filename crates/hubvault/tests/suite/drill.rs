@@ -392,7 +392,9 @@ pub(crate) fn forged(
             let mut digester = RowDigester::new(RowFormat::Text);
             digester.update(&content[rows.header_bytes as usize..end]);
             rows.digest = digester.finish().unwrap();
-            manifest.tables[0].digest = rows.digest;
+            let mut tables = manifest.tables.iter_mut();
+            let table = tables.find(|table| table.name == rows.table).unwrap();
+            table.digest = rows.digest;
         }
         let mut builder = EntryBuilder::new(compression);
         builder.write(&content).unwrap();

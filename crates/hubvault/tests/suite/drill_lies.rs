@@ -2,8 +2,8 @@
 
 use crate::daemon::wait_for;
 use crate::drill::{drilling, forged};
-use crate::hub::{stderr, stdout};
-use hubvault_archive::{Manifest, UncheckedForeignKey};
+use crate::hub::{Hub, stderr, stdout};
+use hubvault_archive::{Archive, Identities, Manifest, UncheckedForeignKey};
 use hubvault_model::TableName;
 use hubvault_testkit::server;
 
@@ -105,4 +105,52 @@ fn a_drill_that_is_not_due_is_said_to_be_none() {
     assert!(killed.unwrap().success());
     let ended = child.wait_with_output().unwrap().status.code();
     assert_eq!(ended, Some(143), "128 and SIGTERM");
+}
+
+#[test]
+fn the_source_s_own_digest_is_held_against_what_came_back_in_any_encoding() {
+    let server = server();
+    let database = server.database();
+    let name = format!("{}_latin", database.name());
+    database.execute(&format!(
+        "CREATE DATABASE {name} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0"
+    ));
+    let latin = server.settings(&name);
+    // More than ASCII, and what a row's text quotes.
+    hubvault_testkit::execute(
+        &latin,
+        "CREATE TABLE names (id int PRIMARY KEY, name text, code \"char\", part char(9));
+         INSERT INTO names VALUES (1, U&'J\\00FCrgen \\00A0 d\\0027\\00C9t\\00E9', 'x', 'é'), (2, '', NULL, '(,\"\\)'),
+                                  (3, NULL, 'é', ' ');
+         CREATE TABLE nothing (id int)",
+    );
+    let mut hub = Hub::at(&latin, "[scope]\ntables = [\"*\"]\nwindow = []\n");
+    hub.set("PROOF", "always");
+    hub.set("PROOF_SOURCE_DIGEST", "always");
+    let (summary, archive) = hub.backup();
+    assert_eq!(summary["state"], "proven", "{summary}");
+    let digest = |at: usize| {
+        Archive::open_path(&archive, &Identities::none())
+            .unwrap()
+            .manifest()
+            .tables[at]
+            .source_digest
+            .clone()
+            .unwrap()
+    };
+    assert!(
+        digest(0).starts_with("utf8:") && digest(1) == "utf8:0",
+        "{} {}",
+        digest(0),
+        digest(1)
+    );
+    // Another row than the one that the source spoke of.
+    let of = |manifest: &mut Manifest| manifest.tables[0].source_digest = Some("utf8:1".to_owned());
+    let copy = hub.config().join("forged.tar.gz");
+    let path = forged(&archive, &copy, |_| (), of);
+    let said = stderr(&hub.run(&["verify", path.to_str().unwrap(), "--drill"]));
+    assert!(
+        said.contains("not those that the source made a digest of"),
+        "{said}"
+    );
 }

@@ -31,6 +31,8 @@ if [ "${1:-}" != report ]; then
     cargo test --workspace --locked --no-run
     # A test that fails is named by `make test`; what it ran counts all the same.
     cargo test --workspace --locked --no-fail-fast || echo "some tests failed" >&2
+    # The faults reach the errors that nothing else reaches.
+    LLVM_PROFILE_FILE=$target/raw/faults-%8m.profraw HUBVAULT_FAULTS=short cargo test -p hubvault --test faults --locked --no-fail-fast -- --test-threads 1 || echo "some faults failed" >&2
     # What people try first, and the tests do not run.
     (cd "$(mktemp -d)" && "$target/debug/hubvault" demo) || echo "the demonstration failed" >&2
 fi
@@ -44,7 +46,7 @@ done < <(cargo test --workspace --locked --no-run --message-format json 2>/dev/n
 for line in sys.stdin:
     made = json.loads(line)
     if made.get("executable"): print(made["executable"])' | sort -u)
-"$profdata" merge -sparse "$target"/raw/*.profraw -o "$target/all.profdata"
+"$profdata" merge -failure-mode=all -sparse "$target"/raw/*.profraw -o "$target/all.profdata"
 "$cov" export -format=lcov -instr-profile="$target/all.profdata" "${objects[@]}" -sources "$PWD/crates" >"$target/all.lcov"
 deploy/coverage.py "$target/all.lcov" "$target"
 cat "$target/summary.md"

@@ -9,7 +9,7 @@ use crate::progress::Progress;
 use crate::restore::{self, RestoreError, RestoreOptions, Restored};
 use hubvault_archive::{Archive, ArchiveError, EntryKind, Identities, Manifest, TableSummary};
 use hubvault_model::{ByteSize, Cancel};
-use hubvault_postgres::{PgError, Session, sweep, target};
+use hubvault_postgres::{PgError, Session, target};
 use jiff::Timestamp;
 use std::fs::{File, TryLockError};
 use std::io;
@@ -102,10 +102,7 @@ pub fn drill(
         Ok(None) => return limit.ended(cancel),
         Err(error) => return unproven(format!("no place to drill: {directory}: {error}")),
     };
-    match sweep(&options.directory) {
-        Ok(swept) => place::tell(&swept),
-        Err(error) => return unproven(format!("no place to drill: {error}")),
-    }
+    place::sweep_and_tell(&options.directory);
     let needed = estimated_bytes(archive.manifest());
     let free = free_bytes(&options.directory)
         .ok()
@@ -300,15 +297,12 @@ fn files(archive: &Archive) -> Result<Vec<String>, RestoreError> {
             wrong.push(format!("the file {} is not in the archive", file.name));
             continue;
         };
+        let mut content = archive.content(entry)?;
         // Reading it to its end compares it with the entry's checksum.
-        let read = archive
-            .content(entry)
-            .map(|mut content| io::copy(&mut content, &mut io::sink()));
-        match read {
-            Ok(Ok(_)) if file.sha256.as_ref() == Some(&entry.sha256) => {}
-            Ok(Ok(_)) => wrong.push(format!("the file {} has another checksum", file.name)),
-            Ok(Err(error)) => wrong.push(error.to_string()),
-            Err(error) => return Err(error.into()),
+        match io::copy(&mut content, &mut io::sink()) {
+            Ok(_) if file.sha256.as_ref() == Some(&entry.sha256) => {}
+            Ok(_) => wrong.push(format!("the file {} has another checksum", file.name)),
+            Err(error) => wrong.push(error.to_string()),
         }
     }
     Ok(wrong)
@@ -332,10 +326,9 @@ fn wait_for_turn(directory: &Path, cancel: &Cancel) -> io::Result<Option<File>> 
     let turn = File::open(directory)?;
     loop {
         match turn.try_lock() {
-            Ok(()) => return Ok(Some(turn)),
             Err(TryLockError::WouldBlock) if cancel.is_requested() => return Ok(None),
             Err(TryLockError::WouldBlock) => sleep(Duration::from_millis(100)),
-            Err(TryLockError::Error(error)) => return Err(error),
+            taken => return Ok(taken.map(|()| Some(turn))?),
         }
     }
 }

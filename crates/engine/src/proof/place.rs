@@ -83,15 +83,20 @@ pub(crate) fn sweep_dead(directory: &Path) {
         return;
     };
     // Held, as a drill's server may belong to a process that cannot be seen from here.
-    if turn.try_lock().is_ok()
-        && let Ok(swept) = sweep(directory)
-    {
-        tell(&swept);
+    if turn.try_lock().is_ok() {
+        sweep_and_tell(directory);
     }
 }
 
-/// Says what was removed, and what could not be.
-pub(super) fn tell(swept: &Swept) {
+/// The same by who has the turn there. Says what was removed, and what could not be: that takes room, and no more.
+pub(super) fn sweep_and_tell(directory: &Path) {
+    match sweep(directory) {
+        Ok(swept) => tell(&swept),
+        Err(error) => tracing::warn!("what drills that died left stays: {error}"),
+    }
+}
+
+fn tell(swept: &Swept) {
     for leftover in &swept.removed {
         tracing::info!("removed {}, left by a drill that died", leftover.display());
     }
@@ -119,6 +124,8 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io;
+    use std::sync::{Arc, Mutex};
 
     #[test]
     fn what_a_dead_drill_left_goes_when_nobody_drills_there() {
@@ -133,5 +140,42 @@ mod tests {
         drop(turn);
         sweep_dead(directory.path());
         assert!(!left.exists());
+    }
+
+    #[test]
+    fn what_cannot_be_removed_is_told_and_holds_up_no_drill() {
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let log = tracing_subscriber::fmt()
+            .with_writer(Arc::new(Said(Arc::clone(&said))))
+            .finish();
+        tracing::subscriber::with_default(log, || {
+            sweep_and_tell(Path::new("/nonexistent"));
+            tell(&Swept {
+                removed: Vec::new(),
+                stuck: vec![PgError::Cancelled],
+            });
+        });
+        let said = String::from_utf8(said.lock().unwrap().clone()).unwrap();
+        assert!(
+            said.contains("what drills that died left stays: reading /nonexistent"),
+            "{said}"
+        );
+        assert!(
+            said.contains("left by a drill that died, and it stays"),
+            "{said}"
+        );
+    }
+
+    struct Said(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for &Said {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
     }
 }

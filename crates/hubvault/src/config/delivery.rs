@@ -145,6 +145,11 @@ fn mail(found: &Settings, problems: &mut Vec<Problem>) -> Option<MailOptions> {
         let what = "there is no password for it; set SMTP_PASS or SMTP_PASS_FILE".to_owned();
         problem("email.user", what);
     }
+    if user.is_none() && password.is_some() {
+        let what =
+            "there is no user for it, and it would not be used; set SMTP_USER, or take it out";
+        problem("email.password", what.to_owned());
+    }
     let from = match (text(found, "email.from"), user) {
         ("", Some(user)) if check_address(user).is_ok() => user,
         ("", _) => {

@@ -111,6 +111,15 @@ fn a_missing_extension_leaves_the_rest_proven_and_says_so() {
     );
     assert_eq!(record["proof"]["drill"]["rows"], 1000);
     assert_eq!(record["proof"]["drill"]["not_provable"][0], "mails");
+    database.execute(
+        "CREATE EXTENSION hstore; UPDATE pg_extension SET extname = 'neither' WHERE extname = 'hstore'",
+    );
+    let (summary, _) = hub.backup();
+    let reason = summary["proof"]["reason"].as_str().unwrap();
+    assert_eq!(
+        reason,
+        "extensions neither, nosuchext are not installed where the drill runs"
+    );
 }
 
 #[test]
@@ -448,4 +457,10 @@ fn forged_archives_are_rejected_by_verify_or_by_the_drill() {
         *content = text.replace("2\tuser 2\n", "1\tuser 1\n").into_bytes();
     };
     rejected(&forged(&archive, &copy, twice, |_| ()), "users_pkey");
+    // Nor one whose rows are taken, and are others then.
+    let other = |content: &mut Vec<u8>| {
+        let text = String::from_utf8(content.clone()).unwrap();
+        *content = text.replace("\n2\tuser 2\n", "\n02\tuser 2\n").into_bytes();
+    };
+    rejected(&forged(&archive, &copy, other, |_| ()), "users: ");
 }

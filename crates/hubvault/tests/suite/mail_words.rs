@@ -45,6 +45,10 @@ fn mistakes_about_mail_are_refused_at_start_with_their_place() {
         (vec![("SMTP_FROM", "")], &["email.from", "SMTP_FROM"]),
         (vec![("SMTP_USER", "backup")], &["no password"]),
         (
+            vec![("SMTP_PASS", "7jK2wqX0")],
+            &["there is no user for it"],
+        ),
+        (
             vec![("EMAIL_TEMPLATES_DIR", directory)],
             &["success.txt line 1", "docs/mail.md"],
         ),

@@ -15,6 +15,7 @@ mod damaged_archives;
 mod catalog;
 mod files;
 mod drill;
+mod drill_breaks;
 mod drill_lies;
 mod restore;
 mod references;

@@ -21,7 +21,7 @@ test: tools ## The whole suite, against a PostgreSQL that it starts itself
 	$(CARGO) test --workspace --locked
 
 test-faults: tools ## Faults injected and counted, in minutes; FORM=long: in full (target/reliability)
-	HUBVAULT_FAULTS=$(FORM) $(CARGO) test -p hubvault --test faults --locked -- --test-threads 1
+	HUBVAULT_FAULTS=$(FORM) $(CARGO) test -p hubvault --test faults --locked -- --test-threads 2
 
 test-versions: ## PostgreSQL 13 to 18 as source and target, pgbouncer, standbys; FORM=long: every pair, and the suite on each
 	@deploy/install-postgres.sh versions

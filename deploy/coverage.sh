@@ -32,7 +32,7 @@ if [ "${1:-}" != report ]; then
     # A test that fails is named by `make test`; what it ran counts all the same.
     cargo test --workspace --locked --no-fail-fast || echo "some tests failed" >&2
     # The faults reach the errors that nothing else reaches.
-    LLVM_PROFILE_FILE=$target/raw/faults-%8m.profraw HUBVAULT_FAULTS=short cargo test -p hubvault --test faults --locked --no-fail-fast -- --test-threads 1 || echo "some faults failed" >&2
+    LLVM_PROFILE_FILE=$target/raw/faults-%8m.profraw HUBVAULT_FAULTS=short cargo test -p hubvault --test faults --locked --no-fail-fast -- --test-threads 2 || echo "some faults failed" >&2
     # What people try first, and the tests do not run.
     (cd "$(mktemp -d)" && "$target/debug/hubvault" demo) || echo "the demonstration failed" >&2
 fi

@@ -290,3 +290,53 @@ proptest! {
         prop_assert!(verify(bytes, &identities(SECRET)).is_err());
     }
 }
+
+/// Takes some bytes at a time and, after so many, none: a file on a disk that fills.
+struct Disk {
+    room: usize,
+    written: Vec<u8>,
+}
+
+impl Write for Disk {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.written.len() == self.room {
+            return Err(std::io::ErrorKind::StorageFull.into());
+        }
+        let some = bytes.len().min(7).min(self.room - self.written.len());
+        self.written.extend_from_slice(&bytes[..some]);
+        Ok(some)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_seal_on_a_full_disk_says_so_wherever_that_is_and_short_writes_are_gone_on_with() {
+    let content = b"two chunks".repeat(10_000);
+    let seal_to = |room| {
+        let disk = Disk {
+            room,
+            written: Vec::new(),
+        };
+        let (mut sealing, of_run) = seal(disk, &recipients()).unwrap();
+        sealing.write_all(&content)?;
+        Ok::<_, std::io::Error>((sealing.finish()?.0.written, of_run))
+    };
+    let (whole, of_run) = seal_to(usize::MAX).unwrap();
+    let opened = ArchiveFile::open(whole.clone(), &of_run).unwrap();
+    assert_eq!(opened.size().unwrap(), content.len() as u64);
+    // The header has another length each time.
+    let rooms = (0..2_000)
+        .step_by(97)
+        .chain((2_000..whole.len() - 1_000).step_by(10_000));
+    for room in rooms {
+        let error = seal_to(room).err().unwrap();
+        assert_eq!(
+            error.kind(),
+            std::io::ErrorKind::StorageFull,
+            "{room} bytes: {error}"
+        );
+    }
+}

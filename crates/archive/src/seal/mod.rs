@@ -15,7 +15,7 @@ use crate::ArchiveError;
 use crate::writer::sha256_hex;
 use age::stream::StreamWriter;
 use sha2::{Digest, Sha256};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, IntoInnerError, Write};
 
 /// What the name of a sealed archive ends with, after the codec's ending.
 pub const SEALED_ENDING: &str = ".age";
@@ -35,7 +35,7 @@ pub fn seal<W: Write>(
     let (identities, of_run) = Identities::of_run();
     let all = recipients.iter().chain([&of_run]).map(Recipient::as_age);
     let out = Hashing {
-        out,
+        out: BufWriter::with_capacity(HEADER_ROOM, out),
         hash: Sha256::new(),
     };
     let stream = encrypt(out, all)?;
@@ -80,9 +80,9 @@ pub struct SealedWriter<W: Write> {
 impl<W: Write> SealedWriter<W> {
     /// Ends the seal. Returns what was written to, and the SHA-256 of all that went there.
     pub fn finish(self) -> io::Result<(W, String)> {
-        let mut hashing = self.stream.finish()?;
-        hashing.flush()?;
-        Ok((hashing.out, sha256_hex(hashing.hash)))
+        let Hashing { out, hash } = self.stream.finish()?;
+        let out = out.into_inner().map_err(IntoInnerError::into_error)?;
+        Ok((out, sha256_hex(hash)))
     }
 }
 
@@ -102,8 +102,12 @@ impl<W: Write> std::fmt::Debug for SealedWriter<W> {
     }
 }
 
-struct Hashing<W> {
-    out: W,
+/// In bytes. age takes a part of its header that is written short for the end of everything, and tells none of the
+/// system's errors as what it is: the header is kept here until it is whole. One of 60 RSA keys has room.
+const HEADER_ROOM: usize = 128 << 10;
+
+struct Hashing<W: Write> {
+    out: BufWriter<W>,
     hash: Sha256,
 }
 

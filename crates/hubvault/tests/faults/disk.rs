@@ -4,6 +4,7 @@ use crate::disk_agrees::{backup_agrees, next_is_proven};
 use crate::disk_fault::{Calls, EACCES, EDQUOT, EIO, ENOSPC, EROFS, Fault, count, inject};
 use crate::form::points;
 use crate::hub::stderr;
+use crate::keys::Pair;
 use crate::kills::to_mail;
 use crate::tally::Tally;
 use crate::ward::Ward;
@@ -135,6 +136,34 @@ const SITES: [Site; 21] = [
     ),
 ];
 
+/// What is otherwise where an archive is sealed.
+const SEALED: [Site; 4] = [
+    site(
+        "sealed archive: disk full",
+        "write",
+        "*/.critical_backup_*",
+        FULL,
+    ),
+    site(
+        "sealed archive: write fails",
+        "write",
+        "*/.critical_backup_*",
+        &[EIO],
+    ),
+    site(
+        "sealed archive: fsync fails",
+        "sync",
+        "*/.critical_backup_*",
+        &[EIO],
+    ),
+    site(
+        "sealed archive: cannot be named",
+        "rename",
+        "*/critical_backup_*.tar.gz.age",
+        &[EIO, ENOSPC, EACCES],
+    ),
+];
+
 /// A hub that mails, drills on a server that is there, writes a log and keeps two archives.
 pub(crate) fn ward(database: &Database, mail: &MailServer) -> Ward {
     let settings = database.settings();
@@ -199,17 +228,8 @@ fn fits(pattern: &str, path: &str) -> bool {
     }
 }
 
-#[test]
-fn a_disk_that_fails_under_a_backup_is_told_as_it_is() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
-    let mail = mail_server();
-    let ward = ward(&database, &mail);
-    for _ in 0..2 {
-        ward.hub.backup();
-    }
-    let mut tally = Tally::new("disk-backup");
+/// What a backup that goes well does to any file.
+fn calls_of(ward: &Ward) -> Vec<String> {
     let everything = Calls {
         program: "hubvault",
         kinds: "write,sync,rename,create,open,unlink",
@@ -217,16 +237,21 @@ fn a_disk_that_fails_under_a_backup_is_told_as_it_is() {
     };
     let whole = count(&ward.hub, &everything, &BACKUP);
     assert!(whole.output.status.success(), "{}", stderr(&whole.output));
-    for site in SITES {
-        let there = whole.calls.iter().filter(|call| site.has(call));
+    whole.calls
+}
+
+/// Every fault of some sites, whose calls are those of a run that went well.
+fn inject_all(tally: &mut Tally, ward: &Ward, mail: &MailServer, calls: &[String], sites: &[Site]) {
+    for site in sites {
+        let there = calls.iter().filter(|call| site.has(call));
         for fault in site.faults(there.count()) {
             let (before, known) = (ward.proven(), ward.list().unwrap().len());
             let ran = inject(&ward.hub, &site.calls(), fault, &BACKUP);
             if ran.calls.is_empty() {
                 continue;
             }
-            let outcome = backup_agrees(&ward, &ran, &before, known, &mail);
-            let outcome = outcome.and_then(|ended| next_is_proven(&ward).map(|()| ended));
+            let outcome = backup_agrees(ward, &ran, &before, known, mail);
+            let outcome = outcome.and_then(|ended| next_is_proven(ward).map(|()| ended));
             println!("{}: {fault:?} {:?}: {outcome:?}", site.what, ran.calls);
             match outcome {
                 Ok(ended) => tally.well(site.what, &ended),
@@ -239,5 +264,40 @@ fn a_disk_that_fails_under_a_backup_is_told_as_it_is() {
             site.what
         );
     }
+}
+
+#[test]
+fn a_disk_that_fails_under_a_backup_is_told_as_it_is() {
+    let server = server();
+    let database = server.database();
+    database.execute(SMALL);
+    let mail = mail_server();
+    let ward = ward(&database, &mail);
+    for _ in 0..2 {
+        ward.hub.backup();
+    }
+    let mut tally = Tally::new("disk-backup");
+    let calls = calls_of(&ward);
+    inject_all(&mut tally, &ward, &mail, &calls, &SITES);
+    tally.close();
+}
+
+#[test]
+fn a_disk_that_fails_under_a_sealed_backup_is_told_as_it_is() {
+    let server = server();
+    let database = server.database();
+    database.execute(SMALL);
+    let mail = mail_server();
+    let mut ward = ward(&database, &mail);
+    let keys = tempfile::tempdir().unwrap();
+    let pair = Pair::age(keys.path(), "administrator");
+    ward.hub.set("BACKUP_RECIPIENTS", &pair.public);
+    ward.identity = Some(pair.identity().to_owned());
+    for _ in 0..2 {
+        ward.hub.backup();
+    }
+    let mut tally = Tally::new("disk-backup-sealed");
+    let calls = calls_of(&ward);
+    inject_all(&mut tally, &ward, &mail, &calls, &SEALED);
     tally.close();
 }

@@ -33,6 +33,8 @@ pub(crate) struct Ward {
     /// What was read back whole already, as it lay there.
     verified: RefCell<BTreeSet<(PathBuf, u64, SystemTime)>>,
     toml: String,
+    /// The file of the key that opens its archives, where they are sealed.
+    pub(crate) identity: Option<String>,
 }
 
 /// An archive as it was known.
@@ -71,6 +73,7 @@ impl Ward {
             drills,
             verified,
             toml: format!("file = []\n{toml}"),
+            identity: None,
         }
     }
 
@@ -182,7 +185,12 @@ impl Ward {
         if self.verified.borrow().contains(&seen) {
             return Ok(());
         }
-        let verified = self.hub.run(&["verify", &name.to_string(), "--json"]);
+        let name = name.to_string();
+        let mut words = vec!["verify", &name, "--json"];
+        if let Some(identity) = &self.identity {
+            words.extend(["--identity", identity]);
+        }
+        let verified = self.hub.run(&words);
         if !verified.status.success() {
             return Err(format!("{name} is damaged: {}", stderr(&verified)));
         }
@@ -269,7 +277,9 @@ fn archives(directory: &Path) -> BTreeSet<PathBuf> {
         .into_iter()
         .filter(|name| {
             name.starts_with("critical_backup_")
-                && (name.ends_with(".tar.gz") || name.ends_with(".tar.zst"))
+                && [".tar.gz", ".tar.zst", ".tar.gz.age"]
+                    .iter()
+                    .any(|end| name.ends_with(end))
         })
         .map(|name| directory.join(name))
         .collect()

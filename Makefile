@@ -36,6 +36,8 @@ lint: ## Formatting and lints, warnings are errors
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) clippy -p hubvault --test versions --locked -- -D warnings
 	$(CARGO) clippy -p hubvault --test faults --locked -- -D warnings
+	@# Checked and not linked: libFuzzer, which needs a C++ compiler, is built only by those who fuzz.
+	CUSTOM_LIBFUZZER_PATH=not-linked/libfuzzer.a $(CARGO) check --manifest-path fuzz/Cargo.toml --locked --target-dir target
 
 fmt: ## Format the sources
 	$(CARGO) fmt

@@ -6,6 +6,7 @@
 #[allow(
     dead_code,
     unreachable_pub,
+    unused_imports,
     reason = "the binary's module, of which fuzzing needs some"
 )]
 mod config;

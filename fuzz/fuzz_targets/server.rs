@@ -46,7 +46,7 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     };
     let mut rows = 0;
-    let copied: Result<(), PgError> = session.copy_out("reading", "COPY t TO STDOUT", |piece| {
+    let copied: Result<u64, PgError> = session.copy_out("reading", "COPY t TO STDOUT", |piece| {
         rows += piece.len();
         Ok(())
     });

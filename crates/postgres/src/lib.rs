@@ -9,6 +9,7 @@ mod connect;
 mod session;
 mod wire;
 mod pooler;
+mod copy_rows;
 mod copy;
 mod server_digest;
 mod pages;

@@ -1,0 +1,74 @@
+//! Which rows refer to which.
+
+use crate::error::PgError;
+use crate::session::Session;
+
+/// One foreign key.
+#[derive(Clone, Debug)]
+pub struct ForeignKey {
+    /// `pg_constraint.oid`.
+    pub oid: u32,
+    /// Its name.
+    pub name: String,
+    /// The table that bears it.
+    pub table: u32,
+    /// The table that it points to.
+    pub references: u32,
+    /// Its columns.
+    pub columns: Vec<String>,
+    /// The columns that they point to, in the same order.
+    pub referenced_columns: Vec<String>,
+    /// How they are compared, as SQL that needs no search path; the referenced column on the left.
+    pub operators: Vec<String>,
+    /// As `pg_get_constraintdef` writes it.
+    pub definition: String,
+    /// Whether all present rows are known to keep it.
+    pub validated: bool,
+    /// The partitioned table's constraint that it was made for.
+    pub parent: Option<u32>,
+    /// Whether the table that bears it is partitioned.
+    pub table_is_partitioned: bool,
+}
+
+/// Every foreign key.
+pub fn foreign_keys(session: &mut Session) -> Result<Vec<ForeignKey>, PgError> {
+    let names = |key: &str, relation: &str| {
+        format!(
+            "ARRAY(SELECT a.attname::text FROM unnest(k.{key}) WITH ORDINALITY u (attnum, at)
+                   JOIN pg_attribute a ON a.attrelid = k.{relation} AND a.attnum = u.attnum
+                   ORDER BY u.at)"
+        )
+    };
+    let rows = session.rows(
+        "listing the foreign keys",
+        &format!(
+            "SELECT k.oid, k.conname::text, k.conrelid, k.confrelid, {}, {},
+                    pg_get_constraintdef(k.oid), k.convalidated, nullif(k.conparentid, 0),
+                    c.relkind = 'p',
+                    ARRAY(SELECT format('OPERATOR(%I.%s)', n.nspname, o.oprname)
+                          FROM unnest(k.conpfeqop) WITH ORDINALITY u (operator, at)
+                          JOIN pg_operator o ON o.oid = u.operator
+                          JOIN pg_namespace n ON n.oid = o.oprnamespace ORDER BY u.at)
+             FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+             WHERE k.contype = 'f' ORDER BY k.conrelid, k.conname",
+            names("conkey", "conrelid"),
+            names("confkey", "confrelid")
+        ),
+    )?;
+    Ok(rows
+        .iter()
+        .map(|row| ForeignKey {
+            oid: row.get(0),
+            name: row.get(1),
+            table: row.get(2),
+            references: row.get(3),
+            columns: row.get(4),
+            referenced_columns: row.get(5),
+            definition: row.get(6),
+            validated: row.get(7),
+            parent: row.get(8),
+            table_is_partitioned: row.get(9),
+            operators: row.get(10),
+        })
+        .collect())
+}

@@ -1,0 +1,142 @@
+//! What a database holds, asked of its catalogs in a handful of queries whatever its size.
+
+use crate::error::PgError;
+use crate::session::Session;
+use hubvault_model::{TableName, quote_literal};
+
+mod relations;
+mod keys;
+mod sequences;
+
+pub use crate::planner::{Estimate, estimate};
+pub use crate::privileges::missing_privileges;
+pub use keys::{ForeignKey, foreign_keys};
+pub(crate) use relations::unlocked;
+pub use relations::{Column, Relation, RelationKind, relations};
+pub use sequences::{Sequence, sequences};
+
+/// User schemas: not the system's, not temporary ones.
+const USER_SCHEMA: &str = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'";
+
+/// A snapshot may still show what was dropped since; of that, these functions say NULL ("Access Privilege
+/// Inquiry Functions"). Not a table that is locked.
+const NOT_GONE: &str = "has_table_privilege(c.oid, 'SELECT') IS NOT NULL
+               AND has_schema_privilege(n.oid, 'USAGE') IS NOT NULL";
+
+/// The materialized views that hold rows, each after those that it reads, also through views.
+pub fn materialized_views(session: &mut Session) -> Result<Vec<TableName>, PgError> {
+    let rows = session.rows(
+        "listing the materialized views",
+        &format!(
+            "WITH RECURSIVE reads AS (
+                 SELECT DISTINCT r.ev_class AS view, d.refobjid AS relation
+                 FROM pg_depend d JOIN pg_rewrite r
+                   ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
+                 WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid <> r.ev_class),
+             depth AS (
+                 SELECT c.oid, 0 AS level FROM pg_class c
+                 WHERE c.relkind IN ('v', 'm') AND c.oid >= 16384
+                 UNION
+                 SELECT reads.view, depth.level + 1 FROM depth
+                 JOIN reads ON reads.relation = depth.oid)
+             SELECT n.nspname::text, c.relname::text
+             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE c.relkind = 'm' AND c.relispopulated AND {USER_SCHEMA}
+             ORDER BY (SELECT max(level) FROM depth WHERE depth.oid = c.oid), 1, 2"
+        ),
+    )?;
+    Ok(rows
+        .iter()
+        .map(|row| TableName::new(row.get::<_, String>(0), row.get::<_, String>(1)))
+        .collect())
+}
+
+/// The roles that the definitions name: owners, those with grants, those of policies.
+pub fn roles(session: &mut Session) -> Result<Vec<String>, PgError> {
+    // The bootstrap superuser is pinned and so not in pg_shdepend; hence the owners.
+    let rows = session.rows(
+        "listing the roles that own or may use something",
+        "SELECT r.rolname::text FROM pg_roles r
+         WHERE r.rolname !~ '^pg_' AND r.oid IN (
+             SELECT d.refobjid FROM pg_shdepend d
+             WHERE d.refclassid = 'pg_authid'::regclass
+               AND d.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+             UNION SELECT relowner FROM pg_class WHERE oid >= 16384
+             UNION SELECT nspowner FROM pg_namespace WHERE oid >= 16384
+             UNION SELECT proowner FROM pg_proc WHERE oid >= 16384
+             UNION SELECT typowner FROM pg_type WHERE oid >= 16384)
+         ORDER BY 1",
+    )?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// The moment `length` (a `PostgreSQL` interval) before the transaction began, as text with its
+/// zone: one value for all connections of a run.
+pub fn moment_before(session: &mut Session, length: &str) -> Result<String, PgError> {
+    let sql = format!(
+        "SELECT (transaction_timestamp() - CAST({} AS interval))::text",
+        quote_literal(length)
+    );
+    let rows = session.rows(&format!("subtracting {length:?} from now"), &sql)?;
+    Ok(rows.first().map(|row| row.get(0)).unwrap_or_default())
+}
+
+/// Where a row lies: page and item, as `ctid` has them ("System Columns"). Good while the snapshot
+/// that saw it and a lock on its table are held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RowAddress {
+    /// The heap page.
+    pub page: u32,
+    /// The line pointer on it.
+    pub item: u16,
+}
+
+impl std::fmt::Display for RowAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "({},{})", self.page, self.item)
+    }
+}
+
+impl std::str::FromStr for RowAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let inner = text
+            .strip_prefix('(')
+            .and_then(|rest| rest.strip_suffix(')'));
+        let parse = |(page, item): (&str, &str)| {
+            Some(Self {
+                page: page.parse().ok()?,
+                item: item.parse().ok()?,
+            })
+        };
+        inner
+            .and_then(|inner| inner.split_once(','))
+            .and_then(parse)
+            .ok_or_else(|| format!("{text:?} is not the address of a row"))
+    }
+}
+
+/// The addresses that a query gives as text in its only column.
+pub fn addresses(
+    session: &mut Session,
+    doing: &str,
+    sql: &str,
+) -> Result<Vec<RowAddress>, PgError> {
+    let parse = |row: &postgres::Row| {
+        row.get::<_, &str>(0).parse().map_err(|why| PgError::Query {
+            doing: doing.to_owned(),
+            why,
+        })
+    };
+    session.rows(doing, sql)?.iter().map(parse).collect()
+}
+
+/// How many large objects the database holds ("Large Objects", `pg_largeobject_metadata`).
+pub fn large_objects(session: &mut Session) -> Result<u64, PgError> {
+    let sql = "SELECT count(*) FROM pg_catalog.pg_largeobject_metadata";
+    let rows = session.rows("counting the large objects", sql)?;
+    Ok(rows
+        .first()
+        .map_or(0, |row| row.get::<_, i64>(0).unsigned_abs()))
+}

@@ -1,0 +1,227 @@
+//! What holds rows, and its columns.
+
+use super::{NOT_GONE, USER_SCHEMA};
+use crate::error::PgError;
+use crate::session::Session;
+use hubvault_model::TableName;
+use std::collections::HashMap;
+
+/// What kind of relation; only tables hold rows of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RelationKind {
+    /// An ordinary table, also a leaf partition.
+    Table,
+    /// A partitioned table: its leaves hold the rows.
+    Partitioned,
+    /// A view.
+    View,
+    /// A materialized view.
+    MaterializedView,
+    /// A table on another server.
+    Foreign,
+}
+
+/// One column.
+#[derive(Clone, Debug)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its type as SQL writes it.
+    pub type_name: String,
+    /// Whether it is computed from others; COPY leaves it out.
+    pub generated: bool,
+}
+
+/// One relation of a user's schema.
+#[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a column of the catalog query"
+)]
+pub struct Relation {
+    /// `pg_class.oid`.
+    pub oid: u32,
+    /// Its name.
+    pub name: TableName,
+    /// What it is.
+    pub kind: RelationKind,
+    /// What it is a partition or child of.
+    pub parents: Vec<u32>,
+    /// Whether it is a partition (and no classic child).
+    pub is_partition: bool,
+    /// Heap pages, as the file is now.
+    pub pages: u64,
+    /// Heap bytes.
+    pub heap_bytes: u64,
+    /// TOAST bytes.
+    pub toast_bytes: u64,
+    /// Rows as the planner would guess them; `None` when it was never analyzed.
+    pub estimated_rows: Option<u64>,
+    /// The columns in their order, without dropped ones.
+    pub columns: Vec<Column>,
+    /// The extension that it belongs to.
+    pub extension_member: Option<String>,
+    /// Whether a crash empties it.
+    pub unlogged: bool,
+    /// Whether its access method is heap, which ctid ranges need.
+    pub heap: bool,
+    /// Whether the role may read all of it.
+    pub can_select: bool,
+    /// Whether the role may look into its schema.
+    pub schema_usage: bool,
+    /// Whether row-level security would hide rows from the role.
+    pub rls_filters: bool,
+    /// Its owner.
+    pub owner: String,
+}
+
+impl Relation {
+    /// Whether `pg_dump` would lock it.
+    pub(crate) fn is_lockable(&self) -> bool {
+        matches!(self.kind, RelationKind::Table | RelationKind::Partitioned)
+            && self.extension_member.is_none()
+    }
+}
+
+/// Tables that `pg_dump` would lock and that this session does not hold, as the transaction's snapshot shows
+/// them: made, or given their names, since the list for the locks was made up.
+pub(crate) fn unlocked(session: &mut Session) -> Result<Vec<String>, PgError> {
+    let rows = session.rows(
+        "looking for tables that are not locked",
+        &format!(
+            "SELECT format('%I.%I', n.nspname, c.relname)
+             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND {USER_SCHEMA}
+               AND NOT EXISTS (SELECT FROM pg_depend d
+                               WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+                                 AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e')
+               AND NOT EXISTS (SELECT FROM pg_locks l
+                               WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation'
+                                 AND l.relation = c.oid AND l.mode = 'AccessShareLock' AND l.granted)
+             ORDER BY 1"
+        ),
+    )?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Every relation of the users' schemas.
+pub fn relations(session: &mut Session) -> Result<Vec<Relation>, PgError> {
+    let doing = "listing the tables";
+    let mut columns = columns(session)?;
+    let rows = session.rows(
+        doing,
+        &format!(
+            "SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text,
+                    ARRAY(SELECT i.inhparent FROM pg_inherits i WHERE i.inhrelid = c.oid),
+                    c.relispartition,
+                    CASE WHEN c.relkind IN ('r', 'm') THEN pg_relation_size(c.oid) END,
+                    CASE WHEN c.reltoastrelid <> 0 THEN pg_relation_size(c.reltoastrelid) END,
+                    current_setting('block_size')::int8,
+                    c.reltuples::float8, c.relpages::int8,
+                    (SELECT e.extname::text FROM pg_depend d
+                       JOIN pg_extension e ON e.oid = d.refobjid
+                      WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+                        AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'),
+                    c.relpersistence = 'u', coalesce(am.amname = 'heap', false),
+                    has_table_privilege(c.oid, 'SELECT'), has_schema_privilege(n.oid, 'USAGE'),
+                    row_security_active(c.oid), pg_get_userbyid(c.relowner)::text
+             FROM pg_class c
+             JOIN pg_namespace n ON n.oid = c.relnamespace
+             LEFT JOIN pg_am am ON am.oid = c.relam
+             WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't'
+               AND {USER_SCHEMA} AND {NOT_GONE}
+             ORDER BY n.nspname, c.relname"
+        ),
+    )?;
+    Ok(rows
+        .iter()
+        .map(|row| {
+            let oid: u32 = row.get(0);
+            let block: i64 = row.get(8);
+            let heap_bytes = unsigned(row.get(6));
+            let pages = heap_bytes / unsigned(Some(block)).max(1);
+            Relation {
+                oid,
+                name: TableName::new(row.get::<_, String>(1), row.get::<_, String>(2)),
+                kind: kind(row.get(3)),
+                parents: row.get(4),
+                is_partition: row.get(5),
+                pages,
+                heap_bytes,
+                toast_bytes: unsigned(row.get(7)),
+                estimated_rows: estimated_rows(row.get(9), row.get(10), pages),
+                columns: columns.remove(&oid).unwrap_or_default(),
+                extension_member: row.get(11),
+                unlogged: row.get(12),
+                heap: row.get(13),
+                can_select: row.get(14),
+                schema_usage: row.get(15),
+                rls_filters: row.get(16),
+                owner: row.get(17),
+            }
+        })
+        .collect())
+}
+
+fn unsigned(number: Option<i64>) -> u64 {
+    number.and_then(|n| u64::try_from(n).ok()).unwrap_or(0)
+}
+
+fn kind(relkind: &str) -> RelationKind {
+    match relkind {
+        "p" => RelationKind::Partitioned,
+        "v" => RelationKind::View,
+        "m" => RelationKind::MaterializedView,
+        "f" => RelationKind::Foreign,
+        _ => RelationKind::Table,
+    }
+}
+
+/// The density at the last ANALYZE times the pages of today, as the planner does it ("How the
+/// Planner Uses Statistics"). `reltuples` is -1, before 14 also 0 on no pages, when unknown.
+fn estimated_rows(reltuples: f64, relpages: i64, pages: u64) -> Option<u64> {
+    if pages == 0 {
+        return Some(0);
+    }
+    if reltuples < 0.0 || relpages <= 0 {
+        return None;
+    }
+    Some((reltuples / relpages as f64 * pages as f64).round() as u64)
+}
+
+fn columns(session: &mut Session) -> Result<HashMap<u32, Vec<Column>>, PgError> {
+    let rows = session.rows(
+        "listing the columns",
+        &format!(
+            "SELECT a.attrelid, a.attname::text, format_type(a.atttypid, a.atttypmod),
+                    a.attgenerated <> ''
+             FROM pg_attribute a
+             JOIN pg_class c ON c.oid = a.attrelid
+             JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE a.attnum > 0 AND NOT a.attisdropped
+               AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND {USER_SCHEMA}
+             ORDER BY a.attrelid, a.attnum"
+        ),
+    )?;
+    let mut columns: HashMap<u32, Vec<Column>> = HashMap::new();
+    for row in &rows {
+        columns.entry(row.get(0)).or_default().push(Column {
+            name: row.get(1),
+            type_name: row.get(2),
+            generated: row.get(3),
+        });
+    }
+    Ok(columns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_estimate_grows_with_the_table() {
+        assert_eq!(estimated_rows(1_000.0, 10, 20), Some(2_000));
+        assert_eq!(estimated_rows(-1.0, 0, 20), None);
+        assert_eq!(estimated_rows(-1.0, 0, 0), Some(0));
+    }
+}

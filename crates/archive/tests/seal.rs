@@ -340,3 +340,15 @@ fn a_seal_on_a_full_disk_says_so_wherever_that_is_and_short_writes_are_gone_on_w
         );
     }
 }
+
+#[test]
+fn a_header_that_is_larger_than_what_is_kept_of_it_fails_with_its_disk_too() {
+    let disk = Disk {
+        room: 0,
+        written: Vec::new(),
+    };
+    let crowd: Vec<Recipient> = (0..2_000).map(|_| PUBLIC.parse().unwrap()).collect();
+    let error = seal(disk, &crowd).err().unwrap();
+    assert!(matches!(error, ArchiveError::Write { .. }), "{error}");
+    assert!(error.to_string().contains("the seal"), "{error}");
+}

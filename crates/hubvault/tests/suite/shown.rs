@@ -7,7 +7,6 @@ use hubvault_testkit::{MailServer, MailTls, server};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::process::Command;
 
 const ROWS: &str = "CREATE TABLE users (id serial PRIMARY KEY, name text);
@@ -229,7 +228,17 @@ fn a_terminal_sees_a_bar_and_a_path_without_programs_is_enough() {
     let bare = tempfile::tempdir().unwrap();
     let shell = fs::canonicalize("/bin/sh").unwrap();
     std::os::unix::fs::symlink(shell, bare.path().join("sh")).unwrap();
-    if Path::new("/usr/lib/postgresql").is_dir() {
+    let version =
+        database.value("SELECT (current_setting('server_version_num')::int / 10000)::text");
+    let mut majors = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let is_new_enough = |major: fs::DirEntry| {
+        let major = major.file_name().to_string_lossy().parse::<u32>();
+        major.is_ok_and(|major| major >= version.parse().unwrap())
+    };
+    if majors.any(is_new_enough) {
         let output = hub
             .command(&["backup"])
             .env("PATH", bare.path())

@@ -5,7 +5,7 @@ CARGO ?= cargo
 FORM ?= short
 
 .DEFAULT_GOAL := help
-.PHONY: help tools demo test test-faults test-versions build lint fmt doc bench bench-quick peers mail-pictures coverage fuzz deny deploy-check image-smoke clean
+.PHONY: help tools demo test test-attacks test-faults test-versions build lint fmt doc bench bench-quick peers mail-pictures coverage fuzz deny deploy-check image-smoke clean
 
 help: ## Name the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ demo: tools ## A sample hub backed up, restored with plain tools, compared
 
 test: tools ## The whole suite, against a PostgreSQL that it starts itself
 	$(CARGO) test --workspace --locked
+
+test-attacks: tools ## Attacks by database owners, local users, archives and tokens, in two minutes (root)
+	$(CARGO) test -p hubvault --test attacks --locked
 
 test-faults: tools ## Faults injected and counted, in minutes; FORM=long: in full (target/reliability)
 	HUBVAULT_FAULTS=$(FORM) $(CARGO) test -p hubvault --test faults --locked -- --test-threads 2
@@ -36,6 +39,7 @@ lint: ## Formatting and lints, warnings are errors
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) clippy -p hubvault --test versions --locked -- -D warnings
 	$(CARGO) clippy -p hubvault --test faults --locked -- -D warnings
+	$(CARGO) clippy -p hubvault --test attacks --locked -- -D warnings
 	@# Checked and not linked: libFuzzer, which needs a C++ compiler, is built only by those who fuzz.
 	CUSTOM_LIBFUZZER_PATH=not-linked/libfuzzer.a $(CARGO) check --manifest-path fuzz/Cargo.toml --locked --target-dir target
 

@@ -1,0 +1,35 @@
+//! A local user who is neither hubvault nor the throwaway server, and what he can do.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Output};
+
+/// `nobody`: no file of hubvault or of the throwaway server is his.
+const UID: u32 = 65_534;
+
+/// A program that the attacker runs.
+pub(crate) fn attacker(program: &str) -> Command {
+    assert!(
+        rustix::process::geteuid().is_root(),
+        "the attacks need root: the attacker is another user"
+    );
+    let mut command = Command::new(program);
+    command.uid(UID).gid(UID).current_dir("/");
+    command
+}
+
+/// A shell script that the attacker runs to its end.
+pub(crate) fn attack(script: &str) -> Output {
+    attacker("sh").arg("-c").arg(script).output().unwrap()
+}
+
+/// A directory that everybody may write to and nobody may remove others' files from, as `/tmp` is.
+pub(crate) fn open_directory() -> tempfile::TempDir {
+    let directory = tempfile::Builder::new()
+        .prefix("hv")
+        .tempdir_in("/tmp")
+        .unwrap();
+    std::fs::set_permissions(directory.path(), Permissions::from_mode(0o1777)).unwrap();
+    directory
+}

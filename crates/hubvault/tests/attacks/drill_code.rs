@@ -1,0 +1,1 @@
+//! What the owner of a database puts into it, run by a drill.

@@ -1,0 +1,1 @@
+//! A local user against the directory and the server of a drill.

@@ -1,0 +1,1 @@
+//! Archives that somebody else wrote.

@@ -1,0 +1,1 @@
+//! Whoever holds a token, or none.

@@ -1,0 +1,1 @@
+//! A local user against state, configuration and files.

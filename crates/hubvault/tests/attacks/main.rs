@@ -1,0 +1,18 @@
+//! Attacks on hubvault by people who must not get further: the owner of a database, a local user, whoever can write
+//! an archive or a name, whoever holds a token of a lesser role. `make test-attacks` runs them; SECURITY.md says what
+//! they hold.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+#[path = "../suite/hub.rs"]
+#[expect(dead_code, reason = "the suite's helpers, of which attacks need some")]
+mod hub;
+
+mod attacker;
+
+mod drill_code;
+mod drill_host;
+mod foreign_archives;
+mod names_and_sources;
+mod local_users;
+mod http;

@@ -1,0 +1,1 @@
+//! Names and definitions of a hostile source.

@@ -13,15 +13,22 @@ const DEPENDS: &str = ";\tdepends on: ";
 
 /// A step of building what comes after the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub enum Step {
     /// Indexes, and the constraints that are indexes.
     Indexes,
     /// Partitions' indexes become parts of the index above. One after the other: two at once, on two
     /// levels, do not see each other, and the index above stays invalid.
     Attach,
-    /// All else. A foreign key to a partitioned table needs the index that only the step before
-    /// makes valid, which `pg_restore` does not know when it works in parallel.
+    /// What looks at rows and may run code of the owners. A foreign key to a partitioned table needs the index that
+    /// only the step before makes valid, which `pg_restore` does not know when it works in parallel.
+    Checks,
+    /// All else.
     Rest,
+}
+
+impl Step {
+    /// In their order.
+    pub const ALL: [Self; 4] = [Self::Indexes, Self::Attach, Self::Checks, Self::Rest];
 }
 
 /// The list of a dump that `pg_restore` is given on its standard input, or by a path that `command` names.
@@ -79,25 +86,156 @@ pub(crate) fn without(list: &[u8], oids: &[u32]) -> Vec<u8> {
     out.into_bytes()
 }
 
-/// The lines that belong to a step.
-pub(crate) fn lines_of(list: &[u8], step: Step) -> Vec<u8> {
+/// The lines that belong to one of some steps, in their order. A comment or a label goes with the object before it:
+/// `pg_restore` takes it for a part of that object's section.
+pub(crate) fn lines_of(list: &[u8], steps: &[Step]) -> Vec<u8> {
     let text = String::from_utf8_lossy(list);
-    let mut lines: String = text
-        .lines()
-        .filter(|line| !line.starts_with(';') && step_of(line) == step)
-        .fold(String::new(), |lines, line| lines + line + "\n");
+    let mut lines = String::new();
+    let mut step = Step::Rest;
+    for line in text.lines().filter(|line| !line.starts_with(';')) {
+        let kind = kind_of(line);
+        if !["COMMENT ", "SECURITY LABEL "]
+            .iter()
+            .any(|said| kind.starts_with(said))
+        {
+            step = step_of(kind);
+        }
+        if steps.contains(&step) {
+            lines.push_str(line);
+            lines.push('\n');
+        }
+    }
     // An empty list would mean everything.
     lines.push_str("; the end\n");
     lines.into_bytes()
 }
 
-/// `3456; 1259 16412 INDEX public users_idx postgres` ("`pg_restore`", `-l`).
-fn step_of(line: &str) -> Step {
-    let kind = line.splitn(4, ' ').nth(3).unwrap_or_default();
+/// Kinds of objects whose owner must be a superuser, and stay one while they are made ("CREATE EVENT TRIGGER",
+/// "ALTER FOREIGN DATA WRAPPER", "CREATE PUBLICATION", "CREATE SUBSCRIPTION").
+const OF_SUPERUSERS: [&str; 4] = [
+    "EVENT TRIGGER ",
+    "FOREIGN DATA WRAPPER ",
+    "PUBLICATION ",
+    "SUBSCRIPTION ",
+];
+
+/// Those of `roles` that own what only a superuser may own. An owner ends a line, and any name may hold blanks: one
+/// that ends like another counts, too.
+pub(crate) fn superusers<'a>(list: &[u8], roles: &'a [String]) -> Vec<&'a String> {
+    let text = String::from_utf8_lossy(list);
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| {
+            let kind = kind_of(line);
+            OF_SUPERUSERS.iter().any(|known| kind.starts_with(known))
+        })
+        .collect();
+    let owns = |role: &String| {
+        let end = |line: &&str| {
+            line.strip_suffix(role.as_str())
+                .is_some_and(|rest| rest.ends_with(' '))
+        };
+        lines.iter().any(end)
+    };
+    roles.iter().filter(|role| owns(role)).collect()
+}
+
+/// Kinds of definitions whose making may run functions of the database's owners: partition keys, bounds and generated
+/// columns are evaluated as far as they are constant, and CHECKs of a partition when it is attached.
+const RUN_CODE: [&str; 3] = ["TABLE ", "FOREIGN TABLE ", "DEFAULT "];
+
+/// Kinds that can be made over either login.
+const OF_EITHER: [&str; 4] = ["SEQUENCE ", "VIEW ", "MATERIALIZED VIEW ", "COMMENT "];
+
+/// Kinds that come after the rows.
+const AFTER_ROWS: [&str; 14] = [
+    "CHECK CONSTRAINT ",
+    "CONSTRAINT ",
+    "DEFAULT ACL ",
+    "EVENT TRIGGER ",
+    "FK CONSTRAINT ",
+    "INDEX ",
+    "MATERIALIZED VIEW DATA ",
+    "POLICY ",
+    "PUBLICATION ",
+    "ROW SECURITY ",
+    "RULE ",
+    "STATISTICS ",
+    "SUBSCRIPTION ",
+    "TRIGGER ",
+];
+
+/// A part of a list that is made over one login.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Portion {
+    /// Whether it is made over a login that is no superuser's.
+    pub(crate) lesser: bool,
+    /// Its lines.
+    pub(crate) list: Vec<u8>,
+}
+
+/// What comes before the rows, in its order, cut where the login changes, and the privileges on all that.
+pub(crate) fn portions(list: &[u8]) -> (Vec<Portion>, Vec<u8>) {
+    let text = String::from_utf8_lossy(list);
+    let mut portions: Vec<Portion> = Vec::new();
+    let mut privileges = Vec::new();
+    for line in text.lines().filter(|line| is_object(line)) {
+        let kind = kind_of(line);
+        let is_one_of = |kinds: &[&str]| kinds.iter().any(|known| kind.starts_with(known));
+        if is_one_of(&AFTER_ROWS) {
+            continue;
+        }
+        let line = format!("{line}\n");
+        if kind.starts_with("ACL ") {
+            privileges.extend_from_slice(line.as_bytes());
+            continue;
+        }
+        let lesser = match portions.last() {
+            Some(last) if is_one_of(&OF_EITHER) => last.lesser,
+            _ => is_one_of(&RUN_CODE),
+        };
+        match portions.last_mut() {
+            Some(last) if last.lesser == lesser => last.list.extend_from_slice(line.as_bytes()),
+            _ => portions.push(Portion {
+                lesser,
+                list: line.into_bytes(),
+            }),
+        }
+    }
+    // An empty list would mean everything.
+    privileges.extend_from_slice(b"; the end\n");
+    (portions, privileges)
+}
+
+/// The lines of some kinds, in their order, with the comments on them; or all others.
+pub(crate) fn lines_of_kinds(list: &[u8], kinds: &[&str], others: bool) -> Vec<u8> {
+    let text = String::from_utf8_lossy(list);
+    let mut lines = String::new();
+    for line in text.lines().filter(|line| is_object(line)) {
+        let kind = kind_of(line);
+        let about = kind.strip_prefix("COMMENT - ").unwrap_or(kind);
+        if kinds.iter().any(|known| about.starts_with(known)) != others {
+            lines.push_str(line);
+            lines.push('\n');
+        }
+    }
+    // An empty list would mean everything.
+    lines.push_str("; the end\n");
+    lines.into_bytes()
+}
+
+/// From `3456; 1259 16412 INDEX public users_idx postgres` all from `INDEX` on ("`pg_restore`", `-l`).
+fn kind_of(line: &str) -> &str {
+    line.splitn(4, ' ').nth(3).unwrap_or_default()
+}
+
+fn step_of(kind: &str) -> Step {
     if kind.starts_with("INDEX ATTACH ") {
         Step::Attach
     } else if kind.starts_with("INDEX ") || kind.starts_with("CONSTRAINT ") {
         Step::Indexes
+    } else if kind.starts_with("FK CONSTRAINT ") || kind.starts_with("CHECK CONSTRAINT ") {
+        Step::Checks
     } else {
         Step::Rest
     }
@@ -143,15 +281,79 @@ mod tests {
             ),
             (
                 "3459; 2606 16413 FK CONSTRAINT public a a_b_fkey postgres",
-                Step::Rest,
+                Step::Checks,
+            ),
+            (
+                "3461; 2606 16415 CHECK CONSTRAINT public a a_check postgres",
+                Step::Checks,
             ),
             (
                 "3460; 2620 16414 TRIGGER public a INDEX postgres",
                 Step::Rest,
             ),
         ] {
-            assert_eq!(step_of(line), step, "{line}");
+            assert_eq!(step_of(kind_of(line)), step, "{line}");
         }
+    }
+
+    #[test]
+    fn a_comment_goes_with_what_it_is_about() {
+        let list = b"; head\n\
+            3458; 2606 16412 CONSTRAINT public users users_pkey postgres\n\
+            3500; 0 0 COMMENT public CONSTRAINT users_pkey ON users postgres\n\
+            3459; 2606 16413 FK CONSTRAINT public a a_b_fkey postgres\n\
+            3501; 0 0 COMMENT public CONSTRAINT a_b_fkey ON a postgres\n\
+            3460; 2620 16414 TRIGGER public a t postgres\n";
+        let lines = |steps: &[Step]| {
+            let lines = lines_of(list, steps);
+            let ids = String::from_utf8(lines).unwrap();
+            ids.lines()
+                .filter_map(|line| Some(line.split_once(';')?.0.to_owned()))
+                .filter(|id| !id.is_empty())
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        assert_eq!(lines(&[Step::Indexes]), "3458 3500");
+        assert_eq!(lines(&[Step::Checks]), "3459 3501");
+        assert_eq!(lines(&[Step::Rest]), "3460");
+        assert_eq!(lines(&[Step::Checks, Step::Rest]), "3459 3501 3460");
+    }
+
+    #[test]
+    fn tables_are_made_over_a_lesser_login_and_privileges_come_last() {
+        let list = b"; head\n\
+            1; 2615 2200 SCHEMA - DATA postgres\n\
+            2; 0 0 ACL - SCHEMA \"DATA\" postgres\n\
+            3; 1255 16390 FUNCTION public f() postgres\n\
+            4; 1259 16385 TABLE DATA a app\n\
+            5; 0 0 COMMENT DATA TABLE a app\n\
+            6; 1259 16387 VIEW public v app\n\
+            7; 0 0 TABLE ATTACH public part app\n\
+            8; 1255 16391 FUNCTION public late() postgres\n\
+            9; 2606 16412 CONSTRAINT public users users_pkey postgres\n";
+        let (portions, privileges) = portions(list);
+        assert!(privileges.starts_with(b"2; 0 0 ACL"));
+        let said = portions.iter().map(|portion| {
+            let ids = String::from_utf8_lossy(&portion.list);
+            let ids: Vec<&str> = ids
+                .lines()
+                .filter_map(|line| line.split(';').next())
+                .collect();
+            (portion.lesser, ids.join(" "))
+        });
+        let expected = [(false, "1 3"), (true, "4 5 6 7"), (false, "8")];
+        let expected = expected.map(|(lesser, ids)| (lesser, ids.to_owned()));
+        assert_eq!(said.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn only_who_owns_what_superusers_own_is_made_one() {
+        let list = b"3353; 0 0 ENCODING - ENCODING \n\
+            3470; 3466 16500 EVENT TRIGGER - on ddl the boss\n\
+            215; 1259 16385 TABLE public a app\n\
+            3471; 6104 16501 PUBLICATION - all of it rep\n";
+        let roles = ["boss", "the boss", "app", "rep"].map(str::to_owned);
+        assert_eq!(superusers(list, &roles), ["boss", "the boss", "rep"]);
     }
 
     #[test]

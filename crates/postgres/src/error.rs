@@ -242,6 +242,17 @@ impl PgError {
         })
     }
 
+    /// Whether the role may not do what was asked (appendix A, 42501).
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Query { why, .. } => why.contains("42501"),
+            Self::Tool { why, .. } => ["permission denied", "must be superuser", "must be owner"]
+                .iter()
+                .any(|words| why.contains(words)),
+            _ => false,
+        }
+    }
+
     /// Whether this speaks of the server's surroundings, and of nothing that it was given.
     pub fn is_environment(&self) -> bool {
         match self {

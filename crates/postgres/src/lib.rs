@@ -22,11 +22,15 @@ mod snapshot;
 mod tools;
 mod contents;
 mod schema;
+mod access;
+mod privileged;
 mod restore;
 mod sweep;
 mod throwaway;
 
+pub use access::{Access, TableLogins};
 pub use beside::{Beside, Difference, DifferentRow};
+pub use contents::Step;
 pub use copy::CopySession;
 pub use error::{MissingPrivilege, PgError};
 pub use inspect::{Column, Estimate, ForeignKey, Relation, RelationKind, RowAddress, Sequence};

@@ -1,7 +1,10 @@
 //! The definitions of a database put back by `pg_restore`, section by section.
 
+use crate::access::{Access, OpenSchemas};
 use crate::contents::{self, Step, lines_of};
 use crate::error::PgError;
+use crate::privileged::{self, Privileged};
+use crate::session::Session;
 use crate::settings::ConnectSettings;
 use crate::tools::{self, Tool, in_memory};
 use hubvault_model::Cancel;
@@ -45,6 +48,8 @@ pub struct SchemaRestore {
     tool: Tool,
     dump: File,
     list: Vec<u8>,
+    /// Schemas of extensions that are there already; `None` where all is made over one login.
+    made: Option<Vec<String>>,
 }
 
 impl SchemaRestore {
@@ -56,49 +61,146 @@ impl SchemaRestore {
             tool: tools::find("pg_restore", major.max(first_reader(dump)))?,
             dump: in_memory("hubvault-schema", dump)?,
             list: post_data_list,
+            made: None,
         })
     }
 
     /// Makes types, tables, functions: everything that comes before the rows. Returns what
     /// `pg_restore` said.
+    ///
+    /// Where owners have logins, what may run their code is made over the login that is a member of all of them. Every
+    /// schema is open to it meanwhile.
     pub fn pre_data(
         &self,
-        target: &ConnectSettings,
+        access: &Access,
         options: SchemaOptions,
         cancel: &Cancel,
     ) -> Result<Said, PgError> {
-        self.section("pre-data", None, target, options, cancel)
+        let definer = access.definer();
+        if !access.is_split() {
+            return self.all_pre_data(definer, options, cancel);
+        }
+        let mut said = Said::default();
+        let mut session = Session::connect(definer, cancel)?;
+        let (portions, privileges) = contents::portions(&self.contents(cancel)?);
+        let mut schemas = OpenSchemas::default();
+        for portion in portions {
+            access.raise(&mut session, !portion.lesser)?;
+            let login = if portion.lesser {
+                // Schemas come before all that is in them.
+                schemas.open(&mut session)?;
+                access.checker()
+            } else {
+                definer
+            };
+            said.extend(self.section("pre-data", Some(&portion.list), login, options, cancel)?);
+        }
+        access.raise(&mut session, false)?;
+        schemas.close(&mut session)?;
+        said.extend(self.section("pre-data", Some(&privileges), definer, options, cancel)?);
+        Ok(said)
     }
 
-    /// Builds indexes, constraints, triggers and all else that the list names.
-    pub fn post_data(
+    fn all_pre_data(
         &self,
         target: &ConnectSettings,
         options: SchemaOptions,
         cancel: &Cancel,
     ) -> Result<Said, PgError> {
-        let mut said = Said::default();
-        for step in [Step::Indexes, Step::Attach, Step::Rest] {
-            let jobs = if step == Step::Attach {
-                1
-            } else {
-                options.jobs
-            };
-            let options = SchemaOptions { jobs, ..options };
-            let list = lines_of(&self.list, step);
-            said.extend(self.section("post-data", Some(&list), target, options, cancel)?);
+        let Some(made) = &self.made else {
+            return self.section("pre-data", None, target, options, cancel);
+        };
+        let schemas: Vec<String> = made
+            .iter()
+            .map(|name| format!("SCHEMA - {name} "))
+            .collect();
+        let mut others = vec![privileged::KINDS[0]];
+        others.extend(schemas.iter().map(String::as_str));
+        let list = contents::lines_of_kinds(&self.contents(cancel)?, &others, true);
+        self.section("pre-data", Some(&list), target, options, cancel)
+    }
+
+    /// Makes the extensions over a superuser's session, and leaves their schemas to `owner`, who makes all else.
+    pub fn make_extensions(
+        &mut self,
+        superuser: &mut Session,
+        owner: &str,
+        cancel: &Cancel,
+    ) -> Result<(), PgError> {
+        let parts = self.privileged(privileged::KINDS[0], cancel)?;
+        let sql: String = parts.iter().map(|part| part.sql(owner)).collect();
+        superuser.simple("making the extensions", &sql)?;
+        let schema = |part| match part {
+            Privileged::Extension { schema, .. } => Some(schema),
+            Privileged::EventTrigger { .. } => None,
+        };
+        self.made = Some(parts.into_iter().filter_map(schema).collect());
+        Ok(())
+    }
+
+    /// Makes the event triggers over a superuser's session.
+    pub fn make_event_triggers(
+        &self,
+        superuser: &mut Session,
+        cancel: &Cancel,
+    ) -> Result<(), PgError> {
+        let parts = self.privileged(privileged::KINDS[1], cancel)?;
+        let sql: String = parts.iter().map(|part| part.sql("")).collect();
+        superuser.simple("making the event triggers", &sql)
+    }
+
+    /// What the dump holds of one kind that only a superuser can make.
+    fn privileged(&self, kind: &str, cancel: &Cancel) -> Result<Vec<Privileged>, PgError> {
+        let lines = contents::lines_of_kinds(&self.contents(cancel)?, &[kind], false);
+        let list = in_memory("hubvault-list", &lines)?;
+        let mut command = Command::new(&self.tool.path);
+        tools::bare(&mut command);
+        command.arg("--file=-");
+        command.arg(format!("--use-list=/proc/self/fd/{}", list.as_raw_fd()));
+        command.arg(self.dump_path());
+        let sql = tools::run(command, &[], cancel)?.stdout;
+        privileged::read(&String::from_utf8_lossy(&sql)).ok_or_else(|| PgError::Tool {
+            program: self.tool.path.to_string_lossy().into_owned(),
+            why: format!("its text of {} cannot be read", kind.trim().to_lowercase()),
+        })
+    }
+
+    /// Builds what the list names for one step.
+    pub fn post_data(
+        &self,
+        step: Step,
+        target: &ConnectSettings,
+        options: SchemaOptions,
+        cancel: &Cancel,
+    ) -> Result<Said, PgError> {
+        let jobs = if step == Step::Attach {
+            1
+        } else {
+            options.jobs
+        };
+        let options = SchemaOptions { jobs, ..options };
+        let mut list = lines_of(&self.list, &[step]);
+        if self.made.is_some() {
+            list = contents::lines_of_kinds(&list, &[privileged::KINDS[1]], true);
         }
-        Ok(said)
+        self.section("post-data", Some(&list), target, options, cancel)
+    }
+
+    /// Those of `roles` that own what only superusers may own.
+    pub fn superusers(&self, roles: &[String], cancel: &Cancel) -> Result<Vec<String>, PgError> {
+        let list = self.contents(cancel)?;
+        let superusers = contents::superusers(&list, roles);
+        Ok(superusers.into_iter().cloned().collect())
     }
 
     /// The DROP statements for everything that the definitions make, but for indexes and keys,
     /// which go with their tables (a partition's cannot be dropped by itself).
     pub fn drop_statements(&self, cancel: &Cancel) -> Result<String, PgError> {
-        let mut command = Command::new(&self.tool.path);
-        tools::bare(&mut command);
-        command.arg(self.dump_path());
-        let all = contents::list(command, &[], cancel)?.stdout;
-        let list = in_memory("hubvault-list", &lines_of(&all, Step::Rest))?;
+        let all = self.contents(cancel)?;
+        let list = in_memory(
+            "hubvault-list",
+            &lines_of(&all, &[Step::Checks, Step::Rest]),
+        )?;
         let mut command = Command::new(&self.tool.path);
         tools::bare(&mut command);
         command.args(["--clean", "--if-exists", "--file=-"]);
@@ -117,10 +219,7 @@ impl SchemaRestore {
 
     /// The names of the extensions that the definitions make.
     pub fn extensions(&self, cancel: &Cancel) -> Result<Vec<String>, PgError> {
-        let mut command = Command::new(&self.tool.path);
-        tools::bare(&mut command);
-        command.arg(self.dump_path());
-        let list = contents::list(command, &[], cancel)?.stdout;
+        let list = self.contents(cancel)?;
         let text = String::from_utf8_lossy(&list);
         // `2; 3079 16386 EXTENSION - citext`
         let name = |line: &str| {
@@ -129,6 +228,14 @@ impl SchemaRestore {
                 .then(|| name.trim().to_owned())
         };
         Ok(text.lines().filter_map(name).collect())
+    }
+
+    /// The list of all that the dump holds.
+    fn contents(&self, cancel: &Cancel) -> Result<Vec<u8>, PgError> {
+        let mut command = Command::new(&self.tool.path);
+        tools::bare(&mut command);
+        command.arg(self.dump_path());
+        Ok(contents::list(command, &[], cancel)?.stdout)
     }
 
     fn dump_path(&self) -> String {

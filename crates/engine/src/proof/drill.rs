@@ -133,6 +133,12 @@ pub fn drill(
         Ok(shown) => Ok(verdict(&shown, begun)),
         // Nothing was shown, and nothing speaks against the archive.
         Err(error) if error.is_environment() => unproven(format!("the drill broke off: {error}")),
+        Err(RestoreError::Postgres(error)) if !place.is_ours() && error.is_refusal() => {
+            unproven(format!(
+                "the drill's role on the server that proof.server names may not make everything: {error}; leave \
+                 proof.server out, so that a throwaway server is used"
+            ))
+        }
         Err(error) => match Session::connect(&place.settings(), &limit.cancel) {
             Err(lost) if !limit.cancel.is_requested() => {
                 unproven(format!("the drill's server was lost: {lost}; {error}"))
@@ -228,7 +234,7 @@ fn on(
         clean: false,
         keep_going: !missing.is_empty(),
     };
-    let restored = restore::whole(archive, &to, options, progress, cancel)?;
+    let restored = restore::whole(archive, &place.target(), options, progress, cancel)?;
     let mut not_provable = Vec::new();
     let mut wrong = Vec::new();
     for table in restored.tables.iter().filter(|table| !table.is_equal()) {
@@ -243,8 +249,12 @@ fn on(
     let provable: Vec<&TableSummary> = (archive.manifest().tables.iter())
         .filter(|table| !not_provable.contains(&table.name.to_string()))
         .collect();
-    wrong.extend(restore::unlike_the_source(&provable, &to, cancel)?);
-    let mut session = Session::connect(&to, cancel)?;
+    wrong.extend(restore::unlike_the_source(
+        &provable,
+        &restored.access,
+        cancel,
+    )?);
+    let mut session = Session::connect(restored.access.checker(), cancel)?;
     if missing.is_empty() {
         wrong.extend(sequences(&mut session, archive.manifest())?);
         wrong.extend(foreign_keys(&mut session, archive.manifest())?);

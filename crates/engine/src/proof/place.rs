@@ -1,10 +1,12 @@
 //! Where an archive is drilled: a throwaway server, or a scratch database on a server elsewhere.
 
+use crate::restore::Target;
 use hubvault_archive::Manifest;
 use hubvault_model::{BackupId, Cancel};
 use hubvault_postgres::{
     ConnectSettings, PgError, Session, Swept, ThrowawayOptions, ThrowawayServer, sweep, target,
 };
+use secrecy::SecretString;
 use std::fs::File;
 use std::path::Path;
 
@@ -17,7 +19,9 @@ pub(crate) enum Place {
     Throwaway(ThrowawayServer),
     Scratch {
         server: ConnectSettings,
+        /// The database's name, and that of the role that owns it where `server` is a superuser's login.
         name: String,
+        lesser: Option<SecretString>,
     },
 }
 
@@ -39,35 +43,72 @@ impl Place {
             ]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into(),
-            superuser: "postgres".into(),
+            // A name that no role of an archive has: those are no superusers here.
+            superuser: format!("hubvault_{}", BackupId::random().short()),
         };
         let server = ThrowawayServer::start(&options, cancel)?;
         server.create_database(DATABASE)?;
         Ok(Self::Throwaway(server))
     }
 
-    /// On a server that is there. What a drill that died left on it is dropped first.
+    /// On a server that is there. What a crashed drill left on it is dropped first.
+    ///
+    /// What is restored may be hostile, and the server is others', too: where `server` is a superuser's login, a role
+    /// that owns the database and may do nothing else is made for the drill.
     pub(crate) fn scratch(server: &ConnectSettings, cancel: &Cancel) -> Result<Self, PgError> {
         let mut session = Session::connect(server, cancel)?;
         for name in target::idle_databases(&mut session, PREFIX)? {
             target::drop_database(&mut session, &name)?;
         }
         let name = format!("{PREFIX}{}", BackupId::random().short());
-        target::create_database(&mut session, &name)?;
-        Ok(Self::Scratch {
+        let lesser = if target::is_superuser(&mut session)? {
+            target::drop_idle_roles(&mut session, PREFIX)?;
+            let secret = SecretString::from(BackupId::random().to_string());
+            target::create_login(&mut session, &name, &secret)?;
+            Some(secret)
+        } else {
+            None
+        };
+        let place = Self::Scratch {
             server: server.clone(),
-            name,
-        })
+            name: name.clone(),
+            lesser: lesser.clone(),
+        };
+        let owner = lesser.is_some().then_some(name.as_str());
+        target::create_database(&mut session, &name, owner)?;
+        Ok(place)
     }
 
     /// How to reach the empty database.
     pub(crate) fn settings(&self) -> ConnectSettings {
+        self.target().definer().clone()
+    }
+
+    /// The same, with everybody who works on it.
+    pub(crate) fn target(&self) -> Target {
         match self {
-            Self::Throwaway(server) => server.settings(DATABASE),
-            Self::Scratch { server, name } => ConnectSettings {
-                dbname: name.clone(),
-                ..server.clone()
-            },
+            Self::Throwaway(server) => Target::Owners(server.settings(DATABASE)),
+            Self::Scratch {
+                server,
+                name,
+                lesser,
+            } => {
+                let superuser = ConnectSettings {
+                    dbname: name.clone(),
+                    ..server.clone()
+                };
+                match lesser {
+                    None => Target::Login(superuser),
+                    Some(secret) => Target::Lesser {
+                        login: ConnectSettings {
+                            user: name.clone(),
+                            password: Some(secret.clone()),
+                            ..superuser.clone()
+                        },
+                        superuser,
+                    },
+                }
+            }
         }
     }
 
@@ -107,12 +148,22 @@ fn tell(swept: &Swept) {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let Self::Scratch { server, name } = self else {
+        let Self::Scratch {
+            server,
+            name,
+            lesser,
+        } = self
+        else {
             return;
         };
         // Not with the run's wish to stop, or nothing would be dropped after a signal.
-        let dropped = Session::connect(server, &Cancel::new())
-            .and_then(|mut session| target::drop_database(&mut session, name));
+        let dropped = Session::connect(server, &Cancel::new()).and_then(|mut session| {
+            target::drop_database(&mut session, name)?;
+            if lesser.is_some() {
+                target::drop_idle_roles(&mut session, name)?;
+            }
+            Ok(())
+        });
         if let Err(error) = dropped {
             tracing::warn!(
                 "the scratch database {name} stays on {server} until the next drill: {error}"

@@ -1,11 +1,14 @@
 //! Tables read anew and held against the manifest: the same rows, or not.
 
 use super::error::RestoreError;
+use super::order::in_order;
 use hubvault_archive::TableSummary;
 use hubvault_model::{Cancel, RowDigest, RowDigester, RowFormat, TableName, quote_ident};
 use hubvault_postgres::{
-    ConnectSettings, CopySession, PageRange, PgError, ServerDigest, Session, target,
+    Access, ConnectSettings, CopySession, PageRange, PgError, ServerDigest, Session, TableLogins,
+    target,
 };
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -74,14 +77,15 @@ pub fn digest(
 /// Tables that do not hold the rows of which the server that was backed up made a digest, in words.
 pub(crate) fn unlike_the_source(
     tables: &[&TableSummary],
-    to: &ConnectSettings,
+    access: &Access,
     cancel: &Cancel,
 ) -> Result<Vec<String>, PgError> {
     let mut wrong = Vec::new();
     if tables.iter().all(|table| table.source_digest.is_none()) {
         return Ok(wrong);
     }
-    let mut session = CopySession::connect(to, cancel)?;
+    let logins = access.of_tables(cancel)?;
+    let mut reader = Reader::new(&logins, cancel);
     for table in tables {
         let Some(expected) = &table.source_digest else {
             continue;
@@ -93,7 +97,11 @@ pub(crate) fn unlike_the_source(
         };
         let expected: ServerDigest = expected.parse().map_err(is_digest)?;
         let sql = rows_sql(table, None);
-        let Some(found) = session.server_digest_like(&doing, &sql, expected)? else {
+        let found = reader.read(&table.name, |session| {
+            session.server_digest_like(&doing, &sql, expected)
+        })?;
+        let Some(found) = found else {
+            let to = access.definer();
             tracing::warn!("{to} is not in UTF-8: the source's digests are not compared there");
             return Ok(wrong);
         };
@@ -129,34 +137,77 @@ struct Portion {
     bytes: u64,
 }
 
+/// Reads tables, each over its owner's login, and keeps the connection for the next of the same owner.
+struct Reader<'a> {
+    logins: &'a TableLogins,
+    cancel: &'a Cancel,
+    session: Option<(&'a str, CopySession)>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(logins: &'a TableLogins, cancel: &'a Cancel) -> Self {
+        Self {
+            logins,
+            cancel,
+            session: None,
+        }
+    }
+
+    /// Reads over the owner's login, and over the other one where the owner may not read.
+    fn read<T>(
+        &mut self,
+        table: &TableName,
+        read: impl Fn(&mut CopySession) -> Result<T, PgError>,
+    ) -> Result<T, PgError> {
+        let result = read(self.over(self.logins.of(table))?);
+        match (&result, self.logins.instead(table)) {
+            (Err(error), Some(other)) if error.is_refusal() => read(self.over(other)?),
+            (Err(PgError::ConnectionLost { .. }), _) => {
+                self.session = None;
+                result
+            }
+            _ => result,
+        }
+    }
+
+    fn over(&mut self, login: &'a ConnectSettings) -> Result<&mut CopySession, PgError> {
+        let user = login.user.as_str();
+        let (_, session) = match self.session.take() {
+            Some(open) if open.0 == user => self.session.insert(open),
+            _ => (self.session).insert((user, CopySession::connect(login, self.cancel)?)),
+        };
+        Ok(session)
+    }
+}
+
 /// Reads every table out of a database that nobody else writes to again, on `workers` connections,
 /// several of them in a large table. In the manifest's order.
 pub(crate) fn compare(
     tables: &[&TableSummary],
-    to: &ConnectSettings,
+    access: &Access,
     workers: usize,
     cancel: &Cancel,
 ) -> Result<Vec<Compared>, RestoreError> {
-    let portions = portions(tables, to, workers, cancel)?;
+    let logins = access.of_tables(cancel)?;
+    let portions = portions(tables, access.definer(), &logins, workers, cancel)?;
     let next = AtomicUsize::new(0);
     let found: Vec<Mutex<Result<RowDigest, String>>> = tables
         .iter()
         .map(|_| Mutex::new(Ok(RowDigest::default())))
         .collect();
     let work = || -> Result<(), PgError> {
-        let mut session = CopySession::connect(to, cancel)?;
+        let mut reader = Reader::new(&logins, cancel);
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(Portion { table, pages, .. }) = portions.get(at) else {
                 return Ok(());
             };
             let filter = pages.map(PageRange::condition);
-            let part = digest(&mut session, tables[*table], filter.as_deref());
+            let part = reader.read(&tables[*table].name, |session| {
+                digest(session, tables[*table], filter.as_deref())
+            });
             if cancel.is_requested() {
                 return Err(PgError::Cancelled);
-            }
-            if matches!(part, Err(PgError::ConnectionLost { .. })) {
-                session = CopySession::connect(to, cancel)?;
             }
             let mut whole = found[*table].lock().unwrap_or_else(PoisonError::into_inner);
             match (part, whole.as_mut()) {
@@ -187,6 +238,7 @@ pub(crate) fn compare(
 fn portions(
     tables: &[&TableSummary],
     to: &ConnectSettings,
+    logins: &TableLogins,
     workers: usize,
     cancel: &Cancel,
 ) -> Result<Vec<Portion>, PgError> {
@@ -210,6 +262,9 @@ fn portions(
         }
         portions.extend(ranges.into_iter().map(|range| portion(Some(range))));
     }
-    portions.sort_by_key(|portion| std::cmp::Reverse(portion.bytes));
+    portions.sort_by_cached_key(|portion| {
+        let login = logins.of(&tables[portion.table].name);
+        (Reverse(in_order(portion.bytes)), login.user.clone())
+    });
     Ok(portions)
 }

@@ -21,7 +21,34 @@ pub use whole::{present, whole};
 
 use hubvault_archive::{Archive, Manifest, Source, TableSummary};
 use hubvault_model::{TableName, TablePattern};
+use hubvault_postgres::{Access, ConnectSettings};
 use std::io::Read;
+
+/// Where an archive is restored to, and over which logins.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// Over one login.
+    Login(ConnectSettings),
+    /// Over a superuser's, on a server that is nobody else's: definitions. Rows are loaded, constraints checked and tables
+    /// compared over logins of the tables' owners, which are no superusers: what is restored may be hostile.
+    Owners(ConnectSettings),
+    /// On a server that others use, over a login that may do nothing there but own this database.
+    Lesser {
+        /// That login.
+        login: ConnectSettings,
+        /// A superuser's, to the same database: extensions and event triggers are made over it, and nothing else.
+        superuser: ConnectSettings,
+    },
+}
+
+impl Target {
+    /// Who makes definitions.
+    pub(crate) fn definer(&self) -> &ConnectSettings {
+        match self {
+            Self::Login(login) | Self::Owners(login) | Self::Lesser { login, .. } => login,
+        }
+    }
+}
 
 /// How a restore goes about it.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +82,8 @@ pub struct Restored {
     pub warnings: Vec<String>,
     /// What could not be restored, where the options said to go on.
     pub failures: Vec<String>,
+    /// The logins that it was made over.
+    pub access: Access,
 }
 
 impl Restored {

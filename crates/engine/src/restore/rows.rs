@@ -2,10 +2,12 @@
 
 use super::RestoreOptions;
 use super::error::RestoreError;
+use super::order::in_order;
 use crate::progress::Progress;
 use hubvault_archive::{Archive, EntryRecord, RowData, Source};
 use hubvault_model::{Cancel, CsvToText, RowFormat, TableName};
-use hubvault_postgres::{ConnectSettings, Session, target};
+use hubvault_postgres::{Access, ConnectSettings, PgError, Session, TableLogins, target};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,23 +27,29 @@ pub(crate) enum Transactions {
     Table,
 }
 
-/// Loads entries into the tables of the same names, largest first. Returns what went wrong with a
-/// table where `keep_going` holds.
+/// Loads entries into the tables of the same names, largest first, each over the login that `access` has for it.
+/// Returns what went wrong with a table where `keep_going` holds.
 pub(crate) fn load<S: Source>(
     archive: &Archive<S>,
     entries: Vec<&EntryRecord>,
     transactions: Transactions,
-    to: &ConnectSettings,
+    access: &Access,
     options: RestoreOptions,
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Vec<(TableName, String)>, RestoreError> {
-    let portions = portions(entries, transactions, options.workers.max(1));
+    let logins = access.of_tables(cancel)?;
+    let mut portions = portions(entries, transactions, options.workers.max(1));
+    portions.sort_by_cached_key(|portion| {
+        let login = portion.table().map(|table| logins.of(table).user.clone());
+        (Reverse(in_order(portion.bytes())), login)
+    });
     let workers = options.workers.clamp(1, portions.len().max(1));
     let load = Load {
         archive,
         queue: Mutex::new(portions.into()),
-        target: to,
+        access,
+        logins,
         keep_going: options.keep_going,
         progress,
         cancel,
@@ -83,10 +91,14 @@ impl Portion<'_> {
     fn bytes(&self) -> u64 {
         self.entries.iter().map(|entry| entry.raw_bytes).sum()
     }
+
+    fn table(&self) -> Option<&TableName> {
+        let rows = self.entries.first()?.rows.as_ref()?;
+        Some(&rows.table)
+    }
 }
 
-/// The largest come first, so that the workers end at about the same time. A table that alone would
-/// keep one of them busy while the others have nothing left is filled by several.
+/// A table that alone would keep a worker busy while the others have nothing left is filled by several.
 fn portions(
     entries: Vec<&EntryRecord>,
     transactions: Transactions,
@@ -96,7 +108,7 @@ fn portions(
         entries: vec![entry],
         whole: false,
     };
-    let mut portions: Vec<Portion<'_>> = match transactions {
+    match transactions {
         Transactions::Entry => entries.into_iter().map(each).collect(),
         Transactions::Table => {
             let fair = entries.iter().map(|entry| entry.raw_bytes).sum::<u64>() / workers as u64;
@@ -115,15 +127,14 @@ fn portions(
             let parts = large.into_iter().flat_map(|portion| portion.entries);
             fitting.into_iter().chain(parts.map(each)).collect()
         }
-    };
-    portions.sort_by_key(|portion| std::cmp::Reverse(portion.bytes()));
-    portions
+    }
 }
 
 struct Load<'a, S: Source> {
     archive: &'a Archive<S>,
     queue: Mutex<VecDeque<Portion<'a>>>,
-    target: &'a ConnectSettings,
+    access: &'a Access,
+    logins: TableLogins,
     keep_going: bool,
     progress: &'a dyn Progress,
     cancel: &'a Cancel,
@@ -141,7 +152,7 @@ impl<S: Source> Load<'_, S> {
     }
 
     fn drain(&self) -> Result<(), RestoreError> {
-        let mut session = Session::connect(self.target, self.cancel)?;
+        let mut session: Option<(String, Session)> = None;
         loop {
             let portion = self
                 .queue
@@ -154,35 +165,38 @@ impl<S: Source> Load<'_, S> {
             if self.stop.load(Ordering::Acquire) || self.cancel.is_requested() {
                 return Err(RestoreError::Cancelled);
             }
-            let Some(rows) = portion
-                .entries
-                .first()
-                .and_then(|entry| entry.rows.as_ref())
-            else {
+            let Some(table) = portion.table() else {
                 continue;
             };
-            match self.portion(&mut session, &portion, &rows.table) {
+            let login = self.logins.of(table);
+            let mut loaded = self.portion(session_of(&mut session, login, self.cancel)?, &portion);
+            if let (Err(RestoreError::Postgres(refused)), Some(other)) =
+                (&loaded, self.logins.instead(table))
+                && refused.is_refusal()
+            {
+                session = None;
+                self.access.admit(table, self.cancel)?;
+                loaded = self.portion(session_of(&mut session, other, self.cancel)?, &portion);
+            }
+            match loaded {
                 Ok(()) => {}
                 Err(error) if self.keep_going && !self.cancel.is_requested() => {
-                    let problem = (rows.table.clone(), error.to_string());
+                    let problem = (table.clone(), error.to_string());
                     self.problems
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)
                         .push(problem);
-                    session = Session::connect(self.target, self.cancel)?;
+                    session = None;
                 }
                 Err(error) => return Err(error),
             }
         }
     }
 
-    fn portion(
-        &self,
-        session: &mut Session,
-        portion: &Portion<'_>,
-        table: &TableName,
-    ) -> Result<(), RestoreError> {
-        let whole = portion.whole;
+    fn portion(&self, session: &mut Session, portion: &Portion<'_>) -> Result<(), RestoreError> {
+        let (whole, Some(table)) = (portion.whole, portion.table()) else {
+            return Ok(());
+        };
         let doing = format!("restoring {table}");
         if whole {
             session.simple(&doing, &format!("BEGIN; TRUNCATE ONLY {}", table.sql()))?;
@@ -205,6 +219,19 @@ impl<S: Source> Load<'_, S> {
         }
         Ok(())
     }
+}
+
+/// The session of a login: the one that there is, where it is the same login's.
+fn session_of<'a>(
+    session: &'a mut Option<(String, Session)>,
+    login: &ConnectSettings,
+    cancel: &Cancel,
+) -> Result<&'a mut Session, PgError> {
+    let (_, session) = match session.take() {
+        Some(open) if open.0 == login.user => session.insert(open),
+        _ => session.insert((login.user.clone(), Session::connect(login, cancel)?)),
+    };
+    Ok(session)
 }
 
 /// Runs `sql`, a COPY FROM STDIN of the entry's columns, with the rows of one entry.

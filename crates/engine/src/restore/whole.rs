@@ -3,12 +3,12 @@
 use super::compare::compare;
 use super::error::RestoreError;
 use super::rows::{Transactions, load};
-use super::{RestoreOptions, Restored, entry, text};
+use super::{RestoreOptions, Restored, Target, entry, text};
 use crate::progress::{Progress, Stage};
 use hubvault_archive::{Archive, EntryKind, EntryRecord, Manifest, Source, TableSummary};
 use hubvault_model::{Cancel, TableName, quote_ident};
 use hubvault_postgres::{
-    ConnectSettings, PgError, Said, SchemaOptions, SchemaRestore, Session, target,
+    Access, ConnectSettings, PgError, Said, SchemaOptions, SchemaRestore, Session, Step, target,
 };
 
 /// The archive's tables that a database holds already.
@@ -29,112 +29,187 @@ pub fn present<S: Source>(
 /// An `Err` may leave a part of it in the target; what differs is in the report, not an `Err`.
 pub fn whole<S: Source>(
     archive: &Archive<S>,
-    to: &ConnectSettings,
+    target: &Target,
     options: RestoreOptions,
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Restored, RestoreError> {
     let manifest = archive.manifest();
+    let to = target.definer();
+    let (mut session, server) = ready(manifest, to, options, cancel)?;
     let major = manifest.snapshot.server_version_num / 10_000;
-    let mut session = Session::connect(to, cancel)?;
-    let here = session.server_version_num() / 10_000;
-    if here < major && !options.force {
-        return Err(RestoreError::OlderServer {
-            archive: major,
-            target: here,
-        });
-    }
-    if !options.no_owner {
-        settle_roles(&mut session, manifest, options.create_roles)?;
-    }
-    let schema = SchemaRestore::new(
+    let mut schema = SchemaRestore::new(
         &entry(archive, "database/schema.dump")?,
         entry(archive, "database/schema-post-data.list")?,
         major,
     )?;
-    let there = target::present(
-        &mut session,
-        manifest.tables.iter().map(|table| &table.name),
-    )?;
-    if !there.is_empty() {
-        if !options.clean {
-            let names = there.iter().map(ToString::to_string).collect();
-            return Err(RestoreError::NotEmpty { names });
-        }
-        drop_all(&mut session, &schema, manifest, cancel)?;
+    make_room(&mut session, &schema, manifest, options, cancel)?;
+    let access = if let Target::Owners(_) = target {
+        let superusers = schema.superusers(&manifest.roles, cancel)?;
+        Access::of_owners(to, &manifest.roles, superusers, cancel)?
+    } else {
+        Access::single(to.clone())
+    };
+    let mut superuser = match target {
+        Target::Lesser { superuser, .. } => Some(Session::connect(superuser, cancel)?),
+        _ => None,
+    };
+    let restore = Restore {
+        archive,
+        access: &access,
+        options,
+        progress,
+        cancel,
+    };
+    if let Some(superuser) = &mut superuser {
+        schema.make_extensions(superuser, &to.user, cancel)?;
     }
     let said = SchemaOptions {
         jobs: options.workers,
         no_owner: options.no_owner,
         keep_going: options.keep_going,
-        server: here,
+        server,
     };
+    let mut report = Said::default();
     progress.stage(Stage::Definitions, None);
-    let Said {
-        mut warnings,
-        errors: mut failures,
-    } = schema.pre_data(to, said, cancel)?;
-
-    let entries: Vec<&EntryRecord> = manifest
-        .entries
-        .iter()
-        .filter(|entry| entry.kind == EntryKind::TableData)
-        .collect();
-    let transactions = if target::writes_no_wal(&mut session)? {
-        Transactions::Table
-    } else {
-        Transactions::Entry
-    };
-    let bytes = entries.iter().map(|entry| entry.raw_bytes).sum();
-    progress.stage(Stage::Rows, Some(bytes));
-    let problems = load(
-        archive,
-        entries,
-        transactions,
-        to,
-        options,
-        progress,
-        cancel,
-    )?;
-    let passed_over = problems.iter().map(|(table, _)| table.clone()).collect();
-    failures.extend(
-        problems
-            .into_iter()
-            .map(|(table, why)| format!("{table}: {why}")),
-    );
-
+    report.extend(schema.pre_data(&access, said, cancel)?);
+    let passed_over = restore.rows(&mut session, &mut report)?;
     progress.stage(Stage::Indexes, None);
-    let sequences = text(archive, "database/sequences.sql")?;
-    tolerate(
-        session.simple("setting the sequences", &sequences),
-        options,
-        &mut failures,
-    )?;
-    let after = schema.post_data(to, said, cancel)?;
-    warnings.extend(after.warnings);
-    failures.extend(after.errors);
-    let keys = text(archive, "database/foreign-keys.sql")?;
-    let made = session.simple("making the NOT VALID foreign keys", &keys);
-    tolerate(made, options, &mut failures)?;
-    for view in &manifest.refresh {
-        let sql = format!("REFRESH MATERIALIZED VIEW {}", view.sql());
-        tolerate(
-            session.simple("filling a materialized view", &sql),
-            options,
-            &mut failures,
-        )?;
+    restore.after_rows(&mut session, &schema, said, &mut report)?;
+    if let Some(superuser) = &mut superuser {
+        schema.make_event_triggers(superuser, cancel)?;
     }
-    session.simple("gathering statistics", "ANALYZE")?;
 
     progress.stage(Stage::Compare, None);
     let tables: Vec<&TableSummary> = manifest.tables.iter().collect();
-    let tables = compare(&tables, to, options.workers, cancel)?;
+    let tables = compare(&tables, &access, options.workers, cancel)?;
     Ok(Restored {
         tables,
         passed_over,
-        warnings,
-        failures,
+        warnings: report.warnings,
+        failures: report.errors,
+        access,
     })
+}
+
+/// Looks whether the target can take the archive; a session on it, and its major version.
+fn ready(
+    manifest: &Manifest,
+    to: &ConnectSettings,
+    options: RestoreOptions,
+    cancel: &Cancel,
+) -> Result<(Session, u32), RestoreError> {
+    let archive = manifest.snapshot.server_version_num / 10_000;
+    let mut session = Session::connect(to, cancel)?;
+    let target = session.server_version_num() / 10_000;
+    if target < archive && !options.force {
+        return Err(RestoreError::OlderServer { archive, target });
+    }
+    if !options.no_owner {
+        settle_roles(&mut session, manifest, options.create_roles)?;
+    }
+    Ok((session, target))
+}
+
+/// Refuses a target that holds tables of the archive, or drops what the archive holds.
+fn make_room(
+    session: &mut Session,
+    schema: &SchemaRestore,
+    manifest: &Manifest,
+    options: RestoreOptions,
+    cancel: &Cancel,
+) -> Result<(), RestoreError> {
+    let tables = manifest.tables.iter().map(|table| &table.name);
+    let there = target::present(session, tables)?;
+    if there.is_empty() {
+        return Ok(());
+    }
+    if !options.clean {
+        let names = there.iter().map(ToString::to_string).collect();
+        return Err(RestoreError::NotEmpty { names });
+    }
+    drop_all(session, schema, manifest, cancel)
+}
+
+/// A restore at work.
+struct Restore<'a, S: Source> {
+    archive: &'a Archive<S>,
+    access: &'a Access,
+    options: RestoreOptions,
+    progress: &'a dyn Progress,
+    cancel: &'a Cancel,
+}
+
+impl<S: Source> Restore<'_, S> {
+    /// Loads all rows; the tables that were passed over.
+    fn rows(
+        &self,
+        session: &mut Session,
+        report: &mut Said,
+    ) -> Result<Vec<TableName>, RestoreError> {
+        let entries: Vec<&EntryRecord> = (self.archive.manifest().entries.iter())
+            .filter(|entry| entry.kind == EntryKind::TableData)
+            .collect();
+        let transactions = if target::writes_no_wal(session)? {
+            Transactions::Table
+        } else {
+            Transactions::Entry
+        };
+        let bytes = entries.iter().map(|entry| entry.raw_bytes).sum();
+        self.progress.stage(Stage::Rows, Some(bytes));
+        let problems = load(
+            self.archive,
+            entries,
+            transactions,
+            self.access,
+            self.options,
+            self.progress,
+            self.cancel,
+        )?;
+        let said = |(table, why): &(TableName, String)| format!("{table}: {why}");
+        report.errors.extend(problems.iter().map(said));
+        Ok(problems.into_iter().map(|(table, _)| table).collect())
+    }
+
+    /// Sequences, indexes, constraints, all other definitions, materialized views and statistics.
+    fn after_rows(
+        &self,
+        session: &mut Session,
+        schema: &SchemaRestore,
+        said: SchemaOptions,
+        report: &mut Said,
+    ) -> Result<(), RestoreError> {
+        let mut checker = Session::connect(self.access.checker(), self.cancel)?;
+        let sequences = text(self.archive, "database/sequences.sql")?;
+        let doing = "setting the sequences";
+        tolerate(checker.simple(doing, &sequences), self.options, report)?;
+        for step in Step::ALL {
+            // To attach an index evaluates its expressions as far as they are constant, as whoever attaches it.
+            let login = if matches!(step, Step::Attach | Step::Checks) {
+                self.access.checker()
+            } else {
+                self.access.definer()
+            };
+            // Event triggers, which fire for definitions, are among the last.
+            let last = step == Step::Rest;
+            if last {
+                self.access.raise(session, true)?;
+            }
+            report.extend(schema.post_data(step, login, said, self.cancel)?);
+            if last {
+                self.access.raise(session, false)?;
+            }
+        }
+        let keys = text(self.archive, "database/foreign-keys.sql")?;
+        let doing = "making the NOT VALID foreign keys";
+        tolerate(checker.simple(doing, &keys), self.options, report)?;
+        for view in &self.archive.manifest().refresh {
+            let sql = format!("REFRESH MATERIALIZED VIEW {}", view.sql());
+            let doing = "filling a materialized view";
+            tolerate(checker.simple(doing, &sql), self.options, report)?;
+        }
+        Ok(checker.simple("gathering statistics", "ANALYZE")?)
+    }
 }
 
 /// Extensions that the archive needs and the server does not offer.
@@ -206,11 +281,11 @@ fn settle_roles(
 fn tolerate(
     result: Result<(), PgError>,
     options: RestoreOptions,
-    failures: &mut Vec<String>,
+    report: &mut Said,
 ) -> Result<(), RestoreError> {
     match result {
         Err(error) if options.keep_going => {
-            failures.push(error.to_string());
+            report.errors.push(error.to_string());
             Ok(())
         }
         other => Ok(other?),

@@ -9,7 +9,7 @@ use crate::{progress, signals};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use hubvault_archive::{Archive, ArchiveFile, Identities, Source};
-use hubvault_engine::restore::{self, PutBack, RestoreOptions, Restored};
+use hubvault_engine::restore::{self, PutBack, RestoreOptions, Restored, Target};
 use hubvault_model::{ByteSize, Cancel, TableName, TablePattern, remedy};
 use hubvault_postgres::{ConnectSettings, Session, target};
 use std::fs::{File, OpenOptions};
@@ -103,7 +103,7 @@ pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
             dbname: "postgres".to_owned(),
             ..to.clone()
         };
-        target::create_database(&mut Session::connect(&server, &cancel)?, &to.dbname)?;
+        target::create_database(&mut Session::connect(&server, &cancel)?, &to.dbname, None)?;
     }
     let options = RestoreOptions {
         workers: settings.job().workers,
@@ -131,7 +131,8 @@ pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     let restored = if args.tables.is_empty() {
-        restore::whole(&archive, &to, options, bar.as_ref(), &cancel)?
+        let target = Target::Login(to.clone());
+        restore::whole(&archive, &target, options, bar.as_ref(), &cancel)?
     } else {
         let schema = args.into_schema.as_deref();
         restore::tables(

@@ -1,1 +1,181 @@
 //! What the owner of a database puts into it, run by a drill.
+
+use crate::attacker::open_directory;
+use crate::hub::{Hub, stderr, stdout};
+use hubvault_postgres::ConnectSettings;
+use hubvault_testkit::{Database, execute, server};
+use std::path::Path;
+use tempfile::TempDir;
+
+/// Functions of an owner who is no superuser. They try everything that a superuser may do to leave a mark outside, as
+/// whoever runs them, and as every superuser that they can become. What is refused is passed over.
+const HOSTILE: &str = r#"
+    CREATE FUNCTION leave(mark text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+        BEGIN EXECUTE format('COPY (SELECT 1) TO PROGRAM %L', 'echo >> MARKS/program.' || mark);
+        EXCEPTION WHEN OTHERS THEN NULL; END;
+        BEGIN EXECUTE format('COPY (SELECT 1) TO %L', 'MARKS/file.' || mark);
+        EXCEPTION WHEN OTHERS THEN NULL; END;
+        BEGIN PERFORM lo_export(lo_from_bytea(0, 'x'), 'MARKS/object.' || mark);
+        EXCEPTION WHEN OTHERS THEN NULL; END;
+        BEGIN EXECUTE 'CREATE ROLE stepped_up SUPERUSER LOGIN';
+            EXECUTE format('COPY (SELECT 1) TO PROGRAM %L', 'echo >> MARKS/role.' || mark);
+        EXCEPTION WHEN OTHERS THEN NULL; END;
+    END $$;
+    CREATE FUNCTION act(mark text) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
+    DECLARE who text; BEGIN
+        PERFORM public.leave(mark);
+        FOR who IN SELECT rolname FROM pg_catalog.pg_roles WHERE rolsuper LOOP
+            BEGIN EXECUTE format('SET ROLE %I', who); PERFORM public.leave(mark || '.role');
+            EXCEPTION WHEN OTHERS THEN NULL; END;
+            BEGIN EXECUTE format('SET SESSION AUTHORIZATION %I', who);
+                PERFORM public.leave(mark || '.session');
+            EXCEPTION WHEN OTHERS THEN NULL; END;
+        END LOOP;
+        BEGIN EXECUTE 'RESET ROLE'; PERFORM public.leave(mark || '.reset');
+        EXCEPTION WHEN OTHERS THEN NULL; END;
+        BEGIN EXECUTE 'RESET SESSION AUTHORIZATION'; PERFORM public.leave(mark || '.reset_session');
+        EXCEPTION WHEN OTHERS THEN NULL; END;
+        RETURN true;
+    END $$;
+    CREATE FUNCTION w(mark text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
+        BEGIN RETURN public.act(mark); END $$;
+    CREATE FUNCTION same(mark text, v int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$
+        BEGIN PERFORM public.act(mark); RETURN v; END $$;
+    CREATE FUNCTION below(a int, b int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$
+        BEGIN PERFORM public.act('operator-class'); RETURN btint4cmp(a, b); END $$;
+
+    CREATE DOMAIN d AS int CHECK (public.w('domain-check'));
+    CREATE TABLE of_domain (x d); INSERT INTO of_domain VALUES (1);
+    CREATE TABLE generated (x int, y boolean GENERATED ALWAYS AS (public.w('generated-column')) STORED);
+    INSERT INTO generated (x) VALUES (1);
+    CREATE TABLE keyed (x text) PARTITION BY LIST ((x || public.w('partition-key')::text));
+    CREATE TABLE keyed_one PARTITION OF keyed DEFAULT; INSERT INTO keyed VALUES ('a');
+    CREATE TABLE attached (x int) PARTITION BY RANGE (x);
+    CREATE TABLE attached_one PARTITION OF attached FOR VALUES FROM (0) TO (9);
+    CREATE INDEX ON attached ((x + public.same('attached-index', 1)));
+    CREATE TABLE checked (x int CHECK (public.w('table-check'))); INSERT INTO checked VALUES (1);
+    CREATE TABLE parted (x int) PARTITION BY LIST (x);
+    CREATE TABLE part PARTITION OF parted FOR VALUES IN (1);
+    ALTER TABLE part ADD CHECK (public.w('partition-check'));
+    INSERT INTO parted VALUES (1);
+    CREATE TABLE parent (id int PRIMARY KEY); INSERT INTO parent VALUES (1);
+    CREATE TABLE child (p int CHECK (public.w('key-check'))); INSERT INTO child VALUES (1);
+    ALTER TABLE child ADD FOREIGN KEY (p) REFERENCES parent NOT VALID;
+    CREATE TABLE indexed (x int); INSERT INTO indexed SELECT n FROM generate_series(1, 300) n;
+    CREATE INDEX ON indexed ((public.same('index-expression', x)));
+    CREATE INDEX ON indexed (x) WHERE public.w('index-predicate');
+    CREATE STATISTICS on_expression ON (public.same('statistics', x)), x FROM indexed;
+    CREATE TABLE late (x int); INSERT INTO late VALUES (1);
+    ALTER TABLE late ADD CONSTRAINT late CHECK (public.w('late-check')) NOT VALID;
+    CREATE MATERIALIZED VIEW filled AS SELECT public.w('view') AS x;
+    CREATE MATERIALIZED VIEW above AS SELECT x, public.w('view-above') AS y FROM filled;
+    CREATE TABLE ruled (x int); INSERT INTO ruled VALUES (1);
+    ALTER TABLE ruled ENABLE ROW LEVEL SECURITY; ALTER TABLE ruled FORCE ROW LEVEL SECURITY;
+    CREATE POLICY hostile ON ruled USING (public.w('policy')) WITH CHECK (public.w('policy-check'));
+"#;
+
+/// A database of `mallory`, who is no superuser, and a role `backup` that may read all of it and nothing more.
+struct Owned {
+    database: Database,
+    hub: Hub,
+    drills: TempDir,
+    marks: TempDir,
+}
+
+fn owned(sql: &str) -> Owned {
+    let server = server();
+    let database = server.database();
+    let (drills, marks) = (open_directory(), open_directory());
+    database.execute(
+        "DO $$ BEGIN CREATE ROLE mallory LOGIN; EXCEPTION WHEN OTHERS THEN NULL; END $$;
+         DO $$ BEGIN CREATE ROLE backup LOGIN BYPASSRLS; EXCEPTION WHEN OTHERS THEN NULL; END $$;
+         GRANT pg_read_all_data TO backup; GRANT CREATE ON SCHEMA public TO mallory",
+    );
+    let mallory = ConnectSettings {
+        user: "mallory".into(),
+        ..database.settings()
+    };
+    execute(
+        &mallory,
+        &sql.replace("MARKS", marks.path().to_str().unwrap()),
+    );
+    let mut hub = Hub::whole(&database);
+    hub.set("POSTGRES_USER", "backup");
+    hub.set("PROOF", "always");
+    hub.set("TMPDIR", drills.path().to_str().unwrap());
+    Owned {
+        database,
+        hub,
+        drills,
+        marks,
+    }
+}
+
+impl Owned {
+    /// Takes a backup that must be proven.
+    fn is_proven(&self) {
+        let output = self.hub.run(&["backup"]);
+        let (said, text) = (stderr(&output), stdout(&output));
+        assert_eq!(output.status.code(), Some(0), "{said}{text}");
+        assert!(text.contains("\nproven: "), "{text}");
+        assert_eq!(names_in(self.drills.path()), [""; 0]);
+    }
+
+    fn left_no_mark(&self) {
+        assert_eq!(names_in(self.marks.path()), [""; 0]);
+    }
+}
+
+fn names_in(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).unwrap();
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
+
+#[test]
+fn code_of_an_owner_gets_no_superuser_in_a_drill() {
+    let owned = owned(HOSTILE);
+    owned.is_proven();
+    owned.left_no_mark();
+}
+
+#[test]
+fn code_of_an_owner_gets_no_superuser_on_a_server_that_drills_happen_on() {
+    let mut owned = owned(HOSTILE);
+    let settings = owned.database.settings();
+    let url = format!(
+        "postgres://{}@/postgres?host={}&port={}",
+        settings.user, settings.host, settings.port
+    );
+    owned.hub.set("PROOF_SERVER", url);
+    owned.is_proven();
+    owned.left_no_mark();
+}
+
+#[test]
+fn owners_that_may_not_read_their_own_tables_and_several_of_them_are_proven_as_before() {
+    let owned = owned(
+        "CREATE TABLE parent (id int PRIMARY KEY); INSERT INTO parent VALUES (1);
+         CREATE TABLE revoked (x int); INSERT INTO revoked VALUES (1);
+         REVOKE ALL ON revoked FROM mallory",
+    );
+    owned.database.execute(
+        "DO $$ BEGIN CREATE ROLE \"Trudy o'Neill\"; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+         CREATE SCHEMA closed;
+         CREATE FUNCTION closed.fine(int) RETURNS bool LANGUAGE sql AS 'SELECT true';
+         REVOKE ALL ON FUNCTION closed.fine FROM PUBLIC;
+         CREATE TABLE closed.child (p int REFERENCES parent CHECK (closed.fine(p)), n serial);
+         INSERT INTO closed.child VALUES (1);
+         ALTER TABLE closed.child OWNER TO \"Trudy o'Neill\";
+         CREATE TABLE closed.forced (x int); INSERT INTO closed.forced VALUES (1);
+         ALTER TABLE closed.forced OWNER TO \"Trudy o'Neill\";
+         ALTER TABLE closed.forced ENABLE ROW LEVEL SECURITY;
+         ALTER TABLE closed.forced FORCE ROW LEVEL SECURITY;
+         CREATE MATERIALIZED VIEW closed.both AS SELECT * FROM parent, closed.child;
+         CREATE PUBLICATION everything FOR ALL TABLES;
+         CREATE FUNCTION noticed() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
+         CREATE EVENT TRIGGER watch ON ddl_command_end EXECUTE FUNCTION noticed()",
+    );
+    owned.is_proven();
+}

@@ -1,0 +1,282 @@
+//! Who works on the target of a restore: one login for everything, or, in a drill, the owners of the tables
+//! for whatever may run code that they wrote.
+//!
+//! CHECK constraints, domains, generated columns, index expressions and foreign keys run functions of their owners with
+//! the rights of whoever loads, reads or merely plans. A superuser that steps down with SET ROLE is no wall: such code
+//! steps up again. A session that logged in as somebody lesser cannot.
+
+use crate::error::PgError;
+use crate::session::Session;
+use crate::settings::ConnectSettings;
+use hubvault_model::{BackupId, Cancel, TableName, quote_ident, quote_literal};
+use secrecy::{ExposeSecret, SecretString};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+/// The logins of a restore.
+#[derive(Debug)]
+pub struct Access {
+    definer: ConnectSettings,
+    owners: Option<OwnerLogins>,
+}
+
+/// Logins on a server that is nobody else's. None of them is a superuser while code of the owners may run.
+#[derive(Debug)]
+struct OwnerLogins {
+    /// A member of every role of the archive, for what concerns several owners' tables.
+    joint: ConnectSettings,
+    /// Roles that own what only superusers may own; superusers while definitions are made, and not otherwise.
+    raised: Vec<String>,
+    /// Two GRANTs on one schema at once fail ("tuple concurrently updated").
+    admitting: Mutex<()>,
+}
+
+impl Access {
+    /// One login for everything.
+    pub fn single(login: ConnectSettings) -> Self {
+        Self {
+            definer: login,
+            owners: None,
+        }
+    }
+
+    /// Logins of the owners beside `definer`, a superuser whom no role of the archive has the name of. The roles must be
+    /// there and be no superusers; `raised` are those that own what only superusers may own.
+    pub fn of_owners(
+        definer: &ConnectSettings,
+        roles: &[String],
+        raised: Vec<String>,
+        cancel: &Cancel,
+    ) -> Result<Self, PgError> {
+        let mut session = Session::connect(definer, cancel)?;
+        let secret = BackupId::random().to_string();
+        let joint = format!("hubvault_joint_{}", BackupId::random().short());
+        let mut sql = format!(
+            "CREATE ROLE {} LOGIN BYPASSRLS NOSUPERUSER NOCREATEROLE NOCREATEDB PASSWORD {};\n",
+            quote_ident(&joint),
+            quote_literal(&secret)
+        );
+        let predefined = session.server_version_num() >= 140_000;
+        sql += &grants(&joint, roles, &raised, predefined);
+        session.simple("making the drill's logins", &sql)?;
+        Ok(Self {
+            definer: definer.clone(),
+            owners: Some(OwnerLogins {
+                joint: ConnectSettings {
+                    user: joint,
+                    password: Some(SecretString::from(secret)),
+                    ..definer.clone()
+                },
+                raised,
+                admitting: Mutex::new(()),
+            }),
+        })
+    }
+
+    /// Who makes definitions.
+    pub fn definer(&self) -> &ConnectSettings {
+        &self.definer
+    }
+
+    /// Who checks constraints, which may look into tables of several owners.
+    pub fn checker(&self) -> &ConnectSettings {
+        self.owners
+            .as_ref()
+            .map_or(&self.definer, |owners| &owners.joint)
+    }
+
+    /// Whether definitions are made over another login than that which may run code of the owners.
+    pub(crate) fn is_split(&self) -> bool {
+        self.owners.is_some()
+    }
+
+    /// Lets the owners of what only superusers may own be superusers, while definitions are made and nothing else
+    /// happens, or no longer.
+    pub fn raise(&self, session: &mut Session, superusers: bool) -> Result<(), PgError> {
+        let attribute = if superusers {
+            "SUPERUSER"
+        } else {
+            "NOSUPERUSER"
+        };
+        let raised = self.owners.iter().flat_map(|owners| &owners.raised);
+        let sql: String = raised
+            .map(|role| format!("ALTER ROLE {} {attribute};\n", quote_ident(role)))
+            .collect();
+        if sql.is_empty() {
+            return Ok(());
+        }
+        session.simple("changing what owners of definitions may do", &sql)
+    }
+
+    /// Who loads and reads each of the tables that are there.
+    pub fn of_tables(&self, cancel: &Cancel) -> Result<TableLogins, PgError> {
+        let mut logins = TableLogins {
+            owners: BTreeMap::new(),
+            other: self.checker().clone(),
+        };
+        let Some(owners) = &self.owners else {
+            return Ok(logins);
+        };
+        let mut session = Session::connect(&self.definer, cancel)?;
+        let rows = session.rows(
+            "asking who owns the tables",
+            "SELECT n.nspname::text, c.relname::text, pg_catalog.pg_get_userbyid(c.relowner)::text
+             FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+             JOIN pg_catalog.pg_roles r ON r.oid = c.relowner AND NOT r.rolsuper
+             WHERE c.relkind IN ('r', 'p', 'm') AND n.nspname !~ '^pg_(catalog|toast)'
+               AND n.nspname <> 'information_schema'",
+        )?;
+        logins.owners = (rows.iter())
+            .map(|row| {
+                let name = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
+                (name, owners.login(row.get(2)))
+            })
+            .collect();
+        owners.let_in(&mut session, &logins.owners)?;
+        Ok(logins)
+    }
+
+    /// Lets [`Access::checker`] load a table whose owner may not do that himself.
+    pub fn admit(&self, table: &TableName, cancel: &Cancel) -> Result<(), PgError> {
+        let Some(owners) = &self.owners else {
+            return Ok(());
+        };
+        let _turn = (owners.admitting.lock()).unwrap_or_else(PoisonError::into_inner);
+        let joint = quote_ident(&owners.joint.user);
+        let sql = format!(
+            "GRANT USAGE ON SCHEMA {} TO {joint}; GRANT ALL ON TABLE {} TO {joint}",
+            quote_ident(&table.schema),
+            table.sql()
+        );
+        Session::connect(&self.definer, cancel)?
+            .simple(&format!("letting the drill load {table}"), &sql)
+    }
+}
+
+/// What makes `joint` a member of every role, and gives roles that are superusers at the source what these have there by
+/// being superusers: the rows of all others. Their views and functions need that.
+fn grants(joint: &str, roles: &[String], raised: &[String], predefined: bool) -> String {
+    // Predefined roles may do more than the database's own, up to running programs.
+    let own = || roles.iter().filter(|role| !role.starts_with("pg_"));
+    let is_superuser = |role: &String| role == "postgres" || raised.contains(role);
+    let mut sql = String::new();
+    let mut grant = |role: &str, to: &str| {
+        sql += &format!("GRANT {} TO {};\n", quote_ident(role), quote_ident(to));
+    };
+    for role in own() {
+        grant(role, joint);
+    }
+    let (superusers, others): (Vec<_>, Vec<_>) = own().partition(|role| is_superuser(role));
+    for superuser in &superusers {
+        others.iter().for_each(|role| grant(role, superuser));
+    }
+    if predefined {
+        for role in superusers.into_iter().map(String::as_str).chain([joint]) {
+            grant("pg_read_all_data", role);
+            grant("pg_write_all_data", role);
+        }
+    }
+    sql
+}
+
+impl OwnerLogins {
+    fn login(&self, owner: String) -> ConnectSettings {
+        ConnectSettings {
+            user: owner,
+            ..self.joint.clone()
+        }
+    }
+
+    /// Gives the owners the password of [`OwnerLogins::joint`]: a SCRAM secret does not depend on the name (RFC 5803), so
+    /// that it is derived once.
+    fn let_in(
+        &self,
+        session: &mut Session,
+        tables: &BTreeMap<TableName, ConnectSettings>,
+    ) -> Result<(), PgError> {
+        let doing = "letting the tables' owners log in";
+        let sql = format!(
+            "SELECT rolpassword FROM pg_catalog.pg_authid WHERE rolname = {}",
+            quote_literal(&self.joint.user)
+        );
+        let rows = session.rows(doing, &sql)?;
+        let secret = rows.first().map_or_else(String::new, |row| row.get(0));
+        let secret = SecretString::from(quote_literal(&secret));
+        let mut owners: Vec<&str> = tables.values().map(|login| login.user.as_str()).collect();
+        owners.sort_unstable();
+        owners.dedup();
+        let sql: String = owners
+            .into_iter()
+            .map(|owner| {
+                let secret = secret.expose_secret();
+                format!(
+                    "ALTER ROLE {} LOGIN BYPASSRLS PASSWORD {secret};\n",
+                    quote_ident(owner)
+                )
+            })
+            .collect();
+        session.simple(doing, &sql)
+    }
+}
+
+/// Schemas that everybody may make objects in, while tables get their owners: an owner must be able to.
+#[derive(Debug, Default)]
+pub(crate) struct OpenSchemas {
+    /// Each with its privileges before.
+    were: Option<Vec<(u32, Option<String>)>>,
+}
+
+impl OpenSchemas {
+    /// Opens them, once.
+    pub(crate) fn open(&mut self, session: &mut Session) -> Result<(), PgError> {
+        if self.were.is_some() {
+            return Ok(());
+        }
+        let doing = "opening the schemas";
+        let rows = session.rows(
+            doing,
+            "SELECT oid, nspname::text, nspacl::text FROM pg_catalog.pg_namespace
+             WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'",
+        )?;
+        let grant = |row: &postgres::Row| {
+            let name = quote_ident(row.get(1));
+            format!("GRANT CREATE, USAGE ON SCHEMA {name} TO PUBLIC;\n")
+        };
+        session.simple(doing, &rows.iter().map(grant).collect::<String>())?;
+        self.were = Some(rows.iter().map(|row| (row.get(0), row.get(2))).collect());
+        Ok(())
+    }
+
+    /// Gives them the privileges that they had.
+    pub(crate) fn close(self, session: &mut Session) -> Result<(), PgError> {
+        let literal =
+            |acl: Option<String>| acl.map_or_else(|| "NULL".to_owned(), |acl| quote_literal(&acl));
+        let schemas = self.were.into_iter().flatten();
+        let sql: String = schemas
+            .map(|(oid, acl)| {
+                let acl = literal(acl);
+                format!("UPDATE pg_catalog.pg_namespace SET nspacl = {acl}::pg_catalog.aclitem[] WHERE oid = {oid};\n")
+            })
+            .collect();
+        session.simple("closing the schemas", &sql)
+    }
+}
+
+/// Who loads and reads each table.
+#[derive(Clone, Debug)]
+pub struct TableLogins {
+    owners: BTreeMap<TableName, ConnectSettings>,
+    other: ConnectSettings,
+}
+
+impl TableLogins {
+    /// The login for a table: its owner's, where owners have logins.
+    pub fn of(&self, table: &TableName) -> &ConnectSettings {
+        self.owners.get(table).unwrap_or(&self.other)
+    }
+
+    /// Another login for it that may be able to do what its owner may not do; `None` where there is no other.
+    pub fn instead(&self, table: &TableName) -> Option<&ConnectSettings> {
+        self.owners.contains_key(table).then_some(&self.other)
+    }
+}

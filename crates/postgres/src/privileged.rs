@@ -1,0 +1,230 @@
+//! Definitions that only a superuser can make, for a drill on a server that others use: read word by word from the text
+//! of `pg_restore` and written anew, so that nothing else of an archive is run over the superuser's login.
+
+use hubvault_model::{quote_ident, quote_literal};
+
+/// Kinds in the list of a dump that are made so. Making them runs no code of the database.
+pub(crate) const KINDS: [&str; 2] = ["EXTENSION ", "EVENT TRIGGER "];
+
+/// What was understood.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Privileged {
+    Extension { name: String, schema: String },
+    EventTrigger { sql: String },
+}
+
+impl Privileged {
+    /// The statement that makes it, with its schema owned by `owner`.
+    pub(crate) fn sql(&self, owner: &str) -> String {
+        match self {
+            Self::Extension { name, schema } => {
+                let (name, schema) = (quote_ident(name), quote_ident(schema));
+                let owner = quote_ident(owner);
+                format!(
+                    "CREATE SCHEMA IF NOT EXISTS {schema} AUTHORIZATION {owner};\n\
+                     CREATE EXTENSION IF NOT EXISTS {name} WITH SCHEMA {schema};\n"
+                )
+            }
+            Self::EventTrigger { sql } => sql.clone(),
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Word {
+    /// As it stands there.
+    Bare(String),
+    /// What quotes hold.
+    Quoted(String),
+    Literal(String),
+    Mark(char),
+}
+
+/// Everything in `text` that is understood; statements of other kinds are passed over. `None` when it cannot be read.
+pub(crate) fn read(text: &str) -> Option<Vec<Privileged>> {
+    // A name never begins a line with either: pg_restore puts names into comments without their line ends.
+    let lines = text
+        .lines()
+        .filter(|line| !line.starts_with("--") && !line.starts_with('\\'));
+    let words = words(&lines.collect::<Vec<_>>().join("\n"))?;
+    let statements = words.split(|word| *word == Word::Mark(';'));
+    Some(statements.filter_map(statement).collect())
+}
+
+fn statement(words: &[Word]) -> Option<Privileged> {
+    let mut words = Words(words);
+    if words.keywords("CREATE EXTENSION IF NOT EXISTS") {
+        let name = words.name()?;
+        let schema = words.keywords("WITH SCHEMA").then(|| words.name())??;
+        return words
+            .0
+            .is_empty()
+            .then_some(Privileged::Extension { name, schema });
+    }
+    let sql = if words.keywords("CREATE EVENT TRIGGER") {
+        event_trigger(&mut words)?
+    } else if words.keywords("ALTER EVENT TRIGGER") {
+        let name = quote_ident(&words.name()?);
+        let states = ["ENABLE REPLICA", "ENABLE ALWAYS", "ENABLE", "DISABLE"];
+        let state = states.into_iter().find(|state| words.keywords(state))?;
+        format!("ALTER EVENT TRIGGER {name} {state};\n")
+    } else {
+        return None;
+    };
+    words
+        .0
+        .is_empty()
+        .then_some(Privileged::EventTrigger { sql })
+}
+
+fn event_trigger(words: &mut Words<'_>) -> Option<String> {
+    let name = quote_ident(&words.name()?);
+    let event = words.keywords("ON").then(|| words.name())??;
+    let mut sql = format!("CREATE EVENT TRIGGER {name} ON {}", quote_ident(&event));
+    if words.keywords("WHEN TAG IN") {
+        let mut tags = Vec::new();
+        let mut before = '(';
+        while words.mark(before) {
+            tags.push(quote_literal(&words.literal()?));
+            before = ',';
+        }
+        words.mark(')').then_some(())?;
+        sql += &format!(" WHEN TAG IN ({})", tags.join(", "));
+    }
+    (words.keywords("EXECUTE FUNCTION") || words.keywords("EXECUTE PROCEDURE")).then_some(())?;
+    let mut function = quote_ident(&words.name()?);
+    if words.mark('.') {
+        function = format!("{function}.{}", quote_ident(&words.name()?));
+    }
+    (words.mark('(') && words.mark(')')).then_some(())?;
+    Some(format!("{sql} EXECUTE FUNCTION {function}();\n"))
+}
+
+/// Words that are left of a statement.
+struct Words<'a>(&'a [Word]);
+
+impl Words<'_> {
+    /// Takes these keywords, if they are next.
+    fn keywords(&mut self, keywords: &str) -> bool {
+        let wanted: Vec<&str> = keywords.split(' ').collect();
+        let is_next = self.0.len() >= wanted.len()
+            && (self.0.iter().zip(&wanted))
+                .all(|(word, keyword)| matches!(word, Word::Bare(text) if text == keyword));
+        if is_next {
+            self.0 = &self.0[wanted.len()..];
+        }
+        is_next
+    }
+
+    fn mark(&mut self, mark: char) -> bool {
+        let is_next = self.0.first() == Some(&Word::Mark(mark));
+        if is_next {
+            self.0 = &self.0[1..];
+        }
+        is_next
+    }
+
+    fn name(&mut self) -> Option<String> {
+        let (Word::Bare(name) | Word::Quoted(name)) = self.0.first()? else {
+            return None;
+        };
+        self.0 = &self.0[1..];
+        Some(name.clone())
+    }
+
+    fn literal(&mut self) -> Option<String> {
+        let Word::Literal(text) = self.0.first()? else {
+            return None;
+        };
+        self.0 = &self.0[1..];
+        Some(text.clone())
+    }
+}
+
+fn words(text: &str) -> Option<Vec<Word>> {
+    let mut words = Vec::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        if first.is_whitespace() {
+            rest = &rest[first.len_utf8()..];
+        } else if first == '"' || first == '\'' {
+            let (inside, after) = quoted(&rest[1..], first)?;
+            words.push(if first == '"' {
+                Word::Quoted(inside)
+            } else {
+                Word::Literal(inside)
+            });
+            rest = after;
+        } else if first.is_alphanumeric() || first == '_' {
+            let is_inside = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
+            let end = rest.find(|c| !is_inside(c)).unwrap_or(rest.len());
+            words.push(Word::Bare(rest[..end].to_owned()));
+            rest = &rest[end..];
+        } else {
+            words.push(Word::Mark(first));
+            rest = &rest[first.len_utf8()..];
+        }
+    }
+    Some(words)
+}
+
+/// What stands before the closing quote, doubled ones as one, and what comes after it.
+fn quoted(text: &str, quote: char) -> Option<(String, &str)> {
+    let mut inside = String::new();
+    let mut chars = text.char_indices().peekable();
+    while let Some((at, c)) = chars.next() {
+        if c != quote {
+            inside.push(c);
+        } else if chars.next_if(|(_, next)| *next == quote).is_some() {
+            inside.push(quote);
+        } else {
+            return Some((inside, &text[at + 1..]));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(text: &str) -> String {
+        let read = read(text).unwrap();
+        read.iter().map(|part| part.sql("me")).collect()
+    }
+
+    #[test]
+    fn extensions_and_event_triggers_are_written_anew() {
+        let text = "--\n-- Name: a; Type: EXTENSION\n--\nSET search_path = '';\n\
+            SELECT pg_catalog.set_config('search_path', '', false);\n\
+            CREATE EXTENSION IF NOT EXISTS \"uuid-ossp\" WITH SCHEMA \"Odd \"\"one\";\n\
+            COMMENT ON EXTENSION \"uuid-ossp\" IS 'it''s; DROP TABLE x';\n\
+            CREATE EVENT TRIGGER watch ON ddl_command_end\n         WHEN TAG IN ('CREATE TABLE', 'DROP TABLE')\n   \
+            EXECUTE FUNCTION public.\"Watch\"();\nALTER EVENT TRIGGER watch DISABLE;\n";
+        assert_eq!(
+            said(text),
+            "CREATE SCHEMA IF NOT EXISTS \"Odd \"\"one\" AUTHORIZATION me;\n\
+             CREATE EXTENSION IF NOT EXISTS \"uuid-ossp\" WITH SCHEMA \"Odd \"\"one\";\n\
+             CREATE EVENT TRIGGER watch ON ddl_command_end WHEN TAG IN ('CREATE TABLE', 'DROP TABLE') \
+             EXECUTE FUNCTION public.\"Watch\"();\nALTER EVENT TRIGGER watch DISABLE;\n"
+        );
+    }
+
+    #[test]
+    fn nothing_else_is_run() {
+        for text in [
+            "ALTER ROLE me SUPERUSER;",
+            "CREATE EXTENSION IF NOT EXISTS a WITH SCHEMA b CASCADE;",
+            "CREATE EXTENSION IF NOT EXISTS a;",
+            "CREATE EVENT TRIGGER a ON b EXECUTE FUNCTION c('x');",
+            "ALTER EVENT TRIGGER a OWNER TO me;",
+            "COPY (SELECT 1) TO PROGRAM 'id';",
+        ] {
+            assert_eq!(said(text), "", "{text}");
+        }
+        let name =
+            "CREATE EXTENSION IF NOT EXISTS \"a\"\"; ALTER ROLE me SUPERUSER; --\" WITH SCHEMA b;";
+        assert!(said(name).contains("EXISTS \"a\"\"; ALTER ROLE me SUPERUSER; --\" WITH"));
+        assert!(read("CREATE EXTENSION IF NOT EXISTS \"a").is_none());
+    }
+}

@@ -3,6 +3,8 @@
 use crate::drill::drilling;
 use crate::hub::{Hub, stderr, stdout};
 use hubvault_testkit::{RestartingServer, Shutdown, server};
+use rustix::process::Pid;
+use std::path::{Path, PathBuf};
 
 /// A table whose rows do `what` where a drill loads them.
 fn rows_that(what: &str) -> String {
@@ -37,14 +39,48 @@ fn a_drill_that_gets_stuck_in_the_middle_ends_at_its_limit() {
 fn an_error_of_a_server_that_is_gone_speaks_against_no_archive() {
     let server = server();
     let database = server.database();
-    // Its programs run in its data directory; without the socket nobody gets in again.
-    let away = "rm ../.s.PGSQL.*";
-    database.execute(&rows_that(&format!(
-        "EXECUTE 'COPY (SELECT) TO PROGRAM ''{away}'''; RAISE 'some error of its own';"
-    )));
+    database.execute(&rows_that("PERFORM pg_sleep(600);"));
     let (hub, drills) = drilling(&database);
-    unproven(&hub, "the drill's server was lost");
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| unproven(&hub, "the drill's server was lost"));
+        crate::daemon::wait_for(
+            || loading_rows(drills.path()).is_some(),
+            || "the drill to load rows".to_owned(),
+        );
+        let loading = loading_rows(drills.path()).unwrap();
+        // Without the socket nobody gets in again.
+        for socket in below(drills.path(), ".s.PGSQL.") {
+            std::fs::remove_file(socket).unwrap();
+        }
+        rustix::process::kill_process(loading, rustix::process::Signal::INT).unwrap();
+        run.join().unwrap()
+    });
     assert_eq!(std::fs::read_dir(drills.path()).unwrap().count(), 0);
+}
+
+/// The process of a drill's server below `drills` that loads rows.
+fn loading_rows(drills: &Path) -> Option<Pid> {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let found = processes.filter(|process| {
+        let directory = std::fs::read_link(process.path().join("cwd")).unwrap_or_default();
+        let command = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        directory.starts_with(drills) && String::from_utf8_lossy(&command).contains("COPY")
+    });
+    let mut ids = found.filter_map(|process| process.file_name().to_str()?.parse().ok());
+    ids.next().and_then(Pid::from_raw)
+}
+
+/// Files below a directory whose names begin with `prefix`.
+fn below(directory: &Path, prefix: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap().flatten() {
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(below(&entry.path(), prefix));
+        } else if entry.file_name().to_str().unwrap().starts_with(prefix) {
+            found.push(entry.path());
+        }
+    }
+    found
 }
 
 #[test]
@@ -52,10 +88,7 @@ fn a_scratch_database_that_cannot_be_dropped_is_named_and_goes_with_the_next_dri
     let server = server();
     let database = server.database();
     let elsewhere = RestartingServer::like(&server);
-    let begun = elsewhere.settings().host.clone() + "/begun";
-    database.execute(&rows_that(&format!(
-        "EXECUTE 'COPY (SELECT 1) TO ''{begun}'''; PERFORM pg_sleep(600);"
-    )));
+    database.execute(&rows_that("PERFORM pg_sleep(600);"));
     let (mut hub, _drills) = drilling(&database);
     let host = elsewhere.settings().host;
     hub.set(
@@ -65,7 +98,10 @@ fn a_scratch_database_that_cannot_be_dropped_is_named_and_goes_with_the_next_dri
     let said = std::thread::scope(|scope| {
         let run = scope.spawn(|| unproven(&hub, "the drill broke off"));
         crate::daemon::wait_for(
-            || std::path::Path::new(&begun).exists(),
+            || {
+                let asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+                hubvault_testkit::value(&elsewhere.settings(), asleep) == "1"
+            },
             || "the drill to load rows".to_owned(),
         );
         elsewhere.stop(Shutdown::Immediate);

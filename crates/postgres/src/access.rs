@@ -136,6 +136,19 @@ impl Access {
         Ok(logins)
     }
 
+    /// Superusers beside the definer, on a server that is nobody else's: there are none unless code of the owners
+    /// made one.
+    pub fn other_superusers(&self, cancel: &Cancel) -> Result<Vec<String>, PgError> {
+        if self.owners.is_none() {
+            return Ok(Vec::new());
+        }
+        let rows = Session::connect(&self.definer, cancel)?.rows(
+            "looking for superusers",
+            "SELECT rolname::text FROM pg_catalog.pg_roles WHERE rolsuper AND rolname <> session_user",
+        )?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+
     /// Lets [`Access::checker`] load a table whose owner may not do that himself.
     pub fn admit(&self, table: &TableName, cancel: &Cancel) -> Result<(), PgError> {
         let Some(owners) = &self.owners else {
@@ -278,5 +291,75 @@ impl TableLogins {
     /// Another login for it that may be able to do what its owner may not do; `None` where there is no other.
     pub fn instead(&self, table: &TableName) -> Option<&ConnectSettings> {
         self.owners.contains_key(table).then_some(&self.other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::throwaway::{ThrowawayOptions, ThrowawayServer};
+
+    fn server() -> ThrowawayServer {
+        let options = ThrowawayOptions {
+            min_major: 13,
+            parent_dir: std::env::temp_dir(),
+            settings: Vec::new(),
+            superuser: "boss".into(),
+        };
+        ThrowawayServer::start(&options, &Cancel::new()).unwrap()
+    }
+
+    #[test]
+    fn owners_log_in_as_themselves_and_a_superuser_beside_the_definer_is_noticed() {
+        let server = server();
+        let (boss, cancel) = (server.settings("postgres"), Cancel::new());
+        let mut session = Session::connect(&boss, &cancel).unwrap();
+        let made = "CREATE ROLE \"Odd 'one'\"; CREATE ROLE postgres; CREATE SCHEMA s;
+            CREATE TABLE s.t (x int); ALTER TABLE s.t OWNER TO \"Odd 'one'\"";
+        session.simple("preparing", made).unwrap();
+        let roles = ["Odd 'one'", "postgres", "pg_monitor"].map(str::to_owned);
+        let raised = vec!["postgres".to_owned()];
+        let access = Access::of_owners(&boss, &roles, raised, &cancel).unwrap();
+        let logins = access.of_tables(&cancel).unwrap();
+        let table = TableName::new("s", "t");
+        assert_eq!(logins.of(&table).user, "Odd 'one'");
+        Session::connect(logins.of(&table), &cancel).unwrap();
+        let joint = access.checker();
+        let mut checker = Session::connect(joint, &cancel).unwrap();
+        let may = |session: &mut Session, role: &str| {
+            let sql = format!("SELECT pg_has_role({}, 'USAGE')", quote_literal(role));
+            session.rows("asking", &sql).unwrap()[0].get::<_, bool>(0)
+        };
+        assert!(may(&mut checker, "Odd 'one'"));
+        assert!(!may(&mut checker, "pg_monitor") && !may(&mut checker, "boss"));
+        assert_eq!(access.other_superusers(&cancel).unwrap(), [""; 0]);
+        access.raise(&mut session, true).unwrap();
+        assert_eq!(access.other_superusers(&cancel).unwrap(), ["postgres"]);
+        access.raise(&mut session, false).unwrap();
+        assert_eq!(access.other_superusers(&cancel).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn schemas_that_were_opened_get_their_privileges_back() {
+        let server = server();
+        let mut session = Session::connect(&server.settings("postgres"), &Cancel::new()).unwrap();
+        let made = "CREATE ROLE \"a, b\"; CREATE SCHEMA \"My \"\"s\"; CREATE SCHEMA plain;
+            GRANT USAGE ON SCHEMA \"My \"\"s\" TO \"a, b\"";
+        session.simple("preparing", made).unwrap();
+        let privileges = |session: &mut Session| {
+            let sql = "SELECT nspname::text, nspacl::text FROM pg_catalog.pg_namespace ORDER BY 1";
+            let rows = session.rows("asking", sql).unwrap();
+            let each = |row: &postgres::Row| (row.get(0), row.get(1));
+            rows.iter()
+                .map(each)
+                .collect::<Vec<(String, Option<String>)>>()
+        };
+        let before = privileges(&mut session);
+        let mut schemas = OpenSchemas::default();
+        schemas.open(&mut session).unwrap();
+        schemas.open(&mut session).unwrap();
+        assert_ne!(privileges(&mut session), before);
+        schemas.close(&mut session).unwrap();
+        assert_eq!(privileges(&mut session), before);
     }
 }

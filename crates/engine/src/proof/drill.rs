@@ -130,6 +130,11 @@ pub fn drill(
         return limit.ended(cancel);
     }
     match outcome {
+        Ok(shown) if !shown.intruders.is_empty() => unproven(format!(
+            "code of the database made superusers of the drill's server ({}): what the drill shows cannot be relied \
+             on; look into the functions that its tables use, and report this",
+            shown.intruders.join(", ")
+        )),
         Ok(shown) => Ok(verdict(&shown, begun)),
         // Nothing was shown, and nothing speaks against the archive.
         Err(error) if error.is_environment() => unproven(format!("the drill broke off: {error}")),
@@ -186,6 +191,8 @@ struct Shown {
     /// Tables that need them.
     not_provable: Vec<String>,
     version: String,
+    /// Superusers that code of the database made.
+    intruders: Vec<String>,
 }
 
 /// Why nothing could be shown in a place: the reason lies there and not in the archive.
@@ -264,6 +271,7 @@ fn on(
         return Err(RestoreError::Different { tables: wrong });
     }
     Ok(Shown {
+        intruders: restored.access.other_superusers(cancel)?,
         restored,
         missing,
         not_provable,

@@ -99,13 +99,16 @@ impl Access {
             "NOSUPERUSER"
         };
         let raised = self.owners.iter().flat_map(|owners| &owners.raised);
-        let sql: String = raised
+        let statements: Vec<String> = raised
             .map(|role| format!("ALTER ROLE {} {attribute};\n", quote_ident(role)))
             .collect();
-        if sql.is_empty() {
+        if statements.is_empty() {
             return Ok(());
         }
-        session.simple("changing what owners of definitions may do", &sql)
+        session.simple(
+            "changing what owners of definitions may do",
+            &statements.concat(),
+        )
     }
 
     /// Who loads and reads each of the tables that are there.
@@ -181,7 +184,9 @@ fn grants(joint: &str, roles: &[String], raised: &[String], predefined: bool) ->
     }
     let (superusers, others): (Vec<_>, Vec<_>) = own().partition(|role| is_superuser(role));
     for superuser in &superusers {
-        others.iter().for_each(|role| grant(role, superuser));
+        for role in &others {
+            grant(role, superuser);
+        }
     }
     if predefined {
         for role in superusers.into_iter().map(String::as_str).chain([joint]) {
@@ -218,7 +223,7 @@ impl OwnerLogins {
         let mut owners: Vec<&str> = tables.values().map(|login| login.user.as_str()).collect();
         owners.sort_unstable();
         owners.dedup();
-        let sql: String = owners
+        let statements: Vec<String> = owners
             .into_iter()
             .map(|owner| {
                 let secret = secret.expose_secret();
@@ -228,7 +233,7 @@ impl OwnerLogins {
                 )
             })
             .collect();
-        session.simple(doing, &sql)
+        session.simple(doing, &statements.concat())
     }
 }
 
@@ -255,7 +260,7 @@ impl OpenSchemas {
             let name = quote_ident(row.get(1));
             format!("GRANT CREATE, USAGE ON SCHEMA {name} TO PUBLIC;\n")
         };
-        session.simple(doing, &rows.iter().map(grant).collect::<String>())?;
+        session.simple(doing, &rows.iter().map(grant).collect::<Vec<_>>().concat())?;
         self.were = Some(rows.iter().map(|row| (row.get(0), row.get(2))).collect());
         Ok(())
     }
@@ -265,13 +270,13 @@ impl OpenSchemas {
         let literal =
             |acl: Option<String>| acl.map_or_else(|| "NULL".to_owned(), |acl| quote_literal(&acl));
         let schemas = self.were.into_iter().flatten();
-        let sql: String = schemas
+        let statements: Vec<String> = schemas
             .map(|(oid, acl)| {
                 let acl = literal(acl);
                 format!("UPDATE pg_catalog.pg_namespace SET nspacl = {acl}::pg_catalog.aclitem[] WHERE oid = {oid};\n")
             })
             .collect();
-        session.simple("closing the schemas", &sql)
+        session.simple("closing the schemas", &statements.concat())
     }
 }
 

@@ -191,11 +191,11 @@ pub(crate) fn portions(list: &[u8]) -> (Vec<Portion>, Vec<u8>) {
             continue;
         }
         let lesser = match portions.last() {
-            Some(last) if is_one_of(&OF_EITHER) => last.lesser,
+            Some(open) if is_one_of(&OF_EITHER) => open.lesser,
             _ => is_one_of(&RUN_CODE),
         };
         match portions.last_mut() {
-            Some(last) if last.lesser == lesser => last.list.extend_from_slice(line.as_bytes()),
+            Some(open) if open.lesser == lesser => open.list.extend_from_slice(line.as_bytes()),
             _ => portions.push(Portion {
                 lesser,
                 list: line.into_bytes(),

@@ -128,8 +128,8 @@ impl SchemaRestore {
         cancel: &Cancel,
     ) -> Result<(), PgError> {
         let parts = self.privileged(privileged::KINDS[0], cancel)?;
-        let sql: String = parts.iter().map(|part| part.sql(owner)).collect();
-        superuser.simple("making the extensions", &sql)?;
+        let sql: Vec<String> = parts.iter().map(|part| part.sql(owner)).collect();
+        superuser.simple("making the extensions", &sql.concat())?;
         let schema = |part| match part {
             Privileged::Extension { schema, .. } => Some(schema),
             Privileged::EventTrigger { .. } => None,
@@ -145,8 +145,8 @@ impl SchemaRestore {
         cancel: &Cancel,
     ) -> Result<(), PgError> {
         let parts = self.privileged(privileged::KINDS[1], cancel)?;
-        let sql: String = parts.iter().map(|part| part.sql("")).collect();
-        superuser.simple("making the event triggers", &sql)
+        let sql: Vec<String> = parts.iter().map(|part| part.sql("")).collect();
+        superuser.simple("making the event triggers", &sql.concat())
     }
 
     /// What the dump holds of one kind that only a superuser can make.

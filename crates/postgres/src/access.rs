@@ -92,7 +92,7 @@ impl Access {
 
     /// Lets the owners of what only superusers may own be superusers, while definitions are made and nothing else
     /// happens, or no longer.
-    pub fn raise(&self, session: &mut Session, superusers: bool) -> Result<(), PgError> {
+    pub(crate) fn raise(&self, session: &mut Session, superusers: bool) -> Result<(), PgError> {
         let attribute = if superusers {
             "SUPERUSER"
         } else {

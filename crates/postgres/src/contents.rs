@@ -13,22 +13,17 @@ const DEPENDS: &str = ";\tdepends on: ";
 
 /// A step of building what comes after the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub(crate) enum Step {
     /// Indexes, and the constraints that are indexes.
     Indexes,
     /// Partitions' indexes become parts of the index above. One after the other: two at once, on two
     /// levels, do not see each other, and the index above stays invalid.
     Attach,
-    /// What looks at rows and may run code of the owners. A foreign key to a partitioned table needs the index that
+    /// What looks at rows or holds expressions. A foreign key to a partitioned table needs the index that
     /// only the step before makes valid, which `pg_restore` does not know when it works in parallel.
     Checks,
-    /// All else.
+    /// All else, of which some only a superuser can make. Event triggers, which fire for definitions, are among it.
     Rest,
-}
-
-impl Step {
-    /// In their order.
-    pub const ALL: [Self; 4] = [Self::Indexes, Self::Attach, Self::Checks, Self::Rest];
 }
 
 /// The list of a dump that `pg_restore` is given on its standard input, or by a path that `command` names.
@@ -140,12 +135,20 @@ pub(crate) fn superusers<'a>(list: &[u8], roles: &'a [String]) -> Vec<&'a String
     roles.iter().filter(|role| owns(role)).collect()
 }
 
-/// Kinds of definitions whose making may run functions of the database's owners: partition keys, bounds and generated
+/// Kinds of definitions that hold expressions and whose making may run functions of the database's owners: a literal
+/// of a composite type or an array is read at once, with the CHECKs of its domains; partition keys, bounds and generated
 /// columns are evaluated as far as they are constant, and CHECKs of a partition when it is attached.
-const RUN_CODE: [&str; 3] = ["TABLE ", "FOREIGN TABLE ", "DEFAULT "];
+const RUN_CODE: [&str; 6] = [
+    "DEFAULT ",
+    "DOMAIN ",
+    "FOREIGN TABLE ",
+    "MATERIALIZED VIEW ",
+    "TABLE ",
+    "VIEW ",
+];
 
 /// Kinds that can be made over either login.
-const OF_EITHER: [&str; 4] = ["SEQUENCE ", "VIEW ", "MATERIALIZED VIEW ", "COMMENT "];
+const OF_EITHER: [&str; 2] = ["COMMENT ", "SEQUENCE "];
 
 /// Kinds that come after the rows.
 const AFTER_ROWS: [&str; 14] = [
@@ -229,12 +232,23 @@ fn kind_of(line: &str) -> &str {
     line.splitn(4, ' ').nth(3).unwrap_or_default()
 }
 
+/// Kinds that come after the indexes and belong to tables.
+const OF_TABLES: [&str; 7] = [
+    "CHECK CONSTRAINT ",
+    "FK CONSTRAINT ",
+    "POLICY ",
+    "ROW SECURITY ",
+    "RULE ",
+    "STATISTICS ",
+    "TRIGGER ",
+];
+
 fn step_of(kind: &str) -> Step {
     if kind.starts_with("INDEX ATTACH ") {
         Step::Attach
     } else if kind.starts_with("INDEX ") || kind.starts_with("CONSTRAINT ") {
         Step::Indexes
-    } else if kind.starts_with("FK CONSTRAINT ") || kind.starts_with("CHECK CONSTRAINT ") {
+    } else if OF_TABLES.iter().any(|known| kind.starts_with(known)) {
         Step::Checks
     } else {
         Step::Rest
@@ -289,7 +303,7 @@ mod tests {
             ),
             (
                 "3460; 2620 16414 TRIGGER public a INDEX postgres",
-                Step::Rest,
+                Step::Checks,
             ),
         ] {
             assert_eq!(step_of(kind_of(line)), step, "{line}");
@@ -303,7 +317,7 @@ mod tests {
             3500; 0 0 COMMENT public CONSTRAINT users_pkey ON users postgres\n\
             3459; 2606 16413 FK CONSTRAINT public a a_b_fkey postgres\n\
             3501; 0 0 COMMENT public CONSTRAINT a_b_fkey ON a postgres\n\
-            3460; 2620 16414 TRIGGER public a t postgres\n";
+            3460; 3466 16414 EVENT TRIGGER - t postgres\n";
         let lines = |steps: &[Step]| {
             let lines = lines_of(list, steps);
             let ids = String::from_utf8(lines).unwrap();

@@ -30,7 +30,6 @@ mod throwaway;
 
 pub use access::{Access, TableLogins};
 pub use beside::{Beside, Difference, DifferentRow};
-pub use contents::Step;
 pub use copy::CopySession;
 pub use error::{MissingPrivilege, PgError};
 pub use inspect::{Column, Estimate, ForeignKey, Relation, RelationKind, RowAddress, Sequence};

@@ -165,8 +165,31 @@ impl SchemaRestore {
         })
     }
 
-    /// Builds what the list names for one step.
+    /// Builds indexes, constraints, triggers and all else that the list names, over the same logins as
+    /// [`SchemaRestore::pre_data`].
     pub fn post_data(
+        &self,
+        access: &Access,
+        options: SchemaOptions,
+        cancel: &Cancel,
+    ) -> Result<Said, PgError> {
+        let mut said = Said::default();
+        let mut schemas = OpenSchemas::default();
+        let mut session = Session::connect(access.definer(), cancel)?;
+        if access.is_split() {
+            schemas.open(&mut session)?;
+        }
+        for step in [Step::Indexes, Step::Attach, Step::Checks] {
+            said.extend(self.step(step, access.checker(), options, cancel)?);
+        }
+        schemas.close(&mut session)?;
+        access.raise(&mut session, true)?;
+        said.extend(self.step(Step::Rest, access.definer(), options, cancel)?);
+        access.raise(&mut session, false)?;
+        Ok(said)
+    }
+
+    fn step(
         &self,
         step: Step,
         target: &ConnectSettings,

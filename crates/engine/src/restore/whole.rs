@@ -8,7 +8,7 @@ use crate::progress::{Progress, Stage};
 use hubvault_archive::{Archive, EntryKind, EntryRecord, Manifest, Source, TableSummary};
 use hubvault_model::{Cancel, TableName, quote_ident};
 use hubvault_postgres::{
-    Access, ConnectSettings, PgError, Said, SchemaOptions, SchemaRestore, Session, Step, target,
+    Access, ConnectSettings, PgError, Said, SchemaOptions, SchemaRestore, Session, target,
 };
 
 /// The archive's tables that a database holds already.
@@ -75,7 +75,7 @@ pub fn whole<S: Source>(
     report.extend(schema.pre_data(&access, said, cancel)?);
     let passed_over = restore.rows(&mut session, &mut report)?;
     progress.stage(Stage::Indexes, None);
-    restore.after_rows(&mut session, &schema, said, &mut report)?;
+    restore.after_rows(&schema, said, &mut report)?;
     if let Some(superuser) = &mut superuser {
         schema.make_event_triggers(superuser, cancel)?;
     }
@@ -174,7 +174,6 @@ impl<S: Source> Restore<'_, S> {
     /// Sequences, indexes, constraints, all other definitions, materialized views and statistics.
     fn after_rows(
         &self,
-        session: &mut Session,
         schema: &SchemaRestore,
         said: SchemaOptions,
         report: &mut Said,
@@ -183,23 +182,7 @@ impl<S: Source> Restore<'_, S> {
         let sequences = text(self.archive, "database/sequences.sql")?;
         let doing = "setting the sequences";
         tolerate(checker.simple(doing, &sequences), self.options, report)?;
-        for step in Step::ALL {
-            // To attach an index evaluates its expressions as far as they are constant, as whoever attaches it.
-            let login = if matches!(step, Step::Attach | Step::Checks) {
-                self.access.checker()
-            } else {
-                self.access.definer()
-            };
-            // Event triggers, which fire for definitions, are among the last.
-            let last = step == Step::Rest;
-            if last {
-                self.access.raise(session, true)?;
-            }
-            report.extend(schema.post_data(step, login, said, self.cancel)?);
-            if last {
-                self.access.raise(session, false)?;
-            }
-        }
+        report.extend(schema.post_data(self.access, said, self.cancel)?);
         let keys = text(self.archive, "database/foreign-keys.sql")?;
         let doing = "making the NOT VALID foreign keys";
         tolerate(checker.simple(doing, &keys), self.options, report)?;

@@ -44,6 +44,14 @@ const HOSTILE: &str = r#"
     CREATE FUNCTION below(a int, b int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$
         BEGIN PERFORM public.act('operator-class'); RETURN btint4cmp(a, b); END $$;
 
+    CREATE DOMAIN read AS int CHECK (public.w('literal'));
+    CREATE TABLE of_literals (x int DEFAULT (('{1}'::read[])[1]));
+    CREATE VIEW of_literal AS SELECT '{1}'::read[] AS x;
+    CREATE INDEX ON of_literals (x) WHERE x = ANY ('{1}'::read[]::int[]);
+    CREATE RULE of_literal AS ON INSERT TO of_literals WHERE new.x = ANY ('{2}'::read[]::int[]) DO ALSO NOTHING;
+    CREATE FUNCTION fired() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END';
+    CREATE TRIGGER of_literal BEFORE INSERT ON of_literals FOR EACH ROW
+        WHEN (new.x = ANY ('{1}'::read[]::int[])) EXECUTE FUNCTION fired();
     CREATE DOMAIN d AS int CHECK (public.w('domain-check'));
     CREATE TABLE of_domain (x d); INSERT INTO of_domain VALUES (1);
     CREATE TABLE generated (x int, y boolean GENERATED ALWAYS AS (public.w('generated-column')) STORED);

@@ -116,6 +116,7 @@ mod tests {
     #[test]
     fn a_sequence_that_was_never_called_stays_so() {
         let sequence = Sequence {
+            oid: 16_384,
             name: TableName::new("public", "Odd seq"),
             last_value: Some(7),
             is_called: false,

@@ -63,7 +63,12 @@ impl Place {
     /// How to reach the empty database.
     pub(crate) fn settings(&self) -> ConnectSettings {
         match self {
-            Self::Throwaway(server) => server.settings(DATABASE),
+            // What lies in the archive is refused or warned about where it is made. Here pg_restore speaks to a
+            // server that is thrown away, and writes nothing for psql.
+            Self::Throwaway(server) => ConnectSettings {
+                old_programs: true,
+                ..server.settings(DATABASE)
+            },
             Self::Scratch { server, name } => ConnectSettings {
                 dbname: name.clone(),
                 ..server.clone()

@@ -51,15 +51,13 @@ pub(crate) fn fixed_in(version: &str) -> Option<String> {
         return Some("18.0".to_owned());
     };
     let first = FIRST_FIXED.iter().find(|(major, _)| *major == parsed.major);
-    match first {
-        Some((major, minor)) if parsed.minor.unwrap_or(0) < *minor => {
-            Some(format!("{major}.{minor}"))
-        }
-        Some(_) => None,
-        None if parsed.major < 13 => Some("13.22".to_owned()),
-        None if parsed.is_before_release() => Some(format!("{}.0", parsed.major)),
-        None => None,
-    }
+    let (major, minor) = match first {
+        Some(first) => *first,
+        None if parsed.major < 13 => FIRST_FIXED[0],
+        None => (parsed.major, 0),
+    };
+    let is_older = parsed.major < major || parsed.minor.unwrap_or(0) < minor;
+    (is_older || parsed.is_before_release()).then(|| format!("{major}.{minor}"))
 }
 
 /// Why a program should be newer for a server of this version (150018), where it should. Other major versions have

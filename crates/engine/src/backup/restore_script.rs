@@ -98,35 +98,4 @@ pub(crate) fn foreign_keys_sql(statements: &[String]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_script_holds_no_place_for_a_name() {
-        assert!(!RESTORE_SCRIPT.contains("@@"));
-    }
-
-    #[test]
-    fn no_name_ends_its_record() {
-        let mut list = List::default();
-        list.record(&["table", "a\tb", "c\nend\n$(d)%", "1"]);
-        assert_eq!(list.0, "table\ta%09b\tc%0Aend%0A$(d)%25\t1\n");
-    }
-
-    #[test]
-    fn a_sequence_that_was_never_called_stays_so() {
-        let sequence = Sequence {
-            oid: 16_384,
-            name: TableName::new("public", "Odd seq"),
-            last_value: Some(7),
-            is_called: false,
-            can_read: true,
-            extension_member: false,
-            owner: "o".into(),
-        };
-        assert!(
-            sequences_sql(&[sequence])
-                .contains("setval('public.\"Odd seq\"'::pg_catalog.regclass, 7, false)")
-        );
-    }
-}
+mod tests;

@@ -14,6 +14,10 @@ use serde_json::json;
 
 /// `hubvault prune`
 #[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 pub(crate) struct PruneArgs {
     /// Print every decision and remove nothing
     #[arg(long)]

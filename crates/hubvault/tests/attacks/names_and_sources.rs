@@ -131,18 +131,16 @@ fn names_are_data_for_the_restore_script_and_never_commands() {
         ),
     );
     let home = tempfile::tempdir().unwrap();
-    for target in ["a=b 'c' \\ $(id>${HOME}/pwned)", "postgres://nowhere/x"] {
-        execute(&admin, &format!("CREATE DATABASE {}", ident(target)));
-        let target = server.settings(target);
-        let restored = restore(directory.path(), home.path(), &target, &["--create-roles"]);
-        let said = format!("{}{}", stdout(&restored), stderr(&restored));
-        assert!(restored.status.success(), "{said}\n{record}");
-        assert!(!said.contains(['\u{1b}', '\r', '\u{202e}']), "{said:?}");
-        assert_eq!(digests(&target), before);
-        let sql = "SELECT count(*)::text FROM pg_sequences WHERE last_value IS NULL AND sequencename <> ''";
-        assert_eq!(value(&target, sql), value(&source, sql));
-    }
-    let target = server.settings("postgres://nowhere/x");
+    let target = "postgres://a=b 'c' \\ $(id>${HOME}/pwned)";
+    execute(&admin, &format!("CREATE DATABASE {}", ident(target)));
+    let target = server.settings(target);
+    let restored = restore(directory.path(), home.path(), &target, &["--create-roles"]);
+    let said = format!("{}{}", stdout(&restored), stderr(&restored));
+    assert!(restored.status.success(), "{said}\n{record}");
+    assert!(!said.contains(['\u{1b}', '\r', '\u{202e}']), "{said:?}");
+    assert_eq!(digests(&target), before);
+    let sql = "SELECT count(*)::text FROM pg_sequences WHERE last_value IS NULL";
+    assert_eq!(value(&target, sql), value(&source, sql));
     let again = restore(directory.path(), home.path(), &target, &["--clean"]);
     assert!(
         again.status.success() || stderr(&again).contains("cannot drop what is there"),
@@ -196,6 +194,14 @@ fn owned_database(
     (server, source, owner, marks)
 }
 
+/// Whether a view of the owner that a superuser reads leaves the marker.
+fn works(superuser: &ConnectSettings, owner: &ConnectSettings, marker: &Path) -> bool {
+    execute(owner, "CREATE VIEW trap AS SELECT act() AS last_value");
+    value(superuser, "SELECT last_value FROM trap");
+    execute(owner, "DROP VIEW trap");
+    marker.exists()
+}
+
 #[test]
 fn a_sequence_that_is_swapped_for_a_view_runs_nothing_of_its_owner() {
     let (_server, source, owner, marks) = owned_database("swapper");
@@ -204,7 +210,7 @@ fn a_sequence_that_is_swapped_for_a_view_runs_nothing_of_its_owner() {
     execute(
         &owner,
         "CREATE TABLE t (id int);
-         DO $$ BEGIN FOR i IN 1..1500 LOOP EXECUTE format('CREATE SEQUENCE aa%s', i); END LOOP; END $$;
+         DO $$ BEGIN FOR i IN 1..800 LOOP EXECUTE format('CREATE SEQUENCE aa%s', i); END LOOP; END $$;
          CREATE SEQUENCE zz",
     );
     let stop = AtomicBool::new(false);
@@ -220,7 +226,7 @@ fn a_sequence_that_is_swapped_for_a_view_runs_nothing_of_its_owner() {
                 );
             }
         });
-        for _ in 0..4 {
+        for _ in 0..2 {
             let output = hub.run(&["backup", "--json"]);
             assert!(
                 matches!(output.status.code(), Some(0 | 1 | 3)),
@@ -234,6 +240,7 @@ fn a_sequence_that_is_swapped_for_a_view_runs_nothing_of_its_owner() {
         !marker.exists(),
         "the owner's function ran as the backup's role"
     );
+    assert!(works(&source, &owner, &marker), "the attack is none");
     // It stands where it stood, called or not.
     execute(
         &owner,
@@ -282,6 +289,11 @@ fn a_large_table_with_its_owner_s_functions_in_an_index_is_read_without_running_
         !marker.exists(),
         "the owner's function ran as the backup's role"
     );
+    execute(
+        &source,
+        "EXPLAIN SELECT id FROM ONLY big WHERE ctid > '(1,0)'",
+    );
+    assert!(marker.exists(), "the attack is none");
 }
 
 #[test]

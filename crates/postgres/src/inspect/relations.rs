@@ -107,7 +107,7 @@ pub(crate) fn unlocked(session: &mut Session) -> Result<Vec<String>, PgError> {
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Expressions depend on the functions and operators in them ("pg_depend"); those of the system are not listed there.
+/// Expressions depend on the functions and operators in them (`pg_depend`); those of the system are not listed there.
 /// One list for the whole query.
 const PLANNING_RUNS_CODE: &str = "c.oid IN (
     WITH foreign_code AS (

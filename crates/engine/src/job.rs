@@ -98,6 +98,13 @@ pub struct Window {
     pub references: ReferencePolicy,
 }
 
+impl Window {
+    /// Whether the configuration gives its condition as SQL.
+    pub(crate) fn has_own_condition(&self) -> bool {
+        matches!(self.rows, WindowRows::Where(_))
+    }
+}
+
 /// What to do about rows outside a window that its rows refer to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ReferencePolicy {

@@ -26,7 +26,7 @@ pub use csv::CsvToText;
 pub use digest::{RowDigest, RowDigester, RowFormat, UnfinishedRow};
 pub use id::BackupId;
 pub use mask::Masks;
-pub use name::{TableName, quote_ident, quote_literal};
+pub use name::{TableName, list_field, one_line, quote_ident, quote_literal};
 pub use pattern::{PatternError, TablePattern};
 pub use remedy::remedy;
 pub use size::{ByteSize, SizeError, grouped};

@@ -66,18 +66,7 @@ impl fmt::Display for TableName {
 }
 
 fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_alphanumeric() || c == '_' || c == '-' {
-            out.push(c);
-        } else {
-            let mut bytes = [0; 4];
-            for byte in c.encode_utf8(&mut bytes).bytes() {
-                let _ = write!(out, "%{byte:02X}");
-            }
-        }
-    }
-    out
+    percent(text, |c| !(c.is_alphanumeric() || c == '_' || c == '-'))
 }
 
 /// A name as an SQL identifier, quoted unless it is plain lower case and no common keyword.
@@ -105,6 +94,38 @@ pub fn quote_literal(text: &str) -> String {
     } else {
         format!("'{quoted}'")
     }
+}
+
+/// A text on one line, for people: characters that move a terminal's cursor, end a line or turn the direction of the text
+/// are written `%XX`, byte by byte.
+pub fn one_line(text: &str) -> String {
+    percent(text, is_unprintable)
+}
+
+/// A text as a field of a list whose fields end with tabs and whose records end with newlines: as [`one_line`], and a
+/// `%` as well, so that the text can be had back.
+pub fn list_field(text: &str) -> String {
+    percent(text, |c| c == '%' || is_unprintable(c))
+}
+
+fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn percent(text: &str, escaped: impl Fn(char) -> bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if escaped(c) {
+            let mut bytes = [0; 4];
+            for byte in c.encode_utf8(&mut bytes).bytes() {
+                let _ = write!(out, "%{byte:02X}");
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 /// Sorted; reserved words, with those that only functions and types may bear.
@@ -294,6 +315,13 @@ mod tests {
     fn literals_survive_backslashes_and_quotes() {
         assert_eq!(quote_literal("it's"), "'it''s'");
         assert_eq!(quote_literal("a\\b"), " E'a\\\\b'");
+    }
+
+    #[test]
+    fn a_text_on_one_line_has_no_character_that_moves_the_cursor() {
+        let odd = "a\n\u{1b}[2K\u{9b}\u{202e}%é";
+        assert_eq!(one_line(odd), "a%0A%1B[2K%C2%9B%E2%80%AE%é");
+        assert_eq!(list_field("5 %\t"), "5 %25%09");
     }
 
     proptest! {

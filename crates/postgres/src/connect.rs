@@ -19,7 +19,7 @@ pub(crate) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// and this many times, before it is given up.
 pub(crate) const KEEPALIVE_RETRIES: u32 = 3;
 
-/// Settings that change what COPY writes or whether it ends, each set for every session
+/// Settings that change what COPY writes, whether it ends or what is evaluated beside it, each set for every session
 /// (`PostgreSQL` manual, "Client Connection Defaults"). The limits at the end came with 14 and 17.
 pub(crate) const PINNED: &str = "
     SET search_path = '';
@@ -37,8 +37,31 @@ pub(crate) const PINNED: &str = "
     SET xmloption = 'content';
     SET quote_all_identifiers = off;
     SET client_min_messages = 'warning';
+    SET standard_conforming_strings = on;
+    SET constraint_exclusion = off;
     SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings
     WHERE name IN ('idle_session_timeout', 'transaction_timeout');
+";
+
+/// What a session at the source pins besides: it changes nothing, and a view that somebody puts in the place of a table
+/// or a sequence is not read, as its functions would run with the backup's rights. The second came with the minor
+/// releases of August 2024 (13.16, 14.13, 15.8, 16.4).
+pub(crate) const SOURCE: &str = "
+    SET default_transaction_read_only = on;
+    SELECT pg_catalog.set_config(name, 'view, foreign-table', false) FROM pg_catalog.pg_settings
+    WHERE name = 'restrict_nonsystem_relation_kind';
+";
+
+/// Has a session at the source read views for a while, as a condition that the configuration gives may name them.
+pub const PERMIT_VIEWS: &str = "
+    SELECT pg_catalog.set_config(name, '', false) FROM pg_catalog.pg_settings
+    WHERE name = 'restrict_nonsystem_relation_kind';
+";
+
+/// Ends [`PERMIT_VIEWS`].
+pub const REFUSE_VIEWS: &str = "
+    SELECT pg_catalog.set_config(name, 'view, foreign-table', false) FROM pg_catalog.pg_settings
+    WHERE name = 'restrict_nonsystem_relation_kind';
 ";
 
 /// Why there is no connection yet.

@@ -1,7 +1,8 @@
-//! What a role may not do, and the statements that let it.
+//! What a role may not do, and the statements that let it; what it may do and a backup does not need.
 
-use crate::error::MissingPrivilege;
+use crate::error::{MissingPrivilege, PgError};
 use crate::inspect::{Relation, Sequence};
+use crate::session::Session;
 use hubvault_model::{TableName, quote_ident};
 use std::collections::BTreeSet;
 
@@ -67,5 +68,120 @@ fn select(role: &str, kind: &str, name: &TableName) -> MissingPrivilege {
             name.sql(),
             quote_ident(role)
         ),
+    }
+}
+
+/// What a role may do that a backup does not need, and a role that may not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advice {
+    /// In a sentence: `the role postgres is a superuser; ...`.
+    pub problem: String,
+    /// What makes a role that can only read.
+    pub statements: Vec<String>,
+}
+
+/// What else makes a server do for whoever owns a database what he may not do himself, where he gets the backup's role
+/// to run his code ("Predefined Roles").
+const POWERS: &str = "
+    SELECT current_user::text, current_database()::text, current_setting('server_version_num')::int4,
+           array_remove(ARRAY[
+               CASE WHEN r.rolsuper THEN 'is a superuser' END,
+               CASE WHEN r.rolcreaterole AND NOT r.rolsuper THEN 'may make roles' END,
+               CASE WHEN NOT r.rolsuper AND pg_has_role('pg_execute_server_program', 'MEMBER')
+                    THEN 'may run programs on the server' END,
+               CASE WHEN NOT r.rolsuper AND pg_has_role('pg_write_server_files', 'MEMBER')
+                    THEN 'may write files of the server' END,
+               CASE WHEN NOT r.rolsuper AND pg_has_role('pg_read_server_files', 'MEMBER')
+                    THEN 'may read files of the server' END], NULL),
+           EXISTS (SELECT FROM pg_class c WHERE c.relrowsecurity),
+           ARRAY(SELECT DISTINCT n.nspname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                 WHERE c.relkind IN ('r', 'p', 'S') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+                 ORDER BY 1),
+           EXISTS (SELECT FROM pg_settings WHERE name = 'restrict_nonsystem_relation_kind'),
+           current_setting('server_version')
+    FROM pg_roles r WHERE r.rolname = current_user";
+
+/// Looks whether the session's role may do more than a backup needs.
+pub fn advice(session: &mut Session) -> Result<Option<Advice>, PgError> {
+    let rows = session.rows("asking what the role may do", POWERS)?;
+    let Some(row) = rows.first() else {
+        return Ok(None);
+    };
+    let (role, database): (String, String) = (row.get(0), row.get(1));
+    let version: i32 = row.get(2);
+    let mut powers: Vec<String> = row.get(3);
+    if powers.is_empty() {
+        return Ok(None);
+    }
+    if !row.get::<_, bool>(6) {
+        let server: String = row.get(7);
+        powers.push(format!(
+            "reads from a server ({server}) that lacks the fix of CVE-2024-7348"
+        ));
+    }
+    Ok(Some(Advice {
+        problem: format!(
+            "the role {} {}, and a backup needs only to read: code of whoever owns a table may run with its rights",
+            quote_ident(&role),
+            powers.join(" and "),
+        ),
+        statements: lesser_role(&database, version, row.get(4), row.get(5)),
+    }))
+}
+
+/// The statements for a role that can read a database and nothing else.
+fn lesser_role(
+    database: &str,
+    version: i32,
+    row_security: bool,
+    schemas: Vec<String>,
+) -> Vec<String> {
+    const ROLE: &str = "hubvault_backup";
+    let mut statements = vec![
+        format!("CREATE ROLE {ROLE} LOGIN PASSWORD '...';"),
+        format!(
+            "GRANT CONNECT ON DATABASE {} TO {ROLE};",
+            quote_ident(database)
+        ),
+    ];
+    if version >= 140_000 {
+        statements.push(format!("GRANT pg_read_all_data TO {ROLE};"));
+    } else {
+        for schema in schemas {
+            let schema = quote_ident(&schema);
+            statements.push(format!(
+                "GRANT USAGE ON SCHEMA {schema} TO {ROLE}; GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {ROLE}; \
+                 GRANT SELECT ON ALL SEQUENCES IN SCHEMA {schema} TO {ROLE};"
+            ));
+        }
+    }
+    if row_security {
+        statements.push(format!("ALTER ROLE {ROLE} BYPASSRLS;"));
+    }
+    statements
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lesser_role_is_made_in_one_round() {
+        let schemas = || vec!["public".to_owned(), "Odd".to_owned()];
+        let new = lesser_role("hub", 150_018, true, schemas());
+        assert_eq!(
+            new[1..],
+            [
+                "GRANT CONNECT ON DATABASE hub TO hubvault_backup;",
+                "GRANT pg_read_all_data TO hubvault_backup;",
+                "ALTER ROLE hubvault_backup BYPASSRLS;"
+            ]
+        );
+        let old = lesser_role("hub", 130_000, false, schemas());
+        assert!(
+            old[3].starts_with("GRANT USAGE ON SCHEMA \"Odd\" TO"),
+            "{old:?}"
+        );
+        assert_eq!(old.len(), 4);
     }
 }

@@ -55,10 +55,16 @@ pub struct SchemaRestore {
 impl SchemaRestore {
     /// Takes a custom-format dump and the list of what is built after the rows, both as the
     /// archive holds them; finds a `pg_restore` that reads a dump of a server of `major`, by
-    /// whichever `pg_dump` it was written.
-    pub fn new(dump: &[u8], post_data_list: Vec<u8>, major: u32) -> Result<Self, PgError> {
+    /// whichever `pg_dump` it was written. `target` says whether programs that lack security fixes are permitted.
+    pub fn new(
+        dump: &[u8],
+        post_data_list: Vec<u8>,
+        major: u32,
+        target: &ConnectSettings,
+    ) -> Result<Self, PgError> {
+        let reader = major.max(first_reader(dump));
         Ok(Self {
-            tool: tools::find("pg_restore", major.max(first_reader(dump)))?,
+            tool: tools::find_client("pg_restore", reader, target.old_programs)?,
             dump: in_memory("hubvault-schema", dump)?,
             list: post_data_list,
             made: None,

@@ -37,11 +37,19 @@ pub struct Definitions {
 }
 
 impl Definitions {
-    /// Whether the programs are there that take them; the error names what to install.
-    pub fn can_be_taken(snapshot: &SnapshotFacts) -> Result<(), PgError> {
-        let major = snapshot.server_version_num / 10_000;
-        tools::find("pg_dump", major).and_then(|_| tools::find("pg_restore", major))?;
-        Ok(())
+    /// Whether the programs are there that take them; the error names what to install. Returns what there is to warn
+    /// about them.
+    pub fn can_be_taken(
+        settings: &ConnectSettings,
+        snapshot: &SnapshotFacts,
+    ) -> Result<Vec<String>, PgError> {
+        let server = snapshot.server_version_num;
+        let mut warnings = Vec::new();
+        for program in ["pg_dump", "pg_restore"] {
+            let tool = tools::find_client(program, server / 10_000, settings.old_programs)?;
+            warnings.extend(tool.warnings(program, server));
+        }
+        Ok(warnings)
     }
 
     /// Takes them as of the snapshot, which must be held until this returns.
@@ -51,7 +59,7 @@ impl Definitions {
         cancel: &Cancel,
     ) -> Result<Self, PgError> {
         let major = snapshot.server_version_num / 10_000;
-        let pg_dump = tools::find("pg_dump", major)?;
+        let pg_dump = tools::find_client("pg_dump", major, settings.old_programs)?;
         let mut command = Command::new(&pg_dump.path);
         tools::connection(&mut command, settings);
         command.args([
@@ -72,10 +80,15 @@ impl Definitions {
                 }
                 other => other,
             })?;
-        let pg_restore = tools::find("pg_restore", major.max(first_reader(&stdout)))?;
+        let reader = major.max(first_reader(&stdout));
+        let pg_restore = tools::find_client("pg_restore", reader, settings.old_programs)?;
+        let mut messages = stderr;
+        for (program, tool) in [("pg_dump", &pg_dump), ("pg_restore", &pg_restore)] {
+            messages.extend(tool.warnings(program, snapshot.server_version_num));
+        }
         Ok(Self {
             custom: stdout,
-            messages: stderr,
+            messages,
             pg_dump_version: pg_dump.version,
             pg_restore,
         })

@@ -1,8 +1,8 @@
 //! One connection whose settings are pinned, so that the same rows give the same bytes everywhere.
 
 use crate::connect::{
-    Failure, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES, PINNED, TCP_SILENCE, classify, password,
-    persistently, tls_mode,
+    Failure, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES, PINNED, SOURCE, TCP_SILENCE, classify,
+    password, persistently, tls_mode,
 };
 use crate::error::{PgError, full_text};
 use crate::settings::{ConnectSettings, SslMode};
@@ -30,6 +30,13 @@ impl Session {
         let client = persistently(settings, cancel, || open(settings))?;
         pooler::refuse(settings, cancel)?;
         Self::pin(client, settings, cancel)
+    }
+
+    /// The same to the database that is backed up: it changes nothing there and reads no view.
+    pub fn at_source(settings: &ConnectSettings, cancel: &Cancel) -> Result<Self, PgError> {
+        let mut session = Self::connect(settings, cancel)?;
+        session.simple("pinning the session's settings", SOURCE)?;
+        Ok(session)
     }
 
     fn pin(client: Client, settings: &ConnectSettings, cancel: &Cancel) -> Result<Self, PgError> {

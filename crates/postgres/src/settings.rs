@@ -83,6 +83,8 @@ pub struct ConnectSettings {
     pub connect_timeout: Duration,
     /// Shown in `pg_stat_activity`.
     pub application_name: String,
+    /// Whether `pg_dump` and `pg_restore` may lack security fixes.
+    pub old_programs: bool,
 }
 
 impl Default for ConnectSettings {
@@ -98,6 +100,7 @@ impl Default for ConnectSettings {
             sslrootcert: None,
             connect_timeout: Duration::from_secs(10),
             application_name: "hubvault".into(),
+            old_programs: false,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The one moment: locks first, then a snapshot that other connections share.
 
+use crate::connect::SOURCE;
 use crate::copy::CopySession;
 use crate::error::PgError;
 use crate::inspect;
@@ -58,7 +59,7 @@ impl Snapshot {
         lock_timeout: Duration,
         cancel: &Cancel,
     ) -> Result<Self, PgError> {
-        let mut session = Session::connect(settings, cancel)?;
+        let mut session = Session::at_source(settings, cancel)?;
         let mut tries = TRIES;
         let facts = loop {
             tries -= 1;
@@ -117,6 +118,7 @@ impl Invitation {
     /// A further connection that sees the same moment.
     pub fn join(&self) -> Result<CopySession, PgError> {
         let mut session = CopySession::connect(&self.settings, &self.cancel)?;
+        session.simple("pinning the session's settings", SOURCE)?;
         let import = format!("{BEGIN}; SET TRANSACTION SNAPSHOT '{}'", self.id);
         session.simple("joining the snapshot", &import)?;
         Ok(session)
@@ -207,7 +209,7 @@ fn lock_in_time(
 /// Who holds or waits for a lock that stands in the way of `ACCESS SHARE`, which only
 /// `ACCESS EXCLUSIVE` does ("Explicit Locking", table of conflicts).
 fn blockers(settings: &ConnectSettings, cancel: &Cancel) -> Result<Vec<String>, PgError> {
-    let mut session = Session::connect(settings, cancel)?;
+    let mut session = Session::at_source(settings, cancel)?;
     let rows = session.rows(
         "asking who holds the lock",
         "SELECT format('  process %s, role %s, %s, for %s: %s (%s on %s)', a.pid, a.usename,

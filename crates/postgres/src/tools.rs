@@ -1,6 +1,7 @@
 //! The programs of `PostgreSQL`: found by version, run with their output read, never left behind.
 
 use crate::error::PgError;
+use crate::program_version::{fixed_in, older_than_server};
 use crate::settings::ConnectSettings;
 use hubvault_model::Cancel;
 use rustix::fs::{MemfdFlags, memfd_create};
@@ -20,6 +21,21 @@ pub(crate) struct Tool {
     pub(crate) path: PathBuf,
     pub(crate) major: u32,
     pub(crate) version: String,
+}
+
+impl Tool {
+    /// What there is to warn about it, beside a server of this version (150018).
+    pub(crate) fn warnings(&self, program: &str, server: u32) -> Vec<String> {
+        let unfixed = fixed_in(&self.version).map(|fixed| {
+            format!(
+                "{program} {} lacks the security fixes of August 2025 and is permitted by database.old_programs; \
+                 install {fixed} or newer",
+                self.version
+            )
+        });
+        let older = older_than_server(program, &self.version, server);
+        unfixed.into_iter().chain(older).collect()
+    }
 }
 
 /// Where packages put the programs of each major version.
@@ -42,9 +58,22 @@ fn package_directories() -> Vec<PathBuf> {
     directories
 }
 
+/// `pg_dump` or `pg_restore`; one that lacks security fixes is an error unless `old_programs` permits it.
+pub(crate) fn find_client(
+    program: &str,
+    min_major: u32,
+    old_programs: bool,
+) -> Result<Tool, PgError> {
+    let tool = find(program, min_major)?;
+    match fixed_in(&tool.version) {
+        Some(fixed) if !old_programs => Err(lacks_fixes(program, &tool, &fixed)),
+        _ => Ok(tool),
+    }
+}
+
 /// The program on the PATH if it is at least of major version `min_major`, else the oldest that
 /// is, of those that packages installed.
-pub(crate) fn find(program: &str, min_major: u32) -> Result<Tool, PgError> {
+fn find(program: &str, min_major: u32) -> Result<Tool, PgError> {
     let on_path = version_of(Path::new(program));
     if let Some(tool) = on_path.clone().filter(|tool| tool.major >= min_major) {
         return Ok(tool);
@@ -74,6 +103,19 @@ pub(crate) fn find(program: &str, min_major: u32) -> Result<Tool, PgError> {
              it, on Debian with: apt-get install postgresql-client-{min_major}"
         ),
     })
+}
+
+fn lacks_fixes(program: &str, tool: &Tool, fixed: &str) -> PgError {
+    let (version, major) = (&tool.version, tool.major);
+    PgError::Tool {
+        program: program.to_owned(),
+        why: format!(
+            "version {version} lacks the security fixes of August 2025 (CVE-2025-8714, CVE-2025-8715: a name in the \
+             database can run commands on the machine that restores); install {fixed} or newer, on Debian with: \
+             apt-get install --only-upgrade postgresql-client-{major}, or permit it with database.old_programs = true \
+             (POSTGRES_OLD_PROGRAMS=true)"
+        ),
+    }
 }
 
 /// `postgres` of at least this major version, by the path that has `initdb` beside it: it is not on

@@ -97,8 +97,8 @@ pub enum BackupError {
     },
     /// Not enough room.
     #[error(
-        "{} has {free} free and this backup needs about {needed}; free some space or set \
-         BACKUP_DIR to a larger disk", directory.display()
+        "{} has {free} free and this backup needs about {needed}; free some space (hubvault prune \
+         --after-failed-run removes what retention lets go) or set BACKUP_DIR to a larger disk", directory.display()
     )]
     NoSpace {
         /// Where the archive would go.

@@ -10,7 +10,9 @@ use crate::job::{Job, ProofWhen, SourceDigest};
 use crate::progress::Progress;
 use hubvault_archive::{Compression, EntryBuilder, EntryKind, EntryMeta, RowData, TableSummary};
 use hubvault_model::{Cancel, RowDigest, RowDigester, RowFormat};
-use hubvault_postgres::{CopySession, Invitation, PgError, ServerDigest};
+use hubvault_postgres::{
+    CopySession, Invitation, PERMIT_VIEWS, PgError, REFUSE_VIEWS, ServerDigest,
+};
 use jiff::Timestamp;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -160,7 +162,14 @@ impl Shared<'_> {
                 return Ok(());
             };
             self.check_stop()?;
+            let own_condition = self.plan.tables[extent.table].own_condition;
+            if own_condition {
+                session.simple("permitting views", PERMIT_VIEWS)?;
+            }
             self.copy(&mut session, extent)?;
+            if own_condition {
+                session.simple("refusing views", REFUSE_VIEWS)?;
+            }
             self.pace.between(|| self.check_stop())?;
         }
     }

@@ -19,6 +19,8 @@ pub struct PlannedTable {
     pub coverage: Coverage,
     /// The condition on the rows, as SQL, for a window.
     pub filter: Option<String>,
+    /// Whether the configuration gives that condition itself, and not a column and a length of time.
+    pub own_condition: bool,
     /// The columns in their order, without generated ones.
     pub columns: Vec<String>,
     /// How the rows are written.
@@ -148,6 +150,7 @@ mod tests {
             name: TableName::new("public", "Odd \"name\""),
             coverage: Coverage::Whole,
             filter: filter.map(str::to_owned),
+            own_condition: false,
             columns: vec!["id".into(), "order".into()],
             format,
             estimated_rows: None,

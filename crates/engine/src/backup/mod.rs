@@ -52,7 +52,7 @@ use limit::Limit;
 use publish::Partial;
 use settle::{failed, settle, tell};
 use sources::Sources;
-use state::{exposed, record_anyway, say_unlisted};
+use state::{exposed, record_anyway, remember_role, say_unlisted};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -264,10 +264,15 @@ fn prepare(job: &Job, run: &Run) -> Result<(Prepared, RunLock), BackupError> {
 /// Decides what a run would do, and touches nothing.
 pub fn plan(job: &Job, cancel: &Cancel) -> Result<(Plan, Vec<Warning>), BackupError> {
     let mut snapshot = Snapshot::open(&job.database, job.lock_timeout, cancel)?;
-    Definitions::can_be_taken(snapshot.info())?;
+    let programs = Definitions::can_be_taken(&job.database, snapshot.info())?;
     let plan = Plan::make(&mut snapshot, job)?;
     let files = files::read(&job.files, compression(job))?;
     let mut warnings = plan.warnings.clone();
+    warnings.extend(
+        programs
+            .iter()
+            .map(|m| Warning::new("pg_dump", "schema", m)),
+    );
     warnings.extend(files.warnings);
     if job.directory.is_dir() {
         warnings.extend(exposed(&job.directory)?);
@@ -302,6 +307,7 @@ fn take(
     let dumping = Dumping::start(&job.database, snapshot.info(), twice, &run.work);
     stages.enter(Stage::Plan, None)?;
     let plan = Plan::make(&mut snapshot, job)?;
+    remember_role(&plan, job, catalog);
     refuse_blind_spots(&plan, job)?;
     enough_space(&job.directory, plan.estimated_bytes() + sources.bytes())?;
     stages.enter(Stage::Files, None)?;

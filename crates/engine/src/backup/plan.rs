@@ -6,12 +6,12 @@ use super::error::BackupError;
 use super::extent::{Extent, PlannedTable, cut};
 use super::references::{self, References};
 use super::scope::{self, Choice};
-use crate::job::{Job, Scope, WindowRows};
+use crate::job::{Job, Scope, Window, WindowRows};
 use hubvault_archive::Coverage;
 use hubvault_model::{RowFormat, TableName, Warning, quote_ident, quote_literal};
 use hubvault_postgres::{
-    MissingPrivilege, Relation, RelationKind, RowAddress, Sequence, Session, Snapshot,
-    SnapshotFacts, inspect,
+    Advice, MissingPrivilege, PERMIT_VIEWS, REFUSE_VIEWS, Relation, RelationKind, RowAddress,
+    Sequence, Session, Snapshot, SnapshotFacts, inspect,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,6 +36,8 @@ pub struct Plan {
     pub roles: Vec<String>,
     /// What the role that backs up may not do; a run refuses to start while this is not empty.
     pub privileges: Vec<MissingPrivilege>,
+    /// What the role may do that a backup does not need. No warning of the record: a run with it is as good.
+    pub advice: Option<Advice>,
     /// What is wrong without being fatal.
     pub warnings: Vec<Warning>,
 }
@@ -47,7 +49,8 @@ impl Plan {
         let session = snapshot.session();
         let relations = inspect::relations(session)?;
         let keys = inspect::foreign_keys(session)?;
-        let sequences = inspect::sequences(session)?;
+        let mut sequences = inspect::sequences(session)?;
+        let unread = inspect::read_sequences(session, &mut sequences)?;
         let mut found = scope::resolve(&job.scope, &relations);
         if !found.missing.is_empty() {
             return Err(BackupError::MissingTables {
@@ -61,6 +64,11 @@ impl Plan {
             inspect::missing_privileges(&job.database.user, &relations, &sequences, &|relation| {
                 found.chosen.contains_key(&relation.oid) || reachable.contains(&relation.oid)
             });
+        // A condition of the configuration may name views.
+        let own_conditions = job.scope.windows.iter().any(Window::has_own_condition);
+        if own_conditions {
+            session.simple("permitting views", PERMIT_VIEWS)?;
+        }
         // Without the privileges it could only fail in a place that says less.
         let added = if privileges.is_empty() {
             closure.search(session, &job.scope)?
@@ -77,6 +85,7 @@ impl Plan {
             outside: outside(&relations, &found.chosen, &references),
             refresh: inspect::materialized_views(session)?,
             roles: inspect::roles(session)?,
+            advice: hubvault_postgres::advice(session)?,
             warnings: found.warnings,
             snapshot: facts,
             sequences: sequences
@@ -88,6 +97,10 @@ impl Plan {
         };
         plan.warnings
             .extend(plan.references.warnings.iter().cloned());
+        let unread = unread
+            .iter()
+            .map(|why| Warning::new("sequence", "sequences", why));
+        plan.warnings.extend(unread);
         let large_objects = inspect::large_objects(session)?;
         if large_objects > 0 {
             let what = format!(
@@ -98,7 +111,17 @@ impl Plan {
                 .push(Warning::new("large-objects", &plan.snapshot.database, what));
         }
         if plan.privileges.is_empty() {
-            plan.add_tables(session, &relations, &found.chosen, &filters, &added)?;
+            plan.add_tables(
+                session,
+                &job.scope,
+                &relations,
+                &found.chosen,
+                &filters,
+                &added,
+            )?;
+        }
+        if own_conditions {
+            session.simple("refusing views", REFUSE_VIEWS)?;
         }
         if plan.tables.is_empty() && plan.privileges.is_empty() {
             return Err(BackupError::NothingInScope);
@@ -114,6 +137,7 @@ impl Plan {
     fn add_tables(
         &mut self,
         session: &mut Session,
+        scope: &Scope,
         relations: &[Relation],
         chosen: &BTreeMap<u32, Choice>,
         filters: &BTreeMap<u32, String>,
@@ -128,6 +152,8 @@ impl Plan {
             let index = self.tables.len();
             let filter = filters.get(&relation.oid);
             let (mut table, mut extents) = planned(session, relation, choice, filter, index)?;
+            table.own_condition = matches!(choice, Choice::Window(window)
+                if scope.windows[window].has_own_condition());
             if let Some(rows) = added.get(&relation.oid) {
                 table.added_rows = rows.len() as u64;
                 extents.extend(of_rows(index, relation, rows));
@@ -232,6 +258,7 @@ fn planned(
         name: relation.name.clone(),
         coverage: choice.coverage(),
         filter: None,
+        own_condition: false,
         columns: columns.collect(),
         format: RowFormat::Text,
         estimated_rows: relation.estimated_rows,
@@ -241,7 +268,9 @@ fn planned(
     };
     // Before 14 a condition on ctid reads the whole table once for every range (release notes of
     // PostgreSQL 14, "Allow efficient heap scanning of a range of TIDs").
-    let mut may_cut = relation.heap && session.server_version_num() >= 140_000;
+    // A plain COPY of the whole table is not planned, and planning evaluates what is in its indexes.
+    let mut may_cut =
+        relation.heap && !relation.planning_runs_code && session.server_version_num() >= 140_000;
     if choice == Choice::Referenced {
         // Its rows are added one by one.
         return Ok((table, Vec::new()));

@@ -4,7 +4,7 @@ use super::extent::PlannedTable;
 use super::plan::{Plan, describe_coverage};
 use crate::job::Job;
 use hubvault_archive::{Codec, Coverage, FileSummary};
-use hubvault_model::{BackupId, ByteSize, Warning};
+use hubvault_model::{BackupId, ByteSize, Warning, one_line};
 use std::fmt::Write;
 
 /// What is inside besides the database.
@@ -39,16 +39,17 @@ fn write_info(
     warnings: &[Warning],
 ) -> std::fmt::Result {
     let snapshot = &plan.snapshot;
-    writeln!(out, "Backup of {}\n", job.name)?;
+    writeln!(out, "Backup of {}\n", one_line(&job.name))?;
     writeln!(out, "Backup id     {id}")?;
-    writeln!(out, "Database      {}", snapshot.database)?;
+    writeln!(out, "Database      {}", one_line(&snapshot.database))?;
     writeln!(
         out,
         "Moment        {:.0} (one snapshot for all tables)",
         snapshot.taken_at
     )?;
     writeln!(out, "WAL position  {}", snapshot.lsn)?;
-    writeln!(out, "Server        PostgreSQL {}", snapshot.server_version)?;
+    let version = one_line(&snapshot.server_version);
+    writeln!(out, "Server        PostgreSQL {version}")?;
     writeln!(
         out,
         "Made by       hubvault {}\n",
@@ -57,7 +58,7 @@ fn write_info(
 
     writeln!(out, "WARNINGS ({})\n", warnings.len())?;
     for warning in warnings {
-        writeln!(out, "  ! {warning}")?;
+        writeln!(out, "  ! {}", one_line(&warning.to_string()))?;
     }
     if warnings.is_empty() {
         writeln!(out, "  none")?;
@@ -91,7 +92,7 @@ fn write_info(
         inside.files.len()
     )?;
     for file in inside.files {
-        writeln!(out, "    {}  (from {})", file.name, file.source)?;
+        inside_line(out, file)?;
     }
     if !inside.sources.is_empty() {
         writeln!(
@@ -101,9 +102,14 @@ fn write_info(
         )?;
     }
     for source in inside.sources {
-        writeln!(out, "    {}  (from {})", source.name, source.source)?;
+        inside_line(out, source)?;
     }
     not_inside(out, plan)
+}
+
+fn inside_line(out: &mut String, file: &FileSummary) -> std::fmt::Result {
+    let (name, source) = (one_line(&file.name), one_line(&file.source));
+    writeln!(out, "    {name}  (from {source})")
 }
 
 fn table_line(out: &mut String, table: &PlannedTable) -> std::fmt::Result {
@@ -114,10 +120,11 @@ fn table_line(out: &mut String, table: &PlannedTable) -> std::fmt::Result {
     write!(
         out,
         "    {:<32} about {rows} rows, {size}",
-        table.name.to_string()
+        one_line(&table.name.to_string())
     )?;
     if table.coverage != Coverage::Whole {
-        write!(out, "\n      rows taken: {}", describe_coverage(table))?;
+        let coverage = one_line(&describe_coverage(table));
+        write!(out, "\n      rows taken: {coverage}")?;
     }
     writeln!(out)
 }
@@ -135,11 +142,12 @@ fn not_inside(out: &mut String, plan: &Plan) -> std::fmt::Result {
         writeln!(
             out,
             "    {} (about {rows} rows; {})",
-            left.name, left.reason
+            one_line(&left.name.to_string()),
+            one_line(&left.reason)
         )?;
     }
     for name in &plan.outside {
-        writeln!(out, "    {name}")?;
+        writeln!(out, "    {}", one_line(&name.to_string()))?;
     }
     if plan.references.left_out.is_empty() && plan.outside.is_empty() {
         writeln!(out, "    none: every table is inside")?;
@@ -162,7 +170,8 @@ fn not_inside(out: &mut String, plan: &Plan) -> std::fmt::Result {
             "  (checked for new rows, not for the restored ones):\n"
         )?;
         for key in &plan.references.not_valid {
-            writeln!(out, "    {} on {}: {}", key.name, key.table, key.reason)?;
+            let line = format!("{} on {}: {}", key.name, key.table, key.reason);
+            writeln!(out, "    {}", one_line(&line))?;
         }
     }
     Ok(())
@@ -170,6 +179,7 @@ fn not_inside(out: &mut String, plan: &Plan) -> std::fmt::Result {
 
 /// The steps that the test suite runs, to the letter.
 fn how_to_restore(out: &mut String, job: &Job, pg_dump: &str) -> std::fmt::Result {
+    let pg_dump = one_line(pg_dump);
     writeln!(
         out,
         "\nHOW TO RESTORE\n\n  With plain tools; hubvault is not needed. On a machine with psql and \

@@ -1,100 +1,71 @@
-//! `restore.sh`: the fixed part with this archive's tables filled in, and the SQL beside it.
+//! `restore.sh`, which is one fixed text, and what it reads: `database/restore.list` and the SQL beside it.
 
 use super::plan::Plan;
 use hubvault_archive::TableSummary;
-use hubvault_model::{RowFormat, quote_ident, quote_literal};
+use hubvault_model::{RowFormat, TableName, list_field, quote_literal};
 use hubvault_postgres::Sequence;
 use std::fmt::Write;
 
-const SCRIPT: &str = include_str!("restore.sh");
+/// The script, byte for byte the same in every archive: a name that a shell never reads cannot become a command.
+pub(crate) const RESTORE_SCRIPT: &str = include_str!("restore.sh");
 
-/// The script for one archive.
-pub(crate) fn restore_script(plan: &Plan, tables: &[TableSummary], pg_dump: &str) -> String {
-    let lines = |calls: Vec<String>| {
-        if calls.is_empty() {
-            ":".to_owned()
-        } else {
-            calls.join("\n")
+/// The format of `database/restore.list` that the script expects.
+const LIST_FORMAT: &str = "1";
+
+/// `database/restore.list`: what the script has to know of one archive, one record a line.
+pub(crate) fn restore_list(plan: &Plan, tables: &[TableSummary], pg_dump: &str) -> String {
+    let mut list = List::default();
+    let server = (plan.snapshot.server_version_num / 10_000).to_string();
+    list.record(&["hubvault-restore", LIST_FORMAT]);
+    list.record(&["server", &server]);
+    list.record(&["pg_dump", pg_dump]);
+    for role in &plan.roles {
+        list.record(&["role", role]);
+    }
+    for table in tables {
+        let TableName { schema, name } = &table.name;
+        list.record(&["table", schema, name, &table.digest.rows.to_string()]);
+    }
+    for (TableName { schema, name }, key) in &plan.references.late_keys {
+        list.record(&["key", schema, name, key]);
+    }
+    for table in tables {
+        list.entries(table);
+    }
+    for TableName { schema, name } in &plan.refresh {
+        list.record(&["refresh", schema, name]);
+    }
+    list.record(&["end"]);
+    list.0
+}
+
+/// Records, each a line of fields that tabs separate.
+#[derive(Default)]
+struct List(String);
+
+impl List {
+    fn record(&mut self, fields: &[&str]) {
+        let fields: Vec<String> = fields.iter().map(|field| list_field(field)).collect();
+        self.0.push_str(&fields.join("\t"));
+        self.0.push('\n');
+    }
+
+    /// The entries of a table. Their names need no escape and get none: letters, digits, `_`, `-`, `/`, `.` and `%`.
+    fn entries(&mut self, table: &TableSummary) {
+        for entry in &table.entries {
+            match table.format {
+                RowFormat::Text => {
+                    let _ = writeln!(self.0, "text\t{entry}");
+                }
+                RowFormat::Csv => {
+                    let _ = write!(self.0, "csv\t{entry}\t");
+                    let names = [&table.name.schema, &table.name.name];
+                    let fields = names.into_iter().chain(&table.columns);
+                    self.record(&fields.map(String::as_str).collect::<Vec<_>>());
+                }
+            }
         }
-    };
-    let roles = plan
-        .roles
-        .iter()
-        .map(|role| format!("role {}", word(role)))
-        .collect();
-    let absent = tables
-        .iter()
-        .map(|table| format!("expect_absent {}", word(&table.name.sql())))
-        .collect();
-    let counts = tables
-        .iter()
-        .map(|table| {
-            format!(
-                "expect_rows {} {}",
-                word(&table.name.sql()),
-                table.digest.rows
-            )
-        })
-        .collect();
-    let refresh = plan
-        .refresh
-        .iter()
-        .map(|view| format!("refresh {}", word(&view.sql())))
-        .collect();
-    let keys = plan
-        .references
-        .late_keys
-        .iter()
-        .map(|(table, key)| {
-            format!(
-                "drop_key {} {}",
-                word(&table.sql()),
-                word(&quote_ident(key))
-            )
-        })
-        .collect();
-    let loads = tables.iter().flat_map(loads).collect();
-    SCRIPT
-        .replace(
-            "@@SERVER_MAJOR@@",
-            &(plan.snapshot.server_version_num / 10_000).to_string(),
-        )
-        .replace("@@PG_DUMP@@", pg_dump)
-        .replace("@@TAKEN_AT@@", &format!("{:.0}", plan.snapshot.taken_at))
-        .replace("@@DATABASE@@", &in_comment(&plan.snapshot.database))
-        .replace("@@ROLES@@", &lines(roles))
-        .replace("@@ABSENT@@", &lines(absent))
-        .replace("@@REFRESH@@", &lines(refresh))
-        .replace("@@KEYS@@", &lines(keys))
-        .replace("@@COUNTS@@", &lines(counts))
-        .replace("@@LOADS@@", &lines(loads))
-}
-
-fn loads(table: &TableSummary) -> Vec<String> {
-    let columns: Vec<String> = table.columns.iter().map(|c| quote_ident(c)).collect();
-    table
-        .entries
-        .iter()
-        .map(|entry| match table.format {
-            RowFormat::Text => format!("load_text {}", word(entry)),
-            RowFormat::Csv => format!(
-                "load_csv {} {} {}",
-                word(entry),
-                word(&table.name.sql()),
-                word(&columns.join(", "))
-            ),
-        })
-        .collect()
-}
-
-/// One word of a POSIX shell, whatever it holds.
-fn word(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "'\\''"))
-}
-
-/// For the inside of a comment: one line.
-fn in_comment(text: &str) -> String {
-    text.replace(['\n', '\r'], " ")
+    }
 }
 
 /// `database/sequences.sql`: every sequence set to where it stood.
@@ -127,29 +98,4 @@ pub(crate) fn foreign_keys_sql(statements: &[String]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use hubvault_model::TableName;
-
-    #[test]
-    fn words_survive_the_shell() {
-        assert_eq!(word("it's $HOME"), "'it'\\''s $HOME'");
-        assert_eq!(in_comment("two\nlines"), "two lines");
-    }
-
-    #[test]
-    fn a_sequence_that_was_never_called_stays_so() {
-        let sequence = Sequence {
-            name: TableName::new("public", "Odd seq"),
-            last_value: Some(7),
-            is_called: false,
-            can_read: true,
-            extension_member: false,
-            owner: "o".into(),
-        };
-        assert!(
-            sequences_sql(&[sequence])
-                .contains("setval('public.\"Odd seq\"'::pg_catalog.regclass, 7, false)")
-        );
-    }
-}
+mod tests;

@@ -215,7 +215,7 @@ fn remember(catalog: &Catalog, record: &mut BackupRecord, state: &Path) {
 fn prune(job: &Job, run: &Run, catalog: &Catalog) -> Vec<Warning> {
     let now = Timestamp::now();
     let warning = |what: String| Warning::new("retention", job.directory.display(), what);
-    let plan = match retain::plan(catalog, &job.name, &job.retention, now, &run.zone) {
+    let plan = match retain::plan(catalog, &job.name, &job.retention, false, now, &run.zone) {
         Ok(plan) => plan,
         Err(error) => return vec![warning(format!("old archives were not looked at: {error}"))],
     };

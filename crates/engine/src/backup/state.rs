@@ -2,6 +2,7 @@
 
 use super::error::BackupError;
 use super::lock::RunLock;
+use super::plan::Plan;
 use crate::catalog::{BackupRecord, Catalog, Rebuilt, catch_up, is_archive_or_sidecar};
 use crate::job::Job;
 use crate::modes;
@@ -60,6 +61,19 @@ pub(super) fn record_anyway(job: &Job, record: &BackupRecord) -> Option<Catalog>
             tracing::warn!("this run is listed nowhere, and nobody is told again: {error}");
             None
         }
+    }
+}
+
+/// Says in the log, and for `hubvault status`, what the role may do that a backup does not need.
+pub(super) fn remember_role(plan: &Plan, job: &Job, catalog: &Catalog) {
+    let problem = plan.advice.as_ref().map(|advice| advice.problem.as_str());
+    if let Some(problem) = problem {
+        tracing::warn!(
+            "{problem}; `hubvault backup --dry-run` prints the statements for a lesser role"
+        );
+    }
+    if let Err(error) = catalog.remember_role(&job.name, problem.unwrap_or_default()) {
+        tracing::warn!("could not record what the role may do: {error}");
     }
 }
 

@@ -86,13 +86,14 @@ pub(crate) fn write(
     // chapter 13, Concurrency Control).
     snapshot.check_held()?;
     let mut writer = writer.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let script = restore_script::restore_script(plan, &tables, &pg_dump);
-    writer.append(text.pack(
-        "restore.sh",
-        EntryKind::RestoreScript,
-        0o755,
-        script.as_bytes(),
-    )?)?;
+    let list = restore_script::restore_list(plan, &tables, &pg_dump);
+    for (name, mode, content) in [
+        ("database/restore.list", 0o600, list.as_str()),
+        ("restore.sh", 0o755, restore_script::RESTORE_SCRIPT),
+    ] {
+        // Readers of older versions do not know other kinds.
+        writer.append(text.pack(name, EntryKind::RestoreScript, mode, content.as_bytes())?)?;
+    }
     let mut inside = files.summaries;
     inside.extend(sources.summaries());
     let manifest = manifest(job, run, plan, tables, inside, warnings);

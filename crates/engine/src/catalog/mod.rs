@@ -7,6 +7,7 @@ mod outbox;
 mod contents;
 mod alerts;
 mod seal;
+mod role;
 pub mod sidecar;
 
 pub use alerts::{AlertState, CheckState};
@@ -92,7 +93,13 @@ impl Catalog {
             // The journal's room and inode stay its own, so that a full disk can be written down as such, and an alert
             // that was told is not told at every look.
             db.pragma_update_and_check(None, "journal_mode", "PERSIST", |_| Ok(()))?;
-            for schema in [SCHEMA, seal::SCHEMA, outbox::SCHEMA, alerts::SCHEMA] {
+            for schema in [
+                SCHEMA,
+                seal::SCHEMA,
+                role::SCHEMA,
+                outbox::SCHEMA,
+                alerts::SCHEMA,
+            ] {
                 db.execute_batch(schema)?;
             }
             let version: u32 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;

@@ -31,6 +31,7 @@ fn job(directory: &Path) -> Job {
             sslrootcert: None,
             connect_timeout: Duration::from_secs(1),
             application_name: "hubvault".into(),
+            old_programs: false,
         },
         scope: Scope {
             tables: Vec::new(),

@@ -87,7 +87,12 @@ impl Place {
     /// The same, with everybody who works on it.
     pub(crate) fn target(&self) -> Target {
         match self {
-            Self::Throwaway(server) => Target::Owners(server.settings(DATABASE)),
+            // What lies in the archive is refused or warned about where it is made. Here pg_restore speaks to a
+            // server that is thrown away, and writes nothing for psql.
+            Self::Throwaway(server) => Target::Owners(ConnectSettings {
+                old_programs: true,
+                ..server.settings(DATABASE)
+            }),
             Self::Scratch {
                 server,
                 name,

@@ -42,6 +42,7 @@ pub fn whole<S: Source>(
         &entry(archive, "database/schema.dump")?,
         entry(archive, "database/schema-post-data.list")?,
         major,
+        to,
     )?;
     make_room(&mut session, &schema, manifest, options, cancel)?;
     let access = if let Target::Owners(_) = target {
@@ -202,7 +203,8 @@ pub(crate) fn missing_extensions<S: Source>(
     cancel: &Cancel,
 ) -> Result<Vec<String>, RestoreError> {
     let major = archive.manifest().snapshot.server_version_num / 10_000;
-    let schema = SchemaRestore::new(&entry(archive, "database/schema.dump")?, Vec::new(), major)?;
+    let dump = entry(archive, "database/schema.dump")?;
+    let schema = SchemaRestore::new(&dump, Vec::new(), major, to)?;
     let offered = target::extensions(&mut Session::connect(to, cancel)?)?;
     let needed = schema.extensions(cancel)?;
     Ok(needed

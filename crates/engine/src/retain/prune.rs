@@ -40,11 +40,13 @@ pub struct Pruned {
 }
 
 /// Decides about every archive of a job that the catalog knows and that is there, newest first.
-/// When the newest run of the job failed, everything stays.
+/// When the newest run of the job failed, everything stays, unless `after_failed_run`: on a full disk every run fails
+/// until something is removed. The newest proven archive stays in any case.
 pub fn plan(
     catalog: &Catalog,
     job: &str,
     rules: &RetentionRules,
+    after_failed_run: bool,
     now: Timestamp,
     zone: &TimeZone,
 ) -> Result<Vec<Pruned>, CatalogError> {
@@ -71,10 +73,12 @@ pub fn plan(
         })
         .collect();
     let mut decisions = decide(&history, now, rules, zone);
-    if failed {
+    if failed && !after_failed_run {
         for decision in decisions.iter_mut().filter(|decision| !decision.keep) {
             decision.keep = true;
-            "the newest run failed: nothing is removed".clone_into(&mut decision.reason);
+            "the newest run failed: nothing is removed (if it failed as the disk is full: hubvault prune \
+             --after-failed-run)"
+                .clone_into(&mut decision.reason);
         }
     }
     let of = |decision: Decision| {

@@ -1,20 +1,20 @@
 //! `hubvault backup`: takes one backup, or says what it would take.
 
 use super::Exit;
+use super::plan::{plan_json, plan_text};
 use super::seal::sealed_text;
 use crate::config::Settings;
 use crate::logging;
 use crate::progress::{self, file::Published};
 use crate::signals;
-use crate::text::{self, Align, about, columns, duration, grouped, print};
+use crate::text::{self, duration, grouped, print};
 use anyhow::Result;
 use clap::Args;
-use hubvault_engine::backup::{self, BackupError, Plan, Run, describe_coverage, state_directory};
+use hubvault_engine::backup::{self, BackupError, Run, state_directory};
 use hubvault_engine::catalog::{BackupRecord, ProofRecord, State, Untold};
-use hubvault_engine::job::{Job, ProofWhen};
+use hubvault_engine::job::Job;
 use hubvault_model::{BackupId, ByteSize, Cancel, Warning};
 use jiff::Timestamp;
-use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -161,113 +161,6 @@ pub(crate) fn exit_of(record: &BackupRecord) -> Exit {
     }
 }
 
-/// What a run would do, for people.
-pub(crate) fn plan_text(job: &Job, plan: &Plan, warnings: &[Warning]) -> String {
-    let mut out = format!(
-        "Plan for {} (PostgreSQL {}, database {})\n\n",
-        job.name, plan.snapshot.server_version, plan.snapshot.database
-    );
-    let rows: Vec<Vec<String>> = plan
-        .tables
-        .iter()
-        .map(|table| {
-            vec![
-                table.name.to_string(),
-                about(table.estimated_rows),
-                ByteSize(table.estimated_bytes).to_string(),
-                table.extents.to_string(),
-                describe_coverage(table),
-            ]
-        })
-        .collect();
-    let header = [
-        ("table", Align::Left),
-        ("rows (about)", Align::Right),
-        ("size (about)", Align::Right),
-        ("extents", Align::Right),
-        ("rows taken", Align::Left),
-    ];
-    out += &columns(&header, &rows);
-    out += &format!(
-        "\n  {} tables, {} extents, about {} on {} connections; {} sequences; the definitions of \
-         the whole database\n",
-        plan.tables.len(),
-        plan.extents.len(),
-        ByteSize(plan.estimated_bytes()),
-        job.workers,
-        plan.sequences.len()
-    );
-    out += "\nFiles\n";
-    for file in &job.files {
-        let required = if file.required { " (required)" } else { "" };
-        out += &format!("  {} -> {}{required}\n", file.source.display(), file.name);
-    }
-    out += &commands_text(job);
-    out += &left_out_text(plan);
-    if !plan.privileges.is_empty() {
-        out += "\nPrivileges missing; run as a superuser or the owner:\n";
-        for privilege in &plan.privileges {
-            out += &format!("  {}\n", privilege.statement);
-        }
-    }
-    if !job.seal.is_empty() {
-        let keys: Vec<String> = job.seal.iter().map(ToString::to_string).collect();
-        out += &format!("\nThe archive is {}", sealed_text(&keys, true));
-    }
-    if job.proof.when != ProofWhen::Off {
-        let place = job.proof.directory.display();
-        out += &format!(
-            "\nDrill: {}, in {place}, for at most {} s\n",
-            job.proof.when.as_str(),
-            job.proof.time_limit.as_secs()
-        );
-    }
-    out + &warnings_text(warnings) + "\nNothing was written (dry run).\n"
-}
-
-fn commands_text(job: &Job) -> String {
-    let mut out = String::new();
-    if !job.sources.is_empty() {
-        out += "\nSources\n";
-    }
-    for source in &job.sources {
-        let command = job.delivery.masks.mask(&source.command.to_string());
-        let optional = if source.required { "" } else { " (optional)" };
-        out += &format!("  {command} -> {}{optional}\n", source.name);
-    }
-    if !job.hooks.is_empty() {
-        out += "\nHooks\n";
-    }
-    for hook in &job.hooks {
-        let command = job.delivery.masks.mask(&hook.command.to_string());
-        let (when, stage) = (hook.when.as_str(), hook.stage_text());
-        out += &format!("  {when} {stage}: {command}\n");
-    }
-    out
-}
-
-fn left_out_text(plan: &Plan) -> String {
-    let mut out = String::from("\nLeft out (comes back empty)\n");
-    for left in &plan.references.left_out {
-        let rows = about(left.estimated_rows);
-        out += &format!("  {}, about {rows} rows, {}\n", left.name, left.reason);
-    }
-    let others: Vec<String> = plan.outside.iter().map(ToString::to_string).collect();
-    if !others.is_empty() {
-        out += &format!("  {}\n", others.join(", "));
-    }
-    if plan.references.left_out.is_empty() && others.is_empty() {
-        out += "  nothing: every table is in\n";
-    }
-    if !plan.references.not_valid.is_empty() {
-        out += "\nForeign keys that come back NOT VALID\n";
-        for key in &plan.references.not_valid {
-            out += &format!("  {} on {}: {}\n", key.name, key.table, key.reason);
-        }
-    }
-    out
-}
-
 /// All warnings, in words; empty text for none.
 pub(crate) fn warnings_text(warnings: &[Warning]) -> String {
     if warnings.is_empty() {
@@ -359,41 +252,4 @@ pub(crate) fn proof_text(proof: &ProofRecord) -> String {
             format!("unproven: {reason}; {read}{shown}\n")
         }
     }
-}
-
-fn plan_json(job: &Job, plan: &Plan, warnings: &[Warning]) -> serde_json::Value {
-    json!({
-        "job": job.name,
-        "snapshot": {
-            "database": plan.snapshot.database,
-            "server_version": plan.snapshot.server_version,
-            "taken_at": plan.snapshot.taken_at,
-        },
-        "tables": plan.tables.iter().map(|table| json!({
-            "name": table.name.to_string(),
-            "coverage": table.coverage,
-            "filter": table.filter,
-            "estimated_rows": table.estimated_rows,
-            "estimated_bytes": table.estimated_bytes,
-            "extents": table.extents,
-        })).collect::<Vec<_>>(),
-        "estimated_bytes": plan.estimated_bytes(),
-        "sequences": plan.sequences.len(),
-        "files": job.files.iter().map(|file| json!({
-            "source": file.source, "name": file.name, "required": file.required,
-        })).collect::<Vec<_>>(),
-        "sources": job.sources.iter().map(|source| json!({
-            "name": source.name, "required": source.required,
-            "command": job.delivery.masks.mask(&source.command.to_string()),
-        })).collect::<Vec<_>>(),
-        "hooks": job.hooks.iter().map(|hook| json!({
-            "stage": hook.stage_text(), "when": hook.when.as_str(), "fails": hook.fails,
-            "command": job.delivery.masks.mask(&hook.command.to_string()),
-        })).collect::<Vec<_>>(),
-        "left_out": plan.references.left_out,
-        "outside": plan.outside.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "not_valid": plan.references.not_valid,
-        "privileges": plan.privileges.iter().map(|p| &p.statement).collect::<Vec<_>>(),
-        "warnings": warnings,
-    })
 }

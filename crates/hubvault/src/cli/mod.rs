@@ -2,6 +2,7 @@
 
 mod each;
 mod backup;
+mod plan;
 mod list;
 mod which;
 mod show;

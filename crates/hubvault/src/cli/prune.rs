@@ -14,10 +14,17 @@ use serde_json::json;
 
 /// `hubvault prune`
 #[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 pub(crate) struct PruneArgs {
     /// Print every decision and remove nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Apply the rules though the newest run failed, as it does on a full disk
+    #[arg(long, alias = "even-though-the-last-run-failed")]
+    pub(crate) after_failed_run: bool,
     /// Remove nothing, and accept that archives are gone which somebody removed by hand
     #[arg(long)]
     pub(crate) gone: bool,
@@ -37,7 +44,14 @@ pub(crate) fn run(settings: &Settings, args: &PruneArgs) -> Result<Exit> {
     if args.gone {
         return gone(&catalog, &job.name, args, now);
     }
-    let plan = retain::plan(&catalog, &job.name, &job.retention, now, &settings.zone)?;
+    let plan = retain::plan(
+        &catalog,
+        &job.name,
+        &job.retention,
+        args.after_failed_run,
+        now,
+        &settings.zone,
+    )?;
     let text = if args.json {
         let all: Vec<_> = plan.iter().map(as_json).collect();
         serde_json::to_string_pretty(&all)? + "\n"

@@ -28,6 +28,8 @@ struct Status {
     archives: usize,
     archives_bytes: u64,
     free_bytes: Option<u64>,
+    /// What the database role may do that a backup does not need; empty where it can only read, absent before a run.
+    role: Option<String>,
     /// Who can open the archives; empty where they are in the clear.
     sealed_to: Vec<Opener>,
     /// Messages that wait in the outbox.
@@ -81,6 +83,7 @@ pub(crate) fn run(settings: &Settings, json: bool) -> Result<Exit> {
         Timestamp::now(),
         &settings.zone,
     )?);
+    status.role = catalog.role_advice(&job.name)?;
     add_seal(&mut status, settings, &job, &catalog)?;
     if json {
         print(&(serde_json::to_string_pretty(&status)? + "\n"))?;
@@ -121,6 +124,7 @@ fn status_of(look: &Look<'_>) -> Status {
         archives: look.archives().count(),
         archives_bytes: look.archives().filter_map(|(record, _)| record.bytes).sum(),
         free_bytes: free_bytes(&job.directory).ok(),
+        role: None,
         sealed_to: Vec::new(),
         waiting: look.outbox.iter().filter(|item| item.is_open()).count(),
         last_mail: last_mail.map(LastMail::of),
@@ -237,6 +241,11 @@ fn text(job: &Job, status: &Status, now: Timestamp, zone: &TimeZone) -> String {
         ),
     );
     line("sealed", sealed(status, now));
+    match status.role.as_deref() {
+        Some("") => line("role", format!("{}, can only read", job.database.user)),
+        Some(problem) => line("role", problem.to_owned()),
+        None => {}
+    }
     line("told", told(job, status));
     if let Some(mail) = &status.last_mail {
         let (kind, state) = (&mail.kind, mail.state.as_str());

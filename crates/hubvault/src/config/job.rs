@@ -170,6 +170,7 @@ fn database(found: &BTreeMap<&'static str, Found>) -> ConnectSettings {
         connect_timeout: keys::duration(text(found, "database.connect_timeout"))
             .unwrap_or_default(),
         application_name: "hubvault".to_owned(),
+        old_programs: text(found, "database.old_programs") == "true",
     }
 }
 

@@ -123,6 +123,12 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key("database.lock_timeout", &[], Kind::Duration, "5 s"),
     key(
+        "database.old_programs",
+        &["POSTGRES_OLD_PROGRAMS"],
+        YES_NO,
+        "false",
+    ),
+    key(
         "scope.tables",
         &[],
         Kind::List,

@@ -14,5 +14,6 @@ mod drill_code;
 mod drill_host;
 mod foreign_archives;
 mod names_and_sources;
+mod old_programs;
 mod local_users;
 mod http;

@@ -13,7 +13,7 @@ pub use crate::privileges::missing_privileges;
 pub use keys::{ForeignKey, foreign_keys};
 pub(crate) use relations::unlocked;
 pub use relations::{Column, Relation, RelationKind, relations};
-pub use sequences::{Sequence, sequences};
+pub use sequences::{Sequence, read_sequences, sequences};
 
 /// User schemas: not the system's, not temporary ones.
 const USER_SCHEMA: &str = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'";

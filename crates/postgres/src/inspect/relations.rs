@@ -73,6 +73,9 @@ pub struct Relation {
     pub rls_filters: bool,
     /// Its owner.
     pub owner: String,
+    /// Whether merely planning a query of it evaluates functions of somebody who is neither a superuser nor this role:
+    /// those in expressions and conditions of its indexes and statistics.
+    pub planning_runs_code: bool,
 }
 
 impl Relation {
@@ -104,6 +107,24 @@ pub(crate) fn unlocked(session: &mut Session) -> Result<Vec<String>, PgError> {
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
+/// Expressions depend on the functions and operators in them (`pg_depend`); those of the system are not listed there.
+/// One list for the whole query.
+const PLANNING_RUNS_CODE: &str = "c.oid IN (
+    WITH foreign_code AS (
+        SELECT d.classid, d.objid FROM pg_depend d JOIN pg_proc p ON p.oid = d.refobjid
+        JOIN pg_roles r ON r.oid = p.proowner
+        WHERE d.refclassid = 'pg_proc'::regclass AND NOT r.rolsuper AND r.rolname <> current_user
+        UNION ALL
+        SELECT d.classid, d.objid FROM pg_depend d JOIN pg_operator o ON o.oid = d.refobjid
+        JOIN pg_proc p ON p.oid = o.oprcode JOIN pg_roles r ON r.oid IN (o.oprowner, p.proowner)
+        WHERE d.refclassid = 'pg_operator'::regclass AND NOT r.rolsuper AND r.rolname <> current_user)
+    SELECT i.indrelid FROM foreign_code f JOIN pg_index i
+        ON f.classid = 'pg_class'::regclass AND f.objid = i.indexrelid
+        WHERE i.indexprs IS NOT NULL OR i.indpred IS NOT NULL
+    UNION ALL
+    SELECT s.stxrelid FROM foreign_code f JOIN pg_statistic_ext s
+        ON f.classid = 'pg_statistic_ext'::regclass AND f.objid = s.oid)";
+
 /// Every relation of the users' schemas.
 pub fn relations(session: &mut Session) -> Result<Vec<Relation>, PgError> {
     let doing = "listing the tables";
@@ -124,7 +145,8 @@ pub fn relations(session: &mut Session) -> Result<Vec<Relation>, PgError> {
                         AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'),
                     c.relpersistence = 'u', coalesce(am.amname = 'heap', false),
                     has_table_privilege(c.oid, 'SELECT'), has_schema_privilege(n.oid, 'USAGE'),
-                    row_security_active(c.oid), pg_get_userbyid(c.relowner)::text
+                    row_security_active(c.oid), pg_get_userbyid(c.relowner)::text,
+                    {PLANNING_RUNS_CODE}
              FROM pg_class c
              JOIN pg_namespace n ON n.oid = c.relnamespace
              LEFT JOIN pg_am am ON am.oid = c.relam
@@ -158,6 +180,7 @@ pub fn relations(session: &mut Session) -> Result<Vec<Relation>, PgError> {
                 schema_usage: row.get(15),
                 rls_filters: row.get(16),
                 owner: row.get(17),
+                planning_runs_code: row.get(18),
             }
         })
         .collect())

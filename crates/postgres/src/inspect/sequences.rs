@@ -8,9 +8,11 @@ use hubvault_model::TableName;
 /// One sequence and where it stands.
 #[derive(Clone, Debug)]
 pub struct Sequence {
+    /// `pg_class.oid`.
+    pub oid: u32,
     /// Its name.
     pub name: TableName,
-    /// Its value; `None` when the role may not read it.
+    /// Its value; `None` when the role may not read it, and before it is read.
     pub last_value: Option<i64>,
     /// Whether that value was given out.
     pub is_called: bool,
@@ -22,26 +24,25 @@ pub struct Sequence {
     pub owner: String,
 }
 
-/// Every sequence with its value. Values are not part of a snapshot: they are at least as far as
-/// the rows of the moment need.
+/// Every sequence, without its value.
 pub fn sequences(session: &mut Session) -> Result<Vec<Sequence>, PgError> {
-    let doing = "reading the sequences";
     let rows = session.rows(
-        doing,
+        "listing the sequences",
         &format!(
             "SELECT n.nspname::text, c.relname::text, pg_get_userbyid(c.relowner)::text,
                     has_table_privilege(c.oid, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE'),
                     EXISTS (SELECT FROM pg_depend d
                             WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
-                              AND d.deptype = 'e')
+                              AND d.deptype = 'e'), c.oid
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
              WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND {USER_SCHEMA} AND {NOT_GONE}
              ORDER BY 1, 2"
         ),
     )?;
-    let mut sequences: Vec<Sequence> = rows
+    Ok(rows
         .iter()
         .map(|row| Sequence {
+            oid: row.get(5),
             name: TableName::new(row.get::<_, String>(0), row.get::<_, String>(1)),
             last_value: None,
             is_called: false,
@@ -49,33 +50,118 @@ pub fn sequences(session: &mut Session) -> Result<Vec<Sequence>, PgError> {
             extension_member: row.get(4),
             owner: row.get(2),
         })
-        .collect();
+        .collect())
+}
+
+const READING: &str = "reading the sequences";
+
+/// Reads the values of those that the role may read, in a transaction at the source. Values are not part of a
+/// snapshot: they are at least as far as the rows of the moment need.
+///
+/// Only a sequence can be read without running code of whoever owns it, and anything may have its name by now: a view is
+/// refused by the session ([`Session::at_source`]) or lacks the column `tableoid`, which says whether it is the one that
+/// was listed. Returns why some were not read.
+pub fn read_sequences(
+    session: &mut Session,
+    sequences: &mut [Sequence],
+) -> Result<Vec<String>, PgError> {
+    let mut unread = Vec::new();
     for batch in sequences.chunks_mut(200) {
-        let selects: Vec<String> = batch
-            .iter()
-            .enumerate()
-            .filter(|(_, sequence)| sequence.can_read)
-            .map(|(i, s)| {
-                let said_twice = format!("concat_ws(' ', {i}, last_value, is_called)");
-                format!(
-                    "SELECT {i}, last_value, is_called, {said_twice} FROM {}",
-                    s.name.sql()
-                )
-            })
-            .collect();
-        if selects.is_empty() {
+        let mut batch: Vec<&mut Sequence> = batch.iter_mut().filter(|s| s.can_read).collect();
+        if batch.is_empty() || read_or_undo(session, &mut batch)?.is_none() {
             continue;
         }
-        for row in session.rows(doing, &selects.join(" UNION ALL "))? {
-            let at: i32 = row.get(0);
-            let (value, is_called): (i64, bool) = (row.get(1), row.get(2));
-            let flag = if is_called { "t" } else { "f" };
-            PgError::unless_said_twice(doing, row.get(3), &format!("{at} {value} {flag}"))?;
-            if let Some(sequence) = usize::try_from(at).ok().and_then(|at| batch.get_mut(at)) {
-                sequence.last_value = Some(value);
-                sequence.is_called = is_called;
+        for sequence in batch {
+            let one = &mut [&mut *sequence];
+            if let Some(why) = read_or_undo(session, one)? {
+                let name = &one[0].name;
+                unread.push(format!(
+                    "the sequence {name} was changed during the backup, and its value is not in the archive: {why}"
+                ));
             }
         }
     }
-    Ok(sequences)
+    Ok(unread)
+}
+
+/// Reads some, or undoes what failed as definitions changed meanwhile: why.
+fn read_or_undo(
+    session: &mut Session,
+    sequences: &mut [&mut Sequence],
+) -> Result<Option<String>, PgError> {
+    // Whoever changes one may hold its lock for as long as he likes.
+    session.simple(
+        READING,
+        "SAVEPOINT sequences; SET LOCAL lock_timeout = 2000",
+    )?;
+    match read(session, sequences) {
+        Ok(()) => {
+            session.simple(
+                READING,
+                "RELEASE SAVEPOINT sequences; SET LOCAL lock_timeout = 0",
+            )?;
+            Ok(None)
+        }
+        Err(PgError::Query { why, .. }) if is_of_change(&why) => {
+            session.simple(
+                READING,
+                "ROLLBACK TO SAVEPOINT sequences; RELEASE SAVEPOINT sequences",
+            )?;
+            Ok(Some(why))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+const REPLACED: &str = "another one has its name";
+
+/// Dropped (42P01, 3F000, XX000), locked (55P03), or no sequence any more: a view is refused (55000), has other columns
+/// (42703), or is nothing that this role may read (42501).
+fn is_of_change(why: &str) -> bool {
+    [
+        "42P01",
+        "3F000",
+        "55P03",
+        "55000",
+        "42703",
+        "42501",
+        "42809",
+        "could not open relation",
+        REPLACED,
+    ]
+    .iter()
+    .any(|word| why.contains(word))
+}
+
+fn read(session: &mut Session, sequences: &mut [&mut Sequence]) -> Result<(), PgError> {
+    let selects: Vec<String> = sequences
+        .iter()
+        .enumerate()
+        .map(|(i, sequence)| {
+            let said_twice = format!("concat_ws(' ', {i}, last_value, is_called)");
+            format!(
+                "SELECT {i}, last_value, is_called, {said_twice}, tableoid FROM {}",
+                sequence.name.sql()
+            )
+        })
+        .collect();
+    for row in session.rows(READING, &selects.join(" UNION ALL "))? {
+        let at: i32 = row.get(0);
+        let (value, is_called): (i64, bool) = (row.get(1), row.get(2));
+        let flag = if is_called { "t" } else { "f" };
+        PgError::unless_said_twice(READING, row.get(3), &format!("{at} {value} {flag}"))?;
+        let sequence = usize::try_from(at)
+            .ok()
+            .and_then(|at| sequences.get_mut(at));
+        let Some(sequence) = sequence else { continue };
+        if row.get::<_, u32>(4) != sequence.oid {
+            return Err(PgError::Query {
+                doing: READING.to_owned(),
+                why: REPLACED.to_owned(),
+            });
+        }
+        sequence.last_value = Some(value);
+        sequence.is_called = is_called;
+    }
+    Ok(())
 }

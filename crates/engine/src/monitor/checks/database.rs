@@ -79,7 +79,7 @@ fn readable(
     scope: &Scope,
     cancel: &Cancel,
 ) -> Result<Readable, PgError> {
-    let mut session = Session::connect(settings, cancel)?;
+    let mut session = Session::at_source(settings, cancel)?;
     let relations = inspect::relations(&mut session)?;
     let sequences = inspect::sequences(&mut session)?;
     let chosen = |relation: &Relation| in_scope(scope, relation);

@@ -1,6 +1,7 @@
 //! Whether there is room for the next archives.
 
 use super::super::{Finding, Look};
+use crate::catalog::State;
 use crate::disk::{free_bytes, free_inodes};
 use hubvault_model::{ByteSize, Cancel};
 
@@ -38,8 +39,14 @@ pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
                 ""
             }
         );
-        let next = "hubvault prune --dry-run shows what the rules would let go; make room, or set \
-                    retention.max_total_mb";
+        let failed = look.records.first();
+        let failed = failed.is_some_and(|newest| newest.state == State::Failed);
+        let next = if failed {
+            "hubvault prune --after-failed-run removes what the rules let go though the last run failed (--dry-run \
+             shows it); make room, or set retention.max_total_mb"
+        } else {
+            "hubvault prune --dry-run shows what the rules would let go; make room, or set retention.max_total_mb"
+        };
         return Finding::failing(NAME, what, next);
     }
     // Where bytes can be asked for, these can, too.

@@ -5,8 +5,9 @@ mod mailbox;
 mod tools;
 
 use super::Exit;
-use super::backup::{plan_text, record_text, take};
+use super::backup::{record_text, take};
 use super::diff::diff_text;
+use super::plan::plan_text;
 use super::restore::put_back_text;
 use crate::config::Settings;
 use crate::text::print;

@@ -23,10 +23,12 @@ mod tools;
 mod contents;
 mod schema;
 mod restore;
-mod sweep;
-mod throwaway;
+mod cluster;
 
 pub use beside::{Beside, Difference, DifferentRow};
+pub use cluster::{
+    Confinement, DrillLock, Isolation, Swept, ThrowawayOptions, ThrowawayServer, bytes_below, sweep,
+};
 pub use copy::CopySession;
 pub use error::{MissingPrivilege, PgError};
 pub use inspect::{Column, Estimate, ForeignKey, Relation, RelationKind, RowAddress, Sequence};
@@ -37,6 +39,4 @@ pub use server_digest::ServerDigest;
 pub use session::Session;
 pub use settings::{ConnectSettings, SslMode};
 pub use snapshot::{Invitation, Snapshot, SnapshotFacts};
-pub use sweep::{Swept, sweep};
-pub use throwaway::{ThrowawayOptions, ThrowawayServer};
 pub use tools::SECRET_VARIABLES;

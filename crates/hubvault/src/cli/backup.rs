@@ -1,6 +1,7 @@
 //! `hubvault backup`: takes one backup, or says what it would take.
 
 use super::Exit;
+use super::proof::proof_text;
 use super::seal::sealed_text;
 use crate::config::Settings;
 use crate::logging;
@@ -10,7 +11,7 @@ use crate::text::{self, Align, about, columns, duration, grouped, print};
 use anyhow::Result;
 use clap::Args;
 use hubvault_engine::backup::{self, BackupError, Plan, Run, describe_coverage, state_directory};
-use hubvault_engine::catalog::{BackupRecord, ProofRecord, State, Untold};
+use hubvault_engine::catalog::{BackupRecord, State, Untold};
 use hubvault_engine::job::{Job, ProofWhen};
 use hubvault_model::{BackupId, ByteSize, Cancel, Warning};
 use jiff::Timestamp;
@@ -333,32 +334,6 @@ fn delivery_text(record: &BackupRecord) -> String {
 fn names(untold: &[Untold]) -> String {
     let names: Vec<&str> = untold.iter().map(|untold| untold.to.as_str()).collect();
     names.join(", ")
-}
-
-/// What was proven, in a line.
-pub(crate) fn proof_text(proof: &ProofRecord) -> String {
-    let shown = proof.drill.as_ref().map(|drill| {
-        format!(
-            "{} tables, {} rows restored and equal on PostgreSQL {} in {:.1} s",
-            drill.tables,
-            grouped(drill.rows),
-            drill.server_version,
-            drill.seconds
-        )
-    });
-    match (&proof.reason, shown) {
-        (None, Some(shown)) => format!("proven: {shown}\n"),
-        (reason, shown) => {
-            let reason = reason.as_deref().unwrap_or("not drilled");
-            let read = if proof.read_back {
-                "read back whole"
-            } else {
-                "not read back"
-            };
-            let shown = shown.map_or_else(String::new, |shown| format!("; {shown}"));
-            format!("unproven: {reason}; {read}{shown}\n")
-        }
-    }
 }
 
 fn plan_json(job: &Job, plan: &Plan, warnings: &[Warning]) -> serde_json::Value {

@@ -1,6 +1,6 @@
 //! What happens to a drill while it is at work, and what is said of its archive then.
 
-use crate::drill::drilling;
+use crate::drill::{drilling, loading};
 use crate::hub::{Hub, stderr, stdout};
 use hubvault_testkit::{RestartingServer, Shutdown, server};
 
@@ -37,13 +37,15 @@ fn a_drill_that_gets_stuck_in_the_middle_ends_at_its_limit() {
 fn an_error_of_a_server_that_is_gone_speaks_against_no_archive() {
     let server = server();
     let database = server.database();
-    // Its programs run in its data directory; without the socket nobody gets in again.
-    let away = "rm ../.s.PGSQL.*";
-    database.execute(&rows_that(&format!(
-        "EXECUTE 'COPY (SELECT) TO PROGRAM ''{away}'''; RAISE 'some error of its own';"
-    )));
+    database.execute(&rows_that(
+        "PERFORM pg_sleep(3); RAISE 'some error of its own';",
+    ));
     let (hub, drills) = drilling(&database);
-    unproven(&hub, "the drill's server was lost");
+    std::thread::scope(|scope| {
+        // Without the socket nobody gets in again.
+        scope.spawn(|| std::fs::remove_dir_all(loading(drills.path()).socket).unwrap());
+        unproven(&hub, "the drill's server was lost");
+    });
     assert_eq!(std::fs::read_dir(drills.path()).unwrap().count(), 0);
 }
 

@@ -1,7 +1,7 @@
 //! The programs of a throwaway server: `initdb`, and `postgres` in its sandbox, by a thread that waits for it.
 
 use super::directory::ServerDirectory;
-use super::reap::{Adoption, Mark};
+use super::reap::{Adoption, Mark, Server, own_network};
 use super::sandbox::{self, Confinement, Namespaces, Sandbox};
 use super::throwaway::{Isolation, ThrowawayOptions};
 use super::user::{ServerUser, as_user};
@@ -95,28 +95,29 @@ impl Running {
         // The kernel kills the server when the thread that forked it ends: it gets a thread of
         // its own, which lives as long as this value. Namespaces are that thread's, too.
         let keeper = std::thread::spawn(move || {
-            let confined = sandbox.map(|sandbox| Confined::prepare(sandbox, users, &mut command));
-            let spawned = match &confined {
-                Some(Err(error)) => Err(error.to_string()),
-                _ => command.spawn().map_err(|error| error.to_string()),
-            };
-            match spawned {
-                Ok(child) => {
-                    let _ = started.send(Ok(()));
-                    let pid = child.id();
-                    if confined.is_some() {
-                        be_killed_first(pid);
-                    }
-                    keep(child, &stopped);
+            let mut confined = match sandbox
+                .map(|sandbox| Confined::prepare(sandbox, users, &mut command))
+                .transpose()
+            {
+                Ok(confined) => confined,
+                Err(error) => {
+                    let _ = started.send(Err(error.to_string()));
+                    return Confinement::default();
                 }
-                Err(why) => {
-                    let _ = started.send(Err(why));
+            };
+            match command.spawn() {
+                Ok(child) => {
+                    let pid = child.id();
+                    let server = confined.as_mut().map(|confined| confined.started(pid));
+                    let _ = started.send(Ok(()));
+                    keep(child, &stopped);
+                    drop(server);
+                }
+                Err(error) => {
+                    let _ = started.send(Err(error.to_string()));
                 }
             }
-            confined
-                .and_then(Result::ok)
-                .map(Confined::end)
-                .unwrap_or_default()
+            confined.map(Confined::end).unwrap_or_default()
         });
         let outcome = result.recv().unwrap_or_else(|error| Err(error.to_string()));
         outcome.map(|()| Self { stop, keeper })
@@ -181,9 +182,19 @@ impl Confined {
         })
     }
 
+    /// What is done as soon as there is a process.
+    fn started(&mut self, pid: u32) -> Server {
+        // What fills the memory is killed first. Without this file the kernel chooses as ever.
+        let _ = fs::write(format!("/proc/{pid}/oom_score_adj"), "500");
+        if let (Some(Mark::Filters), Some(network)) = (&self.mark, own_network(pid)) {
+            self.mark = Some(Mark::Network(network));
+        }
+        Server::running(pid)
+    }
+
     /// Ends what is left when the server has ended.
     fn end(self) -> Confinement {
-        let processes_left = self.mark.map_or(0, Mark::reap);
+        let processes_left = self.mark.as_ref().map_or(0, Mark::reap);
         drop(self.namespaces);
         drop(self.adoption);
         Confinement {
@@ -191,12 +202,6 @@ impl Confined {
             processes_left,
         }
     }
-}
-
-/// What fills the memory is the drill's server, and not what the machine is there for.
-fn be_killed_first(pid: u32) {
-    // Without it the kernel chooses as ever.
-    let _ = fs::write(format!("/proc/{pid}/oom_score_adj"), "500");
 }
 
 /// Waits until the server ends by itself or its owner lets go of the other end of `stopped`.

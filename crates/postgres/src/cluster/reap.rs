@@ -4,17 +4,30 @@ use rustix::process::{
     Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, waitpid,
 };
 use std::fs;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// By what the processes of a server are known; neither can be shed by them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Mark {
     /// A user of its own, but for the process that holds its process namespace.
     User { uid: u32, init: Option<u32> },
-    /// More system call filters than ours, on a descendant of ours.
+    /// A network namespace of its own.
+    Network(PathBuf),
+    /// More system call filters than ours, on a descendant of ours that is of no other server.
     Filters,
+}
+
+/// The network namespace of a process, where it is not ours.
+pub(super) fn own_network(pid: u32) -> Option<PathBuf> {
+    let ours = fs::read_link("/proc/self/ns/net").ok()?;
+    network(pid).filter(|its| *its != ours)
+}
+
+fn network(pid: u32) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/ns/net")).ok()
 }
 
 /// What `/proc/[pid]/status` says of a process.
@@ -66,12 +79,13 @@ pub(super) fn users() -> Vec<u32> {
 
 impl Mark {
     /// The living processes that bear it.
-    fn bearers(self) -> Vec<u32> {
+    fn bearers(&self) -> Vec<u32> {
         let all = all();
         let me = getpid().as_raw_nonzero().get() as u32;
         let own = status(me).unwrap_or_default().filters;
         let bears = |process: &&Status| match self {
-            Self::User { uid, init } => process.uid == uid && Some(process.pid) != init,
+            Self::User { uid, init } => process.uid == *uid && Some(process.pid) != *init,
+            Self::Network(its) => network(process.pid).as_ref() == Some(its),
             Self::Filters => process.filters > own && descends(process, me, &all),
         };
         all.iter()
@@ -83,7 +97,7 @@ impl Mark {
 
     /// Kills those that are there when the server has ended, until there are none; how many there were. The server's own
     /// have a moment to end.
-    pub(super) fn reap(self) -> usize {
+    pub(super) fn reap(&self) -> usize {
         const MOMENT: Duration = Duration::from_millis(300);
         const LONGEST: Duration = Duration::from_secs(10);
         let begun = Instant::now();
@@ -107,12 +121,19 @@ impl Mark {
     }
 }
 
-/// Whether a process is `ancestor`'s child, or the child of one.
+/// Whether a process is `ancestor`'s child, or the child of one, and of no server that still runs.
 fn descends(process: &Status, ancestor: u32, all: &[Status]) -> bool {
+    let running = SERVERS.lock().unwrap_or_else(PoisonError::into_inner);
     let mut parent = process.parent;
+    if running.contains(&process.pid) {
+        return false;
+    }
     for _ in 0..all.len() {
         if parent == ancestor {
             return true;
+        }
+        if running.contains(&parent) {
+            return false;
         }
         match all.iter().find(|other| other.pid == parent) {
             Some(next) => parent = next.parent,
@@ -127,6 +148,27 @@ fn end(pid: u32) {
         // It may have ended by itself, and is waited for where it was adopted.
         let _ = kill_process(pid, Signal::KILL);
         let _ = waitpid(Some(pid), WaitOptions::NOHANG);
+    }
+}
+
+/// The confined servers of this process that still run.
+static SERVERS: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+
+/// A confined server that runs; dropped when it has ended.
+pub(super) struct Server(u32);
+
+impl Server {
+    pub(super) fn running(pid: u32) -> Self {
+        let mut servers = SERVERS.lock().unwrap_or_else(PoisonError::into_inner);
+        servers.push(pid);
+        Self(pid)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let mut servers = SERVERS.lock().unwrap_or_else(PoisonError::into_inner);
+        servers.retain(|pid| *pid != self.0);
     }
 }
 

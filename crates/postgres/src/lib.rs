@@ -26,11 +26,13 @@ mod schema;
 mod access;
 mod privileged;
 mod restore;
-mod sweep;
-mod throwaway;
+mod cluster;
 
 pub use access::{Access, TableLogins};
 pub use beside::{Beside, Difference, DifferentRow};
+pub use cluster::{
+    Confinement, DrillLock, Isolation, Swept, ThrowawayOptions, ThrowawayServer, bytes_below, sweep,
+};
 pub use connect::{PERMIT_VIEWS, REFUSE_VIEWS};
 pub use copy::CopySession;
 pub use error::{MissingPrivilege, PgError};
@@ -43,6 +45,4 @@ pub use server_digest::ServerDigest;
 pub use session::Session;
 pub use settings::{ConnectSettings, SslMode};
 pub use snapshot::{Invitation, Snapshot, SnapshotFacts};
-pub use sweep::{Swept, sweep};
-pub use throwaway::{ThrowawayOptions, ThrowawayServer};
 pub use tools::SECRET_VARIABLES;

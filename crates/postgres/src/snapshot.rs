@@ -294,7 +294,7 @@ fn system_identifier(session: &mut Session) -> Result<Option<String>, PgError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::throwaway::{ThrowawayOptions, ThrowawayServer};
+    use crate::cluster::{Isolation, ThrowawayOptions, ThrowawayServer};
 
     #[test]
     fn a_table_that_is_made_or_renamed_while_the_locks_are_taken_is_noticed() {
@@ -303,6 +303,7 @@ mod tests {
             parent_dir: "/tmp".into(),
             settings: Vec::new(),
             superuser: "postgres".into(),
+            isolation: Isolation::Plain,
         };
         let server = ThrowawayServer::start(&options, &Cancel::new()).unwrap();
         let settings = server.settings("postgres");

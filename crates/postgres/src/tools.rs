@@ -211,6 +211,9 @@ const INHERITED: &[&str] = &[
     "PGGSSENCMODE",
 ];
 
+/// What makes programs write their messages in English.
+pub(crate) const LANGUAGE: (&str, &str) = ("LC_ALL", "C");
+
 /// Variables of hubvault that hold secrets. No program of `PostgreSQL` needs them, a throwaway server may belong to
 /// another user, and a program's environment can be read by its own user.
 pub const SECRET_VARIABLES: &[&str] = &[
@@ -259,7 +262,7 @@ pub(crate) fn bare(command: &mut Command) {
     for name in INHERITED.iter().chain(SECRET_VARIABLES) {
         command.env_remove(name);
     }
-    command.env("LC_ALL", "C");
+    command.env(LANGUAGE.0, LANGUAGE.1);
 }
 
 /// Makes the kernel send the child `signal` when the thread that forks it ends.
@@ -269,8 +272,8 @@ pub(crate) fn die_with_parent(command: &mut Command, signal: Signal) {
     unsafe {
         command.pre_exec(move || {
             set_parent_process_death_signal(Some(signal))?;
-            // It may have died before it was to be heard of.
-            if getppid() != Some(parent) {
+            // It may have died before it was to be heard of. In a process namespace a parent outside has no id.
+            if getppid().is_some_and(|now| now != parent) {
                 return Err(std::io::ErrorKind::Interrupted.into());
             }
             Ok(())
@@ -361,8 +364,17 @@ fn read_all(pipe: Option<impl Read>) -> io::Result<Vec<u8>> {
 
 /// A file that has no name and is gone with its descriptor; the child inherits it.
 pub(crate) fn in_memory(name: &str, bytes: &[u8]) -> Result<File, PgError> {
+    memory_file(name, bytes, MemfdFlags::empty())
+}
+
+/// The same for one child, which must be told to inherit it.
+pub(crate) fn in_private_memory(name: &str, bytes: &[u8]) -> Result<File, PgError> {
+    memory_file(name, bytes, MemfdFlags::CLOEXEC)
+}
+
+fn memory_file(name: &str, bytes: &[u8], flags: MemfdFlags) -> Result<File, PgError> {
     let make = || {
-        let mut file = File::from(memfd_create(name, MemfdFlags::empty())?);
+        let mut file = File::from(memfd_create(name, flags)?);
         file.write_all(bytes)?;
         Ok(file)
     };

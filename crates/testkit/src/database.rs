@@ -2,7 +2,7 @@
 
 use hubvault_model::{Cancel, RowDigest, RowDigester, RowFormat, TableName, quote_ident};
 use hubvault_postgres::{
-    ConnectSettings, RelationKind, Session, ThrowawayOptions, ThrowawayServer, inspect,
+    ConnectSettings, Isolation, RelationKind, Session, ThrowawayOptions, ThrowawayServer, inspect,
 };
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -39,6 +39,7 @@ pub fn server() -> Arc<Server> {
             ("wal_level".into(), "minimal".into()),
         ],
         superuser: "postgres".into(),
+        isolation: Isolation::Plain,
     };
     let throwaway = ThrowawayServer::start(&options, &Cancel::new())
         .unwrap_or_else(|error| panic!("the tests need a PostgreSQL server: {error}"));

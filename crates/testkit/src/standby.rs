@@ -32,7 +32,8 @@ impl Standby {
     /// When it does not come up.
     pub fn with(primary: &ThrowawayServer, settings: &[(&str, &str)]) -> Self {
         let directory = TempDir::with_prefix("hv-standby-").unwrap_or_else(|e| panic!("{e}"));
-        let owner = std::fs::metadata(primary.directory()).unwrap_or_else(|e| panic!("{e}"));
+        let owner =
+            std::fs::metadata(primary.directory().join("data")).unwrap_or_else(|e| panic!("{e}"));
         let (uid, gid) = (owner.uid(), owner.gid());
         chown(directory.path(), Some(uid), Some(gid)).unwrap_or_else(|e| panic!("{e}"));
         let data = directory.path().join("data");

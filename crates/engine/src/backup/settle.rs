@@ -4,7 +4,7 @@ use super::error::BackupError;
 use super::hooks::Stages;
 use super::publish::{self, Published};
 use super::{Prepared, Run};
-use crate::catalog::{BackupRecord, Catalog, DeliveryRecord, State};
+use crate::catalog::{BackupRecord, Catalog, DeliveryRecord, DrillRecord, State};
 use crate::deliver::{self, Teller, Told};
 use crate::job::Job;
 use crate::monitor::{self, RowChange, compare_rows};
@@ -89,6 +89,8 @@ pub(super) fn settle(
         record.warnings.push(warning);
     }
     record.warnings.extend(prepared.exposed.iter().cloned());
+    let drill = record.proof.drill.as_ref();
+    record.warnings.extend(drill.and_then(DrillRecord::warning));
     record.warnings.extend(stages.take_warnings());
     record.warnings.extend(deliver::nobody_told(job));
     remember(catalog, &mut record, &prepared.state);

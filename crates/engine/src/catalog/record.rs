@@ -3,6 +3,7 @@
 use crate::progress::StageTime;
 use hubvault_archive::{Coverage, FileSummary, Manifest, SnapshotInfo};
 use hubvault_model::{BackupId, Warning};
+use hubvault_postgres::Confinement;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -132,6 +133,27 @@ pub struct DrillRecord {
     pub rows: u64,
     /// Tables that could not be restored there.
     pub not_provable: Vec<String>,
+    /// How far the throwaway server was confined; `None` on another server, and in records of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confinement: Option<Confinement>,
+}
+
+impl DrillRecord {
+    /// What the drill noticed beside the archive itself.
+    pub(crate) fn warning(&self) -> Option<Warning> {
+        let left = self.confinement.as_ref()?.processes_left;
+        let what = match left {
+            0 => return None,
+            1 => "1 process left behind by code of the database in the drill's server was killed; look for functions of \
+                  its owner that start programs"
+                .to_owned(),
+            many => format!(
+                "{many} processes left behind by code of the database in the drill's server were killed; look for \
+                 functions of its owner that start programs"
+            ),
+        };
+        Some(Warning::new("drill-processes", "drill", what))
+    }
 }
 
 /// Who was told what came of a run.

@@ -64,6 +64,7 @@ pub fn record(job: &str) -> BackupRecord {
                 tables: 4,
                 rows: 179_254,
                 not_provable: Vec::new(),
+                confinement: None,
             }),
         },
         warnings: vec![

@@ -81,6 +81,7 @@ fn proven(directory: &Path, at: Timestamp, bytes: usize) -> BackupRecord {
         tables: 1,
         rows: 1,
         not_provable: Vec::new(),
+        confinement: None,
     });
     record
 }

@@ -1,6 +1,7 @@
 //! The drill: an archive, as it lies on the disk, restored into a throwaway server, and every row
 //! compared with what was read in the snapshot.
 
+use super::limit::{self, DiskLimit, Limit, Waited};
 use super::place::{self, Place};
 use crate::catalog::DrillRecord;
 use crate::disk::free_bytes;
@@ -9,14 +10,11 @@ use crate::progress::Progress;
 use crate::restore::{self, RestoreError, RestoreOptions, Restored};
 use hubvault_archive::{Archive, ArchiveError, EntryKind, Identities, Manifest, TableSummary};
 use hubvault_model::{ByteSize, Cancel};
-use hubvault_postgres::{PgError, Session, target};
+use hubvault_postgres::{Confinement, PgError, Session, target};
 use jiff::Timestamp;
-use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::thread::{JoinHandle, sleep};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// An archive did not withstand the drill, or the drill was stopped.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +71,18 @@ pub fn estimated_bytes(manifest: &Manifest) -> u64 {
     rows.map(|entry| entry.raw_bytes).sum::<u64>() * 2 + EMPTY_SERVER
 }
 
+/// Why the directory cannot hold a server with this archive.
+fn too_full(options: &ProofOptions, needed: u64) -> Option<String> {
+    let directory = options.directory.display();
+    let free = free_bytes(&options.directory)
+        .ok()
+        .filter(|free| options.server.is_none() && *free < needed)?;
+    let (needed, free) = (ByteSize(needed), ByteSize(free));
+    Some(format!(
+        "the drill needs about {needed} in {directory}, which has {free} free"
+    ))
+}
+
 /// Drills one archive. At most one drill runs in a directory at a time; another waits.
 pub fn drill(
     path: &Path,
@@ -93,37 +103,47 @@ pub fn drill(
             drill: None,
         })
     };
-    let directory = options.directory.display();
-    // Waiting for another's drill takes none of the time of this one.
-    let turn = wait_for_turn(&options.directory, cancel);
-    let limit = Limit::start(options.time_limit, cancel);
-    let _turn = match turn {
-        Ok(Some(turn)) => turn,
-        Ok(None) => return limit.ended(cancel),
-        Err(error) => return unproven(format!("no place to drill: {directory}: {error}")),
-    };
-    place::sweep_and_tell(&options.directory);
     let needed = estimated_bytes(archive.manifest());
-    let free = free_bytes(&options.directory)
-        .ok()
-        .filter(|_| options.server.is_none());
-    if let Some(free) = free.filter(|free| *free < needed) {
-        let (needed, free) = (ByteSize(needed), ByteSize(free));
-        return unproven(format!(
-            "the drill needs about {needed} in {directory}, which has {free} free"
-        ));
+    // Waiting for another's drill takes none of the time of this one.
+    let lock = match limit::wait_for_lock(options, cancel) {
+        Ok(Waited::Locked(lock)) => lock,
+        Ok(Waited::Cancelled) => return Err(DrillError::Cancelled),
+        Ok(Waited::Busy(reason)) => return unproven(reason),
+        Err(error) => {
+            let reason = || {
+                format!(
+                    "no place to drill: {}: {error}",
+                    options.directory.display()
+                )
+            };
+            return unproven(too_full(options, needed).unwrap_or_else(reason));
+        }
+    };
+    place::sweep_and_tell(&lock);
+    if let Some(reason) = too_full(options, needed) {
+        return unproven(reason);
     }
+    let limit = Limit::start(
+        options.time_limit,
+        options
+            .server
+            .is_none()
+            .then(|| DiskLimit::of(archive.manifest(), &lock.directory(), needed)),
+        cancel,
+    );
     let place = match &options.server {
         Some(server) => Place::scratch(server, &limit.cancel),
-        None => Place::throwaway(archive.manifest(), &options.directory, &limit.cancel),
+        None => Place::throwaway(archive.manifest(), &lock.directory(), &limit.cancel),
     };
-    let place = match place {
+    let mut place = match place {
         Ok(place) => place,
         Err(_) if limit.cancel.is_requested() => return limit.ended(cancel),
         Err(error) => return unproven(format!("no server to drill on: {error}")),
     };
-    if let Some(reason) = unfit(&place, archive.manifest(), &limit.cancel) {
-        return unproven(reason);
+    match unfit(&place, archive.manifest(), &limit.cancel) {
+        Some(_) if limit.cancel.is_requested() => return limit.ended(cancel),
+        Some(reason) => return unproven(reason),
+        None => {}
     }
     let outcome = on(&place, &archive, workers, progress, &limit.cancel);
     if limit.cancel.is_requested() {
@@ -135,7 +155,7 @@ pub fn drill(
              on; look into the functions that its tables use, and report this",
             shown.intruders.join(", ")
         )),
-        Ok(shown) => Ok(verdict(&shown, begun)),
+        Ok(shown) => Ok(verdict(&shown, begun, place.finish())),
         // Nothing was shown, and nothing speaks against the archive.
         Err(error) if error.is_environment() => unproven(format!("the drill broke off: {error}")),
         Err(RestoreError::Postgres(error)) if !place.is_ours() && error.is_refusal() => {
@@ -155,7 +175,7 @@ pub fn drill(
     }
 }
 
-fn verdict(shown: &Shown, begun: Instant) -> Verdict {
+fn verdict(shown: &Shown, begun: Instant, confinement: Option<Confinement>) -> Verdict {
     let equal = || {
         shown
             .restored
@@ -170,6 +190,7 @@ fn verdict(shown: &Shown, begun: Instant) -> Verdict {
         tables: equal().count(),
         rows: equal().map(|table| table.expected.rows).sum(),
         not_provable: shown.not_provable.clone(),
+        confinement,
     };
     let names = shown.missing.join(", ");
     let what = match shown.missing.len() {
@@ -337,70 +358,4 @@ fn foreign_keys(session: &mut Session, manifest: &Manifest) -> Result<Vec<String
     Ok(missing
         .map(|key| format!("the foreign key {} on {} is missing", key.name, key.table))
         .collect())
-}
-
-/// Holds the directory's lock until it is dropped (`flock(2)`); `None` when the run is to stop.
-fn wait_for_turn(directory: &Path, cancel: &Cancel) -> io::Result<Option<File>> {
-    let turn = File::open(directory)?;
-    loop {
-        match turn.try_lock() {
-            Err(TryLockError::WouldBlock) if cancel.is_requested() => return Ok(None),
-            Err(TryLockError::WouldBlock) => sleep(Duration::from_millis(100)),
-            taken => return Ok(taken.map(|()| Some(turn))?),
-        }
-    }
-}
-
-/// A wish to stop of its own, raised with the run's or when the time is over.
-struct Limit {
-    cancel: Cancel,
-    time: Duration,
-    done: Option<Sender<()>>,
-    timer: Option<JoinHandle<()>>,
-    _follows: hubvault_model::CancelGuard,
-}
-
-impl Limit {
-    fn start(limit: Duration, run: &Cancel) -> Self {
-        let cancel = Cancel::new();
-        let (follower, raised) = (cancel.clone(), cancel.clone());
-        let follows = run.on_request(move || follower.request());
-        let (done, waits) = channel();
-        let timer = std::thread::spawn(move || {
-            if waits.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
-                raised.request();
-            }
-        });
-        Self {
-            cancel,
-            time: limit,
-            done: Some(done),
-            timer: Some(timer),
-            _follows: follows,
-        }
-    }
-
-    fn ended(&self, run: &Cancel) -> Result<Verdict, DrillError> {
-        if run.is_requested() {
-            return Err(DrillError::Cancelled);
-        }
-        let reason = format!(
-            "the drill took longer than its limit of {} s",
-            self.time.as_secs()
-        );
-        Ok(Verdict::Unproven {
-            reason,
-            drill: None,
-        })
-    }
-}
-
-impl Drop for Limit {
-    fn drop(&mut self) {
-        drop(self.done.take());
-        if let Some(timer) = self.timer.take() {
-            // It ends at once when the sender is gone.
-            let _ = timer.join();
-        }
-    }
 }

@@ -2,6 +2,7 @@
 
 pub mod integrity;
 pub mod drill;
+mod limit;
 mod place;
 mod judge;
 

@@ -4,10 +4,10 @@ use crate::restore::Target;
 use hubvault_archive::Manifest;
 use hubvault_model::{BackupId, Cancel};
 use hubvault_postgres::{
-    ConnectSettings, PgError, Session, Swept, ThrowawayOptions, ThrowawayServer, sweep, target,
+    Confinement, ConnectSettings, DrillLock, Isolation, PgError, Session, Swept, ThrowawayOptions,
+    ThrowawayServer, target,
 };
 use secrecy::SecretString;
-use std::fs::File;
 use std::path::Path;
 
 const DATABASE: &str = "drill";
@@ -26,7 +26,7 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    /// On a server of its own below `directory`.
+    /// On a server of its own below `directory`, which is private. Code of the archive may run there.
     pub(crate) fn throwaway(
         manifest: &Manifest,
         directory: &Path,
@@ -45,6 +45,7 @@ impl Place {
             .into(),
             // A name that no role of an archive has: those are no superusers here.
             superuser: format!("hubvault_{}", BackupId::random().short()),
+            isolation: Isolation::Confined,
         };
         let server = ThrowawayServer::start(&options, cancel)?;
         server.create_database(DATABASE)?;
@@ -117,37 +118,47 @@ impl Place {
         }
     }
 
+    /// Ends a server of ours, and what was started in it; says how far it was confined.
+    pub(crate) fn finish(&mut self) -> Option<Confinement> {
+        match self {
+            Self::Throwaway(server) => Some(server.halt()),
+            Self::Scratch { .. } => None,
+        }
+    }
+
     /// Whether roles may be made there.
     pub(crate) fn is_ours(&self) -> bool {
         matches!(self, Self::Throwaway(_))
     }
 }
 
-/// Removes what drills that died left in a directory, unless one is at work there.
+/// Removes what crashed drills left in a directory, unless one is at work there.
 pub(crate) fn sweep_dead(directory: &Path) {
-    let Ok(turn) = File::open(directory) else {
-        return;
-    };
     // Held, as a drill's server may belong to a process that cannot be seen from here.
-    if turn.try_lock().is_ok() {
-        sweep_and_tell(directory);
+    match DrillLock::try_take(directory) {
+        Ok(Some(lock)) => sweep_and_tell(&lock),
+        Ok(None) => {}
+        Err(error) => tracing::warn!(
+            "could not remove leftovers of crashed drills: {}: {error}",
+            directory.display()
+        ),
     }
 }
 
-/// The same by who has the turn there. Says what was removed, and what could not be: that takes room, and no more.
-pub(super) fn sweep_and_tell(directory: &Path) {
-    match sweep(directory) {
+/// The same by who has the lock. Says what was removed, and what could not be: that takes room, and no more.
+pub(super) fn sweep_and_tell(lock: &DrillLock) {
+    match lock.sweep() {
         Ok(swept) => tell(&swept),
-        Err(error) => tracing::warn!("what drills that died left stays: {error}"),
+        Err(error) => tracing::warn!("could not remove leftovers of crashed drills: {error}"),
     }
 }
 
 fn tell(swept: &Swept) {
     for leftover in &swept.removed {
-        tracing::info!("removed {}, left by a drill that died", leftover.display());
+        tracing::info!("removed {}, left by a crashed drill", leftover.display());
     }
     for error in &swept.stuck {
-        tracing::warn!("left by a drill that died, and it stays: {error}");
+        tracing::warn!("could not remove what a crashed drill left: {error}");
     }
 }
 
@@ -189,11 +200,10 @@ mod tests {
         let left = directory.path().join("hubvault-throwaway-1-1");
         std::fs::create_dir(&left).unwrap();
         std::fs::write(left.join("owner"), "1 0").unwrap();
-        let turn = File::open(directory.path()).unwrap();
-        turn.try_lock().unwrap();
+        let lock = DrillLock::try_take(directory.path()).unwrap();
         sweep_dead(directory.path());
         assert!(left.exists(), "somebody drills there");
-        drop(turn);
+        drop(lock);
         sweep_dead(directory.path());
         assert!(!left.exists());
     }
@@ -205,7 +215,7 @@ mod tests {
             .with_writer(Arc::new(Said(Arc::clone(&said))))
             .finish();
         tracing::subscriber::with_default(log, || {
-            sweep_and_tell(Path::new("/nonexistent"));
+            sweep_dead(Path::new("/nonexistent"));
             tell(&Swept {
                 removed: Vec::new(),
                 stuck: vec![PgError::Cancelled],
@@ -213,11 +223,11 @@ mod tests {
         });
         let said = String::from_utf8(said.lock().unwrap().clone()).unwrap();
         assert!(
-            said.contains("what drills that died left stays: reading /nonexistent"),
+            said.contains("could not remove leftovers of crashed drills: /nonexistent"),
             "{said}"
         );
         assert!(
-            said.contains("left by a drill that died, and it stays"),
+            said.contains("could not remove what a crashed drill left"),
             "{said}"
         );
     }

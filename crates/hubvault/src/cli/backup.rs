@@ -2,6 +2,7 @@
 
 use super::Exit;
 use super::plan::{plan_json, plan_text};
+use super::proof::proof_text;
 use super::seal::sealed_text;
 use crate::config::Settings;
 use crate::logging;
@@ -11,7 +12,7 @@ use crate::text::{self, duration, grouped, print};
 use anyhow::Result;
 use clap::Args;
 use hubvault_engine::backup::{self, BackupError, Run, state_directory};
-use hubvault_engine::catalog::{BackupRecord, ProofRecord, State, Untold};
+use hubvault_engine::catalog::{BackupRecord, State, Untold};
 use hubvault_engine::job::Job;
 use hubvault_model::{BackupId, ByteSize, Cancel, Warning};
 use jiff::Timestamp;
@@ -226,30 +227,4 @@ fn delivery_text(record: &BackupRecord) -> String {
 fn names(untold: &[Untold]) -> String {
     let names: Vec<&str> = untold.iter().map(|untold| untold.to.as_str()).collect();
     names.join(", ")
-}
-
-/// What was proven, in a line.
-pub(crate) fn proof_text(proof: &ProofRecord) -> String {
-    let shown = proof.drill.as_ref().map(|drill| {
-        format!(
-            "{} tables, {} rows restored and equal on PostgreSQL {} in {:.1} s",
-            drill.tables,
-            grouped(drill.rows),
-            drill.server_version,
-            drill.seconds
-        )
-    });
-    match (&proof.reason, shown) {
-        (None, Some(shown)) => format!("proven: {shown}\n"),
-        (reason, shown) => {
-            let reason = reason.as_deref().unwrap_or("not drilled");
-            let read = if proof.read_back {
-                "read back whole"
-            } else {
-                "not read back"
-            };
-            let shown = shown.map_or_else(String::new, |shown| format!("; {shown}"));
-            format!("unproven: {reason}; {read}{shown}\n")
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! `hubvault drill`: old archives restored into a throwaway server and compared.
 
 use super::Exit;
-use super::backup::proof_text;
+use super::proof::proof_text;
 use super::seal::{IdentityArgs, witness};
 use super::which::resolve;
 use crate::config::Settings;

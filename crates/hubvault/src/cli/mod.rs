@@ -10,6 +10,7 @@ mod restore;
 mod diff;
 mod prune;
 mod drill;
+mod proof;
 mod seal;
 mod mail;
 mod status;

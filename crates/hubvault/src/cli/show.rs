@@ -1,8 +1,9 @@
 //! `hubvault show` and `hubvault verify`: one archive, looked into or read back whole.
 
 use super::Exit;
-use super::backup::{proof_text, warnings_text};
+use super::backup::warnings_text;
 use super::drill::drill;
+use super::proof::proof_text;
 use super::seal::{IdentityArgs, sealed_text, witness};
 use super::which::resolve;
 use crate::config::Settings;

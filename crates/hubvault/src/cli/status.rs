@@ -225,6 +225,9 @@ fn text(job: &Job, status: &Status, now: Timestamp, zone: &TimeZone) -> String {
             None => "there was none; hubvault backup takes the first".to_owned(),
         },
     );
+    if let Some(missing) = confinement(status) {
+        line("confinement", missing);
+    }
     if let Some(at) = status.next_run {
         line("next run", moment(at, zone));
     }
@@ -261,6 +264,16 @@ fn text(job: &Job, status: &Status, now: Timestamp, zone: &TimeZone) -> String {
         }
     }
     out
+}
+
+/// What the host lacked to confine the newest drill; `None` when nothing is missing.
+fn confinement(status: &Status) -> Option<String> {
+    let mut records = [&status.last_run, &status.newest_proven]
+        .into_iter()
+        .flatten();
+    let drill = records.find_map(|record| record.proof.drill.as_ref())?;
+    let missing = &drill.confinement.as_ref()?.missing;
+    (!missing.is_empty()).then(|| missing.join("; "))
 }
 
 fn told(job: &Job, status: &Status) -> String {

@@ -219,33 +219,46 @@ fn a_drill_whose_server_dies_leaves_the_backup_unproven() {
     assert!(is_empty(drills.path()));
 }
 
-fn kill_server_when_it_sleeps(drills: &Path) {
+/// A drill's server whose rows are being loaded: the process that others are children of, and where its socket is.
+pub(crate) struct Loading {
+    pub(crate) server: String,
+    pub(crate) process: rustix::process::Pid,
+    pub(crate) socket: std::path::PathBuf,
+}
+
+/// Waits until a drill in this directory loads rows.
+pub(crate) fn loading(drills: &Path) -> Loading {
     let begun = Instant::now();
     loop {
         assert!(begun.elapsed() < Duration::from_mins(1), "no drill began");
         std::thread::sleep(Duration::from_millis(20));
-        let Some(Ok(place)) = std::fs::read_dir(drills).unwrap().next() else {
-            continue;
-        };
-        let asked = std::process::Command::new("psql")
-            .args(["-XAtU", "postgres", "-d", "drill", "-h"])
-            .arg(place.path())
-            .args([
-                "-c",
-                "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'",
-            ])
-            .output();
-        if stdout(&asked.unwrap()).trim() != "1" {
-            continue;
+        for process in std::fs::read_dir("/proc").unwrap().flatten() {
+            let read = |name: &str| std::fs::read(process.path().join(name)).unwrap_or_default();
+            let title = String::from_utf8_lossy(&read("cmdline")).into_owned();
+            let loads = title.starts_with("postgres: ") && title.contains(" drill [local] COPY");
+            let Ok(data) = std::fs::read_link(process.path().join("cwd")) else {
+                continue;
+            };
+            if !loads || !data.starts_with(drills) {
+                continue;
+            }
+            let status = String::from_utf8_lossy(&read("status")).into_owned();
+            let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+            let id = process.file_name().to_str().unwrap().parse().unwrap();
+            return Loading {
+                process: rustix::process::Pid::from_raw(id).unwrap(),
+                server: parent.unwrap().trim().to_owned(),
+                socket: data.parent().unwrap().join("s"),
+            };
         }
-        let pid = std::fs::read_to_string(place.path().join("data/postmaster.pid")).unwrap();
-        let pid = pid.lines().next().unwrap().to_owned();
-        let killed = std::process::Command::new("kill")
-            .args(["-9", &pid])
-            .status();
-        assert!(killed.unwrap().success());
-        return;
     }
+}
+
+fn kill_server_when_it_sleeps(drills: &Path) {
+    let killed = std::process::Command::new("kill")
+        .args(["-9", &loading(drills).server])
+        .status();
+    assert!(killed.unwrap().success());
 }
 
 #[test]

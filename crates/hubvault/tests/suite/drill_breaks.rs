@@ -1,10 +1,8 @@
 //! What happens to a drill while it is at work, and what is said of its archive then.
 
-use crate::drill::drilling;
+use crate::drill::{drilling, loading};
 use crate::hub::{Hub, stderr, stdout};
 use hubvault_testkit::{RestartingServer, Shutdown, server};
-use rustix::process::Pid;
-use std::path::{Path, PathBuf};
 
 /// A table whose rows do `what` where a drill loads them.
 fn rows_that(what: &str) -> String {
@@ -43,44 +41,13 @@ fn an_error_of_a_server_that_is_gone_speaks_against_no_archive() {
     let (hub, drills) = drilling(&database);
     std::thread::scope(|scope| {
         let run = scope.spawn(|| unproven(&hub, "the drill's server was lost"));
-        crate::daemon::wait_for(
-            || loading_rows(drills.path()).is_some(),
-            || "the drill to load rows".to_owned(),
-        );
-        let loading = loading_rows(drills.path()).unwrap();
+        let loading = loading(drills.path());
         // Without the socket nobody gets in again.
-        for socket in below(drills.path(), ".s.PGSQL.") {
-            std::fs::remove_file(socket).unwrap();
-        }
-        rustix::process::kill_process(loading, rustix::process::Signal::INT).unwrap();
+        std::fs::remove_dir_all(loading.socket).unwrap();
+        rustix::process::kill_process(loading.process, rustix::process::Signal::INT).unwrap();
         run.join().unwrap()
     });
     assert_eq!(std::fs::read_dir(drills.path()).unwrap().count(), 0);
-}
-
-/// The process of a drill's server below `drills` that loads rows.
-fn loading_rows(drills: &Path) -> Option<Pid> {
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    let found = processes.filter(|process| {
-        let directory = std::fs::read_link(process.path().join("cwd")).unwrap_or_default();
-        let command = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
-        directory.starts_with(drills) && String::from_utf8_lossy(&command).contains("COPY")
-    });
-    let mut ids = found.filter_map(|process| process.file_name().to_str()?.parse().ok());
-    ids.next().and_then(Pid::from_raw)
-}
-
-/// Files below a directory whose names begin with `prefix`.
-fn below(directory: &Path, prefix: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(directory).unwrap().flatten() {
-        if entry.file_type().unwrap().is_dir() {
-            found.extend(below(&entry.path(), prefix));
-        } else if entry.file_name().to_str().unwrap().starts_with(prefix) {
-            found.push(entry.path());
-        }
-    }
-    found
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! What a manifest says beside the rows is held against what came back, too.
 
-use crate::daemon::wait_for;
 use crate::drill::{drilling, forged};
 use crate::hub::{Hub, stderr, stdout};
 use hubvault_archive::{Archive, Identities, Manifest, UncheckedForeignKey};
 use hubvault_model::TableName;
 use hubvault_testkit::server;
+use std::io::BufRead;
 
 const ROWS: &str = "CREATE TABLE users (id serial PRIMARY KEY, name text);
     INSERT INTO users (name) SELECT 'user ' || n FROM generate_series(1, 50) n; ANALYZE;";
@@ -84,21 +84,18 @@ fn a_drill_that_is_not_due_is_said_to_be_none() {
     assert_eq!(reason, "drilled daily, and the last drill is not that old");
     // Who waits for another's drill hears a wish to stop; the time limit is for drilling alone.
     hub.write("[scope]\ntables = [\"*\"]\nwindow = []\n[proof]\ntime_limit = \"1 s\"\n");
-    let turn = std::fs::File::open(drills.path()).unwrap();
-    turn.lock().unwrap();
-    let child = hub
+    let _turn = hubvault_postgres::DrillLock::try_take(drills.path()).unwrap();
+    let mut child = hub
         .command(&["verify", "latest", "--drill"])
+        .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    let place = drills.path().to_owned();
-    let waits = || {
-        let open = std::fs::read_dir(format!("/proc/{}/fd", child.id()))
-            .into_iter()
-            .flatten();
-        open.flatten()
-            .any(|fd| std::fs::read_link(fd.path()).is_ok_and(|path| path == place))
-    };
-    wait_for(waits, || "the drill to wait for its turn".to_owned());
+    let mut said = std::io::BufReader::new(child.stderr.take().unwrap()).lines();
+    let waits = format!("waiting for another drill in {}", drills.path().display());
+    let line = said.find_map(|line| line.ok().filter(|line| line.contains(&waits)));
+    let line = line.unwrap();
+    let who = format!("(process {})", std::process::id());
+    assert!(line.contains(&who), "{line}");
     let killed = std::process::Command::new("kill")
         .arg(child.id().to_string())
         .status();

@@ -22,9 +22,9 @@ struct Pool {
 impl Pool {
     fn start(running: &Running, mode: &str, further: &str) -> Self {
         let directory = TempDir::with_prefix("hv-pool-").unwrap();
-        let owner = std::fs::metadata(running.server.directory()).unwrap();
+        let owner = std::fs::metadata(running.server.directory().join("data")).unwrap();
         let port = free_port();
-        let server = running.server.directory().display();
+        let server = running.server.settings("postgres").host;
         let settings = format!(
             "[databases]\n* = host={server} port=5432\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
              listen_port = {port}\nunix_socket_dir =\nauth_type = trust\nauth_file = {}/users\n\

@@ -20,7 +20,9 @@ use hubvault_engine::job::{AttachWhen, Delivery, FileSource, Job, MailOptions};
 use hubvault_engine::restore;
 use hubvault_model::{ByteSize, Cancel};
 use hubvault_outlet::{Security, SmtpSettings};
-use hubvault_postgres::{ConnectSettings, Session, ThrowawayOptions, ThrowawayServer, sweep};
+use hubvault_postgres::{
+    ConnectSettings, Isolation, Session, ThrowawayOptions, ThrowawayServer, sweep,
+};
 use mailbox::Mailbox;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -202,6 +204,7 @@ fn start(parent_dir: &Path, cancel: &Cancel) -> Result<ThrowawayServer> {
         parent_dir: parent_dir.to_owned(),
         settings: Vec::new(),
         superuser: "postgres".into(),
+        isolation: Isolation::Plain,
     };
     Ok(ThrowawayServer::start(&options, cancel)?)
 }

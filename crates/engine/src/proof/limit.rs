@@ -1,0 +1,229 @@
+//! What a drill may take: its turn in a directory, time, and room on the disk.
+
+use super::drill::{DrillError, Verdict};
+use crate::disk::free_bytes;
+use crate::job::ProofOptions;
+use hubvault_archive::Manifest;
+use hubvault_model::{ByteSize, Cancel, CancelGuard};
+use hubvault_postgres::{DrillLock, bytes_below};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{JoinHandle, sleep};
+use std::time::{Duration, Instant};
+
+/// Another drill is waited for at least this long: its limit may be longer than ours.
+const LONGEST_WAIT: Duration = Duration::from_hours(1);
+/// How often the disk is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+/// A filesystem is left this much, or a fiftieth of it, whichever is more.
+const RESERVE: u64 = 64 << 20;
+
+/// The outcome of waiting for a drill in the same directory.
+pub(super) enum Waited {
+    /// Nobody else drills there until it is dropped.
+    Locked(DrillLock),
+    /// Another one took too long; who.
+    Busy(String),
+    /// The run is to stop.
+    Cancelled,
+}
+
+/// Waits for another drill of this user in the directory, as long as one may take.
+pub(super) fn wait_for_lock(options: &ProofOptions, cancel: &Cancel) -> io::Result<Waited> {
+    let directory = options.directory.as_path();
+    let longest = options.time_limit.max(LONGEST_WAIT);
+    let begun = Instant::now();
+    let mut is_said = false;
+    loop {
+        if let Some(lock) = DrillLock::try_take(directory)? {
+            return Ok(Waited::Locked(lock));
+        }
+        if cancel.is_requested() {
+            return Ok(Waited::Cancelled);
+        }
+        let other = format!(
+            "another drill in {} (process {})",
+            directory.display(),
+            DrillLock::holder(directory)
+        );
+        if begun.elapsed() > longest {
+            return Ok(Waited::Busy(format!(
+                "{other} did not end within {} s",
+                longest.as_secs()
+            )));
+        }
+        // One that ends at once is not worth a line.
+        if !is_said && begun.elapsed() > Duration::from_secs(2) {
+            is_said = true;
+            tracing::info!("waiting for {other}");
+        }
+        sleep(Duration::from_millis(100));
+    }
+}
+
+/// What a drill's server may take on the disk.
+pub(super) struct DiskLimit {
+    directory: PathBuf,
+    most: u64,
+    reserve: u64,
+}
+
+impl DiskLimit {
+    /// A table of short rows takes many times its text, so that only what no archive takes is refused.
+    pub(super) fn of(manifest: &Manifest, directory: &Path, estimated: u64) -> Self {
+        let rows: u64 = manifest.tables.iter().map(|table| table.digest.rows).sum();
+        let fiftieth = rustix::fs::statvfs(directory)
+            .map_or(0, |stat| stat.f_blocks.saturating_mul(stat.f_frsize) / 50);
+        Self {
+            directory: directory.to_owned(),
+            most: estimated
+                .saturating_mul(8)
+                .saturating_add(rows.saturating_mul(512))
+                .saturating_add(1 << 30),
+            // Where there is less to begin with the estimate was the judge.
+            reserve: RESERVE
+                .max(fiftieth)
+                .min(free_bytes(directory).unwrap_or(0) / 8),
+        }
+    }
+
+    /// Why the drill must end; the second number is looked at when `counts`.
+    fn exceeded(&self, counts: bool) -> Option<String> {
+        let directory = self.directory.display();
+        let free = free_bytes(&self.directory).ok()?;
+        if free < self.reserve {
+            return Some(format!(
+                "the drill left less than {} free in {directory}",
+                ByteSize(self.reserve)
+            ));
+        }
+        let taken = counts
+            .then(|| bytes_below(&self.directory).ok())
+            .flatten()?;
+        (taken > self.most).then(|| {
+            format!(
+                "the drill took {} in {directory}, far more than the archive's rows need",
+                ByteSize(taken)
+            )
+        })
+    }
+}
+
+/// A wish to stop of its own, raised with the run's or when the time or the room is used up.
+pub(super) struct Limit {
+    pub(super) cancel: Cancel,
+    reason: Arc<Mutex<Option<String>>>,
+    done: Option<Sender<()>>,
+    timer: Option<JoinHandle<()>>,
+    _follows: CancelGuard,
+}
+
+impl Limit {
+    pub(super) fn start(time: Duration, disk: Option<DiskLimit>, run: &Cancel) -> Self {
+        let cancel = Cancel::new();
+        let (follower, raised) = (cancel.clone(), cancel.clone());
+        let follows = run.on_request(move || follower.request());
+        let (done, waits) = channel();
+        let reason = Arc::new(Mutex::new(None));
+        let why = Arc::clone(&reason);
+        let timer = std::thread::spawn(move || {
+            if let Some(exceeded) = watch(time, disk.as_ref(), &waits) {
+                *why.lock().unwrap_or_else(PoisonError::into_inner) = Some(exceeded);
+                raised.request();
+            }
+        });
+        Self {
+            cancel,
+            reason,
+            done: Some(done),
+            timer: Some(timer),
+            _follows: follows,
+        }
+    }
+
+    /// How a drill ends whose wish to stop was raised.
+    pub(super) fn ended(&self, run: &Cancel) -> Result<Verdict, DrillError> {
+        let reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
+        match reason.clone() {
+            Some(reason) if !run.is_requested() => Ok(Verdict::Unproven {
+                reason,
+                drill: None,
+            }),
+            _ => Err(DrillError::Cancelled),
+        }
+    }
+}
+
+/// Why the drill must end, as soon as it must; `None` when it is done before.
+fn watch(time: Duration, disk: Option<&DiskLimit>, done: &Receiver<()>) -> Option<String> {
+    let begun = Instant::now();
+    // Counting files takes time of the drill's own: a twentieth of it at most.
+    let mut next_count = begun;
+    loop {
+        let left = time.saturating_sub(begun.elapsed());
+        if left.is_zero() {
+            return Some(format!(
+                "the drill took longer than its limit of {} s",
+                time.as_secs()
+            ));
+        }
+        let pause = if disk.is_some() { left.min(LOOK) } else { left };
+        match done.recv_timeout(pause) {
+            Err(RecvTimeoutError::Timeout) => {}
+            _ => return None,
+        }
+        let Some(disk) = disk else {
+            continue;
+        };
+        let looked = Instant::now();
+        let counts = looked >= next_count;
+        if let Some(exceeded) = disk.exceeded(counts) {
+            return Some(exceeded);
+        }
+        if counts {
+            next_count = Instant::now() + (looked.elapsed() * 20).max(LOOK);
+        }
+    }
+}
+
+impl Drop for Limit {
+    fn drop(&mut self) {
+        drop(self.done.take());
+        if let Some(timer) = self.timer.take() {
+            // It ends at once when the sender is gone.
+            let _ = timer.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drill_ends_when_it_takes_too_much_room_or_leaves_too_little() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("file"), vec![1; 100_000]).unwrap();
+        let limit = |most, reserve| DiskLimit {
+            directory: directory.path().to_owned(),
+            most,
+            reserve,
+        };
+        let ended = |limit: DiskLimit| {
+            let run = Cancel::new();
+            let limit = Limit::start(Duration::from_mins(10), Some(limit), &run);
+            while !limit.cancel.is_requested() {
+                sleep(Duration::from_millis(5));
+            }
+            match limit.ended(&run) {
+                Ok(Verdict::Unproven { reason, .. }) => reason,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(ended(limit(50_000, 0)).contains("far more than"));
+        assert!(ended(limit(u64::MAX, u64::MAX)).contains("free in"));
+        assert!(limit(200_000, 0).exceeded(true).is_none());
+    }
+}

@@ -1,0 +1,117 @@
+//! A view of the machine without its network, its other processes and its shared memory (namespaces(7)).
+
+use crate::tools::LANGUAGE;
+use rustix::process::{DumpableBehavior, getegid, geteuid, set_dumpable_behavior};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
+use std::fs;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// Namespaces that root makes for what a thread of it starts. Dropped, all processes in them are killed by the kernel.
+pub(in crate::cluster) struct Namespaces {
+    /// The first process of the namespace: orphans become its children, and no process of it outlives it.
+    init: Child,
+}
+
+impl Namespaces {
+    /// Makes them for the calling thread, which must start nothing but the server.
+    pub(in crate::cluster) fn enter(uid: u32, gid: u32) -> io::Result<Self> {
+        let flags = UnshareFlags::NEWPID | UnshareFlags::NEWNET | UnshareFlags::NEWIPC;
+        // SAFETY: none of these flags takes descriptors or memory away from other threads.
+        unsafe { unshare_unsafe(flags)? };
+        // It ends when its input does: with us, however we end.
+        let mut command = Command::new("cat");
+        bare(&mut command);
+        command
+            .uid(uid)
+            .gid(gid)
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        Ok(Self {
+            init: command.spawn()?,
+        })
+    }
+
+    /// The id of its first process.
+    pub(in crate::cluster) fn init(&self) -> u32 {
+        self.init.id()
+    }
+}
+
+impl Drop for Namespaces {
+    fn drop(&mut self) {
+        // Returns once every process of the namespace is gone.
+        let _ = self.init.kill();
+        let _ = self.init.wait();
+    }
+}
+
+/// Namespaces that a process makes for itself as the only user of its own user namespace (user_namespaces(7)).
+pub(super) struct OwnUser {
+    files: [(PathBuf, String); 3],
+}
+
+impl OwnUser {
+    /// Whether this host lets an ordinary user make them.
+    pub(super) fn probe(missing: &mut Vec<String>) -> Option<Self> {
+        let (user, group) = (geteuid().as_raw(), getegid().as_raw());
+        let own = |name: &str, text: String| (Path::new("/proc/self").join(name), text);
+        let make = || Self {
+            files: [
+                own("setgroups", "deny".to_owned()),
+                own("uid_map", format!("{user} {user} 1")),
+                own("gid_map", format!("{group} {group} 1")),
+            ],
+        };
+        let tried = make();
+        let mut command = Command::new("true");
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        // SAFETY: as in the sandbox itself.
+        unsafe {
+            command.pre_exec(move || tried.enter());
+        }
+        match command.status() {
+            Ok(status) if status.success() => Some(make()),
+            outcome => {
+                let why =
+                    outcome.map_or_else(|error| error.to_string(), |status| status.to_string());
+                missing.push(format!(
+                    "no namespaces for ordinary users ({why}): the drill's server shares process ids and shared memory \
+                     with its user's other programs"
+                ));
+                None
+            }
+        }
+    }
+
+    pub(super) fn enter(&self) -> io::Result<()> {
+        // A process that cannot be dumped may not write these files; it is another program in a moment.
+        set_dumpable_behavior(DumpableBehavior::Dumpable)?;
+        let flags = UnshareFlags::NEWUSER | UnshareFlags::NEWNET | UnshareFlags::NEWIPC;
+        // SAFETY: this process has one thread.
+        unsafe { unshare_unsafe(flags)? };
+        for (path, text) in &self.files {
+            fs::write(path, text)?;
+        }
+        Ok(())
+    }
+}
+
+/// Takes everything from a program's environment but what its loader and the tests go by.
+pub(in crate::cluster) fn bare(command: &mut Command) {
+    command.env_clear();
+    let kept = |name: &str| matches!(name, "PATH" | "TMPDIR" | "TZ") || name.starts_with("LD_");
+    for (name, value) in std::env::vars_os() {
+        if name.to_str().is_some_and(kept) {
+            command.env(name, value);
+        }
+    }
+    command.env(LANGUAGE.0, LANGUAGE.1);
+}

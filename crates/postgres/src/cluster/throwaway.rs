@@ -1,0 +1,307 @@
+//! A server for an hour: for the demonstration, the tests and the drill.
+
+use super::beneath::random_name;
+use super::directory::ServerDirectory;
+use super::programs::{self, Running, Users};
+use super::sandbox::{Confinement, Sandbox};
+use super::user::ServerUser;
+use crate::error::PgError;
+use crate::session::Session;
+use crate::settings::{ConnectSettings, SslMode};
+use crate::tools::{self, Tool};
+use hubvault_model::{Cancel, quote_ident};
+use rustix::process::geteuid;
+use secrecy::SecretString;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// How long a server may take to start or to stop.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Whose code a server runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// Ours: no password on its socket, and the rights of its user.
+    Plain,
+    /// Perhaps a stranger's: a random password, and a sandbox around all its processes. Its parent directory must be
+    /// private ([`super::DrillLock::directory`]).
+    Confined,
+}
+
+/// What kind of server.
+#[derive(Clone, Debug)]
+pub struct ThrowawayOptions {
+    /// The oldest major version that will do; the oldest that is installed is taken.
+    pub min_major: u32,
+    /// Where its directory is made; short, because a socket's path is limited to 107 bytes.
+    pub parent_dir: PathBuf,
+    /// Further settings, as in `postgresql.conf`.
+    pub settings: Vec<(String, String)>,
+    /// The name of its superuser.
+    pub superuser: String,
+    /// Whose code it runs.
+    pub isolation: Isolation,
+}
+
+impl ThrowawayOptions {
+    /// The port, also of the socket; another than the usual one for a server that listens.
+    fn port(&self) -> u16 {
+        let port = self.settings.iter().find(|(name, _)| name == "port");
+        port.and_then(|(_, value)| value.parse().ok())
+            .unwrap_or(5432)
+    }
+}
+
+/// A running server. Dropping it stops it and removes its directory.
+pub struct ThrowawayServer {
+    directory: ServerDirectory,
+    postgres: Tool,
+    superuser: String,
+    password: Option<SecretString>,
+    port: u16,
+    running: Option<Running>,
+    is_removed: bool,
+    /// What the host lacks, as far as it is known before the server ends.
+    confinement: Confinement,
+}
+
+impl ThrowawayServer {
+    /// Makes a cluster and starts a server on a socket of its own, no TCP, and nothing durable:
+    /// whatever it holds is gone with it.
+    pub fn start(options: &ThrowawayOptions, cancel: &Cancel) -> Result<Self, PgError> {
+        Self::launch_with(tools::find_server(options.min_major)?, options, cancel)
+    }
+
+    /// The same with the server programs of one directory, whatever else is installed.
+    pub fn start_from(
+        programs: &Path,
+        options: &ThrowawayOptions,
+        cancel: &Cancel,
+    ) -> Result<Self, PgError> {
+        Self::launch_with(tools::server_in(programs)?, options, cancel)
+    }
+
+    fn launch_with(
+        postgres: Tool,
+        options: &ThrowawayOptions,
+        cancel: &Cancel,
+    ) -> Result<Self, PgError> {
+        let is_confined = options.isolation == Isolation::Confined;
+        let mut missing = Vec::new();
+        let (directory, users) = make_directory(options, &mut missing)?;
+        let password = is_confined
+            .then(|| random_name(32))
+            .transpose()
+            .map_err(|error| failed("making its password", &error.to_string()))?;
+        let mut server = Self {
+            directory,
+            postgres,
+            superuser: options.superuser.clone(),
+            password: password.map(SecretString::from),
+            port: options.port(),
+            running: None,
+            is_removed: false,
+            confinement: Confinement::default(),
+        };
+        let password = server.password.as_ref();
+        let (bin, home) = (server.bin_dir(), &server.directory);
+        programs::initdb(bin, home, options, password, users.as_ref(), cancel)?;
+        if let Some(users) = users.filter(|users| users.makes != users.runs) {
+            home.give_data(&users.makes, &users.runs)?;
+        }
+        server.launch(options, users, missing)?;
+        Ok(server)
+    }
+
+    fn launch(
+        &mut self,
+        options: &ThrowawayOptions,
+        users: Option<Users>,
+        mut missing: Vec<String>,
+    ) -> Result<(), PgError> {
+        let command = programs::postgres(&self.postgres, &self.directory, options, users.as_ref())
+            .map_err(|error| failed("starting it", &error.to_string()))?;
+        let mut sandbox = None;
+        if options.isolation == Isolation::Confined {
+            let has_own_user = users.is_some_and(|users| users.makes != users.runs);
+            let writable = [self.directory.data(), self.directory.socket()];
+            let mut made = Sandbox::prepare(
+                &self.postgres.path,
+                &[&writable[0], &writable[1]],
+                has_own_user,
+                users.is_some(),
+            )?;
+            made.missing.append(&mut missing);
+            sandbox = Some(made);
+        }
+        let running = Running::start(command, sandbox, users);
+        self.running = Some(running.map_err(|why| self.failed("starting it", &why))?);
+        let user = users.map_or_else(|| geteuid().as_raw(), |users| users.runs.uid);
+        self.wait_until_ready(user)
+    }
+
+    fn wait_until_ready(&self, user: u32) -> Result<(), PgError> {
+        let begun = Instant::now();
+        while !self.directory.is_ready(user) {
+            let ended = self.running.as_ref().is_none_or(Running::has_ended);
+            if ended || begun.elapsed() > PATIENCE {
+                let what = if ended {
+                    "it ended at once"
+                } else {
+                    "it took too long"
+                };
+                return Err(self.failed("waiting for it", what));
+            }
+            sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    fn failed(&self, doing: &str, why: &str) -> PgError {
+        failed(doing, &format!("{why}\n{}", self.directory.log_tail()))
+    }
+
+    /// How to reach one of its databases.
+    pub fn settings(&self, dbname: &str) -> ConnectSettings {
+        ConnectSettings {
+            host: self.directory.socket().display().to_string(),
+            port: self.port,
+            user: self.superuser.clone(),
+            password: self.password.clone(),
+            dbname: dbname.to_owned(),
+            sslmode: SslMode::Disable,
+            ..ConnectSettings::default()
+        }
+    }
+
+    /// Where its programs are.
+    pub fn bin_dir(&self) -> &Path {
+        self.postgres.path.parent().unwrap_or(Path::new("/"))
+    }
+
+    /// Its directory, which is not the server's: what the server may write to lies in directories below.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Makes an empty database.
+    pub fn create_database(&self, name: &str) -> Result<(), PgError> {
+        let mut session = Session::connect(&self.settings("postgres"), &Cancel::new())?;
+        let sql = format!("CREATE DATABASE {} TEMPLATE template0", quote_ident(name));
+        session.simple("making a database", &sql)
+    }
+
+    /// Stops it and removes its directory, and says what could not be removed.
+    pub fn stop(mut self) -> Result<(), PgError> {
+        self.end()
+    }
+
+    /// Stops it, and everything that was started in it; says how far it was confined. The directory stays until this value
+    /// is dropped.
+    pub fn halt(&mut self) -> Confinement {
+        if let Some(running) = self.running.take() {
+            self.confinement = running.end();
+        }
+        self.confinement.clone()
+    }
+
+    fn end(&mut self) -> Result<(), PgError> {
+        self.halt();
+        if std::mem::replace(&mut self.is_removed, true) {
+            return Ok(());
+        }
+        self.directory.remove()
+    }
+}
+
+/// Makes the directory for whoever will make and run the server. A confined server of root gets a user of its own where
+/// the host has one.
+fn make_directory(
+    options: &ThrowawayOptions,
+    missing: &mut Vec<String>,
+) -> Result<(ServerDirectory, Option<Users>), PgError> {
+    let parent = &options.parent_dir;
+    let is_confined = options.isolation == Isolation::Confined;
+    if is_confined && let Some(shared) = parent.parent().filter(|shared| may_be_renamed(shared)) {
+        missing.push(format!(
+            "every user may rename files in {}: chmod +t prevents that",
+            shared.display()
+        ));
+    }
+    let Some(makes) = ServerUser::choose()? else {
+        let directory = ServerDirectory::make(parent, is_confined, None, None)?;
+        return Ok((directory, None));
+    };
+    let make = |runs: ServerUser| {
+        let directory = ServerDirectory::make(parent, is_confined, Some(&makes), Some(&runs));
+        directory.map(|directory| (directory, Some(Users { makes, runs })))
+    };
+    if is_confined {
+        // In a container some ids may not exist.
+        if let Some(Ok(made)) = ServerUser::unused().map(make) {
+            return Ok(made);
+        }
+        missing.push(
+            "no unused user id: the drill's server has the rights of the user postgres".to_owned(),
+        );
+    }
+    make(makes)
+}
+
+/// Whether whoever likes can put another directory in the place of ours.
+fn may_be_renamed(shared: &Path) -> bool {
+    rustix::fs::stat(shared).is_ok_and(|stat| stat.st_mode & 0o1002 == 0o002)
+}
+
+fn failed(doing: &str, why: &str) -> PgError {
+    PgError::Throwaway {
+        doing: doing.to_owned(),
+        why: why.to_owned(),
+    }
+}
+
+impl Drop for ThrowawayServer {
+    fn drop(&mut self) {
+        if let Err(error) = self.end() {
+            tracing::warn!("{error}");
+        }
+    }
+}
+
+impl std::fmt::Debug for ThrowawayServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ThrowawayServer")
+            .field("directory", &self.directory.path())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::sweep;
+
+    #[test]
+    fn a_server_starts_serves_and_leaves_nothing() {
+        let parent = std::env::temp_dir();
+        let options = ThrowawayOptions {
+            min_major: 13,
+            parent_dir: parent.clone(),
+            settings: Vec::new(),
+            superuser: "boss".into(),
+            isolation: Isolation::Plain,
+        };
+        let server = ThrowawayServer::start(&options, &Cancel::new()).unwrap();
+        server.create_database("Odd \"name\"").unwrap();
+        let settings = server.settings("Odd \"name\"");
+        let mut session = Session::connect(&settings, &Cancel::new()).unwrap();
+        let zone = session.rows("asking", "SHOW TimeZone").unwrap();
+        assert_eq!(zone[0].get::<_, String>(0), "UTC");
+        let directory = server.directory().to_owned();
+        sweep(&parent).unwrap();
+        assert!(directory.exists(), "a living server was swept");
+        server.stop().unwrap();
+        assert!(!directory.exists());
+    }
+}

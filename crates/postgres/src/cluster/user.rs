@@ -1,0 +1,84 @@
+//! Whom a throwaway server runs as when we are root, which it refuses to be.
+
+use crate::error::PgError;
+use rustix::process::geteuid;
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// Ids that no package gives away (systemd, "Users, Groups, UIDs and GIDs": dynamic service users).
+const UNUSED: std::ops::RangeInclusive<u32> = 61_184..=65_519;
+
+/// A user and its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ServerUser {
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+}
+
+impl ServerUser {
+    /// `None` when we are not root and the server is what we are.
+    pub(super) fn choose() -> Result<Option<Self>, PgError> {
+        if !geteuid().is_root() {
+            return Ok(None);
+        }
+        Self::known()
+            .first()
+            .copied()
+            .map(Some)
+            .ok_or_else(|| PgError::Throwaway {
+                doing: "choosing whom it runs as".into(),
+                why: "there is no user postgres; PostgreSQL refuses to run as root".into(),
+            })
+    }
+
+    /// The users that servers of root run as, the first where it is there.
+    pub(super) fn known() -> Vec<Self> {
+        let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+        let names = ["postgres", "nobody"];
+        names
+            .iter()
+            .filter_map(|name| find_user(&passwd, name))
+            .collect()
+    }
+
+    /// A user who owns nothing and is nobody else: what runs as it has no more rights than a stranger, also towards
+    /// another server that runs as `postgres`.
+    pub(super) fn unused() -> Option<Self> {
+        let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+        let groups = fs::read_to_string("/etc/group").unwrap_or_default();
+        let running = super::reap::users();
+        let mut bytes = [0; 4];
+        rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).ok()?;
+        let (first, many) = (*UNUSED.start(), UNUSED.end() - UNUSED.start());
+        let start = u32::from_le_bytes(bytes) % many;
+        let id = (0..many)
+            .map(|n| first + (start + n) % many)
+            .find(|id| !has_id(&passwd, *id) && !has_id(&groups, *id) && !running.contains(id))?;
+        Some(Self { uid: id, gid: id })
+    }
+}
+
+/// Whether the third field of a line is this id (passwd(5), group(5)).
+fn has_id(text: &str, id: u32) -> bool {
+    let ids = text.lines().filter_map(|line| line.split(':').nth(2));
+    ids.filter_map(|field| field.parse::<u32>().ok())
+        .any(|known| known == id)
+}
+
+fn find_user(passwd: &str, name: &str) -> Option<ServerUser> {
+    let line = passwd
+        .lines()
+        .find(|line| line.split(':').next() == Some(name))?;
+    let mut fields = line.split(':').skip(2);
+    Some(ServerUser {
+        uid: fields.next()?.parse().ok()?,
+        gid: fields.next()?.parse().ok()?,
+    })
+}
+
+pub(super) fn as_user(command: &mut Command, user: Option<&ServerUser>) {
+    if let Some(user) = user {
+        command.uid(user.uid).gid(user.gid);
+    }
+}

@@ -2,10 +2,11 @@
 //! one what can be known about it without opening it.
 
 use super::ProofRecord;
-use hubvault_archive::{Manifest, hex};
+use hubvault_archive::{Manifest, from_json, hex, manifest_limit, open_regular};
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -41,7 +42,7 @@ impl Seal {
     /// Whether a file is the one that was sealed so, by its SHA-256. Reads it whole.
     pub fn is_of(&self, path: &Path) -> io::Result<bool> {
         let mut hash = Sha256::new();
-        let mut file = File::open(path)?;
+        let mut file = open_regular(path).map_err(io::Error::other)?;
         let mut buffer = vec![0; 1 << 20];
         loop {
             match file.read(&mut buffer)? {
@@ -61,10 +62,25 @@ impl Sidecar {
         PathBuf::from(name)
     }
 
-    /// Reads the sidecar of an archive; `None` where there is none that can be read.
+    /// Reads the sidecar of an archive; `None` where there is none that can be read. Whoever may write into the
+    /// directory may have made it: it is a regular file and no link, of a size that a sidecar of such an archive can
+    /// have, and its manifest does not contradict itself.
     pub fn beside(archive: &Path) -> Option<Self> {
-        let text = fs::read_to_string(Self::path(archive)).ok()?;
-        serde_json::from_str(&text).ok()
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(flags.bits() as i32)
+            .open(Self::path(archive))
+            .ok()?;
+        let meta = file.metadata().ok()?;
+        // Indented, it is about twice as long as the archive's.
+        let limit = 2 * manifest_limit(fs::metadata(archive).ok()?.len());
+        if !meta.is_file() || meta.len() > limit {
+            return None;
+        }
+        let sidecar: Self = from_json(file, limit).ok()?;
+        sidecar.manifest.check().ok()?;
+        Some(sidecar)
     }
 
     /// Writes an archive's sidecar, readable by its owner only; an older one is replaced as a whole.

@@ -39,4 +39,4 @@ pub use settings::{ConnectSettings, SslMode};
 pub use snapshot::{Invitation, Snapshot, SnapshotFacts};
 pub use sweep::{Swept, sweep};
 pub use throwaway::{ThrowawayOptions, ThrowawayServer};
-pub use tools::SECRET_VARIABLES;
+pub use tools::{SECRET_VARIABLES, memory_file};

@@ -7,6 +7,7 @@ use crate::tools::{self, Tool, in_memory};
 use hubvault_model::Cancel;
 use std::fs::File;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::process::Command;
 
 /// What `pg_restore` may do on its own.
@@ -50,11 +51,14 @@ pub struct SchemaRestore {
 impl SchemaRestore {
     /// Takes a custom-format dump and the list of what is built after the rows, both as the
     /// archive holds them; finds a `pg_restore` that reads a dump of a server of `major`, by
-    /// whichever `pg_dump` it was written.
-    pub fn new(dump: &[u8], post_data_list: Vec<u8>, major: u32) -> Result<Self, PgError> {
+    /// whichever `pg_dump` it was written. The file needs no name: `pg_restore` gets its descriptor.
+    pub fn new(dump: File, post_data_list: Vec<u8>, major: u32) -> Result<Self, PgError> {
+        let mut start = [0; 7];
+        // What is shorter than this `pg_restore` refuses.
+        let read = dump.read_at(&mut start, 0).unwrap_or(0);
         Ok(Self {
-            tool: tools::find("pg_restore", major.max(first_reader(dump)))?,
-            dump: in_memory("hubvault-schema", dump)?,
+            tool: tools::find("pg_restore", major.max(first_reader(&start[..read])))?,
+            dump,
             list: post_data_list,
         })
     }

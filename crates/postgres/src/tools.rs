@@ -319,16 +319,20 @@ fn read_all(pipe: Option<impl Read>) -> io::Result<Vec<u8>> {
 
 /// A file that has no name and is gone with its descriptor; the child inherits it.
 pub(crate) fn in_memory(name: &str, bytes: &[u8]) -> Result<File, PgError> {
-    let make = || {
-        let mut file = File::from(memfd_create(name, MemfdFlags::empty())?);
+    let written = memory_file(name).and_then(|mut file| {
         file.write_all(bytes)?;
         Ok(file)
-    };
-    make().map_err(|source| PgError::Io {
+    });
+    written.map_err(|source| PgError::Io {
         doing: "making",
         path: "a file in memory".into(),
         source,
     })
+}
+
+/// An empty file without a place in any directory, which programs are given by its descriptor.
+pub fn memory_file(name: &str) -> std::io::Result<File> {
+    Ok(File::from(memfd_create(name, MemfdFlags::empty())?))
 }
 
 fn kill(pid: u32) {

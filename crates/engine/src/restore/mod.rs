@@ -19,9 +19,11 @@ pub use tables::tables;
 pub(crate) use whole::missing_extensions;
 pub use whole::{present, whole};
 
-use hubvault_archive::{Archive, Manifest, Source, TableSummary};
-use hubvault_model::{TableName, TablePattern};
-use std::io::Read;
+use hubvault_archive::{Archive, EntryRecord, Manifest, Source, TableSummary};
+use hubvault_model::{ByteSize, TableName, TablePattern};
+use hubvault_postgres::memory_file;
+use std::fs::File;
+use std::io::{self, Read, Write};
 
 /// How a restore goes about it.
 #[derive(Clone, Copy, Debug)]
@@ -91,18 +93,70 @@ fn chosen<'a>(
     Ok(manifest.tables.iter().filter(meant).collect())
 }
 
-fn entry<S: Source>(archive: &Archive<S>, name: &'static str) -> Result<Vec<u8>, RestoreError> {
+/// The definitions of 100,000 tables take a fifth of it.
+const DUMP_LIMIT: u64 = 256 << 20;
+/// A list or a script beside them, which is read into memory.
+const TEXT_LIMIT: u64 = 64 << 20;
+
+/// An entry that every archive has, when it is no larger than those of an archive can be.
+fn record<'a, S: Source>(
+    archive: &'a Archive<S>,
+    name: &'static str,
+    limit: u64,
+) -> Result<&'a EntryRecord, RestoreError> {
     let missing = |why: String| RestoreError::Entry { name, why };
     let record = archive
         .entry(name)
         .ok_or_else(|| missing("it is not there".to_owned()))?;
+    if record.is_bare() || record.raw_bytes > limit {
+        let (size, limit) = (ByteSize(record.raw_bytes), ByteSize(limit));
+        return Err(missing(format!(
+            "it is {size}, and no archive of ours has more than {limit} there"
+        )));
+    }
+    Ok(record)
+}
+
+fn entry<S: Source>(archive: &Archive<S>, name: &'static str) -> Result<Vec<u8>, RestoreError> {
+    let record = record(archive, name, TEXT_LIMIT)?;
     let mut bytes = Vec::new();
     archive
         .content(record)?
         .read_to_end(&mut bytes)
-        .map_err(|error| missing(error.to_string()))?;
+        .map_err(|error| RestoreError::Entry {
+            name,
+            why: error.to_string(),
+        })?;
     Ok(bytes)
 }
+
+/// The definitions, in a file that has no name: `pg_restore` reads them there, and they are never in our memory.
+fn definitions<S: Source>(archive: &Archive<S>) -> Result<File, RestoreError> {
+    let name = "database/schema.dump";
+    let record = record(archive, name, DUMP_LIMIT)?;
+    let mut content = archive.content(record)?;
+    let mut copy = || {
+        let mut file = memory_file("hubvault-schema")?;
+        let mut start = Vec::new();
+        content
+            .by_ref()
+            .take(DUMP_MAGIC.len() as u64)
+            .read_to_end(&mut start)?;
+        if start != DUMP_MAGIC {
+            return Err(io::Error::other("it is no dump of pg_dump"));
+        }
+        file.write_all(&start)?;
+        io::copy(&mut content, &mut file)?;
+        Ok(file)
+    };
+    copy().map_err(|error| RestoreError::Entry {
+        name,
+        why: error.to_string(),
+    })
+}
+
+/// What every dump in the custom format begins with (`pg_backup_custom.c`).
+const DUMP_MAGIC: &[u8] = b"PGDMP";
 
 fn text<S: Source>(archive: &Archive<S>, name: &'static str) -> Result<String, RestoreError> {
     String::from_utf8(entry(archive, name)?).map_err(|error| RestoreError::Entry {

@@ -3,7 +3,7 @@
 use super::compare::compare;
 use super::error::RestoreError;
 use super::rows::{Transactions, load};
-use super::{RestoreOptions, Restored, entry, text};
+use super::{RestoreOptions, Restored, definitions, entry, text};
 use crate::progress::{Progress, Stage};
 use hubvault_archive::{Archive, EntryKind, EntryRecord, Manifest, Source, TableSummary};
 use hubvault_model::{Cancel, TableName, quote_ident};
@@ -48,7 +48,7 @@ pub fn whole<S: Source>(
         settle_roles(&mut session, manifest, options.create_roles)?;
     }
     let schema = SchemaRestore::new(
-        &entry(archive, "database/schema.dump")?,
+        definitions(archive)?,
         entry(archive, "database/schema-post-data.list")?,
         major,
     )?;
@@ -144,7 +144,7 @@ pub(crate) fn missing_extensions<S: Source>(
     cancel: &Cancel,
 ) -> Result<Vec<String>, RestoreError> {
     let major = archive.manifest().snapshot.server_version_num / 10_000;
-    let schema = SchemaRestore::new(&entry(archive, "database/schema.dump")?, Vec::new(), major)?;
+    let schema = SchemaRestore::new(definitions(archive)?, Vec::new(), major)?;
     let offered = target::extensions(&mut Session::connect(to, cancel)?)?;
     let needed = schema.extensions(cancel)?;
     Ok(needed

@@ -7,7 +7,9 @@ mod tables;
 mod order;
 mod rows;
 mod compare;
+mod beneath;
 mod files;
+
 mod diff;
 
 pub(crate) use compare::unlike_the_source;

@@ -5,6 +5,7 @@ use crate::session::Session;
 use crate::target::{self, list};
 use hubvault_model::{TableName, quote_ident, quote_literal};
 use serde::Serialize;
+use std::collections::HashSet;
 
 /// How a row differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -60,13 +61,24 @@ impl Beside {
             ),
         )?;
         let (mut key, mut settable) = (Vec::new(), Vec::new());
+        let mut unknown: HashSet<&String> = columns.iter().collect();
         for row in &rows {
             let (name, always, in_key): (String, bool, bool) = (row.get(0), row.get(1), row.get(2));
+            unknown.remove(&name);
             if in_key {
                 key.push(name);
             } else if !always && columns.contains(&name) {
                 settable.push(name);
             }
+        }
+        if let Some(column) = unknown.into_iter().min() {
+            return Err(PgError::Query {
+                doing,
+                why: format!(
+                    "it has no column {}, which the archive has",
+                    quote_ident(column)
+                ),
+            });
         }
         if !key.iter().all(|column| columns.contains(column)) {
             key.clear();
@@ -99,24 +111,29 @@ impl Beside {
         !self.key.is_empty()
     }
 
-    /// Every row that differs. `within` limits the living rows that could be extra; `None` when no
-    /// row of the database counts as extra.
-    pub fn differences(
+    /// Hands on every row that differs. `within` limits the living rows that could be extra; `None` when no
+    /// row of the database counts as extra. Nothing that it runs can write: the transaction is READ ONLY.
+    pub fn differences<E: From<PgError>>(
         &self,
         session: &mut Session,
         within: Option<&str>,
-    ) -> Result<Vec<DifferentRow>, PgError> {
+        mut each: impl FnMut(DifferentRow) -> Result<(), E>,
+    ) -> Result<(), E> {
         let doing = format!("comparing {} with the archive", self.table);
-        let mut found = Vec::new();
+        session.simple(&doing, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
         for (difference, sql) in self.queries(within) {
-            for row in session.rows(&doing, &sql)? {
-                found.push(DifferentRow {
-                    difference,
-                    key: row.get(0),
-                });
-            }
+            session.for_each(&doing, &sql, |row| {
+                let key = row.get(0);
+                each(DifferentRow { difference, key })
+            })?;
         }
-        Ok(found)
+        Ok(session.simple(&doing, "COMMIT")?)
+    }
+
+    /// Lets go of the archive's rows: those of the next table need the room.
+    pub fn finish(self, session: &mut Session) -> Result<(), PgError> {
+        let sql = format!("DROP TABLE {}", self.copy.sql());
+        session.simple(&format!("after comparing {}", self.table), &sql)
     }
 
     fn queries(&self, within: Option<&str>) -> Vec<(Difference, String)> {
@@ -235,15 +252,24 @@ impl Beside {
         Ok(rows)
     }
 
-    /// As text, which every type has; an operator of its own not every type has.
+    /// As text, which every type has; an operator of its own not every type has. By `format` and not by a cast, which
+    /// the owner of a type may have made of a function of his own.
     fn joined(&self) -> String {
-        let equal = |column: &String| format!("a.{0}::text = b.{0}::text", quote_ident(column));
+        let equal = |column: &String| {
+            format!(
+                "pg_catalog.format('%s', a.{0}) = pg_catalog.format('%s', b.{0})",
+                quote_ident(column)
+            )
+        };
         self.key.iter().map(equal).collect::<Vec<_>>().join(" AND ")
     }
 
+    /// As literals, in which NULL is another than every text.
     fn differs(&self) -> String {
         let side = |side: &str| {
-            let text = |column: &String| format!("{side}.{}::text", quote_ident(column));
+            let text = |column: &String| {
+                format!("pg_catalog.format('%L', {side}.{})", quote_ident(column))
+            };
             self.columns.iter().map(text).collect::<Vec<_>>().join(", ")
         };
         format!("ROW({}) IS DISTINCT FROM ROW({})", side("a"), side("b"))

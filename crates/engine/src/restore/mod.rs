@@ -9,7 +9,7 @@ mod rows;
 mod compare;
 mod beneath;
 mod files;
-
+mod window;
 mod diff;
 
 pub(crate) use compare::unlike_the_source;
@@ -20,6 +20,7 @@ pub use files::files;
 pub use tables::tables;
 pub(crate) use whole::missing_extensions;
 pub use whole::{present, whole};
+pub use window::Conditions;
 
 use hubvault_archive::{Archive, EntryRecord, Manifest, Source, TableSummary};
 use hubvault_model::{ByteSize, TableName, TablePattern};

@@ -7,6 +7,7 @@ mod which;
 mod show;
 mod restore;
 mod diff;
+mod differences;
 mod prune;
 mod drill;
 mod seal;

@@ -97,11 +97,11 @@ impl Manifest {
         for name in others {
             identifiers(name)?;
         }
-        let words = self
+        let mut words = self
             .roles
             .iter()
             .chain(self.not_valid.iter().map(|it| &it.name));
-        words.map(|word| identifier(word)).collect()
+        words.try_for_each(|word| identifier(word))
     }
 
     /// Every entry with rows belongs to one table, which has its columns and format and the sum of its rows.

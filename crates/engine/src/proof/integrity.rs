@@ -161,9 +161,12 @@ pub fn read_back(
             }
             let done = archive
                 .verify_entry_unless(entry, &|| cancel.is_requested())
-                .map_err(|error| match cancel.is_requested() {
-                    true => IntegrityError::Cancelled,
-                    false => wrong(error),
+                .map_err(|error| {
+                    if cancel.is_requested() {
+                        IntegrityError::Cancelled
+                    } else {
+                        wrong(error)
+                    }
                 });
             if done.is_err() {
                 // The others need not go on.

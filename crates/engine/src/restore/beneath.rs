@@ -121,16 +121,15 @@ impl Beneath {
     }
 
     fn parent<'a>(&mut self, name: &'a str) -> io::Result<(&OwnedFd, &'a str)> {
-        match name.rsplit_once('/') {
-            Some((parents, name)) => {
-                plain(name)?;
-                Ok((self.walk(parents)?, name))
-            }
-            None => {
-                plain(name)?;
-                Ok((&self.root, name))
-            }
-        }
+        let (parents, name) = name
+            .rsplit_once('/')
+            .map_or((None, name), |(parents, name)| (Some(parents), name));
+        plain(name)?;
+        let parent = match parents {
+            Some(parents) => self.walk(parents)?,
+            None => &self.root,
+        };
+        Ok((parent, name))
     }
 
     /// Opens the directory of this path, made where it is missing.

@@ -148,9 +148,8 @@ impl<'a> Links<'a> {
         while let Some(part) = left.pop() {
             steps += 1;
             match part {
-                "" | "." => {}
                 ".." if walked.pop().is_none() => return false,
-                ".." => {}
+                "" | "." | ".." => {}
                 name => {
                     let path = self
                         .hash

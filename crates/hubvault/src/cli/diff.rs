@@ -15,6 +15,10 @@ use hubvault_model::{Cancel, TablePattern};
 
 /// `hubvault diff`
 #[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 pub(crate) struct DiffArgs {
     /// An id, an unambiguous prefix of one, a file, or `latest`
     pub(crate) backup: String,

@@ -119,23 +119,35 @@ fn no_command_reads_a_view_because_an_archive_names_it() {
 fn a_diff_runs_no_function_of_the_owner_of_a_type() {
     let server = server();
     let database = server.database();
-    database.execute(
-        "CREATE TYPE mood AS ENUM ('fine', 'bad'); CREATE SEQUENCE ran;
+    let owner = format!("{}_owner", database.name());
+    database.execute(&format!(
+        "CREATE ROLE {owner}; GRANT CREATE ON SCHEMA public TO {owner}; CREATE SEQUENCE ran; GRANT USAGE ON ran TO {owner};
+         SET ROLE {owner}; CREATE TYPE mood AS ENUM ('fine', 'bad'); CREATE TYPE pair AS (a mood, b int);
          CREATE FUNCTION spy(mood) RETURNS text LANGUAGE sql VOLATILE AS $$ SELECT nextval('public.ran')::text $$;
          CREATE CAST (mood AS text) WITH FUNCTION spy(mood);
-         CREATE TABLE moods (mood mood PRIMARY KEY, note mood); INSERT INTO moods VALUES ('fine', 'bad')",
-    );
+         CREATE FUNCTION spy_json(mood) RETURNS json LANGUAGE sql VOLATILE
+             AS $$ SELECT json_build_array(nextval('public.ran')) $$;
+         CREATE CAST (mood AS json) WITH FUNCTION spy_json(mood); RESET ROLE;
+         CREATE TABLE keyed (mood mood PRIMARY KEY, note mood); INSERT INTO keyed VALUES ('fine', 'bad');
+         CREATE TABLE plain (mood mood, pair pair, many mood[], n int);
+         INSERT INTO plain VALUES ('fine', ('bad', 1), '{{fine}}', 7), (NULL, NULL, NULL, NULL)"
+    ));
     let hub = crate::hub::Hub::whole(&database);
     hub.backup();
-    database.execute("UPDATE moods SET note = 'fine'");
+    database.execute("UPDATE keyed SET note = 'fine'; DELETE FROM plain");
     let output = hub.run(&["diff", "latest", "--json"]);
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(found[0]["changed"], json!([{ "mood": "fine" }]));
+    let missing = found[1]["missing"].as_array().unwrap();
+    let row = json!({ "mood": "fine", "pair": "(bad,1)", "many": "{fine}", "n": 7 });
+    let null = json!({ "mood": null, "pair": null, "many": null, "n": null });
     assert!(
-        stdout(&output).contains("\"mood\": \"fine\""),
-        "{}",
-        stdout(&output)
+        missing.len() == 2 && missing.contains(&row) && missing.contains(&null),
+        "{found}"
     );
     assert_eq!(database.value("SELECT is_called FROM ran"), "f");
+    database.execute(&format!("DROP OWNED BY {owner} CASCADE; DROP ROLE {owner}"));
 }
 
 /// A lie and what it is about.
@@ -157,10 +169,10 @@ fn lies() -> Vec<Lie> {
         }),
         ("rows of one entry alone", |a| a.rows()["rows"] = json!(7)),
         ("content without end", |a| {
-            a.entry("table-data").0["raw_bytes"] = json!(u64::MAX)
+            a.entry("table-data").0["raw_bytes"] = json!(u64::MAX);
         }),
         ("content of an exabyte", |a| {
-            a.entry("table-data").0["raw_bytes"] = json!(1_u64 << 60)
+            a.entry("table-data").0["raw_bytes"] = json!(1_u64 << 60);
         }),
         ("a table twice", |a| {
             let table = a.manifest["tables"][0].clone();
@@ -171,13 +183,13 @@ fn lies() -> Vec<Lie> {
             a.manifest["tables"][0]["entries"] = json!([name, name]);
         }),
         ("an entry that is not there", |a| {
-            a.manifest["tables"][0]["entries"] = json!(["database/x.sql"])
+            a.manifest["tables"][0]["entries"] = json!(["database/x.sql"]);
         }),
         ("a table without its entries", |a| {
-            a.manifest["tables"] = json!([])
+            a.manifest["tables"] = json!([]);
         }),
         ("another table's entry", |a| {
-            a.rows()["table"]["name"] = json!("others")
+            a.rows()["table"]["name"] = json!("others");
         }),
         ("other columns", |a| a.rows()["columns"] = json!(["id"])),
         ("a name with NUL", |a| {
@@ -185,31 +197,31 @@ fn lies() -> Vec<Lie> {
             a.manifest["tables"][0]["name"] = json!("us\0ers");
         }),
         ("bytes that overflow", |a| {
-            a.manifest["tables"][0]["bytes"] = json!(u64::MAX)
+            a.manifest["tables"][0]["bytes"] = json!(u64::MAX);
         }),
         ("added rows", |a| {
-            a.manifest["tables"][0]["added_rows"] = json!(u64::MAX)
+            a.manifest["tables"][0]["added_rows"] = json!(u64::MAX);
         }),
         ("a checksum that is none", |a| {
-            a.entry("info").0["sha256"] = json!("x".repeat(1 << 16))
+            a.entry("info").0["sha256"] = json!("x".repeat(1 << 16));
         }),
         ("a mode that is none", |a| {
-            a.entry("config").0["mode"] = json!(u32::MAX)
+            a.entry("config").0["mode"] = json!(u32::MAX);
         }),
         ("a link without target", |a| {
-            a.entry("config").0["kind"] = json!("link")
+            a.entry("config").0["kind"] = json!("link");
         }),
         ("rows in a file", |a| {
-            a.entry("config").0["rows"] = a.rows().clone()
+            a.entry("config").0["rows"] = a.rows().clone();
         }),
         ("a file that is no entry", |a| {
-            a.manifest["files"][0]["name"] = json!("database/users.sql")
+            a.manifest["files"][0]["name"] = json!("database/users.sql");
         }),
         ("an owner that is none", |a| {
-            a.manifest["files"][0]["owner"] = json!([u32::MAX, u32::MAX])
+            a.manifest["files"][0]["owner"] = json!([u32::MAX, u32::MAX]);
         }),
         ("a second manifest", |a| {
-            a.entry("info").0["kind"] = json!("manifest")
+            a.entry("info").0["kind"] = json!("manifest");
         }),
     ]
 }

@@ -52,20 +52,20 @@ fn lies() -> Vec<Lie> {
             a.add("d/x/evil", "config", b"hello", None);
         }),
         ("a link that is absolute", |a| {
-            a.add("d/x", "link", b"", Some("/etc"))
+            a.add("d/x", "link", b"", Some("/etc"));
         }),
         ("a directory through a link", |a| {
             a.add("x", "link", b"", Some("d/.."));
             a.add("x/evil", "directory", b"", None);
         }),
         ("a name that leads out", |a| {
-            a.add("d/../../outside/evil", "config", b"hello", None)
+            a.add("d/../../outside/evil", "config", b"hello", None);
         }),
         ("an absolute name", |a| {
-            a.add("/tmp/evil", "config", b"hello", None)
+            a.add("/tmp/evil", "config", b"hello", None);
         }),
         ("an owner for what is no file", |a| {
-            a.manifest["files"] = given("../outside/victim")
+            a.manifest["files"] = given("../outside/victim");
         }),
         ("an owner for what is behind a link", |a| {
             a.add("x", "link", b"", Some("."));

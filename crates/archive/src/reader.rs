@@ -48,7 +48,7 @@ pub fn open_regular(path: &Path) -> Result<File, ArchiveError> {
 /// 100,000 tables have not, and of a small archive less. A real one has checksums, which do not compress.
 pub fn manifest_limit(size: u64) -> u64 {
     size.saturating_mul(128)
-        .saturating_add(16 << 20)
+        .saturating_add(8 << 20)
         .min(256 << 20)
 }
 

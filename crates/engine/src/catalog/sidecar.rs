@@ -6,9 +6,9 @@ use hubvault_archive::{Manifest, from_json, hex, manifest_limit, open_regular};
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::fs::{self, OpenOptions};
+use std::fs::{self, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// What a sidecar that is being written ends with instead of `json`.
@@ -78,8 +78,16 @@ impl Sidecar {
         if !meta.is_file() || meta.len() > limit {
             return None;
         }
-        let sidecar: Self = from_json(file, limit).ok()?;
+        let mut sidecar: Self = from_json(file, limit).ok()?;
         sidecar.manifest.check().ok()?;
+        if !is_trusted(&meta, archive) {
+            let whose = format!("its sidecar belongs to another user (uid {})", meta.uid());
+            sidecar.pinned = false;
+            sidecar.proof = ProofRecord {
+                reason: Some(whose),
+                ..ProofRecord::default()
+            };
+        }
         Some(sidecar)
     }
 
@@ -93,6 +101,17 @@ impl Sidecar {
             done => done,
         }
     }
+}
+
+/// Whether what a sidecar says was proven is believed: it is ours, root's, or of whom the directory belongs to.
+fn is_trusted(sidecar: &Metadata, archive: &Path) -> bool {
+    let parent = match archive.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    let owner = fs::metadata(parent).map(|meta| meta.uid());
+    let trusted = [0, rustix::process::geteuid().as_raw()];
+    trusted.contains(&sidecar.uid()) || owner.is_ok_and(|owner| owner == sidecar.uid())
 }
 
 fn replace(path: &Path, json: &[u8]) -> io::Result<()> {

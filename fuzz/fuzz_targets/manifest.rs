@@ -69,7 +69,11 @@ fuzz_target!(|input: &[u8]| {
     let Ok(archive) = Archive::open(archive(zstd, &before, json)) else {
         return;
     };
+    assert!(archive.manifest().check().is_ok(), "opened, but it contradicts itself");
     for entry in &archive.manifest().entries {
+        if let Some(rows) = &entry.rows {
+            assert!(rows.header_bytes + rows.footer_bytes <= entry.raw_bytes, "{}", entry.name);
+        }
         let verified = archive.verify_entry(entry).is_ok();
         let read = archive
             .content(entry)

@@ -197,6 +197,7 @@ pub fn hex(bytes: &[u8]) -> String {
 /// link target.
 pub(crate) struct TarHead {
     pub(crate) name: String,
+    pub(crate) kind: tar::EntryType,
     pub(crate) size: u64,
     pub(crate) mode: u32,
     pub(crate) link: Option<String>,
@@ -240,10 +241,13 @@ impl TarHead {
                     text.pop();
                 }
                 let text = String::from_utf8(text).map_err(|_| bad("a name is not UTF-8"))?;
-                if kind.is_gnu_longname() {
-                    long_name = Some(text);
+                let place = if kind.is_gnu_longname() {
+                    &mut long_name
                 } else {
-                    long_link = Some(text);
+                    &mut long_link
+                };
+                if place.replace(text).is_some() {
+                    return Err(bad("a name in the tar header comes twice"));
                 }
                 continue;
             }
@@ -261,6 +265,7 @@ impl TarHead {
             };
             return Ok(Self {
                 name,
+                kind,
                 size,
                 mode: header.mode()?,
                 link,

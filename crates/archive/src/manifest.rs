@@ -1,6 +1,6 @@
 //! The table of contents, as `manifest.json`.
 
-use crate::Codec;
+use crate::{Codec, Window};
 use hubvault_model::{BackupId, RowDigest, RowFormat, TableName, Warning};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -112,8 +112,12 @@ pub struct TableSummary {
     pub name: TableName,
     /// How much of it is inside.
     pub coverage: Coverage,
-    /// A window's condition, as SQL.
+    /// A window's condition, as SQL. It is text of whoever wrote the archive: [`TableSummary::window`] says what it
+    /// means.
     pub filter: Option<String>,
+    /// The same as structure; archives of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Window>,
     /// The columns in their order.
     pub columns: Vec<String>,
     /// How its rows are written.
@@ -258,4 +262,22 @@ pub struct RowData {
     pub header_bytes: u64,
     /// Bytes of content after the last row.
     pub footer_bytes: u64,
+}
+
+impl EntryKind {
+    /// What tar calls it.
+    pub(crate) fn in_tar(self) -> tar::EntryType {
+        match self {
+            Self::Directory => tar::EntryType::Directory,
+            Self::Link => tar::EntryType::Symlink,
+            _ => tar::EntryType::Regular,
+        }
+    }
+}
+
+impl EntryRecord {
+    /// True for what tar makes without content.
+    pub fn is_bare(&self) -> bool {
+        matches!(self.kind, EntryKind::Directory | EntryKind::Link)
+    }
 }

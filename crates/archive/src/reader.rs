@@ -2,21 +2,22 @@
 
 use crate::codec::decoder;
 use crate::entry::{TarHead, hex};
-use crate::manifest::{EntryKind, EntryRecord, FORMAT_VERSION, Manifest, RowData};
+use crate::json::from_json;
+use crate::manifest::{EntryRecord, FORMAT_VERSION, Manifest, TableSummary};
+use crate::relations::{ByName, find};
 use crate::trailer::{self, Trailer};
+use crate::verify::verify_content;
 use crate::writer::{MANIFEST, sha256_hex};
 use crate::{ArchiveError, ArchiveFile, Codec, Identities, Source};
-use hubvault_model::RowDigester;
+use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
-use std::collections::HashSet;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// A manifest larger than this is refused, in bytes: a million entries fit.
-const MANIFEST_LIMIT: u64 = 512 << 20;
 /// What is read from the file at once.
-const CHUNK: usize = 128 << 10;
+pub(crate) const CHUNK: usize = 128 << 10;
 
 /// An archive whose end and manifest were read and checked.
 #[derive(Debug)]
@@ -24,14 +25,37 @@ pub struct Archive<S: Source = ArchiveFile> {
     source: S,
     codec: Codec,
     manifest: Manifest,
+    by_name: ByName,
     size: u64,
+}
+
+/// Opens a file that should be an archive. What is no regular file, as a pipe without a writer, is refused and never
+/// waited for.
+pub fn open_regular(path: &Path) -> Result<File, ArchiveError> {
+    let failed = |source| ArchiveError::Read { offset: 0, source };
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32)
+        .open(path)
+        .map_err(failed)?;
+    if file.metadata().map_err(failed)?.is_file() {
+        return Ok(file);
+    }
+    Err(foreign("it is no regular file"))
+}
+
+/// How large a manifest may be, in bytes, of an archive or sidecar of `size` bytes: 256 MiB, which those of more than
+/// 100,000 tables have not, and of a small archive less. A real one has checksums, which do not compress.
+pub fn manifest_limit(size: u64) -> u64 {
+    size.saturating_mul(128)
+        .saturating_add(8 << 20)
+        .min(256 << 20)
 }
 
 impl Archive<ArchiveFile> {
     /// Opens a file, in the clear or sealed to one of these identities.
     pub fn open_path(path: &Path, identities: &Identities) -> Result<Self, ArchiveError> {
-        let file = File::open(path).map_err(|source| ArchiveError::Read { offset: 0, source })?;
-        Self::open(ArchiveFile::open(file, identities)?)
+        Self::open(ArchiveFile::open(open_regular(path)?, identities)?)
     }
 }
 
@@ -53,7 +77,17 @@ impl<S: Source> Archive<S> {
             ));
         }
         let manifest = read_manifest(&source, codec, &trailer)?;
-        check(&manifest, codec, &trailer)?;
+        if manifest.codec != codec {
+            return Err(ArchiveError::Manifest(
+                "it names another codec than the file has".to_owned(),
+            ));
+        }
+        let by_name = manifest.by_name()?;
+        if manifest.end_of_entries() != trailer.offset {
+            return Err(ArchiveError::Manifest(
+                "the entries do not fill the file".to_owned(),
+            ));
+        }
         let size = source
             .stored_size()
             .map_err(|source| ArchiveError::Read { offset: 0, source })?;
@@ -61,6 +95,7 @@ impl<S: Source> Archive<S> {
             source,
             codec,
             manifest,
+            by_name,
             size,
         })
     }
@@ -87,10 +122,22 @@ impl<S: Source> Archive<S> {
 
     /// The record of an entry by its name.
     pub fn entry(&self, name: &str) -> Option<&EntryRecord> {
+        let at = find(&self.manifest.entries, &self.by_name, name)?;
+        self.manifest.entries.get(at)
+    }
+
+    /// The entries of a table, in the order of the file.
+    pub fn entries_of(&self, table: &TableSummary) -> Vec<&EntryRecord> {
+        let mut entries: Vec<&EntryRecord> = (table.entries.iter())
+            .filter_map(|name| self.entry(name))
+            .collect();
+        entries.sort_by_key(|entry| entry.offset);
+        entries
+    }
+
+    /// The table of contents alone.
+    pub fn into_manifest(self) -> Manifest {
         self.manifest
-            .entries
-            .iter()
-            .find(|record| record.name == name)
     }
 
     /// Reads an entry's content, and of the file no more than that entry. The last read fails
@@ -117,12 +164,21 @@ impl<S: Source> Archive<S> {
     /// Reads an entry whole and recomputes everything that the manifest says about it: both
     /// checksums, the tar header, rows and row digest. Returns its bytes in the file.
     pub fn verify_entry(&self, record: &EntryRecord) -> Result<u64, ArchiveError> {
+        self.verify_entry_unless(record, &|| false)
+    }
+
+    /// Does that until `stop` says yes, which is an error: a small entry may decompress to very much.
+    pub fn verify_entry_unless(
+        &self,
+        record: &EntryRecord,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<u64, ArchiveError> {
         let verify = || {
             let mut stored = Hashing {
                 inner: Range::new(&self.source, record.offset, record.stored_bytes),
                 hash: Sha256::new(),
             };
-            let decoded = verify_content(self.codec, &mut stored, record);
+            let decoded = verify_content(self.codec, &mut stored, record, stop);
             // Read what the decoder left, so that the checksum covers every byte.
             io::copy(&mut stored, &mut io::sink())?;
             if sha256_hex(stored.hash) != record.stored_sha256 {
@@ -141,7 +197,7 @@ fn foreign(what: &str) -> ArchiveError {
     ArchiveError::Foreign(what.to_owned())
 }
 
-fn invalid(what: impl Into<String>) -> io::Error {
+pub(crate) fn invalid(what: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.into())
 }
 
@@ -182,7 +238,8 @@ fn read_manifest(
     trailer: &Trailer,
 ) -> Result<Manifest, ArchiveError> {
     let damaged = |error: io::Error| ArchiveError::Manifest(error.to_string());
-    if trailer.length > MANIFEST_LIMIT {
+    let limit = manifest_limit(trailer.offset.saturating_add(trailer.length));
+    if trailer.length > limit {
         return Err(ArchiveError::Manifest(
             "it is larger than any manifest of ours".to_owned(),
         ));
@@ -195,29 +252,26 @@ fn read_manifest(
     if stored.hash.finalize().as_slice() != trailer.sha256 {
         return Err(ArchiveError::Manifest("its checksum is wrong".to_owned()));
     }
-    let read = || {
+    let text = || {
         let stored = Range::new(source, trailer.offset, trailer.length);
         let mut decoded = decoder(codec, BufReader::with_capacity(CHUNK, stored))?;
         let head = TarHead::read(&mut decoded)?;
-        if head.name != MANIFEST || head.size > MANIFEST_LIMIT {
+        if head.name != MANIFEST || head.size > limit {
             return Err(invalid(
                 "its entry is not called manifest.json or is too large",
             ));
         }
-        let mut json = Vec::new();
-        decoded.by_ref().take(head.size).read_to_end(&mut json)?;
-        Ok(json)
+        Ok(decoded.take(head.size))
     };
-    let json = read().map_err(damaged)?;
     let version: Version =
-        serde_json::from_slice(&json).map_err(|e| ArchiveError::Manifest(e.to_string()))?;
+        from_json(text().map_err(damaged)?, limit).map_err(ArchiveError::Manifest)?;
     if version.format_version > FORMAT_VERSION {
         return Err(ArchiveError::Newer {
             found: version.format_version,
             known: FORMAT_VERSION,
         });
     }
-    serde_json::from_slice(&json).map_err(|e| ArchiveError::Manifest(e.to_string()))
+    from_json(text().map_err(damaged)?, limit).map_err(ArchiveError::Manifest)
 }
 
 /// Read first, because a newer manifest may have another shape.
@@ -226,165 +280,19 @@ struct Version {
     format_version: u32,
 }
 
-/// The entries lie without gaps from the first byte to the manifest; their names are distinct and
-/// stay inside the folder that they are unpacked into.
-fn check(manifest: &Manifest, codec: Codec, trailer: &Trailer) -> Result<(), ArchiveError> {
-    let damaged = |what: String| Err(ArchiveError::Manifest(what));
-    if manifest.codec != codec {
-        return damaged("it names another codec than the file has".to_owned());
-    }
-    let (mut at, mut names) = (0, HashSet::new());
-    for entry in &manifest.entries {
-        if entry.offset != at {
-            return damaged(format!(
-                "entry {} does not begin where the last one ends",
-                entry.name
-            ));
-        }
-        let Some(end) = at.checked_add(entry.stored_bytes) else {
-            return damaged(format!("entry {} has no end", entry.name));
-        };
-        at = end;
-        if !names.insert(entry.name.as_str()) || !stays_inside(&entry.name) {
-            return damaged(format!(
-                "entry {:?} has a name that is not allowed",
-                entry.name
-            ));
-        }
-    }
-    if at != trailer.offset {
-        return damaged("the entries do not fill the file".to_owned());
-    }
-    Ok(())
-}
-
-fn stays_inside(name: &str) -> bool {
-    let name = name.strip_suffix('/').unwrap_or(name);
-    name != MANIFEST
-        && !name.contains('\0')
-        && name
-            .split('/')
-            .all(|part| !part.is_empty() && part != "." && part != "..")
-}
-
-fn agree(head: &TarHead, record: &EntryRecord) -> io::Result<()> {
+pub(crate) fn agree(head: &TarHead, record: &EntryRecord) -> io::Result<()> {
     if head.name != record.name
         || head.size != record.raw_bytes
         || head.mode != record.mode
         || head.link != record.link
+        || head.kind != record.kind.in_tar()
     {
         return Err(invalid(format!(
-            "its tar header says another name, size, mode or link: {}",
+            "its tar header says another name, size, mode or link, or another type: {}",
             head.name
         )));
     }
     Ok(())
-}
-
-fn verify_content(
-    codec: Codec,
-    stored: &mut (impl Read + Send),
-    record: &EntryRecord,
-) -> io::Result<()> {
-    let mut decoded = decoder(codec, BufReader::with_capacity(CHUNK, stored))?;
-    agree(&TarHead::read(&mut decoded)?, record)?;
-    let mut hash = Sha256::new();
-    let mut rows = record
-        .rows
-        .as_ref()
-        .map(|data| Rows::new(data, record.raw_bytes));
-    let mut buffer = vec![0; CHUNK];
-    let mut at = 0;
-    while at < record.raw_bytes {
-        let want = usize::try_from(record.raw_bytes - at)
-            .unwrap_or(CHUNK)
-            .min(CHUNK);
-        let n = decoded.read(&mut buffer[..want])?;
-        if n == 0 {
-            return Err(invalid(format!(
-                "it ends {} bytes early",
-                record.raw_bytes - at
-            )));
-        }
-        hash.update(&buffer[..n]);
-        if let Some(rows) = &mut rows {
-            rows.take(&buffer[..n], at);
-        }
-        at += n as u64;
-    }
-    if sha256_hex(hash) != record.sha256 {
-        return Err(invalid(
-            "its content is not what was written (SHA-256 differs)",
-        ));
-    }
-    if let Some(rows) = rows {
-        rows.finish()?;
-    }
-    padding(&mut decoded, record.raw_bytes)
-}
-
-/// The rest of the last block is zeros, and nothing comes after.
-fn padding(decoded: &mut impl Read, raw_bytes: u64) -> io::Result<()> {
-    let mut rest = Vec::new();
-    decoded.take(513).read_to_end(&mut rest)?;
-    if rest.len() as u64 != (512 - raw_bytes % 512) % 512 || rest.iter().any(|byte| *byte != 0) {
-        return Err(invalid("something other than padding follows its content"));
-    }
-    Ok(())
-}
-
-/// Counts the rows of an entry while its content passes.
-struct Rows<'a> {
-    data: &'a RowData,
-    digester: RowDigester,
-    begin: u64,
-    end: Option<u64>,
-}
-
-impl<'a> Rows<'a> {
-    fn new(data: &'a RowData, raw_bytes: u64) -> Self {
-        let end = raw_bytes
-            .checked_sub(data.footer_bytes)
-            .filter(|end| *end >= data.header_bytes);
-        Self {
-            data,
-            digester: RowDigester::new(data.format),
-            begin: data.header_bytes,
-            end,
-        }
-    }
-
-    /// `piece` lies at `at` in the content.
-    fn take(&mut self, piece: &[u8], at: u64) {
-        let Some(end) = self.end else { return };
-        let within = |place: u64| {
-            usize::try_from(place.saturating_sub(at))
-                .unwrap_or(usize::MAX)
-                .min(piece.len())
-        };
-        let (from, to) = (within(self.begin), within(end));
-        if from < to {
-            self.digester.update(&piece[from..to]);
-        }
-    }
-
-    fn finish(self) -> io::Result<()> {
-        if self.end.is_none() {
-            return Err(invalid("its header and footer are longer than its content"));
-        }
-        let found = self.digester.finish().map_err(|e| invalid(e.to_string()))?;
-        let said = self.data.digest;
-        if found.rows != said.rows {
-            return Err(invalid(format!(
-                "it holds {} rows, the manifest says {}",
-                found.rows, said.rows
-            )));
-        }
-        if found != said {
-            return Err(invalid("its row digest is not the manifest's"));
-        }
-        Ok(())
-    }
 }
 
 /// A part of a source as a stream.
@@ -406,7 +314,7 @@ impl<'a, S: Source> Range<'a, S> {
 
 impl<S: Source> Read for Range<'_, S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
+        let left = usize::try_from(self.end.saturating_sub(self.at)).unwrap_or(usize::MAX);
         let want = buffer.len().min(left);
         let n = self.source.read_at(&mut buffer[..want], self.at)?;
         self.at += n as u64;
@@ -469,12 +377,5 @@ impl std::fmt::Debug for ContentReader<'_> {
         f.debug_struct("ContentReader")
             .field("entry", &self.record.name)
             .finish_non_exhaustive()
-    }
-}
-
-impl EntryRecord {
-    /// True for what tar makes without content.
-    pub fn is_bare(&self) -> bool {
-        matches!(self.kind, EntryKind::Directory | EntryKind::Link)
     }
 }

@@ -72,11 +72,36 @@ fn packed(codec: Codec, content: &[u8], meta: EntryMeta) -> PackedEntry {
 }
 
 fn archive(codec: Codec, entries: Vec<PackedEntry>) -> Vec<u8> {
+    archive_of(codec, entries, Vec::new())
+}
+
+fn archive_of(codec: Codec, entries: Vec<PackedEntry>, tables: Vec<TableSummary>) -> Vec<u8> {
     let mut writer = ArchiveWriter::new(Vec::new(), compression(codec));
     for entry in entries {
         writer.append(entry).unwrap();
     }
-    writer.finish(manifest(codec)).unwrap().0
+    let manifest = Manifest {
+        tables,
+        ..manifest(codec)
+    };
+    writer.finish(manifest).unwrap().0
+}
+
+/// The table whose rows are in one entry alone.
+fn table(entry: &str, rows: &RowData) -> TableSummary {
+    TableSummary {
+        name: rows.table.clone(),
+        coverage: Coverage::Whole,
+        filter: None,
+        window: None,
+        columns: rows.columns.clone(),
+        format: rows.format,
+        digest: rows.digest,
+        added_rows: 0,
+        source_digest: None,
+        bytes: 0,
+        entries: vec![entry.to_owned()],
+    }
 }
 
 fn rows(text: &str, content: &str) -> RowData {
@@ -96,15 +121,17 @@ fn rows(text: &str, content: &str) -> RowData {
 fn sample(codec: Codec) -> Vec<u8> {
     let text = "1\n2\n3\n";
     let content = format!("COPY public.users (id) FROM stdin;\n{text}\\.\n");
+    let rows = rows(text, &content);
+    let tables = vec![table("database/users.sql", &rows)];
     let users = EntryMeta {
-        rows: Some(rows(text, &content)),
+        rows: Some(rows),
         ..meta("database/users.sql", EntryKind::TableData)
     };
     let link = EntryMeta {
         link: Some("users.sql".into()),
         ..meta("database/l", EntryKind::Link)
     };
-    archive(
+    archive_of(
         codec,
         vec![
             packed(codec, b"hello\n", meta("BACKUP_INFO.txt", EntryKind::Info)),
@@ -112,6 +139,7 @@ fn sample(codec: Codec) -> Vec<u8> {
             packed(codec, b"", meta("config/", EntryKind::Directory)),
             packed(codec, b"", link),
         ],
+        tables,
     )
 }
 

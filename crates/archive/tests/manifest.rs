@@ -49,7 +49,7 @@ prop_compose! {
         source_digest in of(text()),
     ) -> TableSummary {
         TableSummary {
-            name, coverage, filter, columns, format, digest, added_rows, source_digest, bytes, entries,
+            name, coverage, filter, window: None, columns, format, digest, added_rows, source_digest, bytes, entries,
         }
     }
 }

@@ -44,6 +44,7 @@ fn table() -> TableSummary {
         name: users(),
         coverage: Coverage::Whole,
         filter: None,
+        window: None,
         columns: vec!["id".into()],
         format: RowFormat::Text,
         digest: digest(),

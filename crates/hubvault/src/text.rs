@@ -14,6 +14,15 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
     }
 }
 
+/// The same for what is too much to hold: `write` writes it piece by piece.
+pub(crate) fn print_with(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    match write(&mut out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        outcome => outcome,
+    }
+}
+
 /// An error with its causes. Some of ours already say their cause; it is not said twice.
 pub(crate) fn chain(error: &anyhow::Error) -> String {
     error

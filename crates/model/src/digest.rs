@@ -1,7 +1,7 @@
 //! The row digest: how two copies of a table are compared without sorting either.
 
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 /// The number of rows and the wrapping sum of XXH3-128 over each row's COPY bytes without the
 /// newline that ends it.
@@ -19,8 +19,12 @@ pub struct RowDigest {
 impl RowDigest {
     /// Adds one row, given without its line end.
     pub fn add_row(&mut self, row: &[u8]) {
+        self.add(xxh3_128(row));
+    }
+
+    fn add(&mut self, hash: u128) {
         self.rows += 1;
-        self.sum = self.sum.wrapping_add(xxh3_128(row));
+        self.sum = self.sum.wrapping_add(hash);
     }
 
     /// Adds the rows of another part of the same table.
@@ -86,11 +90,11 @@ pub struct UnfinishedRow {
 }
 
 /// Cuts a COPY stream, given in pieces of any size, into rows and sums them.
-#[derive(Debug)]
 pub struct RowDigester {
     format: RowFormat,
     digest: RowDigest,
-    carry: Vec<u8>,
+    /// Of a row whose end has not come yet. Its bytes are not kept: a row may be as large as a stream that has none.
+    begun: Option<Box<Xxh3>>,
     quoted: bool,
 }
 
@@ -100,7 +104,7 @@ impl RowDigester {
         Self {
             format,
             digest: RowDigest::default(),
-            carry: Vec::new(),
+            begun: None,
             quoted: false,
         }
     }
@@ -120,7 +124,7 @@ impl RowDigester {
 
     /// True when the last piece ended exactly at the end of a row.
     pub fn at_row_end(&self) -> bool {
-        self.carry.is_empty() && !self.quoted
+        self.begun.is_none() && !self.quoted
     }
 
     /// The digest of the whole stream, or where it broke off.
@@ -135,12 +139,18 @@ impl RowDigester {
     }
 
     fn end_row(&mut self, tail: &[u8]) {
-        if self.carry.is_empty() {
-            self.digest.add_row(tail);
-        } else {
-            self.carry.extend_from_slice(tail);
-            self.digest.add_row(&self.carry);
-            self.carry.clear();
+        match self.begun.take() {
+            None => self.digest.add_row(tail),
+            Some(mut row) => {
+                row.update(tail);
+                self.digest.add(row.digest128());
+            }
+        }
+    }
+
+    fn begin_row(&mut self, start: &[u8]) {
+        if !start.is_empty() {
+            self.begun.get_or_insert_default().update(start);
         }
     }
 
@@ -150,7 +160,7 @@ impl RowDigester {
             self.end_row(&piece[start..end]);
             start = end + 1;
         }
-        self.carry.extend_from_slice(&piece[start..]);
+        self.begin_row(&piece[start..]);
     }
 
     fn update_csv(&mut self, piece: &[u8]) {
@@ -164,7 +174,16 @@ impl RowDigester {
                 start = at + 1;
             }
         }
-        self.carry.extend_from_slice(&piece[start..]);
+        self.begin_row(&piece[start..]);
+    }
+}
+
+impl std::fmt::Debug for RowDigester {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RowDigester")
+            .field("format", &self.format)
+            .field("digest", &self.digest)
+            .finish_non_exhaustive()
     }
 }
 
@@ -187,6 +206,17 @@ mod tests {
         let mut parts = digest_of(RowFormat::Text, &[b"c\t3\n"]).unwrap();
         parts.merge(digest_of(RowFormat::Text, &[b"b\t", b"2\na\t1", b"\n"]).unwrap());
         assert_eq!(whole, parts);
+    }
+
+    #[test]
+    fn a_row_in_many_pieces_has_the_digest_of_one_in_one_piece() {
+        let row: Vec<u8> = (0..100_000_u32).map(|n| b'a' + (n % 23) as u8).collect();
+        let mut whole = RowDigest::default();
+        whole.add_row(&row);
+        let mut pieces: Vec<&[u8]> = row.chunks(777).collect();
+        pieces.push(b"\n");
+        assert_eq!(digest_of(RowFormat::Text, &pieces), Ok(whole));
+        assert_eq!(digest_of(RowFormat::Csv, &pieces), Ok(whole));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::session::Session;
 use crate::target::{self, list};
 use hubvault_model::{TableName, quote_ident, quote_literal};
 use serde::Serialize;
+use std::collections::HashSet;
 
 /// How a row differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -60,13 +61,24 @@ impl Beside {
             ),
         )?;
         let (mut key, mut settable) = (Vec::new(), Vec::new());
+        let mut unknown: HashSet<&String> = columns.iter().collect();
         for row in &rows {
             let (name, always, in_key): (String, bool, bool) = (row.get(0), row.get(1), row.get(2));
+            unknown.remove(&name);
             if in_key {
                 key.push(name);
             } else if !always && columns.contains(&name) {
                 settable.push(name);
             }
+        }
+        if let Some(column) = unknown.into_iter().min() {
+            return Err(PgError::Query {
+                doing,
+                why: format!(
+                    "it has no column {}, which the archive has",
+                    quote_ident(column)
+                ),
+            });
         }
         if !key.iter().all(|column| columns.contains(column)) {
             key.clear();
@@ -99,41 +111,83 @@ impl Beside {
         !self.key.is_empty()
     }
 
-    /// Every row that differs. `within` limits the living rows that could be extra; `None` when no
-    /// row of the database counts as extra.
-    pub fn differences(
+    /// Hands on every row that differs. `within` limits the living rows that could be extra; `None` when no
+    /// row of the database counts as extra. Nothing that it runs can write: the transaction is READ ONLY.
+    pub fn differences<E: From<PgError>>(
         &self,
         session: &mut Session,
         within: Option<&str>,
-    ) -> Result<Vec<DifferentRow>, PgError> {
+        mut each: impl FnMut(DifferentRow) -> Result<(), E>,
+    ) -> Result<(), E> {
         let doing = format!("comparing {} with the archive", self.table);
-        let mut found = Vec::new();
-        for (difference, sql) in self.queries(within) {
-            for row in session.rows(&doing, &sql)? {
-                found.push(DifferentRow {
-                    difference,
-                    key: row.get(0),
-                });
-            }
+        // What a name means does not change while it is locked.
+        let lock = format!(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE ONLY {} IN ACCESS SHARE MODE",
+            self.table.sql()
+        );
+        session.simple(&doing, &lock)?;
+        if !target::is_table(session, &self.table)? {
+            let why = "it is no table any more".to_owned();
+            return Err(PgError::Query { doing, why }.into());
         }
-        Ok(found)
+        let as_text = self.of_others_types(session, &doing)?;
+        for (difference, sql) in self.queries(within, &as_text) {
+            session.for_each(&doing, &sql, |row| {
+                let key = row.get(0);
+                each(DifferentRow { difference, key })
+            })?;
+        }
+        Ok(session.simple(&doing, "COMMIT")?)
     }
 
-    fn queries(&self, within: Option<&str>) -> Vec<(Difference, String)> {
+    /// Lets go of the archive's rows: those of the next table need the room.
+    pub fn finish(self, session: &mut Session) -> Result<(), PgError> {
+        let sql = format!("DROP TABLE {}", self.copy.sql());
+        session.simple(&format!("after comparing {}", self.table), &sql)
+    }
+
+    /// Columns in whose values there is a type that no superuser owns. Its owner may have made a cast to json of a
+    /// function of his own, which `to_jsonb` would call.
+    fn of_others_types(&self, session: &mut Session, doing: &str) -> Result<AsText, PgError> {
+        let sql = format!(
+            "WITH RECURSIVE inside (attname, oid) AS (
+                 SELECT attname, atttypid FROM pg_catalog.pg_attribute
+                 WHERE attrelid = {}::regclass AND attnum > 0 AND NOT attisdropped
+                 UNION
+                 SELECT i.attname, n.oid FROM inside i JOIN pg_catalog.pg_type t ON t.oid = i.oid, LATERAL (
+                     SELECT t.typbasetype WHERE t.typtype = 'd'
+                     UNION ALL SELECT t.typelem WHERE t.typelem <> 0 AND t.typlen = -1
+                     UNION ALL SELECT a.atttypid FROM pg_catalog.pg_attribute a
+                     WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+                 ) n (oid)
+             )
+             SELECT DISTINCT i.attname::text FROM inside i JOIN pg_catalog.pg_type t ON t.oid = i.oid
+             JOIN pg_catalog.pg_roles r ON r.oid = t.typowner
+             WHERE t.typtype <> 'd' AND NOT r.rolsuper",
+            quote_literal(&self.table.sql())
+        );
+        let rows = session.rows(doing, &sql)?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+
+    fn queries(&self, within: Option<&str>, as_text: &AsText) -> Vec<(Difference, String)> {
         let living = self.table.sql();
         let within =
             within.map(|condition| format!("(SELECT * FROM ONLY {living} WHERE {condition})"));
         if !self.has_key() {
+            let column = |column: &String| {
+                let (value, name) = (value("x", column, as_text), quote_ident(column));
+                format!("{value} AS {name}")
+            };
+            let columns: Vec<String> = self.columns.iter().map(column).collect();
+            let columns = columns.join(", ");
             let rows = |from: &str| {
-                format!(
-                    "SELECT to_jsonb(r)::text FROM (SELECT {} FROM {from}) r",
-                    list(&self.columns)
-                )
+                format!("SELECT to_jsonb(r)::text FROM (SELECT {columns} FROM {from} x) r")
             };
             let (here, there) = (rows(&format!("ONLY {living}")), rows(&self.copy.sql()));
             let mut queries = vec![(Difference::Missing, format!("{there} EXCEPT ALL {here}"))];
             if let Some(within) = within {
-                let within = rows(&format!("{within} w"));
+                let within = rows(&within);
                 queries.push((Difference::Extra, format!("{within} EXCEPT ALL {there}")));
             }
             return queries;
@@ -145,14 +199,14 @@ impl Beside {
                 Difference::Missing,
                 format!(
                     "SELECT {} FROM {copy} b WHERE NOT EXISTS (SELECT FROM ONLY {living} a WHERE {on})",
-                    self.key_of("b")
+                    self.key_of("b", as_text)
                 ),
             ),
             (
                 Difference::Changed,
                 format!(
                     "SELECT {} FROM {copy} b JOIN ONLY {living} a ON {on} WHERE {}",
-                    self.key_of("b"),
+                    self.key_of("b", as_text),
                     self.differs()
                 ),
             ),
@@ -162,7 +216,7 @@ impl Beside {
                 Difference::Extra,
                 format!(
                     "SELECT {} FROM {within} a WHERE NOT EXISTS (SELECT FROM {copy} b WHERE {on})",
-                    self.key_of("a")
+                    self.key_of("a", as_text)
                 ),
             ));
         }
@@ -235,24 +289,51 @@ impl Beside {
         Ok(rows)
     }
 
-    /// As text, which every type has; an operator of its own not every type has.
+    /// As text, which every type has; an operator of its own not every type has. By `format` and not by a cast, which
+    /// the owner of a type may have made of a function of his own.
     fn joined(&self) -> String {
-        let equal = |column: &String| format!("a.{0}::text = b.{0}::text", quote_ident(column));
+        let equal = |column: &String| {
+            format!(
+                "pg_catalog.format('%s', a.{0}) = pg_catalog.format('%s', b.{0})",
+                quote_ident(column)
+            )
+        };
         self.key.iter().map(equal).collect::<Vec<_>>().join(" AND ")
     }
 
+    /// As literals, in which NULL is another than every text.
     fn differs(&self) -> String {
         let side = |side: &str| {
-            let text = |column: &String| format!("{side}.{}::text", quote_ident(column));
+            let text = |column: &String| {
+                format!("pg_catalog.format('%L', {side}.{})", quote_ident(column))
+            };
             self.columns.iter().map(text).collect::<Vec<_>>().join(", ")
         };
         format!("ROW({}) IS DISTINCT FROM ROW({})", side("a"), side("b"))
     }
 
-    fn key_of(&self, side: &str) -> String {
-        let pair =
-            |column: &String| format!("{}, {side}.{}", quote_literal(column), quote_ident(column));
+    fn key_of(&self, side: &str, as_text: &AsText) -> String {
+        let pair = |column: &String| {
+            format!(
+                "{}, {}",
+                quote_literal(column),
+                value(side, column, as_text)
+            )
+        };
         let pairs: Vec<String> = self.key.iter().map(pair).collect();
         format!("jsonb_build_object({})::text", pairs.join(", "))
     }
+}
+
+/// Columns whose values are shown as the text that they are stored as.
+type AsText = HashSet<String>;
+
+/// A column's value, for JSON.
+fn value(side: &str, column: &String, as_text: &AsText) -> String {
+    let value = format!("{side}.{}", quote_ident(column));
+    if !as_text.contains(column) {
+        return value;
+    }
+    // IS NULL is true of a composite value of nothing but NULLs, too.
+    format!("CASE WHEN pg_catalog.num_nulls({value}) = 0 THEN pg_catalog.format('%s', {value}) END")
 }

@@ -45,4 +45,4 @@ pub use server_digest::ServerDigest;
 pub use session::Session;
 pub use settings::{ConnectSettings, SslMode};
 pub use snapshot::{Invitation, Snapshot, SnapshotFacts};
-pub use tools::SECRET_VARIABLES;
+pub use tools::{SECRET_VARIABLES, memory_file};

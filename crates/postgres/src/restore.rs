@@ -10,6 +10,7 @@ use crate::tools::{self, Tool, in_memory};
 use hubvault_model::Cancel;
 use std::fs::File;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::process::Command;
 
 /// What `pg_restore` may do on its own.
@@ -55,17 +56,21 @@ pub struct SchemaRestore {
 impl SchemaRestore {
     /// Takes a custom-format dump and the list of what is built after the rows, both as the
     /// archive holds them; finds a `pg_restore` that reads a dump of a server of `major`, by
-    /// whichever `pg_dump` it was written. `target` says whether programs that lack security fixes are permitted.
+    /// whichever `pg_dump` it was written. The file needs no name: `pg_restore` gets its descriptor. `target` says
+    /// whether programs that lack security fixes are permitted.
     pub fn new(
-        dump: &[u8],
+        dump: File,
         post_data_list: Vec<u8>,
         major: u32,
         target: &ConnectSettings,
     ) -> Result<Self, PgError> {
-        let reader = major.max(first_reader(dump));
+        let mut start = [0; 7];
+        // What is shorter than this `pg_restore` refuses.
+        let read = dump.read_at(&mut start, 0).unwrap_or(0);
+        let reader = major.max(first_reader(&start[..read]));
         Ok(Self {
             tool: tools::find_client("pg_restore", reader, target.old_programs)?,
-            dump: in_memory("hubvault-schema", dump)?,
+            dump,
             list: post_data_list,
             made: None,
         })

@@ -7,8 +7,10 @@ use crate::connect::{
 use crate::error::{PgError, full_text};
 use crate::settings::{ConnectSettings, SslMode};
 use crate::{pooler, tls};
+use fallible_iterator::FallibleIterator;
 use hubvault_model::{Cancel, CancelGuard};
 use postgres::error::SqlState;
+use postgres::types::ToSql;
 use postgres::{Client, Config, NoTls};
 use secrecy::ExposeSecret;
 use std::io::{Read, Write};
@@ -94,6 +96,23 @@ impl Session {
             .map_err(|e| PgError::query(doing, &e, self.cancel.is_requested()))
     }
 
+    /// Hands on the rows of a query one by one: they are never in memory together.
+    pub(crate) fn for_each<E: From<PgError>>(
+        &mut self,
+        doing: &str,
+        sql: &str,
+        mut each: impl FnMut(&postgres::Row) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let cancel = self.cancel.clone();
+        let failed = |e: &postgres::Error| PgError::query(doing, e, cancel.is_requested());
+        let none = std::iter::empty::<&(dyn ToSql + Sync)>();
+        let mut rows = (self.client.query_raw(sql, none)).map_err(|e| failed(&e))?;
+        while let Some(row) = rows.next().map_err(|e| failed(&e))? {
+            each(&row)?;
+        }
+        Ok(())
+    }
+
     fn one(&mut self, doing: &str, sql: &str) -> Result<u32, PgError> {
         let rows = self.rows(doing, sql)?;
         let text: String = rows.first().map(|row| row.get(0)).unwrap_or_default();
@@ -116,6 +135,10 @@ impl Session {
         let mut writer = self.client.copy_in(sql).map_err(|e| failed(&e))?;
         let mut buffer = vec![0; 64 << 10];
         loop {
+            // The reader may give very much, whatever becomes of the server's side.
+            if cancel.is_requested() {
+                return Err(PgError::Cancelled);
+            }
             let n = reader
                 .read(&mut buffer)
                 .map_err(|e| lost(doing, &e, &cancel))?;

@@ -23,6 +23,25 @@ pub fn present<'a>(
     Ok(found)
 }
 
+/// Keeps every view and foreign table of a user from being read in this session, where the server can
+/// (`restrict_nonsystem_relation_kind`, since the updates of August 2024): what is called as a table of an archive is
+/// may be one in the database, and reading it would run its functions.
+pub fn only_tables(session: &mut Session) -> Result<(), PgError> {
+    let sql = "SELECT pg_catalog.set_config(name, 'view, foreign-table', false) FROM pg_catalog.pg_settings
+               WHERE name = 'restrict_nonsystem_relation_kind'";
+    session.simple("leaving out views", sql)
+}
+
+/// Whether a relation is a table, with its rows in this database; a view is none.
+pub fn is_table(session: &mut Session, name: &TableName) -> Result<bool, PgError> {
+    let sql = format!(
+        "SELECT relkind IN ('r', 'p') FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass({})",
+        quote_literal(&name.sql())
+    );
+    let rows = session.rows("looking for a table", &sql)?;
+    Ok(rows.first().is_some_and(|row| row.get(0)))
+}
+
 /// Whether a table has no row.
 pub fn is_empty(session: &mut Session, table: &TableName) -> Result<bool, PgError> {
     let sql = format!("SELECT 1 FROM ONLY {} LIMIT 1", table.sql());

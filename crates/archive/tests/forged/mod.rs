@@ -67,6 +67,16 @@ pub(crate) fn manifest(codec: Codec, stored: &[u8], change: &Value) -> Vec<u8> {
     for (key, value) in change.as_object().unwrap() {
         entry[key] = value.clone();
     }
+    // The table that has those rows.
+    let tables: Vec<Value> = (entry["rows"].as_object().into_iter())
+        .map(|rows| {
+            json!({
+                "schema": rows["table"]["schema"], "name": rows["table"]["name"], "coverage": "whole", "filter": null,
+                "columns": rows["columns"], "format": rows["format"], "rows": rows["rows"], "digest": rows["digest"],
+                "bytes": 0, "entries": [entry["name"]],
+            })
+        })
+        .collect();
     let at = "2026-01-01T00:00:00Z";
     serde_json::to_vec(&json!({
         "format_version": 1, "id": "6f1d6c52-0000-4000-8000-000000000000", "job": "hub",
@@ -75,7 +85,7 @@ pub(crate) fn manifest(codec: Codec, stored: &[u8], change: &Value) -> Vec<u8> {
             "id": "1", "lsn": "0/1", "taken_at": at, "database": "hub", "server_version": "15",
             "server_version_num": 150_000, "standby": false, "system_identifier": null,
         },
-        "scope": { "tables": [], "exclude": [], "windows": [] }, "tables": [], "sequences": [],
+        "scope": { "tables": [], "exclude": [], "windows": [] }, "tables": tables, "sequences": [],
         "left_out": [], "not_valid": [], "files": [], "warnings": [], "entries": [entry],
     }))
     .unwrap()

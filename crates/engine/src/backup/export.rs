@@ -8,7 +8,9 @@ use super::pace::Pace;
 use super::plan::Plan;
 use crate::job::{Job, ProofWhen, SourceDigest};
 use crate::progress::Progress;
-use hubvault_archive::{Compression, EntryBuilder, EntryKind, EntryMeta, RowData, TableSummary};
+use hubvault_archive::{
+    Compression, EntryBuilder, EntryKind, EntryMeta, RowData, TableSummary, Window,
+};
 use hubvault_model::{Cancel, RowDigest, RowDigester, RowFormat};
 use hubvault_postgres::{
     CopySession, Invitation, PERMIT_VIEWS, PgError, REFUSE_VIEWS, ServerDigest,
@@ -131,6 +133,7 @@ fn summary(table: &PlannedTable, tally: &mut Tally) -> TableSummary {
         name: table.name.clone(),
         coverage: table.coverage,
         filter: table.filter.clone(),
+        window: table.filter.as_deref().map(Window::of),
         columns: table.columns.clone(),
         format: table.format,
         digest: tally.digest,

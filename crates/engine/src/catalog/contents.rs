@@ -57,13 +57,13 @@ pub fn contents(path: &Path, identities: &Identities) -> Result<Contents, Archiv
                 None => (None, false, None),
             };
             Ok(Contents {
-                manifest: archive.manifest().clone(),
                 bytes: archive.len(),
                 proof,
                 pinned,
                 seal,
                 opened_by: archive.source().opened_by(),
                 opened: true,
+                manifest: archive.into_manifest(),
             })
         }
         Err(error) if error.is_sealed() && identities.is_empty() => {

@@ -2,12 +2,13 @@
 //! one what can be known about it without opening it.
 
 use super::ProofRecord;
-use hubvault_archive::{Manifest, hex};
+use hubvault_archive::{Manifest, from_json, hex, manifest_limit, open_regular};
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// What a sidecar that is being written ends with instead of `json`.
@@ -41,7 +42,7 @@ impl Seal {
     /// Whether a file is the one that was sealed so, by its SHA-256. Reads it whole.
     pub fn is_of(&self, path: &Path) -> io::Result<bool> {
         let mut hash = Sha256::new();
-        let mut file = File::open(path)?;
+        let mut file = open_regular(path).map_err(io::Error::other)?;
         let mut buffer = vec![0; 1 << 20];
         loop {
             match file.read(&mut buffer)? {
@@ -61,10 +62,33 @@ impl Sidecar {
         PathBuf::from(name)
     }
 
-    /// Reads the sidecar of an archive; `None` where there is none that can be read.
+    /// Reads the sidecar of an archive; `None` where there is none that can be read. Whoever may write into the
+    /// directory may have made it: it is a regular file and no link, of a size that a sidecar of such an archive can
+    /// have, and its manifest does not contradict itself.
     pub fn beside(archive: &Path) -> Option<Self> {
-        let text = fs::read_to_string(Self::path(archive)).ok()?;
-        serde_json::from_str(&text).ok()
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(flags.bits() as i32)
+            .open(Self::path(archive))
+            .ok()?;
+        let meta = file.metadata().ok()?;
+        // Indented, it is about twice as long as the archive's.
+        let limit = 2 * manifest_limit(fs::metadata(archive).ok()?.len());
+        if !meta.is_file() || meta.len() > limit {
+            return None;
+        }
+        let mut sidecar: Self = from_json(file, limit).ok()?;
+        sidecar.manifest.check().ok()?;
+        if !is_trusted(&meta, archive) {
+            let whose = format!("its sidecar belongs to another user (uid {})", meta.uid());
+            sidecar.pinned = false;
+            sidecar.proof = ProofRecord {
+                reason: Some(whose),
+                ..ProofRecord::default()
+            };
+        }
+        Some(sidecar)
     }
 
     /// Writes an archive's sidecar, readable by its owner only; an older one is replaced as a whole.
@@ -77,6 +101,17 @@ impl Sidecar {
             done => done,
         }
     }
+}
+
+/// Whether what a sidecar says was proven is believed: it is ours, root's, or of whom the directory belongs to.
+fn is_trusted(sidecar: &Metadata, archive: &Path) -> bool {
+    let parent = match archive.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    let owner = fs::metadata(parent).map(|meta| meta.uid());
+    let trusted = [0, rustix::process::geteuid().as_raw()];
+    trusted.contains(&sidecar.uid()) || owner.is_ok_and(|owner| owner == sidecar.uid())
 }
 
 fn replace(path: &Path, json: &[u8]) -> io::Result<()> {

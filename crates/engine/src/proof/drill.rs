@@ -12,7 +12,7 @@ use hubvault_archive::{Archive, ArchiveError, EntryKind, Identities, Manifest, T
 use hubvault_model::{ByteSize, Cancel};
 use hubvault_postgres::{Confinement, PgError, Session, target};
 use jiff::Timestamp;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -287,7 +287,7 @@ fn on(
         wrong.extend(sequences(&mut session, archive.manifest())?);
         wrong.extend(foreign_keys(&mut session, archive.manifest())?);
     }
-    wrong.extend(files(archive)?);
+    wrong.extend(files(archive, cancel)?);
     if !wrong.is_empty() {
         return Err(RestoreError::Different { tables: wrong });
     }
@@ -324,7 +324,7 @@ fn sequences(session: &mut Session, manifest: &Manifest) -> Result<Vec<String>, 
 }
 
 /// Configuration files whose content is not what was read on the host.
-fn files(archive: &Archive) -> Result<Vec<String>, RestoreError> {
+fn files(archive: &Archive, cancel: &Cancel) -> Result<Vec<String>, RestoreError> {
     let mut wrong = Vec::new();
     for file in archive
         .manifest()
@@ -338,13 +338,24 @@ fn files(archive: &Archive) -> Result<Vec<String>, RestoreError> {
         };
         let mut content = archive.content(entry)?;
         // Reading it to its end compares it with the entry's checksum.
-        match io::copy(&mut content, &mut io::sink()) {
-            Ok(_) if file.sha256.as_ref() == Some(&entry.sha256) => {}
-            Ok(_) => wrong.push(format!("the file {} has another checksum", file.name)),
+        match read_out(&mut content, cancel) {
+            Ok(()) if file.sha256.as_ref() == Some(&entry.sha256) => {}
+            Ok(()) => wrong.push(format!("the file {} has another checksum", file.name)),
             Err(error) => wrong.push(error.to_string()),
         }
     }
     Ok(wrong)
+}
+
+/// Reads to the end, or until a wish to stop: a small entry may hold very much.
+fn read_out(content: &mut impl Read, cancel: &Cancel) -> io::Result<()> {
+    let mut buffer = vec![0; 128 << 10];
+    while content.read(&mut buffer)? > 0 {
+        if cancel.is_requested() {
+            return Err(io::Error::other("stopped on request"));
+        }
+    }
+    Ok(())
 }
 
 /// Foreign keys that should have come back `NOT VALID` and are not there. All others were

@@ -4,10 +4,12 @@
 use super::error::RestoreError;
 use super::order::parents_first;
 use super::rows::load_entry;
+use super::window::Conditions;
 use crate::progress::{Progress, Stage};
-use hubvault_archive::{Archive, Coverage, Source, TableSummary};
+use hubvault_archive::{Archive, Source, TableSummary};
 use hubvault_model::{Cancel, TableName, TablePattern};
-use hubvault_postgres::{Beside, ConnectSettings, DifferentRow, Session, target};
+use hubvault_postgres::{Beside, ConnectSettings, Difference, DifferentRow, Session, target};
+use std::io;
 
 /// How one table differs.
 #[derive(Debug)]
@@ -20,8 +22,27 @@ pub struct TableDiff {
     /// Whether rows that are only in the database can be known: not of a table of which the
     /// archive holds rows that others refer to.
     pub knows_extra: bool,
-    /// Every row that differs.
-    pub rows: Vec<DifferentRow>,
+    /// Rows that are only in the archive.
+    pub missing: u64,
+    /// Rows that are in both, with other values.
+    pub changed: u64,
+    /// Rows that are only in the database.
+    pub extra: u64,
+}
+
+impl TableDiff {
+    /// Whether no row differs.
+    pub fn is_equal(&self) -> bool {
+        self.missing + self.changed + self.extra == 0
+    }
+
+    fn count(&mut self, difference: Difference) {
+        match difference {
+            Difference::Missing => self.missing += 1,
+            Difference::Changed => self.changed += 1,
+            Difference::Extra => self.extra += 1,
+        }
+    }
 }
 
 /// What was put back into one table.
@@ -36,30 +57,44 @@ pub struct PutBack {
 }
 
 /// Which rows of the archive's tables differ from a living database. Nothing is changed there but
-/// temporary tables of this session.
+/// temporary tables of this session, and what is compared is read in READ ONLY transactions. Every row that differs is
+/// handed to `each` as it comes, with the number of its table in what is returned.
 pub fn diff<S: Source>(
     archive: &Archive<S>,
     to: &ConnectSettings,
     wanted: &[TablePattern],
+    conditions: Conditions<'_>,
+    each: &mut dyn FnMut(usize, DifferentRow) -> io::Result<()>,
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Vec<TableDiff>, RestoreError> {
-    let mut session = Session::connect(to, cancel)?;
     let chosen = super::chosen(archive.manifest(), wanted)?;
+    // A condition that may not be run is said before anything is done.
+    let living = chosen.iter().map(|table| conditions.living(table));
+    let living = living.collect::<Result<Vec<_>, _>>()?;
+    let mut session = Session::connect(to, cancel)?;
+    target::only_tables(&mut session)?;
     progress.stage(
         Stage::Compare,
         Some(chosen.iter().map(|table| table.bytes).sum()),
     );
     let mut found = Vec::new();
-    for (number, table) in chosen.into_iter().enumerate() {
+    for (number, (table, within)) in chosen.into_iter().zip(living).enumerate() {
         let beside = stage(archive, &mut session, table, number, progress)?;
-        let within = extra_within(table);
-        found.push(TableDiff {
+        let mut counted = TableDiff {
             name: table.name.clone(),
             has_key: beside.has_key(),
             knows_extra: within.is_some(),
-            rows: beside.differences(&mut session, within)?,
-        });
+            missing: 0,
+            changed: 0,
+            extra: 0,
+        };
+        beside.differences(&mut session, within.as_deref(), |row| {
+            counted.count(row.difference);
+            each(number, row).map_err(|source| RestoreError::Differences { source })
+        })?;
+        beside.finish(&mut session)?;
+        found.push(counted);
     }
     Ok(found)
 }
@@ -75,7 +110,11 @@ pub fn put_back<S: Source>(
     cancel: &Cancel,
 ) -> Result<Vec<PutBack>, RestoreError> {
     let mut session = Session::connect(to, cancel)?;
+    target::only_tables(&mut session)?;
     let chosen = super::chosen(archive.manifest(), wanted)?;
+    for table in &chosen {
+        there(&mut session, table)?;
+    }
     let chosen = parents_first(&mut session, chosen)?;
     progress.stage(
         Stage::Rows,
@@ -114,14 +153,9 @@ fn stage<S: Source>(
     number: usize,
     progress: &dyn Progress,
 ) -> Result<Beside, RestoreError> {
-    if target::present(session, std::iter::once(&table.name))?.is_empty() {
-        return Err(RestoreError::NotThere {
-            table: table.name.clone(),
-        });
-    }
+    there(session, table)?;
     let beside = Beside::prepare(session, &table.name, &table.columns, number)?;
-    let entries = archive.manifest().entries.iter();
-    for entry in entries.filter(|entry| table.entries.contains(&entry.name)) {
+    for entry in archive.entries_of(table) {
         if let Some(rows) = &entry.rows {
             load_entry(archive, session, entry, rows, &beside.copy_sql(), progress)?;
         }
@@ -129,11 +163,12 @@ fn stage<S: Source>(
     Ok(beside)
 }
 
-/// The living rows that should be in the archive, as SQL: of a window, those of the window.
-fn extra_within(table: &TableSummary) -> Option<&str> {
-    match (table.coverage, &table.filter) {
-        (Coverage::Whole, _) => Some("true"),
-        (Coverage::Window, Some(filter)) => Some(filter),
-        _ => None,
+/// What a name of an archive means in the database must be a table: reading a view runs its functions.
+fn there(session: &mut Session, table: &TableSummary) -> Result<(), RestoreError> {
+    if target::is_table(session, &table.name)? {
+        return Ok(());
     }
+    Err(RestoreError::NotThere {
+        table: table.name.clone(),
+    })
 }

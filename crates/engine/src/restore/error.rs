@@ -101,6 +101,24 @@ pub enum RestoreError {
         /// What the system said.
         source: io::Error,
     },
+    /// A window whose condition is SQL that the configuration does not say.
+    #[error(
+        "the archive's window of {table} has a condition that the configuration does not have: {condition:?}; it is \
+         SQL of whoever wrote the archive and was not run: configure the same window, leave the table out with \
+         --table, or, if you read it and trust it, say --trust-conditions"
+    )]
+    ForeignCondition {
+        /// The table.
+        table: TableName,
+        /// The condition.
+        condition: String,
+    },
+    /// The rows that differ could not be kept.
+    #[error("keeping the rows that differ: {source}{}", remedy(source))]
+    Differences {
+        /// What the system said.
+        source: io::Error,
+    },
     /// Stopped on request.
     #[error(
         "stopped on request; what was restored so far is in the target, run again into an empty one"

@@ -1,16 +1,22 @@
 //! Configuration files put back below one directory, whatever an archive says.
 
+use super::beneath::{Beneath, Rights, finish};
 use super::error::RestoreError;
 use hubvault_archive::{Archive, EntryKind, EntryRecord, Source};
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, lchown, symlink};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
+
+/// So many links may lie on the way of a link, as for the system (`path_resolution(7)`).
+const LINKS_ON_THE_WAY: usize = 40;
+/// And so many parts of paths: more than any real link has.
+const STEPS: usize = 1 << 14;
 
 /// Writes every configuration file of an archive below `directory`, with its mode and, when we are
 /// root, its owner. A file that is
 /// there already is an error; nothing is overwritten and nothing is written outside. Links come
-/// last, so that no file is written through one.
+/// last, so that no file is written through one; none is followed, whoever made it.
 pub fn files<S: Source>(
     archive: &Archive<S>,
     directory: &Path,
@@ -27,112 +33,144 @@ pub fn files<S: Source>(
         })
         .collect();
     entries.sort_by_key(|entry| entry.kind == EntryKind::Link);
-    make_directory(directory, 0o700)?;
+    let links = entries.iter();
+    let links = links.filter_map(|entry| Some((entry.name.as_str(), entry.link.as_deref()?)));
+    let links: Vec<(&str, &str)> = links.collect();
+    if let Some(name) = leading_out(&links) {
+        return Err(RestoreError::Outside {
+            name: name.to_owned(),
+        });
+    }
+    let owners = owners(archive);
+    let mut place = Beneath::open(directory).map_err(failed("opening the directory", directory))?;
     let mut written = Vec::new();
     for entry in &entries {
-        let path = inside(directory, &entry.name)?;
-        if let Some(parent) = path.parent() {
-            make_directory(parent, 0o700)?;
-        }
-        one(archive, entry, directory, &path)?;
+        let path = directory.join(&entry.name);
+        one(archive, entry, &mut place, rights(entry, &owners), &path)?;
         written.push(path);
     }
-    owners(archive, directory)?;
-    // Last, or a directory without the right to write could not be filled.
-    for entry in entries
-        .iter()
-        .filter(|entry| entry.kind == EntryKind::Directory)
-    {
-        let path = inside(directory, &entry.name)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(entry.mode & 0o777))
-            .map_err(failed("setting the mode of", &path))?;
+    // Last, or a directory without the right to write could not be filled; what is inside before what it is in.
+    let directories = entries.iter().rev();
+    for entry in directories.filter(|entry| entry.kind == EntryKind::Directory) {
+        let path = directory.join(&entry.name);
+        place
+            .settle(bare(&entry.name), rights(entry, &owners))
+            .map_err(failed("setting mode and owner of", &path))?;
     }
     Ok(written)
 }
 
-/// Gives everything back to whom it belonged, which only root may.
-fn owners<S: Source>(archive: &Archive<S>, directory: &Path) -> Result<(), RestoreError> {
+type Owners<'a> = HashMap<&'a str, (u32, u32)>;
+
+/// To whom everything belonged, which only root may give back.
+fn owners<S: Source>(archive: &Archive<S>) -> Owners<'_> {
     if !rustix::process::geteuid().is_root() {
-        return Ok(());
+        return Owners::new();
     }
-    for file in &archive.manifest().files {
-        if let Some((uid, gid)) = file.owner {
-            let path = inside(directory, &file.name)?;
-            lchown(&path, Some(uid), Some(gid)).map_err(failed("giving away", &path))?;
-        }
+    let files = archive.manifest().files.iter();
+    files
+        .filter_map(|file| Some((file.name.as_str(), file.owner?)))
+        .collect()
+}
+
+fn rights(entry: &EntryRecord, owners: &Owners<'_>) -> Rights {
+    Rights {
+        mode: entry.mode,
+        owner: owners.get(entry.name.as_str()).copied(),
     }
-    Ok(())
 }
 
 fn one<S: Source>(
     archive: &Archive<S>,
     entry: &EntryRecord,
-    directory: &Path,
+    place: &mut Beneath,
+    rights: Rights,
     path: &Path,
 ) -> Result<(), RestoreError> {
     match (entry.kind, &entry.link) {
-        (EntryKind::Directory, _) => make_directory(path, 0o700),
-        (EntryKind::Link, Some(link)) => {
-            let beside = path.parent().unwrap_or(directory);
-            if !stays_inside(directory, beside, link) {
-                return Err(outside(&entry.name));
-            }
-            symlink(link, path).map_err(failed("making the link", path))
-        }
+        (EntryKind::Directory, _) => place
+            .directory(bare(&entry.name))
+            .map_err(failed("making", path)),
+        (EntryKind::Link, Some(target)) => place
+            .link(&entry.name, target, rights.owner)
+            .map_err(failed("making the link", path)),
         _ => {
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(path)
+            let mut file = place
+                .file(&entry.name)
                 .map_err(failed("making (it must not exist)", path))?;
             io::copy(&mut archive.content(entry)?, &mut file).map_err(failed("writing", path))?;
             // What a full or failing disk did not take is known only then.
             file.sync_all().map_err(failed("making durable", path))?;
-            file.set_permissions(fs::Permissions::from_mode(entry.mode & 0o777))
-                .map_err(failed("setting the mode of", path))
+            finish(&file, rights).map_err(failed("setting mode and owner of", path))
         }
     }
 }
 
-fn make_directory(path: &Path, mode: u32) -> Result<(), RestoreError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(mode)
-        .create(path)
-        .map_err(failed("making", path))
+fn bare(directory: &str) -> &str {
+    directory.strip_suffix('/').unwrap_or(directory)
 }
 
-/// The path of an entry below `directory`, when it is plainly below.
-fn inside(directory: &Path, name: &str) -> Result<PathBuf, RestoreError> {
-    let plain = Path::new(name)
-        .components()
-        .all(|part| matches!(part, Component::Normal(_)));
-    if name.is_empty() || !plain {
-        return Err(outside(name));
-    }
-    Ok(directory.join(name))
+/// The first of these links, given by name and target, that leads out of the directory, be it through other links.
+fn leading_out<'a>(links: &'a [(&'a str, &'a str)]) -> Option<&'a str> {
+    let links = Links::new(links);
+    let mut names = links.all.iter().map(|(name, _)| *name);
+    names.find(|name| !links.stays_inside(name))
 }
 
-/// Whether a link in `beside` leads to a place below `directory`, by its words alone.
-fn stays_inside(directory: &Path, beside: &Path, link: &str) -> bool {
-    let mut depth = beside
-        .strip_prefix(directory)
-        .map_or(0, |below| below.components().count());
-    for part in Path::new(link).components() {
-        match part {
-            Component::Normal(_) => depth += 1,
-            Component::CurDir => {}
-            Component::ParentDir if depth > 0 => depth -= 1,
-            _ => return false,
+/// Links by a number for their path, which is made from the number of the directory and the name in it: so the time
+/// that a path takes grows with its length and no faster.
+struct Links<'a> {
+    all: &'a [(&'a str, &'a str)],
+    targets: HashMap<u64, &'a str>,
+    hash: RandomState,
+}
+
+impl<'a> Links<'a> {
+    fn new(all: &'a [(&'a str, &'a str)]) -> Self {
+        let hash = RandomState::new();
+        let path = |name: &str| {
+            name.split('/')
+                .fold(0, |above, part| hash.hash_one((above, part)))
+        };
+        let targets = all.iter().map(|(name, target)| (path(name), *target));
+        Self {
+            all,
+            targets: targets.collect(),
+            hash,
         }
     }
-    true
-}
 
-fn outside(name: &str) -> RestoreError {
-    RestoreError::Outside {
-        name: name.to_owned(),
+    fn stays_inside(&self, link: &str) -> bool {
+        // The path that was walked, and what is left to walk, the next part last.
+        let mut walked: Vec<u64> = Vec::new();
+        let mut left: Vec<&str> = link.split('/').rev().collect();
+        let (mut followed, mut steps) = (0, 0);
+        while let Some(part) = left.pop() {
+            steps += 1;
+            match part {
+                ".." if walked.pop().is_none() => return false,
+                "" | "." | ".." => {}
+                name => {
+                    let path = self
+                        .hash
+                        .hash_one((walked.last().copied().unwrap_or(0), name));
+                    let Some(target) = self.targets.get(&path) else {
+                        walked.push(path);
+                        continue;
+                    };
+                    if target.starts_with('/') || steps > STEPS {
+                        return false;
+                    }
+                    followed += 1;
+                    if followed > LINKS_ON_THE_WAY {
+                        // The system follows no more of them either: it leads nowhere.
+                        return true;
+                    }
+                    left.extend(target.split('/').rev());
+                }
+            }
+        }
+        true
     }
 }
 
@@ -149,22 +187,39 @@ fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Restore
 mod tests {
     use super::*;
 
+    fn inside(links: &[(&str, &str)]) -> bool {
+        leading_out(links).is_none()
+    }
+
     #[test]
-    fn nothing_leaves_the_directory() {
-        let directory = Path::new("/restored");
-        for name in ["../x", "/etc/passwd", "config/../../x", "", "."] {
-            assert!(inside(directory, name).is_err(), "{name}");
+    fn no_link_leads_out_of_the_directory() {
+        for target in [
+            "a",
+            "./a",
+            "../a",
+            "../../a",
+            "b/../../c",
+            "..//.",
+            "../../config/ssl",
+        ] {
+            assert!(inside(&[("config/ssl/link", target)]), "{target}");
         }
-        assert_eq!(
-            inside(directory, "config/a").unwrap(),
-            Path::new("/restored/config/a")
-        );
-        let beside = Path::new("/restored/config/ssl");
-        for link in ["a", "./a", "../a", "../../a", "b/../../c"] {
-            assert!(stays_inside(directory, beside, link), "{link}");
+        for target in ["../../../a", "/etc/passwd", "a/../../../../b", "../../.."] {
+            assert!(!inside(&[("config/ssl/link", target)]), "{target}");
         }
-        for link in ["../../../a", "/etc/passwd", "a/../../../../b"] {
-            assert!(!stays_inside(directory, beside, link), "{link}");
-        }
+    }
+
+    #[test]
+    fn no_link_leads_out_through_another() {
+        assert!(inside(&[("a/b/up", "../.."), ("a/there", "b/up/a")]));
+        // By its words alone the second stays inside.
+        assert!(!inside(&[("a/b/up", "../.."), ("a/out", "b/up/../x")]));
+        assert!(!inside(&[
+            ("a/b/c/one", "../.."),
+            ("a/two", "b/c/one/.."),
+            ("z", "a/two/../../x")
+        ]));
+        // A circle leads nowhere.
+        assert!(inside(&[("a", "b"), ("b", "a")]));
     }
 }

@@ -7,7 +7,9 @@ mod tables;
 mod order;
 mod rows;
 mod compare;
+mod beneath;
 mod files;
+mod window;
 mod diff;
 
 pub(crate) use compare::unlike_the_source;
@@ -18,11 +20,13 @@ pub use files::files;
 pub use tables::tables;
 pub(crate) use whole::missing_extensions;
 pub use whole::{present, whole};
+pub use window::Conditions;
 
-use hubvault_archive::{Archive, Manifest, Source, TableSummary};
-use hubvault_model::{TableName, TablePattern};
-use hubvault_postgres::{Access, ConnectSettings};
-use std::io::Read;
+use hubvault_archive::{Archive, EntryRecord, Manifest, Source, TableSummary};
+use hubvault_model::{ByteSize, TableName, TablePattern};
+use hubvault_postgres::{Access, ConnectSettings, memory_file};
+use std::fs::File;
+use std::io::{self, Read, Write};
 
 /// Where an archive is restored to, and over which logins.
 #[derive(Clone, Debug)]
@@ -120,18 +124,70 @@ fn chosen<'a>(
     Ok(manifest.tables.iter().filter(meant).collect())
 }
 
-fn entry<S: Source>(archive: &Archive<S>, name: &'static str) -> Result<Vec<u8>, RestoreError> {
+/// The definitions of 100,000 tables take a fifth of it.
+const DUMP_LIMIT: u64 = 256 << 20;
+/// A list or a script beside them, which is read into memory.
+const TEXT_LIMIT: u64 = 64 << 20;
+
+/// An entry that every archive has, when it is no larger than those of an archive can be.
+fn record<'a, S: Source>(
+    archive: &'a Archive<S>,
+    name: &'static str,
+    limit: u64,
+) -> Result<&'a EntryRecord, RestoreError> {
     let missing = |why: String| RestoreError::Entry { name, why };
     let record = archive
         .entry(name)
         .ok_or_else(|| missing("it is not there".to_owned()))?;
+    if record.is_bare() || record.raw_bytes > limit {
+        let (size, limit) = (ByteSize(record.raw_bytes), ByteSize(limit));
+        return Err(missing(format!(
+            "it is {size}, and no archive of ours has more than {limit} there"
+        )));
+    }
+    Ok(record)
+}
+
+fn entry<S: Source>(archive: &Archive<S>, name: &'static str) -> Result<Vec<u8>, RestoreError> {
+    let record = record(archive, name, TEXT_LIMIT)?;
     let mut bytes = Vec::new();
     archive
         .content(record)?
         .read_to_end(&mut bytes)
-        .map_err(|error| missing(error.to_string()))?;
+        .map_err(|error| RestoreError::Entry {
+            name,
+            why: error.to_string(),
+        })?;
     Ok(bytes)
 }
+
+/// The definitions, in a file that has no name: `pg_restore` reads them there, and they are never in our memory.
+fn definitions<S: Source>(archive: &Archive<S>) -> Result<File, RestoreError> {
+    let name = "database/schema.dump";
+    let record = record(archive, name, DUMP_LIMIT)?;
+    let mut content = archive.content(record)?;
+    let mut copy = || {
+        let mut file = memory_file("hubvault-schema")?;
+        let mut start = Vec::new();
+        content
+            .by_ref()
+            .take(DUMP_MAGIC.len() as u64)
+            .read_to_end(&mut start)?;
+        if start != DUMP_MAGIC {
+            return Err(io::Error::other("it is no dump of pg_dump"));
+        }
+        file.write_all(&start)?;
+        io::copy(&mut content, &mut file)?;
+        Ok(file)
+    };
+    copy().map_err(|error| RestoreError::Entry {
+        name,
+        why: error.to_string(),
+    })
+}
+
+/// What every dump in the custom format begins with (`pg_backup_custom.c`).
+const DUMP_MAGIC: &[u8] = b"PGDMP";
 
 fn text<S: Source>(archive: &Archive<S>, name: &'static str) -> Result<String, RestoreError> {
     String::from_utf8(entry(archive, name)?).map_err(|error| RestoreError::Entry {

@@ -298,6 +298,9 @@ impl<'a, R: Read> Rows<'a, R> {
                 .len()
                 .min(usize::try_from(bytes).unwrap_or(usize::MAX));
             let n = self.content.read(&mut self.piece[..want])?;
+            if n == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
             bytes = bytes.saturating_sub(n as u64);
         }
         Ok(())
@@ -314,6 +317,9 @@ impl<'a, R: Read> Rows<'a, R> {
                 .len()
                 .min(usize::try_from(self.left).unwrap_or(usize::MAX));
             let n = self.content.read(&mut self.piece[..want])?;
+            if n == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
             self.left -= n as u64;
             self.progress.advance(Some(self.table), 0, n as u64);
             match &mut self.csv {

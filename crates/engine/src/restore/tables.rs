@@ -25,14 +25,16 @@ pub fn tables<S: Source>(
     cancel: &Cancel,
 ) -> Result<Restored, RestoreError> {
     let mut session = Session::connect(to, cancel)?;
-    let chosen = parents_first(&mut session, chosen(archive.manifest(), wanted)?)?;
+    target::only_tables(&mut session)?;
+    let chosen = chosen(archive.manifest(), wanted)?;
     for table in &chosen {
-        if target::present(&mut session, std::iter::once(&table.name))?.is_empty() {
+        if !target::is_table(&mut session, &table.name)? {
             return Err(RestoreError::NotThere {
                 table: table.name.clone(),
             });
         }
     }
+    let chosen = parents_first(&mut session, chosen)?;
     progress.stage(
         Stage::Rows,
         Some(chosen.iter().map(|table| table.bytes).sum()),
@@ -106,8 +108,7 @@ fn load_table<S: Source>(
     progress: &dyn Progress,
 ) -> Result<(), RestoreError> {
     let silenced = target::silence_triggers(session, &place.name)?;
-    let entries = archive.manifest().entries.iter();
-    for entry in entries.filter(|entry| table.entries.contains(&entry.name)) {
+    for entry in archive.entries_of(table) {
         if let Some(rows) = &entry.rows {
             let sql = target::copy_into(&place.name, &rows.columns);
             load_entry(archive, session, entry, rows, &sql, progress)?;

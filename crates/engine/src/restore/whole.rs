@@ -3,7 +3,7 @@
 use super::compare::compare;
 use super::error::RestoreError;
 use super::rows::{Transactions, load};
-use super::{RestoreOptions, Restored, Target, entry, text};
+use super::{RestoreOptions, Restored, Target, definitions, entry, text};
 use crate::progress::{Progress, Stage};
 use hubvault_archive::{Archive, EntryKind, EntryRecord, Manifest, Source, TableSummary};
 use hubvault_model::{Cancel, TableName, quote_ident};
@@ -39,7 +39,7 @@ pub fn whole<S: Source>(
     let (mut session, server) = ready(manifest, to, options, cancel)?;
     let major = manifest.snapshot.server_version_num / 10_000;
     let mut schema = SchemaRestore::new(
-        &entry(archive, "database/schema.dump")?,
+        definitions(archive)?,
         entry(archive, "database/schema-post-data.list")?,
         major,
         to,
@@ -203,8 +203,8 @@ pub(crate) fn missing_extensions<S: Source>(
     cancel: &Cancel,
 ) -> Result<Vec<String>, RestoreError> {
     let major = archive.manifest().snapshot.server_version_num / 10_000;
-    let dump = entry(archive, "database/schema.dump")?;
-    let schema = SchemaRestore::new(&dump, Vec::new(), major, to)?;
+    let dump = definitions(archive)?;
+    let schema = SchemaRestore::new(dump, Vec::new(), major, to)?;
     let offered = target::extensions(&mut Session::connect(to, cancel)?)?;
     let needed = schema.extensions(cancel)?;
     Ok(needed

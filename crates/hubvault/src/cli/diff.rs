@@ -1,21 +1,24 @@
 //! `hubvault diff`: what an archive has that a living database has not, and the other way round.
 
 use super::Exit;
+use super::differences::Differences;
 use super::seal::{IdentityArgs, witness};
 use super::which::resolve;
 use crate::config::Settings;
-use crate::text::{Align, columns, grouped, print};
+use crate::text::{Align, columns, grouped, print, print_with};
 use crate::{progress, signals};
 use anyhow::{Context, Result};
 use clap::Args;
 use hubvault_archive::Archive;
-use hubvault_engine::restore::{self, TableDiff};
+use hubvault_engine::restore::{self, Conditions, TableDiff};
 use hubvault_model::{Cancel, TablePattern};
-use hubvault_postgres::Difference;
-use serde_json::json;
 
 /// `hubvault diff`
 #[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 pub(crate) struct DiffArgs {
     /// An id, an unambiguous prefix of one, a file, or `latest`
     pub(crate) backup: String,
@@ -31,6 +34,9 @@ pub(crate) struct DiffArgs {
     /// Print the keys of all rows that differ as CSV
     #[arg(long)]
     pub(crate) csv: bool,
+    /// Run conditions of the archive's windows that the configuration does not have; they are SQL of whoever wrote it
+    #[arg(long)]
+    pub(crate) trust_conditions: bool,
     #[command(flatten)]
     pub(crate) identity: IdentityArgs,
     /// No progress bar and no progress lines
@@ -51,26 +57,30 @@ pub(crate) fn run(settings: &Settings, args: &DiffArgs) -> Result<Exit> {
         None => settings.job().database,
     };
     let bar = progress::choose(args.no_progress);
-    let found = restore::diff(&archive, &to, &args.tables, bar.as_ref(), &cancel)?;
+    let job = settings.job();
+    let conditions = Conditions::new(&job.scope, args.trust_conditions);
+    let mut kept = (args.json || args.csv)
+        .then(|| Differences::keep(&settings.temp_dir))
+        .transpose()?;
+    let mut each = |table, row| kept.as_mut().map_or(Ok(()), |kept| kept.add(table, &row));
+    let tables = &args.tables;
+    let found = restore::diff(
+        &archive,
+        &to,
+        tables,
+        conditions,
+        &mut each,
+        bar.as_ref(),
+        &cancel,
+    )?;
     drop(bar);
-    let text = if args.json {
-        serde_json::to_string_pretty(&found.iter().map(as_json).collect::<Vec<_>>())? + "\n"
-    } else if args.csv {
-        as_csv(&found)
-    } else {
-        diff_text(&found)
-    };
-    print(&text)?;
-    let equal = found.iter().all(|table| table.rows.is_empty());
+    match kept {
+        Some(kept) if args.json => print_with(|out| kept.json(&found, out))?,
+        Some(kept) => print_with(|out| kept.csv(&found, out))?,
+        None => print(&diff_text(&found))?,
+    }
+    let equal = found.iter().all(TableDiff::is_equal);
     Ok(if equal { Exit::Done } else { Exit::Warnings })
-}
-
-fn count(table: &TableDiff, difference: Difference) -> u64 {
-    table
-        .rows
-        .iter()
-        .filter(|row| row.difference == difference)
-        .count() as u64
 }
 
 /// A line for each table.
@@ -78,18 +88,14 @@ pub(crate) fn diff_text(found: &[TableDiff]) -> String {
     let rows: Vec<Vec<String>> = found
         .iter()
         .map(|table| {
-            let known = |known: bool, difference| {
-                if known {
-                    grouped(count(table, difference))
-                } else {
-                    "?".to_owned()
-                }
+            let known = |known: bool, rows| {
+                if known { grouped(rows) } else { "?".to_owned() }
             };
             vec![
                 table.name.to_string(),
-                grouped(count(table, Difference::Missing)),
-                known(table.has_key, Difference::Changed),
-                known(table.knows_extra, Difference::Extra),
+                grouped(table.missing),
+                known(table.has_key, table.changed),
+                known(table.knows_extra, table.extra),
             ]
         })
         .collect();
@@ -100,38 +106,4 @@ pub(crate) fn diff_text(found: &[TableDiff]) -> String {
         ("only in the database", Align::Right),
     ];
     columns(&header, &rows)
-}
-
-fn as_json(table: &TableDiff) -> serde_json::Value {
-    let keys = |difference| -> Vec<serde_json::Value> {
-        let rows = table.rows.iter().filter(|row| row.difference == difference);
-        rows.map(|row| serde_json::from_str(&row.key).unwrap_or_else(|_| json!(row.key)))
-            .collect()
-    };
-    json!({
-        "table": table.name.to_string(),
-        "missing": keys(Difference::Missing),
-        "changed": table.has_key.then(|| keys(Difference::Changed)),
-        "extra": table.knows_extra.then(|| keys(Difference::Extra)),
-    })
-}
-
-fn as_csv(found: &[TableDiff]) -> String {
-    let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
-    let mut out = String::from("table,difference,key\n");
-    for table in found {
-        for row in &table.rows {
-            let word = match row.difference {
-                Difference::Missing => "missing",
-                Difference::Changed => "changed",
-                Difference::Extra => "extra",
-            };
-            out += &format!(
-                "{},{word},{}\n",
-                quoted(&table.name.to_string()),
-                quoted(&row.key)
-            );
-        }
-    }
-    out
 }

@@ -8,6 +8,7 @@ mod which;
 mod show;
 mod restore;
 mod diff;
+mod differences;
 mod prune;
 mod drill;
 mod proof;

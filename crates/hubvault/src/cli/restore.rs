@@ -8,13 +8,13 @@ use crate::text::{Align, columns, grouped, print};
 use crate::{progress, signals};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
-use hubvault_archive::{Archive, ArchiveFile, Identities, Source};
+use hubvault_archive::{Archive, ArchiveFile, Identities, Source, open_regular};
+use hubvault_engine::disk::unnamed_file;
 use hubvault_engine::restore::{self, PutBack, RestoreOptions, Restored, Target};
 use hubvault_model::{ByteSize, Cancel, TableName, TablePattern, remedy};
 use hubvault_postgres::{ConnectSettings, Session, target};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::IsTerminal;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -168,7 +168,7 @@ fn open(
         (keep_input(&settings.temp_dir)?, "standard input".to_owned())
     } else {
         let path = resolve(settings, word)?;
-        let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+        let file = open_regular(&path).with_context(|| format!("opening {}", path.display()))?;
         (file, path.display().to_string())
     };
     let counting = Counting {
@@ -181,16 +181,8 @@ fn open(
 }
 
 fn keep_input(directory: &Path) -> Result<File> {
-    let path = directory.join(format!("hubvault-input-{}", std::process::id()));
     let keep = || {
-        let mut options = OpenOptions::new();
-        let mut file = options
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)?;
-        std::fs::remove_file(&path)?;
+        let mut file = unnamed_file(directory)?;
         std::io::copy(&mut std::io::stdin().lock(), &mut file)?;
         Ok::<_, std::io::Error>(file)
     };

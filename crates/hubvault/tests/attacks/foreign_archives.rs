@@ -1,1 +1,265 @@
-//! Archives that somebody else wrote.
+//! Archives that somebody else wrote: SQL in them, and numbers and names that contradict each other.
+
+use crate::forger::{Forgery, Good, ends};
+use crate::hub::{stderr, stdout};
+use hubvault_testkit::server;
+use serde_json::{Value, json};
+use std::process::Command;
+
+const ACT: &str =
+    "pg_catalog.query_to_xml('CREATE TABLE public.pwned ()', true, false, '') IS NOT NULL";
+
+fn window(archive: &mut Forgery, filter: &str, window: Option<Value>) {
+    let table = &mut archive.manifest["tables"][0];
+    table["coverage"] = json!("window");
+    table["filter"] = json!(filter);
+    match window {
+        Some(window) => table["window"] = window,
+        None => drop(table.as_object_mut().unwrap().remove("window")),
+    }
+}
+
+#[test]
+fn no_command_runs_the_condition_of_an_archive() {
+    let server = server();
+    let database = server.database();
+    let good = Good::of(&database);
+    let recent = "name >= '2026-01-01 00:00:00+00' OR name IS NULL";
+    let lies = [
+        (ACT.to_owned(), None),
+        (format!("true) OR ({ACT}"), None),
+        (format!("{recent} OR {ACT}"), None),
+        (format!("name >= '2026' OR {ACT} OR name IS NULL"), None),
+        (
+            format!("name >= ''||({ACT})::text||'' OR name IS NULL"),
+            None,
+        ),
+        (ACT.to_owned(), Some(json!({ "where": ACT }))),
+        (
+            ACT.to_owned(),
+            Some(json!({ "recent": { "column": "name", "from": "2026-01-01 00:00:00+00" } })),
+        ),
+        (recent.to_owned(), Some(json!({ "where": ACT }))),
+        (
+            format!("{ACT} >= '2026-01-01 00:00:00+00' OR {ACT} IS NULL"),
+            Some(json!({ "recent": { "column": ACT, "from": "2026-01-01 00:00:00+00" } })),
+        ),
+        (
+            format!("name >= '2026'' OR {ACT} OR ''' OR name IS NULL"),
+            Some(json!({ "recent": { "column": "name", "from": format!("2026' OR {ACT} OR '") } })),
+        ),
+    ];
+    for (filter, structure) in lies {
+        let path = good.forge(|archive| window(archive, &filter, structure));
+        for (before, after) in [
+            (["diff"].as_slice(), ["--json"].as_slice()),
+            (&["restore"], &["--missing-rows"]),
+            (&["restore"], &["--upsert"]),
+            (
+                &["restore"],
+                &[
+                    "--table",
+                    "users",
+                    "--into-schema",
+                    "beside",
+                    "--no-progress",
+                ],
+            ),
+            (&["show"], &[]),
+        ] {
+            let output = good.run(&path, before, after);
+            let there = database.value("SELECT pg_catalog.to_regclass('public.pwned') IS NOT NULL");
+            assert_eq!(there, "f", "{before:?} ran {filter}: {}", stderr(&output));
+        }
+        database.execute("DROP SCHEMA IF EXISTS beside CASCADE");
+    }
+    // It says what the condition is, and what to do.
+    let path = good.forge(|archive| window(archive, ACT, None));
+    let said = stderr(&good.run(&path, &["diff"], &[]));
+    assert!(
+        said.contains("pwned") && said.contains("--trust-conditions"),
+        "{said}"
+    );
+    // Even with a yes nothing can be written by it.
+    good.run(&path, &["diff"], &["--trust-conditions"]);
+    let there = database.value("SELECT pg_catalog.to_regclass('public.pwned') IS NOT NULL");
+    assert_eq!(there, "f");
+    // What an earlier version wrote of a window of dates is compared as ever.
+    let path = good.forge(|archive| window(archive, recent, None));
+    let output = good.run(&path, &["diff"], &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}
+
+#[test]
+fn no_command_reads_a_view_because_an_archive_names_it() {
+    let server = server();
+    let database = server.database();
+    let good = Good::of(&database);
+    database.execute(
+        "CREATE SEQUENCE ran; CREATE VIEW trap AS SELECT id + 0 * nextval('ran')::int AS id, name FROM users",
+    );
+    let path = good.forge(|archive| {
+        archive.manifest["tables"][0]["name"] = json!("trap");
+        archive.rows()["table"]["name"] = json!("trap");
+    });
+    for after in [&["--json"][..], &["--trust-conditions"]] {
+        assert_eq!(good.run(&path, &["diff"], after).status.code(), Some(1));
+    }
+    for after in [
+        &["--missing-rows"][..],
+        &["--table", "trap"],
+        &["--table", "trap", "--into-schema", "b"],
+    ] {
+        assert_eq!(good.run(&path, &["restore"], after).status.code(), Some(1));
+    }
+    assert_eq!(database.value("SELECT is_called FROM ran"), "f");
+}
+
+#[test]
+fn a_diff_runs_no_function_of_the_owner_of_a_type() {
+    let server = server();
+    let database = server.database();
+    let owner = format!("{}_owner", database.name());
+    database.execute(&format!(
+        "CREATE ROLE {owner}; GRANT CREATE ON SCHEMA public TO {owner}; CREATE SEQUENCE ran; GRANT USAGE ON ran TO {owner};
+         SET ROLE {owner}; CREATE TYPE mood AS ENUM ('fine', 'bad'); CREATE TYPE pair AS (a mood, b int);
+         CREATE FUNCTION spy(mood) RETURNS text LANGUAGE sql VOLATILE AS $$ SELECT nextval('public.ran')::text $$;
+         CREATE CAST (mood AS text) WITH FUNCTION spy(mood);
+         CREATE FUNCTION spy_json(mood) RETURNS json LANGUAGE sql VOLATILE
+             AS $$ SELECT json_build_array(nextval('public.ran')) $$;
+         CREATE CAST (mood AS json) WITH FUNCTION spy_json(mood); RESET ROLE;
+         CREATE TABLE keyed (mood mood PRIMARY KEY, note mood); INSERT INTO keyed VALUES ('fine', 'bad');
+         CREATE TABLE plain (mood mood, pair pair, many mood[], n int);
+         INSERT INTO plain VALUES ('fine', ('bad', 1), '{{fine}}', 7), (NULL, NULL, NULL, NULL)"
+    ));
+    let hub = crate::hub::Hub::whole(&database);
+    hub.backup();
+    database.execute("UPDATE keyed SET note = 'fine'; DELETE FROM plain");
+    let output = hub.run(&["diff", "latest", "--json"]);
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(found[0]["changed"], json!([{ "mood": "fine" }]));
+    let missing = found[1]["missing"].as_array().unwrap();
+    let row = json!({ "mood": "fine", "pair": "(bad,1)", "many": "{fine}", "n": 7 });
+    let null = json!({ "mood": null, "pair": null, "many": null, "n": null });
+    assert!(
+        missing.len() == 2 && missing.contains(&row) && missing.contains(&null),
+        "{found}"
+    );
+    assert_eq!(database.value("SELECT is_called FROM ran"), "f");
+    database.execute(&format!("DROP OWNED BY {owner} CASCADE; DROP ROLE {owner}"));
+}
+
+/// A lie and what it is about.
+type Lie = (&'static str, fn(&mut Forgery));
+
+fn lies() -> Vec<Lie> {
+    vec![
+        ("header beyond the content", |a| {
+            a.rows()["header_bytes"] =
+                json!(a.entry("table-data").0["raw_bytes"].as_u64().unwrap() + 1);
+        }),
+        ("header and footer that overflow", |a| {
+            a.rows()["header_bytes"] = json!(u64::MAX);
+            a.rows()["footer_bytes"] = json!(2);
+        }),
+        ("more rows than bytes", |a| {
+            a.rows()["rows"] = json!(1_u64 << 60);
+            a.manifest["tables"][0]["rows"] = json!(1_u64 << 60);
+        }),
+        ("rows of one entry alone", |a| a.rows()["rows"] = json!(7)),
+        ("content without end", |a| {
+            a.entry("table-data").0["raw_bytes"] = json!(u64::MAX);
+        }),
+        ("content of an exabyte", |a| {
+            a.entry("table-data").0["raw_bytes"] = json!(1_u64 << 60);
+        }),
+        ("a table twice", |a| {
+            let table = a.manifest["tables"][0].clone();
+            a.manifest["tables"].as_array_mut().unwrap().push(table);
+        }),
+        ("an entry twice in a table", |a| {
+            let name = a.manifest["tables"][0]["entries"][0].clone();
+            a.manifest["tables"][0]["entries"] = json!([name, name]);
+        }),
+        ("an entry that is not there", |a| {
+            a.manifest["tables"][0]["entries"] = json!(["database/x.sql"]);
+        }),
+        ("a table without its entries", |a| {
+            a.manifest["tables"] = json!([]);
+        }),
+        ("another table's entry", |a| {
+            a.rows()["table"]["name"] = json!("others");
+        }),
+        ("other columns", |a| a.rows()["columns"] = json!(["id"])),
+        ("a name with NUL", |a| {
+            a.rows()["table"]["name"] = json!("us\0ers");
+            a.manifest["tables"][0]["name"] = json!("us\0ers");
+        }),
+        ("bytes that overflow", |a| {
+            a.manifest["tables"][0]["bytes"] = json!(u64::MAX);
+        }),
+        ("added rows", |a| {
+            a.manifest["tables"][0]["added_rows"] = json!(u64::MAX);
+        }),
+        ("a checksum that is none", |a| {
+            a.entry("info").0["sha256"] = json!("x".repeat(1 << 16));
+        }),
+        ("a mode that is none", |a| {
+            a.entry("config").0["mode"] = json!(u32::MAX);
+        }),
+        ("a link without target", |a| {
+            a.entry("config").0["kind"] = json!("link");
+        }),
+        ("rows in a file", |a| {
+            a.entry("config").0["rows"] = a.rows().clone();
+        }),
+        ("a file that is no entry", |a| {
+            a.manifest["files"][0]["name"] = json!("database/users.sql");
+        }),
+        ("an owner that is none", |a| {
+            a.manifest["files"][0]["owner"] = json!([u32::MAX, u32::MAX]);
+        }),
+        ("a second manifest", |a| {
+            a.entry("info").0["kind"] = json!("manifest");
+        }),
+    ]
+}
+
+#[test]
+fn numbers_and_names_that_contradict_each_other_end_every_command_with_an_error() {
+    let server = server();
+    let database = server.database();
+    let good = Good::of(&database);
+    let path = good.forge(|_| ());
+    assert_eq!(good.run(&path, &["verify"], &[]).status.code(), Some(0));
+    for (what, lie) in lies() {
+        let path = good.forge(lie);
+        for (before, after) in [
+            (["diff"].as_slice(), ["--no-progress"].as_slice()),
+            (&["verify"], &[]),
+            (&["restore"], &["--table", "users"]),
+        ] {
+            let output = good.run(&path, before, after);
+            assert_eq!(
+                output.status.code(),
+                Some(1),
+                "{what}, {before:?}: {}",
+                stdout(&output)
+            );
+            assert!(!stderr(&output).is_empty(), "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_drill_of_a_lie_ends_within_its_time() {
+    let server = server();
+    let database = server.database();
+    let good = Good::of(&database);
+    let path = good.forge(lies()[0].1);
+    let drills = tempfile::tempdir().unwrap();
+    let mut command: Command = good.hub.command(&["drill", path.to_str().unwrap()]);
+    command.env("PROOF_DIRECTORY", drills.path());
+    assert_eq!(ends(command, &["drill"]).status.code(), Some(1));
+}

@@ -12,7 +12,10 @@ mod attacker;
 
 mod drill_code;
 mod drill_host;
+mod forger;
 mod foreign_archives;
+mod foreign_archives_bombs;
+mod foreign_archives_files;
 mod names_and_sources;
 mod old_programs;
 mod local_users;

@@ -1,0 +1,179 @@
+//! Files, directories and links made below one directory, whatever names and whoever else is at work there.
+//!
+//! Every step of a path is opened by itself, from the directory before it, and never through a link (`openat(2)`,
+//! `O_NOFOLLOW`). That is what `openat2(2)` with `RESOLVE_BENEATH` and `RESOLVE_NO_SYMLINKS` does for a whole path, on
+//! every kernel and under every seccomp filter. Mode and owner are set by descriptor: what a name means may change.
+
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
+use rustix::fs::{chownat, fchmod, fchown, fstat, lstat, mkdirat, open, openat, symlinkat};
+use rustix::io::Errno;
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Component, Path};
+
+const DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+/// Until its mode is set nobody else sees it.
+const PRIVATE: Mode = Mode::RWXU;
+
+/// Permission bits and owner of something restored.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rights {
+    pub(super) mode: u32,
+    /// Only root may give away.
+    pub(super) owner: Option<(u32, u32)>,
+}
+
+/// A directory that nothing leads out of.
+pub(super) struct Beneath {
+    root: OwnedFd,
+    /// The directory that was opened last, with its path: entries of one directory come together.
+    last: Option<(String, OwnedFd)>,
+}
+
+impl Beneath {
+    /// Opens a directory, made first where it is missing. A link that another user put in its place is not followed.
+    pub(super) fn open(directory: &Path) -> io::Result<Self> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)?;
+        let root = match open(directory, DIRECTORY, Mode::empty()) {
+            Err(Errno::LOOP | Errno::NOTDIR) => {
+                let owner = lstat(directory)?.st_uid;
+                if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+                    return Err(io::Error::other(format!(
+                        "it is a link of another user (uid {owner}); name the directory itself"
+                    )));
+                }
+                open(
+                    directory,
+                    DIRECTORY.difference(OFlags::NOFOLLOW),
+                    Mode::empty(),
+                )?
+            }
+            opened => opened?,
+        };
+        Ok(Self { root, last: None })
+    }
+
+    /// Makes a directory, and those above it; one that is there already is kept.
+    pub(super) fn directory(&mut self, name: &str) -> io::Result<()> {
+        self.walk(name).map(|_| ())
+    }
+
+    /// Makes a file that must not exist; its rights are set by [`finish`].
+    pub(super) fn file(&mut self, name: &str) -> io::Result<File> {
+        let (parent, name) = self.parent(name)?;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(File::from(openat(
+            parent,
+            name,
+            flags,
+            Mode::RUSR | Mode::WUSR,
+        )?))
+    }
+
+    /// Makes a symbolic link, which is never followed here.
+    pub(super) fn link(
+        &mut self,
+        name: &str,
+        target: &str,
+        owner: Option<(u32, u32)>,
+    ) -> io::Result<()> {
+        let (parent, name) = self.parent(name)?;
+        symlinkat(target, parent, name)?;
+        let Some((user, group)) = owner else {
+            return Ok(());
+        };
+        let made = openat(
+            parent,
+            name,
+            OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        let found = fstat(&made)?;
+        let ours = found.st_uid == rustix::process::geteuid().as_raw();
+        if FileType::from_raw_mode(found.st_mode) != FileType::Symlink
+            || !ours
+            || found.st_nlink != 1
+        {
+            return Err(io::Error::other("somebody else replaced it meanwhile"));
+        }
+        let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
+        Ok(chownat(
+            &made,
+            c"",
+            Some(user),
+            Some(group),
+            AtFlags::EMPTY_PATH,
+        )?)
+    }
+
+    /// Sets the rights of a directory.
+    pub(super) fn settle(&mut self, name: &str, rights: Rights) -> io::Result<()> {
+        finish(self.walk(name)?, rights)
+    }
+
+    fn parent<'a>(&mut self, name: &'a str) -> io::Result<(&OwnedFd, &'a str)> {
+        let (parents, name) = name
+            .rsplit_once('/')
+            .map_or((None, name), |(parents, name)| (Some(parents), name));
+        plain(name)?;
+        let parent = match parents {
+            Some(parents) => self.walk(parents)?,
+            None => &self.root,
+        };
+        Ok((parent, name))
+    }
+
+    /// Opens the directory of this path, made where it is missing.
+    fn walk(&mut self, path: &str) -> io::Result<&OwnedFd> {
+        let kept = self.last.take().filter(|(last, _)| last == path);
+        let opened = match kept {
+            Some((_, opened)) => opened,
+            None => step_by_step(&self.root, path)?,
+        };
+        Ok(&self.last.insert((path.to_owned(), opened)).1)
+    }
+}
+
+fn step_by_step(root: &OwnedFd, path: &str) -> io::Result<OwnedFd> {
+    let mut at = root.try_clone()?;
+    for part in path.split('/') {
+        plain(part)?;
+        match mkdirat(&at, part, PRIVATE) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        at = openat(&at, part, DIRECTORY, Mode::empty()).map_err(|error| match error {
+            Errno::LOOP | Errno::NOTDIR => io::Error::other(format!(
+                "{part:?} on the way is a link or no directory; it is not followed"
+            )),
+            other => other.into(),
+        })?;
+    }
+    Ok(at)
+}
+
+/// A part of a path that is a name and nothing else.
+fn plain(part: &str) -> io::Result<()> {
+    let mut parts = Path::new(part).components();
+    match (parts.next(), parts.next()) {
+        (Some(Component::Normal(name)), None) if name == part && !part.contains('\0') => Ok(()),
+        _ => Err(io::Error::other(format!("{part:?} is no name of a file"))),
+    }
+}
+
+/// Gives what was just made its owner and then its mode: no bit beyond read, write and execute comes back.
+pub(super) fn finish(made: impl AsFd, rights: Rights) -> io::Result<()> {
+    if let Some((user, group)) = rights.owner {
+        fchown(&made, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)))?;
+    }
+    Ok(fchmod(&made, Mode::from_raw_mode(rights.mode & 0o777))?)
+}

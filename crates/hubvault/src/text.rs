@@ -5,13 +5,23 @@ use jiff::{SignedDuration, Timestamp};
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Write};
 
-/// Writes to standard output. That nobody reads on (`| head`) is no error.
+/// Linux: what a terminal answers that was closed.
+const EIO: i32 = 5;
+
+/// Writes to standard output. That nobody reads on (`| head`), or that the terminal is gone, is no error.
 pub(crate) fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        Err(error) if error.raw_os_error() == Some(EIO) => Ok(()),
         outcome => outcome,
     }
+}
+
+/// Writes lines to standard error. `eprintln!` would panic where the terminal is gone.
+pub(crate) fn complain(text: &str) {
+    // There is no other place to say it.
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// An error with its causes. Some of ours already say their cause; it is not said twice.

@@ -220,9 +220,11 @@ pub(crate) fn bare(command: &mut Command) {
     command.env("LC_ALL", "C");
 }
 
-/// Makes the kernel send the child `signal` when the thread that forks it ends.
+/// Makes the kernel send the child `signal` when the thread that forks it ends. The child has a process group of its
+/// own: SIGHUP of a terminal that is lost does not reach it, which `initdb` would end on.
 pub(crate) fn die_with_parent(command: &mut Command, signal: Signal) {
     let parent = getpid();
+    command.process_group(0);
     // SAFETY: the closure makes two system calls and touches no memory of the parent.
     unsafe {
         command.pre_exec(move || {

@@ -111,7 +111,11 @@ pub(crate) fn run(settings: &Settings, args: &BackupArgs) -> Result<Exit> {
     } else {
         record_text(&record)
     };
-    print(&text)?;
+    if let Err(error) = print(&text) {
+        // The archive is there all the same.
+        tracing::warn!("could not write the report to standard output: {error}");
+        return Ok(Exit::Warnings);
+    }
     Ok(exit_of(&record))
 }
 
@@ -127,7 +131,7 @@ pub(crate) fn take(job: &Job, mut run: Run) -> Result<BackupRecord> {
 
 /// What a run that hangs has to say at last; the threads that wait end with the process.
 fn give_up(error: &BackupError) {
-    eprintln!("error: {}", logging::masked(&error.to_string()));
+    text::complain(&format!("error: {}", logging::masked(&error.to_string())));
     std::process::exit(1);
 }
 

@@ -153,12 +153,13 @@ impl Write for Masked {
                 let _ = writeln!(io::stderr(), "the log {path} is not written: {error}{help}");
             }
         }
-        io::stderr().write_all(text.as_bytes())?;
+        // A terminal that is gone must not end the run, and `tracing` would panic in trying to complain about it.
+        let _ = io::stderr().write_all(text.as_bytes());
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        Ok(())
     }
 }
 

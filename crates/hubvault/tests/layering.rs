@@ -29,8 +29,11 @@ const ENGINE: &[&[&str]] = &[
     &["catalog"],
     &["job"],
     &[
-        "schedule", "presence", "link", "progress", "disk", "modes", "command",
+        "schedule", "presence", "link", "progress", "disk", "modes",
     ],
+    &["state_file"],
+    &["ownership"],
+    &["command"],
 ];
 
 /// The binary's rooms from the top floor down.

@@ -5,6 +5,7 @@ use super::lock::RunLock;
 use crate::catalog::{BackupRecord, Catalog, Rebuilt, catch_up, is_archive_or_sidecar};
 use crate::job::Job;
 use crate::modes;
+use crate::state_file::check_state;
 use hubvault_model::Warning;
 use jiff::Timestamp;
 use std::fs::DirBuilder;
@@ -35,7 +36,7 @@ pub(super) fn say_unlisted(found: &Rebuilt) {
     }
 }
 
-/// `<directory>/.hubvault`, made when it is not there.
+/// `<directory>/.hubvault`, made when it is not there. One that another user can write is refused.
 pub fn state_directory(directory: &Path) -> Result<PathBuf, BackupError> {
     let state = directory.join(".hubvault");
     DirBuilder::new()
@@ -43,6 +44,7 @@ pub fn state_directory(directory: &Path) -> Result<PathBuf, BackupError> {
         .mode(0o700)
         .create(&state)
         .map_err(BackupError::io("making the state directory", &state))?;
+    check_state(&state)?;
     modes::close_directory(&state);
     Ok(state)
 }

@@ -2,16 +2,18 @@
 //! one what can be known about it without opening it.
 
 use super::ProofRecord;
+use crate::ownership::open_regular;
+use crate::state_file::{Durability, replace, replaces};
 use hubvault_archive::{Manifest, hex};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// What a sidecar that is being written ends with instead of `json`.
 const FRESH: &str = "new";
+/// A sidecar that is larger is cut, and so is none: the limit of a manifest with room for what is around it.
+const LARGEST: u64 = 520 << 20;
 
 /// What a sidecar says. There is no secret in it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -41,7 +43,7 @@ impl Seal {
     /// Whether a file is the one that was sealed so, by its SHA-256. Reads it whole.
     pub fn is_of(&self, path: &Path) -> io::Result<bool> {
         let mut hash = Sha256::new();
-        let mut file = File::open(path)?;
+        let mut file = open_regular(path)?;
         let mut buffer = vec![0; 1 << 20];
         loop {
             match file.read(&mut buffer)? {
@@ -63,38 +65,30 @@ impl Sidecar {
 
     /// Reads the sidecar of an archive; `None` where there is none that can be read.
     pub fn beside(archive: &Path) -> Option<Self> {
-        let text = fs::read_to_string(Self::path(archive)).ok()?;
-        serde_json::from_str(&text).ok()
+        let mut text = Vec::new();
+        open_regular(&Self::path(archive))
+            .and_then(|file| file.take(LARGEST).read_to_end(&mut text))
+            .ok()?;
+        serde_json::from_slice(&text).ok()
     }
 
     /// Writes an archive's sidecar, readable by its owner only; an older one is replaced as a whole.
     pub fn write(&self, archive: &Path) -> io::Result<()> {
         let path = Self::path(archive);
         let json = serde_json::to_vec_pretty(self)?;
-        match replace(&path, &json) {
+        let write = || replace(&path, &json, 0o600, Durability::Durable);
+        match write() {
             // A run that began just now took it for one that a dead run left.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => replace(&path, &json),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => write(),
             done => done,
         }
     }
 }
 
-fn replace(path: &Path, json: &[u8]) -> io::Result<()> {
-    let fresh = path.with_extension(FRESH);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&fresh)?;
-    file.write_all(json)?;
-    file.sync_all()?;
-    fs::rename(fresh, path)
-}
-
 /// Whether this is a sidecar that nobody finished writing.
 pub(crate) fn is_unfinished(path: &Path) -> bool {
-    let sidecar = path.with_extension("json");
+    // Older versions named them otherwise.
+    let sidecar = replaces(path).unwrap_or_else(|| path.with_extension("json"));
     let text = sidecar.to_string_lossy();
     let archive = text.strip_suffix(".manifest.json").map(Path::new);
     path.extension().is_some_and(|ending| ending == FRESH)

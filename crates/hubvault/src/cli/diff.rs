@@ -17,7 +17,7 @@ use serde_json::json;
 /// `hubvault diff`
 #[derive(Debug, Args)]
 pub(crate) struct DiffArgs {
-    /// An id, an unambiguous prefix of one, a file, or `latest`
+    /// An id, an unambiguous prefix of one, `latest`, or a file (with a / or the ending of an archive)
     pub(crate) backup: String,
     /// The database: a postgres:// URL or name=value pairs [default: the configured one]
     #[arg(long, value_name = "URL")]

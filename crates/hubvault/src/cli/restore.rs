@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use hubvault_archive::{Archive, ArchiveFile, Identities, Source};
 use hubvault_engine::restore::{self, PutBack, RestoreOptions, Restored};
-use hubvault_model::{ByteSize, Cancel, TableName, TablePattern, remedy};
+use hubvault_model::{BackupId, ByteSize, Cancel, TableName, TablePattern, remedy};
 use hubvault_postgres::{ConnectSettings, Session, target};
 use std::fs::{File, OpenOptions};
 use std::io::IsTerminal;
@@ -26,7 +26,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
     reason = "each is a flag of the command line"
 )]
 pub(crate) struct RestoreArgs {
-    /// An id, an unambiguous prefix of one, a file, `latest`, or `-` for standard input
+    /// An id, an unambiguous prefix of one, `latest`, a file (with a / or the ending of an archive), or `-` for
+    /// standard input
     pub(crate) backup: String,
     /// The database: a postgres:// URL or name=value pairs [default: the configured server]
     #[arg(long, value_name = "URL", conflicts_with = "database")]
@@ -180,7 +181,7 @@ fn open(
 }
 
 fn keep_input(directory: &Path) -> Result<File> {
-    let path = directory.join(format!("hubvault-input-{}", std::process::id()));
+    let path = directory.join(format!("hubvault-input-{}", BackupId::random()));
     let keep = || {
         let mut options = OpenOptions::new();
         let mut file = options

@@ -21,7 +21,7 @@ use std::path::Path;
 /// `hubvault verify`
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// An id, an unambiguous prefix of one, a file, or `latest`
+    /// An id, an unambiguous prefix of one, `latest`, or a file (with a / or the ending of an archive)
     #[arg(default_value = "latest")]
     pub(crate) backup: String,
     /// Restore it into a throwaway server, too, and compare every row
@@ -40,7 +40,7 @@ pub(crate) struct VerifyArgs {
 /// `hubvault show`
 #[derive(Debug, Args)]
 pub(crate) struct ShowArgs {
-    /// An id, an unambiguous prefix of one, a file, or `latest`
+    /// An id, an unambiguous prefix of one, `latest`, or a file (with a / or the ending of an archive)
     pub(crate) backup: String,
     /// Print the manifest as JSON
     #[arg(long)]

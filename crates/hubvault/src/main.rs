@@ -28,7 +28,8 @@ fn main() -> ExitCode {
         Ok(Exit::Busy) => ExitCode::from(75),
         Ok(Exit::Code(code)) => ExitCode::from(code),
         Err(error) => {
-            text::complain(&format!("error: {}", logging::masked(&text::chain(&error))));
+            let text = hubvault_model::indented(&logging::masked(&text::chain(&error)));
+            text::complain(&format!("error: {text}"));
             let of_configuration = error.is::<config::ConfigError>();
             let code = signals::exit_code().unwrap_or(if of_configuration { 2 } else { 1 });
             ExitCode::from(code)

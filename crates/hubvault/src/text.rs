@@ -1,6 +1,7 @@
 //! Plain text for people: aligned columns, numbers that can be read, durations.
 
 pub(crate) use hubvault_model::grouped;
+use hubvault_model::{indented, one_line, printable};
 use jiff::{SignedDuration, Timestamp};
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Write};
@@ -8,10 +9,10 @@ use std::io::{self, ErrorKind, Write};
 /// Linux: what a terminal answers that was closed.
 const EIO: i32 = 5;
 
-/// Writes to standard output. That nobody reads on (`| head`), or that the terminal is gone, is no error.
+/// Writes to standard output; what could move a terminal's cursor is written out. That nobody reads on (`| head`), or that the terminal is gone, is no error.
 pub(crate) fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(printable(text).as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         Err(error) if error.raw_os_error() == Some(EIO) => Ok(()),
         outcome => outcome,
@@ -21,7 +22,17 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
 /// Writes lines to standard error. `eprintln!` would panic where the terminal is gone.
 pub(crate) fn complain(text: &str) {
     // There is no other place to say it.
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", printable(text));
+}
+
+/// Something of a line whose text comes from outside, such as a name.
+pub(crate) fn plain(of: impl std::fmt::Display) -> String {
+    one_line(&of.to_string()).into_owned()
+}
+
+/// An entry of a list, `  ! {entry}`: its further lines are under its first, so that none looks like an entry.
+pub(crate) fn entry(of: impl std::fmt::Display) -> String {
+    indented(&of.to_string()).replace('\n', "\n    ")
 }
 
 /// An error with its causes. Some of ours already say their cause; it is not said twice.
@@ -48,6 +59,10 @@ pub(crate) enum Align {
 
 /// Rows of cells under a header, as wide as they need to be, indented by two spaces.
 pub(crate) fn columns(header: &[(&str, Align)], rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| row.iter().map(plain).collect())
+        .collect();
     let width = |i: usize| {
         let cells = rows
             .iter()
@@ -64,7 +79,7 @@ pub(crate) fn columns(header: &[(&str, Align)], rows: &[Vec<String>]) -> String 
         .iter()
         .map(|(title, _)| (*title).to_owned())
         .collect();
-    for row in std::iter::once(&titles).chain(rows) {
+    for row in std::iter::once(&titles).chain(&rows) {
         let mut line = String::from(" ");
         for ((cell, width), (_, align)) in row.iter().zip(&widths).zip(header) {
             // Writing to a String cannot fail.

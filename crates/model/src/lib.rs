@@ -12,6 +12,7 @@
 
 mod cancel;
 mod digest;
+mod display;
 mod csv;
 mod id;
 mod mask;
@@ -23,6 +24,7 @@ mod warning;
 
 pub use cancel::{Cancel, CancelGuard};
 pub use csv::CsvToText;
+pub use display::{indented, is_unseen, one_line, printable};
 pub use digest::{RowDigest, RowDigester, RowFormat, UnfinishedRow};
 pub use id::BackupId;
 pub use mask::Masks;

@@ -2,7 +2,7 @@
 
 use crate::error::PgError;
 use crate::settings::ConnectSettings;
-use hubvault_model::Cancel;
+use hubvault_model::{Cancel, one_line};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{
     Pid, Signal, getpid, getppid, kill_process, set_parent_process_death_signal,
@@ -291,7 +291,7 @@ pub(crate) fn run_to_end(
         .lines()
         .map(str::trim_end)
         .filter(|line| !line.is_empty())
-        .map(str::to_owned)
+        .map(|line| one_line(line).into_owned())
         .collect();
     Ok((status, Finished { stdout, stderr }))
 }

@@ -6,13 +6,13 @@ use crate::config::Settings;
 use crate::logging;
 use crate::progress::{self, file::Published};
 use crate::signals;
-use crate::text::{self, Align, about, columns, duration, grouped, print};
+use crate::text::{self, Align, about, columns, duration, grouped, plain, print};
 use anyhow::Result;
 use clap::Args;
 use hubvault_engine::backup::{self, BackupError, Plan, Run, describe_coverage, state_directory};
 use hubvault_engine::catalog::{BackupRecord, ProofRecord, State, Untold};
 use hubvault_engine::job::{Job, ProofWhen};
-use hubvault_model::{BackupId, ByteSize, Cancel, Warning};
+use hubvault_model::{BackupId, ByteSize, Cancel, Warning, indented};
 use jiff::Timestamp;
 use serde_json::json;
 use std::sync::Arc;
@@ -131,7 +131,8 @@ pub(crate) fn take(job: &Job, mut run: Run) -> Result<BackupRecord> {
 
 /// What a run that hangs has to say at last; the threads that wait end with the process.
 fn give_up(error: &BackupError) {
-    text::complain(&format!("error: {}", logging::masked(&error.to_string())));
+    let text = indented(&logging::masked(&error.to_string()));
+    text::complain(&format!("error: {text}"));
     std::process::exit(1);
 }
 
@@ -169,7 +170,9 @@ pub(crate) fn exit_of(record: &BackupRecord) -> Exit {
 pub(crate) fn plan_text(job: &Job, plan: &Plan, warnings: &[Warning]) -> String {
     let mut out = format!(
         "Plan for {} (PostgreSQL {}, database {})\n\n",
-        job.name, plan.snapshot.server_version, plan.snapshot.database
+        job.name,
+        plain(&plan.snapshot.server_version),
+        plain(&plan.snapshot.database)
     );
     let rows: Vec<Vec<String>> = plan
         .tables
@@ -211,7 +214,7 @@ pub(crate) fn plan_text(job: &Job, plan: &Plan, warnings: &[Warning]) -> String 
     if !plan.privileges.is_empty() {
         out += "\nPrivileges missing; run as a superuser or the owner:\n";
         for privilege in &plan.privileges {
-            out += &format!("  {}\n", privilege.statement);
+            out += &format!("  {}\n", plain(&privilege.statement));
         }
     }
     if !job.seal.is_empty() {
@@ -235,7 +238,7 @@ fn commands_text(job: &Job) -> String {
         out += "\nSources\n";
     }
     for source in &job.sources {
-        let command = job.delivery.masks.mask(&source.command.to_string());
+        let command = source.command.to_string();
         let optional = if source.required { "" } else { " (optional)" };
         out += &format!("  {command} -> {}{optional}\n", source.name);
     }
@@ -243,7 +246,7 @@ fn commands_text(job: &Job) -> String {
         out += "\nHooks\n";
     }
     for hook in &job.hooks {
-        let command = job.delivery.masks.mask(&hook.command.to_string());
+        let command = hook.command.to_string();
         let (when, stage) = (hook.when.as_str(), hook.stage_text());
         out += &format!("  {when} {stage}: {command}\n");
     }
@@ -254,9 +257,10 @@ fn left_out_text(plan: &Plan) -> String {
     let mut out = String::from("\nLeft out (comes back empty)\n");
     for left in &plan.references.left_out {
         let rows = about(left.estimated_rows);
-        out += &format!("  {}, about {rows} rows, {}\n", left.name, left.reason);
+        let (name, reason) = (plain(&left.name), plain(&left.reason));
+        out += &format!("  {name}, about {rows} rows, {reason}\n");
     }
-    let others: Vec<String> = plan.outside.iter().map(ToString::to_string).collect();
+    let others: Vec<String> = plan.outside.iter().map(plain).collect();
     if !others.is_empty() {
         out += &format!("  {}\n", others.join(", "));
     }
@@ -266,7 +270,8 @@ fn left_out_text(plan: &Plan) -> String {
     if !plan.references.not_valid.is_empty() {
         out += "\nForeign keys that come back NOT VALID\n";
         for key in &plan.references.not_valid {
-            out += &format!("  {} on {}: {}\n", key.name, key.table, key.reason);
+            let (name, table, reason) = (plain(&key.name), plain(&key.table), plain(&key.reason));
+            out += &format!("  {name} on {table}: {reason}\n");
         }
     }
     out
@@ -279,7 +284,7 @@ pub(crate) fn warnings_text(warnings: &[Warning]) -> String {
     }
     let mut out = format!("\nWarnings ({})\n", warnings.len());
     for warning in warnings {
-        out += &format!("  ! {warning}\n");
+        out += &format!("  ! {}\n", text::entry(warning));
     }
     out
 }
@@ -308,7 +313,7 @@ pub(crate) fn record_text(record: &BackupRecord) -> String {
     out += &proof_text(&record.proof);
     out += &delivery_text(record);
     if let Some(error) = &record.error {
-        out += &format!("error: {error}\n");
+        out += &format!("error: {}\n", indented(error));
     }
     out + &warnings_text(&record.warnings)
 }
@@ -353,7 +358,7 @@ pub(crate) fn proof_text(proof: &ProofRecord) -> String {
     match (&proof.reason, shown) {
         (None, Some(shown)) => format!("proven: {shown}\n"),
         (reason, shown) => {
-            let reason = reason.as_deref().unwrap_or("not drilled");
+            let reason = indented(reason.as_deref().unwrap_or("not drilled"));
             let read = if proof.read_back {
                 "read back whole"
             } else {
@@ -388,11 +393,11 @@ fn plan_json(job: &Job, plan: &Plan, warnings: &[Warning]) -> serde_json::Value 
         })).collect::<Vec<_>>(),
         "sources": job.sources.iter().map(|source| json!({
             "name": source.name, "required": source.required,
-            "command": job.delivery.masks.mask(&source.command.to_string()),
+            "command": source.command.to_string(),
         })).collect::<Vec<_>>(),
         "hooks": job.hooks.iter().map(|hook| json!({
             "stage": hook.stage_text(), "when": hook.when.as_str(), "fails": hook.fails,
-            "command": job.delivery.masks.mask(&hook.command.to_string()),
+            "command": hook.command.to_string(),
         })).collect::<Vec<_>>(),
         "left_out": plan.references.left_out,
         "outside": plan.outside.iter().map(ToString::to_string).collect::<Vec<_>>(),

@@ -4,7 +4,7 @@ use super::Exit;
 use super::seal::{IdentityArgs, witness};
 use super::which::resolve;
 use crate::config::Settings;
-use crate::text::{Align, columns, grouped, print};
+use crate::text::{Align, columns, grouped, plain, print};
 use crate::{progress, signals};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
@@ -224,7 +224,7 @@ fn ask(present: &[TableName], to: &ConnectSettings) -> Result<()> {
     if present.is_empty() {
         return Ok(());
     }
-    let names: Vec<String> = present.iter().map(ToString::to_string).collect();
+    let names: Vec<String> = present.iter().map(plain).collect();
     let names = names.join(", ");
     if !std::io::stdin().is_terminal() {
         bail!("--clean would drop from {to}: {names}; say --yes if that is meant");
@@ -280,7 +280,7 @@ fn report(restored: &Restored, to: &ConnectSettings) -> Result<Exit> {
         let names: Vec<String> = restored
             .passed_over
             .iter()
-            .map(ToString::to_string)
+            .map(plain)
             .collect();
         bail!("not restored: {}; the reasons are above", names.join(", "));
     }

@@ -18,6 +18,7 @@ mod http;
 mod delivery;
 mod schedule;
 mod commands;
+mod command_secrets;
 mod checks;
 mod job;
 
@@ -168,10 +169,16 @@ impl Settings {
         let of_servers = std::iter::once(&job.database)
             .chain(&job.proof.server)
             .filter_map(|server| server.password.clone());
+        let in_commands = sources.iter().map(|said| &said.value.command);
+        let in_commands = in_commands
+            .chain(hooks.iter().map(|said| &said.value.command))
+            .chain(checks.iter().map(|said| &said.value.command))
+            .flat_map(command_secrets::secrets);
         job.delivery.masks = Masks::new(
             delivery::secrets(found.values())
                 .into_iter()
-                .chain(of_servers),
+                .chain(of_servers)
+                .chain(in_commands),
         );
         input::check_included(&found, &mut problems);
         notices.extend(delivery::notices(&found));

@@ -191,7 +191,9 @@ pub struct FileSummary {
 }
 
 /// Older archives name the whole of a command, and a password may be in it.
-fn without_arguments<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+fn without_arguments<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<String, D::Error> {
     const COMMAND: &str = "the command ";
     let source = String::deserialize(deserializer)?;
     let Some(command) = source.strip_prefix(COMMAND) else {

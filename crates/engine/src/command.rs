@@ -52,9 +52,21 @@ impl fmt::Display for CommandLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.argv.as_slice() {
             [] => Ok(()),
+            [shell, flag, text] if shell == "sh" && flag == "-c" => f.write_str(&first_word(text)),
             [program] => f.write_str(&shell_word(program)),
             [program, ..] => write!(f, "{} ...", shell_word(program)),
         }
+    }
+}
+
+/// The program that a text for the shell begins with; the shell where it begins with anything else, such as a variable.
+fn first_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    let text = text.trim();
+    match text.split_once(char::is_whitespace) {
+        None if text.chars().all(plain) => text.to_owned(),
+        Some((program, _)) if program.chars().all(plain) => format!("{program} ..."),
+        _ => "sh ...".to_owned(),
     }
 }
 
@@ -287,5 +299,11 @@ mod tests {
         assert_eq!(typed(&["df", "-phunter2"]), "df ...");
         assert_eq!(typed(&["/opt/my dump"]), "'/opt/my dump'");
         assert_eq!(CommandLine::shell("PW=hunter2 dump").to_string(), "sh ...");
+        assert_eq!(CommandLine::shell("'hunter2'").to_string(), "sh ...");
+        assert_eq!(
+            CommandLine::shell("dump -p hunter2").to_string(),
+            "dump ..."
+        );
+        assert_eq!(CommandLine::shell("true").to_string(), "true");
     }
 }

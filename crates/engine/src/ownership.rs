@@ -144,9 +144,15 @@ fn check_link(path: &Path, meta: &Metadata, mount: ReadOnlyMount) -> Result<(), 
 
 fn check_directory(directory: &Path, of: &Path, mount: ReadOnlyMount) -> io::Result<()> {
     let meta = fs::metadata(directory)?;
-    let (shown, word) = (directory.display(), shell_word(&directory.to_string_lossy()));
+    let (shown, word) = (
+        directory.display(),
+        shell_word(&directory.to_string_lossy()),
+    );
     let untrusted = |who: String, fix: String| {
-        let what = format!("{who} may put another file in the place of {} ({shown}", of.display());
+        let what = format!(
+            "{who} may put another file in the place of {} ({shown}",
+            of.display()
+        );
         Untrusted::new(what, fix)
     };
     let problem = if !is_own(meta.uid()) {
@@ -167,7 +173,10 @@ fn check_directory(directory: &Path, of: &Path, mount: ReadOnlyMount) -> io::Res
         return Ok(());
     }
     // One sentence: the parenthesis is begun in its first half.
-    Err(io::Error::other(format!("{} {}", problem.what, problem.fix)))
+    Err(io::Error::other(format!(
+        "{} {}",
+        problem.what, problem.fix
+    )))
 }
 
 fn check_file(path: &Path, meta: &Metadata, mount: ReadOnlyMount) -> Result<(), Untrusted> {
@@ -183,8 +192,13 @@ pub(crate) fn untrusted_file(path: &Path, meta: &Metadata) -> Option<Untrusted> 
     if !is_own(meta.uid()) {
         let (who, us) = (user(meta.uid()), geteuid().as_raw());
         return Some(Untrusted::new(
-            format!("{shown} belongs to {who}, and hubvault runs as {}", user(us)),
-            format!("run hubvault as that user, or, if what is in it is yours, chown -R {us} {word}"),
+            format!(
+                "{shown} belongs to {who}, and hubvault runs as {}",
+                user(us)
+            ),
+            format!(
+                "run hubvault as that user, or, if what is in it is yours, chown -R {us} {word}"
+            ),
         ));
     }
     let who = other_writers(path, meta)?;
@@ -257,7 +271,11 @@ fn is_private(gid: u32, own: &[u32], is_ours: bool, users: &str, groups: &str) -
 fn account(line: &str) -> Option<(&str, u32, u32)> {
     let mut fields = line.split(':');
     let name = fields.next()?;
-    Some((name, fields.nth(1)?.parse().ok()?, fields.next()?.parse().ok()?))
+    Some((
+        name,
+        fields.nth(1)?.parse().ok()?,
+        fields.next()?.parse().ok()?,
+    ))
 }
 
 /// A user as people call them.
@@ -281,8 +299,10 @@ mod tests {
     use std::fs::Permissions;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
-    const USERS: &str = "root:x:0:0::/root:/bin/sh\nada:x:1000:1000::/:/bin/sh\nbob:x:1001:100::/:/bin/sh\n";
-    const GROUPS: &str = "root:x:0:\nada:x:1000:\nusers:x:100:\nstaff:x:50:ada,bob\nadas:x:60:ada\n";
+    const USERS: &str =
+        "root:x:0:0::/root:/bin/sh\nada:x:1000:1000::/:/bin/sh\nbob:x:1001:100::/:/bin/sh\n";
+    const GROUPS: &str =
+        "root:x:0:\nada:x:1000:\nusers:x:100:\nstaff:x:50:ada,bob\nadas:x:60:ada\n";
 
     #[test]
     fn a_group_of_the_owner_alone_is_no_other_user() {
@@ -300,7 +320,10 @@ mod tests {
     #[test]
     fn every_directory_and_link_on_the_way_counts() {
         let directory = tempfile::tempdir().unwrap();
-        let (open, closed) = (directory.path().join("open"), directory.path().join("closed"));
+        let (open, closed) = (
+            directory.path().join("open"),
+            directory.path().join("closed"),
+        );
         fs::create_dir(&open).unwrap();
         fs::create_dir(&closed).unwrap();
         let file = closed.join("file");
@@ -314,8 +337,13 @@ mod tests {
         set(&open, 0o777);
         symlink("../closed/file", open.join("link")).unwrap();
         symlink("open/link", directory.path().join("twice")).unwrap();
-        let refused = read(&directory.path().join("twice")).unwrap_err().to_string();
-        assert!(refused.contains("everybody") && refused.contains("run chmod go-w "), "{refused}");
+        let refused = read(&directory.path().join("twice"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            refused.contains("everybody") && refused.contains("run chmod go-w "),
+            "{refused}"
+        );
         set(&open, 0o1777);
         assert_eq!(read(&directory.path().join("twice")).unwrap(), "text");
         set(&file, 0o646);

@@ -1,8 +1,8 @@
 //! Files of the state directory, and whatever else is made where other users may write: never through a link, never
 //! waited for, never somebody else's, and replaced as a whole.
 
-use crate::ownership::{Untrusted, is_own, is_unwritable, untrusted_file, ReadOnlyMount};
 use crate::command::shell_word;
+use crate::ownership::{ReadOnlyMount, Untrusted, is_own, is_unwritable, untrusted_file};
 use rustix::fs::OFlags;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -241,7 +241,10 @@ mod tests {
         let refused = |words: &str| {
             for access in all {
                 let error = open(&path, access).unwrap_err().to_string();
-                assert!(error.contains(words) || error.contains("No such device"), "{access:?}: {error}");
+                assert!(
+                    error.contains(words) || error.contains("No such device"),
+                    "{access:?}: {error}"
+                );
             }
             let error = check_state(state.path()).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");
@@ -249,7 +252,13 @@ mod tests {
         symlink(&victim, &path).unwrap();
         refused("is a symbolic link");
         fs::remove_file(&path).unwrap();
-        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        assert!(
+            Command::new("mkfifo")
+                .arg(&path)
+                .status()
+                .unwrap()
+                .success()
+        );
         refused("is a pipe");
         fs::remove_file(&path).unwrap();
         fs::hard_link(&victim, &path).unwrap();
@@ -281,9 +290,16 @@ mod tests {
         fs::remove_file(&path).unwrap();
         fs::create_dir_all(path.join("full")).unwrap();
         let error = put().unwrap_err().to_string();
-        assert!(error.contains("is a directory") && error.contains("run rm -r"), "{error}");
+        assert!(
+            error.contains("is a directory") && error.contains("run rm -r"),
+            "{error}"
+        );
         assert_eq!(fs::read(&victim).unwrap(), b"precious");
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "nothing is left behind");
+        assert_eq!(
+            fs::read_dir(directory.path()).unwrap().count(),
+            2,
+            "nothing is left behind"
+        );
     }
 
     #[test]

@@ -12,7 +12,10 @@ const EIO: i32 = 5;
 /// Writes to standard output; what could move a terminal's cursor is written out. That nobody reads on (`| head`), or that the terminal is gone, is no error.
 pub(crate) fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    match out.write_all(printable(text).as_bytes()).and_then(|()| out.flush()) {
+    match out
+        .write_all(printable(text).as_bytes())
+        .and_then(|()| out.flush())
+    {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         Err(error) if error.raw_os_error() == Some(EIO) => Ok(()),
         outcome => outcome,

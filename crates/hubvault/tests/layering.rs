@@ -28,9 +28,7 @@ const ENGINE: &[&[&str]] = &[
     &["restore", "deliver", "retain"],
     &["catalog"],
     &["job"],
-    &[
-        "schedule", "presence", "link", "progress", "disk", "modes",
-    ],
+    &["schedule", "presence", "link", "progress", "disk", "modes"],
     &["state_file"],
     &["ownership"],
     &["command"],

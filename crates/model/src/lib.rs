@@ -24,8 +24,8 @@ mod warning;
 
 pub use cancel::{Cancel, CancelGuard};
 pub use csv::CsvToText;
-pub use display::{indented, is_unseen, one_line, printable};
 pub use digest::{RowDigest, RowDigester, RowFormat, UnfinishedRow};
+pub use display::{indented, is_unseen, one_line, printable};
 pub use id::BackupId;
 pub use mask::Masks;
 pub use name::{TableName, quote_ident, quote_literal};

@@ -100,7 +100,10 @@ impl Masks {
         let bytes = text.as_bytes();
         let of_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=_-".contains(byte);
         found.extend(here.into_iter().map(|range| {
-            let before = bytes[..range.start].iter().rev().take_while(|b| of_base64(b));
+            let before = bytes[..range.start]
+                .iter()
+                .rev()
+                .take_while(|b| of_base64(b));
             let after = bytes[range.end..].iter().take_while(|b| of_base64(b));
             range.start - before.count()..range.end + after.count()
         }));
@@ -141,8 +144,13 @@ fn in_base64(text: &str) -> Vec<String> {
         });
         letters.skip((before * 8).div_ceil(6)).collect()
     };
-    let mut all: Vec<String> = (0..3).map(at).filter(|form| form.len() >= SHORTEST).collect();
-    let for_urls = all.iter().map(|form| form.replace('+', "-").replace('/', "_"));
+    let mut all: Vec<String> = (0..3)
+        .map(at)
+        .filter(|form| form.len() >= SHORTEST)
+        .collect();
+    let for_urls = all
+        .iter()
+        .map(|form| form.replace('+', "-").replace('/', "_"));
     all.extend(for_urls.collect::<Vec<_>>());
     all.sort();
     all.dedup();
@@ -150,7 +158,8 @@ fn in_base64(text: &str) -> Vec<String> {
 }
 
 fn in_hex(text: &str) -> String {
-    text.bytes().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+    text.bytes()
+        .fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }
 
 #[cfg(test)]

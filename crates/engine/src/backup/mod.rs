@@ -38,10 +38,10 @@ use crate::disk::free_bytes;
 use crate::job::Job;
 use crate::modes;
 use crate::progress::{Progress, Stage, Stopwatch};
-use crate::state_file::sweep_state;
 use crate::proof::{
     CheckedArchive, DrillError, WrittenArchive, integrity, is_due, judge, sweep_dead,
 };
+use crate::state_file::sweep_state;
 use definitions::Dumping;
 use hooks::Stages;
 use hubvault_archive::{Compression, SEALED_ENDING};

@@ -136,7 +136,10 @@ pub(super) fn findings_text(findings: &[Finding]) -> String {
             CheckState::Failing => "FAILING",
             CheckState::Skipped => "skipped",
         };
-        out += &format!("{word:<8} {check:<width$}  {}\n", plain(what.replace('\n', " | ")));
+        out += &format!(
+            "{word:<8} {check:<width$}  {}\n",
+            plain(what.replace('\n', " | "))
+        );
         if !next.is_empty() {
             out += &format!("{:<8} {:<width$}  -> {}\n", "", "", entry(next));
         }

@@ -277,11 +277,7 @@ fn report(restored: &Restored, to: &ConnectSettings) -> Result<Exit> {
         tracing::warn!("{message}");
     }
     if !restored.passed_over.is_empty() {
-        let names: Vec<String> = restored
-            .passed_over
-            .iter()
-            .map(plain)
-            .collect();
+        let names: Vec<String> = restored.passed_over.iter().map(plain).collect();
         bail!("not restored: {}; the reasons are above", names.join(", "));
     }
     restored.all_equal()?;

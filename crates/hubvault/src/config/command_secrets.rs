@@ -17,7 +17,11 @@ pub(super) fn secrets(command: &CommandLine) -> Vec<SecretString> {
         .filter(|word| !word.is_empty())
         .collect();
     let mut found: Vec<&str> = words.iter().copied().filter_map(of_word).collect();
-    found.extend(words.windows(2).filter_map(|pair| after_option(pair[0], pair[1])));
+    found.extend(
+        words
+            .windows(2)
+            .filter_map(|pair| after_option(pair[0], pair[1])),
+    );
     found
         .into_iter()
         .filter(|secret| secret.len() >= SHORTEST && !secret.starts_with(['$', '/', '.']))
@@ -62,7 +66,9 @@ mod tests {
     fn passwords_in_commands_are_known() {
         let found = |text: &str| {
             let secrets = secrets(&CommandLine::shell(text));
-            let plain = secrets.iter().map(|secret| secret.expose_secret().to_owned());
+            let plain = secrets
+                .iter()
+                .map(|secret| secret.expose_secret().to_owned());
             plain.collect::<Vec<_>>()
         };
         for text in [
@@ -75,7 +81,11 @@ mod tests {
             "redis-cli -a hunter22 --rdb -",
             "pg_dump postgres://backup:hunter22@db/hub",
         ] {
-            assert!(found(text).contains(&"hunter22".to_owned()), "{text}: {:?}", found(text));
+            assert!(
+                found(text).contains(&"hunter22".to_owned()),
+                "{text}: {:?}",
+                found(text)
+            );
         }
         assert!(found("PGPASSFILE=/run/secrets/db pg_dump -p 5432 --no-password").is_empty());
         assert!(found("echo $TOKEN; API_KEY=$KEY /opt/dump").is_empty());

@@ -168,7 +168,8 @@ pub(super) fn check_included(found: &BTreeMap<&'static str, Found>, problems: &m
         let Some(found) = found.get(key).filter(|found| found.is_given()) else {
             continue;
         };
-        if let Err(error) = ownership::check_trusted(Path::new(found.text()), ReadOnlyMount::Trusted)
+        if let Err(error) =
+            ownership::check_trusted(Path::new(found.text()), ReadOnlyMount::Trusted)
             && !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
         {
             problems.push(Problem::new(&found.origin, key, error.to_string()));

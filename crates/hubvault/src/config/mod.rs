@@ -31,10 +31,10 @@ pub(crate) use resolve::{Found, Value};
 pub(crate) use scope::Said;
 pub(crate) use seal::Administrator;
 
-use input::Read;
 use hubvault_engine::job::{CommandSource, FileSource, Hook, Job, UserCheck, Window};
 use hubvault_model::Masks;
 use hubvault_postgres::ConnectSettings;
+use input::Read;
 use jiff::tz::TimeZone;
 use keys::KEYS;
 use secrecy::SecretString;

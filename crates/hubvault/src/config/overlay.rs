@@ -94,7 +94,8 @@ impl Changes {
         let path = state_directory.join(NAME);
         let head = "# Written by PUT /backup/config; it wins over file and variables.\n";
         let text = format!("{head}{}", self.text);
-        state_file::replace(&path, text.as_bytes(), 0o600, Durability::Durable).with_context(|| format!("writing {}", path.display()))
+        state_file::replace(&path, text.as_bytes(), 0o600, Durability::Durable)
+            .with_context(|| format!("writing {}", path.display()))
     }
 }
 

@@ -113,7 +113,9 @@ fn check_log(path: &Path) -> io::Result<()> {
     let Ok(meta) = fs::symlink_metadata(path) else {
         return Ok(());
     };
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
     let is_shared = fs::metadata(parent.unwrap_or(Path::new(".")))?.mode() & 0o022 != 0;
     let is_own = [0, rustix::process::geteuid().as_raw()].contains(&meta.uid());
     if is_own || meta.is_file() && !is_shared {

@@ -9,11 +9,18 @@ fn masks(secrets: &[&str]) -> Masks {
 fn base64(bytes: &[u8]) -> String {
     let mut out = String::new();
     for three in bytes.chunks(3) {
-        let all = three.iter().fold(0_u32, |sum, byte| sum << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+        let all = three
+            .iter()
+            .fold(0_u32, |sum, byte| sum << 8 | u32::from(*byte))
+            << (8 * (3 - three.len()));
         for at in 0..4 {
             let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
             let letter = letters[(all >> (18 - 6 * at) & 63) as usize];
-            out.push(if at <= three.len() { char::from(letter) } else { '=' });
+            out.push(if at <= three.len() {
+                char::from(letter)
+            } else {
+                '='
+            });
         }
     }
     out
@@ -38,7 +45,10 @@ fn a_secret_goes_however_often_it_was_quoted() {
     for text in [secret, &quoted, &json(secret), &json(&quoted)] {
         let masked = masks.and(&Masks::default()).mask(text);
         assert!(masked.contains(STARS), "{text} became {masked}");
-        assert!(!masked.contains("te") && !masked.contains("tab"), "{masked}");
+        assert!(
+            !masked.contains("te") && !masked.contains("tab"),
+            "{masked}"
+        );
     }
 }
 
@@ -63,7 +73,9 @@ fn an_echo_of_a_login_goes_with_all_that_is_encoded_beside_it() {
     }
     // A piece alone.
     assert_eq!(masks.mask(rest), "***");
-    let for_url = base64(b"\xff\xfe?correct-horse").replace('+', "-").replace('/', "_");
+    let for_url = base64(b"\xff\xfe?correct-horse")
+        .replace('+', "-")
+        .replace('/', "_");
     assert_eq!(masks.mask(&for_url), "***");
 }
 
@@ -83,7 +95,10 @@ fn other_codes_and_breaks_hide_nothing() {
     ] {
         let masked = masks.mask(text);
         assert!(masked.contains(STARS), "{text} became {masked}");
-        assert!(!masked.contains("rd") && !masked.contains("2f72"), "{masked}");
+        assert!(
+            !masked.contains("rd") && !masked.contains("2f72"),
+            "{masked}"
+        );
     }
 }
 

@@ -49,12 +49,19 @@ impl View {
         }
         if text.contains(['%', '+']) {
             let mut spaced = whole.with(b'%', of_url);
-            spaced.bytes.iter_mut().filter(|byte| **byte == b'+').for_each(|byte| *byte = b' ');
+            spaced
+                .bytes
+                .iter_mut()
+                .filter(|byte| **byte == b'+')
+                .for_each(|byte| *byte = b' ');
             views.push(spaced);
         }
         if text.contains('\\') {
             let once = whole.with(b'\\', of_quotes);
-            let twice = once.bytes.contains(&b'\\').then(|| once.with(b'\\', of_quotes));
+            let twice = once
+                .bytes
+                .contains(&b'\\')
+                .then(|| once.with(b'\\', of_quotes));
             views.push(once);
             views.extend(twice);
         }

@@ -180,16 +180,17 @@ fn check_directory(directory: &Path, of: &Path, mount: ReadOnlyMount) -> io::Res
 }
 
 fn check_file(path: &Path, meta: &Metadata, mount: ReadOnlyMount) -> Result<(), Untrusted> {
-    match untrusted_file(path, meta) {
+    match untrusted_file(path, meta, None) {
         Some(untrusted) if !is_unwritable(path, mount) => Err(untrusted),
         _ => Ok(()),
     }
 }
 
-/// What makes a file or directory untrusted by itself: its owner, or who else may write it.
-pub(crate) fn untrusted_file(path: &Path, meta: &Metadata) -> Option<Untrusted> {
+/// What makes a file or directory untrusted by itself: its owner, or who else may write it. `us` is one more user that is
+/// hubvault's.
+pub(crate) fn untrusted_file(path: &Path, meta: &Metadata, us: Option<u32>) -> Option<Untrusted> {
     let (shown, word) = (path.display(), shell_word(&path.to_string_lossy()));
-    if !is_own(meta.uid()) {
+    if !is_own(meta.uid()) && us != Some(meta.uid()) {
         let (who, us) = (user(meta.uid()), geteuid().as_raw());
         return Some(Untrusted::new(
             format!(

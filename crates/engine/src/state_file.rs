@@ -48,9 +48,9 @@ pub fn open(path: &Path, access: Access) -> io::Result<File> {
         Ok(file) => file,
     };
     let meta = file.metadata()?;
-    match untrusted_entry(path, &meta) {
-        // The directory's own owner was looked at before; see `check_state`.
-        Some(_) if is_owner_of_directory(path, &meta) => Ok(file),
+    // The directory's own owner was looked at before; see `check_state`.
+    let of_directory = path.parent().and_then(|parent| fs::metadata(parent).ok());
+    match untrusted_entry(path, &meta, of_directory.map(|of| of.uid())) {
         Some(untrusted) => Err(untrusted.into()),
         None => Ok(file),
     }
@@ -138,18 +138,14 @@ pub fn check_state(state: &Path) -> Result<(), Untrusted> {
     if !meta.is_dir() {
         return said_of_kind(state).map_or(Ok(()), Err);
     }
-    if let Some(untrusted) = untrusted_file(state, &meta)
-        && (is_own(meta.uid()) || !is_owner_of_new(state, meta.uid()))
-    {
+    let us = Some(meta.uid()).filter(|uid| !is_own(*uid) && is_owner_of_new(state, *uid));
+    if let Some(untrusted) = untrusted_file(state, &meta, us) {
         return Err(untrusted);
     }
     // What cannot be read is said where it is needed.
     for entry in fs::read_dir(state).into_iter().flatten().flatten() {
-        let (path, Ok(of_entry)) = (entry.path(), entry.metadata()) else {
-            continue;
-        };
-        if let Some(untrusted) = untrusted_entry(&path, &of_entry)
-            && !(of_entry.uid() == meta.uid() && !is_own(meta.uid()))
+        if let Ok(meta) = entry.metadata()
+            && let Some(untrusted) = untrusted_entry(&entry.path(), &meta, us)
         {
             return Err(untrusted);
         }
@@ -172,7 +168,7 @@ pub(crate) fn sweep_state(state: &Path) {
     }
 }
 
-fn untrusted_entry(path: &Path, meta: &Metadata) -> Option<Untrusted> {
+fn untrusted_entry(path: &Path, meta: &Metadata, us: Option<u32>) -> Option<Untrusted> {
     if !meta.is_file() && !meta.is_dir() {
         return said_of_kind(path);
     }
@@ -183,7 +179,7 @@ fn untrusted_entry(path: &Path, meta: &Metadata) -> Option<Untrusted> {
             format!("run cp -p {word} {word}.copy && mv {word}.copy {word}"),
         ));
     }
-    untrusted_file(path, meta)
+    untrusted_file(path, meta, us)
 }
 
 /// What is wrong with a thing that should be a file of ours by what kind of thing it is.
@@ -214,14 +210,6 @@ fn is_owner_of_new(directory: &Path, uid: u32) -> bool {
     // Where it cannot be removed it was not ours.
     let removed = fs::remove_dir(&probe);
     removed.is_ok() && owner.is_ok_and(|meta| meta.uid() == uid)
-}
-
-fn is_owner_of_directory(path: &Path, meta: &Metadata) -> bool {
-    let of_directory = path.parent().and_then(|parent| fs::metadata(parent).ok());
-    meta.is_file()
-        && meta.nlink() <= 1
-        && meta.mode() & 0o022 == 0
-        && of_directory.is_some_and(|of| of.uid() == meta.uid() && !is_own(of.uid()))
 }
 
 #[cfg(test)]

@@ -209,7 +209,10 @@ pub(crate) fn write_marks(directory: &Path, at: Timestamp, bytes: u64) -> Result
 
 /// Whether this is a mark that nobody finished writing; older versions named it without the random part.
 fn is_mark_unfinished(name: &str) -> bool {
-    name.starts_with(MARK) && name.ends_with(".new")
+    name.starts_with(MARK)
+        && Path::new(name)
+            .extension()
+            .is_some_and(|ending| ending == "new")
 }
 
 fn sync_directory(directory: &Path) -> Result<(), BackupError> {

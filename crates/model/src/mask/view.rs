@@ -3,6 +3,9 @@
 use memchr::memmem;
 use std::ops::Range;
 
+/// What an escape stands for, and how many bytes it is; `None` where it is none.
+type Decode = fn(&[u8]) -> Option<(Vec<u8>, usize)>;
+
 /// Bytes, each with the part of the text that it was made of.
 pub(super) struct View {
     bytes: Vec<u8>,
@@ -87,7 +90,7 @@ impl View {
         self.from.push(from);
     }
 
-    fn with(&self, mark: u8, decode: fn(&[u8]) -> Option<(Vec<u8>, usize)>) -> Self {
+    fn with(&self, mark: u8, decode: Decode) -> Self {
         let mut view = Self {
             bytes: Vec::with_capacity(self.bytes.len()),
             from: Vec::with_capacity(self.bytes.len()),

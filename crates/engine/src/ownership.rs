@@ -144,39 +144,38 @@ fn check_link(path: &Path, meta: &Metadata, mount: ReadOnlyMount) -> Result<(), 
 
 fn check_directory(directory: &Path, of: &Path, mount: ReadOnlyMount) -> io::Result<()> {
     let meta = fs::metadata(directory)?;
-    let (shown, word) = (
-        directory.display(),
-        shell_word(&directory.to_string_lossy()),
-    );
-    let untrusted = |who: String, fix: String| {
-        let what = format!(
-            "{who} may put another file in the place of {} ({shown}",
-            of.display()
-        );
-        Untrusted::new(what, fix)
-    };
-    let problem = if !is_own(meta.uid()) {
-        let who = user(meta.uid());
-        untrusted(
-            format!("{who}, who is not the user that hubvault runs as,"),
-            format!("is theirs); move it to a directory of root, or run chown root {word}"),
+    let (shown, place) = (directory.display(), of.display());
+    let untrusted = if !is_own(meta.uid()) {
+        let (file, us) = (shell_word(&of.to_string_lossy()), geteuid().as_raw());
+        Untrusted::new(
+            format!(
+                "{} owns {shown} and may put another file in the place of {place}",
+                user(meta.uid())
+            ),
+            format!(
+                "move it to a directory of root: install -D -o {us} -m 600 {file} -t /etc/hubvault"
+            ),
         )
     } else if meta.mode() & STICKY != 0 {
         return Ok(());
     } else if let Some(who) = other_writers(directory, &meta) {
-        let mode = meta.mode() & 0o7777;
-        untrusted(who, format!("has mode {mode:04o}); run chmod go-w {word}"))
+        let (mode, word) = (
+            meta.mode() & 0o7777,
+            shell_word(&directory.to_string_lossy()),
+        );
+        Untrusted::new(
+            format!(
+                "{who} may put another file in the place of {place} ({shown} has mode {mode:04o})"
+            ),
+            format!("run chmod go-w {word}"),
+        )
     } else {
         return Ok(());
     };
     if is_unwritable(directory, mount) {
         return Ok(());
     }
-    // One sentence: the parenthesis is begun in its first half.
-    Err(io::Error::other(format!(
-        "{} {}",
-        problem.what, problem.fix
-    )))
+    Err(untrusted.into())
 }
 
 fn check_file(path: &Path, meta: &Metadata, mount: ReadOnlyMount) -> Result<(), Untrusted> {

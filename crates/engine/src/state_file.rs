@@ -135,6 +135,20 @@ pub fn check_state(state: &Path) -> Result<(), Untrusted> {
     if is_unwritable(state, ReadOnlyMount::Trusted) {
         return Ok(());
     }
+    if let Some(directory) = state.parent()
+        && let Ok(link) = fs::symlink_metadata(directory)
+        && link.is_symlink()
+        && !is_own(link.uid())
+    {
+        let (shown, word) = (
+            directory.display(),
+            shell_word(&directory.to_string_lossy()),
+        );
+        return Err(Untrusted::new(
+            format!("{shown} is a symbolic link of another user"),
+            format!("run rm {word}, and make the directory there"),
+        ));
+    }
     if !meta.is_dir() {
         return said_of_kind(state).map_or(Ok(()), Err);
     }

@@ -47,7 +47,11 @@ fn after_option<'a>(option: &str, value: &'a str) -> Option<&'a str> {
     match option {
         "-u" | "--user" => value.split_once(':').map(|(_, password)| password),
         "-p" | "-a" | "-w" => Some(value),
-        _ => (option.starts_with("--") && is_secret(option)).then_some(value),
+        // A quoted value is a word of its own here.
+        _ => {
+            let is_before = option.starts_with("--") || option.ends_with('=');
+            (is_before && is_secret(option)).then_some(value)
+        }
     }
     .filter(|value| !value.starts_with('-'))
 }

@@ -15,4 +15,5 @@ mod drill_host;
 mod foreign_archives;
 mod names_and_sources;
 mod local_users;
+mod local_users_output;
 mod http;

@@ -3,8 +3,11 @@
 use crate::attacker::attacker;
 use crate::hub::{Hub, stderr, stdout};
 use crate::local_users::{both, hub};
+use base64::Engine;
 use hubvault_testkit::server;
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::chown;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
@@ -131,6 +134,80 @@ fn a_command_is_named_and_its_arguments_are_nowhere() {
         .output()
         .unwrap();
     assert_eq!(stdout(&leaks), "", "it is in these files");
+}
+
+/// A mail server that repeats the login it was given, over two lines of its refusal; and sends it back in hexadecimal
+/// digits and as a URL has it.
+fn echoing(listener: &TcpListener) {
+    let (stream, _) = listener.accept().unwrap();
+    let mut out = stream.try_clone().unwrap();
+    out.write_all(b"220 hub\r\n").unwrap();
+    for line in BufReader::new(stream).lines() {
+        let line = line.unwrap();
+        let reply = match line.split_once(' ') {
+            Some(("EHLO", _)) => "250-hub\r\n250 AUTH PLAIN LOGIN\r\n".to_owned(),
+            Some(("AUTH", login)) => {
+                let (first, rest) = login.split_at(login.len() - 11);
+                let hex: String = PASSWORD.bytes().map(|byte| format!("{byte:02X}")).collect();
+                let url: String = PASSWORD
+                    .bytes()
+                    .map(|byte| format!("%{byte:02x}"))
+                    .collect();
+                format!(
+                    "535-5.7.8 AUTH {login} \u{1b}[2J is wrong\r\n535-{first}\r\n535-{rest}\r\n535-{hex}\r\n535 {url}\r\n"
+                )
+            }
+            _ => "221 bye\r\n".to_owned(),
+        };
+        if out.write_all(reply.as_bytes()).is_err() || reply.starts_with("221") {
+            return;
+        }
+    }
+}
+
+const PASSWORD: &str = "c0rrect-horse/battery+staple";
+
+#[test]
+fn a_mail_server_that_repeats_the_login_shows_it_to_nobody() {
+    let (_database, mut hub) = hub();
+    for user in ["u", "us", "use"] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port().to_string();
+        let log = hub.config().join("log");
+        for (name, value) in [
+            ("EMAIL_ENABLED", "true"),
+            ("SMTP_HOST", "127.0.0.1"),
+            ("SMTP_PORT", &port),
+            ("SMTP_SECURITY", "none"),
+            ("SMTP_USER", user),
+            ("SMTP_PASS", PASSWORD),
+            ("SMTP_FROM", "hub@example.org"),
+            ("ADMIN_EMAILS", "ops@example.org"),
+            ("LOG_LEVEL", "trace"),
+            ("LOG_FILE", log.to_str().unwrap()),
+        ] {
+            hub.set(name, value);
+        }
+        let server = std::thread::spawn(move || echoing(&listener));
+        let output = hub.run(&["mail", "test"]);
+        server.join().unwrap();
+        let plain =
+            base64::engine::general_purpose::STANDARD.encode(format!("\0{user}\0{PASSWORD}"));
+        let hex: String = PASSWORD.bytes().map(|byte| format!("{byte:02X}")).collect();
+        let outbox = hub.run(&["mail", "retry", "--dry-run"]);
+        let said = both(&output) + &both(&outbox) + &fs::read_to_string(&log).unwrap();
+        assert!(said.contains("535 5.7.8 AUTH"), "{said}");
+        for secret in [
+            PASSWORD,
+            &plain[8..],
+            &plain[plain.len() - 12..],
+            &hex[4..20],
+            "%72%72%65%63%74",
+        ] {
+            assert!(!said.contains(secret), "{secret}: {said}");
+        }
+        shows_no_control(&said, "what a mail server says");
+    }
 }
 
 /// Waits until a file is there.

@@ -178,7 +178,8 @@ pub struct UncheckedForeignKey {
 /// A configuration file, directory or link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileSummary {
-    /// Where it was.
+    /// Where it was, or which program wrote it.
+    #[serde(deserialize_with = "without_arguments")]
     pub source: String,
     /// Its path inside the archive.
     pub name: String,
@@ -191,6 +192,24 @@ pub struct FileSummary {
     /// Its owner and group, by number; the tar itself says 0.
     #[serde(default)]
     pub owner: Option<(u32, u32)>,
+}
+
+/// Older archives name the whole of a command, and a password may be in it.
+fn without_arguments<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<String, D::Error> {
+    const COMMAND: &str = "the command ";
+    let source = String::deserialize(deserializer)?;
+    let Some(command) = source.strip_prefix(COMMAND) else {
+        return Ok(source);
+    };
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    Ok(match command.split_once(' ') {
+        None => source,
+        Some((program, _)) if program.chars().all(plain) => format!("{COMMAND}{program} ..."),
+        // A text for the shell begins in any way, also with PASSWORD=...
+        Some(_) => format!("{COMMAND}sh ..."),
+    })
 }
 
 /// What an entry holds.

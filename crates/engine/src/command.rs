@@ -47,26 +47,36 @@ impl Ended {
     }
 }
 
+/// By its program alone: arguments, and all of a text for the shell, may hold a password.
 impl fmt::Display for CommandLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let [shell, flag, text] = self.argv.as_slice()
-            && shell == "sh"
-            && flag == "-c"
-        {
-            return f.write_str(text);
+        match self.argv.as_slice() {
+            [] => Ok(()),
+            [shell, flag, text] if shell == "sh" && flag == "-c" => f.write_str(&first_word(text)),
+            [program] => f.write_str(&shell_word(program)),
+            [program, ..] => write!(f, "{} ...", shell_word(program)),
         }
-        for (at, word) in self.argv.iter().enumerate() {
-            if at > 0 {
-                f.write_str(" ")?;
-            }
-            let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
-            if !word.is_empty() && word.chars().all(plain) {
-                f.write_str(word)?;
-            } else {
-                write!(f, "'{}'", word.replace('\'', r"'\''"))?;
-            }
-        }
-        Ok(())
+    }
+}
+
+/// The program that a text for the shell begins with; the shell where it begins with anything else, such as a variable.
+fn first_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    let text = text.trim();
+    match text.split_once(char::is_whitespace) {
+        None if text.chars().all(plain) => text.to_owned(),
+        Some((program, _)) if program.chars().all(plain) => format!("{program} ..."),
+        _ => "sh ...".to_owned(),
+    }
+}
+
+/// A word as it is typed into a shell.
+pub(crate) fn shell_word(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
     }
 }
 
@@ -284,11 +294,16 @@ mod tests {
     }
 
     #[test]
-    fn it_is_printed_as_it_would_be_typed() {
+    fn it_is_printed_without_its_arguments() {
+        let typed = |argv: &[&str]| CommandLine::of(argv.iter().copied()).to_string();
+        assert_eq!(typed(&["df", "-phunter2"]), "df ...");
+        assert_eq!(typed(&["/opt/my dump"]), "'/opt/my dump'");
+        assert_eq!(CommandLine::shell("PW=hunter2 dump").to_string(), "sh ...");
+        assert_eq!(CommandLine::shell("'hunter2'").to_string(), "sh ...");
         assert_eq!(
-            CommandLine::of(["df", "-h", "a b"]).to_string(),
-            "df -h 'a b'"
+            CommandLine::shell("dump -p hunter2").to_string(),
+            "dump ..."
         );
-        assert_eq!(CommandLine::shell("test -e 'x'").to_string(), "test -e 'x'");
+        assert_eq!(CommandLine::shell("true").to_string(), "true");
     }
 }

@@ -16,4 +16,6 @@ pub mod link;
 pub mod progress;
 pub mod disk;
 pub mod modes;
+pub mod state_file;
+pub mod ownership;
 pub mod command;

@@ -1,6 +1,7 @@
 //! Who else can get at what is ours. New files are made for their owner alone, whatever the umask; what is wider was
 //! copied there, or made by something else.
 
+use crate::ownership::is_own;
 use hubvault_model::Warning;
 use std::fs::{self, Metadata, Permissions};
 use std::io;
@@ -32,6 +33,20 @@ pub fn close_all(state: &Path) {
         } else if meta.is_file() {
             close(&entry.path(), &meta);
         }
+    }
+}
+
+/// Says in the log whose a backup directory is, where it is somebody else's: what is made there now is not for them.
+pub(crate) fn say_owner(directory: &Path) {
+    if let Ok(meta) = fs::metadata(directory)
+        && !is_own(meta.uid())
+    {
+        tracing::warn!(
+            "{} belongs to another user (uid {}), who may remove and replace archives there, and whose own hubvault \
+             cannot use the state that is made there now; run hubvault as that user",
+            directory.display(),
+            meta.uid()
+        );
     }
 }
 

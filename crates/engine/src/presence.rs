@@ -1,11 +1,11 @@
 //! Whether a service keeps the schedule of a directory: a file that it holds locked while it is at work.
 
+use crate::state_file::{Access, open};
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 /// Held by a service while it is at work; several may, while one takes over from another. The kernel lets go
@@ -33,15 +33,13 @@ pub enum Seen {
 }
 
 const FILE: &str = "service.lock";
+/// It holds one moment, in bytes.
+const LONGEST: u64 = 100;
 
 impl Presence {
     /// Says that a service is at work from now on. An `Err` comes from the file.
     pub fn announce(state_directory: &Path, now: Timestamp) -> io::Result<Self> {
-        let mut file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(state_directory.join(FILE))?;
+        let mut file = open(&state_directory.join(FILE), Access::Append)?;
         flock(&file, FlockOperation::LockShared)?;
         if file.metadata()?.len() == 0 {
             file.write_all(format!("{now}\n").as_bytes())?;
@@ -52,10 +50,13 @@ impl Presence {
     /// Looks for one. What cannot be read counts as none.
     pub fn seen(state_directory: &Path) -> Seen {
         let path = state_directory.join(FILE);
-        let since = fs::read_to_string(&path)
-            .ok()
-            .and_then(|text| text.lines().next()?.parse().ok());
-        let (Some(since), Ok(file)) = (since, File::open(&path)) else {
+        let Ok(file) = open(&path, Access::Read) else {
+            return Seen::Never;
+        };
+        let mut text = String::new();
+        let read = (&file).take(LONGEST).read_to_string(&mut text);
+        let since = text.lines().next().and_then(|line| line.parse().ok());
+        let (Ok(_), Some(since)) = (read, since) else {
             return Seen::Never;
         };
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {

@@ -12,11 +12,14 @@ mod cli;
 
 use clap::Parser;
 use cli::{Cli, Exit};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
+};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    without_core_dumps();
+    keep_memory_private();
+    signals::outlive_the_terminal();
     match cli::run(&Cli::parse()) {
         Ok(Exit::Done) => ExitCode::SUCCESS,
         Ok(Exit::Failing) => ExitCode::FAILURE,
@@ -25,7 +28,8 @@ fn main() -> ExitCode {
         Ok(Exit::Busy) => ExitCode::from(75),
         Ok(Exit::Code(code)) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("error: {}", logging::masked(&text::chain(&error)));
+            let text = hubvault_model::indented(&logging::masked(&text::chain(&error)));
+            text::complain(&format!("error: {text}"));
             let of_configuration = error.is::<config::ConfigError>();
             let code = signals::exit_code().unwrap_or(if of_configuration { 2 } else { 1 });
             ExitCode::from(code)
@@ -33,13 +37,21 @@ fn main() -> ExitCode {
     }
 }
 
-/// Passwords are in the memory of this process and of its children, and an image of it on the disk would hold them.
-fn without_core_dumps() {
+/// Passwords are in the memory of this process. No image of it goes to the disk, and other processes of the same user
+/// cannot read its memory or environment (`PR_SET_DUMPABLE`, prctl(2)).
+fn keep_memory_private() {
     let limit = Rlimit {
         current: Some(0),
         ..getrlimit(Resource::Core)
     };
     if let Err(error) = setrlimit(Resource::Core, limit) {
-        eprintln!("warning: a crash may leave a core file with secrets: setrlimit: {error}");
+        text::complain(&format!(
+            "warning: a crash may leave a core file with secrets: setrlimit: {error}"
+        ));
+    }
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        text::complain(&format!(
+            "warning: other processes of this user can read the memory of this one: prctl: {error}"
+        ));
     }
 }

@@ -1,4 +1,7 @@
-//! SIGINT and SIGTERM: the run is asked to stop, and stops within two seconds in any case.
+//! SIGINT and SIGTERM: the run is asked to stop, and stops within two seconds in any case. SIGHUP stops nothing: a run
+//! outlives its terminal, and `kill -HUP $(pidof hubvault)`, which is for the service.
+
+use crate::text::complain;
 
 use anyhow::{Context, Result};
 use hubvault_model::Cancel;
@@ -30,6 +33,19 @@ static STARTED: OnceLock<Result<(), String>> = OnceLock::new();
 #[must_use = "signals are not heeded once this is dropped"]
 pub(crate) struct Watch {
     key: u64,
+}
+
+/// Ignores SIGHUP, as `nohup` does; children inherit it: `pg_dump`, hooks, the throwaway server. The service, which
+/// reloads its configuration on it, handles it instead.
+pub(crate) fn outlive_the_terminal() {
+    // SAFETY: no other thread runs yet, and SIG_IGN is no handler that could do anything.
+    let before = unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
+    if before == libc::SIG_ERR {
+        let error = std::io::Error::last_os_error();
+        complain(&format!(
+            "warning: a lost terminal may end this run: ignoring SIGHUP: {error}"
+        ));
+    }
 }
 
 /// Lets a signal stop `cancel`'s work. If that takes too long, or a second signal comes,
@@ -100,7 +116,7 @@ fn end(signal: i32) -> ! {
     }
     if !work.is_empty() {
         // Nobody else says it any more.
-        eprintln!("error: stopped on request while something did not answer");
+        complain("error: stopped on request while something did not answer");
     }
     std::process::exit(128 + signal);
 }

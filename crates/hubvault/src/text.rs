@@ -1,26 +1,84 @@
 //! Plain text for people: aligned columns, numbers that can be read, durations.
 
 pub(crate) use hubvault_model::grouped;
+use hubvault_model::{indented, one_line, printable};
 use jiff::{SignedDuration, Timestamp};
 use std::fmt::Write as _;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 
-/// Writes to standard output. That nobody reads on (`| head`) is no error.
+/// Linux: what a terminal answers that was closed.
+const EIO: i32 = 5;
+
+/// Writes to standard output; what could move a terminal's cursor is written out. That nobody reads on (`| head`), or that the terminal is gone, is no error.
 pub(crate) fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    let written = out.write_all(printable(text).as_bytes());
+    unless_nobody_reads(written.and_then(|()| out.flush()))
+}
+
+fn unless_nobody_reads(outcome: io::Result<()>) -> io::Result<()> {
+    match outcome {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        Err(error) if error.raw_os_error() == Some(EIO) => Ok(()),
         outcome => outcome,
     }
 }
 
-/// The same for what is too much to hold: `write` writes it piece by piece.
+/// The same for data that is too much to hold: `write` writes it piece by piece. A program gets it as it is.
 pub(crate) fn print_with(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    match write(&mut out).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        outcome => outcome,
+    let out = io::stdout().lock();
+    let mut out = io::BufWriter::new(Lines {
+        is_terminal: out.is_terminal(),
+        out,
+        begun: Vec::new(),
+    });
+    unless_nobody_reads(write(&mut out).and_then(|()| out.flush()))
+}
+
+/// Lines on their way to a terminal, written out as [`print`] does.
+struct Lines<W> {
+    out: W,
+    is_terminal: bool,
+    /// The line that is not whole yet.
+    begun: Vec<u8>,
+}
+
+impl<W: Write> Write for Lines<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if !self.is_terminal {
+            return self.out.write(bytes);
+        }
+        self.begun.extend_from_slice(bytes);
+        if let Some(end) = self.begun.iter().rposition(|byte| *byte == b'\n') {
+            let rest = self.begun.split_off(end + 1);
+            self.flush()?;
+            self.begun = rest;
+        }
+        Ok(bytes.len())
     }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let text = String::from_utf8_lossy(&self.begun).into_owned();
+        self.begun.clear();
+        self.out.write_all(printable(&text).as_bytes())?;
+        self.out.flush()
+    }
+}
+
+/// Writes lines to standard error. `eprintln!` would panic where the terminal is gone.
+pub(crate) fn complain(text: &str) {
+    // There is no other place to say it.
+    let _ = writeln!(io::stderr(), "{}", printable(text));
+}
+
+/// Something of a line whose text comes from outside, such as a name.
+pub(crate) fn plain(of: impl std::fmt::Display) -> String {
+    one_line(&of.to_string()).into_owned()
+}
+
+/// An entry of a list, `  ! {entry}`: its further lines are under its first, so that none looks like an entry.
+pub(crate) fn entry(of: impl std::fmt::Display) -> String {
+    indented(&of.to_string()).replace('\n', "\n    ")
 }
 
 /// An error with its causes. Some of ours already say their cause; it is not said twice.
@@ -47,6 +105,10 @@ pub(crate) enum Align {
 
 /// Rows of cells under a header, as wide as they need to be, indented by two spaces.
 pub(crate) fn columns(header: &[(&str, Align)], rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| row.iter().map(plain).collect())
+        .collect();
     let width = |i: usize| {
         let cells = rows
             .iter()
@@ -63,7 +125,7 @@ pub(crate) fn columns(header: &[(&str, Align)], rows: &[Vec<String>]) -> String 
         .iter()
         .map(|(title, _)| (*title).to_owned())
         .collect();
-    for row in std::iter::once(&titles).chain(rows) {
+    for row in std::iter::once(&titles).chain(&rows) {
         let mut line = String::from(" ");
         for ((cell, width), (_, align)) in row.iter().zip(&widths).zip(header) {
             // Writing to a String cannot fail.

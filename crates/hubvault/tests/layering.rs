@@ -28,9 +28,10 @@ const ENGINE: &[&[&str]] = &[
     &["restore", "deliver", "retain"],
     &["catalog"],
     &["job"],
-    &[
-        "schedule", "presence", "link", "progress", "disk", "modes", "command",
-    ],
+    &["schedule", "presence", "link", "progress", "disk", "modes"],
+    &["state_file"],
+    &["ownership"],
+    &["command"],
 ];
 
 /// The binary's rooms from the top floor down.

@@ -12,6 +12,7 @@
 
 mod cancel;
 mod digest;
+mod display;
 mod csv;
 mod id;
 mod mask;
@@ -24,9 +25,10 @@ mod warning;
 pub use cancel::{Cancel, CancelGuard};
 pub use csv::CsvToText;
 pub use digest::{RowDigest, RowDigester, RowFormat, UnfinishedRow};
+pub use display::{indented, is_unseen, one_line, printable};
 pub use id::BackupId;
 pub use mask::Masks;
-pub use name::{TableName, list_field, one_line, quote_ident, quote_literal};
+pub use name::{TableName, list_field, quote_ident, quote_literal};
 pub use pattern::{PatternError, TablePattern};
 pub use remedy::remedy;
 pub use size::{ByteSize, SizeError, grouped};

@@ -1,31 +1,48 @@
-//! The configuration's secrets, kept out of whatever leaves the process.
+//! The configuration's secrets, kept out of whatever leaves the process: as they are, as others encode and quote them,
+//! and broken over lines.
+
+mod view;
 
 use secrecy::{ExposeSecret, SecretString};
+use std::ops::Range;
+use view::View;
 
 /// What stands in a secret's place.
 const STARS: &str = "***";
 /// A shorter secret would take half of every sentence with it, and protects nothing.
 const SHORTEST: usize = 4;
+/// A shorter text is not looked for across spaces and line breaks: words side by side would make it by chance.
+const SHORTEST_BROKEN: usize = 8;
+/// So many letters of a secret in base64 or hexadecimal digits give away a part of it: six or four bytes.
+const FRAGMENT: usize = 8;
 
 /// Replaces secrets wherever they appear in a text.
 #[derive(Clone, Debug, Default)]
 pub struct Masks {
     secrets: Vec<SecretString>,
-    /// As they may be written, the longest first.
-    forms: Vec<SecretString>,
+    /// As they are looked for where nothing is encoded.
+    plain: Vec<SecretString>,
+    /// As they are in base64, wherever they begin in it.
+    base64: Vec<SecretString>,
+    /// As they are in hexadecimal digits, in lower case.
+    hex: Vec<SecretString>,
 }
 
 impl Masks {
-    /// Masks these secrets, also where a text quotes them as Rust or JSON do; longer ones first, so that one inside
-    /// another leaves no rest.
+    /// Masks these secrets.
     pub fn new(secrets: impl IntoIterator<Item = SecretString>) -> Self {
         let secrets: Vec<SecretString> = secrets
             .into_iter()
             .filter(|secret| secret.expose_secret().trim().len() >= SHORTEST)
             .collect();
-        let mut forms: Vec<SecretString> = secrets.iter().flat_map(forms).collect();
-        forms.sort_by_key(|form| std::cmp::Reverse(form.expose_secret().len()));
-        Self { secrets, forms }
+        let trimmed = || secrets.iter().map(|secret| secret.expose_secret().trim());
+        let secret = |text: String| SecretString::from(text);
+        Self {
+            plain: trimmed().map(str::to_owned).map(secret).collect(),
+            base64: trimmed().flat_map(in_base64).map(secret).collect(),
+            hex: trimmed().map(in_hex).map(secret).collect(),
+            secrets,
+        }
     }
 
     /// These and those of another.
@@ -36,80 +53,114 @@ impl Masks {
 
     /// The text without them.
     pub fn mask(&self, text: &str) -> String {
-        self.forms.iter().fold(text.to_owned(), |text, form| {
-            let form = form.expose_secret();
-            if text.contains(form) {
-                text.replace(form, STARS)
+        if self.secrets.is_empty() {
+            return text.to_owned();
+        }
+        let mut found = Vec::new();
+        let as_it_is = View::of(text);
+        let unbroken = View::unbroken(text);
+        self.look_in(&as_it_is, SHORTEST, &mut found);
+        self.look_in(&unbroken, SHORTEST_BROKEN, &mut found);
+        for decoded in View::decoded(text) {
+            self.look_in(&decoded, SHORTEST, &mut found);
+        }
+        for view in [&as_it_is, &unbroken] {
+            self.look_for_base64(view, text, &mut found);
+        }
+        without(text, found)
+    }
+
+    /// What is there as it is, or in hexadecimal digits.
+    fn look_in(&self, view: &View, shortest: usize, found: &mut Vec<Range<usize>>) {
+        let long = |secret: &&SecretString| secret.expose_secret().len() >= shortest;
+        for secret in self.plain.iter().filter(long) {
+            let secret = secret.expose_secret();
+            if view.is_unbroken() {
+                view.find(View::unbroken(secret).bytes(), found);
             } else {
-                text
+                view.find(secret.as_bytes(), found);
             }
-        })
+        }
+        let lower = view.in_lower_case();
+        for secret in self.hex.iter().filter(long) {
+            for fragment in fragments(secret.expose_secret().as_bytes()) {
+                lower.find(fragment, found);
+            }
+        }
+    }
+
+    /// The whole of a word of base64 goes: what stands beside the secret in it is its user, and shares letters with it.
+    fn look_for_base64(&self, view: &View, text: &str, found: &mut Vec<Range<usize>>) {
+        let mut here = Vec::new();
+        for secret in &self.base64 {
+            for fragment in fragments(secret.expose_secret().as_bytes()) {
+                view.find(fragment, &mut here);
+            }
+        }
+        let bytes = text.as_bytes();
+        let of_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=_-".contains(byte);
+        found.extend(here.into_iter().map(|range| {
+            let before = bytes[..range.start]
+                .iter()
+                .rev()
+                .take_while(|b| of_base64(b));
+            let after = bytes[range.end..].iter().take_while(|b| of_base64(b));
+            range.start - before.count()..range.end + after.count()
+        }));
     }
 }
 
-/// A secret as it is, and as it is written inside quotes: a log line as JSON, a field of it that was quoted before.
-fn forms(secret: &SecretString) -> Vec<SecretString> {
-    let plain = secret.expose_secret().trim().to_owned();
-    let quoted = format!("{plain:?}");
-    let quoted = quoted[1..quoted.len() - 1].to_owned();
-    let mut forms = vec![in_json(&quoted), in_json(&plain), quoted, plain];
-    forms.dedup();
-    forms.into_iter().map(SecretString::from).collect()
+/// The text with stars in place of these parts.
+fn without(text: &str, mut found: Vec<Range<usize>>) -> String {
+    found.sort_by_key(|range| (range.start, range.end));
+    let (mut out, mut at) = (String::with_capacity(text.len()), 0);
+    for range in found {
+        if range.start >= at {
+            out.push_str(&text[at..range.start]);
+            out.push_str(STARS);
+        }
+        at = at.max(range.end);
+    }
+    out + &text[at..]
 }
 
-/// What stands between the quotes of a JSON text (RFC 8259, 7), with the short escapes that everybody writes.
-fn in_json(text: &str) -> String {
-    text.chars().fold(String::new(), |mut json, c| {
-        match c {
-            '"' => json.push_str("\\\""),
-            '\\' => json.push_str("\\\\"),
-            '\n' => json.push_str("\\n"),
-            '\r' => json.push_str("\\r"),
-            '\t' => json.push_str("\\t"),
-            '\u{8}' => json.push_str("\\b"),
-            '\u{c}' => json.push_str("\\f"),
-            c if c < ' ' => json.push_str(&format!("\\u{:04x}", c as u32)),
-            c => json.push(c),
-        }
-        json
-    })
+/// All pieces of the shortest length that gives something away; a text that is shorter is one piece.
+fn fragments(whole: &[u8]) -> impl Iterator<Item = &[u8]> {
+    whole.windows(FRAGMENT.min(whole.len()).max(1))
+}
+
+/// The letters that stand for a text alone wherever it begins in what is encoded (RFC 4648, 4 and 5): the first ones and
+/// the last one may depend on what is beside it.
+fn in_base64(text: &str) -> Vec<String> {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let at = |before: usize| -> String {
+        let bits: Vec<u8> = std::iter::repeat_n(0, before)
+            .chain(text.bytes())
+            .flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1))
+            .collect();
+        let letters = bits.chunks_exact(6).map(|six| {
+            let index = six.iter().fold(0, |sum, bit| sum << 1 | usize::from(*bit));
+            char::from(LETTERS[index])
+        });
+        letters.skip((before * 8).div_ceil(6)).collect()
+    };
+    let mut all: Vec<String> = (0..3)
+        .map(at)
+        .filter(|form| form.len() >= SHORTEST)
+        .collect();
+    let for_urls = all
+        .iter()
+        .map(|form| form.replace('+', "-").replace('/', "_"));
+    all.extend(for_urls.collect::<Vec<_>>());
+    all.sort();
+    all.dedup();
+    all
+}
+
+fn in_hex(text: &str) -> String {
+    text.bytes()
+        .fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn secrets_go_whole_and_short_ones_stay() {
-        let secrets = ["hunter2", "hunter2-and-more", "abc", ""];
-        let masks = Masks::new(secrets.map(|s| SecretString::from(s.to_owned())));
-        assert_eq!(
-            masks.mask("abc: hunter2-and-more, then hunter2"),
-            "abc: ***, then ***"
-        );
-        assert!(!format!("{masks:?}").contains("hunter2"));
-    }
-
-    #[test]
-    fn a_secret_goes_however_often_it_was_quoted() {
-        let secret = "quo\"te\\back\u{1}\ttab";
-        let masks = Masks::new([SecretString::from(secret.to_owned())]);
-        let quoted = format!("{secret:?}");
-        let json = |text: &str| format!("\"{}\"", in_json(text));
-        for text in [secret, &quoted, &json(secret), &json(&quoted)] {
-            let masked = masks.and(&Masks::default()).mask(text);
-            assert!(masked.contains(STARS), "{text} became {masked}");
-            assert!(
-                !masked.contains("te") && !masked.contains("tab"),
-                "{masked}"
-            );
-        }
-    }
-
-    #[test]
-    fn json_is_written_as_others_write_it() {
-        let text: String = (0..0x80_u8).map(char::from).chain("ü€".chars()).collect();
-        let json = serde_json::to_string(&text).unwrap();
-        assert_eq!(in_json(&text), json[1..json.len() - 1]);
-    }
-}
+mod tests;

@@ -1,5 +1,6 @@
 //! Names of tables, and how they are written in SQL and as file names.
 
+use crate::display::is_unseen;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fmt::Write as _;
@@ -96,21 +97,10 @@ pub fn quote_literal(text: &str) -> String {
     }
 }
 
-/// A text on one line, for people: characters that move a terminal's cursor, end a line or turn the direction of the text
-/// are written `%XX`, byte by byte.
-pub fn one_line(text: &str) -> String {
-    percent(text, is_unprintable)
-}
-
-/// A text as a field of a list whose fields end with tabs and whose records end with newlines: as [`one_line`], and a
-/// `%` as well, so that the text can be had back.
+/// A text as a field of a list whose fields end with tabs and whose records end with newlines: characters that are not
+/// seen and `%` are written `%XX`, byte by byte, so that the text can be had back.
 pub fn list_field(text: &str) -> String {
-    percent(text, |c| c == '%' || is_unprintable(c))
-}
-
-fn is_unprintable(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    percent(text, |c| c == '%' || is_unseen(c))
 }
 
 fn percent(text: &str, escaped: impl Fn(char) -> bool) -> String {
@@ -318,9 +308,9 @@ mod tests {
     }
 
     #[test]
-    fn a_text_on_one_line_has_no_character_that_moves_the_cursor() {
+    fn a_field_of_a_list_has_no_character_that_ends_it_or_moves_the_cursor() {
         let odd = "a\n\u{1b}[2K\u{9b}\u{202e}%é";
-        assert_eq!(one_line(odd), "a%0A%1B[2K%C2%9B%E2%80%AE%é");
+        assert_eq!(list_field(odd), "a%0A%1B[2K%C2%9B%E2%80%AE%25é");
         assert_eq!(list_field("5 %\t"), "5 %25%09");
     }
 

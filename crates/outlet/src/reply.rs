@@ -38,8 +38,18 @@ impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text: String = self.lines.join(" ");
         let blank = |c: char| if c.is_control() { ' ' } else { c };
-        let text: String = text.trim().chars().map(blank).take(400).collect();
-        write!(f, "{} {text}", self.code)
+        let text: String = text.trim().chars().map(blank).collect();
+        write!(f, "{} {}", self.code, whole_words(&text))
+    }
+}
+
+/// The first words of a text, at most 400 letters. Half a word could be half a password, which nobody would know for one.
+fn whole_words(text: &str) -> &str {
+    match text.char_indices().nth(400) {
+        None => text,
+        Some((end, _)) => text[..end]
+            .rsplit_once(' ')
+            .map_or("...", |(first, _)| first),
     }
 }
 

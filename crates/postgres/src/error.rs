@@ -1,5 +1,6 @@
 //! What can go wrong with a server or its programs, said with the next step.
 
+use hubvault_model::one_line;
 use postgres::error::SqlState;
 use std::io;
 use std::path::PathBuf;
@@ -280,7 +281,8 @@ impl PgError {
     }
 }
 
-/// The whole of an error: its Display alone hides what the server said.
+/// The whole of an error: its Display alone hides what the server said. In one line: whoever owns a
+/// function or a table decides what stands there.
 pub(crate) fn full_text(error: &postgres::Error) -> String {
     let Some(said) = error.as_db_error() else {
         let mut text = error.to_string();
@@ -289,7 +291,7 @@ pub(crate) fn full_text(error: &postgres::Error) -> String {
             text = format!("{text}: {inner}");
             cause = inner.source();
         }
-        return text;
+        return one_line(&text).into_owned();
     };
     as_text(
         said.message(),
@@ -304,7 +306,7 @@ pub(crate) fn as_text(message: &str, code: &str, more: &[Option<&str>]) -> Strin
     for more in more.iter().flatten() {
         text = format!("{text}; {more}");
     }
-    text
+    one_line(&text).into_owned()
 }
 
 #[cfg(test)]

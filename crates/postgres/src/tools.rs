@@ -3,7 +3,7 @@
 use crate::error::PgError;
 use crate::program_version::{fixed_in, older_than_server};
 use crate::settings::ConnectSettings;
-use hubvault_model::Cancel;
+use hubvault_model::{Cancel, one_line};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{
     Pid, Signal, getpid, getppid, kill_process, set_parent_process_death_signal,
@@ -265,9 +265,11 @@ pub(crate) fn bare(command: &mut Command) {
     command.env(LANGUAGE.0, LANGUAGE.1);
 }
 
-/// Makes the kernel send the child `signal` when the thread that forks it ends.
+/// Makes the kernel send the child `signal` when the thread that forks it ends. The child has a process group of its
+/// own: SIGHUP of a terminal that is lost does not reach it, which `initdb` would end on.
 pub(crate) fn die_with_parent(command: &mut Command, signal: Signal) {
     let parent = getpid();
+    command.process_group(0);
     // SAFETY: the closure makes two system calls and touches no memory of the parent.
     unsafe {
         command.pre_exec(move || {
@@ -334,7 +336,7 @@ pub(crate) fn run_to_end(
         .lines()
         .map(str::trim_end)
         .filter(|line| !line.is_empty())
-        .map(str::to_owned)
+        .map(|line| one_line(line).into_owned())
         .collect();
     Ok((status, Finished { stdout, stderr }))
 }

@@ -1,6 +1,7 @@
 //! Why a backup did not happen. Every message says what to do next.
 
 use crate::catalog::CatalogError;
+use crate::ownership::Untrusted;
 use crate::proof::{DrillError, IntegrityError};
 use hubvault_archive::ArchiveError;
 use hubvault_model::{BackupId, ByteSize, TableName, remedy};
@@ -133,6 +134,9 @@ pub enum BackupError {
         /// Which, and how it ended, with its last words.
         what: String,
     },
+    /// Somebody else can write what hubvault believes.
+    #[error("the state directory cannot be trusted: {0}")]
+    Untrusted(#[from] Untrusted),
     /// A file or directory of ours.
     #[error("{doing} {}: {source}{}", path.display(), remedy(source))]
     Io {

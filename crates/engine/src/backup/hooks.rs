@@ -139,6 +139,5 @@ fn run_hook(
         );
     }
     let what = fault(&ended, hook.timeout, masks)?;
-    let command = masks.mask(&hook.command.to_string());
-    Some(format!("the hook {when} {stage} ({command}) {what}"))
+    Some(format!("the hook {when} {stage} ({}) {what}", hook.command))
 }

@@ -1,13 +1,13 @@
 //! One run at a time in one backup directory, whoever starts it.
 
 use super::error::BackupError;
+use crate::state_file::{Access, open};
 use hubvault_model::BackupId;
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 impl RunLock {
     /// Whether a run is at work. What cannot be asked counts as no.
     pub fn is_held(state_directory: &Path) -> bool {
-        let Ok(file) = File::open(state_directory.join("run.lock")) else {
+        let Ok(file) = open(&state_directory.join("run.lock"), Access::Read) else {
             return false;
         };
         flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
@@ -34,14 +34,7 @@ impl RunLock {
     /// Takes the lock for a moment where no run is at work, and leaves no word of it. `None` also where it
     /// cannot be asked for.
     pub(super) fn for_a_moment(state_directory: &Path) -> Option<Self> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(state_directory.join("run.lock"))
-            .ok()?;
+        let file = open(&state_directory.join("run.lock"), Access::ReadWrite).ok()?;
         flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
         Some(Self { _file: file })
     }
@@ -49,13 +42,7 @@ impl RunLock {
     /// Takes the lock of a state directory, or says within a moment who holds it.
     pub fn take(state_directory: &Path, run: BackupId) -> Result<Self, BackupError> {
         let path = state_directory.join("run.lock");
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
+        let mut file = open(&path, Access::ReadWrite)
             .map_err(BackupError::io("opening the run lock", &path))?;
         let mut locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
         for _ in 1..TRIES {

@@ -41,6 +41,7 @@ use crate::progress::{Progress, Stage, Stopwatch};
 use crate::proof::{
     CheckedArchive, DrillError, WrittenArchive, integrity, is_due, judge, sweep_dead,
 };
+use crate::state_file::sweep_state;
 use definitions::Dumping;
 use hooks::Stages;
 use hubvault_archive::{Compression, SEALED_ENDING};
@@ -237,6 +238,7 @@ fn prepare(job: &Job, run: &Run) -> Result<(Prepared, RunLock), BackupError> {
     let state = state_directory(&job.directory)?;
     let lock = RunLock::take(&state, run.id)?;
     modes::close_all(&state);
+    sweep_state(&state);
     let catalog = Catalog::open(&state)?;
     let found = catch_up(&catalog, &job.directory, true, run.started_at)?;
     say_unlisted(&found);

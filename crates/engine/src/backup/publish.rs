@@ -4,18 +4,22 @@ use super::error::BackupError;
 use crate::catalog::ProofRecord;
 use crate::catalog::sidecar::{self, Seal, Sidecar};
 use crate::proof::JudgedArchive;
+use crate::state_file::{Durability, replace};
 use hubvault_archive::{Codec, Manifest, SEALED_ENDING};
 use hubvault_model::BackupId;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use uuid::Uuid;
 
 /// Archives begin with this, as they did under the shell scripts.
 pub(crate) const PREFIX: &str = "critical_backup_";
+/// What the marks of the shell scripts begin with.
+const MARK: &str = ".last_backup_";
 /// What a scratch file is called between its creation and its removal.
 const SCRATCH: &str = "source_";
 /// An archive that is not finished ends with this and begins with a dot.
@@ -28,11 +32,13 @@ const REJECTED: &str = ".rejected";
 pub(crate) struct Partial {
     directory: PathBuf,
     name: String,
+    /// Part of the name until it is final: nobody can take it beforehand.
+    random: Uuid,
     armed: bool,
 }
 
 impl Partial {
-    /// Makes `.<name>.partial` in `directory`, readable by its owner only. The name carries the
+    /// Makes `.<name>.<random>.partial` in `directory`, readable by its owner only. The name carries the
     /// second of `now`, and `ending`; when an archive has that second, the next one that is free.
     pub(crate) fn create(
         directory: &Path,
@@ -43,6 +49,7 @@ impl Partial {
         let partial = Self {
             directory: directory.to_owned(),
             name: free_name(directory, ending, now, zone)?,
+            random: Uuid::new_v4(),
             armed: true,
         };
         let path = partial.path();
@@ -58,7 +65,9 @@ impl Partial {
 
     /// Where the bytes go now.
     pub(crate) fn path(&self) -> PathBuf {
-        self.directory.join(format!(".{}{PARTIAL}", self.name))
+        let random = self.random.simple();
+        self.directory
+            .join(format!(".{}.{random}{PARTIAL}", self.name))
     }
 
     fn final_path(&self) -> PathBuf {
@@ -191,19 +200,19 @@ pub(crate) fn write_marks(directory: &Path, at: Timestamp, bytes: u64) -> Result
         (".last_backup_size_mb", mib.to_string()),
     ] {
         let path = directory.join(name);
-        let fresh = directory.join(format!("{name}.new"));
         // Other tools read them, and only read.
-        OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o644)
-            .open(&fresh)
-            .and_then(|mut file| file.write_all((text + "\n").as_bytes()))
-            .and_then(|()| fs::rename(&fresh, &path))
+        replace(&path, (text + "\n").as_bytes(), 0o644, Durability::Durable)
             .map_err(BackupError::io("writing", &path))?;
     }
     Ok(())
+}
+
+/// Whether this is a mark that nobody finished writing; older versions named it without the random part.
+fn is_mark_unfinished(name: &str) -> bool {
+    name.starts_with(MARK)
+        && Path::new(name)
+            .extension()
+            .is_some_and(|ending| ending == "new")
 }
 
 fn sync_directory(directory: &Path) -> Result<(), BackupError> {
@@ -223,9 +232,20 @@ pub(crate) fn sweep(directory: &Path) -> Result<Vec<PathBuf>, BackupError> {
         let Some(name) = name.to_str() else { continue };
         let path = entry.path();
         let partial = name.starts_with(&format!(".{PREFIX}")) && name.ends_with(PARTIAL);
-        if partial || sidecar::is_stray(&path) || sidecar::is_unfinished(&path) {
-            fs::remove_file(&path).map_err(BackupError::io("removing a dead run's", &path))?;
-            removed.push(path);
+        if !(partial
+            || is_mark_unfinished(name)
+            || sidecar::is_stray(&path)
+            || sidecar::is_unfinished(&path))
+        {
+            continue;
+        }
+        match fs::remove_file(&path) {
+            Ok(()) => removed.push(path),
+            // Whoever may write here could otherwise stop all backups with a directory of that name.
+            Err(error) => tracing::warn!(
+                "could not remove {}, which is called like the leftover of a crashed run: {error}",
+                path.display()
+            ),
         }
     }
     Ok(removed)

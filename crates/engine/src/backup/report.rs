@@ -123,7 +123,8 @@ fn table_line(out: &mut String, table: &PlannedTable) -> std::fmt::Result {
         one_line(&table.name.to_string())
     )?;
     if table.coverage != Coverage::Whole {
-        let coverage = one_line(&describe_coverage(table));
+        let coverage = describe_coverage(table);
+        let coverage = one_line(&coverage);
         write!(out, "\n      rows taken: {coverage}")?;
     }
     writeln!(out)

@@ -37,7 +37,7 @@ struct Captured {
 pub(super) fn capture(job: &Job, run: &Run) -> Result<Sources, BackupError> {
     let mut sources = Sources::default();
     for source in &job.sources {
-        let command = job.delivery.masks.mask(&source.command.to_string());
+        let command = source.command.to_string();
         match one(source, job, run)? {
             Ok((file, bytes)) => {
                 if bytes == 0 {

@@ -6,6 +6,7 @@ use super::plan::Plan;
 use crate::catalog::{BackupRecord, Catalog, Rebuilt, catch_up, is_archive_or_sidecar};
 use crate::job::Job;
 use crate::modes;
+use crate::state_file::check_state;
 use hubvault_model::Warning;
 use jiff::Timestamp;
 use std::fs::DirBuilder;
@@ -36,14 +37,19 @@ pub(super) fn say_unlisted(found: &Rebuilt) {
     }
 }
 
-/// `<directory>/.hubvault`, made when it is not there.
+/// `<directory>/.hubvault`, made when it is not there. One that another user can write is refused.
 pub fn state_directory(directory: &Path) -> Result<PathBuf, BackupError> {
     let state = directory.join(".hubvault");
+    let is_new = !state.exists();
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(&state)
         .map_err(BackupError::io("making the state directory", &state))?;
+    check_state(&state)?;
+    if is_new {
+        modes::say_owner(directory);
+    }
     modes::close_directory(&state);
     Ok(state)
 }

@@ -3,7 +3,8 @@
 
 use super::ProofRecord;
 use super::sidecar::{Seal, Sidecar};
-use hubvault_archive::{Archive, ArchiveError, Identities, Manifest, Recipient};
+use crate::ownership::open_regular;
+use hubvault_archive::{Archive, ArchiveError, ArchiveFile, Identities, Manifest, Recipient};
 use std::path::Path;
 
 /// What is known about an archive.
@@ -47,7 +48,9 @@ impl Contents {
 /// Looks into an archive. Somebody who gives identities wants to open it, so that a sidecar does
 /// not stand in for one that they do not open.
 pub fn contents(path: &Path, identities: &Identities) -> Result<Contents, ArchiveError> {
-    match Archive::open_path(path, identities) {
+    // What is no file is not waited for: anybody may have made a pipe of that name.
+    let file = open_regular(path).map_err(|source| ArchiveError::Read { offset: 0, source })?;
+    match ArchiveFile::open(file, identities).and_then(Archive::open) {
         Ok(archive) => {
             let id = archive.manifest().id;
             // One that speaks of another archive says nothing about this one.

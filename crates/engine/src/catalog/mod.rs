@@ -20,12 +20,11 @@ pub use record::{
 };
 pub use seal::{Answered, Standing, standing};
 
+use crate::state_file::{Access, open};
 use hubvault_archive::SEALED_ENDING;
 use hubvault_model::Warning;
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -72,17 +71,12 @@ impl Catalog {
     pub fn open(state_directory: &Path) -> Result<Self, CatalogError> {
         let path = state_directory.join("catalog.sqlite");
         // SQLite would make it readable by all.
-        let made = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(&path);
-        let is_read_only = match made {
+        let is_read_only = match open(&path, Access::Append) {
             Ok(_) => false,
             Err(error) if is_denied(&error) && path.is_file() => true,
             Err(source) => return Err(CatalogError::Io { path, source }),
         };
-        let open = || {
+        let connect = || {
             if is_read_only {
                 let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
                 return Connection::open_with_flags(&path, flags);
@@ -108,7 +102,7 @@ impl Catalog {
             }
             Ok(db)
         };
-        let db = open().map_err(|source| CatalogError::Sqlite {
+        let db = connect().map_err(|source| CatalogError::Sqlite {
             doing: "opening",
             path: path.clone(),
             source,

@@ -2,18 +2,19 @@
 //! one what can be known about it without opening it.
 
 use super::ProofRecord;
-use hubvault_archive::{Manifest, from_json, hex, manifest_limit, open_regular};
+use crate::ownership::open_regular;
+use crate::state_file::{Durability, replace, replaces};
+use hubvault_archive::{Manifest, from_json, hex, manifest_limit};
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::{self, Metadata, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// What a sidecar that is being written ends with instead of `json`.
 const FRESH: &str = "new";
-
 /// What a sidecar says. There is no secret in it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Sidecar {
@@ -42,7 +43,7 @@ impl Seal {
     /// Whether a file is the one that was sealed so, by its SHA-256. Reads it whole.
     pub fn is_of(&self, path: &Path) -> io::Result<bool> {
         let mut hash = Sha256::new();
-        let mut file = open_regular(path).map_err(io::Error::other)?;
+        let mut file = open_regular(path)?;
         let mut buffer = vec![0; 1 << 20];
         loop {
             match file.read(&mut buffer)? {
@@ -95,9 +96,10 @@ impl Sidecar {
     pub fn write(&self, archive: &Path) -> io::Result<()> {
         let path = Self::path(archive);
         let json = serde_json::to_vec_pretty(self)?;
-        match replace(&path, &json) {
+        let write = || replace(&path, &json, 0o600, Durability::Durable);
+        match write() {
             // A run that began just now took it for one that a dead run left.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => replace(&path, &json),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => write(),
             done => done,
         }
     }
@@ -114,22 +116,10 @@ fn is_trusted(sidecar: &Metadata, archive: &Path) -> bool {
     trusted.contains(&sidecar.uid()) || owner.is_ok_and(|owner| owner == sidecar.uid())
 }
 
-fn replace(path: &Path, json: &[u8]) -> io::Result<()> {
-    let fresh = path.with_extension(FRESH);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&fresh)?;
-    file.write_all(json)?;
-    file.sync_all()?;
-    fs::rename(fresh, path)
-}
-
 /// Whether this is a sidecar that nobody finished writing.
 pub(crate) fn is_unfinished(path: &Path) -> bool {
-    let sidecar = path.with_extension("json");
+    // Older versions named them otherwise.
+    let sidecar = replaces(path).unwrap_or_else(|| path.with_extension("json"));
     let text = sidecar.to_string_lossy();
     let archive = text.strip_suffix(".manifest.json").map(Path::new);
     path.extension().is_some_and(|ending| ending == FRESH)

@@ -8,7 +8,7 @@ use crate::catalog::{
     BackupRecord, Content, Enclosure, OutboxItem, OutboxState, Recipient, RecipientState,
 };
 use crate::job::{AttachWhen, MailOptions};
-use hubvault_model::{BackupId, ByteSize, Masks, Warning};
+use hubvault_model::{BackupId, ByteSize, Masks, Warning, one_line, printable};
 use hubvault_outlet::{Channel, ChannelKind, EventKind, encoded_attachment_size};
 use jiff::Timestamp;
 use serde_json::json;
@@ -204,9 +204,9 @@ impl Composer<'_> {
         let rich = escaped(&plain);
         let masked = |text: &str, url: &str| self.masks.mask(text).replace(LINK, url);
         Rendered {
-            subject: masked(&rendered.subject, &plain),
-            text: masked(&rendered.text, &plain),
-            html: masked(&rendered.html, &rich),
+            subject: one_line(&masked(&rendered.subject, &plain)).into_owned(),
+            text: printable(&masked(&rendered.text, &plain)).into_owned(),
+            html: printable(&masked(&rendered.html, &rich)).into_owned(),
             problems: rendered.problems,
         }
     }
@@ -329,9 +329,8 @@ pub(super) fn event(
     });
     let backup = facts.run.id.parse().ok();
     let content = Content::Event {
-        title: masks.mask(title),
-        text: masks
-            .mask(&lines.join("\n"))
+        title: one_line(&masks.mask(title)).into_owned(),
+        text: printable(&masks.mask(&lines.join("\n")))
             .replace(LINK, link.map_or("", |link| link.url.as_str())),
         body,
     };

@@ -5,10 +5,11 @@ use super::earlier::{PreviousFacts, previous};
 use super::words::{change, moment, size_change, took};
 use crate::catalog::{BackupRecord, OutboxItem, State, TableRecord};
 use hubvault_archive::Coverage;
-use hubvault_model::{ByteSize, Masks, grouped};
+use hubvault_model::{ByteSize, Masks, grouped, indented, one_line};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
+use std::borrow::Cow;
 
 /// Everything about one message. Texts are for people; numbers are plain.
 #[derive(Clone, Debug, Serialize)]
@@ -275,7 +276,32 @@ impl Facts {
             texts.extend(&mut failure.log);
         }
         for text in texts {
-            *text = masks.mask(text);
+            *text = indented(&masks.mask(text));
+        }
+        self.in_lines()
+    }
+
+    /// Names and log lines, each in one line.
+    fn in_lines(mut self) -> Self {
+        let mut texts = vec![
+            &mut self.job,
+            &mut self.source,
+            &mut self.run.headline,
+            &mut self.alert.check,
+        ];
+        texts.extend(self.tables.iter_mut().map(|table| &mut table.name));
+        texts.extend(self.files.iter_mut().map(|file| &mut file.name));
+        if let Some(archive) = &mut self.archive {
+            texts.extend([&mut archive.name, &mut archive.path]);
+            texts.extend(&mut archive.restore);
+        }
+        if let Some(failure) = &mut self.failure {
+            texts.extend(&mut failure.log);
+        }
+        for text in texts {
+            if let Cow::Owned(line) = one_line(text) {
+                *text = line;
+            }
         }
         self
     }

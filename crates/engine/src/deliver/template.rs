@@ -1,6 +1,7 @@
 //! Templates of messages: the built-in ones, and a user's own files of the same or other names.
 
 use super::facts::Facts;
+use crate::ownership::{ReadOnlyMount, read_trusted};
 use hubvault_model::grouped;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value};
@@ -192,11 +193,8 @@ fn read(directory: &Path, name: &str) -> Result<Option<String>, Error> {
         let what = format!("reading {}: {what}", path.display());
         Error::new(ErrorKind::InvalidOperation, what)
     };
-    match fs::metadata(&path) {
-        Ok(meta) if meta.len() > LARGEST => Err(failed(format!("it has over {LARGEST} bytes"))),
-        Ok(_) => fs::read_to_string(&path)
-            .map(Some)
-            .map_err(|error| failed(error.to_string())),
+    match read_trusted(&path, LARGEST, ReadOnlyMount::Trusted) {
+        Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed(error.to_string())),
     }

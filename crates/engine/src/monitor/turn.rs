@@ -1,9 +1,9 @@
 //! Whose turn it is to tell: one process at a time for a job, by a lock in the state directory.
 
+use crate::state_file::{Access, open};
 use hubvault_model::Cancel;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -40,12 +40,7 @@ impl Turn {
                 path.display()
             ))
         };
-        let opened = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(&path);
-        let file = match opened {
+        let file = match open(&path, Access::Append) {
             Ok(file) => file,
             Err(error) => return failed(error),
         };

@@ -14,7 +14,7 @@ use clap::Args;
 use hubvault_engine::backup::{self, BackupError, Run, state_directory};
 use hubvault_engine::catalog::{BackupRecord, State, Untold};
 use hubvault_engine::job::Job;
-use hubvault_model::{BackupId, ByteSize, Cancel, Warning};
+use hubvault_model::{BackupId, ByteSize, Cancel, Warning, indented};
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
@@ -112,7 +112,11 @@ pub(crate) fn run(settings: &Settings, args: &BackupArgs) -> Result<Exit> {
     } else {
         record_text(&record)
     };
-    print(&text)?;
+    if let Err(error) = print(&text) {
+        // The archive is there all the same.
+        tracing::warn!("could not write the report to standard output: {error}");
+        return Ok(Exit::Warnings);
+    }
     Ok(exit_of(&record))
 }
 
@@ -128,7 +132,8 @@ pub(crate) fn take(job: &Job, mut run: Run) -> Result<BackupRecord> {
 
 /// What a run that hangs has to say at last; the threads that wait end with the process.
 fn give_up(error: &BackupError) {
-    eprintln!("error: {}", logging::masked(&error.to_string()));
+    let text = indented(&logging::masked(&error.to_string()));
+    text::complain(&format!("error: {text}"));
     std::process::exit(1);
 }
 
@@ -169,7 +174,7 @@ pub(crate) fn warnings_text(warnings: &[Warning]) -> String {
     }
     let mut out = format!("\nWarnings ({})\n", warnings.len());
     for warning in warnings {
-        out += &format!("  ! {warning}\n");
+        out += &format!("  ! {}\n", text::entry(warning));
     }
     out
 }
@@ -198,7 +203,7 @@ pub(crate) fn record_text(record: &BackupRecord) -> String {
     out += &proof_text(&record.proof);
     out += &delivery_text(record);
     if let Some(error) = &record.error {
-        out += &format!("error: {error}\n");
+        out += &format!("error: {}\n", indented(error));
     }
     out + &warnings_text(&record.warnings)
 }

@@ -3,7 +3,7 @@
 use super::{Cli, Exit};
 use crate::config::{Settings, nearest};
 use crate::signals;
-use crate::text::print;
+use crate::text::{entry, plain, print};
 use anyhow::{Result, bail};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory};
@@ -136,9 +136,12 @@ pub(super) fn findings_text(findings: &[Finding]) -> String {
             CheckState::Failing => "FAILING",
             CheckState::Skipped => "skipped",
         };
-        out += &format!("{word:<8} {check:<width$}  {}\n", what.replace('\n', " | "));
+        out += &format!(
+            "{word:<8} {check:<width$}  {}\n",
+            plain(what.replace('\n', " | "))
+        );
         if !next.is_empty() {
-            out += &format!("{:<8} {:<width$}  -> {next}\n", "", "");
+            out += &format!("{:<8} {:<width$}  -> {}\n", "", "", entry(next));
         }
     }
     out

@@ -142,21 +142,19 @@ fn lines(settings: &Settings) -> Vec<Line> {
     }));
     lines.extend(settings.sources.iter().map(|said| Line {
         key: "source".to_owned(),
-        value: source(settings, &said.value),
+        value: source(&said.value),
         origin: said.origin.clone(),
         hidden: Vec::new(),
     }));
     lines.extend(settings.hooks.iter().map(|said| Line {
         key: "hook".to_owned(),
-        value: hook(settings, &said.value),
+        value: hook(&said.value),
         origin: said.origin.clone(),
         hidden: Vec::new(),
     }));
-    // Somebody may have written a password into a command.
-    let masks = settings.masks();
     lines.extend(settings.checks.iter().map(|said| Line {
         key: "check".to_owned(),
-        value: masks.mask(&format!("{}: {}", said.value.name, said.value.command)),
+        value: format!("{}: {}", said.value.name, said.value.command),
         origin: said.origin.clone(),
         hidden: Vec::new(),
     }));
@@ -193,20 +191,21 @@ fn file(file: &FileSource) -> String {
     format!("{} as {}{required}", file.source.display(), file.name)
 }
 
-fn source(settings: &Settings, source: &CommandSource) -> String {
-    let command = settings.masks().mask(&source.command.to_string());
+fn source(source: &CommandSource) -> String {
     let optional = if source.required { "" } else { ", optional" };
     let limit = source.timeout.as_secs_f64();
     format!(
-        "{} from {command}, at most {limit} s{optional}",
-        source.name
+        "{} from {}, at most {limit} s{optional}",
+        source.name, source.command
     )
 }
 
-fn hook(settings: &Settings, hook: &Hook) -> String {
-    let command = settings.masks().mask(&hook.command.to_string());
+fn hook(hook: &Hook) -> String {
     let (when, stage) = (hook.when.as_str(), hook.stage_text());
     let limit = hook.timeout.as_secs_f64();
     let failure = if hook.fails { "fail" } else { "warn" };
-    format!("{when} {stage}: {command}, at most {limit} s, on failure {failure}")
+    format!(
+        "{when} {stage}: {}, at most {limit} s, on failure {failure}",
+        hook.command
+    )
 }

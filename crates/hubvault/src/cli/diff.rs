@@ -20,7 +20,7 @@ use hubvault_model::{Cancel, TablePattern};
     reason = "each is a flag of the command line"
 )]
 pub(crate) struct DiffArgs {
-    /// An id, an unambiguous prefix of one, a file, or `latest`
+    /// An id, an unambiguous prefix of one, `latest`, or a file (with a / or the ending of an archive)
     pub(crate) backup: String,
     /// The database: a postgres:// URL or name=value pairs [default: the configured one]
     #[arg(long, value_name = "URL")]

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 /// `hubvault drill`
 #[derive(Debug, Args)]
 pub(crate) struct DrillArgs {
-    /// An id, an unambiguous prefix of one, a file, or `latest`
+    /// An id, an unambiguous prefix of one, `latest`, or a file (with a / or the ending of an archive)
     #[arg(conflicts_with = "all")]
     pub(crate) backup: Option<String>,
     /// Every archive that the catalog knows

@@ -99,7 +99,8 @@ enum Command {
   hubvault backup --json | jq .state
 
 Exit codes: 0 proven; 1 failed, nothing was published; 2 bad configuration; 3 published, with
-warnings or unproven; 130 or 143 interrupted, nothing was published.")]
+warnings or unproven; 130 or 143 interrupted, nothing was published. SIGHUP is ignored: a run goes
+on when its terminal is closed.")]
     Backup(backup::BackupArgs),
     /// List the runs, newest first
     #[command(after_long_help = "Example:
@@ -193,8 +194,8 @@ Exit codes: 0 done; 1 failed; 2 bad usage or configuration; 3 something could no
     },
     /// Back up on the schedule, until it is stopped
     ///
-    /// Each run is a process of its own. SIGHUP reads the configuration again; SIGTERM stops a run that
-    /// is at work and ends.
+    /// Each run is a process of its own. SIGHUP reads the configuration again, and runs at work ignore it; SIGTERM
+    /// stops a run that is at work and ends.
     #[command(after_long_help = "Examples:
   BACKUP_SCHEDULE='0 2 * * *' TZ=Europe/Berlin hubvault serve
   kill -HUP $(pidof hubvault)    # after hubvault.toml was changed

@@ -2,7 +2,7 @@
 
 use super::backup::warnings_text;
 use super::seal::sealed_text;
-use crate::text::{Align, about, columns};
+use crate::text::{Align, about, columns, plain};
 use hubvault_engine::backup::{Plan, describe_coverage};
 use hubvault_engine::job::{Job, ProofWhen};
 use hubvault_model::{ByteSize, Warning};
@@ -12,7 +12,9 @@ use serde_json::json;
 pub(crate) fn plan_text(job: &Job, plan: &Plan, warnings: &[Warning]) -> String {
     let mut out = format!(
         "Plan for {} (PostgreSQL {}, database {})\n\n",
-        job.name, plan.snapshot.server_version, plan.snapshot.database
+        job.name,
+        plain(&plan.snapshot.server_version),
+        plain(&plan.snapshot.database)
     );
     let rows: Vec<Vec<String>> = plan
         .tables
@@ -54,7 +56,7 @@ pub(crate) fn plan_text(job: &Job, plan: &Plan, warnings: &[Warning]) -> String 
     if !plan.privileges.is_empty() {
         out += "\nPrivileges missing; run as a superuser or the owner:\n";
         for privilege in &plan.privileges {
-            out += &format!("  {}\n", privilege.statement);
+            out += &format!("  {}\n", plain(&privilege.statement));
         }
     }
     out += &advice_text(plan);
@@ -77,9 +79,9 @@ fn advice_text(plan: &Plan) -> String {
     let Some(advice) = &plan.advice else {
         return String::new();
     };
-    let mut out = format!("\nRole: {}; a lesser one:\n", advice.problem);
+    let mut out = format!("\nRole: {}; a lesser one:\n", plain(&advice.problem));
     for statement in &advice.statements {
-        out += &format!("  {statement}\n");
+        out += &format!("  {}\n", plain(statement));
     }
     out
 }
@@ -90,7 +92,7 @@ fn commands_text(job: &Job) -> String {
         out += "\nSources\n";
     }
     for source in &job.sources {
-        let command = job.delivery.masks.mask(&source.command.to_string());
+        let command = source.command.to_string();
         let optional = if source.required { "" } else { " (optional)" };
         out += &format!("  {command} -> {}{optional}\n", source.name);
     }
@@ -98,7 +100,7 @@ fn commands_text(job: &Job) -> String {
         out += "\nHooks\n";
     }
     for hook in &job.hooks {
-        let command = job.delivery.masks.mask(&hook.command.to_string());
+        let command = hook.command.to_string();
         let (when, stage) = (hook.when.as_str(), hook.stage_text());
         out += &format!("  {when} {stage}: {command}\n");
     }
@@ -109,9 +111,10 @@ fn left_out_text(plan: &Plan) -> String {
     let mut out = String::from("\nLeft out (comes back empty)\n");
     for left in &plan.references.left_out {
         let rows = about(left.estimated_rows);
-        out += &format!("  {}, about {rows} rows, {}\n", left.name, left.reason);
+        let (name, reason) = (plain(&left.name), plain(&left.reason));
+        out += &format!("  {name}, about {rows} rows, {reason}\n");
     }
-    let others: Vec<String> = plan.outside.iter().map(ToString::to_string).collect();
+    let others: Vec<String> = plan.outside.iter().map(plain).collect();
     if !others.is_empty() {
         out += &format!("  {}\n", others.join(", "));
     }
@@ -121,7 +124,8 @@ fn left_out_text(plan: &Plan) -> String {
     if !plan.references.not_valid.is_empty() {
         out += "\nForeign keys that come back NOT VALID\n";
         for key in &plan.references.not_valid {
-            out += &format!("  {} on {}: {}\n", key.name, key.table, key.reason);
+            let (name, table, reason) = (plain(&key.name), plain(&key.table), plain(&key.reason));
+            out += &format!("  {name} on {table}: {reason}\n");
         }
     }
     out
@@ -154,11 +158,11 @@ pub(super) fn plan_json(job: &Job, plan: &Plan, warnings: &[Warning]) -> serde_j
         })).collect::<Vec<_>>(),
         "sources": job.sources.iter().map(|source| json!({
             "name": source.name, "required": source.required,
-            "command": job.delivery.masks.mask(&source.command.to_string()),
+            "command": source.command.to_string(),
         })).collect::<Vec<_>>(),
         "hooks": job.hooks.iter().map(|hook| json!({
             "stage": hook.stage_text(), "when": hook.when.as_str(), "fails": hook.fails,
-            "command": job.delivery.masks.mask(&hook.command.to_string()),
+            "command": hook.command.to_string(),
         })).collect::<Vec<_>>(),
         "left_out": plan.references.left_out,
         "outside": plan.outside.iter().map(ToString::to_string).collect::<Vec<_>>(),

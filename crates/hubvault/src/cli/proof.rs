@@ -2,6 +2,7 @@
 
 use crate::text::grouped;
 use hubvault_engine::catalog::{DrillRecord, ProofRecord};
+use hubvault_model::indented;
 
 /// What was proven, in a line.
 pub(crate) fn proof_text(proof: &ProofRecord) -> String {
@@ -21,7 +22,7 @@ pub(crate) fn proof_text(proof: &ProofRecord) -> String {
     let proven = match (&proof.reason, shown) {
         (None, Some(shown)) => format!("proven: {shown}\n"),
         (reason, shown) => {
-            let reason = reason.as_deref().unwrap_or("not drilled");
+            let reason = indented(reason.as_deref().unwrap_or("not drilled"));
             let read = if proof.read_back {
                 "read back whole"
             } else {
@@ -43,7 +44,7 @@ pub(crate) fn confinement_text(drill: &DrillRecord) -> String {
     if !confinement.missing.is_empty() {
         out += &format!(
             "drill not fully confined: {}\n",
-            confinement.missing.join("; ")
+            indented(&confinement.missing.join("; "))
         );
     }
     match confinement.processes_left {

@@ -4,7 +4,7 @@ use super::Exit;
 use super::seal::{IdentityArgs, witness};
 use super::which::resolve;
 use crate::config::Settings;
-use crate::text::{Align, columns, grouped, print};
+use crate::text::{Align, columns, grouped, plain, print};
 use crate::{progress, signals};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
@@ -26,7 +26,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
     reason = "each is a flag of the command line"
 )]
 pub(crate) struct RestoreArgs {
-    /// An id, an unambiguous prefix of one, a file, `latest`, or `-` for standard input
+    /// An id, an unambiguous prefix of one, `latest`, a file (with a / or the ending of an archive), or `-` for
+    /// standard input
     pub(crate) backup: String,
     /// The database: a postgres:// URL or name=value pairs [default: the configured server]
     #[arg(long, value_name = "URL", conflicts_with = "database")]
@@ -216,7 +217,7 @@ fn ask(present: &[TableName], to: &ConnectSettings) -> Result<()> {
     if present.is_empty() {
         return Ok(());
     }
-    let names: Vec<String> = present.iter().map(ToString::to_string).collect();
+    let names: Vec<String> = present.iter().map(plain).collect();
     let names = names.join(", ");
     if !std::io::stdin().is_terminal() {
         bail!("--clean would drop from {to}: {names}; say --yes if that is meant");
@@ -269,11 +270,7 @@ fn report(restored: &Restored, to: &ConnectSettings) -> Result<Exit> {
         tracing::warn!("{message}");
     }
     if !restored.passed_over.is_empty() {
-        let names: Vec<String> = restored
-            .passed_over
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let names: Vec<String> = restored.passed_over.iter().map(plain).collect();
         bail!("not restored: {}; the reasons are above", names.join(", "));
     }
     restored.all_equal()?;

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use hubvault_archive::{Identities, Recipient};
 use hubvault_engine::backup::state_directory;
 use hubvault_engine::catalog::{Answered, Catalog, Standing, standing};
+use hubvault_engine::state_file::{self, Durability};
 use jiff::Timestamp;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -184,7 +185,8 @@ fn challenge(
         );
         let name = format!("challenge-{}-{}.txt.age", i + 1, in_name(&person.label()));
         let path = directory.join(name);
-        std::fs::write(&path, person.recipient.seal_text(&text)?)
+        let sealed = person.recipient.seal_text(&text)?;
+        state_file::replace(&path, sealed.as_ref(), 0o644, Durability::Durable)
             .with_context(|| format!("writing {}", path.display()))?;
         files.push(path);
     }

@@ -7,7 +7,7 @@ use super::proof::proof_text;
 use super::seal::{IdentityArgs, sealed_text, witness};
 use super::which::resolve;
 use crate::config::Settings;
-use crate::text::{Align, columns, grouped, print};
+use crate::text::{Align, columns, grouped, plain, print};
 use crate::{progress, signals};
 use anyhow::{Context, Result};
 use clap::Args;
@@ -22,7 +22,7 @@ use std::path::Path;
 /// `hubvault verify`
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// An id, an unambiguous prefix of one, a file, or `latest`
+    /// An id, an unambiguous prefix of one, `latest`, or a file (with a / or the ending of an archive)
     #[arg(default_value = "latest")]
     pub(crate) backup: String,
     /// Restore it into a throwaway server, too, and compare every row
@@ -41,7 +41,7 @@ pub(crate) struct VerifyArgs {
 /// `hubvault show`
 #[derive(Debug, Args)]
 pub(crate) struct ShowArgs {
-    /// An id, an unambiguous prefix of one, a file, or `latest`
+    /// An id, an unambiguous prefix of one, `latest`, or a file (with a / or the ending of an archive)
     pub(crate) backup: String,
     /// Print the manifest as JSON
     #[arg(long)]
@@ -182,11 +182,11 @@ pub(crate) fn manifest_text(manifest: &Manifest) -> String {
     let mut out = format!(
         "backup {} of {}\ndatabase {} on PostgreSQL {}, as of {:.0} (WAL {})\n\n",
         manifest.id,
-        manifest.job,
-        snapshot.database,
-        snapshot.server_version,
+        plain(&manifest.job),
+        plain(&snapshot.database),
+        plain(&snapshot.server_version),
         snapshot.taken_at,
-        snapshot.lsn
+        plain(&snapshot.lsn)
     );
     let rows: Vec<Vec<String>> = manifest
         .tables
@@ -220,21 +220,22 @@ pub(crate) fn manifest_text(manifest: &Manifest) -> String {
     for file in &manifest.files {
         out += &format!(
             "  {}  {}  (from {})\n",
-            file.name,
+            plain(&file.name),
             ByteSize(file.bytes),
-            file.source
+            plain(&file.source)
         );
     }
     if !manifest.left_out.is_empty() {
         out += "\nNot inside (comes back empty)\n";
         for left in &manifest.left_out {
-            out += &format!("  {}: {}\n", left.name, left.reason);
+            out += &format!("  {}: {}\n", plain(&left.name), plain(&left.reason));
         }
     }
     if !manifest.not_valid.is_empty() {
         out += "\nForeign keys that come back NOT VALID\n";
         for key in &manifest.not_valid {
-            out += &format!("  {} on {}: {}\n", key.name, key.table, key.reason);
+            let (name, table, reason) = (plain(&key.name), plain(&key.table), plain(&key.reason));
+            out += &format!("  {name} on {table}: {reason}\n");
         }
     }
     out + &warnings_text(&manifest.warnings)

@@ -2,7 +2,7 @@
 
 use super::Exit;
 use crate::config::{Administrator, Settings};
-use crate::text::{grouped, print};
+use crate::text::{entry, grouped, plain, print};
 use anyhow::Result;
 use hubvault_engine::backup::current_catalog;
 use hubvault_engine::catalog::{BackupRecord, Catalog, OutboxItem, OutboxState, State};
@@ -196,7 +196,7 @@ fn text(job: &Job, status: &Status, now: Timestamp, zone: &TimeZone) -> String {
         (false, None) => "NOT SAFE",
     };
     let mut out = format!("{}: {verdict}\n\n", status.job);
-    let mut line = |name: &str, what: String| out += &format!("  {name:<14} {what}\n");
+    let mut line = |name: &str, what: String| out += &format!("  {name:<14} {}\n", plain(what));
     line(
         "proven",
         match &status.newest_proven {
@@ -260,7 +260,7 @@ fn text(job: &Job, status: &Status, now: Timestamp, zone: &TimeZone) -> String {
     if !status.risks.is_empty() {
         out += "\nAt risk\n";
         for risk in &status.risks {
-            out += &format!("  ! {risk}\n");
+            out += &format!("  ! {}\n", entry(risk));
         }
     }
     out

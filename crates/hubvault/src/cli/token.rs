@@ -3,7 +3,7 @@
 use super::Exit;
 use crate::config::Settings;
 use crate::service::token::{Role, Tokens};
-use crate::text::{Align, columns, print};
+use crate::text::{Align, columns, complain, print};
 use anyhow::Result;
 use clap::Subcommand;
 use hubvault_engine::backup::state_directory;
@@ -45,9 +45,9 @@ pub(crate) fn run(settings: &Settings, command: &TokenCommand) -> Result<Exit> {
             let text = tokens.create(name, *role)?;
             print(&format!("{text}\n"))?;
             // Not on standard output, which may go into a file.
-            eprintln!("This is the only time that it is shown. Use it so:");
-            eprintln!(
-                "  curl -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:PORT/backup/status"
+            complain(
+                "This is the only time that it is shown. Use it so:\n  curl -H \"Authorization: Bearer $TOKEN\" \
+                 http://127.0.0.1:PORT/backup/status",
             );
         }
         TokenCommand::List { json: true } => {

@@ -3,21 +3,27 @@
 use crate::config::Settings;
 use anyhow::{Context, Result, bail};
 use hubvault_engine::backup::current_catalog;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// A file as it is, else what the catalog calls by that id, prefix, name, or `latest`.
+/// What archives end with, also those that were renamed or set aside.
+const ENDINGS: [&str; 6] = [".gz", ".tgz", ".zst", ".tar", ".age", ".rejected"];
+
+/// A path, or the name of an archive in the backup directory or here, is that file. Anything else is what the catalog
+/// calls by that id, prefix or `latest`: never a file that happens to lie where somebody works.
 pub(crate) fn resolve(settings: &Settings, word: &str) -> Result<PathBuf> {
     let path = PathBuf::from(word);
-    if path.is_file() {
-        return Ok(path);
-    }
     let directory = settings.job().directory;
-    let beside = directory.join(word);
-    if beside.is_file() {
-        return Ok(beside);
-    }
     if word.contains('/') {
+        if path.is_file() {
+            return Ok(path);
+        }
         bail!("there is no file {word}");
+    }
+    if ENDINGS.iter().any(|ending| word.ends_with(ending)) {
+        let beside = directory.join(word);
+        if let Some(found) = [beside, path].into_iter().find(|path| path.is_file()) {
+            return Ok(found);
+        }
     }
     if !directory.is_dir() {
         bail!(
@@ -27,8 +33,13 @@ pub(crate) fn resolve(settings: &Settings, word: &str) -> Result<PathBuf> {
     }
     let found = current_catalog(&directory)?.find(word)?;
     let Some(record) = found else {
+        let here = if Path::new(word).is_file() {
+            format!("; the file here is ./{word}")
+        } else {
+            String::new()
+        };
         bail!(
-            "no backup {word:?} in {}; `hubvault list` names them",
+            "no backup {word:?} in {}; `hubvault list` names them{here}",
             directory.display()
         );
     };

@@ -1,10 +1,12 @@
 //! The variables of the process: the only place of hubvault that reads them.
 
+use super::input::text_of;
 use super::keys::{self, KEYS};
 use super::problem::{Problem, nearest};
+use hubvault_engine::ownership::ReadOnlyMount;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Variables that are no settings: where to look for files and programs.
 const OTHERS: &[&str] = &["HUBVAULT_CONFIG"];
@@ -114,7 +116,8 @@ impl Environment {
 
 /// The text of a file that holds one value, without the line break at its end.
 pub(crate) fn read_value(path: &str) -> Result<String, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| format!("reading {path}: {error}"))?;
+    let text = text_of(Path::new(path), ReadOnlyMount::Trusted)
+        .map_err(|error| format!("reading {path}: {error}"))?;
     let text = text.strip_suffix('\n').unwrap_or(&text);
     let text = text.strip_suffix('\r').unwrap_or(text);
     if text.is_empty() {

@@ -7,6 +7,7 @@ mod address;
 mod keys;
 mod url;
 mod document;
+mod input;
 mod place;
 mod overlay;
 mod resolve;
@@ -17,28 +18,28 @@ mod http;
 mod delivery;
 mod schedule;
 mod commands;
+mod command_secrets;
 mod checks;
 mod job;
 
 pub(crate) use address::listens_at;
 pub(crate) use environment::Environment;
+pub(crate) use input::{Inputs, STANDARD_INPUT};
 pub(crate) use overlay::{CHANGEABLE, Changes};
 pub(crate) use problem::{ConfigError, nearest};
 pub(crate) use resolve::{Found, Value};
 pub(crate) use scope::Said;
 pub(crate) use seal::Administrator;
 
-use document::Document;
 use hubvault_engine::job::{CommandSource, FileSource, Hook, Job, UserCheck, Window};
 use hubvault_model::Masks;
 use hubvault_postgres::ConnectSettings;
+use input::Read;
 use jiff::tz::TimeZone;
 use keys::KEYS;
-use problem::Problem;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Everything that is set, with where it was said.
@@ -72,27 +73,6 @@ pub(crate) struct Settings {
     /// What the file says, as it was read; empty without one. It may hold secrets.
     source: SecretString,
     job: Job,
-}
-
-/// What the configuration is read from.
-#[derive(Clone)]
-pub(crate) struct Inputs {
-    /// The variables.
-    pub(crate) environment: Environment,
-    /// What `--config` names.
-    pub(crate) config: Option<PathBuf>,
-    /// What came on standard input, which can be read once and stays the same.
-    standard_input: Arc<OnceLock<SecretString>>,
-}
-
-/// A file that was found and read, before it is known which job is wanted.
-#[derive(Clone)]
-struct Read {
-    file: Option<PathBuf>,
-    source: String,
-    document: Document,
-    problems: Vec<Problem>,
-    notices: Vec<String>,
 }
 
 impl Settings {
@@ -189,11 +169,18 @@ impl Settings {
         let of_servers = std::iter::once(&job.database)
             .chain(&job.proof.server)
             .filter_map(|server| server.password.clone());
+        let in_commands = sources.iter().map(|said| &said.value.command);
+        let in_commands = in_commands
+            .chain(hooks.iter().map(|said| &said.value.command))
+            .chain(checks.iter().map(|said| &said.value.command))
+            .flat_map(command_secrets::secrets);
         job.delivery.masks = Masks::new(
             delivery::secrets(found.values())
                 .into_iter()
-                .chain(of_servers),
+                .chain(of_servers)
+                .chain(in_commands),
         );
+        input::check_included(&found, &mut problems);
         notices.extend(delivery::notices(&found));
         notices.extend(http::notices(&found));
         notices.extend(environment.misspelt());
@@ -269,100 +256,6 @@ impl Settings {
             .find(|found| found.key.name == key)
             .map_or("", Found::text)
     }
-}
-
-/// As which file standard input is named.
-pub(crate) const STANDARD_INPUT: &str = "-";
-
-impl Inputs {
-    /// Of these variables and this `--config`.
-    pub(crate) fn new(environment: Environment, config: Option<PathBuf>) -> Self {
-        Self {
-            environment,
-            config,
-            standard_input: Arc::default(),
-        }
-    }
-
-    /// The text of a file, or of standard input.
-    fn text(&self, path: &Path) -> std::io::Result<String> {
-        if path != Path::new(STANDARD_INPUT) {
-            return std::fs::read_to_string(path);
-        }
-        if let Some(text) = self.standard_input.get() {
-            return Ok(text.expose_secret().to_owned());
-        }
-        let text = std::io::read_to_string(std::io::stdin())?;
-        let text = self.standard_input.get_or_init(|| SecretString::from(text));
-        Ok(text.expose_secret().to_owned())
-    }
-
-    fn read(&self) -> Read {
-        let mut problems = Vec::new();
-        let mut notices = Vec::new();
-        let file = find_file(&self.environment, self.config.as_deref());
-        let (source, document) = match &file {
-            Some(path) => parse(path, self.text(path), &mut problems, &mut notices),
-            None => (String::new(), Document::default()),
-        };
-        Read {
-            file,
-            source,
-            document,
-            problems,
-            notices,
-        }
-    }
-}
-
-/// What `--config` names, what `HUBVAULT_CONFIG` names, or the first that exists of
-/// `./hubvault.toml`, `$CONFIG_DIR/hubvault.toml` and `/etc/hubvault/hubvault.toml`.
-fn find_file(environment: &Environment, config: Option<&Path>) -> Option<PathBuf> {
-    if let Some(path) = config {
-        return Some(path.to_owned());
-    }
-    if let Some(path) = environment.text("HUBVAULT_CONFIG") {
-        return Some(PathBuf::from(path));
-    }
-    let places = [
-        PathBuf::from("hubvault.toml"),
-        environment.config_dir().join("hubvault.toml"),
-        PathBuf::from("/etc/hubvault/hubvault.toml"),
-    ];
-    places.into_iter().find(|path| path.exists())
-}
-
-fn parse(
-    path: &Path,
-    text: std::io::Result<String>,
-    problems: &mut Vec<Problem>,
-    notices: &mut Vec<String>,
-) -> (String, Document) {
-    use std::os::unix::fs::PermissionsExt;
-    let text = match text {
-        Ok(text) => text,
-        Err(error) => {
-            let origin = path.display().to_string();
-            problems.push(Problem::new(origin, "", format!("reading it: {error}")));
-            return (String::new(), Document::default());
-        }
-    };
-    let document = Document::parse(path, &text, problems);
-    let says_secret = |document: &Document| {
-        let mut secrets = KEYS.iter().filter(|key| key.secret);
-        secrets.any(|key| document.value(key.name).is_some())
-    };
-    let holds_secret =
-        says_secret(&document) || document.jobs.iter().any(|job| says_secret(&job.value));
-    let mode = path.metadata().map_or(0, |meta| meta.permissions().mode());
-    if holds_secret && mode & 0o077 != 0 {
-        let path = path.display();
-        notices.push(format!(
-            "{path} holds a secret and others may read it; run chmod 600 {path}, or name a file \
-             with password_file"
-        ));
-    }
-    (text, document)
 }
 
 /// Defaults that depend on something: as libpq has them, the database is called like the role, and

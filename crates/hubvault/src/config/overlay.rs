@@ -7,15 +7,16 @@ use super::keys::KEYS;
 use super::place;
 use super::problem::{ConfigError, Problem, nearest};
 use anyhow::{Context, Result};
+use hubvault_engine::state_file::{self, Durability};
 use serde_json::{Map, Value};
-use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// As `config show` names it.
 pub(super) const ORIGIN: &str = "overlay.toml (PUT /backup/config)";
 const NAME: &str = "overlay.toml";
+/// More than all keys need, in bytes.
+const LARGEST: u64 = 1 << 20;
 
 /// What may be changed from afar: nothing that says where data goes but the addresses of mails, nothing
 /// that is run, nothing that is secret.
@@ -59,7 +60,7 @@ impl Changes {
     ) -> Result<Self, ConfigError> {
         let mut problems = Vec::new();
         let mut table = toml::Table::new();
-        match fs::read_to_string(state_directory.join(NAME)) {
+        match text_of(&state_directory.join(NAME)) {
             Ok(text) => match text.parse() {
                 Ok(there) => table = there,
                 Err(error) => problems.push(Problem::new(ORIGIN, "", format!("not TOML: {error}"))),
@@ -91,18 +92,16 @@ impl Changes {
     /// Keeps it, readable by its owner only; an older one is replaced as a whole.
     pub(crate) fn write(&self, state_directory: &Path) -> Result<()> {
         let path = state_directory.join(NAME);
-        let fresh = path.with_extension("toml.new");
-        let write = || -> std::io::Result<()> {
-            let mut options = OpenOptions::new();
-            options.write(true).create(true).truncate(true).mode(0o600);
-            let mut file = options.open(&fresh)?;
-            file.write_all(b"# Written by PUT /backup/config; it wins over file and variables.\n")?;
-            file.write_all(self.text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&fresh, &path)
-        };
-        write().with_context(|| format!("writing {}", path.display()))
+        let head = "# Written by PUT /backup/config; it wins over file and variables.\n";
+        let text = format!("{head}{}", self.text);
+        state_file::replace(&path, text.as_bytes(), 0o600, Durability::Durable)
+            .with_context(|| format!("writing {}", path.display()))
     }
+}
+
+fn text_of(path: &Path) -> std::io::Result<String> {
+    let bytes = state_file::read(path, LARGEST)?;
+    String::from_utf8(bytes).map_err(|_| std::io::Error::other("it is not UTF-8"))
 }
 
 fn not_changeable(key: &str) -> String {
@@ -145,12 +144,16 @@ pub(super) fn read(
     problems: &mut Vec<Problem>,
     notices: &mut Vec<String>,
 ) -> Document {
-    let path = place::archives(environment, document)
-        .join(".hubvault")
-        .join(NAME);
+    let state = place::archives(environment, document).join(".hubvault");
+    let path = state.join(NAME);
+    if let Err(untrusted) = state_file::check_state(&state) {
+        let origin = state.display().to_string();
+        problems.push(Problem::new(origin, "", untrusted.to_string()));
+        return Document::default();
+    }
     let text = match tried {
         Some(changes) => Ok(changes.text.clone()),
-        None => fs::read_to_string(&path),
+        None => text_of(&path),
     };
     let text = match text {
         Ok(text) => text,

@@ -2,10 +2,12 @@
 
 use super::Settings;
 use super::document::Document;
+use super::input::text_of;
 use super::problem::Problem;
 use super::resolve::{Found, Value};
 use super::scope::{Fields, Said};
 use hubvault_archive::Recipient;
+use hubvault_engine::ownership::ReadOnlyMount;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -121,7 +123,7 @@ impl Reader<'_> {
             if meta.len() > FILE_LIMIT {
                 return Err(std::io::Error::other("it is too large for a list of keys"));
             }
-            std::fs::read_to_string(&path)
+            text_of(&path, ReadOnlyMount::Trusted)
         });
         let text = match read {
             Ok(text) => text,

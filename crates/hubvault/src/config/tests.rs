@@ -5,6 +5,7 @@ mod mistakes;
 use super::*;
 use hubvault_engine::job::WindowRows;
 use secrecy::ExposeSecret;
+use std::path::Path;
 
 fn load(variables: &[(&str, &str)], toml: &str) -> Result<Settings, ConfigError> {
     let directory = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
 //! A log file that several processes write to and that does not grow without end.
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -83,12 +83,48 @@ impl LogFile {
     }
 }
 
+/// Opens it, and makes it where it is not there. A link or file that another user put in its place is refused, and a pipe
+/// that nobody reads is not waited for. `/dev/stdout` is as it is.
 fn append(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(path)
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(0o600);
+    if ["/dev/", "/proc/"].iter().any(|of| path.starts_with(of)) {
+        return options.open(path);
+    }
+    check_log(path)?;
+    let file = options
+        .custom_flags(OFlags::NONBLOCK.bits() as i32)
+        .open(path)?;
+    let meta = file.metadata()?;
+    if meta.is_file() && meta.nlink() > 1 {
+        return Err(io::Error::other(
+            "it has a second name (a hard link), so that the lines would go into another file, too",
+        ));
+    }
+    if !meta.is_file() {
+        // Lines are not to be lost where whoever reads the pipe is slow.
+        rustix::fs::fcntl_setfl(&file, OFlags::APPEND)?;
+    }
+    Ok(file)
+}
+
+/// Whoever may write in the directory may have made what has the name already, a link above all.
+fn check_log(path: &Path) -> io::Result<()> {
+    let Ok(meta) = fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let is_shared = fs::metadata(parent.unwrap_or(Path::new(".")))?.mode() & 0o022 != 0;
+    let is_own = [0, rustix::process::geteuid().as_raw()].contains(&meta.uid());
+    if is_own || meta.is_file() && !is_shared {
+        return Ok(());
+    }
+    Err(io::Error::other(format!(
+        "it belongs to another user (uid {}), who may have put it there; remove it, or name a log in a directory of root",
+        meta.uid()
+    )))
 }
 
 #[cfg(test)]

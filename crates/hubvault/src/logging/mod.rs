@@ -6,7 +6,7 @@ mod file;
 
 use crate::config::Settings;
 use file::LogFile;
-use hubvault_model::{BackupId, Masks, remedy};
+use hubvault_model::{BackupId, Masks, one_line, remedy};
 use jiff::Timestamp;
 use std::collections::VecDeque;
 use std::fmt::{Debug, Write as _};
@@ -144,7 +144,7 @@ struct Masked;
 
 impl Write for Masked {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let text = of_this_run(masked(&String::from_utf8_lossy(line)));
+        let text = of_this_run(in_one_line(&masked(&String::from_utf8_lossy(line))));
         // Not through `tracing`, or it would go round in circles; a line that one place does not take is still
         // in the other.
         for file in files().iter_mut() {
@@ -153,13 +153,32 @@ impl Write for Masked {
                 let _ = writeln!(io::stderr(), "the log {path} is not written: {error}{help}");
             }
         }
-        io::stderr().write_all(text.as_bytes())?;
+        // A terminal that is gone must not end the run, and `tracing` would panic in trying to complain about it.
+        let _ = io::stderr().write_all(text.as_bytes());
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        Ok(())
     }
+}
+
+/// The line with everything written out that a terminal would act upon, or that would begin another line; but for the
+/// colours, which are the formatter's own: it writes out those of a message.
+fn in_one_line(line: &str) -> String {
+    let mut pieces = line.trim_end_matches('\n').split("\u{1b}[");
+    let mut out = one_line(pieces.next().unwrap_or_default()).into_owned();
+    for piece in pieces {
+        let digits = |c: char| c.is_ascii_digit() || c == ';';
+        match piece.trim_start_matches(digits).strip_prefix('m') {
+            Some(rest) => {
+                let colour = &piece[..piece.len() - rest.len()];
+                out += &format!("\u{1b}[{colour}{}", one_line(rest));
+            }
+            None => out += &format!("\\u001b[{}", one_line(piece)),
+        }
+    }
+    out + "\n"
 }
 
 /// The line with the id of the run that this process makes.
@@ -197,7 +216,7 @@ impl<S: Subscriber> Layer<S> for Remembering {
         if recent.len() == REMEMBERED {
             recent.pop_front();
         }
-        recent.push_back(masked(&line));
+        recent.push_back(one_line(&masked(&line)).into_owned());
     }
 }
 

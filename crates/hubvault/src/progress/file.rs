@@ -2,16 +2,16 @@
 
 use hubvault_engine::backup::RunLock;
 use hubvault_engine::progress::{Progress, Stage};
+use hubvault_engine::state_file::{self, Durability};
 use hubvault_model::{BackupId, TableName};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::fs;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+/// More than any progress is, in bytes.
+const LARGEST: u64 = 64 << 10;
 /// Between two writes within a stage.
 const EVERY: Duration = Duration::from_millis(500);
 
@@ -48,7 +48,7 @@ pub(crate) fn running(state_directory: &Path) -> Option<RunProgress> {
     if !RunLock::is_held(state_directory) {
         return None;
     }
-    let text = fs::read(path(state_directory)).ok()?;
+    let text = state_file::read(&path(state_directory), LARGEST).ok()?;
     serde_json::from_slice(&text).ok()
 }
 
@@ -132,15 +132,8 @@ impl Progress for Published {
 
 /// In one piece for whoever reads it meanwhile.
 fn write(path: &Path, progress: &RunProgress) -> std::io::Result<()> {
-    let next = path.with_extension("json.next");
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&next)?;
-    file.write_all(&serde_json::to_vec(progress)?)?;
-    fs::rename(next, path)
+    let json = serde_json::to_vec(progress)?;
+    state_file::replace(path, &json, 0o600, Durability::Passing)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 pub(crate) mod file;
 
-use crate::text::grouped;
+use crate::text::{grouped, plain};
 use hubvault_engine::progress::{Progress, Silent, Stage};
 use hubvault_model::{ByteSize, TableName};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -77,7 +77,7 @@ impl Progress for Bar {
             let mut all = lock(&self.rows);
             *all += rows;
             self.bar
-                .set_message(format!("{} rows, {table}", grouped(*all)));
+                .set_message(format!("{} rows, {}", grouped(*all), plain(table)));
         }
     }
 }

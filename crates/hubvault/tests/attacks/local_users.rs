@@ -1,1 +1,322 @@
-//! A local user against state, configuration and files.
+//! Other users of the host: what they put where hubvault reads and writes, and what they may read of it.
+
+use crate::attacker::{attack, open_directory};
+use crate::hub::{Hub, stderr, stdout};
+use hubvault_testkit::{Database, server};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+/// The attacker's user and group.
+const NOBODY: u32 = 65_534;
+
+/// A database with one row, and hubvault for it.
+pub(crate) fn hub() -> (Database, Hub) {
+    let database = server().database();
+    database.execute("CREATE TABLE users (id int PRIMARY KEY); INSERT INTO users VALUES (1)");
+    let hub = Hub::whole(&database);
+    (database, hub)
+}
+
+fn mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+/// Both outputs.
+pub(crate) fn both(output: &Output) -> String {
+    stdout(output) + &stderr(output)
+}
+
+/// A command that must be refused, with a command that fixes what is wrong.
+fn refused(hub: &Hub, arguments: &[&str], fix: &str) {
+    let output = hub.run(arguments);
+    let said = stderr(&output);
+    assert!(
+        matches!(output.status.code(), Some(1 | 2)),
+        "{arguments:?}: {}",
+        both(&output)
+    );
+    assert!(said.contains(fix), "{arguments:?}: {said}");
+}
+
+#[test]
+fn state_that_another_user_can_write_is_refused_with_the_command_that_fixes_it() {
+    let (_database, hub) = hub();
+    let state = hub.backups().join(".hubvault");
+    // Made by somebody else before hubvault ever ran.
+    fs::create_dir(&state).unwrap();
+    chown(&state, Some(NOBODY), Some(NOBODY)).unwrap();
+    for arguments in [
+        &["backup"][..],
+        &["list"],
+        &["status"],
+        &["check"],
+        &["prune"],
+        &["token", "create", "ops", "--role", "read"],
+        &["token", "list"],
+    ] {
+        refused(&hub, arguments, "chown -R 0 ");
+    }
+    hub.nothing_published();
+    assert_eq!(fs::read_dir(&state).unwrap().count(), 0);
+    chown(&state, Some(0), Some(0)).unwrap();
+    hub.backup();
+    // Left open, with something in it that is not ours.
+    mode(&state, 0o777);
+    refused(&hub, &["list"], "run chmod go-w ");
+    mode(&state, 0o770);
+    chown(&state, None, Some(NOBODY)).unwrap();
+    refused(&hub, &["list"], "run chmod go-w ");
+    chown(&state, None, Some(0)).unwrap();
+    mode(&state, 0o700);
+    for name in ["overlay.toml", "tokens.json", "run.lock"] {
+        let path = state.join(name);
+        let kept = fs::read(&path).ok();
+        let _ = fs::remove_file(&path);
+        fs::write(&path, "").unwrap();
+        chown(&path, Some(NOBODY), None).unwrap();
+        refused(&hub, &["list"], "belongs to user nobody");
+        chown(&path, Some(0), None).unwrap();
+        mode(&path, 0o602);
+        refused(&hub, &["list"], "run chmod go-w ");
+        fs::remove_file(&path).unwrap();
+        symlink("/etc/passwd", &path).unwrap();
+        refused(&hub, &["list"], "run rm ");
+        fs::remove_file(&path).unwrap();
+        assert!(
+            Command::new("mkfifo")
+                .arg(&path)
+                .status()
+                .unwrap()
+                .success()
+        );
+        refused(&hub, &["list"], "run rm ");
+        fs::remove_file(&path).unwrap();
+        if let Some(kept) = kept {
+            fs::write(&path, kept).unwrap();
+            mode(&path, 0o600);
+        }
+    }
+    let elsewhere = hub.config().join("elsewhere");
+    fs::rename(&state, &elsewhere).unwrap();
+    symlink(&elsewhere, &state).unwrap();
+    refused(&hub, &["backup"], "is a symbolic link");
+    fs::remove_file(&state).unwrap();
+    fs::rename(&elsewhere, &state).unwrap();
+    hub.backup();
+}
+
+#[test]
+fn a_configuration_that_another_user_can_write_runs_nothing() {
+    let (_database, mut hub) = hub();
+    let theirs = open_directory();
+    let proof = theirs.path().join("was-here");
+    let hook = format!(
+        "file = []\n[scope]\ntables = [\"*\"]\n[[hook]]\nstage = \"run\"\nwhen = \"before\"\ncommand = \"id > {}\"\n",
+        proof.display()
+    );
+    let script = format!(
+        "mkdir {0}/home && cd {0}/home && cat > hubvault.toml <<'E'\n{hook}\nE\nchmod 644 hubvault.toml",
+        theirs.path().display()
+    );
+    assert!(attack(&script).status.success());
+    let home = theirs.path().join("home");
+    let here = |hub: &Hub, directory: &Path| {
+        let output = hub
+            .command(&["backup"])
+            .current_dir(directory)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", both(&output));
+        assert!(!proof.exists(), "the hook ran");
+        stderr(&output)
+    };
+    let said = here(&hub, &home);
+    assert!(
+        said.contains("user nobody") && said.contains("install -D -o 0 "),
+        "{said}"
+    );
+    // The file is root's, the directory is not.
+    chown(home.join("hubvault.toml"), Some(0), Some(0)).unwrap();
+    assert!(here(&hub, &home).contains("may put another file in the place of"));
+    // As /tmp is: the file counts.
+    assert!(
+        attack(&format!(
+            "cp {0}/hubvault.toml {1}/",
+            home.display(),
+            theirs.path().display()
+        ))
+        .status
+        .success()
+    );
+    here(&hub, theirs.path());
+    fs::remove_file(theirs.path().join("hubvault.toml")).unwrap();
+    // Their link to a file of root that says something else than it was meant to.
+    assert!(
+        attack(&format!(
+            "ln -s home/hubvault.toml {}/",
+            theirs.path().display()
+        ))
+        .status
+        .success()
+    );
+    here(&hub, theirs.path());
+    // A pipe holds nobody up.
+    fs::remove_file(theirs.path().join("hubvault.toml")).unwrap();
+    assert!(
+        attack(&format!("mkfifo {}/hubvault.toml", theirs.path().display()))
+            .status
+            .success()
+    );
+    here(&hub, theirs.path());
+    // Named, or where it always lies: writable is writable.
+    let config = hub.config().join("hubvault.toml");
+    hub.write(&hook);
+    hub.command(&["list"]);
+    for wrong in [0o646, 0o666] {
+        mode(&config, wrong);
+        let named = hub.run(&["backup", "--config", config.to_str().unwrap()]);
+        assert_eq!(named.status.code(), Some(2), "{}", both(&named));
+        assert!(
+            stderr(&named).contains("run chmod go-w "),
+            "{}",
+            both(&named)
+        );
+        refused(&hub, &["backup"], "run chmod go-w ");
+    }
+    assert!(!proof.exists());
+}
+
+#[test]
+fn what_a_configuration_includes_is_held_to_the_same() {
+    let (_database, mut hub) = hub();
+    let secret = hub.config().join("secret");
+    fs::write(&secret, "hunter2-hunter2\n").unwrap();
+    hub.set("SMTP_PASS_FILE", secret.display().to_string());
+    // As Docker and Kubernetes give them.
+    mode(&secret, 0o444);
+    assert!(hub.run(&["config", "check"]).status.code() != Some(2));
+    let data = hub.config().join("..2026");
+    fs::create_dir(&data).unwrap();
+    fs::write(data.join("secret"), "hunter2-hunter2\n").unwrap();
+    fs::remove_file(&secret).unwrap();
+    symlink("..2026", hub.config().join("..data")).unwrap();
+    symlink("..data/secret", &secret).unwrap();
+    assert!(hub.run(&["config", "check"]).status.code() != Some(2));
+    mode(&data.join("secret"), 0o666);
+    refused(&hub, &["config", "check"], "run chmod go-w ");
+    mode(&data.join("secret"), 0o644);
+    chown(&data, Some(NOBODY), None).unwrap();
+    refused(&hub, &["config", "check"], "may put another file");
+    chown(&data, Some(0), None).unwrap();
+    for name in ["PGSSLROOTCERT", "PGPASSFILE", "SMTP_CA_FILE"] {
+        let (_database, mut hub) = self::hub();
+        let file = hub.config().join("file");
+        fs::write(&file, "").unwrap();
+        chown(&file, Some(NOBODY), None).unwrap();
+        hub.set(name, file.display().to_string());
+        refused(&hub, &["config", "check"], "belongs to user nobody");
+    }
+    let recipients = hub.config().join("recipients");
+    fs::write(&recipients, "age1x\n").unwrap();
+    mode(&recipients, 0o666);
+    hub.set("BACKUP_RECIPIENTS", recipients.display().to_string());
+    refused(&hub, &["config", "check"], "run chmod go-w ");
+}
+
+#[test]
+fn latest_and_ids_never_mean_a_file_that_lies_where_somebody_works() {
+    let (_database, hub) = hub();
+    let (record, archive) = hub.backup();
+    let theirs = open_directory();
+    let short = &record["id"].as_str().unwrap()[..8];
+    let name = archive.file_name().unwrap().to_str().unwrap();
+    for trap in ["latest", short, name] {
+        assert!(
+            attack(&format!("echo trap > {}/{trap}", theirs.path().display()))
+                .status
+                .success()
+        );
+        for command in ["show", "verify"] {
+            let output = hub
+                .command(&[command, trap])
+                .current_dir(theirs.path())
+                .output()
+                .unwrap();
+            assert!(
+                output.status.success(),
+                "{command} {trap}: {}",
+                both(&output)
+            );
+        }
+    }
+    let here = hub
+        .command(&["show", "./latest"])
+        .current_dir(theirs.path())
+        .output()
+        .unwrap();
+    assert_eq!(here.status.code(), Some(1), "{}", both(&here));
+}
+
+#[test]
+fn nothing_that_lies_in_an_open_backup_directory_is_followed_or_waited_for() {
+    let (_database, mut hub) = hub();
+    let shared = open_directory();
+    let victim = hub.config().join("victim");
+    fs::write(&victim, "precious").unwrap();
+    mode(&victim, 0o644);
+    hub.set("BACKUP_DIR", shared.path().display().to_string());
+    let (at, victim_at) = (shared.path().display(), victim.display());
+    let plant = format!(
+        "cd {at} && for name in .last_backup_success .last_backup_size_mb; do ln -s {victim_at} $name.new; mkdir $name; \
+         done; mkdir -p .critical_backup_20260101_000000.tar.gz.partial/full; \
+         ln -s {victim_at} .critical_backup_20260101_000001.tar.gz.partial; \
+         mkfifo critical_backup_20260101_000002.tar.gz critical_backup_20260101_000002.tar.gz.manifest.json \
+         critical_backup_20260101_000003.tar.gz.manifest.new; \
+         ln -s /dev/zero critical_backup_20260101_000004.tar.gz.manifest.json"
+    );
+    assert!(attack(&plant).status.success());
+    let begun = Instant::now();
+    let (_, archive) = hub.backup();
+    for arguments in [
+        &["list"][..],
+        &["status"],
+        &["check"],
+        &["verify"],
+        &["prune"],
+    ] {
+        let output = hub.run(arguments);
+        assert!(
+            matches!(output.status.code(), Some(0 | 1 | 3)),
+            "{arguments:?}: {}",
+            both(&output)
+        );
+    }
+    assert!(
+        begun.elapsed() < Duration::from_mins(1),
+        "something was waited for"
+    );
+    assert!(archive.is_file());
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+    let mark = fs::symlink_metadata(shared.path().join(".last_backup_success")).unwrap();
+    assert!(mark.is_file() && mark.uid() == 0, "{mark:?}");
+    // A log where others may write.
+    let log = shared.path().join("hubvault.log");
+    for trap in [
+        format!("ln -s {victim_at} {0}", log.display()),
+        format!("mkfifo {}", log.display()),
+    ] {
+        assert!(attack(&trap).status.success());
+        hub.set("LOG_FILE", log.display().to_string());
+        let output = hub.run(&["prune"]);
+        assert!(
+            stderr(&output).contains("is not written"),
+            "{}",
+            both(&output)
+        );
+        fs::remove_file(&log).unwrap();
+    }
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+}

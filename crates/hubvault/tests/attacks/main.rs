@@ -19,4 +19,5 @@ mod foreign_archives_files;
 mod names_and_sources;
 mod old_programs;
 mod local_users;
+mod local_users_output;
 mod http;

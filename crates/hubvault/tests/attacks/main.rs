@@ -15,4 +15,10 @@ mod drill_host;
 mod foreign_archives;
 mod names_and_sources;
 mod local_users;
+#[path = "../suite/post_office.rs"]
+#[expect(dead_code, reason = "the suite's helpers, of which attacks need some")]
+mod post_office;
+#[path = "../suite/service_at_work.rs"]
+#[expect(dead_code, reason = "the suite's helpers, of which attacks need some")]
+mod service_at_work;
 mod http;

@@ -11,10 +11,42 @@ use axum::response::{IntoResponse, Response};
 use hubvault_engine::catalog::BackupRecord;
 use jiff::Timestamp;
 use serde::Serialize;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use utoipa::ToSchema;
 
+/// How long an answer is given again: everybody may ask, and each look reads the catalog.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// The last answers, by their jobs.
+#[derive(Debug, Default)]
+pub(super) struct HealthCache(Mutex<HashMap<Vec<String>, (Instant, Health)>>);
+
+impl HealthCache {
+    /// The answer for these jobs: one of a moment ago, or what `look` finds. Whoever asks meanwhile waits for the
+    /// same look.
+    fn of(
+        &self,
+        jobs: Vec<String>,
+        look: impl FnOnce() -> Result<Health, ApiError>,
+    ) -> Result<Health, ApiError> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, health)) = known.get(&jobs)
+            && at.elapsed() < FRESH
+        {
+            return Ok(health.clone());
+        }
+        let health = look()?;
+        // Of jobs that are gone nothing stays.
+        known.retain(|_, (at, _)| at.elapsed() < FRESH);
+        known.insert(jobs, (Instant::now(), health.clone()));
+        Ok(health)
+    }
+}
+
 /// The answer.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Health {
     /// `healthy` or `unhealthy`.
     status: &'static str,
@@ -45,7 +77,16 @@ pub(crate) struct Health {
     )
 )]
 pub(super) async fn health(OfJobs(jobs): OfJobs) -> Result<Response, ApiError> {
-    let health = blocking(move || worst(jobs.iter().map(look).collect())).await?;
+    let health = blocking(move || {
+        let names = jobs.iter().map(|of| of.job.name()).collect();
+        let Some(first) = jobs.first() else {
+            return worst(Vec::new());
+        };
+        first
+            .health
+            .of(names, || worst(jobs.iter().map(look).collect()))
+    })
+    .await?;
     let status = match health.error {
         None => StatusCode::OK,
         Some(_) => StatusCode::SERVICE_UNAVAILABLE,

@@ -8,7 +8,8 @@ use crate::service_at_work::{Answer, Service, signed};
 use hubvault_testkit::{Database, HttpSink, MailServer, MailTls, Parts, server};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use std::io::Read;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -260,6 +261,28 @@ fn three_hundred_slow_clients_make_no_answer_slow() {
     }
     crowd.kill().unwrap();
     crowd.wait().unwrap();
+}
+
+#[test]
+fn whoever_hangs_up_at_once_leaves_a_line_of_what_was_done() {
+    let database = database();
+    let mut hub = Hub::whole(&database);
+    quiet(&mut hub);
+    let stolen = token(&hub, "ci", "operate");
+    let service = Service::start(&hub);
+    let mut stream = TcpStream::connect(service.base().trim_start_matches("http://")).unwrap();
+    let request = format!(
+        "POST /backup/trigger HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {stolen}\r\n\
+         Content-Length: 23\r\n\r\n{{\"notification\": false}}"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    drop(stream);
+    service.until("/backup/history", &stolen, |history| history["total"] == 1);
+    let log = service.stop();
+    assert!(
+        log.contains("audit: ci (operate) POST /backup/trigger started"),
+        "{log}"
+    );
 }
 
 #[test]

@@ -45,14 +45,21 @@ pub(crate) async fn guard(
         Err(error) => return refused(&app, &error, &method, &path, &origin),
     };
     request.extensions_mut().insert(caller.clone());
-    let mut response = next.run(request).await;
-    if least > Some(Role::Read) {
+    if least <= Some(Role::Read) {
+        return next.run(request).await;
+    }
+    // Whoever hangs up at once has changed something all the same, and that leaves its line.
+    let audited = tokio::spawn(async move {
+        let mut response = next.run(request).await;
         let detail = response.extensions_mut().remove::<Audit>();
         let detail = detail.map_or_else(String::new, |Audit(text)| format!(" {text}"));
         let status = response.status().as_u16();
         tracing::info!("audit: {caller} {method} {path}{detail} from {origin}: {status}");
-    }
-    response
+        response
+    });
+    audited
+        .await
+        .unwrap_or_else(|error| ApiError::from(anyhow::Error::new(error)).into_response())
 }
 
 /// The token that was shown, where it is a right one. Requests with one count for the token, all others for their

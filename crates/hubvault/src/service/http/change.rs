@@ -147,8 +147,7 @@ impl OfJob {
             return Ok(None);
         };
         let now = Timestamp::now();
-        let records = self.records()?;
-        let last = records.iter().find(|record| record.job == new.name);
+        let last = self.newest(|record| record.job == new.name)?;
         let last = last.map_or(self.daemon.started_at(), |record| record.started_at);
         let next_old = schedule.next_after(&old.name, now);
         let next_new = next.next_after(&new.name, now);

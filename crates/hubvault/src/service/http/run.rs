@@ -4,7 +4,7 @@ use super::audit::Caller;
 use super::auth::{Audit, too_many};
 use super::error::{ApiError, ErrorBody};
 use super::of_job::{OfJob, Which};
-use super::summary::{newest_proven, usual_seconds};
+use super::summary::{is_proven, usual_seconds};
 use super::{blocking, optional};
 use axum::body::Bytes;
 use axum::http::StatusCode;
@@ -70,9 +70,9 @@ pub(super) async fn trigger(
 ) -> Result<(StatusCode, Extension<Audit>, Json<Triggered>), ApiError> {
     let wish: Trigger = optional(&body)?;
     blocking(move || {
-        let records = app.records()?;
         let now = Timestamp::now();
-        let recent = newest_proven(&records)
+        let recent = app
+            .newest(is_proven)?
             .filter(|record| record.finished_at.is_some_and(|at| at + AGAIN > now));
         if let Some(record) = recent.filter(|_| !wish.force) {
             let what =
@@ -97,7 +97,7 @@ pub(super) async fn trigger(
             error.with(json!({"progress": busy.progress}))
         })?;
         app.remember(app.job.name(), id);
-        let usual = usual_seconds(&records, &app.job.name());
+        let usual = usual_seconds(&app, &app.job.name())?;
         let usual = usual.and_then(|seconds| SignedDuration::try_from_secs_f64(seconds).ok());
         let audit = format!(
             "started {id} of {}, notification {}",

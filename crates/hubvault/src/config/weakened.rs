@@ -52,7 +52,7 @@ impl Settings {
             let (from, to) = (plain(before.setting(key)?), plain(self.setting(key)?));
             (from != to).then_some(Difference { key, from, to })
         };
-        CHANGEABLE.iter().filter_map(|key| differs(&key)).collect()
+        CHANGEABLE.iter().filter_map(differs).collect()
     }
 
     /// Of these differences, those that file and variables do not allow and that make weaker what held `before`.
@@ -151,6 +151,13 @@ impl Settings {
         format!(
             "write `{name} = {value}` under [{table}]{of} in {file} on the host, and reload it (SIGHUP)"
         )
+    }
+
+    /// Whether the overlay says of a key what file and variables say.
+    pub(crate) fn repeats(&self, key: &str) -> bool {
+        let mut floor = self.floor.found.iter();
+        let floor = floor.find(|found| found.key.name == key);
+        matches!((floor, self.setting(key)), (Some(floor), Some(holds)) if plain(floor) == plain(holds))
     }
 
     /// The schedule of file and variables, where something was changed over HTTP.

@@ -89,7 +89,16 @@ fn a_stolen_admin_token_weakens_nothing_and_everybody_is_notified() {
         }
         assert_eq!(service.get("/backup/config", &stolen).text(), before);
     }
-    assert!(!hub.backups().join(".hubvault/overlay.toml").exists());
+    let overlay = hub.backups().join(".hubvault/overlay.toml");
+    assert!(!overlay.exists());
+    // What holds anyway is not held against the host's next change of it.
+    let same = json!({"email.to": ["ada@hub.example", "grace@hub.example"], "proof.when": "daily"});
+    assert_eq!(service.put("/backup/config", &stolen, &same).status, 200);
+    let stored = std::fs::read_to_string(&overlay).unwrap();
+    assert!(
+        !stored.contains("ada") && !stored.contains("daily"),
+        "{stored}"
+    );
     let mails = about_changes(&mail, wishes.len());
     let first = text(&mails[0]);
     assert!(

@@ -74,11 +74,17 @@ impl OfJob {
     fn try_change(&self, wish: &Map<String, Value>, caller: &Caller) -> Result<String, ApiError> {
         let directory = self.state()?;
         let stored = Changes::stored(&directory).map_err(|error| wrong(&error))?;
-        let changes = Changes::merged(&directory, wish).map_err(|error| wrong(&error))?;
+        let merged = |wish| Changes::merged(&directory, wish).map_err(|error| wrong(&error));
         let tried = self
             .daemon
-            .try_with(&self.job, &changes)
+            .try_with(&self.job, &merged(wish)?)
             .map_err(|error| wrong(&error))?;
+        // What only repeats file and variables would win over them when the host changes them.
+        let mut lasting = wish.clone();
+        for (_, value) in lasting.iter_mut().filter(|(key, _)| tried.repeats(key)) {
+            *value = Value::Null;
+        }
+        let changes = merged(&lasting)?;
         let before = self.job.settings();
         let differences = tried.differences(&before);
         if !differences.is_empty()

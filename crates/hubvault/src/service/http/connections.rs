@@ -93,14 +93,21 @@ async fn next(
         match listener.accept().await {
             Ok((stream, peer)) => {
                 prepare(&stream);
-                let granted = places.take(peer, Instant::now());
-                let gone = granted.as_ref().map(|(_, gone)| *gone);
-                say(gone, said);
-                if let Some((place, _)) = granted {
-                    return (stream, peer, place);
+                match places.take(peer, Instant::now()) {
+                    Some((place, None)) => return (stream, peer, place),
+                    Some((place, Some(gone))) => {
+                        say(
+                            said,
+                            &format!("closed the one of {gone}, idle for longest, for {peer}"),
+                        );
+                        return (stream, peer, place);
+                    }
+                    None => {
+                        say(said, &format!("all are at work; turned {peer} away (503)"));
+                        // Whoever does not take these few bytes at once goes without.
+                        let _ = stream.try_write(FULL);
+                    }
                 }
-                // Whoever does not take these few bytes at once goes without.
-                let _ = stream.try_write(FULL);
             }
             // Somebody who hung up before.
             Err(error)
@@ -117,20 +124,11 @@ async fn next(
     }
 }
 
-/// Says now and then that somebody was closed for somebody else, or turned away (`None`).
-fn say(gone: Option<Option<SocketAddr>>, said: &mut Option<Instant>) {
-    if gone == Some(None) || said.is_some_and(|at| at.elapsed() < SAY_EVERY) {
-        return;
-    }
-    *said = Some(Instant::now());
-    match gone.flatten() {
-        Some(peer) => tracing::warn!(
-            "http: all {MOST} connections, or all of one address, are open; closed the one of {peer}, which asked \
-             nothing for longest"
-        ),
-        None => tracing::warn!(
-            "http: all {MOST} connections, or all of one address, are open and at work; turned one away (503)"
-        ),
+/// Says now and then that somebody was closed for somebody else, or turned away.
+fn say(said: &mut Option<Instant>, what: &str) {
+    if said.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
+        *said = Some(Instant::now());
+        tracing::warn!("http: all {MOST} connections, or all of one address, are open; {what}");
     }
 }
 

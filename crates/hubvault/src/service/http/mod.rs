@@ -48,7 +48,7 @@ const WRONG_EACH_SECOND: f64 = 0.1;
 /// Changes of the configuration, of which each is notified: ten at once, then one a minute.
 const CHANGES: (f64, f64) = (10.0, 1.0 / 60.0);
 /// Runs that one token asks for: each costs the database and room on the disk.
-const RUNS: (f64, f64) = (240.0, 1.0 / 60.0);
+const RUNS: (f64, f64) = (1000.0, 1.0 / 60.0);
 /// Downloads at work: in all, and to one address.
 const DOWNLOADS: (usize, usize) = (48, 16);
 /// Who follows runs: in all, and with one token.

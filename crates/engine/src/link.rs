@@ -1,5 +1,6 @@
 //! Links that open one archive for a while, without a token: signed with a key of the state directory, so
-//! that whoever may write there makes them, and the service knows its own.
+//! that whoever may write there makes them, and the service knows its own. A link names its maker, so that it ends
+//! with the token that made it.
 
 use hmac::{Hmac, KeyInit, Mac};
 use hubvault_archive::hex;
@@ -16,6 +17,38 @@ pub const MOST_HOURS: i64 = 168;
 
 const FILE: &str = "link.key";
 const KEY_BYTES: usize = 32;
+const MESSAGE: &str = "message";
+const TOKEN: &str = "token-";
+
+/// Who made a link; part of what is signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Maker {
+    /// A message about a run. Such a link ends by its time alone.
+    Message,
+    /// The token with this id. Such a link ends with the token, too.
+    Token(String),
+}
+
+impl Maker {
+    /// As it is written in a link.
+    fn word(&self) -> String {
+        match self {
+            Self::Message => MESSAGE.to_owned(),
+            Self::Token(id) => format!("{TOKEN}{id}"),
+        }
+    }
+
+    /// Reads what [`LinkKey::path`] wrote; `None` for anything else.
+    pub fn parse(word: &str) -> Option<Self> {
+        if word == MESSAGE {
+            return Some(Self::Message);
+        }
+        let id = word.strip_prefix(TOKEN)?;
+        let plain = |c: u8| c.is_ascii_digit() || c.is_ascii_lowercase();
+        (!id.is_empty() && id.len() <= 64 && id.bytes().all(plain))
+            .then(|| Self::Token(id.to_owned()))
+    }
+}
 
 /// The key cannot be read or made.
 #[derive(Debug, thiserror::Error)]
@@ -42,26 +75,29 @@ impl LinkKey {
     }
 
     /// The path and query of a link to a backup's archive, to be put after the address of the service.
-    pub fn path(&self, id: BackupId, expires_at: Timestamp) -> String {
-        let (id, expires) = (id.to_string(), expires_at.as_second());
-        let signature = self.mac(&id, expires).map(Mac::finalize);
+    pub fn path(&self, id: BackupId, expires_at: Timestamp, maker: &Maker) -> String {
+        let (id, expires, by) = (id.to_string(), expires_at.as_second(), maker.word());
+        let signature = self.mac(&id, expires, Some(maker)).map(Mac::finalize);
         let signature = signature.map_or_else(String::new, |signed| hex(&signed.into_bytes()));
-        format!("/download/{id}?expires={expires}&signature={signature}")
+        format!("/download/{id}?expires={expires}&by={by}&signature={signature}")
     }
 
-    /// Whether `signature` was made here for this id and expiry (seconds since 1970), in a time that says
-    /// nothing about the right one.
-    pub fn made(&self, id: &str, expires: i64, signature: &str) -> bool {
-        let Some(mac) = self.mac(id, expires) else {
+    /// Whether `signature` was made here for this id, expiry (seconds since 1970) and maker, in a time that says
+    /// nothing about the right one. Earlier versions named no maker; their links are checked as they were signed.
+    pub fn made(&self, id: &str, expires: i64, maker: Option<&Maker>, signature: &str) -> bool {
+        let Some(mac) = self.mac(id, expires, maker) else {
             return false;
         };
         bytes(signature).is_some_and(|bytes| mac.verify_slice(&bytes).is_ok())
     }
 
-    fn mac(&self, id: &str, expires: i64) -> Option<Hmac<Sha256>> {
+    fn mac(&self, id: &str, expires: i64, maker: Option<&Maker>) -> Option<Hmac<Sha256>> {
         // HMAC takes keys of any length (RFC 2104, 2).
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).ok()?;
         mac.update(format!("download\n{id}\n{expires}").as_bytes());
+        if let Some(maker) = maker {
+            mac.update(format!("\n{}", maker.word()).as_bytes());
+        }
         Some(mac)
     }
 }
@@ -114,18 +150,19 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
-    fn parts(path: &str) -> (String, i64, String) {
+    fn parts(path: &str) -> (String, i64, Option<Maker>, String) {
         let (id, query) = path
             .strip_prefix("/download/")
             .unwrap()
             .split_once('?')
             .unwrap();
-        let (expires, signature) = query.split_once('&').unwrap();
-        let after = |text: &str| text.split_once('=').unwrap().1.to_owned();
+        let mut fields = query.split('&');
+        let mut after = || fields.next().unwrap().split_once('=').unwrap().1.to_owned();
         (
             id.to_owned(),
-            after(expires).parse().unwrap(),
-            after(signature),
+            after().parse().unwrap(),
+            Maker::parse(&after()),
+            after(),
         )
     }
 
@@ -134,18 +171,66 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let key = LinkKey::of(state.path()).unwrap();
         let at = Timestamp::from_second(1_900_000_000).unwrap();
-        let (id, expires, signature) = parts(&key.path(BackupId::random(), at));
+        let maker = Some(Maker::Token("00ff".to_owned()));
+        let link = key.path(BackupId::random(), at, maker.as_ref().unwrap());
+        let (id, expires, by, signature) = parts(&link);
+        assert_eq!(by, maker);
+        let by = by.as_ref();
         // Another process reads the same key.
         let again = LinkKey::of(state.path()).unwrap();
-        assert!(again.made(&id, expires, &signature));
-        assert!(!key.made(&id, expires + 1, &signature));
-        assert!(!key.made(&BackupId::random().to_string(), expires, &signature));
+        assert!(again.made(&id, expires, by, &signature));
+        assert!(!key.made(&id, expires + 1, by, &signature));
+        assert!(!key.made(&BackupId::random().to_string(), expires, by, &signature));
         for bad in ["", "00", &signature[1..], &format!("{signature}00"), "+f"] {
-            assert!(!key.made(&id, expires, bad), "{bad}");
+            assert!(!key.made(&id, expires, by, bad), "{bad}");
         }
         let elsewhere = tempfile::tempdir().unwrap();
         let other = LinkKey::of(elsewhere.path()).unwrap();
-        assert!(!other.made(&id, expires, &signature));
+        assert!(!other.made(&id, expires, by, &signature));
+    }
+
+    #[test]
+    fn no_other_maker_and_no_missing_one_fits_a_signature() {
+        let state = tempfile::tempdir().unwrap();
+        let key = LinkKey::of(state.path()).unwrap();
+        let (id, at) = (
+            BackupId::random(),
+            Timestamp::from_second(1_900_000_000).unwrap(),
+        );
+        let ours = Maker::Token("00ff".to_owned());
+        let (id, expires, _, signature) = parts(&key.path(id, at, &ours));
+        let others = [
+            None,
+            Some(Maker::Message),
+            Some(Maker::Token("00fe".to_owned())),
+        ];
+        for other in others {
+            assert!(
+                !key.made(&id, expires, other.as_ref(), &signature),
+                "{other:?}"
+            );
+        }
+        // As an earlier version signed: without a maker.
+        let old = key.mac(&id, expires, None).unwrap().finalize();
+        let old = hex(&old.into_bytes());
+        assert!(key.made(&id, expires, None, &old));
+        assert!(!key.made(&id, expires, Some(&ours), &old));
+    }
+
+    #[test]
+    fn a_maker_is_a_message_or_a_token_and_nothing_else() {
+        assert_eq!(Maker::parse("message"), Some(Maker::Message));
+        for bad in [
+            "",
+            "token-",
+            "token-A",
+            "token-a\nb",
+            "Message",
+            "messages",
+            "token",
+        ] {
+            assert_eq!(Maker::parse(bad), None, "{bad}");
+        }
     }
 
     #[test]

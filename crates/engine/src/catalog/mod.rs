@@ -25,6 +25,7 @@ use hubvault_archive::SEALED_ENDING;
 use hubvault_model::Warning;
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -205,11 +206,10 @@ impl Catalog {
     /// Runs that are still called running although their process holds no lock any more: failed.
     /// Only under the run lock.
     pub fn close_dead_runs(&self, now: Timestamp) -> Result<(), CatalogError> {
-        for mut record in self.list()? {
-            if record.state == State::Running {
-                record.died(now);
-                self.put(&record)?;
-            }
+        let sql = "SELECT record FROM backups WHERE state = ?1";
+        for mut record in self.query(sql, Some(State::Running.as_str()))? {
+            record.died(now);
+            self.put(&record)?;
         }
         Ok(())
     }
@@ -239,42 +239,80 @@ impl Catalog {
         }))
     }
 
-    /// Every record, newest first.
+    /// Every record, newest first. A catalog keeps every run, so that this takes memory for all of them.
     pub fn list(&self) -> Result<Vec<BackupRecord>, CatalogError> {
-        self.query(
-            "SELECT record FROM backups ORDER BY started_at DESC, rowid DESC",
-            None,
-        )
+        let mut all = Vec::new();
+        self.each(|record| {
+            all.push(record);
+            ControlFlow::Continue(())
+        })?;
+        Ok(all)
+    }
+
+    /// Shows every record, newest first, until `see` has seen enough; one at a time is in memory.
+    pub fn each(
+        &self,
+        see: impl FnMut(BackupRecord) -> ControlFlow<()>,
+    ) -> Result<(), CatalogError> {
+        let sql = "SELECT record FROM backups ORDER BY started_at DESC, rowid DESC";
+        self.visit(sql, None, see)
     }
 
     fn query(&self, sql: &str, value: Option<&str>) -> Result<Vec<BackupRecord>, CatalogError> {
-        let read = || {
-            let mut statement = self.db.prepare(sql)?;
-            let rows = statement.query_map(rusqlite::params_from_iter(value), |row| {
-                row.get::<_, String>(0)
+        let mut all = Vec::new();
+        self.visit(sql, value, |record| {
+            all.push(record);
+            ControlFlow::Continue(())
+        })?;
+        Ok(all)
+    }
+
+    fn visit(
+        &self,
+        sql: &str,
+        value: Option<&str>,
+        mut see: impl FnMut(BackupRecord) -> ControlFlow<()>,
+    ) -> Result<(), CatalogError> {
+        let failed = |source| self.failed("reading")(source);
+        let mut statement = self.db.prepare(sql).map_err(failed)?;
+        let mut rows = statement
+            .query(rusqlite::params_from_iter(value))
+            .map_err(failed)?;
+        while let Some(row) = rows.next().map_err(failed)? {
+            let json: String = row.get(0).map_err(failed)?;
+            let record = serde_json::from_str(&json).map_err(|source| CatalogError::Record {
+                path: self.path.clone(),
+                source,
             })?;
-            rows.collect::<rusqlite::Result<Vec<String>>>()
-        };
-        read()
-            .map_err(self.failed("reading"))?
-            .iter()
-            .map(|json| {
-                serde_json::from_str(json).map_err(|source| CatalogError::Record {
-                    path: self.path.clone(),
-                    source,
-                })
-            })
-            .collect()
+            if see(record).is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// The backup that `word` means: `latest` (the newest that has an archive), an id, an
     /// unambiguous prefix of one, or the name of an archive. `None` when there is none.
     pub fn find(&self, word: &str) -> Result<Option<BackupRecord>, CatalogError> {
         if word == "latest" {
-            return Ok(self
-                .list()?
-                .into_iter()
-                .find(|r| r.file.is_some() && r.removed_at.is_none()));
+            let mut latest = None;
+            self.each(|record| {
+                let is_listed = record.file.is_some() && record.removed_at.is_none();
+                latest = Some(record).filter(|_| is_listed);
+                if is_listed {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            })?;
+            return Ok(latest);
+        }
+        if word
+            .parse::<hubvault_model::BackupId>()
+            .is_ok_and(|id| id.to_string() == word)
+        {
+            let sql = "SELECT record FROM backups WHERE id = ?1";
+            return Ok(self.query(sql, Some(word))?.pop());
         }
         let records = self.list()?;
         let named = |r: &BackupRecord| {

@@ -73,6 +73,11 @@ impl OutboxState {
             Self::Failed => "failed",
         }
     }
+
+    /// Whether it may still be sent.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Waiting | Self::Sending)
+    }
 }
 
 /// One of those who are to have a message.
@@ -163,7 +168,7 @@ pub enum Claimed {
 impl OutboxItem {
     /// Whether it may still be sent.
     pub fn is_open(&self) -> bool {
-        matches!(self.state, OutboxState::Waiting | OutboxState::Sending)
+        self.state.is_open()
     }
 
     /// Whether everybody has it.
@@ -286,6 +291,24 @@ impl Catalog {
             path: self.path.clone(),
             source,
         })
+    }
+
+    /// How far every message got, without what is in them.
+    pub fn outbox_states(&self) -> Result<Vec<OutboxState>, CatalogError> {
+        let read = || {
+            let mut statement = self.db.prepare("SELECT state FROM outbox")?;
+            let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
+            rows.collect::<rusqlite::Result<Vec<String>>>()
+        };
+        let texts = read().map_err(self.failed("reading the outbox of"))?;
+        let all = [
+            OutboxState::Waiting,
+            OutboxState::Sending,
+            OutboxState::Sent,
+            OutboxState::Failed,
+        ];
+        let of = |text: &String| all.into_iter().find(|state| state.as_str() == text);
+        Ok(texts.iter().filter_map(of).collect())
     }
 
     /// Every message, newest first.

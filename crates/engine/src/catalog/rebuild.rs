@@ -8,6 +8,7 @@ use hubvault_model::Warning;
 use jiff::Timestamp;
 use std::collections::HashSet;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 /// What a rebuild found.
@@ -60,9 +61,11 @@ pub fn catch_up(
     alone: bool,
     now: Timestamp,
 ) -> Result<Rebuilt, CatalogError> {
-    let records = catalog.list()?;
-    let listed = records.iter().filter(|record| record.removed_at.is_none());
-    let named: HashSet<&PathBuf> = listed.filter_map(|record| record.file.as_ref()).collect();
+    let mut named: HashSet<PathBuf> = HashSet::new();
+    catalog.each(|record| {
+        named.extend(record.file.filter(|_| record.removed_at.is_none()));
+        ControlFlow::Continue(())
+    })?;
     let mut found = Rebuilt::default();
     for path in archives(directory)? {
         if named.contains(&path) {
@@ -76,18 +79,15 @@ pub fn catch_up(
                 continue;
             }
         };
-        let record = records.iter().find(|record| record.id == known.manifest.id);
-        match record {
-            None if !catalog.knows(known.manifest.id)? => {
-                found.added.push(add(catalog, &path, &known)?);
-            }
+        match catalog.find(&known.manifest.id.to_string())? {
+            None => found.added.push(add(catalog, &path, &known)?),
             Some(record) if alone => {
-                if let Some(record) = as_it_is(record, &path, &known) {
+                if let Some(record) = as_it_is(&record, &path, &known) {
                     catalog.finish(&record)?;
                     found.added.push(record);
                 }
             }
-            _ => {}
+            Some(_) => {}
         }
     }
     if alone {

@@ -1,5 +1,6 @@
 //! What a message may say: every value that a template can name (docs/mail.md lists them).
 
+use super::change::ChangeFacts;
 use super::digest::DigestFacts;
 use super::earlier::{PreviousFacts, previous};
 use super::words::{change, moment, size_change, took};
@@ -50,6 +51,8 @@ pub struct Facts {
     pub failure: Option<FailureFacts>,
     /// The check that an alert or a recovery speaks of.
     pub alert: AlertFacts,
+    /// A change of the configuration over HTTP.
+    pub change: ChangeFacts,
     /// The last seven days.
     pub digest: DigestFacts,
 }
@@ -240,6 +243,7 @@ impl Facts {
                 log: Vec::new(),
             }),
             alert: AlertFacts::default(),
+            change: ChangeFacts::default(),
             digest: DigestFacts::new(&record.job, history, outbox, now, zone),
         }
     }

@@ -4,7 +4,7 @@ use super::Teller;
 use super::facts::{Facts, LinkFacts};
 use super::words::moment;
 use crate::catalog::{BackupRecord, State};
-use crate::link::LinkKey;
+use crate::link::{LinkKey, Maker};
 use hubvault_model::Warning;
 use jiff::{SignedDuration, Timestamp};
 
@@ -41,7 +41,11 @@ impl Teller<'_> {
         let lasts = SignedDuration::try_from(links.lasts).unwrap_or_default();
         let expires_at = Timestamp::now() + lasts;
         Ok(Some(LinkFacts {
-            url: format!("{}{}", links.base, key.path(record.id, expires_at)),
+            url: format!(
+                "{}{}",
+                links.base,
+                key.path(record.id, expires_at, &Maker::Message)
+            ),
             ends: moment(expires_at, self.zone),
             // As it is signed: whole seconds.
             expires_at: format!("{expires_at:.0}"),

@@ -4,6 +4,7 @@
 //! Delivery never undoes a backup. What could not be told is in the record, and in the exit code.
 
 mod alert;
+mod change;
 mod words;
 mod earlier;
 mod digest;
@@ -16,6 +17,7 @@ mod letter;
 mod post;
 mod again;
 
+pub use change::{ChangeFacts, ChangedSetting};
 pub use facts::{AlertFacts, Facts, LinkFacts};
 pub use template::{Rendered, TemplateProblem, Templates};
 pub use words::{age, moment};
@@ -144,6 +146,7 @@ impl<'a> Teller<'a> {
         if ["alert", "recovered"].contains(&template) {
             facts = facts.of_alert(sample::alert());
         }
+        facts.change = sample::change();
         let facts = facts.masked(&self.delivery().masks);
         Templates::new(self.job.delivery.templates.as_deref()).render(template, &facts)
     }

@@ -1,6 +1,7 @@
 //! A sample of everything that a message may say, for checking templates and for looking at them
 //! before the first run.
 
+use super::change::{ChangeFacts, ChangedSetting};
 use super::facts::{AlertFacts, Facts, LinkFacts};
 use crate::catalog::{BackupRecord, DrillRecord, ProofRecord, State, TableRecord};
 use crate::progress::{Stage, StageTime};
@@ -93,6 +94,21 @@ pub fn alert() -> AlertFacts {
     }
 }
 
+/// A change of the configuration.
+pub fn change() -> ChangeFacts {
+    ChangeFacts {
+        refused: false,
+        who: "deploy".to_owned(),
+        role: "admin".to_owned(),
+        address: "203.0.113.9".to_owned(),
+        settings: vec![ChangedSetting {
+            key: "retention.days".to_owned(),
+            from: "30".to_owned(),
+            to: "60".to_owned(),
+        }],
+    }
+}
+
 /// The run of the day before.
 pub fn before(job: &str) -> BackupRecord {
     let mut record = record(job);
@@ -138,6 +154,7 @@ pub(super) fn facts(kind: &str) -> Facts {
         &["INFO exporting".to_owned()],
     )
     .of_alert(alert());
+    facts.change = change();
     if let Some(archive) = &mut facts.archive {
         archive.attached = true;
         "It is attached to this mail.".clone_into(&mut archive.attachment);

@@ -21,6 +21,8 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("alert.html", include_str!("templates/alert.html")),
     ("recovered.txt", include_str!("templates/recovered.txt")),
     ("recovered.html", include_str!("templates/recovered.html")),
+    ("changed.txt", include_str!("templates/changed.txt")),
+    ("changed.html", include_str!("templates/changed.html")),
     ("digest.txt", include_str!("templates/digest.txt")),
     ("digest.html", include_str!("templates/digest.html")),
     ("test.txt", include_str!("templates/test.txt")),

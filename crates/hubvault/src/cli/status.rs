@@ -84,6 +84,8 @@ pub(crate) fn run(settings: &Settings, json: bool) -> Result<Exit> {
         &settings.zone,
     )?);
     status.role = catalog.role_advice(&job.name)?;
+    // What somebody changed over HTTP when that was still taken.
+    status.risks.extend(settings.weakened_in_words());
     add_seal(&mut status, settings, &job, &catalog)?;
     if json {
         print(&(serde_json::to_string_pretty(&status)? + "\n"))?;

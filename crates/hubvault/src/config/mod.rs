@@ -11,6 +11,8 @@ mod input;
 mod place;
 mod overlay;
 mod resolve;
+mod strictness;
+mod weakened;
 mod jobs;
 mod scope;
 mod seal;
@@ -26,10 +28,12 @@ pub(crate) use address::listens_at;
 pub(crate) use environment::Environment;
 pub(crate) use input::{Inputs, STANDARD_INPUT};
 pub(crate) use overlay::{CHANGEABLE, Changes};
-pub(crate) use problem::{ConfigError, nearest};
+pub(crate) use problem::{ConfigError, Problem, nearest};
 pub(crate) use resolve::{Found, Value};
 pub(crate) use scope::Said;
 pub(crate) use seal::Administrator;
+pub(crate) use strictness::longest_gap;
+pub(crate) use weakened::Difference;
 
 use hubvault_engine::job::{CommandSource, FileSource, Hook, Job, UserCheck, Window};
 use hubvault_model::Masks;
@@ -70,6 +74,8 @@ pub(crate) struct Settings {
     pub(crate) job_name: Option<String>,
     /// The archive directory that is all jobs', where the service keeps what is its own.
     pub(crate) service_directory: PathBuf,
+    /// What file and variables say where something was changed over HTTP.
+    floor: weakened::Floor,
     /// What the file says, as it was read; empty without one. It may hold secrets.
     source: SecretString,
     job: Job,
@@ -143,6 +149,7 @@ impl Settings {
             }
         };
         let overlay = overlay::read(environment, &document, tried, &mut problems, &mut notices);
+        let floor = weakened::Floor::of(environment, &document, &overlay);
         let mut found = resolve::resolve(environment, &document, &overlay, &mut problems);
         settle_defaults(environment, &mut found);
         let shared = place::said(environment, &whole);
@@ -193,7 +200,7 @@ impl Settings {
             .filter_map(|key| found.remove(key.name))
             .collect();
         let temp_dir = environment.temp_dir();
-        Ok(Self {
+        let mut settings = Self {
             file,
             found,
             windows,
@@ -207,9 +214,13 @@ impl Settings {
             zone,
             job_name: document.job,
             service_directory,
+            floor,
             source: SecretString::from(source),
             job,
-        })
+        };
+        let weakened = settings.weakened_in_words();
+        settings.notices.extend(weakened);
+        Ok(settings)
     }
 
     /// The job that they make.

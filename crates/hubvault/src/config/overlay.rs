@@ -1,5 +1,5 @@
-//! `overlay.toml` of the state directory: what was changed from afar. It wins over file and variables,
-//! for harmless keys alone.
+//! `overlay.toml` of the state directory: what was changed over HTTP. It wins over file and variables, for harmless
+//! keys alone, and only to make them stricter (`strictness`). What an earlier version wrote there is still read.
 
 use super::document::Document;
 use super::environment::Environment;
@@ -89,6 +89,11 @@ impl Changes {
         }
     }
 
+    /// What is there already.
+    pub(crate) fn stored(state_directory: &Path) -> Result<Self, ConfigError> {
+        Self::merged(state_directory, &Map::new())
+    }
+
     /// Keeps it, readable by its owner only; an older one is replaced as a whole.
     pub(crate) fn write(&self, state_directory: &Path) -> Result<()> {
         let path = state_directory.join(NAME);
@@ -106,8 +111,7 @@ fn text_of(path: &Path) -> std::io::Result<String> {
 
 fn not_changeable(key: &str) -> String {
     if KEYS.iter().any(|known| known.name == key) {
-        return "cannot be changed from afar; it is set in hubvault.toml or by a variable"
-            .to_owned();
+        return "cannot be changed from afar; set it in hubvault.toml or by a variable".to_owned();
     }
     let hint = nearest(key, CHANGEABLE.iter().copied());
     format!("no such key{hint}")

@@ -2,7 +2,7 @@
 
 use crate::config::Settings;
 use hubvault_engine::backup::state_directory;
-use hubvault_engine::catalog::{Catalog, OutboxItem};
+use hubvault_engine::catalog::{Catalog, OutboxState};
 use hubvault_engine::schedule::Schedule;
 use jiff::Timestamp;
 use std::time::{Duration, Instant};
@@ -92,7 +92,7 @@ fn next_digest(settings: &Settings, now: Timestamp) -> Option<Timestamp> {
 fn something_waits(settings: &Settings) -> bool {
     let outbox = state_directory(&settings.job().directory)
         .ok()
-        .and_then(|state| Catalog::open(&state).ok()?.outbox().ok());
+        .and_then(|state| Catalog::open(&state).ok()?.outbox_states().ok());
     // One that cannot be read is for the child to complain about.
-    outbox.is_none_or(|items| items.iter().any(OutboxItem::is_open))
+    outbox.is_none_or(|states| states.into_iter().any(OutboxState::is_open))
 }

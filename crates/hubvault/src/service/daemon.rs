@@ -1,7 +1,7 @@
 //! What the parts of the service share: its jobs, each with the configuration that holds, what is at work and
 //! what is next.
 
-use crate::config::{Changes, ConfigError, Inputs, Settings};
+use crate::config::{Changes, ConfigError, Inputs, Problem, Settings};
 use crate::progress::file::{RunProgress, running};
 use hubvault_engine::backup::RunLock;
 use hubvault_model::BackupId;
@@ -115,11 +115,19 @@ impl Daemon {
         Ok(())
     }
 
-    /// Whether the configuration would be right with these changes to a job; nothing changes.
-    pub(crate) fn try_with(&self, job: &ServedJob, changes: &Changes) -> Result<(), ConfigError> {
+    /// What a job's configuration would be with these changes; nothing changes.
+    pub(crate) fn try_with(
+        &self,
+        job: &ServedJob,
+        changes: &Changes,
+    ) -> Result<Settings, ConfigError> {
         // Where another is wrong meanwhile, nothing could be read again.
         let of = job.settings().job_name.clone();
-        Settings::load_all_with(&self.shared.inputs, of.as_deref(), Some(changes)).map(|_| ())
+        let all = Settings::load_all_with(&self.shared.inputs, of.as_deref(), Some(changes))?;
+        let found = all.into_iter().find(|settings| settings.job_name == of);
+        found.ok_or_else(|| ConfigError {
+            problems: vec![Problem::new("job", "", "it is gone from the configuration")],
+        })
     }
 
     /// The keeper reads the configuration again, too, and goes by its schedule.

@@ -1,8 +1,6 @@
 //! What the service knows, as numbers in the text format of Prometheus.
 
-use hubvault_engine::catalog::{
-    AlertState, BackupRecord, CheckState, OutboxItem, OutboxState, State,
-};
+use hubvault_engine::catalog::{AlertState, BackupRecord, CheckState, OutboxState, State};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -14,7 +12,7 @@ pub(crate) struct Seen {
     pub(crate) readable: bool,
     /// Every run, newest first.
     pub(crate) records: Vec<BackupRecord>,
-    pub(crate) outbox: Vec<OutboxItem>,
+    pub(crate) outbox: Vec<OutboxState>,
     /// What the checks last found.
     pub(crate) checks: Vec<AlertState>,
     pub(crate) free_bytes: Option<u64>,
@@ -137,7 +135,7 @@ fn of_job(out: &mut Page, seen: &Seen) {
         OutboxState::Sent,
         OutboxState::Failed,
     ] {
-        let in_state = seen.outbox.iter().filter(|item| item.state == state);
+        let in_state = seen.outbox.iter().filter(|one| **one == state);
         let labels = [("job", seen.job.as_str()), ("state", state.as_str())];
         out.put("hubvault_outbox", &labels, in_state.count() as f64);
     }

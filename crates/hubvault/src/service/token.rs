@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 /// So that a token can be recognised where it does not belong, as in a repository.
 const PREFIX: &str = "hv_";
+/// 64 bits of a hash of 256 random ones.
+const ID_DIGITS: usize = 16;
 
 /// What somebody may do; each may do what stands before it, too.
 #[derive(
@@ -48,6 +50,13 @@ pub(crate) struct Token {
     pub(crate) created_at: Timestamp,
     /// Of the token's text, in hexadecimal digits.
     sha256: String,
+}
+
+impl Token {
+    /// By which links name it: a part of its hash, so that another token of the same name is another.
+    pub(crate) fn id(&self) -> String {
+        self.sha256.chars().take(ID_DIGITS).collect()
+    }
 }
 
 /// `tokens.json` of a state directory. It is read anew at every question, so that a revoked token
@@ -125,6 +134,11 @@ impl Tokens {
             }
         }
         Ok(found)
+    }
+
+    /// The token with this id; `None` once it was revoked.
+    pub(crate) fn with_id(&self, id: &str) -> Result<Option<Token>> {
+        Ok(self.list()?.into_iter().find(|token| token.id() == id))
     }
 
     fn doing(&self, what: &str) -> String {
@@ -207,12 +221,16 @@ mod tests {
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         let whose = tokens.whose(&text).unwrap().unwrap();
         assert_eq!((whose.name.as_str(), whose.role), ("ci", Role::Operate));
+        assert_eq!(tokens.with_id(&whose.id()).unwrap().unwrap().name, "ci");
         assert!(tokens.create("ci", Role::Read).is_err());
         assert!(tokens.create("../x", Role::Read).is_err());
         tokens.revoke("ci").unwrap();
         assert!(tokens.whose(&text).unwrap().is_none());
         assert!(tokens.whose(&other).unwrap().is_some());
         assert!(tokens.revoke("ci").is_err());
+        // Another of the same name is another.
+        tokens.create("ci", Role::Operate).unwrap();
+        assert!(tokens.with_id(&whose.id()).unwrap().is_none());
     }
 
     #[test]

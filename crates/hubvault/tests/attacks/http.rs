@@ -1,1 +1,361 @@
-//! Whoever holds a token, or none.
+//! Whoever holds a token, or none: over HTTP the configuration is only made stricter, a right token is never kept
+//! out, and a link ends with its maker's token.
+
+use crate::attacker::attacker;
+use crate::hub::{Hub, stderr, stdout};
+use crate::post_office::{SMALL, mailing, plain, subject, text};
+use crate::service_at_work::{Answer, Service, signed};
+use hubvault_testkit::{Database, HttpSink, MailServer, MailTls, Parts, server};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn database() -> Database {
+    let database = server().database();
+    database.execute(SMALL);
+    database
+}
+
+fn quiet(hub: &mut Hub) {
+    hub.set("BACKUP_SCHEDULE", "0 2 * * *");
+    hub.set("TZ", "UTC");
+}
+
+fn token(hub: &Hub, name: &str, role: &str) -> String {
+    let made = hub.run(&["token", "create", name, "--role", role]);
+    assert!(made.status.success(), "{}", stderr(&made));
+    stdout(&made).trim().to_owned()
+}
+
+fn setting(config: &Value, key: &str) -> Value {
+    let all = config["settings"].as_array().unwrap();
+    all.iter().find(|one| one["key"] == key).unwrap()["value"].clone()
+}
+
+/// The mails about changes, once there are `count`.
+fn about_changes(mail: &MailServer, count: usize) -> Vec<Parts> {
+    let begun = Instant::now();
+    loop {
+        let all = mail.messages().into_iter().map(|message| message.parts());
+        let all: Vec<Parts> = all
+            .filter(|it| subject(it).contains("configuration"))
+            .collect();
+        if all.len() >= count {
+            return all;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{} of {count} mails", all.len());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_stolen_admin_token_weakens_nothing_and_everybody_is_notified() {
+    let database = database();
+    let mail = MailServer::start(plain());
+    let sink = HttpSink::start((0..99).map(|_| hubvault_testkit::Answer::Status(200)));
+    let mut hub = mailing(&database, &mail, MailTls::Plain);
+    quiet(&mut hub);
+    hub.set("PROOF", "daily");
+    hub.set("WEBHOOK_URL", sink.url("/hook"));
+    let stolen = token(&hub, "deploy", "admin");
+    let service = Service::start(&hub);
+    let before = service.get("/backup/config", &stolen).text();
+    let wishes = [
+        json!({"proof.when": "off", "log.level": "error", "monitor.max_age_hours": 87_600}),
+        json!({"email.to": ["ada@hub.example", "grace@hub.example", "mallory@evil.example"]}),
+        json!({"email.enabled": false, "email.attach": "never"}),
+        json!({"retention.days": 0, "retention.keep_last": 0, "retention.max_total_mb": 1}),
+        json!({"schedule.cron": "0 0 29 2 *", "archive.min_size_mb": 900}),
+        json!({"schedule.cron": "* * * * *", "schedule.jitter": "23 h", "schedule.tries": 1}),
+        json!({"schedule.catch_up": "none", "schedule.pause": "20 h", "archive.max_size_mb": 1}),
+        // One that is allowed beside one that is not.
+        json!({"retention.days": 60, "proof.when": "weekly"}),
+    ];
+    for wish in &wishes {
+        let refused = service.put("/backup/config", &stolen, wish);
+        assert_eq!(refused.status, 403, "{wish}: {}", refused.text());
+        let details = refused.json()["details"].clone();
+        let keys = wish.as_object().unwrap().keys();
+        for key in keys.filter(|key| *key != "retention.days" || wish["retention.days"] == 0) {
+            let said = details[key].as_str().unwrap_or_default();
+            let where_to =
+                said.contains("hubvault.toml") || said.contains("where hubvault is started");
+            assert!(where_to, "{key}: {details}");
+        }
+        assert_eq!(service.get("/backup/config", &stolen).text(), before);
+    }
+    let overlay = hub.backups().join(".hubvault/overlay.toml");
+    assert!(!overlay.exists());
+    // What holds anyway is not held against the host's next change of it.
+    let same = json!({"email.to": ["ada@hub.example", "grace@hub.example"], "proof.when": "daily"});
+    assert_eq!(service.put("/backup/config", &stolen, &same).status, 200);
+    let stored = std::fs::read_to_string(&overlay).unwrap();
+    assert!(
+        !stored.contains("ada") && !stored.contains("daily"),
+        "{stored}"
+    );
+    let mails = about_changes(&mail, wishes.len());
+    let first = text(&mails[0]);
+    assert!(
+        subject(&mails[0]).contains("REFUSED CHANGE"),
+        "{}",
+        subject(&mails[0])
+    );
+    for said in ["deploy (admin)", "127.0.0.1", "proof.when: daily -> off"] {
+        assert!(first.contains(said), "{said}: {first}");
+    }
+    for message in mail.messages() {
+        assert!(!message.to.iter().any(|to| to.contains("mallory")));
+    }
+    let hooked = || {
+        let all = sink.requests().into_iter();
+        all.map(|request| String::from_utf8(request.body).unwrap())
+            .any(|said| said.contains("mallory@evil.example"))
+    };
+    let begun = Instant::now();
+    while !hooked() {
+        assert!(begun.elapsed() < PATIENCE, "every channel is notified");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let log = service.stop();
+    assert!(
+        log.contains(
+            "refused change of the configuration by deploy (admin) from 127.0.0.1: log.level"
+        ),
+        "{log}"
+    );
+}
+
+#[test]
+fn what_makes_it_stricter_is_taken_taken_back_and_notified() {
+    let database = database();
+    let mail = MailServer::start(plain());
+    let mut hub = mailing(&database, &mail, MailTls::Plain);
+    quiet(&mut hub);
+    let admin = token(&hub, "root", "admin");
+    let service = Service::start(&hub);
+    let stricter =
+        json!({"retention.days": 60, "proof.when": "weekly", "monitor.max_age_hours": 20});
+    let changed = service.put("/backup/config", &admin, &stricter);
+    assert_eq!(changed.status, 200, "{}", changed.text());
+    assert_eq!(setting(&changed.json(), "retention.days"), "60");
+    let back = service.put("/backup/config", &admin, &json!({"retention.days": null}));
+    assert_eq!(setting(&back.json(), "retention.days"), "30");
+    // What was made stricter is no way to make it weaker.
+    let weaker = service.put("/backup/config", &admin, &json!({"retention.days": 29}));
+    assert_eq!(weaker.status, 403);
+    let mails = about_changes(&mail, 3);
+    let all: Vec<String> = mails.iter().map(|parts| text(parts).to_owned()).collect();
+    for said in [
+        "root (admin) changed",
+        "retention.days: 30 -> 60",
+        "proof.when: off -> weekly",
+        "retention.days: 60 -> 30",
+        "hubvault token revoke root",
+    ] {
+        assert!(
+            all.iter().any(|text| text.contains(said)),
+            "{said}: {all:?}"
+        );
+    }
+    let log = service.stop();
+    assert!(
+        log.contains("audit: root (admin) PUT /backup/config retention.days"),
+        "{log}"
+    );
+}
+
+#[test]
+fn what_an_earlier_version_weakened_still_holds_and_is_said() {
+    let database = database();
+    let mut hub = Hub::whole(&database);
+    quiet(&mut hub);
+    hub.backup();
+    let overlay = hub.backups().join(".hubvault/overlay.toml");
+    let text = "[retention]\ndays = 2\n[email]\nto = [\"mallory@evil.example\"]\n[schedule]\ncron = \"0 2 29 2 *\"\n";
+    std::fs::write(&overlay, text).unwrap();
+    let shown = stdout(&hub.run(&["config", "show"]));
+    let status = stdout(&hub.run(&["status"]));
+    for said in [
+        "retention.days is 2",
+        "email.to is mallory",
+        "schedule.cron is 0 2 29 2 *",
+    ] {
+        assert!(shown.contains(&format!("! {said}")), "{said}: {shown}");
+        assert!(status.contains(&format!("! {said}")), "{said}: {status}");
+    }
+    let admin = token(&hub, "root", "admin");
+    let service = Service::start(&hub);
+    let config = service.get("/backup/config", &admin).json();
+    assert_eq!(setting(&config, "retention.days"), "2");
+    let back = json!({"retention.days": null, "email.to": null, "schedule.cron": null});
+    let back = service.put("/backup/config", &admin, &back);
+    assert_eq!(back.status, 200, "{}", back.text());
+    assert_eq!(back.json()["notices"], json!([]));
+}
+
+#[test]
+fn wrong_tokens_of_a_neighbour_keep_no_right_one_out_and_flood_no_log() {
+    let database = database();
+    let mut hub = Hub::whole(&database);
+    quiet(&mut hub);
+    let right = token(&hub, "board", "read");
+    let service = Service::start(&hub);
+    let wrong: Vec<u16> = (0..300)
+        .map(|n| service.get("/backup/status", &format!("hv_{n}")).status)
+        .collect();
+    assert!(wrong.iter().all(|status| [401, 429].contains(status)));
+    assert!(
+        wrong.iter().filter(|status| **status == 401).count() < 60,
+        "{wrong:?}"
+    );
+    assert_eq!(service.get("/backup/status", &right).status, 200);
+    assert_eq!(
+        service.get("/health", "").status,
+        503,
+        "nothing is proven yet"
+    );
+    let log = service.stop();
+    let lines = log
+        .lines()
+        .filter(|line| line.contains("audit: refused"))
+        .count();
+    assert!((10..40).contains(&lines), "{lines} lines");
+    assert!(
+        log.contains("from 127.0.0.1: 401 this token is not known"),
+        "{log}"
+    );
+}
+
+#[test]
+fn three_hundred_slow_clients_make_no_answer_slow() {
+    let database = database();
+    let mut hub = Hub::whole(&database);
+    quiet(&mut hub);
+    let read = token(&hub, "board", "read");
+    let service = Service::start(&hub);
+    let port = service.base().rsplit(':').next().unwrap().to_owned();
+    // Half a request on each, as a user of his own.
+    let script = format!(
+        "ulimit -n 1000; for n in $(seq 300); do exec {{c}}<>/dev/tcp/127.0.0.1/{port} && printf 'GET /health HTTP/1.1\\r\\nX: ' >&$c; \
+         done; echo connected; read _"
+    );
+    let mut crowd = attacker("bash")
+        .args(["-c", &script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = [0; 9];
+    crowd
+        .stdout
+        .as_mut()
+        .unwrap()
+        .read_exact(&mut said)
+        .unwrap();
+    for _ in 0..20 {
+        let begun = Instant::now();
+        assert_eq!(service.get("/health", "").status, 503);
+        assert_eq!(service.get("/backup/status", &read).status, 200);
+        assert!(
+            begun.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            begun.elapsed()
+        );
+    }
+    crowd.kill().unwrap();
+    crowd.wait().unwrap();
+}
+
+#[test]
+fn whoever_hangs_up_at_once_leaves_a_line_of_what_was_done() {
+    let database = database();
+    let mut hub = Hub::whole(&database);
+    quiet(&mut hub);
+    let stolen = token(&hub, "ci", "operate");
+    let service = Service::start(&hub);
+    let mut stream = TcpStream::connect(service.base().trim_start_matches("http://")).unwrap();
+    let request = format!(
+        "POST /backup/trigger HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {stolen}\r\n\
+         Content-Length: 23\r\n\r\n{{\"notification\": false}}"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    drop(stream);
+    service.until("/backup/history", &stolen, |history| history["total"] == 1);
+    let log = service.stop();
+    assert!(
+        log.contains("audit: ci (operate) POST /backup/trigger started"),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_link_ends_with_its_makers_token_and_every_download_leaves_a_line() {
+    let database = database();
+    let mut hub = Hub::whole(&database);
+    quiet(&mut hub);
+    let (record, file) = hub.backup();
+    let id = record["id"].as_str().unwrap();
+    let (leaver, stayer) = (
+        token(&hub, "leaver", "operate"),
+        token(&hub, "stayer", "operate"),
+    );
+    let service = Service::start(&hub);
+    let made = |token: &str| -> String {
+        let made = service.post(&format!("/backup/{id}/link"), token, "{\"hours\": 168}");
+        made.json()["path"].as_str().unwrap().to_owned()
+    };
+    let (his, other) = (made(&leaver), made(&stayer));
+    let whole = std::fs::read(&file).unwrap();
+    assert!(service.get(&his, "").body == whole);
+    assert!(hub.run(&["token", "revoke", "leaver"]).status.success());
+    let over = service.get(&his, "");
+    assert_eq!(over.status, 410, "{}", over.text());
+    assert!(over.text().contains("revoked"), "{}", over.text());
+    // Neither another of the same name nor another's maker in it opens it.
+    token(&hub, "leaver", "operate");
+    assert_eq!(service.get(&his, "").status, 410);
+    let by = |link: &str| {
+        link.split('&')
+            .find(|part| part.starts_with("by="))
+            .unwrap()
+            .to_owned()
+    };
+    for changed in [
+        his.replace(&by(&his), &by(&other)),
+        his.replace(&by(&his), "by=message"),
+        his.replace(&format!("&{}", by(&his)), ""),
+    ] {
+        assert_eq!(service.get(&changed, "").status, 403, "{changed}");
+    }
+    assert_eq!(service.get(&other, "").status, 200);
+    // A link of an earlier version opens for its time.
+    let key = std::fs::read(hub.backups().join(".hubvault/link.key")).unwrap();
+    let old = signed(&key, id, Timestamp::now().as_second() + 60);
+    let had: Answer = service.get(&old, "");
+    assert!(had.status == 200 && had.body == whole);
+    let log = service.stop();
+    let bytes = whole.len();
+    for line in [
+        format!(
+            "audit: leaver (operate) POST /backup/{id}/link link to {id} ({bytes} bytes) for 168 hours from 127.0.0.1: 201"
+        ),
+        format!("audit: download of {id} to 127.0.0.1, link of leaver began: {bytes} bytes"),
+        format!("audit: download of {id} to 127.0.0.1, link of leaver ended: {bytes} bytes"),
+        format!(
+            "audit: download of {id} to 127.0.0.1, link of an earlier version ended: {bytes} bytes"
+        ),
+        format!(
+            "audit: refused link to {id} from 127.0.0.1: 410, the token that made this link was revoked"
+        ),
+        format!("audit: refused link to {id} from 127.0.0.1: 403, this link was not made here"),
+    ] {
+        assert!(log.contains(&line), "{line}\n{log}");
+    }
+    assert!(!log.contains("signature"), "{log}");
+}

@@ -20,4 +20,10 @@ mod names_and_sources;
 mod old_programs;
 mod local_users;
 mod local_users_output;
+#[path = "../suite/post_office.rs"]
+#[expect(dead_code, reason = "the suite's helpers, of which attacks need some")]
+mod post_office;
+#[path = "../suite/service_at_work.rs"]
+#[expect(dead_code, reason = "the suite's helpers, of which attacks need some")]
+mod service_at_work;
 mod http;

@@ -1,6 +1,9 @@
 //! Who asks, and whether they may: everything is closed but what is named here.
+//!
+//! A right token is looked at first: nobody else's wrong ones, and nobody else's haste, keep its owner out.
 
 use super::App;
+use super::audit::{Caller, Origin};
 use super::error::ApiError;
 use crate::service::token::{Role, Token};
 use axum::extract::{ConnectInfo, Request, State};
@@ -8,7 +11,7 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -31,55 +34,85 @@ fn needed(method: &Method, path: &str) -> Option<Role> {
 pub(crate) async fn guard(
     State(app): State<Arc<App>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
-    let address = client(peer.ip(), request.headers());
-    let now = Instant::now();
-    if let Err(seconds) = app.requests.take(address, now) {
-        return too_many("too many requests from this address", seconds);
-    }
+    let origin = Origin::of(peer.ip(), request.headers());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let Some(least) = needed(&method, &path) else {
+    let least = needed(&method, &path);
+    let caller = match admit(&app, origin, request.headers(), &path, least) {
+        Ok(token) => Caller { token, origin },
+        Err(error) => return refused(&app, &error, &method, &path, &origin),
+    };
+    request.extensions_mut().insert(caller.clone());
+    if least <= Some(Role::Read) {
         return next.run(request).await;
-    };
-    let token = match admit(&app, address, request.headers(), least) {
-        Ok(token) => token,
-        Err(error) => return refused(&error, &method, &path, address),
-    };
-    let mut response = next.run(request).await;
-    if least > Role::Read {
+    }
+    // Whoever hangs up at once has changed something all the same, and that leaves its line.
+    let audited = tokio::spawn(async move {
+        let mut response = next.run(request).await;
         let detail = response.extensions_mut().remove::<Audit>();
         let detail = detail.map_or_else(String::new, |Audit(text)| format!(" {text}"));
-        let (name, role, status) = (&token.name, token.role.as_str(), response.status().as_u16());
-        tracing::info!("audit: {name} ({role}) {method} {path}{detail} from {address}: {status}");
-    }
-    response
+        let status = response.status().as_u16();
+        tracing::info!("audit: {caller} {method} {path}{detail} from {origin}: {status}");
+        response
+    });
+    audited
+        .await
+        .unwrap_or_else(|error| ApiError::from(anyhow::Error::new(error)).into_response())
 }
 
-fn admit(app: &App, address: IpAddr, headers: &HeaderMap, least: Role) -> Result<Token, ApiError> {
-    let Some(text) = bearer(headers) else {
+/// The token that was shown, where it is a right one. Requests with one count for the token, all others for their
+/// address.
+fn admit(
+    app: &App,
+    origin: Origin,
+    headers: &HeaderMap,
+    path: &str,
+    least: Option<Role>,
+) -> Result<Option<Token>, ApiError> {
+    let now = Instant::now();
+    let text = bearer(headers);
+    let shown = match text {
+        Some(text) => app.tokens()?.whose(text)?,
+        None => None,
+    };
+    if let Some(token) = shown {
+        if let Err(seconds) = app.requests_of_tokens.take(token.id(), now) {
+            return Err(too_many("too many requests with this token", seconds));
+        }
+        if Some(token.role) < least {
+            let (name, role) = (&token.name, token.role.as_str());
+            let least = least.map_or("", Role::as_str);
+            let what = format!("{name} has the role {role}; this needs {least}");
+            return Err(ApiError::new(StatusCode::FORBIDDEN, what));
+        }
+        return Ok(Some(token));
+    }
+    // Its answer costs no more than a refusal, and a load balancer may share this host with a stranger.
+    let is_free = path == "/health" && origin.is_this_host();
+    let requests = match path {
+        "/health" => &app.requests_for_health,
+        _ => &app.requests,
+    };
+    if !is_free && let Err(seconds) = requests.take(origin.network(), now) {
+        return Err(too_many("too many requests from this address", seconds));
+    }
+    if least.is_none() {
+        return Ok(None);
+    }
+    if text.is_none() {
         return Err(ApiError::new(
             StatusCode::UNAUTHORIZED,
             "a token is needed: Authorization: Bearer TOKEN (hubvault token create makes one)",
         ));
-    };
-    if let Err(seconds) = app.failures.check(address, Instant::now()) {
+    }
+    if let Err(seconds) = app.failures.take(origin.network(), now) {
         let what = "too many wrong tokens from this address";
-        return Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, what).after(seconds));
+        return Err(too_many(what, seconds));
     }
-    let Some(token) = app.tokens()?.whose(text)? else {
-        // That it was the last one is said by the next answer.
-        let _ = app.failures.take(address, Instant::now());
-        let what = "this token is not known; it was revoked, or never made";
-        return Err(ApiError::new(StatusCode::UNAUTHORIZED, what));
-    };
-    if token.role < least {
-        let (name, role, least) = (&token.name, token.role.as_str(), least.as_str());
-        let what = format!("{name} has the role {role}; this needs {least}");
-        return Err(ApiError::new(StatusCode::FORBIDDEN, what));
-    }
-    Ok(token)
+    let what = "this token is not known; it was revoked, or never made";
+    Err(ApiError::new(StatusCode::UNAUTHORIZED, what))
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -89,16 +122,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
-/// Behind a proxy on this host, the address that it saw; nobody else is believed.
-fn client(peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-    let said = headers.get("x-forwarded-for").and_then(|value| {
-        let last = value.to_str().ok()?.rsplit(',').next()?;
-        last.trim().parse().ok()
-    });
-    said.filter(|_| peer.is_loopback()).unwrap_or(peer)
-}
-
-fn refused(error: &ApiError, method: &Method, path: &str, address: IpAddr) -> Response {
+fn refused(app: &App, error: &ApiError, method: &Method, path: &str, origin: &Origin) -> Response {
     let mut response = error.clone().into_response();
     let status = response.status();
     if status == StatusCode::UNAUTHORIZED {
@@ -106,17 +130,15 @@ fn refused(error: &ApiError, method: &Method, path: &str, address: IpAddr) -> Re
         response.headers_mut().insert("www-authenticate", asks);
     }
     let path: String = path.chars().take(100).collect();
-    tracing::info!(
-        "audit: refused {method} {path:?} from {address}: {}",
-        status.as_u16()
-    );
+    let why = format!("{} {}", status.as_u16(), error.message());
+    app.refusals
+        .line(&format!("{method} {path:?}"), origin, &why);
     response
 }
 
-fn too_many(what: &str, seconds: u64) -> Response {
-    ApiError::new(StatusCode::TOO_MANY_REQUESTS, what)
-        .after(seconds)
-        .into_response()
+/// With when to come again.
+pub(super) fn too_many(what: &str, seconds: u64) -> ApiError {
+    ApiError::new(StatusCode::TOO_MANY_REQUESTS, what).after(seconds)
 }
 
 #[cfg(test)]
@@ -143,18 +165,6 @@ mod tests {
         );
         assert_eq!(needed(&Method::PUT, "/backup/config"), Some(Role::Admin));
         assert_eq!(needed(&Method::DELETE, "/health"), Some(Role::Admin));
-    }
-
-    #[test]
-    fn only_a_proxy_on_this_host_is_believed() {
-        let mut headers = HeaderMap::new();
-        headers.insert(
-            "x-forwarded-for",
-            HeaderValue::from_static("1.1.1.1, 2.2.2.2"),
-        );
-        let (local, remote) = ("127.0.0.1".parse().unwrap(), "9.9.9.9".parse().unwrap());
-        assert_eq!(client(local, &headers).to_string(), "2.2.2.2");
-        assert_eq!(client(remote, &headers), remote);
     }
 
     #[test]

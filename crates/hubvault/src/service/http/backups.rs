@@ -14,6 +14,7 @@ use hubvault_model::BackupId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::io::{Read, Seek, SeekFrom};
+use std::ops::ControlFlow;
 use utoipa::{IntoParams, ToSchema};
 
 const MOST: u64 = 100;
@@ -84,15 +85,21 @@ pub(super) async fn history(
         return Err(ApiError::bad(format!("limit is 1 to {MOST}, not {limit}")));
     }
     blocking(move || {
-        let records = app.records()?;
-        let skip = usize::try_from(page.offset).unwrap_or(usize::MAX);
-        let shown = records.iter().skip(skip).take(page.limit as usize);
-        Ok(Json(History {
-            total: records.len(),
+        let mut history = History {
+            total: 0,
             limit: page.limit,
             offset: page.offset,
-            backups: shown.map(Summary::of).collect(),
-        }))
+            backups: Vec::new(),
+        };
+        let end = page.offset.saturating_add(page.limit);
+        app.each(|record| {
+            if (page.offset..end).contains(&(history.total as u64)) {
+                history.backups.push(Summary::of(&record));
+            }
+            history.total += 1;
+            ControlFlow::Continue(())
+        })?;
+        Ok(Json(history))
     })
     .await
 }

@@ -1,32 +1,35 @@
 //! Who is connected: at most so many, none of whom may take a place by saying nothing.
 
+use super::places::{MOST, Place, Places};
+use super::slow::{Impatient, WINDOW};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
+use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
+use std::convert::Infallible;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tower::ServiceExt;
 
-/// Connections at once. Further ones wait in the kernel until one ends.
-const MOST: usize = 128;
 /// Until the head of a request is there, from the moment that one is waited for: also an idle connection
 /// ends then.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
 /// The head of a request at most, in bytes.
 const HEAD_BYTES: usize = 16 * 1024;
-/// Who takes nothing of an answer for so long is cut off.
-const STUCK: Duration = Duration::from_mins(2);
-/// Not every turned-away connection is worth a line.
+/// Not every closed or turned-away connection is worth a line.
 const SAY_EVERY: Duration = Duration::from_mins(1);
+/// The whole answer to whoever finds every place at work.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\n\
+                      content-length: 0\r\n\r\n";
 
 /// Answers everybody who connects until `stopped`; gives back those who still are connected then.
 pub(super) async fn answer(
@@ -34,7 +37,7 @@ pub(super) async fn answer(
     router: &Router,
     mut stopped: oneshot::Receiver<()>,
 ) -> GracefulShutdown {
-    let places = Arc::new(Semaphore::new(MOST));
+    let places = Places::default();
     let connections = GracefulShutdown::new();
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
@@ -48,45 +51,63 @@ pub(super) async fn answer(
             _ = &mut stopped => return connections,
         };
         let router = router.clone();
-        let service = service_fn(move |request: Request<Incoming>| {
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(ConnectInfo(peer));
-            router.clone().oneshot(request)
-        });
-        let connection = http.serve_connection(TokioIo::new(stream), service);
+        let place = Arc::new(place);
+        let own = Arc::clone(&place);
+        let service =
+            service_fn(move |request| one(router.clone(), Arc::clone(&own), peer, request));
+        let connection = http.serve_connection(TokioIo::new(Impatient::new(stream)), service);
         let connection = connections.watch(connection);
         tokio::spawn(async move {
-            // How strangers hang up is nobody's concern.
-            if let Err(error) = connection.await {
-                tracing::debug!("http: {peer}: {error}");
+            tokio::select! {
+                ended = connection => if let Err(error) = ended {
+                    // How strangers hang up is nobody's concern.
+                    tracing::debug!("http: {peer}: {error}");
+                },
+                () = place.lost() => {}
             }
-            drop(place);
         });
     }
 }
 
-/// The next who connects, once there is a place.
+/// One request; its place is nobody else's until the answer is out.
+async fn one(
+    router: Router,
+    place: Arc<Place>,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+) -> Result<Response, Infallible> {
+    let at_work = place.at_work();
+    let mut request = request.map(Body::new);
+    request.extensions_mut().insert(ConnectInfo(peer));
+    let response = router.oneshot(request).await?;
+    Ok(super::sending::until_sent(response, at_work))
+}
+
+/// The next who connects and has a place.
 async fn next(
     listener: &TcpListener,
-    places: &Arc<Semaphore>,
+    places: &Places,
     said: &mut Option<Instant>,
-) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
+) -> (TcpStream, SocketAddr, Place) {
     loop {
-        if places.available_permits() == 0 && said.is_none_or(|at| at.elapsed() > SAY_EVERY) {
-            *said = Some(Instant::now());
-            tracing::warn!(
-                "http: {MOST} connections are open, which is all that may be; others wait until one ends"
-            );
-        }
-        let place = Arc::clone(places).acquire_owned().await;
-        let Ok(place) = place else {
-            // Nobody closes them.
-            continue;
-        };
         match listener.accept().await {
             Ok((stream, peer)) => {
                 prepare(&stream);
-                return (stream, peer, place);
+                match places.take(peer, Instant::now()) {
+                    Some((place, None)) => return (stream, peer, place),
+                    Some((place, Some(gone))) => {
+                        say(
+                            said,
+                            &format!("closed the one of {gone}, idle for longest, for {peer}"),
+                        );
+                        return (stream, peer, place);
+                    }
+                    None => {
+                        say(said, &format!("all are at work; turned {peer} away (503)"));
+                        // Whoever does not take these few bytes at once goes without.
+                        let _ = stream.try_write(FULL);
+                    }
+                }
             }
             // Somebody who hung up before.
             Err(error)
@@ -103,8 +124,16 @@ async fn next(
     }
 }
 
+/// Says now and then that somebody was closed for somebody else, or turned away.
+fn say(said: &mut Option<Instant>, what: &str) {
+    if said.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
+        *said = Some(Instant::now());
+        tracing::warn!("http: all {MOST} connections, or all of one address, are open; {what}");
+    }
+}
+
 fn prepare(stream: &TcpStream) {
-    let limit = u32::try_from(STUCK.as_millis()).unwrap_or(u32::MAX);
+    let limit = u32::try_from(WINDOW.as_millis()).unwrap_or(u32::MAX);
     let set = stream.set_nodelay(true).and_then(|()| {
         // Also for a peer that answers and takes nothing (tcp(7), TCP_USER_TIMEOUT).
         Ok(rustix::net::sockopt::set_tcp_user_timeout(stream, limit)?)

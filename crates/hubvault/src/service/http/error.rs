@@ -64,6 +64,16 @@ impl ApiError {
         self
     }
 
+    /// Its status.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Its sentence.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Not before so many seconds.
     pub(crate) fn after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);

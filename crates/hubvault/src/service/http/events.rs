@@ -1,11 +1,14 @@
 //! `GET /backup/{id}/events`: how a run goes, as server-sent events.
 
+use super::audit::Caller;
+use super::auth::too_many;
 use super::backups::id;
 use super::blocking;
 use super::error::{ApiError, ErrorBody};
 use super::of_job::{OfJob, Which};
 use super::summary::Summary;
 use crate::progress::file::running;
+use axum::Extension;
 use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -40,36 +43,52 @@ enum Told {
         (status = 400, description = "Not an id", body = ErrorBody),
         (status = 401, description = "No token", body = ErrorBody),
         (status = 404, description = "No such run", body = ErrorBody),
+        (status = 429, description = "Too many follow runs with this token", body = ErrorBody),
     )
 )]
 pub(super) async fn events(
     app: OfJob,
+    Extension(caller): Extension<Caller>,
     Path(word): Path<String>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     let run = id(&word)?;
     let app = Arc::new(app);
     let asked = Arc::clone(&app);
     blocking(move || exists(&asked, run)).await?;
-    let begin = Some((app, Duration::ZERO, Instant::now()));
-    let stream = unfold(begin, move |state| async move {
-        let (app, pause, seen) = state?;
-        tokio::time::sleep(pause).await;
-        let asked = Arc::clone(&app);
-        let patient = seen.elapsed() < PATIENCE;
-        let told = blocking(move || Ok(look(&asked, run, patient)?)).await;
-        // The connection ends with what went wrong, which the log says, too.
-        let told = told.unwrap_or_else(|_| Told::Ended(unknown(run, "the catalog cannot be read")));
-        Some(match told {
-            Told::Progress(value) => (
-                Ok(event("progress", &value)),
-                Some((app, EACH, Instant::now())),
-            ),
-            Told::Nothing => (
-                Ok(Event::default().comment("waiting")),
-                Some((app, EACH, seen)),
-            ),
-            Told::Ended(value) => (Ok(event("ended", &value)), None),
-        })
+    let token = caller.token.map(|token| token.id()).unwrap_or_default();
+    let share = app.followers.take(token.clone());
+    let share = share.ok_or_else(|| too_many("too many follow runs with this token", 5))?;
+    let begin = Some((app, Duration::ZERO, Instant::now(), share));
+    let stream = unfold(begin, move |state| {
+        let token = token.clone();
+        async move {
+            let (app, pause, seen, share) = state?;
+            tokio::time::sleep(pause).await;
+            let asked = Arc::clone(&app);
+            let patient = seen.elapsed() < PATIENCE;
+            let told = blocking(move || {
+                // A revoked token ends at once.
+                if asked.tokens()?.with_id(&token)?.is_none() {
+                    return Ok(Told::Ended(unknown(run, "the token was revoked")));
+                }
+                Ok(look(&asked, run, patient)?)
+            })
+            .await;
+            // The connection ends with what went wrong, which the log says, too.
+            let told =
+                told.unwrap_or_else(|_| Told::Ended(unknown(run, "the catalog cannot be read")));
+            Some(match told {
+                Told::Progress(value) => (
+                    Ok(event("progress", &value)),
+                    Some((app, EACH, Instant::now(), share)),
+                ),
+                Told::Nothing => (
+                    Ok(Event::default().comment("waiting")),
+                    Some((app, EACH, seen, share)),
+                ),
+                Told::Ended(value) => (Ok(event("ended", &value)), None),
+            })
+        }
     });
     Ok(Sse::new(stream).keep_alive(KeepAlive::default()))
 }

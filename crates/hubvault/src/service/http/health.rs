@@ -3,7 +3,7 @@
 use super::blocking;
 use super::error::{ApiError, ErrorBody};
 use super::of_job::{OfJob, OfJobs, Which};
-use super::summary::newest_proven;
+use super::summary::is_proven;
 use anyhow::Context;
 use axum::Json;
 use axum::http::StatusCode;
@@ -11,10 +11,62 @@ use axum::response::{IntoResponse, Response};
 use hubvault_engine::catalog::BackupRecord;
 use jiff::Timestamp;
 use serde::Serialize;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use utoipa::ToSchema;
 
+/// How long an answer is given again: everybody may ask, and each look reads the catalog.
+const FRESH: Duration = Duration::from_secs(1);
+/// How old an answer may be that is given while somebody looks.
+const USABLE: Duration = Duration::from_secs(30);
+
+/// The last answers, by their jobs.
+#[derive(Debug, Default)]
+pub(super) struct HealthCache {
+    known: Mutex<HashMap<Vec<String>, (Instant, Health)>>,
+    looking: Mutex<()>,
+}
+
+impl HealthCache {
+    /// The answer for these jobs: one of a moment ago, or what `look` finds. One looks at a time; others meanwhile
+    /// have the answer before, so that a slow disk does not take all threads.
+    fn of(
+        &self,
+        jobs: &[String],
+        look: impl FnOnce() -> Result<Health, ApiError>,
+    ) -> Result<Health, ApiError> {
+        if let Some(health) = self.younger(jobs, FRESH) {
+            return Ok(health);
+        }
+        let _looking = match self.looking.try_lock() {
+            Ok(looking) => looking,
+            Err(_) => match self.younger(jobs, USABLE) {
+                Some(health) => return Ok(health),
+                None => self.looking.lock().unwrap_or_else(PoisonError::into_inner),
+            },
+        };
+        // Somebody else may have looked while this one waited.
+        if let Some(health) = self.younger(jobs, FRESH) {
+            return Ok(health);
+        }
+        let health = look()?;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        // Of jobs that are gone nothing stays.
+        known.retain(|_, (at, _)| at.elapsed() < USABLE);
+        known.insert(jobs.to_vec(), (Instant::now(), health.clone()));
+        Ok(health)
+    }
+
+    fn younger(&self, jobs: &[String], than: Duration) -> Option<Health> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, health) = known.get(jobs)?;
+        (at.elapsed() < than).then(|| health.clone())
+    }
+}
+
 /// The answer.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Health {
     /// `healthy` or `unhealthy`.
     status: &'static str,
@@ -45,7 +97,18 @@ pub(crate) struct Health {
     )
 )]
 pub(super) async fn health(OfJobs(jobs): OfJobs) -> Result<Response, ApiError> {
-    let health = blocking(move || worst(jobs.iter().map(look).collect())).await?;
+    let names: Vec<String> = jobs.iter().map(|of| of.job.name()).collect();
+    let known = jobs.first().and_then(|of| of.health.younger(&names, FRESH));
+    let health = if let Some(health) = known {
+        health
+    } else {
+        blocking(move || {
+            let first = jobs.first().context("there is no job")?;
+            let all = || worst(jobs.iter().map(look).collect());
+            first.health.of(&names, all)
+        })
+        .await?
+    };
     let status = match health.error {
         None => StatusCode::OK,
         Some(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -61,8 +124,8 @@ fn look(app: &OfJob) -> Health {
         .unwrap_or(25.0);
     let now = Timestamp::now();
     let uptime = now.duration_since(app.daemon.started_at()).as_secs();
-    let health = match app.records() {
-        Ok(records) => judge(newest_proven(&records), max_age, now, uptime),
+    let health = match app.newest(is_proven) {
+        Ok(newest) => judge(newest.as_ref(), max_age, now, uptime),
         Err(error) => {
             // It is open to everybody: paths and causes are for the log.
             tracing::error!("http: {error:#}");

@@ -1,22 +1,33 @@
-//! How much one address may ask: a bucket that fills slowly.
+//! How much one address or token may ask: a bucket that fills slowly.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 /// So many addresses are remembered; those whose bucket is full again go first.
 const REMEMBERED: usize = 4096;
 
-/// A bucket for each address.
+/// A bucket for each address, or for each of whatever is counted.
 #[derive(Debug)]
-pub(crate) struct Limit {
+pub(crate) struct Limit<K = IpAddr> {
     burst: f64,
     each_second: f64,
-    buckets: Mutex<HashMap<IpAddr, (f64, Instant)>>,
+    buckets: Mutex<HashMap<K, (f64, Instant)>>,
 }
 
-impl Limit {
+/// What is counted as one: an IPv4 address, or the /64 of an IPv6 one, which is the least that one host gets.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) if !v6.is_loopback() => {
+            IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)))
+        }
+        one => one,
+    }
+}
+
+impl<K: Eq + Hash> Limit<K> {
     /// `burst` at once, then `each_second`.
     pub(crate) fn new(burst: f64, each_second: f64) -> Self {
         Self {
@@ -27,16 +38,7 @@ impl Limit {
     }
 
     /// Takes one, or says after how many seconds there is one again.
-    pub(crate) fn take(&self, address: IpAddr, now: Instant) -> Result<(), u64> {
-        self.change(address, now, 1.0)
-    }
-
-    /// Whether there is one, without taking it.
-    pub(crate) fn check(&self, address: IpAddr, now: Instant) -> Result<(), u64> {
-        self.change(address, now, 0.0)
-    }
-
-    fn change(&self, address: IpAddr, now: Instant, taken: f64) -> Result<(), u64> {
+    pub(crate) fn take(&self, address: K, now: Instant) -> Result<(), u64> {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         let level = |(level, at): (f64, Instant)| {
             let since = now.saturating_duration_since(at).as_secs_f64();
@@ -52,7 +54,7 @@ impl Limit {
         let held = buckets
             .get(&address)
             .map_or(self.burst, |held| level(*held));
-        let left = if held >= 1.0 { held - taken } else { held };
+        let left = if held >= 1.0 { held - 1.0 } else { held };
         if left < self.burst {
             buckets.insert(address, (left, now));
         }
@@ -60,6 +62,16 @@ impl Limit {
             Ok(())
         } else {
             Err(((1.0 - held) / self.each_second).ceil().max(1.0) as u64)
+        }
+    }
+}
+
+impl<K: Eq + Hash> Limit<K> {
+    /// Gives one back that was taken for nothing.
+    pub(crate) fn give_back(&self, of: &K) {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((level, _)) = buckets.get_mut(of) {
+            *level = (*level + 1.0).min(self.burst);
         }
     }
 }
@@ -76,12 +88,21 @@ mod tests {
         let one = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let other = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         let now = Instant::now();
-        assert!(limit.check(one, now).is_ok() && limit.take(one, now).is_ok());
-        assert!(limit.take(one, now).is_ok());
+        assert!(limit.take(one, now).is_ok() && limit.take(one, now).is_ok());
         assert_eq!(limit.take(one, now), Err(2));
-        assert_eq!(limit.check(one, now), Err(2));
+        assert_eq!(limit.take(one, now), Err(2));
         assert!(limit.take(other, now).is_ok());
         assert!(limit.take(one, now + Duration::from_secs(2)).is_ok());
+    }
+
+    #[test]
+    fn the_addresses_of_one_ipv6_network_are_one_and_mapped_ones_are_ipv4() {
+        let of = |text: &str| network(text.parse().unwrap());
+        assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff::9"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+        assert!(of("::1").is_loopback() && of("::ffff:127.0.0.1").is_loopback());
     }
 
     #[test]

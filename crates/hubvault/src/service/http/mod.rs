@@ -2,6 +2,8 @@
 
 mod error;
 mod limit;
+mod shares;
+mod audit;
 mod auth;
 mod of_job;
 mod openapi;
@@ -12,8 +14,12 @@ mod backups;
 mod run;
 mod events;
 mod settings;
+mod change;
+mod sending;
 mod download;
 mod numbers;
+mod places;
+mod slow;
 mod connections;
 mod server;
 
@@ -22,11 +28,15 @@ pub(crate) use server::start;
 use super::daemon::Daemon;
 use super::token::Tokens;
 use anyhow::{Context, Result};
+use audit::Refusals;
 use error::ApiError;
+use health::HealthCache;
 use hubvault_engine::backup::state_directory;
 use hubvault_model::BackupId;
 use limit::Limit;
+use shares::Shares;
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
 /// A person, a board and a watcher behind one address come nowhere near these.
@@ -35,12 +45,28 @@ const EACH_SECOND: f64 = 20.0;
 /// Wrong tokens: ten at once, then one in ten seconds.
 const WRONG_BURST: f64 = 10.0;
 const WRONG_EACH_SECOND: f64 = 0.1;
+/// Changes of the configuration, of which each is notified: ten at once, then one a minute.
+const CHANGES: (f64, f64) = (10.0, 1.0 / 60.0);
+/// Runs that one token asks for: each costs the database and room on the disk.
+const RUNS: (f64, f64) = (1000.0, 1.0 / 60.0);
+/// Downloads at work: in all, and to one address.
+const DOWNLOADS: (usize, usize) = (48, 16);
+/// Who follows runs: in all, and with one token.
+const FOLLOWERS: (usize, usize) = (64, 16);
 
 /// What every answer is made from.
 pub(crate) struct App {
     daemon: Daemon,
     requests: Limit,
+    requests_for_health: Limit,
+    requests_of_tokens: Limit<String>,
     failures: Limit,
+    changes: Limit<()>,
+    runs: Limit<String>,
+    downloads: Shares<IpAddr>,
+    followers: Shares<String>,
+    refusals: Refusals,
+    health: HealthCache,
     /// Runs that were asked for here, the last few, each with its job.
     triggered: Mutex<VecDeque<(String, BackupId)>>,
 }
@@ -50,6 +76,14 @@ impl App {
         Self {
             daemon,
             requests: Limit::new(BURST, EACH_SECOND),
+            requests_for_health: Limit::new(BURST, EACH_SECOND),
+            requests_of_tokens: Limit::new(BURST, EACH_SECOND),
+            changes: Limit::new(CHANGES.0, CHANGES.1),
+            runs: Limit::new(RUNS.0, RUNS.1),
+            downloads: Shares::new(DOWNLOADS.0, DOWNLOADS.1),
+            followers: Shares::new(FOLLOWERS.0, FOLLOWERS.1),
+            refusals: Refusals::default(),
+            health: HealthCache::default(),
             failures: Limit::new(WRONG_BURST, WRONG_EACH_SECOND),
             triggered: Mutex::default(),
         }

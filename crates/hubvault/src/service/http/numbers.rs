@@ -7,7 +7,10 @@ use crate::progress::file::running;
 use crate::service::metrics::{self, Seen};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
+use hubvault_engine::catalog::{BackupRecord, Catalog, State};
 use hubvault_engine::disk::free_bytes;
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
 /// Numbers about runs, archives, messages and the disk.
 #[utoipa::path(
@@ -36,7 +39,7 @@ fn look(of: &OfJob) -> Seen {
     let read = || -> anyhow::Result<_> {
         let catalog = of.catalog()?;
         let checks = catalog.alerts(&job.name)?;
-        Ok((catalog.list()?, catalog.outbox()?, checks))
+        Ok((runs(&catalog)?, catalog.outbox_states()?, checks))
     };
     let (readable, (records, outbox, checks)) = match read() {
         Ok(all) => (true, all),
@@ -60,4 +63,30 @@ fn look(of: &OfJob) -> Seen {
             .unwrap_or(25.0),
         job: job.name,
     }
+}
+
+/// Every run, newest first; of all but the newest published one of each job only what is counted.
+fn runs(catalog: &Catalog) -> anyhow::Result<Vec<BackupRecord>> {
+    let mut published: BTreeSet<String> = BTreeSet::new();
+    let mut runs = Vec::new();
+    catalog.each(|mut record| {
+        let is_published = matches!(record.state, State::Proven | State::Unproven);
+        if !is_published || !published.insert(record.job.clone()) {
+            record = BackupRecord {
+                state: record.state,
+                finished_at: record.finished_at,
+                file: record.file,
+                bytes: record.bytes,
+                proof: record.proof,
+                pinned: record.pinned,
+                removed_at: record.removed_at,
+                gone: record.gone,
+                snapshot: record.snapshot,
+                ..BackupRecord::begun(record.id, &record.job, record.started_at)
+            };
+        }
+        runs.push(record);
+        ControlFlow::Continue(())
+    })?;
+    Ok(runs)
 }

@@ -11,7 +11,7 @@ use hubvault_engine::backup::{current_catalog, state_directory};
 use hubvault_engine::catalog::{BackupRecord, Catalog};
 use hubvault_model::BackupId;
 use serde::Deserialize;
-use std::ops::Deref;
+use std::ops::{ControlFlow, Deref};
 use std::path::PathBuf;
 use std::sync::Arc;
 use utoipa::IntoParams;
@@ -50,9 +50,26 @@ impl OfJob {
         Ok(current_catalog(&self.job.settings().job().directory)?)
     }
 
-    /// Every run in its archive directory, newest first.
-    pub(crate) fn records(&self) -> Result<Vec<BackupRecord>> {
-        Ok(self.catalog()?.list()?)
+    /// Shows every run in its archive directory, newest first, until `see` has seen enough. A catalog keeps every
+    /// run: with all of them in memory the service would grow with it.
+    pub(crate) fn each(&self, see: impl FnMut(BackupRecord) -> ControlFlow<()>) -> Result<()> {
+        Ok(self.catalog()?.each(see)?)
+    }
+
+    /// The newest run that is `wanted`.
+    pub(crate) fn newest(
+        &self,
+        wanted: impl Fn(&BackupRecord) -> bool,
+    ) -> Result<Option<BackupRecord>> {
+        let mut newest = None;
+        self.each(|record| {
+            if !wanted(&record) {
+                return ControlFlow::Continue(());
+            }
+            newest = Some(record);
+            ControlFlow::Break(())
+        })?;
+        Ok(newest)
     }
 
     fn knows(&self, id: BackupId) -> bool {

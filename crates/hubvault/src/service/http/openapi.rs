@@ -1,6 +1,6 @@
 //! The routes and the document that describes them, which is made from them.
 
-use super::{App, backups, download, events, health, numbers, run, settings, status};
+use super::{App, backups, change, download, events, health, numbers, run, settings, status};
 use axum::Json;
 use std::sync::Arc;
 use utoipa::openapi::OpenApi as Document;
@@ -42,7 +42,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(status::status))
         .routes(routes!(run::trigger))
         .routes(routes!(backups::history))
-        .routes(routes!(settings::show, settings::change))
+        .routes(routes!(settings::show, change::change))
         .routes(routes!(backups::one))
         .routes(routes!(events::events))
         .routes(routes!(download::link))

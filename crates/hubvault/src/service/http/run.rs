@@ -1,9 +1,10 @@
 //! `POST /backup/trigger`: a run now.
 
-use super::auth::Audit;
+use super::audit::Caller;
+use super::auth::{Audit, too_many};
 use super::error::{ApiError, ErrorBody};
 use super::of_job::{OfJob, Which};
-use super::summary::{newest_proven, usual_seconds};
+use super::summary::{is_proven, usual_seconds};
 use super::{blocking, optional};
 use axum::body::Bytes;
 use axum::http::StatusCode;
@@ -11,6 +12,7 @@ use axum::{Extension, Json};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::time::Instant;
 use utoipa::ToSchema;
 
 /// A call that comes again because its answer was lost is not a second wish.
@@ -57,18 +59,20 @@ pub(crate) struct Triggered {
         (status = 400, description = "Not understood", body = ErrorBody),
         (status = 401, description = "No token", body = ErrorBody),
         (status = 403, description = "The token's role is read", body = ErrorBody),
+        (status = 429, description = "Too many runs with this token", body = ErrorBody),
         (status = 409, description = "One runs already (`details.progress`), or was just proven", body = ErrorBody),
     )
 )]
 pub(super) async fn trigger(
     app: OfJob,
+    Extension(caller): Extension<Caller>,
     body: Bytes,
 ) -> Result<(StatusCode, Extension<Audit>, Json<Triggered>), ApiError> {
     let wish: Trigger = optional(&body)?;
     blocking(move || {
-        let records = app.records()?;
         let now = Timestamp::now();
-        let recent = newest_proven(&records)
+        let recent = app
+            .newest(is_proven)?
             .filter(|record| record.finished_at.is_some_and(|at| at + AGAIN > now));
         if let Some(record) = recent.filter(|_| !wish.force) {
             let what =
@@ -76,7 +80,16 @@ pub(super) async fn trigger(
             let error = ApiError::new(StatusCode::CONFLICT, what);
             return Err(error.with(json!({"backup_id": record.id, "progress": null})));
         }
+        let token = caller.token.map(|token| token.id()).unwrap_or_default();
+        app.runs
+            .take(token.clone(), Instant::now())
+            .map_err(|seconds| {
+                let what =
+                    "too many runs with this token; each costs the database and room on the disk";
+                too_many(what, seconds)
+            })?;
         let id = app.job.trigger(wish.notification).map_err(|busy| {
+            app.runs.give_back(&token);
             let error = ApiError::new(
                 StatusCode::CONFLICT,
                 "a backup runs already; /backup/{id}/events follows it",
@@ -84,7 +97,7 @@ pub(super) async fn trigger(
             error.with(json!({"progress": busy.progress}))
         })?;
         app.remember(app.job.name(), id);
-        let usual = usual_seconds(&records, &app.job.name());
+        let usual = usual_seconds(&app, &app.job.name())?;
         let usual = usual.and_then(|seconds| SignedDuration::try_from_secs_f64(seconds).ok());
         let audit = format!(
             "started {id} of {}, notification {}",

@@ -3,13 +3,14 @@
 use super::blocking;
 use super::error::{ApiError, ErrorBody};
 use super::of_job::{OfJob, Which};
-use super::summary::{Summary, is_there, newest_proven};
+use super::summary::{Summary, is_proven, is_there};
 use crate::progress::file::running;
 use axum::Json;
 use hubvault_engine::disk::free_bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
+use std::ops::ControlFlow;
 use utoipa::ToSchema;
 
 /// The answer.
@@ -75,13 +76,24 @@ pub(super) async fn status(app: OfJob) -> Result<Json<Status>, ApiError> {
 fn look(app: &OfJob) -> anyhow::Result<Status> {
     let settings = app.job.settings();
     let job = settings.job();
-    let records = app.records()?;
-    let kept = records.iter().filter(|record| is_there(record));
+    let (mut last_backup, mut newest_proven) = (None, None);
+    let (mut archives, mut archives_bytes) = (0, 0);
+    app.each(|record| {
+        last_backup.get_or_insert_with(|| Summary::of(&record));
+        if newest_proven.is_none() && is_proven(&record) {
+            newest_proven = Some(Summary::of(&record));
+        }
+        if is_there(&record) {
+            archives += 1;
+            archives_bytes += record.bytes.unwrap_or_default();
+        }
+        ControlFlow::Continue(())
+    })?;
     let rules = job.retention;
-    let waiting = app.catalog()?.outbox()?;
+    let messages = app.catalog()?.outbox_states()?;
     Ok(Status {
-        last_backup: records.first().map(Summary::of),
-        newest_proven: newest_proven(&records).map(Summary::of),
+        last_backup,
+        newest_proven,
         schedule: Schedule {
             cron: settings.text("schedule.cron").to_owned(),
             next_run: app.job.next_run(),
@@ -97,14 +109,14 @@ fn look(app: &OfJob) -> anyhow::Result<Status> {
         },
         disk: Disk {
             directory: job.directory.display().to_string(),
-            archives: kept.clone().count(),
-            archives_bytes: kept.filter_map(|record| record.bytes).sum(),
+            archives,
+            archives_bytes,
             free_bytes: free_bytes(&job.directory).ok(),
         },
         running: running(&app.state()?)
             .map(serde_json::to_value)
             .transpose()?,
-        outbox_waiting: waiting.iter().filter(|item| item.is_open()).count(),
+        outbox_waiting: messages.iter().filter(|state| state.is_open()).count(),
         job: job.name,
     })
 }

@@ -1,9 +1,11 @@
 //! A run in a few fields, and times of runs.
 
+use super::of_job::OfJob;
 use crate::logging;
 use hubvault_engine::catalog::{BackupRecord, State};
 use jiff::Timestamp;
 use serde::Serialize;
+use std::ops::ControlFlow;
 use utoipa::ToSchema;
 
 /// A run in a few fields; `/backup/{id}` has all of them.
@@ -64,10 +66,9 @@ pub(crate) fn is_there(record: &BackupRecord) -> bool {
     record.file.as_ref().is_some_and(|file| file.is_file())
 }
 
-/// The newest proven one that is still there.
-pub(crate) fn newest_proven(records: &[BackupRecord]) -> Option<&BackupRecord> {
-    let mut proven = records.iter().filter(|r| r.state == State::Proven);
-    proven.find(|record| is_there(record))
+/// Whether it is proven and still there.
+pub(crate) fn is_proven(record: &BackupRecord) -> bool {
+    record.state == State::Proven && is_there(record)
 }
 
 /// Seconds from start to end.
@@ -77,10 +78,16 @@ pub(crate) fn duration(record: &BackupRecord) -> Option<f64> {
 }
 
 /// What the last runs of a job that made an archive took, in the middle; `None` before the first.
-pub(crate) fn usual_seconds(records: &[BackupRecord], job: &str) -> Option<f64> {
-    let made = |r: &&BackupRecord| matches!(r.state, State::Proven | State::Unproven);
-    let of_job = records.iter().filter(|r| r.job == job).filter(made);
-    let mut seconds: Vec<f64> = of_job.filter_map(duration).take(15).collect();
+pub(crate) fn usual_seconds(app: &OfJob, job: &str) -> anyhow::Result<Option<f64>> {
+    let mut seconds = Vec::new();
+    app.each(|record| {
+        let made = matches!(record.state, State::Proven | State::Unproven);
+        seconds.extend(duration(&record).filter(|_| made && record.job == job));
+        match seconds.len() {
+            15.. => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
+    })?;
     seconds.sort_by(f64::total_cmp);
-    seconds.get(seconds.len() / 2).copied()
+    Ok(seconds.get(seconds.len() / 2).copied())
 }

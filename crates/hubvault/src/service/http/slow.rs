@@ -1,0 +1,165 @@
+//! A connection whose other side has to take what it asked for: one that takes next to nothing is cut off.
+
+use std::future::Future;
+use std::io::{self, ErrorKind, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+/// So much must be taken in every [`WINDOW`] in which the other side is waited for.
+const LEAST_BYTES: usize = 32 * 1024;
+/// How long the other side is given for it.
+pub(super) const WINDOW: Duration = Duration::from_mins(2);
+
+/// A stream with that rule for its writes.
+pub(super) struct Impatient<S> {
+    stream: S,
+    waiting: Option<Waiting>,
+    window: Duration,
+}
+
+/// The other side does not take what is there for it.
+struct Waiting {
+    end: Pin<Box<Sleep>>,
+    taken: usize,
+}
+
+impl<S> Impatient<S> {
+    pub(super) fn new(stream: S) -> Self {
+        Self {
+            stream,
+            waiting: None,
+            window: WINDOW,
+        }
+    }
+
+    /// What a write says, unless the other side has had its time.
+    fn judge(
+        &mut self,
+        context: &mut Context<'_>,
+        wrote: Poll<io::Result<usize>>,
+        wanted: usize,
+    ) -> Poll<io::Result<usize>> {
+        match &wrote {
+            Poll::Ready(Ok(bytes)) if *bytes >= wanted => self.waiting = None,
+            Poll::Ready(Ok(bytes)) => {
+                if let Some(waiting) = &mut self.waiting {
+                    waiting.taken += bytes;
+                }
+            }
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => {
+                let window = self.window;
+                let fresh = || Waiting {
+                    end: Box::pin(sleep(window)),
+                    taken: 0,
+                };
+                let waiting = self.waiting.get_or_insert_with(fresh);
+                if waiting.end.as_mut().poll(context).is_ready() {
+                    if waiting.taken < LEAST_BYTES {
+                        let what = "the other side takes too little of the answer";
+                        return Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, what)));
+                    }
+                    *waiting = fresh();
+                    // So that the new end wakes this task.
+                    let _ = waiting.end.as_mut().poll(context);
+                }
+            }
+        }
+        wrote
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let wrote = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.judge(context, wrote, bytes.len())
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let wanted = pieces.iter().map(|piece| piece.len()).sum();
+        let wrote = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
+        self.judge(context, wrote, wanted)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream};
+    use tokio::io::AsyncWriteExt;
+
+    /// What comes of writing without end to somebody who reads `each` bytes every 10 ms.
+    fn write_to(each: usize) -> io::Result<()> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut reader = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (writer, _) = listener.accept().unwrap();
+        writer.set_nonblocking(true).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let reading = std::thread::spawn(move || {
+            let mut buffer = vec![0; each.max(1)];
+            while each > 0 && std::io::Read::read(&mut reader, &mut buffer).is_ok_and(|n| n > 0) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            reader
+        });
+        let wrote = runtime.block_on(async {
+            let stream = tokio::net::TcpStream::from_std(writer).unwrap();
+            let mut stream = Impatient {
+                window: Duration::from_millis(200),
+                ..Impatient::new(stream)
+            };
+            let block = vec![b'x'; 64 << 10];
+            for _ in 0..600 {
+                stream.write_all(&block).await?;
+            }
+            stream.shutdown().await
+        });
+        drop(reading.join().unwrap());
+        wrote
+    }
+
+    #[test]
+    fn who_takes_nothing_or_crumbs_is_cut_off_and_who_takes_its_time_is_not() {
+        for crumbs in [0, 64] {
+            let error = write_to(crumbs).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::TimedOut, "{crumbs}");
+        }
+        write_to(1 << 20).unwrap();
+    }
+}

@@ -99,10 +99,22 @@ impl Snapshot {
         }
     }
 
-    /// Whether the locks are still held, which they are as long as this session lives.
+    /// Whether the locks are still held, which they are as long as this session lives, and whether the names of the
+    /// tables still mean the tables that are locked: no lock keeps a schema from being renamed.
     pub fn check_held(&mut self) -> Result<(), PgError> {
-        self.session
-            .simple("making sure that the tables stayed locked", "SELECT 1")
+        let doing = "making sure that the tables stayed locked";
+        let others = inspect::renamed(&mut self.session, doing)?;
+        if others.is_empty() {
+            return Ok(());
+        }
+        Err(PgError::Query {
+            doing: doing.to_owned(),
+            why: format!(
+                "a schema was renamed during the backup, so that these names mean other tables now: {}; start the \
+                 backup again",
+                others.join(", ")
+            ),
+        })
     }
 }
 

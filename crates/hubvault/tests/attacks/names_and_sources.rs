@@ -160,7 +160,7 @@ fn owner_code(marker: &Path) -> String {
     format!(
         "CREATE FUNCTION act() RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN
            IF (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) THEN
-             COPY (SELECT 1) TO PROGRAM 'touch {}'; END IF; RETURN 1; END $$;
+             COPY (SELECT 1) TO PROGRAM 'cat >{}'; END IF; RETURN 1; END $$;
          CREATE FUNCTION pure(v int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS
            $$ BEGIN RETURN act() * v; END $$;",
         marker.display()
@@ -333,4 +333,55 @@ fn a_role_that_may_more_than_read_is_told_of_with_statements_that_make_a_lesser_
     assert!(matches!(run.status.code(), Some(0 | 3)), "{}", stderr(&run));
     assert!(!stderr(&run).contains("superuser"), "{}", stderr(&run));
     assert!(stdout(&hub.run(&["status"])).contains("can only read"));
+}
+
+#[test]
+fn a_cast_that_the_owner_made_does_not_run_where_a_window_is_read() {
+    let (_server, source, owner, marks) = owned_database("caster");
+    let marker = marks.path().join("pwned");
+    execute(&owner, &owner_code(&marker));
+    execute(
+        &owner,
+        "CREATE TYPE mood AS ENUM ('1', '2');
+         CREATE TYPE late AS (v timestamptz);
+         CREATE FUNCTION number(m mood) RETURNS int LANGUAGE plpgsql AS
+           $$ BEGIN PERFORM public.act(); RETURN m::text::int; END $$;
+         CREATE FUNCTION moment(l late) RETURNS timestamptz LANGUAGE plpgsql AS
+           $$ BEGIN PERFORM public.act(); RETURN l.v; END $$;
+         CREATE CAST (mood AS int) WITH FUNCTION number(mood) AS IMPLICIT;
+         CREATE CAST (late AS timestamptz) WITH FUNCTION moment(late) AS IMPLICIT;
+         CREATE TABLE parents (id int PRIMARY KEY); INSERT INTO parents VALUES (1);
+         CREATE TABLE children (at timestamptz, made late, parent mood REFERENCES parents(id));
+         INSERT INTO children VALUES (now(), ROW(now()), '1')",
+    );
+    for column in ["at", "made"] {
+        let toml = format!(
+            "[scope]\ntables = []\n[[scope.window]]\ntables = [\"children\"]\ncolumn = \"{column}\"\n\
+             length = \"7 days\"\n"
+        );
+        let refused = Hub::at(&source, &toml).backup_fails(1, &["cast function", "children"]);
+        assert!(
+            !marker.exists(),
+            "the owner's cast ran as the backup's role: {refused}"
+        );
+    }
+    execute(
+        &source,
+        "SELECT FROM children t JOIN parents p ON p.id = t.parent",
+    );
+    assert!(marker.exists(), "the attack is none");
+}
+
+#[test]
+fn a_condition_of_the_configuration_may_name_a_view_and_nothing_else_may() {
+    let server = server();
+    let source = server.database();
+    source.execute(
+        "CREATE TABLE users (id int PRIMARY KEY); INSERT INTO users SELECT generate_series(1, 9);
+         CREATE VIEW chosen AS SELECT id FROM users WHERE id > 6",
+    );
+    let toml = "[scope]\ntables = []\n[[scope.window]]\ntables = [\"users\"]\n\
+                where = \"id IN (SELECT id FROM public.chosen)\"\n";
+    let (record, _) = Hub::with(&source, toml).backup();
+    assert_eq!(record["tables"][0]["rows"], 3, "{record}");
 }

@@ -14,6 +14,7 @@ mod drill_code;
 mod drill_host;
 mod foreign_archives;
 mod names_and_sources;
+mod source_code;
 mod old_programs;
 mod local_users;
 mod http;

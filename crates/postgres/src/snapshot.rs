@@ -308,15 +308,43 @@ mod tests {
     use super::*;
     use crate::throwaway::{ThrowawayOptions, ThrowawayServer};
 
-    #[test]
-    fn a_table_that_is_made_or_renamed_while_the_locks_are_taken_is_noticed() {
+    fn started() -> ThrowawayServer {
         let options = ThrowawayOptions {
             min_major: 13,
             parent_dir: "/tmp".into(),
             settings: Vec::new(),
             superuser: "postgres".into(),
         };
-        let server = ThrowawayServer::start(&options, &Cancel::new()).unwrap();
+        ThrowawayServer::start(&options, &Cancel::new()).unwrap()
+    }
+
+    #[test]
+    fn a_schema_that_is_swapped_under_the_locks_is_noticed_and_a_view_in_it_is_not_read() {
+        let server = started();
+        let settings = server.settings("postgres");
+        let mut other = Session::connect(&settings, &Cancel::new()).unwrap();
+        let make = "CREATE SCHEMA s; CREATE TABLE s.t (id int); CREATE TABLE public.p (id int)";
+        other.simple("preparing", make).unwrap();
+        let timeout = Duration::from_secs(5);
+        let mut snapshot = Snapshot::open(&settings, timeout, &Cancel::new()).unwrap();
+        snapshot.check_held().unwrap();
+        let swap =
+            "ALTER SCHEMA s RENAME TO old; CREATE SCHEMA s; CREATE VIEW s.t AS SELECT 1 AS id";
+        other.simple("swapping", swap).unwrap();
+        let why = snapshot.check_held().unwrap_err().to_string();
+        assert!(why.contains("renamed") && why.contains("s.t"), "{why}");
+        let mut worker = snapshot.invitation().join().unwrap();
+        let read = "COPY (SELECT id FROM ONLY s.t) TO STDOUT";
+        let refused = worker.copy_out("reading", read, |_| Ok::<_, PgError>(()));
+        assert!(refused.unwrap_err().to_string().contains("restricted"));
+        let mut worker = snapshot.invitation().join().unwrap();
+        let written = worker.simple("writing", "DELETE FROM public.p");
+        assert!(written.unwrap_err().to_string().contains("read-only"));
+    }
+
+    #[test]
+    fn a_table_that_is_made_or_renamed_while_the_locks_are_taken_is_noticed() {
+        let server = started();
         let settings = server.settings("postgres");
         let connect = || Session::connect(&settings, &Cancel::new()).unwrap();
         let (mut other, mut session) = (connect(), connect());

@@ -99,10 +99,22 @@ impl Snapshot {
         }
     }
 
-    /// Whether the locks are still held, which they are as long as this session lives.
+    /// Whether the locks are still held, which they are as long as this session lives, and whether the names of the
+    /// tables still mean the tables that are locked: no lock keeps a schema from being renamed.
     pub fn check_held(&mut self) -> Result<(), PgError> {
-        self.session
-            .simple("making sure that the tables stayed locked", "SELECT 1")
+        let doing = "making sure that the tables stayed locked";
+        let others = inspect::renamed(&mut self.session, doing)?;
+        if others.is_empty() {
+            return Ok(());
+        }
+        Err(PgError::Query {
+            doing: doing.to_owned(),
+            why: format!(
+                "a schema was renamed during the backup, so that these names mean other tables now: {}; start the \
+                 backup again",
+                others.join(", ")
+            ),
+        })
     }
 }
 
@@ -296,8 +308,7 @@ mod tests {
     use super::*;
     use crate::cluster::{Isolation, ThrowawayOptions, ThrowawayServer};
 
-    #[test]
-    fn a_table_that_is_made_or_renamed_while_the_locks_are_taken_is_noticed() {
+    fn started() -> ThrowawayServer {
         let options = ThrowawayOptions {
             min_major: 13,
             parent_dir: "/tmp".into(),
@@ -305,7 +316,36 @@ mod tests {
             superuser: "postgres".into(),
             isolation: Isolation::Plain,
         };
-        let server = ThrowawayServer::start(&options, &Cancel::new()).unwrap();
+        ThrowawayServer::start(&options, &Cancel::new()).unwrap()
+    }
+
+    #[test]
+    fn a_schema_that_is_swapped_under_the_locks_is_noticed_and_a_view_in_it_is_not_read() {
+        let server = started();
+        let settings = server.settings("postgres");
+        let mut other = Session::connect(&settings, &Cancel::new()).unwrap();
+        let make = "CREATE SCHEMA s; CREATE TABLE s.t (id int); CREATE TABLE public.p (id int)";
+        other.simple("preparing", make).unwrap();
+        let timeout = Duration::from_secs(5);
+        let mut snapshot = Snapshot::open(&settings, timeout, &Cancel::new()).unwrap();
+        snapshot.check_held().unwrap();
+        let swap =
+            "ALTER SCHEMA s RENAME TO old; CREATE SCHEMA s; CREATE VIEW s.t AS SELECT 1 AS id";
+        other.simple("swapping", swap).unwrap();
+        let why = snapshot.check_held().unwrap_err().to_string();
+        assert!(why.contains("renamed") && why.contains("s.t"), "{why}");
+        let mut worker = snapshot.invitation().join().unwrap();
+        let read = "COPY (SELECT id FROM ONLY s.t) TO STDOUT";
+        let refused = worker.copy_out("reading", read, |_| Ok::<_, PgError>(()));
+        assert!(refused.unwrap_err().to_string().contains("restricted"));
+        let mut worker = snapshot.invitation().join().unwrap();
+        let written = worker.simple("writing", "DELETE FROM public.p");
+        assert!(written.unwrap_err().to_string().contains("read-only"));
+    }
+
+    #[test]
+    fn a_table_that_is_made_or_renamed_while_the_locks_are_taken_is_noticed() {
+        let server = started();
         let settings = server.settings("postgres");
         let connect = || Session::connect(&settings, &Cancel::new()).unwrap();
         let (mut other, mut session) = (connect(), connect());

@@ -144,6 +144,13 @@ impl<'a> Closure<'a> {
                 let Some(parent) = self.by_oid.get(&oid) else {
                     continue;
                 };
+                if key.runs_cast {
+                    return Err(BackupError::ForeignCast {
+                        what: format!("the foreign key {}", key.name),
+                        table: child.name.clone(),
+                        instead: "set references = \"warn\" for this window",
+                    });
+                }
                 let doing = format!(
                     "following {} of {} to {}",
                     key.name, child.name, parent.name

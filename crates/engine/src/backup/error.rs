@@ -66,6 +66,20 @@ pub enum BackupError {
         /// The column.
         column: String,
     },
+    /// Reading a window would run foreign code as a superuser.
+    #[error(
+        "{what} of {table} is compared through a cast function that is not a superuser's, and that would run with the \
+         rights of the backup's role, a superuser; back up as a role that can only read (hubvault backup --dry-run \
+         without this window prints the statements), or {instead}"
+    )]
+    ForeignCast {
+        /// The foreign key or the column.
+        what: String,
+        /// The table that bears it.
+        table: TableName,
+        /// What else would do.
+        instead: &'static str,
+    },
     /// The role may not read everything that the backup needs.
     #[error(
         "the role {role} may not read everything that this backup needs; run as a superuser or \

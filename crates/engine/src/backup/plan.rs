@@ -95,6 +95,7 @@ impl Plan {
             references,
             privileges,
         };
+        plan.advise_of_code(&relations, &found.chosen);
         plan.warnings
             .extend(plan.references.warnings.iter().cloned());
         let unread = unread
@@ -127,6 +128,31 @@ impl Plan {
             return Err(BackupError::NothingInScope);
         }
         Ok(plan)
+    }
+
+    /// Names the tables of which a query is planned with a powerful role's rights: what is in their indexes is evaluated.
+    fn advise_of_code(&mut self, relations: &[Relation], chosen: &BTreeMap<u32, Choice>) {
+        let Some(advice) = &mut self.advice else {
+            return;
+        };
+        let is_planned = |relation: &&Relation| {
+            relation.planning_runs_code
+                && matches!(
+                    chosen.get(&relation.oid),
+                    Some(Choice::Window(_) | Choice::Referenced)
+                )
+        };
+        let names: Vec<String> = relations
+            .iter()
+            .filter(is_planned)
+            .map(|relation| relation.name.to_string())
+            .collect();
+        if !names.is_empty() {
+            advice.problem += &format!(
+                "; reading some rows of {} runs functions in its indexes now",
+                names.join(", ")
+            );
+        }
     }
 
     /// What the extents are expected to yield, in bytes of heap and TOAST.
@@ -191,6 +217,7 @@ fn filters(
     for relation in relations {
         if let Some(Choice::Window(window)) = chosen.get(&relation.oid) {
             let moment = moments[*window].as_deref();
+            refuse_foreign_cast(session, &scope.windows[*window].rows, relation)?;
             filters.insert(
                 relation.oid,
                 filter(&scope.windows[*window].rows, moment, relation)?,
@@ -198,6 +225,29 @@ fn filters(
         }
     }
     Ok(filters)
+}
+
+/// The moment is compared with a column of a type of the system, or without casts that somebody else made.
+fn refuse_foreign_cast(
+    session: &mut Session,
+    rows: &WindowRows,
+    relation: &Relation,
+) -> Result<(), BackupError> {
+    let WindowRows::Recent { column, .. } = rows else {
+        return Ok(());
+    };
+    let of_own_type = relation
+        .columns
+        .iter()
+        .any(|c| c.name == *column && c.own_type);
+    if of_own_type && inspect::has_foreign_casts(session)? {
+        return Err(BackupError::ForeignCast {
+            what: format!("the window's column {}", quote_ident(column)),
+            table: relation.name.clone(),
+            instead: "name another column in [[scope.window]]",
+        });
+    }
+    Ok(())
 }
 
 /// Rows without a date are taken: leaving them out would be silent.

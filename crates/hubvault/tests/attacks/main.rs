@@ -17,6 +17,7 @@ mod foreign_archives;
 mod foreign_archives_bombs;
 mod foreign_archives_files;
 mod names_and_sources;
+mod source_code;
 mod old_programs;
 mod local_users;
 mod local_users_output;

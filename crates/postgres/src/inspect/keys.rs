@@ -20,6 +20,9 @@ pub struct ForeignKey {
     pub referenced_columns: Vec<String>,
     /// How they are compared, as SQL that needs no search path; the referenced column on the left.
     pub operators: Vec<String>,
+    /// Whether comparing its columns runs a cast of somebody who is neither a superuser nor this role, with the rights of
+    /// a superuser: an implicit cast can be made by whoever owns a type.
+    pub runs_cast: bool,
     /// As `pg_get_constraintdef` writes it.
     pub definition: String,
     /// Whether all present rows are known to keep it.
@@ -48,7 +51,18 @@ pub fn foreign_keys(session: &mut Session) -> Result<Vec<ForeignKey>, PgError> {
                     ARRAY(SELECT format('OPERATOR(%I.%s)', n.nspname, o.oprname)
                           FROM unnest(k.conpfeqop) WITH ORDINALITY u (operator, at)
                           JOIN pg_operator o ON o.oid = u.operator
-                          JOIN pg_namespace n ON n.oid = o.oprnamespace ORDER BY u.at)
+                          JOIN pg_namespace n ON n.oid = o.oprnamespace ORDER BY u.at),
+                    EXISTS (SELECT FROM unnest(k.conkey, k.confkey, k.conpfeqop) u (own, other, operator)
+                            JOIN pg_operator o ON o.oid = u.operator
+                            JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.own
+                                                   AND a.atttypid <> o.oprright
+                                                OR a.attrelid = k.confrelid AND a.attnum = u.other
+                                                   AND a.atttypid <> o.oprleft
+                            JOIN pg_cast x ON x.casttarget IN (o.oprleft, o.oprright) AND x.castcontext = 'i'
+                            JOIN pg_proc p ON p.oid = x.castfunc
+                            JOIN pg_roles r ON r.oid = p.proowner
+                            WHERE NOT r.rolsuper AND r.rolname <> current_user)
+                    AND (SELECT me.rolsuper FROM pg_roles me WHERE me.rolname = current_user)
              FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
              WHERE k.contype = 'f' ORDER BY k.conrelid, k.conname",
             names("conkey", "conrelid"),
@@ -69,6 +83,7 @@ pub fn foreign_keys(session: &mut Session) -> Result<Vec<ForeignKey>, PgError> {
             parent: row.get(8),
             table_is_partitioned: row.get(9),
             operators: row.get(10),
+            runs_cast: row.get(11),
         })
         .collect())
 }

@@ -11,8 +11,8 @@ mod sequences;
 pub use crate::planner::{Estimate, estimate};
 pub use crate::privileges::missing_privileges;
 pub use keys::{ForeignKey, foreign_keys};
-pub(crate) use relations::unlocked;
 pub use relations::{Column, Relation, RelationKind, relations};
+pub(crate) use relations::{renamed, unlocked};
 pub use sequences::{Sequence, read_sequences, sequences};
 
 /// User schemas: not the system's, not temporary ones.
@@ -49,6 +49,19 @@ pub fn materialized_views(session: &mut Session) -> Result<Vec<TableName>, PgErr
         .iter()
         .map(|row| TableName::new(row.get::<_, String>(0), row.get::<_, String>(1)))
         .collect())
+}
+
+/// Whether the database has implicit casts of somebody who is neither a superuser nor this role, which is one: whoever
+/// owns a type can have a comparison of it run his function.
+pub fn has_foreign_casts(session: &mut Session) -> Result<bool, PgError> {
+    let rows = session.rows(
+        "asking for casts",
+        "SELECT EXISTS (SELECT FROM pg_cast x JOIN pg_proc p ON p.oid = x.castfunc
+                        JOIN pg_roles r ON r.oid = p.proowner
+                        WHERE x.castcontext = 'i' AND NOT r.rolsuper AND r.rolname <> current_user)
+            AND (SELECT me.rolsuper FROM pg_roles me WHERE me.rolname = current_user)",
+    )?;
+    Ok(rows.first().is_some_and(|row| row.get(0)))
 }
 
 /// The roles that the definitions name: owners, those with grants, those of policies.

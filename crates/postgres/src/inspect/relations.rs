@@ -30,6 +30,8 @@ pub struct Column {
     pub type_name: String,
     /// Whether it is computed from others; COPY leaves it out.
     pub generated: bool,
+    /// Whether its type is none of the system's.
+    pub own_type: bool,
 }
 
 /// One relation of a user's schema.
@@ -101,6 +103,24 @@ pub(crate) fn unlocked(session: &mut Session) -> Result<Vec<String>, PgError> {
                AND NOT EXISTS (SELECT FROM pg_locks l
                                WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation'
                                  AND l.relation = c.oid AND l.mode = 'AccessShareLock' AND l.granted)
+             ORDER BY 1"
+        ),
+    )?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Tables that this session holds and whose name, as the transaction's snapshot shows it, means another relation by now
+/// or none: names are looked up as of now, whatever the snapshot.
+pub(crate) fn renamed(session: &mut Session, doing: &str) -> Result<Vec<String>, PgError> {
+    let rows = session.rows(
+        doing,
+        &format!(
+            "SELECT format('%I.%I', n.nspname, c.relname)
+             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE c.relkind = 'r' AND {USER_SCHEMA} AND c.oid IN (
+                 SELECT l.relation FROM pg_locks l
+                 WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.granted)
+               AND to_regclass(format('%I.%I', n.nspname, c.relname))::oid IS DISTINCT FROM c.oid
              ORDER BY 1"
         ),
     )?;
@@ -217,7 +237,9 @@ fn columns(session: &mut Session) -> Result<HashMap<u32, Vec<Column>>, PgError> 
         "listing the columns",
         &format!(
             "SELECT a.attrelid, a.attname::text, format_type(a.atttypid, a.atttypmod),
-                    a.attgenerated <> ''
+                    a.attgenerated <> '',
+                    EXISTS (SELECT FROM pg_type t WHERE t.oid = a.atttypid
+                            AND t.typnamespace <> 'pg_catalog'::regnamespace)
              FROM pg_attribute a
              JOIN pg_class c ON c.oid = a.attrelid
              JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -232,6 +254,7 @@ fn columns(session: &mut Session) -> Result<HashMap<u32, Vec<Column>>, PgError> 
             name: row.get(1),
             type_name: row.get(2),
             generated: row.get(3),
+            own_type: row.get(4),
         });
     }
     Ok(columns)

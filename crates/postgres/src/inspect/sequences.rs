@@ -68,12 +68,22 @@ pub fn read_sequences(
     let mut unread = Vec::new();
     for batch in sequences.chunks_mut(200) {
         let mut batch: Vec<&mut Sequence> = batch.iter_mut().filter(|s| s.can_read).collect();
-        if batch.is_empty() || read_or_undo(session, &mut batch)?.is_none() {
+        let patience = if unread.len() < MANY {
+            WAIT
+        } else {
+            SHORT_WAIT
+        };
+        if batch.is_empty() || read_or_undo(session, &mut batch, patience)?.is_none() {
             continue;
         }
         for sequence in batch {
             let one = &mut [&mut *sequence];
-            if let Some(why) = read_or_undo(session, one)? {
+            let patience = if unread.len() < MANY {
+                WAIT
+            } else {
+                SHORT_WAIT
+            };
+            if let Some(why) = read_or_undo(session, one, patience)? {
                 let name = &one[0].name;
                 unread.push(format!(
                     "the sequence {name} was changed during the backup, and its value is not in the archive: {why}"
@@ -84,16 +94,20 @@ pub fn read_sequences(
     Ok(unread)
 }
 
+/// How long to wait for who holds the lock of a sequence, in milliseconds. It may be held for as long as he likes,
+const WAIT: u32 = 2_000;
+/// and once so many could not be read, others of the same owner are not waited for as long.
+const MANY: usize = 3;
+const SHORT_WAIT: u32 = 50;
+
 /// Reads some, or undoes what failed as definitions changed meanwhile: why.
 fn read_or_undo(
     session: &mut Session,
     sequences: &mut [&mut Sequence],
+    patience: u32,
 ) -> Result<Option<String>, PgError> {
-    // Whoever changes one may hold its lock for as long as he likes.
-    session.simple(
-        READING,
-        "SAVEPOINT sequences; SET LOCAL lock_timeout = 2000",
-    )?;
+    let begin = format!("SAVEPOINT sequences; SET LOCAL lock_timeout = {patience}");
+    session.simple(READING, &begin)?;
     match read(session, sequences) {
         Ok(()) => {
             session.simple(

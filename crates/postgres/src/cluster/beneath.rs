@@ -25,6 +25,18 @@ pub(super) fn open_directory(
     Ok(openat(parent, name, flags, Mode::empty())?)
 }
 
+/// Makes a file of ours that was not there, to be written at its end and read.
+pub(super) fn create(directory: impl AsFd, name: &str) -> io::Result<File> {
+    let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let fd = openat(
+        directory,
+        name,
+        flags | OFlags::NOFOLLOW,
+        Mode::RUSR | Mode::WUSR,
+    )?;
+    Ok(File::from(fd))
+}
+
 /// Reads a small regular file that one of `owners` owns. Links, pipes, devices and large files are refused unread.
 pub(super) fn read_small(directory: impl AsFd, name: &str, owners: &[u32]) -> io::Result<String> {
     const LARGEST: u64 = 4096;

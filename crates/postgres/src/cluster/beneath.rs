@@ -217,7 +217,7 @@ mod tests {
         std::fs::create_dir(tree.join("closed")).unwrap();
         std::fs::create_dir(tree.join("closed/below")).unwrap();
         for closed in ["closed/below", "closed"] {
-            let none = std::fs::Permissions::from_mode(0);
+            let none = std::fs::Permissions::from_mode(0o0);
             std::fs::set_permissions(tree.join(closed), none).unwrap();
         }
         empty(top.as_fd()).unwrap();

@@ -34,12 +34,13 @@ impl ServerDirectory {
     pub(super) fn make(
         parent: &Path,
         is_private: bool,
-        makes: Option<&ServerUser>,
-        runs: Option<&ServerUser>,
+        makes: Option<ServerUser>,
+        runs: Option<ServerUser>,
     ) -> Result<Self, PgError> {
-        let name = match is_private {
-            true => random_name(4),
-            false => random_name(8).map(|name| format!("{PREFIX}{name}")),
+        let name = if is_private {
+            random_name(4)
+        } else {
+            random_name(8).map(|name| format!("{PREFIX}{name}"))
         };
         let make = |name: String| {
             let path = parent.join(&name);
@@ -105,7 +106,7 @@ impl ServerDirectory {
     }
 
     /// Gives the data that one user made to another.
-    pub(super) fn give_data(&self, from: &ServerUser, to: &ServerUser) -> Result<(), PgError> {
+    pub(super) fn give_data(&self, from: ServerUser, to: ServerUser) -> Result<(), PgError> {
         open_directory(&self.home, DATA)
             .and_then(|data| beneath::give(data.as_fd(), from.uid, to.uid, to.gid))
             .map_err(|source| PgError::Io {
@@ -172,7 +173,7 @@ fn fill(home: &OwnedFd) -> io::Result<File> {
 }
 
 /// Gives the server's users what is theirs.
-fn give(home: &OwnedFd, makes: &ServerUser, runs: &ServerUser) -> io::Result<()> {
+fn give(home: &OwnedFd, makes: ServerUser, runs: ServerUser) -> io::Result<()> {
     for (name, user) in [(DATA, makes), (SOCKET, runs)] {
         let (user, group) = (Uid::from_raw(user.uid), Gid::from_raw(runs.gid));
         chownat(

@@ -33,13 +33,11 @@ fn is_being_made(name: &str, directory: &OwnedFd) -> bool {
     let pid = name
         .strip_prefix(PREFIX)
         .and_then(|rest| rest.split('-').next());
-    match pid.and_then(|pid| pid.parse().ok()) {
-        Some(pid) => owner(pid).is_some(),
-        None => {
-            let changed = rustix::fs::fstat(directory).map_or(i64::MAX, |stat| stat.st_ctime);
-            jiff::Timestamp::now().as_second().saturating_sub(changed) < 60
-        }
+    if let Some(pid) = pid.and_then(|pid| pid.parse().ok()) {
+        return owner(pid).is_some();
     }
+    let changed = rustix::fs::fstat(directory).map_or(i64::MAX, |stat| stat.st_ctime);
+    jiff::Timestamp::now().as_second().saturating_sub(changed) < 60
 }
 
 /// The result of a sweep.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 pub(super) const DEVICES: [&str; 4] = ["/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"];
 
 /// Public files of the system: libraries, time zones, locales, dictionaries, interpreters of procedural languages.
-const SYSTEM: [&str; 12] = [
+const SYSTEM: [&str; 13] = [
     "/lib",
     "/lib32",
     "/lib64",
@@ -17,6 +17,7 @@ const SYSTEM: [&str; 12] = [
     "/usr/lib64",
     "/usr/share",
     "/usr/local/lib",
+    "/usr/local/share",
     "/nix/store",
     "/var/cache/postgresql",
     "/sys/devices/system/cpu",

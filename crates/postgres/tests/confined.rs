@@ -69,11 +69,8 @@ fn native_code(drill: &mut Drill) {
         .status()
         .unwrap();
     assert!(compiled.success(), "make tools installs a C compiler");
-    let hex: String = fs::read(&library)
-        .unwrap()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hex = (fs::read(&library).unwrap().iter())
+        .fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
     let client = drill.session.client();
     client
         .batch_execute(&format!("SELECT lo_from_bytea(4242, '\\x{hex}')"))

@@ -1,7 +1,7 @@
 //! What a drill may take: its turn in a directory, time, and room on the disk.
 
 use super::drill::{DrillError, Verdict};
-use crate::disk::free_bytes;
+use crate::disk::{free_bytes, free_inodes};
 use crate::job::ProofOptions;
 use hubvault_archive::Manifest;
 use hubvault_model::{ByteSize, Cancel, CancelGuard};
@@ -68,6 +68,8 @@ pub(super) struct DiskLimit {
     directory: PathBuf,
     most: u64,
     reserve: u64,
+    /// How many files must still be possible.
+    files: u64,
 }
 
 impl DiskLimit {
@@ -86,6 +88,7 @@ impl DiskLimit {
             reserve: RESERVE
                 .max(fiftieth)
                 .min(free_bytes(directory).unwrap_or(0) / 8),
+            files: free_inodes(directory).ok().flatten().unwrap_or(0) / 50,
         }
     }
 
@@ -210,6 +213,7 @@ mod tests {
             directory: directory.path().to_owned(),
             most,
             reserve,
+            files: 0,
         };
         let ended = |limit: DiskLimit| {
             let run = Cancel::new();

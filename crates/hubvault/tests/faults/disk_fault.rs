@@ -77,16 +77,19 @@ impl Disk {
         let shown = |name: &str| path(name).display().to_string();
         let mut variables = vec![
             ("LD_PRELOAD", shown("preload.so")),
-            ("DISK_COUNT", shown("count")),
-            ("DISK_LOG", shown("log")),
-            ("DISK_PROGRAM", calls.program.to_owned()),
-            ("DISK_KINDS", calls.kinds.to_owned()),
-            ("DISK_PLACE", calls.place.clone()),
+            ("LD_DISK_COUNT", shown("count")),
+            ("LD_DISK_LOG", shown("log")),
+            ("LD_DISK_PROGRAM", calls.program.to_owned()),
+            ("LD_DISK_KINDS", calls.kinds.to_owned()),
+            ("LD_DISK_PLACE", calls.place.clone()),
         ];
         if let Some(fault) = fault {
-            variables.push(("DISK_AT", fault.at.to_string()));
-            variables.push(("DISK_ERRNO", fault.errno.to_string()));
-            let flags = [("DISK_STAYS", fault.stays), ("DISK_SHORT", fault.is_short)];
+            variables.push(("LD_DISK_AT", fault.at.to_string()));
+            variables.push(("LD_DISK_ERRNO", fault.errno.to_string()));
+            let flags = [
+                ("LD_DISK_STAYS", fault.stays),
+                ("LD_DISK_SHORT", fault.is_short),
+            ];
             for (name, _) in flags.into_iter().filter(|(_, set)| *set) {
                 variables.push((name, String::new()));
             }

@@ -1,14 +1,14 @@
 /* A disk that fails: calls that write, make durable, name, make or remove files are counted, and one of them, or all from
  * it on, fails. Preloaded. What it is asked, in variables:
- *   DISK_PROGRAM  the program that it happens to, by its short name (others are left alone)
- *   DISK_PLACE    a pattern (fnmatch, * takes / too) of the paths that it happens to
- *   DISK_KINDS    of write, sync, rename, create, open, unlink those that it happens to, with commas
- *   DISK_COUNT    a file of 16 bytes that all processes count in together
- *   DISK_LOG      a file that every such call is written down in (`number kind path`); of an injected fault, only that
- *   DISK_AT       the number of the call that fails, from 1; 0 or absent: none
- *   DISK_ERRNO    what it fails with
- *   DISK_STAYS    present: every later one fails, too
- *   DISK_SHORT    present: a write first takes half of its bytes, and the next one fails */
+ *   LD_DISK_PROGRAM  the program that it happens to, by its short name (others are left alone)
+ *   LD_DISK_PLACE    a pattern (fnmatch, * takes / too) of the paths that it happens to
+ *   LD_DISK_KINDS    of write, sync, rename, create, open, unlink those that it happens to, with commas
+ *   LD_DISK_COUNT    a file of 16 bytes that all processes count in together
+ *   LD_DISK_LOG      a file that every such call is written down in (`number kind path`); of an injected fault, only that
+ *   LD_DISK_AT       the number of the call that fails, from 1; 0 or absent: none
+ *   LD_DISK_ERRNO    what it fails with
+ *   LD_DISK_STAYS    present: every later one fails, too
+ *   LD_DISK_SHORT    present: a write first takes half of its bytes, and the next one fails */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -32,16 +32,16 @@ static int fails_with, stays, is_short, log_fd = -1;
 static atomic_long *calls;
 
 __attribute__((constructor)) static void begin(void) {
-    const char *program = getenv("DISK_PROGRAM"), *count = getenv("DISK_COUNT"), *log = getenv("DISK_LOG");
-    const char *at = getenv("DISK_AT"), *error = getenv("DISK_ERRNO");
+    const char *program = getenv("LD_DISK_PROGRAM"), *count = getenv("LD_DISK_COUNT"), *log = getenv("LD_DISK_LOG");
+    const char *at = getenv("LD_DISK_AT"), *error = getenv("LD_DISK_ERRNO");
     if (!program || !count || !log || strcmp(program_invocation_short_name, program) != 0)
         return;
-    place = getenv("DISK_PLACE");
-    kinds = getenv("DISK_KINDS");
+    place = getenv("LD_DISK_PLACE");
+    kinds = getenv("LD_DISK_KINDS");
     fails_at = at ? atol(at) : 0;
     fails_with = error ? atoi(error) : ENOSPC;
-    stays = getenv("DISK_STAYS") != NULL;
-    is_short = getenv("DISK_SHORT") != NULL;
+    stays = getenv("LD_DISK_STAYS") != NULL;
+    is_short = getenv("LD_DISK_SHORT") != NULL;
     int fd = (int)syscall(SYS_openat, AT_FDCWD, count, O_RDWR | O_CLOEXEC);
     void *shared = mmap(NULL, 16, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     close(fd);

@@ -25,6 +25,18 @@ pub(super) fn open_directory(
     Ok(openat(parent, name, flags, Mode::empty())?)
 }
 
+/// Makes a file of ours that was not there, to be written at its end and read.
+pub(super) fn create(directory: impl AsFd, name: &str) -> io::Result<File> {
+    let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let fd = openat(
+        directory,
+        name,
+        flags | OFlags::NOFOLLOW,
+        Mode::RUSR | Mode::WUSR,
+    )?;
+    Ok(File::from(fd))
+}
+
 /// Reads a small regular file that one of `owners` owns. Links, pipes, devices and large files are refused unread.
 pub(super) fn read_small(directory: impl AsFd, name: &str, owners: &[u32]) -> io::Result<String> {
     const LARGEST: u64 = 4096;
@@ -205,7 +217,7 @@ mod tests {
         std::fs::create_dir(tree.join("closed")).unwrap();
         std::fs::create_dir(tree.join("closed/below")).unwrap();
         for closed in ["closed/below", "closed"] {
-            let none = std::fs::Permissions::from_mode(0);
+            let none = std::fs::Permissions::from_mode(0o0);
             std::fs::set_permissions(tree.join(closed), none).unwrap();
         }
         empty(top.as_fd()).unwrap();

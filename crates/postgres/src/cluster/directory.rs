@@ -5,21 +5,26 @@ use super::beneath::{self, open_directory, random_name};
 use super::sweep::{PREFIX, owner};
 use super::user::ServerUser;
 use crate::error::PgError;
-use rustix::fs::CWD;
-use std::fs::{DirBuilder, File, OpenOptions, Permissions, set_permissions};
-use std::io;
-use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt, chown};
+use rustix::fs::{
+    AtFlags, CWD, Mode, OFlags, chownat, fchmod, fchown, fstat, mkdirat, openat, unlinkat,
+};
+use rustix::io::Errno;
+use rustix::process::{Gid, Uid, geteuid};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// Files of a server that it does not own.
-const OURS: [&str; 2] = ["log", "owner"];
-/// Directories that it owns: its data, and its socket. Short, as a socket's path is limited to 107 bytes.
-const ITS: [&str; 2] = ["data", "s"];
+/// The directories that the server owns. The name is short where its socket is, whose path is limited to 107 bytes.
+const DATA: &str = "data";
+const SOCKET: &str = "s";
 
 /// A server's directory.
 pub(super) struct ServerDirectory {
     path: PathBuf,
+    parent: OwnedFd,
+    home: OwnedFd,
     log: File,
 }
 
@@ -29,60 +34,44 @@ impl ServerDirectory {
     pub(super) fn make(
         parent: &Path,
         is_private: bool,
-        makes: Option<&ServerUser>,
-        runs: Option<&ServerUser>,
+        makes: Option<ServerUser>,
+        runs: Option<ServerUser>,
     ) -> Result<Self, PgError> {
-        let io = |path: &Path| {
-            let path = path.to_owned();
-            move |source| PgError::Io {
-                doing: "making the throwaway server's directory",
-                path,
-                source,
-            }
+        let name = if is_private {
+            random_name(4)
+        } else {
+            random_name(8).map(|name| format!("{PREFIX}{name}"))
         };
-        let name = match is_private {
-            true => random_name(4),
-            false => random_name(8).map(|name| format!("{PREFIX}{name}")),
-        };
-        let path = parent.join(name.map_err(io(parent))?);
-        DirBuilder::new()
-            .mode(0o700)
-            .create(&path)
-            .map_err(io(&path))?;
-        let fill = || {
-            let pid = std::process::id();
-            let mut options = OpenOptions::new();
-            options.append(true).read(true).create_new(true).mode(0o600);
-            let mut file = options.open(path.join("owner"))?;
-            io::Write::write_all(&mut file, owner(pid).unwrap_or_default().as_bytes())?;
-            let log = options.open(path.join("log"))?;
-            for name in ITS {
-                DirBuilder::new().mode(0o700).create(path.join(name))?;
+        let make = |name: String| {
+            let path = parent.join(&name);
+            let parent = open_parent(parent, is_private)?;
+            mkdirat(&parent, &name, Mode::RWXU)?;
+            let home = open_directory(&parent, &name)?;
+            if fstat(&home)?.st_uid != geteuid().as_raw() {
+                return Err(io::ErrorKind::PermissionDenied.into());
             }
+            // What stays after an error is swept when this process is gone.
+            let log = fill(&home)?;
             if let (Some(makes), Some(runs)) = (makes, runs) {
-                let who = [makes, runs];
-                for (name, user) in ITS.iter().zip(who) {
-                    chown(path.join(name), Some(user.uid), Some(runs.gid))?;
-                }
-                let through: &[&Path] = if is_private {
-                    &[parent, &path]
-                } else {
-                    &[&path]
-                };
-                for directory in through {
-                    chown(directory, None, Some(runs.gid))?;
-                    set_permissions(directory, Permissions::from_mode(0o710))?;
+                give(&home, makes, runs)?;
+                let through = [Some(&home), is_private.then_some(&parent)];
+                for directory in through.into_iter().flatten() {
+                    fchown(directory, None, Some(Gid::from_raw(runs.gid)))?;
+                    fchmod(directory, Mode::RWXU | Mode::XGRP)?;
                 }
             }
-            Ok(log)
-        };
-        let log = fill()
-            .inspect_err(|_| {
-                // What stays is swept when this process is gone.
-                let _ = remove(&path);
+            Ok(Self {
+                path,
+                parent,
+                home,
+                log,
             })
-            .map_err(io(&path))?;
-        Ok(Self { path, log })
+        };
+        name.and_then(make).map_err(|source| PgError::Io {
+            doing: "making the throwaway server's directory in",
+            path: parent.to_owned(),
+            source,
+        })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -90,18 +79,16 @@ impl ServerDirectory {
     }
 
     pub(super) fn data(&self) -> PathBuf {
-        self.path.join(ITS[0])
+        self.path.join(DATA)
     }
 
     pub(super) fn socket(&self) -> PathBuf {
-        self.path.join(ITS[1])
+        self.path.join(SOCKET)
     }
 
     /// The log for the server to write to, as a descriptor: it cannot open the file.
     pub(super) fn log(&self) -> io::Result<File> {
-        OpenOptions::new()
-            .append(true)
-            .open(self.path.join(OURS[0]))
+        self.log.try_clone()
     }
 
     /// The last lines of the log, however long it is.
@@ -119,8 +106,8 @@ impl ServerDirectory {
     }
 
     /// Gives the data that one user made to another.
-    pub(super) fn give_data(&self, from: &ServerUser, to: &ServerUser) -> Result<(), PgError> {
-        open_directory(CWD, self.data())
+    pub(super) fn give_data(&self, from: ServerUser, to: ServerUser) -> Result<(), PgError> {
+        open_directory(&self.home, DATA)
             .and_then(|data| beneath::give(data.as_fd(), from.uid, to.uid, to.gid))
             .map_err(|source| PgError::Io {
                 doing: "giving the server's user",
@@ -131,7 +118,7 @@ impl ServerDirectory {
 
     /// Whether connections are accepted: the eighth line of `postmaster.pid` says so.
     pub(super) fn is_ready(&self, user: u32) -> bool {
-        let text = open_directory(CWD, self.data())
+        let text = open_directory(&self.home, DATA)
             .and_then(|data| beneath::read_small(&data, "postmaster.pid", &[user]));
         text.is_ok_and(|text| {
             let status = text.lines().nth(7);
@@ -139,8 +126,17 @@ impl ServerDirectory {
         })
     }
 
+    /// Removes it, once.
     pub(super) fn remove(&self) -> Result<(), PgError> {
-        remove(&self.path).map_err(|source| PgError::Io {
+        let name = self.path.file_name().unwrap_or_default();
+        let remove = || {
+            beneath::empty(self.home.as_fd())?;
+            match unlinkat(&self.parent, name, AtFlags::REMOVEDIR) {
+                Err(Errno::NOENT) => Ok(()),
+                removed => Ok(removed?),
+            }
+        };
+        remove().map_err(|source: io::Error| PgError::Io {
             doing: "removing the throwaway server's directory",
             path: self.path.clone(),
             source,
@@ -148,29 +144,45 @@ impl ServerDirectory {
     }
 }
 
-/// Removes a server's directory that lies where only we write.
-pub(super) fn remove(path: &Path) -> io::Result<()> {
-    let directory = match open_directory(CWD, path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        opened => opened?,
-    };
-    for name in ITS {
-        match open_directory(&directory, name) {
-            Ok(below) => {
-                beneath::empty(below.as_fd())?;
-                std::fs::remove_dir(path.join(name))?;
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
+/// A private directory is ours and a directory itself, or it is not used.
+fn open_parent(parent: &Path, is_private: bool) -> io::Result<OwnedFd> {
+    if !is_private {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        return Ok(openat(CWD, parent, flags, Mode::empty())?);
     }
-    for name in OURS {
-        match std::fs::remove_file(path.join(name)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+    let directory = open_directory(CWD, parent)?;
+    let stat = fstat(&directory)?;
+    if stat.st_uid != geteuid().as_raw() || stat.st_mode & 0o067 != 0 {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "it is not private",
+        ));
     }
-    // What a caller of ours put there.
-    beneath::empty(directory.as_fd())?;
-    std::fs::remove_dir(path)
+    Ok(directory)
+}
+
+/// Puts into it what the server needs, and returns its log.
+fn fill(home: &OwnedFd) -> io::Result<File> {
+    let who = owner(std::process::id()).unwrap_or_default();
+    beneath::create(home, "owner")?.write_all(who.as_bytes())?;
+    let log = beneath::create(home, "log")?;
+    for name in [DATA, SOCKET] {
+        mkdirat(home, name, Mode::RWXU)?;
+    }
+    Ok(log)
+}
+
+/// Gives the server's users what is theirs.
+fn give(home: &OwnedFd, makes: ServerUser, runs: ServerUser) -> io::Result<()> {
+    for (name, user) in [(DATA, makes), (SOCKET, runs)] {
+        let (user, group) = (Uid::from_raw(user.uid), Gid::from_raw(runs.gid));
+        chownat(
+            home,
+            name,
+            Some(user),
+            Some(group),
+            AtFlags::SYMLINK_NOFOLLOW,
+        )?;
+    }
+    Ok(())
 }

@@ -8,7 +8,7 @@ use rustix::fs::{CWD, FlockOperation, flock, fstat};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 use std::fs::{self, DirBuilder};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -96,8 +96,11 @@ impl DrillLock {
         for held in &self.held {
             beneath::empty(held.directory.as_fd())?;
         }
+        let Some(first) = self.held.first() else {
+            return Ok(());
+        };
         let who = owner(std::process::id()).unwrap_or_default();
-        fs::write(self.directory().join("owner"), who)
+        beneath::create(&first.directory, "owner")?.write_all(who.as_bytes())
     }
 }
 

@@ -58,8 +58,7 @@ fn status(pid: u32) -> Option<Status> {
             "PPid" => status.parent = number,
             "Uid" => status.uid = number,
             // Kernels before 5.9 do not count them.
-            "Seccomp" => status.filters = status.filters.max(number),
-            "Seccomp_filters" => status.filters = status.filters.max(number),
+            "Seccomp" | "Seccomp_filters" => status.filters = status.filters.max(number),
             _ => {}
         }
     }

@@ -33,13 +33,11 @@ fn is_being_made(name: &str, directory: &OwnedFd) -> bool {
     let pid = name
         .strip_prefix(PREFIX)
         .and_then(|rest| rest.split('-').next());
-    match pid.and_then(|pid| pid.parse().ok()) {
-        Some(pid) => owner(pid).is_some(),
-        None => {
-            let changed = rustix::fs::fstat(directory).map_or(i64::MAX, |stat| stat.st_ctime);
-            jiff::Timestamp::now().as_second().saturating_sub(changed) < 60
-        }
+    if let Some(pid) = pid.and_then(|pid| pid.parse().ok()) {
+        return owner(pid).is_some();
     }
+    let changed = rustix::fs::fstat(directory).map_or(i64::MAX, |stat| stat.st_ctime);
+    jiff::Timestamp::now().as_second().saturating_sub(changed) < 60
 }
 
 /// The result of a sweep.
@@ -63,9 +61,8 @@ pub fn sweep(parent: &Path) -> Result<Swept, PgError> {
         }
     };
     let mut owners = vec![geteuid().as_raw()];
-    if geteuid().is_root() {
-        owners.extend(ServerUser::known().iter().map(|user| user.uid));
-    }
+    // Older versions gave the whole directory to the server's user.
+    owners.extend(ServerUser::choose().ok().flatten().map(|user| user.uid));
     let opened = rustix::fs::openat(
         CWD,
         parent,
@@ -107,11 +104,14 @@ fn leftover(parent: &OwnedFd, name: &str, owners: &[u32]) -> Option<OwnedFd> {
     look_at(parent, name).ok().filter(is_ours)?;
     let directory = open_directory(parent, name).ok()?;
     // It may be another by now.
-    rustix::fs::fstat(&directory).ok().filter(is_ours)?;
-    match read_small(&directory, "owner", owners) {
+    let stat = rustix::fs::fstat(&directory).ok().filter(is_ours)?;
+    let me = geteuid().as_raw();
+    match read_small(&directory, "owner", &[me]) {
         Ok(recorded) => !is_running(&recorded),
         // Its maker crashed, or could not write, before it said who it is.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => !is_being_made(name, &directory),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && stat.st_uid == me => {
+            !is_being_made(name, &directory)
+        }
         Err(_) => false,
     }
     .then_some(directory)
@@ -145,7 +145,9 @@ mod tests {
                 open(parent.path(), 0o555);
                 if geteuid().is_root() {
                     let nobody = rustix::process::Uid::from_raw(65_534);
-                    chown(&left, Some(65_534), None).unwrap();
+                    for its in [left.join("owner"), left.clone()] {
+                        chown(its, Some(65_534), None).unwrap();
+                    }
                     rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
                 }
                 sweep(parent.path()).unwrap()

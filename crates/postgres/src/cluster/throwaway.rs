@@ -108,7 +108,7 @@ impl ThrowawayServer {
         let (bin, home) = (server.bin_dir(), &server.directory);
         programs::initdb(bin, home, options, password, users.as_ref(), cancel)?;
         if let Some(users) = users.filter(|users| users.makes != users.runs) {
-            home.give_data(&users.makes, &users.runs)?;
+            home.give_data(users.makes, users.runs)?;
         }
         server.launch(options, users, missing)?;
         Ok(server)
@@ -234,7 +234,7 @@ fn make_directory(
         return Ok((directory, None));
     };
     let make = |runs: ServerUser| {
-        let directory = ServerDirectory::make(parent, is_confined, Some(&makes), Some(&runs));
+        let directory = ServerDirectory::make(parent, is_confined, Some(makes), Some(runs));
         directory.map(|directory| (directory, Some(Users { makes, runs })))
     };
     if is_confined {

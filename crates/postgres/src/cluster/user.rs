@@ -22,24 +22,14 @@ impl ServerUser {
         if !geteuid().is_root() {
             return Ok(None);
         }
-        Self::known()
-            .first()
-            .copied()
-            .map(Some)
-            .ok_or_else(|| PgError::Throwaway {
-                doing: "choosing whom it runs as".into(),
-                why: "there is no user postgres; PostgreSQL refuses to run as root".into(),
-            })
-    }
-
-    /// The users that servers of root run as, the first where it is there.
-    pub(super) fn known() -> Vec<Self> {
         let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-        let names = ["postgres", "nobody"];
-        names
+        let user = ["postgres", "nobody"]
             .iter()
-            .filter_map(|name| find_user(&passwd, name))
-            .collect()
+            .find_map(|name| find_user(&passwd, name));
+        user.map(Some).ok_or_else(|| PgError::Throwaway {
+            doing: "choosing whom it runs as".into(),
+            why: "there is no user postgres; PostgreSQL refuses to run as root".into(),
+        })
     }
 
     /// A user who owns nothing and is nobody else: what runs as it has no more rights than a stranger, also towards

@@ -130,30 +130,29 @@ impl Filter {
 
 /// The filters; none where the host has none.
 pub(super) fn filters(missing: &mut Vec<String>) -> Vec<Filter> {
-    let made = is_offered().then(|| {
-        Some(vec![
-            of_other_forms(),
-            filter(refused().ok()?, SeccompAction::Errno(libc::EPERM as u32))?,
-            filter(
-                IDLE.iter().map(|call| (*call, Vec::new())).collect(),
-                SeccompAction::Errno(0),
-            )?,
-            // Its flags cannot be seen; without it the C library makes processes and threads by clone.
-            filter(
-                [(libc::SYS_clone3, Vec::new())].into(),
-                SeccompAction::Errno(libc::ENOSYS as u32),
-            )?,
-        ])
-    });
-    made.flatten()
-        .map(|programs| programs.into_iter().map(Filter).collect())
-        .unwrap_or_else(|| {
-            missing.push(
-                "no filter of system calls (seccomp): the drill's server reaches sockets of other programs"
-                    .into(),
-            );
-            Vec::new()
-        })
+    let made = is_offered().then(programs).flatten();
+    if made.is_none() {
+        missing.push(
+            "no filter of system calls (seccomp): the drill's server reaches sockets of other programs"
+                .into(),
+        );
+    }
+    let programs = made.unwrap_or_default();
+    programs.into_iter().map(Filter).collect()
+}
+
+fn programs() -> Option<Vec<BpfProgram>> {
+    let idle = IDLE.iter().map(|call| (*call, Vec::new())).collect();
+    Some(vec![
+        of_other_forms(),
+        filter(refused().ok()?, SeccompAction::Errno(libc::EPERM as u32))?,
+        filter(idle, SeccompAction::Errno(0))?,
+        // Its flags cannot be seen; without it the C library makes processes and threads by clone.
+        filter(
+            [(libc::SYS_clone3, Vec::new())].into(),
+            SeccompAction::Errno(libc::ENOSYS as u32),
+        )?,
+    ])
 }
 
 /// Whether the kernel filters calls (seccomp(2), `SECCOMP_GET_ACTION_AVAIL`).

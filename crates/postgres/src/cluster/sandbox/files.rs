@@ -29,9 +29,16 @@ fn offered() -> i64 {
 pub(super) fn restrict(
     postgres: &Path,
     writable: &[&Path],
+    shares_user: bool,
     missing: &mut Vec<String>,
 ) -> Result<Option<RulesetCreated>, RulesetError> {
-    match offered() {
+    let version = offered();
+    if version < 6 && shares_user {
+        missing.push(
+            "Landlock older than Linux 6.12: code in the drill's server may signal its user's other programs".into(),
+        );
+    }
+    match version {
         0 => {
             missing.push(
                 "no Landlock: only permissions keep the drill's server from other files".into(),
@@ -100,9 +107,10 @@ fn allow(
     };
     let of_files =
         AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::Execute | AccessFs::Truncate;
-    let access = match path.is_dir() {
-        true => access.into(),
-        false => access.into() & of_files,
+    let access = if path.is_dir() {
+        access.into()
+    } else {
+        access.into() & of_files
     };
     rules.add_rule(PathBeneath::new(fd, access))
 }

@@ -46,12 +46,13 @@ impl Sandbox {
         is_root: bool,
     ) -> Result<Self, PgError> {
         let mut missing = Vec::new();
-        let files = files::restrict(postgres, writable, &mut missing).map_err(|error| {
-            PgError::Throwaway {
-                doing: "confining it to its files".into(),
-                why: error.to_string(),
-            }
-        })?;
+        let files =
+            files::restrict(postgres, writable, !is_root, &mut missing).map_err(|error| {
+                PgError::Throwaway {
+                    doing: "confining it to its files".into(),
+                    why: error.to_string(),
+                }
+            })?;
         let calls = calls::filters(&mut missing);
         let namespaces = if is_root {
             None

@@ -20,7 +20,8 @@ impl Namespaces {
     pub(in crate::cluster) fn enter(uid: u32, gid: u32) -> io::Result<Self> {
         let flags = UnshareFlags::NEWPID | UnshareFlags::NEWNET | UnshareFlags::NEWIPC;
         // SAFETY: none of these flags takes descriptors or memory away from other threads.
-        unsafe { unshare_unsafe(flags)? };
+        unsafe { unshare_unsafe(flags) }
+            .map_err(|error| io::Error::new(io::ErrorKind::PermissionDenied, error))?;
         // It ends when its input does: with us, however we end.
         let mut command = Command::new("cat");
         bare(&mut command);
@@ -50,7 +51,7 @@ impl Drop for Namespaces {
     }
 }
 
-/// Namespaces that a process makes for itself as the only user of its own user namespace (user_namespaces(7)).
+/// Namespaces that a process makes for itself as the only user of its own user namespace (`user_namespaces(7)`).
 pub(super) struct OwnUser {
     files: [(PathBuf, String); 3],
 }

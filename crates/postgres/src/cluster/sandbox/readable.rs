@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 pub(super) const DEVICES: [&str; 4] = ["/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"];
 
 /// Public files of the system: libraries, time zones, locales, dictionaries, interpreters of procedural languages.
-const SYSTEM: [&str; 12] = [
+const SYSTEM: [&str; 13] = [
     "/lib",
     "/lib32",
     "/lib64",
@@ -17,6 +17,7 @@ const SYSTEM: [&str; 12] = [
     "/usr/lib64",
     "/usr/share",
     "/usr/local/lib",
+    "/usr/local/share",
     "/nix/store",
     "/var/cache/postgresql",
     "/sys/devices/system/cpu",
@@ -49,11 +50,10 @@ const ETC: [&str; 18] = [
 pub(super) fn paths(postgres: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = SYSTEM.iter().chain(&ETC).map(PathBuf::from).collect();
     // An installation elsewhere: what `pg_config` calls bindir, libdir and sharedir lie beside each other.
-    if let Some(bin) = postgres.parent() {
+    let bin = postgres.parent();
+    if let Some((bin, prefix)) = bin.and_then(|bin| Some((bin, bin.parent()?))) {
         paths.push(bin.to_owned());
-        for beside in ["lib", "lib64", "share"] {
-            paths.extend(bin.parent().map(|prefix| prefix.join(beside)));
-        }
+        paths.extend(["lib", "lib64", "share"].map(|beside| prefix.join(beside)));
     }
     paths.extend(linked(Path::new("/etc/ld.so.conf"), 0));
     let more = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
@@ -150,15 +150,16 @@ fn first_bytes(path: &Path) -> Vec<u8> {
 /// The path in a program's `PT_INTERP` header (elf(5)), of a 64-bit program in this machine's byte order.
 fn interpreter(elf: &[u8]) -> Option<PathBuf> {
     const PT_INTERP: u32 = 3;
-    let u16_at = |at: usize| Some(u16::from_ne_bytes(elf.get(at..at + 2)?.try_into().ok()?));
-    let u32_at = |at: usize| Some(u32::from_ne_bytes(elf.get(at..at + 4)?.try_into().ok()?));
-    let u64_at = |at: usize| Some(u64::from_ne_bytes(elf.get(at..at + 8)?.try_into().ok()?));
+    let bytes = |at: usize, many: usize| elf.get(at..at.checked_add(many)?);
+    let u16_at = |at| Some(u16::from_ne_bytes(bytes(at, 2)?.try_into().ok()?));
+    let u32_at = |at| Some(u32::from_ne_bytes(bytes(at, 4)?.try_into().ok()?));
+    let u64_at = |at| Some(u64::from_ne_bytes(bytes(at, 8)?.try_into().ok()?));
     let (table, size, number) = (u64_at(32)? as usize, u16_at(54)?, u16_at(56)?);
     for n in 0..usize::from(number) {
         let at = table.checked_add(n * usize::from(size))?;
         if u32_at(at)? == PT_INTERP {
-            let (from, length) = (u64_at(at + 8)? as usize, u64_at(at + 32)? as usize);
-            let name = elf.get(from..from.checked_add(length)?)?;
+            let (from, length) = (at.checked_add(8)?, at.checked_add(32)?);
+            let name = bytes(u64_at(from)? as usize, u64_at(length)? as usize)?;
             let name = name.split(|byte| *byte == 0).next()?;
             return Some(PathBuf::from(String::from_utf8(name.to_vec()).ok()?));
         }

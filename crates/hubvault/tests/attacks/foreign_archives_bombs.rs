@@ -136,8 +136,8 @@ fn a_manifest_larger_than_its_archive_can_have_is_not_read() {
         ),
         (
             "unknown",
-            "[            ],",
-            500_000,
+            "[\"xxxxxxxxxxxx\"],",
+            480_000,
             &["show"],
             "is missing",
         ),

@@ -70,7 +70,7 @@ fn an_alert_is_mailed_once_and_so_is_its_end() {
         "{}",
         text(&alert)
     );
-    assert!(text(&alert).contains("What to do next: run it by hand: test -e flag"));
+    assert!(text(&alert).contains("What to do next: run the command of the check flag by hand"));
     // It is there, and it is the last one.
     assert!(
         text(&alert).contains("The last proven backup is 0 minutes old"),

@@ -303,7 +303,7 @@ fn the_users_own_checks_run_bounded_and_masked() {
     std::fs::write(hub.backups().parent().unwrap().join("flag"), "").unwrap();
     passes(&hub, "flag");
     let shown = stdout(&hub.run(&["config", "show"]));
-    assert!(shown.contains("slow: sleep 1000"), "{shown}");
+    assert!(shown.contains("slow: sleep ..."), "{shown}");
     assert!(!shown.contains("hunter2"), "{shown}");
     fails(&hub, "slow", "no answer within 0.3 s");
     fails(&hub, "none", "cannot be started");

@@ -20,7 +20,7 @@ impl Check for Command {
             command,
             timeout,
         } = &self.0;
-        let next = format!("run it by hand: {command}");
+        let next = format!("run the command of the check {name} by hand");
         let ended = match command.run(&[], *timeout, cancel) {
             Ok(ended) => ended,
             Err(error) => {

@@ -302,7 +302,7 @@ impl TableLogins {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::throwaway::{ThrowawayOptions, ThrowawayServer};
+    use crate::cluster::{Isolation, ThrowawayOptions, ThrowawayServer};
 
     fn server() -> ThrowawayServer {
         let options = ThrowawayOptions {
@@ -310,6 +310,7 @@ mod tests {
             parent_dir: std::env::temp_dir(),
             settings: Vec::new(),
             superuser: "boss".into(),
+            isolation: Isolation::Plain,
         };
         ThrowawayServer::start(&options, &Cancel::new()).unwrap()
     }

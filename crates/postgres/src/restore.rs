@@ -3,10 +3,12 @@
 use crate::access::{Access, OpenSchemas};
 use crate::contents::{self, Step, lines_of};
 use crate::error::PgError;
+use crate::memory_file::in_memory;
 use crate::privileged::{self, Privileged};
 use crate::session::Session;
 use crate::settings::ConnectSettings;
-use crate::tools::{self, Tool, in_memory};
+use crate::tools::{self, Tool};
+use crate::unknown_setting::{STUMBLE, first_error, is_error, stumbles, without_the_stumble};
 use hubvault_model::Cancel;
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -345,66 +347,9 @@ pub(crate) fn first_reader(dump: &[u8]) -> u32 {
     }
 }
 
-/// What `pg_restore` of 17 and newer begins with.
-const STUMBLE: &str = "SET transaction_timeout = 0;";
-
-/// Whether `pg_restore` begins with a setting that the server does not know: `transaction_timeout`
-/// came with 17, and `pg_restore` sets it whatever server it restores into.
-fn stumbles(tool: u32, server: u32) -> bool {
-    tool >= 17 && server < 17
-}
-
-/// Takes out that error, the statement under it, and the count of errors, which counted it.
-fn without_the_stumble(said: Vec<String>) -> Vec<String> {
-    let known = |line: &str| {
-        is_error(line)
-            && line.ends_with("unrecognized configuration parameter \"transaction_timeout\"")
-    };
-    let mut lines = said.into_iter().peekable();
-    let mut rest = Vec::new();
-    while let Some(line) = lines.next() {
-        if known(&line) {
-            let _ = lines.next_if(|next| next.strip_prefix("Command was: ") == Some(STUMBLE));
-        } else if !line.starts_with("pg_restore: warning: errors ignored on restore: ") {
-            rest.push(line);
-        }
-    }
-    rest
-}
-
-fn is_error(line: &str) -> bool {
-    line.starts_with("pg_restore: error: ")
-}
-
-/// Leaves the lines of the first error: the others may all come of it.
-fn first_error(said: &mut Vec<String>) {
-    let mut errors = said.iter().enumerate().filter(|(_, line)| is_error(line));
-    if let Some((second, _)) = errors.nth(1) {
-        said.truncate(second);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_setting_that_an_old_server_does_not_know_is_no_error_and_all_else_is() {
-        let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
-        let stumble = "pg_restore: error: could not execute query: ERROR:  unrecognized \
-            configuration parameter \"transaction_timeout\"\n\
-            Command was: SET transaction_timeout = 0;\n";
-        let count = "pg_restore: warning: errors ignored on restore: 1\n";
-        assert!(without_the_stumble(lines(&format!("{stumble}{count}"))).is_empty());
-        let real = "pg_restore: error: could not execute query: ERROR:  no\nCommand was: X\n";
-        let both = format!("{stumble}pg_restore: warning: w\n{real}{real}{count}");
-        let mut left = without_the_stumble(lines(&both));
-        assert_eq!(left.len(), 5, "{left:?}");
-        first_error(&mut left);
-        assert_eq!(left[0], "pg_restore: warning: w");
-        assert_eq!((left.len(), left[2].as_str()), (3, "Command was: X"));
-        assert!(stumbles(18, 13) && stumbles(17, 16) && !stumbles(17, 17) && !stumbles(16, 13));
-    }
 
     #[test]
     fn a_dump_says_who_can_read_it() {

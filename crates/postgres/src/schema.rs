@@ -2,10 +2,11 @@
 
 use crate::contents;
 use crate::error::PgError;
+use crate::memory_file::in_memory;
 use crate::restore::first_reader;
 use crate::settings::ConnectSettings;
 use crate::snapshot::SnapshotFacts;
-use crate::tools::{self, Finished, Tool, in_memory};
+use crate::tools::{self, Finished, Tool};
 use hubvault_model::Cancel;
 use std::os::fd::AsRawFd;
 use std::process::Command;

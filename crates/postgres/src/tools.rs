@@ -4,12 +4,11 @@ use crate::error::PgError;
 use crate::program_version::{fixed_in, older_than_server};
 use crate::settings::ConnectSettings;
 use hubvault_model::{Cancel, one_line};
-use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{
     Pid, Signal, getpid, getppid, kill_process, set_parent_process_death_signal,
 };
 use secrecy::ExposeSecret;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -362,36 +361,6 @@ fn read_all(pipe: Option<impl Read>) -> io::Result<Vec<u8>> {
         pipe.read_to_end(&mut bytes)?;
     }
     Ok(bytes)
-}
-
-/// A file that has no name and is gone with its descriptor; the child inherits it.
-pub(crate) fn in_memory(name: &str, bytes: &[u8]) -> Result<File, PgError> {
-    filled(name, bytes, MemfdFlags::empty())
-}
-
-/// The same for one child, which must be told to inherit it.
-pub(crate) fn in_private_memory(name: &str, bytes: &[u8]) -> Result<File, PgError> {
-    filled(name, bytes, MemfdFlags::CLOEXEC)
-}
-
-fn filled(name: &str, bytes: &[u8], flags: MemfdFlags) -> Result<File, PgError> {
-    let written = memfd_create(name, flags)
-        .map_err(io::Error::from)
-        .and_then(|file| {
-            let mut file = File::from(file);
-            file.write_all(bytes)?;
-            Ok(file)
-        });
-    written.map_err(|source| PgError::Io {
-        doing: "making",
-        path: "a file in memory".into(),
-        source,
-    })
-}
-
-/// An empty file without a place in any directory, which programs are given by its descriptor.
-pub fn memory_file(name: &str) -> std::io::Result<File> {
-    Ok(File::from(memfd_create(name, MemfdFlags::empty())?))
 }
 
 fn kill(pid: u32) {

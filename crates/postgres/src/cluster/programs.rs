@@ -6,6 +6,7 @@ use super::sandbox::{self, Confinement, Namespaces, Sandbox};
 use super::throwaway::{Isolation, ThrowawayOptions};
 use super::user::{ServerUser, as_user};
 use crate::error::PgError;
+use crate::memory_file::in_private_memory;
 use crate::tools::{self, Tool};
 use hubvault_model::Cancel;
 use rustix::io::{FdFlags, fcntl_setfd};
@@ -58,8 +59,7 @@ pub(super) fn initdb(
             command.args(["-A", "trust"]);
             return tools::run(command, &[], cancel);
         };
-        let file =
-            tools::in_private_memory("hubvault-password", password.expose_secret().as_bytes())?;
+        let file = in_private_memory("hubvault-password", password.expose_secret().as_bytes())?;
         command.args(["-A", "scram-sha-256"]);
         command.arg(format!("--pwfile=/proc/self/fd/{}", file.as_raw_fd()));
         let number = file.as_raw_fd();

@@ -327,7 +327,8 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
         Command::Catalog(CatalogCommand::Rebuild) => list::rebuild_catalog(&load()?),
         Command::Demo(args) => {
             // The demonstration is the same whatever is configured here.
-            let bare = Environment::bare(&inputs.environment);
+            let bare = Environment::bare(&inputs.environment)
+                .with("BACKUP_DIR", args.dir.to_string_lossy());
             let inputs = Inputs::new(bare, Some(PathBuf::from("/dev/null")));
             let nothing = Settings::load(&inputs, None)?;
             logging::start("info", "text", Masks::default());

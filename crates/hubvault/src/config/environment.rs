@@ -48,6 +48,12 @@ impl Environment {
         }
     }
 
+    /// With one variable more.
+    pub(crate) fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.variables.insert(name.to_owned(), value.into());
+        self
+    }
+
     /// A variable's own text. An empty one counts as unset, as `${NAME:-default}` of the shell
     /// scripts had it.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {

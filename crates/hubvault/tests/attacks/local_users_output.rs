@@ -148,11 +148,8 @@ fn echoing(listener: &TcpListener) {
             Some(("EHLO", _)) => "250-hub\r\n250 AUTH PLAIN LOGIN\r\n".to_owned(),
             Some(("AUTH", login)) => {
                 let (first, rest) = login.split_at(login.len() - 11);
-                let hex: String = PASSWORD.bytes().map(|byte| format!("{byte:02X}")).collect();
-                let url: String = PASSWORD
-                    .bytes()
-                    .map(|byte| format!("%{byte:02x}"))
-                    .collect();
+                let hex = bytes(PASSWORD, |byte| format!("{byte:02X}"));
+                let url = bytes(PASSWORD, |byte| format!("%{byte:02x}"));
                 format!(
                     "535-5.7.8 AUTH {login} \u{1b}[2J is wrong\r\n535-{first}\r\n535-{rest}\r\n535-{hex}\r\n535 {url}\r\n"
                 )
@@ -163,6 +160,12 @@ fn echoing(listener: &TcpListener) {
             return;
         }
     }
+}
+
+/// Every byte of a text in another form.
+fn bytes(text: &str, form: impl Fn(u8) -> String) -> String {
+    let all: Vec<String> = text.bytes().map(form).collect();
+    all.concat()
 }
 
 const PASSWORD: &str = "c0rrect-horse/battery+staple";
@@ -193,7 +196,7 @@ fn a_mail_server_that_repeats_the_login_shows_it_to_nobody() {
         server.join().unwrap();
         let plain =
             base64::engine::general_purpose::STANDARD.encode(format!("\0{user}\0{PASSWORD}"));
-        let hex: String = PASSWORD.bytes().map(|byte| format!("{byte:02X}")).collect();
+        let hex = bytes(PASSWORD, |byte| format!("{byte:02X}"));
         let outbox = hub.run(&["mail", "retry", "--dry-run"]);
         let said = both(&output) + &both(&outbox) + &fs::read_to_string(&log).unwrap();
         assert!(said.contains("535 5.7.8 AUTH"), "{said}");

@@ -12,6 +12,8 @@ use std::collections::HashSet;
 const AROUND_ROWS: u64 = 1 << 20;
 /// What a path may have, in bytes: more than any file system takes.
 const NAME_LIMIT: usize = 8 << 10;
+/// And so many directories deep.
+const DEPTH_LIMIT: usize = 256;
 /// A name of PostgreSQL has at most 63 bytes in a usual build.
 const IDENTIFIER_LIMIT: usize = 1 << 10;
 /// A table has at most 1,600 columns (PostgreSQL manual, appendix K).
@@ -110,6 +112,10 @@ impl Manifest {
         let mut left: Vec<bool> = self.entries.iter().map(|it| it.rows.is_some()).collect();
         for table in &self.tables {
             identifiers(&table.name)?;
+            // Rows put back into them would make a superuser of anybody; no backup takes them.
+            if table.name.schema.starts_with("pg_") || table.name.schema == "information_schema" {
+                return Err(format!("{} is a table of PostgreSQL's own", table.name));
+            }
             if !names.insert(&table.name) {
                 return Err(format!("{} is in it twice", table.name));
             }
@@ -310,6 +316,7 @@ fn stays_inside(name: &str) -> bool {
     let name = name.strip_suffix('/').unwrap_or(name);
     name != MANIFEST
         && name.len() <= NAME_LIMIT
+        && name.split('/').count() <= DEPTH_LIMIT
         && !name.contains('\0')
         && name
             .split('/')

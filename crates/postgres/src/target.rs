@@ -32,10 +32,14 @@ pub fn only_tables(session: &mut Session) -> Result<(), PgError> {
     session.simple("leaving out views", sql)
 }
 
-/// Whether a relation is a table, with its rows in this database; a view is none.
+/// Whether a relation is a user's table, with its rows in this database: no view, and not a table of an extension,
+/// whose rows may be programs (those of `cron.job` are) and are in no archive.
 pub fn is_table(session: &mut Session, name: &TableName) -> Result<bool, PgError> {
     let sql = format!(
-        "SELECT relkind IN ('r', 'p') FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass({})",
+        "SELECT c.relkind IN ('r', 'p') AND NOT EXISTS (
+             SELECT FROM pg_catalog.pg_depend d
+             WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+         FROM pg_catalog.pg_class c WHERE c.oid = pg_catalog.to_regclass({})",
         quote_literal(&name.sql())
     );
     let rows = session.rows("looking for a table", &sql)?;

@@ -5,11 +5,13 @@
 //! every kernel and under every seccomp filter. Mode and owner are set by descriptor: what a name means may change.
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
-use rustix::fs::{chownat, fchmod, fchown, fstat, lstat, mkdirat, open, openat, symlinkat};
+use rustix::fs::{chownat, fchmod, fchown, fstat, mkdirat, open, openat, readlinkat, symlinkat};
 use rustix::io::Errno;
+use std::ffi::OsStr;
 use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path};
 
@@ -42,22 +44,7 @@ impl Beneath {
             .recursive(true)
             .mode(0o700)
             .create(directory)?;
-        let root = match open(directory, DIRECTORY, Mode::empty()) {
-            Err(Errno::LOOP | Errno::NOTDIR) => {
-                let owner = lstat(directory)?.st_uid;
-                if owner != 0 && owner != rustix::process::geteuid().as_raw() {
-                    return Err(io::Error::other(format!(
-                        "it is a link of another user (uid {owner}); name the directory itself"
-                    )));
-                }
-                open(
-                    directory,
-                    DIRECTORY.difference(OFlags::NOFOLLOW),
-                    Mode::empty(),
-                )?
-            }
-            opened => opened?,
-        };
+        let root = root(directory)?;
         Ok(Self { root, last: None })
     }
 
@@ -141,6 +128,29 @@ impl Beneath {
         };
         Ok(&self.last.insert((path.to_owned(), opened)).1)
     }
+}
+
+/// Opens the directory that a user named. It may be a link, but not one of another user, who could change it meanwhile.
+fn root(directory: &Path) -> io::Result<OwnedFd> {
+    let mut path = directory.to_owned();
+    for _ in 0..8 {
+        match open(&path, DIRECTORY, Mode::empty()) {
+            Err(Errno::LOOP | Errno::NOTDIR) => {}
+            opened => return Ok(opened?),
+        }
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let link = open(&path, flags, Mode::empty())?;
+        let owner = fstat(&link)?.st_uid;
+        if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+            return Err(io::Error::other(format!(
+                "it is a link of another user (uid {owner}); name the directory itself"
+            )));
+        }
+        let target = readlinkat(&link, c"", Vec::new())?;
+        let above = path.parent().unwrap_or(Path::new(""));
+        path = above.join(OsStr::from_bytes(target.as_bytes()));
+    }
+    Err(Errno::LOOP.into())
 }
 
 fn step_by_step(root: &OwnedFd, path: &str) -> io::Result<OwnedFd> {

@@ -74,7 +74,9 @@ pub enum RestoreError {
         table: TableName,
     },
     /// A table of the archive is not in the target.
-    #[error("{table} is not in the target; restore the whole into another database to get it")]
+    #[error(
+        "{table} is not in the target, or no ordinary table there; restore the whole into another database to get it"
+    )]
     NotThere {
         /// The table.
         table: TableName,

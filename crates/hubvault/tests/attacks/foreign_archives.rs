@@ -99,21 +99,54 @@ fn no_command_reads_a_view_because_an_archive_names_it() {
     database.execute(
         "CREATE SEQUENCE ran; CREATE VIEW trap AS SELECT id + 0 * nextval('ran')::int AS id, name FROM users",
     );
-    let path = good.forge(|archive| {
-        archive.manifest["tables"][0]["name"] = json!("trap");
-        archive.rows()["table"]["name"] = json!("trap");
-    });
-    for after in [&["--json"][..], &["--trust-conditions"]] {
-        assert_eq!(good.run(&path, &["diff"], after).status.code(), Some(1));
+    // Nor an extension's table, whose rows may be programs.
+    database.execute(
+        "CREATE TABLE jobs (id int PRIMARY KEY, name text); ALTER EXTENSION plpgsql ADD TABLE jobs",
+    );
+    for name in ["trap", "jobs"] {
+        let path = good.forge(|archive| {
+            archive.manifest["tables"][0]["name"] = json!(name);
+            archive.rows()["table"]["name"] = json!(name);
+        });
+        for after in [&["--json"][..], &["--trust-conditions"]] {
+            assert_eq!(good.run(&path, &["diff"], after).status.code(), Some(1));
+        }
+        for after in [
+            &["--missing-rows"][..],
+            &["--table", name],
+            &["--table", name, "--into-schema", "b"],
+        ] {
+            let output = good.run(&path, &["restore"], after);
+            assert_eq!(output.status.code(), Some(1), "{name} {after:?}");
+        }
     }
-    for after in [
-        &["--missing-rows"][..],
-        &["--table", "trap"],
-        &["--table", "trap", "--into-schema", "b"],
-    ] {
-        assert_eq!(good.run(&path, &["restore"], after).status.code(), Some(1));
-    }
+    assert_eq!(database.value("SELECT count(*) FROM jobs"), "0");
     assert_eq!(database.value("SELECT is_called FROM ran"), "f");
+}
+
+#[test]
+fn no_row_of_an_archive_gets_into_a_catalog_of_postgresql() {
+    let server = server();
+    let database = server.database();
+    let good = Good::of(&database);
+    for (schema, name) in [
+        ("pg_catalog", "pg_authid"),
+        ("pg_toast", "users"),
+        ("information_schema", "sql_features"),
+    ] {
+        let path = good.forge(|archive| {
+            let table = json!({ "schema": schema, "name": name });
+            archive.manifest["tables"][0]["schema"] = json!(schema);
+            archive.manifest["tables"][0]["name"] = json!(name);
+            archive.rows()["table"] = table;
+        });
+        for after in [&["--missing-rows"][..], &["--upsert"], &["--table", "*.*"]] {
+            let output = good.run(&path, &["restore"], after);
+            assert_eq!(output.status.code(), Some(1));
+            let said = stderr(&output);
+            assert!(said.contains("PostgreSQL's own"), "{said}");
+        }
+    }
 }
 
 #[test]

@@ -209,6 +209,14 @@ fn no_link_of_another_user_is_followed_while_files_are_restored() {
         "{}",
         stderr(&output)
     );
+    // A link of our own is ours to make.
+    let honest = good.place.path().join("honest");
+    let behind = good.place.path().join("behind");
+    std::fs::create_dir(&behind).unwrap();
+    symlink("behind", &honest).unwrap();
+    let output = good.run(&path, &["restore"], &["--files", honest.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(behind.join("d0/file0").is_file());
     // Links that come and go meanwhile.
     let world = open_directory();
     let target = world.path().join("his");

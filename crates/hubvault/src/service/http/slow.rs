@@ -119,6 +119,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
 mod tests {
     use super::*;
     use std::net::{TcpListener, TcpStream};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use tokio::io::AsyncWriteExt;
 
     /// What comes of writing without end to somebody who reads `each` bytes every 10 ms.
@@ -131,9 +133,12 @@ mod tests {
             .enable_all()
             .build()
             .unwrap();
+        let over = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&over);
         let reading = std::thread::spawn(move || {
             let mut buffer = vec![0; each.max(1)];
-            while each > 0 && std::io::Read::read(&mut reader, &mut buffer).is_ok_and(|n| n > 0) {
+            let wanted = || each > 0 && !stop.load(Ordering::Relaxed);
+            while wanted() && std::io::Read::read(&mut reader, &mut buffer).is_ok_and(|n| n > 0) {
                 std::thread::sleep(Duration::from_millis(10));
             }
             reader
@@ -150,6 +155,8 @@ mod tests {
             }
             stream.shutdown().await
         });
+        // What is still on its way would take crumbs an hour.
+        over.store(true, Ordering::Relaxed);
         drop(reading.join().unwrap());
         wrote
     }

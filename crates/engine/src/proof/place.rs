@@ -1,5 +1,6 @@
 //! Where an archive is drilled: a throwaway server, or a scratch database on a server elsewhere.
 
+use crate::job::ProofOptions;
 use hubvault_archive::Manifest;
 use hubvault_model::{BackupId, Cancel};
 use hubvault_postgres::{
@@ -25,6 +26,7 @@ impl Place {
     /// On a server of its own below `directory`, which is private. Code of the archive may run there.
     pub(crate) fn throwaway(
         manifest: &Manifest,
+        proof: &ProofOptions,
         directory: &Path,
         cancel: &Cancel,
     ) -> Result<Self, PgError> {
@@ -40,7 +42,9 @@ impl Place {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into(),
             superuser: "postgres".into(),
-            isolation: Isolation::Confined,
+            isolation: Isolation::Confined {
+                environment: proof.environment.clone(),
+            },
         };
         let server = ThrowawayServer::start(&options, cancel)?;
         server.create_database(DATABASE)?;

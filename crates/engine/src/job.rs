@@ -207,6 +207,8 @@ pub struct ProofOptions {
     pub source_digest: SourceDigest,
     /// How long one drill may take; then the backup is unproven.
     pub time_limit: Duration,
+    /// All that a throwaway server gets of the environment: where programs, libraries and short-lived files are.
+    pub environment: Vec<(String, String)>,
 }
 
 /// When the server that is backed up makes a digest of what it sends, so that a drill finds also what was changed

@@ -194,8 +194,9 @@ Datum attack(struct call *call) {
 CALLED(linger)
 /* Leaves processes that outlive their parents and hear no signal. */
 Datum linger(struct call *call) {
-    for (int n = 0; n < 3; n++)
-        if (fork() == 0) {
+    for (int n = 0; n < 3; n++) {
+        pid_t child = fork();
+        if (child == 0) {
             setsid();
             if (fork() == 0) {
                 for (int signal_ = 1; signal_ < 65; signal_++)
@@ -207,5 +208,7 @@ Datum linger(struct call *call) {
             }
             _exit(0);
         }
+        waitpid(child, NULL, 0);
+    }
     return 0;
 }

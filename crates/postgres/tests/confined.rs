@@ -28,7 +28,9 @@ fn drill() -> Drill {
         parent_dir: lock.directory(),
         settings: Vec::new(),
         superuser: "hv_boss".into(),
-        isolation: Isolation::Confined,
+        isolation: Isolation::Confined {
+            environment: vec![("PATH".into(), "/usr/bin:/bin".into())],
+        },
     };
     fs::set_permissions(parent.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let server = ThrowawayServer::start(&options, &Cancel::new()).unwrap();

@@ -55,6 +55,7 @@ fn job(directory: &Path) -> Job {
             server: None,
             source_digest: SourceDigest::Auto,
             time_limit: Duration::from_secs(1),
+            environment: Vec::new(),
         },
         delivery: Delivery::default(),
         retention: RetentionRules::default(),

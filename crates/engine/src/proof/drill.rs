@@ -133,7 +133,12 @@ pub fn drill(
     );
     let place = match &options.server {
         Some(server) => Place::scratch(server, &limit.cancel),
-        None => Place::throwaway(archive.manifest(), &lock.directory(), &limit.cancel),
+        None => Place::throwaway(
+            archive.manifest(),
+            options,
+            &lock.directory(),
+            &limit.cancel,
+        ),
     };
     let mut place = match place {
         Ok(place) => place,

@@ -102,6 +102,13 @@ impl DiskLimit {
                 ByteSize(self.reserve)
             ));
         }
+        let files = free_inodes(&self.directory).ok().flatten();
+        if files.is_some_and(|files| files < self.files) {
+            return Some(format!(
+                "the drill left room for fewer than {} files in {directory}",
+                self.files
+            ));
+        }
         let taken = counts
             .then(|| bytes_below(&self.directory).ok())
             .flatten()?;

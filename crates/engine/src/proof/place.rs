@@ -1,5 +1,6 @@
 //! Where an archive is drilled: a throwaway server, or a scratch database on a server elsewhere.
 
+use crate::job::ProofOptions;
 use crate::restore::Target;
 use hubvault_archive::Manifest;
 use hubvault_model::{BackupId, Cancel};
@@ -29,6 +30,7 @@ impl Place {
     /// On a server of its own below `directory`, which is private. Code of the archive may run there.
     pub(crate) fn throwaway(
         manifest: &Manifest,
+        proof: &ProofOptions,
         directory: &Path,
         cancel: &Cancel,
     ) -> Result<Self, PgError> {
@@ -45,7 +47,9 @@ impl Place {
             .into(),
             // A name that no role of an archive has: those are no superusers here.
             superuser: format!("hubvault_{}", BackupId::random().short()),
-            isolation: Isolation::Confined,
+            isolation: Isolation::Confined {
+                environment: proof.environment.clone(),
+            },
         };
         let server = ThrowawayServer::start(&options, cancel)?;
         server.create_database(DATABASE)?;

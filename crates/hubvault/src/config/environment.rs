@@ -40,7 +40,7 @@ impl Environment {
 
     /// The same process without any setting: only where directories and programs are.
     pub(crate) fn bare(of: &Self) -> Self {
-        let kept = ["HOME", "TMPDIR"]
+        let kept = ["HOME", "TMPDIR", "PATH"]
             .into_iter()
             .filter_map(|name| Some((name.to_owned(), of.text(name)?.to_owned())));
         Self {
@@ -107,6 +107,16 @@ impl Environment {
     /// The home directory, for `~/.pgpass`.
     pub(crate) fn home(&self) -> Option<PathBuf> {
         self.text("HOME").map(PathBuf::from)
+    }
+
+    /// What a throwaway server gets: where programs, libraries and short-lived files are.
+    pub(crate) fn of_drills(&self) -> Vec<(String, String)> {
+        let kept = |name: &str| matches!(name, "PATH" | "TMPDIR" | "TZ") || name.starts_with("LD_");
+        self.variables
+            .iter()
+            .filter(|(name, _)| kept(name))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
     }
 
     /// Where short-lived directories go.

@@ -202,6 +202,7 @@ fn proof(
             _ => SourceDigest::Auto,
         },
         time_limit: keys::duration(text(found, "proof.time_limit")).unwrap_or_default(),
+        environment: Vec::new(),
     }
 }
 

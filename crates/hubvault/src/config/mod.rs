@@ -166,6 +166,7 @@ impl Settings {
             job.name.clone_from(name);
         }
         job.monitor = checks::monitor(&found, &checks);
+        job.proof.environment = environment.of_drills();
         job.seal = recipients
             .iter()
             .map(|said| said.value.recipient.clone())

@@ -31,6 +31,13 @@ pub(super) struct Users {
     pub(super) runs: ServerUser,
 }
 
+fn set_environment(command: &mut Command, isolation: &Isolation) {
+    match isolation.environment() {
+        None => tools::bare(command),
+        Some(environment) => sandbox::only(command, environment),
+    }
+}
+
 /// Makes the data.
 pub(super) fn initdb(
     bin: &Path,
@@ -42,10 +49,7 @@ pub(super) fn initdb(
 ) -> Result<(), PgError> {
     let initdb = |locale: &str| {
         let mut command = Command::new(bin.join("initdb"));
-        match options.isolation {
-            Isolation::Plain => tools::bare(&mut command),
-            Isolation::Confined => sandbox::bare(&mut command),
-        }
+        set_environment(&mut command, &options.isolation);
         command
             .arg("-D")
             .arg(directory.data())
@@ -154,7 +158,7 @@ impl Confined {
         let mut namespaces = None;
         let mut mark = sandbox.filters_calls().then_some(Mark::Filters);
         if let Some(Users { makes, runs }) = users {
-            match Namespaces::enter(runs.uid, runs.gid) {
+            match Namespaces::enter(runs.uid, runs.gid, &sandbox.environment) {
                 Ok(entered) => namespaces = Some(entered),
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                     sandbox.missing.push(format!(
@@ -241,10 +245,7 @@ pub(super) fn postgres(
     users: Option<&Users>,
 ) -> io::Result<Command> {
     let mut command = Command::new(&program.path);
-    match options.isolation {
-        Isolation::Plain => tools::bare(&mut command),
-        Isolation::Confined => sandbox::bare(&mut command),
-    }
+    set_environment(&mut command, &options.isolation);
     command
         .arg("-D")
         .arg(directory.data())
@@ -263,8 +264,8 @@ pub(super) fn postgres(
         ("logging_collector", "off"),
     ];
     // A confined server does not reach /dev/shm, where other programs have theirs.
-    let own_memory = (options.isolation == Isolation::Confined)
-        .then_some(("dynamic_shared_memory_type", "mmap"));
+    let is_confined = options.isolation.environment().is_some();
+    let own_memory = is_confined.then_some(("dynamic_shared_memory_type", "mmap"));
     let further = options
         .settings
         .iter()

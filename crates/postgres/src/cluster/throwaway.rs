@@ -20,13 +20,25 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Whose code a server runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Isolation {
     /// Ours: no password on its socket, and the rights of its user.
     Plain,
     /// Perhaps a stranger's: a random password, and a sandbox around all its processes. Its parent directory must be
     /// private ([`super::DrillLock::directory`]).
-    Confined,
+    Confined {
+        /// All that its programs get of the environment.
+        environment: Vec<(String, String)>,
+    },
+}
+
+impl Isolation {
+    pub(super) fn environment(&self) -> Option<&[(String, String)]> {
+        match self {
+            Self::Plain => None,
+            Self::Confined { environment } => Some(environment),
+        }
+    }
 }
 
 /// What kind of server.
@@ -87,7 +99,7 @@ impl ThrowawayServer {
         options: &ThrowawayOptions,
         cancel: &Cancel,
     ) -> Result<Self, PgError> {
-        let is_confined = options.isolation == Isolation::Confined;
+        let is_confined = options.isolation.environment().is_some();
         let mut missing = Vec::new();
         let (directory, users) = make_directory(options, &mut missing)?;
         let password = is_confined
@@ -123,12 +135,13 @@ impl ThrowawayServer {
         let command = programs::postgres(&self.postgres, &self.directory, options, users.as_ref())
             .map_err(|error| failed("starting it", &error.to_string()))?;
         let mut sandbox = None;
-        if options.isolation == Isolation::Confined {
+        if let Some(environment) = options.isolation.environment() {
             let has_own_user = users.is_some_and(|users| users.makes != users.runs);
             let writable = [self.directory.data(), self.directory.socket()];
             let mut made = Sandbox::prepare(
                 &self.postgres.path,
                 &[&writable[0], &writable[1]],
+                environment,
                 has_own_user,
                 users.is_some(),
             )?;
@@ -222,7 +235,7 @@ fn make_directory(
     missing: &mut Vec<String>,
 ) -> Result<(ServerDirectory, Option<Users>), PgError> {
     let parent = &options.parent_dir;
-    let is_confined = options.isolation == Isolation::Confined;
+    let is_confined = options.isolation.environment().is_some();
     if is_confined && let Some(shared) = parent.parent().filter(|shared| may_be_renamed(shared)) {
         missing.push(format!(
             "every user may rename files in {}: chmod +t prevents that",

@@ -29,6 +29,7 @@ fn offered() -> i64 {
 pub(super) fn restrict(
     postgres: &Path,
     writable: &[&Path],
+    environment: &[(String, String)],
     shares_user: bool,
     missing: &mut Vec<String>,
 ) -> Result<Option<RulesetCreated>, RulesetError> {
@@ -59,7 +60,7 @@ pub(super) fn restrict(
         .handle_access(AccessNet::BindTcp | AccessNet::ConnectTcp)?
         .scope(Scope::AbstractUnixSocket | Scope::Signal)?
         .create()?;
-    for path in readable::paths(postgres) {
+    for path in readable::paths(postgres, environment) {
         rules = allow(rules, &path, read)?;
     }
     for path in readable::DEVICES {
@@ -78,15 +79,18 @@ pub(super) fn restrict(
     for path in programs {
         rules = allow(rules, &path, AccessFs::Execute | AccessFs::ReadFile)?;
     }
-    for (path, access) in preloaded(missing) {
+    for (path, access) in preloaded(environment, missing) {
         rules = allow(rules, &path, access)?;
     }
     Ok(Some(rules))
 }
 
 /// What is preloaded into hubvault is preloaded into its server, with the files that lie beside it.
-fn preloaded(missing: &mut Vec<String>) -> Vec<(std::path::PathBuf, BitFlags<AccessFs>)> {
-    let directories = readable::preloaded();
+fn preloaded(
+    environment: &[(String, String)],
+    missing: &mut Vec<String>,
+) -> Vec<(std::path::PathBuf, BitFlags<AccessFs>)> {
+    let directories = readable::preloaded(environment);
     if !directories.is_empty() {
         missing.push(
             "LD_PRELOAD is set: the drill's server reaches the directory of that library".into(),

@@ -6,7 +6,7 @@ mod calls;
 mod readable;
 mod namespaces;
 
-pub(super) use namespaces::{Namespaces, bare};
+pub(super) use namespaces::{Namespaces, only};
 
 use crate::error::PgError;
 use landlock::RulesetCreated;
@@ -35,6 +35,7 @@ pub(super) struct Sandbox {
     /// Whether the server's user runs nothing else, so that its processes can be counted.
     counts_processes: bool,
     pub(super) missing: Vec<String>,
+    pub(super) environment: Vec<(String, String)>,
 }
 
 impl Sandbox {
@@ -42,22 +43,21 @@ impl Sandbox {
     pub(super) fn prepare(
         postgres: &Path,
         writable: &[&Path],
+        environment: &[(String, String)],
         has_own_user: bool,
         is_root: bool,
     ) -> Result<Self, PgError> {
         let mut missing = Vec::new();
-        let files =
-            files::restrict(postgres, writable, !is_root, &mut missing).map_err(|error| {
-                PgError::Throwaway {
-                    doing: "confining it to its files".into(),
-                    why: error.to_string(),
-                }
+        let files = files::restrict(postgres, writable, environment, !is_root, &mut missing)
+            .map_err(|error| PgError::Throwaway {
+                doing: "confining it to its files".into(),
+                why: error.to_string(),
             })?;
         let calls = calls::filters(&mut missing);
         let namespaces = if is_root {
             None
         } else {
-            namespaces::OwnUser::probe(&mut missing)
+            namespaces::OwnUser::probe(environment, &mut missing)
         };
         Ok(Self {
             files,
@@ -65,6 +65,7 @@ impl Sandbox {
             namespaces,
             counts_processes: has_own_user,
             missing,
+            environment: environment.to_vec(),
         })
     }
 

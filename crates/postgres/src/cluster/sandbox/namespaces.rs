@@ -17,14 +17,18 @@ pub(in crate::cluster) struct Namespaces {
 
 impl Namespaces {
     /// Makes them for the calling thread, which must start nothing but the server.
-    pub(in crate::cluster) fn enter(uid: u32, gid: u32) -> io::Result<Self> {
+    pub(in crate::cluster) fn enter(
+        uid: u32,
+        gid: u32,
+        environment: &[(String, String)],
+    ) -> io::Result<Self> {
         let flags = UnshareFlags::NEWPID | UnshareFlags::NEWNET | UnshareFlags::NEWIPC;
         // SAFETY: none of these flags takes descriptors or memory away from other threads.
         unsafe { unshare_unsafe(flags) }
             .map_err(|error| io::Error::new(io::ErrorKind::PermissionDenied, error))?;
         // It ends when its input does: with us, however we end.
         let mut command = Command::new("cat");
-        bare(&mut command);
+        only(&mut command, environment);
         command
             .uid(uid)
             .gid(gid)
@@ -58,7 +62,10 @@ pub(super) struct OwnUser {
 
 impl OwnUser {
     /// Whether this host lets an ordinary user make them.
-    pub(super) fn probe(missing: &mut Vec<String>) -> Option<Self> {
+    pub(super) fn probe(
+        environment: &[(String, String)],
+        missing: &mut Vec<String>,
+    ) -> Option<Self> {
         let (user, group) = (geteuid().as_raw(), getegid().as_raw());
         let own = |name: &str, text: String| (Path::new("/proc/self").join(name), text);
         let make = || Self {
@@ -70,6 +77,7 @@ impl OwnUser {
         };
         let tried = make();
         let mut command = Command::new("true");
+        only(&mut command, environment);
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -105,14 +113,9 @@ impl OwnUser {
     }
 }
 
-/// Takes everything from a program's environment but what its loader and the tests go by.
-pub(in crate::cluster) fn bare(command: &mut Command) {
+/// Takes everything from a program's environment but this.
+pub(in crate::cluster) fn only(command: &mut Command, environment: &[(String, String)]) {
     command.env_clear();
-    let kept = |name: &str| matches!(name, "PATH" | "TMPDIR" | "TZ") || name.starts_with("LD_");
-    for (name, value) in std::env::vars_os() {
-        if name.to_str().is_some_and(kept) {
-            command.env(name, value);
-        }
-    }
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
     command.env(LANGUAGE.0, LANGUAGE.1);
 }

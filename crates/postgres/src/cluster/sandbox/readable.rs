@@ -47,7 +47,7 @@ const ETC: [&str; 18] = [
 ];
 
 /// All that may be read.
-pub(super) fn paths(postgres: &Path) -> Vec<PathBuf> {
+pub(super) fn paths(postgres: &Path, environment: &[(String, String)]) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = SYSTEM.iter().chain(&ETC).map(PathBuf::from).collect();
     // An installation elsewhere: what `pg_config` calls bindir, libdir and sharedir lie beside each other.
     let bin = postgres.parent();
@@ -56,8 +56,8 @@ pub(super) fn paths(postgres: &Path) -> Vec<PathBuf> {
         paths.extend(["lib", "lib64", "share"].map(|beside| prefix.join(beside)));
     }
     paths.extend(linked(Path::new("/etc/ld.so.conf"), 0));
-    let more = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
-    paths.extend(std::env::split_paths(&more).filter(|path| path.is_absolute()));
+    let more = variable(environment, "LD_LIBRARY_PATH").split(':');
+    paths.extend(more.map(PathBuf::from).filter(|path| path.is_absolute()));
     paths.extend(
         fs::read_dir("/etc")
             .into_iter()
@@ -71,6 +71,11 @@ pub(super) fn paths(postgres: &Path) -> Vec<PathBuf> {
             }),
     );
     paths
+}
+
+fn variable<'a>(environment: &'a [(String, String)], name: &str) -> &'a str {
+    let found = environment.iter().find(|(its, _)| its == name);
+    found.map_or("", |(_, value)| value)
 }
 
 /// The directories that the dynamic linker looks into (ldconfig(8)).
@@ -100,10 +105,8 @@ fn linked(file: &Path, depth: usize) -> Vec<PathBuf> {
 }
 
 /// Directories of preloaded libraries that are not the system's.
-pub(super) fn preloaded() -> Vec<PathBuf> {
-    let libraries = std::env::var_os("LD_PRELOAD").unwrap_or_default();
-    let libraries = libraries.to_string_lossy().into_owned();
-    libraries
+pub(super) fn preloaded(environment: &[(String, String)]) -> Vec<PathBuf> {
+    variable(environment, "LD_PRELOAD")
         .split([':', ' '])
         .filter_map(|library| Path::new(library).parent().map(Path::to_owned))
         .filter(|directory| directory.is_absolute())
@@ -181,7 +184,7 @@ mod tests {
 
     #[test]
     fn no_directory_that_holds_secrets_is_readable() {
-        let paths = paths(Path::new("/usr/lib/postgresql/15/bin/postgres"));
+        let paths = paths(Path::new("/usr/lib/postgresql/15/bin/postgres"), &[]);
         for secret in [
             "/", "/etc", "/home", "/root", "/run", "/var", "/tmp", "/proc", "/dev", "/opt", "/srv",
         ] {

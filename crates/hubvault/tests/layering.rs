@@ -64,8 +64,11 @@ fn sources(directory: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Code without comments and without the unit tests at its end.
+/// Code without comments and without unit tests, which are at its end or in a file of their own.
 fn code(path: &Path) -> String {
+    if path.ends_with("tests.rs") {
+        return String::new();
+    }
     let text = fs::read_to_string(path).unwrap();
     let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
     let is_code = |line: &&str| !line.trim_start().starts_with("//");

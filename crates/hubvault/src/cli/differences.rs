@@ -164,7 +164,7 @@ mod tests {
             extra: 0,
         };
         let tables = vec![
-            table("none", true, true),
+            table("empty", true, true),
             table("a", true, false),
             table("B", false, true),
         ];
@@ -191,7 +191,7 @@ mod tests {
         let (tables, kept) = found();
         kept.json(&tables, &mut out).unwrap();
         let expected = json!([
-            { "table": "none", "missing": [], "changed": [], "extra": [] },
+            { "table": "empty", "missing": [], "changed": [], "extra": [] },
             {
                 "table": "a", "missing": [{ "id": 1, "text": "a\n\"b" }, { "id": 2 }], "changed": [{ "id": 3 }],
                 "extra": null,

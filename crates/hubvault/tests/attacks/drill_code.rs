@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 /// Functions of an owner who is no superuser. They try everything that a superuser may do to leave a mark outside, as
 /// whoever runs them, and as every superuser that they can become. What is refused is passed over.
-const HOSTILE: &str = r#"
+const HOSTILE: &str = r"
     CREATE FUNCTION leave(mark text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
         BEGIN EXECUTE format('COPY (SELECT 1) TO PROGRAM %L', 'echo >> MARKS/program.' || mark);
         EXCEPTION WHEN OTHERS THEN NULL; END;
@@ -80,7 +80,7 @@ const HOSTILE: &str = r#"
     CREATE TABLE ruled (x int); INSERT INTO ruled VALUES (1);
     ALTER TABLE ruled ENABLE ROW LEVEL SECURITY; ALTER TABLE ruled FORCE ROW LEVEL SECURITY;
     CREATE POLICY hostile ON ruled USING (public.w('policy')) WITH CHECK (public.w('policy-check'));
-"#;
+";
 
 /// A database of `mallory`, who is no superuser, and a role `backup` that may read all of it and nothing more.
 struct Owned {

@@ -5,7 +5,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 #[path = "../suite/hub.rs"]
-#[expect(dead_code, reason = "the suite's helpers, of which attacks need some")]
 mod hub;
 
 mod attacker;

@@ -40,15 +40,14 @@ impl Access {
         }
     }
 
-    /// Logins of the owners beside `definer`, a superuser whom no role of the archive has the name of. The roles must be
-    /// there and be no superusers; `raised` are those that own what only superusers may own.
+    /// Logins of the owners beside `definer`, a superuser whom no role of the archive has the name of, and whose session
+    /// makes them. The roles must be there and be no superusers; `raised` are those that own what only superusers may own.
     pub fn of_owners(
         definer: &ConnectSettings,
+        session: &mut Session,
         roles: &[String],
         raised: Vec<String>,
-        cancel: &Cancel,
     ) -> Result<Self, PgError> {
-        let mut session = Session::connect(definer, cancel)?;
         let secret = BackupId::random().to_string();
         let joint = format!("hubvault_joint_{}", BackupId::random().short());
         let mut sql = format!(
@@ -111,16 +110,12 @@ impl Access {
         )
     }
 
-    /// Who loads and reads each of the tables that are there.
-    pub fn of_tables(&self, cancel: &Cancel) -> Result<TableLogins, PgError> {
-        let mut logins = TableLogins {
-            owners: BTreeMap::new(),
-            other: self.checker().clone(),
-        };
+    /// Who loads and reads each of the tables that are there, asked over the definer's session.
+    pub fn of_tables(&self, session: &mut Session) -> Result<TableLogins, PgError> {
+        let mut logins = TableLogins::single(self.checker().clone());
         let Some(owners) = &self.owners else {
             return Ok(logins);
         };
-        let mut session = Session::connect(&self.definer, cancel)?;
         let rows = session.rows(
             "asking who owns the tables",
             "SELECT n.nspname::text, c.relname::text, pg_catalog.pg_get_userbyid(c.relowner)::text
@@ -135,20 +130,21 @@ impl Access {
                 (name, owners.login(row.get(2)))
             })
             .collect();
-        owners.let_in(&mut session, &logins.owners)?;
+        owners.let_in(session, &logins.owners)?;
         Ok(logins)
     }
 
     /// Superusers beside the definer, on a server that is nobody else's: there are none unless code of the owners
     /// made one.
-    pub fn other_superusers(&self, cancel: &Cancel) -> Result<Vec<String>, PgError> {
+    pub fn other_superusers(&self, session: &mut Session) -> Result<Vec<String>, PgError> {
         if self.owners.is_none() {
             return Ok(Vec::new());
         }
-        let rows = Session::connect(&self.definer, cancel)?.rows(
-            "looking for superusers",
-            "SELECT rolname::text FROM pg_catalog.pg_roles WHERE rolsuper AND rolname <> session_user",
-        )?;
+        let sql = format!(
+            "SELECT rolname::text FROM pg_catalog.pg_roles WHERE rolsuper AND rolname <> {}",
+            quote_literal(&self.definer.user)
+        );
+        let rows = session.rows("looking for superusers", &sql)?;
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
@@ -288,6 +284,14 @@ pub struct TableLogins {
 }
 
 impl TableLogins {
+    /// One login for every table.
+    pub fn single(login: ConnectSettings) -> Self {
+        Self {
+            owners: BTreeMap::new(),
+            other: login,
+        }
+    }
+
     /// The login for a table: its owner's, where owners have logins.
     pub fn of(&self, table: &TableName) -> &ConnectSettings {
         self.owners.get(table).unwrap_or(&self.other)
@@ -325,8 +329,8 @@ mod tests {
         session.simple("preparing", made).unwrap();
         let roles = ["Odd 'one'", "postgres", "pg_monitor"].map(str::to_owned);
         let raised = vec!["postgres".to_owned()];
-        let access = Access::of_owners(&boss, &roles, raised, &cancel).unwrap();
-        let logins = access.of_tables(&cancel).unwrap();
+        let access = Access::of_owners(&boss, &mut session, &roles, raised).unwrap();
+        let logins = access.of_tables(&mut session).unwrap();
         let table = TableName::new("s", "t");
         assert_eq!(logins.of(&table).user, "Odd 'one'");
         Session::connect(logins.of(&table), &cancel).unwrap();
@@ -338,11 +342,11 @@ mod tests {
         };
         assert!(may(&mut checker, "Odd 'one'"));
         assert!(!may(&mut checker, "pg_monitor") && !may(&mut checker, "boss"));
-        assert_eq!(access.other_superusers(&cancel).unwrap(), [""; 0]);
+        assert_eq!(access.other_superusers(&mut session).unwrap(), [""; 0]);
         access.raise(&mut session, true).unwrap();
-        assert_eq!(access.other_superusers(&cancel).unwrap(), ["postgres"]);
+        assert_eq!(access.other_superusers(&mut session).unwrap(), ["postgres"]);
         access.raise(&mut session, false).unwrap();
-        assert_eq!(access.other_superusers(&cancel).unwrap(), [""; 0]);
+        assert_eq!(access.other_superusers(&mut session).unwrap(), [""; 0]);
     }
 
     #[test]

@@ -58,6 +58,11 @@ fn is_object(line: &str) -> bool {
         .is_some_and(|(id, _)| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
+/// Whether a list names no object.
+pub(crate) fn names_nothing(list: &[u8]) -> bool {
+    !String::from_utf8_lossy(list).lines().any(is_object)
+}
+
 /// Comments out the lines whose object is one of the foreign keys `oids`, and leaves out who needs whom.
 pub(crate) fn without(list: &[u8], oids: &[u32]) -> Vec<u8> {
     let text = String::from_utf8_lossy(list);
@@ -330,6 +335,8 @@ mod tests {
         assert_eq!(lines(&[Step::Indexes]), "3458 3500");
         assert_eq!(lines(&[Step::Checks]), "3459 3501");
         assert_eq!(lines(&[Step::Rest]), "3460");
+        assert!(names_nothing(&lines_of(list, &[Step::Attach])));
+        assert!(!names_nothing(&lines_of(list, &[Step::Rest])));
         assert_eq!(lines(&[Step::Checks, Step::Rest]), "3459 3501 3460");
     }
 

@@ -14,6 +14,7 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::process::Command;
+use std::sync::OnceLock;
 
 /// What `pg_restore` may do on its own.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +52,8 @@ pub struct SchemaRestore {
     tool: Tool,
     dump: File,
     list: Vec<u8>,
+    /// The list of all that the dump holds, once it was asked for.
+    contents: OnceLock<Vec<u8>>,
     /// Schemas of extensions that are there already; `None` where all is made over one login.
     made: Option<Vec<String>>,
 }
@@ -74,6 +77,7 @@ impl SchemaRestore {
             tool: tools::find_client("pg_restore", reader, target.old_programs)?,
             dump,
             list: post_data_list,
+            contents: OnceLock::new(),
             made: None,
         })
     }
@@ -82,10 +86,11 @@ impl SchemaRestore {
     /// `pg_restore` said.
     ///
     /// Where owners have logins, what may run their code is made over the login that is a member of all of them. Every
-    /// schema is open to it meanwhile.
+    /// schema is open to it meanwhile, by `session`, which is the definer's.
     pub fn pre_data(
         &self,
         access: &Access,
+        session: &mut Session,
         options: SchemaOptions,
         cancel: &Cancel,
     ) -> Result<Said, PgError> {
@@ -94,22 +99,21 @@ impl SchemaRestore {
             return self.all_pre_data(definer, options, cancel);
         }
         let mut said = Said::default();
-        let mut session = Session::connect(definer, cancel)?;
-        let (portions, privileges) = contents::portions(&self.contents(cancel)?);
+        let (portions, privileges) = contents::portions(self.contents(cancel)?);
         let mut schemas = OpenSchemas::default();
         for portion in portions {
-            access.raise(&mut session, !portion.lesser)?;
+            access.raise(session, !portion.lesser)?;
             let login = if portion.lesser {
                 // Schemas come before all that is in them.
-                schemas.open(&mut session)?;
+                schemas.open(session)?;
                 access.checker()
             } else {
                 definer
             };
             said.extend(self.section("pre-data", Some(&portion.list), login, options, cancel)?);
         }
-        access.raise(&mut session, false)?;
-        schemas.close(&mut session)?;
+        access.raise(session, false)?;
+        schemas.close(session)?;
         said.extend(self.section("pre-data", Some(&privileges), definer, options, cancel)?);
         Ok(said)
     }
@@ -129,7 +133,7 @@ impl SchemaRestore {
             .collect();
         let mut others = vec![privileged::KINDS[0]];
         others.extend(schemas.iter().map(String::as_str));
-        let list = contents::lines_of_kinds(&self.contents(cancel)?, &others, true);
+        let list = contents::lines_of_kinds(self.contents(cancel)?, &others, true);
         self.section("pre-data", Some(&list), target, options, cancel)
     }
 
@@ -164,7 +168,7 @@ impl SchemaRestore {
 
     /// What the dump holds of one kind that only a superuser can make.
     fn privileged(&self, kind: &str, cancel: &Cancel) -> Result<Vec<Privileged>, PgError> {
-        let lines = contents::lines_of_kinds(&self.contents(cancel)?, &[kind], false);
+        let lines = contents::lines_of_kinds(self.contents(cancel)?, &[kind], false);
         let list = in_memory("hubvault-list", &lines)?;
         let mut command = Command::new(&self.tool.path);
         tools::bare(&mut command);
@@ -183,22 +187,22 @@ impl SchemaRestore {
     pub fn post_data(
         &self,
         access: &Access,
+        session: &mut Session,
         options: SchemaOptions,
         cancel: &Cancel,
     ) -> Result<Said, PgError> {
         let mut said = Said::default();
         let mut schemas = OpenSchemas::default();
-        let mut session = Session::connect(access.definer(), cancel)?;
         if access.is_split() {
-            schemas.open(&mut session)?;
+            schemas.open(session)?;
         }
         for step in [Step::Indexes, Step::Attach, Step::Checks] {
             said.extend(self.step(step, access.checker(), options, cancel)?);
         }
-        schemas.close(&mut session)?;
-        access.raise(&mut session, true)?;
+        schemas.close(session)?;
+        access.raise(session, true)?;
         said.extend(self.step(Step::Rest, access.definer(), options, cancel)?);
-        access.raise(&mut session, false)?;
+        access.raise(session, false)?;
         Ok(said)
     }
 
@@ -224,8 +228,7 @@ impl SchemaRestore {
 
     /// Those of `roles` that own what only superusers may own.
     pub fn superusers(&self, roles: &[String], cancel: &Cancel) -> Result<Vec<String>, PgError> {
-        let list = self.contents(cancel)?;
-        let superusers = contents::superusers(&list, roles);
+        let superusers = contents::superusers(self.contents(cancel)?, roles);
         Ok(superusers.into_iter().cloned().collect())
     }
 
@@ -233,10 +236,7 @@ impl SchemaRestore {
     /// which go with their tables (a partition's cannot be dropped by itself).
     pub fn drop_statements(&self, cancel: &Cancel) -> Result<String, PgError> {
         let all = self.contents(cancel)?;
-        let list = in_memory(
-            "hubvault-list",
-            &lines_of(&all, &[Step::Checks, Step::Rest]),
-        )?;
+        let list = in_memory("hubvault-list", &lines_of(all, &[Step::Checks, Step::Rest]))?;
         let mut command = Command::new(&self.tool.path);
         tools::bare(&mut command);
         command.args(["--clean", "--if-exists", "--file=-"]);
@@ -256,7 +256,7 @@ impl SchemaRestore {
     /// The names of the extensions that the definitions make.
     pub fn extensions(&self, cancel: &Cancel) -> Result<Vec<String>, PgError> {
         let list = self.contents(cancel)?;
-        let text = String::from_utf8_lossy(&list);
+        let text = String::from_utf8_lossy(list);
         // `2; 3079 16386 EXTENSION - citext`
         let name = |line: &str| {
             let (_, name) = line.split_once(" EXTENSION - ")?;
@@ -267,11 +267,15 @@ impl SchemaRestore {
     }
 
     /// The list of all that the dump holds.
-    fn contents(&self, cancel: &Cancel) -> Result<Vec<u8>, PgError> {
+    fn contents(&self, cancel: &Cancel) -> Result<&[u8], PgError> {
+        if let Some(known) = self.contents.get() {
+            return Ok(known);
+        }
         let mut command = Command::new(&self.tool.path);
         tools::bare(&mut command);
         command.arg(self.dump_path());
-        Ok(contents::list(command, &[], cancel)?.stdout)
+        let list = contents::list(command, &[], cancel)?.stdout;
+        Ok(self.contents.get_or_init(|| list))
     }
 
     fn dump_path(&self) -> String {
@@ -286,6 +290,9 @@ impl SchemaRestore {
         options: SchemaOptions,
         cancel: &Cancel,
     ) -> Result<Said, PgError> {
+        if list.is_some_and(contents::names_nothing) {
+            return Ok(Said::default());
+        }
         let mut command = Command::new(&self.tool.path);
         tools::connection(&mut command, target);
         command

@@ -258,7 +258,8 @@ fn on(
     cancel: &Cancel,
 ) -> Result<Shown, RestoreError> {
     let to = place.settings();
-    let missing = restore::missing_extensions(archive, &to, cancel)?;
+    let schema = restore::schema(archive, &to)?;
+    let missing = restore::missing_extensions(&schema, &to, cancel)?;
     let options = RestoreOptions {
         workers,
         create_roles: place.is_ours(),
@@ -267,7 +268,8 @@ fn on(
         clean: false,
         keep_going: !missing.is_empty(),
     };
-    let restored = restore::whole(archive, &place.target(), options, progress, cancel)?;
+    let restored =
+        restore::whole_with(archive, schema, &place.target(), options, progress, cancel)?;
     let mut not_provable = Vec::new();
     let mut wrong = Vec::new();
     for table in restored.tables.iter().filter(|table| !table.is_equal()) {
@@ -284,7 +286,7 @@ fn on(
         .collect();
     wrong.extend(restore::unlike_the_source(
         &provable,
-        &restored.access,
+        &restored.logins,
         cancel,
     )?);
     let mut session = Session::connect(restored.access.checker(), cancel)?;
@@ -297,7 +299,7 @@ fn on(
         return Err(RestoreError::Different { tables: wrong });
     }
     Ok(Shown {
-        intruders: restored.access.other_superusers(cancel)?,
+        intruders: restored.access.other_superusers(&mut session)?,
         restored,
         missing,
         not_provable,

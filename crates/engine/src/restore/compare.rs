@@ -5,8 +5,7 @@ use super::order::in_order;
 use hubvault_archive::TableSummary;
 use hubvault_model::{Cancel, RowDigest, RowDigester, RowFormat, TableName, quote_ident};
 use hubvault_postgres::{
-    Access, ConnectSettings, CopySession, PageRange, PgError, ServerDigest, Session, TableLogins,
-    target,
+    ConnectSettings, CopySession, PageRange, PgError, ServerDigest, Session, TableLogins, target,
 };
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -77,15 +76,14 @@ pub fn digest(
 /// Tables that do not hold the rows of which the server that was backed up made a digest, in words.
 pub(crate) fn unlike_the_source(
     tables: &[&TableSummary],
-    access: &Access,
+    logins: &TableLogins,
     cancel: &Cancel,
 ) -> Result<Vec<String>, PgError> {
     let mut wrong = Vec::new();
     if tables.iter().all(|table| table.source_digest.is_none()) {
         return Ok(wrong);
     }
-    let logins = access.of_tables(cancel)?;
-    let mut reader = Reader::new(&logins, cancel);
+    let mut reader = Reader::new(logins, cancel);
     for table in tables {
         let Some(expected) = &table.source_digest else {
             continue;
@@ -101,7 +99,7 @@ pub(crate) fn unlike_the_source(
             session.server_digest_like(&doing, &sql, expected)
         })?;
         let Some(found) = found else {
-            let to = access.definer();
+            let to = logins.of(&table.name);
             tracing::warn!("{to} is not in UTF-8: the source's digests are not compared there");
             return Ok(wrong);
         };
@@ -184,19 +182,19 @@ impl<'a> Reader<'a> {
 /// several of them in a large table. In the manifest's order.
 pub(crate) fn compare(
     tables: &[&TableSummary],
-    access: &Access,
+    to: &ConnectSettings,
+    logins: &TableLogins,
     workers: usize,
     cancel: &Cancel,
 ) -> Result<Vec<Compared>, RestoreError> {
-    let logins = access.of_tables(cancel)?;
-    let portions = portions(tables, access.definer(), &logins, workers, cancel)?;
+    let portions = portions(tables, to, logins, workers, cancel)?;
     let next = AtomicUsize::new(0);
     let found: Vec<Mutex<Result<RowDigest, String>>> = tables
         .iter()
         .map(|_| Mutex::new(Ok(RowDigest::default())))
         .collect();
     let work = || -> Result<(), PgError> {
-        let mut reader = Reader::new(&logins, cancel);
+        let mut reader = Reader::new(logins, cancel);
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(Portion { table, pages, .. }) = portions.get(at) else {

@@ -18,13 +18,13 @@ pub use diff::{PutBack, TableDiff, diff, put_back};
 pub use error::RestoreError;
 pub use files::files;
 pub use tables::tables;
-pub(crate) use whole::missing_extensions;
+pub(crate) use whole::{missing_extensions, schema, whole_with};
 pub use whole::{present, whole};
 pub use window::Conditions;
 
 use hubvault_archive::{Archive, EntryRecord, Manifest, Source, TableSummary};
 use hubvault_model::{ByteSize, TableName, TablePattern};
-use hubvault_postgres::{Access, ConnectSettings, memory_file};
+use hubvault_postgres::{Access, ConnectSettings, TableLogins, memory_file};
 use std::fs::File;
 use std::io::{self, Read, Write};
 
@@ -88,6 +88,8 @@ pub struct Restored {
     pub failures: Vec<String>,
     /// The logins that it was made over.
     pub access: Access,
+    /// Who loads and reads each table.
+    pub logins: TableLogins,
 }
 
 impl Restored {

@@ -34,11 +34,11 @@ pub(crate) fn load<S: Source>(
     entries: Vec<&EntryRecord>,
     transactions: Transactions,
     access: &Access,
+    logins: &TableLogins,
     options: RestoreOptions,
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Vec<(TableName, String)>, RestoreError> {
-    let logins = access.of_tables(cancel)?;
     let mut portions = portions(entries, transactions, options.workers.max(1));
     portions.sort_by_cached_key(|portion| {
         let login = portion.table().map(|table| logins.of(table).user.clone());
@@ -134,7 +134,7 @@ struct Load<'a, S: Source> {
     archive: &'a Archive<S>,
     queue: Mutex<VecDeque<Portion<'a>>>,
     access: &'a Access,
-    logins: TableLogins,
+    logins: &'a TableLogins,
     keep_going: bool,
     progress: &'a dyn Progress,
     cancel: &'a Cancel,

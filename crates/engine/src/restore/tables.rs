@@ -8,7 +8,7 @@ use super::{Restored, chosen};
 use crate::progress::{Progress, Stage};
 use hubvault_archive::{Archive, Source, TableSummary};
 use hubvault_model::{Cancel, TableName, TablePattern};
-use hubvault_postgres::{Access, ConnectSettings, Session, target};
+use hubvault_postgres::{Access, ConnectSettings, Session, TableLogins, target};
 
 /// Restores the rows of the wanted tables, all in one transaction: into the same tables, which
 /// must be there and empty, or into new tables of the schema `into_schema`, which have the living
@@ -67,14 +67,15 @@ pub fn tables<S: Source>(
     session.simple("making it lasting", "COMMIT")?;
     progress.stage(Stage::Compare, None);
     let places: Vec<&TableSummary> = places.iter().collect();
-    let access = Access::single(to.clone());
-    let tables = compare(&places, &access, 1, cancel)?;
+    let logins = TableLogins::single(to.clone());
+    let tables = compare(&places, to, &logins, 1, cancel)?;
     Ok(Restored {
         tables,
         passed_over,
         warnings: Vec::new(),
         failures,
-        access,
+        access: Access::single(to.clone()),
+        logins,
     })
 }
 

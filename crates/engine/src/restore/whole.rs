@@ -8,7 +8,8 @@ use crate::progress::{Progress, Stage};
 use hubvault_archive::{Archive, EntryKind, EntryRecord, Manifest, Source, TableSummary};
 use hubvault_model::{Cancel, TableName, quote_ident};
 use hubvault_postgres::{
-    Access, ConnectSettings, PgError, Said, SchemaOptions, SchemaRestore, Session, target,
+    Access, ConnectSettings, PgError, Said, SchemaOptions, SchemaRestore, Session, TableLogins,
+    target,
 };
 
 /// The archive's tables that a database holds already.
@@ -34,20 +35,36 @@ pub fn whole<S: Source>(
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Restored, RestoreError> {
+    let schema = schema(archive, target.definer())?;
+    whole_with(archive, schema, target, options, progress, cancel)
+}
+
+/// The definitions of an archive, for a restore over this login.
+pub(crate) fn schema<S: Source>(
+    archive: &Archive<S>,
+    to: &ConnectSettings,
+) -> Result<SchemaRestore, RestoreError> {
+    let major = archive.manifest().snapshot.server_version_num / 10_000;
+    let list = entry(archive, "database/schema-post-data.list")?;
+    Ok(SchemaRestore::new(definitions(archive)?, list, major, to)?)
+}
+
+/// The same as [`whole`] with definitions that are there already.
+pub(crate) fn whole_with<S: Source>(
+    archive: &Archive<S>,
+    mut schema: SchemaRestore,
+    target: &Target,
+    options: RestoreOptions,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<Restored, RestoreError> {
     let manifest = archive.manifest();
     let to = target.definer();
     let (mut session, server) = ready(manifest, to, options, cancel)?;
-    let major = manifest.snapshot.server_version_num / 10_000;
-    let mut schema = SchemaRestore::new(
-        definitions(archive)?,
-        entry(archive, "database/schema-post-data.list")?,
-        major,
-        to,
-    )?;
     make_room(&mut session, &schema, manifest, options, cancel)?;
     let access = if let Target::Owners(_) = target {
         let superusers = schema.superusers(&manifest.roles, cancel)?;
-        Access::of_owners(to, &manifest.roles, superusers, cancel)?
+        Access::of_owners(to, &mut session, &manifest.roles, superusers)?
     } else {
         Access::single(to.clone())
     };
@@ -73,23 +90,25 @@ pub fn whole<S: Source>(
     };
     let mut report = Said::default();
     progress.stage(Stage::Definitions, None);
-    report.extend(schema.pre_data(&access, said, cancel)?);
-    let passed_over = restore.rows(&mut session, &mut report)?;
+    report.extend(schema.pre_data(&access, &mut session, said, cancel)?);
+    let logins = access.of_tables(&mut session)?;
+    let passed_over = restore.rows(&mut session, &logins, &mut report)?;
     progress.stage(Stage::Indexes, None);
-    restore.after_rows(&schema, said, &mut report)?;
+    restore.after_rows(&mut session, &schema, said, &mut report)?;
     if let Some(superuser) = &mut superuser {
         schema.make_event_triggers(superuser, cancel)?;
     }
 
     progress.stage(Stage::Compare, None);
     let tables: Vec<&TableSummary> = manifest.tables.iter().collect();
-    let tables = compare(&tables, &access, options.workers, cancel)?;
+    let tables = compare(&tables, to, &logins, options.workers, cancel)?;
     Ok(Restored {
         tables,
         passed_over,
         warnings: report.warnings,
         failures: report.errors,
         access,
+        logins,
     })
 }
 
@@ -146,6 +165,7 @@ impl<S: Source> Restore<'_, S> {
     fn rows(
         &self,
         session: &mut Session,
+        logins: &TableLogins,
         report: &mut Said,
     ) -> Result<Vec<TableName>, RestoreError> {
         let entries: Vec<&EntryRecord> = (self.archive.manifest().entries.iter())
@@ -163,6 +183,7 @@ impl<S: Source> Restore<'_, S> {
             entries,
             transactions,
             self.access,
+            logins,
             self.options,
             self.progress,
             self.cancel,
@@ -175,6 +196,7 @@ impl<S: Source> Restore<'_, S> {
     /// Sequences, indexes, constraints, all other definitions, materialized views and statistics.
     fn after_rows(
         &self,
+        session: &mut Session,
         schema: &SchemaRestore,
         said: SchemaOptions,
         report: &mut Said,
@@ -183,7 +205,7 @@ impl<S: Source> Restore<'_, S> {
         let sequences = text(self.archive, "database/sequences.sql")?;
         let doing = "setting the sequences";
         tolerate(checker.simple(doing, &sequences), self.options, report)?;
-        report.extend(schema.post_data(self.access, said, self.cancel)?);
+        report.extend(schema.post_data(self.access, session, said, self.cancel)?);
         let keys = text(self.archive, "database/foreign-keys.sql")?;
         let doing = "making the NOT VALID foreign keys";
         tolerate(checker.simple(doing, &keys), self.options, report)?;
@@ -197,14 +219,11 @@ impl<S: Source> Restore<'_, S> {
 }
 
 /// Extensions that the archive needs and the server does not offer.
-pub(crate) fn missing_extensions<S: Source>(
-    archive: &Archive<S>,
+pub(crate) fn missing_extensions(
+    schema: &SchemaRestore,
     to: &ConnectSettings,
     cancel: &Cancel,
 ) -> Result<Vec<String>, RestoreError> {
-    let major = archive.manifest().snapshot.server_version_num / 10_000;
-    let dump = definitions(archive)?;
-    let schema = SchemaRestore::new(dump, Vec::new(), major, to)?;
     let offered = target::extensions(&mut Session::connect(to, cancel)?)?;
     let needed = schema.extensions(cancel)?;
     Ok(needed

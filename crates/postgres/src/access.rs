@@ -56,7 +56,13 @@ impl Access {
             quote_literal(&secret)
         );
         let predefined = session.server_version_num() >= 140_000;
-        sql += &grants(&joint, roles, &raised, predefined);
+        sql += &grants(&joint, roles, predefined);
+        // Its owner is a member of pg_database_owner, to which no role can be granted.
+        sql += &format!(
+            "ALTER DATABASE {} OWNER TO {};\n",
+            quote_ident(&definer.dbname),
+            quote_ident(&joint)
+        );
         session.simple("making the drill's logins", &sql)?;
         Ok(Self {
             definer: definer.clone(),
@@ -110,6 +116,28 @@ impl Access {
         )
     }
 
+    /// Lets [`Access::checker`] make foreign keys to tables of extensions, which the definer owns.
+    pub(crate) fn admit_to_extensions(&self, session: &mut Session) -> Result<(), PgError> {
+        let Some(owners) = &self.owners else {
+            return Ok(());
+        };
+        let doing = "letting the drill refer to tables of extensions";
+        let rows = session.rows(
+            doing,
+            "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c
+             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+             JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                  AND d.objid = c.oid AND d.deptype = 'e'
+             WHERE c.relkind IN ('r', 'p')",
+        )?;
+        let joint = quote_ident(&owners.joint.user);
+        let grant = |row: &postgres::Row| {
+            let table = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1)).sql();
+            format!("GRANT SELECT, REFERENCES ON TABLE {table} TO {joint};\n")
+        };
+        session.simple(doing, &rows.iter().map(grant).collect::<Vec<_>>().concat())
+    }
+
     /// Who loads and reads each of the tables that are there, asked over the definer's session.
     pub fn of_tables(&self, session: &mut Session) -> Result<TableLogins, PgError> {
         let mut logins = TableLogins::single(self.checker().clone());
@@ -121,6 +149,7 @@ impl Access {
             "SELECT n.nspname::text, c.relname::text, pg_catalog.pg_get_userbyid(c.relowner)::text
              FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
              JOIN pg_catalog.pg_roles r ON r.oid = c.relowner AND NOT r.rolsuper
+                  AND r.rolname !~ '^pg_'
              WHERE c.relkind IN ('r', 'p', 'm') AND n.nspname !~ '^pg_(catalog|toast)'
                AND n.nspname <> 'information_schema'",
         )?;
@@ -140,9 +169,15 @@ impl Access {
         if self.owners.is_none() {
             return Ok(Vec::new());
         }
+        let definer = quote_literal(&self.definer.user);
+        // Whoever is a member of a superuser, or of a predefined role that runs programs or writes files, is one, too.
         let sql = format!(
-            "SELECT rolname::text FROM pg_catalog.pg_roles WHERE rolsuper AND rolname <> {}",
-            quote_literal(&self.definer.user)
+            "SELECT rolname::text FROM pg_catalog.pg_roles WHERE rolsuper AND rolname <> {definer}
+             UNION
+             SELECT m.rolname::text FROM pg_catalog.pg_auth_members a
+             JOIN pg_catalog.pg_roles r ON r.oid = a.roleid JOIN pg_catalog.pg_roles m ON m.oid = a.member
+             WHERE r.rolsuper OR r.rolname IN
+                 ('pg_execute_server_program', 'pg_write_server_files', 'pg_read_server_files')"
         );
         let rows = session.rows("looking for superusers", &sql)?;
         Ok(rows.iter().map(|row| row.get(0)).collect())
@@ -165,12 +200,21 @@ impl Access {
     }
 }
 
-/// What makes `joint` a member of every role, and gives roles that are superusers at the source what these have there by
-/// being superusers: the rows of all others. Their views and functions need that.
-fn grants(joint: &str, roles: &[String], raised: &[String], predefined: bool) -> String {
+/// Predefined roles that only look at what the server does ("Predefined Roles").
+const LOOK_ONLY: [&str; 4] = [
+    "pg_monitor",
+    "pg_read_all_settings",
+    "pg_read_all_stats",
+    "pg_stat_scan_tables",
+];
+
+/// What makes `joint` a member of every role, and gives `postgres`, which is a superuser at the source, what it has there
+/// by being one: the rows of all others. Its views and functions need that.
+fn grants(joint: &str, roles: &[String], predefined: bool) -> String {
     // Predefined roles may do more than the database's own, up to running programs.
-    let own = || roles.iter().filter(|role| !role.starts_with("pg_"));
-    let is_superuser = |role: &String| role == "postgres" || raised.contains(role);
+    let is_harmless = |role: &str| !role.starts_with("pg_") || LOOK_ONLY.contains(&role);
+    let own = || roles.iter().filter(move |role| is_harmless(role));
+    let is_superuser = |role: &String| role == "postgres";
     let mut sql = String::new();
     let mut grant = |role: &str, to: &str| {
         sql += &format!("GRANT {} TO {};\n", quote_ident(role), quote_ident(to));
@@ -183,6 +227,9 @@ fn grants(joint: &str, roles: &[String], raised: &[String], predefined: bool) ->
         for role in &others {
             grant(role, superuser);
         }
+    }
+    for role in superusers.iter().map(|role| role.as_str()).chain([joint]) {
+        grant("pg_monitor", role);
     }
     if predefined {
         for role in superusers.into_iter().map(String::as_str).chain([joint]) {
@@ -327,7 +374,7 @@ mod tests {
         let made = "CREATE ROLE \"Odd 'one'\"; CREATE ROLE postgres; CREATE SCHEMA s;
             CREATE TABLE s.t (x int); ALTER TABLE s.t OWNER TO \"Odd 'one'\"";
         session.simple("preparing", made).unwrap();
-        let roles = ["Odd 'one'", "postgres", "pg_monitor"].map(str::to_owned);
+        let roles = ["Odd 'one'", "postgres", "pg_signal_backend"].map(str::to_owned);
         let raised = vec!["postgres".to_owned()];
         let access = Access::of_owners(&boss, &mut session, &roles, raised).unwrap();
         let logins = access.of_tables(&mut session).unwrap();
@@ -341,10 +388,12 @@ mod tests {
             session.rows("asking", &sql).unwrap()[0].get::<_, bool>(0)
         };
         assert!(may(&mut checker, "Odd 'one'"));
-        assert!(!may(&mut checker, "pg_monitor") && !may(&mut checker, "boss"));
+        assert!(may(&mut checker, "pg_monitor"));
+        assert!(!may(&mut checker, "pg_signal_backend") && !may(&mut checker, "boss"));
         assert_eq!(access.other_superusers(&mut session).unwrap(), [""; 0]);
         access.raise(&mut session, true).unwrap();
-        assert_eq!(access.other_superusers(&mut session).unwrap(), ["postgres"]);
+        let raised = access.other_superusers(&mut session).unwrap();
+        assert!(raised.contains(&"postgres".to_owned()), "{raised:?}");
         access.raise(&mut session, false).unwrap();
         assert_eq!(access.other_superusers(&mut session).unwrap(), [""; 0]);
     }

@@ -3,6 +3,7 @@
 use crate::error::PgError;
 use crate::tools::{self, Finished};
 use hubvault_model::Cancel;
+use std::collections::BTreeSet;
 use std::process::Command;
 
 /// Before the number of objects, in the head of a list.
@@ -94,10 +95,7 @@ pub(crate) fn lines_of(list: &[u8], steps: &[Step]) -> Vec<u8> {
     let mut step = Step::Rest;
     for line in text.lines().filter(|line| !line.starts_with(';')) {
         let kind = kind_of(line);
-        if !["COMMENT ", "SECURITY LABEL "]
-            .iter()
-            .any(|said| kind.starts_with(said))
-        {
+        if !is_about_another(kind) {
             step = step_of(kind);
         }
         if steps.contains(&step) {
@@ -153,7 +151,7 @@ const RUN_CODE: [&str; 6] = [
 ];
 
 /// Kinds that can be made over either login.
-const OF_EITHER: [&str; 2] = ["COMMENT ", "SEQUENCE "];
+const OF_EITHER: [&str; 1] = ["SEQUENCE "];
 
 /// Kinds that come after the rows.
 const AFTER_ROWS: [&str; 14] = [
@@ -174,7 +172,7 @@ const AFTER_ROWS: [&str; 14] = [
 ];
 
 /// A part of a list that is made over one login.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Portion {
     /// Whether it is made over a login that is no superuser's.
     pub(crate) lesser: bool,
@@ -182,37 +180,124 @@ pub(crate) struct Portion {
     pub(crate) list: Vec<u8>,
 }
 
-/// What comes before the rows, in its order, cut where the login changes, and the privileges on all that.
+/// An object that comes before the rows, with what is said about it.
+struct Object<'a> {
+    id: &'a str,
+    kind: &'a str,
+    lines: Vec<&'a str>,
+    needs: Vec<&'a str>,
+}
+
+impl Object<'_> {
+    /// Whether it is made over this kind of login.
+    fn is_made(&self, lesser: bool) -> bool {
+        let is_one_of = |kinds: &[&str]| kinds.iter().any(|known| self.kind.starts_with(known));
+        is_one_of(&OF_EITHER) || is_one_of(&RUN_CODE) == lesser
+    }
+}
+
+/// What comes before the rows, cut where the login changes, and the privileges on all that. The login changes as seldom
+/// as what needs what allows: functions of tables' rows are not made table by table.
 pub(crate) fn portions(list: &[u8]) -> (Vec<Portion>, Vec<u8>) {
     let text = String::from_utf8_lossy(list);
-    let mut portions: Vec<Portion> = Vec::new();
-    let mut privileges = Vec::new();
-    for line in text.lines().filter(|line| is_object(line)) {
-        let kind = kind_of(line);
-        let is_one_of = |kinds: &[&str]| kinds.iter().any(|known| kind.starts_with(known));
-        if is_one_of(&AFTER_ROWS) {
+    let (mut left, mut privileges) = before_rows(&text);
+    let mut portions = Vec::new();
+    let mut portion = Portion::default();
+    while !left.is_empty() {
+        let mut waiting: BTreeSet<&str> = left.iter().map(|object| object.id).collect();
+        let mut later = Vec::new();
+        for object in left {
+            let is_free = object.needs.iter().all(|id| !waiting.contains(id));
+            if is_free && object.is_made(portion.lesser) {
+                waiting.remove(object.id);
+                append(&mut portion.list, &object.lines);
+            } else {
+                later.push(object);
+            }
+        }
+        left = later;
+        let lesser = !portion.lesser;
+        if portion.list.is_empty() && !left.iter().any(|object| is_next(object, lesser, &waiting)) {
+            // They need each other: in the list's order then.
+            let object = left.remove(0);
+            portion.lesser = !object.is_made(false);
+            append(&mut portion.list, &object.lines);
+            portions.push(std::mem::take(&mut portion));
             continue;
         }
-        let line = format!("{line}\n");
-        if kind.starts_with("ACL ") {
-            privileges.extend_from_slice(line.as_bytes());
-            continue;
+        if !portion.list.is_empty() {
+            portions.push(std::mem::take(&mut portion));
         }
-        let lesser = match portions.last() {
-            Some(open) if is_one_of(&OF_EITHER) => open.lesser,
-            _ => is_one_of(&RUN_CODE),
-        };
-        match portions.last_mut() {
-            Some(open) if open.lesser == lesser => open.list.extend_from_slice(line.as_bytes()),
-            _ => portions.push(Portion {
-                lesser,
-                list: line.into_bytes(),
-            }),
-        }
+        portion.lesser = lesser;
     }
     // An empty list would mean everything.
     privileges.extend_from_slice(b"; the end\n");
     (portions, privileges)
+}
+
+fn is_next(object: &Object<'_>, lesser: bool, waiting: &BTreeSet<&str>) -> bool {
+    object.is_made(lesser) && object.needs.iter().all(|id| !waiting.contains(id))
+}
+
+fn append(list: &mut Vec<u8>, lines: &[&str]) {
+    for line in lines {
+        list.extend_from_slice(line.as_bytes());
+        list.push(b'\n');
+    }
+}
+
+/// The objects before the rows, comments and labels with what they are about, and the lines of all privileges.
+fn before_rows(text: &str) -> (Vec<Object<'_>>, Vec<u8>) {
+    let mut objects: Vec<Object<'_>> = Vec::new();
+    let mut privileges = Vec::new();
+    // Whether what follows is about the last of the objects.
+    let mut is_last = false;
+    for line in text.lines() {
+        if let (Some(needs), true) = (line.strip_prefix(DEPENDS), is_last) {
+            if let Some(object) = objects.last_mut().filter(|object| object.lines.len() == 1) {
+                object.needs.extend(needs.split(' '));
+            }
+        }
+        if !is_object(line) {
+            continue;
+        }
+        let kind = kind_of(line);
+        if kind.starts_with("ACL ") {
+            append(&mut privileges, &[line]);
+        } else if is_about_another(kind) {
+            if let (Some(object), true) = (objects.last_mut(), is_last) {
+                object.lines.push(line);
+            }
+        } else {
+            is_last = !comes_after_rows(line);
+            if is_last {
+                objects.push(Object {
+                    id: line.split(';').next().unwrap_or_default(),
+                    kind,
+                    lines: vec![line],
+                    needs: Vec::new(),
+                });
+            }
+        }
+    }
+    (objects, privileges)
+}
+
+fn is_about_another(kind: &str) -> bool {
+    ["COMMENT ", "SECURITY LABEL "]
+        .iter()
+        .any(|said| kind.starts_with(said))
+}
+
+/// A schema may have a name that reads like a part of a kind: the catalog's number tells them apart.
+fn comes_after_rows(line: &str) -> bool {
+    let kind = kind_of(line);
+    let known = AFTER_ROWS.iter().find(|known| kind.starts_with(**known));
+    match (known, line.split(' ').nth(1)) {
+        (Some(&"MATERIALIZED VIEW DATA "), Some(catalog)) => catalog == "0",
+        (Some(&"DEFAULT ACL "), Some(catalog)) => catalog != "2604",
+        (known, _) => known.is_some(),
+    }
 }
 
 /// The lines of some kinds, in their order, with the comments on them; or all others.
@@ -237,15 +322,21 @@ fn kind_of(line: &str) -> &str {
     line.splitn(4, ' ').nth(3).unwrap_or_default()
 }
 
-/// Kinds that come after the indexes and belong to tables.
-const OF_TABLES: [&str; 7] = [
+/// Kinds that come after the indexes and belong to tables, or hold expressions that need an index (a view that groups
+/// by a primary key, and what uses it).
+const OF_TABLES: [&str; 12] = [
     "CHECK CONSTRAINT ",
+    "DEFAULT ",
     "FK CONSTRAINT ",
+    "FUNCTION ",
+    "MATERIALIZED VIEW ",
     "POLICY ",
+    "PROCEDURE ",
     "ROW SECURITY ",
     "RULE ",
     "STATISTICS ",
     "TRIGGER ",
+    "VIEW ",
 ];
 
 fn step_of(kind: &str) -> Step {
@@ -253,7 +344,9 @@ fn step_of(kind: &str) -> Step {
         Step::Attach
     } else if kind.starts_with("INDEX ") || kind.starts_with("CONSTRAINT ") {
         Step::Indexes
-    } else if OF_TABLES.iter().any(|known| kind.starts_with(known)) {
+    } else if !kind.starts_with("DEFAULT ACL ")
+        && OF_TABLES.iter().any(|known| kind.starts_with(known))
+    {
         Step::Checks
     } else {
         Step::Rest
@@ -347,11 +440,18 @@ mod tests {
             2; 0 0 ACL - SCHEMA \"DATA\" postgres\n\
             3; 1255 16390 FUNCTION public f() postgres\n\
             4; 1259 16385 TABLE DATA a app\n\
+            ;\tdepends on: 1\n\
             5; 0 0 COMMENT DATA TABLE a app\n\
             6; 1259 16387 VIEW public v app\n\
             7; 0 0 TABLE ATTACH public part app\n\
             8; 1255 16391 FUNCTION public late() postgres\n\
-            9; 2606 16412 CONSTRAINT public users users_pkey postgres\n";
+            ;\tdepends on: 4 1\n\
+            9; 2606 16412 CONSTRAINT public users users_pkey postgres\n\
+            10; 0 0 COMMENT public CONSTRAINT users_pkey ON users postgres\n\
+            11; 1255 16392 FUNCTION public early() postgres\n\
+            12; 1259 16393 TABLE public of_late app\n\
+            ;\tdepends on: 8\n\
+            13; 1259 16394 MATERIALIZED VIEW DATA m app\n";
         let (portions, privileges) = portions(list);
         assert!(privileges.starts_with(b"2; 0 0 ACL"));
         let said = portions.iter().map(|portion| {
@@ -362,7 +462,12 @@ mod tests {
                 .collect();
             (portion.lesser, ids.join(" "))
         });
-        let expected = [(false, "1 3"), (true, "4 5 6 7"), (false, "8")];
+        let expected = [
+            (false, "1 3 11"),
+            (true, "4 5 6 7 13"),
+            (false, "8"),
+            (true, "12"),
+        ];
         let expected = expected.map(|(lesser, ids)| (lesser, ids.to_owned()));
         assert_eq!(said.collect::<Vec<_>>(), expected);
     }

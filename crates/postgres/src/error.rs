@@ -246,10 +246,17 @@ impl PgError {
     /// Whether the role may not do what was asked (appendix A, 42501).
     pub fn is_refusal(&self) -> bool {
         match self {
-            Self::Query { why, .. } => why.contains("42501"),
-            Self::Tool { why, .. } => ["permission denied", "must be superuser", "must be owner"]
-                .iter()
-                .any(|words| why.contains(words)),
+            Self::Query { why, .. } => why.contains("(SQLSTATE 42501)"),
+            Self::Tool { why, .. } => [
+                "permission denied",
+                "must be superuser",
+                "must be owner",
+                "must be member",
+                "must be able to SET ROLE",
+                "only superuser",
+            ]
+            .iter()
+            .any(|words| why.contains(words)),
             _ => false,
         }
     }
@@ -263,6 +270,10 @@ impl PgError {
             | Self::Exhausted { .. }
             | Self::Throwaway { .. }
             | Self::Io { .. } => true,
+            // Another server that a foreign table or a function asks (appendix A, class 08, and 2F003 of postgres_fdw).
+            Self::Query { why, .. } => ["SQLSTATE 08", "SQLSTATE 2F003"]
+                .iter()
+                .any(|words| why.contains(words)),
             // What pg_restore passes on from libpq and from the server; both run with LC_MESSAGES=C.
             Self::Tool { why, .. } => [
                 "out of memory",

@@ -14,16 +14,12 @@ pub(crate) enum Privileged {
 }
 
 impl Privileged {
-    /// The statement that makes it, with its schema owned by `owner`.
-    pub(crate) fn sql(&self, owner: &str) -> String {
+    /// The statement that makes it.
+    pub(crate) fn sql(&self) -> String {
         match self {
             Self::Extension { name, schema } => {
                 let (name, schema) = (quote_ident(name), quote_ident(schema));
-                let owner = quote_ident(owner);
-                format!(
-                    "CREATE SCHEMA IF NOT EXISTS {schema} AUTHORIZATION {owner};\n\
-                     CREATE EXTENSION IF NOT EXISTS {name} WITH SCHEMA {schema};\n"
-                )
+                format!("CREATE EXTENSION IF NOT EXISTS {name} WITH SCHEMA {schema};\n")
             }
             Self::EventTrigger { sql } => sql.clone(),
         }
@@ -190,7 +186,7 @@ mod tests {
 
     fn said(text: &str) -> String {
         let read = read(text).unwrap();
-        read.iter().map(|part| part.sql("me")).collect()
+        read.iter().map(Privileged::sql).collect()
     }
 
     #[test]
@@ -203,8 +199,7 @@ mod tests {
             EXECUTE FUNCTION public.\"Watch\"();\nALTER EVENT TRIGGER watch DISABLE;\n";
         assert_eq!(
             said(text),
-            "CREATE SCHEMA IF NOT EXISTS \"Odd \"\"one\" AUTHORIZATION me;\n\
-             CREATE EXTENSION IF NOT EXISTS \"uuid-ossp\" WITH SCHEMA \"Odd \"\"one\";\n\
+            "CREATE EXTENSION IF NOT EXISTS \"uuid-ossp\" WITH SCHEMA \"Odd \"\"one\";\n\
              CREATE EVENT TRIGGER watch ON ddl_command_end WHEN TAG IN ('CREATE TABLE', 'DROP TABLE') \
              EXECUTE FUNCTION public.\"Watch\"();\nALTER EVENT TRIGGER watch DISABLE;\n"
         );

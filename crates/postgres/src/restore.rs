@@ -46,6 +46,9 @@ impl Said {
     }
 }
 
+/// What is made before all else where a superuser makes the extensions.
+const MADE_BEFORE: [&str; 2] = ["SCHEMA ", privileged::KINDS[0]];
+
 /// Definitions in memory, ready to be put back.
 #[derive(Debug)]
 pub struct SchemaRestore {
@@ -54,8 +57,8 @@ pub struct SchemaRestore {
     list: Vec<u8>,
     /// The list of all that the dump holds, once it was asked for.
     contents: OnceLock<Vec<u8>>,
-    /// Schemas of extensions that are there already; `None` where all is made over one login.
-    made: Option<Vec<String>>,
+    /// Whether schemas and extensions are there already, made over other logins.
+    has_extensions: bool,
 }
 
 impl SchemaRestore {
@@ -78,7 +81,7 @@ impl SchemaRestore {
             dump,
             list: post_data_list,
             contents: OnceLock::new(),
-            made: None,
+            has_extensions: false,
         })
     }
 
@@ -114,7 +117,8 @@ impl SchemaRestore {
         }
         access.raise(session, false)?;
         schemas.close(session)?;
-        said.extend(self.section("pre-data", Some(&privileges), definer, options, cancel)?);
+        // Privileges have no section of their own: pg_restore counts them to that of the object before them.
+        said.extend(self.section("", Some(&privileges), definer, options, cancel)?);
         Ok(said)
     }
 
@@ -124,35 +128,28 @@ impl SchemaRestore {
         options: SchemaOptions,
         cancel: &Cancel,
     ) -> Result<Said, PgError> {
-        let Some(made) = &self.made else {
+        if !self.has_extensions {
             return self.section("pre-data", None, target, options, cancel);
-        };
-        let schemas: Vec<String> = made
-            .iter()
-            .map(|name| format!("SCHEMA - {name} "))
-            .collect();
-        let mut others = vec![privileged::KINDS[0]];
-        others.extend(schemas.iter().map(String::as_str));
-        let list = contents::lines_of_kinds(self.contents(cancel)?, &others, true);
+        }
+        let list = contents::lines_of_kinds(self.contents(cancel)?, &MADE_BEFORE, true);
         self.section("pre-data", Some(&list), target, options, cancel)
     }
 
-    /// Makes the extensions over a superuser's session, and leaves their schemas to `owner`, who makes all else.
+    /// Makes the schemas over the login that makes all else, and the extensions over a superuser's session.
     pub fn make_extensions(
         &mut self,
         superuser: &mut Session,
-        owner: &str,
+        login: &ConnectSettings,
+        options: SchemaOptions,
         cancel: &Cancel,
-    ) -> Result<(), PgError> {
+    ) -> Result<Said, PgError> {
+        let schemas = contents::lines_of_kinds(self.contents(cancel)?, &MADE_BEFORE[..1], false);
+        let said = self.section("pre-data", Some(&schemas), login, options, cancel)?;
         let parts = self.privileged(privileged::KINDS[0], cancel)?;
-        let sql: Vec<String> = parts.iter().map(|part| part.sql(owner)).collect();
+        let sql: Vec<String> = parts.iter().map(Privileged::sql).collect();
         superuser.simple("making the extensions", &sql.concat())?;
-        let schema = |part| match part {
-            Privileged::Extension { schema, .. } => Some(schema),
-            Privileged::EventTrigger { .. } => None,
-        };
-        self.made = Some(parts.into_iter().filter_map(schema).collect());
-        Ok(())
+        self.has_extensions = true;
+        Ok(said)
     }
 
     /// Makes the event triggers over a superuser's session.
@@ -162,7 +159,7 @@ impl SchemaRestore {
         cancel: &Cancel,
     ) -> Result<(), PgError> {
         let parts = self.privileged(privileged::KINDS[1], cancel)?;
-        let sql: Vec<String> = parts.iter().map(|part| part.sql("")).collect();
+        let sql: Vec<String> = parts.iter().map(Privileged::sql).collect();
         superuser.simple("making the event triggers", &sql.concat())
     }
 
@@ -195,6 +192,7 @@ impl SchemaRestore {
         let mut schemas = OpenSchemas::default();
         if access.is_split() {
             schemas.open(session)?;
+            access.admit_to_extensions(session)?;
         }
         for step in [Step::Indexes, Step::Attach, Step::Checks] {
             said.extend(self.step(step, access.checker(), options, cancel)?);
@@ -220,7 +218,7 @@ impl SchemaRestore {
         };
         let options = SchemaOptions { jobs, ..options };
         let mut list = lines_of(&self.list, &[step]);
-        if self.made.is_some() {
+        if self.has_extensions {
             list = contents::lines_of_kinds(&list, &[privileged::KINDS[1]], true);
         }
         self.section("post-data", Some(&list), target, options, cancel)
@@ -295,9 +293,10 @@ impl SchemaRestore {
         }
         let mut command = Command::new(&self.tool.path);
         tools::connection(&mut command, target);
-        command
-            .arg(format!("--section={section}"))
-            .arg("--no-password");
+        command.arg("--no-password");
+        if !section.is_empty() {
+            command.arg(format!("--section={section}"));
+        }
         // A name with an equals sign would be read as a connection string.
         let name = target.dbname.replace('\\', "\\\\").replace('\'', "\\'");
         command.arg(format!("--dbname=dbname='{name}'"));

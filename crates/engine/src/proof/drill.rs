@@ -1,7 +1,7 @@
 //! The drill: an archive, as it lies on the disk, restored into a throwaway server, and every row
 //! compared with what was read in the snapshot.
 
-use super::limit::{self, DiskLimit, Limit, Waited};
+use super::limit::{self, DiskLimit, LastResort, Limit, Waited};
 use super::place::{self, Place};
 use crate::catalog::DrillRecord;
 use crate::disk::free_bytes;
@@ -145,6 +145,7 @@ pub fn drill(
         Err(_) if limit.cancel.is_requested() => return limit.ended(cancel),
         Err(error) => return unproven(format!("no server to drill on: {error}")),
     };
+    let _last_resort = LastResort::prepare(&limit.cancel, place.ender());
     match unfit(&place, archive.manifest(), &limit.cancel) {
         Some(_) if limit.cancel.is_requested() => return limit.ended(cancel),
         Some(reason) => return unproven(reason),
@@ -169,6 +170,10 @@ pub fn drill(
                  proof.server out, so that a throwaway server is used"
             ))
         }
+        Err(RestoreError::Postgres(error)) if error.is_refusal() => unproven(format!(
+            "a drill makes and loads what may run code of the tables' owners over logins that are no superusers, and \
+             those may not do everything here: {error}"
+        )),
         Err(error) => match Session::connect(&place.settings(), &limit.cancel) {
             Err(lost) if !limit.cancel.is_requested() => {
                 unproven(format!("the drill's server was lost: {lost}; {error}"))

@@ -8,6 +8,7 @@ use hubvault_model::{ByteSize, Cancel, CancelGuard};
 use hubvault_postgres::{DrillLock, bytes_below};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, sleep};
@@ -163,6 +164,46 @@ impl Limit {
             }),
             _ => Err(DrillError::Cancelled),
         }
+    }
+}
+
+/// A drill that does not stop within this time is ended with its server.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Ends a drill whose wish to stop was raised and that goes on all the same, for code of a database can catch the cancel of
+/// its statement and begin anew. Dropped when the drill is over.
+pub(super) struct LastResort {
+    over: Arc<AtomicBool>,
+    _waits: CancelGuard,
+}
+
+impl LastResort {
+    pub(super) fn prepare(cancel: &Cancel, end: Box<dyn Fn() + Send + Sync>) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let (is_over, end) = (Arc::clone(&over), Arc::new(end));
+        let waits = cancel.on_request(move || {
+            let (is_over, end) = (Arc::clone(&is_over), Arc::clone(&end));
+            std::thread::spawn(move || {
+                let begun = Instant::now();
+                while begun.elapsed() < PATIENCE && !is_over.load(Ordering::Acquire) {
+                    sleep(Duration::from_millis(50));
+                }
+                if !is_over.load(Ordering::Acquire) {
+                    tracing::warn!("the drill goes on although it must stop; ending its server");
+                    end();
+                }
+            });
+        });
+        Self {
+            over,
+            _waits: waits,
+        }
+    }
+}
+
+impl Drop for LastResort {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Release);
     }
 }
 

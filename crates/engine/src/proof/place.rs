@@ -130,6 +130,23 @@ impl Place {
         }
     }
 
+    /// Ends every session in the place from any thread. Code of a database may pass over the wish to stop.
+    pub(crate) fn ender(&self) -> Box<dyn Fn() + Send + Sync> {
+        match self {
+            Self::Throwaway(server) => server.ender(),
+            Self::Scratch { server, name, .. } => {
+                let (server, name) = (server.clone(), name.clone());
+                Box::new(move || {
+                    let dropped = Session::connect(&server, &Cancel::new())
+                        .and_then(|mut session| target::drop_database(&mut session, &name));
+                    if let Err(error) = dropped {
+                        tracing::warn!("could not end the drill on {server}: {error}");
+                    }
+                })
+            }
+        }
+    }
+
     /// Whether roles may be made there.
     pub(crate) fn is_ours(&self) -> bool {
         matches!(self, Self::Throwaway(_))

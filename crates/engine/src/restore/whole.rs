@@ -79,9 +79,6 @@ pub(crate) fn whole_with<S: Source>(
         progress,
         cancel,
     };
-    if let Some(superuser) = &mut superuser {
-        schema.make_extensions(superuser, &to.user, cancel)?;
-    }
     let said = SchemaOptions {
         jobs: options.workers,
         no_owner: options.no_owner,
@@ -90,6 +87,9 @@ pub(crate) fn whole_with<S: Source>(
     };
     let mut report = Said::default();
     progress.stage(Stage::Definitions, None);
+    if let Some(superuser) = &mut superuser {
+        report.extend(schema.make_extensions(superuser, to, said, cancel)?);
+    }
     report.extend(schema.pre_data(&access, &mut session, said, cancel)?);
     let logins = access.of_tables(&mut session)?;
     let passed_over = restore.rows(&mut session, &logins, &mut report)?;

@@ -187,3 +187,54 @@ fn owners_that_may_not_read_their_own_tables_and_several_of_them_are_proven_as_b
     );
     owned.is_proven();
 }
+
+/// Honest definitions that a login which is no superuser's must be able to make, in an order that needs care.
+const HONEST: &str = r#"
+    CREATE TABLE base (id int PRIMARY KEY, v text); INSERT INTO base SELECT n, 'v' || n FROM generate_series(1, 9) n;
+    CREATE INDEX base_v ON base (v);
+    COMMENT ON INDEX base_v IS 'an index'; COMMENT ON CONSTRAINT base_pkey ON base IS 'a key';
+    COMMENT ON TABLE base IS 'a table'; COMMENT ON COLUMN base.v IS 'a column';
+    CREATE FUNCTION shown(base) RETURNS text LANGUAGE sql STABLE AS 'SELECT $1.v';
+    CREATE TABLE more (id int PRIMARY KEY, b base); CREATE FUNCTION shown(more) RETURNS text LANGUAGE sql AS 'SELECT $1.id::text';
+    CREATE MATERIALIZED VIEW grouped AS SELECT id, v FROM base GROUP BY id;
+    CREATE VIEW on_grouped AS SELECT * FROM grouped;
+    CREATE SCHEMA "DATA"; CREATE MATERIALIZED VIEW "DATA".m AS SELECT 1 AS x;
+    CREATE SCHEMA "ACL"; CREATE TABLE "ACL".t (x int DEFAULT 7); INSERT INTO "ACL".t VALUES (1);
+    CREATE ROLE reader_of_base; GRANT SELECT ON base TO reader_of_base;
+    CREATE MATERIALIZED VIEW of_reader AS SELECT * FROM base; ALTER MATERIALIZED VIEW of_reader OWNER TO reader_of_base;
+    CREATE TABLE of_database (x int); ALTER TABLE of_database OWNER TO pg_database_owner;
+    CREATE EXTENSION citext;
+"#;
+
+#[test]
+fn honest_definitions_in_any_order_are_proven_as_before() {
+    let server = server();
+    let database = server.database();
+    database.execute(HONEST);
+    let drills = open_directory();
+    let mut hub = Hub::whole(&database);
+    hub.set("PROOF", "always");
+    hub.set("TMPDIR", drills.path().to_str().unwrap());
+    let (record, _) = hub.backup();
+    assert_eq!(record["state"], "proven", "{}", record["proof"]);
+    database.execute("DROP OWNED BY reader_of_base; DROP ROLE reader_of_base");
+}
+
+#[test]
+fn code_that_passes_over_every_wish_to_stop_ends_with_its_drill() {
+    let owned = owned(
+        "CREATE FUNCTION stuck(int) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN
+             IF current_database() = 'drill' THEN LOOP
+                 BEGIN PERFORM pg_sleep(100); EXCEPTION WHEN query_canceled THEN NULL; END;
+             END LOOP; END IF; RETURN true; END $$;
+         CREATE TABLE t (x int CHECK (public.stuck(x))); INSERT INTO t VALUES (1)",
+    );
+    let mut hub = owned.hub;
+    hub.write("[scope]\ntables = [\"*\"]\nwindow = []\n[proof]\ntime_limit = \"3 s\"\n");
+    let (record, _) = hub.backup();
+    assert_eq!(
+        record["proof"]["reason"],
+        "the drill took longer than its limit of 3 s"
+    );
+    assert_eq!(names_in(owned.drills.path()), [""; 0]);
+}

@@ -127,6 +127,13 @@ impl Running {
         outcome.map(|()| Self { stop, keeper })
     }
 
+    /// Ends the server from any thread, without waiting for it.
+    pub(super) fn ender(&self) -> impl Fn() + Send + Sync + use<> {
+        let stop = self.stop.clone();
+        // Where nobody listens it has ended.
+        move || drop(stop.send(()))
+    }
+
     /// Whether the server ended by itself.
     pub(super) fn has_ended(&self) -> bool {
         self.keeper.is_finished()
@@ -134,7 +141,8 @@ impl Running {
 
     /// Ends it, and everything that was started in it.
     pub(super) fn end(self) -> Confinement {
-        drop(self.stop);
+        // Where nobody listens it has ended.
+        let _ = self.stop.send(());
         // A panic of that thread has ended the server, too.
         self.keeper.join().unwrap_or_default()
     }

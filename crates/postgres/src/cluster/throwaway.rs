@@ -205,6 +205,14 @@ impl ThrowawayServer {
         session.simple("making a database", &sql)
     }
 
+    /// Ends it at once from any thread, whatever its sessions do; its directory stays until this value is dropped.
+    pub fn ender(&self) -> Box<dyn Fn() + Send + Sync> {
+        match &self.running {
+            Some(running) => Box::new(running.ender()),
+            None => Box::new(|| ()),
+        }
+    }
+
     /// Stops it and removes its directory, and says what could not be removed.
     pub fn stop(mut self) -> Result<(), PgError> {
         self.end()

@@ -3,14 +3,13 @@
 use crate::error::PgError;
 use crate::tools::{self, Finished};
 use hubvault_model::Cancel;
-use std::collections::BTreeSet;
 use std::process::Command;
 
 /// Before the number of objects, in the head of a list.
 const COUNT: &str = ";     TOC Entries: ";
 
 /// What `--verbose` adds under an object.
-const DEPENDS: &str = ";\tdepends on: ";
+pub(crate) const DEPENDS: &str = ";\tdepends on: ";
 
 /// A step of building what comes after the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +53,7 @@ fn is_whole(list: &[u8]) -> bool {
 }
 
 /// `dump id; oid of the catalog table, oid of the object, description` ("`pg_restore`", `-L`).
-fn is_object(line: &str) -> bool {
+pub(crate) fn is_object(line: &str) -> bool {
     line.split_once("; ")
         .is_some_and(|(id, _)| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()))
 }
@@ -138,166 +137,11 @@ pub(crate) fn superusers<'a>(list: &[u8], roles: &'a [String]) -> Vec<&'a String
     roles.iter().filter(|role| owns(role)).collect()
 }
 
-/// Kinds of definitions that hold expressions and whose making may run functions of the database's owners: a literal
-/// of a composite type or an array is read at once, with the CHECKs of its domains; partition keys, bounds and generated
-/// columns are evaluated as far as they are constant, and CHECKs of a partition when it is attached.
-const RUN_CODE: [&str; 6] = [
-    "DEFAULT ",
-    "DOMAIN ",
-    "FOREIGN TABLE ",
-    "MATERIALIZED VIEW ",
-    "TABLE ",
-    "VIEW ",
-];
-
-/// Kinds that can be made over either login.
-const OF_EITHER: [&str; 1] = ["SEQUENCE "];
-
-/// Kinds that come after the rows.
-const AFTER_ROWS: [&str; 14] = [
-    "CHECK CONSTRAINT ",
-    "CONSTRAINT ",
-    "DEFAULT ACL ",
-    "EVENT TRIGGER ",
-    "FK CONSTRAINT ",
-    "INDEX ",
-    "MATERIALIZED VIEW DATA ",
-    "POLICY ",
-    "PUBLICATION ",
-    "ROW SECURITY ",
-    "RULE ",
-    "STATISTICS ",
-    "SUBSCRIPTION ",
-    "TRIGGER ",
-];
-
-/// A part of a list that is made over one login.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Portion {
-    /// Whether it is made over a login that is no superuser's.
-    pub(crate) lesser: bool,
-    /// Its lines.
-    pub(crate) list: Vec<u8>,
-}
-
-/// An object that comes before the rows, with what is said about it.
-struct Object<'a> {
-    id: &'a str,
-    kind: &'a str,
-    lines: Vec<&'a str>,
-    needs: Vec<&'a str>,
-}
-
-impl Object<'_> {
-    /// Whether it is made over this kind of login.
-    fn is_made(&self, lesser: bool) -> bool {
-        let is_one_of = |kinds: &[&str]| kinds.iter().any(|known| self.kind.starts_with(known));
-        is_one_of(&OF_EITHER) || is_one_of(&RUN_CODE) == lesser
-    }
-}
-
-/// What comes before the rows, cut where the login changes, and the privileges on all that. The login changes as seldom
-/// as what needs what allows: functions of tables' rows are not made table by table.
-pub(crate) fn portions(list: &[u8]) -> (Vec<Portion>, Vec<u8>) {
-    let text = String::from_utf8_lossy(list);
-    let (mut left, mut privileges) = before_rows(&text);
-    let mut portions = Vec::new();
-    let mut portion = Portion::default();
-    while !left.is_empty() {
-        let mut waiting: BTreeSet<&str> = left.iter().map(|object| object.id).collect();
-        let mut later = Vec::new();
-        for object in left {
-            let is_free = object.needs.iter().all(|id| !waiting.contains(id));
-            if is_free && object.is_made(portion.lesser) {
-                waiting.remove(object.id);
-                append(&mut portion.list, &object.lines);
-            } else {
-                later.push(object);
-            }
-        }
-        left = later;
-        let lesser = !portion.lesser;
-        if portion.list.is_empty() && !left.iter().any(|object| is_next(object, lesser, &waiting)) {
-            // They need each other: in the list's order then.
-            let object = left.remove(0);
-            portion.lesser = !object.is_made(false);
-            append(&mut portion.list, &object.lines);
-            portions.push(std::mem::take(&mut portion));
-            continue;
-        }
-        if !portion.list.is_empty() {
-            portions.push(std::mem::take(&mut portion));
-        }
-        portion.lesser = lesser;
-    }
-    // An empty list would mean everything.
-    privileges.extend_from_slice(b"; the end\n");
-    (portions, privileges)
-}
-
-fn is_next(object: &Object<'_>, lesser: bool, waiting: &BTreeSet<&str>) -> bool {
-    object.is_made(lesser) && object.needs.iter().all(|id| !waiting.contains(id))
-}
-
-fn append(list: &mut Vec<u8>, lines: &[&str]) {
-    for line in lines {
-        list.extend_from_slice(line.as_bytes());
-        list.push(b'\n');
-    }
-}
-
-/// The objects before the rows, comments and labels with what they are about, and the lines of all privileges.
-fn before_rows(text: &str) -> (Vec<Object<'_>>, Vec<u8>) {
-    let mut objects: Vec<Object<'_>> = Vec::new();
-    let mut privileges = Vec::new();
-    // Whether what follows is about the last of the objects.
-    let mut is_last = false;
-    for line in text.lines() {
-        if let (Some(needs), true) = (line.strip_prefix(DEPENDS), is_last) {
-            if let Some(object) = objects.last_mut().filter(|object| object.lines.len() == 1) {
-                object.needs.extend(needs.split(' '));
-            }
-        }
-        if !is_object(line) {
-            continue;
-        }
-        let kind = kind_of(line);
-        if kind.starts_with("ACL ") {
-            append(&mut privileges, &[line]);
-        } else if is_about_another(kind) {
-            if let (Some(object), true) = (objects.last_mut(), is_last) {
-                object.lines.push(line);
-            }
-        } else {
-            is_last = !comes_after_rows(line);
-            if is_last {
-                objects.push(Object {
-                    id: line.split(';').next().unwrap_or_default(),
-                    kind,
-                    lines: vec![line],
-                    needs: Vec::new(),
-                });
-            }
-        }
-    }
-    (objects, privileges)
-}
-
-fn is_about_another(kind: &str) -> bool {
+/// Whether a line is a comment or a label on the object before it.
+pub(crate) fn is_about_another(kind: &str) -> bool {
     ["COMMENT ", "SECURITY LABEL "]
         .iter()
         .any(|said| kind.starts_with(said))
-}
-
-/// A schema may have a name that reads like a part of a kind: the catalog's number tells them apart.
-fn comes_after_rows(line: &str) -> bool {
-    let kind = kind_of(line);
-    let known = AFTER_ROWS.iter().find(|known| kind.starts_with(**known));
-    match (known, line.split(' ').nth(1)) {
-        (Some(&"MATERIALIZED VIEW DATA "), Some(catalog)) => catalog == "0",
-        (Some(&"DEFAULT ACL "), Some(catalog)) => catalog != "2604",
-        (known, _) => known.is_some(),
-    }
 }
 
 /// The lines of some kinds, in their order, with the comments on them; or all others.
@@ -318,7 +162,7 @@ pub(crate) fn lines_of_kinds(list: &[u8], kinds: &[&str], others: bool) -> Vec<u
 }
 
 /// From `3456; 1259 16412 INDEX public users_idx postgres` all from `INDEX` on ("`pg_restore`", `-l`).
-fn kind_of(line: &str) -> &str {
+pub(crate) fn kind_of(line: &str) -> &str {
     line.splitn(4, ' ').nth(3).unwrap_or_default()
 }
 
@@ -431,45 +275,6 @@ mod tests {
         assert!(names_nothing(&lines_of(list, &[Step::Attach])));
         assert!(!names_nothing(&lines_of(list, &[Step::Rest])));
         assert_eq!(lines(&[Step::Checks, Step::Rest]), "3459 3501 3460");
-    }
-
-    #[test]
-    fn tables_are_made_over_a_lesser_login_and_privileges_come_last() {
-        let list = b"; head\n\
-            1; 2615 2200 SCHEMA - DATA postgres\n\
-            2; 0 0 ACL - SCHEMA \"DATA\" postgres\n\
-            3; 1255 16390 FUNCTION public f() postgres\n\
-            4; 1259 16385 TABLE DATA a app\n\
-            ;\tdepends on: 1\n\
-            5; 0 0 COMMENT DATA TABLE a app\n\
-            6; 1259 16387 VIEW public v app\n\
-            7; 0 0 TABLE ATTACH public part app\n\
-            8; 1255 16391 FUNCTION public late() postgres\n\
-            ;\tdepends on: 4 1\n\
-            9; 2606 16412 CONSTRAINT public users users_pkey postgres\n\
-            10; 0 0 COMMENT public CONSTRAINT users_pkey ON users postgres\n\
-            11; 1255 16392 FUNCTION public early() postgres\n\
-            12; 1259 16393 TABLE public of_late app\n\
-            ;\tdepends on: 8\n\
-            13; 1259 16394 MATERIALIZED VIEW DATA m app\n";
-        let (portions, privileges) = portions(list);
-        assert!(privileges.starts_with(b"2; 0 0 ACL"));
-        let said = portions.iter().map(|portion| {
-            let ids = String::from_utf8_lossy(&portion.list);
-            let ids: Vec<&str> = ids
-                .lines()
-                .filter_map(|line| line.split(';').next())
-                .collect();
-            (portion.lesser, ids.join(" "))
-        });
-        let expected = [
-            (false, "1 3 11"),
-            (true, "4 5 6 7 13"),
-            (false, "8"),
-            (true, "12"),
-        ];
-        let expected = expected.map(|(lesser, ids)| (lesser, ids.to_owned()));
-        assert_eq!(said.collect::<Vec<_>>(), expected);
     }
 
     #[test]

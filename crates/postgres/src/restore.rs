@@ -1,9 +1,11 @@
 //! The definitions of a database put back by `pg_restore`, section by section.
 
-use crate::access::{Access, OpenSchemas};
+use crate::access::Access;
 use crate::contents::{self, Step, lines_of};
 use crate::error::PgError;
 use crate::memory_file::in_memory;
+use crate::open_schemas::OpenSchemas;
+use crate::portions::portions;
 use crate::privileged::{self, Privileged};
 use crate::session::Session;
 use crate::settings::ConnectSettings;
@@ -102,9 +104,9 @@ impl SchemaRestore {
             return self.all_pre_data(definer, options, cancel);
         }
         let mut said = Said::default();
-        let (portions, privileges) = contents::portions(self.contents(cancel)?);
+        let (before_rows, privileges) = portions(self.contents(cancel)?);
         let mut schemas = OpenSchemas::default();
-        for portion in portions {
+        for portion in before_rows {
             access.raise(session, !portion.lesser)?;
             let login = if portion.lesser {
                 // Schemas come before all that is in them.

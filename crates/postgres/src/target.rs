@@ -111,20 +111,9 @@ pub fn sequence(session: &mut Session, name: &TableName) -> Result<Option<(i64, 
     Ok(rows.first().map(|row| (row.get(0), row.get(1))))
 }
 
-/// Makes an empty database from `template0`, through another database of the same server; it belongs to `owner`, or to
-/// who makes it.
-pub fn create_database(
-    session: &mut Session,
-    name: &str,
-    owner: Option<&str>,
-) -> Result<(), PgError> {
-    let owner = owner.map_or_else(String::new, |owner| {
-        format!(" OWNER {}", quote_ident(owner))
-    });
-    let sql = format!(
-        "CREATE DATABASE {} TEMPLATE template0{owner}",
-        quote_ident(name)
-    );
+/// Makes an empty database from `template0`, through another database of the same server.
+pub fn create_database(session: &mut Session, name: &str) -> Result<(), PgError> {
+    let sql = format!("CREATE DATABASE {} TEMPLATE template0", quote_ident(name));
     session.simple("making a database", &sql)
 }
 
@@ -135,30 +124,36 @@ pub fn is_superuser(session: &mut Session) -> Result<bool, PgError> {
     Ok(rows.first().is_some_and(|row| row.get(0)))
 }
 
-/// Makes a role that can log in and may do nothing else. In its own database row security must hide nothing from it.
-pub fn create_login(
+/// Makes a role that can log in, owns the database of its name, and may do nothing else. In that database row security
+/// must hide nothing from it.
+pub fn create_owner(
     session: &mut Session,
     name: &str,
     password: &SecretString,
 ) -> Result<(), PgError> {
     let sql = format!(
-        "CREATE ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION BYPASSRLS PASSWORD {}",
+        "CREATE ROLE {0} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION BYPASSRLS PASSWORD {1};
+         ALTER DATABASE {0} OWNER TO {0}",
         quote_ident(name),
         quote_literal(password.expose_secret())
     );
     session.simple("making the drill's role", &sql)
 }
 
-/// Drops the roles whose names begin with `prefix` and that own no database.
+/// Drops the roles whose names begin with `prefix` and that have no database of their name any more. What another drill
+/// drops at the same moment, or still needs, is left to it.
 pub fn drop_idle_roles(session: &mut Session, prefix: &str) -> Result<(), PgError> {
     let sql = format!(
         "SELECT rolname::text FROM pg_catalog.pg_roles r WHERE pg_catalog.starts_with(rolname::text, {})
-           AND NOT EXISTS (SELECT FROM pg_catalog.pg_database d WHERE d.datdba = r.oid)",
+           AND NOT EXISTS (SELECT FROM pg_catalog.pg_database d WHERE d.datname = r.rolname)",
         quote_literal(prefix)
     );
     for row in session.rows("looking for roles", &sql)? {
-        let name = quote_ident(row.get(0));
-        session.simple("dropping a role", &format!("DROP ROLE IF EXISTS {name}"))?;
+        let name: String = row.get(0);
+        let drop = format!("DROP ROLE IF EXISTS {}", quote_ident(&name));
+        if let Err(error) = session.simple("dropping a role", &drop) {
+            tracing::info!("could not remove {name}, leftover of a crashed drill: {error}");
+        }
     }
     Ok(())
 }

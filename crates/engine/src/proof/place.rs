@@ -66,21 +66,25 @@ impl Place {
             target::drop_database(&mut session, &name)?;
         }
         let name = format!("{PREFIX}{}", BackupId::random().short());
-        let lesser = if target::is_superuser(&mut session)? {
+        let is_superuser = target::is_superuser(&mut session)?;
+        if is_superuser {
             target::drop_idle_roles(&mut session, PREFIX)?;
-            let secret = SecretString::from(BackupId::random().to_string());
-            target::create_login(&mut session, &name, &secret)?;
-            Some(secret)
-        } else {
-            None
-        };
+        }
+        let secret = || SecretString::from(BackupId::random().to_string());
         let place = Self::Scratch {
             server: server.clone(),
             name: name.clone(),
-            lesser: lesser.clone(),
+            lesser: is_superuser.then(secret),
         };
-        let owner = lesser.is_some().then_some(name.as_str());
-        target::create_database(&mut session, &name, owner)?;
+        // The database comes first: another drill takes a role without one for a leftover.
+        target::create_database(&mut session, &name)?;
+        if let Self::Scratch {
+            lesser: Some(secret),
+            ..
+        } = &place
+        {
+            target::create_owner(&mut session, &name, secret)?;
+        }
         Ok(place)
     }
 

@@ -104,7 +104,7 @@ pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
             dbname: "postgres".to_owned(),
             ..to.clone()
         };
-        target::create_database(&mut Session::connect(&server, &cancel)?, &to.dbname, None)?;
+        target::create_database(&mut Session::connect(&server, &cancel)?, &to.dbname)?;
     }
     let options = RestoreOptions {
         workers: settings.job().workers,

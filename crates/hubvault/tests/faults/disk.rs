@@ -3,7 +3,7 @@
 use crate::disk_agrees::{backup_agrees, next_is_proven};
 use crate::disk_fault::{Calls, EACCES, EDQUOT, EIO, ENOSPC, EROFS, Fault, count, inject};
 use crate::form::points;
-use crate::hub::stderr;
+use crate::hub::{stderr, stdout};
 use crate::keys::Pair;
 use crate::kills::to_mail;
 use crate::tally::Tally;
@@ -236,7 +236,8 @@ fn calls_of(ward: &Ward) -> Vec<String> {
         place: "*".to_owned(),
     };
     let whole = count(&ward.hub, &everything, &BACKUP);
-    assert!(whole.output.status.success(), "{}", stderr(&whole.output));
+    let said = stderr(&whole.output) + &stdout(&whole.output);
+    assert!(whole.output.status.success(), "{said}");
     whole.calls
 }
 

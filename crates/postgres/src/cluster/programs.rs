@@ -130,8 +130,10 @@ impl Running {
     /// Ends the server from any thread, without waiting for it.
     pub(super) fn ender(&self) -> impl Fn() + Send + Sync + use<> {
         let stop = self.stop.clone();
-        // Where nobody listens it has ended.
-        move || drop(stop.send(()))
+        move || {
+            // Where nobody listens it has ended.
+            let _ = stop.send(());
+        }
     }
 
     /// Whether the server ended by itself.

@@ -35,7 +35,7 @@ pub(crate) fn print_with(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -
     unless_nobody_reads(write(&mut out).and_then(|()| out.flush()))
 }
 
-/// Lines on their way to a terminal, written out as [`print`] does.
+/// Lines on their way to a terminal, written out as [`print()`] does.
 struct Lines<W> {
     out: W,
     is_terminal: bool,

@@ -246,17 +246,20 @@ impl PgError {
     /// Whether the role may not do what was asked (appendix A, 42501).
     pub fn is_refusal(&self) -> bool {
         match self {
-            Self::Query { why, .. } => why.contains("(SQLSTATE 42501)"),
-            Self::Tool { why, .. } => [
-                "permission denied",
-                "must be superuser",
-                "must be owner",
-                "must be member",
-                "must be able to SET ROLE",
-                "only superuser",
-            ]
-            .iter()
-            .any(|words| why.contains(words)),
+            Self::Query { why, .. } => is_of_states(why, &["42501"]),
+            // The first words of what the server said: names and values come later.
+            Self::Tool { why, .. } => why.split_once("ERROR:  ").is_some_and(|(_, said)| {
+                [
+                    "permission denied ",
+                    "must be superuser",
+                    "must be owner",
+                    "must be member",
+                    "must be able to SET ROLE",
+                    "only superuser",
+                ]
+                .iter()
+                .any(|words| said.starts_with(words))
+            }),
             _ => false,
         }
     }
@@ -271,9 +274,7 @@ impl PgError {
             | Self::Throwaway { .. }
             | Self::Io { .. } => true,
             // Another server that a foreign table or a function asks (appendix A, class 08, and 2F003 of postgres_fdw).
-            Self::Query { why, .. } => ["SQLSTATE 08", "SQLSTATE 2F003"]
-                .iter()
-                .any(|words| why.contains(words)),
+            Self::Query { why, .. } => is_of_states(why, &["08", "2F003"]),
             // What pg_restore passes on from libpq and from the server; both run with LC_MESSAGES=C.
             Self::Tool { why, .. } => [
                 "out of memory",
@@ -290,6 +291,13 @@ impl PgError {
             _ => false,
         }
     }
+}
+
+/// Whether the server's codes in a text all begin with one of these. A message may quote a value that reads like a code:
+/// the server's own stands beside it.
+fn is_of_states(why: &str, codes: &[&str]) -> bool {
+    let mut states = why.split("(SQLSTATE ").skip(1).peekable();
+    states.peek().is_some() && states.all(|state| codes.iter().any(|code| state.starts_with(code)))
 }
 
 /// The whole of an error: its Display alone hides what the server said. In one line: whoever owns a
@@ -361,5 +369,27 @@ mod tests {
         ] {
             assert!(!died(code, why).is_environment(), "{why}");
         }
+    }
+
+    #[test]
+    fn a_value_that_reads_like_a_refusal_is_none() {
+        let query = |why: &str| PgError::Query {
+            doing: "x".into(),
+            why: why.into(),
+        };
+        let tool = |why: &str| PgError::Tool {
+            program: "pg_restore".into(),
+            why: format!("ended: pg_restore: error: could not execute query: ERROR:  {why}"),
+        };
+        assert!(query("permission denied for table a (SQLSTATE 42501); hint").is_refusal());
+        assert!(query("could not connect to server (SQLSTATE 08001)").is_environment());
+        for said in ["42501", "(SQLSTATE 42501)", "(SQLSTATE 08001)"] {
+            let error = query(&format!(
+                "invalid input \"{said}\" (SQLSTATE 22P02); {said}"
+            ));
+            assert!(!error.is_refusal() && !error.is_environment(), "{said}");
+        }
+        assert!(tool("permission denied for language c; Command was: x").is_refusal());
+        assert!(!tool("syntax error at \"permission denied\"; must be owner").is_refusal());
     }
 }

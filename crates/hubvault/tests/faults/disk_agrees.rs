@@ -129,7 +129,8 @@ pub(crate) fn next_is_proven(ward: &Ward) -> Result<(), String> {
     let record: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
     if output.status.code() != Some(0) || record["state"] != "proven" {
         let code = output.status.code();
-        return Err(format!("the next backup: {code:?} {}", stderr(&output)));
+        let said = stderr(&output);
+        return Err(format!("the next backup: {code:?} {record} {said}"));
     }
     ward.is_tidy()?;
     ward.tells_the_truth(&before)

@@ -40,7 +40,7 @@ fuzz_target!(|text: &str| {
         assert!(recipient.to_string().parse::<Recipient>().is_ok());
         black_box((recipient.kind(), recipient.short()));
     }
-    black_box(hubvault_outlet::check_address(text).is_ok());
+    black_box(hubvault_notify::check_address(text).is_ok());
     if let Ok(schedule) = Schedule::new(text, TimeZone::UTC) {
         let now = Timestamp::from_second(1_800_000_000).expect("within bounds");
         if let Some(next) = schedule.next_after("hub", now) {

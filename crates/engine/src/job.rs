@@ -7,7 +7,7 @@ use crate::progress::Stage;
 use crate::schedule::Schedule;
 use hubvault_archive::{Codec, Recipient};
 use hubvault_model::{ByteSize, Masks, TablePattern};
-use hubvault_outlet::{Channel, SmtpSettings};
+use hubvault_notify::{Channel, SmtpSettings};
 use hubvault_postgres::ConnectSettings;
 use std::path::PathBuf;
 use std::time::Duration;

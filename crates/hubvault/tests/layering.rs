@@ -11,12 +11,12 @@ const CRATES: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("archive", &["model"]),
     ("postgres", &["model"]),
-    ("outlet", &["model"]),
-    ("engine", &["archive", "postgres", "outlet", "model"]),
+    ("notify", &["model"]),
+    ("engine", &["archive", "postgres", "notify", "model"]),
     ("testkit", &["postgres", "model"]),
     (
         "hubvault",
-        &["engine", "archive", "postgres", "outlet", "model"],
+        &["engine", "archive", "postgres", "notify", "model"],
     ),
 ];
 

@@ -107,8 +107,9 @@ pub enum RecipientState {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Content {
-    /// A mail.
-    Letter {
+    /// A mail; `letter` in records.
+    #[serde(rename = "letter")]
+    Email {
         /// The subject.
         subject: String,
         /// The plain part.

@@ -4,7 +4,7 @@ use super::facts::{AlertFacts, Facts};
 use super::{Composed, Teller, Told, compose};
 use crate::catalog::BackupRecord;
 use hubvault_model::BackupId;
-use hubvault_outlet::{ChannelKind, EventKind};
+use hubvault_notify::{ChannelKind, EventKind};
 use jiff::Timestamp;
 
 impl Teller<'_> {

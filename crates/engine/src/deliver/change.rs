@@ -5,7 +5,7 @@ use super::facts::AlertFacts;
 use super::{Teller, Templates, Told, summary};
 use crate::catalog::{BackupRecord, CatalogError, OutboxItem};
 use hubvault_model::{BackupId, Masks};
-use hubvault_outlet::{ChannelKind, EventKind};
+use hubvault_notify::{ChannelKind, EventKind};
 use jiff::Timestamp;
 use serde::Serialize;
 

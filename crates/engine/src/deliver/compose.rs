@@ -9,7 +9,7 @@ use crate::catalog::{
 };
 use crate::job::{AttachWhen, MailOptions};
 use hubvault_model::{BackupId, ByteSize, Masks, Warning, one_line, printable};
-use hubvault_outlet::{Channel, ChannelKind, EventKind, encoded_attachment_size};
+use hubvault_notify::{Channel, ChannelKind, EventKind, encoded_attachment_size};
 use jiff::Timestamp;
 use serde_json::json;
 use uuid::Uuid;
@@ -182,7 +182,7 @@ impl Composer<'_> {
             let rendered = self.rendered(template, facts);
             (rendered.text, rendered.html)
         });
-        Content::Letter {
+        Content::Email {
             subject: rendered.subject,
             text: rendered.text,
             html: rendered.html,

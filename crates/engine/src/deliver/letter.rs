@@ -3,7 +3,7 @@
 use super::compose::{TOO_LARGE, domain, word};
 use crate::catalog::{Content, Enclosure, OutboxItem, RecipientState};
 use crate::job::{AttachWhen, MailOptions};
-use hubvault_outlet::{Attachment, Letter};
+use hubvault_notify::{Attachment, Email};
 
 /// Today's settings hold for what waits, too: who is no longer an administrator gets nothing, and no
 /// archive goes along that may not any more.
@@ -14,7 +14,7 @@ pub(super) fn obey(item: &mut OutboxItem, mail: &MailOptions) {
             recipient.reply = Some("no longer among the administrators (email.to)".to_owned());
         }
     }
-    let Content::Letter {
+    let Content::Email {
         enclosure: Some(enclosure),
         ..
     } = &item.content
@@ -33,7 +33,7 @@ pub(super) fn obey(item: &mut OutboxItem, mail: &MailOptions) {
 
 /// Whether what is to be attached is there no more: retention may be faster than a dead mail server.
 pub(super) fn is_gone(item: &OutboxItem) -> bool {
-    let Content::Letter { enclosure, .. } = &item.content else {
+    let Content::Email { enclosure, .. } = &item.content else {
         return false;
     };
     let path = enclosure.as_ref().map(|enclosure| &enclosure.path);
@@ -42,7 +42,7 @@ pub(super) fn is_gone(item: &OutboxItem) -> bool {
 
 /// Takes the attachment off, and says why; false when there is none.
 pub(super) fn leave_out(item: &mut OutboxItem, why: &str) -> bool {
-    let Content::Letter {
+    let Content::Email {
         text,
         html,
         enclosure,
@@ -65,9 +65,9 @@ pub(super) fn leave_out(item: &mut OutboxItem, why: &str) -> bool {
 
 /// The mail, with the same Message-ID at every try, so that a second copy can be told from a second
 /// message (RFC 5322, 3.6.4).
-pub(super) fn compose(item: &OutboxItem, mail: &MailOptions) -> Letter {
+pub(super) fn compose(item: &OutboxItem, mail: &MailOptions) -> Email {
     let (subject, text, html, enclosure, thread) = match &item.content {
-        Content::Letter {
+        Content::Email {
             subject,
             text,
             html,
@@ -78,7 +78,7 @@ pub(super) fn compose(item: &OutboxItem, mail: &MailOptions) -> Letter {
         Content::Event { title, text, .. } => (title, text, text, None, None),
     };
     let domain = domain(&mail.from);
-    Letter {
+    Email {
         from: mail.from.clone(),
         to: item.recipients.iter().map(|r| r.address.clone()).collect(),
         subject: subject.clone(),

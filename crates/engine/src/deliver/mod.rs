@@ -29,7 +29,7 @@ use crate::catalog::{
 use crate::job::{Delivery, Job, MailOptions};
 use compose::Composer;
 use hubvault_model::{BackupId, Cancel, Warning};
-use hubvault_outlet::{Channel, ChannelKind, Event, EventKind, Mailer};
+use hubvault_notify::{Channel, ChannelKind, Event, EventKind, Mailer};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use post::Post;
@@ -369,7 +369,7 @@ impl Told {
 fn summary(items: &[OutboxItem], attachment: String) -> DeliveryRecord {
     // What was to go along did not always go.
     let left_out = items.iter().find_map(|item| match &item.content {
-        Content::Letter { left_out, .. } => left_out.clone(),
+        Content::Email { left_out, .. } => left_out.clone(),
         Content::Event { .. } => None,
     });
     let mut record = DeliveryRecord {
@@ -379,7 +379,7 @@ fn summary(items: &[OutboxItem], attachment: String) -> DeliveryRecord {
     for item in items {
         for recipient in &item.recipients {
             let to = match item.content {
-                Content::Letter { .. } => recipient.address.clone(),
+                Content::Email { .. } => recipient.address.clone(),
                 Content::Event { .. } => format!("{} ({})", item.channel, recipient.address),
             };
             let reason = || {

@@ -5,7 +5,7 @@ use super::letter::{compose, is_gone, leave_out, obey};
 use crate::catalog::{Catalog, Claimed, Content, OutboxItem, OutboxState, RecipientState};
 use crate::job::{Delivery, MailOptions};
 use hubvault_model::Cancel;
-use hubvault_outlet::{Event, EventKind, Letter, Mailer, Problem, Refused, SendError};
+use hubvault_notify::{Email, Event, EventKind, Mailer, Problem, Refused, SendError};
 use jiff::{SignedDuration, Timestamp};
 use std::time::{Duration, Instant};
 
@@ -126,7 +126,7 @@ impl Post<'_> {
         item.tries += 1;
         item.tried_at = Some(Timestamp::now());
         let tried = match &item.content {
-            Content::Letter { .. } => self.letter(item, line),
+            Content::Email { .. } => self.email(item, line),
             Content::Event { .. } => self.event(item),
         };
         let mut hope = true;
@@ -156,7 +156,7 @@ impl Post<'_> {
         hope
     }
 
-    fn letter(&self, item: &mut OutboxItem, line: &mut Line) -> Result<(), Trouble> {
+    fn email(&self, item: &mut OutboxItem, line: &mut Line) -> Result<(), Trouble> {
         let Some(mail) = &self.delivery.mail else {
             return Err(Trouble::by_hand(
                 "no mail is configured any more; set SMTP_HOST and ADMIN_EMAILS",
@@ -174,18 +174,18 @@ impl Post<'_> {
                 "it was no longer at its place when this mail was sent",
             );
         }
-        let mut letter = compose(item, mail);
-        let fits = |letter: &Letter, mailer: &Mailer| -> Result<bool, SendError> {
+        let mut email = compose(item, mail);
+        let fits = |email: &Email, mailer: &Mailer| -> Result<bool, SendError> {
             let Some(most) = mailer.max_size() else {
                 return Ok(true);
             };
-            Ok(letter.encoded_size()? <= most)
+            Ok(email.encoded_size()? <= most)
         };
-        if !fits(&letter, &mailer)? {
+        if !fits(&email, &mailer)? {
             leave_out(item, TOO_LARGE);
-            letter = compose(item, mail);
+            email = compose(item, mail);
         }
-        let mut sent = mailer.send(&letter, &to);
+        let mut sent = mailer.send(&email, &to);
         if let Err(error) = &sent
             && error.problem() == Problem::TooLarge
             && leave_out(item, TOO_LARGE)

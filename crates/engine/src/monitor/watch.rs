@@ -7,7 +7,7 @@ use crate::catalog::{Catalog, CatalogError};
 use crate::deliver::{AlertFacts, Teller, Told, moment};
 use crate::job::Job;
 use hubvault_model::Cancel;
-use hubvault_outlet::{Event, EventKind};
+use hubvault_notify::{Event, EventKind};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;

@@ -11,7 +11,7 @@ use hubvault_engine::catalog::{AlertState, Catalog, CheckState};
 use hubvault_engine::deliver::{AlertFacts, Teller, age, moment};
 use hubvault_engine::job::Job;
 use hubvault_model::Cancel;
-use hubvault_outlet::EventKind;
+use hubvault_notify::EventKind;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 

@@ -260,7 +260,7 @@ fn short(item: &OutboxItem) -> String {
 
 fn line(item: &OutboxItem) -> Vec<String> {
     let kind = match &item.content {
-        Content::Letter {
+        Content::Email {
             enclosure: Some(enclosure),
             ..
         } => format!("{} with {}", item.kind, enclosure.name),

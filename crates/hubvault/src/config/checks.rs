@@ -10,7 +10,7 @@ use super::scope::{Fields, Said};
 use super::text;
 use hubvault_engine::job::{MonitorOptions, RowLimits, UserCheck};
 use hubvault_engine::monitor;
-use hubvault_outlet::{Channel, ChannelKind};
+use hubvault_notify::{Channel, ChannelKind};
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -7,7 +7,7 @@ use super::{http, keys};
 use hubvault_engine::deliver;
 use hubvault_engine::job::{AttachWhen, Delivery, MailOptions};
 use hubvault_model::{ByteSize, Masks};
-use hubvault_outlet::{Channel, ChannelKind, Security, SmtpSettings, check_address, is_loopback};
+use hubvault_notify::{Channel, ChannelKind, Security, SmtpSettings, check_address, is_loopback};
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -36,7 +36,7 @@ pub(super) fn notices(found: &BTreeMap<&'static str, Found>) -> Vec<String> {
                 .to_owned(),
         );
     }
-    if !host.is_empty() && !hubvault_outlet::is_loopback(host) {
+    if !host.is_empty() && !hubvault_notify::is_loopback(host) {
         notices.push(format!(
             "http.public_url begins with http://: archives travel to {host} and back in the clear; put \
              TLS before the service (docs/http.md) and write https://"

@@ -351,11 +351,11 @@ impl Kind {
                 ))
             }
             Self::Duration => duration(text).map(|_| ()),
-            Self::Address => hubvault_outlet::check_address(text)
+            Self::Address => hubvault_notify::check_address(text)
                 .map_err(|what| format!("expected a mail address, not {text:?}: {what}")),
             Self::Addresses => {
                 match text.split(',').map(str::trim).find_map(|address| {
-                    Some((address, hubvault_outlet::check_address(address).err()?))
+                    Some((address, hubvault_notify::check_address(address).err()?))
                 }) {
                     Some((bad, what)) => {
                         Err(format!("expected mail addresses, not {bad:?}: {what}"))

@@ -63,7 +63,7 @@ pub(crate) fn start(level: &str, format: &str, masks: Masks) {
         "hubvault_engine",
         "hubvault_postgres",
         "hubvault_archive",
-        "hubvault_outlet",
+        "hubvault_notify",
     ];
     let directives = ours.map(|name| format!("{name}={level}")).join(",");
     let filter = EnvFilter::new(format!("{libraries},{directives}"));

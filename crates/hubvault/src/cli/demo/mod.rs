@@ -19,7 +19,7 @@ use hubvault_engine::backup::{self, Run};
 use hubvault_engine::job::{AttachWhen, Delivery, FileSource, Job, MailOptions};
 use hubvault_engine::restore::{self, Conditions, TableDiff};
 use hubvault_model::{ByteSize, Cancel};
-use hubvault_outlet::{Security, SmtpSettings};
+use hubvault_notify::{Security, SmtpSettings};
 use hubvault_postgres::{
     ConnectSettings, Isolation, Session, ThrowawayOptions, ThrowawayServer, sweep,
 };

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
 use std::fmt;
 
-/// One open connection to a mail server, for any number of letters.
+/// One open connection to a mail server, for any number of messages.
 ///
 /// Dropping it closes the connection; [`Mailer::quit`] is the polite way.
 pub struct Mailer {

@@ -1,6 +1,6 @@
 //! Webhooks, Slack, ntfy and pings, against a receiver that keeps what it is sent.
 
-use hubvault_outlet::{Channel, ChannelKind, Event, EventKind, Problem};
+use hubvault_notify::{Channel, ChannelKind, Event, EventKind, Problem};
 use hubvault_testkit::{Answer, HttpSink};
 use secrecy::SecretString;
 use std::io::Write;

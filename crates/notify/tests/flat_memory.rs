@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use hubvault_outlet::{Attachment, Letter, Mailer, Security, SmtpSettings};
+use hubvault_notify::{Attachment, Email, Mailer, Security, SmtpSettings};
 use hubvault_testkit::{MailFault, MailServer, MailServerOptions};
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ fn an_attachment_of_200_mb_takes_no_more_memory_than_a_small_one() {
     });
     let archive = tempfile::NamedTempFile::new().unwrap();
     archive.as_file().set_len(200 << 20).unwrap();
-    let letter = |length| Letter {
+    let email = |length| Email {
         from: "backup@hub.example".to_owned(),
         to: vec!["admin@hub.example".to_owned()],
         subject: "large".to_owned(),
@@ -50,11 +50,11 @@ fn an_attachment_of_200_mb_takes_no_more_memory_than_a_small_one() {
     };
     let mut mailer = Mailer::connect(&settings).unwrap();
     let to = ["admin@hub.example".to_owned()];
-    mailer.send(&letter(1 << 20), &to).unwrap();
+    mailer.send(&email(1 << 20), &to).unwrap();
     let before = peak();
-    mailer.send(&letter(200 << 20), &to).unwrap();
+    mailer.send(&email(200 << 20), &to).unwrap();
     let grown = peak() - before;
     assert!(grown < 16 << 10, "{grown} kB more");
     let sizes = server.message_sizes();
-    assert_eq!(sizes[1], letter(200 << 20).encoded_size().unwrap());
+    assert_eq!(sizes[1], email(200 << 20).encoded_size().unwrap());
 }

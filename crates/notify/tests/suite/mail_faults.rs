@@ -1,7 +1,7 @@
 //! Servers on bad days: what is known afterwards, and that nothing arrives in part.
 
-use crate::post::{ADMIN, file, impatient, letter, noise, settings, sparse, to, with_file};
-use hubvault_outlet::{Letter, Mailer, Problem, Security, SendError, SmtpSettings};
+use crate::fixture::{ADMIN, email, file, impatient, noise, settings, sparse, to, with_file};
+use hubvault_notify::{Email, Mailer, Problem, Security, SendError, SmtpSettings};
 use hubvault_testkit::{MailFault, MailServer, MailServerOptions, MailTls};
 use std::net::TcpListener;
 use std::time::Duration;
@@ -20,9 +20,9 @@ fn faulty(fault: MailFault) -> MailServer {
     })
 }
 
-fn send(server: &MailServer, letter: &Letter) -> SendError {
+fn send(server: &MailServer, email: &Email) -> SendError {
     let mut mailer = Mailer::connect(&settings(server, Security::Plain)).unwrap();
-    mailer.send(letter, &to(&[ADMIN])).unwrap_err()
+    mailer.send(email, &to(&[ADMIN])).unwrap_err()
 }
 
 #[test]
@@ -33,12 +33,12 @@ fn a_busy_server_takes_it_at_another_try_over_the_same_connection() {
     });
     let mut mailer = Mailer::connect(&settings(&server, Security::Plain)).unwrap();
     for _ in 0..2 {
-        let error = mailer.send(&letter(), &to(&[ADMIN])).unwrap_err();
+        let error = mailer.send(&email(), &to(&[ADMIN])).unwrap_err();
         assert_eq!(error.problem(), Problem::Busy);
         assert!(!error.is_permanent() && !error.outcome_unknown());
         assert!(error.to_string().contains("451 4.3.2"), "{error}");
     }
-    mailer.send(&letter(), &to(&[ADMIN])).unwrap();
+    mailer.send(&email(), &to(&[ADMIN])).unwrap();
     assert_eq!(server.messages().len(), 1);
 }
 
@@ -52,7 +52,7 @@ fn a_server_that_is_shutting_down_is_busy() {
 
 #[test]
 fn a_refused_message_is_refused_for_good() {
-    let error = send(&faulty(MailFault::RefuseData), &letter());
+    let error = send(&faulty(MailFault::RefuseData), &email());
     assert_eq!(error.problem(), Problem::Rejected);
     assert!(error.is_permanent() && !error.outcome_unknown());
     assert!(error.to_string().contains("554 5.7.1"), "{error}");
@@ -65,8 +65,8 @@ fn a_message_beyond_the_servers_size_is_not_begun() {
         ..MailServerOptions::default()
     });
     let archive = file(&noise(100_000));
-    let letter = with_file(letter(), archive.path());
-    let error = send(&server, &letter);
+    let email = with_file(email(), archive.path());
+    let error = send(&server, &email);
     assert_eq!(error.problem(), Problem::TooLarge);
     assert!(error.is_permanent());
     assert!(error.to_string().contains("100000"), "{error}");
@@ -78,7 +78,7 @@ fn a_server_that_finds_it_too_large_meanwhile_is_heard() {
     let archive = sparse(20 << 20);
     let error = send(
         &faulty(MailFault::RefuseInData),
-        &with_file(letter(), archive.path()),
+        &with_file(email(), archive.path()),
     );
     assert_eq!(error.problem(), Problem::TooLarge, "{error}");
     assert!(error.is_permanent());
@@ -89,12 +89,12 @@ fn a_connection_that_is_cut_in_the_middle_delivers_nothing_and_that_is_known() {
     let server = faulty(MailFault::CutInData);
     let archive = sparse(50 << 20);
     let mut mailer = Mailer::connect(&settings(&server, Security::Plain)).unwrap();
-    let letter = with_file(letter(), archive.path());
-    let error = mailer.send(&letter, &to(&[ADMIN])).unwrap_err();
+    let email = with_file(email(), archive.path());
+    let error = mailer.send(&email, &to(&[ADMIN])).unwrap_err();
     assert_eq!(error.problem(), Problem::Lost, "{error}");
     assert!(!error.is_permanent() && !error.outcome_unknown());
     assert!(server.messages().is_empty());
-    let again = mailer.send(&letter, &to(&[ADMIN])).unwrap_err();
+    let again = mailer.send(&email, &to(&[ADMIN])).unwrap_err();
     assert!(again.to_string().contains("connect again"), "{again}");
 }
 
@@ -107,7 +107,7 @@ fn a_connection_that_is_lost_after_the_last_byte_leaves_the_outcome_open() {
             ..settings(&server, Security::Plain)
         })
         .unwrap();
-        let error = mailer.send(&letter(), &to(&[ADMIN])).unwrap_err();
+        let error = mailer.send(&email(), &to(&[ADMIN])).unwrap_err();
         assert!(error.outcome_unknown(), "{error}");
         assert!(!error.is_permanent());
         assert_eq!(server.messages().len(), 1, "it has it indeed");
@@ -138,8 +138,8 @@ fn a_server_that_stops_reading_does_not_hold_us() {
         ..settings(&server, Security::Plain)
     })
     .unwrap();
-    let letter = with_file(letter(), archive.path());
-    let error = mailer.send(&letter, &to(&[ADMIN])).unwrap_err();
+    let email = with_file(email(), archive.path());
+    let error = mailer.send(&email, &to(&[ADMIN])).unwrap_err();
     assert_eq!(error.problem(), Problem::Silent, "{error}");
     assert!(!error.outcome_unknown());
 }
@@ -153,8 +153,8 @@ fn a_message_has_a_time_limit_beyond_which_no_patience_with_answers_helps() {
         ..settings(&server, Security::Plain)
     })
     .unwrap();
-    let letter = with_file(letter(), archive.path());
-    let error = mailer.send(&letter, &to(&[ADMIN])).unwrap_err();
+    let email = with_file(email(), archive.path());
+    let error = mailer.send(&email, &to(&[ADMIN])).unwrap_err();
     assert_eq!(error.problem(), Problem::Silent, "{error}");
     assert!(error.to_string().contains("longer than 4 s"), "{error}");
     assert!(!error.outcome_unknown());
@@ -168,8 +168,8 @@ fn an_attachment_that_shrinks_meanwhile_is_never_delivered_shorter() {
         ..MailServerOptions::default()
     });
     let mut mailer = Mailer::connect(&settings(&server, Security::Plain)).unwrap();
-    let letter = with_file(letter(), archive.path());
-    let error = mailer.send(&letter, &to(&[ADMIN])).unwrap_err();
+    let email = with_file(email(), archive.path());
+    let error = mailer.send(&email, &to(&[ADMIN])).unwrap_err();
     assert_eq!(error.problem(), Problem::Attachment, "{error}");
     assert!(!error.outcome_unknown());
     assert!(server.messages().is_empty());
@@ -181,13 +181,13 @@ fn an_attachment_that_shrinks_meanwhile_is_never_delivered_shorter() {
 fn an_attachment_that_is_gone_costs_the_connection_nothing() {
     let server = server(MailServerOptions::default());
     let archive = file(b"archive");
-    let gone = with_file(letter(), archive.path());
+    let gone = with_file(email(), archive.path());
     archive.close().unwrap();
     let mut mailer = Mailer::connect(&settings(&server, Security::Plain)).unwrap();
     let error = mailer.send(&gone, &to(&[ADMIN])).unwrap_err();
     assert_eq!(error.problem(), Problem::Attachment);
     assert!(error.is_permanent());
-    mailer.send(&letter(), &to(&[ADMIN])).unwrap();
+    mailer.send(&email(), &to(&[ADMIN])).unwrap();
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What the tests send.
 
-use hubvault_outlet::{Attachment, Letter, Security, SmtpSettings};
+use hubvault_notify::{Attachment, Email, Security, SmtpSettings};
 use hubvault_testkit::MailServer;
 use std::io::Write;
 use std::path::Path;
@@ -35,8 +35,8 @@ pub(crate) fn to(addresses: &[&str]) -> Vec<String> {
         .collect()
 }
 
-pub(crate) fn letter() -> Letter {
-    Letter {
+pub(crate) fn email() -> Email {
+    Email {
         from: "hubvault <backup@hub.example>".to_owned(),
         to: to(&[ADMIN]),
         subject: "[hubvault] OK  hub  2026-11-23".to_owned(),
@@ -63,8 +63,8 @@ pub(crate) fn sparse(bytes: u64) -> NamedTempFile {
     file
 }
 
-/// The letter with a whole file attached.
-pub(crate) fn with_file(letter: Letter, path: &Path) -> Letter {
+/// The message with a whole file attached.
+pub(crate) fn with_file(email: Email, path: &Path) -> Email {
     let attachment = Attachment {
         name: "critical_backup_20261123_020000.tar.gz".to_owned(),
         content_type: "application/gzip".to_owned(),
@@ -72,9 +72,9 @@ pub(crate) fn with_file(letter: Letter, path: &Path) -> Letter {
         offset: 0,
         length: std::fs::metadata(path).unwrap().len(),
     };
-    Letter {
+    Email {
         attachment: Some(attachment),
-        ..letter
+        ..email
     }
 }
 

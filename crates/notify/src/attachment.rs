@@ -15,7 +15,7 @@ const LINE_ENCODED: usize = 78;
 /// Lines in a piece, about 40 kB encoded.
 const LINES: usize = 512;
 
-/// A file, or a piece of one, that goes with a letter. It is read while it is sent.
+/// A file, or a piece of one, that goes with a message. It is read while it is sent.
 #[derive(Clone, Debug)]
 pub struct Attachment {
     /// The name it is saved under.

@@ -43,7 +43,7 @@ impl fmt::Display for Reply {
     }
 }
 
-/// The first words of a text, at most 400 letters. Half a word could be half a password, which nobody would know for one.
+/// The first words of a text, at most 400 messages. Half a word could be half a password, which nobody would know for one.
 fn whole_words(text: &str) -> &str {
     match text.char_indices().nth(400) {
         None => text,

@@ -1,12 +1,12 @@
-//! One letter over an open connection: MAIL, a RCPT for each, DATA (RFC 5321, 3.3).
+//! One message over an open connection: MAIL, a RCPT for each, DATA (RFC 5321, 3.3).
 
 use crate::attachment::Lines;
 use crate::error::{Problem, Refused, SendError};
-use crate::letter::{Composed, Letter, is_ascii, mailbox};
+use crate::message::{Composed, Email, is_ascii, mailbox};
 use crate::reply::Reply;
 use crate::smtp::Mailer;
 
-/// A letter that the server took.
+/// A message that the server took.
 #[derive(Debug)]
 pub struct Sent {
     /// What the server said to it, often with its own number for it.
@@ -16,12 +16,12 @@ pub struct Sent {
 }
 
 impl Mailer {
-    /// Sends a letter to these recipients; their addresses may have names, which are not used.
+    /// Sends a message to these recipients; their addresses may have names, which are not used.
     ///
     /// One refused recipient does not stop the others. After a refusal the connection can be used for the next
-    /// letter; after a lost connection, a time-out or trouble with the attachment it cannot, and every further
+    /// message; after a lost connection, a time-out or trouble with the attachment it cannot, and every further
     /// call says so.
-    pub fn send(&mut self, letter: &Letter, to: &[String]) -> Result<Sent, SendError> {
+    pub fn send(&mut self, email: &Email, to: &[String]) -> Result<Sent, SendError> {
         if self.connection.is_broken() {
             return Err(SendError::new(
                 Problem::Lost,
@@ -32,7 +32,7 @@ impl Mailer {
         }
         self.connection
             .begin(format!("sending mail through {}", self.server));
-        let composed = letter.compose(self.offers.utf8)?;
+        let composed = email.compose(self.offers.utf8)?;
         if let Some(limit) = self.max_size().filter(|limit| composed.size > *limit) {
             let what = format!(
                 "the message has {} bytes, the server takes {limit}",
@@ -41,8 +41,8 @@ impl Mailer {
             return Err(self.too_large(what));
         }
         // Before anything is said, so that an attachment that is gone costs the server nothing.
-        let lines = letter.attachment.as_ref().map(Lines::open).transpose()?;
-        self.sender(letter, composed.size, to)?;
+        let lines = email.attachment.as_ref().map(Lines::open).transpose()?;
+        self.sender(email, composed.size, to)?;
         let refused = self.recipients(to)?;
         let reply = self.data(&composed, lines)?;
         Ok(Sent {
@@ -51,14 +51,14 @@ impl Mailer {
         })
     }
 
-    fn sender(&mut self, letter: &Letter, size: u64, to: &[String]) -> Result<(), SendError> {
-        let from = mailbox(&letter.from)?;
+    fn sender(&mut self, email: &Email, size: u64, to: &[String]) -> Result<(), SendError> {
+        let from = mailbox(&email.from)?;
         let mut command = format!("MAIL FROM:<{}>", from.email);
         if self.offers.size {
             command += &format!(" SIZE={size}");
         }
         let beyond = |address: &String| mailbox(address).is_ok_and(|to| !is_ascii(&to));
-        if self.offers.utf8 && (!is_ascii(&from) || to.iter().chain(&letter.to).any(beyond)) {
+        if self.offers.utf8 && (!is_ascii(&from) || to.iter().chain(&email.to).any(beyond)) {
             command += " SMTPUTF8";
         } else if !is_ascii(&from) {
             let what = format!("{NO_UTF8}, and the sender {} has them", from.email);
@@ -191,7 +191,7 @@ impl Mailer {
         Err(reply.map_or(error, |reply| self.refusal(&reply)))
     }
 
-    /// Forgets what was begun, so that the next letter can follow.
+    /// Forgets what was begun, so that the next message can follow.
     fn reset(&mut self) {
         let forgotten = self.connection.is_broken()
             || self

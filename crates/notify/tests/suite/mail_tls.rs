@@ -1,7 +1,7 @@
 //! TLS as the settings say, and never less.
 
-use crate::post::{ADMIN, file, letter, noise, settings, to, with_file};
-use hubvault_outlet::{Mailer, Problem, Security, SmtpSettings};
+use crate::fixture::{ADMIN, email, file, noise, settings, to, with_file};
+use hubvault_notify::{Mailer, Problem, Security, SmtpSettings};
 use hubvault_testkit::{MailServer, MailServerOptions, MailTls};
 use std::path::PathBuf;
 
@@ -18,8 +18,8 @@ fn tls_from_the_first_byte_works_as_well() {
     let bytes = noise(500_000);
     let archive = file(&bytes);
     let mut mailer = Mailer::connect(&settings(&server, Security::Tls)).unwrap();
-    let letter = with_file(letter(), archive.path());
-    mailer.send(&letter, &to(&[ADMIN])).unwrap();
+    let email = with_file(email(), archive.path());
+    mailer.send(&email, &to(&[ADMIN])).unwrap();
     mailer.quit();
     let parts = server.messages()[0].parts();
     assert!(parts.attachments[0].bytes == bytes);
@@ -81,7 +81,7 @@ fn an_unknown_authority_is_said_to_be_one_and_can_be_named_or_ignored() {
             ..stranger
         };
         let mut mailer = Mailer::connect(&careless).unwrap();
-        mailer.send(&letter(), &to(&[ADMIN])).unwrap();
+        mailer.send(&email(), &to(&[ADMIN])).unwrap();
     }
 }
 

@@ -1,7 +1,7 @@
 //! What arrives is what was sent, to whom it was sent.
 
-use crate::post::{ADMIN, file, letter, noise, settings, to, with_file};
-use hubvault_outlet::{Letter, Mailer, Problem, Security, SmtpSettings};
+use crate::fixture::{ADMIN, email, file, noise, settings, to, with_file};
+use hubvault_notify::{Email, Mailer, Problem, Security, SmtpSettings};
 use hubvault_testkit::{MailServer, MailServerOptions, MailTls};
 use secrecy::SecretString;
 
@@ -25,7 +25,7 @@ fn account() -> (String, String) {
 }
 
 #[test]
-fn a_letter_with_starttls_and_a_login_arrives_whole_in_both_texts_with_its_attachment() {
+fn a_message_with_starttls_and_a_login_arrives_whole_in_both_texts_with_its_attachment() {
     let server = MailServer::start(MailServerOptions {
         auth: Some(account()),
         size_limit: Some(10_000_000),
@@ -33,15 +33,15 @@ fn a_letter_with_starttls_and_a_login_arrives_whole_in_both_texts_with_its_attac
     });
     let bytes = noise(1_000_003);
     let archive = file(&bytes);
-    let letter = Letter {
+    let email = Email {
         subject: "[hubvault] fehlgeschlagen – 東京".to_owned(),
         in_thread: Some("run-0@hub.example".to_owned()),
         text: "Grüße\n.a line that begins with a dot\n.\nthe end".to_owned(),
-        ..with_file(letter(), archive.path())
+        ..with_file(email(), archive.path())
     };
     let mut mailer = Mailer::connect(&logged_in(&server, Security::StartTls)).unwrap();
     assert_eq!(mailer.max_size(), Some(10_000_000));
-    let sent = mailer.send(&letter, &to(&[ADMIN])).unwrap();
+    let sent = mailer.send(&email, &to(&[ADMIN])).unwrap();
     mailer.quit();
     assert!(sent.refused.is_empty());
     assert!(sent.reply.contains("queued as 1"), "{}", sent.reply);
@@ -49,7 +49,7 @@ fn a_letter_with_starttls_and_a_login_arrives_whole_in_both_texts_with_its_attac
     let [received] = server.messages().try_into().unwrap();
     assert_eq!(received.from, "backup@hub.example");
     assert_eq!(received.to, [ADMIN]);
-    assert_eq!(received.raw.len() as u64, letter.encoded_size().unwrap());
+    assert_eq!(received.raw.len() as u64, email.encoded_size().unwrap());
     assert_eq!(received.options, [format!("SIZE={}", received.raw.len())]);
     assert!(received.raw.is_ascii());
     let longest = received
@@ -71,7 +71,7 @@ fn a_letter_with_starttls_and_a_login_arrives_whole_in_both_texts_with_its_attac
             "application/gzip"
         ]
     );
-    assert_eq!(parts.header("Subject"), letter.subject);
+    assert_eq!(parts.header("Subject"), email.subject);
     assert_eq!(parts.header("From"), "hubvault <backup@hub.example>");
     assert_eq!(parts.header("To"), ADMIN);
     assert_eq!(parts.header("Date"), "Mon, 23 Nov 2026 02:00:07 +0000");
@@ -83,11 +83,11 @@ fn a_letter_with_starttls_and_a_login_arrives_whole_in_both_texts_with_its_attac
     assert_eq!(parts.header("MIME-Version"), "1.0");
     assert_eq!(
         parts.text.as_deref().map(str::trim_end),
-        Some(letter.text.as_str())
+        Some(email.text.as_str())
     );
     assert_eq!(
         parts.html.as_deref().map(str::trim_end),
-        Some(letter.html.as_str())
+        Some(email.html.as_str())
     );
     let [attached] = parts.attachments.as_slice() else {
         panic!("{} attachments", parts.attachments.len());
@@ -98,13 +98,13 @@ fn a_letter_with_starttls_and_a_login_arrives_whole_in_both_texts_with_its_attac
 }
 
 #[test]
-fn a_letter_without_an_attachment_has_the_size_that_was_foretold() {
+fn a_message_without_an_attachment_has_the_size_that_was_foretold() {
     let server = MailServer::start(plain());
     let mut mailer = Mailer::connect(&settings(&server, Security::Plain)).unwrap();
     assert_eq!(mailer.max_size(), None);
-    mailer.send(&letter(), &to(&[ADMIN])).unwrap();
+    mailer.send(&email(), &to(&[ADMIN])).unwrap();
     let [received] = server.messages().try_into().unwrap();
-    assert_eq!(received.raw.len() as u64, letter().encoded_size().unwrap());
+    assert_eq!(received.raw.len() as u64, email().encoded_size().unwrap());
     assert_eq!(received.options, Vec::<String>::new());
     let parts = received.parts();
     assert_eq!(
@@ -113,21 +113,21 @@ fn a_letter_without_an_attachment_has_the_size_that_was_foretold() {
     );
     assert_eq!(
         parts.text.as_deref().map(str::trim_end),
-        Some(letter().text.as_str())
+        Some(email().text.as_str())
     );
 }
 
 #[test]
-fn several_letters_go_over_one_connection() {
+fn several_messages_go_over_one_connection() {
     let server = MailServer::start(plain());
     let archive = file(&noise(100_000));
     let mut mailer = Mailer::connect(&settings(&server, Security::Plain)).unwrap();
     for number in 1..=3 {
-        let letter = Letter {
+        let email = Email {
             message_id: format!("{number}@hub.example"),
-            ..with_file(letter(), archive.path())
+            ..with_file(email(), archive.path())
         };
-        mailer.send(&letter, &to(&[ADMIN])).unwrap();
+        mailer.send(&email, &to(&[ADMIN])).unwrap();
     }
     mailer.quit();
     let ids: Vec<String> = server
@@ -149,10 +149,10 @@ fn a_piece_of_a_file_arrives_as_that_piece() {
     let mut mailer = Mailer::connect(&settings(&server, Security::Plain)).unwrap();
     let mut joined = Vec::new();
     for (offset, length) in [(0, 100_001), (100_001, 100_001), (200_002, 99_998)] {
-        let mut letter = with_file(letter(), archive.path());
-        let attachment = letter.attachment.as_mut().unwrap();
+        let mut email = with_file(email(), archive.path());
+        let attachment = email.attachment.as_mut().unwrap();
         (attachment.offset, attachment.length) = (offset, length);
-        mailer.send(&letter, &to(&[ADMIN])).unwrap();
+        mailer.send(&email, &to(&[ADMIN])).unwrap();
     }
     for received in server.messages() {
         joined.extend_from_slice(&received.parts().attachments[0].bytes);
@@ -174,7 +174,7 @@ fn one_refused_recipient_does_not_stop_the_others() {
         "busy@hub.example",
         "other@hub.example",
     ]);
-    let sent = mailer.send(&letter(), &everybody).unwrap();
+    let sent = mailer.send(&email(), &everybody).unwrap();
     let refused: Vec<_> = sent
         .refused
         .iter()
@@ -197,7 +197,7 @@ fn one_refused_recipient_does_not_stop_the_others() {
 }
 
 #[test]
-fn when_every_recipient_is_refused_the_next_letter_still_goes_over_the_connection() {
+fn when_every_recipient_is_refused_the_next_message_still_goes_over_the_connection() {
     let server = MailServer::start(MailServerOptions {
         refuse: to(&["gone@hub.example"]),
         defer: to(&["busy@hub.example"]),
@@ -205,21 +205,21 @@ fn when_every_recipient_is_refused_the_next_letter_still_goes_over_the_connectio
     });
     let mut mailer = Mailer::connect(&settings(&server, Security::Plain)).unwrap();
     let error = mailer
-        .send(&letter(), &to(&["gone@hub.example"]))
+        .send(&email(), &to(&["gone@hub.example"]))
         .unwrap_err();
     assert_eq!(error.problem(), Problem::Recipients);
     assert!(error.is_permanent() && !error.outcome_unknown());
     assert!(error.to_string().contains("no such mailbox"), "{error}");
 
     let both = to(&["gone@hub.example", "busy@hub.example"]);
-    let error = mailer.send(&letter(), &both).unwrap_err();
+    let error = mailer.send(&email(), &both).unwrap_err();
     assert!(!error.is_permanent(), "one of them may still take it");
     assert_eq!(error.refused().len(), 2);
 
-    let nobody = mailer.send(&letter(), &[]).unwrap_err();
+    let nobody = mailer.send(&email(), &[]).unwrap_err();
     assert_eq!(nobody.problem(), Problem::Recipients);
 
-    mailer.send(&letter(), &to(&[ADMIN])).unwrap();
+    mailer.send(&email(), &to(&[ADMIN])).unwrap();
     assert_eq!(server.messages().len(), 1);
 }
 
@@ -230,7 +230,7 @@ fn a_refused_sender_is_named() {
         ..plain()
     });
     let mut mailer = Mailer::connect(&settings(&server, Security::Plain)).unwrap();
-    let error = mailer.send(&letter(), &to(&[ADMIN])).unwrap_err();
+    let error = mailer.send(&email(), &to(&[ADMIN])).unwrap_err();
     assert_eq!(error.problem(), Problem::Sender);
     assert!(error.is_permanent());
     assert!(error.to_string().contains("backup@hub.example"), "{error}");
@@ -239,13 +239,13 @@ fn a_refused_sender_is_named() {
 #[test]
 fn an_address_beyond_ascii_needs_a_server_that_takes_it() {
     let beyond = to(&[ADMIN, "jörg@hub.example"]);
-    let letter = Letter {
+    let email = Email {
         to: beyond.clone(),
-        ..letter()
+        ..email()
     };
     let server = MailServer::start(plain());
     let mut mailer = Mailer::connect(&settings(&server, Security::Plain)).unwrap();
-    let sent = mailer.send(&letter, &beyond).unwrap();
+    let sent = mailer.send(&email, &beyond).unwrap();
     assert_eq!(sent.refused.len(), 1);
     assert!(sent.refused[0].permanent);
     assert!(
@@ -260,7 +260,7 @@ fn an_address_beyond_ascii_needs_a_server_that_takes_it() {
         ..plain()
     });
     let mut mailer = Mailer::connect(&settings(&server, Security::Plain)).unwrap();
-    let sent = mailer.send(&letter, &beyond).unwrap();
+    let sent = mailer.send(&email, &beyond).unwrap();
     assert!(sent.refused.is_empty(), "{:?}", sent.refused);
     assert_eq!(server.messages()[0].to, beyond);
     assert_eq!(server.messages()[0].options, ["SMTPUTF8"]);
@@ -275,14 +275,14 @@ fn a_login_works_with_either_mechanism_and_is_asked_for_when_missing() {
             ..plain()
         });
         let mut mailer = Mailer::connect(&logged_in(&server, Security::Plain)).unwrap();
-        mailer.send(&letter(), &to(&[ADMIN])).unwrap();
+        mailer.send(&email(), &to(&[ADMIN])).unwrap();
     }
     let server = MailServer::start(MailServerOptions {
         auth: Some(account()),
         ..plain()
     });
     let mut mailer = Mailer::connect(&settings(&server, Security::Plain)).unwrap();
-    let error = mailer.send(&letter(), &to(&[ADMIN])).unwrap_err();
+    let error = mailer.send(&email(), &to(&[ADMIN])).unwrap_err();
     assert_eq!(error.problem(), Problem::Authentication);
     assert!(error.to_string().contains("SMTP_USER"), "{error}");
 }

@@ -1,14 +1,14 @@
 //! The only part of hubvault that sends anything to anyone: mail, webhooks, pings.
 //!
-//! It knows nothing of backups, templates or the catalog: it is handed a [`Letter`] or an [`Event`] and says
+//! It knows nothing of backups, templates or the catalog: it is handed a [`Email`] or an [`Event`] and says
 //! whether it arrived. It blocks, starts no threads that outlive a call, and repeats nothing by itself; whether to
 //! try again is for the caller, whom [`SendError`] tells what is known.
 //!
 //! ```no_run
-//! # use hubvault_outlet::{Letter, Mailer, SendError, SmtpSettings};
-//! # fn send(settings: &SmtpSettings, letter: &Letter) -> Result<(), SendError> {
+//! # use hubvault_notify::{Message, Mailer, SendError, SmtpSettings};
+//! # fn send(settings: &SmtpSettings, message: &Message) -> Result<(), SendError> {
 //! let mut mailer = Mailer::connect(settings)?;
-//! let sent = mailer.send(letter, &["admin@hub.example".to_owned()])?;
+//! let sent = mailer.send(message, &["admin@hub.example".to_owned()])?;
 //! for refused in &sent.refused {
 //!     println!("{} did not get it: {}", refused.address, refused.reply);
 //! }
@@ -18,7 +18,7 @@
 //! ```
 
 mod address;
-mod letter;
+mod message;
 mod attachment;
 mod settings;
 mod smtp;
@@ -35,7 +35,7 @@ pub use address::check_address;
 pub use attachment::{Attachment, encoded_attachment_size};
 pub use error::{Problem, Refused, SendError};
 pub use http::{Channel, ChannelKind};
-pub use letter::Letter;
+pub use message::Email;
 pub use payload::{Event, EventKind};
 pub use settings::{Security, SmtpSettings};
 pub use smtp::Mailer;

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod post;
+mod fixture;
 mod mail;
 mod mail_faults;
 mod mail_tls;

@@ -1,4 +1,4 @@
-//! A letter, and what it looks like on the wire.
+//! A message, and what it looks like on the wire.
 
 use crate::attachment::{Attachment, encoded_attachment_size};
 use crate::error::{Problem, SendError};
@@ -14,7 +14,7 @@ const PLACE: &[u8] = b"=== here the attachment goes ===";
 
 /// A mail, whoever gets it.
 #[derive(Clone, Debug)]
-pub struct Letter {
+pub struct Email {
     /// Who sends it, as `backup@hub.example` or `hubvault <backup@hub.example>`; also the envelope's sender.
     pub from: String,
     /// Whom it is to, for the header; the envelope's recipients are said when it is sent.
@@ -23,7 +23,7 @@ pub struct Letter {
     pub subject: String,
     /// The id without angle brackets (`<id>@<host>`), the same at every try.
     pub message_id: String,
-    /// The id, without angle brackets, of the letter that this one belongs under.
+    /// The id, without angle brackets, of the message that this one belongs under.
     pub in_thread: Option<String>,
     /// What mailboxes sort by, without angle brackets, as in RFC 2919: `hub.hubvault.hub.example`.
     pub list_id: String,
@@ -47,7 +47,7 @@ pub(crate) struct Composed {
     pub(crate) size: u64,
 }
 
-impl Letter {
+impl Email {
     /// How many bytes the message has, as RFC 1870 counts them: with headers, base64 and line ends, without the
     /// dots that SMTP doubles. The attachment is not read for it.
     pub fn encoded_size(&self) -> Result<u64, SendError> {
@@ -58,13 +58,13 @@ impl Letter {
     pub(crate) fn compose(&self, utf8: bool) -> Result<Composed, SendError> {
         let failed = |why: &dyn std::fmt::Display| {
             SendError::new(
-                Problem::Letter,
+                Problem::Email,
                 format!(
-                    "putting the letter \"{}\" together",
+                    "putting the message \"{}\" together",
                     one_line(&self.subject)
                 ),
                 why.to_string(),
-                "this letter cannot be sent as it is",
+                "this message cannot be sent as it is",
             )
             .lasting(true)
         };
@@ -147,7 +147,7 @@ pub(crate) fn mailbox(address: &str) -> Result<Mailbox, SendError> {
 
 fn unusable(address: &str, error: &dyn std::fmt::Display) -> SendError {
     SendError::new(
-        Problem::Letter,
+        Problem::Email,
         format!("reading the mail address {address:?}"),
         error.to_string(),
         "write it as name@host.example",
@@ -182,8 +182,8 @@ fn clean_lines(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn letter() -> Letter {
-        Letter {
+    fn email() -> Email {
+        Email {
             from: "hubvault <backup@hub.example>".to_owned(),
             to: vec!["admin@hub.example".to_owned()],
             subject: "all is well".to_owned(),
@@ -197,20 +197,20 @@ mod tests {
         }
     }
 
-    fn head(letter: &Letter, utf8: bool) -> String {
-        String::from_utf8(letter.compose(utf8).unwrap().head).unwrap()
+    fn head(email: &Email, utf8: bool) -> String {
+        String::from_utf8(email.compose(utf8).unwrap().head).unwrap()
     }
 
     #[test]
     fn nothing_in_a_value_becomes_a_header_of_its_own() {
-        let letter = Letter {
+        let email = Email {
             subject: "well\r\nBcc: thief@evil.example\r\n\r\nbody".to_owned(),
             message_id: "1\r\nX-One: 1".to_owned(),
             list_id: "a\nX-Two: 2".to_owned(),
             in_thread: Some("b\r\nX-Three: 3".to_owned()),
-            ..letter()
+            ..email()
         };
-        let text = head(&letter, true);
+        let text = head(&email, true);
         let headers = text.split("\r\n\r\n").next().unwrap();
         for line in headers.lines() {
             for name in ["Bcc", "X-One", "X-Two", "X-Three", "body"] {
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn text_that_looks_like_the_place_of_the_attachment_stays_text() {
         let place = String::from_utf8(PLACE.to_vec()).unwrap();
-        let letter = Letter {
+        let email = Email {
             text: format!("a\n{place}\nb"),
             html: place.clone(),
             attachment: Some(Attachment {
@@ -232,9 +232,9 @@ mod tests {
                 offset: 0,
                 length: 100,
             }),
-            ..letter()
+            ..email()
         };
-        let composed = letter.compose(true).unwrap();
+        let composed = email.compose(true).unwrap();
         let text = String::from_utf8(composed.head).unwrap();
         assert_eq!(text.matches(&place).count(), 2);
         assert!(text.ends_with("\r\n\r\n"));
@@ -244,35 +244,35 @@ mod tests {
 
     #[test]
     fn lone_carriage_returns_become_line_ends() {
-        let letter = Letter {
+        let email = Email {
             text: "10 %\r20 %\r\ndone\0".to_owned(),
-            ..letter()
+            ..email()
         };
-        let text = head(&letter, true);
+        let text = head(&email, true);
         assert!(text.contains("10 %\r\n20 %\r\ndone"));
         assert!(!text.replace("\r\n", "").contains('\r'));
     }
 
     #[test]
     fn an_address_beyond_ascii_is_left_out_of_the_header_where_the_server_cannot_take_it() {
-        let letter = Letter {
+        let email = Email {
             to: vec![
                 "admin@hub.example".to_owned(),
                 "jörg@hub.example".to_owned(),
             ],
-            ..letter()
+            ..email()
         };
-        assert!(head(&letter, true).contains("jörg@hub.example"));
-        assert!(head(&letter, false).is_ascii());
+        assert!(head(&email, true).contains("jörg@hub.example"));
+        assert!(head(&email, false).is_ascii());
     }
 
     #[test]
     fn a_malformed_address_is_named() {
-        let letter = Letter {
+        let email = Email {
             from: "nobody".to_owned(),
-            ..letter()
+            ..email()
         };
-        let error = letter.encoded_size().unwrap_err();
+        let error = email.encoded_size().unwrap_err();
         assert!(error.is_permanent());
         assert!(error.to_string().contains("\"nobody\""), "{error}");
     }

@@ -5,8 +5,8 @@
 pub enum Problem {
     /// The settings contradict each other or cannot be used; nothing was sent.
     Settings,
-    /// The letter or event cannot be put together.
-    Letter,
+    /// The message or event cannot be put together.
+    Email,
     /// The attachment cannot be read, or changed while it was sent.
     Attachment,
     /// The host's name has no address.
@@ -116,7 +116,7 @@ impl SendError {
         self.problem
     }
 
-    /// Whether the same attempt would fail again: a reply of 500 or more, settings or a letter that cannot work.
+    /// Whether the same attempt would fail again: a reply of 500 or more, settings or a message that cannot work.
     ///
     /// What an administrator elsewhere may put right without us (a name, a certificate, a network) is not.
     pub fn is_permanent(&self) -> bool {

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use hubvault_engine::catalog::{BackupRecord, State};
-use hubvault_engine::deliver::{AlertFacts, Facts, Templates, sample};
+use hubvault_engine::delivery::{AlertFacts, Facts, Templates, sample};
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 

@@ -23,14 +23,16 @@ const CRATES: &[(&str, &[&str])] = &[
 /// The engine's wings from the top floor down. A wing imports only from floors below its own.
 const ENGINE: &[&[&str]] = &[
     &["backup"],
+    &["logical"],
+    &["publish"],
+    &["run"],
     &["monitor"],
     &["proof"],
-    &["restore", "deliver", "retain"],
+    &["restore", "delivery", "retain"],
     &["catalog"],
+    &["state"],
     &["job"],
-    &["schedule", "presence", "link", "progress", "disk", "modes"],
-    &["state_file"],
-    &["ownership"],
+    &["schedule", "progress", "disk"],
     &["command"],
 ];
 

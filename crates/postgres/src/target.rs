@@ -261,8 +261,15 @@ pub fn drop_database(session: &mut Session, name: &str) -> Result<(), PgError> {
     session.simple("dropping a database", &sql)
 }
 
-/// Databases whose names begin with `prefix` and that nobody is connected to.
-pub fn idle_databases(session: &mut Session, prefix: &str) -> Result<Vec<String>, PgError> {
+/// Marks a name as in use for as long as this session lives, so that [`unused_databases`] leaves its database alone. The
+/// lock is an advisory one of the session's database ("Advisory Locks", 13.3.5).
+pub fn claim_name(session: &mut Session, name: &str) -> Result<(), PgError> {
+    let sql = format!("SELECT pg_catalog.pg_advisory_lock({})", name_key(name));
+    session.simple("claiming a name for the drill", &sql)
+}
+
+/// Databases whose names begin with `prefix`, that nobody is connected to and whose name no session has claimed.
+pub fn unused_databases(session: &mut Session, prefix: &str) -> Result<Vec<String>, PgError> {
     let sql = format!(
         "SELECT datname::text FROM pg_catalog.pg_database d
          WHERE pg_catalog.starts_with(datname::text, {})
@@ -270,5 +277,22 @@ pub fn idle_databases(session: &mut Session, prefix: &str) -> Result<Vec<String>
         quote_literal(prefix)
     );
     let rows = session.rows("looking for databases", &sql)?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+    let mut unused = Vec::new();
+    for row in &rows {
+        let name: String = row.get(0);
+        let key = name_key(&name);
+        // Let go of at once: a claim comes before its database, and no two drills have the same name.
+        let sql = format!(
+            "SELECT pg_catalog.pg_try_advisory_lock({key}) AND pg_catalog.pg_advisory_unlock({key})"
+        );
+        let free = session.rows("looking for a drill at work", &sql)?;
+        if free.first().is_some_and(|row| row.get(0)) {
+            unused.push(name);
+        }
+    }
+    Ok(unused)
+}
+
+fn name_key(name: &str) -> String {
+    format!("pg_catalog.hashtextextended({}, 0)", quote_literal(name))
 }

@@ -166,6 +166,7 @@ fn alert(row: &Row<'_>) -> rusqlite::Result<AlertState> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::StateDir;
 
     #[test]
     fn a_silence_outlives_what_is_found_and_the_process() {
@@ -182,11 +183,11 @@ mod tests {
             looked_at: at(12),
         };
         {
-            let catalog = Catalog::open(dir.path()).unwrap();
+            let catalog = Catalog::open(&StateDir::at(dir.path())).unwrap();
             catalog.silence("hub", "disk", at(100), at(5)).unwrap();
             catalog.put_alert(&state).unwrap();
         }
-        let catalog = Catalog::open(dir.path()).unwrap();
+        let catalog = Catalog::open(&StateDir::at(dir.path())).unwrap();
         state.silenced_until = Some(at(100));
         assert_eq!(catalog.alerts("hub").unwrap(), [state.clone()]);
         assert!(state.is_silenced(at(99)) && !state.is_silenced(at(100)));

@@ -3,7 +3,7 @@
 
 use super::ProofRecord;
 use super::sidecar::{Seal, Sidecar};
-use crate::ownership::open_regular;
+use crate::state::ownership::open_regular;
 use hubvault_archive::{Archive, ArchiveError, ArchiveFile, Identities, Manifest, Recipient};
 use std::path::Path;
 

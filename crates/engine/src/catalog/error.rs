@@ -1,11 +1,15 @@
 //! Why the catalog cannot be read or written, and what to do.
 
+use crate::state::StateError;
 use hubvault_model::remedy;
 use std::path::PathBuf;
 
 /// The catalog cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
+    /// The directory that it is in.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// `SQLite`.
     #[error("{doing} the catalog {}: {source}{}", path.display(), what_helps(source))]
     Sqlite {

@@ -14,13 +14,14 @@ pub use alerts::{AlertState, CheckState};
 pub use contents::{Contents, contents};
 pub use error::CatalogError;
 pub use outbox::{Claimed, Content, Enclosure, OutboxItem, OutboxState, Recipient, RecipientState};
-pub use rebuild::{Rebuilt, catch_up, rebuild};
+pub use rebuild::{Rebuilt, catch_up, current, rebuild};
 pub use record::{
     BackupRecord, DeliveryRecord, DrillRecord, ProofRecord, State, TableRecord, Untold,
 };
 pub use seal::{Answered, Standing, standing};
 
-use crate::state_file::{Access, open};
+use crate::state::StateDir;
+use crate::state::file::{Access, open};
 use hubvault_archive::SEALED_ENDING;
 use hubvault_model::Warning;
 use jiff::Timestamp;
@@ -37,6 +38,7 @@ fn is_denied(error: &std::io::Error) -> bool {
 /// The open catalog.
 #[derive(Debug)]
 pub struct Catalog {
+    state: StateDir,
     path: PathBuf,
     db: Connection,
     is_read_only: bool,
@@ -69,8 +71,8 @@ const VERSION: u32 = 1;
 impl Catalog {
     /// Opens `catalog.sqlite` of a state directory, made when it is not there. On a disk that is read-only, or somebody
     /// else's, what is there is read all the same. Writes nothing where all is as it should be: a full disk can be looked at.
-    pub fn open(state_directory: &Path) -> Result<Self, CatalogError> {
-        let path = state_directory.join("catalog.sqlite");
+    pub fn open(state: &StateDir) -> Result<Self, CatalogError> {
+        let path = state.file("catalog.sqlite");
         // SQLite would make it readable by all.
         let is_read_only = match open(&path, Access::Append) {
             Ok(_) => false,
@@ -109,6 +111,7 @@ impl Catalog {
             source,
         })?;
         Ok(Self {
+            state: state.clone(),
             path,
             db,
             is_read_only,
@@ -121,8 +124,8 @@ impl Catalog {
     }
 
     /// The state directory that it lies in.
-    pub fn state_directory(&self) -> &Path {
-        self.path.parent().unwrap_or(Path::new("."))
+    pub fn state(&self) -> &StateDir {
+        &self.state
     }
 
     fn failed(&self, doing: &'static str) -> impl FnOnce(rusqlite::Error) -> CatalogError {
@@ -393,7 +396,7 @@ mod tests {
     #[test]
     fn a_run_that_died_is_called_failed_by_the_next_one() {
         let dir = tempfile::tempdir().unwrap();
-        let catalog = Catalog::open(dir.path()).unwrap();
+        let catalog = Catalog::open(&StateDir::at(dir.path())).unwrap();
         let id = BackupId::random();
         catalog
             .begin(&BackupRecord::begun(id, "hub", at(10)))
@@ -407,7 +410,7 @@ mod tests {
     #[test]
     fn prefixes_must_be_unambiguous() {
         let dir = tempfile::tempdir().unwrap();
-        let catalog = Catalog::open(dir.path()).unwrap();
+        let catalog = Catalog::open(&StateDir::at(dir.path())).unwrap();
         let ids: Vec<BackupId> = [
             "11111111-0000-4000-8000-000000000000",
             "11111111-1000-4000-8000-000000000000",
@@ -455,7 +458,7 @@ mod tests {
     fn the_catalog_is_private() {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
-        Catalog::open(dir.path()).unwrap();
+        Catalog::open(&StateDir::at(dir.path())).unwrap();
         let meta = std::fs::metadata(dir.path().join("catalog.sqlite")).unwrap();
         assert_eq!(meta.permissions().mode() & 0o777, 0o600);
     }

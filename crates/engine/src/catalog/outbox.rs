@@ -341,6 +341,7 @@ impl Catalog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::StateDir;
 
     fn item(id: &str) -> OutboxItem {
         OutboxItem {
@@ -366,8 +367,8 @@ mod tests {
     fn two_processes_never_send_the_same_message_at_once() {
         let dir = tempfile::tempdir().unwrap();
         let (one, other) = (
-            Catalog::open(dir.path()).unwrap(),
-            Catalog::open(dir.path()).unwrap(),
+            Catalog::open(&StateDir::at(dir.path())).unwrap(),
+            Catalog::open(&StateDir::at(dir.path())).unwrap(),
         );
         one.put_outbox(&item("a")).unwrap();
         let now = Timestamp::now();
@@ -397,7 +398,7 @@ mod tests {
     #[test]
     fn what_could_not_be_recorded_is_nobody_elses() {
         let dir = tempfile::tempdir().unwrap();
-        let catalog = Catalog::open(dir.path()).unwrap();
+        let catalog = Catalog::open(&StateDir::at(dir.path())).unwrap();
         let now = Timestamp::now();
         let claimed = catalog.claim_outbox("a", now, now).unwrap();
         assert!(matches!(claimed, Claimed::Unrecorded));
@@ -406,7 +407,7 @@ mod tests {
     #[test]
     fn what_is_long_over_is_forgotten_and_what_waits_is_not() {
         let dir = tempfile::tempdir().unwrap();
-        let catalog = Catalog::open(dir.path()).unwrap();
+        let catalog = Catalog::open(&StateDir::at(dir.path())).unwrap();
         let long_ago = Timestamp::now() - SignedDuration::from_hours(24 * 100);
         for (id, state) in [("sent", OutboxState::Sent), ("waits", OutboxState::Waiting)] {
             catalog

@@ -3,6 +3,7 @@
 use super::{
     BackupRecord, Catalog, CatalogError, Contents, DeliveryRecord, ProofRecord, State, contents,
 };
+use crate::state::{RunLock, StateDir};
 use hubvault_archive::{ArchiveError, Identities};
 use hubvault_model::Warning;
 use jiff::Timestamp;
@@ -22,6 +23,33 @@ pub struct Rebuilt {
     pub known: usize,
     /// Files that look like archives and cannot be read.
     pub unreadable: Vec<(PathBuf, ArchiveError)>,
+}
+
+impl Rebuilt {
+    /// Logs the files that are not listed because they cannot be read.
+    pub(crate) fn warn_unreadable(&self) {
+        for (path, error) in &self.unreadable {
+            tracing::warn!("{} is not listed: {error}", path.display());
+        }
+    }
+}
+
+/// Opens the catalog of a backup directory and makes it current: crashed runs are closed where no run is at work, and
+/// archives that no record names are added. A catalog that can only be read stays as it is.
+pub fn current(directory: &Path) -> Result<Catalog, CatalogError> {
+    let state = StateDir::open(directory)?;
+    let catalog = Catalog::open(&state)?;
+    if catalog.is_read_only() {
+        tracing::warn!(
+            "{} is read-only; the list may be out of date",
+            state.path().display()
+        );
+        return Ok(catalog);
+    }
+    let lock = RunLock::for_a_moment(&state);
+    let found = catch_up(&catalog, directory, lock.is_some(), Timestamp::now())?;
+    found.warn_unreadable();
+    Ok(catalog)
 }
 
 /// Adds every archive of `directory` that the catalog does not know, from its manifest, and takes back that

@@ -46,11 +46,12 @@ impl Catalog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::StateDir;
 
     #[test]
     fn the_newest_run_says_what_the_role_may_do() {
         let directory = tempfile::tempdir().unwrap();
-        let catalog = Catalog::open(directory.path()).unwrap();
+        let catalog = Catalog::open(&StateDir::at(directory.path())).unwrap();
         assert_eq!(catalog.role_advice("hub").unwrap(), None);
         catalog.remember_role("hub", "is a superuser").unwrap();
         catalog.remember_role("hub", "").unwrap();

@@ -132,6 +132,7 @@ fn moment(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::StateDir;
 
     const ALICE: &str = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
 
@@ -142,7 +143,7 @@ mod tests {
     #[test]
     fn a_recipient_is_shown_by_the_right_answer_once_and_in_time() {
         let directory = tempfile::tempdir().unwrap();
-        let catalog = Catalog::open(directory.path()).unwrap();
+        let catalog = Catalog::open(&StateDir::at(directory.path())).unwrap();
         let alice: Recipient = ALICE.parse().unwrap();
         let recipients = [alice.clone()];
         let never = standing(&recipients, &catalog.shown_recipients().unwrap());
@@ -166,7 +167,7 @@ mod tests {
     #[test]
     fn the_catalog_holds_no_answer() {
         let directory = tempfile::tempdir().unwrap();
-        let catalog = Catalog::open(directory.path()).unwrap();
+        let catalog = Catalog::open(&StateDir::at(directory.path())).unwrap();
         let answer = catalog.challenge(&ALICE.parse().unwrap(), day(1)).unwrap();
         drop(catalog);
         let bytes = std::fs::read(directory.path().join("catalog.sqlite")).unwrap();

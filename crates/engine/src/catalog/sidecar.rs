@@ -2,8 +2,8 @@
 //! one what can be known about it without opening it.
 
 use super::ProofRecord;
-use crate::ownership::open_regular;
-use crate::state_file::{Durability, replace, replaces};
+use crate::state::file::{Durability, replace, replaces};
+use crate::state::ownership::open_regular;
 use hubvault_archive::{Manifest, from_json, hex, manifest_limit};
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};

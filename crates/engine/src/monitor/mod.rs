@@ -1,16 +1,15 @@
 //! What is watched between two runs: checks that say what is wrong and what to do about it.
 
 mod alert;
-mod turn;
 mod watch;
 mod rows;
-mod look;
+mod inspect;
 mod checks;
 
 pub use crate::catalog::{AlertState, CheckState};
 pub use alert::{Notice, decide, remember};
 pub use checks::{NAMES, checks};
-pub use look::Look;
+pub use inspect::Look;
 pub use rows::{Change, RowChange, compare_rows, proven_before};
 pub use watch::{Noticed, Watched, watch};
 

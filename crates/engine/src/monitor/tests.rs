@@ -6,6 +6,7 @@ use crate::job::{
     ArchiveOptions, Delivery, Gentleness, Job, MissingPolicy, MonitorOptions, ProofOptions,
     ProofWhen, RetentionRules, Scope, SizeLimits, SourceDigest,
 };
+use crate::state::StateDir;
 use hubvault_archive::Codec;
 use hubvault_model::{BackupId, ByteSize};
 use hubvault_postgres::{ConnectSettings, SslMode};
@@ -98,7 +99,7 @@ impl House {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         Self {
-            catalog: Catalog::open(directory.path()).unwrap(),
+            catalog: Catalog::open(&StateDir::at(directory.path())).unwrap(),
             job: job(directory.path()),
             now: Timestamp::now(),
             directory,

@@ -1,11 +1,11 @@
 //! One look that tells: every check, what is remembered of it, and who hears of a change.
 
 use super::alert::{Notice, decide, remember};
-use super::turn::Turn;
 use super::{AlertState, CheckState, Finding, Look, checks, examine};
 use crate::catalog::{Catalog, CatalogError};
-use crate::deliver::{AlertFacts, Teller, Told, moment};
+use crate::delivery::{AlertFacts, Teller, Told, moment};
 use crate::job::Job;
+use crate::state::notify_lock::NotifyLock;
 use hubvault_model::Cancel;
 use hubvault_notify::{Event, EventKind};
 use jiff::Timestamp;
@@ -51,7 +51,7 @@ pub fn watch(
     zone: &TimeZone,
     cancel: &Cancel,
 ) -> Result<Watched, CatalogError> {
-    let turn = Turn::take(catalog.state_directory(), &job.name, cancel);
+    let turn = NotifyLock::take(catalog.state(), &job.name, cancel);
     let look = &Look::new(job, catalog, Timestamp::now(), zone)?;
     let mut watched = Watched {
         findings: examine(look, cancel, &|_| true),
@@ -64,12 +64,12 @@ pub fn watch(
         return Ok(watched);
     }
     match turn {
-        Turn::Ours(_lock) => tell(look, cancel, &mut watched),
-        Turn::Unknown(what) => {
+        NotifyLock::Ours(_lock) => tell(look, cancel, &mut watched),
+        NotifyLock::Unknown(what) => {
             watched.problems.push(what);
             tell(look, cancel, &mut watched);
         }
-        Turn::Theirs => watched.problems.push(
+        NotifyLock::Theirs => watched.problems.push(
             "another process tells of these checks at this moment, so this one told nobody; the next look \
              tells what it left"
                 .to_owned(),

@@ -1,8 +1,8 @@
 //! The drill: an archive, as it lies on the disk, restored into a throwaway server, and every row
 //! compared with what was read in the snapshot.
 
-use super::limit::{self, DiskLimit, LastResort, Limit, Waited};
-use super::place::{self, Place};
+use super::drill_limit::{self, DiskLimit, LastResort, Limit, Waited};
+use super::drill_server::{self, Place};
 use crate::catalog::DrillRecord;
 use crate::disk::free_bytes;
 use crate::job::ProofOptions;
@@ -105,7 +105,7 @@ pub fn drill(
     };
     let needed = estimated_bytes(archive.manifest());
     // Waiting for another's drill takes none of the time of this one.
-    let lock = match limit::wait_for_lock(options, cancel) {
+    let lock = match drill_limit::wait_for_lock(options, cancel) {
         Ok(Waited::Locked(lock)) => lock,
         Ok(Waited::Cancelled) => return Err(DrillError::Cancelled),
         Ok(Waited::Busy(reason)) => return unproven(reason),
@@ -119,7 +119,7 @@ pub fn drill(
             return unproven(too_full(options, needed).unwrap_or_else(reason));
         }
     };
-    place::sweep_and_tell(&lock);
+    drill_server::sweep_and_tell(&lock);
     if let Some(reason) = too_full(options, needed) {
         return unproven(reason);
     }

@@ -2,11 +2,11 @@
 
 pub mod integrity;
 pub mod drill;
-mod limit;
-mod place;
-mod judge;
+mod drill_limit;
+mod drill_server;
+mod verdict;
 
 pub use drill::{DrillError, Verdict};
+pub(crate) use drill_server::sweep_dead;
 pub use integrity::{CheckedArchive, IntegrityError, ReadBack, WrittenArchive};
-pub use judge::{JudgedArchive, is_due, judge};
-pub(crate) use place::sweep_dead;
+pub use verdict::{JudgedArchive, is_due, judge};

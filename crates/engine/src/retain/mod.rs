@@ -2,8 +2,8 @@
 
 mod policy;
 mod prune;
-mod gone;
+mod missing;
 
-pub use gone::{Gone, accept, gone};
+pub use missing::{Gone, accept, gone};
 pub use policy::{Decision, Kept, decide};
 pub use prune::{Pruned, RetainError, apply, pin, plan};

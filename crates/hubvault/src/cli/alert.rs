@@ -6,10 +6,10 @@ use crate::config::Settings;
 use crate::text::{Align, columns, print};
 use anyhow::{Result, bail};
 use clap::Subcommand;
-use hubvault_engine::backup::state_directory;
 use hubvault_engine::catalog::{AlertState, Catalog, CheckState};
-use hubvault_engine::deliver::{AlertFacts, Teller, age, moment};
+use hubvault_engine::delivery::{AlertFacts, Teller, age, moment};
 use hubvault_engine::job::Job;
+use hubvault_engine::state::StateDir;
 use hubvault_model::Cancel;
 use hubvault_notify::EventKind;
 use jiff::tz::TimeZone;
@@ -52,7 +52,7 @@ pub(crate) fn run(settings: &Settings, command: &AlertCommand) -> Result<Exit> {
     if let AlertCommand::Silence { check, .. } = command {
         known_or_exit(&job, check);
     }
-    let catalog = Catalog::open(&state_directory(&job.directory)?)?;
+    let catalog = Catalog::open(&StateDir::open(&job.directory)?)?;
     match command {
         AlertCommand::List { json } => list(&job, &catalog, &settings.zone, *json),
         AlertCommand::Silence { check, length } => {

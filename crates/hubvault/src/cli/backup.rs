@@ -6,14 +6,17 @@ use super::proof::proof_text;
 use super::seal::sealed_text;
 use crate::config::Settings;
 use crate::logging;
-use crate::progress::{self, file::Published};
+use crate::progress;
 use crate::signals;
 use crate::text::{self, duration, grouped, print};
 use anyhow::Result;
 use clap::Args;
-use hubvault_engine::backup::{self, BackupError, Run, state_directory};
+use hubvault_engine::backup;
 use hubvault_engine::catalog::{BackupRecord, State, Untold};
 use hubvault_engine::job::Job;
+use hubvault_engine::run::{BackupError, Run};
+use hubvault_engine::state::progress_file::ProgressFile;
+use hubvault_engine::state::{StateDir, StateError};
 use hubvault_model::{BackupId, ByteSize, Cancel, Warning, indented};
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -78,9 +81,9 @@ pub(crate) fn run(settings: &Settings, args: &BackupArgs) -> Result<Exit> {
     let id = scheduled.run_id.unwrap_or_else(BackupId::random);
     let mut progress = progress::choose(args.no_progress);
     // A directory that cannot be made is the run's to complain about, as it tells those who must know.
-    if let Ok(state) = state_directory(&job.directory) {
+    if let Ok(state) = StateDir::open(&job.directory) {
         logging::of_run(id, &state);
-        progress = Arc::new(Published::new(progress, &state, id, &job.name));
+        progress = Arc::new(ProgressFile::new(progress, &state, id, &job.name));
     }
     let mut run = Run::new(settings.zone.clone(), cancel, progress);
     run.id = id;
@@ -126,7 +129,9 @@ pub(crate) fn take(job: &Job, mut run: Run) -> Result<BackupRecord> {
     run.give_up = give_up;
     let run = Arc::new(run);
     let (last_resort, of) = (Arc::clone(&run), job.clone());
-    let _signals = signals::watch(run.cancel.clone(), move || last_resort.abandon(&of))?;
+    let _signals = signals::watch(run.cancel.clone(), move || {
+        backup::abandon(&of, &last_resort)
+    })?;
     Ok(backup::run(job, &run)?)
 }
 
@@ -145,7 +150,7 @@ fn stands_aside(args: &BackupArgs, error: anyhow::Error) -> Result<Exit> {
             tracing::info!("nothing to do: {error}");
             Ok(Exit::Done)
         }
-        Some(BackupError::Locked { .. }) if args.scheduled.due.is_some() => {
+        Some(BackupError::State(StateError::Locked { .. })) if args.scheduled.due.is_some() => {
             tracing::info!("{error}");
             Ok(Exit::Busy)
         }

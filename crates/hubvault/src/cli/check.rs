@@ -7,7 +7,7 @@ use crate::text::{entry, plain, print};
 use anyhow::{Result, bail};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory};
-use hubvault_engine::backup::current_catalog;
+use hubvault_engine::catalog;
 use hubvault_engine::job::Job;
 use hubvault_engine::monitor::{CheckState, Finding, Look, Watched, checks, examine, watch};
 use hubvault_model::Cancel;
@@ -45,7 +45,7 @@ pub(crate) fn run(settings: &Settings, args: &CheckArgs) -> Result<Exit> {
     for name in &args.names {
         known_or_exit(&job, name);
     }
-    let catalog = current_catalog(&job.directory)?;
+    let catalog = catalog::current(&job.directory)?;
     let cancel = Cancel::new();
     let _signals = signals::watch(cancel.clone(), || {})?;
     let wanted = |name: &str| args.names.is_empty() || args.names.iter().any(|n| n == name);

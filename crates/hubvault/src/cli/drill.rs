@@ -10,10 +10,11 @@ use crate::{progress, signals};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use hubvault_archive::Identities;
-use hubvault_engine::backup::{current_catalog, state_directory};
+use hubvault_engine::catalog;
 use hubvault_engine::catalog::{BackupRecord, Catalog, Contents, ProofRecord, State, contents};
 use hubvault_engine::progress::{Progress, Stage};
 use hubvault_engine::proof::{DrillError, drill as engine};
+use hubvault_engine::state::StateDir;
 use hubvault_model::Cancel;
 use std::path::{Path, PathBuf};
 
@@ -113,7 +114,7 @@ pub(crate) fn drill(
 
 fn archives(settings: &Settings) -> Result<Vec<PathBuf>> {
     let directory = settings.job().directory;
-    let records = current_catalog(&directory)?.list()?;
+    let records = catalog::current(&directory)?.list()?;
     let there = records
         .into_iter()
         .filter_map(|record| record.file)
@@ -152,7 +153,7 @@ fn disprove(
     }
     // It cannot be opened; its record names its file.
     let directory = settings.job().directory;
-    let catalog = Catalog::open(&state_directory(&directory)?)?;
+    let catalog = Catalog::open(&StateDir::open(&directory)?)?;
     let is_it = |record: &&BackupRecord| {
         let file = record.file.as_ref().and_then(|it| it.canonicalize().ok());
         file.is_some() && file == path.canonicalize().ok()
@@ -177,7 +178,7 @@ fn remember(settings: &Settings, path: &Path, known: Contents, proof: &ProofReco
     if ours.is_none() || directory.canonicalize().ok() != ours {
         return Ok(());
     }
-    let catalog = Catalog::open(&state_directory(&directory)?)?;
+    let catalog = Catalog::open(&StateDir::open(&directory)?)?;
     let Some(record) = catalog.find(&known.manifest.id.to_string())? else {
         return Ok(());
     };

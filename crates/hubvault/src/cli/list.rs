@@ -5,8 +5,9 @@ use crate::config::Settings;
 use crate::text::{Align, columns, grouped, print};
 use anyhow::Result;
 use clap::Args;
-use hubvault_engine::backup::{current_catalog, state_directory};
+use hubvault_engine::catalog;
 use hubvault_engine::catalog::{BackupRecord, Catalog, State, rebuild};
+use hubvault_engine::state::StateDir;
 use hubvault_model::ByteSize;
 use serde_json::Value;
 
@@ -21,7 +22,7 @@ pub(crate) struct ListArgs {
 /// Lists every run, newest first.
 pub(crate) fn run(settings: &Settings, args: &ListArgs) -> Result<Exit> {
     let job = settings.job();
-    let records = current_catalog(&job.directory)?.list()?;
+    let records = catalog::current(&job.directory)?.list()?;
     if args.json {
         let all: Vec<Value> = records.iter().map(as_json).collect::<Result<_>>()?;
         print(&(serde_json::to_string_pretty(&all)? + "\n"))?;
@@ -104,7 +105,7 @@ fn line(record: &BackupRecord) -> Vec<String> {
 /// Makes the catalog anew from the archives in the directory.
 pub(crate) fn rebuild_catalog(settings: &Settings) -> Result<Exit> {
     let job = settings.job();
-    let catalog = Catalog::open(&state_directory(&job.directory)?)?;
+    let catalog = Catalog::open(&StateDir::open(&job.directory)?)?;
     let found = rebuild(&catalog, &job.directory)?;
     let mut out = String::new();
     let added = found.added.iter().map(|record| ("added", record));

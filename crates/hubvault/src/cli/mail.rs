@@ -5,11 +5,11 @@ use crate::config::Settings;
 use crate::text::{Align, columns, print};
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
-use hubvault_engine::backup::current_catalog;
+use hubvault_engine::catalog;
 use hubvault_engine::catalog::{
     BackupRecord, Catalog, Content, DeliveryRecord, OutboxItem, RecipientState,
 };
-use hubvault_engine::deliver::{Teller, Templates, Told, sample};
+use hubvault_engine::delivery::{Teller, Templates, Told, sample};
 use hubvault_engine::job::Job;
 use hubvault_model::Cancel;
 use std::ffi::OsStr;
@@ -75,7 +75,7 @@ Exit codes: 0 all have it; 1 nobody has, or no such type; 2 bad configuration; 3
 /// Runs one of them.
 pub(crate) fn run(settings: &Settings, command: &MailCommand) -> Result<Exit> {
     let job = settings.job();
-    let catalog = current_catalog(&job.directory)?;
+    let catalog = catalog::current(&job.directory)?;
     let (zone, cancel) = (settings.zone.clone(), Cancel::new());
     let teller = Teller::new(&job, Some(&catalog), &zone, &cancel);
     match command {

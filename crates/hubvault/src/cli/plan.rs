@@ -3,8 +3,8 @@
 use super::backup::warnings_text;
 use super::seal::sealed_text;
 use crate::text::{Align, about, columns, plain};
-use hubvault_engine::backup::{Plan, describe_coverage};
 use hubvault_engine::job::{Job, ProofWhen};
+use hubvault_engine::logical::{Plan, describe_coverage};
 use hubvault_model::{ByteSize, Warning};
 use serde_json::json;
 

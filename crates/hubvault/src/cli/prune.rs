@@ -5,9 +5,10 @@ use crate::config::Settings;
 use crate::text::{Align, columns, print};
 use anyhow::{Result, bail};
 use clap::Args;
-use hubvault_engine::backup::{RunLock, current_catalog, state_directory};
+use hubvault_engine::catalog;
 use hubvault_engine::catalog::{BackupRecord, Catalog};
 use hubvault_engine::retain::{self, Pruned};
+use hubvault_engine::state::{RunLock, StateDir};
 use hubvault_model::{BackupId, ByteSize};
 use jiff::Timestamp;
 use serde_json::json;
@@ -36,8 +37,8 @@ pub(crate) struct PruneArgs {
 /// Decides, prints, and unless it is a dry run, removes.
 pub(crate) fn run(settings: &Settings, args: &PruneArgs) -> Result<Exit> {
     let job = settings.job();
-    let state = state_directory(&job.directory)?;
-    let catalog = current_catalog(&job.directory)?;
+    let state = StateDir::open(&job.directory)?;
+    let catalog = catalog::current(&job.directory)?;
     // Not beside a run, which prunes at its end.
     let _lock = RunLock::take(&state, BackupId::random())?;
     let now = Timestamp::now();
@@ -163,7 +164,7 @@ fn as_json(pruned: &Pruned) -> serde_json::Value {
 /// Pins or unpins one backup.
 pub(crate) fn pin(settings: &Settings, backup: &str, pinned: bool) -> Result<Exit> {
     let directory = settings.job().directory;
-    let catalog = current_catalog(&directory)?;
+    let catalog = catalog::current(&directory)?;
     let Some(record) = catalog.find(backup)? else {
         bail!(
             "no backup {backup:?} in {}; `hubvault list` names them",

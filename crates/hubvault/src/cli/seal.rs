@@ -6,9 +6,9 @@ use crate::text::{Align, columns, print};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use hubvault_archive::{Identities, Recipient};
-use hubvault_engine::backup::state_directory;
 use hubvault_engine::catalog::{Answered, Catalog, Standing, standing};
-use hubvault_engine::state_file::{self, Durability};
+use hubvault_engine::state::StateDir;
+use hubvault_engine::state::file::{self, Durability};
 use jiff::Timestamp;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -76,7 +76,7 @@ pub(crate) fn run(settings: &Settings, command: &SealCommand) -> Result<Exit> {
             directory.display()
         );
     }
-    let catalog = Catalog::open(&state_directory(&directory)?)?;
+    let catalog = Catalog::open(&StateDir::open(&directory)?)?;
     let mut said = String::new();
     if let Some(answer) = &args.answer {
         said = take(&catalog, &people, answer)?;
@@ -186,7 +186,7 @@ fn challenge(
         let name = format!("challenge-{}-{}.txt.age", i + 1, in_name(&person.label()));
         let path = directory.join(name);
         let sealed = person.recipient.seal_text(&text)?;
-        state_file::replace(&path, sealed.as_ref(), 0o644, Durability::Durable)
+        file::replace(&path, sealed.as_ref(), 0o644, Durability::Durable)
             .with_context(|| format!("writing {}", path.display()))?;
         files.push(path);
     }
@@ -211,11 +211,11 @@ pub(crate) fn witness(settings: &Settings, opened_by: &[Recipient]) {
     let job = settings.job();
     let known = opened_by.iter().filter(|key| job.seal.contains(key));
     let known: Vec<String> = known.map(ToString::to_string).collect();
-    if known.is_empty() || !job.directory.join(".hubvault").is_dir() {
+    if known.is_empty() || !StateDir::of(&job.directory).path().is_dir() {
         return;
     }
     let record = || -> Result<()> {
-        let catalog = Catalog::open(&state_directory(&job.directory)?)?;
+        let catalog = Catalog::open(&StateDir::open(&job.directory)?)?;
         for key in &known {
             catalog.record_shown(key, Timestamp::now())?;
         }

@@ -4,9 +4,9 @@ use super::Exit;
 use crate::config::{Administrator, Settings};
 use crate::text::{entry, grouped, plain, print};
 use anyhow::Result;
-use hubvault_engine::backup::current_catalog;
+use hubvault_engine::catalog;
 use hubvault_engine::catalog::{BackupRecord, Catalog, OutboxItem, OutboxState, State};
-use hubvault_engine::deliver::{age, moment};
+use hubvault_engine::delivery::{age, moment};
 use hubvault_engine::disk::free_bytes;
 use hubvault_engine::job::{AttachWhen, Job};
 use hubvault_engine::monitor::{CheckState, Finding, Look, examine};
@@ -76,7 +76,7 @@ struct Opener {
 /// Prints it; 3 when something is at risk.
 pub(crate) fn run(settings: &Settings, json: bool) -> Result<Exit> {
     let job = settings.job();
-    let catalog = current_catalog(&job.directory)?;
+    let catalog = catalog::current(&job.directory)?;
     let mut status = status_of(&Look::new(
         &job,
         &catalog,

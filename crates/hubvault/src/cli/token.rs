@@ -6,7 +6,7 @@ use crate::service::token::{Role, Tokens};
 use crate::text::{Align, columns, complain, print};
 use anyhow::Result;
 use clap::Subcommand;
-use hubvault_engine::backup::state_directory;
+use hubvault_engine::state::StateDir;
 use serde_json::json;
 
 #[derive(Debug, Subcommand)]
@@ -39,7 +39,7 @@ Exit codes: 0 made; 1 not; 2 bad usage or configuration.")]
 
 /// Makes, lists or ends tokens.
 pub(crate) fn run(settings: &Settings, command: &TokenCommand) -> Result<Exit> {
-    let tokens = Tokens::of(&state_directory(&settings.service_directory)?);
+    let tokens = Tokens::of(&StateDir::open(&settings.service_directory)?);
     match command {
         TokenCommand::Create { name, role } => {
             let text = tokens.create(name, *role)?;

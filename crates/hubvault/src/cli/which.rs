@@ -2,7 +2,7 @@
 
 use crate::config::Settings;
 use anyhow::{Context, Result, bail};
-use hubvault_engine::backup::current_catalog;
+use hubvault_engine::catalog;
 use std::path::{Path, PathBuf};
 
 /// What archives end with, also those that were renamed or set aside.
@@ -31,7 +31,7 @@ pub(crate) fn resolve(settings: &Settings, word: &str) -> Result<PathBuf> {
             directory.display()
         );
     }
-    let found = current_catalog(&directory)?.find(word)?;
+    let found = catalog::current(&directory)?.find(word)?;
     let Some(record) = found else {
         let here = if Path::new(word).is_file() {
             format!("; the file here is ./{word}")

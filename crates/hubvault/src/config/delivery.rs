@@ -4,7 +4,7 @@ use super::problem::Problem;
 use super::resolve::{Found, Value};
 use super::text;
 use super::{http, keys};
-use hubvault_engine::deliver;
+use hubvault_engine::delivery;
 use hubvault_engine::job::{AttachWhen, Delivery, MailOptions};
 use hubvault_model::{ByteSize, Masks};
 use hubvault_notify::{Channel, ChannelKind, Security, SmtpSettings, check_address, is_loopback};
@@ -199,7 +199,7 @@ fn channels(found: &Settings) -> Vec<Channel> {
 }
 
 fn check_templates(directory: &Path, problems: &mut Vec<Problem>) {
-    for problem in deliver::check_templates(directory) {
+    for problem in delivery::check_templates(directory) {
         problems.push(Problem::new(
             problem.place,
             "email.templates_dir",

@@ -3,7 +3,7 @@
 use super::input::text_of;
 use super::keys::{self, KEYS};
 use super::problem::{Problem, nearest};
-use hubvault_engine::ownership::ReadOnlyMount;
+use hubvault_engine::state::ownership::ReadOnlyMount;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

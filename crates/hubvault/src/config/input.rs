@@ -6,7 +6,7 @@ use super::environment::Environment;
 use super::keys::KEYS;
 use super::problem::Problem;
 use super::resolve::Found;
-use hubvault_engine::ownership::{self, ReadOnlyMount};
+use hubvault_engine::state::ownership::{self, ReadOnlyMount};
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;

@@ -278,7 +278,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "http.link_hours",
         &[],
-        Kind::Integer(1, hubvault_engine::link::MOST_HOURS),
+        Kind::Integer(1, hubvault_engine::state::link::MOST_HOURS),
         "72",
     ),
     key(

@@ -7,7 +7,8 @@ use super::keys::KEYS;
 use super::place;
 use super::problem::{ConfigError, Problem, nearest};
 use anyhow::{Context, Result};
-use hubvault_engine::state_file::{self, Durability};
+use hubvault_engine::state::StateDir;
+use hubvault_engine::state::file::{self, Durability};
 use serde_json::{Map, Value};
 use std::io::ErrorKind;
 use std::path::Path;
@@ -54,13 +55,10 @@ pub(crate) struct Changes {
 
 impl Changes {
     /// What is there already in a state directory, with `wish` put into it; null takes a key out.
-    pub(crate) fn merged(
-        state_directory: &Path,
-        wish: &Map<String, Value>,
-    ) -> Result<Self, ConfigError> {
+    pub(crate) fn merged(state: &StateDir, wish: &Map<String, Value>) -> Result<Self, ConfigError> {
         let mut problems = Vec::new();
         let mut table = toml::Table::new();
-        match text_of(&state_directory.join(NAME)) {
+        match text_of(&state.file(NAME)) {
             Ok(text) => match text.parse() {
                 Ok(there) => table = there,
                 Err(error) => problems.push(Problem::new(ORIGIN, "", format!("not TOML: {error}"))),
@@ -90,22 +88,22 @@ impl Changes {
     }
 
     /// What is there already.
-    pub(crate) fn stored(state_directory: &Path) -> Result<Self, ConfigError> {
-        Self::merged(state_directory, &Map::new())
+    pub(crate) fn stored(state: &StateDir) -> Result<Self, ConfigError> {
+        Self::merged(state, &Map::new())
     }
 
     /// Keeps it, readable by its owner only; an older one is replaced as a whole.
-    pub(crate) fn write(&self, state_directory: &Path) -> Result<()> {
-        let path = state_directory.join(NAME);
+    pub(crate) fn write(&self, state: &StateDir) -> Result<()> {
+        let path = state.file(NAME);
         let head = "# Written by PUT /backup/config; it wins over file and variables.\n";
         let text = format!("{head}{}", self.text);
-        state_file::replace(&path, text.as_bytes(), 0o600, Durability::Durable)
+        file::replace(&path, text.as_bytes(), 0o600, Durability::Durable)
             .with_context(|| format!("writing {}", path.display()))
     }
 }
 
 fn text_of(path: &Path) -> std::io::Result<String> {
-    let bytes = state_file::read(path, LARGEST)?;
+    let bytes = file::read(path, LARGEST)?;
     String::from_utf8(bytes).map_err(|_| std::io::Error::other("it is not UTF-8"))
 }
 
@@ -148,10 +146,10 @@ pub(super) fn read(
     problems: &mut Vec<Problem>,
     notices: &mut Vec<String>,
 ) -> Document {
-    let state = place::archives(environment, document).join(".hubvault");
-    let path = state.join(NAME);
-    if let Err(untrusted) = state_file::check_state(&state) {
-        let origin = state.display().to_string();
+    let state = StateDir::of(&place::archives(environment, document));
+    let path = state.file(NAME);
+    if let Err(untrusted) = file::check_state(state.path()) {
+        let origin = state.path().display().to_string();
         problems.push(Problem::new(origin, "", untrusted.to_string()));
         return Document::default();
     }

@@ -7,7 +7,7 @@ use super::problem::Problem;
 use super::resolve::{Found, Value};
 use super::scope::{Fields, Said};
 use hubvault_archive::Recipient;
-use hubvault_engine::ownership::ReadOnlyMount;
+use hubvault_engine::state::ownership::ReadOnlyMount;
 use std::collections::BTreeMap;
 use std::path::Path;
 

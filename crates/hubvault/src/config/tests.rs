@@ -2,6 +2,7 @@
 
 mod mistakes;
 
+use hubvault_engine::state::StateDir;
 use super::*;
 use hubvault_engine::job::WindowRows;
 use secrecy::ExposeSecret;
@@ -235,8 +236,8 @@ fn the_example_is_a_configuration_with_every_option_in_it() {
 #[test]
 fn what_was_changed_from_afar_wins_for_harmless_keys_alone() {
     let backups = tempfile::tempdir().unwrap();
-    let state = backups.path().join(".hubvault");
-    std::fs::create_dir(&state).unwrap();
+    let state = StateDir::of(backups.path());
+    std::fs::create_dir(state.path()).unwrap();
     let directory = backups.path().to_str().unwrap();
     let variables = [("BACKUP_DIR", directory), ("BACKUP_RETENTION_DAYS", "5")];
     let toml = "[retention]\ndays = 6\n";
@@ -269,7 +270,7 @@ fn what_was_changed_from_afar_wins_for_harmless_keys_alone() {
     let bad = changes(r#"{"archive.directory": "/x", "retention.dayz": 1}"#);
     let said = bad.unwrap_err().to_string();
     assert!(said.contains("cannot be changed from afar") && said.contains("retention.days"));
-    std::fs::write(state.join("overlay.toml"), "[database]\nhost = \"evil\"\n").unwrap();
+    std::fs::write(state.file("overlay.toml"), "[database]\nhost = \"evil\"\n").unwrap();
     let said = load(&variables, toml).err().unwrap().to_string();
     assert!(said.contains("database.host: cannot be set here"), "{said}");
 }

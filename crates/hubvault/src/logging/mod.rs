@@ -6,6 +6,7 @@ mod file;
 
 use crate::config::Settings;
 use file::LogFile;
+use hubvault_engine::state::StateDir;
 use hubvault_model::{BackupId, Masks, one_line, remedy};
 use jiff::Timestamp;
 use std::collections::VecDeque;
@@ -97,15 +98,15 @@ pub(crate) fn to_file(path: &Path, most_bytes: u64) {
 
 /// Every line from now on is one of a run: it carries its id, and is in `logs/<id>.log` of the state
 /// directory.
-pub(crate) fn of_run(id: BackupId, state_directory: &Path) {
-    let logs = state_directory.join("logs");
+pub(crate) fn of_run(id: BackupId, state: &StateDir) {
+    let logs = state.run_logs();
     let _ = RUN.set(id);
     let made = DirBuilder::new().recursive(true).mode(0o700).create(&logs);
     if let Err(error) = made.and_then(|()| forget_old(&logs)) {
         let help = remedy(&error);
         tracing::warn!("the logs of runs in {}: {error}{help}", logs.display());
     }
-    to_file(&logs.join(format!("{id}.log")), u64::MAX);
+    to_file(&state.run_log(id), u64::MAX);
 }
 
 /// Keeps the logs of the newest runs.

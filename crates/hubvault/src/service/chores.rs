@@ -1,9 +1,9 @@
 //! What the service does beside the runs, each now and then, as a child that may take its time.
 
 use crate::config::Settings;
-use hubvault_engine::backup::state_directory;
 use hubvault_engine::catalog::{Catalog, OutboxState};
 use hubvault_engine::schedule::Schedule;
+use hubvault_engine::state::StateDir;
 use jiff::Timestamp;
 use std::time::{Duration, Instant};
 
@@ -90,7 +90,7 @@ fn next_digest(settings: &Settings, now: Timestamp) -> Option<Timestamp> {
 }
 
 fn something_waits(settings: &Settings) -> bool {
-    let outbox = state_directory(&settings.job().directory)
+    let outbox = StateDir::open(&settings.job().directory)
         .ok()
         .and_then(|state| Catalog::open(&state).ok()?.outbox_states().ok());
     // One that cannot be read is for the child to complain about.

@@ -2,12 +2,12 @@
 //! what is next.
 
 use crate::config::{Changes, ConfigError, Inputs, Problem, Settings};
-use crate::progress::file::{RunProgress, running};
-use hubvault_engine::backup::RunLock;
+use hubvault_engine::state::RunLock;
+use hubvault_engine::state::StateDir;
+use hubvault_engine::state::progress_file::{RunProgress, running};
 use hubvault_model::BackupId;
 use jiff::Timestamp;
 use signal_hook::consts::SIGHUP;
-use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -166,8 +166,8 @@ impl ServedJob {
     }
 
     /// Where its catalog lies. Nothing is made.
-    pub(crate) fn state(&self) -> PathBuf {
-        self.settings().job().directory.join(".hubvault")
+    pub(crate) fn state(&self) -> StateDir {
+        StateDir::of(&self.settings().job().directory)
     }
 
     /// When its next run begins.

@@ -6,10 +6,11 @@ use super::daemon::ServedJob;
 use super::timetable::{Due, Timetable};
 use crate::config::Settings;
 use anyhow::{Context, Result};
-use hubvault_engine::backup::{current_catalog, state_directory};
+use hubvault_engine::catalog;
 use hubvault_engine::catalog::Catalog;
-use hubvault_engine::deliver::nobody_told;
-use hubvault_engine::presence::Presence;
+use hubvault_engine::delivery::nobody_told;
+use hubvault_engine::state::StateDir;
+use hubvault_engine::state::service_lock::ServiceLock;
 use hubvault_model::BackupId;
 use jiff::Timestamp;
 use rustix::process::WaitStatus;
@@ -37,7 +38,7 @@ pub(super) struct JobKeeper {
     /// Somebody asked for it while another was at work.
     asked: Option<(BackupId, bool)>,
     /// Held for as long as the service is at work; `None` while its directory cannot be used.
-    presence: Option<Presence>,
+    presence: Option<ServiceLock>,
     /// What was missed was looked for.
     caught_up: bool,
     /// When the directory is tried again.
@@ -145,7 +146,7 @@ impl JobKeeper {
 
     fn catch_up(&mut self, settings: &Settings, now: Timestamp) -> Result<()> {
         let job = settings.job();
-        let catalog = current_catalog(&job.directory)?;
+        let catalog = catalog::current(&job.directory)?;
         let records = catalog.list()?;
         let of_job = || records.iter().filter(|record| record.job == job.name);
         let newest = of_job()
@@ -273,7 +274,7 @@ impl JobKeeper {
 
     /// Of a run that was asked to end: it may have been published before that.
     pub(super) fn became_of(&self, id: BackupId) -> &'static str {
-        let record = state_directory(&self.served.settings().job().directory)
+        let record = StateDir::open(&self.served.settings().job().directory)
             .ok()
             .and_then(|state| Catalog::open(&state).ok()?.find(&id.to_string()).ok()?);
         if record.is_some_and(|record| record.file.is_some()) {
@@ -293,10 +294,10 @@ impl JobKeeper {
     }
 }
 
-fn announce(settings: &Settings, now: Timestamp) -> Result<Presence> {
-    let state = state_directory(&settings.job().directory)?;
-    Presence::announce(&state, now)
-        .with_context(|| format!("announcing the service in {}", state.display()))
+fn announce(settings: &Settings, now: Timestamp) -> Result<ServiceLock> {
+    let state = StateDir::open(&settings.job().directory)?;
+    ServiceLock::announce(&state, now)
+        .with_context(|| format!("announcing the service in {}", state.path().display()))
 }
 
 fn timetable(settings: &Settings, now: Timestamp) -> Result<Timetable> {

@@ -1,6 +1,7 @@
 //! Who may ask over HTTP: names with a role, of whose tokens only a hash is kept.
 
 use anyhow::{Context, Result, bail};
+use hubvault_engine::state::StateDir;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -68,9 +69,9 @@ pub(crate) struct Tokens {
 
 impl Tokens {
     /// Those of a state directory.
-    pub(crate) fn of(state_directory: &Path) -> Self {
+    pub(crate) fn of(state: &StateDir) -> Self {
         Self {
-            path: state_directory.join("tokens.json"),
+            path: state.file("tokens.json"),
         }
     }
 
@@ -211,7 +212,7 @@ mod tests {
     #[test]
     fn a_token_opens_until_it_is_revoked_and_its_text_is_nowhere() {
         let directory = tempfile::tempdir().unwrap();
-        let tokens = Tokens::of(directory.path());
+        let tokens = Tokens::of(&StateDir::at(directory.path()));
         assert!(tokens.whose("hv_").unwrap().is_none());
         let text = tokens.create("ci", Role::Operate).unwrap();
         let other = tokens.create("board", Role::Read).unwrap();

@@ -2,7 +2,7 @@
 
 use super::super::{Finding, Look};
 use crate::catalog::{OutboxItem, OutboxState};
-use crate::deliver::nobody_told;
+use crate::delivery::nobody_told;
 use hubvault_model::Cancel;
 use jiff::SignedDuration;
 

@@ -2,7 +2,7 @@
 
 use super::super::{Finding, Look};
 use crate::catalog::State;
-use crate::deliver::age;
+use crate::delivery::age;
 use crate::job::ProofWhen;
 use hubvault_model::Cancel;
 

@@ -2,8 +2,8 @@
 
 use super::super::{Finding, Look};
 use crate::catalog::State;
-use crate::deliver::moment;
-use crate::presence::Seen;
+use crate::delivery::moment;
+use crate::state::service_lock::Seen;
 use hubvault_model::Cancel;
 use jiff::SignedDuration;
 

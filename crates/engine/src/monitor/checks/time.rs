@@ -1,7 +1,7 @@
 //! How old the newest proven archive is.
 
 use super::super::{Finding, Look};
-use crate::deliver::age;
+use crate::delivery::age;
 use crate::job::ProofWhen;
 use hubvault_model::Cancel;
 

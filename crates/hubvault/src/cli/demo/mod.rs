@@ -15,9 +15,10 @@ use crate::{progress, signals};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use hubvault_archive::{Archive, Identities};
-use hubvault_engine::backup::{self, Run};
+use hubvault_engine::backup;
 use hubvault_engine::job::{AttachWhen, Delivery, FileSource, Job, MailOptions};
 use hubvault_engine::restore::{self, Conditions, TableDiff};
+use hubvault_engine::run::Run;
 use hubvault_model::{ByteSize, Cancel};
 use hubvault_notify::{Security, SmtpSettings};
 use hubvault_postgres::{

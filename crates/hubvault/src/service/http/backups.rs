@@ -123,7 +123,7 @@ pub(super) async fn one(app: OfJob, Path(id): Path<String>) -> Result<Json<One>,
         let sidecar = record.file.as_ref().and_then(|file| Sidecar::beside(file));
         let ours = sidecar.filter(|sidecar| sidecar.manifest.id == record.id);
         let manifest = ours.map(|sidecar| serde_json::to_value(sidecar.manifest));
-        let log = app.state()?.join("logs").join(format!("{}.log", record.id));
+        let log = app.state()?.run_log(record.id);
         let one = || -> anyhow::Result<One> {
             Ok(One {
                 manifest: manifest.transpose()?,

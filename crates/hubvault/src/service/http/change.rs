@@ -17,11 +17,11 @@ use axum::body::Bytes;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use hubvault_engine::catalog::{Catalog, OutboxItem};
-use hubvault_engine::deliver::{ChangeFacts, ChangedSetting, Teller, moment};
+use hubvault_engine::delivery::{ChangeFacts, ChangedSetting, Teller, moment};
+use hubvault_engine::state::StateDir;
 use hubvault_model::Cancel;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -215,7 +215,7 @@ struct Notice {
     items: Vec<OutboxItem>,
     job: hubvault_engine::job::Job,
     zone: jiff::tz::TimeZone,
-    state: PathBuf,
+    state: StateDir,
 }
 
 impl Notice {

@@ -15,7 +15,7 @@ use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use hubvault_engine::link::{LinkKey, MOST_HOURS, Maker};
+use hubvault_engine::state::link::{LinkKey, MOST_HOURS, Maker};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;

@@ -31,7 +31,7 @@ use anyhow::{Context, Result};
 use audit::Refusals;
 use error::ApiError;
 use health::HealthCache;
-use hubvault_engine::backup::state_directory;
+use hubvault_engine::state::StateDir;
 use hubvault_model::BackupId;
 use limit::Limit;
 use shares::Shares;
@@ -94,7 +94,7 @@ impl App {
         let jobs = self.daemon.jobs();
         let first = jobs.first().context("there is no job")?;
         let directory = &first.settings().service_directory;
-        Ok(Tokens::of(&state_directory(directory)?))
+        Ok(Tokens::of(&StateDir::open(directory)?))
     }
 
     /// A run that was asked for is known here before the catalog knows it.

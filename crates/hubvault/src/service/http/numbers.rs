@@ -3,12 +3,12 @@
 use super::blocking;
 use super::error::{ApiError, ErrorBody};
 use super::of_job::{OfJob, OfJobs, Which};
-use crate::progress::file::running;
 use crate::service::metrics::{self, Seen};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use hubvault_engine::catalog::{BackupRecord, Catalog, State};
 use hubvault_engine::disk::free_bytes;
+use hubvault_engine::state::progress_file::running;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 

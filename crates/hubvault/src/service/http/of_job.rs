@@ -7,12 +7,12 @@ use crate::service::daemon::ServedJob;
 use anyhow::Result;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
-use hubvault_engine::backup::{current_catalog, state_directory};
+use hubvault_engine::catalog;
 use hubvault_engine::catalog::{BackupRecord, Catalog};
+use hubvault_engine::state::StateDir;
 use hubvault_model::BackupId;
 use serde::Deserialize;
 use std::ops::{ControlFlow, Deref};
-use std::path::PathBuf;
 use std::sync::Arc;
 use utoipa::IntoParams;
 
@@ -41,13 +41,13 @@ impl Deref for OfJob {
 
 impl OfJob {
     /// Its state directory.
-    pub(crate) fn state(&self) -> Result<PathBuf> {
-        Ok(state_directory(&self.job.settings().job().directory)?)
+    pub(crate) fn state(&self) -> Result<StateDir> {
+        Ok(StateDir::open(&self.job.settings().job().directory)?)
     }
 
     /// Its catalog.
     pub(crate) fn catalog(&self) -> Result<Catalog> {
-        Ok(current_catalog(&self.job.settings().job().directory)?)
+        Ok(catalog::current(&self.job.settings().job().directory)?)
     }
 
     /// Shows every run in its archive directory, newest first, until `see` has seen enough. A catalog keeps every

@@ -1,0 +1,328 @@
+//! What comes after a run, whichever way it ended: old archives removed, the outcome recorded, people told.
+
+use super::prepare::Prepared;
+use super::stages::Stages;
+use crate::catalog::{BackupRecord, Catalog, DeliveryRecord, DrillRecord, State};
+use crate::delivery::{self, Teller, Told};
+use crate::job::Job;
+use crate::monitor::{self, RowChange, compare_rows};
+use crate::publish::{self, Published};
+use crate::retain;
+use crate::run::BackupError;
+use crate::run::Run;
+use crate::state::StateDir;
+use hubvault_model::{BackupId, Warning};
+use jiff::Timestamp;
+use std::path::Path;
+
+/// The code of the warning that the catalog could not be written.
+const UNRECORDED: &str = "catalog";
+
+/// The record of a run that failed.
+fn failed(job: &Job, run: &Run, stages: Stages<'_>, error: &BackupError) -> BackupRecord {
+    let mut record = died_of(job, run, error);
+    if let Some(pause) = run.tried_again_in {
+        let what = format!("it is tried again after {} s", pause.as_secs());
+        record
+            .warnings
+            .push(Warning::new("tried-again", &job.name, what));
+    }
+    stages.ended(&mut record);
+    // Nothing else says them of a run that failed.
+    for warning in &record.warnings {
+        tracing::warn!("{warning}");
+    }
+    record
+}
+
+/// The record of a run that an error ended, without what its stages have to say.
+pub(super) fn died_of(job: &Job, run: &Run, error: &BackupError) -> BackupRecord {
+    let mut record = BackupRecord::failed(run.id, &job.name, run.started_at, error);
+    record.stages = run.progress.times();
+    record.error = record.error.map(|text| job.delivery.masks.mask(&text));
+    record
+}
+
+/// What came of the last try was told, and stands for those before it.
+fn tries_are_told(catalog: &Catalog, tries: &[BackupId]) {
+    for id in tries {
+        if let Err(error) = catalog.told(*id, &DeliveryRecord::default(), Vec::new()) {
+            tracing::warn!(
+                "the next run will tell of try {} again: {error}",
+                id.short()
+            );
+        }
+    }
+}
+
+/// Records a run that could not be prepared, and notifies unless the lock is another run's. Returns the error.
+pub(super) fn not_prepared(
+    job: &Job,
+    run: &Run,
+    stages: Stages<'_>,
+    error: BackupError,
+) -> BackupError {
+    if error.is_of_another_run() {
+        return error;
+    }
+    let record = failed(job, run, stages, &error);
+    // What it failed at may leave the catalog usable.
+    let catalog = record_anyway(job, &record);
+    if run.tried_again_in.is_none() {
+        tell(job, run, catalog.as_ref(), &record, Some(&error));
+    }
+    error
+}
+
+/// Records a run that failed before it had a catalog, where that can be done after all.
+fn record_anyway(job: &Job, record: &BackupRecord) -> Option<Catalog> {
+    let open = || {
+        let catalog = Catalog::open(&StateDir::open(&job.directory)?)?;
+        catalog.finish(record)?;
+        Ok::<_, BackupError>(catalog)
+    };
+    match open() {
+        Ok(catalog) => Some(catalog),
+        Err(error) => {
+            tracing::warn!(
+                "could not record this run in the catalog; no further notification will be sent: {error}"
+            );
+            None
+        }
+    }
+}
+
+/// How a run ended, as recorded: published, or failed with the error.
+pub(super) type Outcome = Result<BackupRecord, (BackupRecord, BackupError)>;
+
+/// Records how a run ended; retention follows a success.
+pub(super) fn record(
+    job: &Job,
+    run: &Run,
+    prepared: &Prepared,
+    stages: Stages<'_>,
+    published: Result<Published, BackupError>,
+) -> Outcome {
+    let error = match published {
+        Ok(published) => return Ok(settle(job, run, prepared, stages, published)),
+        Err(error) => error,
+    };
+    let mut record = failed(job, run, stages, &error);
+    if error.is_cancelled() {
+        // Whoever stopped it knows.
+        record.delivery = Some(DeliveryRecord::default());
+    }
+    if let Err(unrecorded) = prepared.catalog.finish(&record) {
+        tracing::warn!("could not record the failure in the catalog: {unrecorded}");
+    }
+    Err((record, error))
+}
+
+/// Notifies of this run, and of earlier ones that crashed before they could.
+pub(super) fn notify_all(
+    job: &Job,
+    run: &Run,
+    prepared: &Prepared,
+    outcome: Outcome,
+) -> Result<BackupRecord, BackupError> {
+    let catalog = &prepared.catalog;
+    let outcome = match outcome {
+        Ok(mut record) => {
+            let told = tell(job, run, Some(catalog), &record, None);
+            record.delivery = Some(told.record.clone());
+            record.warnings.extend(told.warnings());
+            Ok(record)
+        }
+        Err((record, error)) => {
+            if !error.is_cancelled() && run.tried_again_in.is_none() {
+                tell(job, run, Some(catalog), &record, Some(&error));
+            }
+            Err(error)
+        }
+    };
+    if run.tried_again_in.is_none() {
+        tries_are_told(catalog, &run.earlier_tries);
+    }
+    for earlier in &prepared.untold {
+        tell(job, run, Some(catalog), earlier, None);
+    }
+    outcome
+}
+
+/// The archive has its name: what cannot be written down now is a warning and no failure, or
+/// somebody would think that there is no backup.
+fn settle(
+    job: &Job,
+    run: &Run,
+    prepared: &Prepared,
+    mut stages: Stages<'_>,
+    published: Published,
+) -> BackupRecord {
+    let Published {
+        path,
+        bytes,
+        manifest,
+        proof,
+        seal,
+    } = published;
+    let catalog = &prepared.catalog;
+    let mut record = BackupRecord::published(&manifest, &path, bytes, proof);
+    record.sealed_to = seal.map_or_else(Vec::new, |seal| seal.sealed_to);
+    record.finished_at = Some(Timestamp::now());
+    record.stages = run.progress.times();
+    for path in &prepared.swept {
+        tracing::info!("removed {}, left by a run that died", path.display());
+    }
+    let marks = publish::write_marks(&job.directory, record.started_at, bytes);
+    if let Err(error) = marks {
+        let what = format!("the marks of the last success are old: {error}");
+        let warning = Warning::new("marks", job.directory.display(), what);
+        record.warnings.push(warning);
+    }
+    record.warnings.extend(prepared.exposed.iter().cloned());
+    let drill = record.proof.drill.as_ref();
+    record.warnings.extend(drill.and_then(DrillRecord::warning));
+    record.warnings.extend(stages.take_warnings());
+    record.warnings.extend(delivery::nobody_told(job));
+    remember(catalog, &mut record, prepared.state.path());
+    // Before the rules decide, which would remove the only archive that has what is lost here.
+    record
+        .warnings
+        .extend(keep_what_is_lost(job, catalog, &record));
+    // Before it is told, so that what went wrong here is told, too.
+    record.warnings.extend(prune(job, run, catalog));
+    stages.ended(&mut record);
+    remember(catalog, &mut record, prepared.state.path());
+    record
+}
+
+/// Tells what came of a run, and records who was told.
+pub(super) fn tell(
+    job: &Job,
+    run: &Run,
+    catalog: Option<&Catalog>,
+    record: &BackupRecord,
+    error: Option<&BackupError>,
+) -> Told {
+    let causes = error.map_or_else(Vec::new, causes);
+    let log = if error.is_some() {
+        (run.log)()
+    } else {
+        Vec::new()
+    };
+    // Only a service keeps to the schedule.
+    let schedule = job.schedule.as_ref().filter(|_| run.due.is_some());
+    let next = schedule.and_then(|schedule| schedule.next_after(&job.name, Timestamp::now()));
+    let mut teller = Teller::new(job, catalog, &run.zone, &run.cancel).with_next_run(next);
+    if record.id != run.id {
+        teller = teller.without_pings();
+    }
+    let mut told = teller.ended(record, &causes, &log);
+    if let Some(catalog) = catalog
+        && let Err(error) = catalog.told(record.id, &told.record, told.warnings())
+    {
+        let what = format!(
+            "the catalog does not know who was told, so that the next run tells again: {error}"
+        );
+        told.warnings
+            .push(Warning::new(UNRECORDED, &record.job, what));
+    }
+    // Those of a success are in its report.
+    let unsaid = told.warnings().into_iter();
+    for warning in unsaid.filter(|_| record.state == State::Failed) {
+        tracing::warn!("{warning}");
+    }
+    told
+}
+
+/// What went wrong, the outermost first. Most of our errors say their cause already.
+fn causes(error: &BackupError) -> Vec<String> {
+    let mut causes = vec![error.to_string()];
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if !causes.iter().any(|said| said.contains(&text)) {
+            causes.push(text);
+        }
+        next = cause.source();
+    }
+    causes
+}
+
+/// Holds the rows of a new archive against those of the proven one before it (the newest of any
+/// kind where none is proven). What changed too much is told; where rows are gone, the earlier archive is
+/// pinned, so that no rule removes it before somebody has looked.
+fn keep_what_is_lost(job: &Job, catalog: &Catalog, new: &BackupRecord) -> Vec<Warning> {
+    let warning = |subject: &str, what: String| Warning::new("rows", subject, what);
+    let earlier = match monitor::proven_before(catalog, new) {
+        Ok(earlier) => earlier,
+        Err(error) => {
+            let what = format!("rows were not held against those of an earlier archive: {error}");
+            return vec![warning(&job.name, what)];
+        }
+    };
+    let Some(earlier) = earlier else {
+        return Vec::new();
+    };
+    let changes = compare_rows(&earlier, new, job.monitor.rows);
+    if changes.is_empty() {
+        return Vec::new();
+    }
+    let id = earlier.id.short();
+    let is_loss = changes.iter().any(RowChange::is_loss);
+    let kept = if !is_loss {
+        String::new()
+    } else if earlier.pinned {
+        format!(
+            "; that archive is pinned, so that it stays: hubvault diff {id} shows what is missing"
+        )
+    } else {
+        match retain::pin(catalog, &earlier, true) {
+            Ok(()) => format!(
+                "; that archive is pinned now, so that it stays: hubvault diff {id} shows what is \
+                 missing, hubvault unpin {id} lets it go"
+            ),
+            Err(error) => format!("; that archive could not be pinned and may be removed: {error}"),
+        }
+    };
+    let told = |change: &RowChange| {
+        let kept = if change.is_loss() { kept.as_str() } else { "" };
+        let what = format!("{change} since backup {id}{kept}");
+        warning(&change.table, what)
+    };
+    changes.iter().map(told).collect()
+}
+
+fn remember(catalog: &Catalog, record: &mut BackupRecord, state: &Path) {
+    // What failed before is true only where it fails again.
+    record.warnings.retain(|warning| warning.code != UNRECORDED);
+    if let Err(error) = catalog.finish(record) {
+        let what = format!("the catalog does not know how this run ended: {error}");
+        let warning = Warning::new(UNRECORDED, state.display(), what);
+        record.warnings.push(warning);
+    }
+}
+
+/// Removes what the rules no longer keep, now that a newer backup is there. What goes wrong here
+/// is a warning: the backup itself is good.
+fn prune(job: &Job, run: &Run, catalog: &Catalog) -> Vec<Warning> {
+    let now = Timestamp::now();
+    let warning = |what: String| Warning::new("retention", job.directory.display(), what);
+    let plan = match retain::plan(catalog, &job.name, &job.retention, false, now, &run.zone) {
+        Ok(plan) => plan,
+        Err(error) => return vec![warning(format!("old archives were not looked at: {error}"))],
+    };
+    for pruned in plan.iter().filter(|pruned| !pruned.decision.keep) {
+        tracing::info!(
+            "removing {}: {}",
+            pruned.record.id.short(),
+            pruned.decision.reason
+        );
+    }
+    match retain::apply(catalog, &plan, now) {
+        Ok(problems) => problems.into_iter().map(warning).collect(),
+        Err(error) => vec![warning(format!(
+            "old archives were not all removed: {error}"
+        ))],
+    }
+}

@@ -1,0 +1,107 @@
+//! What must be there before a run, and what must hold before its first byte.
+
+use crate::catalog::{BackupRecord, Catalog, catch_up, is_archive_or_sidecar};
+use crate::disk::free_bytes;
+use crate::job::Job;
+use crate::logical::Plan;
+use crate::proof::sweep_dead;
+use crate::publish;
+use crate::run::{BackupError, Run};
+use crate::state::file::sweep_state;
+use crate::state::{RunLock, StateDir, permissions};
+use hubvault_model::{ByteSize, Warning};
+use jiff::SignedDuration;
+use std::path::{Path, PathBuf};
+
+/// What must be there before a run.
+pub(super) struct Prepared {
+    pub(super) state: StateDir,
+    pub(super) catalog: Catalog,
+    /// Earlier runs of which nobody heard, as their process died.
+    pub(super) untold: Vec<BackupRecord>,
+    /// What they left behind.
+    pub(super) swept: Vec<PathBuf>,
+    /// What others can read or replace.
+    pub(super) exposed: Vec<Warning>,
+}
+
+/// Takes the run lock, makes the catalog current and removes leftovers of crashed runs.
+pub(super) fn prepare(job: &Job, run: &Run) -> Result<(Prepared, RunLock), BackupError> {
+    let state = StateDir::open(&job.directory)?;
+    let lock = RunLock::take(&state, run.id)?;
+    permissions::close_all(state.path());
+    sweep_state(state.path());
+    let catalog = Catalog::open(&state)?;
+    let found = catch_up(&catalog, &job.directory, true, run.started_at)?;
+    found.warn_unreadable();
+    let day_ago = run.started_at - SignedDuration::from_hours(24);
+    if let Some(due) = run.due
+        && let Some(made) = catalog.made_since(&job.name, due)?
+    {
+        return Err(BackupError::AlreadyMade { id: made.id, due });
+    }
+    let mut untold = catalog.untold(&job.name, day_ago)?;
+    untold.retain(|record| !run.earlier_tries.contains(&record.id));
+    let swept = publish::sweep(&job.directory)?;
+    // The next drill would do it, too, and may be weeks away.
+    sweep_dead(&job.proof.directory);
+    let prepared = Prepared {
+        state,
+        catalog,
+        untold,
+        swept,
+        exposed: exposed(&job.directory)?,
+    };
+    Ok((prepared, lock))
+}
+
+/// What others can read or replace of a backup directory.
+pub(super) fn exposed(directory: &Path) -> Result<Vec<Warning>, BackupError> {
+    permissions::look(directory, is_archive_or_sidecar)
+        .map_err(BackupError::io("looking at who may read", directory))
+}
+
+/// Says in the log, and for `hubvault status`, what the role may do that a backup does not need.
+pub(super) fn remember_role(plan: &Plan, job: &Job, catalog: &Catalog) {
+    let problem = plan.advice.as_ref().map(|advice| advice.problem.as_str());
+    if let Some(problem) = problem {
+        tracing::warn!(
+            "{problem}; `hubvault backup --dry-run` prints the statements for a lesser role"
+        );
+    }
+    if let Err(error) = catalog.remember_role(&job.name, problem.unwrap_or_default()) {
+        tracing::warn!("could not record what the role may do: {error}");
+    }
+}
+
+/// Ends the run where the role cannot read everything.
+pub(super) fn refuse_blind_spots(plan: &Plan, job: &Job) -> Result<(), BackupError> {
+    if plan.privileges.is_empty() {
+        return Ok(());
+    }
+    let statements: Vec<String> = plan
+        .privileges
+        .iter()
+        .map(|p| format!("  {}", p.statement))
+        .collect();
+    Err(BackupError::Privileges {
+        role: job.database.user.clone(),
+        statements: statements.join("\n"),
+    })
+}
+
+/// COPY text compresses to a third or so; half of the tables' size is asked for, so that a backup
+/// is refused when it would surely fail and not when it might.
+pub(super) fn enough_space(directory: &Path, estimated: u64) -> Result<(), BackupError> {
+    let needed = estimated / 2;
+    let free =
+        free_bytes(directory).map_err(BackupError::io("asking for free space of", directory))?;
+    if free < needed {
+        return Err(BackupError::NoSpace {
+            directory: directory.to_owned(),
+            needed: ByteSize(needed),
+            free: ByteSize(free),
+        });
+    }
+    Ok(())
+}

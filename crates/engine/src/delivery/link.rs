@@ -1,0 +1,54 @@
+//! A link to the archive that a message speaks of.
+
+use super::Teller;
+use super::facts::{Facts, LinkFacts};
+use super::phrases::moment;
+use crate::catalog::{BackupRecord, State};
+use crate::state::link::{LinkKey, Maker};
+use hubvault_model::Warning;
+use jiff::{SignedDuration, Timestamp};
+
+impl Teller<'_> {
+    /// What a template may say, with a link to the archive where links are made and it is there. Without
+    /// the key there is none, and a warning says so.
+    pub(super) fn linked_facts(
+        &self,
+        kind: &str,
+        record: &BackupRecord,
+    ) -> (Facts, Option<Warning>) {
+        let mut facts = self.facts(kind, record);
+        let (link, trouble) = match self.link(record) {
+            Ok(link) => (link, None),
+            Err(trouble) => (None, Some(trouble)),
+        };
+        if let Some(archive) = &mut facts.archive {
+            archive.link = link;
+        }
+        (facts, trouble)
+    }
+
+    fn link(&self, record: &BackupRecord) -> Result<Option<LinkFacts>, Warning> {
+        let (Some(links), Some(catalog)) = (&self.delivery().links, self.catalog) else {
+            return Ok(None);
+        };
+        let is_there = record.file.as_ref().is_some_and(|file| file.is_file());
+        let is_sealed = !record.sealed_to.is_empty();
+        if record.state == State::Failed || !is_there || links.sealed_only && !is_sealed {
+            return Ok(None);
+        }
+        let key = LinkKey::of(catalog.state())
+            .map_err(|error| Warning::new("link", "http.public_url", error.to_string()))?;
+        let lasts = SignedDuration::try_from(links.lasts).unwrap_or_default();
+        let expires_at = Timestamp::now() + lasts;
+        Ok(Some(LinkFacts {
+            url: format!(
+                "{}{}",
+                links.base,
+                key.path(record.id, expires_at, &Maker::Message)
+            ),
+            ends: moment(expires_at, self.zone),
+            // As it is signed: whole seconds.
+            expires_at: format!("{expires_at:.0}"),
+        }))
+    }
+}

@@ -1,0 +1,61 @@
+//! What a network without TLS may have changed on its way is asked for twice: the definitions, and what the plan was
+//! made from. A bit that flips does not do so twice alike.
+
+use super::plan::Plan;
+use crate::job::{Job, ProofWhen, SourceDigest};
+use crate::run::BackupError;
+use hubvault_postgres::{PgError, Snapshot};
+use std::fmt::Write as _;
+
+/// Whether to ask twice, by the setting that also has the server make digests of the rows.
+pub(crate) fn is_wanted(job: &Job, snapshot: &Snapshot) -> Result<bool, BackupError> {
+    if job.proof.when == ProofWhen::Off {
+        return Ok(false);
+    }
+    Ok(match job.proof.source_digest {
+        SourceDigest::Never => false,
+        SourceDigest::Always => true,
+        SourceDigest::Auto if job.database.host.starts_with('/') => false,
+        // Only a connection knows whether it is under TLS.
+        SourceDigest::Auto => !snapshot.invitation().join()?.is_guarded(),
+    })
+}
+
+/// Makes the plan anew in the same moment; an error where it is another.
+pub(crate) fn confirm(plan: &Plan, snapshot: &mut Snapshot, job: &Job) -> Result<(), BackupError> {
+    let again = Plan::make(snapshot, job)?;
+    PgError::unless_said_twice(
+        "asking the catalogs again",
+        &essence(plan),
+        &essence(&again),
+    )?;
+    Ok(())
+}
+
+/// All of a plan that does not change while the moment is held; sizes, estimates and where sequences stand do.
+fn essence(plan: &Plan) -> String {
+    let mut text = String::new();
+    for table in &plan.tables {
+        let _ = writeln!(
+            text,
+            "{} {:?} {:?} {:?} {:?} {}",
+            table.name, table.coverage, table.filter, table.columns, table.format, table.added_rows
+        );
+    }
+    for sequence in &plan.sequences {
+        let _ = writeln!(text, "{}", sequence.name);
+    }
+    let _ = writeln!(
+        text,
+        "{:?} {:?} {:?}",
+        plan.outside, plan.refresh, plan.roles
+    );
+    let references = &plan.references;
+    let _ = writeln!(text, "{:?} {:?}", references.skipped, references.not_valid);
+    let _ = writeln!(
+        text,
+        "{:?} {:?}",
+        references.late_keys, references.statements
+    );
+    text
+}

@@ -1,0 +1,370 @@
+//! The tables' rows on their way from the snapshot into the archive, over several connections.
+
+use super::extent::{Extent, PlannedTable};
+use super::output::Writer;
+use super::plan::Plan;
+use super::throttle::Throttle;
+use crate::job::{Job, ProofWhen, SourceDigest};
+use crate::progress::Progress;
+use crate::run::BackupError;
+use hubvault_archive::{
+    Compression, EntryBuilder, EntryKind, EntryMeta, RowData, TableSummary, Window,
+};
+use hubvault_model::{Cancel, RowDigest, RowDigester, RowFormat};
+use hubvault_postgres::{
+    CopySession, Invitation, PERMIT_VIEWS, PgError, REFUSE_VIEWS, ServerDigest,
+};
+use jiff::Timestamp;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// An entry is closed at a row end once it holds this much, compressed: what a worker keeps in
+/// memory has a bound, whatever the planner thought of the table.
+const ENTRY_STORED_BYTES: u64 = 12 << 20;
+/// And once it holds this much before compression, so that one entry stays a small unit of
+/// restore when rows compress very well.
+const ENTRY_RAW_BYTES: u64 = 64 << 20;
+/// How often progress is told, in bytes.
+const TELL_BYTES: u64 = 256 << 10;
+
+/// What the workers share.
+struct Shared<'a> {
+    plan: &'a Plan,
+    writer: &'a Mutex<Writer>,
+    queue: Mutex<VecDeque<&'a Extent>>,
+    tallies: Vec<Mutex<Tally>>,
+    compression: Compression,
+    source_digest: SourceDigest,
+    taken_at: Timestamp,
+    progress: &'a dyn Progress,
+    cancel: &'a Cancel,
+    failed: AtomicBool,
+    pace: Throttle,
+}
+
+/// What came of one table.
+#[derive(Default)]
+struct Tally {
+    digest: RowDigest,
+    /// The server's, as far as it was asked.
+    source: Option<ServerDigest>,
+    bytes: u64,
+    parts: u32,
+    entries: Vec<String>,
+}
+
+/// Exports every extent of the plan into the writer, on the job's connections that see the same moment.
+/// Returns a summary of each table in the order of the plan.
+///
+/// `first` writes what stands before the rows while the workers read already: each keeps its first
+/// finished entry until then. The first error stops all workers.
+pub(crate) fn export(
+    plan: &Plan,
+    snapshot: &Invitation,
+    writer: &Mutex<Writer>,
+    first: impl FnOnce(&mut Writer) -> Result<(), BackupError>,
+    job: &Job,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<Vec<TableSummary>, BackupError> {
+    let shared = Shared {
+        plan,
+        writer,
+        queue: Mutex::new(plan.extents.iter().collect()),
+        tallies: plan.tables.iter().map(|_| Mutex::default()).collect(),
+        compression: job.archive.compression(),
+        source_digest: asked_for(job),
+        taken_at: plan.snapshot.taken_at,
+        progress,
+        cancel,
+        failed: AtomicBool::new(false),
+        pace: Throttle::new(job.gentleness),
+    };
+    let workers = job.workers.clamp(1, plan.extents.len().max(1));
+    let results: Vec<Result<(), BackupError>> = std::thread::scope(|scope| {
+        let mut head = locked(writer);
+        let threads: Vec<_> = (0..workers)
+            .map(|_| scope.spawn(|| shared.work(snapshot)))
+            .collect();
+        let begun = shared.watched(|| first(&mut head));
+        drop(head);
+        let ended = threads.into_iter().map(join);
+        std::iter::once(begun).chain(ended).collect()
+    });
+    first_cause(results)?;
+    Ok(plan
+        .tables
+        .iter()
+        .zip(&shared.tallies)
+        .map(|(table, tally)| summary(table, &mut locked(tally)))
+        .collect())
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn join(
+    thread: std::thread::ScopedJoinHandle<'_, Result<(), BackupError>>,
+) -> Result<(), BackupError> {
+    thread
+        .join()
+        .unwrap_or_else(|panic| Err(BackupError::panicked(&*panic)))
+}
+
+/// The error that made the others stop: those that merely stopped say `Cancelled`.
+fn first_cause(results: Vec<Result<(), BackupError>>) -> Result<(), BackupError> {
+    let mut stopped = Ok(());
+    for result in results {
+        match result {
+            Err(error) if !error.is_cancelled() => return Err(error),
+            Err(error) => stopped = Err(error),
+            Ok(()) => {}
+        }
+    }
+    stopped
+}
+
+fn summary(table: &PlannedTable, tally: &mut Tally) -> TableSummary {
+    tally.entries.sort();
+    TableSummary {
+        name: table.name.clone(),
+        coverage: table.coverage,
+        filter: table.filter.clone(),
+        window: table.filter.as_deref().map(Window::of),
+        columns: table.columns.clone(),
+        format: table.format,
+        digest: tally.digest,
+        added_rows: table.added_rows,
+        source_digest: tally.source.map(|sum| sum.to_string()),
+        bytes: tally.bytes,
+        entries: std::mem::take(&mut tally.entries),
+    }
+}
+
+impl Shared<'_> {
+    fn work(&self, snapshot: &Invitation) -> Result<(), BackupError> {
+        self.watched(|| self.drain(snapshot))
+    }
+
+    /// An error stops all others.
+    fn watched(&self, work: impl FnOnce() -> Result<(), BackupError>) -> Result<(), BackupError> {
+        let result = work();
+        if result.is_err() {
+            self.failed.store(true, Ordering::Release);
+        }
+        result
+    }
+
+    fn drain(&self, snapshot: &Invitation) -> Result<(), BackupError> {
+        let mut session = snapshot.join()?;
+        loop {
+            let Some(extent) = locked(&self.queue).pop_front() else {
+                return Ok(());
+            };
+            self.check_stop()?;
+            let own_condition = self.plan.tables[extent.table].own_condition;
+            if own_condition {
+                session.simple("permitting views", PERMIT_VIEWS)?;
+            }
+            self.copy(&mut session, extent)?;
+            if own_condition {
+                session.simple("refusing views", REFUSE_VIEWS)?;
+            }
+            self.pace.between(|| self.check_stop())?;
+        }
+    }
+
+    fn check_stop(&self) -> Result<(), BackupError> {
+        if self.cancel.is_requested() || self.failed.load(Ordering::Acquire) {
+            return Err(BackupError::Cancelled);
+        }
+        Ok(())
+    }
+
+    fn copy(&self, session: &mut CopySession, extent: &Extent) -> Result<(), BackupError> {
+        let table = &self.plan.tables[extent.table];
+        let doing = format!("exporting {}", table.name);
+        let mut part = Part::begin(table, self.compression)?;
+        let (mut told_rows, mut told_bytes) = (0, 0);
+        let mut stored = 0;
+        let sent = session.copy_out(&doing, &extent.copy_sql(table), |piece| {
+            if part.is_full() && part.rows.at_row_end() {
+                let full = std::mem::replace(&mut part, Part::begin(table, self.compression)?);
+                stored += full.rows.so_far().rows;
+                self.store(extent, full, true)?;
+                (told_rows, told_bytes) = (0, 0);
+            }
+            part.write(piece)?;
+            if part.bytes - told_bytes >= TELL_BYTES {
+                self.check_stop()?;
+                self.pace
+                    .passed(part.bytes - told_bytes, || self.check_stop())?;
+                let rows = part.rows.so_far().rows;
+                self.progress
+                    .advance(Some(&table.name), rows - told_rows, part.bytes - told_bytes);
+                (told_rows, told_bytes) = (rows, part.bytes);
+            }
+            Ok::<_, BackupError>(())
+        })?;
+        let rows = part.rows.so_far().rows;
+        PgError::unless_all_arrived(&doing, sent, stored + rows)?;
+        self.progress
+            .advance(Some(&table.name), rows - told_rows, part.bytes - told_bytes);
+        self.store(extent, part, false)?;
+        self.ask_the_source(session, extent, &doing)
+    }
+
+    /// Has the server say what it sent, in the same moment, where what arrived may be something else.
+    fn ask_the_source(
+        &self,
+        session: &mut CopySession,
+        extent: &Extent,
+        doing: &str,
+    ) -> Result<(), BackupError> {
+        let is_wanted = match self.source_digest {
+            SourceDigest::Auto => !session.is_guarded(),
+            SourceDigest::Always => true,
+            SourceDigest::Never => false,
+        };
+        if !is_wanted {
+            return Ok(());
+        }
+        let sql = extent.rows_sql(&self.plan.tables[extent.table]);
+        let digest = session.server_digest(doing, &sql)?;
+        let mut tally = locked(&self.tallies[extent.table]);
+        tally.source = Some(tally.source.map_or(digest, |sum| sum.with(digest)));
+        Ok(())
+    }
+
+    /// Names the part, closes it and hands it to the writer.
+    fn store(&self, extent: &Extent, part: Part, more_to_come: bool) -> Result<(), BackupError> {
+        let table = &self.plan.tables[extent.table];
+        let (header_bytes, bytes) = (part.header_bytes, part.bytes);
+        let (builder, digest, footer_bytes) = part.end(table)?;
+        let name = {
+            let mut tally = locked(&self.tallies[extent.table]);
+            tally.digest.merge(digest);
+            tally.bytes += bytes;
+            tally.parts += 1;
+            let alone = table.extents == 1 && tally.parts == 1 && !more_to_come;
+            let name = entry_name(table, (!alone).then_some(tally.parts));
+            tally.entries.push(name.clone());
+            name
+        };
+        let packed = builder.finish(EntryMeta {
+            name,
+            kind: EntryKind::TableData,
+            mode: 0o600,
+            mtime: self.taken_at,
+            link: None,
+            rows: Some(RowData {
+                table: table.name.clone(),
+                columns: table.columns.clone(),
+                format: table.format,
+                digest,
+                header_bytes,
+                footer_bytes,
+            }),
+        })?;
+        let mut writer = locked(self.writer);
+        self.check_stop()?;
+        writer.append(packed)?;
+        Ok(())
+    }
+}
+
+/// Only a drill compares it.
+fn asked_for(job: &Job) -> SourceDigest {
+    match job.proof.when {
+        ProofWhen::Off => SourceDigest::Never,
+        _ => job.proof.source_digest,
+    }
+}
+
+/// `database/users.sql`, or `database/users.00002.sql` for a part.
+fn entry_name(table: &PlannedTable, part: Option<u32>) -> String {
+    let ending = match table.format {
+        RowFormat::Text => "sql",
+        RowFormat::Csv => "csv",
+    };
+    match part {
+        None => format!("database/{}.{ending}", table.name.path()),
+        Some(part) => format!("database/{}.{part:05}.{ending}", table.name.path()),
+    }
+}
+
+/// One archive entry while it fills.
+struct Part {
+    builder: EntryBuilder,
+    rows: RowDigester,
+    header_bytes: u64,
+    /// COPY bytes, without header and footer.
+    bytes: u64,
+}
+
+impl Part {
+    fn begin(table: &PlannedTable, compression: Compression) -> Result<Self, BackupError> {
+        let header = header(table);
+        let mut builder = EntryBuilder::new(compression);
+        builder.write(header.as_bytes())?;
+        let rows = RowDigester::new(table.format);
+        Ok(Self {
+            builder,
+            rows,
+            header_bytes: header.len() as u64,
+            bytes: 0,
+        })
+    }
+
+    fn write(&mut self, piece: &[u8]) -> Result<(), BackupError> {
+        self.rows.update(piece);
+        self.bytes += piece.len() as u64;
+        Ok(self.builder.write(piece)?)
+    }
+
+    fn is_full(&self) -> bool {
+        self.builder.stored_bytes() >= ENTRY_STORED_BYTES
+            || self.builder.raw_bytes() >= ENTRY_RAW_BYTES
+    }
+
+    fn end(mut self, table: &PlannedTable) -> Result<(EntryBuilder, RowDigest, u64), BackupError> {
+        let footer: &[u8] = match table.format {
+            RowFormat::Text => b"\\.\n",
+            RowFormat::Csv => b"",
+        };
+        self.builder.write(footer)?;
+        let digest = self.rows.finish().map_err(|unfinished| {
+            BackupError::Worker(format!("COPY of {} is not whole: {unfinished}", table.name))
+        })?;
+        Ok((self.builder, digest, footer.len() as u64))
+    }
+}
+
+/// What makes the entry a file of its own: a statement for psql, or the CSV header line.
+fn header(table: &PlannedTable) -> String {
+    match table.format {
+        RowFormat::Text => {
+            let list = table.column_list();
+            let columns = if list.is_empty() {
+                String::new()
+            } else {
+                format!(" ({list})")
+            };
+            format!("COPY {}{columns} FROM stdin;\n", table.name.sql())
+        }
+        RowFormat::Csv => {
+            let names: Vec<String> = table.columns.iter().map(|c| csv_field(c)).collect();
+            names.join(",") + "\n"
+        }
+    }
+}
+
+fn csv_field(text: &str) -> String {
+    if text.contains(['"', ',', '\n', '\r', ' ']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_owned()
+    }
+}

@@ -1,0 +1,24 @@
+//! What a logical backup is: which tables, rows and files to take, and how they become an archive.
+
+mod scope;
+mod closure;
+mod foreign_keys;
+mod extent;
+mod plan;
+pub(crate) mod files;
+mod schema;
+mod throttle;
+mod output;
+pub(crate) mod command_sources;
+mod export;
+mod restore_script;
+mod info;
+mod write;
+pub(crate) mod double_read;
+
+pub(crate) use command_sources::Sources;
+pub use extent::{Extent, PlannedTable};
+pub use foreign_keys::References;
+pub use plan::{Plan, describe_coverage};
+pub(crate) use schema::Dumping;
+pub(crate) use write::{Gathered, write};

@@ -1,0 +1,374 @@
+//! What a run will do, decided before it does anything: tables, windows, extents, what is left
+//! out and what is wrong.
+
+use super::closure::{Added, Closure};
+use super::extent::{Extent, PlannedTable, cut};
+use super::foreign_keys::{self, References};
+use super::scope::{self, Choice};
+use crate::job::{Job, Scope, Window, WindowRows};
+use crate::run::BackupError;
+use hubvault_archive::Coverage;
+use hubvault_model::{RowFormat, TableName, Warning, quote_ident, quote_literal};
+use hubvault_postgres::{
+    Advice, MissingPrivilege, PERMIT_VIEWS, REFUSE_VIEWS, Relation, RelationKind, RowAddress,
+    Sequence, Session, Snapshot, SnapshotFacts, inspect,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Everything that a run will take, and everything that it will not.
+#[derive(Debug)]
+pub struct Plan {
+    /// The moment.
+    pub snapshot: SnapshotFacts,
+    /// The tables in the archive, by name.
+    pub tables: Vec<PlannedTable>,
+    /// The units of work, largest first.
+    pub extents: Vec<Extent>,
+    /// All sequences with their values.
+    pub sequences: Vec<Sequence>,
+    /// Foreign keys across the edge of the scope.
+    pub references: References,
+    /// Tables with rows that nothing in the archive is tied to.
+    pub outside: Vec<TableName>,
+    /// Materialized views to fill after a restore, in order.
+    pub refresh: Vec<TableName>,
+    /// Roles that a restore needs.
+    pub roles: Vec<String>,
+    /// What the role that backs up may not do; a run refuses to start while this is not empty.
+    pub privileges: Vec<MissingPrivilege>,
+    /// What the role may do that a backup does not need. No warning of the record: a run with it is as good.
+    pub advice: Option<Advice>,
+    /// What is wrong without being fatal.
+    pub warnings: Vec<Warning>,
+}
+
+impl Plan {
+    /// Decides, looking at the database as it was at the snapshot.
+    pub fn make(snapshot: &mut Snapshot, job: &Job) -> Result<Self, BackupError> {
+        let facts = snapshot.info().clone();
+        let session = snapshot.session();
+        let relations = inspect::relations(session)?;
+        let keys = inspect::foreign_keys(session)?;
+        let mut sequences = inspect::sequences(session)?;
+        let unread = inspect::read_sequences(session, &mut sequences)?;
+        let mut found = scope::resolve(&job.scope, &relations);
+        if !found.missing.is_empty() {
+            return Err(BackupError::MissingTables {
+                names: found.missing,
+            });
+        }
+        let filters = filters(session, &job.scope, &relations, &found.chosen)?;
+        let closure = Closure::new(&relations, &found.chosen, &filters, &keys);
+        let reachable = closure.reachable(&job.scope);
+        let privileges =
+            inspect::missing_privileges(&job.database.user, &relations, &sequences, &|relation| {
+                found.chosen.contains_key(&relation.oid) || reachable.contains(&relation.oid)
+            });
+        // A condition of the configuration may name views.
+        let own_conditions = job.scope.windows.iter().any(Window::has_own_condition);
+        if own_conditions {
+            session.simple("permitting views", PERMIT_VIEWS)?;
+        }
+        // Without the privileges it could only fail in a place that says less.
+        let added = if privileges.is_empty() {
+            closure.search(session, &job.scope)?
+        } else {
+            Added::new()
+        };
+        for table in added.keys() {
+            found.chosen.entry(*table).or_insert(Choice::Referenced);
+        }
+        let references = foreign_keys::cross(&relations, &found.chosen, &keys, &job.scope);
+        let mut plan = Self {
+            tables: Vec::new(),
+            extents: Vec::new(),
+            outside: outside(&relations, &found.chosen, &references),
+            refresh: inspect::materialized_views(session)?,
+            roles: inspect::roles(session)?,
+            advice: hubvault_postgres::advice(session)?,
+            warnings: found.warnings,
+            snapshot: facts,
+            sequences: sequences
+                .into_iter()
+                .filter(|s| !s.extension_member)
+                .collect(),
+            references,
+            privileges,
+        };
+        plan.advise_of_code(&relations, &found.chosen);
+        plan.warnings
+            .extend(plan.references.warnings.iter().cloned());
+        let unread = unread
+            .iter()
+            .map(|why| Warning::new("sequence", "sequences", why));
+        plan.warnings.extend(unread);
+        let large_objects = inspect::large_objects(session)?;
+        if large_objects > 0 {
+            let what = format!(
+                "{large_objects} large objects are not in the archive; move them into bytea \
+                 columns, or back them up with pg_dump --large-objects"
+            );
+            plan.warnings
+                .push(Warning::new("large-objects", &plan.snapshot.database, what));
+        }
+        if plan.privileges.is_empty() {
+            plan.add_tables(
+                session,
+                &job.scope,
+                &relations,
+                &found.chosen,
+                &filters,
+                &added,
+            )?;
+        }
+        if own_conditions {
+            session.simple("refusing views", REFUSE_VIEWS)?;
+        }
+        if plan.tables.is_empty() && plan.privileges.is_empty() {
+            return Err(BackupError::NothingInScope);
+        }
+        Ok(plan)
+    }
+
+    /// Names the tables of which a query is planned with a powerful role's rights: what is in their indexes is evaluated.
+    fn advise_of_code(&mut self, relations: &[Relation], chosen: &BTreeMap<u32, Choice>) {
+        let Some(advice) = &mut self.advice else {
+            return;
+        };
+        let is_planned = |relation: &&Relation| {
+            relation.planning_runs_code
+                && matches!(
+                    chosen.get(&relation.oid),
+                    Some(Choice::Window(_) | Choice::Referenced)
+                )
+        };
+        let names: Vec<String> = relations
+            .iter()
+            .filter(is_planned)
+            .map(|relation| relation.name.to_string())
+            .collect();
+        if !names.is_empty() {
+            advice.problem += &format!(
+                "; reading some rows of {} runs functions in its indexes now",
+                names.join(", ")
+            );
+        }
+    }
+
+    /// What the extents are expected to yield, in bytes of heap and TOAST.
+    pub fn estimated_bytes(&self) -> u64 {
+        self.extents.iter().map(|e| e.estimated_bytes).sum()
+    }
+
+    fn add_tables(
+        &mut self,
+        session: &mut Session,
+        scope: &Scope,
+        relations: &[Relation],
+        chosen: &BTreeMap<u32, Choice>,
+        filters: &BTreeMap<u32, String>,
+        added: &Added,
+    ) -> Result<(), BackupError> {
+        let mut taken: Vec<(&Relation, Choice)> = relations
+            .iter()
+            .filter_map(|r| chosen.get(&r.oid).map(|choice| (r, *choice)))
+            .collect();
+        taken.sort_by(|a, b| a.0.name.cmp(&b.0.name));
+        for (relation, choice) in taken {
+            let index = self.tables.len();
+            let filter = filters.get(&relation.oid);
+            let (mut table, mut extents) = planned(session, relation, choice, filter, index)?;
+            table.own_condition = matches!(choice, Choice::Window(window)
+                if scope.windows[window].has_own_condition());
+            if let Some(rows) = added.get(&relation.oid) {
+                table.added_rows = rows.len() as u64;
+                extents.extend(of_rows(index, relation, rows));
+                table.extents = extents.len();
+                table.estimated_bytes = extents.iter().map(|e| e.estimated_bytes).sum();
+                if choice == Choice::Referenced {
+                    table.estimated_rows = Some(table.added_rows);
+                }
+            }
+            self.tables.push(table);
+            self.extents.extend(extents);
+        }
+        // Stable: the extents of one table stay in the order of its pages.
+        self.extents
+            .sort_by_key(|e| std::cmp::Reverse(e.estimated_bytes));
+        Ok(())
+    }
+}
+
+/// The condition of every window's table as SQL, with the moment fixed once for all connections.
+fn filters(
+    session: &mut Session,
+    scope: &Scope,
+    relations: &[Relation],
+    chosen: &BTreeMap<u32, Choice>,
+) -> Result<BTreeMap<u32, String>, BackupError> {
+    let mut moments: Vec<Option<String>> = Vec::new();
+    for window in &scope.windows {
+        moments.push(match &window.rows {
+            WindowRows::Recent { length, .. } => Some(inspect::moment_before(session, length)?),
+            WindowRows::Where(_) => None,
+        });
+    }
+    let mut filters = BTreeMap::new();
+    for relation in relations {
+        if let Some(Choice::Window(window)) = chosen.get(&relation.oid) {
+            let moment = moments[*window].as_deref();
+            refuse_foreign_cast(session, &scope.windows[*window].rows, relation)?;
+            filters.insert(
+                relation.oid,
+                filter(&scope.windows[*window].rows, moment, relation)?,
+            );
+        }
+    }
+    Ok(filters)
+}
+
+/// The moment is compared with a column of a type of the system, or without casts that somebody else made.
+fn refuse_foreign_cast(
+    session: &mut Session,
+    rows: &WindowRows,
+    relation: &Relation,
+) -> Result<(), BackupError> {
+    let WindowRows::Recent { column, .. } = rows else {
+        return Ok(());
+    };
+    let of_own_type = relation
+        .columns
+        .iter()
+        .any(|c| c.name == *column && c.own_type);
+    if of_own_type && inspect::has_foreign_casts(session)? {
+        return Err(BackupError::ForeignCast {
+            what: format!("the window's column {}", quote_ident(column)),
+            table: relation.name.clone(),
+            instead: "name another column in [[scope.window]]",
+        });
+    }
+    Ok(())
+}
+
+/// Rows without a date are taken: leaving them out would be silent.
+fn filter(
+    rows: &WindowRows,
+    moment: Option<&str>,
+    relation: &Relation,
+) -> Result<String, BackupError> {
+    match (rows, moment) {
+        (WindowRows::Where(condition), _) => Ok(condition.clone()),
+        (WindowRows::Recent { column, .. }, Some(moment))
+            if relation.columns.iter().any(|c| c.name == *column) =>
+        {
+            let (column, moment) = (quote_ident(column), quote_literal(moment));
+            Ok(format!("{column} >= {moment} OR {column} IS NULL"))
+        }
+        (WindowRows::Recent { column, .. }, _) => Err(BackupError::NoWindowColumn {
+            table: relation.name.clone(),
+            column: column.clone(),
+        }),
+    }
+}
+
+/// So many rows, given by their addresses, make an extent.
+const ROWS_IN_EXTENT: usize = 20_000;
+
+fn of_rows(table: usize, relation: &Relation, rows: &BTreeSet<RowAddress>) -> Vec<Extent> {
+    let all = relation
+        .estimated_rows
+        .unwrap_or(0)
+        .max(rows.len() as u64)
+        .max(1);
+    let each = (relation.heap_bytes + relation.toast_bytes) / all;
+    let rows: Vec<RowAddress> = rows.iter().copied().collect();
+    let extent = |rows: &[RowAddress]| Extent {
+        table,
+        pages: None,
+        rows: Some(rows.to_vec()),
+        estimated_bytes: each * rows.len() as u64,
+    };
+    rows.chunks(ROWS_IN_EXTENT).map(extent).collect()
+}
+
+fn planned(
+    session: &mut Session,
+    relation: &Relation,
+    choice: Choice,
+    filter: Option<&String>,
+    index: usize,
+) -> Result<(PlannedTable, Vec<Extent>), BackupError> {
+    let bytes = relation.heap_bytes + relation.toast_bytes;
+    let columns = relation
+        .columns
+        .iter()
+        .filter(|c| !c.generated)
+        .map(|c| c.name.clone());
+    let mut table = PlannedTable {
+        name: relation.name.clone(),
+        coverage: choice.coverage(),
+        filter: None,
+        own_condition: false,
+        columns: columns.collect(),
+        format: RowFormat::Text,
+        estimated_rows: relation.estimated_rows,
+        estimated_bytes: bytes,
+        added_rows: 0,
+        extents: 1,
+    };
+    // Before 14 a condition on ctid reads the whole table once for every range (release notes of
+    // PostgreSQL 14, "Allow efficient heap scanning of a range of TIDs").
+    // A plain COPY of the whole table is not planned, and planning evaluates what is in its indexes.
+    let mut may_cut =
+        relation.heap && !relation.planning_runs_code && session.server_version_num() >= 140_000;
+    if choice == Choice::Referenced {
+        // Its rows are added one by one.
+        return Ok((table, Vec::new()));
+    }
+    if let Some(filter) = filter {
+        table.filter = Some(filter.clone());
+        table.format = RowFormat::Csv;
+        let estimate = inspect::estimate(session, &Extent::window_query(&table))?;
+        let share = relation
+            .estimated_rows
+            .filter(|rows| *rows > 0)
+            .map_or(1.0, |rows| (estimate.rows as f64 / rows as f64).min(1.0));
+        table.estimated_bytes = (bytes as f64 * share) as u64;
+        table.estimated_rows = Some(estimate.rows);
+        may_cut &= !estimate.uses_index;
+    }
+    let extents = cut(index, relation.pages, table.estimated_bytes, may_cut);
+    table.extents = extents.len();
+    Ok((table, extents))
+}
+
+/// Ordinary tables that are neither in the archive nor tied to it.
+fn outside(
+    relations: &[Relation],
+    chosen: &BTreeMap<u32, Choice>,
+    references: &References,
+) -> Vec<TableName> {
+    let mut names: Vec<TableName> = relations
+        .iter()
+        .filter(|r| r.kind == RelationKind::Table && r.extension_member.is_none())
+        .filter(|r| !chosen.contains_key(&r.oid))
+        .filter(|r| !references.left_out.iter().any(|left| left.name == r.name))
+        .map(|r| r.name.clone())
+        .collect();
+    names.sort();
+    names
+}
+
+/// For reports: `whole`, the window's condition, and what is added to it.
+pub fn describe_coverage(table: &PlannedTable) -> String {
+    let added = match table.added_rows {
+        0 => String::new(),
+        rows => format!("{rows} rows that others refer to"),
+    };
+    match (table.coverage, &table.filter) {
+        (Coverage::Window, Some(filter)) if added.is_empty() => filter.clone(),
+        (Coverage::Window, Some(filter)) => format!("{filter}; and {added}"),
+        (Coverage::Referenced, _) => format!("only {added}"),
+        _ => "whole".to_owned(),
+    }
+}

@@ -1,0 +1,252 @@
+//! The archive's bytes: what is said about the rows, the rows, and the table of contents.
+
+use super::command_sources::Sources;
+use super::files::Files;
+use super::output::{Output, Settled, Writer};
+use super::plan::Plan;
+use super::schema::Dumping;
+use super::{export, info, restore_script};
+use crate::catalog::sidecar::Seal;
+use crate::job::Job;
+use crate::proof::WrittenArchive;
+use crate::run::BackupError;
+use crate::run::Run;
+use hubvault_archive::{
+    ArchiveWriter, Compression, EntryBuilder, EntryKind, EntryMeta, FORMAT_VERSION, FileSummary,
+    LeftOut, Manifest, PackedEntry, ScopeInfo, SequenceState, SnapshotInfo, TableSummary, Tool,
+};
+use hubvault_model::{TablePattern, Warning};
+use hubvault_postgres::{SchemaDump, Snapshot, SnapshotFacts};
+use jiff::Timestamp;
+use std::fs::File;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+/// What the stages before gathered.
+pub(crate) struct Gathered<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) dumping: Dumping,
+    pub(crate) sources: Sources,
+    pub(crate) files: Files,
+}
+
+/// Writes the whole archive into `file`, which is at `path`, sealed where the job says to whom, and
+/// makes it durable.
+pub(crate) fn write(
+    job: &Job,
+    run: &Run,
+    snapshot: &mut Snapshot,
+    gathered: Gathered<'_>,
+    file: File,
+    path: &Path,
+) -> Result<WrittenArchive, BackupError> {
+    let Gathered {
+        plan,
+        dumping,
+        mut sources,
+        files,
+    } = gathered;
+    let text = Texts {
+        compression: job.archive.compression(),
+        at: plan.snapshot.taken_at,
+    };
+    let mut warnings = plan.warnings.clone();
+    warnings.append(&mut sources.warnings);
+    warnings.extend(files.warnings);
+    let (output, identities) = Output::new(file, &job.seal)?;
+    let writer = Mutex::new(ArchiveWriter::new(output, text.compression));
+    let inside = info::Inside {
+        files: &files.summaries,
+        sources: &sources.summaries(),
+    };
+    let mut pg_dump = String::new();
+    let before_the_rows = |writer: &mut Writer| {
+        let schema = dumping.finish(&plan.references.skipped)?;
+        pg_dump.clone_from(&schema.pg_dump_version);
+        let said = schema.messages.iter();
+        warnings.extend(said.map(|m| Warning::new("pg_dump", "schema", m)));
+        let info = info::backup_info(job, run.id, plan, &inside, &pg_dump, &warnings);
+        writer.append(text.pack("BACKUP_INFO.txt", EntryKind::Info, 0o644, info.as_bytes())?)?;
+        append_definitions(writer, &text, schema, plan)?;
+        for entry in files.packed {
+            writer.append(entry)?;
+        }
+        sources.write(writer, &run.work)
+    };
+    let tables = export::export(
+        plan,
+        &snapshot.invitation(),
+        &writer,
+        before_the_rows,
+        job,
+        run.progress.as_ref(),
+        &run.work,
+    )?;
+    // The locks were this session's: had it died, a table could have been rewritten under us,
+    // and a rewritten table looks empty to an older snapshot (PostgreSQL manual, "Caveats" of
+    // chapter 13, Concurrency Control).
+    snapshot.check_held()?;
+    let mut writer = writer.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let list = restore_script::restore_list(plan, &tables, &pg_dump);
+    for (name, mode, content) in [
+        ("database/restore.list", 0o600, list.as_str()),
+        ("restore.sh", 0o755, restore_script::RESTORE_SCRIPT),
+    ] {
+        // Readers of older versions do not know other kinds.
+        writer.append(text.pack(name, EntryKind::RestoreScript, mode, content.as_bytes())?)?;
+    }
+    let mut inside = files.summaries;
+    inside.extend(sources.summaries());
+    let manifest = manifest(job, run, plan, tables, inside, warnings);
+    let (output, manifest) = writer.finish(manifest)?;
+    let Settled {
+        bytes,
+        sealed_sha256,
+    } = output
+        .settle()
+        .map_err(BackupError::io("making durable", path))?;
+    let seal = sealed_sha256.map(|sha256| Seal {
+        sealed_to: job.seal.iter().map(ToString::to_string).collect(),
+        sha256,
+    });
+    Ok(WrittenArchive {
+        path: path.to_owned(),
+        manifest,
+        bytes,
+        seal,
+        identities,
+    })
+}
+
+fn append_definitions(
+    writer: &mut Writer,
+    text: &Texts,
+    schema: SchemaDump,
+    plan: &Plan,
+) -> Result<(), BackupError> {
+    let foreign_keys = restore_script::foreign_keys_sql(&plan.references.statements);
+    let sequences = restore_script::sequences_sql(&plan.sequences);
+    for (name, kind, bytes) in [
+        ("schema.dump", EntryKind::Schema, schema.custom),
+        ("schema-pre-data.sql", EntryKind::Schema, schema.pre_data),
+        ("schema-post-data.sql", EntryKind::Schema, schema.post_data),
+        (
+            "schema-post-data.list",
+            EntryKind::Schema,
+            schema.post_data_list,
+        ),
+        (
+            "foreign-keys.sql",
+            EntryKind::ForeignKeys,
+            foreign_keys.into_bytes(),
+        ),
+        (
+            "sequences.sql",
+            EntryKind::Sequences,
+            sequences.into_bytes(),
+        ),
+    ] {
+        writer.append(text.pack(&format!("database/{name}"), kind, 0o600, &bytes)?)?;
+    }
+    Ok(())
+}
+
+/// Packs the small entries that are made in memory.
+struct Texts {
+    compression: Compression,
+    at: Timestamp,
+}
+
+impl Texts {
+    fn pack(
+        &self,
+        name: &str,
+        kind: EntryKind,
+        mode: u32,
+        bytes: &[u8],
+    ) -> Result<PackedEntry, BackupError> {
+        let mut builder = EntryBuilder::new(self.compression);
+        builder.write(bytes)?;
+        let name = name.to_owned();
+        let meta = EntryMeta {
+            name,
+            kind,
+            mode,
+            mtime: self.at,
+            link: None,
+            rows: None,
+        };
+        Ok(builder.finish(meta)?)
+    }
+}
+
+fn manifest(
+    job: &Job,
+    run: &Run,
+    plan: &Plan,
+    tables: Vec<TableSummary>,
+    files: Vec<FileSummary>,
+    warnings: Vec<Warning>,
+) -> Manifest {
+    let mut left_out = plan.references.left_out.clone();
+    left_out.extend(plan.outside.iter().map(|name| LeftOut {
+        name: name.clone(),
+        estimated_rows: None,
+        reason: "not in the scope".to_owned(),
+    }));
+    let words =
+        |patterns: &[TablePattern]| patterns.iter().map(ToString::to_string).collect::<Vec<_>>();
+    Manifest {
+        format_version: FORMAT_VERSION,
+        id: run.id,
+        job: job.name.clone(),
+        tool: Tool {
+            name: "hubvault".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+        },
+        started_at: run.started_at,
+        finished_at: Timestamp::now(),
+        codec: job.archive.codec,
+        snapshot: snapshot_info(&plan.snapshot),
+        scope: ScopeInfo {
+            tables: words(&job.scope.tables),
+            exclude: words(&job.scope.exclude),
+            windows: job
+                .scope
+                .windows
+                .iter()
+                .map(|w| words(&w.tables).join(", "))
+                .collect(),
+        },
+        tables,
+        sequences: plan
+            .sequences
+            .iter()
+            .map(|s| SequenceState {
+                name: s.name.clone(),
+                last_value: s.last_value,
+                is_called: s.is_called,
+            })
+            .collect(),
+        roles: plan.roles.clone(),
+        refresh: plan.refresh.clone(),
+        left_out,
+        not_valid: plan.references.not_valid.clone(),
+        files,
+        warnings,
+        entries: Vec::new(),
+    }
+}
+
+fn snapshot_info(facts: &SnapshotFacts) -> SnapshotInfo {
+    SnapshotInfo {
+        id: facts.id.clone(),
+        lsn: facts.lsn.clone(),
+        taken_at: facts.taken_at,
+        database: facts.database.clone(),
+        server_version: facts.server_version.clone(),
+        server_version_num: facts.server_version_num,
+        standby: facts.standby,
+        system_identifier: facts.system_identifier.clone(),
+    }
+}

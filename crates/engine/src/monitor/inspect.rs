@@ -1,0 +1,103 @@
+//! What the checks look at.
+
+use crate::catalog::{BackupRecord, Catalog, CatalogError, OutboxItem, State};
+use crate::job::Job;
+use crate::state::StateDir;
+use crate::state::service_lock::{Seen, ServiceLock};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use std::path::Path;
+
+/// So far back is looked for a run that was due, in days.
+const LOOK_BACK: i64 = 32;
+
+/// One look at one job: everything that the checks go by, read once.
+pub struct Look<'a> {
+    /// The job.
+    pub job: &'a Job,
+    /// What ran.
+    pub catalog: &'a Catalog,
+    /// The moment that counts as now.
+    pub now: Timestamp,
+    /// The zone of moments in what is said.
+    pub zone: &'a TimeZone,
+    /// Whether a service keeps the schedule.
+    pub service: Seen,
+    /// When a service makes the next run.
+    pub next_due: Option<Timestamp>,
+    /// When a service should have made the last one.
+    pub last_due: Option<Timestamp>,
+    /// Its runs, newest first.
+    pub records: Vec<BackupRecord>,
+    /// All messages, newest first.
+    pub outbox: Vec<OutboxItem>,
+}
+
+impl std::fmt::Debug for Look<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Look")
+            .field("job", &self.job.name)
+            .field("now", &self.now)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Look<'a> {
+    /// Reads what the catalog knows of `job`, and when a service is to run it, where one is at work.
+    pub fn new(
+        job: &'a Job,
+        catalog: &'a Catalog,
+        now: Timestamp,
+        zone: &'a TimeZone,
+    ) -> Result<Self, CatalogError> {
+        let mut records = catalog.list()?;
+        records.retain(|record| record.job == job.name);
+        let service = ServiceLock::seen(&StateDir::of(&job.directory));
+        let schedule = job.schedule.as_ref();
+        let (next_due, last_due) = match (service, schedule) {
+            (Seen::AtWork { since }, Some(schedule)) => (
+                schedule.next_after(&job.name, now),
+                // What was due before anybody served was not missed.
+                schedule
+                    .last_due(&job.name, now, LOOK_BACK)
+                    .filter(|due| *due > since),
+            ),
+            _ => (None, None),
+        };
+        Ok(Self {
+            job,
+            catalog,
+            now,
+            zone,
+            service,
+            next_due,
+            last_due,
+            records,
+            outbox: catalog.outbox()?,
+        })
+    }
+
+    /// The archives that still lie there, newest first.
+    pub fn archives(&self) -> impl Iterator<Item = (&BackupRecord, &Path)> {
+        self.known().filter(|(_, file)| file.is_file())
+    }
+
+    /// The archives that should lie there, newest first.
+    pub fn known(&self) -> impl Iterator<Item = (&BackupRecord, &Path)> {
+        self.records
+            .iter()
+            .filter(|record| record.removed_at.is_none())
+            .filter_map(|record| Some((record, record.file.as_deref()?)))
+    }
+
+    /// The newest proven archive that still lies there.
+    pub fn newest_proven(&self) -> Option<&BackupRecord> {
+        let mut there = self.archives().map(|(record, _)| record);
+        there.find(|record| record.state == State::Proven)
+    }
+
+    /// How long ago that was; nothing where it is yet to come.
+    pub(super) fn since(&self, at: Timestamp) -> SignedDuration {
+        self.now.duration_since(at).max(SignedDuration::ZERO)
+    }
+}

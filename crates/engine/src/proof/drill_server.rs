@@ -1,0 +1,280 @@
+//! Where an archive is drilled: a throwaway server, or a scratch database on a server elsewhere.
+
+use crate::job::ProofOptions;
+use crate::restore::Target;
+use hubvault_archive::Manifest;
+use hubvault_model::{BackupId, Cancel};
+use hubvault_postgres::{
+    Confinement, ConnectSettings, DrillLock, Isolation, PgError, Session, Swept, ThrowawayOptions,
+    ThrowawayServer, target,
+};
+use secrecy::SecretString;
+use std::path::Path;
+use std::sync::Mutex;
+
+const DATABASE: &str = "drill";
+/// Scratch databases begin with this.
+const PREFIX: &str = "hubvault_drill_";
+
+/// An empty database to restore into; gone when dropped.
+pub(crate) enum Place {
+    Throwaway(ThrowawayServer),
+    Scratch {
+        server: ConnectSettings,
+        /// The database's name, and that of the role that owns it where `server` is a superuser's login.
+        name: String,
+        lesser: Option<SecretString>,
+        /// Holds the claim on the name: a drill is not always connected to its database, and another would drop it.
+        _claim: Mutex<Session>,
+    },
+}
+
+impl Place {
+    /// On a server of its own below `directory`, which is private. Code of the archive may run there.
+    pub(crate) fn throwaway(
+        manifest: &Manifest,
+        proof: &ProofOptions,
+        directory: &Path,
+        cancel: &Cancel,
+    ) -> Result<Self, PgError> {
+        let options = ThrowawayOptions {
+            min_major: manifest.snapshot.server_version_num / 10_000,
+            parent_dir: directory.to_owned(),
+            // What it may take of the machine's memory: its buffers, and this much for each sort.
+            settings: [
+                ("maintenance_work_mem", "64MB"),
+                ("work_mem", "16MB"),
+                ("max_wal_size", "256MB"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+            // A name that no role of an archive has: those are no superusers here.
+            superuser: format!("hubvault_{}", BackupId::random().short()),
+            isolation: Isolation::Confined {
+                environment: proof.environment.clone(),
+            },
+        };
+        let server = ThrowawayServer::start(&options, cancel)?;
+        server.create_database(DATABASE)?;
+        Ok(Self::Throwaway(server))
+    }
+
+    /// On an existing server. Leftovers of crashed drills are dropped first.
+    ///
+    /// What is restored may be hostile, and the server is others', too: where `server` is a superuser's login, a role
+    /// that owns the database and may do nothing else is made for the drill.
+    pub(crate) fn scratch(server: &ConnectSettings, cancel: &Cancel) -> Result<Self, PgError> {
+        let mut session = Session::connect(server, cancel)?;
+        for name in target::unused_databases(&mut session, PREFIX)? {
+            target::drop_database(&mut session, &name)?;
+        }
+        let name = format!("{PREFIX}{}", BackupId::random().short());
+        let is_superuser = target::is_superuser(&mut session)?;
+        if is_superuser {
+            target::drop_idle_roles(&mut session, PREFIX)?;
+        }
+        let secret = || SecretString::from(BackupId::random().to_string());
+        let mut claim = Session::connect(server, cancel)?;
+        target::claim_name(&mut claim, &name)?;
+        let place = Self::Scratch {
+            server: server.clone(),
+            name: name.clone(),
+            lesser: is_superuser.then(secret),
+            _claim: Mutex::new(claim),
+        };
+        // The database comes before its role: another drill takes a role without a database for a leftover.
+        target::create_database(&mut session, &name)?;
+        if let Self::Scratch {
+            lesser: Some(secret),
+            ..
+        } = &place
+        {
+            target::create_owner(&mut session, &name, secret)?;
+        }
+        Ok(place)
+    }
+
+    /// How to reach the empty database.
+    pub(crate) fn settings(&self) -> ConnectSettings {
+        self.target().definer().clone()
+    }
+
+    /// The same, with everybody who works on it.
+    pub(crate) fn target(&self) -> Target {
+        match self {
+            // What lies in the archive is refused or warned about where it is made. Here pg_restore speaks to a
+            // server that is thrown away, and writes nothing for psql.
+            Self::Throwaway(server) => Target::Owners(ConnectSettings {
+                old_programs: true,
+                ..server.settings(DATABASE)
+            }),
+            Self::Scratch {
+                server,
+                name,
+                lesser,
+                ..
+            } => {
+                let superuser = ConnectSettings {
+                    dbname: name.clone(),
+                    ..server.clone()
+                };
+                match lesser {
+                    None => Target::Login(superuser),
+                    Some(secret) => Target::Lesser {
+                        login: ConnectSettings {
+                            user: name.clone(),
+                            password: Some(secret.clone()),
+                            ..superuser.clone()
+                        },
+                        superuser,
+                    },
+                }
+            }
+        }
+    }
+
+    /// Ends a server of ours, and what was started in it; says how far it was confined.
+    pub(crate) fn finish(&mut self) -> Option<Confinement> {
+        match self {
+            Self::Throwaway(server) => Some(server.halt()),
+            Self::Scratch { .. } => None,
+        }
+    }
+
+    /// Ends every session in the place from any thread. Code of a database may pass over the wish to stop.
+    pub(crate) fn ender(&self) -> Box<dyn Fn() + Send + Sync> {
+        match self {
+            Self::Throwaway(server) => server.ender(),
+            Self::Scratch { server, name, .. } => {
+                let (server, name) = (server.clone(), name.clone());
+                Box::new(move || {
+                    let dropped = Session::connect(&server, &Cancel::new())
+                        .and_then(|mut session| target::drop_database(&mut session, &name));
+                    if let Err(error) = dropped {
+                        tracing::warn!("could not end the drill on {server}: {error}");
+                    }
+                })
+            }
+        }
+    }
+
+    /// Whether roles may be made there.
+    pub(crate) fn is_ours(&self) -> bool {
+        matches!(self, Self::Throwaway(_))
+    }
+}
+
+/// Removes what crashed drills left in a directory, unless one is at work there.
+pub(crate) fn sweep_dead(directory: &Path) {
+    // Held, as a drill's server may belong to a process that cannot be seen from here.
+    match DrillLock::try_take(directory) {
+        Ok(Some(lock)) => sweep_and_tell(&lock),
+        Ok(None) => {}
+        Err(error) => tracing::warn!(
+            "could not remove leftovers of crashed drills: {}: {error}",
+            directory.display()
+        ),
+    }
+}
+
+/// The same by who has the lock. Says what was removed, and what could not be: that takes room, and no more.
+pub(super) fn sweep_and_tell(lock: &DrillLock) {
+    match lock.sweep() {
+        Ok(swept) => tell(&swept),
+        Err(error) => tracing::warn!("could not remove leftovers of crashed drills: {error}"),
+    }
+}
+
+fn tell(swept: &Swept) {
+    for leftover in &swept.removed {
+        tracing::info!("removed {}, left by a crashed drill", leftover.display());
+    }
+    for error in &swept.stuck {
+        tracing::warn!("could not remove what a crashed drill left: {error}");
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Self::Scratch {
+            server,
+            name,
+            lesser,
+            ..
+        } = self
+        else {
+            return;
+        };
+        // Not with the run's wish to stop, or nothing would be dropped after a signal.
+        let dropped = Session::connect(server, &Cancel::new()).and_then(|mut session| {
+            target::drop_database(&mut session, name)?;
+            if lesser.is_some() {
+                target::drop_idle_roles(&mut session, name)?;
+            }
+            Ok(())
+        });
+        if let Err(error) = dropped {
+            tracing::warn!(
+                "the scratch database {name} stays on {server} until the next drill: {error}"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    #[test]
+    fn what_a_dead_drill_left_goes_when_nobody_drills_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let left = directory.path().join("hubvault-throwaway-1-1");
+        std::fs::create_dir(&left).unwrap();
+        std::fs::write(left.join("owner"), "1 0").unwrap();
+        let lock = DrillLock::try_take(directory.path()).unwrap();
+        sweep_dead(directory.path());
+        assert!(left.exists(), "somebody drills there");
+        drop(lock);
+        sweep_dead(directory.path());
+        assert!(!left.exists());
+    }
+
+    #[test]
+    fn what_cannot_be_removed_is_told_and_holds_up_no_drill() {
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let log = tracing_subscriber::fmt()
+            .with_writer(Arc::new(Said(Arc::clone(&said))))
+            .finish();
+        tracing::subscriber::with_default(log, || {
+            sweep_dead(Path::new("/nonexistent"));
+            tell(&Swept {
+                removed: Vec::new(),
+                stuck: vec![PgError::Cancelled],
+            });
+        });
+        let said = String::from_utf8(said.lock().unwrap().clone()).unwrap();
+        assert!(
+            said.contains("could not remove leftovers of crashed drills: /nonexistent"),
+            "{said}"
+        );
+        assert!(
+            said.contains("could not remove what a crashed drill left"),
+            "{said}"
+        );
+    }
+
+    struct Said(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for &Said {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! The archive's way from a `.partial` to its final name, and the marks that other tools read.
+
+use crate::catalog::ProofRecord;
+use crate::catalog::sidecar::{self, Seal, Sidecar};
+use crate::proof::JudgedArchive;
+use crate::run::BackupError;
+use crate::state::file::{Durability, replace};
+use hubvault_archive::{Codec, Manifest, SEALED_ENDING};
+use hubvault_model::BackupId;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Archives begin with this, as they did under the shell scripts.
+pub(crate) const PREFIX: &str = "critical_backup_";
+/// What the marks of the shell scripts begin with.
+const MARK: &str = ".last_backup_";
+/// What a scratch file is called between its creation and its removal.
+const SCRATCH: &str = "source_";
+/// An archive that is not finished ends with this and begins with a dot.
+const PARTIAL: &str = ".partial";
+/// An archive that did not withstand its proof ends with this.
+const REJECTED: &str = ".rejected";
+
+/// The file that a run writes; removed when dropped, unless it was published.
+#[derive(Debug)]
+pub(crate) struct Partial {
+    directory: PathBuf,
+    name: String,
+    /// Part of the name until it is final: nobody can take it beforehand.
+    random: Uuid,
+    armed: bool,
+}
+
+impl Partial {
+    /// Makes `.<name>.<random>.partial` in `directory`, readable by its owner only. The name carries the
+    /// second of `now`, and `ending`; when an archive has that second, the next one that is free.
+    pub(crate) fn create(
+        directory: &Path,
+        ending: &str,
+        now: Timestamp,
+        zone: &TimeZone,
+    ) -> Result<(Self, File), BackupError> {
+        let partial = Self {
+            directory: directory.to_owned(),
+            name: free_name(directory, ending, now, zone)?,
+            random: Uuid::new_v4(),
+            armed: true,
+        };
+        let path = partial.path();
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(BackupError::io("creating the archive", &path))?;
+        Ok((partial, file))
+    }
+
+    /// Where the bytes go now.
+    pub(crate) fn path(&self) -> PathBuf {
+        let random = self.random.simple();
+        self.directory
+            .join(format!(".{}.{random}{PARTIAL}", self.name))
+    }
+
+    fn final_path(&self) -> PathBuf {
+        self.directory.join(&self.name)
+    }
+}
+
+/// A path for a file that loses its name at once; should the run die in between, [`sweep`] knows it.
+pub(crate) fn scratch_path(directory: &Path, id: BackupId) -> PathBuf {
+    directory.join(format!(".{PREFIX}{SCRATCH}{id}{PARTIAL}"))
+}
+
+/// Two runs within a second are rare, and a clock that was set back lasts longer than a minute:
+/// so a few seconds are tried and no more. Waiting for them keeps the name true.
+fn free_name(
+    directory: &Path,
+    ending: &str,
+    mut now: Timestamp,
+    zone: &TimeZone,
+) -> Result<String, BackupError> {
+    for _ in 0..5 {
+        let moment = now.to_zoned(zone.clone()).strftime("%Y%m%d_%H%M%S");
+        if !is_taken(directory, &moment) {
+            return Ok(format!("{PREFIX}{moment}.{ending}"));
+        }
+        let next = now.as_second() + 1;
+        std::thread::sleep(Duration::from_millis(
+            (next * 1000 - Timestamp::now().as_millisecond()).clamp(0, 1000) as u64,
+        ));
+        now = Timestamp::from_second(next).unwrap_or(now);
+    }
+    Err(BackupError::io("naming an archive in", directory)(
+        io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "archives of this second and the next ones exist; was the clock set back?",
+        ),
+    ))
+}
+
+/// Whether an archive of any form has this second.
+fn is_taken(directory: &Path, moment: &impl std::fmt::Display) -> bool {
+    let codecs = [Codec::Gzip, Codec::Zstd].map(Codec::extension);
+    let forms = codecs.into_iter().flat_map(|codec| {
+        ["", SEALED_ENDING]
+            .into_iter()
+            .flat_map(move |sealed| ["", REJECTED].map(|end| format!("{codec}{sealed}{end}")))
+    });
+    forms
+        .into_iter()
+        .any(|form| directory.join(format!("{PREFIX}{moment}.{form}")).exists())
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if self.armed {
+            // Nothing can be done about a failure here; the next run sweeps.
+            let _ = fs::remove_file(self.path());
+        }
+    }
+}
+
+/// A published archive: it has its final name, and the directory knows it for good.
+#[derive(Debug)]
+pub struct Published {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+    /// Its table of contents.
+    pub manifest: Manifest,
+    /// What was proven about it.
+    pub proof: ProofRecord,
+    /// How it is sealed.
+    pub seal: Option<Seal>,
+}
+
+/// Gives an archive its final name, after its proof. Only this function knows that name.
+pub(crate) fn publish(
+    mut partial: Partial,
+    judged: JudgedArchive,
+) -> Result<Published, BackupError> {
+    let path = partial.final_path();
+    let (checked, proof) = judged.into_parts();
+    let sidecar = Sidecar {
+        proof,
+        pinned: false,
+        seal: checked.seal,
+        manifest: checked.manifest,
+    };
+    sidecar
+        .write(&path)
+        .map_err(BackupError::io("writing the sidecar manifest of", &path))?;
+    fs::rename(partial.path(), &path).map_err(BackupError::io("naming the archive", &path))?;
+    if let Err(error) = sync_directory(&partial.directory) {
+        // The run fails, so that no archive may bear the name, even where it could be whole. What cannot be taken
+        // back is a stray sidecar and a partial file for the next run, or an archive that is said to be there.
+        if let Err(stays) = fs::rename(&path, partial.path()) {
+            tracing::error!("{} stays although this run fails: {stays}", path.display());
+            partial.armed = false;
+        }
+        return Err(error);
+    }
+    partial.armed = false;
+    Ok(Published {
+        path,
+        bytes: checked.bytes,
+        manifest: sidecar.manifest,
+        proof: sidecar.proof,
+        seal: sidecar.seal,
+    })
+}
+
+/// Keeps an archive that did not withstand its proof for study, under a name that never counts.
+pub(crate) fn reject(mut partial: Partial) -> Result<PathBuf, BackupError> {
+    let mut name = partial.final_path().into_os_string();
+    name.push(REJECTED);
+    let path = PathBuf::from(name);
+    fs::rename(partial.path(), &path)
+        .map_err(BackupError::io("setting aside the archive", &path))?;
+    partial.armed = false;
+    sync_directory(&partial.directory)?;
+    Ok(path)
+}
+
+/// The marks of the shell scripts: the second of the last success, and its size in MiB.
+pub(crate) fn write_marks(directory: &Path, at: Timestamp, bytes: u64) -> Result<(), BackupError> {
+    let mib = bytes.div_ceil(1 << 20);
+    for (name, text) in [
+        (".last_backup_success", at.as_second().to_string()),
+        (".last_backup_size_mb", mib.to_string()),
+    ] {
+        let path = directory.join(name);
+        // Other tools read them, and only read.
+        replace(&path, (text + "\n").as_bytes(), 0o644, Durability::Durable)
+            .map_err(BackupError::io("writing", &path))?;
+    }
+    Ok(())
+}
+
+/// Whether this is a mark that nobody finished writing; older versions named it without the random part.
+fn is_mark_unfinished(name: &str) -> bool {
+    name.starts_with(MARK)
+        && Path::new(name)
+            .extension()
+            .is_some_and(|ending| ending == "new")
+}
+
+fn sync_directory(directory: &Path) -> Result<(), BackupError> {
+    File::open(directory)
+        .and_then(|d| d.sync_all())
+        .map_err(BackupError::io("making the new name durable in", directory))
+}
+
+/// Removes what runs that died left behind. Only under the run lock, or it would take the
+/// `.partial` of a living run. Returns what was removed.
+pub(crate) fn sweep(directory: &Path) -> Result<Vec<PathBuf>, BackupError> {
+    let entries = fs::read_dir(directory).map_err(BackupError::io("reading", directory))?;
+    let mut removed = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(BackupError::io("reading", directory))?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        let path = entry.path();
+        let partial = name.starts_with(&format!(".{PREFIX}")) && name.ends_with(PARTIAL);
+        if !(partial
+            || is_mark_unfinished(name)
+            || sidecar::is_stray(&path)
+            || sidecar::is_unfinished(&path))
+        {
+            continue;
+        }
+        match fs::remove_file(&path) {
+            Ok(()) => removed.push(path),
+            // Whoever may write here could otherwise stop all backups with a directory of that name.
+            Err(error) => tracing::warn!(
+                "could not remove {}, which is called like the leftover of a crashed run: {error}",
+                path.display()
+            ),
+        }
+    }
+    Ok(removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_that_is_taken_gives_way_to_the_next() {
+        let directory = tempfile::tempdir().unwrap();
+        let now = Timestamp::from_second(1_000_000_000).unwrap();
+        let make = |ending: &str| {
+            let (partial, _) =
+                Partial::create(directory.path(), ending, now, &TimeZone::UTC).unwrap();
+            fs::write(partial.final_path(), "").unwrap();
+            partial.name.clone()
+        };
+        assert_eq!(make("tar.gz"), "critical_backup_20010909_014640.tar.gz");
+        assert_eq!(
+            make("tar.zst.age"),
+            "critical_backup_20010909_014641.tar.zst.age"
+        );
+        assert_eq!(make("tar.gz"), "critical_backup_20010909_014642.tar.gz");
+    }
+}

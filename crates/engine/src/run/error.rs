@@ -1,0 +1,214 @@
+//! Why a backup did not happen. Every message says what to do next.
+
+use crate::catalog::CatalogError;
+use crate::proof::{DrillError, IntegrityError};
+use crate::state::StateError;
+use hubvault_archive::ArchiveError;
+use hubvault_model::{BackupId, ByteSize, TableName, remedy};
+use hubvault_postgres::PgError;
+use jiff::Timestamp;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A backup that failed: nothing was published.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// Something about the database.
+    #[error(transparent)]
+    Postgres(#[from] PgError),
+    /// Something about the archive while it was written.
+    #[error("writing the archive: {0}")]
+    Archive(#[from] ArchiveError),
+    /// What was written does not read back.
+    #[error("reading the new archive back: {0}")]
+    Integrity(#[from] IntegrityError),
+    /// It does not come back from the archive.
+    #[error(
+        "the archive does not withstand the drill: {why}; nothing was published, the archive is \
+         kept for study as {}", path.display()
+    )]
+    Rejected {
+        /// What did not come back.
+        why: String,
+        /// Where it is now.
+        path: PathBuf,
+    },
+    /// The drill could not be carried out.
+    #[error("drilling the new archive: {0}")]
+    Drill(#[from] DrillError),
+    /// The record of runs cannot be kept.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// Named tables are absent and the scope says that this is an error.
+    #[error(
+        "the scope names tables that do not exist in this database: {}; correct [scope] tables, \
+         or set missing = \"warn\" to go on without them", names.join(", ")
+    )]
+    MissingTables {
+        /// As they were written.
+        names: Vec<String>,
+    },
+    /// No table of the scope exists.
+    #[error(
+        "no table of the scope exists in this database, so there is nothing to back up; check \
+         the database's name and [scope] tables"
+    )]
+    NothingInScope,
+    /// A window's column is not there.
+    #[error(
+        "the window on {table} goes by the column {column}, which the table does not have; name \
+         another column in [[scope.window]] or take the table whole"
+    )]
+    NoWindowColumn {
+        /// The table.
+        table: TableName,
+        /// The column.
+        column: String,
+    },
+    /// Reading a window would run foreign code as a superuser.
+    #[error(
+        "{what} of {table} is compared through a cast function that is not a superuser's, and that would run with the \
+         rights of the backup's role, a superuser; back up as a role that can only read (hubvault backup --dry-run \
+         without this window prints the statements), or {instead}"
+    )]
+    ForeignCast {
+        /// The foreign key or the column.
+        what: String,
+        /// The table that bears it.
+        table: TableName,
+        /// What else would do.
+        instead: &'static str,
+    },
+    /// The role may not read everything that the backup needs.
+    #[error(
+        "the role {role} may not read everything that this backup needs; run as a superuser or \
+         the owner:\n{statements}"
+    )]
+    Privileges {
+        /// Who asked.
+        role: String,
+        /// One statement a line, to be run as they are.
+        statements: String,
+    },
+    /// The schedule's run was made already, by a service beside this one or by hand.
+    #[error("backup {} stands for the run that was due at {due:.0}", id.short())]
+    AlreadyMade {
+        /// Which one.
+        id: BackupId,
+        /// When it was due.
+        due: Timestamp,
+    },
+    /// Not enough room.
+    #[error(
+        "{} has {free} free and this backup needs about {needed}; free some space (hubvault prune \
+         --after-failed-run removes what retention lets go) or set BACKUP_DIR to a larger disk", directory.display()
+    )]
+    NoSpace {
+        /// Where the archive would go.
+        directory: PathBuf,
+        /// What the plan expects.
+        needed: ByteSize,
+        /// What there is.
+        free: ByteSize,
+    },
+    /// A file that must be in the archive cannot be read.
+    #[error("{message}; correct the [[file]] entry or set required = false")]
+    RequiredFile {
+        /// Which file and what is wrong with it.
+        message: String,
+    },
+    /// A command whose output must be in the archive failed.
+    #[error(
+        "the source {name} failed: {command} {what}; correct the command of this [[source]], or set \
+         required = false"
+    )]
+    Source {
+        /// The entry.
+        name: String,
+        /// The command, without secrets.
+        command: String,
+        /// How it ended, with its last words.
+        what: String,
+    },
+    /// A hook that must not fail failed.
+    #[error("{what}; correct the command of this [[hook]], or set on_failure = \"warn\"")]
+    Hook {
+        /// Which, and how it ended, with its last words.
+        what: String,
+    },
+    /// The state directory, or another run that is at work in it.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A file or directory of ours.
+    #[error("{doing} {}: {source}{}", path.display(), remedy(source))]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It took longer than it may.
+    #[error(
+        "the backup took longer than {} s and was stopped, nothing was published; look at what its last \
+         stage waits for, or set archive.time_limit (BACKUP_TIME_LIMIT) higher", limit.as_secs_f64()
+    )]
+    TooLong {
+        /// What it may take.
+        limit: Duration,
+    },
+    /// Stopped on request.
+    #[error("stopped on request; nothing was published")]
+    Cancelled,
+    /// A part of the run ended without saying why.
+    #[error("a part of the run died: {0}; nothing was published; please report this")]
+    Worker(String),
+}
+
+impl BackupError {
+    /// What a panic had to say.
+    pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> Self {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        Self::Worker(text.unwrap_or("no message").to_owned())
+    }
+
+    pub(crate) fn io(
+        doing: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io {
+            doing,
+            path,
+            source,
+        }
+    }
+
+    /// What the disk said while the archive was written, with the file that it was said of.
+    pub(crate) fn of_file(self, path: &Path) -> Self {
+        match self {
+            Self::Archive(ArchiveError::Write { source, .. }) => {
+                Self::io("writing the archive", path)(source)
+            }
+            other => other,
+        }
+    }
+
+    /// True when there is no failure of the backup: another run is at work, or was made already.
+    pub fn is_of_another_run(&self) -> bool {
+        matches!(
+            self,
+            Self::State(StateError::Locked { .. }) | Self::AlreadyMade { .. }
+        )
+    }
+
+    /// True when the run stopped because it was asked to, not because something went wrong.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Cancelled | Self::Postgres(PgError::Cancelled))
+            || matches!(self, Self::Integrity(IntegrityError::Cancelled))
+            || matches!(self, Self::Drill(DrillError::Cancelled))
+    }
+}

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 HUBVAULT = ROOT / "target/release/hubvault"
 EVERYTHING = '[scope]\ntables = ["*"]\nwindow = []\n'
 HUB_SCOPE = ""
-# The default scope (crates/hubvault/src/config/keys.rs), as the shell scripts knew it.
+# The default scope (crates/config/src/keys.rs), as the shell scripts knew it.
 CRITICAL = {"users", "user_roles", "organizations", "agencies", "referrals", "exchange_rates", "system_settings", "roles",
             "permissions", "role_permissions"}
 WINDOWS = {"credit_transactions", "point_transactions", "purchases"}

@@ -2,16 +2,7 @@
 
 #![no_main]
 
-#[path = "../../crates/hubvault/src/config/mod.rs"]
-#[allow(
-    dead_code,
-    unreachable_pub,
-    unused_imports,
-    reason = "the binary's module, of which fuzzing needs some"
-)]
-mod config;
-
-use config::{Environment, Inputs, Settings};
+use hubvault_config::{Environment, Inputs, Settings};
 use libfuzzer_sys::fuzz_target;
 use std::path::PathBuf;
 use std::sync::LazyLock;

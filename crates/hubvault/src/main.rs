@@ -3,11 +3,8 @@
 //! The binary reads the configuration, hands a job to the engine and prints what came of it.
 
 mod text;
-mod config;
-mod logging;
 mod progress;
 mod signals;
-mod service;
 mod cli;
 
 use clap::Parser;
@@ -28,9 +25,10 @@ fn main() -> ExitCode {
         Ok(Exit::Busy) => ExitCode::from(75),
         Ok(Exit::Code(code)) => ExitCode::from(code),
         Err(error) => {
-            let text = hubvault_model::indented(&logging::masked(&text::chain(&error)));
+            let text =
+                hubvault_model::indented(&hubvault_service::logging::masked(&text::chain(&error)));
             text::complain(&format!("error: {text}"));
-            let of_configuration = error.is::<config::ConfigError>();
+            let of_configuration = error.is::<hubvault_config::ConfigError>();
             let code = signals::exit_code().unwrap_or(if of_configuration { 2 } else { 1 });
             ExitCode::from(code)
         }

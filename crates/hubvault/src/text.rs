@@ -2,6 +2,7 @@
 
 pub(crate) use hubvault_model::grouped;
 use hubvault_model::{indented, one_line, printable};
+pub(crate) use hubvault_service::logging::{chain, complain};
 use jiff::{SignedDuration, Timestamp};
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, IsTerminal, Write};
@@ -65,12 +66,6 @@ impl<W: Write> Write for Lines<W> {
     }
 }
 
-/// Writes lines to standard error. `eprintln!` would panic where the terminal is gone.
-pub(crate) fn complain(text: &str) {
-    // There is no other place to say it.
-    let _ = writeln!(io::stderr(), "{}", printable(text));
-}
-
 /// Something of a line whose text comes from outside, such as a name.
 pub(crate) fn plain(of: impl std::fmt::Display) -> String {
     one_line(&of.to_string()).into_owned()
@@ -79,21 +74,6 @@ pub(crate) fn plain(of: impl std::fmt::Display) -> String {
 /// An entry of a list, `  ! {entry}`: its further lines are under its first, so that none looks like an entry.
 pub(crate) fn entry(of: impl std::fmt::Display) -> String {
     indented(&of.to_string()).replace('\n', "\n    ")
-}
-
-/// An error with its causes. Some of ours already say their cause; it is not said twice.
-pub(crate) fn chain(error: &anyhow::Error) -> String {
-    error
-        .chain()
-        .map(ToString::to_string)
-        .fold(String::new(), |mut said, cause| {
-            if said.is_empty() {
-                said = cause;
-            } else if !said.contains(&cause) {
-                said += &format!(": {cause}");
-            }
-            said
-        })
 }
 
 /// How a column is aligned.

@@ -93,7 +93,7 @@ fn record_anyway(job: &Job, record: &BackupRecord) -> Option<Catalog> {
 }
 
 /// How a run ended, as recorded: published, or failed with the error.
-pub(super) type Outcome = Result<BackupRecord, (BackupRecord, BackupError)>;
+pub(super) type Outcome = Result<Box<BackupRecord>, Box<(BackupRecord, BackupError)>>;
 
 /// Records how a run ended; retention follows a success.
 pub(super) fn record(
@@ -104,7 +104,7 @@ pub(super) fn record(
     published: Result<Published, BackupError>,
 ) -> Outcome {
     let error = match published {
-        Ok(published) => return Ok(settle(job, run, prepared, stages, published)),
+        Ok(published) => return Ok(Box::new(settle(job, run, prepared, stages, published))),
         Err(error) => error,
     };
     let mut record = failed(job, run, stages, &error);
@@ -115,7 +115,7 @@ pub(super) fn record(
     if let Err(unrecorded) = prepared.catalog.finish(&record) {
         tracing::warn!("could not record the failure in the catalog: {unrecorded}");
     }
-    Err((record, error))
+    Err(Box::new((record, error)))
 }
 
 /// Notifies of this run, and of earlier ones that crashed before they could.
@@ -131,9 +131,10 @@ pub(super) fn notify_all(
             let told = tell(job, run, Some(catalog), &record, None);
             record.delivery = Some(told.record.clone());
             record.warnings.extend(told.warnings());
-            Ok(record)
+            Ok(*record)
         }
-        Err((record, error)) => {
+        Err(failure) => {
+            let (record, error) = *failure;
             if !error.is_cancelled() && run.tried_again_in.is_none() {
                 tell(job, run, Some(catalog), &record, Some(&error));
             }

@@ -25,7 +25,7 @@ pub(crate) enum Place {
         name: String,
         lesser: Option<SecretString>,
         /// Holds the claim on the name: a drill is not always connected to its database, and another would drop it.
-        _claim: Mutex<Session>,
+        _claim: Box<Mutex<Session>>,
     },
 }
 
@@ -80,7 +80,7 @@ impl Place {
             server: server.clone(),
             name: name.clone(),
             lesser: is_superuser.then(secret),
-            _claim: Mutex::new(claim),
+            _claim: Box::new(Mutex::new(claim)),
         };
         // The database comes before its role: another drill takes a role without a database for a leftover.
         target::create_database(&mut session, &name)?;

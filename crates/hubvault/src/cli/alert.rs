@@ -2,10 +2,10 @@
 
 use super::Exit;
 use super::check::known_or_exit;
-use crate::config::Settings;
 use crate::text::{Align, columns, print};
 use anyhow::{Result, bail};
 use clap::Subcommand;
+use hubvault_config::Settings;
 use hubvault_engine::catalog::{AlertState, Catalog, CheckState};
 use hubvault_engine::delivery::{AlertFacts, Teller, age, moment};
 use hubvault_engine::job::Job;

@@ -4,13 +4,12 @@ use super::Exit;
 use super::plan::{plan_json, plan_text};
 use super::proof::proof_text;
 use super::seal::sealed_text;
-use crate::config::Settings;
-use crate::logging;
 use crate::progress;
 use crate::signals;
 use crate::text::{self, duration, grouped, print};
 use anyhow::Result;
 use clap::Args;
+use hubvault_config::Settings;
 use hubvault_engine::backup;
 use hubvault_engine::catalog::{BackupRecord, State, Untold};
 use hubvault_engine::job::Job;
@@ -18,6 +17,7 @@ use hubvault_engine::run::{BackupError, Run};
 use hubvault_engine::state::progress_file::ProgressFile;
 use hubvault_engine::state::{StateDir, StateError};
 use hubvault_model::{BackupId, ByteSize, Cancel, Warning, indented};
+use hubvault_service::logging;
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
@@ -130,7 +130,7 @@ pub(crate) fn take(job: &Job, mut run: Run) -> Result<BackupRecord> {
     let run = Arc::new(run);
     let (last_resort, of) = (Arc::clone(&run), job.clone());
     let _signals = signals::watch(run.cancel.clone(), move || {
-        backup::abandon(&of, &last_resort)
+        backup::abandon(&of, &last_resort);
     })?;
     Ok(backup::run(job, &run)?)
 }

@@ -1,12 +1,12 @@
 //! `hubvault check`: every check with what it found and what to do next.
 
 use super::{Cli, Exit};
-use crate::config::{Settings, nearest};
 use crate::signals;
 use crate::text::{entry, plain, print};
 use anyhow::{Result, bail};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory};
+use hubvault_config::{Settings, nearest};
 use hubvault_engine::catalog;
 use hubvault_engine::job::Job;
 use hubvault_engine::monitor::{CheckState, Finding, Look, Watched, checks, examine, watch};

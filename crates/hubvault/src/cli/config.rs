@@ -1,9 +1,9 @@
 //! `hubvault config`: write a commented file, check what is set, show what holds.
 
 use super::Exit;
-use crate::config::{Found, Settings, Value};
 use crate::text::{Align, columns, print};
 use anyhow::{Context, Result};
+use hubvault_config::{Found, Settings, Value};
 use hubvault_engine::job::{CommandSource, FileSource, Hook, Window, WindowRows};
 use serde_json::json;
 use std::fs::OpenOptions;

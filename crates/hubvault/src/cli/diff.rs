@@ -3,13 +3,13 @@
 use super::Exit;
 use super::differences::Differences;
 use super::seal::{IdentityArgs, witness};
-use super::which::resolve;
-use crate::config::Settings;
+use super::select::resolve;
 use crate::text::{Align, columns, grouped, print, print_with};
 use crate::{progress, signals};
 use anyhow::{Context, Result};
 use clap::Args;
 use hubvault_archive::Archive;
+use hubvault_config::Settings;
 use hubvault_engine::restore::{self, Conditions, TableDiff};
 use hubvault_model::{Cancel, TablePattern};
 

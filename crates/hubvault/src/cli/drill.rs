@@ -3,13 +3,13 @@
 use super::Exit;
 use super::proof::proof_text;
 use super::seal::{IdentityArgs, witness};
-use super::which::resolve;
-use crate::config::Settings;
+use super::select::resolve;
 use crate::text::{chain, print};
 use crate::{progress, signals};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use hubvault_archive::Identities;
+use hubvault_config::Settings;
 use hubvault_engine::catalog;
 use hubvault_engine::catalog::{BackupRecord, Catalog, Contents, ProofRecord, State, contents};
 use hubvault_engine::progress::{Progress, Stage};

@@ -1,10 +1,10 @@
 //! `hubvault list` and `hubvault catalog rebuild`.
 
 use super::Exit;
-use crate::config::Settings;
 use crate::text::{Align, columns, grouped, print};
 use anyhow::Result;
 use clap::Args;
+use hubvault_config::Settings;
 use hubvault_engine::catalog;
 use hubvault_engine::catalog::{BackupRecord, Catalog, State, rebuild};
 use hubvault_engine::state::StateDir;

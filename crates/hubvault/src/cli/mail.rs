@@ -1,10 +1,10 @@
 //! `hubvault mail`: what is sent to the administrators, looked at, tried, tried again.
 
 use super::Exit;
-use crate::config::Settings;
 use crate::text::{Align, columns, print};
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
+use hubvault_config::Settings;
 use hubvault_engine::catalog;
 use hubvault_engine::catalog::{
     BackupRecord, Catalog, Content, DeliveryRecord, OutboxItem, RecipientState,

@@ -1,10 +1,10 @@
 //! The commands: what they take, what they print, how they end. One file a command.
 
-mod each;
+mod for_each_job;
 mod backup;
 mod plan;
 mod list;
-mod which;
+mod select;
 mod show;
 mod restore;
 mod diff;
@@ -21,12 +21,13 @@ mod alert;
 mod config;
 mod demo;
 
-use crate::config::{ConfigError, Environment, Inputs, Settings};
-use crate::{logging, service, text};
+use crate::text;
 use anyhow::{Context, Result};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
+use hubvault_config::{ConfigError, Environment, Inputs, Settings};
 use hubvault_model::Masks;
+use hubvault_service::{self as service, logging};
 use seal::SealCommand;
 use std::path::PathBuf;
 
@@ -270,10 +271,10 @@ enum CatalogCommand {
 /// Runs what the arguments ask for.
 pub(crate) fn run(cli: &Cli) -> Result<Exit> {
     let inputs = Inputs::new(Environment::of_process(), cli.config.clone());
-    if each::is_for_all(cli) {
+    if for_each_job::is_for_all(cli) {
         let all = Settings::load_all(&inputs)?;
         if all.len() > 1 {
-            return each::run(&all);
+            return for_each_job::run(&all);
         }
     }
     let load = || -> Result<Settings, ConfigError> {

@@ -1,10 +1,10 @@
 //! `hubvault prune`, `pin` and `unpin`: which archives stay.
 
 use super::Exit;
-use crate::config::Settings;
 use crate::text::{Align, columns, print};
 use anyhow::{Result, bail};
 use clap::Args;
+use hubvault_config::Settings;
 use hubvault_engine::catalog;
 use hubvault_engine::catalog::{BackupRecord, Catalog};
 use hubvault_engine::retain::{self, Pruned};

@@ -2,13 +2,13 @@
 
 use super::Exit;
 use super::seal::{IdentityArgs, witness};
-use super::which::resolve;
-use crate::config::Settings;
+use super::select::resolve;
 use crate::text::{Align, columns, grouped, plain, print};
 use crate::{progress, signals};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use hubvault_archive::{Archive, ArchiveFile, Identities, Source, open_regular};
+use hubvault_config::Settings;
 use hubvault_engine::disk::unnamed_file;
 use hubvault_engine::restore::{self, PutBack, RestoreOptions, Restored, Target};
 use hubvault_model::{ByteSize, Cancel, TableName, TablePattern, remedy};

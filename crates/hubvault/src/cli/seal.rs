@@ -1,11 +1,11 @@
 //! `hubvault seal check`, and `--identity` of the commands that open archives.
 
 use super::Exit;
-use crate::config::{Administrator, Settings};
 use crate::text::{Align, columns, print};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use hubvault_archive::{Identities, Recipient};
+use hubvault_config::{Administrator, Settings};
 use hubvault_engine::catalog::{Answered, Catalog, Standing, standing};
 use hubvault_engine::state::StateDir;
 use hubvault_engine::state::file::{self, Durability};

@@ -1,9 +1,9 @@
 //! `hubvault status`: am I safe? In one screen.
 
 use super::Exit;
-use crate::config::{Administrator, Settings};
 use crate::text::{entry, grouped, plain, print};
 use anyhow::Result;
+use hubvault_config::{Administrator, Settings};
 use hubvault_engine::catalog;
 use hubvault_engine::catalog::{BackupRecord, Catalog, OutboxItem, OutboxState, State};
 use hubvault_engine::delivery::{age, moment};

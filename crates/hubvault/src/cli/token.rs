@@ -1,12 +1,12 @@
 //! `hubvault token`: who may ask over HTTP.
 
 use super::Exit;
-use crate::config::Settings;
-use crate::service::token::{Role, Tokens};
 use crate::text::{Align, columns, complain, print};
 use anyhow::Result;
 use clap::Subcommand;
+use hubvault_config::Settings;
 use hubvault_engine::state::StateDir;
+use hubvault_service::token::{Role, Tokens};
 use serde_json::json;
 
 #[derive(Debug, Subcommand)]

@@ -1,0 +1,188 @@
+//! `overlay.toml` of the state directory: what was changed over HTTP. It wins over file and variables, for harmless
+//! keys alone, and only to make them stricter (`strictness`). What an earlier version wrote there is still read.
+
+use super::document::Document;
+use super::environment::Environment;
+use super::keys::KEYS;
+use super::place;
+use super::problem::{ConfigError, Problem, nearest};
+use anyhow::{Context, Result};
+use hubvault_engine::state::StateDir;
+use hubvault_engine::state::file::{self, Durability};
+use serde_json::{Map, Value};
+use std::io::ErrorKind;
+use std::path::Path;
+
+/// As `config show` names it.
+pub(super) const ORIGIN: &str = "overlay.toml (PUT /backup/config)";
+const NAME: &str = "overlay.toml";
+/// More than all keys need, in bytes.
+const LARGEST: u64 = 1 << 20;
+
+/// What may be changed from afar: nothing that says where data goes but the addresses of mails, nothing
+/// that is run, nothing that is secret.
+pub const CHANGEABLE: &[&str] = &[
+    "archive.codec",
+    "archive.level",
+    "archive.min_size_mb",
+    "archive.max_size_mb",
+    "log.level",
+    "proof.when",
+    "retention.days",
+    "retention.keep_last",
+    "retention.daily",
+    "retention.weekly",
+    "retention.monthly",
+    "retention.yearly",
+    "retention.max_total_mb",
+    "schedule.cron",
+    "schedule.timezone",
+    "schedule.jitter",
+    "schedule.catch_up",
+    "schedule.tries",
+    "schedule.pause",
+    "email.enabled",
+    "email.to",
+    "email.attach",
+    "monitor.max_age_hours",
+];
+
+/// The text of an overlay.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    text: String,
+}
+
+impl Changes {
+    /// What is there already in a state directory, with `wish` put into it; null takes a key out.
+    pub fn merged(state: &StateDir, wish: &Map<String, Value>) -> Result<Self, ConfigError> {
+        let mut problems = Vec::new();
+        let mut table = toml::Table::new();
+        match text_of(&state.file(NAME)) {
+            Ok(text) => match text.parse() {
+                Ok(there) => table = there,
+                Err(error) => problems.push(Problem::new(ORIGIN, "", format!("not TOML: {error}"))),
+            },
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => problems.push(Problem::new(ORIGIN, "", format!("reading it: {error}"))),
+        }
+        for (key, value) in wish {
+            if !CHANGEABLE.contains(&key.as_str()) {
+                problems.push(Problem::new(ORIGIN, key, not_changeable(key)));
+                continue;
+            }
+            match value {
+                Value::Null => take_out(&mut table, key),
+                value => match toml::Value::try_from(value) {
+                    Ok(value) => put_in(&mut table, key, value),
+                    Err(error) => problems.push(Problem::new(ORIGIN, key, error.to_string())),
+                },
+            }
+        }
+        if problems.is_empty() {
+            let text = toml::to_string(&table).unwrap_or_default();
+            Ok(Self { text })
+        } else {
+            Err(ConfigError { problems })
+        }
+    }
+
+    /// What is there already.
+    pub fn stored(state: &StateDir) -> Result<Self, ConfigError> {
+        Self::merged(state, &Map::new())
+    }
+
+    /// Keeps it, readable by its owner only; an older one is replaced as a whole.
+    pub fn write(&self, state: &StateDir) -> Result<()> {
+        let path = state.file(NAME);
+        let head = "# Written by PUT /backup/config; it wins over file and variables.\n";
+        let text = format!("{head}{}", self.text);
+        file::replace(&path, text.as_bytes(), 0o600, Durability::Durable)
+            .with_context(|| format!("writing {}", path.display()))
+    }
+}
+
+fn text_of(path: &Path) -> std::io::Result<String> {
+    let bytes = file::read(path, LARGEST)?;
+    String::from_utf8(bytes).map_err(|_| std::io::Error::other("it is not UTF-8"))
+}
+
+fn not_changeable(key: &str) -> String {
+    if KEYS.iter().any(|known| known.name == key) {
+        return "cannot be changed from afar; set it in hubvault.toml or by a variable".to_owned();
+    }
+    let hint = nearest(key, CHANGEABLE.iter().copied());
+    format!("no such key{hint}")
+}
+
+/// Every changeable key is `table.key`.
+fn put_in(table: &mut toml::Table, key: &str, value: toml::Value) {
+    let Some((outer, inner)) = key.split_once('.') else {
+        return;
+    };
+    let entry = table
+        .entry(outer)
+        .or_insert_with(|| toml::Value::Table(toml::Table::new()));
+    if let Some(entry) = entry.as_table_mut() {
+        entry.insert(inner.to_owned(), value);
+    }
+}
+
+fn take_out(table: &mut toml::Table, key: &str) {
+    let inner = key.split_once('.');
+    if let Some((entry, inner)) =
+        inner.and_then(|(outer, inner)| Some((table.get_mut(outer)?.as_table_mut()?, inner)))
+    {
+        entry.remove(inner);
+    }
+}
+
+/// The overlay that holds: `tried` where one is tried, else what lies in the state directory of the
+/// archive directory that file and variables name.
+pub(super) fn read(
+    environment: &Environment,
+    document: &Document,
+    tried: Option<&Changes>,
+    problems: &mut Vec<Problem>,
+    notices: &mut Vec<String>,
+) -> Document {
+    let state = StateDir::of(&place::archives(environment, document));
+    let path = state.file(NAME);
+    if let Err(untrusted) = file::check_state(state.path()) {
+        let origin = state.path().display().to_string();
+        problems.push(Problem::new(origin, "", untrusted.to_string()));
+        return Document::default();
+    }
+    let text = match tried {
+        Some(changes) => Ok(changes.text.clone()),
+        None => text_of(&path),
+    };
+    let text = match text {
+        Ok(text) => text,
+        // Without the directory there is none either; what is wrong with that is said elsewhere.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Document::default();
+        }
+        // Somebody else on this host may still look into an archive.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            let path = path.display();
+            notices.push(format!(
+                "what was changed over HTTP is left out: {path}: {error}"
+            ));
+            return Document::default();
+        }
+        Err(error) => {
+            let what = format!("reading it: {error}");
+            problems.push(Problem::new(path.display().to_string(), "", what));
+            return Document::default();
+        }
+    };
+    let overlay = Document::parse(&path, &text, problems);
+    for key in KEYS.iter().map(|key| key.name) {
+        if overlay.value(key).is_some() && !CHANGEABLE.contains(&key) {
+            let what = "cannot be set here; remove the line";
+            problems.push(Problem::new(path.display().to_string(), key, what));
+        }
+    }
+    overlay
+}

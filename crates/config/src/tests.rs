@@ -1,0 +1,436 @@
+//! What a whole configuration comes to.
+
+mod mistakes;
+
+use super::*;
+use hubvault_engine::job::WindowRows;
+use hubvault_engine::state::StateDir;
+use secrecy::ExposeSecret;
+use std::path::Path;
+
+fn load(variables: &[(&str, &str)], toml: &str) -> Result<Settings, ConfigError> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("hubvault.toml");
+    std::fs::write(&path, toml).unwrap();
+    let inputs = Inputs::new(Environment::of(variables), Some(path));
+    Settings::load(&inputs, None)
+}
+
+fn mistakes(variables: &[(&str, &str)], toml: &str) -> String {
+    load(variables, toml).err().unwrap().to_string()
+}
+
+#[test]
+fn nothing_set_means_the_shell_scripts_defaults() {
+    let job = load(&[], "").unwrap().job();
+    assert_eq!(job.directory, Path::new("/backups"));
+    assert_eq!(job.scope.tables.len(), 10);
+    assert_eq!(job.scope.windows.len(), 1);
+    assert_eq!(job.scope.windows[0].tables.len(), 3);
+    let recent = WindowRows::Recent {
+        column: "created_at".into(),
+        length: "3 months".into(),
+    };
+    assert_eq!(job.scope.windows[0].rows, recent);
+    let files: Vec<String> = job
+        .files
+        .iter()
+        .map(|f| f.source.display().to_string())
+        .collect();
+    assert_eq!(
+        files,
+        [
+            "/config/.env.production",
+            "/config/docker-compose.prod.yml",
+            "/config/nginx.prod.conf",
+            "/config/ssl"
+        ]
+    );
+    assert_eq!(job.database.to_string(), "postgres@localhost:5432/postgres");
+}
+
+#[test]
+fn variables_win_over_the_file_and_say_what_they_hide() {
+    let toml = "[database]\nhost = \"toml\"\nport = 1111\n";
+    let variables = [
+        ("DATABASE_URL", "postgres://u:p@url/d"),
+        ("POSTGRES_HOST", "bash"),
+        ("PGHOST", "libpq"),
+        ("PGPORT", "2222"),
+    ];
+    let settings = load(&variables, toml).unwrap();
+    assert_eq!(settings.job().database.to_string(), "u@url:2222/d");
+    let host = settings
+        .found
+        .iter()
+        .find(|found| found.key.name == "database.host")
+        .unwrap();
+    assert_eq!(host.origin, "variable DATABASE_URL");
+    assert_eq!(
+        host.hidden,
+        [
+            "variable POSTGRES_HOST",
+            "variable PGHOST",
+            "hubvault.toml line 2"
+        ]
+    );
+    let bash = load(&variables[1..], toml).unwrap();
+    assert_eq!(bash.job().database.host, "bash");
+}
+
+#[test]
+fn several_mistakes_are_reported_together() {
+    let said = mistakes(
+        &[("POSTGRES_PORT", "0"), ("BACKUP_MIN_SIZE_MB", "ten")],
+        "[archive]\nlevel = 99\ncodec = \"gzp\"\n[scope]\ntables = [\"a.b.c\"]\n",
+    );
+    for part in [
+        "5 mistakes",
+        "variable POSTGRES_PORT: database.port: expected a whole number from 1 to 65535",
+        "hubvault.toml line 2: archive.level: expected a whole number from 1 to 19",
+        "hubvault.toml line 3: archive.codec: expected one of gzip, zstd, not \"gzp\"; did you \
+         mean gzip?",
+        "variable BACKUP_MIN_SIZE_MB: archive.min_size_mb: expected a whole number",
+        "hubvault.toml line 5: scope.tables: \"a.b.c\" has more than",
+    ] {
+        assert!(said.contains(part), "{part:?} is not in {said}");
+    }
+}
+
+#[test]
+fn windows_take_a_length_or_an_expression() {
+    let toml = "[[scope.window]]\ntables = [\"a\"]\ncolumn = \"at\"\nlength = \"90 days\"\n\
+                [[scope.window]]\ntables = [\"b\"]\nwhere = \"paid\"\n";
+    assert_eq!(load(&[], toml).unwrap().job().scope.windows.len(), 2);
+    let said = mistakes(
+        &[],
+        "[[scope.window]]\ntables = [\"b\"]\nwhere = \"x\"\nlength = \"1 day\"\n",
+    );
+    assert!(
+        said.contains("either column and length, or where"),
+        "{said}"
+    );
+    let said = mistakes(&[], "[[scope.window]]\ntable = [\"b\"]\nwhere = \"x\"\n");
+    assert!(
+        said.contains("line 2: scope.window.table: no such key; did you mean tables?"),
+        "{said}"
+    );
+    assert!(
+        load(&[], "[scope]\nwindow = []\n")
+            .unwrap()
+            .job()
+            .scope
+            .windows
+            .is_empty()
+    );
+}
+
+#[test]
+fn what_has_no_effect_is_noticed() {
+    let settings = load(&[("BACKUP_DRI", "/b")], "").unwrap();
+    let notices = settings.notices.join("\n");
+    assert!(notices.contains("did you mean BACKUP_DIR?"), "{notices}");
+    assert!(load(&[], "").unwrap().notices.is_empty());
+}
+
+#[test]
+fn a_secret_is_in_no_message() {
+    let said = mistakes(
+        &[("DATABASE_URL", "postgres://u:hunter2@h:99999/d?hunter2=1")],
+        "",
+    );
+    assert!(!said.contains("hunter2"), "{said}");
+    let said = mistakes(&[("DATABASE_URL", "mysql://u:hunter2@h/d")], "");
+    assert!(!said.contains("hunter2"), "{said}");
+}
+
+#[test]
+fn a_secret_may_be_in_a_file_that_the_file_names() {
+    use secrecy::ExposeSecret;
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(secret.path(), "hunter2\n").unwrap();
+    let toml = format!(
+        "[database]\npassword_file = \"{}\"\n",
+        secret.path().display()
+    );
+    let password = load(&[], &toml).unwrap().job().database.password.unwrap();
+    assert_eq!(password.expose_secret(), "hunter2");
+    let said = mistakes(&[], "[database]\npassword_file = \"/nowhere\"\n");
+    assert!(
+        said.contains("line 2: database.password_file: reading /nowhere"),
+        "{said}"
+    );
+}
+
+/// A variable that nobody reads would be a promise that nobody keeps.
+#[test]
+fn what_the_deployment_files_set_is_read() {
+    let files = [
+        include_str!("../../../docker-compose.dev.yml"),
+        include_str!("../../../docker-compose.prod.yml"),
+        include_str!("../../../deploy/kubernetes/deployment.yaml"),
+        include_str!("../../../deploy/kubernetes/cronjob.yaml"),
+    ];
+    let is_name =
+        |word: &str| word.len() > 1 && word.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+    let mut found = 0;
+    for line in files.iter().flat_map(|file| file.lines()) {
+        let line = line.trim_start().trim_start_matches("- {name: ");
+        let name = line.split([':', ',']).next().unwrap_or_default();
+        if !is_name(name) || ["TZ", "TMPDIR", "PG_MAJOR"].contains(&name) {
+            continue;
+        }
+        found += 1;
+        let bare = name.strip_suffix("_FILE").unwrap_or(name);
+        let known = KEYS.iter().any(|key| key.variables.contains(&bare));
+        assert!(known, "{name} is read by nobody: {line}");
+    }
+    assert!(found > 30, "only {found} variables were found");
+}
+
+/// Every option that the example shows in a comment is uncommented here, so that it stays true.
+#[test]
+fn the_example_is_a_configuration_with_every_option_in_it() {
+    let example = include_str!("../../../hubvault.example.toml");
+    load(&[], example).unwrap();
+    let is_option = |line: &str| {
+        line.strip_prefix("# ").is_some_and(|rest| {
+            let name = rest.split('=').next().unwrap_or_default().trim();
+            (rest.starts_with("[[") || rest.starts_with("[job.")) && rest.trim_end().ends_with(']')
+                || rest.contains('=')
+                    && !name.is_empty()
+                    && name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+        })
+    };
+    let all: Vec<&str> = example
+        .lines()
+        .map(|line| if is_option(line) { &line[2..] } else { line })
+        // The value of a secret file must exist.
+        // Files that are not here.
+        .filter(|line| !line.contains("/run/secrets/") && !line.starts_with("templates_dir"))
+        .collect();
+    // Nobody should seal to a key from an example.
+    let all = all
+        .join("\n")
+        .replace(
+            "age1...",
+            "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa",
+        )
+        .replace(
+            "AAAA...",
+            "AAAAC3NzaC1lZDI1NTE5AAAAIBIeIJ74+QJ9m4rrjJ1XIs5ab67NfM5YnvucocpO7ArU",
+        );
+    load(&[], &all).unwrap_or_else(|error| panic!("{error}\n{all}"));
+    for key in KEYS {
+        let name = key.name.rsplit('.').next().unwrap();
+        assert!(example.contains(name), "{} is not in the example", key.name);
+        for variable in key.variables {
+            assert!(
+                example.contains(variable),
+                "{variable} is not in the example"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_was_changed_from_afar_wins_for_harmless_keys_alone() {
+    let backups = tempfile::tempdir().unwrap();
+    let state = StateDir::of(backups.path());
+    std::fs::create_dir(state.path()).unwrap();
+    let directory = backups.path().to_str().unwrap();
+    let variables = [("BACKUP_DIR", directory), ("BACKUP_RETENTION_DAYS", "5")];
+    let toml = "[retention]\ndays = 6\n";
+    let changes = |json: &str| Changes::merged(&state, &serde_json::from_str(json).unwrap());
+    let first = changes(r#"{"retention.days": 7, "email.to": ["a@b.example"]}"#).unwrap();
+    first.write(&state).unwrap();
+    let settings = load(&variables, toml).unwrap();
+    assert_eq!(settings.text("retention.days"), "7");
+    let days = settings
+        .found
+        .iter()
+        .find(|found| found.key.name == "retention.days");
+    let hidden = &days.unwrap().hidden;
+    assert_eq!(
+        hidden,
+        &["variable BACKUP_RETENTION_DAYS", "hubvault.toml line 2"]
+    );
+    changes(r#"{"retention.days": null}"#)
+        .unwrap()
+        .write(&state)
+        .unwrap();
+    let settings = load(&variables, toml).unwrap();
+    assert_eq!(settings.text("retention.days"), "5");
+    assert!(
+        settings.found.iter().any(|found| {
+            matches!(&found.value, Value::List(items) if items == &["a@b.example"])
+        })
+    );
+
+    let bad = changes(r#"{"archive.directory": "/x", "retention.dayz": 1}"#);
+    let said = bad.unwrap_err().to_string();
+    assert!(said.contains("cannot be changed from afar") && said.contains("retention.days"));
+    std::fs::write(state.file("overlay.toml"), "[database]\nhost = \"evil\"\n").unwrap();
+    let said = load(&variables, toml).err().unwrap().to_string();
+    assert!(said.contains("database.host: cannot be set here"), "{said}");
+}
+
+#[test]
+fn every_changeable_key_exists_and_is_no_secret() {
+    for name in CHANGEABLE {
+        let key = KEYS.iter().find(|key| key.name == *name);
+        assert!(
+            key.is_some_and(|key| !key.secret && name.contains('.')),
+            "{name}"
+        );
+    }
+}
+
+const TWO_JOBS: &str = "[archive]\ndirectory = \"/srv\"\n[scope]\ntables = [\"users\"]\n\
+    [retention]\ndays = 9\n\
+    [[job]]\nname = \"hub\"\n[job.database]\nname = \"hub\"\n[job.retention]\ndays = 30\n\
+    [[job]]\nname = \"shop\"\n[job.database]\nurl = \"postgres://reader@db2/shop\"\n\
+    [job.scope]\ntables = [\"orders\", \"items\"]\n[job.archive]\ndirectory = \"/far/shop\"\n\
+    [[job.file]]\nsource = \"/etc/shop.conf\"\n";
+
+fn load_all(variables: &[(&str, &str)], toml: &str) -> Result<Vec<Settings>, ConfigError> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("hubvault.toml");
+    std::fs::write(&path, toml).unwrap();
+    Settings::load_all(&Inputs::new(Environment::of(variables), Some(path)))
+}
+
+#[test]
+fn what_a_job_says_wins_and_what_stands_at_the_top_is_every_jobs() {
+    let variables = [("POSTGRES_HOST", "db1"), ("POSTGRES_DB", "ignored")];
+    let all = load_all(&variables, TWO_JOBS).unwrap();
+    let jobs: Vec<Job> = all.iter().map(Settings::job).collect();
+    let names: Vec<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
+    assert_eq!(names, ["hub", "shop"]);
+    assert_eq!(jobs[0].database.to_string(), "postgres@db1:5432/hub");
+    assert_eq!(jobs[1].database.to_string(), "reader@db2:5432/shop");
+    assert_eq!((jobs[0].retention.days, jobs[1].retention.days), (30, 9));
+    let tables = |job: &Job| job.scope.tables.len();
+    assert_eq!((tables(&jobs[0]), tables(&jobs[1])), (1, 2));
+    assert_eq!(jobs[0].directory, Path::new("/srv/hub"));
+    assert_eq!(jobs[1].directory, Path::new("/far/shop"));
+    assert!(jobs[0].files.len() > 1 && jobs[1].files.len() == 1);
+    for settings in &all {
+        assert_eq!(settings.service_directory, Path::new("/srv"));
+    }
+    let found = all[0].found.iter();
+    let mut name = found.filter(|found| found.key.name == "database.name");
+    let name = name.next().unwrap();
+    assert!(name.origin.starts_with("hubvault.toml line"));
+    assert_eq!(name.hidden, ["variable POSTGRES_DB"]);
+}
+
+#[test]
+fn a_secret_of_a_job_is_said_in_one_way() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "from-file").unwrap();
+    let path = file.path().display();
+    let toml = format!(
+        "[database]\npassword = \"top\"\n[[job]]\nname = \"a\"\n[job.database]\npassword_file = \"{path}\"\n\
+         [[job]]\nname = \"b\"\n"
+    );
+    let all = load_all(&[("POSTGRES_PASSWORD", "variable")], &toml).unwrap();
+    let passwords: Vec<String> = all
+        .iter()
+        .map(|settings| settings.job().database.password.unwrap())
+        .map(|password| password.expose_secret().to_owned())
+        .collect();
+    assert_eq!(passwords, ["from-file", "variable"]);
+}
+
+#[test]
+fn jobs_are_told_apart_by_names_and_directories() {
+    let said = |toml: &str| load_all(&[], toml).err().unwrap().to_string();
+    let twice = said("[[job]]\nname = \"a\"\n[[job]]\nname = \"a\"\n[[job]]\nname = \"../b\"\n");
+    assert!(
+        twice.contains("line 3: job.name: \"a\" is the job of line 1, too"),
+        "{twice}"
+    );
+    assert!(twice.contains("not \"../b\""), "{twice}");
+    let same = said(
+        "[[job]]\nname = \"a\"\narchive.directory = \"/x\"\n\
+         [[job]]\nname = \"b\"\narchive.directory = \"/x\"\n",
+    );
+    assert!(same.contains("the jobs a and b both have /x"), "{same}");
+    // What is wrong at the top is wrong once.
+    let once = said("[retention]\ndays = -1\n[[job]]\nname = \"a\"\n[[job]]\nname = \"b\"\n");
+    assert_eq!(once.matches("retention.days").count(), 1, "{once}");
+    let several = mistakes(&[], TWO_JOBS);
+    assert!(several.contains("name one of hub, shop"), "{several}");
+    let only = load(&[], "[[job]]\nname = \"a\"\n").unwrap();
+    assert_eq!(only.job().directory, Path::new("/backups/a"));
+}
+
+#[test]
+fn a_job_with_an_address_of_its_own_does_not_get_the_password_of_another() {
+    let toml = "[email]\nhost = \"smtp\"\nuser = \"u\"\npassword = \"mail-secret\"\n\
+        [[job]]\nname = \"a\"\n[job.database]\nname = \"other\"\n\
+        [[job]]\nname = \"b\"\n[job.database]\nhost = \"db2\"\n[job.email]\nhost = \"smtp2\"\n\
+        [[job]]\nname = \"c\"\n[job.database]\nurl = \"postgres://reader:own-secret@db3/c\"\n";
+    let variables = [
+        ("DATABASE_URL", "postgres://hub:url-secret@db1/hub"),
+        ("POSTGRES_PASSWORD", "variable"),
+    ];
+    let all = load_all(&variables, toml).unwrap();
+    let password = |n: usize| {
+        let password = all[n].job().database.password;
+        password.map(|text| text.expose_secret().to_owned())
+    };
+    assert_eq!(password(0).as_deref(), Some("url-secret"));
+    assert_eq!(password(1), None, "~/.pgpass may have it");
+    assert_eq!(password(2).as_deref(), Some("own-secret"));
+    let is_secret = |n: usize, key: &str| {
+        let mut found = all[n].found.iter();
+        found.any(|it| it.key.name == key && matches!(it.value, Value::Secret(_)))
+    };
+    assert!(is_secret(0, "email.password") && !is_secret(1, "email.password"));
+}
+
+#[test]
+fn archives_of_a_job_are_sealed_to_those_that_it_names_alone() {
+    const ALICE: &str = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
+    const BOB: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBIeIJ74+QJ9m4rrjJ1XIs5ab67NfM5YnvucocpO7ArU";
+    let toml = format!(
+        "[[seal.recipient]]\nkey = \"{ALICE}\"\n\
+         [[job]]\nname = \"a\"\n\
+         [[job]]\nname = \"b\"\n[job.seal]\nrecipients = [\"{BOB}\"]\n\
+         [[job]]\nname = \"c\"\n[[job.seal.recipient]]\nkey = \"{BOB}\"\n"
+    );
+    let all = load_all(&[("BACKUP_RECIPIENTS", "")], &toml).unwrap();
+    let count = |all: &[Settings]| all.iter().map(|it| it.job().seal.len()).collect::<Vec<_>>();
+    assert_eq!(count(&all), [1, 1, 1]);
+    let all = load_all(&[("BACKUP_RECIPIENTS", ALICE)], &toml.replace(ALICE, BOB)).unwrap();
+    assert_eq!(count(&all), [2, 1, 1]);
+}
+
+#[test]
+fn jobs_that_hide_each_other_are_noticed() {
+    let toml = "[monitor]\nping_url = \"https://ping.example/1\"\n[[job]]\nname = \"a\"\n[[job]]\nname = \"b\"\n";
+    let notices = &load_all(&[], toml).unwrap()[0].notices;
+    assert!(
+        notices
+            .iter()
+            .any(|it| it.contains("a and b call the same monitor.ping_url")),
+        "{notices:?}"
+    );
+}
+
+#[test]
+fn no_secret_is_handed_to_the_programs_of_postgresql() {
+    for variable in keys::KEYS
+        .iter()
+        .filter(|key| key.secret)
+        .flat_map(|key| key.variables)
+    {
+        // A password of libpq's own name is replaced by that of the connection.
+        let gone =
+            hubvault_postgres::SECRET_VARIABLES.contains(variable) || *variable == "PGPASSWORD";
+        assert!(gone, "{variable}");
+    }
+}

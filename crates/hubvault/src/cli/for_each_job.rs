@@ -1,0 +1,110 @@
+//! A command for all jobs, one after the other: for each this program once more, so that none of them is
+//! mixed up with another, in logs, locks or exit codes.
+
+use super::{Cli, Command, Exit, mail::MailCommand};
+use crate::signals;
+use crate::text::print;
+use anyhow::{Context, Result, bail};
+use hubvault_config::Settings;
+use hubvault_model::Cancel;
+use hubvault_service::child;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
+use std::process::Child;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// No process has this number.
+const NOBODY: u32 = 0;
+
+/// Whether it can be asked of all jobs, and no job is named. With `--json` each job has a document of its own,
+/// so that one has to be named.
+pub(super) fn is_for_all(cli: &Cli) -> bool {
+    let may = match &cli.command {
+        Command::Backup(args) => !args.json,
+        Command::List(args) => !args.json,
+        Command::Prune(args) => !args.json,
+        Command::Check(args) => !args.json,
+        Command::Status { json } => !json,
+        Command::Config(super::ConfigCommand::Check) | Command::Mail(MailCommand::Retry) => true,
+        _ => false,
+    };
+    may && cli.job.is_none()
+}
+
+/// Runs the command line for each, with its name before what it prints. One that fails does not keep the next
+/// from its turn.
+pub(super) fn run(all: &[Settings]) -> Result<Exit> {
+    let cancel = Cancel::new();
+    let at_work = Arc::new(AtomicU32::new(NOBODY));
+    let last = Arc::clone(&at_work);
+    // It has the same time as we to tidy up, and heard of it later.
+    let _signals = signals::watch(cancel.clone(), move || {
+        let process = last.load(Ordering::Acquire);
+        if process != NOBODY {
+            child::stop(process);
+            wait_a_moment_for(process);
+        }
+    })?;
+    let mut worst = 0;
+    for settings in all {
+        let name = settings.job_name.as_deref().unwrap_or_default();
+        print(&format!("== {name}\n"))?;
+        let mut command = child::same_command(settings, std::env::args_os().skip(1));
+        // A signal from the terminal comes to us, and from us to it: once.
+        command.process_group(0);
+        let child = child::spawn(command, settings)
+            .with_context(|| format!("starting hubvault for the job {name}"))?;
+        at_work.store(child.id(), Ordering::Release);
+        let code = code_of(child, &cancel);
+        at_work.store(NOBODY, Ordering::Release);
+        let code = code?;
+        if cancel.is_requested() {
+            bail!("stopped on request, at the job {name}");
+        }
+        if severity(code) > severity(worst) {
+            worst = code;
+        }
+    }
+    Ok(Exit::Code(worst))
+}
+
+fn code_of(mut child: Child, cancel: &Cancel) -> Result<u8> {
+    let process = child.id();
+    let _stop = cancel.on_request(move || child::stop(process));
+    let status = child.wait().context("waiting for it")?;
+    let code = status.code().or(status.signal().map(|signal| 128 + signal));
+    Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+}
+
+fn wait_a_moment_for(process: u32) {
+    let place = PathBuf::from(format!("/proc/{process}"));
+    let begun = Instant::now();
+    while place.exists() && begun.elapsed() < Duration::from_secs(1) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Nothing wrong, warnings, anything else, failed.
+fn severity(code: u8) -> u8 {
+    match code {
+        0 => 0,
+        3 => 1,
+        1 => 3,
+        _ => 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_of_several_counts() {
+        let worst = |codes: &[u8]| codes.iter().copied().max_by_key(|code| severity(*code));
+        assert_eq!(worst(&[0, 3, 0]), Some(3));
+        assert_eq!(worst(&[3, 2, 0]), Some(2));
+        assert_eq!(worst(&[2, 1, 3]), Some(1));
+    }
+}

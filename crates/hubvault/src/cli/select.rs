@@ -1,0 +1,60 @@
+//! Which archive a word means.
+
+use anyhow::{Context, Result, bail};
+use hubvault_config::Settings;
+use hubvault_engine::catalog;
+use std::path::{Path, PathBuf};
+
+/// What archives end with, also those that were renamed or set aside.
+const ENDINGS: [&str; 6] = [".gz", ".tgz", ".zst", ".tar", ".age", ".rejected"];
+
+/// A path, or the name of an archive in the backup directory or here, is that file. Anything else is what the catalog
+/// calls by that id, prefix or `latest`: never a file that happens to lie where somebody works.
+pub(crate) fn resolve(settings: &Settings, word: &str) -> Result<PathBuf> {
+    let path = PathBuf::from(word);
+    let directory = settings.job().directory;
+    if word.contains('/') {
+        if path.is_file() {
+            return Ok(path);
+        }
+        bail!("there is no file {word}");
+    }
+    if ENDINGS.iter().any(|ending| word.ends_with(ending)) {
+        let beside = directory.join(word);
+        if let Some(found) = [beside, path].into_iter().find(|path| path.is_file()) {
+            return Ok(found);
+        }
+    }
+    if !directory.is_dir() {
+        bail!(
+            "there is no backup directory {}, so no backup {word:?}; set BACKUP_DIR or give a file",
+            directory.display()
+        );
+    }
+    let found = catalog::current(&directory)?.find(word)?;
+    let Some(record) = found else {
+        let here = if Path::new(word).is_file() {
+            format!("; the file here is ./{word}")
+        } else {
+            String::new()
+        };
+        bail!(
+            "no backup {word:?} in {}; `hubvault list` names them{here}",
+            directory.display()
+        );
+    };
+    let file = record.file.with_context(|| {
+        let error = record
+            .error
+            .unwrap_or_else(|| "it is still running".to_owned());
+        format!("backup {} has no archive: {error}", record.id.short())
+    })?;
+    if !file.is_file() {
+        bail!(
+            "the archive {} of backup {} is gone; `hubvault list` names those that are there",
+            file.display(),
+            record.id.short()
+        );
+    }
+    Ok(file)
+}

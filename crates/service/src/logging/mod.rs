@@ -1,0 +1,255 @@
+//! Log lines on standard error, for people or as JSON; no secret of the configuration is in them.
+//! The last ones are remembered for the mail that says that a run failed. Every line of a run carries its id
+//! and is in a file of the run, too.
+
+mod file;
+
+use file::LogFile;
+use hubvault_config::Settings;
+use hubvault_engine::state::StateDir;
+use hubvault_model::{BackupId, Masks, one_line, printable, remedy};
+use jiff::Timestamp;
+use std::collections::VecDeque;
+use std::fmt::{Debug, Write as _};
+use std::fs::{self, DirBuilder};
+use std::io::{self, IsTerminal, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, fmt};
+
+/// So many lines are remembered.
+const REMEMBERED: usize = 40;
+/// The logs of so many runs are kept.
+const RUN_LOGS: usize = 200;
+
+static MASKS: OnceLock<Masks> = OnceLock::new();
+static IS_JSON: OnceLock<bool> = OnceLock::new();
+static RUN: OnceLock<BackupId> = OnceLock::new();
+static FILES: Mutex<Vec<LogFile>> = Mutex::new(Vec::new());
+static RECENT: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
+
+/// Starts logging as the configuration has it, for people where it leaves that open.
+pub fn start_for(settings: &Settings) {
+    let format = match settings.text("log.format") {
+        "auto" => "text",
+        format => format,
+    };
+    start_with(settings, format, settings.masks());
+}
+
+/// The same in the given format, and with the masks of all jobs.
+pub fn start_with(settings: &Settings, format: &str, masks: Masks) {
+    start(settings.text("log.level"), format, masks);
+    let path = settings.text("log.file");
+    if !path.is_empty() {
+        let most: u64 = settings.text("log.max_size_mb").parse().unwrap_or(10);
+        to_file(Path::new(path), most << 20);
+    }
+}
+
+/// Starts logging; `level` and `format` were checked by the configuration.
+pub fn start(level: &str, format: &str, masks: Masks) {
+    // A second start, which only tests could make, changes nothing.
+    let _ = MASKS.set(masks);
+    let _ = IS_JSON.set(format == "json");
+    // What libraries say about themselves matters only to those who ask for everything.
+    let libraries = if level == "trace" { "debug" } else { "warn" };
+    let ours = [
+        "hubvault",
+        "hubvault_engine",
+        "hubvault_postgres",
+        "hubvault_archive",
+        "hubvault_notify",
+    ];
+    let directives = ours.map(|name| format!("{name}={level}")).join(",");
+    let filter = EnvFilter::new(format!("{libraries},{directives}"));
+    let lines = fmt::layer().with_writer(|| Masked);
+    let registry = tracing_subscriber::registry()
+        .with(filter)
+        .with(Remembering);
+    let _ = if format == "json" {
+        registry.with(lines.json()).try_init()
+    } else {
+        let lines = lines.with_target(false);
+        // On a terminal the library decides by itself, heeding NO_COLOR.
+        if io::stderr().is_terminal() {
+            registry.with(lines).try_init()
+        } else {
+            registry.with(lines.with_ansi(false)).try_init()
+        }
+    };
+}
+
+/// Every line from now on is in a file, too; it is moved aside when it is larger than `most_bytes`.
+pub fn to_file(path: &Path, most_bytes: u64) {
+    match LogFile::open(path, most_bytes) {
+        Ok(file) => files().push(file),
+        Err(error) => {
+            let help = remedy(&error);
+            tracing::warn!("the log {} is not written: {error}{help}", path.display());
+        }
+    }
+}
+
+/// Every line from now on is one of a run: it carries its id, and is in `logs/<id>.log` of the state
+/// directory.
+pub fn of_run(id: BackupId, state: &StateDir) {
+    let logs = state.run_logs();
+    let _ = RUN.set(id);
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(&logs);
+    if let Err(error) = made.and_then(|()| forget_old(&logs)) {
+        let help = remedy(&error);
+        tracing::warn!("the logs of runs in {}: {error}{help}", logs.display());
+    }
+    to_file(&state.run_log(id), u64::MAX);
+}
+
+/// Keeps the logs of the newest runs.
+fn forget_old(logs: &Path) -> io::Result<()> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(logs)? {
+        let entry = entry?;
+        all.push((entry.metadata()?.modified()?, entry.path()));
+    }
+    all.sort();
+    let surplus = all.len().saturating_sub(RUN_LOGS);
+    all.iter()
+        .take(surplus)
+        .try_for_each(|(_, path)| fs::remove_file(path))
+}
+
+fn files() -> std::sync::MutexGuard<'static, Vec<LogFile>> {
+    FILES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The last lines, oldest first.
+pub fn recent() -> Vec<String> {
+    let recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
+    recent.iter().cloned().collect()
+}
+
+/// The text without the configuration's secrets, once logging was started.
+pub fn masked(text: &str) -> String {
+    MASKS
+        .get()
+        .map_or_else(|| text.to_owned(), |masks| masks.mask(text))
+}
+
+/// Standard error without secrets; a line comes in one piece.
+struct Masked;
+
+impl Write for Masked {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = of_this_run(in_one_line(&masked(&String::from_utf8_lossy(line))));
+        // Not through `tracing`, or it would go round in circles; a line that one place does not take is still
+        // in the other.
+        for file in files().iter_mut() {
+            if let Err(error) = file.write(plain(&text).as_bytes()) {
+                let (path, help) = (file.path().display(), remedy(&error));
+                let _ = writeln!(io::stderr(), "the log {path} is not written: {error}{help}");
+            }
+        }
+        // A terminal that is gone must not end the run, and `tracing` would panic in trying to complain about it.
+        let _ = io::stderr().write_all(text.as_bytes());
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The line with everything written out that a terminal would act upon, or that would begin another line; but for the
+/// colours, which are the formatter's own: it writes out those of a message.
+fn in_one_line(line: &str) -> String {
+    let mut pieces = line.trim_end_matches('\n').split("\u{1b}[");
+    let mut out = one_line(pieces.next().unwrap_or_default()).into_owned();
+    for piece in pieces {
+        let digits = |c: char| c.is_ascii_digit() || c == ';';
+        match piece.trim_start_matches(digits).strip_prefix('m') {
+            Some(rest) => {
+                let colour = &piece[..piece.len() - rest.len()];
+                out += &format!("\u{1b}[{colour}{}", one_line(rest));
+            }
+            None => out += &format!("\\u001b[{}", one_line(piece)),
+        }
+    }
+    out + "\n"
+}
+
+/// The line with the id of the run that this process makes.
+fn of_this_run(line: String) -> String {
+    let Some(run) = RUN.get() else { return line };
+    if IS_JSON.get() == Some(&true) {
+        return line.replacen('{', &format!("{{\"run\":\"{run}\","), 1);
+    }
+    let text = line.trim_end_matches('\n');
+    format!("{text} run={}\n", run.short())
+}
+
+/// Without the colours of a terminal.
+fn plain(line: &str) -> String {
+    let mut pieces = line.split("\u{1b}[");
+    let mut plain = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        plain += piece.split_once('m').map_or("", |(_, rest)| rest);
+    }
+    plain
+}
+
+/// Keeps the last lines.
+struct Remembering;
+
+impl<S: Subscriber> Layer<S> for Remembering {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut line = format!(
+            "{:.0} {:>5} ",
+            Timestamp::now(),
+            event.metadata().level().as_str()
+        );
+        event.record(&mut Fields(&mut line));
+        let mut recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.len() == REMEMBERED {
+            recent.pop_front();
+        }
+        recent.push_back(one_line(&masked(&line)).into_owned());
+    }
+}
+
+struct Fields<'a>(&'a mut String);
+
+impl Visit for Fields<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        // Writing to a String cannot fail.
+        let _ = if field.name() == "message" {
+            write!(self.0, "{value:?}")
+        } else {
+            write!(self.0, " {}={value:?}", field.name())
+        };
+    }
+}
+/// Writes lines to standard error. `eprintln!` would panic where the terminal is gone.
+pub fn complain(text: &str) {
+    // There is no other place to say it.
+    let _ = writeln!(io::stderr(), "{}", printable(text));
+}
+
+/// An error with its causes. Some of ours already say their cause; it is not said twice.
+pub fn chain(error: &anyhow::Error) -> String {
+    error
+        .chain()
+        .map(ToString::to_string)
+        .fold(String::new(), |mut said, cause| {
+            if said.is_empty() {
+                said = cause;
+            } else if !said.contains(&cause) {
+                said += &format!(": {cause}");
+            }
+            said
+        })
+}

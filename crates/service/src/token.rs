@@ -1,0 +1,242 @@
+//! Who may ask over HTTP: names with a role, of whose tokens only a hash is kept.
+
+use anyhow::{Context, Result, bail};
+use hubvault_engine::state::StateDir;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// So that a token can be recognised where it does not belong, as in a repository.
+const PREFIX: &str = "hv_";
+/// 64 bits of a hash of 256 random ones.
+const ID_DIGITS: usize = 16;
+
+/// What somebody may do; each may do what stands before it, too.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// See everything but secrets.
+    Read,
+    /// Start runs, make links to archives.
+    Operate,
+    /// Change the configuration.
+    Admin,
+}
+
+impl Role {
+    /// The word on the command line and in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Operate => "operate",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// One who may ask.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Token {
+    /// As the audit lines call them.
+    pub name: String,
+    /// What they may do.
+    pub role: Role,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Of the token's text, in hexadecimal digits.
+    sha256: String,
+}
+
+impl Token {
+    /// By which links name it: a part of its hash, so that another token of the same name is another.
+    pub fn id(&self) -> String {
+        self.sha256.chars().take(ID_DIGITS).collect()
+    }
+}
+
+/// `tokens.json` of a state directory. It is read anew at every question, so that a revoked token
+/// ends at once.
+#[derive(Clone, Debug)]
+pub struct Tokens {
+    path: PathBuf,
+}
+
+impl Tokens {
+    /// Those of a state directory.
+    pub fn of(state: &StateDir) -> Self {
+        Self {
+            path: state.file("tokens.json"),
+        }
+    }
+
+    /// All of them, oldest first.
+    pub fn list(&self) -> Result<Vec<Token>> {
+        let text = match fs::read_to_string(&self.path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error).with_context(|| self.doing("reading")),
+        };
+        serde_json::from_str(&text).with_context(|| {
+            format!(
+                "{}; move it away and make the tokens anew (hubvault token create)",
+                self.doing("reading")
+            )
+        })
+    }
+
+    /// Makes one; its text is given back and kept nowhere.
+    pub fn create(&self, name: &str, role: Role) -> Result<String> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._-@".contains(c);
+        if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
+            bail!("{name:?} is no name for a token: letters, digits and . _ - @, at most 64");
+        }
+        let _lock = self.lock()?;
+        let mut tokens = self.list()?;
+        if tokens.iter().any(|token| token.name == name) {
+            bail!("there is a token {name} already; revoke it first, or take another name");
+        }
+        let text = format!("{PREFIX}{}", hex(&random()?));
+        tokens.push(Token {
+            name: name.to_owned(),
+            role,
+            created_at: Timestamp::now(),
+            sha256: hash(&text),
+        });
+        self.write(&tokens)?;
+        Ok(text)
+    }
+
+    /// Ends one.
+    pub fn revoke(&self, name: &str) -> Result<()> {
+        let _lock = self.lock()?;
+        let mut tokens = self.list()?;
+        let before = tokens.len();
+        tokens.retain(|token| token.name != name);
+        if tokens.len() == before {
+            bail!("there is no token {name}; `hubvault token list` names them");
+        }
+        self.write(&tokens)
+    }
+
+    /// Whose this text is. Hashes are compared, all of them and to their end, so that the time
+    /// that it takes says nothing about a token.
+    pub fn whose(&self, text: &str) -> Result<Option<Token>> {
+        let asked = hash(text);
+        let mut found = None;
+        for token in self.list()? {
+            if same(asked.as_bytes(), token.sha256.as_bytes()) {
+                found = Some(token);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The token with this id; `None` once it was revoked.
+    pub fn with_id(&self, id: &str) -> Result<Option<Token>> {
+        Ok(self.list()?.into_iter().find(|token| token.id() == id))
+    }
+
+    fn doing(&self, what: &str) -> String {
+        format!("{what} the tokens {}", self.path.display())
+    }
+
+    /// Two commands at once would lose one's token.
+    fn lock(&self) -> Result<File> {
+        let path = self.path.with_extension("lock");
+        let lock = || -> std::io::Result<File> {
+            let mut options = OpenOptions::new();
+            options.create(true).truncate(false).write(true).mode(0o600);
+            let file = options.open(&path)?;
+            file.lock()?;
+            Ok(file)
+        };
+        lock().with_context(|| self.doing("locking"))
+    }
+
+    fn write(&self, tokens: &[Token]) -> Result<()> {
+        let json = serde_json::to_vec_pretty(tokens)?;
+        write_private(&self.path, &json).with_context(|| self.doing("writing"))
+    }
+}
+
+/// Replaces a file as a whole by one that only its owner may read.
+fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let fresh = path.with_extension("new");
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(true).write(true).mode(0o600);
+    let mut file = options.open(&fresh)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(fresh, path)
+}
+
+/// 256 bits of the kernel's.
+fn random() -> Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .context("reading random bits from /dev/urandom")?;
+    Ok(bytes)
+}
+
+/// Lower hexadecimal digits.
+fn hex(bytes: &[u8]) -> String {
+    let digit = |bits: u8| char::from_digit(u32::from(bits), 16).unwrap_or('0');
+    let digits = bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+    digits.collect()
+}
+
+/// Whether both are equal, in a time that depends on their length alone.
+fn same(one: &[u8], other: &[u8]) -> bool {
+    let differ = one.iter().zip(other).fold(0, |sum, (a, b)| sum | (a ^ b));
+    one.len() == other.len() && std::hint::black_box(differ) == 0
+}
+
+fn hash(text: &str) -> String {
+    hex(&Sha256::digest(text.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_token_opens_until_it_is_revoked_and_its_text_is_nowhere() {
+        let directory = tempfile::tempdir().unwrap();
+        let tokens = Tokens::of(&StateDir::at(directory.path()));
+        assert!(tokens.whose("hv_").unwrap().is_none());
+        let text = tokens.create("ci", Role::Operate).unwrap();
+        let other = tokens.create("board", Role::Read).unwrap();
+        assert!(text.len() == 67 && text != other);
+        let path = directory.path().join("tokens.json");
+        assert!(!fs::read_to_string(&path).unwrap().contains(&text[3..]));
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        let whose = tokens.whose(&text).unwrap().unwrap();
+        assert_eq!((whose.name.as_str(), whose.role), ("ci", Role::Operate));
+        assert_eq!(tokens.with_id(&whose.id()).unwrap().unwrap().name, "ci");
+        assert!(tokens.create("ci", Role::Read).is_err());
+        assert!(tokens.create("../x", Role::Read).is_err());
+        tokens.revoke("ci").unwrap();
+        assert!(tokens.whose(&text).unwrap().is_none());
+        assert!(tokens.whose(&other).unwrap().is_some());
+        assert!(tokens.revoke("ci").is_err());
+        // Another of the same name is another.
+        tokens.create("ci", Role::Operate).unwrap();
+        assert!(tokens.with_id(&whose.id()).unwrap().is_none());
+    }
+
+    #[test]
+    fn roles_stand_in_their_order() {
+        assert!(Role::Read < Role::Operate && Role::Operate < Role::Admin);
+        assert!(same(b"ab", b"ab") && !same(b"ab", b"ac") && !same(b"ab", b"abc"));
+    }
+}

@@ -1,12 +1,12 @@
 //! The one moment: locks first, then a snapshot that other connections share.
 
-use crate::connect::SOURCE;
-use crate::copy::CopySession;
+use crate::connect::open::SOURCE;
+use crate::connect::session::Session;
+use crate::connect::settings::ConnectSettings;
+use crate::copy::session::CopySession;
 use crate::error::PgError;
 use crate::inspect;
-use crate::privileges::unlockable;
-use crate::session::Session;
-use crate::settings::ConnectSettings;
+use crate::inspect::privileges::unlockable;
 use hubvault_model::Cancel;
 use jiff::Timestamp;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! What a database that rows come back into holds and offers.
 
+use crate::connect::session::Session;
 use crate::error::PgError;
-use crate::session::Session;
 use hubvault_model::{TableName, quote_ident, quote_literal};
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;

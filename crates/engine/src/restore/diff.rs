@@ -8,7 +8,7 @@ use super::window::Conditions;
 use crate::progress::{Progress, Stage};
 use hubvault_archive::{Archive, Source, TableSummary};
 use hubvault_model::{Cancel, TableName, TablePattern};
-use hubvault_postgres::{Beside, ConnectSettings, Difference, DifferentRow, Session, target};
+use hubvault_postgres::{ConnectSettings, Difference, DifferentRow, Session, StagedTable, target};
 use std::io;
 
 /// How one table differs.
@@ -80,20 +80,20 @@ pub fn diff<S: Source>(
     );
     let mut found = Vec::new();
     for (number, (table, within)) in chosen.into_iter().zip(living).enumerate() {
-        let beside = stage(archive, &mut session, table, number, progress)?;
+        let staged = stage(archive, &mut session, table, number, progress)?;
         let mut counted = TableDiff {
             name: table.name.clone(),
-            has_key: beside.has_key(),
+            has_key: staged.has_key(),
             knows_extra: within.is_some(),
             missing: 0,
             changed: 0,
             extra: 0,
         };
-        beside.differences(&mut session, within.as_deref(), |row| {
+        staged.differences(&mut session, within.as_deref(), |row| {
             counted.count(row.difference);
             each(number, row).map_err(|source| RestoreError::Differences { source })
         })?;
-        beside.finish(&mut session)?;
+        staged.finish(&mut session)?;
         found.push(counted);
     }
     Ok(found)
@@ -129,10 +129,10 @@ pub fn put_back<S: Source>(
     }
     session.simple("beginning", "BEGIN; SET CONSTRAINTS ALL DEFERRED")?;
     let mut done = Vec::new();
-    for (table, beside) in &staged {
-        let inserted = beside.insert_missing(&mut session)?;
+    for (table, staged) in &staged {
+        let inserted = staged.insert_missing(&mut session)?;
         let updated = if update {
-            beside.update_changed(&mut session)?
+            staged.update_changed(&mut session)?
         } else {
             0
         };
@@ -152,15 +152,15 @@ fn stage<S: Source>(
     table: &TableSummary,
     number: usize,
     progress: &dyn Progress,
-) -> Result<Beside, RestoreError> {
+) -> Result<StagedTable, RestoreError> {
     there(session, table)?;
-    let beside = Beside::prepare(session, &table.name, &table.columns, number)?;
+    let staged = StagedTable::prepare(session, &table.name, &table.columns, number)?;
     for entry in archive.entries_of(table) {
         if let Some(rows) = &entry.rows {
-            load_entry(archive, session, entry, rows, &beside.copy_sql(), progress)?;
+            load_entry(archive, session, entry, rows, &staged.copy_sql(), progress)?;
         }
     }
-    Ok(beside)
+    Ok(staged)
 }
 
 /// What a name of an archive means in the database must be a table: reading a view runs its functions.

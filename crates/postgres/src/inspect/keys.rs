@@ -1,7 +1,7 @@
 //! Which rows refer to which.
 
+use crate::connect::session::Session;
 use crate::error::PgError;
-use crate::session::Session;
 
 /// One foreign key.
 #[derive(Clone, Debug)]

@@ -1,16 +1,18 @@
 //! What a database holds, asked of its catalogs in a handful of queries whatever its size.
 
+use crate::connect::session::Session;
 use crate::error::PgError;
-use crate::session::Session;
 use hubvault_model::{TableName, quote_literal};
 
+pub(crate) mod planner;
+pub(crate) mod privileges;
 mod relations;
 mod keys;
 mod sequences;
 
-pub use crate::planner::{Estimate, estimate};
-pub use crate::privileges::missing_privileges;
 pub use keys::{ForeignKey, foreign_keys};
+pub use planner::{Estimate, estimate};
+pub use privileges::missing_privileges;
 pub use relations::{Column, Relation, RelationKind, relations};
 pub(crate) use relations::{renamed, unlocked};
 pub use sequences::{Sequence, read_sequences, sequences};

@@ -1,8 +1,8 @@
 //! What holds rows, and its columns.
 
 use super::{NOT_GONE, USER_SCHEMA};
+use crate::connect::session::Session;
 use crate::error::PgError;
-use crate::session::Session;
 use hubvault_model::TableName;
 use std::collections::HashMap;
 

@@ -1,8 +1,8 @@
 //! Where the sequences stand.
 
 use super::{NOT_GONE, USER_SCHEMA};
+use crate::connect::session::Session;
 use crate::error::PgError;
-use crate::session::Session;
 use hubvault_model::TableName;
 
 /// One sequence and where it stands.

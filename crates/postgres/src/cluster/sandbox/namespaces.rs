@@ -1,6 +1,6 @@
 //! A view of the machine without its network, its other processes and its shared memory (namespaces(7)).
 
-use crate::tools::LANGUAGE;
+use crate::dump::tools::LANGUAGE;
 use rustix::process::{DumpableBehavior, getegid, geteuid, set_dumpable_behavior};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 use std::fs;

@@ -1,12 +1,12 @@
 //! The definitions of a database, by `pg_dump`: we never write DDL ourselves.
 
-use crate::contents;
+use crate::connect::settings::ConnectSettings;
+use crate::dump::contents;
+use crate::dump::pg_restore::first_reader;
+use crate::dump::tools::{self, Finished, Tool};
 use crate::error::PgError;
 use crate::memory_file::in_memory;
-use crate::restore::first_reader;
-use crate::settings::ConnectSettings;
 use crate::snapshot::SnapshotFacts;
-use crate::tools::{self, Finished, Tool};
 use hubvault_model::Cancel;
 use std::os::fd::AsRawFd;
 use std::process::Command;

@@ -1,7 +1,7 @@
 //! A living table beside a copy of it from an archive: which rows differ, and how to put them back.
 
+use crate::connect::session::Session;
 use crate::error::PgError;
-use crate::session::Session;
 use crate::target::{self, list};
 use hubvault_model::{TableName, quote_ident, quote_literal};
 use serde::Serialize;
@@ -30,7 +30,7 @@ pub struct DifferentRow {
 
 /// A temporary table that holds an archive's rows in the session that made it.
 #[derive(Debug)]
-pub struct Beside {
+pub struct StagedTable {
     table: TableName,
     columns: Vec<String>,
     key: Vec<String>,
@@ -39,7 +39,7 @@ pub struct Beside {
     copy: TableName,
 }
 
-impl Beside {
+impl StagedTable {
     /// Makes an empty copy of the columns of a living table; `number` tells the copies of one
     /// session apart.
     pub fn prepare(

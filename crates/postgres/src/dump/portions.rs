@@ -1,7 +1,7 @@
 //! What comes before the rows, cut where the login that makes it changes: whatever may run code of the owners is not made
 //! over a superuser's.
 
-use crate::contents::{DEPENDS, is_about_another, is_object, kind_of};
+use crate::dump::contents::{DEPENDS, is_about_another, is_object, kind_of};
 use std::collections::BTreeSet;
 
 /// Kinds of definitions that hold expressions and whose making may run functions of the database's owners: a literal

@@ -1,11 +1,11 @@
 //! A connection for `COPY ... TO STDOUT`, at the speed of the server.
 
-use crate::connect::{PINNED, persistently};
-use crate::copy_rows::{Rows, unreadable};
+use crate::connect::open::{PINNED, persistently};
+use crate::connect::pooler;
+use crate::connect::settings::ConnectSettings;
+use crate::connect::wire::{self, Wire, WireError};
+use crate::copy::rows::{Rows, unreadable};
 use crate::error::PgError;
-use crate::pooler;
-use crate::settings::ConnectSettings;
-use crate::wire::{self, Wire, WireError};
 use hubvault_model::{Cancel, CancelGuard};
 use postgres_protocol::message::backend::Message;
 use std::io;

@@ -5,9 +5,9 @@
 //! the rights of whoever loads, reads or merely plans. A superuser that steps down with SET ROLE is no wall: such code
 //! steps up again. A session that logged in as somebody lesser cannot.
 
+use crate::connect::session::Session;
+use crate::connect::settings::ConnectSettings;
 use crate::error::PgError;
-use crate::session::Session;
-use crate::settings::ConnectSettings;
 use hubvault_model::{BackupId, Cancel, TableName, quote_ident, quote_literal};
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! What the planner thinks of a query.
 
+use crate::connect::session::Session;
 use crate::error::PgError;
-use crate::session::Session;
 
 /// The planner's opinion of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

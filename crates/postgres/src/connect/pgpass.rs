@@ -1,6 +1,6 @@
 //! The password file (`PostgreSQL` manual, "The Password File").
 
-use crate::settings::ConnectSettings;
+use crate::connect::settings::ConnectSettings;
 use secrecy::SecretString;
 use std::fs;
 use std::os::unix::fs::MetadataExt;

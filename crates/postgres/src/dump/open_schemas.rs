@@ -1,7 +1,7 @@
 //! Schemas that are open to everybody while tables get their owners.
 
+use crate::connect::session::Session;
 use crate::error::PgError;
-use crate::session::Session;
 use hubvault_model::{quote_ident, quote_literal};
 
 /// Schemas that everybody may make objects in, while tables get their owners: an owner must be able to.

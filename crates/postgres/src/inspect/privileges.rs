@@ -1,8 +1,8 @@
 //! What a role may not do, and the statements that let it; what it may do and a backup does not need.
 
+use crate::connect::session::Session;
 use crate::error::{MissingPrivilege, PgError};
 use crate::inspect::{Relation, Sequence};
-use crate::session::Session;
 use hubvault_model::{TableName, quote_ident};
 use std::collections::BTreeSet;
 

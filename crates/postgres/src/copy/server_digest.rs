@@ -1,6 +1,6 @@
 //! The server's own digest of a query's rows, to hold against those that arrived.
 
-use crate::copy::CopySession;
+use crate::copy::session::CopySession;
 use crate::error::PgError;
 use std::fmt;
 use std::str::FromStr;

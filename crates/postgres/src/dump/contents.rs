@@ -1,7 +1,7 @@
 //! The list of what a dump holds, as `pg_restore --list` gives it, and the lines of it that a step of a restore takes.
 
+use crate::dump::tools::{self, Finished};
 use crate::error::PgError;
-use crate::tools::{self, Finished};
 use hubvault_model::Cancel;
 use std::process::Command;
 

@@ -4,10 +4,10 @@
 //! A snapshot lives in a session, and so do the settings that make the same rows the same bytes. In
 //! a session of many they would be set for strangers, too: `search_path`, for one.
 
-use crate::connect::persistently;
+use crate::connect::open::persistently;
+use crate::connect::settings::ConnectSettings;
+use crate::connect::wire::{Wire, WireError};
 use crate::error::PgError;
-use crate::settings::ConnectSettings;
-use crate::wire::{Wire, WireError};
 use hubvault_model::Cancel;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};

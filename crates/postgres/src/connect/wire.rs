@@ -1,12 +1,12 @@
 //! The protocol's beginning over a blocking socket: TLS, login, statements without a result
 //! (`PostgreSQL` manual, "Message Flow").
 
-use crate::connect::{
+use crate::connect::open::{
     Failure, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES, TCP_SILENCE, classify, password, tls_mode,
 };
+use crate::connect::settings::{ConnectSettings, SslMode};
+use crate::connect::tls;
 use crate::error::{PgError, as_text};
-use crate::settings::{ConnectSettings, SslMode};
-use crate::tls;
 use bytes::BytesMut;
 use fallible_iterator::FallibleIterator;
 use postgres_protocol::authentication::md5_hash;

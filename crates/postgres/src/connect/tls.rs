@@ -1,6 +1,6 @@
 //! What the words of `sslmode` mean to rustls.
 
-use crate::settings::{ConnectSettings, SslMode};
+use crate::connect::settings::{ConnectSettings, SslMode};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};

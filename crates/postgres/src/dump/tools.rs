@@ -1,8 +1,8 @@
 //! The programs of `PostgreSQL`: found by version, run with their output read, never left behind.
 
+use crate::connect::settings::ConnectSettings;
+use crate::dump::program_version::{fixed_in, older_than_server};
 use crate::error::PgError;
-use crate::program_version::{fixed_in, older_than_server};
-use crate::settings::ConnectSettings;
 use hubvault_model::{Cancel, one_line};
 use rustix::process::{
     Pid, Signal, getpid, getppid, kill_process, set_parent_process_death_signal,

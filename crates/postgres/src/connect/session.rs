@@ -1,12 +1,12 @@
 //! One connection whose settings are pinned, so that the same rows give the same bytes everywhere.
 
-use crate::connect::{
+use crate::connect::open::{
     Failure, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES, PINNED, SOURCE, TCP_SILENCE, classify,
     password, persistently, tls_mode,
 };
+use crate::connect::settings::{ConnectSettings, SslMode};
+use crate::connect::{pooler, tls};
 use crate::error::{PgError, full_text};
-use crate::settings::{ConnectSettings, SslMode};
-use crate::{pooler, tls};
 use fallible_iterator::FallibleIterator;
 use hubvault_model::{Cancel, CancelGuard};
 use postgres::error::SqlState;

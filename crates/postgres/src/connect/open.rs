@@ -1,8 +1,8 @@
 //! Getting a connection: what is tried again, what is final, and what every session pins.
 
+use crate::connect::pgpass;
+use crate::connect::settings::{ConnectSettings, SslMode};
 use crate::error::PgError;
-use crate::pgpass;
-use crate::settings::{ConnectSettings, SslMode};
 use hubvault_model::Cancel;
 use secrecy::SecretString;
 use std::thread::sleep;

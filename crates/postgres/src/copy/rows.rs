@@ -3,7 +3,7 @@
 //! A general client hands over each row as a message of its own, and that costs more than the
 //! digest, the checksums and the reading together (`bench/RESULTS.md`).
 
-use crate::wire::{self, Wire, WireError};
+use crate::connect::wire::{self, Wire, WireError};
 use bytes::BytesMut;
 use postgres_protocol::message::backend::{
     COMMAND_COMPLETE_TAG, COPY_DATA_TAG, COPY_DONE_TAG, ERROR_RESPONSE_TAG, Message,

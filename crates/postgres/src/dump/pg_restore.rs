@@ -1,16 +1,18 @@
 //! The definitions of a database put back by `pg_restore`, section by section.
 
-use crate::access::Access;
-use crate::contents::{self, Step, lines_of};
+use crate::connect::session::Session;
+use crate::connect::settings::ConnectSettings;
+use crate::connect::unknown_setting::{
+    STUMBLE, first_error, is_error, stumbles, without_the_stumble,
+};
+use crate::dump::access::Access;
+use crate::dump::contents::{self, Step, lines_of};
+use crate::dump::open_schemas::OpenSchemas;
+use crate::dump::portions::portions;
+use crate::dump::privileged::{self, Privileged};
+use crate::dump::tools::{self, Tool};
 use crate::error::PgError;
 use crate::memory_file::in_memory;
-use crate::open_schemas::OpenSchemas;
-use crate::portions::portions;
-use crate::privileged::{self, Privileged};
-use crate::session::Session;
-use crate::settings::ConnectSettings;
-use crate::tools::{self, Tool};
-use crate::unknown_setting::{STUMBLE, first_error, is_error, stumbles, without_the_stumble};
 use hubvault_model::Cancel;
 use std::fs::File;
 use std::os::fd::AsRawFd;

@@ -1,0 +1,11 @@
+//! Definitions: `pg_dump` takes them, `pg_restore` makes them again, over the logins that they may be made over.
+
+pub(crate) mod program_version;
+pub(crate) mod tools;
+pub(crate) mod contents;
+pub(crate) mod portions;
+pub(crate) mod open_schemas;
+pub(crate) mod access;
+pub(crate) mod privileged;
+pub(crate) mod pg_restore;
+pub(crate) mod pg_dump;

@@ -5,7 +5,7 @@ CARGO ?= cargo
 FORM ?= short
 
 .DEFAULT_GOAL := help
-.PHONY: help tools demo test test-attacks test-faults test-versions build lint fmt doc bench bench-quick peers mail-pictures coverage fuzz deny deploy-check image-smoke clean
+.PHONY: help tools demo test test-attacks test-faults test-versions build lint fmt doc bench bench-quick peers mail-pictures coverage fuzz deny package package-smoke deploy-check image-smoke clean
 
 help: ## Name the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,7 +73,13 @@ fuzz: ## Hostile input for every reader, SECONDS=60 each, on the stable compiler
 deny: ## Licences, sources and duplicates of the dependencies (needs cargo-deny)
 	$(CARGO) deny check bans licenses sources
 
-deploy-check: ## Compose files, Kubernetes objects, systemd unit and scripts against their schemas
+package: ## What a release offers: Debian package, tar, bill of materials: target/package
+	tools/package.sh
+
+package-smoke: package ## Install the Debian package on a fresh Debian 12 and take a proven backup (root)
+	tools/package-smoke.sh
+
+deploy-check: ## Compose files, Kubernetes objects, workflows, systemd unit and scripts against their schemas
 	tools/check.sh
 
 image-smoke: ## Build the image and take a drilled backup in it, without a container engine (root, Debian 12)

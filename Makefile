@@ -5,13 +5,13 @@ CARGO ?= cargo
 FORM ?= short
 
 .DEFAULT_GOAL := help
-.PHONY: help tools demo test test-attacks test-faults test-versions build lint fmt doc bench bench-quick peers mail-pictures coverage fuzz deny deploy-check image-smoke clean
+.PHONY: help tools demo test test-attacks test-faults test-versions build lint fmt doc bench bench-quick peers mail-pictures coverage fuzz deny package package-smoke deploy-check image-smoke clean
 
 help: ## Name the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 tools: ## Install PostgreSQL's programs and a C compiler where they are missing
-	@deploy/install-postgres.sh
+	@tools/install-postgres.sh
 
 demo: tools ## A sample hub backed up, restored with plain tools, compared
 	$(CARGO) build --locked
@@ -27,9 +27,9 @@ test-faults: tools ## Faults injected and counted, in minutes; FORM=long: in ful
 	HUBVAULT_FAULTS=$(FORM) $(CARGO) test -p hubvault --test faults --locked -- --test-threads 2
 
 test-versions: ## PostgreSQL 13 to 18 as source and target, pgbouncer, standbys; FORM=long: every pair, and the suite on each
-	@deploy/install-postgres.sh versions
+	@tools/install-postgres.sh versions
 	HUBVAULT_VERSIONS=$(FORM) $(CARGO) test -p hubvault --test versions --locked -- --nocapture
-	@[ $(FORM) != long ] || CARGO="$(CARGO)" deploy/suite-on-versions.sh
+	@[ $(FORM) != long ] || CARGO="$(CARGO)" tools/suite-on-versions.sh
 
 build: ## The program, for use: target/release/hubvault
 	$(CARGO) build --release --locked
@@ -57,27 +57,33 @@ bench-quick: tools peers build ## The same at a twentieth of the size, in under 
 	@cat target/bench-quick.md
 
 peers:
-	@deploy/install-postgres.sh peers
+	@tools/install-postgres.sh peers
 
 mail-pictures: build ## Every mail as a phone and a desktop show it, light and dark: target/mail-pictures
-	deploy/mail-pictures.sh target/release/hubvault target/mail-pictures
+	tools/mail-pictures.sh target/release/hubvault target/mail-pictures
 
 coverage: tools ## Lines that the tests run, by crate: target/coverage (needs LLVM 19's llvm-cov)
-	deploy/coverage.sh
+	tools/coverage.sh
 
 # How long fuzz tries each of its targets.
 SECONDS ?= 60
 fuzz: ## Hostile input for every reader, SECONDS=60 each, on the stable compiler: target/fuzz
-	SECONDS_EACH=$(SECONDS) deploy/fuzz.sh
+	SECONDS_EACH=$(SECONDS) tools/fuzz.sh
 
 deny: ## Licences, sources and duplicates of the dependencies (needs cargo-deny)
 	$(CARGO) deny check bans licenses sources
 
-deploy-check: ## Compose files, Kubernetes objects, systemd unit and scripts against their schemas
-	deploy/check.sh
+package: ## What a release offers: Debian package, tar, bill of materials: target/package
+	tools/package.sh
+
+package-smoke: package ## Install the Debian package on a fresh Debian 12 and take a proven backup (root)
+	tools/package-smoke.sh
+
+deploy-check: ## Compose files, Kubernetes objects, workflows, systemd unit and scripts against their schemas
+	tools/check.sh
 
 image-smoke: ## Build the image and take a drilled backup in it, without a container engine (root, Debian 12)
-	deploy/image-smoke.sh
+	tools/image-smoke.sh
 
 clean: ## Remove what was built
 	$(CARGO) clean

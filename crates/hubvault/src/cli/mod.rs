@@ -236,6 +236,13 @@ Exit codes: 0 restored and equal; 1 anything else.")]
         /// Which shell
         shell: clap_complete::Shell,
     },
+    /// Write the manual pages, one for each command
+    #[command(hide = true)]
+    Man {
+        /// An existing directory
+        #[arg(long)]
+        dir: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -339,6 +346,11 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "hubvault", &mut script);
             text::print(&String::from_utf8_lossy(&script))?;
+            Ok(Exit::Done)
+        }
+        Command::Man { dir } => {
+            clap_mangen::generate_to(Cli::command(), dir)
+                .with_context(|| format!("writing manual pages to {}", dir.display()))?;
             Ok(Exit::Done)
         }
     }

@@ -3,7 +3,7 @@
 # buildah with chroot isolation, over two base images made from Debian's packages and the Rust toolchain of this
 # machine. For Debian 12 and root; CI may run it. Removes what it made.
 #
-#   deploy/image-smoke.sh [DIRECTORY]    where it works; 8 GB, gone afterwards (default: a new one in $TMPDIR)
+#   tools/image-smoke.sh [DIRECTORY]    where it works; 8 GB, gone afterwards (default: a new one in $TMPDIR)
 #
 #   PG_MAJOR      the major version; 15 is what Debian 12 has
 #   TARGET_CACHE  a Cargo target directory to build in and to leave behind, so that the next time is quicker

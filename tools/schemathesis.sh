@@ -2,7 +2,7 @@
 # Asks a living service everything that docs/openapi.json allows and much that it does not, and fails where it
 # answers with a 5xx that the document does not name.
 #
-#   deploy/schemathesis.sh [EXAMPLES]     so many a route, 25 by default
+#   tools/schemathesis.sh [EXAMPLES]     so many a route, 25 by default
 #
 # Needs python3 with venv, and pip's index. The service runs on a free port with a directory of its own and
 # without a database, so that runs fail at once; everything goes again at the end.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Hostile input for every reader, SECONDS_EACH seconds each (60), with libFuzzer on the stable compiler:
-#   deploy/fuzz.sh [TARGET...]
+#   tools/fuzz.sh [TARGET...]
 # What it finds to be new stays in target/fuzz/corpus; an input that breaks something in target/fuzz/artifacts.
 set -euo pipefail
 cd "$(dirname "$0")/../fuzz"

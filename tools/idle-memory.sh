@@ -1,7 +1,7 @@
 #!/bin/sh
 # What an idle service holds of memory, answering over HTTP: under 20 MB in all (VmRSS), or it fails. `RssAnon` leaves out
 # the pages of the program file, of which a debug build has several times as many.
-#   deploy/idle-memory.sh target/release/hubvault [MEGABYTES [VmRSS | RssAnon]]
+#   tools/idle-memory.sh target/release/hubvault [MEGABYTES [VmRSS | RssAnon]]
 set -eu
 program=$1
 most=${2:-20}

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Lines that the tests ran, by crate: target/coverage/summary.md, and those they did not run: target/coverage/missed.txt.
 #
-#   deploy/coverage.sh            runs the tests, then reports
-#   deploy/coverage.sh report     reports on what was run before
+#   tools/coverage.sh            runs the tests, then reports
+#   tools/coverage.sh report     reports on what was run before
 #
 # Needs llvm-profdata and llvm-cov of LLVM 19 or newer (Debian: llvm-19), or rustup's llvm-tools.
 set -euo pipefail
@@ -21,7 +21,7 @@ find_tool() {
 profdata=$(find_tool llvm-profdata)
 cov=$(find_tool llvm-cov)
 
-export CARGO_TARGET_DIR=$target CARGO_INCREMENTAL=0 RUSTC_WORKSPACE_WRAPPER=$PWD/deploy/instrumented-rustc.sh
+export CARGO_TARGET_DIR=$target CARGO_INCREMENTAL=0 RUSTC_WORKSPACE_WRAPPER=$PWD/tools/instrumented-rustc.sh
 mkdir -p "$target/raw"
 # A throwaway server and its tools may run as another user.
 chmod 1777 "$target/raw"
@@ -48,5 +48,5 @@ for line in sys.stdin:
     if made.get("executable"): print(made["executable"])' | sort -u)
 "$profdata" merge -failure-mode=all -sparse "$target"/raw/*.profraw -o "$target/all.profdata"
 "$cov" export -format=lcov -instr-profile="$target/all.profdata" "${objects[@]}" -sources "$PWD/crates" >"$target/all.lcov"
-deploy/coverage.py "$target/all.lcov" "$target"
+tools/coverage.py "$target/all.lcov" "$target"
 cat "$target/summary.md"

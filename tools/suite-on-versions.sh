@@ -1,6 +1,6 @@
 #!/bin/sh
-# The whole suite against each version of PostgreSQL that `deploy/install-postgres.sh versions` fetched, with
-# the client programs of 18; or against those that are named: deploy/suite-on-versions.sh 13 18
+# The whole suite against each version of PostgreSQL that `tools/install-postgres.sh versions` fetched, with
+# the client programs of 18; or against those that are named: tools/suite-on-versions.sh 13 18
 set -eu
 
 cd "$(dirname "$0")/.."

@@ -42,4 +42,5 @@ mod commands;
 mod development;
 mod operations;
 mod drop_in;
+mod examples;
 mod modes;

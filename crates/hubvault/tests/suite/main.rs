@@ -39,7 +39,7 @@ mod daemon;
 mod service;
 mod jobs;
 mod commands;
-mod development;
+mod extending;
 mod operations;
 mod drop_in;
 mod examples;

@@ -41,6 +41,7 @@ mod jobs;
 mod commands;
 mod extending;
 mod operations;
+mod pages;
 mod drop_in;
 mod examples;
 mod modes;

@@ -5,7 +5,7 @@ CARGO ?= cargo
 FORM ?= short
 
 .DEFAULT_GOAL := help
-.PHONY: help tools demo test test-attacks test-faults test-versions build lint fmt doc bench bench-quick peers mail-pictures coverage fuzz deny package package-smoke deploy-check image-smoke clean
+.PHONY: help tools demo test test-attacks test-faults test-versions build lint fmt doc bench bench-quick peers pictures mail-pictures coverage fuzz deny package package-smoke deploy-check image-smoke clean
 
 help: ## Name the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ bench-quick: tools peers build ## The same at a twentieth of the size, in under 
 
 peers:
 	@tools/install-postgres.sh peers
+
+pictures: tools build ## The pictures of the README, from a real backup and its mail (needs chromium): docs/pictures
+	python3 -B tools/pictures.py target/release/hubvault docs/pictures
 
 mail-pictures: build ## Every mail as a phone and a desktop show it, light and dark: target/mail-pictures
 	tools/mail-pictures.sh target/release/hubvault target/mail-pictures

@@ -26,7 +26,7 @@ ratio of medians. MB are 10^6 bytes. CPU seconds: the client's with its children
 Peak memory is that of the process itself (VmHWM), not of its children.
 
 A backup of hubvault is read back whole before it counts; `without read-back` subtracts that stage. What the figures mean
-for the defaults, and why a target is missed, is in `ARCHITECTURE.md`, "Speed".
+for the defaults, and why a target is missed, is in `docs/performance.md`.
 """
 
 

@@ -1,4 +1,4 @@
-//! The examples of docs/development.md do what the page says.
+//! The examples of docs/extending.md do what the page says.
 
 use crate::hub::{Hub, stderr, stdout};
 use crate::post_office::{plain, subject, tell, text};
@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-const PAGE: &str = include_str!("../../../../docs/development.md");
+const PAGE: &str = include_str!("../../../../docs/extending.md");
 const TABLE: &str = "CREATE TABLE users (id int PRIMARY KEY, name text);
     INSERT INTO users VALUES (1, 'ada'), (2, 'grace');";
 

@@ -44,7 +44,7 @@ fn keep_memory_private() {
     };
     if let Err(error) = setrlimit(Resource::Core, limit) {
         text::complain(&format!(
-            "warning: a crash may leave a core file with secrets: setrlimit: {error}"
+            "warning: a crash may write a core file with secrets: setrlimit: {error}"
         ));
     }
     if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {

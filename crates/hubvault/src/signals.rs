@@ -30,7 +30,7 @@ static WATCHED: Mutex<Vec<Watched>> = Mutex::new(Vec::new());
 static STARTED: OnceLock<Result<(), String>> = OnceLock::new();
 
 /// Until this is dropped, a signal stops the work.
-#[must_use = "signals are not heeded once this is dropped"]
+#[must_use = "signals are ignored once this is dropped"]
 pub(crate) struct Watch {
     key: u64,
 }
@@ -116,7 +116,7 @@ fn end(signal: i32) -> ! {
     }
     if !work.is_empty() {
         // Nobody else says it any more.
-        complain("error: stopped on request while something did not answer");
+        complain("error: stopped on request; a server or program did not answer");
     }
     std::process::exit(128 + signal);
 }

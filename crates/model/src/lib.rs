@@ -31,5 +31,5 @@ pub use mask::Masks;
 pub use name::{TableName, list_field, quote_ident, quote_literal};
 pub use pattern::{PatternError, TablePattern};
 pub use remedy::remedy;
-pub use size::{ByteSize, SizeError, grouped};
+pub use size::{ByteSize, SizeError, counted, grouped};
 pub use warning::Warning;

@@ -77,9 +77,22 @@ pub fn grouped(number: u64) -> String {
     out
 }
 
+/// A number with its noun: `1 file`, `1,234 files`. For nouns whose plural ends with s.
+pub fn counted(number: u64, noun: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{} {noun}{ending}", grouped(number))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_singular() {
+        assert_eq!(counted(1, "file"), "1 file");
+        assert_eq!(counted(0, "row"), "0 rows");
+        assert_eq!(counted(1234, "row"), "1,234 rows");
+    }
 
     #[test]
     fn numbers_are_grouped_by_three() {

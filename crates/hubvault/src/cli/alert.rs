@@ -1,4 +1,4 @@
-//! `hubvault alert`: what stands, what is to be quiet, and whether an alert arrives.
+//! `hubvault alert`: alerts listed, silenced and tested.
 
 use super::Exit;
 use super::check::known_or_exit;
@@ -17,7 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AlertCommand {
-    /// List what `hubvault check --alert` last found, and what is told and silenced
+    /// List what `hubvault check --alert` last found, who was notified, and what is silenced
     #[command(
         after_long_help = "Exit codes: 0 nothing is wrong; 1 something is; 2 bad configuration."
     )]
@@ -26,10 +26,10 @@ pub(crate) enum AlertCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Tell nobody of a check for a while; that a told alert ended is told nevertheless
+    /// Silence a check for a while; its recovery is still reported
     #[command(after_long_help = "Examples:
   hubvault alert silence disk --for 2h
-  hubvault alert silence disk --for 0s    # not any more
+  hubvault alert silence disk --for 0s    # end the silence
 
 Exit codes: 0 silenced; 1 the catalog cannot be written; 2 no such check, or bad configuration.")]
     Silence {
@@ -39,9 +39,9 @@ Exit codes: 0 silenced; 1 the catalog cannot be written; 2 no such check, or bad
         #[arg(long = "for", value_name = "TIME", value_parser = span)]
         length: SignedDuration,
     },
-    /// Send an alert and its end, marked as a test, to everybody who would hear of one
+    /// Send an alert and its recovery, marked as a test, to all recipients
     #[command(
-        after_long_help = "Exit codes: 0 all have them; 1 nobody has; 2 bad configuration; 3 some have."
+        after_long_help = "Exit codes: 0 sent to all; 1 sent to nobody; 2 bad configuration; 3 sent to some."
     )]
     Test,
 }
@@ -60,7 +60,7 @@ pub(crate) fn run(settings: &Settings, command: &AlertCommand) -> Result<Exit> {
             let until = now.checked_add(*length)?;
             catalog.silence(&job.name, check, until, now)?;
             let until = moment(until, &settings.zone);
-            print(&format!("{check}: nobody is told of it until {until}\n"))?;
+            print(&format!("{check}: silenced until {until}\n"))?;
             Ok(Exit::Done)
         }
         AlertCommand::Test => test(&job, &catalog, &settings.zone),
@@ -88,14 +88,14 @@ fn list(job: &Job, catalog: &Catalog, zone: &TimeZone, as_json: bool) -> Result<
     if as_json {
         print(&(serde_json::to_string_pretty(&states)? + "\n"))?;
     } else if states.is_empty() {
-        print("nobody looked yet; hubvault check --alert does\n")?;
+        print("no checks recorded yet; run hubvault check --alert\n")?;
     } else {
         let rows: Vec<Vec<String>> = states.iter().map(|state| line(state, now, zone)).collect();
         let header = [
             ("check", Align::Left),
             ("state", Align::Left),
             ("since", Align::Left),
-            ("told", Align::Left),
+            ("notified", Align::Left),
             ("silenced until", Align::Left),
             ("what", Align::Left),
         ];
@@ -135,7 +135,7 @@ fn test(job: &Job, catalog: &Catalog, zone: &TimeZone) -> Result<Exit> {
         check: "test".to_owned(),
         what: "this is a test of hubvault alert test; nothing is wrong".to_owned(),
         since: moment(Timestamp::now(), zone),
-        next: "nothing: it only shows that an alert arrives".to_owned(),
+        next: "nothing: this is only a test".to_owned(),
     };
     let both = [
         (EventKind::Alert, alert.clone()),
@@ -148,9 +148,9 @@ fn test(job: &Job, catalog: &Catalog, zone: &TimeZone) -> Result<Exit> {
         tracing::warn!("{warning}");
     }
     if told.record.told.is_empty() {
-        bail!("nobody has it; hubvault status says who would be told");
+        bail!("no recipient was reached; hubvault status lists the recipients");
     }
-    print(&format!("told {}\n", told.record.told.join(", ")))?;
+    print(&format!("notified {}\n", told.record.told.join(", ")))?;
     Ok(if told.record.is_complete() {
         Exit::Done
     } else {

@@ -22,8 +22,8 @@ use serde_json::json;
   */5 * * * *  hubvault check --alert > /dev/null    # in a crontab
   hubvault check --json | jq -r '.findings[] | select(.state == \"failing\") | .what'
 
-Changes nothing without --alert. With it, run it every few minutes from cron or a timer: each change is told
-once. docs/operations.md says what each check means and what to do.
+Changes nothing without --alert. With it, run it every few minutes from cron or a timer: each change is
+notified once. docs/operations.md says what each check means and what to do.
 
 Exit codes: 0 nothing is wrong; 1 something is, or the catalog cannot be read; 2 no such check, or bad
 configuration.")]
@@ -34,7 +34,7 @@ pub(crate) struct CheckArgs {
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
-    /// Tell the administrators of what changed since the last look, and call the ping of `[monitor]`
+    /// Notify the recipients of what changed since the last check, and call the ping of `[monitor]`
     #[arg(long, conflicts_with = "names")]
     alert: bool,
 }
@@ -112,11 +112,11 @@ fn notices_text(watched: &Watched) -> String {
         .collect();
     let told = &watched.told.record.told;
     let who = match (watched.test_mode, told.is_empty()) {
-        (true, _) => "nobody, as monitor.test_mode is set".to_owned(),
+        (true, _) => "nobody (monitor.test_mode is set)".to_owned(),
         (false, true) => "nobody".to_owned(),
         (false, false) => told.join(", "),
     };
-    format!("\ntold {who}: {}\n", all.join(", "))
+    format!("\nnotified {who}: {}\n", all.join(", "))
 }
 
 /// A line a check, and what to do under those that fail.

@@ -34,7 +34,7 @@ pub(crate) struct DiffArgs {
     /// Print the keys of all rows that differ as CSV
     #[arg(long)]
     pub(crate) csv: bool,
-    /// Run conditions of the archive's windows that the configuration does not have; they are SQL of whoever wrote it
+    /// Run window conditions that only the archive has; they are SQL written by whoever made the archive
     #[arg(long)]
     pub(crate) trust_conditions: bool,
     #[command(flatten)]

@@ -24,10 +24,10 @@ pub(crate) struct DrillArgs {
     /// An id, an unambiguous prefix of one, `latest`, or a file (with a / or the ending of an archive)
     #[arg(conflicts_with = "all")]
     pub(crate) backup: Option<String>,
-    /// Every archive that the catalog knows
+    /// Every archive in the catalog
     #[arg(long)]
     pub(crate) all: bool,
-    /// Only so many of them, by chance
+    /// Only a random sample of N of them
     #[arg(long, value_name = "N", requires = "all")]
     pub(crate) sample: Option<usize>,
     #[command(flatten)]
@@ -42,7 +42,7 @@ pub(crate) fn run(settings: &Settings, args: &DrillArgs) -> Result<Exit> {
     let paths = match (&args.backup, args.all) {
         (Some(backup), _) => vec![resolve(settings, backup)?],
         (None, true) => sample(archives(settings)?, args.sample),
-        (None, false) => bail!("name a backup, or say --all"),
+        (None, false) => bail!("name a backup, or add --all"),
     };
     let identities = args.identity.read()?;
     let cancel = Cancel::new();
@@ -61,9 +61,9 @@ pub(crate) fn run(settings: &Settings, args: &DrillArgs) -> Result<Exit> {
         );
         let line = match done {
             Ok(()) => proof_text(&proof),
-            // Nothing speaks against it; of one that was asked for by name this is a failure.
+            // Not a failure of the archive; it is one of the command if the archive was named.
             Err(error) if args.all && error.downcast_ref().is_some_and(DrillError::is_sealed) => {
-                "sealed, and not drilled; name the file of a recipient's private key with --identity\n"
+                "sealed, not drilled; add --identity with the file of a recipient's private key\n"
                     .to_owned()
             }
             Err(error) if error.downcast_ref().is_some_and(DrillError::is_sealed) => {
@@ -81,7 +81,7 @@ pub(crate) fn run(settings: &Settings, args: &DrillArgs) -> Result<Exit> {
     }
     if !rejected.is_empty() {
         bail!(
-            "{} of {} archives do not withstand the drill",
+            "{} of {} archives failed the drill",
             rejected.len(),
             paths.len()
         );
@@ -93,7 +93,7 @@ pub(crate) fn run(settings: &Settings, args: &DrillArgs) -> Result<Exit> {
     })
 }
 
-/// Drills one archive and writes down what it showed, where the archive's own catalog knows it.
+/// Drills one archive and records the result if the archive is in the catalog.
 pub(crate) fn drill(
     settings: &Settings,
     path: &Path,
@@ -126,7 +126,7 @@ fn archives(settings: &Settings) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// So many of them by chance, or all.
+/// A random sample of `number`, or all.
 fn sample(mut paths: Vec<PathBuf>, number: Option<usize>) -> Vec<PathBuf> {
     let number = number.unwrap_or(paths.len()).min(paths.len());
     let mut chosen = Vec::new();
@@ -137,7 +137,7 @@ fn sample(mut paths: Vec<PathBuf>, number: Option<usize>) -> Vec<PathBuf> {
     chosen
 }
 
-/// What a drill rejected is called proven no longer, whatever was shown before.
+/// Records that a drill rejected an archive: it is unproven from now on.
 fn disprove(
     settings: &Settings,
     path: &Path,
@@ -145,7 +145,7 @@ fn disprove(
     error: &anyhow::Error,
 ) -> Result<()> {
     let proof = ProofRecord {
-        reason: Some(format!("a drill rejected it: {}", chain(error))),
+        reason: Some(format!("rejected by a drill: {}", chain(error))),
         ..ProofRecord::default()
     };
     if let Ok(known) = contents(path, identities) {
@@ -168,7 +168,7 @@ fn disprove(
     Ok(())
 }
 
-/// Writes the proof down where the archive's own catalog knows it.
+/// Records the proof if the archive is in the catalog.
 fn remember(settings: &Settings, path: &Path, known: Contents, proof: &ProofRecord) -> Result<()> {
     let directory = settings.job().directory;
     let ours = path

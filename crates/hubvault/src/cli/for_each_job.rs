@@ -1,5 +1,5 @@
-//! A command for all jobs, one after the other: for each this program once more, so that none of them is
-//! mixed up with another, in logs, locks or exit codes.
+//! A command for all jobs, one after the other. Each runs in a process of its own, so that logs, locks and exit codes stay
+//! apart.
 
 use super::{Cli, Command, Exit, mail::MailCommand};
 use crate::signals;
@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 /// No process has this number.
 const NOBODY: u32 = 0;
 
-/// Whether it can be asked of all jobs, and no job is named. With `--json` each job has a document of its own,
-/// so that one has to be named.
+/// Whether the command works on all jobs and none is named. With `--json` one must be named, as each job has a document of
+/// its own.
 pub(super) fn is_for_all(cli: &Cli) -> bool {
     let may = match &cli.command {
         Command::Backup(args) => !args.json,
@@ -33,13 +33,12 @@ pub(super) fn is_for_all(cli: &Cli) -> bool {
     may && cli.job.is_none()
 }
 
-/// Runs the command line for each, with its name before what it prints. One that fails does not keep the next
-/// from its turn.
+/// Runs the command for each job, under a heading with its name. A failure does not stop the next.
 pub(super) fn run(all: &[Settings]) -> Result<Exit> {
     let cancel = Cancel::new();
     let at_work = Arc::new(AtomicU32::new(NOBODY));
     let last = Arc::clone(&at_work);
-    // It has the same time as we to tidy up, and heard of it later.
+    // It has as much time to clean up as we have, and gets the signal later.
     let _signals = signals::watch(cancel.clone(), move || {
         let process = last.load(Ordering::Acquire);
         if process != NOBODY {
@@ -52,7 +51,7 @@ pub(super) fn run(all: &[Settings]) -> Result<Exit> {
         let name = settings.job_name.as_deref().unwrap_or_default();
         print(&format!("== {name}\n"))?;
         let mut command = child::same_command(settings, std::env::args_os().skip(1));
-        // A signal from the terminal comes to us, and from us to it: once.
+        // A signal from the terminal reaches us, and through us the child, only once.
         command.process_group(0);
         let child = child::spawn(command, settings)
             .with_context(|| format!("starting hubvault for the job {name}"))?;
@@ -73,7 +72,7 @@ pub(super) fn run(all: &[Settings]) -> Result<Exit> {
 fn code_of(mut child: Child, cancel: &Cancel) -> Result<u8> {
     let process = child.id();
     let _stop = cancel.on_request(move || child::stop(process));
-    let status = child.wait().context("waiting for it")?;
+    let status = child.wait().context("waiting for the process")?;
     let code = status.code().or(status.signal().map(|signal| 128 + signal));
     Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }

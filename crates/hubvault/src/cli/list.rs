@@ -69,9 +69,9 @@ fn line(record: &BackupRecord) -> Vec<String> {
                 "{}{}",
                 name.unwrap_or_default(),
                 match (gone, record.removed_at, record.pinned) {
-                    (true, Some(_), _) if record.gone => " (gone, and that was accepted)",
+                    (true, Some(_), _) if record.gone => " (missing, accepted)",
                     (true, Some(_), _) => " (removed by retention)",
-                    (true, None, _) => " (FILE IS GONE)",
+                    (true, None, _) => " (FILE IS MISSING)",
                     (false, _, true) => " (pinned)",
                     _ => "",
                 }
@@ -102,14 +102,14 @@ fn line(record: &BackupRecord) -> Vec<String> {
     ]
 }
 
-/// Makes the catalog anew from the archives in the directory.
+/// Rebuilds the catalog from the archives in the directory.
 pub(crate) fn rebuild_catalog(settings: &Settings) -> Result<Exit> {
     let job = settings.job();
     let catalog = Catalog::open(&StateDir::open(&job.directory)?)?;
     let found = rebuild(&catalog, &job.directory)?;
     let mut out = String::new();
     let added = found.added.iter().map(|record| ("added", record));
-    let returned = found.returned.iter().map(|record| ("there again", record));
+    let returned = found.returned.iter().map(|record| ("found again", record));
     for (word, record) in added.chain(returned) {
         let file = record.file.as_ref().map(|file| file.display().to_string());
         out += &format!(
@@ -120,7 +120,7 @@ pub(crate) fn rebuild_catalog(settings: &Settings) -> Result<Exit> {
     }
     let again = match found.returned.len() {
         0 => String::new(),
-        count => format!("{count} there again, "),
+        count => format!("{count} found again, "),
     };
     print(&format!(
         "{out}{} added, {again}{} known already\n",

@@ -1,4 +1,4 @@
-//! `hubvault mail`: what is sent to the administrators, looked at, tried, tried again.
+//! `hubvault mail`: mail previewed, tested, sent and resent.
 
 use super::Exit;
 use crate::text::{Align, columns, print};
@@ -17,7 +17,7 @@ use std::path::Path;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum MailCommand {
-    /// Print what a mail would say, from the last run; sends nothing
+    /// Print a mail, filled in from the last run; sends nothing
     #[command(after_long_help = "Examples:
   hubvault mail preview success
   hubvault mail preview failure --html > failure.html
@@ -27,43 +27,42 @@ Exit codes: 0 printed; 1 no such type; 2 bad configuration; 3 a template has a m
     Preview {
         /// success, failure, alert, recovered, digest, test, or a template of your own
         kind: String,
-        /// The HTML part alone
+        /// Only the HTML part
         #[arg(long)]
         html: bool,
-        /// Subject and plain part, which is what is printed without either
+        /// Subject and plain part (the default)
         #[arg(long, conflicts_with = "html")]
         text: bool,
     },
-    /// List what was sent, what waits and what was refused, newest first
+    /// List messages: sent, queued and refused, newest first
     Outbox {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Try once more to send everything that waits
+    /// Try to send all queued messages now
     #[command(
-        after_long_help = "Exit codes: 0 nothing waits any more; 1 the catalog cannot be read; 2 bad \
-                           configuration; 3 something still waits or was refused."
+        after_long_help = "Exit codes: 0 the queue is empty; 1 the catalog cannot be read; 2 bad \
+                           configuration; 3 a message is still queued or was refused."
     )]
     Retry,
-    /// Send the administrators a test
+    /// Send the administrators a test mail
     #[command(
-        after_long_help = "Exit codes: 0 all have it; 1 nobody has; 2 bad configuration; 3 some have."
+        after_long_help = "Exit codes: 0 sent to all; 1 sent to nobody; 2 bad configuration; 3 sent to some."
     )]
     Test,
     /// Send the administrators a mail of any type: the weekly digest, or a template of your own
     #[command(after_long_help = "Examples:
   hubvault mail send digest                      # in a crontab: 0 8 * * 1
-  hubvault mail send success --backup latest     # once more, with the archive where it fits
+  hubvault mail send success --backup latest     # again, with the archive if it fits
   hubvault mail send failure --message 'the disk of db2 is dead'
 
-Exit codes: 0 all have it; 1 nobody has, or no such type; 2 bad configuration; 3 some have.")]
+Exit codes: 0 sent to all; 1 sent to nobody, or no such type; 2 bad configuration; 3 sent to some.")]
     Send {
         /// digest, success, failure, or the name of a template in `email.templates_dir` without its
         /// ending
         kind: String,
-        /// With success: the backup that it speaks of and carries; an id, a prefix of one, a file, or
-        /// `latest`
+        /// With success: the backup to report and attach; an id, a prefix of one, a file, or `latest`
         #[arg(long, value_name = "BACKUP", conflicts_with = "message")]
         backup: Option<String>,
         /// With failure: what failed, in your own words
@@ -105,7 +104,7 @@ pub(crate) fn run(settings: &Settings, command: &MailCommand) -> Result<Exit> {
             let tried = teller.retry()?;
             let rows: Vec<Vec<String>> = tried.iter().map(line).collect();
             if rows.is_empty() {
-                print("nothing waits\n")?;
+                print("no messages are queued\n")?;
             } else {
                 print(&columns(&HEADER, &rows))?;
             }
@@ -140,19 +139,19 @@ fn published(catalog: &Catalog, job: &Job, word: &str) -> Result<BackupRecord> {
         .map_or(word.into(), OsStr::to_string_lossy);
     let record = catalog.find(&name)?.with_context(|| {
         format!(
-            "no backup {word:?} in {}; `hubvault list` names them, and `hubvault catalog rebuild` \
-             makes those known that are files alone",
+            "no backup {word:?} in {}; `hubvault list` lists them, and `hubvault catalog rebuild` \
+             adds archives that the catalog does not have",
             job.directory.display()
         )
     })?;
     match &record.file {
         Some(file) if file.is_file() => Ok(record),
         Some(file) => bail!(
-            "the archive {} is gone, so it cannot be sent",
+            "the archive {} is missing and cannot be sent",
             file.display()
         ),
         None => bail!(
-            "backup {} has no archive, so there is no success to tell of",
+            "backup {} has no archive, so there is no success to report",
             record.id.short()
         ),
     }
@@ -183,7 +182,7 @@ fn last_run(catalog: &Catalog, job: &Job, kind: &str) -> Result<BackupRecord> {
     };
     let found = catalog.list()?.into_iter().find(fits);
     Ok(found.unwrap_or_else(|| {
-        tracing::info!("there is no such run yet, so this is a sample");
+        tracing::info!("there is no such run yet; showing a sample");
         let mut record = sample::record(&job.name);
         if kind == "failure" {
             record.file = None;
@@ -241,7 +240,7 @@ fn outbox(catalog: &Catalog, json: bool) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     if items.is_empty() {
-        print("nothing was sent yet\n")?;
+        print("no messages yet\n")?;
         return Ok(Exit::Done);
     }
     let rows: Vec<Vec<String>> = items.iter().map(line).collect();
@@ -271,7 +270,7 @@ fn line(item: &OutboxItem) -> Vec<String> {
         .iter()
         .map(|recipient| match recipient.state {
             RecipientState::Accepted => recipient.address.clone(),
-            RecipientState::Waiting => format!("{} (waits)", recipient.address),
+            RecipientState::Waiting => format!("{} (queued)", recipient.address),
             RecipientState::Refused => format!("{} (REFUSED)", recipient.address),
         })
         .collect();

@@ -51,7 +51,7 @@ const EXIT_CODES: &str = "Exit codes:
   1  failed; nothing was published
   2  bad usage or configuration
   3  done, with warnings: something of the scope is missing, or the backup is unproven
-  130, 143  interrupted by SIGINT, SIGTERM; nothing was published, unless mails were being sent";
+  130, 143  interrupted by SIGINT, SIGTERM; nothing was published, unless mail was being sent";
 
 /// Backs up what a product on PostgreSQL needs to come back from nothing: critical tables, a
 /// recent window of transactions and configuration files, as of one moment, in one archive that
@@ -66,9 +66,9 @@ pub(crate) struct Cli {
     /// configuration directory (/config), and in /etc/hubvault.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The job, where the configuration has several (`[[job]]`)
+    /// The job, if the configuration has several (`[[job]]`)
     ///
-    /// Without it backup, list, prune, check, status and mail retry go over all jobs, one after the other.
+    /// Without it, backup, list, prune, check, status and mail retry work on all jobs, one after the other.
     #[arg(long, global = true, value_name = "NAME")]
     job: Option<String>,
     #[command(subcommand)]
@@ -86,11 +86,11 @@ Exit codes:
   1  failed; nothing was published
   2  bad usage or configuration
   3  done, with warnings: something of the scope is missing, or the backup is unproven
-  130, 143  interrupted by SIGINT, SIGTERM; nothing was published, unless mails were being sent";
+  130, 143  interrupted by SIGINT, SIGTERM; nothing was published, unless mail was being sent";
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Take one backup, read it back, publish it
+    /// Take one backup, prove it, publish it
     ///
     /// All tables are read in one snapshot. The archive is written as a hidden partial file, made
     /// durable, read back whole, and only then given its name.
@@ -132,10 +132,10 @@ Of a sealed archive without --identity only the file's checksum is compared with
 Exit codes: 0 whole; 1 damaged, with the entry and offset; 2 bad usage or configuration; 3 sealed,
 and only the file's checksum was compared.")]
     Verify(show::VerifyArgs),
-    /// Bring back a whole database, the rows of some tables, or the configuration files
+    /// Restore a whole database, the rows of some tables, or the configuration files
     ///
-    /// Ends by comparing every row with the archive's manifest. A database that already holds the
-    /// archive's tables is refused.
+    /// Compares every row with the archive's manifest at the end. Refuses a database that already holds
+    /// the archive's tables.
     #[command(after_long_help = "Examples:
   hubvault restore latest --database hub_restored --create
   hubvault restore latest --to postgres://postgres@db2/hub --create-roles
@@ -145,9 +145,9 @@ and only the file's checksum was compared.")]
 
 Exit codes: 0 restored and equal; 1 not; 2 bad usage or configuration; 130 or 143 interrupted.")]
     Restore(restore::RestoreArgs),
-    /// Show which rows of an archive a living database does not have, or has otherwise
+    /// Compare an archive with a live database, row by row
     ///
-    /// Rows are told apart by their primary key. Nothing is changed in the database.
+    /// Rows are matched by primary key. Nothing is changed in the database.
     #[command(after_long_help = "Examples:
   hubvault diff latest
   hubvault diff latest --table users --csv
@@ -155,35 +155,35 @@ Exit codes: 0 restored and equal; 1 not; 2 bad usage or configuration; 130 or 14
 
 Exit codes: 0 no difference; 1 failed; 2 bad usage or configuration; 3 there are differences.")]
     Diff(diff::DiffArgs),
-    /// Restore old archives into a throwaway server and compare every row
+    /// Restore old backups into a throwaway server and compare them
     #[command(after_long_help = "Examples:
   hubvault drill latest
-  hubvault drill --all --sample 2    # two of all, by chance
+  hubvault drill --all --sample 2    # a random sample of two
 
-Exit codes: 0 proven; 1 an archive does not come back; 2 bad usage or configuration; 3 not everything
-could be shown, or with --all an archive is sealed and --identity does not open it.")]
+Exit codes: 0 proven; 1 an archive could not be restored or differs; 2 bad usage or configuration; 3 unproven,
+or with --all an archive is sealed and --identity does not open it.")]
     Drill(drill::DrillArgs),
-    /// Remove the archives that no retention rule keeps; every backup does so at its end
+    /// Remove archives that no retention rule keeps; every backup does this at its end
     #[command(after_long_help = "Examples:
   hubvault prune --dry-run    # every decision with its reason
-  hubvault prune --gone       # ends the alert of `files` about archives that were removed on purpose
+  hubvault prune --gone       # accept archives that were removed by hand; ends the alert of the check `files`
 
 Exit codes: 0 done; 1 failed; 2 bad usage or configuration; 3 something could not be removed.")]
     Prune(prune::PruneArgs),
-    /// Let an archive stay whatever the rules say
+    /// Keep an archive, whatever the retention rules say
     Pin {
         /// An id, an unambiguous prefix of one, a file name, or `latest`
         backup: String,
     },
-    /// Let the rules decide about an archive again
+    /// Let the retention rules decide about an archive again
     Unpin {
         /// An id, an unambiguous prefix of one, a file name, or `latest`
         backup: String,
     },
-    /// Check who can open what is sealed
+    /// Check that recipients can open sealed archives
     #[command(subcommand)]
     Seal(SealCommand),
-    /// Am I safe? The newest proven backup, the last run, who is told, and what is at risk
+    /// Show the newest proven backup, the last run, who is notified, and what is at risk
     #[command(
         after_long_help = "Exit codes: 0 safe; 1 the catalog cannot be read; 2 bad configuration; 3 \
                            something is at risk."
@@ -193,38 +193,38 @@ Exit codes: 0 done; 1 failed; 2 bad usage or configuration; 3 something could no
         #[arg(long)]
         json: bool,
     },
-    /// Back up on the schedule, until it is stopped
+    /// Take backups on the schedule, until stopped
     ///
-    /// Each run is a process of its own. SIGHUP reads the configuration again, and runs at work ignore it; SIGTERM
-    /// stops a run that is at work and ends.
+    /// Each run is a process of its own. SIGHUP reloads the configuration for later runs; SIGTERM stops the
+    /// current run and ends the service.
     #[command(after_long_help = "Examples:
   BACKUP_SCHEDULE='0 2 * * *' TZ=Europe/Berlin hubvault serve
   kill -HUP $(pidof hubvault)    # after hubvault.toml was changed
 
 Exit codes: 0 stopped by SIGTERM or SIGINT; 1 failed; 2 bad configuration.")]
     Serve,
-    /// Is anything wrong? Every check with what it found and what to do next
+    /// Run every check; each failure says what to do next
     Check(check::CheckArgs),
-    /// What stands, what is to be quiet, and whether an alert arrives
+    /// List, silence and test alerts
     #[command(subcommand)]
     Alert(alert::AlertCommand),
-    /// Look at what is mailed, test it, send what waits
+    /// Preview, test and resend mail
     #[command(subcommand)]
     Mail(mail::MailCommand),
-    /// Say who may ask over HTTP
+    /// Create, list and revoke API tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
-    /// Write, check or show the configuration
+    /// Create, check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Look after the record of runs
+    /// Rebuild the catalog of runs
     #[command(subcommand)]
     Catalog(CatalogCommand),
-    /// Back up a sample hub on a throwaway server, mail it sealed, restore it from the mail, compare
+    /// Back up a sample database, mail it sealed, restore it from the mail and compare
     #[command(after_long_help = "Example:
   hubvault demo --users 5000
 
-Only the archive and its key stay. Needs the PostgreSQL server programs, age, tar and python3; started as
+Keeps only the archive and its key. Needs the PostgreSQL server programs, age, tar and python3; started as
 root, the server runs as the user postgres.
 
 Exit codes: 0 restored and equal; 1 anything else.")]
@@ -233,7 +233,7 @@ Exit codes: 0 restored and equal; 1 anything else.")]
     #[command(after_long_help = "Example:
   hubvault completions bash > /etc/bash_completion.d/hubvault")]
     Completions {
-        /// Which shell
+        /// The shell
         shell: clap_complete::Shell,
     },
     /// Write the manual pages, one for each command
@@ -249,16 +249,16 @@ Exit codes: 0 restored and equal; 1 anything else.")]
 enum ConfigCommand {
     /// Write a commented hubvault.toml
     Init {
-        /// Where to; it must not exist
+        /// The file to create; it must not exist
         #[arg(default_value = "hubvault.toml")]
         file: PathBuf,
     },
-    /// Read the configuration and say what is wrong with it; touches no database
+    /// Check the configuration; touches no database
     #[command(
         after_long_help = "Exit codes: 0 right; 2 wrong; 3 right, but something has no effect."
     )]
     Check,
-    /// Print what holds and where each setting came from; secrets are masked
+    /// Print the effective settings and where each was set; secrets are masked
     Show {
         /// Print JSON
         #[arg(long)]
@@ -268,7 +268,7 @@ enum ConfigCommand {
 
 #[derive(Debug, Subcommand)]
 enum CatalogCommand {
-    /// Make the record of runs anew from the manifests of the archives that are there
+    /// Rebuild the catalog from the manifests of the archives that exist
     #[command(
         after_long_help = "Exit codes: 0 all archives are known; 1 failed; 3 an archive cannot be read."
     )]

@@ -5,7 +5,7 @@ use super::seal::sealed_text;
 use crate::text::{Align, about, columns, plain};
 use hubvault_engine::job::{Job, ProofWhen};
 use hubvault_engine::logical::{Plan, describe_coverage};
-use hubvault_model::{ByteSize, Warning};
+use hubvault_model::{ByteSize, Warning, counted};
 use serde_json::json;
 
 /// What a run would do, for people.
@@ -31,20 +31,20 @@ pub(crate) fn plan_text(job: &Job, plan: &Plan, warnings: &[Warning]) -> String 
         .collect();
     let header = [
         ("table", Align::Left),
-        ("rows (about)", Align::Right),
-        ("size (about)", Align::Right),
+        ("rows (est.)", Align::Right),
+        ("size (est.)", Align::Right),
         ("extents", Align::Right),
         ("rows taken", Align::Left),
     ];
     out += &columns(&header, &rows);
+    let number = |count: usize, noun| counted(count as u64, noun);
     out += &format!(
-        "\n  {} tables, {} extents, about {} on {} connections; {} sequences; the definitions of \
-         the whole database\n",
-        plan.tables.len(),
-        plan.extents.len(),
+        "\n  {}, {}, about {} on {}; {}; the definitions of the whole database\n",
+        number(plan.tables.len(), "table"),
+        number(plan.extents.len(), "extent"),
         ByteSize(plan.estimated_bytes()),
-        job.workers,
-        plan.sequences.len()
+        number(job.workers, "connection"),
+        number(plan.sequences.len(), "sequence")
     );
     out += "\nFiles\n";
     for file in &job.files {
@@ -54,7 +54,7 @@ pub(crate) fn plan_text(job: &Job, plan: &Plan, warnings: &[Warning]) -> String 
     out += &commands_text(job);
     out += &left_out_text(plan);
     if !plan.privileges.is_empty() {
-        out += "\nPrivileges missing; run as a superuser or the owner:\n";
+        out += "\nMissing privileges; run as a superuser or the owner:\n";
         for privilege in &plan.privileges {
             out += &format!("  {}\n", plain(&privilege.statement));
         }
@@ -79,7 +79,10 @@ fn advice_text(plan: &Plan) -> String {
     let Some(advice) = &plan.advice else {
         return String::new();
     };
-    let mut out = format!("\nRole: {}; a lesser one:\n", plain(&advice.problem));
+    let mut out = format!(
+        "\nRole: {}; create one with fewer rights:\n",
+        plain(&advice.problem)
+    );
     for statement in &advice.statements {
         out += &format!("  {}\n", plain(statement));
     }
@@ -108,7 +111,7 @@ fn commands_text(job: &Job) -> String {
 }
 
 fn left_out_text(plan: &Plan) -> String {
-    let mut out = String::from("\nLeft out (comes back empty)\n");
+    let mut out = String::from("\nLeft out (restored empty)\n");
     for left in &plan.references.left_out {
         let rows = about(left.estimated_rows);
         let (name, reason) = (plain(&left.name), plain(&left.reason));
@@ -119,10 +122,10 @@ fn left_out_text(plan: &Plan) -> String {
         out += &format!("  {}\n", others.join(", "));
     }
     if plan.references.left_out.is_empty() && others.is_empty() {
-        out += "  nothing: every table is in\n";
+        out += "  nothing: every table is included\n";
     }
     if !plan.references.not_valid.is_empty() {
-        out += "\nForeign keys that come back NOT VALID\n";
+        out += "\nForeign keys restored as NOT VALID\n";
         for key in &plan.references.not_valid {
             let (name, table, reason) = (plain(&key.name), plain(&key.table), plain(&key.reason));
             out += &format!("  {name} on {table}: {reason}\n");

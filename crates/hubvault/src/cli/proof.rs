@@ -1,16 +1,15 @@
-//! What a drill showed, in words for every command.
+//! The result of a drill, as every command prints it.
 
-use crate::text::grouped;
 use hubvault_engine::catalog::{DrillRecord, ProofRecord};
-use hubvault_model::indented;
+use hubvault_model::{counted, indented};
 
-/// What was proven, in a line.
+/// The proof, in a line.
 pub(crate) fn proof_text(proof: &ProofRecord) -> String {
     let shown = proof.drill.as_ref().map(|drill| {
         format!(
-            "{} tables, {} rows restored and equal on PostgreSQL {} in {:.1} s",
-            drill.tables,
-            grouped(drill.rows),
+            "{}, {} restored and equal on PostgreSQL {} in {:.1} s",
+            counted(drill.tables as u64, "table"),
+            counted(drill.rows, "row"),
             drill.server_version,
             drill.seconds
         )
@@ -35,7 +34,7 @@ pub(crate) fn proof_text(proof: &ProofRecord) -> String {
     proven + &confinement
 }
 
-/// How far the drill's server was not confined, and what was found in it; empty where all is well.
+/// What was missing to confine the drill's server, and which processes were left in it; empty text for nothing.
 pub(crate) fn confinement_text(drill: &DrillRecord) -> String {
     let Some(confinement) = &drill.confinement else {
         return String::new();

@@ -23,10 +23,10 @@ pub(crate) struct PruneArgs {
     /// Print every decision and remove nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Apply the rules though the newest run failed, as it does on a full disk
+    /// Apply the rules even if the newest run failed, for example because the disk is full
     #[arg(long, alias = "even-though-the-last-run-failed")]
     pub(crate) after_failed_run: bool,
-    /// Remove nothing, and accept that archives are gone which somebody removed by hand
+    /// Remove nothing; accept that archives were removed by hand
     #[arg(long)]
     pub(crate) gone: bool,
     /// Print JSON
@@ -82,19 +82,19 @@ fn gone(catalog: &Catalog, job: &str, args: &PruneArgs, now: Timestamp) -> Resul
         let of = |record: &BackupRecord| {
             json!({
                 "id": record.id, "file": path(record), "decision": "gone",
-                "reason": "it is not there, and nothing here removed it",
+                "reason": "the file is missing, and hubvault did not remove it",
             })
         };
         let all: Vec<_> = gone.records.iter().map(of).collect();
         print(&(serde_json::to_string_pretty(&all)? + "\n"))?;
     } else if gone.records.is_empty() {
-        print("no archive is gone that should be there\n")?;
+        print("no archive is missing\n")?;
     } else {
         let verb = if args.dry_run { "would be" } else { "is" };
         for record in &gone.records {
             let (file, id) = (path(record), record.id.short());
             print(&format!(
-                "{} (backup {id}) is gone; that {verb} accepted\n",
+                "{} (backup {id}) is missing; this {verb} accepted\n",
                 file.display()
             ))?;
         }
@@ -147,7 +147,7 @@ fn plan_text(plan: &[Pruned]) -> String {
         ("started (UTC)", Align::Left),
         ("state", Align::Left),
         ("size", Align::Right),
-        ("because", Align::Left),
+        ("reason", Align::Left),
     ];
     columns(&header, &rows)
 }
@@ -167,15 +167,15 @@ pub(crate) fn pin(settings: &Settings, backup: &str, pinned: bool) -> Result<Exi
     let catalog = catalog::current(&directory)?;
     let Some(record) = catalog.find(backup)? else {
         bail!(
-            "no backup {backup:?} in {}; `hubvault list` names them",
+            "no backup {backup:?} in {}; `hubvault list` lists them",
             directory.display()
         );
     };
     retain::pin(&catalog, &record, pinned)?;
     let what = if pinned {
-        "stays whatever the rules say"
+        "is kept, whatever the rules say"
     } else {
-        "is up to the rules again"
+        "is subject to the rules again"
     };
     print(&format!("backup {} {what}\n", record.id.short()))?;
     Ok(Exit::Done)

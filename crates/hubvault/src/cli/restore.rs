@@ -11,7 +11,7 @@ use hubvault_archive::{Archive, ArchiveFile, Identities, Source, open_regular};
 use hubvault_config::Settings;
 use hubvault_engine::disk::unnamed_file;
 use hubvault_engine::restore::{self, PutBack, RestoreOptions, Restored, Target};
-use hubvault_model::{ByteSize, Cancel, TableName, TablePattern, remedy};
+use hubvault_model::{ByteSize, Cancel, TableName, TablePattern, counted, remedy};
 use hubvault_postgres::{ConnectSettings, Session, target};
 use std::fs::File;
 use std::io::IsTerminal;
@@ -35,7 +35,7 @@ pub(crate) struct RestoreArgs {
     /// The database on the configured server
     #[arg(long, value_name = "NAME")]
     pub(crate) database: Option<String>,
-    /// Make the database first; it must not exist
+    /// Create the database first; it must not exist
     #[arg(long)]
     pub(crate) create: bool,
     /// Only the rows of this table, into the same table, which must be empty; may be given more
@@ -45,13 +45,13 @@ pub(crate) struct RestoreArgs {
     /// Only rows that are missing in the database, by primary key; nothing is overwritten
     #[arg(long, conflicts_with_all = ["create", "upsert"])]
     pub(crate) missing_rows: bool,
-    /// Rows that are missing, and the archive's values for rows that have others
+    /// Only rows that are missing or differ; rows that differ are overwritten
     #[arg(long, conflicts_with = "create")]
     pub(crate) upsert: bool,
     /// Only the configuration files, into this directory
     #[arg(long, value_name = "DIR", conflicts_with_all = ["to", "database", "create", "tables"])]
     pub(crate) files: Option<PathBuf>,
-    /// Put the rows of --table beside the living table, into a new table of this schema
+    /// Put the rows of --table into a new table of this schema, beside the live table
     #[arg(long, value_name = "SCHEMA", requires = "tables", conflicts_with_all = ["missing_rows", "upsert"])]
     pub(crate) into_schema: Option<String>,
     /// Drop what the archive holds from the database first; asks, unless --yes
@@ -60,21 +60,21 @@ pub(crate) struct RestoreArgs {
     /// Do not ask
     #[arg(long)]
     pub(crate) yes: bool,
-    /// Go on past what cannot be restored; it is named at the end, with exit code 1
+    /// Continue past what cannot be restored; it is listed at the end, with exit code 1
     #[arg(long, conflicts_with_all = ["missing_rows", "upsert"])]
     pub(crate) keep_going: bool,
-    /// Make roles that are missing, without login
+    /// Create missing roles, without login
     #[arg(long)]
     pub(crate) create_roles: bool,
-    /// Everything belongs to who restores; nothing is granted
+    /// Make the restoring role the owner of everything; grant nothing
     #[arg(long)]
     pub(crate) no_owner: bool,
-    /// Try a server that is older than the archive's
+    /// Allow a server that is older than the archive's
     #[arg(long)]
     pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) identity: IdentityArgs,
-    /// Say how much of the archive was read
+    /// Print how much of the archive was read
     #[arg(long, short)]
     pub(crate) verbose: bool,
     /// No progress bar and no progress lines
@@ -220,10 +220,10 @@ fn ask(present: &[TableName], to: &ConnectSettings) -> Result<()> {
     let names: Vec<String> = present.iter().map(plain).collect();
     let names = names.join(", ");
     if !std::io::stdin().is_terminal() {
-        bail!("--clean would drop from {to}: {names}; say --yes if that is meant");
+        bail!("--clean would drop from {to}: {names}; add --yes to confirm");
     }
     print(&format!(
-        "This drops from {to}, with all rows: {names}\nGo on? [y/N] "
+        "This drops from {to}, with all rows: {names}\nContinue? [y/N] "
     ))?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
@@ -271,11 +271,13 @@ fn report(restored: &Restored, to: &ConnectSettings) -> Result<Exit> {
     }
     if !restored.passed_over.is_empty() {
         let names: Vec<String> = restored.passed_over.iter().map(plain).collect();
-        bail!("not restored: {}; the reasons are above", names.join(", "));
+        bail!("not restored: {}; see the reasons above", names.join(", "));
     }
     restored.all_equal()?;
     if !restored.failures.is_empty() {
-        bail!("every row is back and equal, but not everything around them; the errors are above");
+        bail!(
+            "every row was restored and is equal, but not every definition; see the errors above"
+        );
     }
     let rows: u64 = restored
         .tables
@@ -283,9 +285,9 @@ fn report(restored: &Restored, to: &ConnectSettings) -> Result<Exit> {
         .map(|table| table.expected.rows)
         .sum();
     print(&format!(
-        "restored into {to}: {} tables, {} rows, every row equal\n",
-        restored.tables.len(),
-        grouped(rows)
+        "restored into {to}: {}, {}, every row equal\n",
+        counted(restored.tables.len() as u64, "table"),
+        counted(rows, "row")
     ))?;
     Ok(if restored.warnings.is_empty() {
         Exit::Done

@@ -35,19 +35,19 @@ impl IdentityArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SealCommand {
-    /// Say which recipients were ever shown to hold their private key
+    /// List which recipients have shown that they hold their private key
     ///
-    /// A recipient is shown when an archive is opened with --identity where this catalog is, or by the
+    /// A recipient is confirmed when an archive is opened with --identity beside this catalog, or by the
     /// answer to a challenge that only that recipient can read.
     #[command(after_long_help = "Examples:
   hubvault seal check
-  hubvault show latest --identity key.txt        # shows whose key that is
+  hubvault show latest --identity key.txt        # confirms the owner of this key
   hubvault seal check --challenge /tmp/challenges
   age -d -i key.txt challenge-1-alice.txt.age    # what the administrator does with it
   hubvault seal check --answer 4f0d...
 
-Exit codes: 0 every recipient was shown; 1 failed, or a wrong answer; 2 bad usage or configuration;
-3 a recipient was never shown, or archives are not sealed.")]
+Exit codes: 0 every recipient is confirmed; 1 failed, or a wrong answer; 2 bad usage or configuration;
+3 a recipient was never confirmed, or archives are not sealed.")]
     Check(CheckArgs),
 }
 
@@ -140,7 +140,7 @@ fn check_text(people: &[&Administrator], table: &[Standing]) -> String {
         ("recipient", Align::Left),
         ("key", Align::Left),
         ("kind", Align::Left),
-        ("shown to open (UTC)", Align::Left),
+        ("confirmed (UTC)", Align::Left),
     ];
     columns(&header, &rows)
 }
@@ -157,12 +157,12 @@ fn take(catalog: &Catalog, people: &[&Administrator], answer: &str) -> Result<St
             })
         }
         Answered::Late => bail!(
-            "this was asked more than 7 days ago; make a new one with `hubvault seal check \
+            "the challenge is more than 7 days old; make a new one with `hubvault seal check \
              --challenge DIR`"
         ),
         Answered::Unknown => bail!(
-            "nobody was asked for this answer, or it was given before; `hubvault seal check \
-             --challenge DIR` asks anew"
+            "no challenge has this answer, or it was used before; make a new one with `hubvault seal check \
+             --challenge DIR`"
         ),
     }
 }
@@ -174,13 +174,13 @@ fn challenge(
     directory: &Path,
 ) -> Result<Vec<PathBuf>> {
     std::fs::create_dir_all(directory)
-        .with_context(|| format!("making {}", directory.display()))?;
+        .with_context(|| format!("creating {}", directory.display()))?;
     let mut files = Vec::new();
     for (i, person) in people.iter().enumerate() {
         let answer = catalog.challenge(&person.recipient, Timestamp::now())?;
         let text = format!(
-            "You can open the backups that hubvault seals to you. To show it, run this on the \
-             machine where hubvault runs, or send the last line to who looks after it:\n\n  \
+            "You can open the backups that hubvault seals to you. To confirm this, run this command on the \
+             machine where hubvault runs, or send the last line to its administrator:\n\n  \
              hubvault seal check --answer {answer}\n\n{answer}\n"
         );
         let name = format!("challenge-{}-{}.txt.age", i + 1, in_name(&person.label()));
@@ -193,7 +193,7 @@ fn challenge(
     Ok(files)
 }
 
-/// A part of a file's name that no shell and no mail program stumbles over.
+/// A part of a file's name that is safe in shells and mail programs.
 fn in_name(label: &str) -> String {
     let plain = |c: char| {
         if c.is_ascii_alphanumeric() || "@._-".contains(c) {
@@ -205,8 +205,7 @@ fn in_name(label: &str) -> String {
     label.chars().take(60).map(plain).collect()
 }
 
-/// Writes down whose private keys opened an archive, where this configuration's catalog is. What
-/// stands in the way of that is no failure of the command.
+/// Records whose private keys opened an archive, if this configuration has a catalog. A failure to record is a warning.
 pub(crate) fn witness(settings: &Settings, opened_by: &[Recipient]) {
     let job = settings.job();
     let known = opened_by.iter().filter(|key| job.seal.contains(key));
@@ -222,11 +221,11 @@ pub(crate) fn witness(settings: &Settings, opened_by: &[Recipient]) {
         Ok(())
     };
     if let Err(error) = record() {
-        tracing::warn!("that this key opens archives is not written down: {error:#}");
+        tracing::warn!("could not record the key check: {error:#}");
     }
 }
 
-/// Says to how many an archive is sealed; empty for one in the clear.
+/// To whom an archive is sealed; empty text for one in the clear.
 pub(crate) fn sealed_text(sealed_to: &[String], opened: bool) -> String {
     let recipients = match sealed_to.len() {
         0 => return String::new(),
@@ -243,7 +242,7 @@ pub(crate) fn sealed_text(sealed_to: &[String], opened: bool) -> String {
     let how = if opened {
         ""
     } else {
-        "; not opened: this is what its sidecar says (--identity FILE opens it)"
+        "; not opened: read from the sidecar (open it with --identity FILE)"
     };
     format!("sealed to {recipients}: {}{how}\n", keys.join(", "))
 }

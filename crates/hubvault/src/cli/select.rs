@@ -1,15 +1,15 @@
-//! Which archive a word means.
+//! Selects the archive that an argument names.
 
 use anyhow::{Context, Result, bail};
 use hubvault_config::Settings;
 use hubvault_engine::catalog;
 use std::path::{Path, PathBuf};
 
-/// What archives end with, also those that were renamed or set aside.
+/// Endings of archives, also of renamed and rejected ones.
 const ENDINGS: [&str; 6] = [".gz", ".tgz", ".zst", ".tar", ".age", ".rejected"];
 
-/// A path, or the name of an archive in the backup directory or here, is that file. Anything else is what the catalog
-/// calls by that id, prefix or `latest`: never a file that happens to lie where somebody works.
+/// A path, or the name of an archive in the backup directory or the working directory, selects that file. Anything else is
+/// looked up in the catalog by id, prefix or `latest`, never as a file of the working directory.
 pub(crate) fn resolve(settings: &Settings, word: &str) -> Result<PathBuf> {
     let path = PathBuf::from(word);
     let directory = settings.job().directory;
@@ -39,19 +39,19 @@ pub(crate) fn resolve(settings: &Settings, word: &str) -> Result<PathBuf> {
             String::new()
         };
         bail!(
-            "no backup {word:?} in {}; `hubvault list` names them{here}",
+            "no backup {word:?} in {}; `hubvault list` lists them{here}",
             directory.display()
         );
     };
     let file = record.file.with_context(|| {
         let error = record
             .error
-            .unwrap_or_else(|| "it is still running".to_owned());
+            .unwrap_or_else(|| "the run is still active".to_owned());
         format!("backup {} has no archive: {error}", record.id.short())
     })?;
     if !file.is_file() {
         bail!(
-            "the archive {} of backup {} is gone; `hubvault list` names those that are there",
+            "the archive {} of backup {} is missing; `hubvault list` shows which exist",
             file.display(),
             record.id.short()
         );

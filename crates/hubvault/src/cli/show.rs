@@ -15,7 +15,7 @@ use hubvault_config::Settings;
 use hubvault_engine::catalog::{Contents, ProofRecord, contents};
 use hubvault_engine::progress::Stage;
 use hubvault_engine::proof::{IntegrityError, ReadBack, integrity};
-use hubvault_model::{ByteSize, Cancel};
+use hubvault_model::{ByteSize, Cancel, counted};
 use serde_json::json;
 use std::path::Path;
 
@@ -90,7 +90,7 @@ pub(crate) fn verify(settings: &Settings, args: &VerifyArgs) -> Result<Exit> {
     let tell = |n| bar.advance(None, 0, n);
     let read = match integrity::read_back(&path, &identities, threads, &tell, &cancel) {
         Err(error) if is_sealed(&error) && identities.is_empty() && !args.drill => {
-            // Who keeps archives need hold no key: the file itself can still be compared.
+            // Without a key the file itself can still be compared with its sidecar.
             let known = contents(&path, &identities)
                 .with_context(|| format!("opening {}", path.display()))?;
             let seal = known.seal.clone().ok_or(error)?;
@@ -149,11 +149,11 @@ fn verified(
         String::new()
     };
     Ok(format!(
-        "{}: whole; {} entries, {} tables, {} rows, {} read, every checksum and digest equal\n{drilled}",
+        "{}: whole; {} entries, {}, {}, {} read, every checksum and digest equal\n{drilled}",
         path.display(),
         read.manifest.entries.len(),
-        read.manifest.tables.len(),
-        grouped(rows),
+        counted(read.manifest.tables.len() as u64, "table"),
+        counted(rows, "row"),
         ByteSize(read.bytes)
     ))
 }
@@ -169,8 +169,8 @@ fn only_the_file(path: &Path, known: &Contents, sha256: &str, as_json: bool) -> 
         return Ok(serde_json::to_string_pretty(&report)? + "\n");
     }
     Ok(format!(
-        "{}: sealed, and not opened; it is the file that was published ({}, SHA-256 {sha256}).\nNothing \
-         inside was checked: --identity FILE reads it back whole.\n",
+        "{}: sealed and not opened; the file is the one that was published ({}, SHA-256 {sha256}).\nIts \
+         contents were not checked: add --identity FILE to read it back whole.\n",
         path.display(),
         ByteSize(known.bytes)
     ))
@@ -226,13 +226,13 @@ pub(crate) fn manifest_text(manifest: &Manifest) -> String {
         );
     }
     if !manifest.left_out.is_empty() {
-        out += "\nNot inside (comes back empty)\n";
+        out += "\nNot included (restored empty)\n";
         for left in &manifest.left_out {
             out += &format!("  {}: {}\n", plain(&left.name), plain(&left.reason));
         }
     }
     if !manifest.not_valid.is_empty() {
-        out += "\nForeign keys that come back NOT VALID\n";
+        out += "\nForeign keys restored as NOT VALID\n";
         for key in &manifest.not_valid {
             let (name, table, reason) = (plain(&key.name), plain(&key.table), plain(&key.reason));
             out += &format!("  {name} on {table}: {reason}\n");

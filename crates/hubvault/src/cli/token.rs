@@ -1,4 +1,4 @@
-//! `hubvault token`: who may ask over HTTP.
+//! `hubvault token`: API tokens.
 
 use super::Exit;
 use crate::text::{Align, columns, complain, print};
@@ -11,33 +11,33 @@ use serde_json::json;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TokenCommand {
-    /// Make a token and print it: once, as it is kept nowhere
+    /// Create a token and print it; it is not stored and cannot be shown again
     #[command(after_long_help = "Examples:
   hubvault token create prometheus --role read
   hubvault token create deploy --role operate > /run/secrets/hubvault_token
 
 Exit codes: 0 made; 1 not; 2 bad usage or configuration.")]
     Create {
-        /// Whose it is: letters, digits and . _ - @
+        /// Its name: letters, digits and . _ - @
         name: String,
-        /// What they may do: read everything, operate (start runs, make links), admin (configure)
+        /// Its role: read (everything but secrets), operate (start runs, make links), admin (configure)
         #[arg(long, value_enum)]
         role: Role,
     },
-    /// Name the tokens; never their text
+    /// List the tokens, without their text
     List {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// End a token, at once
+    /// Revoke a token, effective at once
     Revoke {
-        /// Whose
+        /// Its name
         name: String,
     },
 }
 
-/// Makes, lists or ends tokens.
+/// Creates, lists or revokes tokens.
 pub(crate) fn run(settings: &Settings, command: &TokenCommand) -> Result<Exit> {
     let tokens = Tokens::of(&StateDir::open(&settings.service_directory)?);
     match command {
@@ -46,7 +46,7 @@ pub(crate) fn run(settings: &Settings, command: &TokenCommand) -> Result<Exit> {
             print(&format!("{text}\n"))?;
             // Not on standard output, which may go into a file.
             complain(
-                "This is the only time that it is shown. Use it so:\n  curl -H \"Authorization: Bearer $TOKEN\" \
+                "The token is shown only this once. Use it like this:\n  curl -H \"Authorization: Bearer $TOKEN\" \
                  http://127.0.0.1:PORT/backup/status",
             );
         }
@@ -61,7 +61,7 @@ pub(crate) fn run(settings: &Settings, command: &TokenCommand) -> Result<Exit> {
         TokenCommand::List { json: false } => print(&table(&tokens)?)?,
         TokenCommand::Revoke { name } => {
             tokens.revoke(name)?;
-            print(&format!("{name} is let in no more\n"))?;
+            print(&format!("revoked the token {name}\n"))?;
         }
     }
     Ok(Exit::Done)
@@ -77,12 +77,14 @@ fn table(tokens: &Tokens) -> Result<String> {
         })
         .collect();
     if rows.is_empty() {
-        return Ok("no tokens; hubvault token create NAME --role read makes one\n".to_owned());
+        return Ok(
+            "no tokens; create one with hubvault token create NAME --role read\n".to_owned(),
+        );
     }
     let header = [
         ("name", Align::Left),
         ("role", Align::Left),
-        ("made (UTC)", Align::Left),
+        ("created (UTC)", Align::Left),
     ];
     Ok(columns(&header, &rows))
 }

@@ -181,7 +181,7 @@ fn an_archive_that_is_gone_is_missed_by_everybody() {
         (&gone["id"], &Value::Bool(true))
     );
     assert_eq!(list[1]["missing"], Value::Null);
-    assert!(stdout(&ward.hub.run(&["list"])).contains("FILE IS GONE"));
+    assert!(stdout(&ward.hub.run(&["list"])).contains("FILE IS MISSING"));
     let status = ward.hub.run(&["status"]);
     assert_eq!(code(&status), Some(3));
     assert!(

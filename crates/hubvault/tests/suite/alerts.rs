@@ -232,7 +232,7 @@ fn a_silenced_check_is_quiet_for_its_time() {
     hub.set("TEST_MODE", "true");
     std::fs::write(&flag, "").unwrap();
     let output = hub.run(&["check", "--alert"]);
-    assert!(stdout(&output).contains("told nobody, as monitor.test_mode is set: flag recovered"));
+    assert!(stdout(&output).contains("notified nobody (monitor.test_mode is set): flag recovered"));
     assert!(
         stderr(&output).contains("test mode, not sent: recovered flag"),
         "{}",
@@ -258,7 +258,7 @@ fn a_message_that_waits_and_a_test_of_an_alert() {
     let (mut hub, _) = flagged(&database, &mail);
     let output = hub.run(&["alert", "test"]);
     assert!(
-        stdout(&output).contains("told ada@hub.example, grace@hub.example"),
+        stdout(&output).contains("notified ada@hub.example, grace@hub.example"),
         "{}",
         stderr(&output)
     );

@@ -144,7 +144,7 @@ fn a_drill_without_time_leaves_the_backup_unproven() {
     let drilled = patient.run(&["verify", "latest", "--drill"]);
     assert_eq!(drilled.status.code(), Some(0), "{}", stderr(&drilled));
     assert!(
-        stdout(&drilled).contains("proven: 1 tables"),
+        stdout(&drilled).contains("proven: 1 table"),
         "{}",
         stdout(&drilled)
     );
@@ -311,7 +311,7 @@ fn old_archives_are_drilled_by_chance_and_the_bad_one_is_named() {
     let one = hub.run(&["drill", "--all", "--sample", "1"]);
     assert_eq!(one.status.code(), Some(0), "{}", stderr(&one));
     assert!(
-        stdout(&one).contains("proven: 1 tables, 1,000 rows"),
+        stdout(&one).contains("proven: 1 table, 1,000 rows"),
         "{}",
         stdout(&one)
     );

@@ -195,7 +195,7 @@ fn what_was_removed_on_purpose_is_told_until_somebody_accepts_it() {
     let (code, said, _) = run(&["catalog", "rebuild"]);
     assert_eq!(code, Some(0), "{said}");
     assert!(
-        said.contains("0 added, 1 there again, 1 known already"),
+        said.contains("0 added, 1 found again, 1 known already"),
         "{said}"
     );
     let (_, what, _) = finds(&hub, "files");
@@ -208,7 +208,7 @@ fn what_was_removed_on_purpose_is_told_until_somebody_accepts_it() {
     run(&["prune", "--gone"]);
     passes(&hub, "files");
     let (_, said, _) = run(&["prune", "--gone"]);
-    assert!(said.contains("no archive is gone"), "{said}");
+    assert!(said.contains("no archive is missing"), "{said}");
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn everything_that_is_configured_is_in_the_plan_and_in_the_configuration_that_ho
             "The archive is sealed",
             "before run: ",
             "secrets",
-            "Foreign keys that come back NOT VALID",
+            "Foreign keys restored as NOT VALID",
             "is a view: its definition is in the archive",
             "is a materialized view: a restore fills it",
         ],

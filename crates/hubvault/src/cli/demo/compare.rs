@@ -49,7 +49,7 @@ pub(super) fn compare(
         ("restored digest", Align::Left),
         ("", Align::Left),
     ];
-    let note = "\nOf tables of which only rows that others refer to are inside, the source's side is the \
-                snapshot's.\n";
+    let note = "\nFor tables of which only referenced rows are in the archive, the source is counted in the \
+                snapshot.\n";
     Ok((columns(&header, &rows) + note, all_equal))
 }

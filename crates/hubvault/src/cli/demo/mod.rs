@@ -73,7 +73,7 @@ pub(crate) fn run(settings: &Settings, args: &DemoArgs) -> Result<Exit> {
     })?;
     let directory = std::path::absolute(&args.dir)?;
     fs::create_dir_all(&directory)
-        .with_context(|| format!("making the demo's directory {}", directory.display()))?;
+        .with_context(|| format!("creating the demo's directory {}", directory.display()))?;
 
     say("1. A throwaway PostgreSQL with a sample hub in it")?;
     let server = start(&settings.temp_dir, &cancel)?;
@@ -104,20 +104,20 @@ pub(crate) fn run(settings: &Settings, args: &DemoArgs) -> Result<Exit> {
     print(&record_text(&record))?;
     let archive = record.file.context("the backup has no archive")?;
 
-    say("4. What the administrator finds in the mailbox")?;
+    say("4. The mail that the administrator gets")?;
     let saved = server.directory().join("saved");
     fs::create_dir(&saved)?;
     let (text, attached) = tools::read_mail(&mailbox.message, &saved)?;
     print(&text)?;
     go_on(&cancel)?;
 
-    say("5. What is attached, opened with the key (age -d -i KEY | tar -tvz)")?;
+    say("5. The attached archive, opened with the key (age -d -i KEY | tar -tvz)")?;
     let opened = saved.join("opened.tar.gz");
     tools::open(&key.file, &attached, &opened)?;
     print(&tools::list(&opened)?)?;
     go_on(&cancel)?;
 
-    say("6. Back into an empty database with tar and the archive's own restore.sh")?;
+    say("6. Restored into an empty database with tar and the archive's own restore.sh")?;
     server.create_database(TARGET)?;
     let unpacked = server.directory().join("unpacked");
     fs::create_dir(&unpacked)?;
@@ -139,7 +139,7 @@ pub(crate) fn run(settings: &Settings, args: &DemoArgs) -> Result<Exit> {
         bail!("the restored tables differ from the source");
     }
 
-    say("8. Somebody deletes 1,000 users from the living database (hubvault diff)")?;
+    say("8. Somebody deletes 1,000 users from the live database (hubvault diff)")?;
     Session::connect(&source, &cancel)?.simple("deleting users", MISHAP)?;
     let none = progress::choose(true);
     let diff = || {
@@ -158,14 +158,14 @@ pub(crate) fn run(settings: &Settings, args: &DemoArgs) -> Result<Exit> {
     let gone = diff()?;
     print(&diff_text(&gone))?;
 
-    say("9. Just those rows come back (hubvault restore --missing-rows)")?;
+    say("9. Only those rows are restored (hubvault restore --missing-rows)")?;
     let done = restore::put_back(&open, &source, &[], false, none.as_ref(), &cancel)?;
     print(&put_back_text(&done))?;
     let left = diff()?;
     server.stop()?;
 
     print(&format!(
-        "\nThe archive stays: {}\nand the key that opens it: {}\nEverything else is gone. The whole took {:.1} s.\n",
+        "\nKept: the archive {}\nand the key that opens it {}\nEverything else was removed. The demonstration took {:.1} s.\n",
         archive.display(),
         key.file.display(),
         begun.elapsed().as_secs_f64()
@@ -208,10 +208,10 @@ fn go_on(cancel: &Cancel) -> Result<()> {
 fn start(parent_dir: &Path, cancel: &Cancel) -> Result<ThrowawayServer> {
     let swept = sweep(parent_dir)?;
     for leftover in swept.removed {
-        tracing::info!("removed {}, left by a run that died", leftover.display());
+        tracing::info!("removed {}, leftover of a crashed run", leftover.display());
     }
     for error in swept.stuck {
-        tracing::warn!("left by a run that died, and it stays: {error}");
+        tracing::warn!("could not remove leftovers of a crashed run: {error}");
     }
     let options = ThrowawayOptions {
         min_major: 13,

@@ -66,7 +66,7 @@ if command -v systemd-analyze >/dev/null 2>&1; then
     # The program need not be installed here.
     program=$(command -v true)
     sed "s#ExecStart=hubvault serve#ExecStart=$program#" deploy/hubvault.service >$venv/hubvault.service
-    systemd-analyze verify "$(pwd)/$venv/hubvault.service"
+    systemd-analyze verify --man=no "$(pwd)/$venv/hubvault.service"
     # 0 is a service that may do nothing, 10 one that may do everything; times ten.
     systemd-analyze security --offline=true --threshold=20 --no-pager deploy/hubvault.service | tail -n 1
 else

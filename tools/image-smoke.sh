@@ -175,6 +175,7 @@ exec hubvault serve
 SESSION
 # A namespace of its own: what is mounted and started in it is gone with it. What is kept in /backups stays.
 inside() {
+    # shellcheck disable=SC2016 # for the other shell
     unshare --mount --pid --fork --kill-child sh -eu -c '
         root=$1
         mount --bind "$root" "$root"

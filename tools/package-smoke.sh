@@ -15,16 +15,24 @@ work=$(mktemp -d)
 root=$work/root
 clean() {
     code=$?
-    [ ! -d "$root/etc/postgresql" ] || inside pg_ctlcluster 15 main stop --mode immediate >/dev/null 2>&1 || true
-    umount "$root/dev" "$root/proc" 2>/dev/null || true
     rm -rf --one-file-system "$work"
     exit $code
 }
 trap clean EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
-inside() { chroot "$root" env -i PATH="$PATH" HOME=/root DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 "$@"; }
-as_user() { inside runuser -u "$@"; }
+# A namespace of its own: what is mounted and started in it is gone with it.
+inside() {
+    # shellcheck disable=SC2016 # for the other shell
+    unshare --mount --pid --fork --kill-child ${network:+--net} sh -eu -c '
+        root=$1
+        shift
+        mount -t proc proc "$root/proc"
+        mount --rbind /dev "$root/dev"
+        exec chroot "$root" env -i PATH="$PATH" HOME=/root DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 "$@"
+    ' sh "$root" "$@"
+}
+network=''
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:$PATH
 
 step "cargo install"
@@ -43,8 +51,6 @@ debootstrap --variant=minbase --include=ca-certificates bookworm "$root" "$mirro
 rm -f "$root"/etc/dpkg/dpkg.cfg.d/*
 printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
 chmod +x "$root/usr/sbin/policy-rc.d"
-mount -t proc proc "$root/proc"
-mount --bind /dev "$root/dev"
 inside apt-get install -y -qq --no-install-recommends lintian man-db >"$work/log" 2>&1 || { tail "$work/log"; exit 1; }
 
 step "lintian"
@@ -73,14 +79,30 @@ done
 inside bash -c '. /usr/share/bash-completion/completions/hubvault && complete -p hubvault'
 
 step "A backup as the package is configured"
-inside pg_lsclusters --no-header | grep -q . || inside pg_createcluster 15 main
-inside pg_ctlcluster 15 main start
-as_user postgres -- createuser hubvault
-as_user postgres -- psql -q -c 'GRANT pg_read_all_data TO hubvault' -c 'CREATE TABLE users (id int PRIMARY KEY)'
-printf '\n[scope]\ntables = ["users"]\nwindow = []\nfile = []\n[email]\nenabled = false\n' >>"$root/etc/hubvault/hubvault.toml"
-as_user hubvault -- hubvault config check
-as_user hubvault -- hubvault backup
-as_user hubvault -- hubvault status
+cat >"$root/tmp/session.sh" <<'SESSION'
+pg_conftool 15 main set port 5432
+pg_conftool 15 main set listen_addresses ''
+pg_ctlcluster 15 main start
+as() { runuser -u "$@"; }
+as postgres -- createuser hubvault
+as postgres -- psql -q -c 'GRANT pg_read_all_data TO hubvault' -c 'CREATE TABLE users (id int PRIMARY KEY)'
+sed -i '1i file = []' /etc/hubvault/hubvault.toml
+cat >>/etc/hubvault/hubvault.toml <<'TOML'
+[scope]
+tables = ["users"]
+window = []
+[email]
+enabled = false
+TOML
+as hubvault -- hubvault config check
+as hubvault -- hubvault backup
+as hubvault -- hubvault status
+pg_ctlcluster 15 main stop
+SESSION
+# Ports of its own, too.
+network=none
+inside sh -eu /tmp/session.sh
+network=''
 
 step "Removal"
 inside apt-get purge -y -qq hubvault >"$work/log" 2>&1 || { tail "$work/log"; exit 1; }

@@ -1,6 +1,9 @@
-//! The pages hold together: every link leads to a file and a heading that are there.
+//! The pages are right: links lead to files and headings that exist, commands and their flags exist.
 
+use crate::hub::{coverage, stderr};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -23,19 +26,19 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// The lines outside of fenced blocks.
-fn prose(text: &str) -> impl Iterator<Item = &str> {
+/// The lines inside of fenced blocks, or those outside.
+fn lines(text: &str, of_blocks: bool) -> impl Iterator<Item = &str> {
     let mut fenced = false;
-    text.lines().filter(move |line| {
-        let fence = line.trim_start().starts_with("```");
+    text.lines().map(str::trim_start).filter(move |line| {
+        let fence = line.starts_with("```");
         fenced ^= fence;
-        !fenced && !fence
+        !fence && fenced == of_blocks
     })
 }
 
 /// The targets of `[text](target)`.
 fn links(text: &str) -> Vec<String> {
-    let all = prose(text).collect::<Vec<_>>().join("\n");
+    let all = lines(text, false).collect::<Vec<_>>().join("\n");
     let ends = all.split("](").skip(1);
     ends.filter_map(|rest| rest.split_once(')').map(|(target, _)| target.to_owned()))
         .collect()
@@ -43,7 +46,7 @@ fn links(text: &str) -> Vec<String> {
 
 /// The anchors that headings get: small letters, digits, hyphens for spaces.
 fn anchors(text: &str) -> Vec<String> {
-    let headings = prose(text).filter_map(|line| line.strip_prefix('#'));
+    let headings = lines(text, false).filter_map(|line| line.strip_prefix('#'));
     headings
         .map(|heading| {
             let heading = heading.trim_start_matches('#').trim().to_lowercase();
@@ -82,6 +85,57 @@ fn every_link_leads_somewhere() {
         }
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+/// Every `hubvault ...` of a page, in blocks and between backticks, without what follows it in the line.
+fn commands(text: &str) -> BTreeSet<String> {
+    let prose = lines(text, false).collect::<Vec<_>>().join(" ");
+    let blocks = lines(text, true).filter(|line| line.starts_with("hubvault "));
+    let inline = prose
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|code| code.starts_with("hubvault "));
+    blocks
+        .chain(inline)
+        .map(|line| {
+            let ends = [" #", " |", " &&", " >", ";", "  "]
+                .iter()
+                .filter_map(|end| line.find(end));
+            line[..ends.min().unwrap_or(line.len())]
+                .trim()
+                .replace("...", "")
+        })
+        .filter(|line| !line.contains("COMMAND"))
+        .collect()
+}
+
+#[test]
+fn every_command_of_the_pages_exists() {
+    let pages = pages();
+    let pages = pages.iter().filter(|page| !page.ends_with("CHANGELOG.md"));
+    let all: BTreeSet<String> = pages
+        .flat_map(|page| commands(&std::fs::read_to_string(page).unwrap()))
+        .collect();
+    assert!(all.len() > 60, "{all:?}");
+    let program = Path::new(env!("CARGO_BIN_EXE_hubvault"));
+    let mut wrong = Vec::new();
+    for line in all {
+        // The help comes after flags and values were read, and before anything is done.
+        let script = format!("{} --help", line.replacen("hubvault", "\"$0\"", 1));
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", &script])
+            .arg(program)
+            .env_clear()
+            .envs(coverage());
+        let said = stderr(&shell.output().unwrap());
+        // Prose may name a flag without its value.
+        if !said.is_empty() && !said.contains("a value is required") {
+            wrong.push(format!("{line}: {said}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]

@@ -332,7 +332,7 @@ fn old_archives_are_drilled_by_chance_and_the_bad_one_is_named() {
     };
     let is_rejected = |record: &Value| {
         let reason = record["proof"]["reason"].as_str().unwrap_or_default();
-        record["state"] == "unproven" && reason.starts_with("a drill rejected it: ")
+        record["state"] == "unproven" && reason.starts_with("rejected by a drill: ")
     };
     assert!(is_rejected(&record()), "{}", record());
     // The same where it cannot be opened any more.

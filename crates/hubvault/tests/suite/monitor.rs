@@ -185,7 +185,7 @@ fn what_was_removed_on_purpose_is_told_until_somebody_accepts_it() {
     );
     passes(&hub, "files");
     let listed = stdout(&hub.run(&["list"]));
-    assert!(listed.contains("(gone, and that was accepted)"), "{listed}");
+    assert!(listed.contains("(missing, accepted)"), "{listed}");
     assert!(second.exists(), "nothing else was touched");
 
     // It comes back from a copy.

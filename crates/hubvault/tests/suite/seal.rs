@@ -195,7 +195,7 @@ fn archives_are_looked_after_without_any_key() {
     assert_eq!(code(&shown), Some(0), "{}", stderr(&shown));
     let said = stdout(&shown);
     assert!(
-        said.contains("sealed to 1 recipient") && said.contains("its sidecar says"),
+        said.contains("sealed to 1 recipient") && said.contains("read from the sidecar"),
         "{said}"
     );
     assert!(said.contains("users") && said.contains("1,000"), "{said}");

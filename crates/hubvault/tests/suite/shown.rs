@@ -113,7 +113,7 @@ fn everything_that_is_configured_is_in_the_plan_and_in_the_configuration_that_ho
         &["show", "latest", "--identity", alice.identity()],
         &[0],
     );
-    has(&shown, &["Not inside", "secrets", "NOT VALID", "window"]);
+    has(&shown, &["Not included", "secrets", "NOT VALID", "window"]);
     said(&hub, &["show", "latest"], &[0]);
     said(&hub, &["show", "latest", "--json"], &[0]);
     assert!(json(&hub, &["prune", "--dry-run", "--json"]).is_array());
@@ -130,7 +130,7 @@ fn tokens_and_the_outbox_are_listed_and_mails_are_shown_before_there_is_a_run() 
     hub.write("file = []\n[scope]\ntables = [\"*\"]\nwindow = []\n[delivery]\ntries = 1\n");
     has(
         &said(&hub, &["token", "list"], &[0]),
-        &["no tokens; hubvault token create"],
+        &["no tokens; create one with hubvault token create"],
     );
     said(
         &hub,

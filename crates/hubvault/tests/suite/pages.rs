@@ -36,12 +36,14 @@ fn lines(text: &str, of_blocks: bool) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The targets of `[text](target)`.
+/// The targets of `[text](target)` and of `<img src="target">`.
 fn links(text: &str) -> Vec<String> {
     let all = lines(text, false).collect::<Vec<_>>().join("\n");
-    let ends = all.split("](").skip(1);
-    ends.filter_map(|rest| rest.split_once(')').map(|(target, _)| target.to_owned()))
-        .collect()
+    let targets = |before, after| {
+        let ends = all.split(before).skip(1);
+        ends.filter_map(move |rest| Some(rest.split_once(after)?.0.to_owned()))
+    };
+    targets("](", ')').chain(targets("src=\"", '"')).collect()
 }
 
 /// The anchors that headings get: small letters, digits, hyphens for spaces.

@@ -139,15 +139,15 @@ fn tokens_and_the_outbox_are_listed_and_mails_are_shown_before_there_is_a_run() 
     );
     has(
         &said(&hub, &["token", "list"], &[0]),
-        &["watcher", "read", "made (UTC)"],
+        &["watcher", "read", "created (UTC)"],
     );
     has(
         &said(&hub, &["mail", "outbox"], &[0]),
-        &["nothing was sent yet"],
+        &["no messages yet"],
     );
     for kind in ["success", "failure"] {
         let shown = said(&hub, &["mail", "preview", kind], &[0]);
-        has(&shown, &["Subject: ", "this is a sample"]);
+        has(&shown, &["Subject: ", "showing a sample"]);
         has(
             &said(&hub, &["mail", "preview", kind, "--html"], &[0]),
             &["<body>"],

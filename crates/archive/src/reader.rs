@@ -6,7 +6,7 @@ use crate::json::from_json;
 use crate::manifest::{EntryRecord, FORMAT_VERSION, Manifest, TableSummary};
 use crate::relations::{ByName, find};
 use crate::trailer::{self, Trailer};
-use crate::verify::verify_content;
+use crate::verify::{CHUNK, agree, invalid, verify_content};
 use crate::writer::{MANIFEST, sha256_hex};
 use crate::{ArchiveError, ArchiveFile, Codec, Identities, Source};
 use rustix::fs::OFlags;
@@ -15,9 +15,6 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-
-/// What is read from the file at once.
-pub(crate) const CHUNK: usize = 128 << 10;
 
 /// An archive whose end and manifest were read and checked.
 #[derive(Debug)]
@@ -197,10 +194,6 @@ fn foreign(what: &str) -> ArchiveError {
     ArchiveError::Foreign(what.to_owned())
 }
 
-pub(crate) fn invalid(what: impl Into<String>) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what.into())
-}
-
 fn wrong(record: &EntryRecord, error: &io::Error) -> ArchiveError {
     ArchiveError::Entry {
         name: record.name.clone(),
@@ -278,21 +271,6 @@ fn read_manifest(
 #[derive(serde::Deserialize)]
 struct Version {
     format_version: u32,
-}
-
-pub(crate) fn agree(head: &TarHead, record: &EntryRecord) -> io::Result<()> {
-    if head.name != record.name
-        || head.size != record.raw_bytes
-        || head.mode != record.mode
-        || head.link != record.link
-        || head.kind != record.kind.in_tar()
-    {
-        return Err(invalid(format!(
-            "its tar header says another name, size, mode or link, or another type: {}",
-            head.name
-        )));
-    }
-    Ok(())
 }
 
 /// A part of a source as a stream.

@@ -4,7 +4,7 @@ pub(crate) mod settings;
 pub(crate) mod pgpass;
 pub(crate) mod tls;
 pub(crate) mod open;
-pub(crate) mod session;
 pub(crate) mod wire;
 pub(crate) mod pooler;
+pub(crate) mod session;
 pub(crate) mod unknown_setting;

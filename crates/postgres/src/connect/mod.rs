@@ -4,6 +4,7 @@ pub(crate) mod settings;
 pub(crate) mod pgpass;
 pub(crate) mod tls;
 pub(crate) mod open;
+mod socket;
 pub(crate) mod wire;
 pub(crate) mod pooler;
 pub(crate) mod session;

@@ -26,19 +26,17 @@ pub struct Archive<S: Source = ArchiveFile> {
     size: u64,
 }
 
-/// Opens a file that should be an archive. What is no regular file, as a pipe without a writer, is refused and never
-/// waited for.
-pub fn open_regular(path: &Path) -> Result<File, ArchiveError> {
-    let failed = |source| ArchiveError::Read { offset: 0, source };
+/// Opens a file to read it. What is not a regular file, such as a pipe without a writer, is an error and never waited
+/// for.
+pub fn open_regular(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .read(true)
         .custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32)
-        .open(path)
-        .map_err(failed)?;
-    if file.metadata().map_err(failed)?.is_file() {
+        .open(path)?;
+    if file.metadata()?.is_file() {
         return Ok(file);
     }
-    Err(foreign("it is no regular file"))
+    Err(io::Error::other("it is not a regular file"))
 }
 
 /// How large a manifest may be, in bytes, of an archive or sidecar of `size` bytes: 256 MiB, which those of more than
@@ -52,7 +50,8 @@ pub fn manifest_limit(size: u64) -> u64 {
 impl Archive<ArchiveFile> {
     /// Opens a file, in the clear or sealed to one of these identities.
     pub fn open_path(path: &Path, identities: &Identities) -> Result<Self, ArchiveError> {
-        Self::open(ArchiveFile::open(open_regular(path)?, identities)?)
+        let file = open_regular(path).map_err(|source| ArchiveError::Read { offset: 0, source })?;
+        Self::open(ArchiveFile::open(file, identities)?)
     }
 }
 

@@ -54,22 +54,27 @@ impl Compression {
 
     /// Whether the codec has this level.
     pub fn check_level(self) -> Result<(), ArchiveError> {
-        let most = match self.codec {
+        if (1..=self.highest_level()).contains(&self.level) {
+            return Ok(());
+        }
+        Err(self.no_level())
+    }
+
+    fn highest_level(self) -> i32 {
+        match self.codec {
             Codec::Gzip => 12,
             Codec::Zstd => 19,
-        };
-        if (1..=most).contains(&self.level) {
-            Ok(())
-        } else {
-            Err(self.no_level(most))
         }
     }
 
-    fn no_level(self, most: i32) -> ArchiveError {
+    fn no_level(self) -> ArchiveError {
         ArchiveError::Level {
-            codec: self.codec,
+            codec: match self.codec {
+                Codec::Gzip => "gzip",
+                Codec::Zstd => "zstd",
+            },
             level: self.level,
-            most,
+            most: self.highest_level(),
         }
     }
 }
@@ -101,7 +106,7 @@ impl Compressor {
         match compression.codec {
             Codec::Gzip => {
                 let level = libdeflater::CompressionLvl::new(compression.level)
-                    .map_err(|_| compression.no_level(12))?;
+                    .map_err(|_| compression.no_level())?;
                 Ok(Self::Gzip {
                     deflate: libdeflater::Compressor::new(level),
                     scratch: Vec::new(),

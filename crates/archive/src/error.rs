@@ -1,16 +1,15 @@
 //! Why an archive cannot be written or is not what it should be.
 
-use crate::Codec;
 use std::io;
 
 /// Every message says where.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
     /// A level that the codec does not have.
-    #[error("{codec:?} has no level {level}; it has 1 to {most}")]
+    #[error("{codec} has no level {level}; it has 1 to {most}")]
     Level {
-        /// The codec.
-        codec: Codec,
+        /// The codec's name.
+        codec: &'static str,
         /// What was asked for.
         level: i32,
         /// The highest.

@@ -6,8 +6,8 @@
 mod error;
 mod codec;
 mod json;
-mod manifest;
 mod window;
+mod manifest;
 mod entry;
 mod trailer;
 mod writer;

@@ -138,6 +138,14 @@ pub struct TableSummary {
     pub entries: Vec<String>,
 }
 
+impl TableSummary {
+    /// Which rows a window took of this table, whichever version wrote it.
+    pub fn window(&self) -> Option<Window> {
+        let text = || self.filter.as_deref().map(Window::of);
+        self.window.clone().or_else(text)
+    }
+}
+
 /// Where a sequence stood.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SequenceState {

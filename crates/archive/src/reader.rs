@@ -6,7 +6,7 @@ use crate::json::from_json;
 use crate::manifest::{EntryRecord, FORMAT_VERSION, Manifest, TableSummary};
 use crate::relations::{ByName, find};
 use crate::trailer::{self, Trailer};
-use crate::verify::verify_content;
+use crate::verify::{CHUNK, agree, invalid, verify_content};
 use crate::writer::{MANIFEST, sha256_hex};
 use crate::{ArchiveError, ArchiveFile, Codec, Identities, Source};
 use rustix::fs::OFlags;
@@ -15,9 +15,6 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-
-/// What is read from the file at once.
-pub(crate) const CHUNK: usize = 128 << 10;
 
 /// An archive whose end and manifest were read and checked.
 #[derive(Debug)]
@@ -29,19 +26,17 @@ pub struct Archive<S: Source = ArchiveFile> {
     size: u64,
 }
 
-/// Opens a file that should be an archive. What is no regular file, as a pipe without a writer, is refused and never
-/// waited for.
-pub fn open_regular(path: &Path) -> Result<File, ArchiveError> {
-    let failed = |source| ArchiveError::Read { offset: 0, source };
+/// Opens a file to read it. What is not a regular file, such as a pipe without a writer, is an error and never waited
+/// for.
+pub fn open_regular(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .read(true)
         .custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32)
-        .open(path)
-        .map_err(failed)?;
-    if file.metadata().map_err(failed)?.is_file() {
+        .open(path)?;
+    if file.metadata()?.is_file() {
         return Ok(file);
     }
-    Err(foreign("it is no regular file"))
+    Err(io::Error::other("it is not a regular file"))
 }
 
 /// How large a manifest may be, in bytes, of an archive or sidecar of `size` bytes: 256 MiB, which those of more than
@@ -55,7 +50,8 @@ pub fn manifest_limit(size: u64) -> u64 {
 impl Archive<ArchiveFile> {
     /// Opens a file, in the clear or sealed to one of these identities.
     pub fn open_path(path: &Path, identities: &Identities) -> Result<Self, ArchiveError> {
-        Self::open(ArchiveFile::open(open_regular(path)?, identities)?)
+        let file = open_regular(path).map_err(|source| ArchiveError::Read { offset: 0, source })?;
+        Self::open(ArchiveFile::open(file, identities)?)
     }
 }
 
@@ -197,10 +193,6 @@ fn foreign(what: &str) -> ArchiveError {
     ArchiveError::Foreign(what.to_owned())
 }
 
-pub(crate) fn invalid(what: impl Into<String>) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what.into())
-}
-
 fn wrong(record: &EntryRecord, error: &io::Error) -> ArchiveError {
     ArchiveError::Entry {
         name: record.name.clone(),
@@ -278,21 +270,6 @@ fn read_manifest(
 #[derive(serde::Deserialize)]
 struct Version {
     format_version: u32,
-}
-
-pub(crate) fn agree(head: &TarHead, record: &EntryRecord) -> io::Result<()> {
-    if head.name != record.name
-        || head.size != record.raw_bytes
-        || head.mode != record.mode
-        || head.link != record.link
-        || head.kind != record.kind.in_tar()
-    {
-        return Err(invalid(format!(
-            "its tar header says another name, size, mode or link, or another type: {}",
-            head.name
-        )));
-    }
-    Ok(())
 }
 
 /// A part of a source as a stream.

@@ -4,11 +4,13 @@ use crate::Codec;
 use crate::codec::decoder;
 use crate::entry::TarHead;
 use crate::manifest::{EntryRecord, RowData};
-use crate::reader::{CHUNK, agree, invalid};
 use crate::writer::sha256_hex;
 use hubvault_model::RowDigester;
 use sha2::{Digest, Sha256};
 use std::io::{self, BufReader, Read};
+
+/// What is read from the file at once.
+pub(crate) const CHUNK: usize = 128 << 10;
 
 pub(crate) fn verify_content(
     codec: Codec,
@@ -54,6 +56,25 @@ pub(crate) fn verify_content(
         rows.finish()?;
     }
     padding(&mut decoded, record.raw_bytes)
+}
+
+pub(crate) fn agree(head: &TarHead, record: &EntryRecord) -> io::Result<()> {
+    if head.name != record.name
+        || head.size != record.raw_bytes
+        || head.mode != record.mode
+        || head.link != record.link
+        || head.kind != record.kind.in_tar()
+    {
+        return Err(invalid(format!(
+            "its tar header says another name, size, mode or link, or another type: {}",
+            head.name
+        )));
+    }
+    Ok(())
+}
+
+pub(crate) fn invalid(what: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.into())
 }
 
 /// The rest of the last block is zeros, and nothing comes after.

@@ -1,6 +1,5 @@
 //! A window's condition as structure, so that nobody has to run SQL that an archive holds.
 
-use crate::TableSummary;
 use hubvault_model::{quote_ident, quote_literal};
 use serde::{Deserialize, Serialize};
 
@@ -35,14 +34,6 @@ impl Window {
             }
             Self::Where(condition) => condition.clone(),
         }
-    }
-}
-
-impl TableSummary {
-    /// Which rows a window took of this table, whichever version wrote it.
-    pub fn window(&self) -> Option<Window> {
-        let text = || self.filter.as_deref().map(Window::of);
-        self.window.clone().or_else(text)
     }
 }
 

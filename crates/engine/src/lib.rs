@@ -18,3 +18,5 @@ pub mod schedule;
 pub mod progress;
 pub mod disk;
 pub mod command;
+mod pool;
+mod deadline;

@@ -18,18 +18,18 @@
 //! ```
 
 mod address;
-mod message;
-mod attachment;
+mod error;
 mod settings;
-mod smtp;
-mod transaction;
-mod connection;
+mod attachment;
+mod message;
 mod reply;
-mod http;
-mod payload;
 mod stream;
 mod tls;
-mod error;
+mod connection;
+mod smtp;
+mod transaction;
+mod payload;
+mod http;
 
 pub use address::check_address;
 pub use attachment::{Attachment, encoded_attachment_size};

@@ -9,9 +9,9 @@ mod periodic_tasks;
 mod reaper;
 mod job_scheduler;
 mod scheduler;
-mod http;
 mod metrics;
 pub mod token;
+mod http;
 
 use anyhow::{Context, Result};
 use daemon::{Daemon, Event};

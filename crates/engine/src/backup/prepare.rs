@@ -4,7 +4,7 @@ use crate::catalog::{BackupRecord, Catalog, catch_up, is_archive_or_sidecar};
 use crate::disk::free_bytes;
 use crate::job::Job;
 use crate::logical::Plan;
-use crate::proof::sweep_dead;
+use crate::proof::sweep_leftovers;
 use crate::publish;
 use crate::run::{BackupError, Run};
 use crate::state::file::sweep_state;
@@ -44,7 +44,7 @@ pub(super) fn prepare(job: &Job, run: &Run) -> Result<(Prepared, RunLock), Backu
     untold.retain(|record| !run.earlier_tries.contains(&record.id));
     let swept = publish::sweep(&job.directory)?;
     // The next drill would do it, too, and may be weeks away.
-    sweep_dead(&job.proof.directory);
+    sweep_leftovers(&job.proof.directory);
     let prepared = Prepared {
         state,
         catalog,

@@ -2,12 +2,13 @@
 
 use super::finish::{died_of, tell};
 use crate::catalog::{BackupRecord, Catalog, DeliveryRecord, State};
+use crate::deadline::{self, End};
 use crate::job::Job;
 use crate::run::BackupError;
 use crate::run::Run;
 use crate::state::StateDir;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 /// What stops by itself has stopped after this; what still waits then waits for ever.
@@ -23,9 +24,8 @@ pub(super) fn within<T>(
     work: impl FnOnce() -> Result<T, BackupError>,
 ) -> Result<T, BackupError> {
     let result = std::thread::scope(|scope| {
-        // Dropped when the work is done, which ends the thread.
-        let (_working, done) = channel();
-        scope.spawn(move || watch(job, run, &done));
+        let (_working, end) = deadline::begin();
+        scope.spawn(move || watch(job, run, &end));
         catch_unwind(AssertUnwindSafe(work))
             .unwrap_or_else(|panic| Err(BackupError::panicked(&*panic)))
     });
@@ -38,13 +38,12 @@ pub(super) fn within<T>(
     })
 }
 
-fn watch(job: &Job, run: &Run, done: &Receiver<()>) {
-    let is_over = |time| done.recv_timeout(time) != Err(RecvTimeoutError::Timeout);
-    if is_over(job.time_limit) {
+fn watch(job: &Job, run: &Run, end: &End) {
+    if end.comes_within(job.time_limit) {
         return;
     }
     run.work.request();
-    if is_over(GRACE) {
+    if end.comes_within(GRACE) {
         return;
     }
     // A thread waits for a server that hears nothing any more. It cannot be woken, so this one does what is left.

@@ -5,6 +5,7 @@ use super::output::Writer;
 use super::plan::Plan;
 use super::throttle::Throttle;
 use crate::job::{Job, ProofWhen, SourceDigest};
+use crate::pool::Pool;
 use crate::progress::Progress;
 use crate::run::BackupError;
 use hubvault_archive::{
@@ -15,8 +16,6 @@ use hubvault_postgres::{
     CopySession, Invitation, PERMIT_VIEWS, PgError, REFUSE_VIEWS, ServerDigest,
 };
 use jiff::Timestamp;
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// An entry is closed at a row end once it holds this much, compressed: what a worker keeps in
@@ -32,15 +31,13 @@ const TELL_BYTES: u64 = 256 << 10;
 struct Shared<'a> {
     plan: &'a Plan,
     writer: &'a Mutex<Writer>,
-    queue: Mutex<VecDeque<&'a Extent>>,
+    pool: Pool<'a, &'a Extent>,
     tallies: Vec<Mutex<Tally>>,
     compression: Compression,
     source_digest: SourceDigest,
     taken_at: Timestamp,
     progress: &'a dyn Progress,
-    cancel: &'a Cancel,
-    failed: AtomicBool,
-    pace: Throttle,
+    throttle: Throttle,
 }
 
 /// What came of one table.
@@ -71,28 +68,22 @@ pub(crate) fn export(
     let shared = Shared {
         plan,
         writer,
-        queue: Mutex::new(plan.extents.iter().collect()),
+        pool: Pool::new(&plan.extents, cancel),
         tallies: plan.tables.iter().map(|_| Mutex::default()).collect(),
         compression: job.archive.compression(),
         source_digest: asked_for(job),
         taken_at: plan.snapshot.taken_at,
         progress,
-        cancel,
-        failed: AtomicBool::new(false),
-        pace: Throttle::new(job.gentleness),
+        throttle: Throttle::new(job.gentleness),
     };
-    let workers = job.workers.clamp(1, plan.extents.len().max(1));
-    let results: Vec<Result<(), BackupError>> = std::thread::scope(|scope| {
-        let mut head = locked(writer);
-        let threads: Vec<_> = (0..workers)
-            .map(|_| scope.spawn(|| shared.work(snapshot)))
-            .collect();
-        let begun = shared.watched(|| first(&mut head));
-        drop(head);
-        let ended = threads.into_iter().map(join);
-        std::iter::once(begun).chain(ended).collect()
-    });
-    first_cause(results)?;
+    // Taken before the workers start, so that none of them writes before `first`.
+    let mut head = locked(writer);
+    shared.pool.run_beside(
+        job.workers,
+        || Ok(snapshot.join()?),
+        |session, extent| shared.export(session, extent),
+        move || first(&mut head),
+    )?;
     Ok(plan
         .tables
         .iter()
@@ -103,27 +94,6 @@ pub(crate) fn export(
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn join(
-    thread: std::thread::ScopedJoinHandle<'_, Result<(), BackupError>>,
-) -> Result<(), BackupError> {
-    thread
-        .join()
-        .unwrap_or_else(|panic| Err(BackupError::panicked(&*panic)))
-}
-
-/// The error that made the others stop: those that merely stopped say `Cancelled`.
-fn first_cause(results: Vec<Result<(), BackupError>>) -> Result<(), BackupError> {
-    let mut stopped = Ok(());
-    for result in results {
-        match result {
-            Err(error) if !error.is_cancelled() => return Err(error),
-            Err(error) => stopped = Err(error),
-            Ok(()) => {}
-        }
-    }
-    stopped
 }
 
 fn summary(table: &PlannedTable, tally: &mut Tally) -> TableSummary {
@@ -144,43 +114,20 @@ fn summary(table: &PlannedTable, tally: &mut Tally) -> TableSummary {
 }
 
 impl Shared<'_> {
-    fn work(&self, snapshot: &Invitation) -> Result<(), BackupError> {
-        self.watched(|| self.drain(snapshot))
-    }
-
-    /// An error stops all others.
-    fn watched(&self, work: impl FnOnce() -> Result<(), BackupError>) -> Result<(), BackupError> {
-        let result = work();
-        if result.is_err() {
-            self.failed.store(true, Ordering::Release);
+    fn export(&self, session: &mut CopySession, extent: &Extent) -> Result<(), BackupError> {
+        let own_condition = self.plan.tables[extent.table].own_condition;
+        if own_condition {
+            session.simple("permitting views", PERMIT_VIEWS)?;
         }
-        result
-    }
-
-    fn drain(&self, snapshot: &Invitation) -> Result<(), BackupError> {
-        let mut session = snapshot.join()?;
-        loop {
-            let Some(extent) = locked(&self.queue).pop_front() else {
-                return Ok(());
-            };
-            self.check_stop()?;
-            let own_condition = self.plan.tables[extent.table].own_condition;
-            if own_condition {
-                session.simple("permitting views", PERMIT_VIEWS)?;
-            }
-            self.copy(&mut session, extent)?;
-            if own_condition {
-                session.simple("refusing views", REFUSE_VIEWS)?;
-            }
-            self.pace.between(|| self.check_stop())?;
+        self.copy(session, extent)?;
+        if own_condition {
+            session.simple("refusing views", REFUSE_VIEWS)?;
         }
+        self.throttle.between(|| self.check_stop())
     }
 
     fn check_stop(&self) -> Result<(), BackupError> {
-        if self.cancel.is_requested() || self.failed.load(Ordering::Acquire) {
-            return Err(BackupError::Cancelled);
-        }
-        Ok(())
+        self.pool.check_stop()
     }
 
     fn copy(&self, session: &mut CopySession, extent: &Extent) -> Result<(), BackupError> {
@@ -199,7 +146,7 @@ impl Shared<'_> {
             part.write(piece)?;
             if part.bytes - told_bytes >= TELL_BYTES {
                 self.check_stop()?;
-                self.pace
+                self.throttle
                     .passed(part.bytes - told_bytes, || self.check_stop())?;
                 let rows = part.rows.so_far().rows;
                 self.progress

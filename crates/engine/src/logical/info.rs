@@ -64,6 +64,11 @@ fn write_info(
         writeln!(out, "  none")?;
     }
 
+    contents(out, plan, inside)?;
+    not_inside(out, plan)
+}
+
+fn contents(out: &mut String, plan: &Plan, inside: &Inside<'_>) -> std::fmt::Result {
     writeln!(out, "\nINSIDE\n")?;
     writeln!(
         out,
@@ -104,7 +109,7 @@ fn write_info(
     for source in inside.sources {
         inside_line(out, source)?;
     }
-    not_inside(out, plan)
+    Ok(())
 }
 
 fn inside_line(out: &mut String, file: &FileSummary) -> std::fmt::Result {

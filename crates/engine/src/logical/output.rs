@@ -14,7 +14,7 @@ pub(crate) enum Output {
 }
 
 /// A file that is whole and durable.
-pub(crate) struct Settled {
+pub(crate) struct Durable {
     pub(crate) bytes: u64,
     /// SHA-256 of a sealed file, taken while it was written.
     pub(crate) sealed_sha256: Option<String>,
@@ -35,7 +35,7 @@ impl Output {
     }
 
     /// Ends the seal, and makes the file durable.
-    pub(crate) fn settle(self) -> io::Result<Settled> {
+    pub(crate) fn make_durable(self) -> io::Result<Durable> {
         let (file, sealed_sha256) = match self {
             Self::Clear(file) => (file, None),
             Self::Sealed(sealed) => {
@@ -45,7 +45,7 @@ impl Output {
         };
         file.sync_all()?;
         let bytes = file.metadata()?.len();
-        Ok(Settled {
+        Ok(Durable {
             bytes,
             sealed_sha256,
         })

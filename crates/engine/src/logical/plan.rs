@@ -53,9 +53,8 @@ impl Plan {
         let unread = inspect::read_sequences(session, &mut sequences)?;
         let mut found = scope::resolve(&job.scope, &relations);
         if !found.missing.is_empty() {
-            return Err(BackupError::MissingTables {
-                names: found.missing,
-            });
+            let names = found.missing;
+            return Err(BackupError::MissingTables { names });
         }
         let filters = filters(session, &job.scope, &relations, &found.chosen)?;
         let closure = Closure::new(&relations, &found.chosen, &filters, &keys);
@@ -64,6 +63,7 @@ impl Plan {
             inspect::missing_privileges(&job.database.user, &relations, &sequences, &|relation| {
                 found.chosen.contains_key(&relation.oid) || reachable.contains(&relation.oid)
             });
+        sequences.retain(|sequence| !sequence.extension_member);
         // A condition of the configuration may name views.
         let own_conditions = job.scope.windows.iter().any(Window::has_own_condition);
         if own_conditions {
@@ -88,29 +88,12 @@ impl Plan {
             advice: hubvault_postgres::advice(session)?,
             warnings: found.warnings,
             snapshot: facts,
-            sequences: sequences
-                .into_iter()
-                .filter(|s| !s.extension_member)
-                .collect(),
+            sequences,
             references,
             privileges,
         };
         plan.advise_of_code(&relations, &found.chosen);
-        plan.warnings
-            .extend(plan.references.warnings.iter().cloned());
-        let unread = unread
-            .iter()
-            .map(|why| Warning::new("sequence", "sequences", why));
-        plan.warnings.extend(unread);
-        let large_objects = inspect::large_objects(session)?;
-        if large_objects > 0 {
-            let what = format!(
-                "{large_objects} large objects are not in the archive; move them into bytea \
-                 columns, or back them up with pg_dump --large-objects"
-            );
-            plan.warnings
-                .push(Warning::new("large-objects", &plan.snapshot.database, what));
-        }
+        plan.warn(&unread, inspect::large_objects(session)?);
         if plan.privileges.is_empty() {
             plan.add_tables(
                 session,
@@ -128,6 +111,23 @@ impl Plan {
             return Err(BackupError::NothingInScope);
         }
         Ok(plan)
+    }
+
+    fn warn(&mut self, unread_sequences: &[String], large_objects: u64) {
+        let references = self.references.warnings.iter().cloned();
+        let unread = unread_sequences
+            .iter()
+            .map(|why| Warning::new("sequence", "sequences", why));
+        self.warnings.extend(references.chain(unread));
+        if large_objects > 0 {
+            let what = format!(
+                "{large_objects} large objects are not in the archive; move them into bytea \
+                 columns, or back them up with pg_dump --large-objects"
+            );
+            let database = &self.snapshot.database;
+            self.warnings
+                .push(Warning::new("large-objects", database, what));
+        }
     }
 
     /// Names the tables of which a query is planned with a powerful role's rights: what is in their indexes is evaluated.

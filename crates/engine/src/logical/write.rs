@@ -2,7 +2,7 @@
 
 use super::command_sources::Sources;
 use super::files::Files;
-use super::output::{Output, Settled, Writer};
+use super::output::{Output, Writer};
 use super::plan::Plan;
 use super::schema::Dumping;
 use super::{export, info, restore_script};
@@ -40,12 +40,7 @@ pub(crate) fn write(
     file: File,
     path: &Path,
 ) -> Result<WrittenArchive, BackupError> {
-    let Gathered {
-        plan,
-        dumping,
-        mut sources,
-        files,
-    } = gathered;
+    let (plan, files, mut sources) = (gathered.plan, gathered.files, gathered.sources);
     let text = Texts {
         compression: job.archive.compression(),
         at: plan.snapshot.taken_at,
@@ -61,7 +56,7 @@ pub(crate) fn write(
     };
     let mut pg_dump = String::new();
     let before_the_rows = |writer: &mut Writer| {
-        let schema = dumping.finish(&plan.references.skipped)?;
+        let schema = gathered.dumping.finish(&plan.references.skipped)?;
         pg_dump.clone_from(&schema.pg_dump_version);
         let said = schema.messages.iter();
         warnings.extend(said.map(|m| Warning::new("pg_dump", "schema", m)));
@@ -87,7 +82,33 @@ pub(crate) fn write(
     // chapter 13, Concurrency Control).
     snapshot.check_held()?;
     let mut writer = writer.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let list = restore_script::restore_list(plan, &tables, &pg_dump);
+    append_restore_script(&mut writer, &text, plan, &tables, &pg_dump)?;
+    let mut inside = files.summaries;
+    inside.extend(sources.summaries());
+    let manifest = manifest(job, run, plan, tables, inside, warnings);
+    let (output, manifest) = writer.finish(manifest)?;
+    let durable = (output.make_durable()).map_err(BackupError::io("making durable", path))?;
+    let seal = durable.sealed_sha256.map(|sha256| Seal {
+        sealed_to: job.seal.iter().map(ToString::to_string).collect(),
+        sha256,
+    });
+    Ok(WrittenArchive {
+        path: path.to_owned(),
+        manifest,
+        bytes: durable.bytes,
+        seal,
+        identities,
+    })
+}
+
+fn append_restore_script(
+    writer: &mut Writer,
+    text: &Texts,
+    plan: &Plan,
+    tables: &[TableSummary],
+    pg_dump: &str,
+) -> Result<(), BackupError> {
+    let list = restore_script::restore_list(plan, tables, pg_dump);
     for (name, mode, content) in [
         ("database/restore.list", 0o600, list.as_str()),
         ("restore.sh", 0o755, restore_script::RESTORE_SCRIPT),
@@ -95,27 +116,7 @@ pub(crate) fn write(
         // Readers of older versions do not know other kinds.
         writer.append(text.pack(name, EntryKind::RestoreScript, mode, content.as_bytes())?)?;
     }
-    let mut inside = files.summaries;
-    inside.extend(sources.summaries());
-    let manifest = manifest(job, run, plan, tables, inside, warnings);
-    let (output, manifest) = writer.finish(manifest)?;
-    let Settled {
-        bytes,
-        sealed_sha256,
-    } = output
-        .settle()
-        .map_err(BackupError::io("making durable", path))?;
-    let seal = sealed_sha256.map(|sha256| Seal {
-        sealed_to: job.seal.iter().map(ToString::to_string).collect(),
-        sha256,
-    });
-    Ok(WrittenArchive {
-        path: path.to_owned(),
-        manifest,
-        bytes,
-        seal,
-        identities,
-    })
+    Ok(())
 }
 
 fn append_definitions(

@@ -1,10 +1,10 @@
 //! What is watched between two runs: checks that say what is wrong and what to do about it.
 
 mod alert;
-mod watch;
-mod rows;
 mod inspect;
+mod rows;
 mod checks;
+mod watch;
 
 pub use crate::catalog::{AlertState, CheckState};
 pub use alert::{Notice, decide, remember};

@@ -1,69 +1,27 @@
 //! The drill: an archive, as it lies on the disk, restored into a throwaway server, and every row
 //! compared with what was read in the snapshot.
 
-use super::drill_limit::{self, DiskLimit, LastResort, Limit, Waited};
-use super::drill_server::{self, Place};
+use super::drill_limit::{self, DiskLimit, ForcedEnd, Limit, LockResult};
+use super::drill_result::{DrillError, Verdict};
+use super::drill_server::{self, DrillServer};
 use crate::catalog::DrillRecord;
 use crate::disk::free_bytes;
 use crate::job::ProofOptions;
 use crate::progress::Progress;
 use crate::restore::{self, RestoreError, RestoreOptions, Restored};
-use hubvault_archive::{Archive, ArchiveError, EntryKind, Identities, Manifest, TableSummary};
+use hubvault_archive::{Archive, EntryKind, Identities, Manifest, TableSummary};
 use hubvault_model::{ByteSize, Cancel};
 use hubvault_postgres::{Confinement, PgError, Session, target};
 use jiff::Timestamp;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
-
-/// An archive did not withstand the drill, or the drill was stopped.
-#[derive(Debug, thiserror::Error)]
-pub enum DrillError {
-    /// It does not come back, or not equal.
-    #[error("the archive does not withstand the drill: {why}")]
-    Rejected {
-        /// What did not come back.
-        why: String,
-    },
-    /// The file itself.
-    #[error("{}: {source}", path.display())]
-    Archive {
-        /// Which file.
-        path: PathBuf,
-        /// What is wrong.
-        source: ArchiveError,
-    },
-    /// Stopped on request.
-    #[error("stopped on request")]
-    Cancelled,
-}
-
-impl DrillError {
-    /// Whether nothing is wrong but that the archive is sealed and no identity opens it.
-    pub fn is_sealed(&self) -> bool {
-        matches!(self, Self::Archive { source, .. } if source.is_sealed())
-    }
-}
-
-/// What a drill showed.
-#[derive(Clone, Debug)]
-pub enum Verdict {
-    /// Everything came back equal.
-    Proven(DrillRecord),
-    /// Nothing speaks against the archive, but not everything could be shown.
-    Unproven {
-        /// Why.
-        reason: String,
-        /// What could be shown; `None` when the drill did not begin.
-        drill: Option<DrillRecord>,
-    },
-}
 
 /// A throwaway server takes this much before it holds anything, in bytes.
 const EMPTY_SERVER: u64 = 60 << 20;
 
 /// What a drill will take on the disk, in bytes: tables and indexes are rarely twice the rows' text.
-pub fn estimated_bytes(manifest: &Manifest) -> u64 {
+fn estimated_bytes(manifest: &Manifest) -> u64 {
     let rows = manifest
         .entries
         .iter()
@@ -97,91 +55,164 @@ pub fn drill(
         path: path.to_owned(),
         source,
     })?;
-    let unproven = |reason: String| {
-        Ok(Verdict::Unproven {
-            reason,
-            drill: None,
-        })
-    };
     let needed = estimated_bytes(archive.manifest());
-    // Waiting for another's drill takes none of the time of this one.
+    // Waiting for another drill takes none of the time of this one.
     let lock = match drill_limit::wait_for_lock(options, cancel) {
-        Ok(Waited::Locked(lock)) => lock,
-        Ok(Waited::Cancelled) => return Err(DrillError::Cancelled),
-        Ok(Waited::Busy(reason)) => return unproven(reason),
+        Ok(LockResult::Locked(lock)) => lock,
+        Ok(LockResult::Cancelled) => return Err(DrillError::Cancelled),
+        Ok(LockResult::Busy(reason)) => return Ok(Verdict::nothing_shown(reason)),
         Err(error) => {
-            let reason = || {
-                format!(
-                    "no place to drill: {}: {error}",
-                    options.directory.display()
-                )
-            };
-            return unproven(too_full(options, needed).unwrap_or_else(reason));
+            let directory = options.directory.display();
+            let reason = || format!("no place to drill: {directory}: {error}");
+            let reason = too_full(options, needed).unwrap_or_else(reason);
+            return Ok(Verdict::nothing_shown(reason));
         }
     };
-    drill_server::sweep_and_tell(&lock);
+    drill_server::sweep_and_log(&lock);
     if let Some(reason) = too_full(options, needed) {
-        return unproven(reason);
+        return Ok(Verdict::nothing_shown(reason));
     }
-    let limit = Limit::start(
-        options.time_limit,
-        options
-            .server
-            .is_none()
-            .then(|| DiskLimit::of(archive.manifest(), &lock.directory(), needed)),
-        cancel,
-    );
-    let place = match &options.server {
-        Some(server) => Place::scratch(server, &limit.cancel),
-        None => Place::throwaway(
-            archive.manifest(),
-            options,
-            &lock.directory(),
-            &limit.cancel,
-        ),
+    let directory = lock.directory();
+    let has_own_server = options.server.is_none();
+    let disk = has_own_server.then(|| DiskLimit::of(archive.manifest(), &directory, needed));
+    let limit = Limit::start(options.time_limit, disk, cancel);
+    let drill = Drill {
+        archive: &archive,
+        options,
+        workers,
+        progress,
+        begun,
+        cancel: &limit.cancel,
     };
-    let mut place = match place {
-        Ok(place) => place,
-        Err(_) if limit.cancel.is_requested() => return limit.ended(cancel),
-        Err(error) => return unproven(format!("no server to drill on: {error}")),
-    };
-    let _last_resort = LastResort::prepare(&limit.cancel, place.ender());
-    match unfit(&place, archive.manifest(), &limit.cancel) {
-        Some(_) if limit.cancel.is_requested() => return limit.ended(cancel),
-        Some(reason) => return unproven(reason),
-        None => {}
+    (drill.run(&directory)).unwrap_or_else(|| limit.ended(cancel))
+}
+
+/// One drill of one archive.
+struct Drill<'a> {
+    archive: &'a Archive,
+    options: &'a ProofOptions,
+    workers: usize,
+    progress: &'a dyn Progress,
+    begun: Instant,
+    cancel: &'a Cancel,
+}
+
+impl Drill<'_> {
+    /// Drills on a server below `directory`, or on the one that the options name; `None` when it had to stop.
+    fn run(&self, directory: &Path) -> Option<Result<Verdict, DrillError>> {
+        let unproven = |reason| Some(Ok(Verdict::nothing_shown(reason)));
+        let manifest = self.archive.manifest();
+        let server = match &self.options.server {
+            Some(server) => DrillServer::scratch(server, self.cancel),
+            None => DrillServer::throwaway(manifest, self.options, directory, self.cancel),
+        };
+        let mut server = match server {
+            Ok(server) => server,
+            Err(_) if self.cancel.is_requested() => return None,
+            Err(error) => return unproven(format!("no server to drill on: {error}")),
+        };
+        let _forced_end = ForcedEnd::prepare(self.cancel, server.ender());
+        match unfit(&server, manifest, self.cancel) {
+            Some(_) if self.cancel.is_requested() => return None,
+            Some(reason) => return unproven(reason),
+            None => {}
+        }
+        let restored = self.restore(&server);
+        if self.cancel.is_requested() {
+            return None;
+        }
+        Some(match restored {
+            Ok(shown) if !shown.intruders.is_empty() => Ok(Verdict::nothing_shown(format!(
+                "code of the database made superusers of the drill's server ({}): what the drill shows cannot be \
+                 relied on; look into the functions that its tables use, and report this",
+                shown.intruders.join(", ")
+            ))),
+            Ok(shown) => Ok(verdict(&shown, self.begun, server.finish())),
+            Err(error) => self.failed(error, &server),
+        })
     }
-    let outcome = on(&place, &archive, workers, progress, &limit.cancel);
-    if limit.cancel.is_requested() {
-        return limit.ended(cancel);
-    }
-    match outcome {
-        Ok(shown) if !shown.intruders.is_empty() => unproven(format!(
-            "code of the database made superusers of the drill's server ({}): what the drill shows cannot be relied \
-             on; look into the functions that its tables use, and report this",
-            shown.intruders.join(", ")
-        )),
-        Ok(shown) => Ok(verdict(&shown, begun, place.finish())),
-        // Nothing was shown, and nothing speaks against the archive.
-        Err(error) if error.is_environment() => unproven(format!("the drill broke off: {error}")),
-        Err(RestoreError::Postgres(error)) if !place.is_ours() && error.is_refusal() => {
-            unproven(format!(
+
+    /// Whether an error speaks against the archive, or nothing was shown.
+    fn failed(&self, error: RestoreError, server: &DrillServer) -> Result<Verdict, DrillError> {
+        let reason = match error {
+            error if error.is_environment() => format!("the drill broke off: {error}"),
+            RestoreError::Postgres(error) if !server.is_ours() && error.is_refusal() => format!(
                 "the drill's role on the server that proof.server names may not make everything: {error}; leave \
                  proof.server out, so that a throwaway server is used"
-            ))
-        }
-        Err(RestoreError::Postgres(error)) if error.is_refusal() => unproven(format!(
-            "a drill makes and loads what may run code of the tables' owners over logins that are no superusers, and \
-             those may not do everything here: {error}"
-        )),
-        Err(error) => match Session::connect(&place.settings(), &limit.cancel) {
-            Err(lost) if !limit.cancel.is_requested() => {
-                unproven(format!("the drill's server was lost: {lost}; {error}"))
+            ),
+            RestoreError::Postgres(error) if error.is_refusal() => format!(
+                "a drill makes and loads what may run code of the tables' owners over logins that are no \
+                 superusers, and those may not do everything here: {error}"
+            ),
+            error => match Session::connect(&server.settings(), self.cancel) {
+                Err(lost) if !self.cancel.is_requested() => {
+                    format!("the drill's server was lost: {lost}; {error}")
+                }
+                _ => {
+                    let why = error.to_string();
+                    return Err(DrillError::Rejected { why });
+                }
+            },
+        };
+        Ok(Verdict::nothing_shown(reason))
+    }
+
+    fn restore(&self, server: &DrillServer) -> Result<Shown, RestoreError> {
+        let (archive, cancel) = (self.archive, self.cancel);
+        let to = server.settings();
+        let schema = restore::schema(archive, &to)?;
+        let missing = restore::missing_extensions(&schema, &to, cancel)?;
+        let options = RestoreOptions {
+            workers: self.workers,
+            create_roles: server.is_ours(),
+            no_owner: !server.is_ours(),
+            force: false,
+            clean: false,
+            keep_going: !missing.is_empty(),
+        };
+        let restored = restore::whole_with(
+            archive,
+            schema,
+            &server.target(),
+            options,
+            self.progress,
+            cancel,
+        )?;
+        let mut not_provable = Vec::new();
+        let mut wrong = Vec::new();
+        for table in restored.tables.iter().filter(|table| !table.is_equal()) {
+            if !missing.is_empty()
+                && (table.found.is_err() || restored.passed_over.contains(&table.name))
+            {
+                not_provable.push(table.name.to_string());
+            } else {
+                wrong.extend(table.problem());
             }
-            _ => Err(DrillError::Rejected {
-                why: error.to_string(),
-            }),
-        },
+        }
+        let provable: Vec<&TableSummary> = (archive.manifest().tables.iter())
+            .filter(|table| !not_provable.contains(&table.name.to_string()))
+            .collect();
+        wrong.extend(restore::unlike_the_source(
+            &provable,
+            &restored.logins,
+            cancel,
+        )?);
+        let mut session = Session::connect(restored.access.checker(), cancel)?;
+        if missing.is_empty() {
+            wrong.extend(sequences(&mut session, archive.manifest())?);
+            wrong.extend(foreign_keys(&mut session, archive.manifest())?);
+        }
+        wrong.extend(files(archive, cancel)?);
+        if !wrong.is_empty() {
+            return Err(RestoreError::Different { tables: wrong });
+        }
+        Ok(Shown {
+            intruders: restored.access.other_superusers(&mut session)?,
+            restored,
+            missing,
+            not_provable,
+            version: version_of(&session),
+        })
     }
 }
 
@@ -226,10 +257,10 @@ struct Shown {
     intruders: Vec<String>,
 }
 
-/// Why nothing could be shown in a place: the reason lies there and not in the archive.
-fn unfit(place: &Place, manifest: &Manifest, cancel: &Cancel) -> Option<String> {
+/// Why a server cannot show anything about the archive.
+fn unfit(server: &DrillServer, manifest: &Manifest, cancel: &Cancel) -> Option<String> {
     let look = || -> Result<Option<String>, PgError> {
-        let mut session = Session::connect(&place.settings(), cancel)?;
+        let mut session = Session::connect(&server.settings(), cancel)?;
         let (here, source) = (
             session.server_version_num() / 10_000,
             manifest.snapshot.server_version_num / 10_000,
@@ -239,7 +270,7 @@ fn unfit(place: &Place, manifest: &Manifest, cancel: &Cancel) -> Option<String> 
                 "the drill's server runs PostgreSQL {here}, older than {source}"
             )));
         }
-        if place.is_ours() {
+        if server.is_ours() {
             return Ok(None);
         }
         let known = target::roles(&mut session)?;
@@ -253,63 +284,6 @@ fn unfit(place: &Place, manifest: &Manifest, cancel: &Cancel) -> Option<String> 
             .then(|| format!("the drill's server lacks the roles {}", missing.join(", "))))
     };
     look().unwrap_or_else(|error| Some(format!("the drill's server: {error}")))
-}
-
-fn on(
-    place: &Place,
-    archive: &Archive,
-    workers: usize,
-    progress: &dyn Progress,
-    cancel: &Cancel,
-) -> Result<Shown, RestoreError> {
-    let to = place.settings();
-    let schema = restore::schema(archive, &to)?;
-    let missing = restore::missing_extensions(&schema, &to, cancel)?;
-    let options = RestoreOptions {
-        workers,
-        create_roles: place.is_ours(),
-        no_owner: !place.is_ours(),
-        force: false,
-        clean: false,
-        keep_going: !missing.is_empty(),
-    };
-    let restored =
-        restore::whole_with(archive, schema, &place.target(), options, progress, cancel)?;
-    let mut not_provable = Vec::new();
-    let mut wrong = Vec::new();
-    for table in restored.tables.iter().filter(|table| !table.is_equal()) {
-        if !missing.is_empty()
-            && (table.found.is_err() || restored.passed_over.contains(&table.name))
-        {
-            not_provable.push(table.name.to_string());
-        } else {
-            wrong.extend(table.problem());
-        }
-    }
-    let provable: Vec<&TableSummary> = (archive.manifest().tables.iter())
-        .filter(|table| !not_provable.contains(&table.name.to_string()))
-        .collect();
-    wrong.extend(restore::unlike_the_source(
-        &provable,
-        &restored.logins,
-        cancel,
-    )?);
-    let mut session = Session::connect(restored.access.checker(), cancel)?;
-    if missing.is_empty() {
-        wrong.extend(sequences(&mut session, archive.manifest())?);
-        wrong.extend(foreign_keys(&mut session, archive.manifest())?);
-    }
-    wrong.extend(files(archive, cancel)?);
-    if !wrong.is_empty() {
-        return Err(RestoreError::Different { tables: wrong });
-    }
-    Ok(Shown {
-        intruders: restored.access.other_superusers(&mut session)?,
-        restored,
-        missing,
-        not_provable,
-        version: version_of(&session),
-    })
 }
 
 fn version_of(session: &Session) -> String {

@@ -1,6 +1,7 @@
 //! What a drill may take: its turn in a directory, time, and room on the disk.
 
-use super::drill::{DrillError, Verdict};
+use super::drill_result::{DrillError, Verdict};
+use crate::deadline::{self, End, Working};
 use crate::disk::{free_bytes, free_inodes};
 use crate::job::ProofOptions;
 use hubvault_archive::Manifest;
@@ -8,8 +9,6 @@ use hubvault_model::{ByteSize, Cancel, CancelGuard};
 use hubvault_postgres::{DrillLock, bytes_below};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant};
@@ -22,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(500);
 const RESERVE: u64 = 64 << 20;
 
 /// The outcome of waiting for a drill in the same directory.
-pub(super) enum Waited {
+pub(super) enum LockResult {
     /// Nobody else drills there until it is dropped.
     Locked(DrillLock),
     /// Another one took too long; who.
@@ -32,17 +31,17 @@ pub(super) enum Waited {
 }
 
 /// Waits for another drill of this user in the directory, as long as one may take.
-pub(super) fn wait_for_lock(options: &ProofOptions, cancel: &Cancel) -> io::Result<Waited> {
+pub(super) fn wait_for_lock(options: &ProofOptions, cancel: &Cancel) -> io::Result<LockResult> {
     let directory = options.directory.as_path();
     let longest = options.time_limit.max(LONGEST_WAIT);
     let begun = Instant::now();
     let mut is_said = false;
     loop {
         if let Some(lock) = DrillLock::try_take(directory)? {
-            return Ok(Waited::Locked(lock));
+            return Ok(LockResult::Locked(lock));
         }
         if cancel.is_requested() {
-            return Ok(Waited::Cancelled);
+            return Ok(LockResult::Cancelled);
         }
         let other = format!(
             "another drill in {} (process {})",
@@ -50,7 +49,7 @@ pub(super) fn wait_for_lock(options: &ProofOptions, cancel: &Cancel) -> io::Resu
             DrillLock::holder(directory)
         );
         if begun.elapsed() > longest {
-            return Ok(Waited::Busy(format!(
+            return Ok(LockResult::Busy(format!(
                 "{other} did not end within {} s",
                 longest.as_secs()
             )));
@@ -126,7 +125,7 @@ impl DiskLimit {
 pub(super) struct Limit {
     pub(super) cancel: Cancel,
     reason: Arc<Mutex<Option<String>>>,
-    done: Option<Sender<()>>,
+    working: Option<Working>,
     timer: Option<JoinHandle<()>>,
     _follows: CancelGuard,
 }
@@ -136,11 +135,11 @@ impl Limit {
         let cancel = Cancel::new();
         let (follower, raised) = (cancel.clone(), cancel.clone());
         let follows = run.on_request(move || follower.request());
-        let (done, waits) = channel();
+        let (working, end) = deadline::begin();
         let reason = Arc::new(Mutex::new(None));
         let why = Arc::clone(&reason);
         let timer = std::thread::spawn(move || {
-            if let Some(exceeded) = watch(time, disk.as_ref(), &waits) {
+            if let Some(exceeded) = watch(time, disk.as_ref(), &end) {
                 *why.lock().unwrap_or_else(PoisonError::into_inner) = Some(exceeded);
                 raised.request();
             }
@@ -148,7 +147,7 @@ impl Limit {
         Self {
             cancel,
             reason,
-            done: Some(done),
+            working: Some(working),
             timer: Some(timer),
             _follows: follows,
         }
@@ -158,10 +157,7 @@ impl Limit {
     pub(super) fn ended(&self, run: &Cancel) -> Result<Verdict, DrillError> {
         let reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
         match reason.clone() {
-            Some(reason) if !run.is_requested() => Ok(Verdict::Unproven {
-                reason,
-                drill: None,
-            }),
+            Some(reason) if !run.is_requested() => Ok(Verdict::nothing_shown(reason)),
             _ => Err(DrillError::Cancelled),
         }
     }
@@ -170,45 +166,38 @@ impl Limit {
 /// A drill that does not stop within this time is ended with its server.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Ends a drill whose wish to stop was raised and that goes on all the same, for code of a database can catch the cancel of
+/// Ends the server of a drill that must stop and goes on all the same, for code of a database can catch the cancel of
 /// its statement and begin anew. Dropped when the drill is over.
-pub(super) struct LastResort {
-    over: Arc<AtomicBool>,
+pub(super) struct ForcedEnd {
+    _working: Working,
     _waits: CancelGuard,
 }
 
-impl LastResort {
-    pub(super) fn prepare(cancel: &Cancel, end: Box<dyn Fn() + Send + Sync>) -> Self {
-        let over = Arc::new(AtomicBool::new(false));
-        let (is_over, end) = (Arc::clone(&over), Arc::new(end));
+impl ForcedEnd {
+    pub(super) fn prepare(cancel: &Cancel, end_server: Box<dyn Fn() + Send + Sync>) -> Self {
+        let (working, end) = deadline::begin();
+        let watch = Mutex::new(Some((end, end_server)));
         let waits = cancel.on_request(move || {
-            let (is_over, end) = (Arc::clone(&is_over), Arc::clone(&end));
+            let taken = watch.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let Some((end, end_server)) = taken else {
+                return;
+            };
             std::thread::spawn(move || {
-                let begun = Instant::now();
-                while begun.elapsed() < PATIENCE && !is_over.load(Ordering::Acquire) {
-                    sleep(Duration::from_millis(50));
-                }
-                if !is_over.load(Ordering::Acquire) {
+                if !end.comes_within(PATIENCE) {
                     tracing::warn!("the drill goes on although it must stop; ending its server");
-                    end();
+                    end_server();
                 }
             });
         });
         Self {
-            over,
+            _working: working,
             _waits: waits,
         }
     }
 }
 
-impl Drop for LastResort {
-    fn drop(&mut self) {
-        self.over.store(true, Ordering::Release);
-    }
-}
-
 /// Why the drill must end, as soon as it must; `None` when it is done before.
-fn watch(time: Duration, disk: Option<&DiskLimit>, done: &Receiver<()>) -> Option<String> {
+fn watch(time: Duration, disk: Option<&DiskLimit>, end: &End) -> Option<String> {
     let begun = Instant::now();
     // Counting files takes time of the drill's own: a twentieth of it at most.
     let mut next_count = begun;
@@ -221,9 +210,8 @@ fn watch(time: Duration, disk: Option<&DiskLimit>, done: &Receiver<()>) -> Optio
             ));
         }
         let pause = if disk.is_some() { left.min(LOOK) } else { left };
-        match done.recv_timeout(pause) {
-            Err(RecvTimeoutError::Timeout) => {}
-            _ => return None,
+        if end.comes_within(pause) {
+            return None;
         }
         let Some(disk) = disk else {
             continue;
@@ -241,9 +229,9 @@ fn watch(time: Duration, disk: Option<&DiskLimit>, done: &Receiver<()>) -> Optio
 
 impl Drop for Limit {
     fn drop(&mut self) {
-        drop(self.done.take());
+        drop(self.working.take());
         if let Some(timer) = self.timer.take() {
-            // It ends at once when the sender is gone.
+            // It ends at once when the work has ended.
             let _ = timer.join();
         }
     }

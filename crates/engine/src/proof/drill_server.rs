@@ -17,7 +17,7 @@ const DATABASE: &str = "drill";
 const PREFIX: &str = "hubvault_drill_";
 
 /// An empty database to restore into; gone when dropped.
-pub(crate) enum Place {
+pub(crate) enum DrillServer {
     Throwaway(ThrowawayServer),
     Scratch {
         server: ConnectSettings,
@@ -29,7 +29,7 @@ pub(crate) enum Place {
     },
 }
 
-impl Place {
+impl DrillServer {
     /// On a server of its own below `directory`, which is private. Code of the archive may run there.
     pub(crate) fn throwaway(
         manifest: &Manifest,
@@ -76,7 +76,7 @@ impl Place {
         let secret = || SecretString::from(BackupId::random().to_string());
         let mut claim = Session::connect(server, cancel)?;
         target::claim_name(&mut claim, &name)?;
-        let place = Self::Scratch {
+        let drill_server = Self::Scratch {
             server: server.clone(),
             name: name.clone(),
             lesser: is_superuser.then(secret),
@@ -87,11 +87,11 @@ impl Place {
         if let Self::Scratch {
             lesser: Some(secret),
             ..
-        } = &place
+        } = &drill_server
         {
             target::create_owner(&mut session, &name, secret)?;
         }
-        Ok(place)
+        Ok(drill_server)
     }
 
     /// How to reach the empty database.
@@ -165,10 +165,10 @@ impl Place {
 }
 
 /// Removes what crashed drills left in a directory, unless one is at work there.
-pub(crate) fn sweep_dead(directory: &Path) {
+pub(crate) fn sweep_leftovers(directory: &Path) {
     // Held, as a drill's server may belong to a process that cannot be seen from here.
     match DrillLock::try_take(directory) {
-        Ok(Some(lock)) => sweep_and_tell(&lock),
+        Ok(Some(lock)) => sweep_and_log(&lock),
         Ok(None) => {}
         Err(error) => tracing::warn!(
             "could not remove leftovers of crashed drills: {}: {error}",
@@ -178,14 +178,14 @@ pub(crate) fn sweep_dead(directory: &Path) {
 }
 
 /// The same by who has the lock. Says what was removed, and what could not be: that takes room, and no more.
-pub(super) fn sweep_and_tell(lock: &DrillLock) {
+pub(super) fn sweep_and_log(lock: &DrillLock) {
     match lock.sweep() {
-        Ok(swept) => tell(&swept),
+        Ok(swept) => log(&swept),
         Err(error) => tracing::warn!("could not remove leftovers of crashed drills: {error}"),
     }
 }
 
-fn tell(swept: &Swept) {
+fn log(swept: &Swept) {
     for leftover in &swept.removed {
         tracing::info!("removed {}, left by a crashed drill", leftover.display());
     }
@@ -194,7 +194,7 @@ fn tell(swept: &Swept) {
     }
 }
 
-impl Drop for Place {
+impl Drop for DrillServer {
     fn drop(&mut self) {
         let Self::Scratch {
             server,
@@ -234,22 +234,22 @@ mod tests {
         std::fs::create_dir(&left).unwrap();
         std::fs::write(left.join("owner"), "1 0").unwrap();
         let lock = DrillLock::try_take(directory.path()).unwrap();
-        sweep_dead(directory.path());
+        sweep_leftovers(directory.path());
         assert!(left.exists(), "somebody drills there");
         drop(lock);
-        sweep_dead(directory.path());
+        sweep_leftovers(directory.path());
         assert!(!left.exists());
     }
 
     #[test]
     fn what_cannot_be_removed_is_told_and_holds_up_no_drill() {
         let said = Arc::new(Mutex::new(Vec::new()));
-        let log = tracing_subscriber::fmt()
+        let subscriber = tracing_subscriber::fmt()
             .with_writer(Arc::new(Said(Arc::clone(&said))))
             .finish();
-        tracing::subscriber::with_default(log, || {
-            sweep_dead(Path::new("/nonexistent"));
-            tell(&Swept {
+        tracing::subscriber::with_default(subscriber, || {
+            sweep_leftovers(Path::new("/nonexistent"));
+            log(&Swept {
                 removed: Vec::new(),
                 stuck: vec![PgError::Cancelled],
             });

@@ -2,12 +2,12 @@
 
 use crate::catalog::sidecar::Seal;
 use crate::job::SizeLimits;
+use crate::pool::{Pool, StopError};
 use hubvault_archive::{Archive, ArchiveError, Identities, Manifest, Recipient, hex, open_regular};
 use hubvault_model::{ByteSize, Cancel};
 use sha2::{Digest, Sha256};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Why an archive is not what it should be.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +50,16 @@ pub enum IntegrityError {
     /// Stopped on request.
     #[error("stopped on request")]
     Cancelled,
+}
+
+impl StopError for IntegrityError {
+    fn stopped() -> Self {
+        Self::Cancelled
+    }
+
+    fn is_stopped(&self) -> bool {
+        matches!(self, Self::Cancelled)
+    }
 }
 
 /// An archive that was written and made durable; nobody has looked at it yet.
@@ -150,39 +160,16 @@ pub fn read_back(
     };
     let archive = Archive::open_path(path, identities).map_err(wrong)?;
     let entries = &archive.manifest().entries;
-    let next = AtomicUsize::new(0);
-    let work = || {
-        loop {
-            let Some(entry) = entries.get(next.fetch_add(1, Ordering::Relaxed)) else {
-                return Ok(());
-            };
-            if cancel.is_requested() {
-                return Err(IntegrityError::Cancelled);
-            }
-            let done = archive
-                .verify_entry_unless(entry, &|| cancel.is_requested())
-                .map_err(|error| {
-                    if cancel.is_requested() {
-                        IntegrityError::Cancelled
-                    } else {
-                        wrong(error)
-                    }
-                });
-            if done.is_err() {
-                // The others need not go on.
-                next.store(entries.len(), Ordering::Relaxed);
-            }
-            tell(done?);
-        }
+    let verify = |(): &mut (), entry| {
+        let is_stopped = || cancel.is_requested();
+        let verified = archive.verify_entry_unless(entry, &is_stopped);
+        tell(verified.map_err(|error| match is_stopped() {
+            true => IntegrityError::Cancelled,
+            false => wrong(error),
+        })?);
+        Ok(())
     };
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
-        threads.into_iter().try_for_each(|thread| {
-            thread
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
-    })?;
+    Pool::new(entries, cancel).run(threads, || Ok(()), verify)?;
     // That its tables add up was seen when it was opened; the digests of their entries were just made anew.
     Ok(ReadBack {
         bytes: archive.len(),
@@ -205,10 +192,7 @@ pub fn same_file(
             source: ArchiveError::Read { offset, source },
         }
     };
-    let mut file = open_regular(path).map_err(|source| IntegrityError::Archive {
-        path: path.to_owned(),
-        source,
-    })?;
+    let mut file = open_regular(path).map_err(wrong(0))?;
     let (mut hash, mut bytes) = (Sha256::new(), 0);
     let mut buffer = vec![0; 1 << 20];
     loop {

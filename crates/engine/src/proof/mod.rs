@@ -1,12 +1,13 @@
 //! What an archive must withstand before it counts.
 
 pub mod integrity;
-pub mod drill;
+mod drill_result;
 mod drill_limit;
 mod drill_server;
+pub mod drill;
 mod verdict;
 
-pub use drill::{DrillError, Verdict};
-pub(crate) use drill_server::sweep_dead;
+pub use drill_result::{DrillError, Verdict};
+pub(crate) use drill_server::sweep_leftovers;
 pub use integrity::{CheckedArchive, IntegrityError, ReadBack, WrittenArchive};
 pub use verdict::{JudgedArchive, is_due, judge};

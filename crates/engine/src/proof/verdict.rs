@@ -1,7 +1,8 @@
 //! From an archive that was read back to one that may get its name: proven, or with the reason
 //! why it is not.
 
-use super::drill::{self, DrillError, Verdict};
+use super::drill;
+use super::drill_result::{DrillError, Verdict};
 use super::integrity::CheckedArchive;
 use crate::catalog::ProofRecord;
 use crate::job::{ProofOptions, ProofWhen};

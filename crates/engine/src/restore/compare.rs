@@ -2,6 +2,7 @@
 
 use super::error::RestoreError;
 use super::order::in_order;
+use crate::pool::Pool;
 use hubvault_archive::TableSummary;
 use hubvault_model::{Cancel, RowDigest, RowDigester, RowFormat, TableName, quote_ident};
 use hubvault_postgres::{
@@ -9,9 +10,7 @@ use hubvault_postgres::{
 };
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// One table of the manifest beside the same table of a database.
 #[derive(Clone, Debug)]
@@ -188,41 +187,28 @@ pub(crate) fn compare(
     cancel: &Cancel,
 ) -> Result<Vec<Compared>, RestoreError> {
     let portions = portions(tables, to, logins, workers, cancel)?;
-    let next = AtomicUsize::new(0);
     let found: Vec<Mutex<Result<RowDigest, String>>> = tables
         .iter()
         .map(|_| Mutex::new(Ok(RowDigest::default())))
         .collect();
-    let work = || -> Result<(), PgError> {
-        let mut reader = Reader::new(logins, cancel);
-        loop {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(Portion { table, pages, .. }) = portions.get(at) else {
-                return Ok(());
-            };
-            let filter = pages.map(PageRange::condition);
-            let part = reader.read(&tables[*table].name, |session| {
-                digest(session, tables[*table], filter.as_deref())
-            });
-            if cancel.is_requested() {
-                return Err(PgError::Cancelled);
-            }
-            let mut whole = found[*table].lock().unwrap_or_else(PoisonError::into_inner);
-            match (part, whole.as_mut()) {
-                (Ok(part), Ok(whole)) => whole.merge(part),
-                (Err(error), Ok(_)) => *whole = Err(error.to_string()),
-                (_, Err(_)) => {}
-            }
+    let open = || Ok(Reader::new(logins, cancel));
+    let read = |reader: &mut Reader<'_>, Portion { table, pages, .. }| {
+        let filter = pages.map(PageRange::condition);
+        let part = reader.read(&tables[table].name, |session| {
+            digest(session, tables[table], filter.as_deref())
+        });
+        if cancel.is_requested() {
+            return Err(PgError::Cancelled);
         }
+        let mut whole = found[table].lock().unwrap_or_else(PoisonError::into_inner);
+        match (part, whole.as_mut()) {
+            (Ok(part), Ok(whole)) => whole.merge(part),
+            (Err(error), Ok(_)) => *whole = Err(error.to_string()),
+            (_, Err(_)) => {}
+        }
+        Ok(())
     };
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..workers.max(1)).map(|_| scope.spawn(work)).collect();
-        threads.into_iter().try_for_each(|thread| {
-            thread
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
-    })?;
+    Pool::new(portions, cancel).run(workers, open, read)?;
     let compared = tables.iter().zip(found).map(|(table, found)| Compared {
         name: table.name.clone(),
         expected: table.digest,

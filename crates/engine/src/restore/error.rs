@@ -1,5 +1,6 @@
 //! Why a restore stopped, and what to do about it.
 
+use crate::pool::StopError;
 use hubvault_archive::ArchiveError;
 use hubvault_model::{TableName, remedy};
 use hubvault_postgres::PgError;
@@ -126,4 +127,14 @@ pub enum RestoreError {
         "stopped on request; what was restored so far is in the target, run again into an empty one"
     )]
     Cancelled,
+}
+
+impl StopError for RestoreError {
+    fn stopped() -> Self {
+        Self::Cancelled
+    }
+
+    fn is_stopped(&self) -> bool {
+        matches!(self, Self::Cancelled)
+    }
 }

@@ -2,15 +2,15 @@
 //! equal. The drill restores through here, so that what is proven is what a user gets.
 
 mod error;
-mod whole;
-mod tables;
 mod order;
 mod rows;
 mod compare;
-mod beneath;
-mod files;
+mod whole;
+mod tables;
 mod window;
 mod diff;
+mod beneath;
+mod files;
 
 pub(crate) use compare::unlike_the_source;
 pub use compare::{Compared, digest};

@@ -3,14 +3,14 @@
 use super::RestoreOptions;
 use super::error::RestoreError;
 use super::order::in_order;
+use crate::pool::Pool;
 use crate::progress::Progress;
 use hubvault_archive::{Archive, EntryRecord, RowData, Source};
 use hubvault_model::{Cancel, CsvToText, RowFormat, TableName};
 use hubvault_postgres::{Access, ConnectSettings, PgError, Session, TableLogins, target};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// What is read from an entry at once, in bytes.
@@ -43,36 +43,22 @@ pub(crate) fn load<S: Source>(
         let login = portion.table().map(|table| logins.of(table).user.clone());
         (Reverse(in_order(portion.bytes())), login)
     });
-    let workers = options.workers.clamp(1, portions.len().max(1));
+    let pool = Pool::new(portions, cancel);
     let load = Load {
         archive,
-        queue: Mutex::new(portions.into()),
+        pool: &pool,
         access,
         logins,
         keep_going: options.keep_going,
         progress,
         cancel,
-        stop: AtomicBool::new(false),
         problems: Mutex::default(),
     };
-    let results: Vec<Result<(), RestoreError>> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(|| load.work())).collect();
-        let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
-            thread
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        threads.into_iter().map(join).collect()
-    });
-    // The first cause; the others were only asked to stop.
-    let mut stopped = Ok(());
-    for result in results {
-        match result {
-            Err(RestoreError::Cancelled) => stopped = Err(RestoreError::Cancelled),
-            other => other?,
-        }
-    }
-    stopped?;
+    pool.run(
+        options.workers,
+        || Ok(None),
+        |session, portion| load.load(session, &portion),
+    )?;
     Ok(load
         .problems
         .into_inner()
@@ -131,64 +117,45 @@ fn portions(
 
 struct Load<'a, S: Source> {
     archive: &'a Archive<S>,
-    queue: Mutex<VecDeque<Portion<'a>>>,
+    pool: &'a Pool<'a, Portion<'a>>,
     access: &'a Access,
     logins: &'a TableLogins,
     keep_going: bool,
     progress: &'a dyn Progress,
     cancel: &'a Cancel,
-    stop: AtomicBool,
     problems: Mutex<Vec<(TableName, String)>>,
 }
 
 impl<S: Source> Load<'_, S> {
-    fn work(&self) -> Result<(), RestoreError> {
-        let result = self.drain();
-        if result.is_err() {
-            self.stop.store(true, Ordering::Release);
+    fn load(
+        &self,
+        session: &mut Option<(String, Session)>,
+        portion: &Portion<'_>,
+    ) -> Result<(), RestoreError> {
+        let Some(table) = portion.table() else {
+            return Ok(());
+        };
+        let login = self.logins.of(table);
+        let mut loaded = self.portion(session_of(session, login, self.cancel)?, portion);
+        if let (Err(RestoreError::Postgres(refused)), Some(other)) =
+            (&loaded, self.logins.instead(table))
+            && refused.is_refusal()
+        {
+            *session = None;
+            self.access.admit(table, self.cancel)?;
+            loaded = self.portion(session_of(session, other, self.cancel)?, portion);
         }
-        result
-    }
-
-    fn drain(&self) -> Result<(), RestoreError> {
-        let mut session: Option<(String, Session)> = None;
-        loop {
-            let portion = self
-                .queue
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .pop_front();
-            let Some(portion) = portion else {
-                return Ok(());
-            };
-            if self.stop.load(Ordering::Acquire) || self.cancel.is_requested() {
-                return Err(RestoreError::Cancelled);
+        match loaded {
+            Err(error) if self.keep_going && !self.cancel.is_requested() => {
+                let problem = (table.clone(), error.to_string());
+                self.problems
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(problem);
+                *session = None;
+                Ok(())
             }
-            let Some(table) = portion.table() else {
-                continue;
-            };
-            let login = self.logins.of(table);
-            let mut loaded = self.portion(session_of(&mut session, login, self.cancel)?, &portion);
-            if let (Err(RestoreError::Postgres(refused)), Some(other)) =
-                (&loaded, self.logins.instead(table))
-                && refused.is_refusal()
-            {
-                session = None;
-                self.access.admit(table, self.cancel)?;
-                loaded = self.portion(session_of(&mut session, other, self.cancel)?, &portion);
-            }
-            match loaded {
-                Ok(()) => {}
-                Err(error) if self.keep_going && !self.cancel.is_requested() => {
-                    let problem = (table.clone(), error.to_string());
-                    self.problems
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .push(problem);
-                    session = None;
-                }
-                Err(error) => return Err(error),
-            }
+            loaded => loaded,
         }
     }
 
@@ -202,9 +169,7 @@ impl<S: Source> Load<'_, S> {
         }
         for entry in &portion.entries {
             let Some(rows) = &entry.rows else { continue };
-            if self.stop.load(Ordering::Acquire) {
-                return Err(RestoreError::Cancelled);
-            }
+            self.pool.check_stop::<RestoreError>()?;
             let mut sql = target::copy_into(&rows.table, &rows.columns);
             if whole {
                 sql += " WITH (FREEZE)";

@@ -1,6 +1,7 @@
 //! Why a backup did not happen. Every message says what to do next.
 
 use crate::catalog::CatalogError;
+use crate::pool::StopError;
 use crate::proof::{DrillError, IntegrityError};
 use crate::state::StateError;
 use hubvault_archive::ArchiveError;
@@ -210,5 +211,15 @@ impl BackupError {
         matches!(self, Self::Cancelled | Self::Postgres(PgError::Cancelled))
             || matches!(self, Self::Integrity(IntegrityError::Cancelled))
             || matches!(self, Self::Drill(DrillError::Cancelled))
+    }
+}
+
+impl StopError for BackupError {
+    fn stopped() -> Self {
+        Self::Cancelled
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.is_cancelled()
     }
 }

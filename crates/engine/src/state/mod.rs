@@ -1,15 +1,15 @@
 //! The state directory: what hubvault keeps beside the archives of a backup directory. Locks, keys, tokens, the catalog's
 //! file and the progress of a run live here and nowhere else.
 
-pub mod link;
-pub mod notify_lock;
-pub mod service_lock;
-mod run_lock;
-pub mod progress_file;
-pub mod permissions;
-pub mod file;
 pub mod ownership;
 mod error;
+pub mod permissions;
+pub mod file;
+pub mod link;
+mod run_lock;
+pub mod service_lock;
+pub mod notify_lock;
+pub mod progress_file;
 
 pub use error::StateError;
 pub use run_lock::RunLock;

@@ -2,13 +2,14 @@
 //! in the hands of its own user and of root alone.
 
 use crate::command::shell_word;
-use rustix::fs::{OFlags, StatVfsMountFlags, lgetxattr, statvfs};
+pub use hubvault_archive::open_regular;
+use rustix::fs::{StatVfsMountFlags, lgetxattr, statvfs};
 use rustix::process::geteuid;
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, Metadata};
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 /// Of a file or directory: its group may write, all others may.
@@ -71,19 +72,6 @@ pub fn check_trusted(path: &Path, mount: ReadOnlyMount) -> io::Result<()> {
     check_path(path, mount)?;
     check_file(path, &fs::metadata(path)?, mount)?;
     Ok(())
-}
-
-/// Opens a file to read it. What is no regular file is an error, and is not waited for.
-pub fn open_regular(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(OFlags::NONBLOCK.bits() as i32)
-        .open(path)?;
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        Err(io::Error::other("it is not a regular file"))
-    }
 }
 
 /// Every directory and every link on the way to a file.

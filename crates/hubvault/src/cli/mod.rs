@@ -322,26 +322,12 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
         Command::Check(args) => check::run(&load()?, args),
         Command::Alert(command) => alert::run(&load()?, command),
         Command::Mail(command) => mail::run(&load()?, command),
-        Command::Token(command) => {
-            // They are of the service, whatever its jobs are.
-            let all = Settings::load_all(&inputs)?;
-            let settings = all.first().context("there is no job")?;
-            logging::start_for(settings);
-            token::run(settings, command)
-        }
+        Command::Token(command) => run_token(&inputs, command),
         Command::Config(ConfigCommand::Init { file }) => config::init(file),
         Command::Config(ConfigCommand::Check) => config::check(&load()?),
         Command::Config(ConfigCommand::Show { json }) => config::show(&load()?, *json),
         Command::Catalog(CatalogCommand::Rebuild) => list::rebuild_catalog(&load()?),
-        Command::Demo(args) => {
-            // The demonstration is the same whatever is configured here.
-            let bare = Environment::bare(&inputs.environment)
-                .with("BACKUP_DIR", args.dir.to_string_lossy());
-            let inputs = Inputs::new(bare, Some(PathBuf::from("/dev/null")));
-            let nothing = Settings::load(&inputs, None)?;
-            logging::start("info", "text", Masks::default());
-            demo::run(&nothing, args)
-        }
+        Command::Demo(args) => run_demo(&inputs, args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "hubvault", &mut script);
@@ -354,6 +340,24 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
             Ok(Exit::Done)
         }
     }
+}
+
+/// Tokens belong to the service, whatever its jobs are.
+fn run_token(inputs: &Inputs, command: &token::TokenCommand) -> Result<Exit> {
+    let all = Settings::load_all(inputs)?;
+    let settings = all.first().context("there is no job")?;
+    logging::start_for(settings);
+    token::run(settings, command)
+}
+
+/// The demonstration is the same whatever is configured here.
+fn run_demo(inputs: &Inputs, args: &demo::DemoArgs) -> Result<Exit> {
+    let bare =
+        Environment::bare(&inputs.environment).with("BACKUP_DIR", args.dir.to_string_lossy());
+    let inputs = Inputs::new(bare, Some(PathBuf::from("/dev/null")));
+    let nothing = Settings::load(&inputs, None)?;
+    logging::start("info", "text", Masks::default());
+    demo::run(&nothing, args)
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use clap::Args;
 use hubvault_archive::{Archive, ArchiveFile, Identities, Source, open_regular};
 use hubvault_config::Settings;
 use hubvault_engine::disk::unnamed_file;
-use hubvault_engine::restore::{self, PutBack, RestoreOptions, Restored, Target};
+use hubvault_engine::progress::Progress;
+use hubvault_engine::restore::{self, PutBack, RestoreError, RestoreOptions, Restored, Target};
 use hubvault_model::{ByteSize, Cancel, TableName, TablePattern, counted, remedy};
 use hubvault_postgres::{ConnectSettings, Session, target};
 use std::fs::File;
@@ -119,33 +120,13 @@ pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
     }
     let bar = progress::choose(args.no_progress);
     if args.missing_rows || args.upsert {
-        let done = restore::put_back(
-            &archive,
-            &to,
-            &args.tables,
-            args.upsert,
-            bar.as_ref(),
-            &cancel,
-        )?;
+        let (tables, over) = (&args.tables, args.upsert);
+        let done = restore::put_back(&archive, &to, tables, over, bar.as_ref(), &cancel)?;
         drop(bar);
         print(&put_back_text(&done))?;
         return Ok(Exit::Done);
     }
-    let restored = if args.tables.is_empty() {
-        let target = Target::Login(to.clone());
-        restore::whole(&archive, &target, options, bar.as_ref(), &cancel)?
-    } else {
-        let schema = args.into_schema.as_deref();
-        restore::tables(
-            &archive,
-            &to,
-            &args.tables,
-            schema,
-            args.keep_going,
-            bar.as_ref(),
-            &cancel,
-        )?
-    };
+    let restored = load(&archive, &to, args, options, bar.as_ref(), &cancel)?;
     drop(bar);
     if args.verbose {
         let read = ByteSize(read.load(Ordering::Relaxed));
@@ -155,6 +136,31 @@ pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
         ))?;
     }
     report(&restored, &to)
+}
+
+/// Restores everything, or the tables that were named.
+fn load(
+    archive: &Archive<ArchiveFile<Counting>>,
+    to: &ConnectSettings,
+    args: &RestoreArgs,
+    options: RestoreOptions,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<Restored, RestoreError> {
+    if args.tables.is_empty() {
+        let target = Target::Login(to.clone());
+        return restore::whole(archive, &target, options, progress, cancel);
+    }
+    let (tables, schema) = (&args.tables, args.into_schema.as_deref());
+    restore::tables(
+        archive,
+        to,
+        tables,
+        schema,
+        args.keep_going,
+        progress,
+        cancel,
+    )
 }
 
 /// An archive that counts what is read of it. `-` is standard input: it is kept in a file without

@@ -2,7 +2,7 @@
 //! taken by every local user.
 
 use super::beneath::{self, is_directory, look_at, open_directory, random_name, read_small};
-use super::sweep::{Swept, owner, sweep};
+use super::sweep::{PRIVATE_PREFIX, Swept, owner, sweep};
 use crate::error::PgError;
 use rustix::fs::{CWD, FlockOperation, flock, fstat};
 use rustix::io::Errno;
@@ -13,8 +13,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-/// The private directories of drills begin with this, and the user's id.
-pub(super) const PREFIX: &str = "hubvault-throwaway-u";
 /// How often the private directories may change while they are being locked.
 const ATTEMPTS: usize = 100;
 
@@ -120,7 +118,7 @@ impl Drop for DrillLock {
 /// The names of the private directories of this user, sorted, so that two processes lock them in the same order.
 fn private_directories(parent: &Path) -> io::Result<Vec<String>> {
     let me = geteuid().as_raw();
-    let prefix = format!("{PREFIX}{me}-");
+    let prefix = format!("{PRIVATE_PREFIX}{me}-");
     let mut names = Vec::new();
     for entry in fs::read_dir(parent)? {
         let name = entry?.file_name();
@@ -139,7 +137,7 @@ fn private_directories(parent: &Path) -> io::Result<Vec<String>> {
 }
 
 fn make(parent: &Path) -> io::Result<()> {
-    let name = format!("{PREFIX}{}-{}", geteuid().as_raw(), random_name(8)?);
+    let name = format!("{PRIVATE_PREFIX}{}-{}", geteuid().as_raw(), random_name(8)?);
     DirBuilder::new().mode(0o700).create(parent.join(name))
 }
 

@@ -1,9 +1,9 @@
 //! The programs of a throwaway server: `initdb`, and `postgres` in its sandbox, by a thread that waits for it.
 
 use super::directory::ServerDirectory;
+use super::options::{Isolation, ThrowawayOptions};
 use super::reap::{Adoption, Mark, Server, own_network};
 use super::sandbox::{self, Confinement, Namespaces, Sandbox};
-use super::throwaway::{Isolation, ThrowawayOptions};
 use super::user::{ServerUser, as_user};
 use crate::dump::tools::{self, Tool};
 use crate::error::PgError;

@@ -10,7 +10,10 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+/// The directories of throwaway servers begin with this.
 pub(super) const PREFIX: &str = "hubvault-throwaway-";
+/// The private directories of drills begin with this and the user's id.
+pub(super) const PRIVATE_PREFIX: &str = "hubvault-throwaway-u";
 
 /// A process as `id start`: ids come again, the start in clock ticks since boot does not
 /// (proc(5), `/proc/[pid]/stat`, field 22). `None` when it is gone.
@@ -95,7 +98,7 @@ pub fn sweep(parent: &Path) -> Result<Swept, PgError> {
 
 /// Not the private directory of drills, which its lock protects.
 fn is_server(name: &str) -> bool {
-    name.starts_with(PREFIX) && !name.starts_with(super::lock::PREFIX)
+    name.starts_with(PREFIX) && !name.starts_with(PRIVATE_PREFIX)
 }
 
 /// Opens a directory of ours whose owner crashed.

@@ -2,6 +2,7 @@
 
 use super::beneath::random_name;
 use super::directory::ServerDirectory;
+use super::options::ThrowawayOptions;
 use super::programs::{self, Running, Users};
 use super::sandbox::{Confinement, Sandbox};
 use super::user::ServerUser;
@@ -12,58 +13,12 @@ use crate::error::PgError;
 use hubvault_model::{Cancel, quote_ident};
 use rustix::process::geteuid;
 use secrecy::SecretString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// How long a server may take to start or to stop.
 const PATIENCE: Duration = Duration::from_mins(1);
-
-/// Whose code a server runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Isolation {
-    /// Ours: no password on its socket, and the rights of its user.
-    Plain,
-    /// Perhaps a stranger's: a random password, and a sandbox around all its processes. Its parent directory must be
-    /// private ([`super::DrillLock::directory`]).
-    Confined {
-        /// All that its programs get of the environment.
-        environment: Vec<(String, String)>,
-    },
-}
-
-impl Isolation {
-    pub(super) fn environment(&self) -> Option<&[(String, String)]> {
-        match self {
-            Self::Plain => None,
-            Self::Confined { environment } => Some(environment),
-        }
-    }
-}
-
-/// What kind of server.
-#[derive(Clone, Debug)]
-pub struct ThrowawayOptions {
-    /// The oldest major version that will do; the oldest that is installed is taken.
-    pub min_major: u32,
-    /// Where its directory is made; short, because a socket's path is limited to 107 bytes.
-    pub parent_dir: PathBuf,
-    /// Further settings, as in `postgresql.conf`.
-    pub settings: Vec<(String, String)>,
-    /// The name of its superuser.
-    pub superuser: String,
-    /// Whose code it runs.
-    pub isolation: Isolation,
-}
-
-impl ThrowawayOptions {
-    /// The port, also of the socket; another than the usual one for a server that listens.
-    fn port(&self) -> u16 {
-        let port = self.settings.iter().find(|(name, _)| name == "port");
-        port.and_then(|(_, value)| value.parse().ok())
-            .unwrap_or(5432)
-    }
-}
 
 /// A running server. Dropping it stops it and removes its directory.
 pub struct ThrowawayServer {
@@ -301,7 +256,7 @@ impl std::fmt::Debug for ThrowawayServer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::sweep;
+    use crate::cluster::{Isolation, sweep};
 
     #[test]
     fn a_server_starts_serves_and_leaves_nothing() {

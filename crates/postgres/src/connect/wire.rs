@@ -1,11 +1,9 @@
 //! The protocol's beginning over a blocking socket: TLS, login, statements without a result
 //! (`PostgreSQL` manual, "Message Flow").
 
-use crate::connect::open::{
-    Failure, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES, TCP_SILENCE, classify, password, tls_mode,
-};
+use crate::connect::open::{Failure, classify, password, tls_mode};
 use crate::connect::settings::{ConnectSettings, SslMode};
-use crate::connect::tls;
+use crate::connect::socket::Socket;
 use crate::error::{PgError, as_text};
 use bytes::BytesMut;
 use fallible_iterator::FallibleIterator;
@@ -13,14 +11,8 @@ use postgres_protocol::authentication::md5_hash;
 use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
 use postgres_protocol::message::backend::{ErrorFields, Message};
 use postgres_protocol::message::frontend;
-use rustix::net::sockopt;
-use rustls::pki_types::ServerName;
-use rustls::{ClientConnection, StreamOwned};
 use secrecy::{ExposeSecret, SecretString};
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
-use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 
 /// What a server refused, or how the connection broke.
 #[derive(Debug)]
@@ -71,41 +63,6 @@ fn broken(what: &str) -> WireError {
     WireError::Io(io::Error::new(io::ErrorKind::InvalidData, what.to_owned()))
 }
 
-/// A socket to a server.
-enum Socket {
-    Unix(UnixStream),
-    Tcp(TcpStream),
-    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
-}
-
-impl Read for Socket {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Unix(stream) => stream.read(buffer),
-            Self::Tcp(stream) => stream.read(buffer),
-            Self::Tls(stream) => stream.read(buffer),
-        }
-    }
-}
-
-impl Write for Socket {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Unix(stream) => stream.write(bytes),
-            Self::Tcp(stream) => stream.write(bytes),
-            Self::Tls(stream) => stream.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Unix(stream) => stream.flush(),
-            Self::Tcp(stream) => stream.flush(),
-            Self::Tls(stream) => stream.flush(),
-        }
-    }
-}
-
 /// A connection that knows messages.
 pub(crate) struct Wire {
     socket: Socket,
@@ -119,7 +76,7 @@ impl Wire {
     pub(crate) fn open(settings: &ConnectSettings) -> Result<Self, Failure> {
         let password = password(settings);
         let log_in = |mode| {
-            let socket = reach(settings, mode)?;
+            let socket = Socket::open(settings, mode)?;
             Self::log_in(socket, settings, password.as_ref()).map_err(|error| match error {
                 WireError::Server { code, text } => classify(settings, Some(&code), text),
                 WireError::Io(error) => classify(settings, None, error.to_string()),
@@ -306,10 +263,7 @@ impl Wire {
 
     /// Whether what is sent cannot be changed on its way unnoticed: it does not leave this host, or is under TLS.
     pub(crate) fn is_guarded(&self) -> bool {
-        match &self.socket {
-            Socket::Unix(_) | Socket::Tls(_) => true,
-            Socket::Tcp(stream) => stream.peer_addr().is_ok_and(|peer| peer.ip().is_loopback()),
-        }
+        self.socket.is_guarded()
     }
 
     /// What was read ahead of what was understood, for whoever reads on.
@@ -340,7 +294,7 @@ pub(crate) fn cancel(settings: &ConnectSettings, (process, secret): (i32, i32)) 
         SslMode::Allow => SslMode::Disable,
         mode => mode,
     };
-    if let Ok(mut socket) = reach(settings, mode) {
+    if let Ok(mut socket) = Socket::open(settings, mode) {
         // The server closes the connection once it has heard; nothing else comes.
         let _ = socket
             .write_all(&out)
@@ -353,64 +307,4 @@ pub(crate) fn notice(fields: ErrorFields<'_>) {
     if let WireError::Server { text, .. } = WireError::said(fields) {
         tracing::info!("the server says: {text}");
     }
-}
-
-/// A socket, with TLS on it when `mode` says so.
-fn reach(settings: &ConnectSettings, mode: SslMode) -> Result<Socket, Failure> {
-    let again = |error: io::Error| Failure::Again(error.to_string());
-    if settings.host.starts_with('/') {
-        let path = format!("{}/.s.PGSQL.{}", settings.host, settings.port);
-        return Ok(Socket::Unix(UnixStream::connect(path).map_err(again)?));
-    }
-    let mut stream = reach_tcp(settings).map_err(again)?;
-    if mode == SslMode::Disable {
-        return Ok(Socket::Tcp(stream));
-    }
-    let refused = |why: String| {
-        let target = settings.to_string();
-        Failure::Final(PgError::Tls { target, why })
-    };
-    let mut out = BytesMut::new();
-    frontend::ssl_request(&mut out);
-    let mut answer = [0];
-    stream
-        .write_all(&out)
-        .and_then(|()| stream.read_exact(&mut answer))
-        .map_err(again)?;
-    match answer {
-        [b'S'] => {}
-        _ if mode == SslMode::Prefer => return Ok(Socket::Tcp(stream)),
-        _ => return Err(refused("the server does not offer TLS".to_owned())),
-    }
-    let config = Arc::new(tls::client_config(settings).map_err(refused)?);
-    let name = ServerName::try_from(settings.host.clone())
-        .map_err(|_| refused(format!("{} is not a server's name", settings.host)))?;
-    let mut session =
-        ClientConnection::new(config, name).map_err(|error| refused(error.to_string()))?;
-    while session.is_handshaking() {
-        session
-            .complete_io(&mut stream)
-            .map_err(|error| refused(error.to_string()))?;
-    }
-    let stream = StreamOwned::new(session, stream);
-    Ok(Socket::Tls(Box::new(stream)))
-}
-
-fn reach_tcp(settings: &ConnectSettings) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in (settings.host.as_str(), settings.port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, settings.connect_timeout) {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                sockopt::set_socket_keepalive(&stream, true)?;
-                sockopt::set_tcp_keepidle(&stream, TCP_SILENCE)?;
-                sockopt::set_tcp_keepintvl(&stream, KEEPALIVE_INTERVAL)?;
-                sockopt::set_tcp_keepcnt(&stream, KEEPALIVE_RETRIES)?;
-                sockopt::set_tcp_user_timeout(&stream, TCP_SILENCE.as_millis() as u32)?;
-                return Ok(stream);
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }

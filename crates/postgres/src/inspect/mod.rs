@@ -5,10 +5,10 @@ use crate::error::PgError;
 use hubvault_model::{TableName, quote_literal};
 
 pub(crate) mod planner;
-pub(crate) mod privileges;
 mod relations;
 mod keys;
 mod sequences;
+pub(crate) mod privileges;
 
 pub use keys::{ForeignKey, foreign_keys};
 pub use planner::{Estimate, estimate};

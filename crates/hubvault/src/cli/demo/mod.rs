@@ -104,64 +104,9 @@ pub(crate) fn run(settings: &Settings, args: &DemoArgs) -> Result<Exit> {
     print(&record_text(&record))?;
     let archive = record.file.context("the backup has no archive")?;
 
-    say("4. The mail that the administrator gets")?;
-    let saved = server.directory().join("saved");
-    fs::create_dir(&saved)?;
-    let (text, attached) = tools::read_mail(&mailbox.message, &saved)?;
-    print(&text)?;
-    go_on(&cancel)?;
-
-    say("5. The attached archive, opened with the key (age -d -i KEY | tar -tvz)")?;
-    let opened = saved.join("opened.tar.gz");
-    tools::open(&key.file, &attached, &opened)?;
-    print(&tools::list(&opened)?)?;
-    go_on(&cancel)?;
-
-    say("6. Restored into an empty database with tar and the archive's own restore.sh")?;
-    server.create_database(TARGET)?;
-    let unpacked = server.directory().join("unpacked");
-    fs::create_dir(&unpacked)?;
-    tools::extract(&opened, &unpacked)?;
-    go_on(&cancel)?;
-    print(&tools::restore(
-        &unpacked,
-        &server.settings(TARGET),
-        server.bin_dir(),
-    )?)?;
-    go_on(&cancel)?;
-
-    say("7. Source and restored, side by side")?;
+    restore_by_hand(&server, &mailbox, &key.file, &cancel)?;
     let open = Archive::open_path(&archive, &Identities::read(&key.file)?)?;
-    let (source, target) = (server.settings(SOURCE), server.settings(TARGET));
-    let (table, equal) = compare::compare(open.manifest(), &source, &target, &cancel)?;
-    print(&table)?;
-    if !equal {
-        bail!("the restored tables differ from the source");
-    }
-
-    say("8. Somebody deletes 1,000 users from the live database (hubvault diff)")?;
-    Session::connect(&source, &cancel)?.simple("deleting users", MISHAP)?;
-    let none = progress::choose(true);
-    let diff = || {
-        let conditions = Conditions::new(&job.scope, false);
-        let mut each = |_, _| Ok(());
-        restore::diff(
-            &open,
-            &source,
-            &[],
-            conditions,
-            &mut each,
-            none.as_ref(),
-            &cancel,
-        )
-    };
-    let gone = diff()?;
-    print(&diff_text(&gone))?;
-
-    say("9. Only those rows are restored (hubvault restore --missing-rows)")?;
-    let done = restore::put_back(&open, &source, &[], false, none.as_ref(), &cancel)?;
-    print(&put_back_text(&done))?;
-    let left = diff()?;
+    let left = compare_and_put_back(&open, &job, &server, &cancel)?;
     server.stop()?;
 
     print(&format!(
@@ -174,6 +119,80 @@ pub(crate) fn run(settings: &Settings, args: &DemoArgs) -> Result<Exit> {
         bail!("the rows that were put back differ from the archive's");
     }
     Ok(Exit::Done)
+}
+
+/// Reads the mail, opens the attached archive and restores it with standard programs.
+fn restore_by_hand(
+    server: &ThrowawayServer,
+    mailbox: &Mailbox,
+    key: &Path,
+    cancel: &Cancel,
+) -> Result<()> {
+    say("4. The mail that the administrator gets")?;
+    let saved = server.directory().join("saved");
+    fs::create_dir(&saved)?;
+    let (text, attached) = tools::read_mail(&mailbox.message, &saved)?;
+    print(&text)?;
+    go_on(cancel)?;
+
+    say("5. The attached archive, opened with the key (age -d -i KEY | tar -tvz)")?;
+    let opened = saved.join("opened.tar.gz");
+    tools::open(key, &attached, &opened)?;
+    print(&tools::list(&opened)?)?;
+    go_on(cancel)?;
+
+    say("6. Restored into an empty database with tar and the archive's own restore.sh")?;
+    server.create_database(TARGET)?;
+    let unpacked = server.directory().join("unpacked");
+    fs::create_dir(&unpacked)?;
+    tools::extract(&opened, &unpacked)?;
+    go_on(cancel)?;
+    print(&tools::restore(
+        &unpacked,
+        &server.settings(TARGET),
+        server.bin_dir(),
+    )?)?;
+    go_on(cancel)
+}
+
+/// Compares both databases, deletes rows and puts them back. Returns what differs at the end.
+fn compare_and_put_back(
+    archive: &Archive,
+    job: &Job,
+    server: &ThrowawayServer,
+    cancel: &Cancel,
+) -> Result<Vec<TableDiff>> {
+    say("7. Source and restored, side by side")?;
+    let (source, target) = (server.settings(SOURCE), server.settings(TARGET));
+    let (table, equal) = compare::compare(archive.manifest(), &source, &target, cancel)?;
+    print(&table)?;
+    if !equal {
+        bail!("the restored tables differ from the source");
+    }
+
+    say("8. Somebody deletes 1,000 users from the live database (hubvault diff)")?;
+    Session::connect(&source, cancel)?.simple("deleting users", MISHAP)?;
+    let none = progress::choose(true);
+    let diff = || {
+        let conditions = Conditions::new(&job.scope, false);
+        let mut each = |_, _| Ok(());
+        restore::diff(
+            archive,
+            &source,
+            &[],
+            conditions,
+            &mut each,
+            none.as_ref(),
+            cancel,
+        )
+    };
+    let gone = diff()?;
+    print(&diff_text(&gone))?;
+
+    say("9. Only those rows are restored (hubvault restore --missing-rows)")?;
+    let done = restore::put_back(archive, &source, &[], false, none.as_ref(), cancel)?;
+    print(&put_back_text(&done))?;
+    Ok(diff()?)
 }
 
 /// Mail to an administrator, over a server on this host.

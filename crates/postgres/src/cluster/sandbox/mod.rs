@@ -1,9 +1,9 @@
 //! The walls around a server that runs foreign code. Whoever owns a table of an archive may get to run code inside the
 //! server: what the server can reach is therefore next to nothing.
 
+mod readable;
 mod files;
 mod calls;
-mod readable;
 mod namespaces;
 
 pub(super) use namespaces::{Namespaces, only};

@@ -1,0 +1,176 @@
+//! Threads that share the tasks of one queue and stop at the first error.
+
+use hubvault_model::Cancel;
+use hubvault_postgres::PgError;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// An error type with a value for "stopped on request".
+pub(crate) trait StopError {
+    /// Of work that was asked to stop.
+    fn stopped() -> Self;
+    /// Whether it says that, instead of a cause.
+    fn is_stopped(&self) -> bool;
+}
+
+impl StopError for PgError {
+    fn stopped() -> Self {
+        Self::Cancelled
+    }
+
+    fn is_stopped(&self) -> bool {
+        matches!(self, Self::Cancelled)
+    }
+}
+
+/// A queue of tasks for several workers.
+pub(crate) struct Pool<'a, T> {
+    queue: Mutex<VecDeque<T>>,
+    cancel: &'a Cancel,
+    failed: AtomicBool,
+}
+
+impl<'a, T: Send> Pool<'a, T> {
+    /// With tasks in the order in which they begin.
+    pub(crate) fn new(tasks: impl IntoIterator<Item = T>, cancel: &'a Cancel) -> Self {
+        Self {
+            queue: Mutex::new(tasks.into_iter().collect()),
+            cancel,
+            failed: AtomicBool::new(false),
+        }
+    }
+
+    /// An error once a stop was requested or another worker failed. For long tasks, which ask in between.
+    pub(crate) fn check_stop<E: StopError>(&self) -> Result<(), E> {
+        if self.cancel.is_requested() || self.failed.load(Ordering::Acquire) {
+            return Err(E::stopped());
+        }
+        Ok(())
+    }
+
+    /// Does all tasks on at most so many threads. `open` makes what a worker keeps between its tasks, such as a
+    /// connection. An error stops all workers; the one that caused the stop is returned. A panic goes on in the caller.
+    pub(crate) fn run<S, E: StopError + Send>(
+        &self,
+        workers: usize,
+        open: impl Fn() -> Result<S, E> + Sync,
+        task: impl Fn(&mut S, T) -> Result<(), E> + Sync,
+    ) -> Result<(), E> {
+        self.run_beside(workers, open, task, || Ok(()))
+    }
+
+    /// The same with `beside` in the caller's own thread, once the workers have started.
+    pub(crate) fn run_beside<S, E: StopError + Send>(
+        &self,
+        workers: usize,
+        open: impl Fn() -> Result<S, E> + Sync,
+        task: impl Fn(&mut S, T) -> Result<(), E> + Sync,
+        beside: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), E> {
+        let work = || {
+            self.noting(|| {
+                let mut state = open()?;
+                while let Some(next) = self.next() {
+                    self.check_stop()?;
+                    task(&mut state, next)?;
+                }
+                Ok(())
+            })
+        };
+        let workers = workers.clamp(1, self.lock().len().max(1));
+        let results: Vec<Result<(), E>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+            let begun = self.noting(beside);
+            let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
+                thread
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            let ended = threads.into_iter().map(join);
+            std::iter::once(begun).chain(ended).collect()
+        });
+        let (stopped, causes): (Vec<_>, Vec<_>) =
+            (results.into_iter().filter_map(Result::err)).partition(StopError::is_stopped);
+        causes.into_iter().chain(stopped).next().map_or(Ok(()), Err)
+    }
+
+    fn noting<E>(&self, work: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+        let result = work();
+        if result.is_err() {
+            self.failed.store(true, Ordering::Release);
+        }
+        result
+    }
+
+    fn next(&self) -> Option<T> {
+        self.lock().pop_front()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<T>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicUsize;
+
+    #[derive(Debug, PartialEq)]
+    enum Error {
+        Cause,
+        Stopped,
+    }
+
+    impl StopError for Error {
+        fn stopped() -> Self {
+            Self::Stopped
+        }
+
+        fn is_stopped(&self) -> bool {
+            *self == Self::Stopped
+        }
+    }
+
+    #[test]
+    fn every_task_is_done_once() {
+        let (cancel, sum) = (Cancel::new(), AtomicUsize::new(0));
+        let result: Result<(), Error> = Pool::new(1..=100, &cancel).run(
+            4,
+            || Ok(()),
+            |(), task| {
+                sum.fetch_add(task, Ordering::Relaxed);
+                Ok(())
+            },
+        );
+        assert_eq!((result, sum.into_inner()), (Ok(()), 5050));
+    }
+
+    #[test]
+    fn an_error_stops_the_others_and_is_the_one_that_is_returned() {
+        let cancel = Cancel::new();
+        let pool = Pool::new(0..1_000_000, &cancel);
+        let result = pool.run(
+            4,
+            || Ok(()),
+            |(), task| match task {
+                3 => Err(Error::Cause),
+                _ => pool.check_stop(),
+            },
+        );
+        assert_eq!(result, Err(Error::Cause));
+        assert!(pool.next().is_some(), "all tasks were done");
+    }
+
+    #[test]
+    fn a_request_stops_all_and_what_runs_beside_them_may_fail_too() {
+        let cancel = Cancel::new();
+        cancel.request();
+        let done = |(): &mut (), _| Ok(());
+        let stopped = Pool::new(0..9, &cancel).run(2, || Ok(()), done);
+        assert_eq!(stopped, Err(Error::Stopped));
+        let failed = Pool::new(0..9, &cancel).run_beside(2, || Ok(()), done, || Err(Error::Cause));
+        assert_eq!(failed, Err(Error::Cause));
+    }
+}

@@ -1,0 +1,49 @@
+//! What kind of throwaway server is wanted.
+
+use std::path::PathBuf;
+
+/// Whose code a server runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// Ours: no password on its socket, and the rights of its user.
+    Plain,
+    /// Perhaps a stranger's: a random password, and a sandbox around all its processes. Its parent directory must be
+    /// private ([`super::DrillLock::directory`]).
+    Confined {
+        /// All that its programs get of the environment.
+        environment: Vec<(String, String)>,
+    },
+}
+
+impl Isolation {
+    pub(super) fn environment(&self) -> Option<&[(String, String)]> {
+        match self {
+            Self::Plain => None,
+            Self::Confined { environment } => Some(environment),
+        }
+    }
+}
+
+/// What kind of server.
+#[derive(Clone, Debug)]
+pub struct ThrowawayOptions {
+    /// The oldest major version that will do; the oldest that is installed is taken.
+    pub min_major: u32,
+    /// Where its directory is made; short, because a socket's path is limited to 107 bytes.
+    pub parent_dir: PathBuf,
+    /// Further settings, as in `postgresql.conf`.
+    pub settings: Vec<(String, String)>,
+    /// The name of its superuser.
+    pub superuser: String,
+    /// Whose code it runs.
+    pub isolation: Isolation,
+}
+
+impl ThrowawayOptions {
+    /// The port, also of the socket; another than the usual one for a server that listens.
+    pub(super) fn port(&self) -> u16 {
+        let port = self.settings.iter().find(|(name, _)| name == "port");
+        port.and_then(|(_, value)| value.parse().ok())
+            .unwrap_or(5432)
+    }
+}

@@ -4,7 +4,7 @@ use crate::attacker::attacker;
 use crate::hub::{Hub, stderr, stdout};
 use crate::local_users::{both, hub};
 use base64::Engine;
-use hubvault_testkit::server;
+use hubvault_testkit::{server, wait_for};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -12,7 +12,6 @@ use std::os::unix::fs::chown;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 /// What forges a line, clears a screen, or turns the direction of writing.
 const FORGED: &str = "x\nerror: forged\n2026-01-01T00:00:00Z  INFO forged\r\u{1b}[2J\u{1b}]0;t\u{7}\u{9b}31m\u{202e}\u{2028}\u{7f}";
@@ -213,19 +212,6 @@ fn a_mail_server_that_repeats_the_login_shows_it_to_nobody() {
     }
 }
 
-/// Waits until a file is there.
-fn wait_for(path: &Path) {
-    let begun = Instant::now();
-    while !path.exists() {
-        assert!(
-            begun.elapsed() < Duration::from_mins(1),
-            "{} is not there",
-            path.display()
-        );
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
 /// A run that waits in a hook until `go` is there.
 fn waiting(hub: &mut Hub) -> (std::path::PathBuf, std::path::PathBuf) {
     let (here, go) = (hub.config().join("here"), hub.config().join("go"));
@@ -260,7 +246,7 @@ fn a_run_outlives_sighup_and_its_terminal() {
         .stdout(Stdio::piped())
         .process_group(0);
     let mut terminal = command.spawn().unwrap();
-    wait_for(&here);
+    wait_for(|| here.exists(), || "the hook".to_owned());
     let lock = fs::read_to_string(hub.backups().join(".hubvault/run.lock")).unwrap();
     let process = lock
         .split("process ")
@@ -280,11 +266,10 @@ fn a_run_outlives_sighup_and_its_terminal() {
     terminal.kill().unwrap();
     terminal.wait().unwrap();
     fs::write(&go, "").unwrap();
-    let begun = Instant::now();
-    while Path::new(&format!("/proc/{process}")).exists() {
-        assert!(begun.elapsed() < Duration::from_mins(1), "it hangs");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_for(
+        || !Path::new(&format!("/proc/{process}")).exists(),
+        || "the end of the run".to_owned(),
+    );
     let listed = hub.run(&["list", "--json"]);
     let records: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
     assert_eq!(records[0]["state"], "proven", "{records}");
@@ -365,7 +350,7 @@ fn nobody_of_the_same_user_reads_memory_and_environment() {
         .stderr(said)
         .spawn()
         .unwrap();
-    wait_for(&here);
+    wait_for(|| here.exists(), || "the hook".to_owned());
     let script = format!(
         "cat /proc/{0}/environ; head -c1 /proc/{0}/mem; cat /proc/{0}/maps; ls /proc/{0}/fd",
         run.id()

@@ -1,7 +1,7 @@
 //! hubvault at work, and killed at a step or at a moment of a stage.
 
 use crate::hub::Hub;
-use crate::preloaded;
+use crate::preload;
 use serde_json::Value;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ pub(crate) struct Ended {
 /// The library of `steps.c`.
 fn library() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
-    LIBRARY.get_or_init(|| preloaded::library("steps"))
+    LIBRARY.get_or_init(|| preload::library("steps"))
 }
 
 fn counted(hub: &Hub, arguments: &[&str], log: &Path) -> Command {
@@ -211,14 +211,5 @@ pub(crate) fn all_ended(mark: &str, directory: &Path) -> Result<(), String> {
             return Err(format!("processes outlived it: {}", left.join("; ")));
         }
         sleep(Duration::from_millis(10));
-    }
-}
-
-/// Waits until something holds.
-pub(crate) fn until(holds: impl Fn() -> bool, what: &str) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < PATIENCE, "waited in vain for {what}");
-        sleep(Duration::from_millis(20));
     }
 }

@@ -1,9 +1,9 @@
 //! Who hears of what the checks find, when, and when not.
 
-use crate::daemon::Clock;
+use crate::clock::Clock;
 use crate::hub::{Hub, stderr, stdout};
+use crate::mailing::{mailing, plain, subject, text};
 use crate::monitor::{USERS, fails, finds, passes};
-use crate::post_office::{mailing, plain, subject, text};
 use hubvault_testkit::{Answer, Database, HttpSink, MailServer, MailTls, Parts, server};
 use serde_json::Value;
 use std::path::PathBuf;

@@ -2,15 +2,13 @@
 
 use crate::hub::{Hub, stderr, stdout};
 use crate::keys::{Pair, open_with_age, text};
-use hubvault_testkit::{Database, extract, server};
+use hubvault_testkit::{Database, extract, noise, server, wait_for};
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 const SCOPE: &str = "[scope]\ntables = [\"*\"]\nwindow = []\n";
-const LONG: Duration = Duration::from_mins(1);
 
 fn hub(toml: &str) -> (Hub, Database) {
     let database = server().database();
@@ -19,33 +17,14 @@ fn hub(toml: &str) -> (Hub, Database) {
     (hub, database)
 }
 
-/// Nobody can guess or compress them.
-fn noise(bytes: usize) -> Vec<u8> {
-    let mut state = 1_u64;
-    let step = || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (state >> 56) as u8
-    };
-    std::iter::repeat_with(step).take(bytes).collect()
-}
-
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + LONG;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "not after a minute: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
 /// Waits for the end of the process whose number is in a file.
 fn is_gone(pid_file: &Path) {
     let pid = std::fs::read_to_string(pid_file).unwrap();
     let stat = format!("/proc/{}/stat", pid.trim());
-    wait_until("the command is gone", || {
-        std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(" Z "))
-    });
+    wait_for(
+        || std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(" Z ")),
+        || "the command to end".to_owned(),
+    );
 }
 
 #[test]
@@ -224,7 +203,7 @@ fn a_source_that_hangs_is_killed_at_its_timeout_and_when_the_run_is_stopped() {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    wait_until("the source runs", || pid.exists());
+    wait_for(|| pid.exists(), || "the source to run".to_owned());
     let pid_text = child.id().to_string();
     let killed = Command::new("kill").args(["-TERM", &pid_text]).status();
     assert!(killed.unwrap().success());

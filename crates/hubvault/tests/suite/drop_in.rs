@@ -1,7 +1,7 @@
 //! A session typed for the Bash system: the same names, arguments and exit codes.
 
 use crate::hub::{Hub, stderr, stdout};
-use crate::post_office::{SMALL, code, mailing, only, plain, subject, text};
+use crate::mailing::{SMALL, code, mailing, only, plain, subject, text};
 use hubvault_testkit::{MailServer, MailTls, server};
 use std::path::{Path, PathBuf};
 use std::process::Output;

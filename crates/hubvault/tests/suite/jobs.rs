@@ -1,9 +1,8 @@
 //! `[[job]]`: several databases in one configuration and one service.
 
-use crate::daemon::wait_for;
 use crate::hub::{Hub, stderr, stdout};
-use crate::service_at_work::Service;
-use hubvault_testkit::{Database, server};
+use crate::service_process::ServiceProcess;
+use hubvault_testkit::{Database, server, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::fs;
@@ -46,7 +45,7 @@ fn one_service_keeps_several_jobs_and_none_waits_for_another() {
     let made = hub.run(&["token", "create", "root", "--role", "admin"]);
     assert!(made.status.success(), "{}", stderr(&made));
     let token = stdout(&made).trim().to_owned();
-    let service = Service::start(&hub);
+    let service = ServiceProcess::start_http(&hub);
 
     let unnamed = service.post("/backup/trigger", &token, "{}");
     assert_eq!(unnamed.status, 400);
@@ -64,12 +63,12 @@ fn one_service_keeps_several_jobs_and_none_waits_for_another() {
         begun.json()["backup_id"].as_str().unwrap().to_owned()
     };
     let id_of_slow = trigger("slow");
-    service.until("/backup/status?job=slow", &token, |status| {
+    service.wait_for_answer("/backup/status?job=slow", &token, |status| {
         status["running"]["stage"].is_string()
     });
     let id_of_quick = trigger("quick");
     // The id says of which job it is.
-    service.until(&format!("/backup/{id_of_quick}"), &token, |one| {
+    service.wait_for_answer(&format!("/backup/{id_of_quick}"), &token, |one| {
         one["backup"]["state"] == "proven"
     });
     let still = service.get("/backup/status?job=slow", &token).json();
@@ -84,7 +83,7 @@ fn one_service_keeps_several_jobs_and_none_waits_for_another() {
     );
     assert_eq!(service.get("/health?job=quick", "").status, 200);
     fs::write(hub.config().join("go"), "").unwrap();
-    service.until(&format!("/backup/{id_of_slow}"), &token, |one| {
+    service.wait_for_answer(&format!("/backup/{id_of_slow}"), &token, |one| {
         one["backup"]["state"] == "proven"
     });
     assert_eq!(service.get("/health", "").status, 200);
@@ -138,8 +137,8 @@ fn one_service_keeps_several_jobs_and_none_waits_for_another() {
     ));
     hub.run(&["config", "check"]);
     service.signal(Signal::HUP);
-    service.until("/backup/status", &token, |status| status["job"] == "quick");
-    let said = service.stop();
+    service.wait_for_answer("/backup/status", &token, |status| status["job"] == "quick");
+    let said = service.stop_and_log();
     assert!(
         said.contains("slow: the job is gone from the configuration"),
         "{said}"
@@ -161,10 +160,10 @@ fn a_job_without_its_directory_keeps_no_other_from_its_turn_and_is_taken_up_when
     ));
     let made = hub.run(&["token", "create", "ops", "--role", "operate"]);
     let token = stdout(&made).trim().to_owned();
-    let service = Service::start(&hub);
+    let service = ServiceProcess::start_http(&hub);
     let begun = service.post("/backup/trigger?job=well", &token, "{}");
     let id = begun.json()["backup_id"].as_str().unwrap().to_owned();
-    service.until(&format!("/backup/{id}"), &token, |one| {
+    service.wait_for_answer(&format!("/backup/{id}"), &token, |one| {
         one["backup"]["state"] == "unproven"
     });
     let metrics = service.get("/metrics", &token).text();
@@ -178,10 +177,10 @@ fn a_job_without_its_directory_keeps_no_other_from_its_turn_and_is_taken_up_when
     );
     fs::remove_file(&disk).unwrap();
     fs::create_dir(&disk).unwrap();
-    service.until("/backup/status?job=late", &token, |status| {
+    service.wait_for_answer("/backup/status?job=late", &token, |status| {
         status["last_backup"].is_null() && status["job"] == "late"
     });
-    let said = service.stop();
+    let said = service.stop_and_log();
     assert!(
         said.contains("late: ") && said.contains("it is tried again in"),
         "{said}"

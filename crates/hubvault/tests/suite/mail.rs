@@ -2,7 +2,7 @@
 
 use crate::drill::drilling;
 use crate::hub::{stderr, stdout};
-use crate::post_office::{
+use crate::mailing::{
     NOISE, PASSWORD, SMALL, code, html, mailing, only, plain, record, subject, tell, text,
 };
 use hubvault_testkit::{MailServer, MailServerOptions, MailTls, restore_with_plain_tools, server};

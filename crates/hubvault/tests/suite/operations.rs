@@ -1,7 +1,7 @@
 //! The emergency steps of docs/operations.md bring a database back on a machine that has no hubvault.
 
 use crate::hub::Hub;
-use crate::post_office::SMALL;
+use crate::mailing::SMALL;
 use hubvault_testkit::server;
 use std::process::Command;
 

@@ -4,12 +4,11 @@
 use crate::hub::{Hub, stderr};
 use crate::servers::{Client, MAJORS, Running, free_port};
 use hubvault_postgres::ConnectSettings;
-use hubvault_testkit::{execute, value};
+use hubvault_testkit::{execute, value, wait_for};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// pgbouncer before a server, on loopback; ended when dropped.
@@ -61,14 +60,10 @@ impl Pool {
             child,
             port,
         };
-        let begun = Instant::now();
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(
-                begun.elapsed() < Duration::from_mins(1),
-                "pgbouncer does not answer"
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        wait_for(
+            || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok(),
+            || "pgbouncer".to_owned(),
+        );
         pool
     }
 

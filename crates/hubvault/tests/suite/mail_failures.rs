@@ -1,7 +1,7 @@
 //! Whoever could not be told is told later, or it is said that they were not.
 
 use crate::hub::{Hub, stderr, stdout};
-use crate::post_office::{
+use crate::mailing::{
     PASSWORD, SMALL, code, hasty, mailing, only, outbox, plain, record, subject, text,
 };
 use hubvault_testkit::{

@@ -2,7 +2,7 @@
 
 use crate::hub::{Hub, stderr, stdout};
 use crate::keys::Pair;
-use crate::post_office::{SMALL, plain, tell};
+use crate::mailing::{SMALL, plain, tell};
 use hubvault_testkit::{MailServer, MailTls, server};
 use serde_json::Value;
 use std::fs;

@@ -2,7 +2,7 @@
 
 use crate::drill::drilling;
 use crate::hub::{stderr, stdout};
-use crate::post_office::{PASSWORD, SMALL, code, mailing, only, plain, subject, text};
+use crate::mailing::{PASSWORD, SMALL, code, mailing, only, plain, subject, text};
 use hubvault_testkit::{MailServer, MailServerOptions, MailTls, server};
 
 #[test]

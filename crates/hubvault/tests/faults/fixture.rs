@@ -34,7 +34,7 @@ pub(crate) struct Ending {
 }
 
 /// A hub, where its drills happen, and what its source holds.
-pub(crate) struct Scene {
+pub(crate) struct Fixture {
     pub(crate) hub: Hub,
     drills: TempDir,
     source: ConnectSettings,
@@ -42,14 +42,14 @@ pub(crate) struct Scene {
     truth: Option<BTreeMap<String, (u64, String)>>,
 }
 
-impl Scene {
+impl Fixture {
     /// A hub whose source stays as it is.
     pub(crate) fn of(source: &Database) -> Self {
-        let mut scene = Self::at(&source.settings());
+        let mut fixture = Self::at(&source.settings());
         let digests = source.digests().into_iter();
         let truth = digests.map(|(name, digest)| (name.to_string(), (digest.rows, digest.hex())));
-        scene.truth = Some(truth.collect());
-        scene
+        fixture.truth = Some(truth.collect());
+        fixture
     }
 
     /// A hub whose source may change at any time.

@@ -1,8 +1,7 @@
 //! What hubvault writes is its owner's alone, whatever the umask; what others opened is closed, or said.
 
-use crate::daemon::wait_for;
 use crate::hub::{Hub, stderr, stdout};
-use hubvault_testkit::server;
+use hubvault_testkit::{server, wait_for};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

@@ -2,7 +2,7 @@
 
 use crate::drill::{drilling, loading};
 use crate::hub::{Hub, stderr, stdout};
-use hubvault_testkit::{RestartingServer, Shutdown, server};
+use hubvault_testkit::{RestartingServer, Shutdown, noise, server};
 
 /// A table whose rows do `what` where a drill loads them.
 fn rows_that(what: &str) -> String {
@@ -64,7 +64,7 @@ fn a_scratch_database_that_cannot_be_dropped_is_named_and_goes_with_the_next_dri
     );
     let said = std::thread::scope(|scope| {
         let run = scope.spawn(|| unproven(&hub, "the drill broke off"));
-        crate::daemon::wait_for(
+        hubvault_testkit::wait_for(
             || {
                 let asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
                 hubvault_testkit::value(&elsewhere.settings(), asleep) == "1"
@@ -93,16 +93,8 @@ fn an_archive_that_is_damaged_after_it_was_found_whole_is_rejected() {
     let database = server.database();
     database.execute("CREATE TABLE users (id int); INSERT INTO users VALUES (1)");
     let (mut hub, _drills) = drilling(&database);
-    // What looks like chance is hardly compressed: nearly all of the archive is this file.
-    let mut state = 1_u64;
-    let noise = std::iter::repeat_with(|| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        (state >> 56) as u8
-    });
-    let content: Vec<u8> = noise.take(1 << 18).collect();
-    std::fs::write(hub.config().join("noise"), &content).unwrap();
+    // Nearly all of the archive is this file.
+    std::fs::write(hub.config().join("noise"), noise(1 << 18)).unwrap();
     let damage = format!(
         "printf damaged | dd of=\"$(ls -d {}/.*.partial)\" bs=1 seek={} conv=notrunc status=none\n",
         hub.backups().display(),

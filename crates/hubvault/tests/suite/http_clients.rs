@@ -1,7 +1,7 @@
 //! Strangers who connect and say little or too much keep nobody else from an answer.
 
 use crate::hub::{Hub, stderr};
-use crate::service_at_work::Service;
+use crate::service_process::ServiceProcess;
 use hubvault_testkit::server;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
-fn service() -> (Hub, Service) {
+fn service() -> (Hub, ServiceProcess) {
     let database = server().database();
     let hub = Hub::whole(&database);
-    let service = Service::start(&hub);
+    let service = ServiceProcess::start_http(&hub);
     (hub, service)
 }
 
-fn connect(service: &Service) -> TcpStream {
+fn connect(service: &ServiceProcess) -> TcpStream {
     let address = service.base().strip_prefix("http://").unwrap();
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -43,7 +43,7 @@ fn a_crowd_that_says_nothing_is_sent_away_and_others_are_answered() {
     for stream in crowd {
         until_the_end(stream);
     }
-    let log = service.stop();
+    let log = service.stop_and_log();
     assert!(log.contains("http: all 256 connections"), "{log}");
 }
 

@@ -184,7 +184,7 @@ fn only_the_postgres_crate_speaks_to_a_server() {
 }
 
 #[test]
-fn files_can_be_read_in_a_sitting() {
+fn files_stay_short() {
     for (name, _) in CRATES {
         for path in sources(&crates().join(name)) {
             let lines = fs::read_to_string(&path).unwrap().lines().count();

@@ -142,14 +142,14 @@ fn names_in(directory: &Path) -> Vec<String> {
 }
 
 #[test]
-fn code_of_an_owner_gets_no_superuser_in_a_drill() {
+fn an_owners_code_gets_no_superuser_in_a_drill() {
     let owned = owned(HOSTILE);
     owned.is_proven();
     owned.left_no_mark();
 }
 
 #[test]
-fn code_of_an_owner_gets_no_superuser_on_a_server_that_drills_happen_on() {
+fn an_owners_code_gets_no_superuser_on_an_external_drill_server() {
     let mut owned = owned(HOSTILE);
     let settings = owned.database.settings();
     let url = format!(
@@ -162,7 +162,7 @@ fn code_of_an_owner_gets_no_superuser_on_a_server_that_drills_happen_on() {
 }
 
 #[test]
-fn owners_that_may_not_read_their_own_tables_and_several_of_them_are_proven_as_before() {
+fn tables_of_several_owners_without_read_rights_are_still_proven() {
     let owned = owned(
         "CREATE TABLE parent (id int PRIMARY KEY); INSERT INTO parent VALUES (1);
          CREATE TABLE revoked (x int); INSERT INTO revoked VALUES (1);
@@ -207,7 +207,7 @@ const HONEST: &str = r#"
 "#;
 
 #[test]
-fn honest_definitions_in_any_order_are_proven_as_before() {
+fn harmless_definitions_in_any_order_are_still_proven() {
     let server = server();
     let database = server.database();
     database.execute(HONEST);
@@ -221,7 +221,7 @@ fn honest_definitions_in_any_order_are_proven_as_before() {
 }
 
 #[test]
-fn code_that_passes_over_every_wish_to_stop_ends_with_its_drill() {
+fn code_that_ignores_cancellation_ends_with_its_drill() {
     let owned = owned(
         "CREATE FUNCTION stuck(int) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN
              IF current_database() = 'drill' THEN LOOP

@@ -121,7 +121,7 @@ fn a_stolen_admin_token_weakens_nothing_and_everybody_is_notified() {
 }
 
 #[test]
-fn what_makes_it_stricter_is_taken_taken_back_and_notified() {
+fn stricter_settings_are_accepted_revertible_and_notified() {
     let database = database();
     let mail = MailServer::start(plain());
     let mut hub = mailing(&database, &mail, MailTls::Plain);
@@ -160,7 +160,7 @@ fn what_makes_it_stricter_is_taken_taken_back_and_notified() {
 }
 
 #[test]
-fn what_an_earlier_version_weakened_still_holds_and_is_said() {
+fn settings_weakened_by_an_earlier_version_stay_and_are_reported() {
     let database = database();
     let mut hub = Hub::whole(&database);
     quiet(&mut hub);
@@ -189,7 +189,7 @@ fn what_an_earlier_version_weakened_still_holds_and_is_said() {
 }
 
 #[test]
-fn wrong_tokens_of_a_neighbour_keep_no_right_one_out_and_flood_no_log() {
+fn another_clients_wrong_tokens_block_no_right_token_and_flood_no_log() {
     let database = database();
     let mut hub = Hub::whole(&database);
     quiet(&mut hub);
@@ -222,7 +222,7 @@ fn wrong_tokens_of_a_neighbour_keep_no_right_one_out_and_flood_no_log() {
 }
 
 #[test]
-fn three_hundred_slow_clients_make_no_answer_slow() {
+fn three_hundred_slow_clients_delay_no_answer() {
     let database = database();
     let mut hub = Hub::whole(&database);
     quiet(&mut hub);
@@ -262,7 +262,7 @@ fn three_hundred_slow_clients_make_no_answer_slow() {
 }
 
 #[test]
-fn whoever_hangs_up_at_once_leaves_a_line_of_what_was_done() {
+fn a_request_whose_client_disconnects_is_still_logged() {
     let database = database();
     let mut hub = Hub::whole(&database);
     quiet(&mut hub);
@@ -284,7 +284,7 @@ fn whoever_hangs_up_at_once_leaves_a_line_of_what_was_done() {
 }
 
 #[test]
-fn a_link_ends_with_its_makers_token_and_every_download_leaves_a_line() {
+fn a_link_ends_with_the_token_that_created_it_and_every_download_is_logged() {
     let database = database();
     let mut hub = Hub::whole(&database);
     quiet(&mut hub);

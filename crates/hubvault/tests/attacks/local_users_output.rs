@@ -29,7 +29,7 @@ fn shows_no_control(text: &str, of: &str) {
 }
 
 #[test]
-fn no_name_and_no_error_of_the_server_forges_a_line_of_a_terminal_or_a_log() {
+fn names_and_server_errors_cannot_forge_terminal_or_log_lines() {
     let database = server().database();
     let name = FORGED.replace('\'', "''");
     database.execute(&format!(
@@ -96,7 +96,7 @@ fn no_name_and_no_error_of_the_server_forges_a_line_of_a_terminal_or_a_log() {
 }
 
 #[test]
-fn a_command_is_named_and_its_arguments_are_nowhere() {
+fn commands_are_named_without_their_arguments() {
     let (_database, mut hub) = hub();
     let secret = "s3cr3t-of-the-source";
     hub.write(&format!(
@@ -170,7 +170,7 @@ fn bytes(text: &str, form: impl Fn(u8) -> String) -> String {
 const PASSWORD: &str = "c0rrect-horse/battery+staple";
 
 #[test]
-fn a_mail_server_that_repeats_the_login_shows_it_to_nobody() {
+fn a_login_repeated_by_the_mail_server_is_never_shown() {
     let (_database, mut hub) = hub();
     for user in ["u", "us", "use"] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -225,7 +225,7 @@ fn waiting(hub: &mut Hub) -> (std::path::PathBuf, std::path::PathBuf) {
 }
 
 #[test]
-fn a_run_outlives_sighup_and_its_terminal() {
+fn a_run_survives_sighup_and_the_loss_of_its_terminal() {
     let (_database, mut hub) = hub();
     hub.set("PROOF", "always");
     let (here, go) = waiting(&mut hub);
@@ -277,7 +277,7 @@ fn a_run_outlives_sighup_and_its_terminal() {
 }
 
 #[test]
-fn a_backup_whose_outputs_nobody_takes_is_published_all_the_same() {
+fn a_backup_with_closed_outputs_is_still_published() {
     let (_database, hub) = hub();
     let mut shell = Command::new("sh");
     let line = hub.command(&["backup"]);
@@ -313,7 +313,7 @@ fn a_backup_whose_outputs_nobody_takes_is_published_all_the_same() {
 }
 
 #[test]
-fn nobody_of_the_same_user_reads_memory_and_environment() {
+fn other_processes_of_the_same_user_cannot_read_memory_or_environment() {
     let (_database, mut hub) = hub();
     let (here, go) = waiting(&mut hub);
     // Whoever runs hubvault and whoever looks are one user: that of the server, whose socket is its own.

@@ -117,7 +117,7 @@ fn definitions(fixture: &Fixture) -> Vec<String> {
 }
 
 #[test]
-fn a_bit_that_flips_on_its_way_from_the_server() {
+fn a_bit_flipped_on_the_way_from_the_server_is_found() {
     let server = server();
     let source = server.database();
     source.execute(SMALL);

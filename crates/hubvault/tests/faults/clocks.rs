@@ -49,7 +49,7 @@ fn at_export(hub: &Hub, mut command: Command) -> Child {
 }
 
 #[test]
-fn a_clock_that_jumps_removes_nothing_that_must_stay_and_is_told() {
+fn a_clock_jump_removes_no_backup_and_is_reported() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
@@ -99,7 +99,7 @@ fn a_clock_that_jumps_removes_nothing_that_must_stay_and_is_told() {
 }
 
 #[test]
-fn a_clock_that_jumps_during_a_run_does_no_harm_to_it() {
+fn a_clock_jump_during_a_run_does_no_harm() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
@@ -194,7 +194,7 @@ fn elsewhere() -> Command {
     command
 }
 #[test]
-fn two_machines_on_one_volume_take_turns() {
+fn two_machines_never_run_at_once_on_one_volume() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);

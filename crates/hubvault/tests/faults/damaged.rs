@@ -178,7 +178,7 @@ fn by_command(tally: &mut Tally, specimen: &Specimen, copy: &Copy, what: &str) {
 }
 
 #[test]
-fn every_flipped_bit_and_every_missing_end_of_an_archive_is_found() {
+fn every_flipped_bit_and_every_truncation_of_an_archive_is_found() {
     let server = server();
     let (small, large) = (server.database(), server.database());
     small.execute(ROWS);

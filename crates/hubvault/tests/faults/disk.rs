@@ -274,7 +274,7 @@ fn inject_all(
 }
 
 #[test]
-fn a_disk_that_fails_under_a_backup_is_told_as_it_is() {
+fn a_failing_disk_under_a_backup_is_reported_correctly() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
@@ -290,7 +290,7 @@ fn a_disk_that_fails_under_a_backup_is_told_as_it_is() {
 }
 
 #[test]
-fn a_disk_that_fails_under_a_sealed_backup_is_told_as_it_is() {
+fn a_failing_disk_under_a_sealed_backup_is_reported_correctly() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);

@@ -22,7 +22,7 @@ const SITES: [(&str, &str, &[i32], usize); 5] = [
 ];
 
 #[test]
-fn a_disk_that_fails_under_a_drill_leaves_a_good_archive_unproven() {
+fn a_failing_disk_under_a_drill_leaves_a_good_archive_unproven() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);

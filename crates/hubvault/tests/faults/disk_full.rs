@@ -86,8 +86,8 @@ const CASES: [Case; 9] = [
 ];
 
 #[test]
-fn a_file_system_that_fills_or_turns_read_only_is_told_as_it_is() {
-    let name = "disk_full::a_file_system_that_fills_or_turns_read_only_is_told_as_it_is";
+fn a_full_or_read_only_file_system_is_reported_correctly() {
+    let name = "disk_full::a_full_or_read_only_file_system_is_reported_correctly";
     let Some(room) = room(name, "size=24m,nr_inodes=200") else {
         return;
     };

@@ -53,7 +53,7 @@ fn contents(directory: &Path) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn a_disk_that_fails_under_restored_files_is_told() {
+fn a_failing_disk_under_restored_files_is_reported() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
@@ -138,7 +138,7 @@ fn from_a_pipe(hub: &Hub, archive: &Path, tally: &mut Tally) {
 }
 
 #[test]
-fn a_disk_that_fails_under_prune_and_pin_loses_nothing() {
+fn a_failing_disk_under_prune_and_pin_loses_nothing() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);

@@ -41,8 +41,8 @@ fn metric(service: &ServiceProcess, token: &str, name: &str, label: &str) -> i64
 }
 
 #[test]
-fn a_service_whose_disk_fills_says_so_once_and_recovers() {
-    let name = "disk_service::a_service_whose_disk_fills_says_so_once_and_recovers";
+fn a_service_reports_a_full_disk_once_and_recovers() {
+    let name = "disk_service::a_service_reports_a_full_disk_once_and_recovers";
     let Some(room) = room(name, "size=24m,nr_inodes=300") else {
         return;
     };

@@ -112,7 +112,7 @@ fn what_happened(record: Option<&Value>) -> &'static str {
 }
 
 #[test]
-fn a_backup_killed_anywhere_leaves_the_truth() {
+fn a_backup_killed_at_any_step_leaves_a_consistent_state() {
     let server = server();
     let database = server.database();
     database.execute(ROWS);
@@ -200,7 +200,7 @@ fn everybody_was_told(harness: &FaultHarness, mail: &MailServer, tally: &mut Tal
 }
 
 #[test]
-fn a_drill_killed_anywhere_leaves_the_truth() {
+fn a_drill_killed_at_any_step_leaves_a_consistent_state() {
     let server = server();
     let database = server.database();
     database.execute(ROWS);

@@ -15,7 +15,7 @@ use std::time::Duration;
 const SMALL: &str = "CREATE TABLE users (id int PRIMARY KEY); INSERT INTO users VALUES (1), (2)";
 
 #[test]
-fn a_prune_killed_anywhere_loses_nothing_that_stays() {
+fn a_prune_killed_at_any_step_loses_no_kept_archive() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
@@ -81,7 +81,7 @@ fn restores(points: usize) -> impl Iterator<Item = (&'static str, Duration)> {
 }
 
 #[test]
-fn a_restore_killed_anywhere_is_done_again_as_the_manual_says() {
+fn a_restore_killed_at_any_step_can_be_repeated_as_documented() {
     let server = server();
     let source = server.database();
     source.execute(ROWS);
@@ -121,7 +121,7 @@ fn a_restore_killed_anywhere_is_done_again_as_the_manual_says() {
 }
 
 #[test]
-fn a_restore_of_tables_killed_anywhere_put_back_all_or_nothing() {
+fn a_restore_of_tables_killed_at_any_step_restores_all_or_nothing() {
     let server = server();
     let source = server.database();
     source.execute(ROWS);
@@ -184,7 +184,7 @@ fn settled(target: &Database) {
 }
 
 #[test]
-fn a_message_outlives_every_kill_of_who_sends_it() {
+fn a_message_is_delivered_although_its_sender_was_killed() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);

@@ -106,7 +106,7 @@ fn start() -> MailServer {
 }
 
 #[test]
-fn a_mail_whose_connection_is_cut_after_any_byte() {
+fn a_mail_connection_cut_at_any_byte_loses_no_message() {
     let server = server();
     let source = server.database();
     source.execute(SMALL);

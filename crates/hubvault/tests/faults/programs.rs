@@ -142,7 +142,7 @@ fn dump_of(source: &Database, arguments: &[&str], input: Option<&[u8]>, program:
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of faults")]
-fn pg_dump_and_pg_restore_that_die_or_lie() {
+fn crashing_or_wrong_pg_dump_and_pg_restore_are_found() {
     let server = server();
     let source = server.database();
     source.execute(SMALL);
@@ -276,7 +276,7 @@ fn pg_dump_and_pg_restore_that_die_or_lie() {
 }
 
 #[test]
-fn programs_that_hang_are_ended_by_a_signal_and_by_the_limit() {
+fn hanging_programs_are_ended_by_a_signal_and_by_the_time_limit() {
     let server = server();
     let source = server.database();
     source.execute(SMALL);
@@ -333,7 +333,7 @@ fn interrupted(fixture: &Fixture) -> Result<String, String> {
 }
 
 #[test]
-fn a_drill_whose_server_programs_fail_is_no_proof_and_no_rejection() {
+fn failing_server_programs_neither_prove_nor_reject_an_archive() {
     let server = server();
     let source = server.database();
     source.execute(SMALL);

@@ -123,7 +123,7 @@ const CHANGES: &[Change] = &[
 ];
 
 #[test]
-fn definitions_that_change_under_a_run() {
+fn schema_changes_during_a_run_never_give_a_wrong_archive() {
     let server = server();
     let mut tally = Tally::new("moving-schema");
     let rounds = points(1, 9);

@@ -69,7 +69,7 @@ fn is_refused_and_cured(harness: &FaultHarness, before: &[Value]) {
 }
 
 #[test]
-fn a_catalog_that_is_lost_or_damaged_is_noticed_and_made_anew() {
+fn a_lost_or_damaged_catalog_is_noticed_and_rebuilt() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
@@ -148,7 +148,7 @@ fn never_lies(harness: &FaultHarness, before: &[Value], kind: &str, tally: &mut 
 }
 
 #[test]
-fn an_archive_that_is_gone_is_missed_by_everybody() {
+fn a_missing_archive_is_reported_by_every_command() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
@@ -209,7 +209,7 @@ fn an_archive_that_is_gone_is_missed_by_everybody() {
 }
 
 #[test]
-fn a_sidecar_that_is_gone_or_that_of_another_proves_nothing() {
+fn a_missing_or_foreign_sidecar_proves_nothing() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
@@ -263,7 +263,7 @@ fn a_sidecar_that_is_gone_or_that_of_another_proves_nothing() {
 }
 
 #[test]
-fn a_sealed_archive_is_never_known_by_the_sidecar_of_another() {
+fn a_sealed_archive_is_never_identified_by_a_foreign_sidecar() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);

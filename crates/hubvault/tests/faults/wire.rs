@@ -45,7 +45,7 @@ fn spread(count: usize, last: u64) -> impl Iterator<Item = u64> {
 }
 
 #[test]
-fn a_connection_that_is_cut_after_any_message() {
+fn a_connection_cut_after_any_message_never_leaves_a_wrong_archive() {
     let server = server();
     let source = server.database();
     source.execute(SMALL);
@@ -91,7 +91,7 @@ fn a_connection_that_is_cut_after_any_message() {
 }
 
 #[test]
-fn a_connection_that_stalls_is_ended_by_a_signal_and_by_the_limit_and_a_slow_one_is_not() {
+fn a_stalled_connection_is_ended_and_a_slow_one_is_not() {
     let server = server();
     let source = server.database();
     source.execute(SMALL);
@@ -167,7 +167,7 @@ const SLOWER: &str = "INSERT INTO orders (buyer, price, paid)
     SELECT 1 + n % 200, n, true FROM generate_series(1, 120000) n; ANALYZE;";
 
 #[test]
-fn a_server_that_ends_sessions_and_statements_while_it_is_read() {
+fn terminated_sessions_and_cancelled_statements_never_leave_a_wrong_archive() {
     let server = server();
     let source = server.database();
     source.execute(SMALL);
@@ -199,7 +199,7 @@ fn a_server_that_ends_sessions_and_statements_while_it_is_read() {
 }
 
 #[test]
-fn a_server_that_is_restarted_while_it_is_read() {
+fn a_server_restart_never_leaves_a_wrong_archive() {
     let server = server();
     let own = RestartingServer::like(&server);
     let settings: ConnectSettings = own.settings();

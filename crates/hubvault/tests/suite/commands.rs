@@ -28,7 +28,7 @@ fn is_gone(pid_file: &Path) {
 }
 
 #[test]
-fn what_a_source_wrote_comes_back_to_the_byte() {
+fn the_output_of_a_source_is_restored_byte_for_byte() {
     let origin = tempfile::tempdir().unwrap();
     // Below, at and above the size of the archive's members, and one that no memory bound would take.
     let sizes = [1, 1 << 20, (1 << 20) + 513, 30 << 20];
@@ -91,7 +91,7 @@ fn what_a_source_wrote_comes_back_to_the_byte() {
 }
 
 #[test]
-fn what_a_source_wrote_is_sealed_with_the_rest_and_only_the_key_brings_it_back() {
+fn the_output_of_a_source_is_sealed_like_everything_else() {
     const SECRET: &str = "the plain words of a source";
     let keys = tempfile::tempdir().unwrap();
     let pair = Pair::age(keys.path(), "alice");
@@ -151,7 +151,7 @@ fn what_a_source_wrote_is_sealed_with_the_rest_and_only_the_key_brings_it_back()
 }
 
 #[test]
-fn a_source_that_fails_fails_the_run_unless_it_is_optional() {
+fn a_failing_source_fails_the_run_unless_it_is_optional() {
     let command = "echo partial; echo the socket is hunter2-gone >&2; exit 7";
     let toml = format!("[[source]]\nname = \"redis\"\ncommand = \"{command}\"\n");
     let (mut hub, _database) = hub(&toml);
@@ -183,7 +183,7 @@ fn a_source_that_fails_fails_the_run_unless_it_is_optional() {
 }
 
 #[test]
-fn a_source_that_hangs_is_killed_at_its_timeout_and_when_the_run_is_stopped() {
+fn a_hanging_source_is_killed_at_its_timeout_and_with_the_run() {
     let place = tempfile::tempdir().unwrap();
     let pid = place.path().join("pid");
     let command = format!(
@@ -213,7 +213,7 @@ fn a_source_that_hangs_is_killed_at_its_timeout_and_when_the_run_is_stopped() {
 }
 
 #[test]
-fn a_hook_that_hangs_is_killed_at_its_timeout_with_what_it_started() {
+fn a_hanging_hook_is_killed_at_its_timeout_with_its_children() {
     let place = tempfile::tempdir().unwrap();
     let pid = place.path().join("pid");
     let hanging = |stage: &str, when: &str, more: &str| {
@@ -279,7 +279,7 @@ const STAGES: [&str; 9] = [
 ];
 
 #[test]
-fn hooks_run_in_the_order_of_the_stages_and_know_where_they_are() {
+fn hooks_run_in_the_order_of_the_stages_and_know_their_stage() {
     let place = tempfile::tempdir().unwrap();
     let notes = place.path().join("notes");
     let mut toml = "[[source]]\nname = \"x\"\ncommand = \"echo x\"\n".to_owned();
@@ -308,7 +308,7 @@ fn hooks_run_in_the_order_of_the_stages_and_know_where_they_are() {
 }
 
 #[test]
-fn a_hook_that_fails_before_a_stage_ends_the_run_and_the_last_hook_hears_of_it() {
+fn a_failing_hook_before_a_stage_ends_the_run_and_the_last_hook_is_run() {
     let place = tempfile::tempdir().unwrap();
     let notes = place.path().join("notes");
     for stage in ["run", "export", "publish"] {
@@ -333,7 +333,7 @@ fn a_hook_that_fails_before_a_stage_ends_the_run_and_the_last_hook_hears_of_it()
 }
 
 #[test]
-fn a_hook_that_fails_after_a_stage_is_a_warning_unless_it_says_fail() {
+fn a_failing_hook_after_a_stage_is_a_warning_unless_it_says_fail() {
     let fail = "on_failure = \"fail\"";
     let warn = "on_failure = \"warn\"";
     let afters = ["plan", "publish", "run"].map(|stage| failing(stage, "after", ""));

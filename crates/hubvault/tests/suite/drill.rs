@@ -59,7 +59,7 @@ fn the_nasty_database_is_proven() {
 }
 
 #[test]
-fn what_does_not_come_back_is_set_aside_and_never_counts() {
+fn an_archive_that_cannot_be_restored_is_set_aside_and_never_counts() {
     let server = server();
     let database = server.database();
     // As people write them: the check looks into another table, by a name that needs a search path.
@@ -123,7 +123,7 @@ fn a_missing_extension_leaves_the_rest_proven_and_says_so() {
 }
 
 #[test]
-fn a_drill_without_time_leaves_the_backup_unproven() {
+fn a_drill_over_its_time_limit_leaves_the_backup_unproven() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
@@ -160,7 +160,7 @@ fn a_drill_without_time_leaves_the_backup_unproven() {
 }
 
 #[test]
-fn a_drill_without_a_place_leaves_the_backup_unproven_and_says_which() {
+fn a_drill_without_a_usable_directory_leaves_the_backup_unproven() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
@@ -191,7 +191,7 @@ fn a_drill_without_a_place_leaves_the_backup_unproven_and_says_which() {
 }
 
 #[test]
-fn a_drill_whose_server_dies_leaves_the_backup_unproven() {
+fn a_crash_of_the_drill_server_leaves_the_backup_unproven() {
     let server = server();
     let database = server.database();
     // Its rows take for ever, but only where the drill loads them.
@@ -262,7 +262,7 @@ fn kill_server_when_it_sleeps(drills: &Path) {
 }
 
 #[test]
-fn a_scratch_database_on_another_server_does_as_well_and_is_dropped() {
+fn a_scratch_database_on_another_server_works_and_is_dropped() {
     let server = server();
     let database = server.database();
     database.execute(NASTY);
@@ -301,7 +301,7 @@ fn a_scratch_database_on_another_server_does_as_well_and_is_dropped() {
 }
 
 #[test]
-fn old_archives_are_drilled_by_chance_and_the_bad_one_is_named() {
+fn a_random_sample_of_old_archives_is_drilled_and_the_damaged_one_is_named() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
@@ -345,7 +345,7 @@ fn old_archives_are_drilled_by_chance_and_the_bad_one_is_named() {
 }
 
 #[test]
-fn a_killed_drill_leaves_nothing_once_the_next_has_run() {
+fn leftovers_of_a_killed_drill_are_removed_by_the_next() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);

@@ -23,7 +23,7 @@ fn unproven(hub: &Hub, reason: &str) -> String {
 }
 
 #[test]
-fn a_drill_that_gets_stuck_in_the_middle_ends_at_its_limit() {
+fn a_hanging_drill_ends_at_its_time_limit() {
     let server = server();
     let database = server.database();
     database.execute(&rows_that("PERFORM pg_sleep(600);"));
@@ -34,7 +34,7 @@ fn a_drill_that_gets_stuck_in_the_middle_ends_at_its_limit() {
 }
 
 #[test]
-fn an_error_of_a_server_that_is_gone_speaks_against_no_archive() {
+fn an_error_of_a_crashed_server_rejects_no_archive() {
     let server = server();
     let database = server.database();
     database.execute(&rows_that("PERFORM pg_sleep(600);"));
@@ -51,7 +51,7 @@ fn an_error_of_a_server_that_is_gone_speaks_against_no_archive() {
 }
 
 #[test]
-fn a_scratch_database_that_cannot_be_dropped_is_named_and_goes_with_the_next_drill() {
+fn a_scratch_database_that_cannot_be_dropped_is_named_and_dropped_by_the_next_drill() {
     let server = server();
     let database = server.database();
     let elsewhere = RestartingServer::like(&server);
@@ -88,7 +88,7 @@ fn a_scratch_database_that_cannot_be_dropped_is_named_and_goes_with_the_next_dri
 }
 
 #[test]
-fn an_archive_that_is_damaged_after_it_was_found_whole_is_rejected() {
+fn an_archive_damaged_after_its_integrity_check_is_rejected() {
     let server = server();
     let database = server.database();
     database.execute("CREATE TABLE users (id int); INSERT INTO users VALUES (1)");

@@ -39,7 +39,7 @@ fn is_error(answer: &Answer, status: u16, code: &str, path: &str) -> Value {
 }
 
 #[test]
-fn everything_is_closed_and_roles_are_kept_apart() {
+fn every_path_needs_a_token_of_its_role() {
     let database = database();
     let hub = hub(&database);
     let (read, operate) = (token(&hub, "board", "read"), token(&hub, "ci", "operate"));
@@ -115,7 +115,7 @@ fn everything_is_closed_and_roles_are_kept_apart() {
 }
 
 #[test]
-fn wrong_tokens_are_slowed_down_and_right_ones_are_not() {
+fn wrong_tokens_are_throttled_and_right_ones_are_not() {
     let database = database();
     let hub = hub(&database);
     let right = token(&hub, "board", "read");
@@ -137,7 +137,7 @@ fn wrong_tokens_are_slowed_down_and_right_ones_are_not() {
 }
 
 #[test]
-fn a_run_is_triggered_followed_and_remembered() {
+fn a_run_is_triggered_followed_and_listed() {
     let database = database();
     let hub = hub(&database);
     let operate = token(&hub, "ci", "operate");
@@ -214,7 +214,7 @@ fn a_run_is_triggered_followed_and_remembered() {
 }
 
 #[test]
-fn the_configuration_is_changed_when_it_is_right_and_survives() {
+fn a_valid_change_of_the_configuration_is_kept_after_a_restart() {
     let database = database();
     let mut hub = hub(&database);
     hub.set("SMTP_PASS", "never-shown-7");
@@ -298,7 +298,7 @@ fn the_configuration_is_changed_when_it_is_right_and_survives() {
 }
 
 #[test]
-fn an_archive_is_had_by_link_and_by_no_other() {
+fn an_archive_is_downloaded_only_by_its_own_link() {
     let database = database();
     let hub = hub(&database);
     let (record, file) = hub.backup();

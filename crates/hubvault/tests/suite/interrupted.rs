@@ -70,7 +70,7 @@ fn a_second_run_is_refused_and_names_the_first() {
 }
 
 #[test]
-fn a_killed_run_is_swept_and_called_failed_by_the_next() {
+fn a_killed_run_is_cleaned_up_and_listed_as_failed_by_the_next() {
     let server = server();
     let database = server.database();
     database.execute(LARGE);

@@ -39,7 +39,7 @@ fn records(hub: &Hub, job: &str) -> Value {
 }
 
 #[test]
-fn one_service_keeps_several_jobs_and_none_waits_for_another() {
+fn one_service_runs_several_jobs_at_the_same_time() {
     let (slow, quick) = (database("users"), database("orders"));
     let mut hub = two(&slow, &quick);
     let made = hub.run(&["token", "create", "root", "--role", "admin"]);
@@ -147,7 +147,7 @@ fn one_service_keeps_several_jobs_and_none_waits_for_another() {
 }
 
 #[test]
-fn a_job_without_its_directory_keeps_no_other_from_its_turn_and_is_taken_up_when_it_is_there() {
+fn a_job_without_its_directory_blocks_no_other_and_starts_when_it_appears() {
     let database = database("users");
     let mut hub = Hub::whole(&database);
     let disk = hub.config().join("disk");
@@ -188,7 +188,7 @@ fn a_job_without_its_directory_keeps_no_other_from_its_turn_and_is_taken_up_when
 }
 
 #[test]
-fn jobs_that_came_on_standard_input_are_still_there_after_a_reload() {
+fn jobs_from_standard_input_survive_a_reload() {
     let (slow, quick) = (database("users"), database("orders"));
     let hub = two(&slow, &quick);
     hub.run(&["config", "check"]);
@@ -212,7 +212,7 @@ fn jobs_that_came_on_standard_input_are_still_there_after_a_reload() {
 }
 
 #[test]
-fn a_command_goes_over_all_jobs_and_ends_as_the_worst_of_them() {
+fn a_command_covers_all_jobs_and_its_exit_code_is_the_worst() {
     let (first, second) = (database("users"), database("orders"));
     let mut hub = two(&first, &second);
     fs::write(hub.config().join("go"), "").unwrap();

@@ -61,7 +61,7 @@ fn logs(directory: &Path) -> String {
 }
 
 #[test]
-fn the_link_in_the_mail_downloads_the_archive_and_is_in_no_log() {
+fn the_link_in_the_mail_downloads_the_archive_and_is_never_logged() {
     let database = database();
     let mail = MailServer::start(plain());
     let mut hub = linking(&database, &mail, "");
@@ -160,7 +160,7 @@ fn each_of_several_jobs_has_links_to_its_own_archives() {
 }
 
 #[test]
-fn every_channel_but_a_ping_has_the_link() {
+fn every_channel_except_pings_has_the_link() {
     let database = database();
     let mail = MailServer::start(plain());
     let sink = HttpSink::start((0..9).map(|_| Answer::Status(200)));
@@ -199,7 +199,7 @@ fn every_channel_but_a_ping_has_the_link() {
 }
 
 #[test]
-fn what_the_mail_server_finds_too_large_is_linked_to() {
+fn an_archive_too_large_for_the_mail_server_is_linked() {
     let database = server().database();
     database.execute(NOISE);
     let mail = MailServer::start(MailServerOptions {
@@ -215,7 +215,7 @@ fn what_the_mail_server_finds_too_large_is_linked_to() {
 }
 
 #[test]
-fn no_link_is_in_what_has_no_archive_to_give_away() {
+fn messages_without_a_downloadable_archive_have_no_link() {
     let database = database();
     let mail = MailServer::start(plain());
     let sink = HttpSink::start((0..9).map(|_| Answer::Status(200)));
@@ -263,7 +263,7 @@ fn no_link_is_in_what_has_no_archive_to_give_away() {
 }
 
 #[test]
-fn without_its_key_a_message_goes_without_a_link_and_the_run_says_so() {
+fn without_the_link_key_messages_have_no_link_and_the_run_warns() {
     let database = database();
     let mail = MailServer::start(plain());
     let hub = linking(&database, &mail, "https://backups.hub.example");

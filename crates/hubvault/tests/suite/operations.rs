@@ -21,7 +21,7 @@ fn steps() -> String {
 }
 
 #[test]
-fn the_emergency_steps_bring_everything_back_without_hubvault() {
+fn the_emergency_steps_restore_everything_without_hubvault() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);

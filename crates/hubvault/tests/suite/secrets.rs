@@ -200,7 +200,7 @@ fn watched(hub: &Hub, arguments: &[&str], seen: &mut Seen, expected: &[&str]) ->
 }
 
 #[test]
-fn no_secret_is_in_what_a_run_starts_writes_or_sends() {
+fn a_run_never_passes_writes_or_sends_a_secret() {
     let mail = office();
     let sink = HttpSink::start((0..8).map(|_| Answer::Status(500)));
     let source = server().database();
@@ -271,7 +271,7 @@ fn server_of_a_restore(source: &Database, hub: &Hub, seen: &mut Seen) -> Databas
 }
 
 #[test]
-fn no_secret_is_in_what_a_service_starts_writes_or_sends() {
+fn a_service_never_passes_writes_or_sends_a_secret() {
     let mail = office();
     let sink = HttpSink::start([]);
     let source = server().database();

@@ -51,7 +51,7 @@ fn check(hub: &Hub, name: &str) -> Option<i32> {
 }
 
 #[test]
-fn a_week_with_a_stop_a_change_of_clocks_a_dead_database_lost_rows_and_a_full_disk() {
+fn a_service_survives_a_week_of_faults_and_reports_each_once() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
@@ -167,7 +167,7 @@ fn a_week_with_a_stop_a_change_of_clocks_a_dead_database_lost_rows_and_a_full_di
 }
 
 #[test]
-fn two_services_and_a_person_make_each_run_once() {
+fn two_services_make_each_run_once() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
@@ -196,7 +196,7 @@ fn two_services_and_a_person_make_each_run_once() {
 }
 
 #[test]
-fn a_service_that_is_stopped_in_the_middle_of_a_run_says_what_became_of_it() {
+fn a_service_stopped_during_a_run_reports_its_outcome() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
@@ -227,7 +227,7 @@ fn a_service_that_is_stopped_in_the_middle_of_a_run_says_what_became_of_it() {
 }
 
 #[test]
-fn a_wrong_configuration_is_refused_and_the_one_before_still_holds() {
+fn an_invalid_configuration_is_refused_and_the_previous_one_is_kept() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
@@ -251,7 +251,7 @@ fn a_wrong_configuration_is_refused_and_the_one_before_still_holds() {
 }
 
 #[test]
-fn each_line_of_a_run_carries_its_id_and_is_kept_with_it() {
+fn each_log_line_of_a_run_has_its_id_and_is_kept() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
@@ -272,7 +272,7 @@ fn each_line_of_a_run_carries_its_id_and_is_kept_with_it() {
 }
 
 #[test]
-fn an_idle_service_is_small_and_a_wrong_one_does_not_start() {
+fn an_idle_service_is_small_and_an_invalid_time_zone_is_refused() {
     let server = server();
     let database = server.database();
     let mut hub = Hub::with(&database, SCHEDULE);

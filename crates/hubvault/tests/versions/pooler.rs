@@ -102,7 +102,7 @@ fn hub_behind(running: &Running, pool: &Pool) -> (Hub, TempDir) {
 }
 
 #[test]
-fn a_pool_that_keeps_sessions_is_as_good_as_the_server() {
+fn a_session_pooler_works_like_the_server() {
     for major in [MAJORS[0], MAJORS[5]] {
         let running = with_a_table(major);
         let pool = Pool::start(&running, "session", "");
@@ -114,7 +114,7 @@ fn a_pool_that_keeps_sessions_is_as_good_as_the_server() {
 }
 
 #[test]
-fn a_pool_that_lends_sessions_is_refused_in_words_and_left_as_it_was() {
+fn a_transaction_pooler_is_refused_and_left_unchanged() {
     let running = with_a_table(MAJORS[5]);
     for (mode, further) in [
         ("transaction", ""),
@@ -149,7 +149,7 @@ fn a_pool_that_lends_sessions_is_refused_in_words_and_left_as_it_was() {
 }
 
 #[test]
-fn a_busy_pool_that_lends_sessions_is_known_too() {
+fn a_busy_transaction_pooler_is_refused_too() {
     let running = with_a_table(MAJORS[5]);
     let pool = Pool::start(&running, "transaction", "default_pool_size = 5");
     let stop = AtomicBool::new(false);

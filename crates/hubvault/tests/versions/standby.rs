@@ -44,7 +44,7 @@ fn a_standby_of_any_version_is_backed_up_like_its_primary() {
 }
 
 #[test]
-fn a_standby_that_follows_its_primary_rather_than_the_backup_is_named_as_the_cause() {
+fn a_backup_cancelled_by_a_standbys_replay_names_the_cause() {
     let primary = Running::start(MAJORS[5], PRIMARY);
     primary.server.create_database("hub").unwrap();
     execute(

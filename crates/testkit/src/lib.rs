@@ -3,6 +3,7 @@
 
 mod certificates;
 mod database;
+mod directory;
 mod http_sink;
 mod mail;
 mod messages;
@@ -14,6 +15,7 @@ mod standby;
 mod waiting;
 
 pub use database::{Database, Digests, Server, digests, execute, server, value};
+pub use directory::open_directory;
 pub use http_sink::{Answer, HttpRequest, HttpSink};
 pub use mail::{Attached, MailFault, MailServer, MailServerOptions, MailTls, Parts, Received};
 pub use messages::{MessageProxy, Next, Passing, Side};

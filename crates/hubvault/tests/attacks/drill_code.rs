@@ -1,9 +1,8 @@
 //! What the owner of a database puts into it, run by a drill.
 
-use crate::attacker::open_directory;
 use crate::hub::{Hub, stderr, stdout};
 use hubvault_postgres::ConnectSettings;
-use hubvault_testkit::{Database, execute, server};
+use hubvault_testkit::{Database, execute, open_directory, server};
 use std::path::Path;
 use tempfile::TempDir;
 
@@ -93,7 +92,7 @@ struct Owned {
 fn owned(sql: &str) -> Owned {
     let server = server();
     let database = server.database();
-    let (drills, marks) = (open_directory(), open_directory());
+    let marks = open_directory();
     database.execute(
         "DO $$ BEGIN CREATE ROLE mallory LOGIN; EXCEPTION WHEN OTHERS THEN NULL; END $$;
          DO $$ BEGIN CREATE ROLE backup LOGIN BYPASSRLS; EXCEPTION WHEN OTHERS THEN NULL; END $$;
@@ -109,8 +108,7 @@ fn owned(sql: &str) -> Owned {
     );
     let mut hub = Hub::whole(&database);
     hub.set("POSTGRES_USER", "backup");
-    hub.set("PROOF", "always");
-    hub.set("TMPDIR", drills.path().to_str().unwrap());
+    let drills = hub.prove();
     Owned {
         database,
         hub,

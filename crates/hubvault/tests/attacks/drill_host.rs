@@ -1,8 +1,8 @@
 //! A local user against the directory and the server of a drill.
 
-use crate::attacker::{attack, attacker, open_directory};
+use crate::attacker::{attack, attacker};
 use crate::hub::Hub;
-use hubvault_testkit::{Database, server};
+use hubvault_testkit::{Database, open_directory, server};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::Path;

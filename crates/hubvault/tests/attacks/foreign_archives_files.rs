@@ -1,9 +1,9 @@
 //! `restore --files` of archives that somebody else wrote, into directories where somebody else is at work.
 
-use crate::attacker::{attack, attacker, open_directory};
+use crate::attacker::{attack, attacker};
 use crate::forger::{Forgery, Good};
 use crate::hub::stderr;
-use hubvault_testkit::server;
+use hubvault_testkit::{open_directory, server};
 use serde_json::json;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;

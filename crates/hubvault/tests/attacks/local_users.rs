@@ -1,8 +1,8 @@
 //! Other users of the host: what they put where hubvault reads and writes, and what they may read of it.
 
-use crate::attacker::{attack, open_directory};
+use crate::attacker::attack;
 use crate::hub::{Hub, stderr, stdout};
-use hubvault_testkit::{Database, server};
+use hubvault_testkit::{Database, open_directory, server};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;

@@ -4,8 +4,7 @@ use crate::hub::{Hub, stderr, stdout};
 use crate::names_and_sources::unpacked;
 use hubvault_model::Cancel;
 use hubvault_postgres::{ConnectSettings, Session};
-use hubvault_testkit::{execute, server, value};
-use std::os::unix::fs::PermissionsExt;
+use hubvault_testkit::{execute, open_directory, server, value};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,11 +42,7 @@ fn owned_database(
         user: name.to_owned(),
         ..source.clone()
     };
-    let marks = tempfile::Builder::new()
-        .prefix("hvm")
-        .tempdir_in("/tmp")
-        .unwrap();
-    std::fs::set_permissions(marks.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    let marks = open_directory();
     (server, source, owner, marks)
 }
 

@@ -5,7 +5,6 @@ use hubvault_postgres::ConnectSettings;
 use hubvault_testkit::Database;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -54,16 +53,9 @@ impl Fixture {
 
     /// A hub whose source may change at any time.
     pub(crate) fn at(source: &ConnectSettings) -> Self {
-        let drills = tempfile::Builder::new()
-            .prefix("hv")
-            .tempdir_in("/tmp")
-            .unwrap();
-        // The throwaway server runs as another user when we are root.
-        std::fs::set_permissions(drills.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
         let mut hub = Hub::at(source, "[scope]\ntables = [\"*\"]\nwindow = []\n");
-        hub.set("PROOF", "always");
         hub.set("PGSSLMODE", "disable");
-        hub.set("TMPDIR", drills.path().to_str().unwrap());
+        let drills = hub.prove();
         Self {
             hub,
             drills,

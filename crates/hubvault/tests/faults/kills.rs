@@ -3,7 +3,8 @@
 use crate::fault_harness::{FaultHarness, ROWS, held};
 use crate::form::{is_long, points};
 use crate::hub::{Hub, stderr, stdout};
-use crate::steps::{Ended, When, kill, lengths, spread, steps};
+use crate::stages::STAGES;
+use crate::steps::{Ended, RESTORE_STAGES, When, kill, lengths, spread, steps};
 use crate::tally::Tally;
 use hubvault_testkit::{MailServer, MailServerOptions, MailTls, server};
 use serde_json::Value;
@@ -12,25 +13,6 @@ use std::time::Duration;
 /// Two archives stay, so that every backup removes one.
 const RULES: &str = "[retention]\ndays = 0\nkeep_last = 2\n[delivery]\npause = \"10 ms\"\n";
 const BACKUP: [&str; 2] = ["backup", "--json"];
-
-/// Every stage of a backup; the long form must meet all.
-const STAGES: [&str; 15] = [
-    "before the first",
-    "snapshot",
-    "plan",
-    "files",
-    "export",
-    "integrity",
-    "drill",
-    "definitions",
-    "rows",
-    "indexes",
-    "compare",
-    "publish",
-    "record",
-    "prune",
-    "send",
-];
 
 fn mailing(harness: &mut FaultHarness) -> MailServer {
     let mail = MailServer::start(MailServerOptions {
@@ -141,7 +123,9 @@ fn a_backup_killed_at_any_step_leaves_a_consistent_state() {
         }
     }
     let met = |stage: &&str| tally.injected(&format!("backup killed at {stage}")) > 0;
-    let missed: Vec<&str> = STAGES.into_iter().filter(|stage| !met(stage)).collect();
+    let all = ["before the first", "record", "prune", "send"].into_iter();
+    let all = all.chain(STAGES).chain(RESTORE_STAGES);
+    let missed: Vec<&str> = all.filter(|stage| !met(stage)).collect();
     everybody_was_told(&harness, &mail, &mut tally);
     tally.close();
     assert!(missed.is_empty() || !is_long(), "never met: {missed:?}");
@@ -216,9 +200,7 @@ fn a_drill_killed_at_any_step_leaves_a_consistent_state() {
         .collect();
     let lengths: Vec<_> = lengths(&record)
         .into_iter()
-        .filter(|(stage, _)| {
-            ["drill", "definitions", "rows", "indexes", "compare"].contains(&stage.as_str())
-        })
+        .filter(|(stage, _)| stage == "drill" || RESTORE_STAGES.contains(&stage.as_str()))
         .collect();
     moments.extend((0..wanted - wanted / 2).map(|n| {
         let (stage, length) = &lengths[n % lengths.len()];

@@ -5,7 +5,7 @@ use crate::fault_harness::{FaultHarness, ROWS, copy};
 use crate::form::points;
 use crate::hub::{Hub, stderr, stdout};
 use crate::kills::to_mail;
-use crate::steps::{When, kill, spread, steps};
+use crate::steps::{RESTORE_STAGES, When, kill, spread, steps};
 use crate::tally::Tally;
 use hubvault_testkit::{Database, MailServer, MailServerOptions, MailTls, server};
 use serde_json::Value;
@@ -71,10 +71,9 @@ fn a_prune_killed_at_any_step_loses_no_kept_archive() {
 
 /// Where a restore is killed: parts of the length that each stage has here, in a debug build some tenths of a second.
 fn restores(points: usize) -> impl Iterator<Item = (&'static str, Duration)> {
-    const STAGES: [&str; 4] = ["definitions", "rows", "indexes", "compare"];
     (0..points).map(|n| {
         (
-            STAGES[n % 4],
+            RESTORE_STAGES[n % 4],
             Duration::from_millis(7 * (n as u64 / 4) * (n as u64 / 4)),
         )
     })

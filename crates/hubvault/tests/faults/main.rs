@@ -6,7 +6,7 @@
 #[path = "../shared/mod.rs"]
 #[expect(dead_code, reason = "the suite needs more of it")]
 mod shared;
-use shared::{clock, hub, keys, service_process};
+use shared::{clock, hub, keys, service_process, stages};
 
 mod form;
 mod tally;

@@ -2,6 +2,7 @@
 
 use crate::hub::Hub;
 use crate::preload;
+use crate::stages::STAGES;
 use serde_json::Value;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -14,6 +15,9 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_mins(5);
 /// Every process of a run carries this variable, so that one that stays is found.
 pub(crate) const MARK: &str = "HUBVAULT_FAULTS_MARK";
+
+/// The stages of a restore, and of a drill, which restores.
+pub(crate) const RESTORE_STAGES: [&str; 4] = ["definitions", "rows", "indexes", "compare"];
 
 /// When a process is killed.
 #[derive(Clone, Debug)]
@@ -147,22 +151,9 @@ fn waits_for(child: &mut Child, said: &Path, stage: &str) -> bool {
 
 /// A stage is announced in a line of its own: `... INFO export run=2550d90b`.
 fn stages(said: &str) -> Vec<String> {
-    const ALL: [&str; 11] = [
-        "snapshot",
-        "plan",
-        "files",
-        "export",
-        "integrity",
-        "drill",
-        "definitions",
-        "rows",
-        "indexes",
-        "compare",
-        "publish",
-    ];
     said.lines()
         .filter_map(|line| line.split_once("INFO ")?.1.split(" run=").next())
-        .filter(|what| ALL.contains(what))
+        .filter(|what| STAGES.contains(what) || RESTORE_STAGES.contains(what))
         .map(str::to_owned)
         .collect()
 }

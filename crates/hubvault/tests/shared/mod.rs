@@ -5,3 +5,4 @@ pub(crate) mod hub;
 pub(crate) mod keys;
 pub(crate) mod mailing;
 pub(crate) mod service_process;
+pub(crate) mod stages;

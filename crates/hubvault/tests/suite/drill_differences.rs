@@ -1,6 +1,7 @@
 //! What a manifest says beside the rows is held against what came back, too.
 
-use crate::drill::{drilling, forged};
+use crate::drill::drilling;
+use crate::forged::forged;
 use crate::hub::{Hub, stderr, stdout};
 use hubvault_archive::{Archive, Identities, Manifest, UncheckedForeignKey};
 use hubvault_model::TableName;

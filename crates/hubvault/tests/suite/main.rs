@@ -4,7 +4,7 @@
 
 #[path = "../shared/mod.rs"]
 mod shared;
-use shared::{clock, hub, keys, mailing, service_process};
+use shared::{clock, hub, keys, mailing, service_process, stages};
 
 mod round_trip;
 mod consistent_snapshot;
@@ -16,6 +16,7 @@ mod damaged_archives;
 mod catalog;
 mod files;
 mod drill;
+mod forged;
 mod drill_failures;
 mod drill_differences;
 mod restore;

@@ -18,6 +18,6 @@ pub fn wait_for(mut condition: impl FnMut() -> bool, what: impl Fn() -> String) 
             "timed out waiting for {}",
             what()
         );
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(20));
     }
 }

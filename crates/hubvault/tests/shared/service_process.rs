@@ -12,7 +12,7 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use ureq::Agent;
 use ureq::http::Request;
 
@@ -137,7 +137,7 @@ impl ServiceProcess {
             if stopping.elapsed() > PATIENCE {
                 let _ = self.child.kill();
             }
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 
@@ -216,6 +216,8 @@ impl ServiceProcess {
     ) -> Value {
         let last = RefCell::new(Value::Null);
         let is_met = || {
+            // More requests than a few a second of one token are refused.
+            std::thread::sleep(Duration::from_millis(100));
             last.replace(self.get(path, token).json());
             condition(&last.borrow())
         };

@@ -182,7 +182,7 @@ fn seals() -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn a_file_that_lies_about_its_sizes_takes_no_memory_for_them() {
+fn a_file_with_false_sizes_allocates_no_memory_for_them() {
     let lies = lies();
     let largest = lies.iter().map(|(_, bytes)| bytes.len()).max();
     for codec in [Codec::Gzip, Codec::Zstd] {

@@ -85,7 +85,7 @@ fn refused(codec: Codec, from: &str, to: &str) -> String {
 }
 
 #[test]
-fn a_manifest_that_lies_is_refused_with_what_is_wrong() {
+fn a_false_manifest_is_refused_with_the_reason() {
     for codec in [Codec::Gzip, Codec::Zstd] {
         assert_eq!(
             read(made_up(codec, &json!({}))),
@@ -138,7 +138,7 @@ fn a_manifest_that_lies_is_refused_with_what_is_wrong() {
 }
 
 #[test]
-fn rows_and_checksums_that_are_not_those_of_the_content_are_found() {
+fn wrong_row_counts_and_checksums_are_found() {
     let mut digester = RowDigester::new(RowFormat::Text);
     digester.update(b"text\n");
     let other = digester.finish().unwrap();
@@ -172,7 +172,7 @@ fn rows_and_checksums_that_are_not_those_of_the_content_are_found() {
 }
 
 #[test]
-fn links_with_long_targets_come_back() {
+fn links_with_long_targets_are_restored() {
     let target = "t/".repeat(80);
     let mut writer = ArchiveWriter::new(Vec::new(), GZIP);
     let link = EntryMeta {
@@ -195,7 +195,7 @@ fn links_with_long_targets_come_back() {
 }
 
 #[test]
-fn a_name_is_given_once_and_stays_inside() {
+fn entry_names_are_unique_and_stay_inside_the_archive() {
     let mut writer = ArchiveWriter::new(Vec::new(), GZIP);
     writer.append(packed(meta("a")).unwrap()).unwrap();
     let again = writer.append(packed(meta("a")).unwrap());
@@ -364,7 +364,7 @@ fn a_manifest_that_is_larger_than_any_is_not_read() {
 }
 
 #[test]
-fn nothing_of_a_content_is_in_what_is_printed_for_developers() {
+fn debug_output_never_shows_content() {
     let mut builder = EntryBuilder::new(GZIP);
     builder.write(b"text").unwrap();
     let writer = ArchiveWriter::new(Vec::new(), GZIP);
@@ -387,7 +387,7 @@ fn nothing_of_a_content_is_in_what_is_printed_for_developers() {
 }
 
 #[test]
-fn keys_that_are_none_are_refused_and_others_have_an_order() {
+fn invalid_keys_are_refused_and_valid_keys_are_ordered() {
     let [first, second] = [
         PUBLIC,
         "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj",
@@ -442,7 +442,7 @@ fn of_ssh(kind: &str, fields: &[&[u8]]) -> String {
 }
 
 #[test]
-fn keys_of_ssh_are_whole_and_of_a_length_that_age_reads() {
+fn ssh_keys_are_complete_and_of_a_length_that_age_reads() {
     // The base point of the curve (RFC 8032, 5.1).
     let mut ed25519 = [0x66; 32];
     ed25519[0] = 0x58;
@@ -462,7 +462,7 @@ fn keys_of_ssh_are_whole_and_of_a_length_that_age_reads() {
 }
 
 #[test]
-fn a_key_of_a_kind_that_nothing_is_sealed_to_is_named() {
+fn a_key_of_an_unsupported_type_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("key");
     let made = std::process::Command::new("ssh-keygen")

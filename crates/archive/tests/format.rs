@@ -144,7 +144,7 @@ fn sample(codec: Codec) -> Vec<u8> {
 }
 
 #[test]
-fn an_entry_that_is_written_as_it_is_read_is_the_one_that_is_packed_in_memory() {
+fn a_streamed_entry_equals_the_one_packed_in_memory() {
     for codec in CODECS {
         for size in [0, 1, 511, 512, (1 << 20) - 1, 1 << 20, (2 << 20) + 700] {
             let content: Vec<u8> = (0..size).map(|n: usize| (n * n / 7) as u8).collect();
@@ -198,7 +198,7 @@ fn every_flipped_bit_and_every_truncation_is_found() {
 }
 
 #[test]
-fn plain_tools_read_an_archive_without_a_word() {
+fn plain_tools_read_an_archive_without_warnings() {
     let directory = tempfile::tempdir().unwrap();
     for codec in CODECS {
         let path = directory.path().join(format!("a.{}", codec.extension()));
@@ -234,7 +234,7 @@ fn plain_tools_read_an_archive_without_a_word() {
 }
 
 #[test]
-fn an_independent_reader_finds_one_entry_by_the_document_alone() {
+fn an_independent_reader_needs_only_the_format_document() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.tar.gz");
     std::fs::write(&path, sample(Codec::Gzip)).unwrap();
@@ -255,7 +255,7 @@ fn an_independent_reader_finds_one_entry_by_the_document_alone() {
 }
 
 #[test]
-fn long_and_odd_names_come_back() {
+fn long_and_odd_names_are_restored() {
     let names = [
         "a/".repeat(90) + "deep.sql",
         "database/Ünï/таблица %22x%22.sql".to_owned(),
@@ -286,7 +286,7 @@ fn long_and_odd_names_come_back() {
 }
 
 #[test]
-fn what_is_no_archive_is_refused_with_a_reason() {
+fn other_files_are_refused_with_the_reason() {
     let mut gzip = Vec::from([0x1f, 0x8b, 8, 0]);
     gzip.extend([7; 500]);
     for foreign in [Vec::new(), b"some text".repeat(100), gzip] {
@@ -299,7 +299,7 @@ fn what_is_no_archive_is_refused_with_a_reason() {
 }
 
 #[test]
-fn a_name_that_leaves_its_folder_is_refused() {
+fn a_name_that_leaves_its_directory_is_refused() {
     for name in ["../x", "/etc/passwd", "a/../../x", "a//b", "manifest.json"] {
         let entry = packed(Codec::Gzip, b"x", meta("harmless", EntryKind::Config));
         let mut writer = ArchiveWriter::new(Vec::new(), compression(Codec::Gzip));
@@ -350,7 +350,7 @@ fn tail_of(manifest: &Manifest, offset: u64) -> Vec<u8> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
-    fn what_goes_in_comes_out(
+    fn what_is_written_is_what_is_read(
         contents in proptest::collection::vec((any::<u8>(), 0usize..2_500_000), 1..5),
         zstd in any::<bool>(),
     ) {

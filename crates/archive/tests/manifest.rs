@@ -151,14 +151,14 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read(manifest in manifest()) {
+    fn a_written_manifest_is_read_back(manifest in manifest()) {
         let json = serde_json::to_vec_pretty(&manifest).unwrap();
         prop_assert_eq!(serde_json::from_slice::<Manifest>(&json).unwrap(), manifest);
     }
 
     /// Half a manifest is no manifest.
     #[test]
-    fn what_is_cut_short_is_refused(manifest in manifest(), at in any::<prop::sample::Index>()) {
+    fn a_truncated_manifest_is_refused(manifest in manifest(), at in any::<prop::sample::Index>()) {
         let json = serde_json::to_vec(&manifest).unwrap();
         let cut = &json[..at.index(json.len())];
         prop_assert!(serde_json::from_slice::<Manifest>(cut).is_err());

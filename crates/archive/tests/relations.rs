@@ -256,7 +256,7 @@ fn changed(mut manifest: Value, changes: Vec<(Index, Change)>) -> Value {
 }
 
 #[test]
-fn the_good_archive_is_whole() {
+fn the_unchanged_archive_is_valid() {
     let (before, manifest) = good();
     let text = serde_json::to_vec(&manifest).unwrap();
     let bytes = forged::archive(Codec::Gzip, &before, &text, text.len() as u64);
@@ -264,7 +264,7 @@ fn the_good_archive_is_whole() {
 }
 
 #[test]
-fn rows_and_digests_that_are_not_those_of_the_content_are_found() {
+fn wrong_rows_and_digests_are_found() {
     let (before, manifest) = good();
     let said = |rows: [u64; 2], digest: &str| {
         let mut manifest = manifest.clone();
@@ -299,7 +299,7 @@ fn rows_and_digests_that_are_not_those_of_the_content_are_found() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
     #[test]
-    fn a_manifest_that_was_changed_is_refused_or_right(
+    fn a_changed_manifest_is_refused_or_still_correct(
         changes in proptest::collection::vec((any::<Index>(), change()), 1..4),
     ) {
         let (before, manifest) = good();

@@ -86,7 +86,7 @@ fn verify(bytes: Vec<u8>, identities: &Identities) -> Result<(), ArchiveError> {
 }
 
 #[test]
-fn every_recipient_and_the_run_itself_open_it_and_nobody_else() {
+fn only_recipients_and_the_run_itself_can_open_an_archive() {
     for codec in [Codec::Gzip, Codec::Zstd] {
         let (bytes, of_run) = sealed(&archive(codec, &[noise(200_000, 1), Vec::new()]));
         verify(bytes.clone(), &of_run).unwrap();
@@ -113,7 +113,7 @@ fn every_recipient_and_the_run_itself_open_it_and_nobody_else() {
 }
 
 #[test]
-fn nothing_is_sealed_to_nobody() {
+fn sealing_without_recipients_is_refused() {
     assert!(seal(Vec::new(), &[]).is_err());
 }
 
@@ -152,7 +152,7 @@ fn every_truncation_and_every_flipped_bit_of_a_sealed_archive_is_found() {
 }
 
 #[test]
-fn pieces_of_a_sealed_archive_cannot_be_cut_off_or_changed_unseen() {
+fn removed_or_changed_pieces_of_a_sealed_archive_are_found() {
     let clear = archive(Codec::Zstd, &[noise(300_000, 3), noise(100_000, 4)]);
     let (whole, of_run) = sealed(&clear);
     let head = whole.len() - clear.len() - clear.len().div_ceil(PIECE) * 16;
@@ -313,7 +313,7 @@ impl Write for Disk {
 }
 
 #[test]
-fn a_seal_on_a_full_disk_says_so_wherever_that_is_and_short_writes_are_gone_on_with() {
+fn a_full_disk_at_any_byte_of_a_seal_is_an_error_and_short_writes_continue() {
     let content = b"two chunks".repeat(10_000);
     let seal_to = |room| {
         let disk = Disk {
@@ -342,7 +342,7 @@ fn a_seal_on_a_full_disk_says_so_wherever_that_is_and_short_writes_are_gone_on_w
 }
 
 #[test]
-fn a_header_that_is_larger_than_what_is_kept_of_it_fails_with_its_disk_too() {
+fn a_full_disk_under_a_large_seal_header_is_an_error() {
     let disk = Disk {
         room: 0,
         written: Vec::new(),

@@ -107,7 +107,7 @@ fn said(path: &Path) -> String {
 }
 
 #[test]
-fn tables_that_do_not_add_up_are_named() {
+fn tables_with_wrong_counts_are_named() {
     let (_directory, path) = place();
     let other = TableName::new("public", "others");
     let nothing = RowDigest::default();
@@ -181,7 +181,7 @@ fn tables_that_do_not_add_up_are_named() {
 }
 
 #[test]
-fn what_was_written_is_what_is_checked() {
+fn the_check_reads_the_archive_that_was_written() {
     let (_directory, path) = place();
     let manifest = write(&path, Some(rows()), vec![table()]);
     let bytes = path.metadata().unwrap().len();
@@ -235,7 +235,7 @@ fn what_was_written_is_what_is_checked() {
 }
 
 #[test]
-fn a_wish_to_stop_is_heeded() {
+fn a_cancelled_check_stops() {
     let (_directory, path) = place();
     write(&path, Some(rows()), vec![table()]);
     let cancel = Cancel::new();
@@ -251,7 +251,7 @@ fn a_wish_to_stop_is_heeded() {
 }
 
 #[test]
-fn a_file_is_the_one_whose_checksum_it_has() {
+fn a_file_with_another_checksum_is_rejected() {
     let (directory, path) = place();
     std::fs::write(&path, b"abc").unwrap();
     let seal = |sha256: &str| Seal {

@@ -53,7 +53,7 @@ fn failed() -> BackupRecord {
 }
 
 #[test]
-fn a_proven_backup_says_what_is_in_it_and_how_it_comes_back() {
+fn the_mail_of_a_proven_backup_says_what_is_in_it_and_how_to_restore_it() {
     let mut record = sample::record("hub");
     record.warnings.clear();
     record.sealed_to = vec!["age1...".into(), "age2...".into()];
@@ -66,7 +66,7 @@ fn a_proven_backup_says_what_is_in_it_and_how_it_comes_back() {
 }
 
 #[test]
-fn an_archive_that_can_be_downloaded_is_linked_to_with_its_end() {
+fn a_download_link_is_shown_with_its_expiry() {
     let record = sample::record("hub");
     let mut facts = facts("success", &record, &[]);
     let archive = facts.archive.as_mut().unwrap();
@@ -76,7 +76,7 @@ fn an_archive_that_can_be_downloaded_is_linked_to_with_its_end() {
 }
 
 #[test]
-fn warnings_and_an_archive_in_the_clear_come_first() {
+fn warnings_and_an_unsealed_archive_come_first() {
     let record = sample::record("hub");
     golden("warnings", "success", &facts("success", &record, &[]));
 }
@@ -110,7 +110,7 @@ fn a_failure_says_what_it_means_and_what_to_do() {
 }
 
 #[test]
-fn alerts_name_the_check_and_recoveries_take_them_back() {
+fn alerts_and_recoveries_name_the_check() {
     let record = sample::record("hub");
     let history = [record.clone(), sample::before("hub")];
     let alert = facts("alert", &record, &history).of_alert(sample::alert());
@@ -124,7 +124,7 @@ fn alerts_name_the_check_and_recoveries_take_them_back() {
 }
 
 #[test]
-fn the_digest_adds_up_a_week() {
+fn the_digest_sums_up_a_week() {
     let record = sample::record("hub");
     let mut broken = failed();
     broken.started_at -= SignedDuration::from_hours(48);
@@ -138,7 +138,7 @@ fn the_digest_adds_up_a_week() {
 }
 
 #[test]
-fn what_people_call_their_tables_stays_text_in_html() {
+fn table_names_are_escaped_in_html() {
     let mut record = sample::record("hub");
     record.tables[0].name = "<script>alert(1)</script>".to_owned();
     let rendered = Templates::new(None).render("success", &facts("success", &record, &[]));
@@ -151,7 +151,7 @@ fn what_people_call_their_tables_stays_text_in_html() {
 }
 
 #[test]
-fn a_type_may_be_a_text_alone_and_a_file_elsewhere_is_none() {
+fn a_mail_type_needs_only_a_text_template_in_the_template_directory() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("monday.txt"), "{{ job }}\n\n1 < 2\n").unwrap();
     let templates = Templates::new(Some(directory.path()));

@@ -17,7 +17,7 @@ fn peak() -> u64 {
 }
 
 #[test]
-fn an_attachment_of_200_mb_takes_no_more_memory_than_a_small_one() {
+fn an_attachment_of_200_mb_needs_no_more_memory_than_a_small_one() {
     let server = MailServer::start(MailServerOptions {
         fault: Some(MailFault::Blocks),
         ..MailServerOptions::default()

@@ -88,7 +88,7 @@ fn native_code(drill: &mut Drill) {
 }
 
 #[test]
-fn native_code_in_it_finds_no_way_out() {
+fn native_code_in_the_server_cannot_leave_it() {
     let mut drill = drill();
     native_code(&mut drill);
     let outside = drill.parent.path().join("outside");
@@ -111,7 +111,7 @@ fn native_code_in_it_finds_no_way_out() {
 }
 
 #[test]
-fn what_it_starts_and_leaves_behind_ends_with_it_and_is_counted() {
+fn its_child_processes_end_with_it_and_are_counted() {
     let mut drill = drill();
     native_code(&mut drill);
     drill
@@ -142,7 +142,7 @@ fn processes_in(directory: &Path) -> Vec<u32> {
 
 /// The same by a user who is not root, whose server runs as the same user.
 #[test]
-fn all_of_it_holds_for_an_ordinary_user() {
+fn an_ordinary_user_gets_the_same_confinement() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
@@ -158,7 +158,7 @@ fn all_of_it_holds_for_an_ordinary_user() {
 }
 
 #[test]
-fn its_superuser_reaches_no_file_and_runs_no_program() {
+fn its_superuser_reads_no_file_and_runs_no_program() {
     let mut drill = drill();
     let outside = drill.parent.path().join("outside");
     open_file(&outside);

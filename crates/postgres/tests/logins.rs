@@ -46,7 +46,7 @@ fn login(answer: Vec<u8>, sslmode: SslMode) -> String {
 }
 
 #[test]
-fn logins_that_are_not_known_are_refused() {
+fn unsupported_login_methods_are_refused() {
     let fields = b"SFATAL\0C28000\0Mgo away\0Dnot you\0Hask\0Wat the door\0\0";
     let sasl = b"SCRAM-SHA-256\0\0";
     for (answer, words) in [

@@ -3,24 +3,30 @@
 
 mod certificates;
 mod database;
+mod directory;
 mod http_sink;
 mod mail;
 mod messages;
 mod proxy;
+mod random;
 mod restarting;
 mod restore;
 mod standby;
+mod waiting;
 
 pub use database::{Database, Digests, Server, digests, execute, server, value};
+pub use directory::open_directory;
 pub use http_sink::{Answer, HttpRequest, HttpSink};
 pub use mail::{Attached, MailFault, MailServer, MailServerOptions, MailTls, Parts, Received};
 pub use messages::{MessageProxy, Next, Passing, Side};
 pub use proxy::{Fault, Proxy};
+pub use random::{Random, noise};
 pub use restarting::{RestartingServer, Shutdown};
 pub use restore::{
     extract, restore_at, restore_unpacked, restore_with_plain_tools, run_restore_script,
 };
 pub use standby::Standby;
+pub use waiting::{PATIENCE, wait_for};
 
 /// A schema as nasty as real life.
 pub const NASTY: &str = include_str!("nasty.sql");

@@ -1,12 +1,12 @@
 //! A hot standby of a throwaway server.
 
+use crate::waiting::wait_for;
 use hubvault_model::Cancel;
 use hubvault_postgres::{ConnectSettings, Session, ThrowawayServer};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A server that replays another's WAL; stopped and removed when dropped.
@@ -80,14 +80,10 @@ impl Standby {
             .spawn()
             .unwrap_or_else(|e| panic!("postgres: {e}"));
         let standby = Self { directory, child };
-        let begun = Instant::now();
-        while Session::connect(&standby.settings("postgres"), &Cancel::new()).is_err() {
-            assert!(
-                begun.elapsed() < Duration::from_mins(1),
-                "the standby does not answer"
-            );
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        wait_for(
+            || Session::connect(&standby.settings("postgres"), &Cancel::new()).is_ok(),
+            || "the standby".to_owned(),
+        );
         standby
     }
 

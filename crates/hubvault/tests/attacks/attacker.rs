@@ -1,7 +1,5 @@
 //! A local user who is neither hubvault nor the throwaway server, and what he can do.
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output};
 
@@ -22,14 +20,4 @@ pub(crate) fn attacker(program: &str) -> Command {
 /// A shell script that the attacker runs to its end.
 pub(crate) fn attack(script: &str) -> Output {
     attacker("sh").arg("-c").arg(script).output().unwrap()
-}
-
-/// A directory that everybody may write to and nobody may remove others' files from, as `/tmp` is.
-pub(crate) fn open_directory() -> tempfile::TempDir {
-    let directory = tempfile::Builder::new()
-        .prefix("hv")
-        .tempdir_in("/tmp")
-        .unwrap();
-    std::fs::set_permissions(directory.path(), Permissions::from_mode(0o1777)).unwrap();
-    directory
 }

@@ -1,9 +1,8 @@
 //! What the owner of a database puts into it, run by a drill.
 
-use crate::attacker::open_directory;
 use crate::hub::{Hub, stderr, stdout};
 use hubvault_postgres::ConnectSettings;
-use hubvault_testkit::{Database, execute, server};
+use hubvault_testkit::{Database, execute, open_directory, server};
 use std::path::Path;
 use tempfile::TempDir;
 
@@ -93,7 +92,7 @@ struct Owned {
 fn owned(sql: &str) -> Owned {
     let server = server();
     let database = server.database();
-    let (drills, marks) = (open_directory(), open_directory());
+    let marks = open_directory();
     database.execute(
         "DO $$ BEGIN CREATE ROLE mallory LOGIN; EXCEPTION WHEN OTHERS THEN NULL; END $$;
          DO $$ BEGIN CREATE ROLE backup LOGIN BYPASSRLS; EXCEPTION WHEN OTHERS THEN NULL; END $$;
@@ -109,8 +108,7 @@ fn owned(sql: &str) -> Owned {
     );
     let mut hub = Hub::whole(&database);
     hub.set("POSTGRES_USER", "backup");
-    hub.set("PROOF", "always");
-    hub.set("TMPDIR", drills.path().to_str().unwrap());
+    let drills = hub.prove();
     Owned {
         database,
         hub,
@@ -142,14 +140,14 @@ fn names_in(directory: &Path) -> Vec<String> {
 }
 
 #[test]
-fn code_of_an_owner_gets_no_superuser_in_a_drill() {
+fn an_owners_code_gets_no_superuser_in_a_drill() {
     let owned = owned(HOSTILE);
     owned.is_proven();
     owned.left_no_mark();
 }
 
 #[test]
-fn code_of_an_owner_gets_no_superuser_on_a_server_that_drills_happen_on() {
+fn an_owners_code_gets_no_superuser_on_an_external_drill_server() {
     let mut owned = owned(HOSTILE);
     let settings = owned.database.settings();
     let url = format!(
@@ -162,7 +160,7 @@ fn code_of_an_owner_gets_no_superuser_on_a_server_that_drills_happen_on() {
 }
 
 #[test]
-fn owners_that_may_not_read_their_own_tables_and_several_of_them_are_proven_as_before() {
+fn tables_of_several_owners_without_read_rights_are_still_proven() {
     let owned = owned(
         "CREATE TABLE parent (id int PRIMARY KEY); INSERT INTO parent VALUES (1);
          CREATE TABLE revoked (x int); INSERT INTO revoked VALUES (1);
@@ -207,7 +205,7 @@ const HONEST: &str = r#"
 "#;
 
 #[test]
-fn honest_definitions_in_any_order_are_proven_as_before() {
+fn harmless_definitions_in_any_order_are_still_proven() {
     let server = server();
     let database = server.database();
     database.execute(HONEST);
@@ -221,7 +219,7 @@ fn honest_definitions_in_any_order_are_proven_as_before() {
 }
 
 #[test]
-fn code_that_passes_over_every_wish_to_stop_ends_with_its_drill() {
+fn code_that_ignores_cancellation_ends_with_its_drill() {
     let owned = owned(
         "CREATE FUNCTION stuck(int) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN
              IF current_database() = 'drill' THEN LOOP

@@ -1,8 +1,8 @@
 //! A local user against the directory and the server of a drill.
 
-use crate::attacker::{attack, attacker, open_directory};
+use crate::attacker::{attack, attacker};
 use crate::hub::Hub;
-use hubvault_testkit::{Database, server};
+use hubvault_testkit::{Database, open_directory, server};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -78,7 +78,7 @@ fn names(directory: &Path) -> Vec<String> {
 }
 
 #[test]
-fn nobody_s_locks_links_and_pipes_in_the_proof_directory_stop_no_drill() {
+fn another_users_locks_links_and_pipes_in_the_proof_directory_stop_no_drill() {
     let server = server();
     let database = server.database();
     database.execute(ROWS);
@@ -118,7 +118,7 @@ fn nobody_s_locks_links_and_pipes_in_the_proof_directory_stop_no_drill() {
 }
 
 #[test]
-fn whoever_the_server_runs_as_never_has_root_follow_a_link() {
+fn the_servers_user_cannot_make_root_follow_a_link() {
     let server = server();
     let database = server.database();
     database.execute(ROWS);
@@ -153,7 +153,7 @@ fn whoever_the_server_runs_as_never_has_root_follow_a_link() {
 }
 
 #[test]
-fn code_of_the_database_writes_nothing_outside_the_drill_s_server() {
+fn code_in_the_database_writes_nothing_outside_the_drill_server() {
     let server = server();
     let database = server.database();
     let drills = open_directory();
@@ -182,7 +182,7 @@ fn code_of_the_database_writes_nothing_outside_the_drill_s_server() {
 }
 
 #[test]
-fn what_a_crashed_drill_left_is_removed_however_deep_it_is_and_wherever_it_links_to() {
+fn leftovers_of_a_crashed_drill_are_removed_without_following_links() {
     let server = server();
     let database = server.database();
     database.execute(ROWS);

@@ -20,7 +20,7 @@ fn window(archive: &mut Forgery, filter: &str, window: Option<Value>) {
 }
 
 #[test]
-fn no_command_runs_the_condition_of_an_archive() {
+fn no_command_runs_a_condition_from_an_archive() {
     let server = server();
     let database = server.database();
     let good = Good::of(&database);
@@ -92,7 +92,7 @@ fn no_command_runs_the_condition_of_an_archive() {
 }
 
 #[test]
-fn no_command_reads_a_view_because_an_archive_names_it() {
+fn no_command_reads_a_view_that_an_archive_names() {
     let server = server();
     let database = server.database();
     let good = Good::of(&database);
@@ -125,7 +125,7 @@ fn no_command_reads_a_view_because_an_archive_names_it() {
 }
 
 #[test]
-fn no_row_of_an_archive_gets_into_a_catalog_of_postgresql() {
+fn no_row_of_an_archive_is_written_to_a_system_catalog() {
     let server = server();
     let database = server.database();
     let good = Good::of(&database);
@@ -150,7 +150,7 @@ fn no_row_of_an_archive_gets_into_a_catalog_of_postgresql() {
 }
 
 #[test]
-fn a_diff_runs_no_function_of_the_owner_of_a_type() {
+fn a_diff_runs_no_function_of_a_types_owner() {
     let server = server();
     let database = server.database();
     let owner = format!("{}_owner", database.name());
@@ -261,7 +261,7 @@ fn lies() -> Vec<Lie> {
 }
 
 #[test]
-fn numbers_and_names_that_contradict_each_other_end_every_command_with_an_error() {
+fn contradictory_numbers_and_names_are_an_error_in_every_command() {
     let server = server();
     let database = server.database();
     let good = Good::of(&database);
@@ -287,7 +287,7 @@ fn numbers_and_names_that_contradict_each_other_end_every_command_with_an_error(
 }
 
 #[test]
-fn a_drill_of_a_lie_ends_within_its_time() {
+fn a_drill_of_a_forged_archive_ends_within_its_time_limit() {
     let server = server();
     let database = server.database();
     let good = Good::of(&database);

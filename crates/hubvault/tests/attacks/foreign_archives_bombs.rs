@@ -40,7 +40,7 @@ fn filled(archive: &mut Forgery, name: &str, mebibytes: usize, byte: u8) {
 }
 
 #[test]
-fn definitions_lists_and_scripts_of_gigabytes_take_no_memory() {
+fn definitions_lists_and_scripts_of_gigabytes_allocate_no_memory() {
     let server = server();
     let database = server.database();
     let good = Good::of(&database);
@@ -120,7 +120,7 @@ fn manifest_bomb(good: &Good, field: &str, repeated: &str, times: usize, to: &Pa
 }
 
 #[test]
-fn a_manifest_larger_than_its_archive_can_have_is_not_read() {
+fn a_manifest_too_large_for_its_archive_is_not_read() {
     let server = server();
     let database = server.database();
     let good = Good::of(&database);
@@ -188,7 +188,7 @@ fn a_manifest_larger_than_its_archive_can_have_is_not_read() {
 }
 
 #[test]
-fn what_lies_beside_archives_is_read_only_as_a_file_of_its_size() {
+fn sidecars_of_the_wrong_type_or_size_are_not_read() {
     let server = server();
     let database = server.database();
     let good = Good::of(&database);
@@ -256,7 +256,7 @@ fn what_lies_beside_archives_is_read_only_as_a_file_of_its_size() {
 }
 
 #[test]
-fn what_another_user_says_was_proven_is_not_believed() {
+fn a_proof_written_by_another_user_is_ignored() {
     let server = server();
     let database = server.database();
     let good = Good::of(&database);

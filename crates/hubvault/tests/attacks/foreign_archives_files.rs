@@ -1,9 +1,9 @@
 //! `restore --files` of archives that somebody else wrote, into directories where somebody else is at work.
 
-use crate::attacker::{attack, attacker, open_directory};
+use crate::attacker::{attack, attacker};
 use crate::forger::{Forgery, Good};
 use crate::hub::stderr;
-use hubvault_testkit::server;
+use hubvault_testkit::{open_directory, server};
 use serde_json::json;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
@@ -121,7 +121,7 @@ fn files_of_an_archive_stay_in_their_directory() {
 }
 
 #[test]
-fn links_and_modes_of_an_honest_archive_come_back_without_special_bits() {
+fn links_and_modes_are_restored_without_special_bits() {
     let server = server();
     let database = server.database();
     let good = Good::of(&database);
@@ -161,7 +161,7 @@ fn links_and_modes_of_an_honest_archive_come_back_without_special_bits() {
 }
 
 #[test]
-fn no_link_of_another_user_is_followed_while_files_are_restored() {
+fn restoring_files_follows_no_link_of_another_user() {
     let server = server();
     let database = server.database();
     let good = Good::of(&database);

@@ -3,17 +3,15 @@
 
 use crate::attacker::attacker;
 use crate::hub::{Hub, stderr, stdout};
-use crate::post_office::{SMALL, mailing, plain, subject, text};
-use crate::service_at_work::{Answer, Service, signed};
-use hubvault_testkit::{Database, HttpSink, MailServer, MailTls, Parts, server};
+use crate::mailing::{SMALL, mailing, plain, subject, text};
+use crate::service_process::{Answer, ServiceProcess, signed};
+use hubvault_testkit::{Database, HttpSink, MailServer, MailTls, Parts, server, wait_for};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 fn database() -> Database {
     let database = server().database();
@@ -39,18 +37,13 @@ fn setting(config: &Value, key: &str) -> Value {
 
 /// The mails about changes, once there are `count`.
 fn about_changes(mail: &MailServer, count: usize) -> Vec<Parts> {
-    let begun = Instant::now();
-    loop {
+    let about = || {
         let all = mail.messages().into_iter().map(|message| message.parts());
-        let all: Vec<Parts> = all
-            .filter(|it| subject(it).contains("configuration"))
-            .collect();
-        if all.len() >= count {
-            return all;
-        }
-        assert!(begun.elapsed() < PATIENCE, "{} of {count} mails", all.len());
-        std::thread::sleep(Duration::from_millis(50));
-    }
+        let all = all.filter(|it| subject(it).contains("configuration"));
+        all.collect::<Vec<_>>()
+    };
+    wait_for(|| about().len() >= count, || format!("{count} mails"));
+    about()
 }
 
 #[test]
@@ -63,7 +56,7 @@ fn a_stolen_admin_token_weakens_nothing_and_everybody_is_notified() {
     hub.set("PROOF", "daily");
     hub.set("WEBHOOK_URL", sink.url("/hook"));
     let stolen = token(&hub, "deploy", "admin");
-    let service = Service::start(&hub);
+    let service = ServiceProcess::start_http(&hub);
     let before = service.get("/backup/config", &stolen).text();
     let wishes = [
         json!({"proof.when": "off", "log.level": "error", "monitor.max_age_hours": 87_600}),
@@ -117,12 +110,8 @@ fn a_stolen_admin_token_weakens_nothing_and_everybody_is_notified() {
         all.map(|request| String::from_utf8(request.body).unwrap())
             .any(|said| said.contains("mallory@evil.example"))
     };
-    let begun = Instant::now();
-    while !hooked() {
-        assert!(begun.elapsed() < PATIENCE, "every channel is notified");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    let log = service.stop();
+    wait_for(hooked, || "every channel to be notified".to_owned());
+    let log = service.stop_and_log();
     assert!(
         log.contains(
             "refused change of the configuration by deploy (admin) from 127.0.0.1: log.level"
@@ -132,13 +121,13 @@ fn a_stolen_admin_token_weakens_nothing_and_everybody_is_notified() {
 }
 
 #[test]
-fn what_makes_it_stricter_is_taken_taken_back_and_notified() {
+fn stricter_settings_are_accepted_revertible_and_notified() {
     let database = database();
     let mail = MailServer::start(plain());
     let mut hub = mailing(&database, &mail, MailTls::Plain);
     quiet(&mut hub);
     let admin = token(&hub, "root", "admin");
-    let service = Service::start(&hub);
+    let service = ServiceProcess::start_http(&hub);
     let stricter =
         json!({"retention.days": 60, "proof.when": "weekly", "monitor.max_age_hours": 20});
     let changed = service.put("/backup/config", &admin, &stricter);
@@ -163,7 +152,7 @@ fn what_makes_it_stricter_is_taken_taken_back_and_notified() {
             "{said}: {all:?}"
         );
     }
-    let log = service.stop();
+    let log = service.stop_and_log();
     assert!(
         log.contains("audit: root (admin) PUT /backup/config retention.days"),
         "{log}"
@@ -171,7 +160,7 @@ fn what_makes_it_stricter_is_taken_taken_back_and_notified() {
 }
 
 #[test]
-fn what_an_earlier_version_weakened_still_holds_and_is_said() {
+fn settings_weakened_by_an_earlier_version_stay_and_are_reported() {
     let database = database();
     let mut hub = Hub::whole(&database);
     quiet(&mut hub);
@@ -190,7 +179,7 @@ fn what_an_earlier_version_weakened_still_holds_and_is_said() {
         assert!(status.contains(&format!("! {said}")), "{said}: {status}");
     }
     let admin = token(&hub, "root", "admin");
-    let service = Service::start(&hub);
+    let service = ServiceProcess::start_http(&hub);
     let config = service.get("/backup/config", &admin).json();
     assert_eq!(setting(&config, "retention.days"), "2");
     let back = json!({"retention.days": null, "email.to": null, "schedule.cron": null});
@@ -200,12 +189,12 @@ fn what_an_earlier_version_weakened_still_holds_and_is_said() {
 }
 
 #[test]
-fn wrong_tokens_of_a_neighbour_keep_no_right_one_out_and_flood_no_log() {
+fn another_clients_wrong_tokens_block_no_right_token_and_flood_no_log() {
     let database = database();
     let mut hub = Hub::whole(&database);
     quiet(&mut hub);
     let right = token(&hub, "board", "read");
-    let service = Service::start(&hub);
+    let service = ServiceProcess::start_http(&hub);
     let wrong: Vec<u16> = (0..300)
         .map(|n| service.get("/backup/status", &format!("hv_{n}")).status)
         .collect();
@@ -220,7 +209,7 @@ fn wrong_tokens_of_a_neighbour_keep_no_right_one_out_and_flood_no_log() {
         503,
         "nothing is proven yet"
     );
-    let log = service.stop();
+    let log = service.stop_and_log();
     let lines = log
         .lines()
         .filter(|line| line.contains("audit: refused"))
@@ -233,12 +222,12 @@ fn wrong_tokens_of_a_neighbour_keep_no_right_one_out_and_flood_no_log() {
 }
 
 #[test]
-fn three_hundred_slow_clients_make_no_answer_slow() {
+fn three_hundred_slow_clients_delay_no_answer() {
     let database = database();
     let mut hub = Hub::whole(&database);
     quiet(&mut hub);
     let read = token(&hub, "board", "read");
-    let service = Service::start(&hub);
+    let service = ServiceProcess::start_http(&hub);
     let port = service.base().rsplit(':').next().unwrap().to_owned();
     // Half a request on each, as a user of his own.
     let script = format!(
@@ -273,12 +262,12 @@ fn three_hundred_slow_clients_make_no_answer_slow() {
 }
 
 #[test]
-fn whoever_hangs_up_at_once_leaves_a_line_of_what_was_done() {
+fn a_request_whose_client_disconnects_is_still_logged() {
     let database = database();
     let mut hub = Hub::whole(&database);
     quiet(&mut hub);
     let stolen = token(&hub, "ci", "operate");
-    let service = Service::start(&hub);
+    let service = ServiceProcess::start_http(&hub);
     let mut stream = TcpStream::connect(service.base().trim_start_matches("http://")).unwrap();
     let request = format!(
         "POST /backup/trigger HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {stolen}\r\n\
@@ -286,8 +275,8 @@ fn whoever_hangs_up_at_once_leaves_a_line_of_what_was_done() {
     );
     stream.write_all(request.as_bytes()).unwrap();
     drop(stream);
-    service.until("/backup/history", &stolen, |history| history["total"] == 1);
-    let log = service.stop();
+    service.wait_for_answer("/backup/history", &stolen, |history| history["total"] == 1);
+    let log = service.stop_and_log();
     assert!(
         log.contains("audit: ci (operate) POST /backup/trigger started"),
         "{log}"
@@ -295,7 +284,7 @@ fn whoever_hangs_up_at_once_leaves_a_line_of_what_was_done() {
 }
 
 #[test]
-fn a_link_ends_with_its_makers_token_and_every_download_leaves_a_line() {
+fn a_link_ends_with_the_token_that_created_it_and_every_download_is_logged() {
     let database = database();
     let mut hub = Hub::whole(&database);
     quiet(&mut hub);
@@ -305,7 +294,7 @@ fn a_link_ends_with_its_makers_token_and_every_download_leaves_a_line() {
         token(&hub, "leaver", "operate"),
         token(&hub, "stayer", "operate"),
     );
-    let service = Service::start(&hub);
+    let service = ServiceProcess::start_http(&hub);
     let made = |token: &str| -> String {
         let made = service.post(&format!("/backup/{id}/link"), token, "{\"hours\": 168}");
         made.json()["path"].as_str().unwrap().to_owned()
@@ -339,7 +328,7 @@ fn a_link_ends_with_its_makers_token_and_every_download_leaves_a_line() {
     let old = signed(&key, id, Timestamp::now().as_second() + 60);
     let had: Answer = service.get(&old, "");
     assert!(had.status == 200 && had.body == whole);
-    let log = service.stop();
+    let log = service.stop_and_log();
     let bytes = whole.len();
     for line in [
         format!(

@@ -1,8 +1,8 @@
 //! Other users of the host: what they put where hubvault reads and writes, and what they may read of it.
 
-use crate::attacker::{attack, open_directory};
+use crate::attacker::attack;
 use crate::hub::{Hub, stderr, stdout};
-use hubvault_testkit::{Database, server};
+use hubvault_testkit::{Database, open_directory, server};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
@@ -42,7 +42,7 @@ fn refused(hub: &Hub, arguments: &[&str], fix: &str) {
 }
 
 #[test]
-fn state_that_another_user_can_write_is_refused_with_the_command_that_fixes_it() {
+fn state_writable_by_another_user_is_refused_with_the_command_to_fix_it() {
     let (_database, hub) = hub();
     let state = hub.backups().join(".hubvault");
     // Made by somebody else before hubvault ever ran.
@@ -109,7 +109,7 @@ fn state_that_another_user_can_write_is_refused_with_the_command_that_fixes_it()
 }
 
 #[test]
-fn a_configuration_that_another_user_can_write_runs_nothing() {
+fn a_configuration_writable_by_another_user_runs_nothing() {
     let (_database, mut hub) = hub();
     let theirs = open_directory();
     let proof = theirs.path().join("was-here");
@@ -190,7 +190,7 @@ fn a_configuration_that_another_user_can_write_runs_nothing() {
 }
 
 #[test]
-fn what_a_configuration_includes_is_held_to_the_same() {
+fn included_files_must_not_be_writable_by_another_user() {
     let (_database, mut hub) = hub();
     let secret = hub.config().join("secret");
     fs::write(&secret, "hunter2-hunter2\n").unwrap();
@@ -227,7 +227,7 @@ fn what_a_configuration_includes_is_held_to_the_same() {
 }
 
 #[test]
-fn latest_and_ids_never_mean_a_file_that_lies_where_somebody_works() {
+fn latest_and_ids_never_select_a_file_in_the_working_directory() {
     let (_database, hub) = hub();
     let (record, archive) = hub.backup();
     let theirs = open_directory();
@@ -261,7 +261,7 @@ fn latest_and_ids_never_mean_a_file_that_lies_where_somebody_works() {
 }
 
 #[test]
-fn nothing_that_lies_in_an_open_backup_directory_is_followed_or_waited_for() {
+fn links_and_pipes_in_an_open_backup_directory_are_not_followed() {
     let (_database, mut hub) = hub();
     let shared = open_directory();
     let victim = hub.config().join("victim");

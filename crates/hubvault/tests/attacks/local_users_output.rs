@@ -4,7 +4,7 @@ use crate::attacker::attacker;
 use crate::hub::{Hub, stderr, stdout};
 use crate::local_users::{both, hub};
 use base64::Engine;
-use hubvault_testkit::server;
+use hubvault_testkit::{server, wait_for};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -12,7 +12,6 @@ use std::os::unix::fs::chown;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 /// What forges a line, clears a screen, or turns the direction of writing.
 const FORGED: &str = "x\nerror: forged\n2026-01-01T00:00:00Z  INFO forged\r\u{1b}[2J\u{1b}]0;t\u{7}\u{9b}31m\u{202e}\u{2028}\u{7f}";
@@ -30,7 +29,7 @@ fn shows_no_control(text: &str, of: &str) {
 }
 
 #[test]
-fn no_name_and_no_error_of_the_server_forges_a_line_of_a_terminal_or_a_log() {
+fn names_and_server_errors_cannot_forge_terminal_or_log_lines() {
     let database = server().database();
     let name = FORGED.replace('\'', "''");
     database.execute(&format!(
@@ -97,7 +96,7 @@ fn no_name_and_no_error_of_the_server_forges_a_line_of_a_terminal_or_a_log() {
 }
 
 #[test]
-fn a_command_is_named_and_its_arguments_are_nowhere() {
+fn commands_are_named_without_their_arguments() {
     let (_database, mut hub) = hub();
     let secret = "s3cr3t-of-the-source";
     hub.write(&format!(
@@ -171,7 +170,7 @@ fn bytes(text: &str, form: impl Fn(u8) -> String) -> String {
 const PASSWORD: &str = "c0rrect-horse/battery+staple";
 
 #[test]
-fn a_mail_server_that_repeats_the_login_shows_it_to_nobody() {
+fn a_login_repeated_by_the_mail_server_is_never_shown() {
     let (_database, mut hub) = hub();
     for user in ["u", "us", "use"] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -213,19 +212,6 @@ fn a_mail_server_that_repeats_the_login_shows_it_to_nobody() {
     }
 }
 
-/// Waits until a file is there.
-fn wait_for(path: &Path) {
-    let begun = Instant::now();
-    while !path.exists() {
-        assert!(
-            begun.elapsed() < Duration::from_mins(1),
-            "{} is not there",
-            path.display()
-        );
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
 /// A run that waits in a hook until `go` is there.
 fn waiting(hub: &mut Hub) -> (std::path::PathBuf, std::path::PathBuf) {
     let (here, go) = (hub.config().join("here"), hub.config().join("go"));
@@ -239,7 +225,7 @@ fn waiting(hub: &mut Hub) -> (std::path::PathBuf, std::path::PathBuf) {
 }
 
 #[test]
-fn a_run_outlives_sighup_and_its_terminal() {
+fn a_run_survives_sighup_and_the_loss_of_its_terminal() {
     let (_database, mut hub) = hub();
     hub.set("PROOF", "always");
     let (here, go) = waiting(&mut hub);
@@ -260,7 +246,7 @@ fn a_run_outlives_sighup_and_its_terminal() {
         .stdout(Stdio::piped())
         .process_group(0);
     let mut terminal = command.spawn().unwrap();
-    wait_for(&here);
+    wait_for(|| here.exists(), || "the hook".to_owned());
     let lock = fs::read_to_string(hub.backups().join(".hubvault/run.lock")).unwrap();
     let process = lock
         .split("process ")
@@ -280,11 +266,10 @@ fn a_run_outlives_sighup_and_its_terminal() {
     terminal.kill().unwrap();
     terminal.wait().unwrap();
     fs::write(&go, "").unwrap();
-    let begun = Instant::now();
-    while Path::new(&format!("/proc/{process}")).exists() {
-        assert!(begun.elapsed() < Duration::from_mins(1), "it hangs");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_for(
+        || !Path::new(&format!("/proc/{process}")).exists(),
+        || "the end of the run".to_owned(),
+    );
     let listed = hub.run(&["list", "--json"]);
     let records: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
     assert_eq!(records[0]["state"], "proven", "{records}");
@@ -292,7 +277,7 @@ fn a_run_outlives_sighup_and_its_terminal() {
 }
 
 #[test]
-fn a_backup_whose_outputs_nobody_takes_is_published_all_the_same() {
+fn a_backup_with_closed_outputs_is_still_published() {
     let (_database, hub) = hub();
     let mut shell = Command::new("sh");
     let line = hub.command(&["backup"]);
@@ -328,7 +313,7 @@ fn a_backup_whose_outputs_nobody_takes_is_published_all_the_same() {
 }
 
 #[test]
-fn nobody_of_the_same_user_reads_memory_and_environment() {
+fn other_processes_of_the_same_user_cannot_read_memory_or_environment() {
     let (_database, mut hub) = hub();
     let (here, go) = waiting(&mut hub);
     // Whoever runs hubvault and whoever looks are one user: that of the server, whose socket is its own.
@@ -365,7 +350,7 @@ fn nobody_of_the_same_user_reads_memory_and_environment() {
         .stderr(said)
         .spawn()
         .unwrap();
-    wait_for(&here);
+    wait_for(|| here.exists(), || "the hook".to_owned());
     let script = format!(
         "cat /proc/{0}/environ; head -c1 /proc/{0}/mem; cat /proc/{0}/maps; ls /proc/{0}/fd",
         run.id()

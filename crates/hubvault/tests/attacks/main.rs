@@ -4,11 +4,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-#[path = "../suite/hub.rs"]
-mod hub;
+#[path = "../shared/mod.rs"]
+#[expect(dead_code, reason = "the suite needs more of it")]
+mod shared;
+use shared::{hub, mailing, service_process};
 
 mod attacker;
-
 mod drill_code;
 mod drill_host;
 mod forger;
@@ -20,10 +21,4 @@ mod source_code;
 mod old_programs;
 mod local_users;
 mod local_users_output;
-#[path = "../suite/post_office.rs"]
-#[expect(dead_code, reason = "the suite's helpers, of which attacks need some")]
-mod post_office;
-#[path = "../suite/service_at_work.rs"]
-#[expect(dead_code, reason = "the suite's helpers, of which attacks need some")]
-mod service_at_work;
 mod http;

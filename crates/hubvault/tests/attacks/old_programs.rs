@@ -26,7 +26,7 @@ fn path_with(directory: &Path) -> String {
 }
 
 #[test]
-fn programs_without_security_fixes_are_refused_and_older_ones_than_the_server_are_a_warning() {
+fn client_programs_without_security_fixes_are_refused_and_old_ones_are_a_warning() {
     let server = server();
     let source = server.database();
     source.execute("CREATE TABLE users (id int); INSERT INTO users VALUES (1)");
@@ -115,7 +115,7 @@ fn programs_without_security_fixes_are_refused_and_older_ones_than_the_server_ar
 }
 
 #[test]
-fn a_full_disk_can_be_pruned_after_the_run_that_failed_and_the_newest_proven_backup_stays() {
+fn a_full_disk_can_be_pruned_and_the_newest_proven_backup_is_kept() {
     let server = server();
     let source = server.database();
     source.execute("CREATE TABLE users (id int); INSERT INTO users VALUES (1)");

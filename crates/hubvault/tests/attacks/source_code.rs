@@ -4,8 +4,7 @@ use crate::hub::{Hub, stderr, stdout};
 use crate::names_and_sources::unpacked;
 use hubvault_model::Cancel;
 use hubvault_postgres::{ConnectSettings, Session};
-use hubvault_testkit::{execute, server, value};
-use std::os::unix::fs::PermissionsExt;
+use hubvault_testkit::{execute, open_directory, server, value};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,11 +42,7 @@ fn owned_database(
         user: name.to_owned(),
         ..source.clone()
     };
-    let marks = tempfile::Builder::new()
-        .prefix("hvm")
-        .tempdir_in("/tmp")
-        .unwrap();
-    std::fs::set_permissions(marks.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    let marks = open_directory();
     (server, source, owner, marks)
 }
 
@@ -60,7 +55,7 @@ fn works(superuser: &ConnectSettings, owner: &ConnectSettings, marker: &Path) ->
 }
 
 #[test]
-fn a_sequence_that_is_swapped_for_a_view_runs_nothing_of_its_owner() {
+fn a_sequence_replaced_by_a_view_runs_no_code_of_its_owner() {
     let (_server, source, owner, marks) = owned_database("swapper");
     let marker = marks.path().join("pwned");
     execute(&owner, &owner_code(&marker));
@@ -130,7 +125,7 @@ fn a_sequence_that_is_swapped_for_a_view_runs_nothing_of_its_owner() {
 }
 
 #[test]
-fn a_large_table_with_its_owner_s_functions_in_an_index_is_read_without_running_them() {
+fn index_functions_of_a_large_tables_owner_are_never_run() {
     let (_server, source, owner, marks) = owned_database("indexer");
     let marker = marks.path().join("pwned");
     execute(&owner, &owner_code(&marker));
@@ -166,7 +161,7 @@ fn a_large_table_with_its_owner_s_functions_in_an_index_is_read_without_running_
 }
 
 #[test]
-fn a_role_that_may_more_than_read_is_told_of_with_statements_that_make_a_lesser_one() {
+fn a_role_with_more_rights_than_reading_is_reported_with_statements_for_a_lesser_one() {
     let (_server, source, _, _) = owned_database("adviser");
     execute(
         &source,
@@ -205,7 +200,7 @@ fn a_role_that_may_more_than_read_is_told_of_with_statements_that_make_a_lesser_
 }
 
 #[test]
-fn a_cast_that_the_owner_made_does_not_run_where_a_window_is_read() {
+fn an_owners_cast_is_not_run_when_a_window_is_read() {
     let (_server, source, owner, marks) = owned_database("caster");
     let marker = marks.path().join("pwned");
     execute(&owner, &owner_code(&marker));
@@ -242,7 +237,7 @@ fn a_cast_that_the_owner_made_does_not_run_where_a_window_is_read() {
 }
 
 #[test]
-fn a_condition_of_the_configuration_may_name_a_view_and_nothing_else_may() {
+fn only_a_condition_in_the_configuration_may_name_a_view() {
     let server = server();
     let source = server.database();
     source.execute(

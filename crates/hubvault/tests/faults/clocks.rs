@@ -1,16 +1,15 @@
 //! Clocks that jump, and two machines that work in one directory.
 
+use crate::clock::{UNCHANGED, library, offset};
+use crate::fault_harness::FaultHarness;
 use crate::hub::{Hub, stderr, stdout};
-use crate::later::{at, library};
 use crate::state::{SMALL, code};
-use crate::steps::until;
 use crate::tally::Tally;
-use crate::ward::Ward;
-use hubvault_testkit::server;
+use hubvault_testkit::{server, wait_for};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::fs;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_hours(24);
@@ -24,6 +23,16 @@ fn waiting(go: &std::path::Path) -> String {
     )
 }
 
+/// Runs one command whose clock says `at` when it starts.
+pub(crate) fn run_at(hub: &Hub, at: &str, arguments: &[&str]) -> Output {
+    hub.command(arguments)
+        .env("LD_PRELOAD", library())
+        .env("FAKETIME", offset(at))
+        .envs(UNCHANGED)
+        .output()
+        .unwrap()
+}
+
 fn said(hub: &Hub) -> String {
     fs::read_to_string(hub.config().join("said")).unwrap_or_default()
 }
@@ -32,33 +41,33 @@ fn said(hub: &Hub) -> String {
 fn at_export(hub: &Hub, mut command: Command) -> Child {
     let log = fs::File::create(hub.config().join("said")).unwrap();
     let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
-    until(
+    wait_for(
         || said(hub).contains("INFO export"),
-        "a run comes to its export",
+        || "a run to come to its export".to_owned(),
     );
     child
 }
 
 #[test]
-fn a_clock_that_jumps_removes_nothing_that_must_stay_and_is_told() {
+fn a_clock_jump_removes_no_backup_and_is_reported() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
-    let ward = Ward::new(&database, "[retention]\ndays = 30\nkeep_last = 3\n");
+    let harness = FaultHarness::new(&database, "[retention]\ndays = 30\nkeep_last = 3\n");
     for _ in 0..4 {
-        ward.hub.backup();
+        harness.hub.backup();
     }
-    let before = ward.proven();
+    let before = harness.proven();
     let mut tally = Tally::new("state-clock");
 
     let yesterday = (Timestamp::now() - DAY).to_string();
-    let output = at(&ward.hub, &yesterday, &["backup"]);
+    let output = run_at(&harness.hub, &yesterday, &["backup"]);
     assert_eq!(code(&output), Some(0), "{}", stderr(&output));
-    ward.tells_the_truth(&before).unwrap();
-    assert_eq!(ward.proven().len(), 5, "nothing is removed");
-    let check = at(&ward.hub, &yesterday, &["check", "clock"]);
+    harness.tells_the_truth(&before).unwrap();
+    assert_eq!(harness.proven().len(), 5, "nothing is removed");
+    let check = run_at(&harness.hub, &yesterday, &["check", "clock"]);
     assert_eq!(code(&check), Some(1), "{}", stdout(&check));
-    let status = at(&ward.hub, &yesterday, &["status"]);
+    let status = run_at(&harness.hub, &yesterday, &["status"]);
     assert_eq!(code(&status), Some(3), "{}", stdout(&status));
     tally.well(
         "clock back a day between runs",
@@ -66,22 +75,22 @@ fn a_clock_that_jumps_removes_nothing_that_must_stay_and_is_told() {
     );
 
     let next_year = (Timestamp::now() + DAY * 365).to_string();
-    let before = ward.proven();
-    let output = at(&ward.hub, &next_year, &["backup"]);
+    let before = harness.proven();
+    let output = run_at(&harness.hub, &next_year, &["backup"]);
     assert_eq!(code(&output), Some(0), "{}", stderr(&output));
-    ward.tells_the_truth(&before).unwrap();
+    harness.tells_the_truth(&before).unwrap();
     assert_eq!(
-        ward.proven().len(),
+        harness.proven().len(),
         3,
         "keep_last holds whatever the clock says"
     );
-    let check = ward.hub.run(&["check", "clock"]);
+    let check = harness.hub.run(&["check", "clock"]);
     assert_eq!(code(&check), Some(1), "{}", stdout(&check));
-    let before = ward.proven();
-    let output = ward.hub.run(&["backup"]);
+    let before = harness.proven();
+    let output = harness.hub.run(&["backup"]);
     assert_eq!(code(&output), Some(0), "{}", stderr(&output));
-    ward.tells_the_truth(&before).unwrap();
-    assert!(before.keys().all(|id| ward.proven().contains_key(id)));
+    harness.tells_the_truth(&before).unwrap();
+    assert!(before.keys().all(|id| harness.proven().contains_key(id)));
     tally.well(
         "clock forward a year between runs, and back",
         "what the rules let go is removed and listed so, the last three proven stay; check says that the newest run is from the future",
@@ -90,7 +99,7 @@ fn a_clock_that_jumps_removes_nothing_that_must_stay_and_is_told() {
 }
 
 #[test]
-fn a_clock_that_jumps_during_a_run_does_no_harm_to_it() {
+fn a_clock_jump_during_a_run_does_no_harm() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
@@ -101,22 +110,21 @@ fn a_clock_that_jumps_during_a_run_does_no_harm_to_it() {
     ] {
         let place = tempfile::tempdir().unwrap();
         let (go, clock) = (place.path().join("go"), place.path().join("clock"));
-        let ward = Ward::new(&database, &waiting(&go));
+        let harness = FaultHarness::new(&database, &waiting(&go));
         fs::write(&go, "").unwrap();
         for _ in 0..3 {
-            ward.hub.backup();
+            harness.hub.backup();
         }
         fs::remove_file(&go).unwrap();
-        let before = ward.proven();
+        let before = harness.proven();
         fs::write(&clock, "+0\n").unwrap();
-        let mut command = ward.hub.command(&["backup"]);
+        let mut command = harness.hub.command(&["backup"]);
         command
             .env("LD_PRELOAD", library())
             .env("FAKETIME_TIMESTAMP_FILE", &clock)
             .env("FAKETIME_NO_CACHE", "1")
-            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-            .env("NO_FAKE_STAT", "1");
-        let mut run = at_export(&ward.hub, command);
+            .envs(UNCHANGED);
+        let mut run = at_export(&harness.hub, command);
         fs::write(clock.with_extension("next"), format!("{jump}\n")).unwrap();
         fs::rename(clock.with_extension("next"), &clock).unwrap();
         fs::write(&go, "").unwrap();
@@ -124,16 +132,16 @@ fn a_clock_that_jumps_during_a_run_does_no_harm_to_it() {
             run.wait().unwrap().code(),
             Some(0),
             "{kind}: {}",
-            said(&ward.hub)
+            said(&harness.hub)
         );
-        ward.tells_the_truth(&before).unwrap();
-        ward.is_tidy().unwrap();
-        assert_eq!(ward.list().unwrap()[0]["state"], "proven");
-        let newest = ward.hub.run(&["verify", "latest", "--drill"]);
+        harness.tells_the_truth(&before).unwrap();
+        harness.is_tidy().unwrap();
+        assert_eq!(harness.list().unwrap()[0]["state"], "proven");
+        let newest = harness.hub.run(&["verify", "latest", "--drill"]);
         assert_eq!(code(&newest), Some(0), "{kind}: {}", stderr(&newest));
-        assert!(ward.proven().len() >= 3, "{kind}");
-        ward.hub.backup();
-        ward.tells_the_truth(&ward.proven()).unwrap();
+        assert!(harness.proven().len() >= 3, "{kind}");
+        harness.hub.backup();
+        harness.tells_the_truth(&harness.proven()).unwrap();
         tally.well(
             kind,
             "the backup is proven, and proven again later; the last three proven stay",
@@ -186,18 +194,18 @@ fn elsewhere() -> Command {
     command
 }
 #[test]
-fn two_machines_on_one_volume_take_turns() {
+fn two_machines_never_run_at_once_on_one_volume() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
     let place = tempfile::tempdir().unwrap();
     let go = place.path().join("go");
-    let ward = Ward::new(&database, &waiting(&go));
+    let harness = FaultHarness::new(&database, &waiting(&go));
     let mut tally = Tally::new("state-two-machines");
 
-    let mut run = at_export(&ward.hub, ward.hub.command(&["backup"]));
+    let mut run = at_export(&harness.hub, harness.hub.command(&["backup"]));
     for words in [&["backup"][..], &["prune"]] {
-        let output = on_another_machine(&ward.hub, words).output().unwrap();
+        let output = on_another_machine(&harness.hub, words).output().unwrap();
         assert_eq!(code(&output), Some(1), "{words:?}: {}", stderr(&output));
         let holder = format!("process {} on {}", run.id(), here());
         assert!(
@@ -206,7 +214,7 @@ fn two_machines_on_one_volume_take_turns() {
             stderr(&output)
         );
     }
-    let seen = on_another_machine(&ward.hub, &["list", "--json"])
+    let seen = on_another_machine(&harness.hub, &["list", "--json"])
         .output()
         .unwrap();
     let seen: Vec<Value> = serde_json::from_slice(&seen.stdout).unwrap();
@@ -215,16 +223,21 @@ fn two_machines_on_one_volume_take_turns() {
         "a living run of another machine is no dead one"
     );
     fs::write(&go, "").unwrap();
-    assert_eq!(run.wait().unwrap().code(), Some(0), "{}", said(&ward.hub));
+    assert_eq!(
+        run.wait().unwrap().code(),
+        Some(0),
+        "{}",
+        said(&harness.hub)
+    );
     tally.well(
         "backup and prune on another machine meanwhile",
         "refused, naming run, process and host; its list calls the run running",
     );
 
-    let before = ward.proven();
+    let before = harness.proven();
     fs::remove_file(&go).unwrap();
-    let mut there = at_export(&ward.hub, on_another_machine(&ward.hub, &["backup"]));
-    let output = ward.hub.run(&["backup"]);
+    let mut there = at_export(&harness.hub, on_another_machine(&harness.hub, &["backup"]));
+    let output = harness.hub.run(&["backup"]);
     assert_eq!(code(&output), Some(1), "{}", stderr(&output));
     assert!(
         stderr(&output).contains(&format!(" on {}", other_host())),
@@ -232,9 +245,14 @@ fn two_machines_on_one_volume_take_turns() {
         stderr(&output)
     );
     fs::write(&go, "").unwrap();
-    assert_eq!(there.wait().unwrap().code(), Some(0), "{}", said(&ward.hub));
-    ward.tells_the_truth(&before).unwrap();
-    assert_eq!(ward.proven().len(), 2);
+    assert_eq!(
+        there.wait().unwrap().code(),
+        Some(0),
+        "{}",
+        said(&harness.hub)
+    );
+    harness.tells_the_truth(&before).unwrap();
+    assert_eq!(harness.proven().len(), 2);
     tally.well(
         "backup here while another machine's runs",
         "refused, naming run, process and host; afterwards both archives are known here",

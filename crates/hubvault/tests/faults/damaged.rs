@@ -9,7 +9,7 @@ use hubvault_engine::catalog::sidecar::Seal;
 use hubvault_engine::proof::IntegrityError;
 use hubvault_engine::proof::integrity::{read_back, same_file};
 use hubvault_model::Cancel;
-use hubvault_testkit::{Database, server};
+use hubvault_testkit::{Database, Random, server};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -78,24 +78,14 @@ impl Specimen {
     }
 }
 
-/// Numbers that look like chance and are the same every time (Knuth's MMIX).
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005);
-        self.0 = self.0.wrapping_add(1_442_695_040_888_963_407);
-        ((self.0 >> 33) % end as u64) as usize
-    }
-
-    /// Mostly anywhere; often in the first or last bytes, where headers, seals and addresses are.
-    fn place(&mut self, length: usize) -> usize {
-        let near = length.min(1_200);
-        match self.below(4) {
-            0 => self.below(near),
-            1 => length - 1 - self.below(near),
-            _ => self.below(length),
-        }
+/// A position, mostly anywhere; often in the first or last bytes, where headers, seals and addresses are.
+fn position(random: &mut Random, length: usize) -> usize {
+    let mut below = |limit: usize| random.below(limit as u64) as usize;
+    let near = length.min(1_200);
+    match below(4) {
+        0 => below(near),
+        1 => length - 1 - below(near),
+        _ => below(length),
     }
 }
 
@@ -188,13 +178,13 @@ fn by_command(tally: &mut Tally, specimen: &Specimen, copy: &Copy, what: &str) {
 }
 
 #[test]
-fn every_flipped_bit_and_every_missing_end_of_an_archive_is_found() {
+fn every_flipped_bit_and_every_truncation_of_an_archive_is_found() {
     let server = server();
     let (small, large) = (server.database(), server.database());
     small.execute(ROWS);
     large.execute(MUCH);
     let directory = tempfile::tempdir().unwrap();
-    let mut chance = Chance(7);
+    let mut random = Random(7);
     let mut tally = Tally::new("damaged-archives");
     // Of every codec, in the clear and sealed, a small archive and one of several members a table.
     for (size, database, flips, cuts) in [
@@ -214,7 +204,7 @@ fn every_flipped_bit_and_every_missing_end_of_an_archive_is_found() {
             assert!(specimen.seal.is_none() || !found_without_key(&specimen, &copy.path));
             let by_hand = if is_long() { 100 } else { 20 };
             for n in 0..flips {
-                let (at, bit) = (chance.place(bytes.len()), chance.below(8));
+                let (at, bit) = (position(&mut random, bytes.len()), random.below(8) as usize);
                 let what = format!("bit {bit} of byte {at} of {}", bytes.len());
                 copy.put(bytes[at] ^ (1 << bit), at);
                 count(&mut tally, &specimen, &copy, "bit flipped", &what);
@@ -224,7 +214,7 @@ fn every_flipped_bit_and_every_missing_end_of_an_archive_is_found() {
                 copy.put(bytes[at], at);
             }
             for n in 0..cuts {
-                let keep = chance.place(bytes.len());
+                let keep = position(&mut random, bytes.len());
                 let what = format!("{keep} of {} bytes", bytes.len());
                 copy.cut(keep);
                 count(&mut tally, &specimen, &copy, "end cut off", &what);

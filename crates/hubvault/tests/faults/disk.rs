@@ -1,13 +1,13 @@
 //! Everything that a disk can do to a backup: full, failing, read-only, somebody else's; at every call that it takes.
 
-use crate::disk_agrees::{backup_agrees, next_is_proven};
+use crate::disk_consistency::{backup_agrees, next_is_proven};
 use crate::disk_fault::{Calls, EACCES, EDQUOT, EIO, ENOSPC, EROFS, Fault, count, inject};
+use crate::fault_harness::FaultHarness;
 use crate::form::points;
 use crate::hub::{stderr, stdout};
 use crate::keys::Pair;
 use crate::kills::to_mail;
 use crate::tally::Tally;
-use crate::ward::Ward;
 use hubvault_testkit::{Database, MailServer, MailServerOptions, MailTls, server};
 
 pub(crate) const SMALL: &str = "CREATE TABLE users (id int PRIMARY KEY, name text NOT NULL);
@@ -165,19 +165,19 @@ const SEALED: [Site; 4] = [
 ];
 
 /// A hub that mails, drills on a server that is there, writes a log and keeps two archives.
-pub(crate) fn ward(database: &Database, mail: &MailServer) -> Ward {
+pub(crate) fn harness(database: &Database, mail: &MailServer) -> FaultHarness {
     let settings = database.settings();
-    let mut ward = Ward::new(database, "[retention]\ndays = 0\nkeep_last = 2\n");
+    let mut harness = FaultHarness::new(database, "[retention]\ndays = 0\nkeep_last = 2\n");
     let on = format!(
         "host={} port={} dbname=postgres",
         settings.host, settings.port
     );
-    ward.hub.set("PROOF_SERVER", on);
-    to_mail(&mut ward.hub, mail.port);
-    let log = ward.hub.config().join("log/hub.log");
+    harness.hub.set("PROOF_SERVER", on);
+    to_mail(&mut harness.hub, mail.port);
+    let log = harness.hub.config().join("log/hub.log");
     std::fs::create_dir(log.parent().unwrap()).unwrap();
-    ward.hub.set("LOG_FILE", log.display().to_string());
-    ward
+    harness.hub.set("LOG_FILE", log.display().to_string());
+    harness
 }
 
 pub(crate) fn mail_server() -> MailServer {
@@ -229,30 +229,36 @@ fn fits(pattern: &str, path: &str) -> bool {
 }
 
 /// What a backup that goes well does to any file.
-fn calls_of(ward: &Ward) -> Vec<String> {
+fn calls_of(harness: &FaultHarness) -> Vec<String> {
     let everything = Calls {
         program: "hubvault",
         kinds: "write,sync,rename,create,open,unlink",
         place: "*".to_owned(),
     };
-    let whole = count(&ward.hub, &everything, &BACKUP);
+    let whole = count(&harness.hub, &everything, &BACKUP);
     let said = stderr(&whole.output) + &stdout(&whole.output);
     assert!(whole.output.status.success(), "{said}");
     whole.calls
 }
 
 /// Every fault of some sites, whose calls are those of a run that went well.
-fn inject_all(tally: &mut Tally, ward: &Ward, mail: &MailServer, calls: &[String], sites: &[Site]) {
+fn inject_all(
+    tally: &mut Tally,
+    harness: &FaultHarness,
+    mail: &MailServer,
+    calls: &[String],
+    sites: &[Site],
+) {
     for site in sites {
         let there = calls.iter().filter(|call| site.has(call));
         for fault in site.faults(there.count()) {
-            let (before, known) = (ward.proven(), ward.list().unwrap().len());
-            let ran = inject(&ward.hub, &site.calls(), fault, &BACKUP);
+            let (before, known) = (harness.proven(), harness.list().unwrap().len());
+            let ran = inject(&harness.hub, &site.calls(), fault, &BACKUP);
             if ran.calls.is_empty() {
                 continue;
             }
-            let outcome = backup_agrees(ward, &ran, &before, known, mail);
-            let outcome = outcome.and_then(|ended| next_is_proven(ward).map(|()| ended));
+            let outcome = backup_agrees(harness, &ran, &before, known, mail);
+            let outcome = outcome.and_then(|ended| next_is_proven(harness).map(|()| ended));
             println!("{}: {fault:?} {:?}: {outcome:?}", site.what, ran.calls);
             match outcome {
                 Ok(ended) => tally.well(site.what, &ended),
@@ -268,37 +274,37 @@ fn inject_all(tally: &mut Tally, ward: &Ward, mail: &MailServer, calls: &[String
 }
 
 #[test]
-fn a_disk_that_fails_under_a_backup_is_told_as_it_is() {
+fn a_failing_disk_under_a_backup_is_reported_correctly() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
     let mail = mail_server();
-    let ward = ward(&database, &mail);
+    let harness = harness(&database, &mail);
     for _ in 0..2 {
-        ward.hub.backup();
+        harness.hub.backup();
     }
     let mut tally = Tally::new("disk-backup");
-    let calls = calls_of(&ward);
-    inject_all(&mut tally, &ward, &mail, &calls, &SITES);
+    let calls = calls_of(&harness);
+    inject_all(&mut tally, &harness, &mail, &calls, &SITES);
     tally.close();
 }
 
 #[test]
-fn a_disk_that_fails_under_a_sealed_backup_is_told_as_it_is() {
+fn a_failing_disk_under_a_sealed_backup_is_reported_correctly() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
     let mail = mail_server();
-    let mut ward = ward(&database, &mail);
+    let mut harness = harness(&database, &mail);
     let keys = tempfile::tempdir().unwrap();
     let pair = Pair::age(keys.path(), "administrator");
-    ward.hub.set("BACKUP_RECIPIENTS", &pair.public);
-    ward.identity = Some(pair.identity().to_owned());
+    harness.hub.set("BACKUP_RECIPIENTS", &pair.public);
+    harness.identity = Some(pair.identity().to_owned());
     for _ in 0..2 {
-        ward.hub.backup();
+        harness.hub.backup();
     }
     let mut tally = Tally::new("disk-backup-sealed");
-    let calls = calls_of(&ward);
-    inject_all(&mut tally, &ward, &mail, &calls, &SEALED);
+    let calls = calls_of(&harness);
+    inject_all(&mut tally, &harness, &mail, &calls, &SEALED);
     tally.close();
 }

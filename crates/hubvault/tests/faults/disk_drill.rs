@@ -1,13 +1,13 @@
 //! The drill's own disk fails, under hubvault, initdb and the server alike: the archive is good, and not proven.
 
 use crate::disk::{SMALL, mail_server};
-use crate::disk_agrees::{backup_agrees, next_is_proven};
+use crate::disk_consistency::{backup_agrees, next_is_proven};
 use crate::disk_fault::{Calls, EACCES, EDQUOT, EIO, ENOSPC, EROFS, Fault, count, inject};
+use crate::fault_harness::FaultHarness;
 use crate::form::points;
 use crate::hub::stderr;
 use crate::kills::to_mail;
 use crate::tally::Tally;
-use crate::ward::Ward;
 use hubvault_testkit::server;
 
 const BACKUP: [&str; 2] = ["backup", "--json"];
@@ -22,14 +22,14 @@ const SITES: [(&str, &str, &[i32], usize); 5] = [
 ];
 
 #[test]
-fn a_disk_that_fails_under_a_drill_leaves_a_good_archive_unproven() {
+fn a_failing_disk_under_a_drill_leaves_a_good_archive_unproven() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
     let mail = mail_server();
-    let mut ward = Ward::new(&database, "[retention]\ndays = 0\nkeep_last = 2\n");
-    to_mail(&mut ward.hub, mail.port);
-    ward.hub.backup();
+    let mut harness = FaultHarness::new(&database, "[retention]\ndays = 0\nkeep_last = 2\n");
+    to_mail(&mut harness.hub, mail.port);
+    harness.hub.backup();
     let mut tally = Tally::new("disk-drill");
     for (program, kinds, errnos, many) in SITES {
         let what = format!("drill: {program} fails to {}", kinds.replace(',', " or "));
@@ -38,7 +38,7 @@ fn a_disk_that_fails_under_a_drill_leaves_a_good_archive_unproven() {
             kinds,
             place: SERVER.to_owned(),
         };
-        let whole = count(&ward.hub, &calls, &BACKUP);
+        let whole = count(&harness.hub, &calls, &BACKUP);
         assert!(whole.output.status.success(), "{}", stderr(&whole.output));
         let all = whole.calls.len();
         assert!(all > 0, "{what}: nothing was seen");
@@ -50,18 +50,18 @@ fn a_disk_that_fails_under_a_drill_leaves_a_good_archive_unproven() {
                 stays: n % 2 == 0,
                 is_short: kinds == "write" && n % 3 == 0,
             };
-            let (before, known) = (ward.proven(), ward.list().unwrap().len());
-            let ran = inject(&ward.hub, &calls, fault, &BACKUP);
+            let (before, known) = (harness.proven(), harness.list().unwrap().len());
+            let ran = inject(&harness.hub, &calls, fault, &BACKUP);
             let Some(call) = ran.calls.first() else {
                 continue;
             };
             // Nothing speaks against an archive that could not be drilled.
-            let outcome = backup_agrees(&ward, &ran, &before, known, &mail);
+            let outcome = backup_agrees(&harness, &ran, &before, known, &mail);
             let outcome = outcome.and_then(|ended| {
                 if ended.starts_with("failed") {
                     return Err(format!("the archive was given up: {}", stderr(&ran.output)));
                 }
-                next_is_proven(&ward).map(|()| ended)
+                next_is_proven(&harness).map(|()| ended)
             });
             println!("{what}: {fault:?} {call}: {outcome:?}");
             match outcome {

@@ -1,7 +1,7 @@
 //! hubvault at work on a disk that fails (`preload.c`).
 
 use crate::hub::Hub;
-use crate::preloaded;
+use crate::preload;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -49,7 +49,7 @@ pub(crate) struct Ran {
 /// Where the library is; other users may read it.
 fn library() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
-    LIBRARY.get_or_init(|| preloaded::library("preload"))
+    LIBRARY.get_or_init(|| preload::library("preload"))
 }
 
 /// The variables and files of one run.

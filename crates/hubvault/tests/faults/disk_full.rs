@@ -1,13 +1,13 @@
 //! A file system that is really full, out of inodes, or read-only: before a run, and in the middle of it.
 
-use crate::disk::{mail_server, ward};
-use crate::disk_agrees::{backup_agrees, next_is_proven};
+use crate::disk::{harness, mail_server};
+use crate::disk_consistency::{backup_agrees, next_is_proven};
 use crate::disk_fault::Ran;
-use crate::disk_room::{Room, room};
+use crate::disk_space::{Room, room};
+use crate::fault_harness::FaultHarness;
 use crate::form::points;
 use crate::hub::{stderr, stdout};
 use crate::tally::Tally;
-use crate::ward::Ward;
 use hubvault_testkit::server;
 
 /// Rows whose text takes twice the room that they have in the table, so that more is needed than a plan can see.
@@ -86,8 +86,8 @@ const CASES: [Case; 9] = [
 ];
 
 #[test]
-fn a_file_system_that_fills_or_turns_read_only_is_told_as_it_is() {
-    let name = "disk_full::a_file_system_that_fills_or_turns_read_only_is_told_as_it_is";
+fn a_full_or_read_only_file_system_is_reported_correctly() {
+    let name = "disk_full::a_full_or_read_only_file_system_is_reported_correctly";
     let Some(room) = room(name, "size=24m,nr_inodes=200") else {
         return;
     };
@@ -95,33 +95,33 @@ fn a_file_system_that_fills_or_turns_read_only_is_told_as_it_is() {
     let database = server.database();
     database.execute(GROWING);
     let mail = mail_server();
-    let mut ward = ward(&database, &mail);
-    room.takes(&ward);
-    let (record, _) = ward.hub.backup();
-    ward.hub.backup();
+    let mut harness = harness(&database, &mail);
+    room.takes(&harness);
+    let (record, _) = harness.hub.backup();
+    harness.hub.backup();
     let archive = record["bytes"].as_u64().unwrap();
     let mut tally = Tally::new("disk-full");
     // In the short form the first three.
     for case in CASES.into_iter().take(points(3, CASES.len())) {
-        let (before, known) = (ward.proven(), ward.list().unwrap().len());
+        let (before, known) = (harness.proven(), harness.list().unwrap().len());
         let hook = case.hook.map_or_else(String::new, |(stage, command)| {
             let command = command(&room);
             format!("[[hook]]\nstage = \"{stage}\"\nwhen = \"before\"\ncommand = \"{command}\"\n")
         });
-        ward.add(&hook);
+        harness.add(&hook);
         (case.before)(&room, archive);
         let ran = Ran {
             calls: Vec::new(),
-            output: ward.hub.run(&["backup", "--json"]),
+            output: harness.hub.run(&["backup", "--json"]),
         };
-        let mut read = reads(&ward);
-        if case.what.contains("inode") && !finds_inodes(&ward) {
+        let mut read = reads(&harness);
+        if case.what.contains("inode") && !finds_inodes(&harness) {
             read = Err("check disk does not see that there is no inode".to_owned());
         }
         room.clear();
-        ward.add("");
-        let outcome = read.and_then(|()| backup_agrees(&ward, &ran, &before, known, &mail));
-        let outcome = outcome.and_then(|ended| next_is_proven(&ward).map(|()| ended));
+        harness.add("");
+        let outcome = read.and_then(|()| backup_agrees(&harness, &ran, &before, known, &mail));
+        let outcome = outcome.and_then(|ended| next_is_proven(&harness).map(|()| ended));
         println!("{}: {outcome:?}", case.what);
         match outcome {
             Ok(ended) => tally.well(case.what, &ended),
@@ -132,7 +132,7 @@ fn a_file_system_that_fills_or_turns_read_only_is_told_as_it_is() {
 }
 
 /// Whatever the disk is, what is on it can be looked at and brought back.
-fn reads(ward: &Ward) -> Result<(), String> {
+fn reads(harness: &FaultHarness) -> Result<(), String> {
     let look: [&[&str]; 4] = [
         &["list", "--json"],
         &["show", "latest"],
@@ -140,7 +140,7 @@ fn reads(ward: &Ward) -> Result<(), String> {
         &["check", "disk"],
     ];
     for command in look {
-        let output = ward.hub.run(command);
+        let output = harness.hub.run(command);
         // A check may find that there is too little room.
         let found = command[0] == "check" && stdout(&output).contains("free in");
         if !output.status.success() && !found {
@@ -150,7 +150,7 @@ fn reads(ward: &Ward) -> Result<(), String> {
     Ok(())
 }
 
-fn finds_inodes(ward: &Ward) -> bool {
-    let output = ward.hub.run(&["check", "disk"]);
+fn finds_inodes(harness: &FaultHarness) -> bool {
+    let output = harness.hub.run(&["check", "disk"]);
     output.status.code() == Some(1) && stdout(&output).contains("inodes")
 }

@@ -2,10 +2,10 @@
 
 use crate::disk::SMALL;
 use crate::disk_fault::{Calls, Disk, EACCES, EDQUOT, EIO, ENOSPC, EROFS, Fault, count, inject};
+use crate::fault_harness::{FaultHarness, copy};
 use crate::form::points;
 use crate::hub::{Hub, stderr};
 use crate::tally::Tally;
-use crate::ward::{Ward, copy};
 use hubvault_testkit::server;
 use std::fs::{self, File};
 use std::path::Path;
@@ -53,7 +53,7 @@ fn contents(directory: &Path) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn a_disk_that_fails_under_restored_files_is_told() {
+fn a_failing_disk_under_restored_files_is_reported() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
@@ -138,25 +138,25 @@ fn from_a_pipe(hub: &Hub, archive: &Path, tally: &mut Tally) {
 }
 
 #[test]
-fn a_disk_that_fails_under_prune_and_pin_loses_nothing() {
+fn a_failing_disk_under_prune_and_pin_loses_nothing() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
-    let mut ward = Ward::new(&database, "[retention]\nkeep_last = 1\n");
+    let mut harness = FaultHarness::new(&database, "[retention]\nkeep_last = 1\n");
     let settings = database.settings();
     let on = format!(
         "host={} port={} dbname=postgres",
         settings.host, settings.port
     );
-    ward.hub.set("PROOF_SERVER", on);
-    ward.hub.set("BACKUP_RETENTION_DAYS", "30");
+    harness.hub.set("PROOF_SERVER", on);
+    harness.hub.set("BACKUP_RETENTION_DAYS", "30");
     for _ in 0..3 {
-        ward.hub.backup();
+        harness.hub.backup();
     }
-    ward.hub.set("BACKUP_RETENTION_DAYS", "0");
-    let (backups, kept) = (ward.hub.backups(), ward.hub.config().join("kept"));
+    harness.hub.set("BACKUP_RETENTION_DAYS", "0");
+    let (backups, kept) = (harness.hub.backups(), harness.hub.config().join("kept"));
     copy(&backups, &kept);
-    let before = ward.proven();
+    let before = harness.proven();
     let mut tally = Tally::new("disk-prune");
     for (command, few) in [(["prune"].as_slice(), 2), (["pin", "latest"].as_slice(), 1)] {
         copy(&kept, &backups);
@@ -165,22 +165,22 @@ fn a_disk_that_fails_under_prune_and_pin_loses_nothing() {
             kinds: KINDS,
             place: format!("{}*", backups.display()),
         };
-        let whole = count(&ward.hub, &calls, command);
+        let whole = count(&harness.hub, &calls, command);
         assert!(whole.output.status.success(), "{}", stderr(&whole.output));
         for fault in faults(few, whole.calls.len(), &[EACCES, EIO, ENOSPC, EROFS]) {
             copy(&kept, &backups);
-            let ran = inject(&ward.hub, &calls, fault, command);
+            let ran = inject(&harness.hub, &calls, fault, command);
             let call = ran.calls.concat();
             let code = ran.output.status.code();
-            let outcome = ward.tells_the_truth(&before).and_then(|()| {
+            let outcome = harness.tells_the_truth(&before).and_then(|()| {
                 if code != Some(0) {
                     fails_well(&stderr(&ran.output), code)?;
                 }
-                let again = ward.hub.run(command);
+                let again = harness.hub.run(command);
                 if !again.status.success() {
                     return Err(format!("again: {}", stderr(&again)));
                 }
-                ward.tells_the_truth(&before)
+                harness.tells_the_truth(&before)
             });
             let (kind, _) = call.split_once(' ').unwrap_or_default();
             let what = format!("{}: {kind} fails", command[0]);

@@ -1,16 +1,17 @@
 //! A service whose disk fills: the run fails, people hear of it once, every report agrees, and all is well when there is
 //! room again.
 
-use crate::daemon::{Clock, Daemon, wait_for, wait_for_runs};
+use crate::clock::Clock;
 use crate::disk::mail_server;
-use crate::disk_agrees::subjects;
+use crate::disk_consistency::subjects;
 use crate::disk_full::GROWING;
-use crate::disk_room::room;
+use crate::disk_space::room;
+use crate::fault_harness::FaultHarness;
 use crate::hub::stdout;
 use crate::kills::to_mail;
+use crate::service_process::{ServiceProcess, wait_for_runs};
 use crate::tally::Tally;
-use crate::ward::Ward;
-use hubvault_testkit::{MailServer, server};
+use hubvault_testkit::{MailServer, server, wait_for};
 
 const RULES: &str = "[retention]\ndays = 0\nkeep_last = 2\n\
     [schedule]\ncron = \"30 2 * * *\"\ntimezone = \"UTC\"\ntries = 1\n[monitor]\ninterval = \"1 s\"\nmax_age_hours = 25\nreminder_hours = 900\n";
@@ -20,7 +21,7 @@ fn mails(mail: &MailServer, words: &str) -> usize {
     subjects(mail).iter().filter(is_meant).count()
 }
 
-fn wait_for_mail(mail: &MailServer, service: &Daemon, words: &str, count: usize) {
+fn wait_for_mail(mail: &MailServer, service: &ServiceProcess, words: &str, count: usize) {
     wait_for(
         || mails(mail, words) >= count,
         || format!("{words:?} in {:?}; {}", subjects(mail), service.log()),
@@ -28,9 +29,8 @@ fn wait_for_mail(mail: &MailServer, service: &Daemon, words: &str, count: usize)
 }
 
 /// The value of a metric, by the beginning of its line and by one of its labels.
-fn metric(service: &Daemon, token: &str, name: &str, label: &str) -> i64 {
-    let (status, text) = service.get("/metrics", token);
-    assert_eq!(status, 200, "{text}");
+fn metric(service: &ServiceProcess, token: &str, name: &str, label: &str) -> i64 {
+    let text = service.get("/metrics", token).text();
     let is_meant = |line: &&str| line.starts_with(name) && line.contains(label);
     let line = text.lines().find(is_meant);
     let value = line.and_then(|line| line.rsplit(' ').next());
@@ -41,8 +41,8 @@ fn metric(service: &Daemon, token: &str, name: &str, label: &str) -> i64 {
 }
 
 #[test]
-fn a_service_whose_disk_fills_says_so_once_and_recovers() {
-    let name = "disk_service::a_service_whose_disk_fills_says_so_once_and_recovers";
+fn a_service_reports_a_full_disk_once_and_recovers() {
+    let name = "disk_service::a_service_reports_a_full_disk_once_and_recovers";
     let Some(room) = room(name, "size=24m,nr_inodes=300") else {
         return;
     };
@@ -50,32 +50,32 @@ fn a_service_whose_disk_fills_says_so_once_and_recovers() {
     let database = server.database();
     database.execute(GROWING);
     let mail = mail_server();
-    let mut ward = Ward::new(&database, RULES);
-    room.takes(&ward);
-    to_mail(&mut ward.hub, mail.port);
-    let clock = Clock::of(&mut ward.hub, "2040-03-01T12:00:00Z");
-    ward.hub.set("HTTP_ADDR", "127.0.0.1:0");
-    let made = ward
+    let mut harness = FaultHarness::new(&database, RULES);
+    room.takes(&harness);
+    to_mail(&mut harness.hub, mail.port);
+    let clock = Clock::of(&mut harness.hub, "2040-03-01T12:00:00Z");
+    harness.hub.set("HTTP_ADDR", "127.0.0.1:0");
+    let made = harness
         .hub
         .run(&["token", "create", "watcher", "--role", "read"]);
     let token = stdout(&made).lines().next().unwrap().to_owned();
-    let mut service = Daemon::start(&ward.hub);
-    service.says("the next run is at", 1);
+    let mut service = ServiceProcess::start(&harness.hub);
+    service.wait_for_log("the next run is at", 1);
     clock.set("2040-03-02T02:30:00Z");
-    let runs = wait_for_runs(&ward.hub, &service, 1);
+    let runs = wait_for_runs(&harness.hub, &service, 1);
     assert_eq!(runs[0]["state"], "proven", "{}", service.log());
     wait_for_mail(&mail, &service, "RECOVERED time", 1);
     let archive = runs[0]["bytes"].as_u64().unwrap();
-    assert_eq!(service.get("/health", "").0, 200);
-    let before = ward.proven();
+    assert_eq!(service.get("/health", "").status, 200);
+    let before = harness.proven();
 
     // Room for most of an archive, and the alert comes before the night.
     room.leave(archive * 4 / 5);
     wait_for_mail(&mail, &service, "ALERT disk", 1);
-    assert_eq!(ward.hub.run(&["check", "disk"]).status.code(), Some(1));
+    assert_eq!(harness.hub.run(&["check", "disk"]).status.code(), Some(1));
     assert_eq!(metric(&service, &token, "hubvault_check_ok", "\"disk\""), 0);
     clock.set("2040-03-03T02:30:00Z");
-    let runs = wait_for_runs(&ward.hub, &service, 2);
+    let runs = wait_for_runs(&harness.hub, &service, 2);
     assert_eq!(runs[0]["state"], "failed");
     wait_for_mail(&mail, &service, "FAILED", 1);
     assert_eq!(
@@ -83,7 +83,7 @@ fn a_service_whose_disk_fills_says_so_once_and_recovers() {
         1
     );
     assert_eq!(
-        service.get("/health", "").0,
+        service.get("/health", "").status,
         200,
         "the archive of last night is young enough"
     );
@@ -93,8 +93,8 @@ fn a_service_whose_disk_fills_says_so_once_and_recovers() {
     clock.set("2040-03-04T04:30:00Z");
     wait_for_mail(&mail, &service, "FAILED", 2);
     wait_for_mail(&mail, &service, "ALERT time", 2);
-    assert_eq!(service.get("/health", "").0, 503);
-    assert_eq!(ward.hub.run(&["check", "time"]).status.code(), Some(1));
+    assert_eq!(service.get("/health", "").status, 503);
+    assert_eq!(harness.hub.run(&["check", "time"]).status.code(), Some(1));
     // As often as it looks, it tells of each once.
     let looked = || {
         metric(
@@ -113,7 +113,7 @@ fn a_service_whose_disk_fills_says_so_once_and_recovers() {
     wait_for_mail(&mail, &service, "RECOVERED disk", 1);
     clock.set("2040-03-05T02:30:00Z");
     wait_for_mail(&mail, &service, "RECOVERED time", 2);
-    assert_eq!(service.get("/health", "").0, 200);
+    assert_eq!(service.get("/health", "").status, 200);
     assert_eq!(
         metric(&service, &token, "hubvault_last_attempt_failed", ""),
         0
@@ -121,7 +121,10 @@ fn a_service_whose_disk_fills_says_so_once_and_recovers() {
     assert_eq!(service.stop(), Some(0));
     let mut tally = Tally::new("disk-service");
     let what = "disk full under the service";
-    match ward.tells_the_truth(&before).and_then(|()| ward.is_tidy()) {
+    match harness
+        .tells_the_truth(&before)
+        .and_then(|()| harness.is_tidy())
+    {
         Ok(()) => tally.well(
             what,
             "failures mailed, alerts told once, reports agree, then proven and recovered",

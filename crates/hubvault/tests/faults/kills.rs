@@ -1,10 +1,11 @@
 //! Killed with SIGKILL at every stage of a backup and of a drill; the next command finds everything in order.
 
+use crate::fault_harness::{FaultHarness, ROWS, held};
 use crate::form::{is_long, points};
 use crate::hub::{Hub, stderr, stdout};
-use crate::steps::{Ended, When, kill, lengths, spread, steps};
+use crate::stages::STAGES;
+use crate::steps::{Ended, RESTORE_STAGES, When, kill, lengths, spread, steps};
 use crate::tally::Tally;
-use crate::ward::{ROWS, Ward, held};
 use hubvault_testkit::{MailServer, MailServerOptions, MailTls, server};
 use serde_json::Value;
 use std::time::Duration;
@@ -13,31 +14,12 @@ use std::time::Duration;
 const RULES: &str = "[retention]\ndays = 0\nkeep_last = 2\n[delivery]\npause = \"10 ms\"\n";
 const BACKUP: [&str; 2] = ["backup", "--json"];
 
-/// Every stage of a backup; the long form must meet all.
-const STAGES: [&str; 15] = [
-    "before the first",
-    "snapshot",
-    "plan",
-    "files",
-    "export",
-    "integrity",
-    "drill",
-    "definitions",
-    "rows",
-    "indexes",
-    "compare",
-    "publish",
-    "record",
-    "prune",
-    "send",
-];
-
-fn mailing(ward: &mut Ward) -> MailServer {
+fn mailing(harness: &mut FaultHarness) -> MailServer {
     let mail = MailServer::start(MailServerOptions {
         tls: MailTls::Plain,
         ..MailServerOptions::default()
     });
-    to_mail(&mut ward.hub, mail.port);
+    to_mail(&mut harness.hub, mail.port);
     mail
 }
 
@@ -56,9 +38,9 @@ pub(crate) fn to_mail(hub: &mut Hub, port: u16) {
 }
 
 /// Every stage at two moments or more, and the steps of a run in equal parts.
-fn moments(ward: &Ward, wanted: usize) -> Vec<When> {
-    let (record, _) = ward.hub.backup();
-    let (steps, output) = steps(&ward.hub, &BACKUP);
+fn moments(harness: &FaultHarness, wanted: usize) -> Vec<When> {
+    let (record, _) = harness.hub.backup();
+    let (steps, output) = steps(&harness.hub, &BACKUP);
     assert!(output.status.success(), "{}", stderr(&output));
     let lengths = lengths(&record);
     let in_stages = wanted * 2 / 5;
@@ -112,45 +94,47 @@ fn what_happened(record: Option<&Value>) -> &'static str {
 }
 
 #[test]
-fn a_backup_killed_anywhere_leaves_the_truth() {
+fn a_backup_killed_at_any_step_leaves_a_consistent_state() {
     let server = server();
     let database = server.database();
     database.execute(ROWS);
-    let mut ward = Ward::new(&database, RULES);
-    let mail = mailing(&mut ward);
-    ward.hub.backup();
+    let mut harness = FaultHarness::new(&database, RULES);
+    let mail = mailing(&mut harness);
+    harness.hub.backup();
     let mut tally = Tally::new("kills-backup");
-    for when in moments(&ward, points(10, 110)) {
-        let before = ward.proven();
-        let killed = kill(&ward.hub, &BACKUP, &when);
+    for when in moments(&harness, points(10, 110)) {
+        let before = harness.proven();
+        let killed = kill(&harness.hub, &BACKUP, &when);
         if !killed.was_killed {
             continue;
         }
-        let newest = || ward.list().unwrap().into_iter().next();
-        let segments = ward.segments();
-        let told = ward.tells_the_truth(&before);
+        let newest = || harness.list().unwrap().into_iter().next();
+        let segments = harness.segments();
+        let told = harness.tells_the_truth(&before);
         let first = newest().filter(|record| !before.contains_key(record["id"].as_str().unwrap()));
         let published = first
             .as_ref()
             .is_some_and(|record| record["file"].is_string());
         let kind = format!("backup killed at {}", stage_of(&killed, published));
-        let outcome = told.and_then(|()| follows(&ward, &segments));
+        let outcome = told.and_then(|()| follows(&harness, &segments));
         match outcome {
             Ok(()) => tally.well(&kind, what_happened(first.as_ref())),
             Err(what) => tally.badly(&kind, &format!("{when:?} {}: {what}", killed.step.trim())),
         }
     }
     let met = |stage: &&str| tally.injected(&format!("backup killed at {stage}")) > 0;
-    let missed: Vec<&str> = STAGES.into_iter().filter(|stage| !met(stage)).collect();
-    everybody_was_told(&ward, &mail, &mut tally);
+    let all = ["before the first", "record", "prune", "send"].into_iter();
+    let all = all.chain(STAGES).chain(RESTORE_STAGES);
+    let missed: Vec<&str> = all.filter(|stage| !met(stage)).collect();
+    everybody_was_told(&harness, &mail, &mut tally);
     tally.close();
     assert!(missed.is_empty() || !is_long(), "never met: {missed:?}");
 }
 
 /// The next backup goes well and leaves nothing of what was there before it.
-fn follows(ward: &Ward, segments: &[String]) -> Result<(), String> {
-    let before = ward.proven();
-    let output = ward.hub.run(&BACKUP);
+fn follows(harness: &FaultHarness, segments: &[String]) -> Result<(), String> {
+    let before = harness.proven();
+    let output = harness.hub.run(&BACKUP);
     if !output.status.success() {
         return Err(format!(
             "the next backup: {:?} {}",
@@ -158,7 +142,7 @@ fn follows(ward: &Ward, segments: &[String]) -> Result<(), String> {
             stderr(&output)
         ));
     }
-    ward.is_tidy()?;
+    harness.is_tidy()?;
     let held = held(segments);
     if !held.is_empty() {
         return Err(format!(
@@ -166,13 +150,13 @@ fn follows(ward: &Ward, segments: &[String]) -> Result<(), String> {
             held.join(", ")
         ));
     }
-    ward.tells_the_truth(&before)
+    harness.tells_the_truth(&before)
 }
 
 /// Each run is told by one mail or more; those that were killed, by the runs that came next.
-fn everybody_was_told(ward: &Ward, mail: &MailServer, tally: &mut Tally) {
+fn everybody_was_told(harness: &FaultHarness, mail: &MailServer, tally: &mut Tally) {
     let late = (jiff::Timestamp::now() + Duration::from_hours(2)).to_string();
-    let retried = crate::later::at(&ward.hub, &late, &["mail", "retry"]);
+    let retried = crate::clocks::run_at(&harness.hub, &late, &["mail", "retry"]);
     assert!(
         retried.status.success(),
         "{}{}",
@@ -184,7 +168,7 @@ fn everybody_was_told(ward: &Ward, mail: &MailServer, tally: &mut Tally) {
         .iter()
         .map(|message| String::from_utf8_lossy(&message.raw).replace("=\r\n", ""))
         .collect();
-    for record in ward.list().unwrap() {
+    for record in harness.list().unwrap() {
         let id = record["id"].as_str().unwrap();
         let told = record["delivery"]["told"]
             .as_array()
@@ -200,14 +184,14 @@ fn everybody_was_told(ward: &Ward, mail: &MailServer, tally: &mut Tally) {
 }
 
 #[test]
-fn a_drill_killed_anywhere_leaves_the_truth() {
+fn a_drill_killed_at_any_step_leaves_a_consistent_state() {
     let server = server();
     let database = server.database();
     database.execute(ROWS);
-    let ward = Ward::new(&database, RULES);
-    let (record, file) = ward.hub.backup();
+    let harness = FaultHarness::new(&database, RULES);
+    let (record, file) = harness.hub.backup();
     let drill = ["drill", file.to_str().unwrap()];
-    let (steps, output) = steps(&ward.hub, &drill);
+    let (steps, output) = steps(&harness.hub, &drill);
     assert!(output.status.success(), "{}", stderr(&output));
     let wanted = points(2, 20);
     let mut moments: Vec<When> = spread(&steps, wanted / 2)
@@ -216,9 +200,7 @@ fn a_drill_killed_anywhere_leaves_the_truth() {
         .collect();
     let lengths: Vec<_> = lengths(&record)
         .into_iter()
-        .filter(|(stage, _)| {
-            ["drill", "definitions", "rows", "indexes", "compare"].contains(&stage.as_str())
-        })
+        .filter(|(stage, _)| stage == "drill" || RESTORE_STAGES.contains(&stage.as_str()))
         .collect();
     moments.extend((0..wanted - wanted / 2).map(|n| {
         let (stage, length) = &lengths[n % lengths.len()];
@@ -229,19 +211,19 @@ fn a_drill_killed_anywhere_leaves_the_truth() {
     }));
     let mut tally = Tally::new("kills-drill");
     for when in moments {
-        let before = ward.proven();
-        let killed = kill(&ward.hub, &drill, &when);
+        let before = harness.proven();
+        let killed = kill(&harness.hub, &drill, &when);
         if !killed.was_killed {
             continue;
         }
-        let segments = ward.segments();
+        let segments = harness.segments();
         let again = || {
-            ward.tells_the_truth(&before)?;
-            let output = ward.hub.run(&drill);
+            harness.tells_the_truth(&before)?;
+            let output = harness.hub.run(&drill);
             if !output.status.success() {
                 return Err(format!("the next drill: {}", stderr(&output)));
             }
-            ward.is_tidy()?;
+            harness.is_tidy()?;
             let held = held(&segments);
             if !held.is_empty() {
                 return Err(format!(
@@ -249,7 +231,7 @@ fn a_drill_killed_anywhere_leaves_the_truth() {
                     held.join(", ")
                 ));
             }
-            ward.tells_the_truth(&before)
+            harness.tells_the_truth(&before)
         };
         let kind = format!("drill killed at {}", killed.stage);
         match again() {

@@ -1,12 +1,12 @@
 //! Killed with SIGKILL while old archives go, while a database comes back, and while people are told.
 
+use crate::clocks::run_at;
+use crate::fault_harness::{FaultHarness, ROWS, copy};
 use crate::form::points;
 use crate::hub::{Hub, stderr, stdout};
 use crate::kills::to_mail;
-use crate::later;
-use crate::steps::{When, kill, spread, steps};
+use crate::steps::{RESTORE_STAGES, When, kill, spread, steps};
 use crate::tally::Tally;
-use crate::ward::{ROWS, Ward, copy};
 use hubvault_testkit::{Database, MailServer, MailServerOptions, MailTls, server};
 use serde_json::Value;
 use std::net::TcpListener;
@@ -15,44 +15,44 @@ use std::time::Duration;
 const SMALL: &str = "CREATE TABLE users (id int PRIMARY KEY); INSERT INTO users VALUES (1), (2)";
 
 #[test]
-fn a_prune_killed_anywhere_loses_nothing_that_stays() {
+fn a_prune_killed_at_any_step_loses_no_kept_archive() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
-    let mut ward = Ward::new(&database, "[retention]\nkeep_last = 1\n");
-    ward.hub.set("BACKUP_RETENTION_DAYS", "30");
+    let mut harness = FaultHarness::new(&database, "[retention]\nkeep_last = 1\n");
+    harness.hub.set("BACKUP_RETENTION_DAYS", "30");
     for _ in 0..4 {
-        ward.hub.backup();
+        harness.hub.backup();
     }
-    ward.hub.set("BACKUP_RETENTION_DAYS", "0");
-    ward.hub.set("PROOF", "off");
-    let (backups, kept) = (ward.hub.backups(), ward.hub.config().join("kept"));
+    harness.hub.set("BACKUP_RETENTION_DAYS", "0");
+    harness.hub.set("PROOF", "off");
+    let (backups, kept) = (harness.hub.backups(), harness.hub.config().join("kept"));
     copy(&backups, &kept);
-    let before = ward.proven();
-    let (steps, output) = steps(&ward.hub, &["prune"]);
+    let before = harness.proven();
+    let (steps, output) = steps(&harness.hub, &["prune"]);
     assert!(output.status.success(), "{}", stderr(&output));
     let mut tally = Tally::new("kills-prune");
     for number in spread(&steps, points(3, 30)) {
         copy(&kept, &backups);
-        let killed = kill(&ward.hub, &["prune"], &When::Step(number));
+        let killed = kill(&harness.hub, &["prune"], &When::Step(number));
         if !killed.was_killed {
             continue;
         }
         let again = || {
-            ward.tells_the_truth(&before)?;
-            let output = ward.hub.run(&["prune"]);
+            harness.tells_the_truth(&before)?;
+            let output = harness.hub.run(&["prune"]);
             if !output.status.success() {
                 return Err(format!("the next prune: {}", stderr(&output)));
             }
-            ward.tells_the_truth(&before)?;
-            let left = ward.proven().len();
+            harness.tells_the_truth(&before)?;
+            let left = harness.proven().len();
             if left != 1 {
                 return Err(format!(
                     "{left} proven archives are left, and one stays by the rules"
                 ));
             }
-            ward.hub.backup();
-            ward.is_tidy()
+            harness.hub.backup();
+            harness.is_tidy()
         };
         let what = killed.step.split(' ').nth(1).unwrap_or_default();
         match again() {
@@ -71,34 +71,35 @@ fn a_prune_killed_anywhere_loses_nothing_that_stays() {
 
 /// Where a restore is killed: parts of the length that each stage has here, in a debug build some tenths of a second.
 fn restores(points: usize) -> impl Iterator<Item = (&'static str, Duration)> {
-    const STAGES: [&str; 4] = ["definitions", "rows", "indexes", "compare"];
     (0..points).map(|n| {
         (
-            STAGES[n % 4],
+            RESTORE_STAGES[n % 4],
             Duration::from_millis(7 * (n as u64 / 4) * (n as u64 / 4)),
         )
     })
 }
 
 #[test]
-fn a_restore_killed_anywhere_is_done_again_as_the_manual_says() {
+fn a_restore_killed_at_any_step_can_be_repeated_as_documented() {
     let server = server();
     let source = server.database();
     source.execute(ROWS);
-    let ward = Ward::new(&source, "");
-    ward.hub.backup();
+    let harness = FaultHarness::new(&source, "");
+    harness.hub.backup();
     let digests = source.digests();
     let mut tally = Tally::new("kills-restore");
     for (stage, after) in restores(points(4, 28)) {
         let target = server.database();
         let whole = ["restore", "latest", "--database", target.name()];
-        let killed = kill(&ward.hub, &whole, &When::Stage(stage.to_owned(), after));
+        let killed = kill(&harness.hub, &whole, &When::Stage(stage.to_owned(), after));
         if !killed.was_killed {
             continue;
         }
         let kind = format!("restore killed at {}", killed.stage);
-        let again = ward.ended().and_then(|()| {
-            let output = ward.hub.run(&[&whole[..], &["--clean", "--yes"]].concat());
+        let again = harness.ended().and_then(|()| {
+            let output = harness
+                .hub
+                .run(&[&whole[..], &["--clean", "--yes"]].concat());
             if !output.status.success() {
                 return Err(format!("with --clean: {}", stderr(&output)));
             }
@@ -119,14 +120,14 @@ fn a_restore_killed_anywhere_is_done_again_as_the_manual_says() {
 }
 
 #[test]
-fn a_restore_of_tables_killed_anywhere_put_back_all_or_nothing() {
+fn a_restore_of_tables_killed_at_any_step_restores_all_or_nothing() {
     let server = server();
     let source = server.database();
     source.execute(ROWS);
-    let ward = Ward::new(&source, "");
-    ward.hub.backup();
+    let harness = FaultHarness::new(&source, "");
+    harness.hub.backup();
     let target = server.database();
-    let output = ward
+    let output = harness
         .hub
         .run(&["restore", "latest", "--database", target.name()]);
     assert!(output.status.success(), "{}", stderr(&output));
@@ -146,14 +147,14 @@ fn a_restore_of_tables_killed_anywhere_put_back_all_or_nothing() {
         restores(points(4, 20)).filter(|(stage, _)| *stage == "rows" || *stage == "compare")
     {
         target.execute("TRUNCATE users, purchases");
-        let killed = kill(&ward.hub, &tables, &When::Stage(stage.to_owned(), after));
+        let killed = kill(&harness.hub, &tables, &When::Stage(stage.to_owned(), after));
         if !killed.was_killed {
             continue;
         }
-        let again = ward.ended().and_then(|()| {
+        let again = harness.ended().and_then(|()| {
             settled(&target);
             if target.value("SELECT count(*) FROM users") == "0" {
-                let output = ward.hub.run(&tables);
+                let output = harness.hub.run(&tables);
                 if !output.status.success() {
                     return Err(format!("again: {}", stderr(&output)));
                 }
@@ -175,26 +176,26 @@ fn a_restore_of_tables_killed_anywhere_put_back_all_or_nothing() {
 /// Waits until the server has noticed that nobody is there any more.
 fn settled(target: &Database) {
     let others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
-    crate::steps::until(
+    hubvault_testkit::wait_for(
         || target.value(others) == "0",
-        "the server to let go of a dead client",
+        || "the server to let go of a dead client".to_owned(),
     );
 }
 
 #[test]
-fn a_message_outlives_every_kill_of_who_sends_it() {
+fn a_message_is_delivered_although_its_sender_was_killed() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
-    let mut ward = Ward::new(&database, "[delivery]\ntries = 1\n");
-    ward.hub.set("PROOF", "off");
+    let mut harness = FaultHarness::new(&database, "[delivery]\ntries = 1\n");
+    harness.hub.set("PROOF", "off");
     let mail = MailServer::start(MailServerOptions {
         tls: MailTls::Plain,
         ..MailServerOptions::default()
     });
-    to_mail(&mut ward.hub, mail.port);
-    waits(&mut ward.hub, &mail);
-    let (steps, output) = steps(&ward.hub, &["mail", "retry"]);
+    to_mail(&mut harness.hub, mail.port);
+    waits(&mut harness.hub, &mail);
+    let (steps, output) = steps(&harness.hub, &["mail", "retry"]);
     assert!(output.status.success(), "{}", stderr(&output));
     let mut tally = Tally::new("kills-mail");
     // Every line that goes to the mail server in the long form, and what is written down around them.
@@ -203,13 +204,13 @@ fn a_message_outlives_every_kill_of_who_sends_it() {
         .collect();
     let sends = sends.into_iter().take(points(2, usize::MAX));
     for number in sends.chain(spread(&steps, points(2, 30))) {
-        let id = waits(&mut ward.hub, &mail);
-        let killed = kill(&ward.hub, &["mail", "retry"], &When::Step(number));
+        let id = waits(&mut harness.hub, &mail);
+        let killed = kill(&harness.hub, &["mail", "retry"], &When::Step(number));
         if !killed.was_killed {
             continue;
         }
         let what = killed.step.split(' ').nth(1).unwrap_or_default();
-        match arrives(&ward.hub, &mail, &id) {
+        match arrives(&harness.hub, &mail, &id) {
             Ok(times) => tally.well(
                 &format!("mail retry killed before a {what}"),
                 if times == 1 {
@@ -249,7 +250,7 @@ fn outbox(hub: &Hub) -> Vec<Value> {
 /// The next retry, once the dead one's time is over, sends it; how often it arrived.
 fn arrives(hub: &Hub, mail: &MailServer, id: &str) -> Result<usize, String> {
     let late = jiff::Timestamp::now() + Duration::from_hours(2);
-    let retried = later::at(hub, &late.to_string(), &["mail", "retry"]);
+    let retried = run_at(hub, &late.to_string(), &["mail", "retry"]);
     if !retried.status.success() {
         return Err(format!(
             "the next retry: {}{}",

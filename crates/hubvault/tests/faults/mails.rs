@@ -1,8 +1,8 @@
 //! A mail server whose connection is cut after any byte, in either direction: what the record, the outbox and `list`
 //! say of who was told is what the server really holds.
 
+use crate::fixture::Fixture;
 use crate::form::points;
-use crate::scene::Scene;
 use crate::tally::Tally;
 use hubvault_testkit::{MailServer, MailServerOptions, MailTls, server};
 use serde_json::Value;
@@ -77,7 +77,7 @@ fn pass(from: &TcpStream, to: &TcpStream, limit: u64, counted: &Arc<AtomicU64>) 
     });
 }
 
-fn mailing(scene: &mut Scene, mail: &MailServer, port: u16) {
+fn mailing(fixture: &mut Fixture, mail: &MailServer, port: u16) {
     for (name, value) in [
         ("EMAIL_ENABLED", "true"),
         ("SMTP_HOST", "localhost"),
@@ -86,13 +86,13 @@ fn mailing(scene: &mut Scene, mail: &MailServer, port: u16) {
         ("ADMIN_EMAILS", "ada@hub.example"),
         ("PROOF", "off"),
     ] {
-        scene.hub.set(name, value);
+        fixture.hub.set(name, value);
     }
-    scene
+    fixture
         .hub
         .set("SMTP_CA_FILE", mail.ca_file.display().to_string());
-    scene.hub.set("SMTP_PORT", port.to_string());
-    scene.hub.write(
+    fixture.hub.set("SMTP_PORT", port.to_string());
+    fixture.hub.write(
         "file = []\n[scope]\ntables = [\"*\"]\nwindow = []\n[delivery]\ntries = 1\npause = \"10 ms\"\n\
          [email]\ntimeout = \"3 s\"\n",
     );
@@ -106,16 +106,16 @@ fn start() -> MailServer {
 }
 
 #[test]
-fn a_mail_whose_connection_is_cut_after_any_byte() {
+fn a_mail_connection_cut_at_any_byte_loses_no_message() {
     let server = server();
     let source = server.database();
     source.execute(SMALL);
-    let mut scene = Scene::of(&source);
+    let mut fixture = Fixture::of(&source);
     let mut tally = Tally::new("mail");
     let mail = start();
     let all = Cutter::start(mail.port, u64::MAX, u64::MAX);
-    mailing(&mut scene, &mail, all.port);
-    scene.backup().unwrap();
+    mailing(&mut fixture, &mail, all.port);
+    fixture.backup().unwrap();
     assert_eq!(mail.messages().len(), 1);
     let sent = all.sent.load(Ordering::Relaxed);
     let answered = all.answered.load(Ordering::Relaxed);
@@ -131,7 +131,7 @@ fn a_mail_whose_connection_is_cut_after_any_byte() {
             } else {
                 (u64::MAX, at)
             };
-            match one(&mut scene, limits) {
+            match one(&mut fixture, limits) {
                 Ok(what) => tally.well(kind, what),
                 Err(why) => tally.badly(kind, &why),
             }
@@ -141,25 +141,30 @@ fn a_mail_whose_connection_is_cut_after_any_byte() {
 }
 
 /// One backup whose mail is cut, and then a retry that is not.
-fn one(scene: &mut Scene, (sent, answered): (u64, u64)) -> Result<&'static str, String> {
+fn one(fixture: &mut Fixture, (sent, answered): (u64, u64)) -> Result<&'static str, String> {
     let mail = start();
     let cutter = Cutter::start(mail.port, sent, answered);
-    mailing(scene, &mail, cutter.port);
-    let output = scene.hub.run(&["backup", "--json", "--no-progress"]);
-    scene.judge(&output)?;
+    mailing(fixture, &mail, cutter.port);
+    let output = fixture.hub.run(&["backup", "--json", "--no-progress"]);
+    fixture.judge(&output)?;
     let record: Value = serde_json::from_slice(&output.stdout).map_err(|e| e.to_string())?;
     let told = record["delivery"]["told"] == serde_json::json!(["ada@hub.example"]);
     let held = mail.messages().len();
     let id = record["id"].as_str().unwrap_or_default();
-    let newest = |scene: &Scene| outbox(scene).into_iter().find(|item| item["backup"] == id);
-    let item = newest(scene).ok_or_else(|| format!("the outbox: {:?}", outbox(scene).first()))?;
+    let newest = |fixture: &Fixture| {
+        outbox(fixture)
+            .into_iter()
+            .find(|item| item["backup"] == id)
+    };
+    let item =
+        newest(fixture).ok_or_else(|| format!("the outbox: {:?}", outbox(fixture).first()))?;
     let state = item["state"].as_str().unwrap_or_default();
     if told != (state == "sent") || (told && held != 1) {
         return Err(format!(
             "told {told}, in the outbox {state}, the server holds {held}"
         ));
     }
-    let undelivered = scene.listed()?[0]["delivery"]["untold"] != serde_json::json!([]);
+    let undelivered = fixture.listed()?[0]["delivery"]["untold"] != serde_json::json!([]);
     if undelivered == told {
         return Err(format!(
             "told {told}, and list says undelivered {undelivered}"
@@ -173,10 +178,10 @@ fn one(scene: &mut Scene, (sent, answered): (u64, u64)) -> Result<&'static str, 
     } else {
         "not known, waits; told again with the same Message-ID"
     };
-    scene.hub.set("SMTP_PORT", mail.port.to_string());
-    let retried: Output = scene.hub.run(&["mail", "retry"]);
+    fixture.hub.set("SMTP_PORT", mail.port.to_string());
+    let retried: Output = fixture.hub.run(&["mail", "retry"]);
     let messages = mail.messages();
-    let state = newest(scene).map(|item| item["state"].to_string());
+    let state = newest(fixture).map(|item| item["state"].to_string());
     if retried.status.code() != Some(0) || state.as_deref() != Some("\"sent\"") {
         return Err(format!("the retry: {}, {state:?}", retried.status));
     }
@@ -196,7 +201,7 @@ fn one(scene: &mut Scene, (sent, answered): (u64, u64)) -> Result<&'static str, 
     Ok(what)
 }
 
-fn outbox(scene: &Scene) -> Vec<Value> {
-    let output = scene.hub.run(&["mail", "outbox", "--json"]);
+fn outbox(fixture: &Fixture) -> Vec<Value> {
+    let output = fixture.hub.run(&["mail", "outbox", "--json"]);
     serde_json::from_slice(&output.stdout).unwrap_or_default()
 }

@@ -3,38 +3,31 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-#[path = "../suite/hub.rs"]
-#[expect(dead_code, reason = "the suite's helpers, of which faults need some")]
-mod hub;
-#[path = "../suite/daemon.rs"]
-#[expect(dead_code, reason = "the suite's helpers, of which faults need some")]
-mod daemon;
-
-#[path = "../suite/keys.rs"]
-#[expect(dead_code, reason = "the suite's helpers, of which faults need some")]
-mod keys;
+#[path = "../shared/mod.rs"]
+#[expect(dead_code, reason = "the suite needs more of it")]
+mod shared;
+use shared::{clock, hub, keys, service_process, stages};
 
 mod form;
 mod tally;
-mod preloaded;
-mod later;
-mod scene;
+mod preload;
+mod fixture;
 mod steps;
-mod ward;
+mod fault_harness;
 mod disk_fault;
-mod disk_agrees;
+mod disk_consistency;
 
 mod kills;
 mod kills_after;
 mod wire;
-mod flips;
+mod bit_flips;
 mod programs;
 mod mails;
-mod moving_schema;
+mod schema_changes;
 mod state;
 mod clocks;
 mod disk;
-mod disk_room;
+mod disk_space;
 mod disk_full;
 mod disk_service;
 mod disk_drill;

@@ -1,7 +1,7 @@
 //! Programs of `PostgreSQL` that die, hang, lie about how it went or are not those that are needed.
 
+use crate::fixture::{Fixture, SMALL};
 use crate::form::points;
-use crate::scene::{SMALL, Scene};
 use crate::tally::Tally;
 use hubvault_testkit::{Database, Server, server};
 use std::os::unix::fs::PermissionsExt;
@@ -18,7 +18,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(server: &Arc<Server>, scene: &mut Scene) -> Self {
+    fn new(server: &Arc<Server>, fixture: &mut Fixture) -> Self {
         let directory = tempfile::Builder::new()
             .prefix("hvp")
             .tempdir_in("/tmp")
@@ -26,7 +26,7 @@ impl Bench {
         // The drill's server runs as another user when we are root.
         open_to_all(directory.path());
         let path = std::env::var("PATH").unwrap_or_default();
-        scene
+        fixture
             .hub
             .set("PATH", format!("{}:{path}", directory.path().display()));
         Self {
@@ -75,15 +75,15 @@ enum Expected {
     Warned(&'static str),
 }
 
-fn judge(tally: &mut Tally, kind: &str, scene: &Scene, expected: Expected) {
-    let ended = scene.backup().and_then(|ending| {
+fn judge(tally: &mut Tally, kind: &str, fixture: &Fixture, expected: Expected) {
+    let ended = fixture.backup().and_then(|ending| {
         let what = ending.what.as_str();
         let holds = match expected {
             Expected::Failed => what.starts_with("failed") || what.starts_with("rejected"),
             Expected::Unproven => what.starts_with("unproven"),
             Expected::Proven => what == "proven",
             Expected::Warned(words) => {
-                what == "proven" && scene.listed()?[0]["warnings"].to_string().contains(words)
+                what == "proven" && fixture.listed()?[0]["warnings"].to_string().contains(words)
             }
         };
         let said = &ending.said;
@@ -99,9 +99,9 @@ fn judge(tally: &mut Tally, kind: &str, scene: &Scene, expected: Expected) {
     }
 }
 
-fn recovered(tally: &mut Tally, kind: &str, bench: &Bench, scene: &mut Scene) {
+fn recovered(tally: &mut Tally, kind: &str, bench: &Bench, fixture: &mut Fixture) {
     bench.clear();
-    if let Err(why) = scene.recovers() {
+    if let Err(why) = fixture.recovers() {
         tally.badly(kind, &why);
     }
 }
@@ -142,12 +142,12 @@ fn dump_of(source: &Database, arguments: &[&str], input: Option<&[u8]>, program:
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of faults")]
-fn pg_dump_and_pg_restore_that_die_or_lie() {
+fn crashing_or_wrong_pg_dump_and_pg_restore_are_found() {
     let server = server();
     let source = server.database();
     source.execute(SMALL);
-    let mut scene = Scene::of(&source);
-    let bench = Bench::new(&server, &mut scene);
+    let mut fixture = Fixture::of(&source);
+    let bench = Bench::new(&server, &mut fixture);
     let mut tally = Tally::new("programs");
     let arguments = ["--schema-only", "--format=custom"];
     let dump = dump_of(&source, &arguments, None, &server.bin_dir().join("pg_dump"));
@@ -158,14 +158,14 @@ fn pg_dump_and_pg_restore_that_die_or_lie() {
         judge(
             &mut tally,
             "pg_dump killed in mid-output",
-            &scene,
+            &fixture,
             Expected::Failed,
         );
         bench.put("pg_dump", None, &format!("{cut}; exit 0"));
         judge(
             &mut tally,
             "pg_dump cut short, exit 0",
-            &scene,
+            &fixture,
             Expected::Failed,
         );
     }
@@ -173,7 +173,7 @@ fn pg_dump_and_pg_restore_that_die_or_lie() {
     judge(
         &mut tally,
         "pg_dump exits 1 after full output",
-        &scene,
+        &fixture,
         Expected::Failed,
     );
     bench.put(
@@ -184,28 +184,28 @@ fn pg_dump_and_pg_restore_that_die_or_lie() {
     judge(
         &mut tally,
         "pg_dump warns, exit 0",
-        &scene,
+        &fixture,
         Expected::Warned("something is odd"),
     );
     bench.put("pg_dump", Some("12.4"), "exit 1");
     judge(
         &mut tally,
         "pg_dump of an older version first",
-        &scene,
+        &fixture,
         Expected::Proven,
     );
     bench.put("pg_dump", Some("no version"), "exit 1");
     judge(
         &mut tally,
         "pg_dump without a version first",
-        &scene,
+        &fixture,
         Expected::Proven,
     );
     recovered(
         &mut tally,
         "pg_dump killed in mid-output",
         &bench,
-        &mut scene,
+        &mut fixture,
     );
     for (option, arguments) in [
         ("--list", ["--list", "--verbose"]),
@@ -240,14 +240,14 @@ fn pg_dump_and_pg_restore_that_die_or_lie() {
             judge(
                 &mut tally,
                 "pg_restore killed in mid-output",
-                &scene,
+                &fixture,
                 Expected::Failed,
             );
             bench.put("pg_restore", None, &of("exit 0"));
             judge(
                 &mut tally,
                 "pg_restore cut short, exit 0",
-                &scene,
+                &fixture,
                 Expected::Failed,
             );
         }
@@ -256,32 +256,32 @@ fn pg_dump_and_pg_restore_that_die_or_lie() {
     judge(
         &mut tally,
         "pg_restore exits 1 after full output",
-        &scene,
+        &fixture,
         Expected::Failed,
     );
     bench.put("pg_restore", Some("12.4"), "exit 1");
     judge(
         &mut tally,
         "pg_restore of an older version first",
-        &scene,
+        &fixture,
         Expected::Proven,
     );
     recovered(
         &mut tally,
         "pg_restore killed in mid-output",
         &bench,
-        &mut scene,
+        &mut fixture,
     );
     tally.close();
 }
 
 #[test]
-fn programs_that_hang_are_ended_by_a_signal_and_by_the_limit() {
+fn hanging_programs_are_ended_by_a_signal_and_by_the_time_limit() {
     let server = server();
     let source = server.database();
     source.execute(SMALL);
-    let mut scene = Scene::of(&source);
-    let bench = Bench::new(&server, &mut scene);
+    let mut fixture = Fixture::of(&source);
+    let bench = Bench::new(&server, &mut fixture);
     let mut tally = Tally::new("programs-hang");
     let hangs = "exec sleep 600";
     let after = "\"$REAL\" \"$@\"; exec sleep 600";
@@ -293,14 +293,14 @@ fn programs_that_hang_are_ended_by_a_signal_and_by_the_limit() {
         ] {
             bench.put(program, None, body);
             let kind = format!("{program} hangs, then SIGTERM");
-            match interrupted(&scene) {
+            match interrupted(&fixture) {
                 Ok(what) => tally.well(&kind, &what),
                 Err(why) => tally.badly(&kind, &why),
             }
-            scene.hub.set("BACKUP_TIME_LIMIT", "1 s");
+            fixture.hub.set("BACKUP_TIME_LIMIT", "1 s");
             let kind = format!("{program} hangs, with a limit of 1 s");
-            judge(&mut tally, &kind, &scene, Expected::Failed);
-            scene.hub.set("BACKUP_TIME_LIMIT", "1 h");
+            judge(&mut tally, &kind, &fixture, Expected::Failed);
+            fixture.hub.set("BACKUP_TIME_LIMIT", "1 h");
             bench.clear();
         }
     }
@@ -308,14 +308,14 @@ fn programs_that_hang_are_ended_by_a_signal_and_by_the_limit() {
         &mut tally,
         "pg_dump hangs, then SIGTERM",
         &bench,
-        &mut scene,
+        &mut fixture,
     );
     tally.close();
 }
 
 /// A backup that gets SIGTERM half a second after its start.
-fn interrupted(scene: &Scene) -> Result<String, String> {
-    let mut command = scene.hub.command(&["backup", "--json", "--no-progress"]);
+fn interrupted(fixture: &Fixture) -> Result<String, String> {
+    let mut command = fixture.hub.command(&["backup", "--json", "--no-progress"]);
     let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().unwrap();
     std::thread::sleep(Duration::from_millis(700));
@@ -329,16 +329,16 @@ fn interrupted(scene: &Scene) -> Result<String, String> {
     if output.status.code() != Some(143) || begun.elapsed() > Duration::from_secs(10) {
         return Err(format!("{} after {:?}", output.status, begun.elapsed()));
     }
-    scene.judge(&output).map(|ending| ending.what)
+    fixture.judge(&output).map(|ending| ending.what)
 }
 
 #[test]
-fn a_drill_whose_server_programs_fail_is_no_proof_and_no_rejection() {
+fn failing_server_programs_neither_prove_nor_reject_an_archive() {
     let server = server();
     let source = server.database();
     source.execute(SMALL);
-    let mut scene = Scene::of(&source);
-    let bench = Bench::new(&server, &mut scene);
+    let mut fixture = Fixture::of(&source);
+    let bench = Bench::new(&server, &mut fixture);
     let scope = "file = []\n[scope]\ntables = [\"*\"]\nwindow = []\n";
     let limited = format!("{scope}[proof]\ntime_limit = \"3 s\"\n");
     let mut tally = Tally::new("programs-drill");
@@ -361,10 +361,10 @@ fn a_drill_whose_server_programs_fail_is_no_proof_and_no_rejection() {
             bench.put("postgres", None, real);
             bench.put(program, None, body);
             let hangs = kind.ends_with("hangs");
-            scene.hub.write(if hangs { &limited } else { scope });
-            judge(&mut tally, kind, &scene, Expected::Unproven);
+            fixture.hub.write(if hangs { &limited } else { scope });
+            judge(&mut tally, kind, &fixture, Expected::Unproven);
         }
-        scene.hub.write(scope);
+        fixture.hub.write(scope);
         bench.put("initdb", None, real);
         bench.put(
             "postgres",
@@ -372,13 +372,13 @@ fn a_drill_whose_server_programs_fail_is_no_proof_and_no_rejection() {
             &dies.replace("PART", &(round * 7 % 10).to_string()),
         );
         let kind = "postgres killed in the drill";
-        match scene.backup() {
+        match fixture.backup() {
             // It may have been done by then.
             Ok(ending) if ending.what.contains("proven") => tally.well(kind, &ending.what),
             Ok(ending) => tally.badly(kind, &format!("{}: {}", ending.what, ending.said)),
             Err(why) => tally.badly(kind, &why),
         }
     }
-    recovered(&mut tally, "initdb fails", &bench, &mut scene);
+    recovered(&mut tally, "initdb fails", &bench, &mut fixture);
     tally.close();
 }

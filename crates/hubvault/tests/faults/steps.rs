@@ -1,7 +1,8 @@
 //! hubvault at work, and killed at a step or at a moment of a stage.
 
 use crate::hub::Hub;
-use crate::preloaded;
+use crate::preload;
+use crate::stages::STAGES;
 use serde_json::Value;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -14,6 +15,9 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_mins(5);
 /// Every process of a run carries this variable, so that one that stays is found.
 pub(crate) const MARK: &str = "HUBVAULT_FAULTS_MARK";
+
+/// The stages of a restore, and of a drill, which restores.
+pub(crate) const RESTORE_STAGES: [&str; 4] = ["definitions", "rows", "indexes", "compare"];
 
 /// When a process is killed.
 #[derive(Clone, Debug)]
@@ -39,7 +43,7 @@ pub(crate) struct Ended {
 /// The library of `steps.c`.
 fn library() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
-    LIBRARY.get_or_init(|| preloaded::library("steps"))
+    LIBRARY.get_or_init(|| preload::library("steps"))
 }
 
 fn counted(hub: &Hub, arguments: &[&str], log: &Path) -> Command {
@@ -147,22 +151,9 @@ fn waits_for(child: &mut Child, said: &Path, stage: &str) -> bool {
 
 /// A stage is announced in a line of its own: `... INFO export run=2550d90b`.
 fn stages(said: &str) -> Vec<String> {
-    const ALL: [&str; 11] = [
-        "snapshot",
-        "plan",
-        "files",
-        "export",
-        "integrity",
-        "drill",
-        "definitions",
-        "rows",
-        "indexes",
-        "compare",
-        "publish",
-    ];
     said.lines()
         .filter_map(|line| line.split_once("INFO ")?.1.split(" run=").next())
-        .filter(|what| ALL.contains(what))
+        .filter(|what| STAGES.contains(what) || RESTORE_STAGES.contains(what))
         .map(str::to_owned)
         .collect()
 }
@@ -211,14 +202,5 @@ pub(crate) fn all_ended(mark: &str, directory: &Path) -> Result<(), String> {
             return Err(format!("processes outlived it: {}", left.join("; ")));
         }
         sleep(Duration::from_millis(10));
-    }
-}
-
-/// Waits until something holds.
-pub(crate) fn until(holds: impl Fn() -> bool, what: &str) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < PATIENCE, "waited in vain for {what}");
-        sleep(Duration::from_millis(20));
     }
 }

@@ -1,28 +1,30 @@
 //! Between hubvault and the server: cut, stalled, ended, restarted, cancelled, and bits that flip.
 
+use crate::fixture::{Fixture, SMALL};
 use crate::form::points;
-use crate::scene::{SMALL, Scene};
 use crate::tally::Tally;
 use hubvault_model::Cancel;
 use hubvault_postgres::{ConnectSettings, Session};
-use hubvault_testkit::{Database, MessageProxy, Next, Passing, RestartingServer, Shutdown, server};
+use hubvault_testkit::{
+    Database, MessageProxy, Next, Passing, RestartingServer, Shutdown, server, wait_for,
+};
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// One run with every message given to `meddle`; then one without, which must be proven.
 fn disturbed(
     tally: &mut Tally,
     kind: &str,
     source: &Database,
-    scene: &mut Scene,
+    fixture: &mut Fixture,
     recover: bool,
     meddle: impl Fn(&mut Passing<'_>) -> Next + Send + Sync + 'static,
 ) {
     let proxy = MessageProxy::start(&source.settings(), meddle);
-    scene.reach(&proxy.settings(&source.settings()));
-    let ended = scene.backup();
+    fixture.reach(&proxy.settings(&source.settings()));
+    let ended = fixture.backup();
     drop(proxy);
-    let recovered = if recover { scene.recovers() } else { Ok(()) };
+    let recovered = if recover { fixture.recovers() } else { Ok(()) };
     match ended.and_then(|ending| recovered.map(|()| ending)) {
         Ok(ending) => tally.well(kind, &ending.what),
         Err(why) => tally.badly(kind, &why),
@@ -30,10 +32,10 @@ fn disturbed(
 }
 
 /// How many messages an undisturbed run takes.
-fn messages_of_a_run(source: &Database, scene: &mut Scene) -> u64 {
+fn messages_of_a_run(source: &Database, fixture: &mut Fixture) -> u64 {
     let proxy = MessageProxy::start(&source.settings(), |_| Next::Pass);
-    scene.reach(&proxy.settings(&source.settings()));
-    assert_eq!(scene.backup().unwrap().what, "proven");
+    fixture.reach(&proxy.settings(&source.settings()));
+    assert_eq!(fixture.backup().unwrap().what, "proven");
     proxy.passed()
 }
 
@@ -43,13 +45,13 @@ fn spread(count: usize, last: u64) -> impl Iterator<Item = u64> {
 }
 
 #[test]
-fn a_connection_that_is_cut_after_any_message() {
+fn a_connection_cut_after_any_message_never_leaves_a_wrong_archive() {
     let server = server();
     let source = server.database();
     source.execute(SMALL);
-    let mut scene = Scene::of(&source);
+    let mut fixture = Fixture::of(&source);
     let mut tally = Tally::new("wire-cut");
-    let all = messages_of_a_run(&source, &mut scene);
+    let all = messages_of_a_run(&source, &mut fixture);
     println!("a run takes {all} messages");
     for (turn, at) in spread(points(16, 500), 500).enumerate() {
         let recover = turn % 10 == 0;
@@ -57,7 +59,7 @@ fn a_connection_that_is_cut_after_any_message() {
             &mut tally,
             "cut after a message of the first 500",
             &source,
-            &mut scene,
+            &mut fixture,
             recover,
             move |message| {
                 if message.number == at {
@@ -74,7 +76,7 @@ fn a_connection_that_is_cut_after_any_message() {
             &mut tally,
             "cut after a later message",
             &source,
-            &mut scene,
+            &mut fixture,
             recover,
             move |message| {
                 if message.number == 500 + at {
@@ -89,13 +91,13 @@ fn a_connection_that_is_cut_after_any_message() {
 }
 
 #[test]
-fn a_connection_that_stalls_is_ended_by_a_signal_and_by_the_limit_and_a_slow_one_is_not() {
+fn a_stalled_connection_is_ended_and_a_slow_one_is_not() {
     let server = server();
     let source = server.database();
     source.execute(SMALL);
-    let mut scene = Scene::of(&source);
+    let mut fixture = Fixture::of(&source);
     let mut tally = Tally::new("wire-stall");
-    let all = messages_of_a_run(&source, &mut scene);
+    let all = messages_of_a_run(&source, &mut fixture);
     let places = points(1, 10);
     for at in spread(places, 500).chain(spread(places / 2, all)) {
         let stalls = move |message: &mut Passing<'_>| {
@@ -106,22 +108,22 @@ fn a_connection_that_stalls_is_ended_by_a_signal_and_by_the_limit_and_a_slow_one
             }
         };
         let proxy = MessageProxy::start(&source.settings(), stalls);
-        scene.reach(&proxy.settings(&source.settings()));
-        let child = start(&scene);
-        wait_until(|| proxy.passed() >= at);
+        fixture.reach(&proxy.settings(&source.settings()));
+        let child = start(&fixture);
+        wait_for(|| proxy.passed() >= at, || format!("{at} messages"));
         signal(&child, "TERM");
-        count(&mut tally, "stalled, then SIGTERM", &scene, child);
+        count(&mut tally, "stalled, then SIGTERM", &fixture, child);
         drop(proxy);
-        scene.hub.set("BACKUP_TIME_LIMIT", "1 s");
+        fixture.hub.set("BACKUP_TIME_LIMIT", "1 s");
         disturbed(
             &mut tally,
             "stalled, with a limit of 1 s",
             &source,
-            &mut scene,
+            &mut fixture,
             false,
             stalls,
         );
-        scene.hub.set("BACKUP_TIME_LIMIT", "1 h");
+        fixture.hub.set("BACKUP_TIME_LIMIT", "1 h");
     }
     for at in spread(points(1, 4), all) {
         let slow = move |message: &mut Passing<'_>| {
@@ -130,36 +132,25 @@ fn a_connection_that_stalls_is_ended_by_a_signal_and_by_the_limit_and_a_slow_one
             }
             Next::Pass
         };
-        disturbed(&mut tally, "delayed", &source, &mut scene, true, slow);
+        disturbed(&mut tally, "delayed", &source, &mut fixture, true, slow);
     }
-    if let Err(why) = scene.recovers() {
+    if let Err(why) = fixture.recovers() {
         tally.badly("stalled, with a limit of 1 s", &why);
     }
     tally.close();
 }
 
-fn start(scene: &Scene) -> Child {
-    let mut command = scene.hub.command(&["backup", "--json", "--no-progress"]);
+fn start(fixture: &Fixture) -> Child {
+    let mut command = fixture.hub.command(&["backup", "--json", "--no-progress"]);
     let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command.spawn().unwrap()
 }
 
 /// Waits for a run that was disturbed, and counts it.
-fn count(tally: &mut Tally, kind: &str, scene: &Scene, child: Child) {
-    match scene.judge(&child.wait_with_output().unwrap()) {
+fn count(tally: &mut Tally, kind: &str, fixture: &Fixture, child: Child) {
+    match fixture.judge(&child.wait_with_output().unwrap()) {
         Ok(ending) => tally.well(kind, &ending.what),
         Err(why) => tally.badly(kind, &why),
-    }
-}
-
-fn wait_until(met: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !met() {
-        assert!(
-            begun.elapsed() < Duration::from_mins(1),
-            "it never came to that"
-        );
-        std::thread::sleep(Duration::from_millis(2));
     }
 }
 
@@ -176,12 +167,12 @@ const SLOWER: &str = "INSERT INTO orders (buyer, price, paid)
     SELECT 1 + n % 200, n, true FROM generate_series(1, 120000) n; ANALYZE;";
 
 #[test]
-fn a_server_that_ends_sessions_and_statements_while_it_is_read() {
+fn terminated_sessions_and_cancelled_statements_never_leave_a_wrong_archive() {
     let server = server();
     let source = server.database();
     source.execute(SMALL);
     source.execute(SLOWER);
-    let mut scene = Scene::of(&source);
+    let mut fixture = Fixture::of(&source);
     let mut tally = Tally::new("wire-ended");
     let rounds = points(4, 40);
     for (kind, function) in [
@@ -189,7 +180,7 @@ fn a_server_that_ends_sessions_and_statements_while_it_is_read() {
         ("every statement cancelled", "pg_cancel_backend"),
     ] {
         for round in 0..rounds {
-            let child = start(&scene);
+            let child = start(&fixture);
             // From the first connection to the drill, which is elsewhere.
             std::thread::sleep(Duration::from_millis(
                 20 + 500 * round as u64 / rounds as u64,
@@ -198,9 +189,9 @@ fn a_server_that_ends_sessions_and_statements_while_it_is_read() {
                 "SELECT {function}(pid) FROM pg_stat_activity
                  WHERE datname = current_database() AND pid <> pg_backend_pid()"
             ));
-            count(&mut tally, kind, &scene, child);
+            count(&mut tally, kind, &fixture, child);
         }
-        if let Err(why) = scene.recovers() {
+        if let Err(why) = fixture.recovers() {
             tally.badly(kind, &why);
         }
     }
@@ -208,7 +199,7 @@ fn a_server_that_ends_sessions_and_statements_while_it_is_read() {
 }
 
 #[test]
-fn a_server_that_is_restarted_while_it_is_read() {
+fn a_server_restart_never_leaves_a_wrong_archive() {
     let server = server();
     let own = RestartingServer::like(&server);
     let settings: ConnectSettings = own.settings();
@@ -216,8 +207,8 @@ fn a_server_that_is_restarted_while_it_is_read() {
     let sql = format!("SET search_path = public; {SMALL} {SLOWER}");
     session.simple("preparing", &sql).unwrap();
     drop(session);
-    let mut scene = Scene::at(&settings);
-    scene.learn();
+    let mut fixture = Fixture::at(&settings);
+    fixture.learn();
     let mut tally = Tally::new("wire-restarts");
     let rounds = points(2, 15);
     for (kind, how) in [
@@ -225,15 +216,15 @@ fn a_server_that_is_restarted_while_it_is_read() {
         ("server restarted, immediately", Shutdown::Immediate),
     ] {
         for round in 0..rounds {
-            let child = start(&scene);
+            let child = start(&fixture);
             std::thread::sleep(Duration::from_millis(
                 20 + 400 * round as u64 / rounds as u64,
             ));
             own.stop(how);
             own.start();
-            count(&mut tally, kind, &scene, child);
+            count(&mut tally, kind, &fixture, child);
         }
-        if let Err(why) = scene.recovers() {
+        if let Err(why) = fixture.recovers() {
             tally.badly(kind, &why);
         }
     }

@@ -1,9 +1,9 @@
 //! Who hears of what the checks find, when, and when not.
 
-use crate::daemon::Clock;
+use crate::clock::Clock;
 use crate::hub::{Hub, stderr, stdout};
+use crate::mailing::{mailing, plain, subject, text};
 use crate::monitor::{USERS, fails, finds, passes};
-use crate::post_office::{mailing, plain, subject, text};
 use hubvault_testkit::{Answer, Database, HttpSink, MailServer, MailTls, Parts, server};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -37,7 +37,7 @@ fn looks(hub: &Hub) -> Vec<String> {
 }
 
 #[test]
-fn an_alert_is_mailed_once_and_so_is_its_end() {
+fn an_alert_and_its_recovery_are_mailed_once() {
     let server = server();
     let database = server.database();
     database.execute(USERS);
@@ -91,7 +91,7 @@ fn an_alert_is_mailed_once_and_so_is_its_end() {
 }
 
 #[test]
-fn watchers_at_the_same_moment_tell_an_alert_and_its_end_once() {
+fn concurrent_checks_send_an_alert_and_its_recovery_once() {
     let server = server();
     let database = server.database();
     database.execute(USERS);
@@ -131,7 +131,7 @@ fn watchers_at_the_same_moment_tell_an_alert_and_its_end_once() {
 }
 
 #[test]
-fn an_alert_that_stands_is_told_again_after_its_hours_and_not_before() {
+fn a_firing_alert_is_repeated_after_its_hours_and_not_before() {
     let server = server();
     let database = server.database();
     let mail = MailServer::start(plain());
@@ -194,7 +194,7 @@ fn an_alert_that_stands_is_told_again_after_its_hours_and_not_before() {
 }
 
 #[test]
-fn a_silenced_check_is_quiet_for_its_time() {
+fn a_silenced_check_sends_nothing_until_its_time() {
     let server = server();
     let database = server.database();
     let mail = MailServer::start(plain());
@@ -250,7 +250,7 @@ fn a_silenced_check_is_quiet_for_its_time() {
 }
 
 #[test]
-fn a_message_that_waits_and_a_test_of_an_alert() {
+fn undelivered_messages_fail_the_delivery_check_and_alerts_can_be_tested() {
     let server = server();
     let database = server.database();
     database.execute(USERS);

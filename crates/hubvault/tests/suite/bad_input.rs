@@ -13,7 +13,7 @@ const MIDDLE: &str = "CREATE TABLE users (id int PRIMARY KEY, name text);
     ANALYZE;";
 
 #[test]
-fn no_server_is_said_with_the_address() {
+fn an_unreachable_server_is_named_with_its_address() {
     let server = server();
     let mut hub = Hub::whole(&server.database());
     hub.set("POSTGRES_HOST", "/nonexistent");
@@ -21,7 +21,7 @@ fn no_server_is_said_with_the_address() {
 }
 
 #[test]
-fn no_such_database_is_said_by_name() {
+fn a_missing_database_is_named() {
     let server = server();
     let mut hub = Hub::whole(&server.database());
     hub.set("POSTGRES_DB", "nothere");
@@ -41,7 +41,7 @@ fn a_server_without_tls_is_refused_when_tls_is_asked_for() {
 }
 
 #[test]
-fn a_table_that_may_not_be_read_stops_the_run_before_any_export() {
+fn an_unreadable_table_stops_the_run_before_the_export() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
@@ -90,7 +90,7 @@ fn a_missing_table_is_a_warning_or_an_error_as_configured() {
 }
 
 #[test]
-fn large_objects_are_left_out_and_said() {
+fn large_objects_are_left_out_and_reported() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
@@ -105,7 +105,7 @@ fn large_objects_are_left_out_and_said() {
 }
 
 #[test]
-fn a_scope_that_means_nothing_is_an_error() {
+fn a_scope_that_matches_nothing_is_an_error() {
     let server = server();
     let database = server.database();
     let hub = Hub::with(&database, "[scope]\ntables = [\"ghosts\"]\nwindow = []\n");
@@ -157,7 +157,7 @@ fn a_terminated_backend_fails_the_run() {
 }
 
 #[test]
-fn a_locked_table_names_who_holds_it() {
+fn a_locked_table_is_reported_with_the_holder_of_the_lock() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
@@ -173,7 +173,7 @@ fn a_locked_table_names_who_holds_it() {
 }
 
 #[test]
-fn a_directory_that_is_missing_or_closed_is_said() {
+fn a_missing_or_unwritable_directory_is_named() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
@@ -193,7 +193,7 @@ fn an_archive_outside_its_limits_is_not_published() {
 }
 
 #[test]
-fn pg_dump_that_fails_or_lies_fails_the_run() {
+fn a_failing_or_incomplete_pg_dump_fails_the_run() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);

@@ -45,7 +45,7 @@ fn the_json_of_a_backup_has_its_documented_shape() {
 }
 
 #[test]
-fn a_lost_catalog_is_made_anew_from_the_archives() {
+fn a_lost_catalog_is_rebuilt_from_the_archives() {
     let server = server();
     let database = server.database();
     database.execute("CREATE TABLE users (id int); INSERT INTO users VALUES (1), (2)");
@@ -65,7 +65,7 @@ fn a_lost_catalog_is_made_anew_from_the_archives() {
 }
 
 #[test]
-fn a_run_that_died_after_it_named_its_archive_is_listed_with_it() {
+fn a_run_that_crashed_after_publishing_is_listed_with_its_archive() {
     let server = server();
     let database = server.database();
     database.execute("CREATE TABLE users (id int); INSERT INTO users VALUES (1), (2)");
@@ -103,7 +103,7 @@ fn a_run_that_died_after_it_named_its_archive_is_listed_with_it() {
 }
 
 #[test]
-fn a_backup_is_found_by_id_prefix_name_and_latest() {
+fn a_backup_is_selected_by_id_prefix_name_and_latest() {
     let server = server();
     let database = server.database();
     database.execute("CREATE TABLE users (id int)");

@@ -2,15 +2,15 @@
 
 use crate::hub::{Hub, stderr, stdout};
 use crate::keys::{Pair, open_with_age, text};
-use hubvault_testkit::{Database, extract, server};
+use crate::stages::STAGES;
+use hubvault_testkit::{Database, extract, noise, server, wait_for};
 use serde_json::Value;
+use std::iter;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 const SCOPE: &str = "[scope]\ntables = [\"*\"]\nwindow = []\n";
-const LONG: Duration = Duration::from_mins(1);
 
 fn hub(toml: &str) -> (Hub, Database) {
     let database = server().database();
@@ -19,37 +19,18 @@ fn hub(toml: &str) -> (Hub, Database) {
     (hub, database)
 }
 
-/// Nobody can guess or compress them.
-fn noise(bytes: usize) -> Vec<u8> {
-    let mut state = 1_u64;
-    let step = || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (state >> 56) as u8
-    };
-    std::iter::repeat_with(step).take(bytes).collect()
-}
-
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + LONG;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "not after a minute: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
 /// Waits for the end of the process whose number is in a file.
 fn is_gone(pid_file: &Path) {
     let pid = std::fs::read_to_string(pid_file).unwrap();
     let stat = format!("/proc/{}/stat", pid.trim());
-    wait_until("the command is gone", || {
-        std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(" Z "))
-    });
+    wait_for(
+        || std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(" Z ")),
+        || "the command to end".to_owned(),
+    );
 }
 
 #[test]
-fn what_a_source_wrote_comes_back_to_the_byte() {
+fn the_output_of_a_source_is_restored_byte_for_byte() {
     let origin = tempfile::tempdir().unwrap();
     // Below, at and above the size of the archive's members, and one that no memory bound would take.
     let sizes = [1, 1 << 20, (1 << 20) + 513, 30 << 20];
@@ -112,7 +93,7 @@ fn what_a_source_wrote_comes_back_to_the_byte() {
 }
 
 #[test]
-fn what_a_source_wrote_is_sealed_with_the_rest_and_only_the_key_brings_it_back() {
+fn the_output_of_a_source_is_sealed_like_everything_else() {
     const SECRET: &str = "the plain words of a source";
     let keys = tempfile::tempdir().unwrap();
     let pair = Pair::age(keys.path(), "alice");
@@ -172,7 +153,7 @@ fn what_a_source_wrote_is_sealed_with_the_rest_and_only_the_key_brings_it_back()
 }
 
 #[test]
-fn a_source_that_fails_fails_the_run_unless_it_is_optional() {
+fn a_failing_source_fails_the_run_unless_it_is_optional() {
     let command = "echo partial; echo the socket is hunter2-gone >&2; exit 7";
     let toml = format!("[[source]]\nname = \"redis\"\ncommand = \"{command}\"\n");
     let (mut hub, _database) = hub(&toml);
@@ -204,7 +185,7 @@ fn a_source_that_fails_fails_the_run_unless_it_is_optional() {
 }
 
 #[test]
-fn a_source_that_hangs_is_killed_at_its_timeout_and_when_the_run_is_stopped() {
+fn a_hanging_source_is_killed_at_its_timeout_and_with_the_run() {
     let place = tempfile::tempdir().unwrap();
     let pid = place.path().join("pid");
     let command = format!(
@@ -224,7 +205,7 @@ fn a_source_that_hangs_is_killed_at_its_timeout_and_when_the_run_is_stopped() {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    wait_until("the source runs", || pid.exists());
+    wait_for(|| pid.exists(), || "the source to run".to_owned());
     let pid_text = child.id().to_string();
     let killed = Command::new("kill").args(["-TERM", &pid_text]).status();
     assert!(killed.unwrap().success());
@@ -234,7 +215,7 @@ fn a_source_that_hangs_is_killed_at_its_timeout_and_when_the_run_is_stopped() {
 }
 
 #[test]
-fn a_hook_that_hangs_is_killed_at_its_timeout_with_what_it_started() {
+fn a_hanging_hook_is_killed_at_its_timeout_with_its_children() {
     let place = tempfile::tempdir().unwrap();
     let pid = place.path().join("pid");
     let hanging = |stage: &str, when: &str, more: &str| {
@@ -287,24 +268,12 @@ fn failing(stage: &str, when: &str, more: &str) -> String {
     )
 }
 
-const STAGES: [&str; 9] = [
-    "run",
-    "sources",
-    "snapshot",
-    "plan",
-    "files",
-    "export",
-    "integrity",
-    "drill",
-    "publish",
-];
-
 #[test]
-fn hooks_run_in_the_order_of_the_stages_and_know_where_they_are() {
+fn hooks_run_in_the_order_of_the_stages_and_know_their_stage() {
     let place = tempfile::tempdir().unwrap();
     let notes = place.path().join("notes");
     let mut toml = "[[source]]\nname = \"x\"\ncommand = \"echo x\"\n".to_owned();
-    for stage in STAGES {
+    for stage in ["run", "sources"].iter().chain(&STAGES) {
         toml += &noting(&notes, stage, "after");
         toml += &noting(&notes, stage, "before");
     }
@@ -319,7 +288,7 @@ fn hooks_run_in_the_order_of_the_stages_and_know_where_they_are() {
     );
     let file = record["file"].as_str().unwrap();
     let mut expected = vec![format!("before run {job} {id}|||")];
-    for stage in &STAGES[1..] {
+    for stage in iter::once(&"sources").chain(&STAGES) {
         expected.push(format!("before {stage} {job} {id}|||"));
         expected.push(format!("after {stage} {job} {id}|||"));
     }
@@ -329,7 +298,7 @@ fn hooks_run_in_the_order_of_the_stages_and_know_where_they_are() {
 }
 
 #[test]
-fn a_hook_that_fails_before_a_stage_ends_the_run_and_the_last_hook_hears_of_it() {
+fn a_failing_hook_before_a_stage_ends_the_run_and_the_last_hook_is_run() {
     let place = tempfile::tempdir().unwrap();
     let notes = place.path().join("notes");
     for stage in ["run", "export", "publish"] {
@@ -354,7 +323,7 @@ fn a_hook_that_fails_before_a_stage_ends_the_run_and_the_last_hook_hears_of_it()
 }
 
 #[test]
-fn a_hook_that_fails_after_a_stage_is_a_warning_unless_it_says_fail() {
+fn a_failing_hook_after_a_stage_is_a_warning_unless_it_says_fail() {
     let fail = "on_failure = \"fail\"";
     let warn = "on_failure = \"warn\"";
     let afters = ["plan", "publish", "run"].map(|stage| failing(stage, "after", ""));

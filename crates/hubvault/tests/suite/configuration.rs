@@ -12,7 +12,7 @@ fn hub(toml: &str) -> Hub {
 }
 
 #[test]
-fn a_mistake_has_its_key_its_line_and_the_nearest_key_and_ends_with_2() {
+fn a_mistake_is_reported_with_key_line_and_nearest_key_and_exit_code_2() {
     let hub = hub("[databse]\nhost = \"x\"\n[archive]\nlevel = \"high\"\n");
     for command in [
         &["backup"][..],
@@ -43,7 +43,7 @@ fn a_mistake_has_its_key_its_line_and_the_nearest_key_and_ends_with_2() {
 }
 
 #[test]
-fn show_says_where_each_setting_came_from() {
+fn config_show_names_the_origin_of_each_setting() {
     let mut hub = hub("[archive]\ncodec = \"zstd\"\n");
     hub.set("POSTGRES_PASSWORD", "hunter2");
     hub.set("BACKUP_DRI", "/b");

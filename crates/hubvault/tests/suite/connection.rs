@@ -116,7 +116,7 @@ impl Listening {
 }
 
 #[test]
-fn tls_trusts_whom_it_is_told_to_trust() {
+fn tls_trusts_only_the_configured_authority() {
     let listening = Listening::start();
     let authority = listening.authority().display().to_string();
     let with = |host: &str, mode: &str, root: Option<&str>| {
@@ -166,7 +166,7 @@ fn a_password_comes_from_a_variable_a_file_or_the_password_file() {
 }
 
 #[test]
-fn every_way_of_giving_a_password_is_known() {
+fn every_way_to_give_a_password_works() {
     let listening = Listening::start();
     for role in ["locked", "plain", "old"] {
         for sslmode in ["disable", "allow", "prefer"] {
@@ -179,7 +179,7 @@ fn every_way_of_giving_a_password_is_known() {
 }
 
 #[test]
-fn a_wrong_password_is_said_and_not_tried_again() {
+fn a_wrong_password_is_reported_and_not_retried() {
     let listening = Listening::start();
     let mut hub = listening.hub("127.0.0.1", "locked");
     hub.set("POSTGRES_PASSWORD", "wrong-password");
@@ -215,7 +215,7 @@ fn a_standby_is_backed_up_like_its_primary() {
 }
 
 #[test]
-fn a_write_that_fails_in_the_middle_leaves_nothing() {
+fn a_failed_write_leaves_no_file() {
     let server = server();
     let database = server.database();
     database.execute(

@@ -20,7 +20,7 @@ fn refused(hub: &Hub, command: &str, path: &Path, words: &[&str]) {
 }
 
 #[test]
-fn truncated_flipped_and_foreign_files_are_refused() {
+fn truncated_damaged_and_foreign_files_are_refused() {
     let server = server();
     let database = server.database();
     database.execute(

@@ -1,7 +1,7 @@
 //! A session typed for the Bash system: the same names, arguments and exit codes.
 
 use crate::hub::{Hub, stderr, stdout};
-use crate::post_office::{SMALL, code, mailing, only, plain, subject, text};
+use crate::mailing::{SMALL, code, mailing, only, plain, subject, text};
 use hubvault_testkit::{MailServer, MailTls, server};
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -38,7 +38,7 @@ fn small_hub() -> (hubvault_testkit::Database, Hub) {
 }
 
 #[test]
-fn a_session_for_the_bash_system_goes_as_it_went() {
+fn the_commands_of_the_bash_system_still_work() {
     let (_source, mut hub) = small_hub();
     // Here hubvault itself ends with 3; the scripts knew only 0 and 1.
     hub.write("file = []\n[scope]\ntables = [\"users\", \"absent\"]\nwindow = []\n");
@@ -91,7 +91,7 @@ fn a_backup_that_fails_ends_with_1_and_an_error_line() {
 }
 
 #[test]
-fn the_mail_of_an_archive_is_sent_again_by_the_old_name() {
+fn the_old_name_resends_the_mail_of_an_archive() {
     let mail = MailServer::start(plain());
     let (source, quiet) = small_hub();
     let (_, archive) = quiet.backup();
@@ -115,7 +115,7 @@ fn the_mail_of_an_archive_is_sent_again_by_the_old_name() {
 }
 
 #[test]
-fn a_failure_is_mailed_with_the_callers_words_by_the_old_name() {
+fn the_old_name_mails_a_failure_with_the_callers_text() {
     let mail = MailServer::start(plain());
     let source = server().database();
     let hub = mailing(&source, &mail, MailTls::Plain);
@@ -128,7 +128,7 @@ fn a_failure_is_mailed_with_the_callers_words_by_the_old_name() {
 }
 
 #[test]
-fn a_mail_about_no_archive_is_refused() {
+fn a_mail_about_a_missing_archive_is_refused() {
     let mail = MailServer::start(plain());
     let source = server().database();
     let hub = mailing(&source, &mail, MailTls::Plain);
@@ -146,7 +146,7 @@ fn a_mail_about_no_archive_is_refused() {
 }
 
 #[test]
-fn what_the_scripts_do_not_know_ends_with_1_and_the_usage() {
+fn unknown_arguments_of_the_scripts_end_with_1_and_the_usage() {
     let (_source, hub) = small_hub();
     for (name, arguments) in [
         ("backup-monitor.sh", &["nonsense"][..]),
@@ -165,7 +165,7 @@ fn what_the_scripts_do_not_know_ends_with_1_and_the_usage() {
 }
 
 #[test]
-fn the_checks_of_the_bash_system_answer_by_their_old_names() {
+fn the_checks_of_the_bash_system_keep_their_names() {
     let (_source, mut hub) = small_hub();
     // Only a proven backup counts as young.
     hub.set("PROOF", "always");

@@ -186,7 +186,7 @@ fn unit_variables(text: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn the_variables_of_the_bash_system_need_nothing_else() {
+fn the_variables_of_the_bash_system_are_enough() {
     let printed = Host::new(&env_file(&example("bash-system.env"))).check(None);
     assert!(printed.contains("backup@postgres:5432/hub"), "{printed}");
 }

@@ -1,7 +1,7 @@
 //! The examples of docs/extending.md do what the page says.
 
 use crate::hub::{Hub, stderr, stdout};
-use crate::post_office::{plain, subject, tell, text};
+use crate::mailing::{plain, subject, tell, text};
 use hubvault_testkit::{MailServer, MailTls, server};
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -5,7 +5,7 @@ use hubvault_testkit::{extract, server};
 use std::os::unix::fs::PermissionsExt;
 
 #[test]
-fn files_and_directories_come_back_with_their_modes() {
+fn files_and_directories_are_restored_with_their_modes() {
     let server = server();
     let database = server.database();
     database.execute("CREATE TABLE users (id int)");

@@ -1,7 +1,7 @@
 //! The service asked over HTTP, as a board, a script and a stranger would.
 
 use crate::hub::{Hub, stderr, stdout};
-use crate::service_at_work::{Answer, Service};
+use crate::service_process::{Answer, ServiceProcess};
 use hubvault_testkit::{Database, server};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
@@ -39,11 +39,11 @@ fn is_error(answer: &Answer, status: u16, code: &str, path: &str) -> Value {
 }
 
 #[test]
-fn everything_is_closed_and_roles_are_kept_apart() {
+fn every_path_needs_a_token_of_its_role() {
     let database = database();
     let hub = hub(&database);
     let (read, operate) = (token(&hub, "board", "read"), token(&hub, "ci", "operate"));
-    let service = Service::start(&hub);
+    let service = ServiceProcess::start_http(&hub);
     for path in [
         "/backup/status",
         "/metrics",
@@ -115,11 +115,11 @@ fn everything_is_closed_and_roles_are_kept_apart() {
 }
 
 #[test]
-fn wrong_tokens_are_slowed_down_and_right_ones_are_not() {
+fn wrong_tokens_are_throttled_and_right_ones_are_not() {
     let database = database();
     let hub = hub(&database);
     let right = token(&hub, "board", "read");
-    let service = Service::start(&hub);
+    let service = ServiceProcess::start_http(&hub);
     let tried: Vec<u16> = (0..20)
         .map(|i| service.get("/backup/status", &format!("hv_{i}")).status)
         .collect();
@@ -137,11 +137,11 @@ fn wrong_tokens_are_slowed_down_and_right_ones_are_not() {
 }
 
 #[test]
-fn a_run_is_triggered_followed_and_remembered() {
+fn a_run_is_triggered_followed_and_listed() {
     let database = database();
     let hub = hub(&database);
     let operate = token(&hub, "ci", "operate");
-    let service = Service::start(&hub);
+    let service = ServiceProcess::start_http(&hub);
     let ill = service.get("/health", "");
     assert_eq!(
         (ill.status, ill.json()["status"].as_str()),
@@ -205,7 +205,7 @@ fn a_run_is_triggered_followed_and_remembered() {
     // The same wish again within a minute is one wish.
     let again = service.post("/backup/trigger", &operate, "{}");
     is_error(&again, 409, "conflict", "/backup/trigger");
-    let log = service.stop();
+    let log = service.stop_and_log();
     assert!(
         log.contains("audit: ci (operate) POST /backup/trigger"),
         "{log}"
@@ -214,12 +214,12 @@ fn a_run_is_triggered_followed_and_remembered() {
 }
 
 #[test]
-fn the_configuration_is_changed_when_it_is_right_and_survives() {
+fn a_valid_change_of_the_configuration_is_kept_after_a_restart() {
     let database = database();
     let mut hub = hub(&database);
     hub.set("SMTP_PASS", "never-shown-7");
     let admin = token(&hub, "root", "admin");
-    let service = Service::start(&hub);
+    let service = ServiceProcess::start_http(&hub);
     let bad = service.put(
         "/backup/config",
         &admin,
@@ -274,7 +274,7 @@ fn the_configuration_is_changed_when_it_is_right_and_survives() {
         overlay.metadata().unwrap().permissions().mode() & 0o777,
         0o600
     );
-    service.until("/backup/status", &admin, |status| {
+    service.wait_for_answer("/backup/status", &admin, |status| {
         status["schedule"]["next_run"]
             .as_str()
             .is_some_and(|at| at.contains("-02-28T"))
@@ -290,7 +290,7 @@ fn the_configuration_is_changed_when_it_is_right_and_survives() {
         "0 0 29 2 *"
     );
     assert_eq!(of(&taken_back.json(), "retention.days")["value"], "31");
-    let log = service.stop();
+    let log = service.stop_and_log();
     assert!(
         log.contains("audit: root (admin) PUT /backup/config"),
         "{log}"
@@ -298,13 +298,13 @@ fn the_configuration_is_changed_when_it_is_right_and_survives() {
 }
 
 #[test]
-fn an_archive_is_had_by_link_and_by_no_other() {
+fn an_archive_is_downloaded_only_by_its_own_link() {
     let database = database();
     let hub = hub(&database);
     let (record, file) = hub.backup();
     let id = record["id"].as_str().unwrap();
     let operate = token(&hub, "ci", "operate");
-    let service = Service::start(&hub);
+    let service = ServiceProcess::start_http(&hub);
     let made = service.post(&format!("/backup/{id}/link"), &operate, "{\"hours\": 1}");
     assert_eq!(made.status, 201, "{}", made.text());
     let path = made.json()["path"].as_str().unwrap().to_owned();
@@ -343,7 +343,7 @@ fn an_archive_is_had_by_link_and_by_no_other() {
     }
     // What this service signed, and is over: signed with its own key.
     let key = std::fs::read(hub.backups().join(".hubvault/link.key")).unwrap();
-    let over = crate::service_at_work::signed(&key, id, 1);
+    let over = crate::service_process::signed(&key, id, 1);
     is_error(&service.get(&over, ""), 410, "gone", &plain);
     std::fs::remove_file(&file).unwrap();
     is_error(&service.get(&path, ""), 404, "not_found", &plain);

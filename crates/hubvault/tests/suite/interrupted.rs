@@ -1,9 +1,8 @@
 //! A run that is stopped, doubled or killed leaves nothing false behind.
 
 use crate::hub::{Hub, archives_and_partials, stderr, stdout};
-use hubvault_testkit::server;
+use hubvault_testkit::{server, wait_for};
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
 
 /// Large enough that a signal comes before the end.
 const LARGE: &str = "CREATE TABLE users (id int PRIMARY KEY, name text);
@@ -18,19 +17,12 @@ fn running(hub: &Hub) -> Child {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let begun = Instant::now();
     let writes = || {
         archives_and_partials(&hub.backups())
             .iter()
             .any(|path| path.metadata().is_ok_and(|meta| meta.len() > 0))
     };
-    while !writes() {
-        assert!(
-            begun.elapsed() < Duration::from_mins(1),
-            "the backup never began to write"
-        );
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_for(writes, || "the backup to write".to_owned());
     child
 }
 
@@ -78,7 +70,7 @@ fn a_second_run_is_refused_and_names_the_first() {
 }
 
 #[test]
-fn a_killed_run_is_swept_and_called_failed_by_the_next() {
+fn a_killed_run_is_cleaned_up_and_listed_as_failed_by_the_next() {
     let server = server();
     let database = server.database();
     database.execute(LARGE);

@@ -1,9 +1,8 @@
 //! `[[job]]`: several databases in one configuration and one service.
 
-use crate::daemon::wait_for;
 use crate::hub::{Hub, stderr, stdout};
-use crate::service_at_work::Service;
-use hubvault_testkit::{Database, server};
+use crate::service_process::ServiceProcess;
+use hubvault_testkit::{Database, server, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::fs;
@@ -40,13 +39,13 @@ fn records(hub: &Hub, job: &str) -> Value {
 }
 
 #[test]
-fn one_service_keeps_several_jobs_and_none_waits_for_another() {
+fn one_service_runs_several_jobs_at_the_same_time() {
     let (slow, quick) = (database("users"), database("orders"));
     let mut hub = two(&slow, &quick);
     let made = hub.run(&["token", "create", "root", "--role", "admin"]);
     assert!(made.status.success(), "{}", stderr(&made));
     let token = stdout(&made).trim().to_owned();
-    let service = Service::start(&hub);
+    let service = ServiceProcess::start_http(&hub);
 
     let unnamed = service.post("/backup/trigger", &token, "{}");
     assert_eq!(unnamed.status, 400);
@@ -64,12 +63,12 @@ fn one_service_keeps_several_jobs_and_none_waits_for_another() {
         begun.json()["backup_id"].as_str().unwrap().to_owned()
     };
     let id_of_slow = trigger("slow");
-    service.until("/backup/status?job=slow", &token, |status| {
+    service.wait_for_answer("/backup/status?job=slow", &token, |status| {
         status["running"]["stage"].is_string()
     });
     let id_of_quick = trigger("quick");
     // The id says of which job it is.
-    service.until(&format!("/backup/{id_of_quick}"), &token, |one| {
+    service.wait_for_answer(&format!("/backup/{id_of_quick}"), &token, |one| {
         one["backup"]["state"] == "proven"
     });
     let still = service.get("/backup/status?job=slow", &token).json();
@@ -84,7 +83,7 @@ fn one_service_keeps_several_jobs_and_none_waits_for_another() {
     );
     assert_eq!(service.get("/health?job=quick", "").status, 200);
     fs::write(hub.config().join("go"), "").unwrap();
-    service.until(&format!("/backup/{id_of_slow}"), &token, |one| {
+    service.wait_for_answer(&format!("/backup/{id_of_slow}"), &token, |one| {
         one["backup"]["state"] == "proven"
     });
     assert_eq!(service.get("/health", "").status, 200);
@@ -138,8 +137,8 @@ fn one_service_keeps_several_jobs_and_none_waits_for_another() {
     ));
     hub.run(&["config", "check"]);
     service.signal(Signal::HUP);
-    service.until("/backup/status", &token, |status| status["job"] == "quick");
-    let said = service.stop();
+    service.wait_for_answer("/backup/status", &token, |status| status["job"] == "quick");
+    let said = service.stop_and_log();
     assert!(
         said.contains("slow: the job is gone from the configuration"),
         "{said}"
@@ -148,7 +147,7 @@ fn one_service_keeps_several_jobs_and_none_waits_for_another() {
 }
 
 #[test]
-fn a_job_without_its_directory_keeps_no_other_from_its_turn_and_is_taken_up_when_it_is_there() {
+fn a_job_without_its_directory_blocks_no_other_and_starts_when_it_appears() {
     let database = database("users");
     let mut hub = Hub::whole(&database);
     let disk = hub.config().join("disk");
@@ -161,10 +160,10 @@ fn a_job_without_its_directory_keeps_no_other_from_its_turn_and_is_taken_up_when
     ));
     let made = hub.run(&["token", "create", "ops", "--role", "operate"]);
     let token = stdout(&made).trim().to_owned();
-    let service = Service::start(&hub);
+    let service = ServiceProcess::start_http(&hub);
     let begun = service.post("/backup/trigger?job=well", &token, "{}");
     let id = begun.json()["backup_id"].as_str().unwrap().to_owned();
-    service.until(&format!("/backup/{id}"), &token, |one| {
+    service.wait_for_answer(&format!("/backup/{id}"), &token, |one| {
         one["backup"]["state"] == "unproven"
     });
     let metrics = service.get("/metrics", &token).text();
@@ -178,10 +177,10 @@ fn a_job_without_its_directory_keeps_no_other_from_its_turn_and_is_taken_up_when
     );
     fs::remove_file(&disk).unwrap();
     fs::create_dir(&disk).unwrap();
-    service.until("/backup/status?job=late", &token, |status| {
+    service.wait_for_answer("/backup/status?job=late", &token, |status| {
         status["last_backup"].is_null() && status["job"] == "late"
     });
-    let said = service.stop();
+    let said = service.stop_and_log();
     assert!(
         said.contains("late: ") && said.contains("it is tried again in"),
         "{said}"
@@ -189,7 +188,7 @@ fn a_job_without_its_directory_keeps_no_other_from_its_turn_and_is_taken_up_when
 }
 
 #[test]
-fn jobs_that_came_on_standard_input_are_still_there_after_a_reload() {
+fn jobs_from_standard_input_survive_a_reload() {
     let (slow, quick) = (database("users"), database("orders"));
     let hub = two(&slow, &quick);
     hub.run(&["config", "check"]);
@@ -213,7 +212,7 @@ fn jobs_that_came_on_standard_input_are_still_there_after_a_reload() {
 }
 
 #[test]
-fn a_command_goes_over_all_jobs_and_ends_as_the_worst_of_them() {
+fn a_command_covers_all_jobs_and_its_exit_code_is_the_worst() {
     let (first, second) = (database("users"), database("orders"));
     let mut hub = two(&first, &second);
     fs::write(hub.config().join("go"), "").unwrap();

@@ -1,8 +1,8 @@
 //! Messages link to the archive, and the link is a key: it opens for its time, and is in no log.
 
 use crate::hub::{Hub, stderr, stdout};
-use crate::post_office::{NOISE, SMALL, html, mailing, plain, subject, text};
-use crate::service_at_work::{Service, signed};
+use crate::mailing::{NOISE, SMALL, html, mailing, plain, subject, text};
+use crate::service_process::{ServiceProcess, signed};
 use hubvault_testkit::{
     Answer, Database, HttpSink, MailServer, MailServerOptions, MailTls, Parts, server,
 };
@@ -61,7 +61,7 @@ fn logs(directory: &Path) -> String {
 }
 
 #[test]
-fn the_link_in_the_mail_downloads_the_archive_and_is_in_no_log() {
+fn the_link_in_the_mail_downloads_the_archive_and_is_never_logged() {
     let database = database();
     let mail = MailServer::start(plain());
     let mut hub = linking(&database, &mail, "");
@@ -72,7 +72,7 @@ fn the_link_in_the_mail_downloads_the_archive_and_is_in_no_log() {
     hub.set("WEBHOOK_SECRET", "signature");
     let operate = hub.run(&["token", "create", "ci", "--role", "operate"]);
     let operate = stdout(&operate).trim().to_owned();
-    let mut service = Service::start(&hub);
+    let service = ServiceProcess::start_http(&hub);
     let base = service.base().to_owned();
 
     // By hand, beside the service.
@@ -121,7 +121,8 @@ fn the_link_in_the_mail_downloads_the_archive_and_is_in_no_log() {
     let hours = part(&second, "expires").parse::<i64>().unwrap() - Timestamp::now().as_second();
     assert!((1..=3600).contains(&hours), "{hours}");
 
-    let said = service.stop() + &stderr(&output) + &logs(&hub.backups().join(".hubvault/logs"));
+    let said =
+        service.stop_and_log() + &stderr(&output) + &logs(&hub.backups().join(".hubvault/logs"));
     // The log goes by what is a secret here.
     assert!(said.contains("audit: *** of"), "{said}");
     for link in [&path, &second] {
@@ -137,7 +138,7 @@ fn each_of_several_jobs_has_links_to_its_own_archives() {
     hub.write(&format!(
         "{TOML}[[job]]\nname = \"one\"\n[[job]]\nname = \"two\"\n"
     ));
-    let service = Service::start(&hub);
+    let service = ServiceProcess::start_http(&hub);
     hub.set("HTTP_PUBLIC_URL", service.base());
     let output = hub.run(&["backup"]);
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
@@ -159,7 +160,7 @@ fn each_of_several_jobs_has_links_to_its_own_archives() {
 }
 
 #[test]
-fn every_channel_but_a_ping_has_the_link() {
+fn every_channel_except_pings_has_the_link() {
     let database = database();
     let mail = MailServer::start(plain());
     let sink = HttpSink::start((0..9).map(|_| Answer::Status(200)));
@@ -198,7 +199,7 @@ fn every_channel_but_a_ping_has_the_link() {
 }
 
 #[test]
-fn what_the_mail_server_finds_too_large_is_linked_to() {
+fn an_archive_too_large_for_the_mail_server_is_linked() {
     let database = server().database();
     database.execute(NOISE);
     let mail = MailServer::start(MailServerOptions {
@@ -214,7 +215,7 @@ fn what_the_mail_server_finds_too_large_is_linked_to() {
 }
 
 #[test]
-fn no_link_is_in_what_has_no_archive_to_give_away() {
+fn messages_without_a_downloadable_archive_have_no_link() {
     let database = database();
     let mail = MailServer::start(plain());
     let sink = HttpSink::start((0..9).map(|_| Answer::Status(200)));
@@ -262,7 +263,7 @@ fn no_link_is_in_what_has_no_archive_to_give_away() {
 }
 
 #[test]
-fn without_its_key_a_message_goes_without_a_link_and_the_run_says_so() {
+fn without_the_link_key_messages_have_no_link_and_the_run_warns() {
     let database = database();
     let mail = MailServer::start(plain());
     let hub = linking(&database, &mail, "https://backups.hub.example");

@@ -2,7 +2,7 @@
 
 use crate::drill::drilling;
 use crate::hub::{stderr, stdout};
-use crate::post_office::{
+use crate::mailing::{
     NOISE, PASSWORD, SMALL, code, html, mailing, only, plain, record, subject, tell, text,
 };
 use hubvault_testkit::{MailServer, MailServerOptions, MailTls, restore_with_plain_tools, server};
@@ -89,7 +89,7 @@ fn a_sealed_archive_arrives_sealed_and_only_its_key_opens_it() {
 }
 
 #[test]
-fn an_archive_in_the_clear_is_not_attached_where_only_sealed_ones_may_be() {
+fn an_unsealed_archive_is_not_attached_where_only_sealed_ones_may_be() {
     let mail = MailServer::start(plain());
     let source = server().database();
     source.execute(SMALL);
@@ -111,7 +111,7 @@ fn an_archive_in_the_clear_is_not_attached_where_only_sealed_ones_may_be() {
 }
 
 #[test]
-fn what_is_too_large_for_the_server_goes_without_and_says_where_it_is() {
+fn a_mail_too_large_for_the_server_is_sent_without_its_archive() {
     let mail = MailServer::start(MailServerOptions {
         size_limit: Some(60_000),
         ..plain()
@@ -137,7 +137,7 @@ fn what_is_too_large_for_the_server_goes_without_and_says_where_it_is() {
 }
 
 #[test]
-fn an_archive_in_parts_is_joined_by_the_line_in_the_mail() {
+fn an_archive_in_parts_is_joined_by_the_command_in_the_mail() {
     let mail = MailServer::start(plain());
     let source = server().database();
     source.execute(NOISE);

@@ -2,11 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod hub;
-mod keys;
+#[path = "../shared/mod.rs"]
+mod shared;
+use shared::{clock, hub, keys, mailing, service_process, stages};
 
-mod comes_back_equal;
-mod one_moment;
+mod round_trip;
+mod consistent_snapshot;
 mod connection;
 mod configuration;
 mod bad_input;
@@ -15,33 +16,31 @@ mod damaged_archives;
 mod catalog;
 mod files;
 mod drill;
-mod drill_breaks;
-mod drill_lies;
+mod forged;
+mod drill_failures;
+mod drill_differences;
 mod restore;
 mod references;
 mod retention;
 mod monitor;
 mod alerts;
 mod seal;
-mod post_office;
-mod mail;
-mod mail_trouble;
-mod mail_words;
-mod secrets;
-mod shown;
-mod watch;
 mod seal_check;
-mod service_at_work;
+mod mail;
+mod mail_failures;
+mod mail_errors;
+mod process_observer;
+mod secrets;
+mod output;
 mod http;
-mod http_strangers;
+mod http_clients;
 mod links;
-mod daemon;
 mod service;
 mod jobs;
 mod commands;
 mod extending;
 mod operations;
-mod pages;
+mod documentation;
 mod drop_in;
 mod examples;
-mod modes;
+mod permissions;

@@ -19,7 +19,7 @@ fn warnings<'a>(record: &'a Value, code: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn the_last_archive_with_rows_that_are_gone_outlives_the_rules() {
+fn the_last_archive_with_lost_rows_is_never_removed() {
     let server = server();
     let database = server.database();
     database.execute(USERS);
@@ -85,7 +85,7 @@ pub(crate) fn passes(hub: &Hub, check: &str) {
 }
 
 #[test]
-fn what_is_right_is_one_line_a_check_and_exit_code_0() {
+fn a_passed_check_is_one_line_and_exit_code_0() {
     let server = server();
     let database = server.database();
     database.execute(USERS);
@@ -123,7 +123,7 @@ fn what_is_right_is_one_line_a_check_and_exit_code_0() {
 }
 
 #[test]
-fn an_archive_that_is_gone_cut_or_damaged_is_told() {
+fn missing_truncated_and_damaged_archives_are_reported() {
     let server = server();
     let database = server.database();
     database.execute(USERS);
@@ -145,7 +145,7 @@ fn an_archive_that_is_gone_cut_or_damaged_is_told() {
 }
 
 #[test]
-fn what_was_removed_on_purpose_is_told_until_somebody_accepts_it() {
+fn a_removed_archive_is_reported_until_it_is_accepted() {
     let server = server();
     let database = server.database();
     database.execute(USERS);
@@ -212,7 +212,7 @@ fn what_was_removed_on_purpose_is_told_until_somebody_accepts_it() {
 }
 
 #[test]
-fn archives_of_a_directory_that_is_not_there_are_not_taken_for_removed() {
+fn archives_of_a_missing_directory_do_not_count_as_removed() {
     let server = server();
     let database = server.database();
     database.execute(USERS);
@@ -234,7 +234,7 @@ fn archives_of_a_directory_that_is_not_there_are_not_taken_for_removed() {
 }
 
 #[test]
-fn a_full_disk_and_a_database_that_cannot_be_read_are_told() {
+fn a_full_disk_and_an_unreadable_database_are_reported() {
     let server = server();
     let database = server.database();
     database.execute(USERS);
@@ -263,7 +263,7 @@ fn a_full_disk_and_a_database_that_cannot_be_read_are_told() {
 }
 
 #[test]
-fn rows_that_are_gone_are_told_until_they_are_the_measure() {
+fn lost_rows_are_reported_until_they_are_the_new_baseline() {
     let server = server();
     let database = server.database();
     database.execute(USERS);
@@ -279,7 +279,7 @@ fn rows_that_are_gone_are_told_until_they_are_the_measure() {
 }
 
 #[test]
-fn the_users_own_checks_run_bounded_and_masked() {
+fn custom_checks_are_limited_and_masked() {
     let server = server();
     let database = server.database();
     let mut hub = Hub::whole(&database);
@@ -323,7 +323,7 @@ fn the_users_own_checks_run_bounded_and_masked() {
 }
 
 #[test]
-fn every_check_has_its_paragraph() {
+fn every_check_is_documented() {
     let page = include_str!("../../../../docs/operations.md");
     for name in hubvault_engine::monitor::NAMES {
         assert!(

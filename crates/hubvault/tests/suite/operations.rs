@@ -1,7 +1,7 @@
 //! The emergency steps of docs/operations.md bring a database back on a machine that has no hubvault.
 
 use crate::hub::Hub;
-use crate::post_office::SMALL;
+use crate::mailing::SMALL;
 use hubvault_testkit::server;
 use std::process::Command;
 
@@ -21,7 +21,7 @@ fn steps() -> String {
 }
 
 #[test]
-fn the_emergency_steps_bring_everything_back_without_hubvault() {
+fn the_emergency_steps_restore_everything_without_hubvault() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);

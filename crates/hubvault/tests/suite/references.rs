@@ -36,7 +36,7 @@ fn rows(record: &Value, table: &str) -> u64 {
 }
 
 #[test]
-fn a_refund_brings_its_purchase_and_that_one_its_user() {
+fn a_refund_includes_its_purchase_and_its_user() {
     let server = server();
     let database = server.database();
     database.execute(

@@ -4,7 +4,7 @@ use crate::hub::{Hub, stderr, stdout};
 use hubvault_testkit::{NASTY, NASTY_LARGE, server};
 
 #[test]
-fn the_nasty_database_comes_back_equal() {
+fn the_nasty_database_is_restored_equal() {
     let server = server();
     let source = server.database();
     source.execute(NASTY);
@@ -27,7 +27,7 @@ fn the_nasty_database_comes_back_equal() {
 }
 
 #[test]
-fn large_tables_come_back_over_several_connections() {
+fn large_tables_are_restored_over_several_connections() {
     let server = server();
     let source = server.database();
     source.execute(NASTY_LARGE);
@@ -46,7 +46,7 @@ fn large_tables_come_back_over_several_connections() {
 }
 
 #[test]
-fn a_database_is_made_and_one_table_comes_back_into_a_living_one() {
+fn a_database_is_created_and_one_table_is_restored_into_a_live_one() {
     let server = server();
     let source = server.database();
     source.execute(
@@ -92,7 +92,7 @@ fn a_database_is_made_and_one_table_comes_back_into_a_living_one() {
 }
 
 #[test]
-fn configuration_files_come_back_into_a_directory_and_overwrite_nothing() {
+fn configuration_files_are_restored_and_overwrite_nothing() {
     let server = server();
     let database = server.database();
     database.execute("CREATE TABLE users (id int)");
@@ -151,7 +151,7 @@ CREATE TRIGGER hear AFTER INSERT OR UPDATE ON notes FOR EACH ROW EXECUTE FUNCTIO
 ";
 
 #[test]
-fn the_rows_that_somebody_lost_are_found_and_put_back_and_nothing_else() {
+fn lost_rows_are_found_and_restored_and_nothing_else() {
     let server = server();
     let database = server.database();
     database.execute(HUB);
@@ -228,7 +228,7 @@ fn the_rows_that_somebody_lost_are_found_and_put_back_and_nothing_else() {
 }
 
 #[test]
-fn clean_drops_only_after_a_yes_and_a_table_comes_back_beside_the_living_one() {
+fn clean_asks_first_and_a_table_is_restored_next_to_the_live_one() {
     let server = server();
     let source = server.database();
     source.execute(NASTY);
@@ -265,7 +265,7 @@ fn clean_drops_only_after_a_yes_and_a_table_comes_back_beside_the_living_one() {
 }
 
 #[test]
-fn tables_that_refer_to_each_other_come_back_together_or_not_at_all() {
+fn tables_that_reference_each_other_are_restored_together_or_not_at_all() {
     let server = server();
     let database = server.database();
     database.execute(HUB);
@@ -302,7 +302,7 @@ fn tables_that_refer_to_each_other_come_back_together_or_not_at_all() {
 }
 
 #[test]
-fn what_cannot_be_restored_is_named_and_the_rest_goes_on_when_told_to() {
+fn objects_that_cannot_be_restored_are_named_and_may_be_skipped() {
     let server = server();
     let source = server.database();
     source.execute(
@@ -335,7 +335,7 @@ fn what_cannot_be_restored_is_named_and_the_rest_goes_on_when_told_to() {
 }
 
 #[test]
-fn an_index_that_cannot_be_built_fails_the_restore_although_the_rows_are_back() {
+fn an_index_that_cannot_be_built_fails_the_restore_after_the_rows() {
     let server = server();
     let source = server.database();
     // The index can be built here only because of what this session has set.
@@ -362,7 +362,7 @@ fn an_index_that_cannot_be_built_fails_the_restore_although_the_rows_are_back() 
 }
 
 #[test]
-fn an_archive_comes_from_a_pipe_and_one_table_is_read_without_the_rest() {
+fn an_archive_is_read_from_a_pipe_and_one_table_without_the_rest() {
     let server = server();
     let source = server.database();
     source.execute(

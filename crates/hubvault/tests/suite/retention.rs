@@ -74,7 +74,7 @@ fn a_backup_removes_what_no_rule_keeps_and_nothing_else() {
 }
 
 #[test]
-fn a_failed_run_removes_nothing_and_a_strange_file_stays() {
+fn a_failed_run_and_foreign_files_are_left_alone() {
     let server = server();
     let database = server.database();
     database.execute("CREATE TABLE users (id int); INSERT INTO users VALUES (1)");

@@ -17,7 +17,7 @@ fn sidecar(archive: &Path) -> PathBuf {
 }
 
 #[test]
-fn a_sealed_backup_is_proven_and_every_recipient_opens_it_with_age_alone_or_with_hubvault() {
+fn a_sealed_backup_is_proven_and_opened_by_every_recipient_with_age_or_hubvault() {
     let server = server();
     let source = server.database();
     source.execute(NASTY);
@@ -80,7 +80,7 @@ fn a_sealed_backup_is_proven_and_every_recipient_opens_it_with_age_alone_or_with
 }
 
 #[test]
-fn an_identity_that_does_not_fit_or_cannot_be_used_is_refused_clearly() {
+fn a_wrong_or_unusable_identity_is_refused_with_the_reason() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
@@ -178,7 +178,7 @@ fn one_table_of_a_sealed_archive_is_restored_without_reading_the_rest() {
 }
 
 #[test]
-fn archives_are_looked_after_without_any_key() {
+fn sealed_archives_are_listed_checked_and_pruned_without_a_key() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
@@ -283,7 +283,7 @@ fn archives_are_looked_after_without_any_key() {
 }
 
 #[test]
-fn zstd_is_sealed_as_well() {
+fn zstd_archives_are_sealed_too() {
     let server = server();
     let source = server.database();
     source.execute(NASTY);
@@ -318,7 +318,7 @@ fn zstd_is_sealed_as_well() {
 }
 
 #[test]
-fn no_private_key_lies_anywhere() {
+fn no_private_key_is_written_anywhere() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);

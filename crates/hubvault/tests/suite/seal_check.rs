@@ -11,7 +11,7 @@ const SMALL: &str = "CREATE TABLE users (id int PRIMARY KEY, name text);
 const ALL: &str = "[scope]\ntables = [\"*\"]\nwindow = []\n";
 
 #[test]
-fn recipients_that_would_not_do_are_refused_before_anything_is_read() {
+fn unusable_recipients_are_refused_before_the_database_is_read() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
@@ -41,7 +41,7 @@ fn recipients_that_would_not_do_are_refused_before_anything_is_read() {
 }
 
 #[test]
-fn who_can_open_is_shown_by_opening_or_by_an_answer() {
+fn recipients_prove_their_key_by_opening_an_archive_or_by_an_answer() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);

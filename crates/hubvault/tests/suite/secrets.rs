@@ -1,12 +1,13 @@
 //! No secret of the configuration is in anything that leaves the process: arguments, the environment of programs that
 //! do not need it, logs, mails, messages, archives, sidecars, the catalog, files left behind, a core file.
 
-use crate::daemon::{Clock, Daemon, runs, wait_for_runs};
+use crate::clock::Clock;
 use crate::drill::drilling;
 use crate::hub::{Hub, stderr, stdout};
 use crate::keys::{Pair, open_with_age};
-use crate::post_office::{SMALL, html, tell, text};
-use crate::watch::{Processes, Watch};
+use crate::mailing::{SMALL, html, tell, text};
+use crate::process_observer::{ProcessObserver, Processes};
+use crate::service_process::{ServiceProcess, runs, wait_for_runs};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use hubvault_postgres::ConnectSettings;
 use hubvault_testkit::{
@@ -191,7 +192,7 @@ fn watched(hub: &Hub, arguments: &[&str], seen: &mut Seen, expected: &[&str]) ->
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let watch = Watch::of(child.id());
+    let watch = ProcessObserver::of(child.id());
     let output = child.wait_with_output().unwrap();
     search(watch.end(), seen, expected);
     seen.add(arguments.join(" "), stdout(&output) + &stderr(&output));
@@ -199,7 +200,7 @@ fn watched(hub: &Hub, arguments: &[&str], seen: &mut Seen, expected: &[&str]) ->
 }
 
 #[test]
-fn no_secret_is_in_what_a_run_starts_writes_or_sends() {
+fn a_run_never_passes_writes_or_sends_a_secret() {
     let mail = office();
     let sink = HttpSink::start((0..8).map(|_| Answer::Status(500)));
     let source = server().database();
@@ -270,7 +271,7 @@ fn server_of_a_restore(source: &Database, hub: &Hub, seen: &mut Seen) -> Databas
 }
 
 #[test]
-fn no_secret_is_in_what_a_service_starts_writes_or_sends() {
+fn a_service_never_passes_writes_or_sends_a_secret() {
     let mail = office();
     let sink = HttpSink::start([]);
     let source = server().database();
@@ -303,15 +304,15 @@ fn no_secret_is_in_what_a_service_starts_writes_or_sends() {
     secrets.push(("database.url", url));
     hub.set("LOG_LEVEL", "trace");
     let clock = Clock::of(&mut hub, "2040-03-21T12:00:00Z");
-    let mut service = Daemon::start(&hub);
-    service.says("the next run is at 2040-03-22 02:30:00", 1);
-    let limits = fs::read_to_string(format!("/proc/{}/limits", service.process())).unwrap();
+    let mut service = ServiceProcess::start(&hub);
+    service.wait_for_log("the next run is at 2040-03-22 02:30:00", 1);
+    let limits = fs::read_to_string(format!("/proc/{}/limits", service.id())).unwrap();
     let core = limits
         .lines()
         .find(|line| line.starts_with("Max core file size"));
     let soft = core.unwrap().split_whitespace().nth(4);
     assert_eq!(soft, Some("0"), "a crash would leave a core file: {core:?}");
-    let watch = Watch::of(service.process());
+    let watch = ProcessObserver::of(service.id());
     clock.set("2040-03-22T02:29:59Z");
     let runs = wait_for_runs(&hub, &service, 1);
     assert_eq!(runs[0]["state"], "proven", "{}", service.log());

@@ -1,9 +1,11 @@
 //! The service keeps its schedule, whatever the clock and the database do.
 
-use crate::daemon::{Clock, Daemon, runs, wait_for, wait_for_runs};
+use crate::clock::Clock;
 use crate::hub::{Hub, stderr, stdout};
-use crate::post_office::{SMALL, plain, subject, tell, text};
-use hubvault_testkit::{MailServer, MailTls, server};
+use crate::mailing::{SMALL, plain, subject, tell, text};
+use crate::service_process::{ServiceProcess, runs, wait_for_runs};
+use hubvault_testkit::{MailServer, MailTls, server, wait_for};
+use rustix::process::Signal;
 use std::fs;
 
 /// Everything in scope, three quick tries, at half past two in Berlin.
@@ -24,7 +26,7 @@ fn mails(office: &MailServer, words: &str) -> usize {
     all.filter(|mail| is_meant(subject(mail))).count()
 }
 
-fn wait_for_mails(office: &MailServer, service: &Daemon, word: &str, count: usize) {
+fn wait_for_mails(office: &MailServer, service: &ServiceProcess, word: &str, count: usize) {
     let subjects = || {
         let all = office.messages().into_iter().map(|mail| mail.parts());
         all.map(|mail| subject(&mail).to_owned())
@@ -49,7 +51,7 @@ fn check(hub: &Hub, name: &str) -> Option<i32> {
 }
 
 #[test]
-fn a_week_with_a_stop_a_change_of_clocks_a_dead_database_lost_rows_and_a_full_disk() {
+fn a_service_survives_a_week_of_faults_and_reports_each_once() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
@@ -62,9 +64,13 @@ fn a_week_with_a_stop_a_change_of_clocks_a_dead_database_lost_rows_and_a_full_di
     hub.set("HTTP_ADDR", "127.0.0.1:0");
     let made = hub.run(&["token", "create", "watcher", "--role", "read"]);
     let token = stdout(&made).lines().next().unwrap().to_owned();
-    let mut service = Daemon::start(&hub);
-    service.says("the next run is at 2040-03-22 02:30:00 CET", 1);
-    assert_eq!(service.get("/health", "").0, 503, "nothing is proven yet");
+    let mut service = ServiceProcess::start(&hub);
+    service.wait_for_log("the next run is at 2040-03-22 02:30:00 CET", 1);
+    assert_eq!(
+        service.get("/health", "").status,
+        503,
+        "nothing is proven yet"
+    );
     assert!(
         runs(&hub).is_empty(),
         "nothing was missed before the first run"
@@ -75,8 +81,8 @@ fn a_week_with_a_stop_a_change_of_clocks_a_dead_database_lost_rows_and_a_full_di
     let first = wait_for_runs(&hub, &service, 1);
     assert_eq!(first[0]["state"], "proven", "{}", service.log());
     wait_for_mails(&office, &service, "RECOVERED time", 1);
-    let (status, health) = service.get("/health", "");
-    assert_eq!(status, 200, "{health}");
+    let health = service.get("/health", "");
+    assert_eq!(health.status, 200, "{}", health.text());
     clock.set("2040-03-23T01:30:00Z");
     wait_for_runs(&hub, &service, 2);
 
@@ -85,18 +91,18 @@ fn a_week_with_a_stop_a_change_of_clocks_a_dead_database_lost_rows_and_a_full_di
     clock.set("2040-03-24T10:00:00Z");
     assert_eq!(check(&hub, "schedule"), Some(1));
     assert_eq!(check(&hub, "time"), Some(1));
-    service = Daemon::start(&hub);
-    service.says("was missed; it is made now", 1);
+    service = ServiceProcess::start(&hub);
+    service.wait_for_log("was missed; it is made now", 1);
     let missed = wait_for_runs(&hub, &service, 3);
     assert_eq!(started(&missed[0]), "2040-03-24T10");
     assert_eq!(check(&hub, "schedule"), Some(0));
-    service.says("the next run is at 2040-03-25 03:00:00 CEST", 1);
+    service.wait_for_log("the next run is at 2040-03-25 03:00:00 CEST", 1);
 
     // The night without half past two.
     clock.set("2040-03-25T01:00:00Z");
     let spring = wait_for_runs(&hub, &service, 4);
     assert_eq!(started(&spring[0]), "2040-03-25T01");
-    service.says("the next run is at 2040-03-26 02:30:00 CEST", 1);
+    service.wait_for_log("the next run is at 2040-03-26 02:30:00 CEST", 1);
     wait_for_mails(&office, &service, "OK", 4);
 
     // A database that cannot be reached: three tries, one mail; and the watcher says it, too.
@@ -128,8 +134,7 @@ fn a_week_with_a_stop_a_change_of_clocks_a_dead_database_lost_rows_and_a_full_di
     wait_for_mails(&office, &service, "ALERT rows", 1);
     assert_eq!(check(&hub, "rows"), Some(1));
     let failing = |check: &str| {
-        let (status, metrics) = service.get("/metrics", &token);
-        assert_eq!(status, 200, "{metrics}");
+        let metrics = service.get("/metrics", &token).text();
         let name = format!("check=\"{check}\"");
         let is_meant = |line: &&str| line.starts_with("hubvault_check_ok") && line.contains(&name);
         let line = metrics
@@ -143,43 +148,47 @@ fn a_week_with_a_stop_a_change_of_clocks_a_dead_database_lost_rows_and_a_full_di
     // No room for the next one.
     hub.write(&format!("{watched}min_free_mb = 900000000\n"));
     assert_eq!(check(&hub, "disk"), Some(1));
-    service.signal("HUP");
+    service.signal(Signal::HUP);
     wait_for_mails(&office, &service, "ALERT disk", 1);
     assert!(failing("disk"));
     assert_eq!(hub.run(&["status"]).status.code(), Some(3));
     hub.write(&watched);
     assert_eq!(check(&hub, "disk"), Some(0));
-    service.signal("HUP");
+    service.signal(Signal::HUP);
     wait_for_mails(&office, &service, "RECOVERED disk", 1);
 
     // The clock is set back: the same night's run stands, nothing is doubled.
     clock.set("2040-03-27T00:20:00Z");
-    service.says("the clock was set back", 1);
+    service.wait_for_log("the clock was set back", 1);
     clock.set("2040-03-27T00:31:00Z");
-    service.says("nothing to do: backup", 1);
+    service.wait_for_log("nothing to do: backup", 1);
     assert_eq!(runs(&hub).len(), 8);
     assert_eq!(service.stop(), Some(0));
 }
 
 #[test]
-fn two_services_and_a_person_make_each_run_once() {
+fn two_services_make_each_run_once() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
     let mut hub = Hub::with(&database, SCHEDULE);
     let clock = Clock::of(&mut hub, "2026-05-01T12:00:00Z");
-    let mut old = Daemon::start(&hub);
-    let mut new = Daemon::start(&hub);
-    new.says("the next run is at 2026-05-02 02:30:00 CEST", 2);
+    let mut old = ServiceProcess::start(&hub);
+    let mut new = ServiceProcess::start(&hub);
+    for service in [&old, &new] {
+        service.wait_for_log("the next run is at 2026-05-02 02:30:00 CEST", 1);
+    }
     clock.set("2026-05-02T00:30:00Z");
     wait_for_runs(&hub, &new, 1);
     // Whoever came second waits for the lock, or finds the run made.
+    let logs = || old.log() + &new.log();
     wait_for(
         || {
-            new.log().contains("nothing to do: backup")
-                || new.log().contains("another run is at work")
+            ["nothing to do: backup", "another run is at work"]
+                .map(|words| logs().contains(words))
+                .contains(&true)
         },
-        || new.log(),
+        logs,
     );
     old.stop();
     new.stop();
@@ -187,7 +196,7 @@ fn two_services_and_a_person_make_each_run_once() {
 }
 
 #[test]
-fn a_service_that_is_stopped_in_the_middle_of_a_run_says_what_became_of_it() {
+fn a_service_stopped_during_a_run_reports_its_outcome() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
@@ -196,20 +205,20 @@ fn a_service_that_is_stopped_in_the_middle_of_a_run_says_what_became_of_it() {
         &format!("{SCHEDULE}[service]\nstop_grace = \"200 ms\"\n"),
     );
     let clock = Clock::of(&mut hub, "2026-05-01T12:00:00Z");
-    let mut service = Daemon::start(&hub);
-    service.says("the next run", 1);
+    let mut service = ServiceProcess::start(&hub);
+    service.wait_for_log("the next run", 1);
     // A lock keeps the run from going on, and is waited for much longer than the grace period.
     hub.write(&format!(
         "{SCHEDULE}[service]\nstop_grace = \"200 ms\"\n[database]\nlock_timeout = \"50 s\"\n"
     ));
     // Writes the file.
     hub.run(&["config", "check"]);
-    service.signal("HUP");
-    service.says("the configuration was read again", 1);
+    service.signal(Signal::HUP);
+    service.wait_for_log("the configuration was read again", 1);
     let mut blocker = database.client();
     blocker.batch_execute("BEGIN; LOCK TABLE users").unwrap();
     clock.set("2026-05-02T00:30:00Z");
-    service.says("snapshot", 1);
+    service.wait_for_log("snapshot", 1);
     assert_eq!(service.stop(), Some(0));
     drop(blocker);
     let log = service.log();
@@ -218,31 +227,31 @@ fn a_service_that_is_stopped_in_the_middle_of_a_run_says_what_became_of_it() {
 }
 
 #[test]
-fn a_wrong_configuration_is_refused_and_the_one_before_still_holds() {
+fn an_invalid_configuration_is_refused_and_the_previous_one_is_kept() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
     let mut hub = Hub::with(&database, SCHEDULE);
     let clock = Clock::of(&mut hub, "2026-05-01T12:00:00Z");
-    let mut service = Daemon::start(&hub);
-    service.says("the next run is at 2026-05-02 02:30:00 CEST", 1);
+    let mut service = ServiceProcess::start(&hub);
+    service.wait_for_log("the next run is at 2026-05-02 02:30:00 CEST", 1);
     hub.write("[schedule]\ncron = \"thrice a day\"\n");
     assert_eq!(hub.run(&["config", "check"]).status.code(), Some(2));
-    service.signal("HUP");
-    service.says("the configuration before it still holds", 1);
+    service.signal(Signal::HUP);
+    service.wait_for_log("the configuration before it still holds", 1);
     // The run goes by what holds, not by what the file says now.
     clock.set("2026-05-02T00:30:00Z");
-    service.says("ended: with warnings", 1);
+    service.wait_for_log("ended: with warnings", 1);
     hub.write(&SCHEDULE.replace("30 2", "15 4"));
     assert_eq!(hub.run(&["config", "check"]).status.code(), Some(0));
-    service.signal("HUP");
-    service.says("the next run is at 2026-05-02 04:15:00 CEST", 1);
+    service.signal(Signal::HUP);
+    service.wait_for_log("the next run is at 2026-05-02 04:15:00 CEST", 1);
     assert_eq!(service.stop(), Some(0));
     assert_eq!(runs(&hub).len(), 1);
 }
 
 #[test]
-fn each_line_of_a_run_carries_its_id_and_is_kept_with_it() {
+fn each_log_line_of_a_run_has_its_id_and_is_kept() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
@@ -263,13 +272,13 @@ fn each_line_of_a_run_carries_its_id_and_is_kept_with_it() {
 }
 
 #[test]
-fn an_idle_service_is_small_and_a_wrong_one_does_not_start() {
+fn an_idle_service_is_small_and_an_invalid_time_zone_is_refused() {
     let server = server();
     let database = server.database();
     let mut hub = Hub::with(&database, SCHEDULE);
-    let mut service = Daemon::start(&hub);
-    service.says("the next run", 1);
-    let status = fs::read_to_string(format!("/proc/{}/status", service.process())).unwrap();
+    let mut service = ServiceProcess::start(&hub);
+    service.wait_for_log("the next run", 1);
+    let status = fs::read_to_string(format!("/proc/{}/status", service.id())).unwrap();
     let resident = status
         .lines()
         .find(|line| line.starts_with("RssAnon"))

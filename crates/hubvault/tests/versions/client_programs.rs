@@ -45,7 +45,7 @@ fn a_pg_dump_older_than_the_server_is_refused_with_what_to_install() {
 }
 
 #[test]
-fn definitions_that_an_older_pg_restore_cannot_read_are_said_to_be_so() {
+fn definitions_too_new_for_the_clients_pg_restore_are_reported() {
     let old = Client::System.major();
     assert!(
         old < 17,
@@ -127,7 +127,7 @@ fn definitions_that_an_older_pg_restore_cannot_read_are_said_to_be_so() {
 }
 
 #[test]
-fn what_goes_wrong_in_an_older_server_is_said_though_pg_restore_stumbles_there() {
+fn errors_of_an_older_server_are_reported_although_pg_restore_fails_on_it() {
     let running = small(MAJORS[0]);
     let (hub, _drills) = running.hub("hub", Client::Newest);
     let (_, archive) = hub.backup();

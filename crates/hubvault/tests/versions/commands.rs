@@ -16,7 +16,7 @@ fn as_superuser(hub: &Hub, arguments: &[&str], code: i32) -> String {
 }
 
 #[test]
-fn rows_and_whole_databases_come_back_in_every_way_there_is() {
+fn every_restore_command_works_on_every_version() {
     let majors = if long_form() { &MAJORS[..] } else { &[13, 18] };
     for major in majors {
         let running = Running::start(*major, &[]);

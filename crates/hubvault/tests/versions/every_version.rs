@@ -20,7 +20,7 @@ struct Line {
 }
 
 #[test]
-fn every_version_comes_back_equal_on_itself_and_on_newer_ones() {
+fn every_version_is_restored_equal_on_itself_and_on_newer_ones() {
     let running: Vec<Running> = MAJORS
         .iter()
         .map(|major| Running::start(*major, &[("max_connections", "60")]))

@@ -4,9 +4,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-#[path = "../suite/hub.rs"]
+#[path = "../shared/mod.rs"]
 #[expect(dead_code, reason = "the suite needs more of it")]
-mod hub;
+mod shared;
+use shared::hub;
+
 mod servers;
 
 mod every_version;

@@ -4,12 +4,11 @@
 use crate::hub::{Hub, stderr};
 use crate::servers::{Client, MAJORS, Running, free_port};
 use hubvault_postgres::ConnectSettings;
-use hubvault_testkit::{execute, value};
+use hubvault_testkit::{execute, value, wait_for};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// pgbouncer before a server, on loopback; ended when dropped.
@@ -61,14 +60,10 @@ impl Pool {
             child,
             port,
         };
-        let begun = Instant::now();
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(
-                begun.elapsed() < Duration::from_mins(1),
-                "pgbouncer does not answer"
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        wait_for(
+            || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok(),
+            || "pgbouncer".to_owned(),
+        );
         pool
     }
 
@@ -107,7 +102,7 @@ fn hub_behind(running: &Running, pool: &Pool) -> (Hub, TempDir) {
 }
 
 #[test]
-fn a_pool_that_keeps_sessions_is_as_good_as_the_server() {
+fn a_session_pooler_works_like_the_server() {
     for major in [MAJORS[0], MAJORS[5]] {
         let running = with_a_table(major);
         let pool = Pool::start(&running, "session", "");
@@ -119,7 +114,7 @@ fn a_pool_that_keeps_sessions_is_as_good_as_the_server() {
 }
 
 #[test]
-fn a_pool_that_lends_sessions_is_refused_in_words_and_left_as_it_was() {
+fn a_transaction_pooler_is_refused_and_left_unchanged() {
     let running = with_a_table(MAJORS[5]);
     for (mode, further) in [
         ("transaction", ""),
@@ -154,7 +149,7 @@ fn a_pool_that_lends_sessions_is_refused_in_words_and_left_as_it_was() {
 }
 
 #[test]
-fn a_busy_pool_that_lends_sessions_is_known_too() {
+fn a_busy_transaction_pooler_is_refused_too() {
     let running = with_a_table(MAJORS[5]);
     let pool = Pool::start(&running, "transaction", "default_pool_size = 5");
     let stop = AtomicBool::new(false);

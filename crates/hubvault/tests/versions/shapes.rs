@@ -8,7 +8,7 @@ use hubvault_testkit::{execute, value};
 use serde_json::Value;
 
 #[test]
-fn a_large_table_is_read_in_pieces_where_the_server_can_and_whole_where_it_cannot() {
+fn a_large_table_is_read_in_ranges_where_the_server_can() {
     let majors = if long_form() {
         &MAJORS[..]
     } else {
@@ -42,7 +42,7 @@ fn a_large_table_is_read_in_pieces_where_the_server_can_and_whole_where_it_canno
 }
 
 #[test]
-fn a_window_brings_the_periods_that_its_rows_refer_to() {
+fn a_window_includes_the_periods_that_its_rows_reference() {
     let running = Running::start(18, &[]);
     running.nasty_database("hub");
     let (mut hub, _drills) = running.hub("hub", Client::Newest);
@@ -61,7 +61,7 @@ fn a_window_brings_the_periods_that_its_rows_refer_to() {
 }
 
 #[test]
-fn what_pg_dump_itself_cannot_bring_back_is_never_called_proven() {
+fn objects_that_pg_dump_cannot_restore_are_never_proven() {
     // PostgreSQL does not compare exclusion constraints when an index is attached to the one above
     // (CompareIndexInfo), which the definitions of such a partitioned table ask for.
     let with_17 = "CREATE TABLE apart (k int4range, during tsrange, EXCLUDE USING gist (k WITH =, during WITH &&))
@@ -87,7 +87,7 @@ fn what_pg_dump_itself_cannot_bring_back_is_never_called_proven() {
 }
 
 #[test]
-fn a_role_with_nothing_is_told_statement_by_statement_what_it_lacks() {
+fn a_role_without_rights_gets_the_statements_that_it_lacks() {
     for major in [MAJORS[0], MAJORS[5]] {
         let running = Running::start(major, &[]);
         running.nasty_database("hub");

@@ -45,7 +45,7 @@ sys.exit(not hmac.compare_digest(b'sha256=' + expected.encode(), signature))";
 }
 
 #[test]
-fn a_webhook_is_json_with_a_signature_that_others_can_check() {
+fn a_webhook_is_json_with_a_verifiable_signature() {
     let sink = HttpSink::start([]);
     let channel = channel(ChannelKind::Webhook, &sink, "/hook?team=1");
     channel.post(&event(EventKind::Failure)).unwrap();
@@ -116,7 +116,7 @@ fn ntfy_gets_the_text_with_a_title_and_a_priority() {
 }
 
 #[test]
-fn pings_say_by_their_path_how_it_went() {
+fn the_path_of_a_ping_names_the_outcome() {
     let sink = HttpSink::start([]);
     let channel = channel(ChannelKind::Ping, &sink, "/check-1/?rid=7");
     for kind in [
@@ -145,7 +145,7 @@ fn pings_say_by_their_path_how_it_went() {
 }
 
 #[test]
-fn nobody_but_a_ping_is_told_of_a_start() {
+fn only_pings_are_sent_at_the_start() {
     let sink = HttpSink::start([]);
     for kind in [ChannelKind::Webhook, ChannelKind::Slack, ChannelKind::Ntfy] {
         channel(kind, &sink, "/")
@@ -156,7 +156,7 @@ fn nobody_but_a_ping_is_told_of_a_start() {
 }
 
 #[test]
-fn the_answer_says_whether_to_try_again() {
+fn the_answer_decides_about_a_retry() {
     for (status, problem, permanent) in [
         (400, Problem::Rejected, true),
         (401, Problem::Authentication, true),
@@ -204,7 +204,7 @@ fn a_redirect_is_not_followed() {
 }
 
 #[test]
-fn an_answer_without_an_end_is_not_read() {
+fn an_endless_answer_is_not_read() {
     let sink = HttpSink::start([Answer::Endless]);
     channel(ChannelKind::Webhook, &sink, "/")
         .post(&event(EventKind::Success))
@@ -212,7 +212,7 @@ fn an_answer_without_an_end_is_not_read() {
 }
 
 #[test]
-fn a_receiver_that_says_nothing_leaves_the_outcome_open() {
+fn a_silent_receiver_leaves_the_outcome_unknown() {
     let sink = HttpSink::start([Answer::Silence, Answer::Cut]);
     let silent = Channel {
         timeout: Duration::from_secs(1),
@@ -229,7 +229,7 @@ fn a_receiver_that_says_nothing_leaves_the_outcome_open() {
 }
 
 #[test]
-fn https_is_checked_against_the_systems_authorities_and_the_named_one() {
+fn https_trusts_the_systems_authorities_and_the_configured_one() {
     let sink = HttpSink::start_tls([]);
     let known = channel(ChannelKind::Webhook, &sink, "/hook");
     known.post(&event(EventKind::Success)).unwrap();
@@ -251,7 +251,7 @@ fn https_is_checked_against_the_systems_authorities_and_the_named_one() {
 }
 
 #[test]
-fn no_error_shows_more_of_an_address_than_its_host_nor_a_secret() {
+fn errors_show_only_the_host_of_an_address_and_no_secret() {
     let closed = HttpSink::start([]).url("/path-xyzzy?key=xyzzy");
     let failing = HttpSink::start([Answer::Status(404), Answer::Cut]);
     let redirecting = HttpSink::start([Answer::Redirect("/path-xyzzy".to_owned())]);
@@ -290,7 +290,7 @@ fn no_error_shows_more_of_an_address_than_its_host_nor_a_secret() {
 }
 
 #[test]
-fn http_goes_only_to_this_machine() {
+fn plain_http_is_allowed_only_to_this_machine() {
     let channel = Channel {
         kind: ChannelKind::Slack,
         url: SecretString::from("http://hub.example/hook"),
@@ -305,7 +305,7 @@ fn http_goes_only_to_this_machine() {
 }
 
 #[test]
-fn a_host_without_an_address_and_a_closed_port_are_told_apart() {
+fn an_unknown_host_and_a_closed_port_are_different_errors() {
     let closed = HttpSink::start([]);
     let port = closed.port;
     drop(closed);

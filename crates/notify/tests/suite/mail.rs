@@ -25,7 +25,7 @@ fn account() -> (String, String) {
 }
 
 #[test]
-fn a_message_with_starttls_and_a_login_arrives_whole_in_both_texts_with_its_attachment() {
+fn a_message_arrives_complete_over_starttls_and_a_login() {
     let server = MailServer::start(MailServerOptions {
         auth: Some(account()),
         size_limit: Some(10_000_000),
@@ -98,7 +98,7 @@ fn a_message_with_starttls_and_a_login_arrives_whole_in_both_texts_with_its_atta
 }
 
 #[test]
-fn a_message_without_an_attachment_has_the_size_that_was_foretold() {
+fn the_size_of_a_message_is_computed_exactly() {
     let server = MailServer::start(plain());
     let mut mailer = Mailer::connect(&settings(&server, Security::Plain)).unwrap();
     assert_eq!(mailer.max_size(), None);
@@ -142,7 +142,7 @@ fn several_messages_go_over_one_connection() {
 }
 
 #[test]
-fn a_piece_of_a_file_arrives_as_that_piece() {
+fn a_part_of_a_file_arrives_as_that_part() {
     let server = MailServer::start(plain());
     let bytes = noise(300_000);
     let archive = file(&bytes);
@@ -197,7 +197,7 @@ fn one_refused_recipient_does_not_stop_the_others() {
 }
 
 #[test]
-fn when_every_recipient_is_refused_the_next_message_still_goes_over_the_connection() {
+fn a_message_with_all_recipients_refused_does_not_end_the_connection() {
     let server = MailServer::start(MailServerOptions {
         refuse: to(&["gone@hub.example"]),
         defer: to(&["busy@hub.example"]),
@@ -237,7 +237,7 @@ fn a_refused_sender_is_named() {
 }
 
 #[test]
-fn an_address_beyond_ascii_needs_a_server_that_takes_it() {
+fn an_address_beyond_ascii_needs_smtputf8() {
     let beyond = to(&[ADMIN, "jörg@hub.example"]);
     let email = Email {
         to: beyond.clone(),
@@ -267,7 +267,7 @@ fn an_address_beyond_ascii_needs_a_server_that_takes_it() {
 }
 
 #[test]
-fn a_login_works_with_either_mechanism_and_is_asked_for_when_missing() {
+fn a_login_works_with_either_mechanism_and_a_missing_one_is_reported() {
     for without in ["PLAIN", "LOGIN"] {
         let server = MailServer::start(MailServerOptions {
             auth: Some(account()),
@@ -288,7 +288,7 @@ fn a_login_works_with_either_mechanism_and_is_asked_for_when_missing() {
 }
 
 #[test]
-fn a_wrong_password_is_said_and_not_shown() {
+fn a_wrong_password_is_reported_and_not_shown() {
     for without in ["PLAIN", "LOGIN"] {
         let server = MailServer::start(MailServerOptions {
             auth: Some(account()),
@@ -309,7 +309,7 @@ fn a_wrong_password_is_said_and_not_shown() {
 }
 
 #[test]
-fn a_user_without_a_password_is_refused_before_anything_is_said() {
+fn a_user_without_a_password_is_refused_before_connecting() {
     let server = MailServer::start(plain());
     let settings = SmtpSettings {
         user: Some("backup".to_owned()),

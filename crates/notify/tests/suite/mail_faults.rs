@@ -26,7 +26,7 @@ fn send(server: &MailServer, email: &Email) -> SendError {
 }
 
 #[test]
-fn a_busy_server_takes_it_at_another_try_over_the_same_connection() {
+fn a_busy_server_accepts_a_retry_over_the_same_connection() {
     let server = server(MailServerOptions {
         busy_first: 2,
         ..MailServerOptions::default()
@@ -43,7 +43,7 @@ fn a_busy_server_takes_it_at_another_try_over_the_same_connection() {
 }
 
 #[test]
-fn a_server_that_is_shutting_down_is_busy() {
+fn a_server_that_shuts_down_counts_as_busy() {
     let server = faulty(MailFault::Closing);
     let error = Mailer::connect(&settings(&server, Security::Plain)).unwrap_err();
     assert_eq!(error.problem(), Problem::Busy);
@@ -51,7 +51,7 @@ fn a_server_that_is_shutting_down_is_busy() {
 }
 
 #[test]
-fn a_refused_message_is_refused_for_good() {
+fn a_refused_message_is_not_retried() {
     let error = send(&faulty(MailFault::RefuseData), &email());
     assert_eq!(error.problem(), Problem::Rejected);
     assert!(error.is_permanent() && !error.outcome_unknown());
@@ -59,7 +59,7 @@ fn a_refused_message_is_refused_for_good() {
 }
 
 #[test]
-fn a_message_beyond_the_servers_size_is_not_begun() {
+fn a_message_over_the_servers_size_limit_is_not_started() {
     let server = server(MailServerOptions {
         size_limit: Some(100_000),
         ..MailServerOptions::default()
@@ -74,7 +74,7 @@ fn a_message_beyond_the_servers_size_is_not_begun() {
 }
 
 #[test]
-fn a_server_that_finds_it_too_large_meanwhile_is_heard() {
+fn a_server_may_refuse_a_message_as_too_large_while_it_is_sent() {
     let archive = sparse(20 << 20);
     let error = send(
         &faulty(MailFault::RefuseInData),
@@ -85,7 +85,7 @@ fn a_server_that_finds_it_too_large_meanwhile_is_heard() {
 }
 
 #[test]
-fn a_connection_that_is_cut_in_the_middle_delivers_nothing_and_that_is_known() {
+fn a_connection_cut_in_the_middle_delivers_nothing_for_certain() {
     let server = faulty(MailFault::CutInData);
     let archive = sparse(50 << 20);
     let mut mailer = Mailer::connect(&settings(&server, Security::Plain)).unwrap();
@@ -99,7 +99,7 @@ fn a_connection_that_is_cut_in_the_middle_delivers_nothing_and_that_is_known() {
 }
 
 #[test]
-fn a_connection_that_is_lost_after_the_last_byte_leaves_the_outcome_open() {
+fn a_connection_lost_after_the_last_byte_leaves_the_outcome_unknown() {
     for fault in [MailFault::CutAfterData, MailFault::StallAfterData] {
         let server = faulty(fault);
         let mut mailer = Mailer::connect(&SmtpSettings {
@@ -115,7 +115,7 @@ fn a_connection_that_is_lost_after_the_last_byte_leaves_the_outcome_open() {
 }
 
 #[test]
-fn a_silent_or_dribbling_server_does_not_hold_us() {
+fn a_silent_or_slow_server_times_out() {
     for fault in [MailFault::Stall, MailFault::Dribble] {
         let server = faulty(fault);
         for security in [Security::Plain, Security::StartTls] {
@@ -130,7 +130,7 @@ fn a_silent_or_dribbling_server_does_not_hold_us() {
 }
 
 #[test]
-fn a_server_that_stops_reading_does_not_hold_us() {
+fn a_server_that_stops_reading_times_out() {
     let server = faulty(MailFault::StallInData);
     let archive = sparse(50 << 20);
     let mut mailer = Mailer::connect(&SmtpSettings {
@@ -145,7 +145,7 @@ fn a_server_that_stops_reading_does_not_hold_us() {
 }
 
 #[test]
-fn a_message_has_a_time_limit_beyond_which_no_patience_with_answers_helps() {
+fn a_message_has_a_time_limit_of_its_own() {
     let server = faulty(MailFault::StallInData);
     let archive = sparse(50 << 20);
     let mut mailer = Mailer::connect(&SmtpSettings {
@@ -161,7 +161,7 @@ fn a_message_has_a_time_limit_beyond_which_no_patience_with_answers_helps() {
 }
 
 #[test]
-fn an_attachment_that_shrinks_meanwhile_is_never_delivered_shorter() {
+fn an_attachment_that_shrinks_is_never_delivered_shorter() {
     let archive = file(&noise(200_000));
     let server = server(MailServerOptions {
         shrink: Some(archive.path().to_owned()),
@@ -178,7 +178,7 @@ fn an_attachment_that_shrinks_meanwhile_is_never_delivered_shorter() {
 }
 
 #[test]
-fn an_attachment_that_is_gone_costs_the_connection_nothing() {
+fn a_missing_attachment_does_not_end_the_connection() {
     let server = server(MailServerOptions::default());
     let archive = file(b"archive");
     let gone = with_file(email(), archive.path());
@@ -191,7 +191,7 @@ fn an_attachment_that_is_gone_costs_the_connection_nothing() {
 }
 
 #[test]
-fn a_host_without_an_address_is_said_to_have_none() {
+fn an_unknown_host_is_named() {
     // RFC 6761, 6.4: this name never has one.
     let settings = SmtpSettings::to("mail.hubvault.invalid", 587);
     let error = Mailer::connect(&settings).unwrap_err();
@@ -201,7 +201,7 @@ fn a_host_without_an_address_is_said_to_have_none() {
 }
 
 #[test]
-fn a_port_where_nothing_listens_is_said_to_be_one() {
+fn a_closed_port_is_named() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
@@ -211,7 +211,7 @@ fn a_port_where_nothing_listens_is_said_to_be_one() {
 }
 
 #[test]
-fn what_is_no_mail_server_is_said_to_be_none() {
+fn another_kind_of_server_is_named() {
     let server = MailServer::start(MailServerOptions {
         tls: MailTls::Plain,
         ..MailServerOptions::default()

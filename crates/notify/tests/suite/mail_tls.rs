@@ -13,7 +13,7 @@ fn implicit() -> MailServerOptions {
 }
 
 #[test]
-fn tls_from_the_first_byte_works_as_well() {
+fn implicit_tls_works() {
     let server = MailServer::start(implicit());
     let bytes = noise(500_000);
     let archive = file(&bytes);
@@ -26,7 +26,7 @@ fn tls_from_the_first_byte_works_as_well() {
 }
 
 #[test]
-fn a_server_without_starttls_gets_nothing() {
+fn a_server_without_starttls_is_sent_nothing() {
     let server = MailServer::start(MailServerOptions {
         tls: MailTls::Plain,
         ..MailServerOptions::default()
@@ -39,7 +39,7 @@ fn a_server_without_starttls_gets_nothing() {
 }
 
 #[test]
-fn a_certificate_for_another_name_is_said_to_be_one() {
+fn a_certificate_for_another_name_is_reported() {
     for (tls, security) in [
         (MailTls::StartTls, Security::StartTls),
         (MailTls::Implicit, Security::Tls),
@@ -60,7 +60,7 @@ fn a_certificate_for_another_name_is_said_to_be_one() {
 }
 
 #[test]
-fn an_unknown_authority_is_said_to_be_one_and_can_be_named_or_ignored() {
+fn an_unknown_authority_is_reported_and_can_be_configured_or_ignored() {
     for (tls, security) in [
         (MailTls::StartTls, Security::StartTls),
         (MailTls::Implicit, Security::Tls),
@@ -86,7 +86,7 @@ fn an_unknown_authority_is_said_to_be_one_and_can_be_named_or_ignored() {
 }
 
 #[test]
-fn an_authority_that_cannot_be_read_is_named() {
+fn an_unreadable_authority_file_is_named() {
     let server = MailServer::start(implicit());
     let empty = file(b"no certificate\n");
     for path in [PathBuf::from("/nowhere/ca.pem"), empty.path().to_owned()] {

@@ -141,7 +141,7 @@ fn every_command_of_the_pages_exists() {
 }
 
 #[test]
-fn every_page_of_docs_is_in_its_index() {
+fn every_page_is_in_the_index_of_the_documents() {
     let index = std::fs::read_to_string(root().join("docs/README.md")).unwrap();
     for page in pages()
         .iter()
@@ -156,7 +156,7 @@ fn every_page_of_docs_is_in_its_index() {
 }
 
 #[test]
-fn the_readme_fits_on_a_few_screens_and_pictures_are_small() {
+fn the_readme_and_its_pictures_are_small() {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
     assert!(readme.lines().count() <= 120);
     for picture in std::fs::read_dir(root().join("docs/pictures")).unwrap() {

@@ -1,7 +1,7 @@
 //! Strangers who connect and say little or too much keep nobody else from an answer.
 
 use crate::hub::{Hub, stderr};
-use crate::service_at_work::Service;
+use crate::service_process::ServiceProcess;
 use hubvault_testkit::server;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
-fn service() -> (Hub, Service) {
+fn service() -> (Hub, ServiceProcess) {
     let database = server().database();
     let hub = Hub::whole(&database);
-    let service = Service::start(&hub);
+    let service = ServiceProcess::start_http(&hub);
     (hub, service)
 }
 
-fn connect(service: &Service) -> TcpStream {
+fn connect(service: &ServiceProcess) -> TcpStream {
     let address = service.base().strip_prefix("http://").unwrap();
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -35,7 +35,7 @@ fn until_the_end(mut stream: TcpStream) -> String {
 }
 
 #[test]
-fn a_crowd_that_says_nothing_is_sent_away_and_others_are_answered() {
+fn silent_connections_are_closed_and_others_are_answered() {
     let (_hub, service) = service();
     let crowd: Vec<TcpStream> = (0..300).map(|_| connect(&service)).collect();
     // Nothing is proven yet, which it can say.
@@ -43,12 +43,12 @@ fn a_crowd_that_says_nothing_is_sent_away_and_others_are_answered() {
     for stream in crowd {
         until_the_end(stream);
     }
-    let log = service.stop();
+    let log = service.stop_and_log();
     assert!(log.contains("http: all 256 connections"), "{log}");
 }
 
 #[test]
-fn a_head_that_comes_letter_by_letter_is_not_waited_for() {
+fn a_request_head_that_arrives_byte_by_byte_times_out() {
     let (_hub, service) = service();
     let mut stream = connect(&service);
     stream
@@ -69,7 +69,7 @@ fn a_head_that_comes_letter_by_letter_is_not_waited_for() {
 }
 
 #[test]
-fn a_head_without_end_is_refused() {
+fn an_endless_request_head_is_refused() {
     let (_hub, service) = service();
     let mut stream = connect(&service);
     let head = format!(
@@ -84,7 +84,7 @@ fn a_head_without_end_is_refused() {
 }
 
 #[test]
-fn an_address_that_is_none_is_a_mistake_in_the_configuration() {
+fn an_invalid_address_is_a_configuration_error() {
     let database = server().database();
     let mut hub = Hub::whole(&database);
     for bad in ["nonsense", "127.0.0.1:port", "10.0.0.256:80"] {

@@ -1,8 +1,8 @@
 //! What must hold after a run on a failing disk: exit code, record, list, mail, standard error and disk say the same.
 
 use crate::disk_fault::Ran;
+use crate::fault_harness::{FaultHarness, Known};
 use crate::hub::stderr;
-use crate::ward::{Known, Ward};
 use hubvault_testkit::MailServer;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ const REMEDIES: [&str; 6] = [
 /// A backup is listed as it ended, its mail says the same, and what it says on standard error names what was being done,
 /// to what, and what to do. Returns what came of it, in a few words.
 pub(crate) fn backup_agrees(
-    ward: &Ward,
+    harness: &FaultHarness,
     ran: &Ran,
     before: &BTreeMap<String, Known>,
     known: usize,
@@ -33,7 +33,7 @@ pub(crate) fn backup_agrees(
         Some(0 | 3) => {
             let record: Value = serde_json::from_slice(&ran.output.stdout)
                 .map_err(|error| format!("what it printed: {error}"))?;
-            let ended = published_agrees(ward, &record, code, &said)?;
+            let ended = published_agrees(harness, &record, code, &said)?;
             let subject = match (record["state"].as_str(), code) {
                 (Some("proven"), Some(0)) => "OK",
                 // What is wrong may have come after the mail was made.
@@ -42,7 +42,7 @@ pub(crate) fn backup_agrees(
             };
             (subject, ended)
         }
-        Some(1) => ("FAILED", failed_agrees(ward, known, &said)?),
+        Some(1) => ("FAILED", failed_agrees(harness, known, &said)?),
         code => return Err(format!("it ended with {code:?}: {said}")),
     };
     if !subjects
@@ -53,17 +53,17 @@ pub(crate) fn backup_agrees(
             "a mail with {told:?} was due; there are {subjects:?}; {said}"
         ));
     }
-    ward.tells_the_truth(before)?;
+    harness.tells_the_truth(before)?;
     Ok(ended)
 }
 
 fn published_agrees(
-    ward: &Ward,
+    harness: &FaultHarness,
     record: &Value,
     code: Option<i32>,
     said: &str,
 ) -> Result<String, String> {
-    let records = ward.list()?;
+    let records = harness.list()?;
     let listed = records.iter().find(|listed| listed["id"] == record["id"]);
     if listed.is_none_or(|listed| listed["state"] != record["state"]) {
         return Err(format!("it says {}, listed is {listed:?}", record["state"]));
@@ -92,8 +92,8 @@ fn published_agrees(
     })
 }
 
-fn failed_agrees(ward: &Ward, known: usize, said: &str) -> Result<String, String> {
-    let records = ward.list()?;
+fn failed_agrees(harness: &FaultHarness, known: usize, said: &str) -> Result<String, String> {
+    let records = harness.list()?;
     let is_new = records.len() > known;
     if is_new && records[0]["state"] != "failed" {
         return Err(format!("it failed, listed is {}; {said}", records[0]));
@@ -123,15 +123,15 @@ pub(crate) fn subjects(mail: &MailServer) -> Vec<String> {
 }
 
 /// The next backup is proven and leaves nothing of what was there before it.
-pub(crate) fn next_is_proven(ward: &Ward) -> Result<(), String> {
-    let before = ward.proven();
-    let output = ward.hub.run(&["backup", "--json"]);
+pub(crate) fn next_is_proven(harness: &FaultHarness) -> Result<(), String> {
+    let before = harness.proven();
+    let output = harness.hub.run(&["backup", "--json"]);
     let record: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
     if output.status.code() != Some(0) || record["state"] != "proven" {
         let code = output.status.code();
         let said = stderr(&output);
         return Err(format!("the next backup: {code:?} {record} {said}"));
     }
-    ward.is_tidy()?;
-    ward.tells_the_truth(&before)
+    harness.is_tidy()?;
+    harness.tells_the_truth(&before)
 }

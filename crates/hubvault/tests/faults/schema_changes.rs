@@ -1,7 +1,7 @@
 //! Definitions that change under the run: what is published shows one moment, or nothing is published.
 
+use crate::fixture::Fixture;
 use crate::form::{is_long, points};
-use crate::scene::Scene;
 use crate::tally::Tally;
 use hubvault_testkit::{Database, restore_with_plain_tools, server};
 use serde_json::Value;
@@ -123,14 +123,14 @@ const CHANGES: &[Change] = &[
 ];
 
 #[test]
-fn definitions_that_change_under_a_run() {
+fn schema_changes_during_a_run_never_give_a_wrong_archive() {
     let server = server();
     let mut tally = Tally::new("moving-schema");
     let rounds = points(1, 9);
     for change in CHANGES {
         let source = server.database();
         source.execute(BANK);
-        let mut scene = Scene::at(&source.settings());
+        let mut fixture = Fixture::at(&source.settings());
         let stop = AtomicBool::new(false);
         let (turns, moved) = (AtomicU64::new(0), AtomicU64::new(0));
         std::thread::scope(|scope| {
@@ -140,7 +140,7 @@ fn definitions_that_change_under_a_run() {
                 // Something happened since the last run, and something will under this one.
                 more(&turns, &changes);
                 more(&moved, &payments);
-                match one_run(&scene, &source) {
+                match one_run(&fixture, &source) {
                     Ok(what) => tally.well(change.name, &what),
                     Err(why) => tally.badly(change.name, &why),
                 }
@@ -148,7 +148,7 @@ fn definitions_that_change_under_a_run() {
             stop.store(true, Ordering::Relaxed);
         });
         if (is_long() || change.name == CHANGES[0].name)
-            && let Err(why) = scene.recovers()
+            && let Err(why) = fixture.recovers()
         {
             tally.badly(change.name, &why);
         }
@@ -205,14 +205,14 @@ fn move_money(source: &Database, stop: &AtomicBool, moved: &AtomicU64) {
 }
 
 /// A run under the changes; what is published is restored with plain tools, and the banks agree in it.
-fn one_run(scene: &Scene, source: &Database) -> Result<String, String> {
-    let ending = scene.backup()?;
+fn one_run(fixture: &Fixture, source: &Database) -> Result<String, String> {
+    let ending = fixture.backup()?;
     if !ending.what.starts_with("proven") && !ending.what.starts_with("unproven") {
         let reason = ending.said.lines().find(|line| line.starts_with("error: "));
         let reason = reason.unwrap_or_default();
         return Ok(format!("{}: {}", ending.what, class(reason)));
     }
-    let listed = scene.listed()?;
+    let listed = fixture.listed()?;
     let file = listed[0]["file"].as_str().unwrap_or_default();
     let server = server();
     let target = server.database();

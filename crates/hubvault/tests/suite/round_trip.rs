@@ -13,7 +13,7 @@ fn accepted_by(program: &str, arguments: &[&str]) {
 }
 
 #[test]
-fn the_nasty_database_comes_back_equal() {
+fn the_nasty_database_is_restored_equal() {
     let server = server();
     let source = server.database();
     source.execute(NASTY);
@@ -30,7 +30,7 @@ fn the_nasty_database_comes_back_equal() {
 }
 
 #[test]
-fn what_is_no_row_comes_back_too() {
+fn sequences_views_and_other_objects_are_restored() {
     let server = server();
     let source = server.database();
     source.execute(NASTY);
@@ -52,7 +52,7 @@ fn what_is_no_row_comes_back_too() {
 }
 
 #[test]
-fn large_tables_come_back_from_several_extents_in_both_codecs() {
+fn large_tables_are_restored_from_several_extents_in_both_codecs() {
     let server = server();
     let source = server.database();
     source.execute(NASTY_LARGE);
@@ -81,7 +81,7 @@ fn large_tables_come_back_from_several_extents_in_both_codecs() {
 }
 
 #[test]
-fn a_second_restore_needs_clean_and_then_gives_the_same() {
+fn a_second_restore_needs_clean_and_gives_the_same_result() {
     let server = server();
     let source = server.database();
     source.execute(NASTY);
@@ -106,7 +106,7 @@ fn a_second_restore_needs_clean_and_then_gives_the_same() {
 }
 
 #[test]
-fn the_script_stops_at_the_first_thing_that_is_wrong() {
+fn the_restore_script_stops_at_the_first_error() {
     let server = server();
     let source = server.database();
     source.execute(
@@ -153,7 +153,7 @@ ANALYZE;
 ";
 
 #[test]
-fn a_window_takes_its_rows_and_says_what_it_leaves_out() {
+fn a_window_takes_its_rows_and_reports_what_it_leaves_out() {
     let server = server();
     let source = server.database();
     source.execute(SCOPED);
@@ -201,7 +201,7 @@ fn a_window_takes_its_rows_and_says_what_it_leaves_out() {
 }
 
 #[test]
-fn a_partitioned_table_whose_parents_stay_out_comes_back_with_keys_on_its_leaves() {
+fn a_partitioned_table_without_its_referenced_tables_is_restored_with_not_valid_keys() {
     let server = server();
     let source = server.database();
     source.execute(

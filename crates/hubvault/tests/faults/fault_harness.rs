@@ -26,7 +26,7 @@ pub(crate) const ROWS: &str = "CREATE TABLE users (id int PRIMARY KEY, name text
     ANALYZE;";
 
 /// A hub with a place for its drills, watched.
-pub(crate) struct Ward {
+pub(crate) struct FaultHarness {
     pub(crate) hub: Hub,
     mark: String,
     drills: TempDir,
@@ -44,13 +44,13 @@ pub(crate) struct Known {
     bytes: u64,
 }
 
-impl Ward {
+impl FaultHarness {
     /// Backs up all of `database`, with drills and with `more` in its configuration.
     pub(crate) fn new(database: &Database, more: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         // The drill's server belongs to another user, who must get there.
         let drills = tempfile::Builder::new()
-            .prefix("hv-ward-")
+            .prefix("hv-harness-")
             .tempdir_in("/tmp")
             .unwrap();
         fs::set_permissions(drills.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -229,7 +229,7 @@ impl Ward {
             .map_err(|error| format!("the run lock: {error}"))
     }
 
-    /// The processes that this ward's commands started are over.
+    /// The processes that this harness's commands started are over.
     pub(crate) fn ended(&self) -> Result<(), String> {
         all_ended(&self.mark, self.drills.path())
     }

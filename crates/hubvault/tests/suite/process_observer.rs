@@ -14,12 +14,12 @@ pub(crate) struct Processes {
 }
 
 /// Looks at all descendants of a process again and again.
-pub(crate) struct Watch {
+pub(crate) struct ProcessObserver {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Processes>,
 }
 
-impl Watch {
+impl ProcessObserver {
     pub(crate) fn of(root: u32) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);

@@ -5,7 +5,7 @@ use hubvault_testkit::{restore_with_plain_tools, server};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 #[test]
-fn money_that_moves_during_the_backup_is_neither_lost_nor_doubled() {
+fn money_moved_during_the_backup_is_neither_lost_nor_doubled() {
     let server = server();
     let source = server.database();
     // Two tables, so that a transfer crosses the tables, and rows enough for several extents.

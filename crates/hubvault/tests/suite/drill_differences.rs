@@ -1,6 +1,7 @@
 //! What a manifest says beside the rows is held against what came back, too.
 
-use crate::drill::{drilling, forged};
+use crate::drill::drilling;
+use crate::forged::forged;
 use crate::hub::{Hub, stderr, stdout};
 use hubvault_archive::{Archive, Identities, Manifest, UncheckedForeignKey};
 use hubvault_model::TableName;
@@ -14,7 +15,7 @@ const ROWS: &str = "CREATE TABLE users (id serial PRIMARY KEY, name text);
 type Lie<'a> = (&'a dyn Fn(&mut Manifest), i32, &'a str);
 
 #[test]
-fn a_manifest_that_lies_about_what_is_beside_the_rows_is_not_proven() {
+fn false_sequences_files_and_keys_in_a_manifest_are_found() {
     let server = server();
     let database = server.database();
     database.execute(ROWS);
@@ -70,7 +71,7 @@ fn a_manifest_that_lies_about_what_is_beside_the_rows_is_not_proven() {
 }
 
 #[test]
-fn a_drill_that_is_not_due_is_said_to_be_none() {
+fn a_backup_whose_drill_is_not_due_is_unproven() {
     let server = server();
     let database = server.database();
     database.execute(ROWS);
@@ -105,7 +106,7 @@ fn a_drill_that_is_not_due_is_said_to_be_none() {
 }
 
 #[test]
-fn the_source_s_own_digest_is_held_against_what_came_back_in_any_encoding() {
+fn the_digest_made_by_the_source_is_compared_in_any_encoding() {
     let server = server();
     let database = server.database();
     let name = format!("{}_latin", database.name());

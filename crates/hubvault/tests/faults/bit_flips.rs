@@ -1,10 +1,10 @@
 //! A bit flips between the server and hubvault, as it may where no TLS is: what is published holds what the server
 //! sent, or nothing is published.
 
+use crate::fixture::{Fixture, SMALL};
 use crate::form::points;
-use crate::scene::{SMALL, Scene};
 use crate::tally::Tally;
-use hubvault_testkit::{Database, MessageProxy, Next, Passing, Side, server};
+use hubvault_testkit::{Database, MessageProxy, Next, Passing, Random, Side, server};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -15,20 +15,6 @@ const DATA_ROW: u8 = b'D';
 const SEQUENCE: std::ops::Range<usize> = 19..27;
 /// Tag and length.
 const HEAD: usize = 5;
-
-/// Numbers that look like chance and are the same in every run.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, limit: u64) -> u64 {
-        // Knuth's MMIX; its high bits are the good ones.
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % limit.max(1)
-    }
-}
 
 /// Which messages of the server a flip may hit.
 type Kind = fn(&Passing<'_>) -> bool;
@@ -61,15 +47,15 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
 }
 
 /// How many messages of a kind a run takes.
-fn how_many(source: &Database, scene: &mut Scene, kind: Kind) -> u64 {
+fn how_many(source: &Database, fixture: &mut Fixture, kind: Kind) -> u64 {
     let seen = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&seen);
     let proxy = MessageProxy::start(&source.settings(), move |message| {
         count.fetch_add(u64::from(kind(message)), Ordering::Relaxed);
         Next::Pass
     });
-    scene.reach(&proxy.settings(&source.settings()));
-    assert_eq!(scene.backup().unwrap().what, "proven");
+    fixture.reach(&proxy.settings(&source.settings()));
+    assert_eq!(fixture.backup().unwrap().what, "proven");
     seen.load(Ordering::Relaxed)
 }
 
@@ -78,33 +64,33 @@ fn flips(
     tally: &mut Tally,
     name: &str,
     source: &Database,
-    scene: &mut Scene,
+    fixture: &mut Fixture,
     count: usize,
     kind: Kind,
-    place: fn(&mut Chance, usize) -> usize,
+    place: fn(&mut Random, usize) -> usize,
 ) {
     let begun = Instant::now();
-    let all = how_many(source, scene, kind);
+    let all = how_many(source, fixture, kind);
     // What a message of an enormous length would bring is waited for: several times what a run takes.
     let limit = 4 * begun.elapsed().as_secs() + 4;
-    scene.hub.set("BACKUP_TIME_LIMIT", format!("{limit} s"));
-    let truth = definitions(scene);
-    let mut chance = Chance(all);
+    fixture.hub.set("BACKUP_TIME_LIMIT", format!("{limit} s"));
+    let truth = definitions(fixture);
+    let mut random = Random(all);
     for _ in 0..count {
-        let (at, bit, seed) = (chance.below(all), chance.below(8), chance.below(1 << 30));
+        let (at, bit, seed) = (random.below(all), random.below(8), random.below(1 << 30));
         let count_of_kind = AtomicU64::new(0);
         let proxy = MessageProxy::start(&source.settings(), move |message| {
             if kind(message) && count_of_kind.fetch_add(1, Ordering::Relaxed) == at {
-                let byte = place(&mut Chance(seed), message.bytes.len());
+                let byte = place(&mut Random(seed), message.bytes.len());
                 message.bytes[byte] ^= 1 << bit;
             }
             Next::Pass
         });
-        scene.reach(&proxy.settings(&source.settings()));
-        let ended = scene.backup();
+        fixture.reach(&proxy.settings(&source.settings()));
+        let ended = fixture.backup();
         drop(proxy);
         let ended = ended.and_then(|ending| {
-            if ending.what == "proven" && definitions(scene) != truth {
+            if ending.what == "proven" && definitions(fixture) != truth {
                 return Err("FALSE DEFINITIONS".to_owned());
             }
             Ok(ending)
@@ -117,8 +103,8 @@ fn flips(
 }
 
 /// The definitions in the newest archive and where its sequences stand, without what differs from run to run.
-fn definitions(scene: &Scene) -> Vec<String> {
-    let listed = scene.listed().unwrap();
+fn definitions(fixture: &Fixture) -> Vec<String> {
+    let listed = fixture.listed().unwrap();
     let output = std::process::Command::new("tar")
         .args(["--wildcards", "-xzOf", listed[0]["file"].as_str().unwrap()])
         .args(["database/schema-*.sql", "database/sequences.sql"])
@@ -131,75 +117,75 @@ fn definitions(scene: &Scene) -> Vec<String> {
 }
 
 #[test]
-fn a_bit_that_flips_on_its_way_from_the_server() {
+fn a_bit_flipped_on_the_way_from_the_server_is_found() {
     let server = server();
     let source = server.database();
     source.execute(SMALL);
-    let mut scene = Scene::of(&source);
+    let mut fixture = Fixture::of(&source);
     // As it is where rows come over a network without TLS; the proxy listens on loopback.
-    scene.hub.set("PROOF_SOURCE_DIGEST", "always");
+    fixture.hub.set("PROOF_SOURCE_DIGEST", "always");
     let mut tally = Tally::new("wire-flips");
     let inside =
-        |chance: &mut Chance, length: usize| HEAD + chance.below((length - HEAD) as u64) as usize;
+        |random: &mut Random, length: usize| HEAD + random.below((length - HEAD) as u64) as usize;
     flips(
         &mut tally,
         "a bit of a row",
         &source,
-        &mut scene,
+        &mut fixture,
         points(5, 150),
         is_row,
         inside,
     );
-    let tag = |_: &mut Chance, _| 0;
+    let tag = |_: &mut Random, _| 0;
     flips(
         &mut tally,
         "a bit of the tag of a row",
         &source,
-        &mut scene,
+        &mut fixture,
         points(4, 32),
         is_row,
         tag,
     );
-    let length = |chance: &mut Chance, _| 1 + chance.below(4) as usize;
+    let length = |random: &mut Random, _| 1 + random.below(4) as usize;
     flips(
         &mut tally,
         "a bit of the length of a row",
         &source,
-        &mut scene,
+        &mut fixture,
         points(1, 24),
         is_row,
         length,
     );
-    let anywhere = |chance: &mut Chance, length: usize| chance.below(length as u64) as usize;
+    let anywhere = |random: &mut Random, length: usize| random.below(length as u64) as usize;
     flips(
         &mut tally,
         "a bit of another message",
         &source,
-        &mut scene,
+        &mut fixture,
         points(4, 120),
         is_no_row,
         anywhere,
     );
-    let where_it_stands = |chance: &mut Chance, _| SEQUENCE.start + chance.below(8) as usize;
+    let value = |random: &mut Random, _| SEQUENCE.start + random.below(8) as usize;
     flips(
         &mut tally,
         "a bit of where a sequence stands",
         &source,
-        &mut scene,
+        &mut fixture,
         points(4, 64),
         is_sequence,
-        where_it_stands,
+        value,
     );
     flips(
         &mut tally,
         "a bit of the snapshot's name, position and time",
         &source,
-        &mut scene,
+        &mut fixture,
         points(4, 64),
         is_snapshot,
         inside,
     );
-    if let Err(why) = scene.recovers() {
+    if let Err(why) = fixture.recovers() {
         tally.badly("a bit of another message", &why);
     }
     tally.close();

@@ -1,7 +1,7 @@
 //! Whoever could not be told is told later, or it is said that they were not.
 
 use crate::hub::{Hub, stderr, stdout};
-use crate::post_office::{
+use crate::mailing::{
     PASSWORD, SMALL, code, hasty, mailing, only, outbox, plain, record, subject, text,
 };
 use hubvault_testkit::{
@@ -10,7 +10,7 @@ use hubvault_testkit::{
 use std::path::Path;
 
 #[test]
-fn a_busy_server_is_tried_again_and_nobody_gets_it_twice() {
+fn a_busy_server_is_retried_and_nothing_arrives_twice() {
     let mail = MailServer::start(MailServerOptions {
         busy_first: 2,
         ..plain()
@@ -27,7 +27,7 @@ fn a_busy_server_is_tried_again_and_nobody_gets_it_twice() {
 }
 
 #[test]
-fn one_refused_administrator_does_not_keep_it_from_the_other() {
+fn one_refused_recipient_does_not_block_the_others_mail() {
     let mail = MailServer::start(MailServerOptions {
         refuse: vec!["grace@hub.example".into()],
         ..plain()
@@ -58,7 +58,7 @@ fn one_refused_administrator_does_not_keep_it_from_the_other() {
 }
 
 #[test]
-fn a_dead_mail_server_leaves_the_backup_whole_and_the_mail_waiting() {
+fn an_unreachable_mail_server_leaves_the_backup_valid_and_the_mail_queued() {
     let source = server().database();
     source.execute(SMALL);
     let sink = HttpSink::start([Answer::Status(200), Answer::Status(200)]);
@@ -97,7 +97,7 @@ fn a_dead_mail_server_leaves_the_backup_whole_and_the_mail_waiting() {
 }
 
 #[test]
-fn a_connection_cut_after_the_last_byte_is_repeated_with_the_same_message_id() {
+fn a_connection_cut_after_the_last_byte_is_retried_with_the_same_message_id() {
     let mail = MailServer::start(MailServerOptions {
         fault: Some(MailFault::CutAfterData),
         ..plain()
@@ -116,7 +116,7 @@ fn a_connection_cut_after_the_last_byte_is_repeated_with_the_same_message_id() {
 }
 
 #[test]
-fn a_silent_server_and_one_that_cuts_hold_up_nothing_and_get_no_shorter_archive() {
+fn silent_and_cutting_mail_servers_never_get_a_shorter_archive() {
     let source = server().database();
     source.execute(SMALL);
     for fault in [MailFault::Stall, MailFault::CutInData, MailFault::Closing] {
@@ -134,7 +134,7 @@ fn a_silent_server_and_one_that_cuts_hold_up_nothing_and_get_no_shorter_archive(
 }
 
 #[test]
-fn a_failed_backup_is_told_with_its_stage_causes_and_log_and_without_a_secret() {
+fn the_mail_of_a_failed_backup_has_stage_causes_and_log_and_no_secret() {
     let mail = MailServer::start(plain());
     let source = server().database();
     source.execute(SMALL);
@@ -171,7 +171,7 @@ fn a_failed_backup_is_told_with_its_stage_causes_and_log_and_without_a_secret() 
 }
 
 #[test]
-fn a_ping_hears_the_start_and_the_end() {
+fn a_ping_is_called_at_the_start_and_at_the_end() {
     let source = server().database();
     source.execute(SMALL);
     let sink = HttpSink::start((0..4).map(|_| Answer::Status(200)));
@@ -188,7 +188,7 @@ fn a_ping_hears_the_start_and_the_end() {
 }
 
 #[test]
-fn a_backup_that_cannot_even_begin_is_told() {
+fn a_backup_that_cannot_start_is_notified() {
     let mail = MailServer::start(plain());
     let source = server().database();
     let mut hub = hasty(&source, &mail);
@@ -204,7 +204,7 @@ fn a_backup_that_cannot_even_begin_is_told() {
 }
 
 #[test]
-fn a_mail_whose_archive_is_gone_by_then_still_tells() {
+fn a_queued_mail_whose_archive_was_removed_is_still_sent() {
     let source = server().database();
     source.execute(SMALL);
     let dead = MailServer::start(plain());
@@ -226,7 +226,7 @@ fn a_mail_whose_archive_is_gone_by_then_still_tells() {
 }
 
 #[test]
-fn a_killed_run_is_told_by_the_next() {
+fn a_killed_run_is_notified_by_the_next() {
     let mail = MailServer::start(plain());
     let source = server().database();
     source.execute(SMALL);
@@ -254,7 +254,7 @@ fn a_killed_run_is_told_by_the_next() {
 }
 
 #[test]
-fn a_run_that_died_before_it_could_tell_is_told_by_the_next() {
+fn a_run_that_crashed_before_its_notification_is_notified_by_the_next() {
     let mail = MailServer::start(plain());
     let source = server().database();
     source.execute(SMALL);
@@ -285,7 +285,7 @@ fn rewrite(catalog: &Path, sql: &str) {
 }
 
 #[test]
-fn what_waits_obeys_todays_settings() {
+fn queued_messages_use_the_current_settings() {
     let source = server().database();
     source.execute(SMALL);
     let dead = MailServer::start(plain());

@@ -1,7 +1,7 @@
 //! A small file system of its own for one test (tmpfs in a mount namespace), which is really full, or read-only.
 
+use crate::fault_harness::FaultHarness;
 use crate::form::is_long;
-use crate::ward::Ward;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -72,9 +72,9 @@ fn inside(directory: &Path, options: &str, run: &[&Path]) -> Command {
 }
 
 impl Room {
-    /// Moves a ward's backup directory here.
-    pub(crate) fn takes(&self, ward: &Ward) {
-        let backups = ward.hub.backups();
+    /// Moves a harness's backup directory here.
+    pub(crate) fn takes(&self, harness: &FaultHarness) {
+        let backups = harness.hub.backups();
         fs::remove_dir(&backups).unwrap();
         fs::create_dir(self.path.join("backups")).unwrap();
         symlink(self.path.join("backups"), backups).unwrap();

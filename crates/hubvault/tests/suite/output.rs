@@ -2,7 +2,7 @@
 
 use crate::hub::{Hub, stderr, stdout};
 use crate::keys::Pair;
-use crate::post_office::{SMALL, plain, tell};
+use crate::mailing::{SMALL, plain, tell};
 use hubvault_testkit::{MailServer, MailTls, server};
 use serde_json::Value;
 use std::fs;
@@ -46,7 +46,7 @@ fn has(text: &str, words: &[&str]) {
 }
 
 #[test]
-fn everything_that_is_configured_is_in_the_plan_and_in_the_configuration_that_holds() {
+fn every_setting_is_shown_in_the_plan_and_in_config_show() {
     let server = server();
     let database = server.database();
     database.execute(ROWS);
@@ -120,7 +120,7 @@ fn everything_that_is_configured_is_in_the_plan_and_in_the_configuration_that_ho
 }
 
 #[test]
-fn tokens_and_the_outbox_are_listed_and_mails_are_shown_before_there_is_a_run() {
+fn tokens_outbox_and_sample_mails_are_shown_before_the_first_run() {
     let office = MailServer::start(plain());
     let server = server();
     let database = server.database();
@@ -169,7 +169,7 @@ fn tokens_and_the_outbox_are_listed_and_mails_are_shown_before_there_is_a_run() 
 }
 
 #[test]
-fn what_is_no_file_is_left_out_with_a_word() {
+fn files_that_cannot_be_archived_are_left_out_with_a_warning() {
     let server = server();
     let database = server.database();
     database.execute("CREATE TABLE users (id int)");
@@ -219,7 +219,7 @@ fn what_is_no_file_is_left_out_with_a_word() {
 }
 
 #[test]
-fn a_terminal_sees_a_bar_and_a_path_without_programs_is_enough() {
+fn a_terminal_gets_a_progress_bar_and_programs_need_not_be_in_the_path() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);
@@ -274,7 +274,7 @@ fn a_terminal_sees_a_bar_and_a_path_without_programs_is_enough() {
 }
 
 #[test]
-fn what_is_missing_is_said_with_what_to_do() {
+fn missing_things_are_named_with_what_to_do() {
     let server = server();
     let database = server.database();
     database.execute(ROWS);
@@ -339,7 +339,7 @@ fn what_is_missing_is_said_with_what_to_do() {
 }
 
 #[test]
-fn a_message_whose_way_is_not_configured_any_more_waits_for_a_hand() {
+fn a_message_of_a_removed_channel_stays_queued() {
     let server = server();
     let database = server.database();
     database.execute(SMALL);

@@ -1,8 +1,7 @@
 //! What hubvault writes is its owner's alone, whatever the umask; what others opened is closed, or said.
 
-use crate::daemon::wait_for;
 use crate::hub::{Hub, stderr, stdout};
-use hubvault_testkit::server;
+use hubvault_testkit::{server, wait_for};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -48,7 +47,7 @@ fn all_below(directory: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn whatever_the_umask_nobody_else_can_read_what_is_written() {
+fn files_are_private_under_any_umask() {
     let server = server();
     let database = server.database();
     database.execute("CREATE TABLE users (id int PRIMARY KEY); INSERT INTO users VALUES (1)");
@@ -132,7 +131,7 @@ fn whatever_the_umask_nobody_else_can_read_what_is_written() {
 }
 
 #[test]
-fn what_others_can_read_is_closed_or_said_with_the_command_that_cures_it() {
+fn readable_files_are_closed_or_reported_with_the_command_to_fix_them() {
     let server = server();
     let database = server.database();
     database.execute("CREATE TABLE users (id int PRIMARY KEY); INSERT INTO users VALUES (1)");

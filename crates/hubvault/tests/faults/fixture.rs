@@ -5,7 +5,6 @@ use hubvault_postgres::ConnectSettings;
 use hubvault_testkit::Database;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -34,7 +33,7 @@ pub(crate) struct Ending {
 }
 
 /// A hub, where its drills happen, and what its source holds.
-pub(crate) struct Scene {
+pub(crate) struct Fixture {
     pub(crate) hub: Hub,
     drills: TempDir,
     source: ConnectSettings,
@@ -42,28 +41,21 @@ pub(crate) struct Scene {
     truth: Option<BTreeMap<String, (u64, String)>>,
 }
 
-impl Scene {
+impl Fixture {
     /// A hub whose source stays as it is.
     pub(crate) fn of(source: &Database) -> Self {
-        let mut scene = Self::at(&source.settings());
+        let mut fixture = Self::at(&source.settings());
         let digests = source.digests().into_iter();
         let truth = digests.map(|(name, digest)| (name.to_string(), (digest.rows, digest.hex())));
-        scene.truth = Some(truth.collect());
-        scene
+        fixture.truth = Some(truth.collect());
+        fixture
     }
 
     /// A hub whose source may change at any time.
     pub(crate) fn at(source: &ConnectSettings) -> Self {
-        let drills = tempfile::Builder::new()
-            .prefix("hv")
-            .tempdir_in("/tmp")
-            .unwrap();
-        // The throwaway server runs as another user when we are root.
-        std::fs::set_permissions(drills.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
         let mut hub = Hub::at(source, "[scope]\ntables = [\"*\"]\nwindow = []\n");
-        hub.set("PROOF", "always");
         hub.set("PGSSLMODE", "disable");
-        hub.set("TMPDIR", drills.path().to_str().unwrap());
+        let drills = hub.prove();
         Self {
             hub,
             drills,

@@ -2,11 +2,11 @@
 
 use crate::drill::drilling;
 use crate::hub::{stderr, stdout};
-use crate::post_office::{PASSWORD, SMALL, code, mailing, only, plain, subject, text};
+use crate::mailing::{PASSWORD, SMALL, code, mailing, only, plain, subject, text};
 use hubvault_testkit::{MailServer, MailServerOptions, MailTls, server};
 
 #[test]
-fn a_run_of_which_nobody_would_hear_says_so_unless_that_is_meant() {
+fn a_run_without_recipients_warns_unless_mail_is_disabled() {
     let source = server().database();
     source.execute(SMALL);
     let (mut hub, _drills) = drilling(&source);
@@ -24,7 +24,7 @@ fn a_run_of_which_nobody_would_hear_says_so_unless_that_is_meant() {
 }
 
 #[test]
-fn mistakes_about_mail_are_refused_at_start_with_their_place() {
+fn mistakes_in_mail_settings_are_refused_at_start_with_their_setting() {
     let source = server().database();
     let templates = tempfile::tempdir().unwrap();
     std::fs::write(templates.path().join("success.txt"), "OK {{ jop }}\n\nx\n").unwrap();
@@ -63,7 +63,7 @@ fn mistakes_about_mail_are_refused_at_start_with_their_place() {
 }
 
 #[test]
-fn a_template_that_fails_only_when_it_is_used_does_not_lose_the_mail() {
+fn a_failing_template_does_not_lose_the_mail() {
     let mail = MailServer::start(plain());
     let source = server().database();
     source.execute(SMALL);
@@ -97,7 +97,7 @@ fn a_template_that_fails_only_when_it_is_used_does_not_lose_the_mail() {
 }
 
 #[test]
-fn errors_of_a_connection_are_named_apart_with_the_next_step() {
+fn each_connection_error_is_named_with_the_next_step() {
     let mail = MailServer::start(MailServerOptions {
         auth: Some(("backup".into(), PASSWORD.into())),
         ..MailServerOptions::default()

@@ -36,6 +36,7 @@ const ENGINE: &[&[&str]] = &[
     &["monitor"],
     &["proof"],
     &["restore", "delivery", "retain"],
+    &["overview"],
     &["catalog"],
     &["state"],
     &["job"],

@@ -185,7 +185,7 @@ fn an_archive_that_is_gone_is_missed_by_everybody() {
     let status = ward.hub.run(&["status"]);
     assert_eq!(code(&status), Some(3));
     assert!(
-        stdout(&status).contains(&format!("{name} is gone")),
+        stdout(&status).contains(&format!("{name} is missing")),
         "{}",
         stdout(&status)
     );

@@ -285,7 +285,7 @@ fn a_message_that_waits_and_a_test_of_an_alert() {
         "{status}"
     );
     hub.set("EMAIL_ATTACH", "always");
-    fails(&hub, "seal", "archives travel by mail unsealed");
+    fails(&hub, "seal", "archives are mailed unsealed");
     hub.set("ADMIN_EMAILS", "");
     fails(&hub, "delivery", "nobody is told");
 }

@@ -20,6 +20,7 @@ mod drill_lies;
 mod restore;
 mod references;
 mod retention;
+mod overview;
 mod monitor;
 mod alerts;
 mod seal;

@@ -11,6 +11,7 @@ pub mod proof;
 pub mod restore;
 pub mod delivery;
 pub mod retain;
+pub mod overview;
 pub mod catalog;
 pub mod state;
 pub mod job;

@@ -3,20 +3,23 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use hubvault_engine::catalog::{BackupRecord, State};
-use hubvault_engine::delivery::{AlertFacts, Facts, Templates, sample};
+use hubvault_engine::delivery::{AlertFacts, Facts, Known, Templates, sample};
+use hubvault_engine::overview::by_record;
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 
 fn facts(kind: &str, record: &BackupRecord, history: &[BackupRecord]) -> Facts {
-    Facts::new(
-        kind,
-        "hub on db:5432",
-        record,
+    let known = Known {
+        source: "hub on db:5432",
         history,
-        &[],
-        record.started_at + SignedDuration::from_mins(5),
-        &TimeZone::UTC,
-    )
+        outbox: &[],
+        presence: by_record,
+        max_age_hours: 25,
+        mails_unsealed: false,
+        now: record.started_at + SignedDuration::from_mins(5),
+        zone: &TimeZone::UTC,
+    };
+    Facts::new(kind, record, &known)
 }
 
 fn golden(name: &str, kind: &str, facts: &Facts) {

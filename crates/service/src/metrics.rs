@@ -1,8 +1,9 @@
 //! What the service knows, as numbers in the text format of Prometheus.
 
-use hubvault_engine::catalog::{AlertState, BackupRecord, CheckState, OutboxState, State};
+use hubvault_engine::catalog::{AlertState, CheckState, OutboxState, State};
+use hubvault_engine::overview::Overview;
 use jiff::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// What a job's numbers are made from.
@@ -10,8 +11,8 @@ pub(crate) struct Seen {
     pub(crate) job: String,
     /// Whether its catalog could be read; if not, nothing of it is known.
     pub(crate) readable: bool,
-    /// Every run, newest first.
-    pub(crate) records: Vec<BackupRecord>,
+    /// What its catalog says, by the names of jobs: one that was renamed is there by both.
+    pub(crate) overviews: BTreeMap<String, Overview>,
     pub(crate) outbox: Vec<OutboxState>,
     /// What the checks last found.
     pub(crate) checks: Vec<AlertState>,
@@ -20,7 +21,7 @@ pub(crate) struct Seen {
     pub(crate) next_run: Option<Timestamp>,
     pub(crate) running: bool,
     /// How old the newest proven backup may be.
-    pub(crate) max_age_hours: f64,
+    pub(crate) max_age_hours: u32,
 }
 
 /// Every metric with its help; all are gauges.
@@ -116,18 +117,15 @@ fn of_job(out: &mut Page, seen: &Seen) {
         out.put("hubvault_next_run_timestamp_seconds", &of, seconds(at));
     }
     out.put("hubvault_running", &of, flag(seen.running));
-    let max_age = seen.max_age_hours * 3600.0;
+    let max_age = f64::from(seen.max_age_hours) * 3600.0;
     out.put("hubvault_max_age_seconds", &of, max_age);
     out.put("hubvault_catalog_readable", &of, flag(seen.readable));
     if !seen.readable {
         return;
     }
-    let names = seen.records.iter().map(|record| record.job.as_str());
-    for job in names.collect::<BTreeSet<&str>>() {
-        let of_job = seen.records.iter().filter(|record| record.job == job);
-        let records: Vec<&BackupRecord> = of_job.collect();
-        runs(out, job, &records);
-        archives(out, job, &records);
+    for (job, overview) in &seen.overviews {
+        runs(out, job, overview);
+        archives(out, job, overview);
     }
     for state in [
         OutboxState::Waiting,
@@ -158,27 +156,27 @@ fn checks(out: &mut Page, checks: &[AlertState]) {
     }
 }
 
-fn runs(out: &mut Page, job: &str, records: &[&BackupRecord]) {
+fn runs(out: &mut Page, job: &str, overview: &Overview) {
     let of = [("job", job)];
-    if let Some(newest) = records.first() {
-        out.put(
-            "hubvault_last_attempt_timestamp_seconds",
-            &of,
-            seconds(newest.started_at),
-        );
-    }
-    if let Some(ended) = records.iter().find(|record| record.state != State::Running) {
-        out.put(
-            "hubvault_last_attempt_failed",
-            &of,
-            flag(ended.state == State::Failed),
-        );
-    }
-    let drilled = records
-        .iter()
-        .filter_map(|record| record.proof.drill.as_ref());
-    if let Some(at) = drilled.map(|drill| drill.drilled_at).max() {
-        out.put("hubvault_last_proof_timestamp_seconds", &of, seconds(at));
+    let mut at = |name, at: Option<Timestamp>| {
+        if let Some(at) = at {
+            out.put(name, &of, seconds(at));
+        }
+    };
+    let last = overview.last_run.as_ref();
+    at(
+        "hubvault_last_attempt_timestamp_seconds",
+        last.map(|run| run.started_at),
+    );
+    at("hubvault_last_proof_timestamp_seconds", overview.last_drill);
+    let published = overview.last_published.as_ref();
+    at(
+        "hubvault_last_success_timestamp_seconds",
+        published.and_then(|run| run.finished_at),
+    );
+    if let Some(ended) = &overview.last_ended {
+        let failed = flag(ended.state == State::Failed);
+        out.put("hubvault_last_attempt_failed", &of, failed);
     }
     for state in [
         State::Running,
@@ -186,20 +184,13 @@ fn runs(out: &mut Page, job: &str, records: &[&BackupRecord]) {
         State::Unproven,
         State::Failed,
     ] {
-        let count = records
-            .iter()
-            .filter(|record| record.state == state)
-            .count();
         let labels = [("job", job), ("state", state.as_str())];
-        out.put("hubvault_runs", &labels, count as f64);
+        out.put("hubvault_runs", &labels, overview.runs(state) as f64);
     }
-    let published = |state| matches!(state, State::Proven | State::Unproven);
-    let Some(newest) = records.iter().find(|record| published(record.state)) else {
+    let Some(newest) = published else {
         return;
     };
-    if let Some(at) = newest.finished_at {
-        out.put("hubvault_last_success_timestamp_seconds", &of, seconds(at));
-        let took = at.duration_since(newest.started_at).as_secs_f64();
+    if let Some(took) = newest.seconds() {
         out.put("hubvault_run_duration_seconds", &of, took);
     }
     for time in &newest.stages {
@@ -217,25 +208,17 @@ fn runs(out: &mut Page, job: &str, records: &[&BackupRecord]) {
     out.put("hubvault_warnings", &of, newest.warnings.len() as f64);
 }
 
-fn archives(out: &mut Page, job: &str, records: &[&BackupRecord]) {
+fn archives(out: &mut Page, job: &str, overview: &Overview) {
     let of = [("job", job)];
-    let is_there = |record: &BackupRecord| record.file.as_ref().is_some_and(|file| file.is_file());
-    let (there, gone): (Vec<&BackupRecord>, Vec<&BackupRecord>) = records
-        .iter()
-        .filter(|record| record.file.is_some() && record.removed_at.is_none())
-        .partition(|record| is_there(record));
-    let bytes: u64 = there.iter().filter_map(|record| record.bytes).sum();
-    let pinned = there.iter().filter(|record| record.pinned).count();
-    out.put("hubvault_archives", &of, there.len() as f64);
+    let mut count = |name, count: usize| out.put(name, &of, count as f64);
+    count("hubvault_archives", overview.archives);
+    count("hubvault_archives_pinned", overview.archives_pinned);
+    count("hubvault_archives_missing", overview.missing.len());
+    let bytes = overview.archives_bytes;
     out.put("hubvault_archives_bytes", &of, bytes as f64);
-    out.put("hubvault_archives_pinned", &of, pinned as f64);
-    out.put("hubvault_archives_missing", &of, gone.len() as f64);
-    if let Some(proven) = there.iter().find(|record| record.state == State::Proven) {
-        out.put(
-            "hubvault_last_proven_backup_timestamp_seconds",
-            &of,
-            seconds(proven.started_at),
-        );
+    if let Some(proven) = &overview.newest_proven {
+        let at = seconds(proven.started_at);
+        out.put("hubvault_last_proven_backup_timestamp_seconds", &of, at);
     }
 }
 
@@ -290,8 +273,10 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hubvault_engine::catalog::TableRecord;
+    use hubvault_engine::catalog::{BackupRecord, TableRecord};
+    use hubvault_engine::overview::presence;
     use hubvault_model::BackupId;
+    use std::collections::BTreeSet;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -313,14 +298,14 @@ mod tests {
         text(&[Seen {
             job: "hub".to_owned(),
             readable: true,
-            records: vec![record],
+            overviews: [(record.job.clone(), Overview::of([&record], presence))].into(),
             outbox: Vec::new(),
             checks: Vec::new(),
             free_bytes: Some(1),
             started_at: at(1),
             next_run: Some(at(20)),
             running: false,
-            max_age_hours: 1.0,
+            max_age_hours: 1,
         }])
     }
 

@@ -283,6 +283,12 @@ impl BackupRecord {
         );
     }
 
+    /// From its start to its end; `None` while it runs.
+    pub fn seconds(&self) -> Option<f64> {
+        let took = self.finished_at?.duration_since(self.started_at);
+        Some(took.as_secs_f64().max(0.0))
+    }
+
     /// Rows in all tables.
     pub fn rows(&self) -> u64 {
         self.tables.iter().map(|table| table.rows).sum()

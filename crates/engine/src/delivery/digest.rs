@@ -1,11 +1,12 @@
 //! The last seven days of a job: what ran, what was proven, what grew, what is at risk.
 
-use super::phrases::{age, change, moment, size_change};
+use super::known::Known;
+use super::phrases::{change, size_change};
 use super::previous_run::{PreviousFacts, previous};
-use crate::catalog::{BackupRecord, OutboxItem, State};
+use crate::catalog::{BackupRecord, State};
+use crate::overview::{Overview, Risk, moment};
 use hubvault_model::ByteSize;
-use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde::Serialize;
 
 /// The week.
@@ -47,26 +48,20 @@ pub struct Growth {
 }
 
 impl DigestFacts {
-    pub(super) fn new(
-        job: &str,
-        history: &[BackupRecord],
-        outbox: &[OutboxItem],
-        now: Timestamp,
-        zone: &TimeZone,
-    ) -> Self {
+    pub(super) fn new(job: &str, known: &Known<'_>) -> Self {
+        let (now, zone) = (known.now, known.zone);
         let from = now - SignedDuration::from_hours(24 * 7);
-        let of_job = || history.iter().filter(|record| record.job == job);
+        let of_job = || known.history.iter().filter(|record| record.job == job);
+        let overview = Overview::of(of_job(), known.presence);
         let week: Vec<&BackupRecord> = of_job()
             .filter(|record| record.started_at >= from && record.state != State::Running)
             .collect();
         let count = |state| week.iter().filter(|record| record.state == state).count();
-        let newest = of_job().find(|record| record.state == State::Proven && is_there(record));
-        let latest = of_job().find(|record| record.file.is_some());
+        let newest = overview.newest_proven.as_ref();
+        let latest = overview.last_published.as_ref();
         let oldest = week.iter().rev().find(|record| record.file.is_some());
-        let stored = of_job()
-            .filter(|record| is_there(record))
-            .filter_map(|record| record.bytes)
-            .sum();
+        let mut risks = overview.risks(known.max_age_hours, now);
+        risks.extend(known.mails_unsealed.then_some(Risk::MailedUnsealed));
         let bytes = |record: &BackupRecord| record.bytes.unwrap_or_default();
         Self {
             from: moment(from, zone),
@@ -77,19 +72,20 @@ impl DigestFacts {
                 .iter()
                 .filter(|record| record.state == State::Failed)
                 .map(|record| {
-                    let why = record.error.as_deref().unwrap_or("it is not known why");
+                    let why = record.error.as_deref().unwrap_or("unknown cause");
                     format!("{}: {why}", moment(record.started_at, zone))
                 })
                 .collect(),
             newest: newest.map(|record| previous(record, now, zone)),
-            stored: ByteSize(stored).to_string(),
+            stored: ByteSize(overview.archives_bytes).to_string(),
             growth: match (oldest, latest) {
                 (Some(old), Some(new)) => size_change(bytes(old), bytes(new)),
                 _ => String::new(),
             },
             tables: growth(latest, oldest.copied()),
-            risks: risks(latest, newest, now),
-            undelivered: outbox
+            risks: risks.iter().map(ToString::to_string).collect(),
+            undelivered: known
+                .outbox
                 .iter()
                 .filter(|item| item.created_at >= from && !item.reached_all())
                 .map(|item| {
@@ -103,10 +99,6 @@ impl DigestFacts {
                 .collect(),
         }
     }
-}
-
-fn is_there(record: &BackupRecord) -> bool {
-    record.file.is_some() && record.removed_at.is_none()
 }
 
 fn growth(latest: Option<&BackupRecord>, oldest: Option<&BackupRecord>) -> Vec<Growth> {
@@ -127,30 +119,4 @@ fn growth(latest: Option<&BackupRecord>, oldest: Option<&BackupRecord>) -> Vec<G
                 .map_or_else(|| "new".to_owned(), |rows| change(rows, table.rows)),
         })
         .collect()
-}
-
-fn risks(
-    latest: Option<&BackupRecord>,
-    newest: Option<&BackupRecord>,
-    now: Timestamp,
-) -> Vec<String> {
-    let mut risks = Vec::new();
-    match newest {
-        None => risks.push("no proven backup exists".to_owned()),
-        Some(proven) if now.duration_since(proven.started_at).as_hours() >= 48 => {
-            let age = age(proven.started_at, now);
-            risks.push(format!("the newest proven backup is {age} old"));
-        }
-        Some(_) => {}
-    }
-    if let Some(latest) = latest {
-        risks.extend(latest.warnings.iter().map(ToString::to_string));
-        if latest.sealed_to.is_empty() {
-            risks.push(
-                "archives are not sealed: whoever gets one has the secrets and password hashes in it"
-                    .to_owned(),
-            );
-        }
-    }
-    risks
 }

@@ -2,11 +2,9 @@
 
 use super::change::ChangeFacts;
 use super::digest::DigestFacts;
-use super::phrases::{change, moment, size_change, took};
-use super::previous_run::{PreviousFacts, previous};
-use crate::catalog::{BackupRecord, OutboxItem, State, TableRecord};
-use hubvault_archive::Coverage;
-use hubvault_model::{ByteSize, Masks, grouped, indented, one_line};
+use super::previous_run::PreviousFacts;
+use crate::overview::moment;
+use hubvault_model::{Masks, indented, one_line};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -186,68 +184,6 @@ pub struct AlertFacts {
 }
 
 impl Facts {
-    /// Everything that is known about a run of the database `source`. `history` and `outbox` are the catalog's, newest first.
-    pub fn new(
-        kind: &str,
-        source: &str,
-        record: &BackupRecord,
-        history: &[BackupRecord],
-        outbox: &[OutboxItem],
-        now: Timestamp,
-        zone: &TimeZone,
-    ) -> Self {
-        let of_job = || history.iter().filter(|other| other.job == record.job);
-        let before = of_job().find(|other| {
-            other.id != record.id && other.started_at < record.started_at && other.file.is_some()
-        });
-        let proven = of_job().find(|other| {
-            other.id != record.id && other.state == State::Proven && other.removed_at.is_none()
-        });
-        let earlier = |other: &BackupRecord| previous(other, now, zone);
-        Self {
-            kind: kind.to_owned(),
-            job: record.job.clone(),
-            source: source.to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            now: moment(now, zone),
-            date: record
-                .started_at
-                .to_zoned(zone.clone())
-                .strftime("%Y-%m-%d")
-                .to_string(),
-            run: run(record, zone),
-            tables: tables(record, before),
-            files: record
-                .files
-                .iter()
-                .filter(|file| !file.name.ends_with('/'))
-                .map(|file| FileFacts {
-                    name: file.name.clone(),
-                    size: ByteSize(file.bytes).to_string(),
-                })
-                .collect(),
-            archive: archive(record, before),
-            proof: proof(record),
-            warnings: record.warnings.iter().map(ToString::to_string).collect(),
-            next_run: String::new(),
-            history_known: true,
-            previous: before.map(earlier),
-            last_proven: proven.map(earlier),
-            failure: record.error.as_ref().map(|error| FailureFacts {
-                stage: record
-                    .stages
-                    .last()
-                    .map_or("start", |time| time.stage.as_str())
-                    .to_owned(),
-                causes: vec![error.clone()],
-                log: Vec::new(),
-            }),
-            alert: AlertFacts::default(),
-            change: ChangeFacts::default(),
-            digest: DigestFacts::new(&record.job, history, outbox, now, zone),
-        }
-    }
-
     /// With the causes of a failure, outermost first, and the last lines of its log.
     #[must_use]
     pub fn failed_by(mut self, causes: &[String], log: &[String]) -> Self {
@@ -322,123 +258,5 @@ impl Facts {
     pub fn of_alert(mut self, alert: AlertFacts) -> Self {
         self.alert = alert;
         self
-    }
-}
-
-fn run(record: &BackupRecord, zone: &TimeZone) -> RunFacts {
-    let largest = record
-        .tables
-        .iter()
-        .find(|table| table.name == "users")
-        .or_else(|| record.tables.iter().max_by_key(|table| table.rows));
-    RunFacts {
-        id: record.id.to_string(),
-        short: record.id.short(),
-        state: record.state.as_str().to_owned(),
-        started: moment(record.started_at, zone),
-        took: took(record),
-        tables: record.tables.len(),
-        rows: record.rows(),
-        files: record
-            .files
-            .iter()
-            .filter(|file| !file.name.ends_with('/'))
-            .count(),
-        headline: largest.map_or_else(String::new, |table| {
-            format!("{} {}", grouped(table.rows), table.name)
-        }),
-    }
-}
-
-fn tables(record: &BackupRecord, before: Option<&BackupRecord>) -> Vec<TableFacts> {
-    let earlier = |name: &str| -> Option<&TableRecord> {
-        before?.tables.iter().find(|table| table.name == name)
-    };
-    record
-        .tables
-        .iter()
-        .map(|table| {
-            let rows_before = earlier(&table.name).map(|other| other.rows);
-            TableFacts {
-                name: table.name.clone(),
-                taken: match table.coverage {
-                    Coverage::Whole => "whole",
-                    Coverage::Window => "window",
-                    Coverage::Referenced => "referenced",
-                }
-                .to_owned(),
-                rows: table.rows,
-                size: ByteSize(table.bytes).to_string(),
-                change: match (rows_before, before) {
-                    (Some(rows), _) => change(rows, table.rows),
-                    (None, Some(_)) => "new".to_owned(),
-                    (None, None) => String::new(),
-                },
-                rows_before,
-            }
-        })
-        .collect()
-}
-
-fn archive(record: &BackupRecord, before: Option<&BackupRecord>) -> Option<ArchiveFacts> {
-    let path = record.file.as_ref()?;
-    let bytes = record.bytes.unwrap_or_default();
-    let name = path
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    let sealed = !record.sealed_to.is_empty();
-    let unpack = if sealed {
-        format!("mkdir restored && age -d -i KEY {name} | tar -xz -C restored && cd restored")
-    } else {
-        format!("mkdir restored && tar -xf {name} -C restored && cd restored")
-    };
-    let unpack = if name.contains(".tar.zst") {
-        unpack.replace("tar -xz ", "tar --zstd -x ")
-    } else {
-        unpack
-    };
-    Some(ArchiveFacts {
-        path: path.display().to_string(),
-        size: ByteSize(bytes).to_string(),
-        bytes,
-        sealed,
-        recipients: record.sealed_to.len(),
-        change: before
-            .and_then(|before| before.bytes)
-            .map_or_else(String::new, |before| size_change(before, bytes)),
-        attached: false,
-        attachment: String::new(),
-        link: None,
-        part: 0,
-        parts: 0,
-        join: String::new(),
-        restore: vec![
-            unpack,
-            "createdb hub_restored".to_owned(),
-            "PGDATABASE=hub_restored sh restore.sh --create-roles".to_owned(),
-        ],
-        name,
-    })
-}
-
-fn proof(record: &BackupRecord) -> ProofFacts {
-    let reason = record.proof.reason.clone().unwrap_or_default();
-    let text = match &record.proof.drill {
-        Some(drill) => format!(
-            "{} tables with {} rows were restored into a throwaway PostgreSQL {} and compared row by \
-             row in {:.1} s",
-            drill.tables,
-            grouped(drill.rows),
-            drill.server_version,
-            drill.seconds
-        ),
-        None if record.proof.read_back => "it was read back whole from the disk".to_owned(),
-        None => "nothing was proven".to_owned(),
-    };
-    ProofFacts {
-        proven: record.proof.proven,
-        text,
-        reason,
     }
 }

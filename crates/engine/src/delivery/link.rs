@@ -2,8 +2,8 @@
 
 use super::Teller;
 use super::facts::{Facts, LinkFacts};
-use super::phrases::moment;
 use crate::catalog::{BackupRecord, State};
+use crate::overview::{archive, moment};
 use crate::state::link::{LinkKey, Maker};
 use hubvault_model::Warning;
 use jiff::{SignedDuration, Timestamp};
@@ -31,7 +31,7 @@ impl Teller<'_> {
         let (Some(links), Some(catalog)) = (&self.delivery().links, self.catalog) else {
             return Ok(None);
         };
-        let is_there = record.file.as_ref().is_some_and(|file| file.is_file());
+        let is_there = archive(record).is_some();
         let is_sealed = !record.sealed_to.is_empty();
         if record.state == State::Failed || !is_there || links.sealed_only && !is_sealed {
             return Ok(None);

@@ -8,6 +8,8 @@ mod change;
 mod phrases;
 mod previous_run;
 mod digest;
+mod known;
+mod gather;
 mod facts;
 mod link;
 pub mod sample;
@@ -19,7 +21,7 @@ mod resend;
 
 pub use change::{ChangeFacts, ChangedSetting};
 pub use facts::{AlertFacts, Facts, LinkFacts};
-pub use phrases::{age, moment};
+pub use known::Known;
 pub use template::{Rendered, TemplateProblem, Templates};
 
 use crate::catalog::{
@@ -27,6 +29,7 @@ use crate::catalog::{
     State, Untold,
 };
 use crate::job::{Delivery, Job, MailOptions};
+use crate::overview::{mail_risk, presence};
 use compose::Composer;
 use hubvault_model::{BackupId, Cancel, Warning};
 use hubvault_notify::{Channel, ChannelKind, Event, EventKind, Mailer};
@@ -211,15 +214,18 @@ impl<'a> Teller<'a> {
         });
         let now = Timestamp::now();
         let is_known = known.is_some();
-        let (mut history, outbox) = known.unwrap_or_default();
-        for earlier in &mut history {
-            // Somebody removed it by hand.
-            if earlier.file.as_ref().is_some_and(|file| !file.is_file()) {
-                earlier.removed_at.get_or_insert(now);
-            }
-        }
-        let source = self.job.database.to_string();
-        let mut facts = Facts::new(kind, &source, record, &history, &outbox, now, self.zone);
+        let (history, outbox) = known.unwrap_or_default();
+        let known = Known {
+            source: &self.job.database.to_string(),
+            history: &history,
+            outbox: &outbox,
+            presence,
+            max_age_hours: self.job.monitor.max_age_hours,
+            mails_unsealed: mail_risk(self.job).is_some(),
+            now,
+            zone: self.zone,
+        };
+        let mut facts = Facts::new(kind, record, &known);
         facts.history_known = is_known;
         facts.before(self.next_run, self.zone)
     }

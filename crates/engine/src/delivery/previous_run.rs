@@ -1,7 +1,8 @@
 //! What a message says of an earlier run.
 
-use super::phrases::{age, moment, took};
+use super::phrases::took;
 use crate::catalog::BackupRecord;
+use crate::overview::{age, moment};
 use hubvault_model::ByteSize;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;

@@ -3,7 +3,9 @@
 
 use super::change::{ChangeFacts, ChangedSetting};
 use super::facts::{AlertFacts, Facts, LinkFacts};
+use super::known::Known;
 use crate::catalog::{BackupRecord, DrillRecord, ProofRecord, State, TableRecord};
+use crate::overview::by_record;
 use crate::progress::{Stage, StageTime};
 use hubvault_archive::{Coverage, FileSummary};
 use hubvault_model::{BackupId, Warning};
@@ -140,20 +142,22 @@ pub fn link() -> LinkFacts {
 pub(super) fn facts(kind: &str) -> Facts {
     let mut record = record("hub");
     record.error = Some("connecting to db:5432: connection refused".to_owned());
-    let mut facts = Facts::new(
-        kind,
-        "hub on db:5432",
-        &record,
-        &[record.clone(), before("hub")],
-        &[],
-        record.started_at + SignedDuration::from_mins(5),
-        &TimeZone::UTC,
-    )
-    .failed_by(
-        &["exporting users: the connection was lost".to_owned()],
-        &["INFO exporting".to_owned()],
-    )
-    .of_alert(alert());
+    let known = Known {
+        source: "hub on db:5432",
+        history: &[record.clone(), before("hub")],
+        outbox: &[],
+        presence: by_record,
+        max_age_hours: 25,
+        mails_unsealed: true,
+        now: record.started_at + SignedDuration::from_mins(5),
+        zone: &TimeZone::UTC,
+    };
+    let mut facts = Facts::new(kind, &record, &known)
+        .failed_by(
+            &["exporting users: the connection was lost".to_owned()],
+            &["INFO exporting".to_owned()],
+        )
+        .of_alert(alert());
     facts.change = change();
     if let Some(archive) = &mut facts.archive {
         archive.attached = true;

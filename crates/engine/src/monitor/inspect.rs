@@ -1,7 +1,8 @@
 //! What the checks look at.
 
-use crate::catalog::{BackupRecord, Catalog, CatalogError, OutboxItem, State};
+use crate::catalog::{BackupRecord, Catalog, CatalogError, OutboxItem};
 use crate::job::Job;
+use crate::overview::{Overview, Presence, archive, by_record, presence};
 use crate::state::StateDir;
 use crate::state::service_lock::{Seen, ServiceLock};
 use jiff::tz::TimeZone;
@@ -29,6 +30,8 @@ pub struct Look<'a> {
     pub last_due: Option<Timestamp>,
     /// Its runs, newest first.
     pub records: Vec<BackupRecord>,
+    /// What they say together.
+    pub overview: Overview,
     /// All messages, newest first.
     pub outbox: Vec<OutboxItem>,
 }
@@ -72,6 +75,7 @@ impl<'a> Look<'a> {
             service,
             next_due,
             last_due,
+            overview: Overview::of(&records, presence),
             records,
             outbox: catalog.outbox()?,
         })
@@ -79,21 +83,16 @@ impl<'a> Look<'a> {
 
     /// The archives that still lie there, newest first.
     pub fn archives(&self) -> impl Iterator<Item = (&BackupRecord, &Path)> {
-        self.known().filter(|(_, file)| file.is_file())
+        let with_archive = |record| Some((record, archive(record)?));
+        self.records.iter().filter_map(with_archive)
     }
 
     /// The archives that should lie there, newest first.
     pub fn known(&self) -> impl Iterator<Item = (&BackupRecord, &Path)> {
         self.records
             .iter()
-            .filter(|record| record.removed_at.is_none())
+            .filter(|record| by_record(record) == Presence::Present)
             .filter_map(|record| Some((record, record.file.as_deref()?)))
-    }
-
-    /// The newest proven archive that still lies there.
-    pub fn newest_proven(&self) -> Option<&BackupRecord> {
-        let mut there = self.archives().map(|(record, _)| record);
-        there.find(|record| record.state == State::Proven)
     }
 
     /// How long ago that was; nothing where it is yet to come.

@@ -2,6 +2,7 @@
 
 use crate::catalog::{BackupRecord, Catalog, CatalogError, State};
 use crate::job::RowLimits;
+use crate::overview::{Presence, presence};
 use hubvault_model::grouped;
 use std::fmt;
 
@@ -63,7 +64,7 @@ pub fn proven_before(
         other.job == record.job
             && other.id != record.id
             && other.started_at <= record.started_at
-            && other.file.as_ref().is_some_and(|file| file.is_file())
+            && presence(other) == Presence::Present
     });
     let at = earlier
         .iter()

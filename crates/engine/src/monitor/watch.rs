@@ -3,8 +3,9 @@
 use super::alert::{Notice, decide, remember};
 use super::{AlertState, CheckState, Finding, Look, checks, examine};
 use crate::catalog::{Catalog, CatalogError};
-use crate::delivery::{AlertFacts, Teller, Told, moment};
+use crate::delivery::{AlertFacts, Teller, Told};
 use crate::job::Job;
+use crate::overview::moment;
 use crate::state::notify_lock::NotifyLock;
 use hubvault_model::Cancel;
 use hubvault_notify::{Event, EventKind};

@@ -7,6 +7,7 @@ use clap::Args;
 use hubvault_config::Settings;
 use hubvault_engine::catalog;
 use hubvault_engine::catalog::{BackupRecord, Catalog, State, rebuild};
+use hubvault_engine::overview::{Presence, presence};
 use hubvault_engine::state::StateDir;
 use hubvault_model::ByteSize;
 use serde_json::Value;
@@ -50,30 +51,25 @@ pub(crate) fn run(settings: &Settings, args: &ListArgs) -> Result<Exit> {
 /// The record, and whether its archive is missing.
 fn as_json(record: &BackupRecord) -> Result<Value> {
     let mut json = serde_json::to_value(record)?;
-    if record.removed_at.is_none() && is_gone(record) {
+    if presence(record) == Presence::Missing {
         json["missing"] = Value::Bool(true);
     }
     Ok(json)
 }
 
-fn is_gone(record: &BackupRecord) -> bool {
-    record.file.as_ref().is_some_and(|file| !file.exists())
-}
-
 fn line(record: &BackupRecord) -> Vec<String> {
-    let gone = is_gone(record);
     let archive = match (&record.file, &record.error) {
         (Some(file), _) => {
             let name = file.file_name().map(|n| n.to_string_lossy().into_owned());
             format!(
                 "{}{}",
                 name.unwrap_or_default(),
-                match (gone, record.removed_at, record.pinned) {
-                    (true, Some(_), _) if record.gone => " (missing, accepted)",
-                    (true, Some(_), _) => " (removed by retention)",
-                    (true, None, _) => " (FILE IS MISSING)",
-                    (false, _, true) => " (pinned)",
-                    _ => "",
+                match presence(record) {
+                    Presence::Removed if record.gone => " (missing, accepted)",
+                    Presence::Removed => " (removed by retention)",
+                    Presence::Missing => " (FILE IS MISSING)",
+                    Presence::Present if record.pinned => " (pinned)",
+                    Presence::Present | Presence::NeverMade => "",
                 }
             )
         }

@@ -11,6 +11,7 @@ use hubvault_engine::catalog::{
 };
 use hubvault_engine::delivery::{Teller, Templates, Told, sample};
 use hubvault_engine::job::Job;
+use hubvault_engine::overview::archive;
 use hubvault_model::Cancel;
 use std::ffi::OsStr;
 use std::path::Path;
@@ -145,7 +146,7 @@ fn published(catalog: &Catalog, job: &Job, word: &str) -> Result<BackupRecord> {
         )
     })?;
     match &record.file {
-        Some(file) if file.is_file() => Ok(record),
+        Some(_) if archive(&record).is_some() => Ok(record),
         Some(file) => bail!(
             "the archive {} is missing and cannot be sent",
             file.display()

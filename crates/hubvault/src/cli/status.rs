@@ -5,11 +5,11 @@ use crate::text::{entry, grouped, plain, print};
 use anyhow::Result;
 use hubvault_config::{Administrator, Settings};
 use hubvault_engine::catalog;
-use hubvault_engine::catalog::{BackupRecord, Catalog, OutboxItem, OutboxState, State};
-use hubvault_engine::delivery::{age, moment};
+use hubvault_engine::catalog::{BackupRecord, Catalog, OutboxItem, OutboxState};
 use hubvault_engine::disk::free_bytes;
-use hubvault_engine::job::{AttachWhen, Job};
+use hubvault_engine::job::Job;
 use hubvault_engine::monitor::{CheckState, Finding, Look, examine};
+use hubvault_engine::overview::{Risk, SEAL_REMEDY, age, mail_risk, moment};
 use hubvault_model::{ByteSize, Cancel};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -23,16 +23,16 @@ struct Status {
     safe: bool,
     newest_proven: Option<BackupRecord>,
     last_run: Option<BackupRecord>,
-    /// When the next one is due, where a schedule is known.
+    /// When the next run is due, where a schedule is known.
     next_run: Option<Timestamp>,
     archives: usize,
     archives_bytes: u64,
     free_bytes: Option<u64>,
-    /// What the database role may do that a backup does not need; empty where it can only read, absent before a run.
+    /// What the database role may do that a backup does not need; empty where it can only read, null before a run.
     role: Option<String>,
-    /// Who can open the archives; empty where they are in the clear.
+    /// Who can open the archives; empty where they are not sealed.
     sealed_to: Vec<Opener>,
-    /// Messages that wait in the outbox.
+    /// Messages that are queued.
     waiting: usize,
     /// The newest mail.
     last_mail: Option<LastMail>,
@@ -40,7 +40,7 @@ struct Status {
     risks: Vec<String>,
 }
 
-/// A mail, and what came of it.
+/// A mail and its state.
 #[derive(Debug, Serialize)]
 struct LastMail {
     kind: String,
@@ -58,15 +58,15 @@ impl LastMail {
     }
 }
 
-/// The checks that are quick and say what is at risk; the seal is told with names here, and the
-/// others take their time (`hubvault check`).
+/// The quick checks of what is at risk. The seal is reported by names instead; the other checks are slow
+/// (`hubvault check`).
 const CHECKS: &[&str] = &[
     "time", "size", "disk", "rows", "proof", "delivery", "schedule", "clock",
 ];
-/// Warnings of a run whose state now is a check's matter.
-const TOLD_BY_CHECKS: &[&str] = &["nobody-told", "undelivered", "rows"];
+/// Warnings of a run that a check reports as they are now.
+const SAID_BY_CHECKS: &[&str] = &["nobody-told", "undelivered", "rows"];
 
-/// A recipient, and when their private key was last shown to be at hand.
+/// A recipient, and when their private key last opened an archive.
 #[derive(Debug, Serialize)]
 struct Opener {
     name: String,
@@ -84,7 +84,7 @@ pub(crate) fn run(settings: &Settings, json: bool) -> Result<Exit> {
         &settings.zone,
     )?);
     status.role = catalog.role_advice(&job.name)?;
-    // What somebody changed over HTTP when that was still taken.
+    // Changes over HTTP that an earlier version accepted.
     status.risks.extend(settings.weakened_in_words());
     add_seal(&mut status, settings, &job, &catalog)?;
     if json {
@@ -101,30 +101,31 @@ pub(crate) fn run(settings: &Settings, json: bool) -> Result<Exit> {
 
 fn status_of(look: &Look<'_>) -> Status {
     let job = look.job;
-    let last_run = look.records.first();
+    let overview = &look.overview;
     let findings = examine(look, &Cancel::new(), &|name| CHECKS.contains(&name));
-    let failing = |finding: &&Finding| finding.state == CheckState::Failing;
-    let mut risks: Vec<String> = findings
+    let failing: Vec<&Finding> = findings
         .iter()
-        .filter(failing)
-        .map(|finding| finding.what.clone())
+        .filter(|finding| finding.state == CheckState::Failing)
         .collect();
-    if let Some(record) = last_run {
-        let is_told = |name: &str| findings.iter().filter(failing).any(|f| f.check == name);
-        risks.extend(of_last_run(record, is_told("proof")));
-    }
-    for (_, file) in look.known().filter(|(_, file)| !file.is_file()) {
-        risks.push(format!("{} is gone", file.display()));
-    }
+    let said = |check: &str| failing.iter().any(|finding| finding.check == check);
+    let mut risks: Vec<String> = failing.iter().map(|finding| finding.what.clone()).collect();
+    let others = overview.risks(job.monitor.max_age_hours, look.now);
+    let others = others.iter().filter(|risk| match risk {
+        Risk::NeverProven | Risk::TooOld { .. } | Risk::Failed(_) => false,
+        Risk::Unproven(_) => !said("proof"),
+        Risk::Warned(warning) => !SAID_BY_CHECKS.contains(&warning.code.as_str()),
+        Risk::Missing(_) | Risk::MailedUnsealed => true,
+    });
+    risks.extend(others.map(ToString::to_string));
     let last_mail = look.outbox.iter().find(|item| item.channel == "mail");
     Status {
         job: job.name.clone(),
         safe: risks.is_empty(),
-        newest_proven: look.newest_proven().cloned(),
-        last_run: last_run.cloned(),
+        newest_proven: overview.newest_proven.clone(),
+        last_run: overview.last_run.clone(),
         next_run: look.next_due,
-        archives: look.archives().count(),
-        archives_bytes: look.archives().filter_map(|(record, _)| record.bytes).sum(),
+        archives: overview.archives,
+        archives_bytes: overview.archives_bytes,
         free_bytes: free_bytes(&job.directory).ok(),
         role: None,
         sealed_to: Vec::new(),
@@ -134,7 +135,7 @@ fn status_of(look: &Look<'_>) -> Status {
     }
 }
 
-/// Archives that travel in the clear are at risk, and so are those that nobody may be able to open.
+/// Archives that are mailed unsealed are at risk, and so are those that nobody may be able to open.
 fn add_seal(status: &mut Status, settings: &Settings, job: &Job, catalog: &Catalog) -> Result<()> {
     let shown = catalog.shown_recipients()?;
     let opener = |administrator: &Administrator| Opener {
@@ -142,19 +143,13 @@ fn add_seal(status: &mut Status, settings: &Settings, job: &Job, catalog: &Catal
         shown_at: shown.get(&administrator.recipient.to_string()).copied(),
     };
     status.sealed_to = settings.administrators().map(opener).collect();
-    let mail = job.delivery.mail.as_ref();
-    let travels = mail.is_some_and(|mail| mail.attach == AttachWhen::Always);
-    if status.sealed_to.is_empty() && travels {
-        status.risks.push(
-            "archives travel by mail unsealed, with secrets and password hashes; set BACKUP_RECIPIENTS \
-             to an age or SSH public key of each administrator"
-                .to_owned(),
-        );
-    }
+    status
+        .risks
+        .extend(mail_risk(job).map(|risk| format!("{risk}; {SEAL_REMEDY}")));
     let never = |opener: &&Opener| opener.shown_at.is_none();
     for opener in status.sealed_to.iter().filter(never) {
         status.risks.push(format!(
-            "{} was never shown to be able to open an archive; `hubvault seal check` says how",
+            "{} was never shown to be able to open an archive; run `hubvault seal check`",
             opener.name
         ));
     }
@@ -164,7 +159,7 @@ fn add_seal(status: &mut Status, settings: &Settings, job: &Job, catalog: &Catal
 
 fn sealed(status: &Status, now: Timestamp) -> String {
     if status.sealed_to.is_empty() {
-        return "no: whoever has an archive can read it".to_owned();
+        return "no: anybody who has an archive can read it".to_owned();
     }
     let one = |opener: &Opener| match opener.shown_at {
         Some(at) => format!("{} (shown {} ago)", opener.name, age(at, now)),
@@ -174,23 +169,7 @@ fn sealed(status: &Status, now: Timestamp) -> String {
     format!("to {}", all.join(", "))
 }
 
-/// What the checks do not say of it; the record keeps warnings that no look finds again.
-fn of_last_run(record: &BackupRecord, unproven_is_told: bool) -> Vec<String> {
-    match record.state {
-        State::Unproven if !unproven_is_told => {
-            let why = record.proof.reason.as_deref().unwrap_or("not drilled");
-            vec![format!("the last backup is unproven: {why}")]
-        }
-        State::Running | State::Proven => record
-            .warnings
-            .iter()
-            .filter(|warning| !TOLD_BY_CHECKS.contains(&warning.code.as_str()))
-            .map(|warning| format!("the last run warned: {warning}"))
-            .collect(),
-        State::Failed | State::Unproven => Vec::new(),
-    }
-}
-
+/// The screen: the answer, its details, what is at risk.
 fn text(job: &Job, status: &Status, now: Timestamp, zone: &TimeZone) -> String {
     let verdict = match (status.safe, &status.newest_proven) {
         (true, _) => "SAFE",
@@ -198,66 +177,9 @@ fn text(job: &Job, status: &Status, now: Timestamp, zone: &TimeZone) -> String {
         (false, None) => "NOT SAFE",
     };
     let mut out = format!("{}: {verdict}\n\n", status.job);
-    let mut line = |name: &str, what: String| out += &format!("  {name:<14} {}\n", plain(what));
-    line(
-        "proven",
-        match &status.newest_proven {
-            Some(record) => format!(
-                "{} ago, {} tables, {} rows, {}",
-                age(record.started_at, now),
-                record.tables.len(),
-                grouped(record.rows()),
-                record
-                    .file
-                    .as_ref()
-                    .map(|file| file.display().to_string())
-                    .unwrap_or_default()
-            ),
-            None => "never".to_owned(),
-        },
-    );
-    line(
-        "last run",
-        match &status.last_run {
-            Some(record) => format!(
-                "{} ago, {}",
-                age(record.started_at, now),
-                record.state_text()
-            ),
-            None => "there was none; hubvault backup takes the first".to_owned(),
-        },
-    );
-    if let Some(missing) = confinement(status) {
-        line("confinement", missing);
-    }
-    if let Some(at) = status.next_run {
-        line("next run", moment(at, zone));
-    }
-    let free = status
-        .free_bytes
-        .map_or_else(String::new, |free| format!(", {} free", ByteSize(free)));
-    line(
-        "archives",
-        format!(
-            "{} with {} in {}{free}",
-            status.archives,
-            ByteSize(status.archives_bytes),
-            job.directory.display()
-        ),
-    );
-    line("sealed", sealed(status, now));
-    match status.role.as_deref() {
-        Some("") => line("role", format!("{}, can only read", job.database.user)),
-        Some(problem) => line("role", problem.to_owned()),
-        None => {}
-    }
-    line("told", told(job, status));
-    if let Some(mail) = &status.last_mail {
-        let (kind, state) = (&mail.kind, mail.state.as_str());
-        line(
-            "last mail",
-            format!("{kind}, {state} {} ago", age(mail.at, now)),
-        );
+    let backups = of_backups(job, status, now, zone);
+    for (name, what) in backups.into_iter().chain(of_recipients(job, status, now)) {
+        out += &format!("  {name:<14} {}\n", plain(what));
     }
     if !status.risks.is_empty() {
         out += "\nAt risk\n";
@@ -266,6 +188,63 @@ fn text(job: &Job, status: &Status, now: Timestamp, zone: &TimeZone) -> String {
         }
     }
     out
+}
+
+type Line = (&'static str, String);
+
+fn of_backups(job: &Job, status: &Status, now: Timestamp, zone: &TimeZone) -> Vec<Line> {
+    let proven = status.newest_proven.as_ref();
+    let proven = proven.map_or_else(
+        || "never".to_owned(),
+        |record| {
+            let file = record.file.as_ref().map(|file| file.display().to_string());
+            format!(
+                "{} ago, {} tables, {} rows, {}",
+                age(record.started_at, now),
+                record.tables.len(),
+                grouped(record.rows()),
+                file.unwrap_or_default()
+            )
+        },
+    );
+    let last_run = status.last_run.as_ref();
+    let last_run = last_run.map_or_else(
+        || "none yet; hubvault backup takes the first".to_owned(),
+        |record| {
+            let (age, state) = (age(record.started_at, now), record.state_text());
+            format!("{age} ago, {state}")
+        },
+    );
+    let mut lines = vec![("proven", proven), ("last run", last_run)];
+    lines.extend(confinement(status).map(|missing| ("confinement", missing)));
+    lines.extend(status.next_run.map(|at| ("next run", moment(at, zone))));
+    let free = status
+        .free_bytes
+        .map_or_else(String::new, |free| format!(", {} free", ByteSize(free)));
+    let archives = format!(
+        "{} with {} in {}{free}",
+        status.archives,
+        ByteSize(status.archives_bytes),
+        job.directory.display()
+    );
+    lines.push(("archives", archives));
+    lines
+}
+
+/// Who can open the archives, who may read the database, who is notified.
+fn of_recipients(job: &Job, status: &Status, now: Timestamp) -> Vec<Line> {
+    let mut lines = vec![("sealed", sealed(status, now))];
+    lines.extend(status.role.as_deref().map(|problem| match problem {
+        "" => ("role", format!("{}, can only read", job.database.user)),
+        problem => ("role", problem.to_owned()),
+    }));
+    lines.push(("notified", notified(job, status)));
+    lines.extend(status.last_mail.as_ref().map(|mail| {
+        let (kind, state) = (&mail.kind, mail.state.as_str());
+        let age = age(mail.at, now);
+        ("last mail", format!("{kind}, {state} {age} ago"))
+    }));
+    lines
 }
 
 /// What the host lacked to confine the newest drill; `None` when nothing is missing.
@@ -278,22 +257,22 @@ fn confinement(status: &Status) -> Option<String> {
     (!missing.is_empty()).then(|| missing.join("; "))
 }
 
-fn told(job: &Job, status: &Status) -> String {
-    let mut who: Vec<String> = Vec::new();
-    if let Some(mail) = &job.delivery.mail {
-        who.push(mail.to.join(", "));
+/// The recipients of notifications, and how many messages are queued for them.
+fn notified(job: &Job, status: &Status) -> String {
+    let delivery = &job.delivery;
+    let mail = delivery.mail.iter().map(|mail| mail.to.join(", "));
+    let channels = delivery
+        .channels
+        .iter()
+        .map(|channel| format!("{} ({})", channel.kind.as_str(), channel.host()));
+    let mut who: Vec<String> = mail.chain(channels).collect();
+    if who.is_empty() {
+        who.push("nobody".to_owned());
     }
-    for channel in &job.delivery.channels {
-        who.push(format!("{} ({})", channel.kind.as_str(), channel.host()));
-    }
-    let who = if who.is_empty() {
-        "nobody".to_owned()
-    } else {
-        who.join(", ")
-    };
+    let who = who.join(", ");
     match status.waiting {
         0 => who,
-        1 => format!("{who}; 1 message waits"),
-        many => format!("{who}; {many} messages wait"),
+        1 => format!("{who}; 1 message is queued"),
+        many => format!("{who}; {many} messages are queued"),
     }
 }

@@ -169,7 +169,7 @@ fn a_missing_archive_is_reported_by_every_command() {
     let status = harness.hub.run(&["status"]);
     assert_eq!(code(&status), Some(3));
     assert!(
-        stdout(&status).contains(&format!("{name} is gone")),
+        stdout(&status).contains(&format!("{name} is missing")),
         "{}",
         stdout(&status)
     );

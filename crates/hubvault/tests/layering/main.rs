@@ -39,6 +39,7 @@ const ENGINE: &[&[&str]] = &[
     &["monitor"],
     &["proof"],
     &["restore", "delivery", "retain"],
+    &["overview"],
     &["catalog"],
     &["state"],
     &["job"],

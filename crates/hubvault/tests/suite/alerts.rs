@@ -285,7 +285,7 @@ fn undelivered_messages_fail_the_delivery_check_and_alerts_can_be_tested() {
         "{status}"
     );
     hub.set("EMAIL_ATTACH", "always");
-    fails(&hub, "seal", "archives travel by mail unsealed");
+    fails(&hub, "seal", "archives are mailed unsealed");
     hub.set("ADMIN_EMAILS", "");
     fails(&hub, "delivery", "nobody is told");
 }

@@ -22,6 +22,7 @@ mod drill_differences;
 mod restore;
 mod references;
 mod retention;
+mod overview;
 mod monitor;
 mod alerts;
 mod seal;

@@ -331,7 +331,7 @@ fn missing_things_are_named_with_what_to_do() {
     );
     drop(lock);
     fs::remove_file(archive).unwrap();
-    has(&said(&hub, &["status"], &[0, 1, 3]), &["is gone"]);
+    has(&said(&hub, &["status"], &[0, 1, 3]), &["is missing"]);
     has(
         &said(&hub, &["--job", "hub", "serve"], &[2]),
         &["leave --job out"],

@@ -15,6 +15,7 @@ use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use hubvault_engine::overview;
 use hubvault_engine::state::link::{LinkKey, MOST_HOURS, Maker};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -227,9 +228,9 @@ type Record = hubvault_engine::catalog::BackupRecord;
 /// A run whose archive is there.
 fn archive(app: &OfJob, word: &str) -> Result<(Record, PathBuf), ApiError> {
     let record = find(app, word)?;
-    let path = record.file.clone().filter(|path| path.is_file());
+    let path = overview::archive(&record).map(std::path::Path::to_owned);
     let path = path.ok_or_else(|| {
-        let what = format!("backup {} has no archive, or it is gone", record.id);
+        let what = format!("backup {} has no archive, or it is missing", record.id);
         ApiError::new(StatusCode::NOT_FOUND, what)
     })?;
     Ok((record, path))

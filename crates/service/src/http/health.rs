@@ -3,12 +3,12 @@
 use super::blocking;
 use super::error::{ApiError, ErrorBody};
 use super::of_job::{OfJob, OfJobs, Which};
-use super::summary::is_proven;
 use anyhow::Context;
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use hubvault_engine::catalog::BackupRecord;
+use hubvault_engine::overview::{age_risk, newest_proven};
 use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::HashMap;
@@ -118,13 +118,14 @@ pub(super) async fn health(OfJobs(jobs): OfJobs) -> Result<Response, ApiError> {
 
 fn look(app: &OfJob) -> Health {
     let settings = app.job.settings();
-    let max_age: f64 = settings
-        .text("monitor.max_age_hours")
-        .parse()
-        .unwrap_or(25.0);
+    let job = settings.job();
+    let max_age = job.monitor.max_age_hours;
     let now = Timestamp::now();
     let uptime = now.duration_since(app.daemon.started_at()).as_secs();
-    let health = match app.newest(is_proven) {
+    let newest = app
+        .catalog()
+        .and_then(|catalog| Ok(newest_proven(&catalog, &job.name)?));
+    let health = match newest {
         Ok(newest) => judge(newest.as_ref(), max_age, now, uptime),
         Err(error) => {
             // It is open to everybody: paths and causes are for the log.
@@ -150,17 +151,10 @@ fn worst(all: Vec<Health>) -> Result<Health, ApiError> {
     Ok(worst.context("there is no job")?)
 }
 
-fn judge(newest: Option<&BackupRecord>, max_age: f64, now: Timestamp, uptime: i64) -> Health {
-    // By this host's clock, as the checks have it; the snapshot's moment is by the database's.
+fn judge(newest: Option<&BackupRecord>, max_age: u32, now: Timestamp, uptime: i64) -> Health {
     let began = newest.map(|record| record.started_at);
-    let age = began.map(|at| now.duration_since(at).as_secs_f64() / 3600.0);
-    let error = match age {
-        None => Some("there is no proven backup".to_owned()),
-        Some(age) if age > max_age => Some(format!(
-            "the newest proven backup is {age:.1} hours old; {max_age} are allowed"
-        )),
-        Some(_) => None,
-    };
+    let age = began.map(|at| now.duration_since(at).as_secs_f64().max(0.0) / 3600.0);
+    let error = age_risk(newest, max_age, now).map(|risk| risk.to_string());
     let rounded = |value: f64| (value * 100.0).round() / 100.0;
     Health {
         status: if error.is_none() {
@@ -188,10 +182,10 @@ mod tests {
     fn a_proven_backup_is_good_until_it_is_too_old() {
         let at = |second| Timestamp::from_second(second).unwrap();
         let record = BackupRecord::begun(BackupId::random(), "hub", at(0));
-        let young = judge(Some(&record), 26.0, at(26 * 3600), 5);
+        let young = judge(Some(&record), 26, at(26 * 3600), 5);
         assert_eq!((young.status, young.error), ("healthy", None));
-        let old = judge(Some(&record), 26.0, at(26 * 3600 + 1), 5);
-        assert!(old.status == "unhealthy" && old.error.unwrap().contains("26 are allowed"));
-        assert_eq!(judge(None, 26.0, at(0), 5).status, "unhealthy");
+        let old = judge(Some(&record), 26, at(26 * 3600 + 1), 5);
+        assert!(old.status == "unhealthy" && old.error.unwrap().contains("more than the 26 hours"));
+        assert_eq!(judge(None, 26, at(0), 5).status, "unhealthy");
     }
 }

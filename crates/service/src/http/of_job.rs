@@ -9,6 +9,7 @@ use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use hubvault_engine::catalog;
 use hubvault_engine::catalog::{BackupRecord, Catalog};
+use hubvault_engine::overview::Overview;
 use hubvault_engine::state::StateDir;
 use hubvault_model::BackupId;
 use serde::Deserialize;
@@ -48,6 +49,11 @@ impl OfJob {
     /// Its catalog.
     pub(crate) fn catalog(&self) -> Result<Catalog> {
         Ok(catalog::current(&self.job.settings().job().directory)?)
+    }
+
+    /// What its catalog says of it.
+    pub(crate) fn overview(&self) -> Result<Overview> {
+        Ok(Overview::read(&self.catalog()?, &self.job.name())?)
     }
 
     /// Shows every run in its archive directory, newest first, until `see` has seen enough. A catalog keeps every

@@ -4,7 +4,6 @@ use super::audit::Caller;
 use super::auth::{Audit, too_many};
 use super::error::{ApiError, ErrorBody};
 use super::of_job::{OfJob, Which};
-use super::summary::{is_proven, usual_seconds};
 use super::{blocking, optional};
 use axum::body::Bytes;
 use axum::http::StatusCode;
@@ -71,8 +70,9 @@ pub(super) async fn trigger(
     let wish: Trigger = optional(&body)?;
     blocking(move || {
         let now = Timestamp::now();
-        let recent = app
-            .newest(is_proven)?
+        let overview = app.overview()?;
+        let recent = overview
+            .newest_proven
             .filter(|record| record.finished_at.is_some_and(|at| at + AGAIN > now));
         if let Some(record) = recent.filter(|_| !wish.force) {
             let what =
@@ -97,8 +97,10 @@ pub(super) async fn trigger(
             error.with(json!({"progress": busy.progress}))
         })?;
         app.remember(app.job.name(), id);
-        let usual = usual_seconds(&app, &app.job.name())?;
-        let usual = usual.and_then(|seconds| SignedDuration::try_from_secs_f64(seconds).ok());
+        let usual = overview
+            .durations
+            .backup()
+            .and_then(|seconds| SignedDuration::try_from_secs_f64(seconds).ok());
         let audit = format!(
             "started {id} of {}, notification {}",
             app.job.name(),

@@ -3,14 +3,13 @@
 use super::blocking;
 use super::error::{ApiError, ErrorBody};
 use super::of_job::{OfJob, Which};
-use super::summary::{Summary, is_proven, is_there};
+use super::summary::Summary;
 use axum::Json;
 use hubvault_engine::disk::free_bytes;
 use hubvault_engine::state::progress_file::running;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
-use std::ops::ControlFlow;
 use utoipa::ToSchema;
 
 /// The answer.
@@ -76,24 +75,12 @@ pub(super) async fn status(app: OfJob) -> Result<Json<Status>, ApiError> {
 fn look(app: &OfJob) -> anyhow::Result<Status> {
     let settings = app.job.settings();
     let job = settings.job();
-    let (mut last_backup, mut newest_proven) = (None, None);
-    let (mut archives, mut archives_bytes) = (0, 0);
-    app.each(|record| {
-        last_backup.get_or_insert_with(|| Summary::of(&record));
-        if newest_proven.is_none() && is_proven(&record) {
-            newest_proven = Some(Summary::of(&record));
-        }
-        if is_there(&record) {
-            archives += 1;
-            archives_bytes += record.bytes.unwrap_or_default();
-        }
-        ControlFlow::Continue(())
-    })?;
-    let rules = job.retention;
+    let overview = app.overview()?;
     let messages = app.catalog()?.outbox_states()?;
+    let rules = job.retention;
     Ok(Status {
-        last_backup,
-        newest_proven,
+        last_backup: overview.last_run.as_ref().map(Summary::of),
+        newest_proven: overview.newest_proven.as_ref().map(Summary::of),
         schedule: Schedule {
             cron: settings.text("schedule.cron").to_owned(),
             next_run: app.job.next_run(),
@@ -109,8 +96,8 @@ fn look(app: &OfJob) -> anyhow::Result<Status> {
         },
         disk: Disk {
             directory: job.directory.display().to_string(),
-            archives,
-            archives_bytes,
+            archives: overview.archives,
+            archives_bytes: overview.archives_bytes,
             free_bytes: free_bytes(&job.directory).ok(),
         },
         running: running(&app.state()?)

@@ -1,11 +1,10 @@
-//! A run in a few fields, and times of runs.
+//! A run in a few fields.
 
-use super::of_job::OfJob;
 use crate::logging;
-use hubvault_engine::catalog::{BackupRecord, State};
+use hubvault_engine::catalog::BackupRecord;
+use hubvault_engine::overview::{Presence, presence};
 use jiff::Timestamp;
 use serde::Serialize;
-use std::ops::ControlFlow;
 use utoipa::ToSchema;
 
 /// A run in a few fields; `/backup/{id}` has all of them.
@@ -47,9 +46,9 @@ impl Summary {
             state: record.state.as_str(),
             started_at: record.started_at,
             finished_at: record.finished_at,
-            duration_seconds: duration(record),
+            duration_seconds: record.seconds(),
             file: name.map(|name| name.to_string_lossy().into_owned()),
-            available: is_there(record),
+            available: presence(record) == Presence::Present,
             bytes: record.bytes,
             tables: record.tables.len(),
             rows: record.rows(),
@@ -59,35 +58,4 @@ impl Summary {
             reason: reason.map(|reason| logging::masked(reason)),
         }
     }
-}
-
-/// Whether the archive lies where the catalog says.
-pub(crate) fn is_there(record: &BackupRecord) -> bool {
-    record.file.as_ref().is_some_and(|file| file.is_file())
-}
-
-/// Whether it is proven and still there.
-pub(crate) fn is_proven(record: &BackupRecord) -> bool {
-    record.state == State::Proven && is_there(record)
-}
-
-/// Seconds from start to end.
-pub(crate) fn duration(record: &BackupRecord) -> Option<f64> {
-    let took = record.finished_at?.duration_since(record.started_at);
-    Some(took.as_secs_f64())
-}
-
-/// What the last runs of a job that made an archive took, in the middle; `None` before the first.
-pub(crate) fn usual_seconds(app: &OfJob, job: &str) -> anyhow::Result<Option<f64>> {
-    let mut seconds = Vec::new();
-    app.each(|record| {
-        let made = matches!(record.state, State::Proven | State::Unproven);
-        seconds.extend(duration(&record).filter(|_| made && record.job == job));
-        match seconds.len() {
-            15.. => ControlFlow::Break(()),
-            _ => ControlFlow::Continue(()),
-        }
-    })?;
-    seconds.sort_by(f64::total_cmp);
-    Ok(seconds.get(seconds.len() / 2).copied())
 }

@@ -1,7 +1,7 @@
 //! Whether this machine's clock can be believed: ages and rules go by it.
 
 use super::super::{Finding, Look};
-use crate::delivery::moment;
+use crate::overview::moment;
 use hubvault_model::Cancel;
 use jiff::{SignedDuration, Timestamp};
 use std::fs;

@@ -2,8 +2,8 @@
 
 use super::super::{Finding, Look};
 use crate::catalog::State;
-use crate::delivery::age;
 use crate::job::ProofWhen;
+use crate::overview::age;
 use hubvault_model::Cancel;
 
 pub(super) const NAME: &str = "proof";
@@ -24,11 +24,7 @@ pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
         let what = format!("the newest archive is unproven: {why}");
         return Finding::failing(NAME, what, next);
     }
-    let drills = look
-        .records
-        .iter()
-        .filter_map(|record| record.proof.drill.as_ref());
-    let Some(last) = drills.map(|drill| drill.drilled_at).max() else {
+    let Some(last) = look.overview.last_drill else {
         return Finding::failing(NAME, "no archive was ever drilled", next);
     };
     let old = age(last, look.now);

@@ -1,8 +1,7 @@
 //! Whether runs happen when they should, and end well.
 
 use super::super::{Finding, Look};
-use crate::catalog::State;
-use crate::delivery::moment;
+use crate::overview::moment;
 use crate::state::service_lock::Seen;
 use hubvault_model::Cancel;
 use jiff::SignedDuration;
@@ -13,10 +12,9 @@ const GRACE: SignedDuration = SignedDuration::from_mins(10);
 
 pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
     let last = look.records.first();
-    if let Some(record) = last.filter(|record| record.state == State::Failed) {
-        let why = record.error.as_deref().unwrap_or("it is not known why");
-        let what = format!("the last run failed: {why}");
-        return Finding::failing(NAME, what, "correct what it names, then: hubvault backup");
+    if let Some(risk) = look.overview.failure() {
+        let next = "correct what it names, then: hubvault backup";
+        return Finding::failing(NAME, risk.to_string(), next);
     }
     let say = |at| moment(at, look.zone);
     if let Seen::Gone { .. } = look.service {

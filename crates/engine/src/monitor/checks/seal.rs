@@ -2,7 +2,7 @@
 
 use super::super::{Finding, Look};
 use crate::catalog::standing;
-use crate::job::AttachWhen;
+use crate::overview::{SEAL_REMEDY, mail_risk};
 use hubvault_model::Cancel;
 
 pub(super) const NAME: &str = "seal";
@@ -10,11 +10,8 @@ pub(super) const NAME: &str = "seal";
 pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
     let job = look.job;
     if job.seal.is_empty() {
-        let mail = job.delivery.mail.as_ref();
-        if mail.is_some_and(|mail| mail.attach == AttachWhen::Always) {
-            let what = "archives travel by mail unsealed, with secrets and password hashes";
-            let next = "set BACKUP_RECIPIENTS to an age or SSH public key of each administrator";
-            return Finding::failing(NAME, what, next);
+        if let Some(risk) = mail_risk(job) {
+            return Finding::failing(NAME, risk.to_string(), SEAL_REMEDY);
         }
         return Finding::skipped(NAME, "archives are not sealed (BACKUP_RECIPIENTS)");
     }

@@ -1,0 +1,27 @@
+//! What a message is written from, besides the run that it is about.
+
+use crate::catalog::{BackupRecord, OutboxItem};
+use crate::overview::LookFn;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+/// What is known when a message is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// The database on its host.
+    pub source: &'a str,
+    /// All runs of the catalog, newest first.
+    pub history: &'a [BackupRecord],
+    /// All its messages, newest first.
+    pub outbox: &'a [OutboxItem],
+    /// How to find out whether an archive is there.
+    pub presence: LookFn,
+    /// How old the newest proven backup may be.
+    pub max_age_hours: u32,
+    /// Whether archives are mailed that anybody can read.
+    pub mails_unsealed: bool,
+    /// The moment that counts as now.
+    pub now: Timestamp,
+    /// The zone of moments in the message.
+    pub zone: &'a TimeZone,
+}

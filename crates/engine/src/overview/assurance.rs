@@ -1,0 +1,66 @@
+//! The sentence that the product must always be able to say truthfully.
+
+use hubvault_model::BackupId;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+/// What can be brought back, and how. All of it was measured or read from the catalog.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assurance {
+    /// The backup that it is about.
+    pub backup: BackupId,
+    /// Everything up to here can be brought back: the moment of the snapshot, by the server's clock.
+    pub up_to: Timestamp,
+    /// When that was proven.
+    pub proven_at: Option<Timestamp>,
+    /// How long a restore takes, in seconds.
+    pub restore_seconds: Option<f64>,
+    /// Copies that are there.
+    pub copies: usize,
+    /// In so many places.
+    pub places: usize,
+}
+
+impl Assurance {
+    /// In words, for people. Moments of another day than `now` have their date.
+    pub fn text(&self, now: Timestamp, zone: &TimeZone) -> String {
+        let up_to = moment(self.up_to, "%H:%M:%S", now, zone);
+        let mut sentences = vec![format!("Everything up to {up_to} can be brought back.")];
+        if let Some(at) = self.proven_at {
+            sentences.push(format!("Proven at {}.", moment(at, "%H:%M", now, zone)));
+        }
+        if let Some(seconds) = self.restore_seconds {
+            sentences.push(format!("It takes about {}.", span(seconds)));
+        }
+        let counted = |count: usize, one: &str, many: &str| match count {
+            1 => format!("1 {one}"),
+            _ => format!("{count} {many}"),
+        };
+        sentences.push(format!(
+            "{} in {}.",
+            counted(self.copies, "copy", "copies"),
+            counted(self.places, "place", "places")
+        ));
+        sentences.join(" ")
+    }
+}
+
+fn moment(at: Timestamp, time: &str, now: Timestamp, zone: &TimeZone) -> String {
+    let (at, now) = (at.to_zoned(zone.clone()), now.to_zoned(zone.clone()));
+    let date = if at.date() == now.date() {
+        ""
+    } else {
+        "%Y-%m-%d "
+    };
+    at.strftime(&format!("{date}{time}")).to_string()
+}
+
+/// Rounded up: a restore that is done early disappoints nobody.
+fn span(seconds: f64) -> String {
+    let (count, unit) = match seconds.max(1.0) {
+        seconds if seconds < 60.0 => (seconds.ceil(), "second"),
+        seconds if seconds < 7_200.0 => ((seconds / 60.0).ceil(), "minute"),
+        seconds => ((seconds / 3_600.0).ceil(), "hour"),
+    };
+    format!("{count} {unit}{}", if count == 1.0 { "" } else { "s" })
+}

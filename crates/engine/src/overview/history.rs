@@ -1,0 +1,158 @@
+//! The history of a job in one pass, newest run first.
+
+use super::assurance::Assurance;
+use super::durations::Durations;
+use super::presence::{LookFn, Presence, presence};
+use super::risk::{Risk, age_risk};
+use crate::catalog::{BackupRecord, Catalog, CatalogError, State};
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+/// What is known of a job's backups.
+#[derive(Clone, Debug, Default)]
+pub struct Overview {
+    /// The newest run, whatever became of it.
+    pub last_run: Option<BackupRecord>,
+    /// The newest run that ended.
+    pub last_ended: Option<BackupRecord>,
+    /// The newest run that published an archive, whether it is still there or not.
+    pub last_published: Option<BackupRecord>,
+    /// The newest proven backup whose archive is there.
+    pub newest_proven: Option<BackupRecord>,
+    /// When an archive was last restored and compared.
+    pub last_drill: Option<Timestamp>,
+    /// Archives that are there.
+    pub archives: usize,
+    /// Their bytes.
+    pub archives_bytes: u64,
+    /// Those of them that are pinned.
+    pub archives_pinned: usize,
+    /// Archives that should be there and are not, newest first.
+    pub missing: Vec<PathBuf>,
+    /// How long things take.
+    pub durations: Durations,
+    runs: [usize; 4],
+}
+
+impl Overview {
+    /// From the runs of one job, newest first.
+    pub fn of<'a>(records: impl IntoIterator<Item = &'a BackupRecord>, look: LookFn) -> Self {
+        let mut overview = Self::default();
+        for record in records {
+            overview.add(record, look(record));
+        }
+        overview
+    }
+
+    /// From what the catalog knows of a job. One record at a time is in memory.
+    pub fn read(catalog: &Catalog, job: &str) -> Result<Self, CatalogError> {
+        let mut overview = Self::default();
+        catalog.each(|record| {
+            if record.job == job {
+                overview.add(&record, presence(&record));
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(overview)
+    }
+
+    /// Every job that the catalog knows: one that was renamed is there by both names.
+    pub fn read_all(catalog: &Catalog) -> Result<BTreeMap<String, Self>, CatalogError> {
+        let mut jobs: BTreeMap<String, Self> = BTreeMap::new();
+        catalog.each(|record| {
+            let overview = jobs.entry(record.job.clone()).or_default();
+            overview.add(&record, presence(&record));
+            ControlFlow::Continue(())
+        })?;
+        Ok(jobs)
+    }
+
+    fn add(&mut self, record: &BackupRecord, presence: Presence) {
+        self.last_run.get_or_insert_with(|| record.clone());
+        if record.state != State::Running {
+            self.last_ended.get_or_insert_with(|| record.clone());
+        }
+        if matches!(record.state, State::Proven | State::Unproven) {
+            self.last_published.get_or_insert_with(|| record.clone());
+        }
+        if counts(record, presence) {
+            self.newest_proven.get_or_insert_with(|| record.clone());
+        }
+        let drilled = record.proof.drill.as_ref().map(|drill| drill.drilled_at);
+        self.last_drill = self.last_drill.max(drilled);
+        match (presence, &record.file) {
+            (Presence::Present, _) => {
+                self.archives += 1;
+                self.archives_bytes += record.bytes.unwrap_or_default();
+                self.archives_pinned += usize::from(record.pinned);
+            }
+            (Presence::Missing, Some(file)) => self.missing.push(file.clone()),
+            _ => {}
+        }
+        self.durations.add(record);
+        self.runs[record.state as usize] += 1;
+    }
+
+    /// How many runs are in this state.
+    pub fn runs(&self, state: State) -> usize {
+        self.runs[state as usize]
+    }
+
+    /// What is at risk, the worst first.
+    pub fn risks(&self, max_age_hours: u32, now: Timestamp) -> Vec<Risk> {
+        let mut risks = Vec::new();
+        risks.extend(age_risk(self.newest_proven.as_ref(), max_age_hours, now));
+        risks.extend(self.failure());
+        if let Some(last) = &self.last_published {
+            if last.state == State::Unproven {
+                let reason = last.proof.reason.as_deref().unwrap_or("not drilled");
+                risks.push(Risk::Unproven(reason.to_owned()));
+            }
+            risks.extend(last.warnings.iter().cloned().map(Risk::Warned));
+        }
+        risks.extend(self.missing.iter().cloned().map(Risk::Missing));
+        risks
+    }
+
+    /// Whether the newest run that ended failed. One at work since does not undo that.
+    pub fn failure(&self) -> Option<Risk> {
+        let last = self.last_ended.as_ref();
+        let failed = last.filter(|record| record.state == State::Failed)?;
+        let why = failed.error.as_deref().unwrap_or("unknown cause");
+        Some(Risk::Failed(why.to_owned()))
+    }
+
+    /// What can be brought back; `None` where nothing proven is there.
+    pub fn assurance(&self) -> Option<Assurance> {
+        let newest = self.newest_proven.as_ref()?;
+        let snapshot = newest.snapshot.as_ref();
+        Some(Assurance {
+            backup: newest.id,
+            up_to: snapshot.map_or(newest.started_at, |snapshot| snapshot.taken_at),
+            proven_at: newest.proof.drill.as_ref().map(|drill| drill.drilled_at),
+            restore_seconds: self.durations.restore(),
+            copies: 1,
+            places: 1,
+        })
+    }
+}
+
+/// Whether a backup can be relied on: it was proven, and its archive is there.
+fn counts(record: &BackupRecord, presence: Presence) -> bool {
+    record.state == State::Proven && presence == Presence::Present
+}
+
+/// The newest proven backup of a job whose archive is there. Reads no further than that.
+pub fn newest_proven(catalog: &Catalog, job: &str) -> Result<Option<BackupRecord>, CatalogError> {
+    let mut newest = None;
+    catalog.each(|record| {
+        if record.job != job || !counts(&record, presence(&record)) {
+            return ControlFlow::Continue(());
+        }
+        newest = Some(record);
+        ControlFlow::Break(())
+    })?;
+    Ok(newest)
+}

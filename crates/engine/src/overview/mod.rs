@@ -1,0 +1,21 @@
+//! The one answer to "am I safe?": the newest proven backup, whether its archive is there, what is at risk, how long a
+//! backup and a restore take. Terminal, HTTP, metrics and mails all say what this says.
+//!
+//! History and moment in, answer out. The one look at the disk is [`presence()`].
+
+mod history;
+mod assurance;
+mod risk;
+mod durations;
+mod presence;
+mod moments;
+
+pub use assurance::Assurance;
+pub use durations::Durations;
+pub use history::{Overview, newest_proven};
+pub use moments::{age, moment};
+pub use presence::{LookFn, Presence, archive, by_record, presence};
+pub use risk::{Risk, SEAL_REMEDY, age_risk, mail_risk};
+
+#[cfg(test)]
+mod tests;

@@ -18,9 +18,10 @@ use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, fmt};
 
 /// So many lines are remembered.
 const REMEMBERED: usize = 40;
@@ -58,16 +59,16 @@ pub fn start(level: &str, format: &str, masks: Masks) {
     let _ = MASKS.set(masks);
     let _ = IS_JSON.set(format == "json");
     // What libraries say about themselves matters only to those who ask for everything.
-    let libraries = if level == "trace" { "debug" } else { "warn" };
-    let ours = [
-        "hubvault",
-        "hubvault_engine",
-        "hubvault_postgres",
-        "hubvault_archive",
-        "hubvault_notify",
-    ];
-    let directives = ours.map(|name| format!("{name}={level}")).join(",");
-    let filter = EnvFilter::new(format!("{libraries},{directives}"));
+    let libraries = if level == "trace" {
+        LevelFilter::DEBUG
+    } else {
+        LevelFilter::WARN
+    };
+    // The names of all crates of the workspace begin like this.
+    let level = level.parse().unwrap_or(LevelFilter::INFO);
+    let filter = Targets::new()
+        .with_default(libraries)
+        .with_target("hubvault", level);
     let lines = fmt::layer().with_writer(|| Masked);
     let registry = tracing_subscriber::registry()
         .with(filter)

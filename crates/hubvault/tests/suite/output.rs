@@ -141,10 +141,7 @@ fn tokens_outbox_and_sample_mails_are_shown_before_the_first_run() {
         &said(&hub, &["token", "list"], &[0]),
         &["watcher", "read", "created (UTC)"],
     );
-    has(
-        &said(&hub, &["mail", "outbox"], &[0]),
-        &["no messages yet"],
-    );
+    has(&said(&hub, &["mail", "outbox"], &[0]), &["no messages yet"]);
     for kind in ["success", "failure"] {
         let shown = said(&hub, &["mail", "preview", kind], &[0]);
         has(&shown, &["Subject: ", "showing a sample"]);

@@ -1,7 +1,7 @@
 //! Terminal, HTTP, metrics and mail give one answer to "am I safe?".
 
 use crate::hub::{Hub, stdout};
-use crate::service_at_work::Service;
+use crate::service_process::ServiceProcess;
 use hubvault_engine::catalog::{BackupRecord, Catalog, State};
 use hubvault_engine::state::StateDir;
 use hubvault_model::BackupId;
@@ -59,7 +59,10 @@ fn all_say(history: &[Ran], newest: Option<usize>) {
     let mut hub = Hub::whole(&source);
     hub.set("BACKUP_SCHEDULE", "0 0 29 2 *");
     let catalog = Catalog::open(&StateDir::open(&hub.backups()).unwrap()).unwrap();
-    let records: Vec<BackupRecord> = history.iter().map(|ran| ran.record(&hub, &source.settings().dbname)).collect();
+    let records: Vec<BackupRecord> = history
+        .iter()
+        .map(|ran| ran.record(&hub, &source.settings().dbname))
+        .collect();
     for record in records.iter().rev() {
         catalog.finish(record).unwrap();
     }
@@ -77,7 +80,7 @@ fn all_say(history: &[Ran], newest: Option<usize>) {
 
     let token = stdout(&hub.run(&["token", "create", "board", "--role", "read"]));
     let token = token.trim();
-    let service = Service::start(&hub);
+    let service = ServiceProcess::start_http(&hub);
     let http = service.get("/backup/status", token).json();
     assert_eq!(http["newest_proven"]["id"], id, "HTTP: {http}");
 

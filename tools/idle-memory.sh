@@ -13,7 +13,7 @@ service=$!
 trap 'kill "$service" 2>/dev/null || true; wait "$service" 2>/dev/null || true; rm -rf "$place"' EXIT
 
 tries=0
-until grep -q 'the next run is at' "$place/log"; do
+until grep -q 'next run at' "$place/log"; do
     tries=$((tries + 1))
     [ "$tries" -lt 100 ] || { echo "the service did not start:" >&2; cat "$place/log" >&2; exit 1; }
     sleep 0.1

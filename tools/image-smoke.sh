@@ -196,7 +196,7 @@ inside backup.sh
 step "The service as the first process, stopped"
 inside first.sh 2>"$work/first.log" & namespace=$!
 tries=0
-until grep -q 'the next run is at' "$work/first.log"; do
+until grep -q 'next run at' "$work/first.log"; do
     tries=$((tries + 1))
     [ $tries -lt 150 ] || { cat "$work/first.log" >&2; exit 1; }
     sleep 0.2

@@ -38,7 +38,7 @@ pub(super) struct Read {
 const LARGEST: u64 = 8 << 20;
 
 /// As which file standard input is named.
-pub const STANDARD_INPUT: &str = "-";
+const STANDARD_INPUT: &str = "-";
 
 impl Inputs {
     /// Of these variables and this `--config`.
@@ -47,6 +47,15 @@ impl Inputs {
             environment,
             config,
             standard_input: Arc::default(),
+        }
+    }
+
+    /// Of these variables and of a configuration's text.
+    pub fn with_text(environment: Environment, text: SecretString) -> Self {
+        Self {
+            environment,
+            config: Some(PathBuf::from(STANDARD_INPUT)),
+            standard_input: Arc::new(OnceLock::from(text)),
         }
     }
 

@@ -26,7 +26,7 @@ mod job;
 
 pub use address::listens_at;
 pub use environment::Environment;
-pub use input::{Inputs, STANDARD_INPUT};
+pub use input::Inputs;
 pub use overlay::{CHANGEABLE, Changes};
 pub use problem::{ConfigError, Problem, nearest};
 pub use resolve::{Found, Value};

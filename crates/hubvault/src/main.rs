@@ -21,8 +21,6 @@ fn main() -> ExitCode {
         Ok(Exit::Done) => ExitCode::SUCCESS,
         Ok(Exit::Failing) => ExitCode::FAILURE,
         Ok(Exit::Warnings) => ExitCode::from(3),
-        // EX_TEMPFAIL of sysexits.h.
-        Ok(Exit::Busy) => ExitCode::from(75),
         Ok(Exit::Code(code)) => ExitCode::from(code),
         Err(error) => {
             let text =

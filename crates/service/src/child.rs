@@ -1,14 +1,79 @@
-//! Children: this program once more, for one job, with the configuration that holds.
+//! Child processes: this program again, for one job. The request and the configuration in force travel through a pipe to
+//! the child's standard input; the result of a run comes back on its standard output.
 
-use hubvault_config::{STANDARD_INPUT, Settings};
+use anyhow::{Context, Result};
+use hubvault_config::{Environment, Inputs, Settings};
+use hubvault_engine::run::RunRequest;
+use rustix::io::ioctl_fionbio;
 use rustix::process::{Pid, Signal, kill_process};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
-/// The command line that this process was given, for one job, to be started by [`spawn`].
+/// What the service starts a child process for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Task {
+    /// A backup run.
+    Backup(RunRequest),
+    /// Run all checks, send the notifications of what changed.
+    Check,
+    /// Send the messages in the queue.
+    RetryMail,
+    /// Send the digest.
+    Digest,
+}
+
+impl Task {
+    /// Its name in the log and in the list of processes.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Backup(_) => "backup",
+            Self::Check => "check",
+            Self::RetryMail => "mail-retry",
+            Self::Digest => "digest",
+        }
+    }
+}
+
+/// How a run ended, as the child process reports it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunResult {
+    /// Published, proven, without a warning.
+    Proven,
+    /// Published, with warnings or unproven.
+    Warnings,
+    /// A run that began since the due time replaces this one.
+    AlreadyDone,
+    /// Another run holds the lock.
+    Locked,
+    /// Nothing was published.
+    Failed,
+}
+
+/// A child process that the service started. Whoever collects processes waits for it.
+pub(super) struct Process {
+    pub(super) id: u32,
+    stdout: Option<ChildStdout>,
+}
+
+impl Process {
+    /// The result of a run, once the process has ended; `None` if it crashed.
+    pub(super) fn result(self) -> Option<RunResult> {
+        let mut stdout = self.stdout?;
+        // A process that the run left behind may hold the pipe open: read what is there, wait for nothing.
+        ioctl_fionbio(&stdout, true).ok()?;
+        let mut answer = Vec::new();
+        let _ = stdout.read_to_end(&mut answer);
+        serde_json::from_slice(&answer).ok()
+    }
+}
+
+/// This program with these arguments, for one job, to be started by [`spawn`].
 pub fn same_command(
     settings: &Settings,
     arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
@@ -24,39 +89,108 @@ pub fn same_command(
 }
 
 /// Starts it, with the configuration's text on its standard input: it may hold secrets.
-pub fn spawn(mut command: Command, settings: &Settings) -> io::Result<Child> {
+pub fn spawn(command: Command, settings: &Settings) -> io::Result<Child> {
+    spawn_with(command, String::new(), settings)
+}
+
+fn spawn_with(mut command: Command, request: String, settings: &Settings) -> io::Result<Child> {
     let mut child = command.spawn()?;
     let input = child.stdin.take();
     let source = settings.source().clone();
     std::thread::spawn(move || {
         if let Some(mut input) = input {
-            // A child that ended at once is judged by its exit code.
-            let _ = input.write_all(source.expose_secret().as_bytes());
+            // A child that ended early is judged by its result or exit code.
+            let _ = input
+                .write_all(request.as_bytes())
+                .and_then(|()| input.write_all(source.expose_secret().as_bytes()));
         }
     });
     Ok(child)
 }
 
-/// Starts `hubvault ARGUMENTS` for a job beside the service, and returns its process id.
-pub(super) fn start(settings: &Settings, arguments: &[String]) -> io::Result<u32> {
-    // A file that was changed meanwhile may be wrong.
-    let mut command = same_command(settings, ["--config", STANDARD_INPUT]);
-    command.args(arguments);
-    command.stdout(Stdio::null());
+/// Starts a task for a job. Its configuration is the one in force: the file may be wrong meanwhile.
+pub(super) fn start(settings: &Settings, task: &Task) -> io::Result<Process> {
+    let request = serde_json::to_string(task)? + "\n";
+    let mut command = same_command(settings, ["child", task.name()]);
+    command.stdout(match task {
+        Task::Backup(_) => Stdio::piped(),
+        _ => Stdio::null(),
+    });
     if settings.text("log.format") == "auto" && !io::stderr().is_terminal() {
         command
             .env("LOG_FORMAT", "json")
             .env_remove("LOG_FORMAT_FILE");
     }
-    // Whoever collects processes waits for it.
-    Ok(spawn(command, settings)?.id())
+    let mut child = spawn_with(command, request, settings)?;
+    Ok(Process {
+        id: child.id(),
+        stdout: child.stdout.take(),
+    })
 }
 
-/// Asks a child to end: a run tidies up and ends within two seconds.
+/// Reads, in the child process, the task and the configuration from standard input.
+pub fn receive() -> Result<(Task, Inputs)> {
+    let mut input = io::stdin().lock();
+    let (mut task, mut source) = (String::new(), String::new());
+    input
+        .read_line(&mut task)
+        .and_then(|_| input.read_to_string(&mut source))
+        .context("reading the service's request from standard input")?;
+    let task = serde_json::from_str(&task)
+        .context("only hubvault serve starts this command; its request is not on standard input")?;
+    let inputs = Inputs::with_text(Environment::of_process(), SecretString::from(source));
+    Ok((task, inputs))
+}
+
+/// Asks a child process to end: a run removes what it has written and ends within two seconds.
 pub fn stop(process: u32) {
     let pid = i32::try_from(process).ok().and_then(Pid::from_raw);
     if let Some(pid) = pid {
         // It may have ended meanwhile.
         let _ = kill_process(pid, Signal::TERM);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hubvault_model::BackupId;
+    use std::time::Duration;
+
+    #[test]
+    fn a_request_arrives_as_it_was_sent_in_one_line() {
+        let request = RunRequest {
+            due: Some("2026-01-05T02:00:00Z".parse().unwrap()),
+            failed_attempts: vec![BackupId::random()],
+            retry_after: Some(Duration::from_mins(5)),
+            notify: false,
+            ..RunRequest::by_hand()
+        };
+        for task in [Task::Backup(request), Task::Check, Task::Digest] {
+            let text = serde_json::to_string(&task).unwrap();
+            assert!(!text.contains('\n'), "{text}");
+            assert_eq!(serde_json::from_str::<Task>(&text).unwrap(), task);
+        }
+    }
+
+    #[test]
+    fn a_result_is_read_although_a_process_still_holds_the_pipe_open() {
+        let script = "sleep 60 & echo $! >&2; echo '\"locked\"'";
+        let mut child = Command::new("sh")
+            .args(["-c", script])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.wait().unwrap();
+        let mut left = String::new();
+        let mut stderr = io::BufReader::new(child.stderr.take().unwrap());
+        stderr.read_line(&mut left).unwrap();
+        let process = Process {
+            id: child.id(),
+            stdout: child.stdout.take(),
+        };
+        assert_eq!(process.result(), Some(RunResult::Locked));
+        stop(left.trim().parse().unwrap());
     }
 }

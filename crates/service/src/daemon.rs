@@ -1,7 +1,8 @@
-//! What the parts of the service share: its jobs, each with the configuration that holds, what is at work and
-//! what is next.
+//! What the parts of the service share: its jobs, each with the configuration in force, the run in progress and the
+//! next run.
 
 use hubvault_config::{Changes, ConfigError, Inputs, Problem, Settings};
+use hubvault_engine::run::RunRequest;
 use hubvault_engine::state::RunLock;
 use hubvault_engine::state::StateDir;
 use hubvault_engine::state::progress_file::{RunProgress, running};
@@ -12,16 +13,12 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Something that the keeper acts upon.
+/// Something that the scheduler acts upon.
 pub(super) enum Event {
-    /// A signal came.
+    /// A signal arrived.
     Signal(i32),
-    /// Somebody asks for a run of a job now.
-    Asked {
-        job: ServedJob,
-        id: BackupId,
-        told: bool,
-    },
+    /// A run of a job is requested now.
+    RunRequested { job: ServedJob, request: RunRequest },
 }
 
 /// The service, as its parts see it. Cheap to clone; every method may be called from any thread.
@@ -42,20 +39,20 @@ struct Shared {
 #[derive(Clone)]
 pub(crate) struct ServedJob {
     events: Sender<Event>,
-    shared: Arc<OfJob>,
+    shared: Arc<SharedJob>,
 }
 
-struct OfJob {
+struct SharedJob {
     settings: Mutex<Arc<Settings>>,
     next_run: Mutex<Option<Timestamp>>,
     /// The run that the service started, or is about to start.
-    at_work: Mutex<Option<BackupId>>,
+    running: Mutex<Option<BackupId>>,
 }
 
-/// A run is at work already.
+/// A run is in progress already.
 #[derive(Debug)]
 pub(crate) struct Busy {
-    /// How far it got, where it said so.
+    /// How far it is, if known.
     pub(crate) progress: Option<RunProgress>,
 }
 
@@ -82,7 +79,7 @@ impl Daemon {
         lock(&self.shared.jobs).clone()
     }
 
-    /// What a run at work is given to end by itself when the service is stopped.
+    /// How long a run may go on when the service is stopped.
     pub(super) fn stop_grace(&self) -> Duration {
         let first = self.jobs().into_iter().next();
         first.map_or(Duration::ZERO, |job| job.settings().stop_grace())
@@ -93,8 +90,8 @@ impl Daemon {
         self.shared.started_at
     }
 
-    /// Reads the configuration again. A wrong one is refused: the one before still holds. A job is told by its
-    /// name from one that came or went.
+    /// Reads the configuration again. An invalid one is refused, and the previous one stays in force. Jobs are matched by
+    /// their names.
     pub(crate) fn reload(&self) -> Result<(), ConfigError> {
         let all = Settings::load_all(&self.shared.inputs)?;
         let mut jobs = lock(&self.shared.jobs);
@@ -115,34 +112,38 @@ impl Daemon {
         Ok(())
     }
 
-    /// What a job's configuration would be with these changes; nothing changes.
+    /// A job's configuration with these changes; nothing is changed.
     pub(crate) fn try_with(
         &self,
         job: &ServedJob,
         changes: &Changes,
     ) -> Result<Settings, ConfigError> {
-        // Where another is wrong meanwhile, nothing could be read again.
-        let of = job.settings().job_name.clone();
-        let all = Settings::load_all_with(&self.shared.inputs, of.as_deref(), Some(changes))?;
-        let found = all.into_iter().find(|settings| settings.job_name == of);
+        // All jobs are read: with a mistake in another one, no reload would succeed.
+        let name = job.settings().job_name.clone();
+        let all = Settings::load_all_with(&self.shared.inputs, name.as_deref(), Some(changes))?;
+        let found = all.into_iter().find(|settings| settings.job_name == name);
         found.ok_or_else(|| ConfigError {
-            problems: vec![Problem::new("job", "", "it is gone from the configuration")],
+            problems: vec![Problem::new(
+                "job",
+                "",
+                "it was removed from the configuration",
+            )],
         })
     }
 
-    /// The keeper reads the configuration again, too, and goes by its schedule.
-    pub(super) fn keeper_reloads(&self) {
-        // The keeper lives as long as the service.
+    /// Makes the scheduler reload the configuration and follow its schedule.
+    pub(super) fn reload_scheduler(&self) {
+        // The scheduler lives as long as the service.
         let _ = self.shared.events.send(Event::Signal(SIGHUP));
     }
 }
 
 impl ServedJob {
     fn new(settings: Settings, events: Sender<Event>) -> Self {
-        let shared = OfJob {
+        let shared = SharedJob {
             settings: Mutex::new(Arc::new(settings)),
             next_run: Mutex::default(),
-            at_work: Mutex::default(),
+            running: Mutex::default(),
         };
         Self {
             events,
@@ -150,7 +151,7 @@ impl ServedJob {
         }
     }
 
-    /// Whether it is the very same one.
+    /// Whether it is the same job.
     pub(super) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
     }
@@ -160,12 +161,12 @@ impl ServedJob {
         self.settings().job().name
     }
 
-    /// The configuration that holds now.
+    /// The configuration in force.
     pub(crate) fn settings(&self) -> Arc<Settings> {
         Arc::clone(&lock(&self.shared.settings))
     }
 
-    /// Where its catalog lies. Nothing is made.
+    /// Its state directory. Nothing is created.
     pub(crate) fn state(&self) -> StateDir {
         StateDir::of(&self.settings().job().directory)
     }
@@ -175,20 +176,23 @@ impl ServedJob {
         *lock(&self.shared.next_run)
     }
 
-    /// Starts a run now and returns its id; where one is at work already, says how far that is. With
-    /// `told` false nobody is told what comes of it.
-    pub(crate) fn trigger(&self, told: bool) -> Result<BackupId, Box<Busy>> {
+    /// Starts a run now and returns its id; if one is in progress already, returns how far it is.
+    pub(crate) fn trigger(&self, notify: bool) -> Result<BackupId, Box<Busy>> {
         let state = self.state();
-        let mut at_work = lock(&self.shared.at_work);
-        if at_work.is_some() || RunLock::is_held(&state) {
+        let mut in_progress = lock(&self.shared.running);
+        if in_progress.is_some() || RunLock::is_held(&state) {
             let progress = running(&state);
             return Err(Box::new(Busy { progress }));
         }
-        let id = BackupId::random();
-        *at_work = Some(id);
+        let request = RunRequest {
+            notify,
+            ..RunRequest::by_hand()
+        };
+        let id = request.id;
+        *in_progress = Some(id);
         let job = self.clone();
-        // The keeper lives as long as the service.
-        let _ = self.events.send(Event::Asked { job, id, told });
+        // The scheduler lives as long as the service.
+        let _ = self.events.send(Event::RunRequested { job, request });
         Ok(id)
     }
 
@@ -196,8 +200,8 @@ impl ServedJob {
         *lock(&self.shared.next_run) = at;
     }
 
-    pub(super) fn set_at_work(&self, id: Option<BackupId>) {
-        *lock(&self.shared.at_work) = id;
+    pub(super) fn set_running(&self, id: Option<BackupId>) {
+        *lock(&self.shared.running) = id;
     }
 }
 

@@ -1,14 +1,14 @@
-//! Keeps the schedule of one job: starts what is due, hears what came of it.
+//! The schedule of one job: starts the runs and periodic tasks that are due, and handles their results.
 
-use super::child;
+use super::child::{self, Process, RunResult, Task};
 use super::daemon::ServedJob;
 use super::periodic_tasks::PeriodicTasks;
-use super::timetable::{Due, Timetable};
+use super::timetable::{DueRun, Timetable};
 use anyhow::{Context, Result};
 use hubvault_config::Settings;
-use hubvault_engine::catalog;
-use hubvault_engine::catalog::Catalog;
+use hubvault_engine::catalog::{self, Catalog};
 use hubvault_engine::delivery::nobody_told;
+use hubvault_engine::run::RunRequest;
 use hubvault_engine::state::StateDir;
 use hubvault_engine::state::service_lock::ServiceLock;
 use hubvault_model::BackupId;
@@ -16,72 +16,68 @@ use jiff::Timestamp;
 use rustix::process::WaitStatus;
 use std::time::{Duration, Instant};
 
-/// What is waited where another run is at work.
-const BUSY: Duration = Duration::from_secs(30);
-/// `EX_TEMPFAIL` of sysexits.h: another run is at work.
-const EXIT_BUSY: i32 = 75;
+/// The pause before another attempt if another run holds the lock, or if the directory cannot be used.
+const RETRY_PAUSE: Duration = Duration::from_secs(30);
 
 /// A run that the service started.
 struct Running {
-    id: BackupId,
-    process: u32,
-    /// What of the schedule it is; `None` when somebody asked for it.
-    due: Option<Due>,
+    request: RunRequest,
+    process: Process,
 }
 
-/// The schedule of one job at work.
+/// Schedules the runs of one job.
 pub(super) struct JobScheduler {
     served: ServedJob,
     timetable: Timetable,
-    chores: PeriodicTasks,
+    tasks: PeriodicTasks,
     running: Option<Running>,
-    /// Somebody asked for it while another was at work.
-    asked: Option<(BackupId, bool)>,
-    /// Held for as long as the service is at work; `None` while its directory cannot be used.
-    presence: Option<ServiceLock>,
-    /// What was missed was looked for.
+    /// A run that was requested and is not started yet.
+    requested: Option<RunRequest>,
+    /// Held as long as the service runs; `None` while the job's directory cannot be used.
+    service_lock: Option<ServiceLock>,
+    /// Whether a missed run was looked for.
     caught_up: bool,
     /// When the directory is tried again.
-    settle_at: Instant,
-    /// The job is gone from the configuration, and only its run is still at work.
-    leaving: bool,
-    /// Stands before every line where there are several jobs.
-    of: String,
+    next_start: Instant,
+    /// The job was removed from the configuration; only its run is still in progress.
+    removed: bool,
+    /// Starts every log line if there are several jobs.
+    prefix: String,
 }
 
 impl JobScheduler {
-    /// Begins nothing yet. A directory that cannot be used is tried again at every tick for a while, as it may be
-    /// mounted late.
+    /// Starts nothing yet.
     pub(super) fn new(served: ServedJob) -> Result<Self> {
         let now = Timestamp::now();
         let settings = served.settings();
-        let keeper = Self {
-            presence: None,
+        let scheduler = Self {
+            service_lock: None,
             caught_up: false,
-            settle_at: Instant::now(),
-            leaving: false,
+            next_start: Instant::now(),
+            removed: false,
             timetable: timetable(&settings, now)?,
-            chores: PeriodicTasks::new(&settings, now),
+            tasks: PeriodicTasks::new(&settings, now),
             running: None,
-            asked: None,
-            of: match &settings.job_name {
+            requested: None,
+            prefix: match &settings.job_name {
                 Some(name) => format!("{name}: "),
                 None => String::new(),
             },
             served,
         };
         if let Some(warning) = nobody_told(&settings.job()) {
-            tracing::warn!("{}{warning}", keeper.of);
+            tracing::warn!("{}{warning}", scheduler.prefix);
         }
-        keeper.say_next();
-        Ok(keeper)
+        scheduler.log_next_run();
+        Ok(scheduler)
     }
 
-    /// Announces the service in the job's directory, and makes the run that was missed.
-    pub(super) fn settle(&mut self, now: Timestamp) -> Result<()> {
+    /// Takes the service lock in the job's directory, and starts the run that was missed. A directory that cannot be
+    /// used is tried again by [`tick`](Self::tick), as it may be mounted late.
+    pub(super) fn start(&mut self, now: Timestamp) -> Result<()> {
         let settings = self.served.settings();
-        if self.presence.is_none() {
-            self.presence = Some(announce(&settings, now)?);
+        if self.service_lock.is_none() {
+            self.service_lock = Some(lock_directory(&settings, now)?);
         }
         if !self.caught_up {
             self.catch_up(&settings, now)?;
@@ -90,54 +86,52 @@ impl JobScheduler {
         Ok(())
     }
 
-    /// The job that it keeps.
+    /// The job.
     pub(super) fn served(&self) -> &ServedJob {
         &self.served
     }
 
-    /// Stands before every line about it.
-    pub(super) fn of(&self) -> &str {
-        &self.of
+    /// Starts every log line about the job.
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
     }
 
-    /// The run that is at work.
-    pub(super) fn at_work(&self) -> Option<BackupId> {
-        self.running.as_ref().map(|running| running.id)
+    /// The run in progress.
+    pub(super) fn running(&self) -> Option<BackupId> {
+        self.running.as_ref().map(|running| running.request.id)
     }
 
-    /// Somebody wants a run.
-    pub(super) fn ask(&mut self, id: BackupId, told: bool) {
-        self.asked = Some((id, told));
+    /// Starts this run at the next tick.
+    pub(super) fn request(&mut self, request: RunRequest) {
+        self.requested = Some(request);
     }
 
-    /// Starts what is due by now, and what was asked for.
+    /// Starts what is due or requested.
     pub(super) fn tick(&mut self, now: Timestamp) {
-        if self.leaving {
+        if self.removed {
             return;
         }
-        let unsettled = self.presence.is_none() || !self.caught_up;
-        if unsettled && Instant::now() >= self.settle_at {
-            self.settle_at = Instant::now() + BUSY;
-            if let Err(error) = self.settle(now) {
-                let (of, pause) = (&self.of, BUSY.as_secs());
-                tracing::error!("{of}{error:#}; it is tried again in {pause} s");
+        let is_started = self.service_lock.is_some() && self.caught_up;
+        if !is_started && Instant::now() >= self.next_start {
+            self.next_start = Instant::now() + RETRY_PAUSE;
+            if let Err(error) = self.start(now) {
+                let (prefix, pause) = (&self.prefix, RETRY_PAUSE.as_secs());
+                tracing::error!("{prefix}{error:#}; trying again in {pause} s");
             }
         }
         if self.running.is_none() {
-            if let Some((id, told)) = self.asked.take() {
-                self.start(id, None, told);
+            if let Some(request) = self.requested.take() {
+                self.start_run(request);
             } else if let Some(due) = self.timetable.due(now) {
-                self.start(BackupId::random(), Some(due), true);
+                self.start_due(due);
             }
         }
         let settings = self.served.settings();
-        for chore in self.chores.due(&settings, now) {
-            let arguments: Vec<String> = chore.iter().map(|&word| word.to_owned()).collect();
-            match child::start(&settings, &arguments) {
-                Ok(process) => self.chores.started(chore, process),
+        for task in self.tasks.due(&settings, now) {
+            match child::start(&settings, &task) {
+                Ok(process) => self.tasks.started(task, process.id),
                 Err(error) => {
-                    let of = &self.of;
-                    tracing::error!("{of}starting hubvault {}: {error}", chore.join(" "));
+                    tracing::error!("{}could not start {}: {error}", self.prefix, task.name());
                 }
             }
         }
@@ -153,151 +147,166 @@ impl JobScheduler {
             .find(|record| record.file.is_some())
             .or_else(|| of_job().next_back())
             .map(|record| record.started_at);
+        let prefix = &self.prefix;
         match self.timetable.missed(newest, now) {
             Ok(None) => {}
             Ok(Some(due)) => {
                 tracing::warn!(
-                    "{}the run of {:.0} was missed; it is made now",
-                    self.of,
+                    "{prefix}missed the run due at {:.0}; starting it now",
                     due.at
                 );
-                self.start(BackupId::random(), Some(due), true);
+                self.start_due(due);
             }
             Err(at) => tracing::warn!(
-                "{}the run of {at:.0} was missed, and schedule.catch_up = \"none\" leaves it out",
-                self.of
+                "{prefix}missed the run due at {at:.0}; skipped, as schedule.catch_up is \"none\""
             ),
         }
         Ok(())
     }
 
-    fn start(&mut self, id: BackupId, due: Option<Due>, told: bool) {
-        let mut arguments = vec!["backup".to_owned(), format!("--run-id={id}")];
-        if let Some(due) = &due {
-            arguments.push(format!("--due={}", due.at));
-            let tries = due.failed.iter().map(|id| format!("--earlier-try={id}"));
-            arguments.extend(tries);
-            if let Some(pause) = self.timetable.pause_after_next_try(due) {
-                arguments.push(format!("--tried-again-in={}", pause.as_secs()));
-            }
-        }
-        if !told {
-            arguments.push("--untold".to_owned());
-        }
-        match child::start(&self.served.settings(), &arguments) {
+    fn start_due(&mut self, due: DueRun) {
+        self.start_run(RunRequest {
+            due: Some(due.at),
+            retry_after: self.timetable.retry_after(&due),
+            failed_attempts: due.failed_attempts,
+            ..RunRequest::by_hand()
+        });
+    }
+
+    fn start_run(&mut self, request: RunRequest) {
+        let (prefix, id) = (&self.prefix, request.id);
+        match child::start(&self.served.settings(), &Task::Backup(request.clone())) {
             Ok(process) => {
-                tracing::info!("{}run {} begins", self.of, id.short());
-                self.served.set_at_work(Some(id));
-                self.running = Some(Running { id, process, due });
+                tracing::info!("{prefix}run {} started", id.short());
+                self.served.set_running(Some(id));
+                self.running = Some(Running { request, process });
             }
             Err(error) => {
-                tracing::error!("{}starting run {}: {error}", self.of, id.short());
-                self.served.set_at_work(None);
-                if let Some(due) = due {
-                    self.timetable.again(due, Timestamp::now(), BUSY);
+                tracing::error!("{prefix}could not start run {}: {error}", id.short());
+                self.served.set_running(None);
+                if let Some(due) = due_of(request) {
+                    self.timetable.retry(due, Timestamp::now(), RETRY_PAUSE);
                 }
             }
         }
     }
 
-    /// A process ended, which may have been one of its.
+    /// A process ended, which may have been one of the job's.
     pub(super) fn ended(&mut self, process: u32, status: WaitStatus) {
-        self.chores.ended(process);
-        let Some(running) = self.running.take_if(|running| running.process == process) else {
+        self.tasks.ended(process);
+        let Some(Running { request, process }) = self.take_run(process) else {
             return;
         };
-        self.served.set_at_work(None);
-        let now = Timestamp::now();
-        match (status.exit_status(), running.due) {
-            (Some(0 | 3), _) | (_, None) => {}
-            (Some(EXIT_BUSY), Some(due)) => self.timetable.again(due, now, BUSY),
-            (_, Some(mut due)) => {
-                if let Some(pause) = self.timetable.pause_after_next_try(&due) {
-                    let (try_number, pause_s) = (due.failed.len() + 1, pause.as_secs());
-                    let of = &self.of;
-                    tracing::warn!("{of}try {try_number} failed; the next is in {pause_s} s");
-                    due.failed.push(running.id);
-                    self.timetable.again(due, now, pause);
-                }
+        self.served.set_running(None);
+        let (prefix, id) = (&self.prefix, request.id);
+        let result = process.result();
+        tracing::info!("{prefix}run {} {}", id.short(), in_words(result, status));
+        let pause = match result {
+            Some(RunResult::Proven | RunResult::Warnings | RunResult::AlreadyDone) => None,
+            Some(RunResult::Locked) => Some(RETRY_PAUSE),
+            Some(RunResult::Failed) | None => request.retry_after,
+        };
+        if let (Some(pause), Some(mut due)) = (pause, due_of(request)) {
+            if result != Some(RunResult::Locked) {
+                due.failed_attempts.push(id);
             }
+            let pause_s = pause.as_secs();
+            tracing::warn!("{prefix}next attempt in {pause_s} s");
+            self.timetable.retry(due, Timestamp::now(), pause);
         }
-        let (id, outcome) = (running.id.short(), in_words(status));
-        tracing::info!("{}run {id} ended: {outcome}", self.of);
-        if !self.leaving {
-            self.say_next();
+        if !self.removed {
+            self.log_next_run();
         }
     }
 
-    /// Goes by the configuration that was read anew.
+    /// Follows the reloaded configuration.
     pub(super) fn reload(&mut self) {
         let (settings, now) = (self.served.settings(), Timestamp::now());
         let job = settings.job();
-        // It was read without a mistake, so that there is a schedule.
+        // A configuration that was read without a mistake has a schedule.
         if let Some(schedule) = job.schedule.clone() {
-            self.timetable.go_by(&job.name, schedule, now);
+            self.timetable.set_schedule(&job.name, schedule, now);
         }
-        match announce(&settings, now) {
-            Ok(presence) => drop(self.presence.replace(presence)),
-            Err(error) => tracing::error!("{}{error:#}", self.of),
+        match lock_directory(&settings, now) {
+            Ok(lock) => drop(self.service_lock.replace(lock)),
+            Err(error) => tracing::error!("{}{error:#}", self.prefix),
         }
-        self.chores.reload(&settings, now);
-        self.say_next();
+        self.tasks.reload(&settings, now);
+        self.log_next_run();
     }
 
-    /// The job is gone; its run goes on to its end.
-    pub(super) fn leave(&mut self) {
-        if std::mem::replace(&mut self.leaving, true) {
+    /// The job was removed from the configuration; its run goes on to its end.
+    pub(super) fn remove(&mut self) {
+        if std::mem::replace(&mut self.removed, true) {
             return;
         }
-        if let Some(id) = self.at_work() {
-            tracing::warn!("{}run {} goes on to its end", self.of, id.short());
+        let prefix = &self.prefix;
+        tracing::info!("{prefix}the job was removed from the configuration");
+        if let Some(id) = self.running() {
+            tracing::warn!(
+                "{prefix}run {} is still in progress and goes on",
+                id.short()
+            );
         }
-        tracing::info!("{}the job is gone from the configuration", self.of);
     }
 
-    /// Whether nothing more is to be done for it.
-    pub(super) fn is_gone(&self) -> bool {
-        self.leaving && self.running.is_none()
+    /// Whether the job was removed and nothing of it is running.
+    pub(super) fn is_finished(&self) -> bool {
+        self.removed && self.running.is_none()
     }
 
-    /// Asks the run at work to end.
-    pub(super) fn ask_to_end(&self) {
+    /// Asks the run in progress to end.
+    pub(super) fn stop_run(&self) {
         if let Some(running) = &self.running {
-            child::stop(running.process);
+            child::stop(running.process.id);
         }
     }
 
-    /// Forgets the run when this process was its own.
-    pub(super) fn was_its(&mut self, process: u32) {
-        self.running.take_if(|running| running.process == process);
+    /// Takes the run if it was this process's.
+    fn take_run(&mut self, process: u32) -> Option<Running> {
+        self.running
+            .take_if(|running| running.process.id == process)
     }
 
-    /// Of a run that was asked to end: it may have been published before that.
-    pub(super) fn became_of(&self, id: BackupId) -> &'static str {
+    /// Forgets the run if this process was its own: the service is stopping.
+    pub(super) fn ended_while_stopping(&mut self, process: u32) {
+        self.take_run(process);
+    }
+
+    /// The outcome of a run that was asked to end: it may have been published before.
+    pub(super) fn outcome_of_stopped(&self, id: BackupId) -> &'static str {
         let record = StateDir::open(&self.served.settings().job().directory)
             .ok()
             .and_then(|state| Catalog::open(&state).ok()?.find(&id.to_string()).ok()?);
         if record.is_some_and(|record| record.file.is_some()) {
-            "was stopped while it told people; its archive is published"
+            "was stopped while it sent notifications; its archive is published"
         } else {
-            "was abandoned, nothing of it stays"
+            "was stopped; nothing was published"
         }
     }
 
-    fn say_next(&self) {
+    fn log_next_run(&self) {
         self.served.set_next_run(self.timetable.next());
         if let Some(next) = self.timetable.next() {
             let zone = self.served.settings().zone.clone();
             let local = next.to_zoned(zone).strftime("%Y-%m-%d %H:%M:%S %Z");
-            tracing::info!("{}the next run is at {local}", self.of);
+            tracing::info!("{}next run at {local}", self.prefix);
         }
     }
 }
 
-fn announce(settings: &Settings, now: Timestamp) -> Result<ServiceLock> {
+/// The run of the schedule that a request is for.
+fn due_of(request: RunRequest) -> Option<DueRun> {
+    Some(DueRun {
+        at: request.due?,
+        failed_attempts: request.failed_attempts,
+    })
+}
+
+fn lock_directory(settings: &Settings, now: Timestamp) -> Result<ServiceLock> {
     let state = StateDir::open(&settings.job().directory)?;
     ServiceLock::announce(&state, now)
-        .with_context(|| format!("announcing the service in {}", state.path().display()))
+        .with_context(|| format!("writing the service lock in {}", state.path().display()))
 }
 
 fn timetable(settings: &Settings, now: Timestamp) -> Result<Timetable> {
@@ -306,13 +315,15 @@ fn timetable(settings: &Settings, now: Timestamp) -> Result<Timetable> {
     Ok(Timetable::new(&job.name, schedule, now))
 }
 
-fn in_words(status: WaitStatus) -> String {
-    match (status.exit_status(), status.terminating_signal()) {
-        (Some(0), _) => "as asked".to_owned(),
-        (Some(3), _) => "with warnings".to_owned(),
-        (Some(EXIT_BUSY), _) => "another run is at work".to_owned(),
-        (Some(code), _) => format!("failed (exit code {code})"),
-        (None, Some(signal)) => format!("its process died of signal {signal}"),
-        (None, None) => "its process is lost".to_owned(),
+fn in_words(result: Option<RunResult>, status: WaitStatus) -> String {
+    match (result, status.exit_status(), status.terminating_signal()) {
+        (Some(RunResult::Proven), ..) => "ended: proven".to_owned(),
+        (Some(RunResult::Warnings), ..) => "ended with warnings".to_owned(),
+        (Some(RunResult::AlreadyDone), ..) => "ended: nothing to do".to_owned(),
+        (Some(RunResult::Locked), ..) => "ended: another run holds the lock".to_owned(),
+        (Some(RunResult::Failed), ..) => "failed".to_owned(),
+        (None, Some(code), _) => format!("failed (exit code {code})"),
+        (None, None, Some(signal)) => format!("crashed (signal {signal})"),
+        (None, None, None) => "was lost".to_owned(),
     }
 }

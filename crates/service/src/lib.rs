@@ -1,5 +1,5 @@
-//! `hubvault serve`: runs on the schedule, each a process of its own, so that whatever happens to a run does
-//! not happen to the service, and what a run takes of memory goes back.
+//! `hubvault serve`: runs on the schedule, each a process of its own: a run that crashes does not take the service with
+//! it, and its memory is returned.
 
 pub mod logging;
 mod daemon;
@@ -28,7 +28,7 @@ use std::sync::mpsc::{Sender, channel};
 pub fn run(inputs: &Inputs) -> Result<()> {
     let jobs = Settings::load_all(inputs)?;
     let address = start_logging(&jobs);
-    let (events, heard) = channel();
+    let (events, received) = channel();
     watch_signals(&events)?;
     reaper::adopt();
     let daemon = Daemon::new(inputs.clone(), jobs, events);
@@ -36,15 +36,15 @@ pub fn run(inputs: &Inputs) -> Result<()> {
         "" => None,
         address => Some(http::start(daemon.clone(), address)?),
     };
-    Scheduler::new(daemon)?.keep(&heard);
+    Scheduler::new(daemon)?.run(&received);
     if let Some(http) = http {
         http.stop();
     }
     Ok(())
 }
 
-/// Lines for people on a terminal, JSON elsewhere, where the configuration leaves it open. Returns where HTTP
-/// is to listen, which is one for all jobs, too.
+/// Text on a terminal, JSON elsewhere, unless the configuration says which. Returns the address that HTTP listens on, one
+/// for all jobs.
 fn start_logging(jobs: &[Settings]) -> String {
     let Some(first) = jobs.first() else {
         return String::new();
@@ -58,9 +58,9 @@ fn start_logging(jobs: &[Settings]) -> String {
         .iter()
         .fold(Masks::default(), |all, job| all.and(&job.masks()));
     logging::start_with(first, format, masks);
-    let mut told = BTreeSet::new();
+    let mut logged = BTreeSet::new();
     for notice in jobs.iter().flat_map(|job| &job.notices) {
-        if told.insert(notice) {
+        if logged.insert(notice) {
             tracing::warn!("{notice}");
         }
     }

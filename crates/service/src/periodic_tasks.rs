@@ -1,5 +1,6 @@
-//! What the service does beside the runs, each now and then, as a child that may take its time.
+//! What the service does besides backups: checks, resending queued messages, the digest. Each is a child process.
 
+use super::child::Task;
 use hubvault_config::Settings;
 use hubvault_engine::catalog::{Catalog, OutboxState};
 use hubvault_engine::schedule::Schedule;
@@ -7,80 +8,70 @@ use hubvault_engine::state::StateDir;
 use jiff::Timestamp;
 use std::time::{Duration, Instant};
 
-/// Between two tries of what waits in the outbox.
+/// Between two attempts to send the queued messages.
 const RETRY_EVERY: Duration = Duration::from_mins(15);
 
-/// The arguments of a chore.
-pub(super) type Chore = &'static [&'static str];
-
-const WATCH: Chore = &["check", "--alert"];
-const RETRY: Chore = &["mail", "retry"];
-const DIGEST: Chore = &["mail", "send", "digest"];
-
-/// When each is due next, and which are at work.
+/// When each is due next, and which are running.
 #[derive(Debug)]
 pub(super) struct PeriodicTasks {
-    watched: Option<Instant>,
+    checked: Option<Instant>,
     retried: Instant,
     digest: Option<Timestamp>,
-    at_work: Vec<(u32, Chore)>,
+    running: Vec<(u32, Task)>,
 }
 
 impl PeriodicTasks {
     pub(super) fn new(settings: &Settings, now: Timestamp) -> Self {
         Self {
-            watched: None,
+            checked: None,
             retried: Instant::now(),
             digest: next_digest(settings, now),
-            at_work: Vec::new(),
+            running: Vec::new(),
         }
     }
 
-    /// As the configuration has it now; what is at work goes on.
+    /// Follows a reloaded configuration; running tasks go on.
     pub(super) fn reload(&mut self, settings: &Settings, now: Timestamp) {
         self.digest = next_digest(settings, now);
-        self.watched = None;
+        self.checked = None;
     }
 
-    /// Those that are due now. One that still is at work is not begun again beside itself.
-    pub(super) fn due(&mut self, settings: &Settings, now: Timestamp) -> Vec<Chore> {
+    /// Those that are due now. One that is still running is not started again.
+    pub(super) fn due(&mut self, settings: &Settings, now: Timestamp) -> Vec<Task> {
         let mut due = Vec::new();
         let interval = settings.watch_interval();
-        if self.watched.is_none_or(|at| at.elapsed() >= interval) {
-            self.watched = Some(Instant::now());
-            due.push(WATCH);
+        if self.checked.is_none_or(|at| at.elapsed() >= interval) {
+            self.checked = Some(Instant::now());
+            due.push(Task::Check);
         }
         if self.retried.elapsed() >= RETRY_EVERY {
             self.retried = Instant::now();
-            if something_waits(settings) {
-                due.push(RETRY);
+            if has_queued_messages(settings) {
+                due.push(Task::RetryMail);
             }
         }
         if self.digest.is_some_and(|at| at <= now) {
             self.digest = next_digest(settings, now);
-            due.push(DIGEST);
+            due.push(Task::Digest);
         }
-        due.retain(|chore| {
-            let busy = self.at_work.iter().any(|(_, other)| other == chore);
-            if busy {
-                tracing::warn!(
-                    "hubvault {} takes long; it is not begun again",
-                    chore.join(" ")
-                );
+        due.retain(|task| {
+            let is_running = self.running.iter().any(|(_, other)| other == task);
+            if is_running {
+                tracing::warn!("{} is still running; not started again", task.name());
             }
-            !busy
+            !is_running
         });
         due
     }
 
-    /// One was begun.
-    pub(super) fn started(&mut self, chore: Chore, process: u32) {
-        self.at_work.push((process, chore));
+    /// A task was started.
+    pub(super) fn started(&mut self, task: Task, process: u32) {
+        self.running.push((process, task));
     }
 
     /// A process ended, which may have been one of them.
     pub(super) fn ended(&mut self, process: u32) {
-        self.at_work.retain(|(other, _)| *other != process);
+        self.running.retain(|(other, _)| *other != process);
     }
 }
 
@@ -89,10 +80,10 @@ fn next_digest(settings: &Settings, now: Timestamp) -> Option<Timestamp> {
     schedule.next_after("digest", now)
 }
 
-fn something_waits(settings: &Settings) -> bool {
+fn has_queued_messages(settings: &Settings) -> bool {
     let outbox = StateDir::open(&settings.job().directory)
         .ok()
         .and_then(|state| Catalog::open(&state).ok()?.outbox_states().ok());
-    // One that cannot be read is for the child to complain about.
+    // The child process reports a catalog that cannot be read.
     outbox.is_none_or(|states| states.into_iter().any(OutboxState::is_open))
 }

@@ -1,30 +1,30 @@
-//! What is due: the schedule's runs, each once, and further tries of one that failed.
+//! Which run is due: the schedule's runs, each once, and further attempts at one that failed.
 
 use hubvault_engine::schedule::{CatchUp, Schedule};
 use hubvault_model::BackupId;
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
-/// A run of the schedule that is to be made.
+/// A run of the schedule that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Due {
-    /// When it was to begin.
+pub(super) struct DueRun {
+    /// When it was due.
     pub(super) at: Timestamp,
-    /// Its tries that failed.
-    pub(super) failed: Vec<BackupId>,
+    /// Its attempts that failed.
+    pub(super) failed_attempts: Vec<BackupId>,
 }
 
-/// Knows what is next. The moment is always an argument; it may jump.
+/// Decides which run is next. The current time is always an argument; it may jump.
 #[derive(Debug)]
 pub(super) struct Timetable {
     job: String,
     schedule: Schedule,
     next: Option<Timestamp>,
-    waiting: Option<(Timestamp, Due)>,
-    looked_at: Timestamp,
+    retry: Option<(Timestamp, DueRun)>,
+    last_checked: Timestamp,
 }
 
-/// So far back is looked for missed runs, in days.
+/// How far back to look for missed runs, in days.
 const LOOK_BACK: i64 = 8;
 /// The clock was set back when it is behind by more than this.
 const SET_BACK: SignedDuration = SignedDuration::from_secs(60);
@@ -36,86 +36,82 @@ impl Timetable {
             next: schedule.next_after(job, now),
             job: job.to_owned(),
             schedule,
-            waiting: None,
-            looked_at: now,
+            retry: None,
+            last_checked: now,
         }
     }
 
-    /// Goes by another schedule from now on; a try that waits is still made.
-    pub(super) fn go_by(&mut self, job: &str, schedule: Schedule, now: Timestamp) {
-        let waiting = self.waiting.take();
+    /// Follows another schedule from now on; a pending retry is still made.
+    pub(super) fn set_schedule(&mut self, job: &str, schedule: Schedule, now: Timestamp) {
+        let retry = self.retry.take();
         *self = Self {
-            waiting,
+            retry,
             ..Self::new(job, schedule, now)
         };
     }
 
-    /// The newest run that was missed while nobody served, given when the newest run that left an archive
-    /// began; nothing was missed before the first. `Err` names one that is left out by `catch_up = "none"`.
+    /// The newest run that was missed while no service was running. `newest` is when the newest run that left an
+    /// archive began; nothing was missed before the first. `Err` names a run that `catch_up = "none"` skips.
     pub(super) fn missed(
         &self,
         newest: Option<Timestamp>,
         now: Timestamp,
-    ) -> Result<Option<Due>, Timestamp> {
+    ) -> Result<Option<DueRun>, Timestamp> {
         let last = self.schedule.last_due(&self.job, now, LOOK_BACK);
         let missed = last.filter(|due| newest.is_some_and(|newest| newest < *due));
         match (missed, self.schedule.catch_up) {
             (None, _) => Ok(None),
             (Some(at), CatchUp::None) => Err(at),
-            (Some(at), CatchUp::Once) => Ok(Some(Due {
+            (Some(at), CatchUp::Once) => Ok(Some(DueRun {
                 at,
-                failed: Vec::new(),
+                failed_attempts: Vec::new(),
             })),
         }
     }
 
-    /// The run that is to begin now. Several that became due since the last look are one.
-    pub(super) fn due(&mut self, now: Timestamp) -> Option<Due> {
-        if now + SET_BACK < self.looked_at {
+    /// The run that is to begin now. Several that became due since the last call are one.
+    pub(super) fn due(&mut self, now: Timestamp) -> Option<DueRun> {
+        if now + SET_BACK < self.last_checked {
             tracing::warn!(
                 "the clock was set back from {:.0} to {now:.0}",
-                self.looked_at
+                self.last_checked
             );
             self.next = self.schedule.next_after(&self.job, now);
         }
-        self.looked_at = now;
+        self.last_checked = now;
         if let Some(next) = self.next.filter(|next| *next <= now) {
             let at = self
                 .schedule
                 .last_due(&self.job, now, LOOK_BACK)
                 .unwrap_or(next);
             self.next = self.schedule.next_after(&self.job, now);
-            // A new day's run stands for the tries of the one before.
-            let failed = self
-                .waiting
-                .take()
-                .map_or_else(Vec::new, |(_, due)| due.failed);
-            return Some(Due { at, failed });
+            // A new day's run replaces the retry of the one before.
+            let retry = self.retry.take();
+            return Some(DueRun {
+                at,
+                failed_attempts: retry.map_or_else(Vec::new, |(_, due)| due.failed_attempts),
+            });
         }
-        match self.waiting.take() {
-            Some((from, due)) if from <= now => Some(due),
-            waiting => {
-                self.waiting = waiting;
-                None
-            }
-        }
+        let retry = self.retry.take_if(|(from, _)| *from <= now);
+        retry.map(|(_, due)| due)
     }
 
-    /// After what a run is tried again if its next try fails; `None` when that is the last one.
-    pub(super) fn pause_after_next_try(&self, due: &Due) -> Option<Duration> {
-        self.schedule.pause_after(due.failed.len() as u32 + 1)
+    /// The pause before another attempt if the next one fails; `None` if the next one is the last.
+    pub(super) fn retry_after(&self, due: &DueRun) -> Option<Duration> {
+        self.schedule
+            .pause_after(due.failed_attempts.len() as u32 + 1)
     }
 
-    /// Puts a run back, to be made once `pause` is over.
-    pub(super) fn again(&mut self, due: Due, now: Timestamp, pause: Duration) {
+    /// Makes a run due once more after a pause.
+    pub(super) fn retry(&mut self, due: DueRun, now: Timestamp, pause: Duration) {
         let pause = SignedDuration::try_from(pause).unwrap_or(SignedDuration::ZERO);
-        self.waiting = Some((now + pause, due));
+        self.retry = Some((now + pause, due));
     }
 
     /// When the next run begins.
     pub(super) fn next(&self) -> Option<Timestamp> {
-        let again = self.waiting.as_ref().map(|(from, _)| *from);
-        self.next.into_iter().chain(again).min()
+        let retry = self.retry.as_ref().map(|(from, _)| *from);
+        self.next.into_iter().chain(retry).min()
     }
 }
 
@@ -146,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_leaps_makes_one_run_and_one_that_is_set_back_loses_none() {
+    fn a_clock_that_jumps_ahead_makes_one_run_and_one_that_is_set_back_loses_none() {
         let mut table = table("2026-01-05T01:00:00Z");
         let due = table.due(at("2026-01-09T12:00:00Z")).unwrap();
         assert_eq!(due.at, at("2026-01-09T02:00:00Z"));
@@ -155,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_missed_is_made_once_or_named() {
+    fn a_missed_run_is_made_once_or_named() {
         let mut table = table("2026-01-05T12:00:00Z");
         let now = at("2026-01-05T12:00:00Z");
         assert_eq!(table.missed(None, now), Ok(None), "nothing ran yet");
@@ -169,25 +165,25 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_run_is_tried_again_until_the_last() {
+    fn a_failed_run_is_attempted_again_until_the_last_attempt() {
         let mut table = table("2026-01-05T01:59:00Z");
         let now = at("2026-01-05T02:00:00Z");
         let mut due = table.due(now).unwrap();
-        let pause = table.pause_after_next_try(&due).unwrap();
-        due.failed.push(BackupId::random());
-        table.again(due.clone(), now, pause);
+        let pause = table.retry_after(&due).unwrap();
+        due.failed_attempts.push(BackupId::random());
+        table.retry(due.clone(), now, pause);
         assert_eq!(table.next(), Some(at("2026-01-05T02:05:00Z")));
         assert_eq!(table.due(at("2026-01-05T02:04:59Z")), None);
         assert_eq!(table.due(at("2026-01-05T02:05:00Z")), Some(due.clone()));
-        table.again(due.clone(), now, pause);
+        table.retry(due.clone(), now, pause);
         let schedule = table.schedule.clone();
-        table.go_by("hub", schedule, now);
+        table.set_schedule("hub", schedule, now);
         assert_eq!(table.due(at("2026-01-05T02:05:00Z")), Some(due.clone()));
-        due.failed.push(BackupId::random());
+        due.failed_attempts.push(BackupId::random());
         assert_eq!(
-            table.pause_after_next_try(&due),
+            table.retry_after(&due),
             None,
-            "the third try is the last"
+            "the third attempt is the last"
         );
     }
 }

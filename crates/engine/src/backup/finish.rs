@@ -21,8 +21,8 @@ const UNRECORDED: &str = "catalog";
 /// The record of a run that failed.
 fn failed(job: &Job, run: &Run, stages: Stages<'_>, error: &BackupError) -> BackupRecord {
     let mut record = died_of(job, run, error);
-    if let Some(pause) = run.tried_again_in {
-        let what = format!("it is tried again after {} s", pause.as_secs());
+    if let Some(pause) = run.request.retry_after {
+        let what = format!("next attempt in {} s", pause.as_secs());
         record
             .warnings
             .push(Warning::new("tried-again", &job.name, what));
@@ -43,12 +43,12 @@ pub(super) fn died_of(job: &Job, run: &Run, error: &BackupError) -> BackupRecord
     record
 }
 
-/// What came of the last try was told, and stands for those before it.
-fn tries_are_told(catalog: &Catalog, tries: &[BackupId]) {
-    for id in tries {
+/// The notification of the last attempt covers the attempts before it.
+fn mark_as_notified(catalog: &Catalog, attempts: &[BackupId]) {
+    for id in attempts {
         if let Err(error) = catalog.told(*id, &DeliveryRecord::default(), Vec::new()) {
             tracing::warn!(
-                "the next run will tell of try {} again: {error}",
+                "could not record the notification of attempt {}; the next run sends it again: {error}",
                 id.short()
             );
         }
@@ -68,7 +68,7 @@ pub(super) fn not_prepared(
     let record = failed(job, run, stages, &error);
     // What it failed at may leave the catalog usable.
     let catalog = record_anyway(job, &record);
-    if run.tried_again_in.is_none() {
+    if run.is_last_attempt() {
         tell(job, run, catalog.as_ref(), &record, Some(&error));
     }
     error
@@ -135,14 +135,14 @@ pub(super) fn notify_all(
         }
         Err(failure) => {
             let (record, error) = *failure;
-            if !error.is_cancelled() && run.tried_again_in.is_none() {
+            if !error.is_cancelled() && run.is_last_attempt() {
                 tell(job, run, Some(catalog), &record, Some(&error));
             }
             Err(error)
         }
     };
-    if run.tried_again_in.is_none() {
-        tries_are_told(catalog, &run.earlier_tries);
+    if run.is_last_attempt() {
+        mark_as_notified(catalog, &run.request.failed_attempts);
     }
     for earlier in &prepared.untold {
         tell(job, run, Some(catalog), earlier, None);
@@ -212,7 +212,7 @@ pub(super) fn tell(
         Vec::new()
     };
     // Only a service keeps to the schedule.
-    let schedule = job.schedule.as_ref().filter(|_| run.due.is_some());
+    let schedule = job.schedule.as_ref().filter(|_| run.request.due.is_some());
     let next = schedule.and_then(|schedule| schedule.next_after(&job.name, Timestamp::now()));
     let mut teller = Teller::new(job, catalog, &run.zone, &run.cancel).with_next_run(next);
     if record.id != run.id {

@@ -35,13 +35,13 @@ pub(super) fn prepare(job: &Job, run: &Run) -> Result<(Prepared, RunLock), Backu
     let found = catch_up(&catalog, &job.directory, true, run.started_at)?;
     found.warn_unreadable();
     let day_ago = run.started_at - SignedDuration::from_hours(24);
-    if let Some(due) = run.due
+    if let Some(due) = run.request.due
         && let Some(made) = catalog.made_since(&job.name, due)?
     {
         return Err(BackupError::AlreadyMade { id: made.id, due });
     }
     let mut untold = catalog.untold(&job.name, day_ago)?;
-    untold.retain(|record| !run.earlier_tries.contains(&record.id));
+    untold.retain(|record| !run.request.failed_attempts.contains(&record.id));
     let swept = publish::sweep(&job.directory)?;
     // The next drill would do it, too, and may be weeks away.
     sweep_leftovers(&job.proof.directory);

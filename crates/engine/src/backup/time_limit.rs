@@ -56,7 +56,7 @@ fn watch(job: &Job, run: &Run, end: &End) {
     if let Some(catalog) = &catalog {
         close(catalog, &record);
     }
-    if run.tried_again_in.is_none() {
+    if run.is_last_attempt() {
         tell(job, run, catalog.as_ref(), &record, Some(&error));
     }
     (run.give_up)(&error);

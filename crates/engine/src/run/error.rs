@@ -92,8 +92,8 @@ pub enum BackupError {
         /// One statement a line, to be run as they are.
         statements: String,
     },
-    /// The schedule's run was made already, by a service beside this one or by hand.
-    #[error("backup {} stands for the run that was due at {due:.0}", id.short())]
+    /// The schedule's run was already done, by another service or by hand.
+    #[error("the run due at {due:.0} was already done as backup {}", id.short())]
     AlreadyMade {
         /// Which one.
         id: BackupId,
@@ -198,7 +198,7 @@ impl BackupError {
         }
     }
 
-    /// True when there is no failure of the backup: another run is at work, or was made already.
+    /// True if the backup did not fail: another run is in progress, or has already been done.
     pub fn is_of_another_run(&self) -> bool {
         matches!(
             self,

@@ -1,9 +1,11 @@
 //! One run: its id, its moment, how it is stopped, who watches. Handed down to every stage.
 
+mod request;
 mod error;
 pub(crate) mod command;
 
 pub use error::BackupError;
+pub use request::RunRequest;
 
 use crate::progress::{Progress, Stopwatch};
 use hubvault_model::{BackupId, Cancel, CancelGuard};
@@ -12,12 +14,13 @@ use jiff::tz::TimeZone;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-/// One run: who asks, when, and who watches.
+/// One run: what was asked, when it began, how it is stopped, who watches.
 pub struct Run {
     /// The backup's id.
     pub id: BackupId,
+    /// What was asked.
+    pub request: RunRequest,
     /// When it began.
     pub started_at: Timestamp,
     /// The zone of the moment in the archive's name.
@@ -33,22 +36,22 @@ pub struct Run {
     pub progress: Arc<Stopwatch>,
     /// The last lines of its log, for the mail that says that it failed.
     pub log: fn() -> Vec<String>,
-    /// The moment for which a schedule asks for it; a run that began since stands for it.
-    pub due: Option<Timestamp>,
-    /// Failed tries of the same run, of which nobody was told.
-    pub earlier_tries: Vec<BackupId>,
-    /// After what it is tried again where it fails; then nobody is told of this failure.
-    pub tried_again_in: Option<Duration>,
     unfinished: Mutex<Option<PathBuf>>,
 }
 
 impl Run {
-    /// A new run that begins now.
-    pub fn new(zone: TimeZone, cancel: Cancel, progress: Arc<dyn Progress>) -> Self {
+    /// A run that begins now.
+    pub fn new(
+        request: RunRequest,
+        zone: TimeZone,
+        cancel: Cancel,
+        progress: Arc<dyn Progress>,
+    ) -> Self {
         let work = Cancel::new();
         let follower = work.clone();
         Self {
-            id: BackupId::random(),
+            id: request.id,
+            request,
             started_at: Timestamp::now(),
             zone,
             _follows: cancel.on_request(move || follower.request()),
@@ -57,11 +60,13 @@ impl Run {
             give_up: |_| (),
             progress: Arc::new(Stopwatch::new(progress)),
             log: Vec::new,
-            due: None,
-            earlier_tries: Vec::new(),
-            tried_again_in: None,
             unfinished: Mutex::new(None),
         }
+    }
+
+    /// Whether this is the last attempt, after whose failure the recipients are notified.
+    pub(crate) fn is_last_attempt(&self) -> bool {
+        self.request.retry_after.is_none()
     }
 
     pub(crate) fn remove_unfinished(&self) {

@@ -13,14 +13,13 @@ use hubvault_config::Settings;
 use hubvault_engine::backup;
 use hubvault_engine::catalog::{BackupRecord, State, Untold};
 use hubvault_engine::job::Job;
-use hubvault_engine::run::{BackupError, Run};
+use hubvault_engine::run::{BackupError, Run, RunRequest};
 use hubvault_engine::state::progress_file::ProgressFile;
 use hubvault_engine::state::{StateDir, StateError};
-use hubvault_model::{BackupId, ByteSize, Cancel, Warning, indented};
+use hubvault_model::{ByteSize, Cancel, Warning, indented};
+use hubvault_service::child::RunResult;
 use hubvault_service::logging;
-use jiff::Timestamp;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// `hubvault backup`
 #[derive(Debug, Args)]
@@ -34,77 +33,15 @@ pub(crate) struct BackupArgs {
     /// No progress bar and no progress lines
     #[arg(long)]
     no_progress: bool,
-    #[command(flatten)]
-    scheduled: ScheduledArgs,
-}
-
-/// What the service says about a run that it starts.
-#[derive(Debug, Default, Args)]
-struct ScheduledArgs {
-    /// The id of the run
-    #[arg(long, hide = true)]
-    run_id: Option<BackupId>,
-    /// When it was due; a run that began since stands for it
-    #[arg(long, hide = true)]
-    due: Option<Timestamp>,
-    /// An earlier try of the same run
-    #[arg(long = "earlier-try", hide = true)]
-    earlier_tries: Vec<BackupId>,
-    /// After how many seconds it is tried again where it fails
-    #[arg(long, hide = true)]
-    tried_again_in: Option<u64>,
-    /// Nobody is told
-    #[arg(long, hide = true)]
-    untold: bool,
 }
 
 /// Runs the command and says how it ended.
 pub(crate) fn run(settings: &Settings, args: &BackupArgs) -> Result<Exit> {
-    let mut job = settings.job();
-    let cancel = Cancel::new();
+    log_notices(settings);
     if args.dry_run {
-        let _signals = signals::watch(cancel.clone(), || {})?;
-        let (plan, warnings) = backup::plan(&job, &cancel)?;
-        let text = if args.json {
-            serde_json::to_string_pretty(&plan_json(&job, &plan, &warnings))? + "\n"
-        } else {
-            plan_text(&job, &plan, &warnings)
-        };
-        print(&text)?;
-        return Ok(if warnings.is_empty() {
-            Exit::Done
-        } else {
-            Exit::Warnings
-        });
+        return dry_run(&settings.job(), args.json);
     }
-    let scheduled = &args.scheduled;
-    let id = scheduled.run_id.unwrap_or_else(BackupId::random);
-    let mut progress = progress::choose(args.no_progress);
-    // A directory that cannot be made is the run's to complain about, as it tells those who must know.
-    if let Ok(state) = StateDir::open(&job.directory) {
-        logging::of_run(id, &state);
-        progress = Arc::new(ProgressFile::new(progress, &state, id, &job.name));
-    }
-    let mut run = Run::new(settings.zone.clone(), cancel, progress);
-    run.id = id;
-    run.due = scheduled.due;
-    run.earlier_tries.clone_from(&scheduled.earlier_tries);
-    run.tried_again_in = scheduled.tried_again_in.map(Duration::from_secs);
-    if scheduled.untold {
-        job.delivery.mail = None;
-        job.delivery.channels.clear();
-        job.delivery.missing = None;
-    }
-    let record = match take(&job, run) {
-        Ok(record) => record,
-        Err(error) => return stands_aside(args, error),
-    };
-    if scheduled.run_id.is_some() {
-        record_text(&record)
-            .lines()
-            .filter(|line| !line.is_empty())
-            .for_each(|line| tracing::info!("{line}"));
-    }
+    let record = take_for(settings, RunRequest::by_hand(), args.no_progress)?;
     let text = if args.json {
         // For the person behind the program that reads the JSON.
         record
@@ -121,6 +58,81 @@ pub(crate) fn run(settings: &Settings, args: &BackupArgs) -> Result<Exit> {
         return Ok(Exit::Warnings);
     }
     Ok(exit_of(&record))
+}
+
+fn dry_run(job: &Job, json: bool) -> Result<Exit> {
+    let cancel = Cancel::new();
+    let _signals = signals::watch(cancel.clone(), || {})?;
+    let (plan, warnings) = backup::plan(job, &cancel)?;
+    let text = if json {
+        serde_json::to_string_pretty(&plan_json(job, &plan, &warnings))? + "\n"
+    } else {
+        plan_text(job, &plan, &warnings)
+    };
+    print(&text)?;
+    Ok(if warnings.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Warnings
+    })
+}
+
+/// Takes the backup that the service asked for. The report goes to the service's log.
+pub(crate) fn run_requested(settings: &Settings, request: RunRequest) -> RunResult {
+    log_notices(settings);
+    match take_for(settings, request, false) {
+        Ok(record) => {
+            record_text(&record)
+                .lines()
+                .filter(|line| !line.is_empty())
+                .for_each(|line| tracing::info!("{line}"));
+            match exit_of(&record) {
+                Exit::Done => RunResult::Proven,
+                _ => RunResult::Warnings,
+            }
+        }
+        Err(error) => {
+            let (text, cause) = (logging::masked(&text::chain(&error)), error.downcast_ref());
+            match cause {
+                Some(BackupError::AlreadyMade { .. }) => {
+                    tracing::info!("{text}");
+                    RunResult::AlreadyDone
+                }
+                Some(BackupError::State(StateError::Locked { .. })) => {
+                    tracing::warn!("{text}");
+                    RunResult::Locked
+                }
+                _ => {
+                    tracing::error!("{text}");
+                    RunResult::Failed
+                }
+            }
+        }
+    }
+}
+
+fn log_notices(settings: &Settings) {
+    for notice in &settings.notices {
+        tracing::warn!("{notice}");
+    }
+}
+
+/// Makes the requested run, with its log and its progress where other processes find them.
+fn take_for(settings: &Settings, request: RunRequest, no_progress: bool) -> Result<BackupRecord> {
+    let mut job = settings.job();
+    let mut progress = progress::choose(no_progress);
+    // A directory that cannot be created fails the run, which notifies the recipients.
+    if let Ok(state) = StateDir::open(&job.directory) {
+        logging::of_run(request.id, &state);
+        progress = Arc::new(ProgressFile::new(progress, &state, request.id, &job.name));
+    }
+    if !request.notify {
+        job.delivery.mail = None;
+        job.delivery.channels.clear();
+        job.delivery.missing = None;
+    }
+    let run = Run::new(request, settings.zone.clone(), Cancel::new(), progress);
+    take(&job, run)
 }
 
 /// One backup with the signals watched while it runs.
@@ -140,27 +152,6 @@ fn give_up(error: &BackupError) {
     let text = indented(&logging::masked(&error.to_string()));
     text::complain(&format!("error: {text}"));
     std::process::exit(1);
-}
-
-/// A run that the schedule asks for waits for another at work, and is not needed where one was made; by
-/// hand both are errors.
-fn stands_aside(args: &BackupArgs, error: anyhow::Error) -> Result<Exit> {
-    match error.downcast_ref() {
-        Some(BackupError::AlreadyMade { .. }) => {
-            tracing::info!("nothing to do: {error}");
-            Ok(Exit::Done)
-        }
-        Some(BackupError::State(StateError::Locked { .. })) if args.scheduled.due.is_some() => {
-            tracing::info!("{error}");
-            Ok(Exit::Busy)
-        }
-        _ if args.scheduled.run_id.is_some() => {
-            // In the form of the service's log.
-            tracing::error!("{}", logging::masked(&text::chain(&error)));
-            Ok(Exit::Failing)
-        }
-        _ => Err(error),
-    }
 }
 
 /// 0 only for what is proven and without a warning.

@@ -39,7 +39,18 @@ pub(crate) struct CheckArgs {
     alert: bool,
 }
 
-/// Looks once; 1 when a check fails.
+impl CheckArgs {
+    /// `hubvault check --alert`
+    pub(super) fn alert() -> Self {
+        Self {
+            names: Vec::new(),
+            json: false,
+            alert: true,
+        }
+    }
+}
+
+/// Runs the checks once; 1 if one fails.
 pub(crate) fn run(settings: &Settings, args: &CheckArgs) -> Result<Exit> {
     let job = settings.job();
     for name in &args.names {

@@ -72,6 +72,17 @@ Exit codes: 0 sent to all; 1 sent to nobody, or no such type; 2 bad configuratio
     },
 }
 
+impl MailCommand {
+    /// `hubvault mail send digest`
+    pub(super) fn digest() -> Self {
+        Self::Send {
+            kind: "digest".to_owned(),
+            backup: None,
+            message: None,
+        }
+    }
+}
+
 /// Runs one of them.
 pub(crate) fn run(settings: &Settings, command: &MailCommand) -> Result<Exit> {
     let job = settings.job();

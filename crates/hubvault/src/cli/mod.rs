@@ -1,6 +1,7 @@
 //! The commands: what they take, what they print, how they end. One file a command.
 
 mod for_each_job;
+mod child;
 mod backup;
 mod plan;
 mod list;
@@ -40,8 +41,6 @@ pub(crate) enum Exit {
     Warnings,
     /// Looked, and something is failing.
     Failing,
-    /// Another run was at work, which the service waits for.
-    Busy,
     /// As the worst of several ended.
     Code(u8),
 }
@@ -203,6 +202,9 @@ Exit codes: 0 done; 1 failed; 2 bad usage or configuration; 3 something could no
 
 Exit codes: 0 stopped by SIGTERM or SIGINT; 1 failed; 2 bad configuration.")]
     Serve,
+    /// Do one task of the service
+    #[command(hide = true)]
+    Child(child::ChildArgs),
     /// Run every check; each failure says what to do next
     Check(check::CheckArgs),
     /// List, silence and test alerts
@@ -290,14 +292,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
         Ok(settings)
     };
     match &cli.command {
-        Command::Backup(args) => {
-            let settings = load()?;
-            settings
-                .notices
-                .iter()
-                .for_each(|notice| tracing::warn!("{notice}"));
-            backup::run(&settings, args)
-        }
+        Command::Backup(args) => backup::run(&load()?, args),
         Command::List(args) => list::run(&load()?, args),
         Command::Show(args) => show::show(&load()?, args),
         Command::Verify(args) => show::verify(&load()?, args),
@@ -319,6 +314,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
             service::run(&inputs)?;
             Ok(Exit::Done)
         }
+        Command::Child(_) => child::run(cli.job.as_deref()),
         Command::Check(args) => check::run(&load()?, args),
         Command::Alert(command) => alert::run(&load()?, command),
         Command::Mail(command) => mail::run(&load()?, command),

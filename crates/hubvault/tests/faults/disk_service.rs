@@ -60,7 +60,7 @@ fn a_service_reports_a_full_disk_once_and_recovers() {
         .run(&["token", "create", "watcher", "--role", "read"]);
     let token = stdout(&made).lines().next().unwrap().to_owned();
     let mut service = ServiceProcess::start(&harness.hub);
-    service.wait_for_log("the next run is at", 1);
+    service.wait_for_log("next run at", 1);
     clock.set("2040-03-02T02:30:00Z");
     let runs = wait_for_runs(&harness.hub, &service, 1);
     assert_eq!(runs[0]["state"], "proven", "{}", service.log());

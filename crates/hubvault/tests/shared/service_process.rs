@@ -120,7 +120,7 @@ impl ServiceProcess {
 
     /// Makes it reload its configuration, and waits until it has.
     pub(crate) fn reload(&self) {
-        let reloaded = "the configuration was read again";
+        let reloaded = "configuration reloaded";
         let before = self.lines_with(reloaded);
         self.signal(Signal::HUP);
         self.wait_for_log(reloaded, before + 1);

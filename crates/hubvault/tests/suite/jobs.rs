@@ -140,7 +140,7 @@ fn one_service_runs_several_jobs_at_the_same_time() {
     service.wait_for_answer("/backup/status", &token, |status| status["job"] == "quick");
     let said = service.stop_and_log();
     assert!(
-        said.contains("slow: the job is gone from the configuration"),
+        said.contains("slow: the job was removed from the configuration"),
         "{said}"
     );
     assert!(said.contains("quick: run"), "{said}");
@@ -182,7 +182,7 @@ fn a_job_without_its_directory_blocks_no_other_and_starts_when_it_appears() {
     });
     let said = service.stop_and_log();
     assert!(
-        said.contains("late: ") && said.contains("it is tried again in"),
+        said.contains("late: ") && said.contains("trying again in"),
         "{said}"
     );
 }
@@ -201,14 +201,14 @@ fn jobs_from_standard_input_survive_a_reload() {
         let said = || fs::read_to_string(&log).unwrap();
         wait_for(|| said().contains(words), || format!("{words}: {}", said()));
     };
-    says("quick: the next run is at");
+    says("quick: next run at");
     let pid = Pid::from_child(&service);
     kill_process(pid, Signal::HUP).unwrap();
-    says("read again and holds");
+    says("configuration reloaded");
     kill_process(pid, Signal::TERM).unwrap();
     assert!(service.wait().unwrap().success());
     let said = fs::read_to_string(&log).unwrap();
-    assert!(!said.contains("gone from the configuration"), "{said}");
+    assert!(!said.contains("removed from the configuration"), "{said}");
 }
 
 #[test]

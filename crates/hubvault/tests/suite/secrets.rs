@@ -305,7 +305,7 @@ fn a_service_never_passes_writes_or_sends_a_secret() {
     hub.set("LOG_LEVEL", "trace");
     let clock = Clock::of(&mut hub, "2040-03-21T12:00:00Z");
     let mut service = ServiceProcess::start(&hub);
-    service.wait_for_log("the next run is at 2040-03-22 02:30:00", 1);
+    service.wait_for_log("next run at 2040-03-22 02:30:00", 1);
     let limits = fs::read_to_string(format!("/proc/{}/limits", service.id())).unwrap();
     let core = limits
         .lines()

@@ -65,7 +65,7 @@ fn a_service_survives_a_week_of_faults_and_reports_each_once() {
     let made = hub.run(&["token", "create", "watcher", "--role", "read"]);
     let token = stdout(&made).lines().next().unwrap().to_owned();
     let mut service = ServiceProcess::start(&hub);
-    service.wait_for_log("the next run is at 2040-03-22 02:30:00 CET", 1);
+    service.wait_for_log("next run at 2040-03-22 02:30:00 CET", 1);
     assert_eq!(
         service.get("/health", "").status,
         503,
@@ -92,17 +92,17 @@ fn a_service_survives_a_week_of_faults_and_reports_each_once() {
     assert_eq!(check(&hub, "schedule"), Some(1));
     assert_eq!(check(&hub, "time"), Some(1));
     service = ServiceProcess::start(&hub);
-    service.wait_for_log("was missed; it is made now", 1);
+    service.wait_for_log("starting it now", 1);
     let missed = wait_for_runs(&hub, &service, 3);
     assert_eq!(started(&missed[0]), "2040-03-24T10");
     assert_eq!(check(&hub, "schedule"), Some(0));
-    service.wait_for_log("the next run is at 2040-03-25 03:00:00 CEST", 1);
+    service.wait_for_log("next run at 2040-03-25 03:00:00 CEST", 1);
 
     // The night without half past two.
     clock.set("2040-03-25T01:00:00Z");
     let spring = wait_for_runs(&hub, &service, 4);
     assert_eq!(started(&spring[0]), "2040-03-25T01");
-    service.wait_for_log("the next run is at 2040-03-26 02:30:00 CEST", 1);
+    service.wait_for_log("next run at 2040-03-26 02:30:00 CEST", 1);
     wait_for_mails(&office, &service, "OK", 4);
 
     // A database that cannot be reached: three tries, one mail; and the watcher says it, too.
@@ -161,7 +161,7 @@ fn a_service_survives_a_week_of_faults_and_reports_each_once() {
     clock.set("2040-03-27T00:20:00Z");
     service.wait_for_log("the clock was set back", 1);
     clock.set("2040-03-27T00:31:00Z");
-    service.wait_for_log("nothing to do: backup", 1);
+    service.wait_for_log("was already done as backup", 1);
     assert_eq!(runs(&hub).len(), 8);
     assert_eq!(service.stop(), Some(0));
 }
@@ -176,7 +176,7 @@ fn two_services_make_each_run_once() {
     let mut old = ServiceProcess::start(&hub);
     let mut new = ServiceProcess::start(&hub);
     for service in [&old, &new] {
-        service.wait_for_log("the next run is at 2026-05-02 02:30:00 CEST", 1);
+        service.wait_for_log("next run at 2026-05-02 02:30:00 CEST", 1);
     }
     clock.set("2026-05-02T00:30:00Z");
     wait_for_runs(&hub, &new, 1);
@@ -184,7 +184,7 @@ fn two_services_make_each_run_once() {
     let logs = || old.log() + &new.log();
     wait_for(
         || {
-            ["nothing to do: backup", "another run is at work"]
+            ["was already done as backup", "another run holds the lock"]
                 .map(|words| logs().contains(words))
                 .contains(&true)
         },
@@ -206,7 +206,7 @@ fn a_service_stopped_during_a_run_reports_its_outcome() {
     );
     let clock = Clock::of(&mut hub, "2026-05-01T12:00:00Z");
     let mut service = ServiceProcess::start(&hub);
-    service.wait_for_log("the next run", 1);
+    service.wait_for_log("next run at", 1);
     // A lock keeps the run from going on, and is waited for much longer than the grace period.
     hub.write(&format!(
         "{SCHEDULE}[service]\nstop_grace = \"200 ms\"\n[database]\nlock_timeout = \"50 s\"\n"
@@ -214,7 +214,7 @@ fn a_service_stopped_during_a_run_reports_its_outcome() {
     // Writes the file.
     hub.run(&["config", "check"]);
     service.signal(Signal::HUP);
-    service.wait_for_log("the configuration was read again", 1);
+    service.wait_for_log("configuration reloaded", 1);
     let mut blocker = database.client();
     blocker.batch_execute("BEGIN; LOCK TABLE users").unwrap();
     clock.set("2026-05-02T00:30:00Z");
@@ -222,7 +222,7 @@ fn a_service_stopped_during_a_run_reports_its_outcome() {
     assert_eq!(service.stop(), Some(0));
     drop(blocker);
     let log = service.log();
-    assert!(log.contains("was abandoned, nothing of it stays"), "{log}");
+    assert!(log.contains("was stopped; nothing was published"), "{log}");
     hub.nothing_published();
 }
 
@@ -234,18 +234,18 @@ fn an_invalid_configuration_is_refused_and_the_previous_one_is_kept() {
     let mut hub = Hub::with(&database, SCHEDULE);
     let clock = Clock::of(&mut hub, "2026-05-01T12:00:00Z");
     let mut service = ServiceProcess::start(&hub);
-    service.wait_for_log("the next run is at 2026-05-02 02:30:00 CEST", 1);
+    service.wait_for_log("next run at 2026-05-02 02:30:00 CEST", 1);
     hub.write("[schedule]\ncron = \"thrice a day\"\n");
     assert_eq!(hub.run(&["config", "check"]).status.code(), Some(2));
     service.signal(Signal::HUP);
-    service.wait_for_log("the configuration before it still holds", 1);
+    service.wait_for_log("reload failed, keeping the previous configuration", 1);
     // The run goes by what holds, not by what the file says now.
     clock.set("2026-05-02T00:30:00Z");
-    service.wait_for_log("ended: with warnings", 1);
+    service.wait_for_log("ended with warnings", 1);
     hub.write(&SCHEDULE.replace("30 2", "15 4"));
     assert_eq!(hub.run(&["config", "check"]).status.code(), Some(0));
     service.signal(Signal::HUP);
-    service.wait_for_log("the next run is at 2026-05-02 04:15:00 CEST", 1);
+    service.wait_for_log("next run at 2026-05-02 04:15:00 CEST", 1);
     assert_eq!(service.stop(), Some(0));
     assert_eq!(runs(&hub).len(), 1);
 }
@@ -277,7 +277,7 @@ fn an_idle_service_is_small_and_an_invalid_time_zone_is_refused() {
     let database = server.database();
     let mut hub = Hub::with(&database, SCHEDULE);
     let mut service = ServiceProcess::start(&hub);
-    service.wait_for_log("the next run", 1);
+    service.wait_for_log("next run at", 1);
     let status = fs::read_to_string(format!("/proc/{}/status", service.id())).unwrap();
     let resident = status
         .lines()

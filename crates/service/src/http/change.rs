@@ -104,7 +104,7 @@ impl OfJob {
             Err(error.context(what))
         })?;
         self.daemon.reload().map_err(|error| wrong(&error))?;
-        self.daemon.keeper_reloads();
+        self.daemon.reload_scheduler();
         notices.into_iter().for_each(Notice::send);
         Ok(in_words(&differences))
     }

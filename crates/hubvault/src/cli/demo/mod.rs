@@ -18,7 +18,7 @@ use hubvault_config::Settings;
 use hubvault_engine::backup;
 use hubvault_engine::job::{AttachWhen, Delivery, FileSource, Job, MailOptions};
 use hubvault_engine::restore::{self, Conditions, TableDiff};
-use hubvault_engine::run::Run;
+use hubvault_engine::run::{Run, RunRequest};
 use hubvault_model::{ByteSize, Cancel};
 use hubvault_notify::{Security, SmtpSettings};
 use hubvault_postgres::{
@@ -96,6 +96,7 @@ pub(crate) fn run(settings: &Settings, args: &DemoArgs) -> Result<Exit> {
     let record = take(
         &job,
         Run::new(
+            RunRequest::by_hand(),
             settings.zone.clone(),
             cancel.clone(),
             progress::choose(args.no_progress),

@@ -1,0 +1,35 @@
+//! `hubvault child`: what the service starts. The task and the configuration come on standard input.
+
+use super::check::{self, CheckArgs};
+use super::mail::{self, MailCommand};
+use super::{Exit, backup};
+use crate::text::print;
+use anyhow::Result;
+use clap::Args;
+use hubvault_config::Settings;
+use hubvault_service::child::{Task, receive};
+use hubvault_service::logging;
+
+/// `hubvault child`
+#[derive(Debug, Args)]
+pub(crate) struct ChildArgs {
+    /// The task's name, for the list of processes
+    task: String,
+}
+
+/// Does the task.
+pub(crate) fn run(job: Option<&str>) -> Result<Exit> {
+    let (task, inputs) = receive()?;
+    let settings = &Settings::load(&inputs, job)?;
+    logging::start_for(settings);
+    match task {
+        Task::Backup(request) => {
+            let result = backup::run_requested(settings, request);
+            print(&serde_json::to_string(&result)?)?;
+            Ok(Exit::Done)
+        }
+        Task::Check => check::run(settings, &CheckArgs::alert()),
+        Task::RetryMail => mail::run(settings, &MailCommand::Retry),
+        Task::Digest => mail::run(settings, &MailCommand::digest()),
+    }
+}

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use hubvault_engine::catalog::{BackupRecord, State};
-use hubvault_engine::delivery::{AlertFacts, Facts, Known, Templates, sample};
+use hubvault_engine::delivery::{AlertFacts, Facts, Known, MAIL_TYPES, Templates, sample};
 use hubvault_engine::overview::by_record;
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
@@ -168,4 +168,14 @@ fn a_mail_type_needs_only_a_text_template_in_the_template_directory() {
     assert!(rendered.html.contains("1 &lt; 2"));
     let outside = templates.render("../monday", &facts("x", &record, &[]));
     assert_eq!(outside.problems.len(), 1);
+}
+
+#[test]
+fn every_type_of_mail_is_in_the_manual() {
+    let page = include_str!("../../../docs/mail.md");
+    for mail_type in MAIL_TYPES {
+        let name = format!("`{}`", mail_type.name);
+        let mut rows = page.lines().filter(|line| line.starts_with("| `"));
+        assert!(rows.any(|row| row.contains(&name)), "{name} is missing");
+    }
 }

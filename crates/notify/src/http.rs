@@ -26,15 +26,48 @@ pub enum ChannelKind {
     Ping,
 }
 
+/// What is known of a kind of channel.
+struct Definition {
+    /// Its name in settings.
+    name: &'static str,
+    /// The events that are sent to it.
+    events: &'static [EventKind],
+    /// Makes the request for one of them; the channel's secret may be part of it.
+    payload: fn(&Event, Option<&str>) -> Payload,
+}
+
 impl ChannelKind {
-    /// The word for it in settings.
-    pub fn as_str(self) -> &'static str {
+    /// The table of all kinds.
+    fn definition(self) -> Definition {
+        use EventKind::{Alert, Failure, Recovered, Start, Success};
+        let results = &[Success, Failure, Alert, Recovered];
         match self {
-            Self::Webhook => "webhook",
-            Self::Slack => "slack",
-            Self::Ntfy => "ntfy",
-            Self::Ping => "ping",
+            Self::Webhook => Definition {
+                name: "webhook",
+                events: results,
+                payload: |event, secret| payload::webhook(event, secret, Timestamp::now()),
+            },
+            Self::Slack => Definition {
+                name: "slack",
+                events: results,
+                payload: |event, _| payload::slack(event),
+            },
+            Self::Ntfy => Definition {
+                name: "ntfy",
+                events: results,
+                payload: payload::ntfy,
+            },
+            Self::Ping => Definition {
+                name: "ping",
+                events: &[Start, Success, Failure, Alert],
+                payload: |event, _| payload::ping(event),
+            },
         }
+    }
+
+    /// Its name in settings.
+    pub fn as_str(self) -> &'static str {
+        self.definition().name
     }
 }
 
@@ -54,13 +87,10 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// Whether this kind of event is for this kind of channel: only pings are told that a backup began, and they
-    /// have no word for a recovery.
+    /// Whether this kind of event is sent to this kind of channel: only pings report that a backup began, and they have
+    /// no request for a recovery.
     pub fn takes(&self, event: EventKind) -> bool {
-        match self.kind {
-            ChannelKind::Ping => event != EventKind::Recovered,
-            _ => event != EventKind::Start,
-        }
+        self.kind.definition().events.contains(&event)
     }
 
     /// Scheme, host and port, for messages; the rest of the URL may be a secret.
@@ -84,17 +114,10 @@ impl Channel {
         }
         let uri = self.checked_uri()?;
         let secret = self.secret.as_ref().map(ExposeSecret::expose_secret);
-        let (url, payload) = match self.kind {
-            ChannelKind::Webhook => (
-                uri.to_string(),
-                payload::webhook(event, secret, Timestamp::now()),
-            ),
-            ChannelKind::Slack => (uri.to_string(), payload::slack(event)),
-            ChannelKind::Ntfy => (uri.to_string(), payload::ntfy(event, secret)),
-            ChannelKind::Ping => match payload::ping(event) {
-                Some((suffix, payload)) => (with_suffix(&uri, suffix), payload),
-                None => return Ok(()),
-            },
+        let payload = (self.kind.definition().payload)(event, secret);
+        let url = match payload.suffix {
+            Some(suffix) => with_suffix(&uri, suffix),
+            None => uri.to_string(),
         };
         let status = self.send(&uri, &url, payload)?;
         self.judge(status)

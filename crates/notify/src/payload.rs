@@ -1,4 +1,4 @@
-//! What happened, and how each kind of channel wants to be told.
+//! What happened, in the form of each kind of channel.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -58,9 +58,11 @@ impl EventKind {
     }
 }
 
-/// Headers and body of a POST.
+/// What is posted.
 #[derive(Debug)]
 pub(crate) struct Payload {
+    /// Appended to the path of the channel's URL.
+    pub(crate) suffix: Option<&'static str>,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Vec<u8>,
 }
@@ -99,7 +101,11 @@ pub(crate) fn webhook(event: &Event, secret: Option<&str>, now: Timestamp) -> Pa
         let signature = signature(secret.as_bytes(), seconds, &body);
         headers.push(("x-hubvault-signature", format!("sha256={signature}")));
     }
-    Payload { headers, body }
+    Payload {
+        suffix: None,
+        headers,
+        body,
+    }
 }
 
 /// HMAC-SHA256 of `<seconds>.<body>` in hexadecimal. The time is signed too, so that an old message cannot be
@@ -131,6 +137,7 @@ pub(crate) fn slack(event: &Event) -> Payload {
     let text = format!("*{}*\n{}", escape(&line(&event.title)), escape(&event.text));
     let body = serde_json::json!({ "text": first_bytes(&text, SLACK_BYTES) });
     Payload {
+        suffix: None,
         headers: vec![("content-type", "application/json".to_owned())],
         body: body.to_string().into_bytes(),
     }
@@ -154,24 +161,24 @@ pub(crate) fn ntfy(event: &Event, token: Option<&str>) -> Payload {
         headers.push(("authorization", format!("Bearer {token}")));
     }
     Payload {
+        suffix: None,
         headers,
         body: first_bytes(&event.text, NTFY_BYTES).into_bytes(),
     }
 }
 
-/// What is appended to a ping's path, and its body; nothing for what pings do not know.
-pub(crate) fn ping(event: &Event) -> Option<(&'static str, Payload)> {
+/// A ping, whose path says what happened.
+pub(crate) fn ping(event: &Event) -> Payload {
     let suffix = match event.kind {
         EventKind::Start => "/start",
-        EventKind::Success => "",
+        EventKind::Success | EventKind::Recovered => "",
         EventKind::Failure | EventKind::Alert => "/fail",
-        EventKind::Recovered => return None,
     };
-    let payload = Payload {
+    Payload {
+        suffix: Some(suffix),
         headers: vec![("content-type", "text/plain; charset=utf-8".to_owned())],
         body: last_lines(&event.text, PING_BYTES).as_bytes().to_vec(),
-    };
-    Some((suffix, payload))
+    }
 }
 
 /// One line without control characters.
@@ -275,7 +282,7 @@ mod tests {
         assert_eq!(last_lines("a\nénorme", 6), "norme");
         let mut long = event(EventKind::Failure);
         long.text = "line\n".repeat(10_000);
-        let (_, payload) = ping(&long).unwrap();
+        let payload = ping(&long);
         assert!(payload.body.len() <= PING_BYTES);
         assert!(payload.body.starts_with(b"line\n"));
     }

@@ -22,7 +22,7 @@ mod resend;
 pub use change::{ChangeFacts, ChangedSetting};
 pub use facts::{AlertFacts, Facts, LinkFacts};
 pub use known::Known;
-pub use template::{Rendered, TemplateProblem, Templates};
+pub use template::{About, MAIL_TYPES, Rendered, TemplateProblem, Templates};
 
 use crate::catalog::{
     BackupRecord, Catalog, CatalogError, Content, DeliveryRecord, OutboxItem, RecipientState,
@@ -146,7 +146,7 @@ impl<'a> Teller<'a> {
         if let Some(trouble) = trouble {
             tracing::warn!("{trouble}");
         }
-        if ["alert", "recovered"].contains(&template) {
+        if About::of(template) == About::Alert {
             facts = facts.of_alert(sample::alert());
         }
         facts.change = sample::change();

@@ -9,25 +9,61 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Every built-in file. A type is a pair: `<type>.txt`, whose first line is the subject, and
-/// `<type>.html`.
-const BUILT_IN: &[(&str, &str)] = &[
-    ("layout.html", include_str!("templates/layout.html")),
-    ("success.txt", include_str!("templates/success.txt")),
-    ("success.html", include_str!("templates/success.html")),
-    ("failure.txt", include_str!("templates/failure.txt")),
-    ("failure.html", include_str!("templates/failure.html")),
-    ("alert.txt", include_str!("templates/alert.txt")),
-    ("alert.html", include_str!("templates/alert.html")),
-    ("recovered.txt", include_str!("templates/recovered.txt")),
-    ("recovered.html", include_str!("templates/recovered.html")),
-    ("changed.txt", include_str!("templates/changed.txt")),
-    ("changed.html", include_str!("templates/changed.html")),
-    ("digest.txt", include_str!("templates/digest.txt")),
-    ("digest.html", include_str!("templates/digest.html")),
-    ("test.txt", include_str!("templates/test.txt")),
-    ("test.html", include_str!("templates/test.html")),
+/// A built-in type of mail: two files in `templates/`, and a line in [`MAIL_TYPES`].
+pub struct MailType {
+    /// Its name, and that of its files.
+    pub name: &'static str,
+    /// What it is about.
+    pub about: About,
+    text: &'static str,
+    html: &'static str,
+}
+
+/// What a mail is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// A run that left an archive.
+    Success,
+    /// A run that failed.
+    Failure,
+    /// A check.
+    Alert,
+    /// A run, or none.
+    Anything,
+}
+
+macro_rules! mail_type {
+    ($name:literal, $about:ident) => {
+        MailType {
+            name: $name,
+            about: About::$about,
+            text: include_str!(concat!("templates/", $name, ".txt")),
+            html: include_str!(concat!("templates/", $name, ".html")),
+        }
+    };
+}
+
+/// The built-in types of mail.
+pub const MAIL_TYPES: &[MailType] = &[
+    mail_type!("success", Success),
+    mail_type!("failure", Failure),
+    mail_type!("alert", Alert),
+    mail_type!("recovered", Alert),
+    mail_type!("changed", Anything),
+    mail_type!("digest", Anything),
+    mail_type!("test", Anything),
 ];
+
+impl About {
+    /// Of a type of mail, built-in or a user's own.
+    pub fn of(mail_type: &str) -> Self {
+        let built_in = MAIL_TYPES.iter().find(|it| it.name == mail_type);
+        built_in.map_or(Self::Anything, |it| it.about)
+    }
+}
+
+/// What the HTML parts have in common.
+const LAYOUT: &str = include_str!("templates/layout.html");
 /// A template larger than this is refused, in bytes.
 const LARGEST: u64 = 256 << 10;
 
@@ -85,10 +121,8 @@ impl Templates {
             let name = name.strip_suffix(".txt")?;
             Some(name.to_owned())
         };
-        let mut types: BTreeSet<String> = BUILT_IN
-            .iter()
-            .filter_map(|(name, _)| type_of(name))
-            .collect();
+        let mut types: BTreeSet<String> =
+            (MAIL_TYPES.iter()).map(|it| it.name.to_owned()).collect();
         types.extend(self.files().iter().filter_map(|name| type_of(name)));
         types
     }
@@ -181,8 +215,14 @@ fn environment() -> Environment<'static> {
 }
 
 fn built_in(name: &str) -> Option<String> {
-    let found = BUILT_IN.iter().find(|(known, _)| *known == name);
-    found.map(|(_, text)| (*text).to_owned())
+    let (mail_type, ending) = name.split_once('.')?;
+    let text = match (MAIL_TYPES.iter().find(|it| it.name == mail_type), ending) {
+        (Some(found), "txt") => found.text,
+        (Some(found), "html") => found.html,
+        (None, "html") if mail_type == "layout" => LAYOUT,
+        _ => return None,
+    };
+    Some(text.to_owned())
 }
 
 /// A file of the directory itself; a name with a path in it is none.

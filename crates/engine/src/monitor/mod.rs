@@ -8,7 +8,7 @@ mod watch;
 
 pub use crate::catalog::{AlertState, CheckState};
 pub use alert::{Notice, decide, remember};
-pub use checks::{NAMES, checks};
+pub use checks::{Check, NAMES, checks};
 pub use inspect::Look;
 pub use rows::{Change, RowChange, compare_rows, proven_before};
 pub use watch::{Noticed, Watched, watch};
@@ -55,26 +55,13 @@ impl Finding {
     }
 }
 
-/// One thing that is watched.
-///
-/// A check changes nothing, neither here nor on the server, and ends by itself within seconds, or soon
-/// after `cancel` is raised. It never fails as such: what keeps it from looking is what it found
-/// ([`CheckState::Failing`] where that is a danger of its own, such as a server that does not answer), and
-/// [`CheckState::Skipped`] always says why. What it says holds no secret.
-pub trait Check {
-    /// Its name in reports, alerts and settings.
-    fn name(&self) -> &str;
-    /// Looks once.
-    fn look(&self, look: &Look<'_>, cancel: &Cancel) -> Finding;
-}
-
 /// Runs the checks for which `wanted` holds, one after the other.
 pub fn examine(look: &Look<'_>, cancel: &Cancel, wanted: &dyn Fn(&str) -> bool) -> Vec<Finding> {
     let all = checks(look.job);
     let chosen = all.iter().filter(|check| wanted(check.name()));
     chosen
         .map(|check| {
-            let mut finding = check.look(look, cancel);
+            let mut finding = check.run(look, cancel);
             finding.what = look.job.delivery.masks.mask(&finding.what);
             finding.next = look.job.delivery.masks.mask(&finding.next);
             finding

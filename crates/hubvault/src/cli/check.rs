@@ -9,7 +9,7 @@ use clap::{Args, CommandFactory};
 use hubvault_config::{Settings, nearest};
 use hubvault_engine::catalog;
 use hubvault_engine::job::Job;
-use hubvault_engine::monitor::{CheckState, Finding, Look, Watched, checks, examine, watch};
+use hubvault_engine::monitor::{Check, CheckState, Finding, Look, Watched, checks, examine, watch};
 use hubvault_model::Cancel;
 use jiff::Timestamp;
 use serde_json::json;
@@ -98,7 +98,7 @@ pub(crate) fn run(settings: &Settings, args: &CheckArgs) -> Result<Exit> {
 /// Ends the program with the usage's exit code where there is no check of this name.
 pub(super) fn known_or_exit(job: &Job, name: &str) {
     let all = checks(job);
-    let mut names = all.iter().map(|check| check.name());
+    let mut names = all.iter().map(Check::name);
     if names.clone().any(|known| known == name) {
         return;
     }

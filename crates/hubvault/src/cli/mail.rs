@@ -9,7 +9,7 @@ use hubvault_engine::catalog;
 use hubvault_engine::catalog::{
     BackupRecord, Catalog, Content, DeliveryRecord, OutboxItem, RecipientState,
 };
-use hubvault_engine::delivery::{Teller, Templates, Told, sample};
+use hubvault_engine::delivery::{About, MAIL_TYPES, Teller, Templates, Told, sample};
 use hubvault_engine::job::Job;
 use hubvault_engine::overview::archive;
 use hubvault_model::Cancel;
@@ -26,7 +26,7 @@ pub(crate) enum MailCommand {
 
 Exit codes: 0 printed; 1 no such type; 2 bad configuration; 3 a template has a mistake.")]
     Preview {
-        /// success, failure, alert, recovered, digest, test, or a template of your own
+        #[arg(help = mail_types_help())]
         kind: String,
         /// Only the HTML part
         #[arg(long)]
@@ -70,6 +70,11 @@ Exit codes: 0 sent to all; 1 sent to nobody, or no such type; 2 bad configuratio
         #[arg(long, value_name = "TEXT")]
         message: Option<String>,
     },
+}
+
+fn mail_types_help() -> String {
+    let names: Vec<&str> = MAIL_TYPES.iter().map(|it| it.name).collect();
+    format!("{}, or a template of your own", names.join(", "))
 }
 
 impl MailCommand {
@@ -130,9 +135,9 @@ pub(crate) fn run(settings: &Settings, command: &MailCommand) -> Result<Exit> {
             message,
         } => {
             known(&job, kind)?;
-            let told = match (kind.as_str(), backup, message) {
-                ("success", Some(word), _) => teller.again(&published(&catalog, &job, word)?),
-                ("failure", _, Some(words)) => teller.failed_elsewhere(words),
+            let told = match (About::of(kind), backup, message) {
+                (About::Success, Some(word), _) => teller.again(&published(&catalog, &job, word)?),
+                (About::Failure, _, Some(words)) => teller.failed_elsewhere(words),
                 (_, None, None) => teller.send(kind, Some(&last_run(&catalog, &job, kind)?)),
                 _ => {
                     bail!("--backup goes with success, and --message with failure, not with {kind}")
@@ -186,9 +191,9 @@ fn known(job: &Job, kind: &str) -> Result<()> {
 fn last_run(catalog: &Catalog, job: &Job, kind: &str) -> Result<BackupRecord> {
     let fits = |record: &BackupRecord| {
         record.job == job.name
-            && match kind {
-                "failure" => record.error.is_some(),
-                "success" => record.file.is_some(),
+            && match About::of(kind) {
+                About::Failure => record.error.is_some(),
+                About::Success => record.file.is_some(),
                 _ => record.finished_at.is_some(),
             }
     };
@@ -196,7 +201,7 @@ fn last_run(catalog: &Catalog, job: &Job, kind: &str) -> Result<BackupRecord> {
     Ok(found.unwrap_or_else(|| {
         tracing::info!("there is no such run yet; showing a sample");
         let mut record = sample::record(&job.name);
-        if kind == "failure" {
+        if About::of(kind) == About::Failure {
             record.file = None;
             record.error = Some("connecting to db:5432: connection refused".to_owned());
         }

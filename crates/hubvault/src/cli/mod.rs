@@ -1,7 +1,6 @@
 //! The commands: what they take, what they print, how they end. One file a command.
 
 mod for_each_job;
-mod child;
 mod backup;
 mod plan;
 mod list;
@@ -21,6 +20,7 @@ mod check;
 mod alert;
 mod config;
 mod demo;
+mod child;
 
 use crate::text;
 use anyhow::{Context, Result};

@@ -1,4 +1,12 @@
-//! The checks, one file each.
+//! The checks: a file each, and a line each in the table.
+//!
+//! A check changes nothing, neither here nor on the server, and ends by itself within seconds, or soon after `cancel` is
+//! raised. It never fails as such: if it cannot look, that is a finding ([`CheckState::Failing`] where that is a danger of
+//! its own, such as a server that does not answer, else [`CheckState::Skipped`] with the reason). A finding holds no
+//! secret.
+//!
+//! [`CheckState::Failing`]: super::CheckState::Failing
+//! [`CheckState::Skipped`]: super::CheckState::Skipped
 
 mod time;
 mod size;
@@ -13,65 +21,68 @@ mod seal;
 mod clock;
 mod user;
 
-use super::{Check, Finding, Look};
-use crate::job::Job;
+use super::{Finding, Look};
+use crate::job::{Job, UserCheck};
 use hubvault_model::Cancel;
 
-type LookFn = fn(&Look<'_>, &Cancel) -> Finding;
+type CheckFn = fn(&Look<'_>, &Cancel) -> Finding;
 
-/// A check that is a function.
-struct BuiltIn {
-    name: &'static str,
-    look: LookFn,
-}
-
-impl Check for BuiltIn {
-    fn name(&self) -> &str {
-        self.name
-    }
-
-    fn look(&self, look: &Look<'_>, cancel: &Cancel) -> Finding {
-        (self.look)(look, cancel)
-    }
-}
+/// The built-in checks, in the order of their reports.
+const BUILT_IN: &[(&str, CheckFn)] = &[
+    (time::NAME, time::look),
+    (size::NAME, size::look),
+    (files::NAME, files::look),
+    (disk::NAME, disk::look),
+    (database::NAME, database::look),
+    (rows::NAME, rows::look),
+    (proof::NAME, proof::look),
+    (delivery::NAME, delivery::look),
+    (schedule::NAME, schedule::look),
+    (seal::NAME, seal::look),
+    (clock::NAME, clock::look),
+];
 
 /// The names of the built-in checks, in the order of their reports.
-pub const NAMES: &[&str] = &[
-    time::NAME,
-    size::NAME,
-    files::NAME,
-    disk::NAME,
-    database::NAME,
-    rows::NAME,
-    proof::NAME,
-    delivery::NAME,
-    schedule::NAME,
-    seal::NAME,
-    clock::NAME,
-];
+pub const NAMES: [&str; BUILT_IN.len()] = {
+    let mut names = [""; BUILT_IN.len()];
+    let mut n = 0;
+    while n < names.len() {
+        names[n] = BUILT_IN[n].0;
+        n += 1;
+    }
+    names
+};
 
-const LOOKS: &[LookFn] = &[
-    time::look,
-    size::look,
-    files::look,
-    disk::look,
-    database::look,
-    rows::look,
-    proof::look,
-    delivery::look,
-    schedule::look,
-    seal::look,
-    clock::look,
-];
+/// A check of a job.
+#[derive(Clone, Copy)]
+pub enum Check<'a> {
+    /// One of hubvault's own.
+    BuiltIn(&'static str, CheckFn),
+    /// A command of the configuration (`[[check]]`).
+    Command(&'a UserCheck),
+}
+
+impl<'a> Check<'a> {
+    /// Its name in reports, alerts and settings.
+    pub fn name(&self) -> &'a str {
+        match self {
+            Self::BuiltIn(name, _) => name,
+            Self::Command(check) => &check.name,
+        }
+    }
+
+    /// Runs it once.
+    pub(super) fn run(&self, look: &Look<'_>, cancel: &Cancel) -> Finding {
+        match self {
+            Self::BuiltIn(_, function) => function(look, cancel),
+            Self::Command(check) => user::run(check, look, cancel),
+        }
+    }
+}
 
 /// Every check of a job: the built-in ones, then the user's.
-pub fn checks(job: &Job) -> Vec<Box<dyn Check>> {
-    let built_in = NAMES
-        .iter()
-        .zip(LOOKS)
-        .map(|(name, look)| Box::new(BuiltIn { name, look: *look }) as Box<dyn Check>);
-    let users = job.monitor.checks.iter().cloned();
-    built_in
-        .chain(users.map(|check| Box::new(user::Command(check)) as Box<dyn Check>))
-        .collect()
+pub fn checks(job: &Job) -> Vec<Check<'_>> {
+    let built_in = (BUILT_IN.iter()).map(|&(name, function)| Check::BuiltIn(name, function));
+    let users = job.monitor.checks.iter().map(Check::Command);
+    built_in.chain(users).collect()
 }

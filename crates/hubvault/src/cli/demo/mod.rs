@@ -93,15 +93,10 @@ pub(crate) fn run(settings: &Settings, args: &DemoArgs) -> Result<Exit> {
     print(&plan_text(&job, &plan, &warnings))?;
 
     say("3. The backup, sealed to an administrator's key and mailed (hubvault backup)")?;
-    let record = take(
-        &job,
-        Run::new(
-            RunRequest::by_hand(),
-            settings.zone.clone(),
-            cancel.clone(),
-            progress::choose(args.no_progress),
-        ),
-    )?;
+    let progress = progress::choose(args.no_progress);
+    let request = RunRequest::by_hand();
+    let run = Run::new(request, settings.zone.clone(), cancel.clone(), progress);
+    let record = take(&job, run)?;
     print(&record_text(&record))?;
     let archive = record.file.context("the backup has no archive")?;
 

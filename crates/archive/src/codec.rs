@@ -1,4 +1,4 @@
-//! How blocks are compressed into members that stand alone, and read back one by one.
+//! Compresses blocks into independent members, and reads them back.
 
 use crate::ArchiveError;
 use serde::{Deserialize, Serialize};
@@ -8,8 +8,8 @@ use std::io::{BufRead, Read};
 /// costs next to nothing in size.
 pub(crate) const BLOCK: usize = 1 << 20;
 
-/// The first ten bytes of every gzip member of ours (RFC 1952, 2.3): no flags, no time, no extra
-/// information, unknown system. A reader may insist on them, so that no bit can flip unseen.
+/// The first ten bytes of every gzip member that hubvault writes (RFC 1952, 2.3): no flags, no time, no extra
+/// information, unknown system. A reader may require them, so that every flipped bit is noticed.
 pub(crate) const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
 /// The compression of an archive.
@@ -43,7 +43,7 @@ pub struct Compression {
 }
 
 impl Compression {
-    /// The level where nobody chose one: near the size of `gzip -6` at twice its speed, and zstd's
+    /// The default level: near the size of `gzip -6` at twice its speed, and zstd's
     /// own default.
     pub fn default_level(codec: Codec) -> i32 {
         match codec {
@@ -89,7 +89,7 @@ impl Default for Compression {
     }
 }
 
-/// Makes members from blocks; one a thread, used again for every block.
+/// Makes members from blocks; one for each thread, reused for every block.
 pub(crate) enum Compressor {
     Gzip {
         deflate: libdeflater::Compressor,
@@ -159,7 +159,7 @@ pub(crate) fn decoder<'a, R: BufRead + Send + 'a>(
         Codec::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(stored)),
         Codec::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(stored)?;
-            // Our frames hold at most a block; a frame that asks for more memory is not ours.
+            // hubvault's frames hold at most a block; one that needs more memory is foreign.
             decoder.window_log_max(23)?;
             Box::new(decoder)
         }

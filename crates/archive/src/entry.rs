@@ -1,4 +1,4 @@
-//! One entry on its way into an archive: compressed in memory, in any thread.
+//! An archive entry in the making: compressed in memory, on any thread.
 
 use crate::codec::{BLOCK, Compressor};
 use crate::{ArchiveError, Compression, EntryKind, EntryRecord, RowData};
@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use std::io::Read;
 
-/// What an entry is called and what it is.
+/// An entry's name and attributes.
 #[derive(Clone, Debug)]
 pub struct EntryMeta {
     /// The path inside the archive; a directory's ends with `/`.
@@ -19,7 +19,7 @@ pub struct EntryMeta {
     pub mtime: Timestamp,
     /// A symbolic link's target.
     pub link: Option<String>,
-    /// What rows it holds.
+    /// The rows in it, if any.
     pub rows: Option<RowData>,
 }
 
@@ -76,7 +76,7 @@ impl EntryBuilder {
         self.raw
     }
 
-    /// What it takes compressed so far, in bytes: the memory that it holds.
+    /// Compressed bytes so far, which are held in memory.
     pub fn stored_bytes(&self) -> u64 {
         self.stored
     }
@@ -99,7 +99,7 @@ impl EntryBuilder {
         member
     }
 
-    /// Closes the entry: its tar header goes into a member of its own before the content, the
+    /// Completes the entry: its tar header goes into a member of its own before the content, the
     /// padding to 512 bytes into the last member.
     pub fn finish(mut self, meta: EntryMeta) -> Result<PackedEntry, ArchiveError> {
         self.hash.update(&self.block);
@@ -136,7 +136,7 @@ impl EntryBuilder {
     }
 }
 
-/// An entry that only needs to be written.
+/// A compressed entry, ready to be written.
 #[derive(Debug)]
 pub struct PackedEntry {
     pub(crate) record: EntryRecord,
@@ -204,7 +204,7 @@ pub(crate) struct TarHead {
 }
 
 impl TarHead {
-    /// Consumes exactly the header blocks. Long names are limited, so that a header cannot ask for
+    /// Reads exactly the header blocks. Long names are limited, so that a header cannot ask for
     /// much memory.
     pub(crate) fn read(content: &mut impl Read) -> std::io::Result<Self> {
         let bad =

@@ -1,8 +1,8 @@
-//! Why an archive cannot be written or is not what it should be.
+//! Errors of writing and reading archives.
 
 use std::io;
 
-/// Every message says where.
+/// An error of the archive format. Every message names the place.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
     /// A level that the codec does not have.
@@ -10,12 +10,12 @@ pub enum ArchiveError {
     Level {
         /// The codec's name.
         codec: &'static str,
-        /// What was asked for.
+        /// The requested level.
         level: i32,
         /// The highest.
         most: i32,
     },
-    /// The compression library.
+    /// Compression failed.
     #[error("compressing a block: {0}")]
     Compress(#[source] io::Error),
     /// A tar header could not be made.
@@ -23,7 +23,7 @@ pub enum ArchiveError {
     Header {
         /// The entry.
         name: String,
-        /// What the library said.
+        /// The library's error.
         source: io::Error,
     },
     /// The file could not be written.
@@ -31,21 +31,21 @@ pub enum ArchiveError {
     Write {
         /// The entry, or the part of the archive.
         what: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// What an entry is to hold could not be read.
+    /// The content for an entry could not be read.
     #[error("reading the content of {name}: {source}")]
     Content {
         /// The entry.
         name: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// Two entries of one name.
-    #[error("two entries are called {0}")]
-    Twice(String),
-    /// The manifest could not be made into JSON.
+    /// Two entries have the same name.
+    #[error("duplicate entry name {0}")]
+    DuplicateName(String),
+    /// The manifest could not be serialized.
     #[error("writing the manifest: {0}")]
     Json(#[source] serde_json::Error),
     /// The file could not be read.
@@ -53,19 +53,19 @@ pub enum ArchiveError {
     Read {
         /// Bytes from the start of the file.
         offset: u64,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// Another kind of file, or one without its end.
+    /// Not an archive, or a truncated one.
     #[error(
         "not a hubvault archive: {0}; it may be another kind of file, or cut short or damaged at \
          its end"
     )]
     Foreign(String),
-    /// The manifest is not what it should be.
+    /// The manifest is damaged.
     #[error("the manifest is damaged: {0}")]
     Manifest(String),
-    /// Made by a newer hubvault.
+    /// The archive was written by a newer hubvault.
     #[error(
         "the archive has format version {found}; this hubvault reads up to {known}: use a newer one"
     )]
@@ -75,21 +75,21 @@ pub enum ArchiveError {
         /// Ours.
         known: u32,
     },
-    /// Sealed, and no private key at hand opens it.
+    /// The archive is sealed and no given private key opens it.
     #[error("{}", sealed(*recipients, *tried))]
     Sealed {
-        /// To how many.
+        /// The number of recipients.
         recipients: usize,
         /// How many private keys were tried.
         tried: usize,
     },
-    /// The seal is not what it should be.
+    /// The seal is damaged.
     #[error("the seal of the archive is damaged: {0}")]
     DamagedSeal(String),
     /// The archive could not be sealed.
     #[error("sealing the archive: {0}")]
     Seal(String),
-    /// An entry is not what the manifest says.
+    /// An entry does not match the manifest.
     #[error("entry {name} (at offset {offset}): {what}")]
     Entry {
         /// The entry.
@@ -119,7 +119,7 @@ fn sealed(recipients: usize, tried: usize) -> String {
 }
 
 impl ArchiveError {
-    /// Whether nothing is wrong but that a private key is missing.
+    /// Whether only a private key is missing.
     pub fn is_sealed(&self) -> bool {
         matches!(self, Self::Sealed { .. })
     }

@@ -1,20 +1,20 @@
-//! JSON that somebody else may have written, read without taking more memory than its limits allow.
+//! Reads untrusted JSON in bounded memory.
 
 use serde::de::DeserializeOwned;
 use std::io::{self, BufReader, Read};
 
-/// A string may have this many bytes; the longest of ours is a window's condition or a server's message.
+/// Longest string, in bytes; the longest that hubvault writes is a window's condition or a server's message.
 const STRING_LIMIT: u64 = 1 << 20;
-/// So many values: 100,000 tables of 40 columns fit.
+/// Most values: enough for 100,000 tables of 40 columns.
 const VALUES_LIMIT: u64 = 12_000_000;
-/// A value of ours takes more than these bytes of text, on average; what takes less is made to fill memory.
+/// Least average text per value, in bytes; less is an attempt to fill the memory.
 const BYTES_IN_VALUE: u64 = 8;
-/// An error that quotes what it found quotes so much of it, in bytes.
+/// Longest quotation in an error, in bytes.
 const ERROR_LIMIT: usize = 300;
 
 /// Reads a value from JSON text of at most `limit` bytes.
 ///
-/// The text is never in memory as a whole, and how much the value takes is bounded by the number of its parts.
+/// The text is never in memory as a whole, and the number of values bounds the size of the result.
 pub fn from_json<T: DeserializeOwned>(text: impl Read, limit: u64) -> Result<T, String> {
     let bounded = Bounded {
         text,
@@ -35,7 +35,7 @@ pub fn from_json<T: DeserializeOwned>(text: impl Read, limit: u64) -> Result<T, 
 struct Bounded<R> {
     text: R,
     left: u64,
-    /// How many more there may be.
+    /// How many more values are allowed.
     values: u64,
     /// Bytes since the last quotation mark, whether inside a string or between two.
     string: u64,

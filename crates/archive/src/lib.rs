@@ -1,7 +1,7 @@
-//! The archive format of hubvault: a tar that plain tools read and that can be sought.
+//! The archive format of hubvault: a seekable tar that standard tools can read.
 //!
-//! Every entry begins at the start of a compression member, so one table is read without the
-//! rest, and many threads compress at once. The format is described in `docs/archive-format.md`.
+//! Every entry begins at the start of a compression member: a single table can be read without the
+//! rest, and threads compress in parallel. The format is described in `docs/archive-format.md`.
 
 mod error;
 mod codec;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// The format version that this crate writes.
 pub const FORMAT_VERSION: u32 = 1;
 
-/// Everything that an archive says about itself.
+/// The table of contents of an archive.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// [`FORMAT_VERSION`] of the writer.
@@ -25,13 +25,13 @@ pub struct Manifest {
     pub finished_at: Timestamp,
     /// The compression of the whole archive.
     pub codec: Codec,
-    /// The moment that all rows show.
+    /// The snapshot of all rows.
     pub snapshot: SnapshotInfo,
-    /// What was asked for.
+    /// The configured scope.
     pub scope: ScopeInfo,
     /// The tables whose rows are inside.
     pub tables: Vec<TableSummary>,
-    /// Where every sequence stood.
+    /// The state of every sequence.
     pub sequences: Vec<SequenceState>,
     /// Roles that the definitions name; a restore needs them.
     #[serde(default)]
@@ -45,7 +45,7 @@ pub struct Manifest {
     pub not_valid: Vec<UncheckedForeignKey>,
     /// Configuration files.
     pub files: Vec<FileSummary>,
-    /// Everything that was wrong without being fatal.
+    /// All warnings.
     pub warnings: Vec<Warning>,
     /// Every entry but the manifest's own, in the order of the file; they lie without gaps.
     pub entries: Vec<EntryRecord>,
@@ -81,12 +81,12 @@ pub struct SnapshotInfo {
     pub system_identifier: Option<String>,
 }
 
-/// What was asked for, as it was written.
+/// The configured scope, as written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScopeInfo {
     /// Patterns of whole tables.
     pub tables: Vec<String>,
-    /// Patterns of tables that stay out.
+    /// Patterns of excluded tables.
     pub exclude: Vec<String>,
     /// The windows' tables.
     pub windows: Vec<String>,
@@ -112,17 +112,16 @@ pub struct TableSummary {
     pub name: TableName,
     /// How much of it is inside.
     pub coverage: Coverage,
-    /// A window's condition, as SQL. It is text of whoever wrote the archive: [`TableSummary::window`] says what it
-    /// means.
+    /// A window's condition, as SQL. It is untrusted: use [`TableSummary::window`].
     pub filter: Option<String>,
-    /// The same as structure; archives of earlier versions have none.
+    /// The same in structured form; absent in archives of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<Window>,
     /// The columns in their order.
     pub columns: Vec<String>,
-    /// How its rows are written.
+    /// The format of its rows.
     pub format: RowFormat,
-    /// Rows and digest of all its entries.
+    /// The row count and digest of all its entries.
     #[serde(flatten)]
     pub digest: RowDigest,
     /// Rows besides the window's that others in the archive refer to.
@@ -146,7 +145,7 @@ impl TableSummary {
     }
 }
 
-/// Where a sequence stood.
+/// The state of a sequence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SequenceState {
     /// Its name.
@@ -154,7 +153,7 @@ pub struct SequenceState {
     pub name: TableName,
     /// Its last value; `None` when it could not be read.
     pub last_value: Option<i64>,
-    /// Whether that value was given out.
+    /// Whether that value was used (`is_called`).
     pub is_called: bool,
 }
 
@@ -166,18 +165,18 @@ pub struct LeftOut {
     pub name: TableName,
     /// The planner's estimate.
     pub estimated_rows: Option<u64>,
-    /// What ties it to the archive.
+    /// Why it is listed.
     pub reason: String,
 }
 
-/// A foreign key into rows that are not inside.
+/// A foreign key that references rows outside the archive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UncheckedForeignKey {
     /// The constraint.
     pub name: String,
-    /// The table that bears it.
+    /// The table that has it.
     pub table: TableName,
-    /// The table that it points to.
+    /// The referenced table.
     pub references: TableName,
     /// Why it cannot be validated.
     pub reason: String,
@@ -186,7 +185,7 @@ pub struct UncheckedForeignKey {
 /// A configuration file, directory or link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileSummary {
-    /// Where it was, or which program wrote it.
+    /// Its path on the host, or the program that wrote it.
     #[serde(deserialize_with = "without_arguments")]
     pub source: String,
     /// Its path inside the archive.
@@ -202,7 +201,7 @@ pub struct FileSummary {
     pub owner: Option<(u32, u32)>,
 }
 
-/// Older archives name the whole of a command, and a password may be in it.
+/// Older archives contain the whole command line, which may hold a password.
 fn without_arguments<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<String, D::Error> {
@@ -215,7 +214,7 @@ fn without_arguments<'de, D: serde::Deserializer<'de>>(
     Ok(match command.split_once(' ') {
         None => source,
         Some((program, _)) if program.chars().all(plain) => format!("{COMMAND}{program} ..."),
-        // A text for the shell begins in any way, also with PASSWORD=...
+        // Shell text may begin with anything, also with PASSWORD=...
         Some(_) => format!("{COMMAND}sh ..."),
     })
 }
@@ -246,7 +245,7 @@ pub enum EntryKind {
     Manifest,
 }
 
-/// Where an entry lies and what its bytes are.
+/// The position, size and checksums of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntryRecord {
     /// Its path.
@@ -255,13 +254,13 @@ pub struct EntryRecord {
     pub kind: EntryKind,
     /// Where the member with its tar header begins, in bytes from the start of the file.
     pub offset: u64,
-    /// All its members together, the header's included.
+    /// The size of all its members, the header's included.
     pub stored_bytes: u64,
-    /// Its content, without tar header and padding.
+    /// The size of its content, without tar header and padding.
     pub raw_bytes: u64,
     /// SHA-256 of its content.
     pub sha256: String,
-    /// SHA-256 of its members as they lie in the file.
+    /// SHA-256 of its members as stored.
     pub stored_sha256: String,
     /// Permission bits.
     pub mode: u32,
@@ -276,13 +275,13 @@ pub struct EntryRecord {
 /// Rows in an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowData {
-    /// Of which table.
+    /// The table.
     pub table: TableName,
     /// The columns in their order.
     pub columns: Vec<String>,
-    /// How they are written.
+    /// Their format.
     pub format: RowFormat,
-    /// How many, and their digest.
+    /// Their count and digest.
     #[serde(flatten)]
     pub digest: RowDigest,
     /// Bytes of content before the first row.
@@ -292,7 +291,7 @@ pub struct RowData {
 }
 
 impl EntryKind {
-    /// What tar calls it.
+    /// Its tar entry type.
     pub(crate) fn in_tar(self) -> tar::EntryType {
         match self {
             Self::Directory => tar::EntryType::Directory,
@@ -303,7 +302,7 @@ impl EntryKind {
 }
 
 impl EntryRecord {
-    /// True for what tar makes without content.
+    /// Whether its tar entry has no content.
     pub fn is_bare(&self) -> bool {
         matches!(self.kind, EntryKind::Directory | EntryKind::Link)
     }

@@ -16,7 +16,7 @@ use std::io::{self, BufReader, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// An archive whose end and manifest were read and checked.
+/// An open archive whose trailer and manifest were checked.
 #[derive(Debug)]
 pub struct Archive<S: Source = ArchiveFile> {
     source: S,
@@ -39,8 +39,8 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     Err(io::Error::other("it is not a regular file"))
 }
 
-/// How large a manifest may be, in bytes, of an archive or sidecar of `size` bytes: 256 MiB, which those of more than
-/// 100,000 tables have not, and of a small archive less. A real one has checksums, which do not compress.
+/// The largest manifest, in bytes, of an archive or sidecar of `size` bytes: 256 MiB, which is enough for 100,000
+/// tables, and less for a small archive. A real manifest holds checksums, which do not compress.
 pub fn manifest_limit(size: u64) -> u64 {
     size.saturating_mul(128)
         .saturating_add(8 << 20)
@@ -69,13 +69,13 @@ impl<S: Source> Archive<S> {
         let trailer = Trailer::read(codec, &read_exactly(&source, at, length)?)?;
         if trailer.offset.checked_add(trailer.length) != Some(at) {
             return Err(foreign(
-                "the manifest's address does not fit the length of the file",
+                "the trailer's offsets do not match the length of the file",
             ));
         }
         let manifest = read_manifest(&source, codec, &trailer)?;
         if manifest.codec != codec {
             return Err(ArchiveError::Manifest(
-                "it names another codec than the file has".to_owned(),
+                "its codec differs from the file's".to_owned(),
             ));
         }
         let by_name = manifest.by_name()?;
@@ -136,8 +136,8 @@ impl<S: Source> Archive<S> {
         self.manifest
     }
 
-    /// Reads an entry's content, and of the file no more than that entry. The last read fails
-    /// when the content is not what the manifest says.
+    /// Reads an entry's content and nothing else of the file. The last read fails
+    /// when the content does not match the manifest.
     pub fn content<'a>(
         &'a self,
         record: &'a EntryRecord,
@@ -158,12 +158,12 @@ impl<S: Source> Archive<S> {
     }
 
     /// Reads an entry whole and recomputes everything that the manifest says about it: both
-    /// checksums, the tar header, rows and row digest. Returns its bytes in the file.
+    /// checksums, the tar header, rows and row digest. Returns its size in the file.
     pub fn verify_entry(&self, record: &EntryRecord) -> Result<u64, ArchiveError> {
         self.verify_entry_unless(record, &|| false)
     }
 
-    /// Does that until `stop` says yes, which is an error: a small entry may decompress to very much.
+    /// The same, with an error once `stop` returns true: a small entry may decompress to very much.
     pub fn verify_entry_unless(
         &self,
         record: &EntryRecord,
@@ -178,9 +178,7 @@ impl<S: Source> Archive<S> {
             // Read what the decoder left, so that the checksum covers every byte.
             io::copy(&mut stored, &mut io::sink())?;
             if sha256_hex(stored.hash) != record.stored_sha256 {
-                return Err(invalid(
-                    "its bytes in the file are not those that were written",
-                ));
+                return Err(invalid("its stored bytes differ from what was written"));
             }
             decoded
         };
@@ -207,10 +205,10 @@ fn recognise(source: &impl Source) -> Result<Codec, ArchiveError> {
         .read_at(&mut first, 0)
         .map_err(|source| ArchiveError::Read { offset: 0, source })?;
     match first {
-        _ if n < 4 => Err(foreign("it is empty or nearly so")),
+        _ if n < 4 => Err(foreign("it is empty or too short")),
         [0x1f, 0x8b, 8, 0] => Ok(Codec::Gzip),
         [0x28, 0xb5, 0x2f, 0xfd] => Ok(Codec::Zstd),
-        _ => Err(foreign("it begins neither as gzip nor as zstd")),
+        _ => Err(foreign("it is neither gzip nor zstd")),
     }
 }
 
@@ -232,9 +230,7 @@ fn read_manifest(
     let damaged = |error: io::Error| ArchiveError::Manifest(error.to_string());
     let limit = manifest_limit(trailer.offset.saturating_add(trailer.length));
     if trailer.length > limit {
-        return Err(ArchiveError::Manifest(
-            "it is larger than any manifest of ours".to_owned(),
-        ));
+        return Err(ArchiveError::Manifest("it is too large".to_owned()));
     }
     let mut stored = Hashing {
         inner: Range::new(source, trailer.offset, trailer.length),
@@ -266,7 +262,7 @@ fn read_manifest(
     from_json(text().map_err(damaged)?, limit).map_err(ArchiveError::Manifest)
 }
 
-/// Read first, because a newer manifest may have another shape.
+/// Read first, because a newer manifest may have a different shape.
 #[derive(serde::Deserialize)]
 struct Version {
     format_version: u32,

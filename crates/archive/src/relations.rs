@@ -1,4 +1,4 @@
-//! What a manifest says in one place, compared with what it says in another, before anything is done by its word.
+//! Consistency checks of a manifest, made before anything in it is used.
 
 use crate::manifest::{EntryKind, EntryRecord, Manifest, RowData, TableSummary};
 use crate::window::is_moment;
@@ -8,34 +8,34 @@ use hubvault_model::{RowDigest, TableName};
 use jiff::Timestamp;
 use std::collections::HashSet;
 
-/// Before and after the rows of an entry there is the COPY statement for `psql`, and no more, in bytes.
+/// Most bytes before and after the rows of an entry, which are the COPY statement for `psql`.
 const AROUND_ROWS: u64 = 1 << 20;
-/// What a path may have, in bytes: more than any file system takes.
+/// Longest path, in bytes: longer than any file system allows.
 const NAME_LIMIT: usize = 8 << 10;
-/// And so many directories deep.
+/// Deepest path, in directories.
 const DEPTH_LIMIT: usize = 256;
 /// A name of PostgreSQL has at most 63 bytes in a usual build.
 const IDENTIFIER_LIMIT: usize = 1 << 10;
 /// A table has at most 1,600 columns (PostgreSQL manual, appendix K).
 const COLUMNS_LIMIT: usize = 1_664;
-/// More than all disks hold: sums below it cannot overflow.
+/// Larger than any disk: sums below it cannot overflow.
 const RAW_LIMIT: u64 = 1 << 60;
-/// The year 9000, in seconds: what is added to a moment before it is still one.
+/// The year 9000, in seconds: a later time may not be representable after an addition.
 const LAST_MOMENT: i64 = 221_845_392_000;
-/// -1, which to `chown` means that nothing is changed.
+/// -1, which makes `chown` change nothing.
 const NO_OWNER: u32 = u32::MAX;
 
 /// The entries of a manifest in the order of their names.
 pub(crate) type ByName = Vec<usize>;
 
 impl Manifest {
-    /// Compares everything that the manifest says twice or that limits each other: places and sizes of entries, tables
-    /// and their entries, files and theirs, names and numbers. What is inside the entries is not read.
+    /// Compares all values of the manifest that depend on each other: offsets and sizes of entries, tables
+    /// and their entries, files and their entries, names and numbers. The entries' content is not read.
     pub fn check(&self) -> Result<(), ArchiveError> {
         self.by_name().map(|_| ())
     }
 
-    /// Does that, and returns what names are found by.
+    /// Does that, and returns an index of the entries by name.
     pub(crate) fn by_name(&self) -> Result<ByName, ArchiveError> {
         self.places().map_err(ArchiveError::Manifest)?;
         let by_name = sorted(&self.entries);
@@ -43,7 +43,7 @@ impl Manifest {
         Ok(by_name)
     }
 
-    /// Where the entries end: they lie without gaps from the first byte.
+    /// The end of the last entry. Entries follow one another without gaps from the first byte.
     pub(crate) fn end_of_entries(&self) -> u64 {
         (self.entries.last()).map_or(0, |entry| entry.offset.saturating_add(entry.stored_bytes))
     }
@@ -63,7 +63,7 @@ impl Manifest {
             raw = raw.saturating_add(entry.raw_bytes);
             if entry.raw_bytes > most || raw > RAW_LIMIT {
                 return Err(format!(
-                    "entry {} is said to hold {} bytes, more than can be in {}",
+                    "entry {} claims {} bytes, more than can be stored in {}",
                     entry.name, entry.raw_bytes, entry.stored_bytes
                 ));
             }
@@ -112,12 +112,12 @@ impl Manifest {
         let mut left: Vec<bool> = self.entries.iter().map(|it| it.rows.is_some()).collect();
         for table in &self.tables {
             identifiers(&table.name)?;
-            // Rows put back into them would make a superuser of anybody; no backup takes them.
+            // Restored rows could make anybody a superuser; no backup contains these tables.
             if table.name.schema.starts_with("pg_") || table.name.schema == "information_schema" {
                 return Err(format!("{} is a table of PostgreSQL's own", table.name));
             }
             if !names.insert(&table.name) {
-                return Err(format!("{} is in it twice", table.name));
+                return Err(format!("{} is listed twice", table.name));
             }
             let wrong = |what: String| Err(format!("{}: {what}", table.name));
             let (mut sum, mut bytes) = (RowDigest::default(), 0);
@@ -127,11 +127,13 @@ impl Manifest {
                 let entry = at.map(|at| &self.entries[at]);
                 let rows = entry.and_then(|it| Some((it, it.rows.as_ref()?)));
                 let Some((entry, rows)) = rows.filter(|(_, rows)| rows.table == table.name) else {
-                    return wrong(format!("its entry {name} is missing or another table's"));
+                    return wrong(format!(
+                        "its entry {name} is missing or belongs to another table"
+                    ));
                 };
                 if rows.columns != table.columns || rows.format != table.format {
                     return wrong(format!(
-                        "its entry {name} has other columns or another format"
+                        "its entry {name} has different columns or a different format"
                     ));
                 }
                 bytes += row_bytes(entry, rows).map_err(|what| format!("entry {name}: {what}"))?;
@@ -150,7 +152,7 @@ impl Manifest {
         }
     }
 
-    /// Every file is an entry of a file, and the entry says the same of it.
+    /// Every file has an entry, and both agree.
     fn files_add_up(&self, by_name: &[usize]) -> Result<(), String> {
         let mut names = HashSet::new();
         for file in &self.files {
@@ -163,7 +165,7 @@ impl Manifest {
                 return Err(format!("the file {name} is not in the archive"));
             };
             if file.sha256.as_ref().is_some_and(|sum| *sum != entry.sha256) {
-                return Err(format!("the file {name} has another checksum"));
+                return Err(format!("the checksum of the file {name} differs"));
             }
             let unowned = |(user, group)| user == NO_OWNER || group == NO_OWNER;
             if file.bytes != entry.raw_bytes
@@ -171,7 +173,7 @@ impl Manifest {
                 || file.owner.is_some_and(unowned)
             {
                 return Err(format!(
-                    "the file {name} has another size, mode or owner than its entry can have"
+                    "the size, mode or owner of the file {name} does not match its entry"
                 ));
             }
         }
@@ -179,7 +181,7 @@ impl Manifest {
     }
 }
 
-/// How many bytes may be in one stored byte at most. Deflate: 258 bytes in 2 bits. Zstandard: a member of ours is a
+/// The highest compression ratio. Deflate: 258 bytes in 2 bits. Zstandard: a member of ours is a
 /// frame of 1 MiB in blocks of 128 KiB, each of at least 4 bytes.
 fn ratio(codec: Codec) -> u64 {
     match codec {
@@ -194,13 +196,13 @@ fn sorted(entries: &[EntryRecord]) -> ByName {
     by_name
 }
 
-/// The place of an entry in the manifest's list.
+/// The index of an entry in the manifest's list.
 pub(crate) fn find(entries: &[EntryRecord], by_name: &[usize], name: &str) -> Option<usize> {
     let found = by_name.binary_search_by(|at| entries[*at].name.as_str().cmp(name));
     found.ok().map(|place| by_name[place])
 }
 
-/// What an entry says of itself.
+/// Checks an entry by itself.
 fn alone(entry: &EntryRecord) -> Result<(), &'static str> {
     let digits = |sum: &str| {
         sum.len() == 64
@@ -237,7 +239,7 @@ fn alone(entry: &EntryRecord) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// The bytes of an entry that are rows.
+/// The bytes of an entry that hold rows.
 fn row_bytes(entry: &EntryRecord, data: &RowData) -> Result<u64, &'static str> {
     if data.header_bytes > AROUND_ROWS || data.footer_bytes > AROUND_ROWS {
         return Err("what is before or after its rows is larger than any of ours");
@@ -254,7 +256,7 @@ fn row_bytes(entry: &EntryRecord, data: &RowData) -> Result<u64, &'static str> {
     Ok(bytes)
 }
 
-/// A window has a condition, and both forms of it say the same.
+/// A window has a condition, and both of its forms agree.
 fn condition(table: &TableSummary) -> Result<(), String> {
     let sound = match (&table.window, &table.filter) {
         (Some(window), Some(filter)) => window.sql() == *filter,
@@ -306,7 +308,7 @@ fn identifiers(name: &TableName) -> Result<(), String> {
 fn identifier(word: &str) -> Result<(), String> {
     if word.is_empty() || word.len() > IDENTIFIER_LIMIT || word.contains('\0') {
         let start: String = word.chars().take(63).collect();
-        return Err(format!("{start:?} is no name of PostgreSQL"));
+        return Err(format!("{start:?} is not a PostgreSQL name"));
     }
     Ok(())
 }

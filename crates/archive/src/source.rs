@@ -4,13 +4,13 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// Where an archive's bytes come from; reads name their place, so threads may share it.
+/// Random access to the bytes of an archive. Reads name their offset, so that threads can share it.
 pub trait Source: Send + Sync {
     /// Reads some bytes at `offset` from the start; 0 only at the end.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
     /// The length in bytes.
     fn size(&self) -> io::Result<u64>;
-    /// What it takes where it lies, in bytes: more than its length where it is sealed.
+    /// The size of the file, in bytes: larger than the length when it is sealed.
     fn stored_size(&self) -> io::Result<u64> {
         self.size()
     }

@@ -1,7 +1,7 @@
-//! The last bytes of an archive, which say where the manifest is.
+//! The last bytes of an archive, which hold the offset of the manifest.
 //!
-//! To gzip they are an empty member with an extra field (RFC 1952, 2.3.1.1), to zstd a skippable
-//! frame (RFC 8878, 3.1.2): plain tools read over them.
+//! For gzip they are an empty member with an extra field (RFC 1952, 2.3.1.1), for zstd a skippable
+//! frame (RFC 8878, 3.1.2): standard tools skip them.
 
 use crate::{ArchiveError, Codec};
 
@@ -28,11 +28,11 @@ const GZIP_PREFIX: [u8; 16] = [
     PAYLOAD as u8,
     0, // the subfield
 ];
-/// An empty deflate stream, CRC-32 and length of nothing.
+/// An empty deflate stream with its CRC-32 and length.
 const GZIP_SUFFIX: [u8; 10] = [3, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 const ZSTD_PREFIX: [u8; 8] = [0x5e, 0x2a, 0x4d, 0x18, PAYLOAD as u8, 0, 0, 0];
 
-/// Where the tail lies: the manifest's entry and the end of the tar.
+/// The position of the tail: the manifest's entry and the end of the tar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Trailer {
     pub(crate) offset: u64,
@@ -47,7 +47,7 @@ fn frame(codec: Codec) -> (&'static [u8], &'static [u8]) {
     }
 }
 
-/// How long the trailer of a codec is, in bytes.
+/// The length of a codec's trailer, in bytes.
 pub(crate) fn length(codec: Codec) -> usize {
     let (prefix, suffix) = frame(codec);
     prefix.len() + PAYLOAD + suffix.len()
@@ -65,7 +65,7 @@ impl Trailer {
         [prefix, &payload, suffix].concat()
     }
 
-    /// Reads the trailer from the last bytes of a file; every byte of it must be right.
+    /// Reads the trailer from the last bytes of a file; every byte is checked.
     pub(crate) fn read(codec: Codec, bytes: &[u8]) -> Result<Self, ArchiveError> {
         let foreign = |what: &str| ArchiveError::Foreign(what.to_owned());
         let (prefix, suffix) = frame(codec);
@@ -73,10 +73,10 @@ impl Trailer {
             .strip_prefix(prefix)
             .and_then(|rest| rest.strip_suffix(suffix))
             .filter(|payload| payload.len() == PAYLOAD && payload.starts_with(&MAGIC))
-            .ok_or_else(|| foreign("it does not end with a manifest's address"))?;
+            .ok_or_else(|| foreign("it does not end with a trailer"))?;
         let (body, crc) = payload.split_at(PAYLOAD - 4);
         if crc32fast::hash(body).to_le_bytes() != crc {
-            return Err(foreign("the checksum of the manifest's address is wrong"));
+            return Err(foreign("the trailer's checksum is wrong"));
         }
         let number = |at: usize| {
             let mut bytes = [0; 8];

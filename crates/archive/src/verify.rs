@@ -1,4 +1,4 @@
-//! One entry read whole, and everything that the manifest says about its content made anew.
+//! Verifies one entry: reads it whole and recomputes everything that the manifest says about its content.
 
 use crate::Codec;
 use crate::codec::decoder;
@@ -9,7 +9,7 @@ use hubvault_model::RowDigester;
 use sha2::{Digest, Sha256};
 use std::io::{self, BufReader, Read};
 
-/// What is read from the file at once.
+/// Bytes that are read from the file at once.
 pub(crate) const CHUNK: usize = 128 << 10;
 
 pub(crate) fn verify_content(
@@ -66,7 +66,7 @@ pub(crate) fn agree(head: &TarHead, record: &EntryRecord) -> io::Result<()> {
         || head.kind != record.kind.in_tar()
     {
         return Err(invalid(format!(
-            "its tar header says another name, size, mode or link, or another type: {}",
+            "its tar header has a different name, size, mode, link or type: {}",
             head.name
         )));
     }
@@ -82,7 +82,7 @@ fn padding(decoded: &mut impl Read, raw_bytes: u64) -> io::Result<()> {
     let mut rest = Vec::new();
     decoded.take(513).read_to_end(&mut rest)?;
     if rest.len() as u64 != (512 - raw_bytes % 512) % 512 || rest.iter().any(|byte| *byte != 0) {
-        return Err(invalid("something other than padding follows its content"));
+        return Err(invalid("data other than padding follows its content"));
     }
     Ok(())
 }
@@ -135,7 +135,7 @@ impl<'a> Rows<'a> {
             )));
         }
         if found != said {
-            return Err(invalid("its row digest is not the manifest's"));
+            return Err(invalid("its row digest differs from the manifest's"));
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! A window's condition as structure, so that nobody has to run SQL that an archive holds.
+//! A window's condition in structured form, so that no SQL from an archive has to be run.
 
 use hubvault_model::{quote_ident, quote_literal};
 use serde::{Deserialize, Serialize};
@@ -19,8 +19,8 @@ pub enum Window {
 }
 
 impl Window {
-    /// What a condition means: every version wrote those of dates in one way, and took all others from the
-    /// configuration as they are.
+    /// Parses a condition: every version wrote date conditions in the same form, and copied all others from the
+    /// configuration.
     pub fn of(filter: &str) -> Self {
         recent(filter).unwrap_or_else(|| Self::Where(filter.to_owned()))
     }
@@ -37,7 +37,7 @@ impl Window {
     }
 }
 
-/// `column >= 'moment' OR column IS NULL`, to the letter.
+/// Matches exactly `column >= 'moment' OR column IS NULL`.
 fn recent(filter: &str) -> Option<Window> {
     let (column, rest) = identifier(filter)?;
     let (from, rest) = rest.strip_prefix(" >= '")?.split_once('\'')?;
@@ -48,7 +48,7 @@ fn recent(filter: &str) -> Option<Window> {
     })
 }
 
-/// The identifier that a text begins with, and the rest.
+/// The identifier at the start of a text, and the rest.
 fn identifier(text: &str) -> Option<(String, &str)> {
     let Some(mut rest) = text.strip_prefix('"') else {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';

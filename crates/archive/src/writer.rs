@@ -1,4 +1,4 @@
-//! Puts packed entries behind each other and ends the archive.
+//! Writes packed entries one after another, then the manifest and the trailer.
 
 use crate::codec::{BLOCK, Compressor};
 use crate::entry::{EntryMeta, header, hex};
@@ -30,11 +30,11 @@ impl<W: Write> ArchiveWriter<W> {
         }
     }
 
-    /// Writes an entry. It was compressed before, so this costs no more than the writing; entries
+    /// Writes an entry, which is compressed already. Entries
     /// may come from many threads in any order.
     pub fn append(&mut self, mut entry: PackedEntry) -> Result<(), ArchiveError> {
         if !self.names.insert(entry.record.name.clone()) {
-            return Err(ArchiveError::Twice(entry.record.name));
+            return Err(ArchiveError::DuplicateName(entry.record.name));
         }
         entry.record.offset = self.offset;
         for member in &entry.members {
@@ -44,8 +44,8 @@ impl<W: Write> ArchiveWriter<W> {
         Ok(())
     }
 
-    /// Writes an entry that takes `size` bytes from `content`, a block at a time, so that it need
-    /// not fit into memory. Returns the SHA-256 of the content. After an error the archive is lost.
+    /// Writes an entry with `size` bytes from `content`, a block at a time, so that it need not fit into
+    /// memory. Returns the SHA-256 of the content. After an error the archive is unusable.
     pub fn append_from(
         &mut self,
         meta: EntryMeta,
@@ -53,7 +53,7 @@ impl<W: Write> ArchiveWriter<W> {
         content: &mut impl Read,
     ) -> Result<String, ArchiveError> {
         if !self.names.insert(meta.name.clone()) {
-            return Err(ArchiveError::Twice(meta.name));
+            return Err(ArchiveError::DuplicateName(meta.name));
         }
         let offset = self.offset;
         let mut compressor = Compressor::new(self.compression)?;
@@ -113,7 +113,7 @@ impl<W: Write> ArchiveWriter<W> {
     }
 
     /// Writes the manifest, with the entries filled in, the end of the tar and the trailer.
-    /// Returns what was written to, flushed, and the manifest as it was written.
+    /// Returns the flushed output and the manifest as it was written.
     pub fn finish(mut self, mut manifest: Manifest) -> Result<(W, Manifest), ArchiveError> {
         manifest.entries = std::mem::take(&mut self.records);
         let mut json = serde_json::to_vec_pretty(&manifest).map_err(ArchiveError::Json)?;
@@ -161,7 +161,7 @@ impl<W: Write> std::fmt::Debug for ArchiveWriter<W> {
     }
 }
 
-/// SHA-256 as in the manifest.
+/// SHA-256 in the manifest's notation.
 pub(crate) fn sha256_hex(hash: Sha256) -> String {
     hex(&hash.finalize())
 }

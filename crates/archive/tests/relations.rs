@@ -291,7 +291,7 @@ fn wrong_rows_and_digests_are_found() {
     );
     let said_digest = said([2, 3], &"1".repeat(32));
     assert!(
-        said_digest.contains("its row digest is not the manifest's"),
+        said_digest.contains("its row digest differs from the manifest's"),
         "{said_digest}"
     );
 }

@@ -127,7 +127,7 @@ fn tables_with_wrong_counts_are_named() {
                 ..rows()
             }),
             vec![table()],
-            "is missing or another table's",
+            "is missing or belongs to another table",
         ),
         (
             Some(rows()),

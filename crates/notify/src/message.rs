@@ -162,7 +162,7 @@ pub(crate) fn is_ascii(mailbox: &Mailbox) -> bool {
 }
 
 /// A header's value: one line, so that nothing in it becomes a header of its own.
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     let blank = |c: char| if c.is_control() { ' ' } else { c };
     text.chars()
         .map(blank)

@@ -1,5 +1,6 @@
 //! What happened, in the form of each kind of channel.
 
+use crate::message::one_line;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -134,7 +135,11 @@ pub(crate) fn slack(event: &Event) -> Payload {
             .replace('<', "&lt;")
             .replace('>', "&gt;")
     };
-    let text = format!("*{}*\n{}", escape(&line(&event.title)), escape(&event.text));
+    let text = format!(
+        "*{}*\n{}",
+        escape(&one_line(&event.title)),
+        escape(&event.text)
+    );
     let body = serde_json::json!({ "text": first_bytes(&text, SLACK_BYTES) });
     Payload {
         suffix: None,
@@ -153,7 +158,7 @@ pub(crate) fn ntfy(event: &Event, token: Option<&str>) -> Payload {
     };
     let mut headers = vec![
         ("content-type", "text/plain; charset=utf-8".to_owned()),
-        ("title", encoded_words(&line(&event.title))),
+        ("title", encoded_words(&one_line(&event.title))),
         ("priority", priority.to_owned()),
         ("tags", tags.to_owned()),
     ];
@@ -179,16 +184,6 @@ pub(crate) fn ping(event: &Event) -> Payload {
         headers: vec![("content-type", "text/plain; charset=utf-8".to_owned())],
         body: last_lines(&event.text, PING_BYTES).as_bytes().to_vec(),
     }
-}
-
-/// One line without control characters.
-fn line(text: &str) -> String {
-    let blank = |c: char| if c.is_control() { ' ' } else { c };
-    text.chars()
-        .map(blank)
-        .collect::<String>()
-        .trim()
-        .to_owned()
 }
 
 /// What a header can hold: other characters become `?`.
@@ -309,7 +304,7 @@ mod tests {
                 STANDARD.decode(word.strip_suffix("?=").unwrap()).unwrap()
             })
             .collect();
-        assert_eq!(String::from_utf8(decoded).unwrap(), line(&event.title));
+        assert_eq!(String::from_utf8(decoded).unwrap(), one_line(&event.title));
     }
 
     #[test]

@@ -306,16 +306,10 @@ fn system_identifier(session: &mut Session) -> Result<Option<String>, PgError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::{Isolation, ThrowawayOptions, ThrowawayServer};
+    use crate::cluster::{ThrowawayOptions, ThrowawayServer};
 
     fn started() -> ThrowawayServer {
-        let options = ThrowawayOptions {
-            min_major: 13,
-            parent_dir: "/tmp".into(),
-            settings: Vec::new(),
-            superuser: "postgres".into(),
-            isolation: Isolation::Plain,
-        };
+        let options = ThrowawayOptions::plain("/tmp");
         ThrowawayServer::start(&options, &Cancel::new()).unwrap()
     }
 

@@ -2,7 +2,7 @@
 
 use hubvault_model::{Cancel, RowDigest, RowDigester, RowFormat, TableName, quote_ident};
 use hubvault_postgres::{
-    ConnectSettings, Isolation, RelationKind, Session, ThrowawayOptions, ThrowawayServer, inspect,
+    ConnectSettings, RelationKind, Session, ThrowawayOptions, ThrowawayServer, inspect,
 };
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -32,14 +32,11 @@ pub fn server() -> Arc<Server> {
         return server;
     }
     let options = ThrowawayOptions {
-        min_major: 13,
-        parent_dir: "/tmp".into(),
         settings: vec![
             ("max_connections".into(), "60".into()),
             ("wal_level".into(), "minimal".into()),
         ],
-        superuser: "postgres".into(),
-        isolation: Isolation::Plain,
+        ..ThrowawayOptions::plain("/tmp")
     };
     let throwaway = ThrowawayServer::start(&options, &Cancel::new())
         .unwrap_or_else(|error| panic!("the tests need a PostgreSQL server: {error}"));

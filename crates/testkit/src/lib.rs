@@ -1,6 +1,7 @@
 //! Real parts for the tests: a server that the tests start themselves, a fresh database for each
 //! test, the nasty schema, a proxy that cuts connections, a mail server and a receiver of HTTP.
 
+mod waiting;
 mod certificates;
 mod database;
 mod directory;
@@ -12,7 +13,6 @@ mod random;
 mod restarting;
 mod restore;
 mod standby;
-mod waiting;
 
 pub use database::{Database, Digests, Server, digests, execute, server, value};
 pub use directory::open_directory;

@@ -1,4 +1,4 @@
-//! A file that may be sealed, read at any place by any thread.
+//! Random access to an archive file that may be sealed, from any thread.
 
 use super::identity::{Identities, Identity};
 use super::recipient::Recipient;
@@ -9,14 +9,14 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The first line of every file that age makes.
+/// The first line of every age file.
 const FIRST_LINE: &[u8] = b"age-encryption.org/v1\n";
 /// A longer header is refused: more than 300 recipients of the largest kind fit.
 const HEADER_LIMIT: usize = 256 << 10;
-/// Places in a sealed file that are kept open at once: each holds a decrypted piece of 64 KiB.
+/// Readers of a sealed file that are kept at once: each holds a decrypted chunk of 64 KiB.
 const OPEN_READERS: usize = 16;
 
-/// A file of an archive, in the clear or sealed.
+/// An archive file, sealed or not.
 #[derive(Debug)]
 pub enum ArchiveFile<S: Source = File> {
     /// In the clear.
@@ -26,7 +26,7 @@ pub enum ArchiveFile<S: Source = File> {
 }
 
 impl<S: Source> ArchiveFile<S> {
-    /// Looks whether a file is sealed, and opens it when it is.
+    /// Opens a file, and decrypts it when it is sealed.
     pub fn open(source: S, identities: &Identities) -> Result<Self, ArchiveError> {
         match keys(&source)? {
             None => Ok(Self::Plain(source)),
@@ -34,7 +34,7 @@ impl<S: Source> ArchiveFile<S> {
         }
     }
 
-    /// The public keys of those identities that open it; none of a file in the clear.
+    /// The public keys of the identities that open it; empty when it is not sealed.
     pub fn opened_by(&self) -> Vec<Recipient> {
         match self {
             Self::Plain(_) => Vec::new(),
@@ -66,19 +66,19 @@ impl<S: Source> Source for ArchiveFile<S> {
     }
 }
 
-/// A sealed file that was opened. Every piece is authenticated before any byte of it is given.
+/// A sealed file that was opened. Every chunk is authenticated before any byte of it is returned.
 pub struct SealedFile<S: Source> {
     source: Arc<S>,
-    /// Those that fit.
+    /// The identities that open it.
     identities: Vec<Arc<Identity>>,
-    /// Of what is inside; authenticated.
+    /// The length of the plaintext; authenticated.
     length: u64,
-    /// Readers that no thread holds, the last used at the end.
+    /// Idle readers, the most recently used last.
     idle: Mutex<Vec<Reader<S>>>,
 }
 
 struct Reader<S: Source> {
-    stream: StreamReader<BufReader<Place<S>>>,
+    stream: StreamReader<BufReader<Position<S>>>,
     at: u64,
 }
 
@@ -98,12 +98,12 @@ impl<S: Source> SealedFile<S> {
         }
         let Some(mut stream) = first else {
             return Err(ArchiveError::Sealed {
-                // One of them is the run's own.
+                // One of them is the key of the run.
                 recipients: keys.saturating_sub(1).max(1),
                 tried: identities.len(),
             });
         };
-        // The last piece says that it is the last: what was cut off does not stay unseen.
+        // The last chunk is marked as the last, so that truncation is noticed.
         let length = stream
             .seek(SeekFrom::End(0))
             .map_err(|error| damaged(format!("its end was cut off or changed ({error})")))?;
@@ -123,9 +123,9 @@ impl<S: Source> SealedFile<S> {
             return Ok(0);
         }
         let mut reader = self.reader_at(offset)?;
-        // After an error the reader's state means nothing: it is dropped.
+        // After an error the reader's state is undefined: it is dropped.
         let n = reader.read(&mut buffer[..want], offset).map_err(|error| {
-            let what = format!("the sealed bytes for offset {offset} do not open: {error}");
+            let what = format!("the sealed bytes at offset {offset} cannot be decrypted: {error}");
             io::Error::new(error.kind(), what)
         })?;
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -136,7 +136,7 @@ impl<S: Source> SealedFile<S> {
         Ok(n)
     }
 
-    /// The reader that stands there, else a new one, else the one that was used longest ago.
+    /// A reader at that offset, else a new one, else the least recently used.
     fn reader_at(&self, offset: u64) -> io::Result<Reader<S>> {
         {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -160,7 +160,7 @@ impl<S: Source> Reader<S> {
         if self.at != offset {
             self.stream.seek(SeekFrom::Start(offset))?;
         }
-        // Whoever reads knows how much is to come: nothing more is an end that is too early.
+        // The caller knows how much there is: reading nothing means a premature end.
         let n = self.stream.read(buffer)?;
         self.at = offset + n as u64;
         Ok(n)
@@ -178,8 +178,8 @@ impl<S: Source> std::fmt::Debug for SealedFile<S> {
 fn decrypt<S: Source>(
     source: &Arc<S>,
     identity: &Identity,
-) -> Result<StreamReader<BufReader<Place<S>>>, DecryptError> {
-    let place = Place {
+) -> Result<StreamReader<BufReader<Position<S>>>, DecryptError> {
+    let place = Position {
         source: Arc::clone(source),
         at: 0,
     };
@@ -187,7 +187,7 @@ fn decrypt<S: Source>(
     file.decrypt(std::iter::once(identity.as_age()))
 }
 
-/// How many keys the header of a sealed file names; `None` for what is not sealed.
+/// How many keys the header of a sealed file names; `None` when the file is not sealed.
 fn keys<S: Source>(source: &S) -> Result<Option<usize>, ArchiveError> {
     let mut head = Vec::new();
     loop {
@@ -204,7 +204,7 @@ fn keys<S: Source>(source: &S) -> Result<Option<usize>, ArchiveError> {
         }
         if let Some(end) = head.windows(5).position(|window| window == b"\n--- ") {
             let is_key = |line: &&[u8]| {
-                // A line that means nothing, so that readers learn to read over such (age, C2SP,
+                // A meaningless line that readers must ignore (age, C2SP,
                 // "grease").
                 let kind = line.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
                 line.starts_with(b"-> ") && !kind.ends_with(b"-grease")
@@ -227,17 +227,17 @@ fn describe(error: &DecryptError) -> String {
         DecryptError::InvalidMac => "its header was changed".to_owned(),
         DecryptError::InvalidHeader => "its header is not well-formed".to_owned(),
         DecryptError::Io(error) => format!("reading its header: {error}"),
-        _ => "its header names the key, but does not open with it".to_owned(),
+        _ => "its header names the key but cannot be decrypted with it".to_owned(),
     }
 }
 
-/// A place in a source, as a stream.
-struct Place<S: Source> {
+/// A source as a stream with a position.
+struct Position<S: Source> {
     source: Arc<S>,
     at: u64,
 }
 
-impl<S: Source> Read for Place<S> {
+impl<S: Source> Read for Position<S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.source.read_at(buffer, self.at)?;
         self.at += n as u64;
@@ -245,7 +245,7 @@ impl<S: Source> Read for Place<S> {
     }
 }
 
-impl<S: Source> Seek for Place<S> {
+impl<S: Source> Seek for Position<S> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let at = match to {
             SeekFrom::Start(at) => Some(at),

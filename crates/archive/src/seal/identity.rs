@@ -9,10 +9,10 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// No file of keys is larger than this, in bytes.
+/// Largest key file, in bytes.
 const FILE_LIMIT: u64 = 1 << 20;
 
-/// Why a file holds no private key that can be used. The file's content is never repeated.
+/// A key file could not be used. The message never quotes the file's content.
 #[derive(Debug, thiserror::Error)]
 pub enum BadIdentity {
     /// The file.
@@ -20,7 +20,7 @@ pub enum BadIdentity {
     Read {
         /// Which file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// Its content.
@@ -51,7 +51,7 @@ enum Key {
 }
 
 impl Identities {
-    /// No key: for archives in the clear, and for what can be known without opening.
+    /// No key: for archives that are not sealed, and for what can be read without a key.
     pub fn none() -> Self {
         Self::default()
     }
@@ -79,17 +79,17 @@ impl Identities {
         parse(text.expose_secret()).map_err(unusable)
     }
 
-    /// Takes the keys of another file in.
+    /// Adds the keys of another file.
     pub fn add(&mut self, other: Self) {
         self.list.extend(other.list);
     }
 
-    /// True when there is no key.
+    /// Whether there is no key.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// How many keys there are.
+    /// The number of keys.
     pub fn len(&self) -> usize {
         self.list.len()
     }
@@ -170,7 +170,7 @@ fn ssh(text: &str) -> Result<Identity, String> {
         ) => {
             let plain: String = kind.chars().filter(char::is_ascii_graphic).collect();
             return Err(format!(
-                "nothing can be sealed to keys of the kind {plain}; expected ssh-ed25519 or ssh-rsa"
+                "cannot seal to keys of type {plain}; expected ssh-ed25519 or ssh-rsa"
             ));
         }
         _ => return Err(LOCKED_SSH.to_owned()),

@@ -1,7 +1,7 @@
 //! Archives sealed to public keys with age (age-encryption.org/v1): any `age` opens them.
 //!
-//! Who writes a sealed archive holds no key of its own that opens it. For the proof, a key made
-//! for that one run is a further recipient; it lives in memory and is forgotten with the run.
+//! The writer of a sealed archive holds no key that opens it. For the proof, a key generated for that
+//! run is an additional recipient; it is kept in memory only and dropped with the run.
 
 mod recipient;
 mod identity;
@@ -17,10 +17,10 @@ use age::stream::StreamWriter;
 use sha2::{Digest, Sha256};
 use std::io::{self, BufWriter, IntoInnerError, Write};
 
-/// What the name of a sealed archive ends with, after the codec's ending.
+/// The suffix of a sealed archive's name, after the codec's.
 pub const SEALED_ENDING: &str = ".age";
 
-/// Seals what is written to `out` to these recipients, and to a key made for this one run.
+/// Seals what is written to `out` to these recipients, and to a key generated for this run.
 ///
 /// The identities returned hold only that key: with them, and as long as they live, the archive
 /// can be read back.
@@ -29,7 +29,7 @@ pub fn seal<W: Write>(
     recipients: &[Recipient],
 ) -> Result<(SealedWriter<W>, Identities), ArchiveError> {
     if recipients.is_empty() {
-        // Only the forgotten key would open it.
+        // Only the dropped key would open it.
         return Err(ArchiveError::Seal("it has no recipients".to_owned()));
     }
     let (identities, of_run) = Identities::of_run();
@@ -70,15 +70,15 @@ fn failed(source: io::Error) -> ArchiveError {
     }
 }
 
-/// Seals what passes. What it writes to comes back only from [`SealedWriter::finish`], so that
-/// nobody can make a file durable, or give it a name, whose seal was not ended.
+/// Seals what is written to it. Only [`SealedWriter::finish`] returns the output, so that a file with an
+/// unfinished seal can be neither made durable nor published.
 #[must_use = "a seal that is not finished cannot be opened"]
 pub struct SealedWriter<W: Write> {
     stream: StreamWriter<Hashing<W>>,
 }
 
 impl<W: Write> SealedWriter<W> {
-    /// Ends the seal. Returns what was written to, and the SHA-256 of all that went there.
+    /// Finishes the seal. Returns the output and its SHA-256.
     pub fn finish(self) -> io::Result<(W, String)> {
         let Hashing { out, hash } = self.stream.finish()?;
         let out = out.into_inner().map_err(IntoInnerError::into_error)?;
@@ -102,8 +102,8 @@ impl<W: Write> std::fmt::Debug for SealedWriter<W> {
     }
 }
 
-/// In bytes. age takes a part of its header that is written short for the end of everything, and tells none of the
-/// system's errors as what it is: the header is kept here until it is whole. One of 60 RSA keys has room.
+/// In bytes. age misreads a short write of its header as the end, and hides the system's errors: the header is
+/// buffered here until it is complete. There is room for 60 RSA keys.
 const HEADER_ROOM: usize = 128 << 10;
 
 struct Hashing<W: Write> {

@@ -20,11 +20,11 @@ enum Key {
     Ssh(age::ssh::Recipient),
 }
 
-/// Why a text is no key that an archive can be sealed to. The text itself is never repeated: it
+/// A text is not a public key that an archive can be sealed to. The message never quotes the text: it
 /// may be a private key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadRecipient {
-    /// Somebody put the private key there.
+    /// It is a private key.
     #[error(
         "this is a private key, which must never be here: name its public key (`age-keygen -y \
          FILE` prints it; for SSH it is in the .pub file), and make a new pair if others could read \
@@ -34,7 +34,7 @@ pub enum BadRecipient {
     /// An RSA key that is too weak.
     #[error("this RSA key is shorter than 2048 bits, which is not safe; use an ed25519 or age key")]
     ShortRsa,
-    /// An RSA key that no tool would use.
+    /// An RSA key that standard tools reject.
     #[error("this RSA key is longer than any that age reads; use an ed25519 or age key")]
     LongRsa,
     /// A key for other purposes.
@@ -57,7 +57,7 @@ impl Recipient {
         }
     }
 
-    /// Enough of the key for people to tell it from others.
+    /// A short form of the key for display.
     pub fn short(&self) -> String {
         let (begin, end) = match &self.key {
             Key::X25519(_) => (&self.text[..8], &self.text[self.text.len() - 6..]),
@@ -150,7 +150,7 @@ fn ssh(kind: &str, blob: &str) -> Result<Recipient, BadRecipient> {
     if fields.first() != Some(&kind.as_bytes()) {
         return Err(DAMAGED);
     }
-    // The library counts on numbers that are not 0.
+    // The library expects numbers other than 0.
     if kind == "ssh-rsa"
         && (fields.len() != 3
             || fields
@@ -159,7 +159,7 @@ fn ssh(kind: &str, blob: &str) -> Result<Recipient, BadRecipient> {
     {
         return Err(DAMAGED);
     }
-    // It reads on behind the key; what is there must not be another part of it.
+    // The library reads on behind the key; nothing may follow it.
     let key: age::ssh::Recipient =
         format!("{kind} {blob} -")
             .parse()
@@ -200,7 +200,7 @@ fn base64(text: &str) -> Option<Vec<u8>> {
     packed(digits, 6)
 }
 
-/// Digits of so many bits as bytes; bits that fill none are left out.
+/// Digits of so many bits as bytes; remaining bits are dropped.
 fn packed(digits: impl Iterator<Item = Option<u8>>, width: u32) -> Option<Vec<u8>> {
     let (mut bytes, mut bits, mut count) = (Vec::new(), 0u32, 0);
     for digit in digits {
@@ -216,7 +216,7 @@ fn packed(digits: impl Iterator<Item = Option<u8>>, width: u32) -> Option<Vec<u8
 
 /// Points with which every exchange gives the same secret (libsodium, `has_small_order`; RFC 7748,
 /// 6.1, on the all-zero output), without their top bit. Sealing to one of them would be sealing to
-/// everybody, and the library gives up over it.
+/// everybody, and the library panics on it.
 const LOW_ORDER: [&str; 7] = [
     "0000000000000000000000000000000000000000000000000000000000000000",
     "0100000000000000000000000000000000000000000000000000000000000000",

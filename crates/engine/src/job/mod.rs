@@ -2,11 +2,20 @@
 //!
 //! The configuration makes one; nothing below it reads the environment or parses again.
 
+mod scope;
+mod sources;
+mod archive;
+mod proof;
+
+pub use archive::{ArchiveOptions, SizeLimits};
+pub use proof::{ProofOptions, ProofWhen, SourceDigest};
+pub use scope::{MissingPolicy, ReferencePolicy, Scope, Window, WindowRows};
+pub use sources::{CommandSource, FileSource, Hook, HookWhen};
+
 use crate::command::CommandLine;
-use crate::progress::Stage;
 use crate::schedule::Schedule;
-use hubvault_archive::{Codec, Compression, Recipient, SEALED_ENDING};
-use hubvault_model::{ByteSize, Masks, TablePattern};
+use hubvault_archive::{Recipient, SEALED_ENDING};
+use hubvault_model::{ByteSize, Masks};
 use hubvault_notify::{Channel, SmtpSettings};
 use hubvault_postgres::ConnectSettings;
 use std::path::PathBuf;
@@ -74,192 +83,6 @@ pub struct Gentleness {
     pub pause: Duration,
     /// COPY data a second over all connections, before compression.
     pub bytes_per_second: Option<ByteSize>,
-}
-
-/// What is in: whole tables and windows of tables.
-#[derive(Clone, Debug)]
-pub struct Scope {
-    /// Tables that are taken whole.
-    pub tables: Vec<TablePattern>,
-    /// Tables that are left out of both lists.
-    pub exclude: Vec<TablePattern>,
-    /// What to do about a named table that does not exist.
-    pub missing: MissingPolicy,
-    /// Tables of which some rows are taken.
-    pub windows: Vec<Window>,
-}
-
-/// What to do about something named that is not there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum MissingPolicy {
-    /// A warning: exit code 3, in the INFO, the manifest and every report.
-    #[default]
-    Warn,
-    /// An error before anything is exported.
-    Fail,
-}
-
-/// Some rows of some tables.
-#[derive(Clone, Debug)]
-pub struct Window {
-    /// The tables.
-    pub tables: Vec<TablePattern>,
-    /// Which of their rows.
-    pub rows: WindowRows,
-    /// What about the rows that these refer to.
-    pub references: ReferencePolicy,
-}
-
-impl Window {
-    /// Whether the configuration gives its condition as SQL.
-    pub(crate) fn has_own_condition(&self) -> bool {
-        matches!(self.rows, WindowRows::Where(_))
-    }
-}
-
-/// What to do about rows outside a window that its rows refer to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ReferencePolicy {
-    /// They are taken, too, and what they refer to.
-    #[default]
-    Include,
-    /// They stay out; the foreign keys come back `NOT VALID`, which is said.
-    Warn,
-}
-
-/// Which rows a window takes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WindowRows {
-    /// Those whose `column` is not older than `length` at the moment of the snapshot.
-    Recent {
-        /// A date or timestamp column.
-        column: String,
-        /// A `PostgreSQL` interval such as `3 months`.
-        length: String,
-    },
-    /// Those for which an SQL expression is true.
-    Where(String),
-}
-
-/// A file or directory of the host that goes into the archive.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileSource {
-    /// Where it is.
-    pub source: PathBuf,
-    /// Its path inside the archive, such as `config/nginx.prod.conf`.
-    pub name: String,
-    /// Whether a backup without it is an error instead of a warning.
-    pub required: bool,
-}
-
-/// A command whose standard output goes into the archive.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CommandSource {
-    /// Its path inside the archive, below `sources/`.
-    pub name: String,
-    /// The command.
-    pub command: CommandLine,
-    /// How long it may run.
-    pub timeout: Duration,
-    /// Whether a backup without it is an error instead of a warning.
-    pub required: bool,
-}
-
-/// A command that runs before or after a stage of a backup.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hook {
-    /// Which stage; `None` is the whole run.
-    pub stage: Option<Stage>,
-    /// On which side of it.
-    pub when: HookWhen,
-    /// The command.
-    pub command: CommandLine,
-    /// How long it may run.
-    pub timeout: Duration,
-    /// Whether the backup fails with it, instead of a warning.
-    pub fails: bool,
-}
-
-impl Hook {
-    /// The word for its stage.
-    pub fn stage_text(&self) -> &'static str {
-        self.stage.map_or("run", Stage::as_str)
-    }
-}
-
-/// On which side of its stage a hook runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HookWhen {
-    /// Before it begins.
-    Before,
-    /// After it went well; after the whole run, however it ended.
-    After,
-}
-
-impl HookWhen {
-    /// The word in the configuration.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Before => "before",
-            Self::After => "after",
-        }
-    }
-}
-
-/// When and where archives are drilled.
-#[derive(Clone, Debug)]
-pub struct ProofOptions {
-    /// When.
-    pub when: ProofWhen,
-    /// Where the throwaway server's directory is made; short, as it holds a socket.
-    pub directory: PathBuf,
-    /// A server on which a scratch database is made and dropped, instead of a throwaway server.
-    pub server: Option<ConnectSettings>,
-    /// When the server is asked for a digest of its own, which the drill compares.
-    pub source_digest: SourceDigest,
-    /// How long one drill may take; then the backup is unproven.
-    pub time_limit: Duration,
-    /// All that a throwaway server gets of the environment: where programs, libraries and short-lived files are.
-    pub environment: Vec<(String, String)>,
-}
-
-/// When the server that is backed up makes a digest of what it sends, so that a drill finds also what was changed
-/// on its way. It costs the server about as much as the COPY.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SourceDigest {
-    /// Where the rows come over a network without TLS.
-    #[default]
-    Auto,
-    /// For every table.
-    Always,
-    /// Never.
-    Never,
-}
-
-/// When a new archive is drilled.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ProofWhen {
-    /// Every one.
-    #[default]
-    Always,
-    /// The first of a day.
-    Daily,
-    /// The first of a week.
-    Weekly,
-    /// None.
-    Off,
-}
-
-impl ProofWhen {
-    /// The word in the configuration.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Always => "always",
-            Self::Daily => "daily",
-            Self::Weekly => "weekly",
-            Self::Off => "off",
-        }
-    }
 }
 
 /// Who hears what came of a run, and how.
@@ -420,32 +243,4 @@ pub struct UserCheck {
     pub command: CommandLine,
     /// How long it may take.
     pub timeout: Duration,
-}
-
-/// How the archive is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ArchiveOptions {
-    /// The compression.
-    pub codec: Codec,
-    /// Its level: gzip 1 to 12, zstd 1 to 19.
-    pub level: i32,
-}
-
-impl ArchiveOptions {
-    /// How its entries are compressed.
-    pub(crate) fn compression(self) -> Compression {
-        Compression {
-            codec: self.codec,
-            level: self.level,
-        }
-    }
-}
-
-/// What a finished archive may measure, in bytes. `None` means that nobody said.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SizeLimits {
-    /// Smaller is an error.
-    pub min: Option<ByteSize>,
-    /// Larger is an error.
-    pub max: Option<ByteSize>,
 }

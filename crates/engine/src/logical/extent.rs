@@ -160,14 +160,18 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_whole_table_is_a_plain_copy_and_a_cut_one_a_query() {
-        let whole = Extent {
+    fn whole() -> Extent {
+        Extent {
             table: 0,
             pages: None,
             rows: None,
             estimated_bytes: 0,
-        };
+        }
+    }
+
+    #[test]
+    fn a_whole_table_is_a_plain_copy_and_a_cut_one_a_query() {
+        let whole = whole();
         assert_eq!(
             whole.copy_sql(&table(None, RowFormat::Text)),
             "COPY public.\"Odd \"\"name\"\"\" (id, \"order\") TO STDOUT"
@@ -190,12 +194,7 @@ mod tests {
     fn a_table_without_columns_has_no_column_list() {
         let mut bare = table(None, RowFormat::Text);
         bare.columns.clear();
-        let whole = Extent {
-            table: 0,
-            pages: None,
-            rows: None,
-            estimated_bytes: 0,
-        };
+        let whole = whole();
         assert_eq!(
             whole.copy_sql(&bare),
             "COPY public.\"Odd \"\"name\"\"\" TO STDOUT"

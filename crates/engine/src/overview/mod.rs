@@ -3,12 +3,12 @@
 //!
 //! History and moment in, answer out. The one look at the disk is [`presence()`].
 
-mod history;
 mod assurance;
+mod moments;
 mod risk;
 mod durations;
 mod presence;
-mod moments;
+mod history;
 
 pub use assurance::Assurance;
 pub use durations::Durations;

@@ -326,7 +326,7 @@ fn files(archive: &Archive, cancel: &Cancel) -> Result<Vec<String>, RestoreError
         // Reading it to its end compares it with the entry's checksum.
         match read_out(&mut content, cancel) {
             Ok(()) if file.sha256.as_ref() == Some(&entry.sha256) => {}
-            Ok(()) => wrong.push(format!("the file {} has another checksum", file.name)),
+            Ok(()) => wrong.push(format!("the checksum of the file {} differs", file.name)),
             Err(error) => wrong.push(error.to_string()),
         }
     }

@@ -15,9 +15,7 @@ const LONG_FILES: &[&str] = &[
     "config/src/tests.rs",
     "engine/src/catalog/mod.rs",
     "engine/src/catalog/outbox.rs",
-    "engine/src/delivery/facts.rs",
     "engine/src/delivery/mod.rs",
-    "engine/src/job/mod.rs",
 ];
 
 /// Functions that are still too long, with their files. The list only shrinks.
@@ -26,7 +24,6 @@ const LONG_FUNCTIONS: &[(&str, &str)] = &[
     ("config/src/job.rs", "job"),
     ("config/src/lib.rs", "of"),
     ("engine/src/delivery/compose.rs", "event"),
-    ("hubvault/src/cli/status.rs", "text"),
 ];
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::hub::{Hub, stderr, stdout};
 use hubvault_model::Cancel;
-use hubvault_postgres::{ConnectSettings, Isolation, Session, ThrowawayOptions, ThrowawayServer};
+use hubvault_postgres::{ConnectSettings, Session, ThrowawayOptions, ThrowawayServer};
 use hubvault_testkit::{Standby, restore_with_plain_tools, server};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -19,11 +19,8 @@ host all old all md5
 fn start(settings: &[(&str, &str)]) -> ThrowawayServer {
     let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     let options = ThrowawayOptions {
-        min_major: 13,
-        parent_dir: "/tmp".into(),
         settings: settings.iter().map(own).collect(),
-        superuser: "postgres".into(),
-        isolation: Isolation::Plain,
+        ..ThrowawayOptions::plain("/tmp")
     };
     ThrowawayServer::start(&options, &Cancel::new()).unwrap()
 }

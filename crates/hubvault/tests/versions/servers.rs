@@ -2,7 +2,7 @@
 
 use crate::hub::{Hub, stderr, stdout};
 use hubvault_model::Cancel;
-use hubvault_postgres::{ConnectSettings, Isolation, ThrowawayOptions, ThrowawayServer};
+use hubvault_postgres::{ConnectSettings, ThrowawayOptions, ThrowawayServer};
 use hubvault_testkit::{NASTY, execute};
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
@@ -92,10 +92,8 @@ impl Running {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let options = ThrowawayOptions {
             min_major: major,
-            parent_dir: "/tmp".into(),
             settings: settings.iter().map(own).collect(),
-            superuser: "postgres".into(),
-            isolation: Isolation::Plain,
+            ..ThrowawayOptions::plain("/tmp")
         };
         let server = ThrowawayServer::start_from(&bin, &options, &Cancel::new())
             .unwrap_or_else(|error| panic!("PostgreSQL {major}: {error}"));

@@ -40,6 +40,17 @@ pub struct ThrowawayOptions {
 }
 
 impl ThrowawayOptions {
+    /// A server for code of ours, of any supported version, with the superuser `postgres`.
+    pub fn plain(parent_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            min_major: 13,
+            parent_dir: parent_dir.into(),
+            settings: Vec::new(),
+            superuser: "postgres".to_owned(),
+            isolation: Isolation::Plain,
+        }
+    }
+
     /// The port, also of the socket; another than the usual one for a server that listens.
     pub(super) fn port(&self) -> u16 {
         let port = self.settings.iter().find(|(name, _)| name == "port");

@@ -256,18 +256,12 @@ impl std::fmt::Debug for ThrowawayServer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::{Isolation, sweep};
+    use crate::cluster::sweep;
 
     #[test]
     fn a_server_starts_serves_and_leaves_nothing() {
         let parent = std::env::temp_dir();
-        let options = ThrowawayOptions {
-            min_major: 13,
-            parent_dir: parent.clone(),
-            settings: Vec::new(),
-            superuser: "boss".into(),
-            isolation: Isolation::Plain,
-        };
+        let options = ThrowawayOptions::plain(&parent);
         let server = ThrowawayServer::start(&options, &Cancel::new()).unwrap();
         server.create_database("Odd \"name\"").unwrap();
         let settings = server.settings("Odd \"name\"");

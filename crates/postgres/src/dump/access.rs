@@ -310,15 +310,12 @@ impl TableLogins {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::{Isolation, ThrowawayOptions, ThrowawayServer};
+    use crate::cluster::{ThrowawayOptions, ThrowawayServer};
 
     fn server() -> ThrowawayServer {
         let options = ThrowawayOptions {
-            min_major: 13,
-            parent_dir: std::env::temp_dir(),
-            settings: Vec::new(),
             superuser: "boss".into(),
-            isolation: Isolation::Plain,
+            ..ThrowawayOptions::plain("/tmp")
         };
         ThrowawayServer::start(&options, &Cancel::new()).unwrap()
     }

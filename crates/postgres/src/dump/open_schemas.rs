@@ -50,17 +50,11 @@ impl OpenSchemas {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::{Isolation, ThrowawayOptions, ThrowawayServer};
+    use crate::cluster::{ThrowawayOptions, ThrowawayServer};
     use hubvault_model::Cancel;
 
     fn server() -> ThrowawayServer {
-        let options = ThrowawayOptions {
-            min_major: 13,
-            parent_dir: std::env::temp_dir(),
-            settings: Vec::new(),
-            superuser: "boss".into(),
-            isolation: Isolation::Plain,
-        };
+        let options = ThrowawayOptions::plain("/tmp");
         ThrowawayServer::start(&options, &Cancel::new()).unwrap()
     }
 

@@ -21,9 +21,7 @@ use hubvault_engine::restore::{self, Conditions, TableDiff};
 use hubvault_engine::run::{Run, RunRequest};
 use hubvault_model::{ByteSize, Cancel};
 use hubvault_notify::{Security, SmtpSettings};
-use hubvault_postgres::{
-    ConnectSettings, Isolation, Session, ThrowawayOptions, ThrowawayServer, sweep,
-};
+use hubvault_postgres::{ConnectSettings, Session, ThrowawayOptions, ThrowawayServer, sweep};
 use mailbox::Mailbox;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -228,13 +226,7 @@ fn start(parent_dir: &Path, cancel: &Cancel) -> Result<ThrowawayServer> {
     for error in swept.stuck {
         tracing::warn!("could not remove leftovers of a crashed run: {error}");
     }
-    let options = ThrowawayOptions {
-        min_major: 13,
-        parent_dir: parent_dir.to_owned(),
-        settings: Vec::new(),
-        superuser: "postgres".into(),
-        isolation: Isolation::Plain,
-    };
+    let options = ThrowawayOptions::plain(parent_dir);
     Ok(ThrowawayServer::start(&options, cancel)?)
 }
 

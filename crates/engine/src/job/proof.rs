@@ -1,0 +1,61 @@
+//! When and where archives are drilled.
+
+use hubvault_postgres::ConnectSettings;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// When and where archives are drilled.
+#[derive(Clone, Debug)]
+pub struct ProofOptions {
+    /// When.
+    pub when: ProofWhen,
+    /// Where the throwaway server's directory is made; short, as it holds a socket.
+    pub directory: PathBuf,
+    /// A server on which a scratch database is made and dropped, instead of a throwaway server.
+    pub server: Option<ConnectSettings>,
+    /// When the server is asked for a digest of its own, which the drill compares.
+    pub source_digest: SourceDigest,
+    /// How long one drill may take; then the backup is unproven.
+    pub time_limit: Duration,
+    /// All that a throwaway server gets of the environment: where programs, libraries and short-lived files are.
+    pub environment: Vec<(String, String)>,
+}
+
+/// When the server that is backed up makes a digest of what it sends, so that a drill finds also what was changed
+/// on its way. It costs the server about as much as the COPY.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SourceDigest {
+    /// Where the rows come over a network without TLS.
+    #[default]
+    Auto,
+    /// For every table.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// When a new archive is drilled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProofWhen {
+    /// Every one.
+    #[default]
+    Always,
+    /// The first of a day.
+    Daily,
+    /// The first of a week.
+    Weekly,
+    /// None.
+    Off,
+}
+
+impl ProofWhen {
+    /// The word in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::Daily => "daily",
+            Self::Weekly => "weekly",
+            Self::Off => "off",
+        }
+    }
+}

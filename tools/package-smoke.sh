@@ -55,7 +55,7 @@ inside apt-get install -y -qq --no-install-recommends lintian man-db >"$work/log
 
 step "lintian"
 cp "$deb" "$root/tmp/hubvault.deb"
-inside lintian --no-tag-display-limit --allow-root --fail-on error /tmp/hubvault.deb
+inside lintian --tag-display-limit 0 --allow-root --fail-on error /tmp/hubvault.deb
 
 step "The package with what it depends on and recommends"
 inside apt-get install -y -qq /tmp/hubvault.deb >"$work/log" 2>&1 || { tail "$work/log"; exit 1; }

@@ -22,6 +22,14 @@ $program completions bash >$out/completions/hubvault
 $program completions zsh >$out/completions/_hubvault
 $program completions fish >$out/completions/hubvault.fish
 
+# Debian wants a changelog of the package; that of the program is beside it.
+cat >$out/changelog.Debian <<CHANGES
+hubvault ($version-1) stable; urgency=medium
+
+  * Built from the release $version; its changes are in changelog.gz.
+
+ -- The hubvault authors <hubvault@packages.invalid>  $(date -R)
+CHANGES
 cargo deb --no-build --package hubvault --output $out
 cp -R $program $out/man $out/completions README.md LICENSE hubvault.example.toml deploy/hubvault.service "$out/$name"
 tar --owner=0 --group=0 --numeric-owner -C $out -czf "$out/$name.tar.gz" "$name"

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Where to listen, as a host and a port: a port alone means this host alone. Names are not looked up.
-pub fn listens_at(address: &str) -> Result<String, String> {
+pub(super) fn listen_address(address: &str) -> Result<String, String> {
     let expected = |why: &str| {
         format!(
             "expected a port (8080) or an address with one (127.0.0.1:8080, [::1]:8080), not \
@@ -98,7 +98,7 @@ mod tests {
             ("[::1]:80", "[::1]:80"),
             ("hub_1.internal:80", "hub_1.internal:80"),
         ] {
-            assert_eq!(listens_at(said).as_deref(), Ok(meant), "{said}");
+            assert_eq!(listen_address(said).as_deref(), Ok(meant), "{said}");
         }
         for bad in [
             "nonsense",
@@ -113,7 +113,7 @@ mod tests {
             "http://host:80",
             "a b:80",
         ] {
-            let said = listens_at(bad).unwrap_err();
+            let said = listen_address(bad).unwrap_err();
             assert!(
                 said.contains("127.0.0.1:8080") && said.contains(bad),
                 "{said}"

@@ -31,6 +31,7 @@ pub(super) fn monitor(
     });
     let usual = MonitorOptions::default();
     MonitorOptions {
+        interval: keys::duration(text(found, "monitor.interval")).unwrap_or(usual.interval),
         max_age_hours: number("monitor.max_age_hours", usual.max_age_hours),
         max_drill_age_hours: number("monitor.max_drill_age_hours", usual.max_drill_age_hours),
         min_free: mib(found, "monitor.min_free_mb"),

@@ -3,9 +3,10 @@
 use super::problem::Problem;
 use super::resolve::{Found, Value};
 use super::text;
-use super::{http, keys};
+use super::{http, keys, schedule};
 use hubvault_engine::delivery;
 use hubvault_engine::job::{AttachWhen, Delivery, MailOptions};
+use hubvault_engine::schedule::Schedule;
 use hubvault_model::{ByteSize, Masks};
 use hubvault_notify::{Channel, ChannelKind, Security, SmtpSettings, check_address, is_loopback};
 use secrecy::SecretString;
@@ -36,6 +37,7 @@ pub(super) fn delivery(found: &Settings, problems: &mut Vec<Problem>) -> Deliver
         pause: keys::duration(text(found, "delivery.pause")).unwrap_or_default(),
         templates,
         links: http::links(found),
+        digest: Schedule::new(text(found, "email.digest"), schedule::zone(found)).ok(),
         masks: Masks::default(),
     }
 }

@@ -122,7 +122,7 @@ pub(super) fn notices(jobs: &[Settings]) -> Vec<String> {
     let Some(first) = jobs.first().filter(|first| first.job_name.is_some()) else {
         return notices;
     };
-    let shared = &first.service_directory;
+    let shared = &first.service.directory;
     let is_nobodys = jobs.iter().all(|job| job.job.directory != *shared);
     if is_nobodys && shared.join(".hubvault/catalog.sqlite").exists() {
         notices.push(format!(

@@ -369,7 +369,7 @@ impl Kind {
                     "expected five fields of cron such as `0 2 * * *`, not {text:?}: {what}"
                 )),
             },
-            Self::Listen => super::address::listens_at(text).map(|_| ()),
+            Self::Listen => super::address::listen_address(text).map(|_| ()),
             Self::PublicUrl => super::address::check_public_url(text),
             Self::Zone => zone(text).map(|_| ()),
         }

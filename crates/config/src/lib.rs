@@ -19,12 +19,12 @@ mod seal;
 mod http;
 mod delivery;
 mod schedule;
+mod service;
 mod commands;
 mod command_secrets;
 mod checks;
 mod job;
 
-pub use address::listens_at;
 pub use environment::Environment;
 pub use input::Inputs;
 pub use overlay::{CHANGEABLE, Changes};
@@ -32,6 +32,7 @@ pub use problem::{ConfigError, Problem, nearest};
 pub use resolve::{Found, Value};
 pub use scope::Said;
 pub use seal::Administrator;
+pub use service::{LogFormat, LogOptions, Service};
 pub use strictness::longest_gap;
 pub use weakened::Difference;
 
@@ -44,7 +45,7 @@ use keys::KEYS;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
 
 /// Everything that is set, with where it was said.
 pub struct Settings {
@@ -72,13 +73,13 @@ pub struct Settings {
     pub zone: TimeZone,
     /// Which `[[job]]` of the file it is; `None` where there is none.
     pub job_name: Option<String>,
-    /// The archive directory that is all jobs', where the service keeps what is its own.
-    pub service_directory: PathBuf,
+    /// What a service has once, whatever its jobs are.
+    pub service: Service,
     /// What file and variables say where something was changed over HTTP.
     floor: weakened::Floor,
     /// What the file says, as it was read; empty without one. It may hold secrets.
     source: SecretString,
-    job: Job,
+    job: Arc<Job>,
 }
 
 impl Settings {
@@ -196,6 +197,7 @@ impl Settings {
             return Err(ConfigError { problems });
         }
         let zone = schedule::zone(&found);
+        let service = service::service(&found, service_directory);
         let found = KEYS
             .iter()
             .filter_map(|key| found.remove(key.name))
@@ -214,10 +216,10 @@ impl Settings {
             temp_dir,
             zone,
             job_name: document.job,
-            service_directory,
+            service,
             floor,
             source: SecretString::from(source),
-            job,
+            job: Arc::new(job),
         };
         let weakened = settings.weakened_in_words();
         settings.notices.extend(weakened);
@@ -225,23 +227,13 @@ impl Settings {
     }
 
     /// The job that they make.
-    pub fn job(&self) -> Job {
-        self.job.clone()
+    pub fn job(&self) -> &Arc<Job> {
+        &self.job
     }
 
     /// What the file says, for a child that is to go by the same.
     pub fn source(&self) -> &SecretString {
         &self.source
-    }
-
-    /// What is waited between two looks of the monitor.
-    pub fn watch_interval(&self) -> Duration {
-        keys::duration(self.text("monitor.interval")).unwrap_or(Duration::from_mins(5))
-    }
-
-    /// What a run at work is given to end by itself when the service is stopped.
-    pub fn stop_grace(&self) -> Duration {
-        keys::duration(self.text("service.stop_grace")).unwrap_or_default()
     }
 
     /// A server that a connection string names; what it does not say is the configuration's, but
@@ -257,12 +249,13 @@ impl Settings {
     }
 
     /// What no log line and no message may hold.
-    pub fn masks(&self) -> Masks {
-        self.job.delivery.masks.clone()
+    pub fn masks(&self) -> &Masks {
+        &self.job.delivery.masks
     }
 
     /// The text of a plain value.
-    pub fn text(&self, key: &str) -> &str {
+    #[cfg(test)]
+    fn text(&self, key: &str) -> &str {
         self.found
             .iter()
             .find(|found| found.key.name == key)

@@ -132,7 +132,7 @@ proptest! {
             Ok(settings) => {
                 prop_assert!(settings.found.iter().all(|found| !found.origin.is_empty()));
                 // What goes down is made of them, whatever they are.
-                let _ = (settings.job(), settings.masks(), settings.watch_interval(), settings.stop_grace());
+                let _ = (settings.job(), settings.masks());
             }
             Err(error) => {
                 prop_assert!(!error.problems.is_empty());

@@ -22,7 +22,8 @@ fn mistakes(variables: &[(&str, &str)], toml: &str) -> String {
 
 #[test]
 fn nothing_set_means_the_shell_scripts_defaults() {
-    let job = load(&[], "").unwrap().job();
+    let settings = load(&[], "").unwrap();
+    let job = settings.job();
     assert_eq!(job.directory, Path::new("/backups"));
     assert_eq!(job.scope.tables.len(), 10);
     assert_eq!(job.scope.windows.len(), 1);
@@ -153,7 +154,13 @@ fn a_secret_may_be_in_a_file_that_the_file_names() {
         "[database]\npassword_file = \"{}\"\n",
         secret.path().display()
     );
-    let password = load(&[], &toml).unwrap().job().database.password.unwrap();
+    let password = load(&[], &toml)
+        .unwrap()
+        .job()
+        .database
+        .password
+        .clone()
+        .unwrap();
     assert_eq!(password.expose_secret(), "hunter2");
     let said = mistakes(&[], "[database]\npassword_file = \"/nowhere\"\n");
     assert!(
@@ -304,19 +311,19 @@ fn load_all(variables: &[(&str, &str)], toml: &str) -> Result<Vec<Settings>, Con
 fn what_a_job_says_wins_and_what_stands_at_the_top_is_every_jobs() {
     let variables = [("POSTGRES_HOST", "db1"), ("POSTGRES_DB", "ignored")];
     let all = load_all(&variables, TWO_JOBS).unwrap();
-    let jobs: Vec<Job> = all.iter().map(Settings::job).collect();
+    let jobs: Vec<&Job> = all.iter().map(|it| &**it.job()).collect();
     let names: Vec<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
     assert_eq!(names, ["hub", "shop"]);
     assert_eq!(jobs[0].database.to_string(), "postgres@db1:5432/hub");
     assert_eq!(jobs[1].database.to_string(), "reader@db2:5432/shop");
     assert_eq!((jobs[0].retention.days, jobs[1].retention.days), (30, 9));
     let tables = |job: &Job| job.scope.tables.len();
-    assert_eq!((tables(&jobs[0]), tables(&jobs[1])), (1, 2));
+    assert_eq!((tables(jobs[0]), tables(jobs[1])), (1, 2));
     assert_eq!(jobs[0].directory, Path::new("/srv/hub"));
     assert_eq!(jobs[1].directory, Path::new("/far/shop"));
     assert!(jobs[0].files.len() > 1 && jobs[1].files.len() == 1);
     for settings in &all {
-        assert_eq!(settings.service_directory, Path::new("/srv"));
+        assert_eq!(settings.service.directory, Path::new("/srv"));
     }
     let found = all[0].found.iter();
     let mut name = found.filter(|found| found.key.name == "database.name");
@@ -337,7 +344,7 @@ fn a_secret_of_a_job_is_said_in_one_way() {
     let all = load_all(&[("POSTGRES_PASSWORD", "variable")], &toml).unwrap();
     let passwords: Vec<String> = all
         .iter()
-        .map(|settings| settings.job().database.password.unwrap())
+        .map(|settings| settings.job().database.password.clone().unwrap())
         .map(|password| password.expose_secret().to_owned())
         .collect();
     assert_eq!(passwords, ["from-file", "variable"]);
@@ -378,7 +385,7 @@ fn a_job_with_an_address_of_its_own_does_not_get_the_password_of_another() {
     ];
     let all = load_all(&variables, toml).unwrap();
     let password = |n: usize| {
-        let password = all[n].job().database.password;
+        let password = all[n].job().database.password.as_ref();
         password.map(|text| text.expose_secret().to_owned())
     };
     assert_eq!(password(0).as_deref(), Some("url-secret"));

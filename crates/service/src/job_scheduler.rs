@@ -65,7 +65,7 @@ impl JobScheduler {
             },
             served,
         };
-        if let Some(warning) = nobody_told(&settings.job()) {
+        if let Some(warning) = nobody_told(settings.job()) {
             tracing::warn!("{}{warning}", scheduler.prefix);
         }
         scheduler.log_next_run();
@@ -311,7 +311,7 @@ fn lock_directory(settings: &Settings, now: Timestamp) -> Result<ServiceLock> {
 
 fn timetable(settings: &Settings, now: Timestamp) -> Result<Timetable> {
     let job = settings.job();
-    let schedule = job.schedule.context("there is no schedule")?;
+    let schedule = job.schedule.clone().context("there is no schedule")?;
     Ok(Timetable::new(&job.name, schedule, now))
 }
 

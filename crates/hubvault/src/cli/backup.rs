@@ -39,7 +39,7 @@ pub(crate) struct BackupArgs {
 pub(crate) fn run(settings: &Settings, args: &BackupArgs) -> Result<Exit> {
     log_notices(settings);
     if args.dry_run {
-        return dry_run(&settings.job(), args.json);
+        return dry_run(settings.job(), args.json);
     }
     let record = take_for(settings, RunRequest::by_hand(), args.no_progress)?;
     let text = if args.json {

@@ -214,14 +214,18 @@ fn is_put_off(
 /// Messages that are queued.
 struct Notice {
     items: Vec<OutboxItem>,
-    job: hubvault_engine::job::Job,
+    job: Arc<hubvault_engine::job::Job>,
     zone: jiff::tz::TimeZone,
     state: StateDir,
 }
 
 impl Notice {
     fn queue(app: &OfJob, settings: &Settings, facts: ChangeFacts) -> Result<Self> {
-        let (job, zone, catalog) = (settings.job(), settings.zone.clone(), app.catalog()?);
+        let (job, zone, catalog) = (
+            Arc::clone(settings.job()),
+            settings.zone.clone(),
+            app.catalog()?,
+        );
         let cancel = Cancel::new();
         let items = Teller::new(&job, Some(&catalog), &zone, &cancel).queue_change(facts)?;
         let state = app.state()?;

@@ -59,6 +59,6 @@ fn look(of: &OfJob) -> Seen {
         next_run: of.job.next_run(),
         running: running(&of.job.state()).is_some(),
         max_age_hours: job.monitor.max_age_hours,
-        job: job.name,
+        job: job.name.clone(),
     }
 }

@@ -280,6 +280,6 @@ fn job(settings: &Settings, server: &ThrowawayServer, directory: &Path) -> Resul
         database: server.settings(SOURCE),
         directory: directory.to_owned(),
         files: files.into(),
-        ..settings.job()
+        ..Job::clone(settings.job())
     })
 }

@@ -1,10 +1,7 @@
 //! What a service has once, whatever its jobs are: where it answers, what it logs.
 
 use super::address::listen_address;
-use super::keys;
-use super::resolve::Found;
-use super::text;
-use std::collections::BTreeMap;
+use super::setting::Values;
 use std::path::PathBuf;
 use std::time::Duration;
 use tracing::Level;
@@ -46,20 +43,20 @@ pub enum LogFormat {
     Json,
 }
 
-pub(super) fn service(found: &BTreeMap<&'static str, Found>, directory: PathBuf) -> Service {
+pub(crate) fn service(values: &Values, directory: PathBuf) -> Service {
     Service {
-        http_address: listen_address(text(found, "http.address")).ok(),
+        http_address: listen_address(values.text("http.address")).ok(),
         log: LogOptions {
-            level: text(found, "log.level").parse().unwrap_or(Level::INFO),
-            format: match text(found, "log.format") {
+            level: values.number("log.level").unwrap_or(Level::INFO),
+            format: match values.text("log.format") {
                 "text" => LogFormat::Text,
                 "json" => LogFormat::Json,
                 _ => LogFormat::Auto,
             },
-            file: super::delivery::path(found, "log.file"),
-            max_bytes: text(found, "log.max_size_mb").parse().unwrap_or(10) << 20,
+            file: values.path("log.file"),
+            max_bytes: values.parsed::<u64>("log.max_size_mb") << 20,
         },
-        stop_grace: keys::duration(text(found, "service.stop_grace")).unwrap_or_default(),
+        stop_grace: values.duration("service.stop_grace"),
         directory,
     }
 }

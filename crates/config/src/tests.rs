@@ -2,13 +2,19 @@
 
 mod mistakes;
 
+use super::keys::KEYS;
 use super::*;
-use hubvault_engine::job::WindowRows;
+use hubvault_engine::job::{Job, WindowRows};
 use hubvault_engine::state::StateDir;
 use secrecy::ExposeSecret;
 use std::path::Path;
 
-fn load(variables: &[(&str, &str)], toml: &str) -> Result<Settings, ConfigError> {
+pub(crate) const ALICE: &str = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
+pub(crate) const BOB: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBIeIJ74+QJ9m4rrjJ1XIs5ab67NfM5YnvucocpO7ArU";
+
+/// The settings of these variables and this file.
+pub(crate) fn load(variables: &[(&str, &str)], toml: &str) -> Result<Settings, ConfigError> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("hubvault.toml");
     std::fs::write(&path, toml).unwrap();
@@ -16,7 +22,8 @@ fn load(variables: &[(&str, &str)], toml: &str) -> Result<Settings, ConfigError>
     Settings::load(&inputs, None)
 }
 
-fn mistakes(variables: &[(&str, &str)], toml: &str) -> String {
+/// The mistakes in these variables and this file.
+pub(crate) fn mistakes(variables: &[(&str, &str)], toml: &str) -> String {
     load(variables, toml).err().unwrap().to_string()
 }
 
@@ -61,11 +68,7 @@ fn variables_win_over_the_file_and_say_what_they_hide() {
     ];
     let settings = load(&variables, toml).unwrap();
     assert_eq!(settings.job().database.to_string(), "u@url:2222/d");
-    let host = settings
-        .found
-        .iter()
-        .find(|found| found.key.name == "database.host")
-        .unwrap();
+    let host = settings.values.get("database.host").unwrap();
     assert_eq!(host.origin, "variable DATABASE_URL");
     assert_eq!(
         host.hidden,
@@ -252,11 +255,8 @@ fn what_was_changed_from_afar_wins_for_harmless_keys_alone() {
     let first = changes(r#"{"retention.days": 7, "email.to": ["a@b.example"]}"#).unwrap();
     first.write(&state).unwrap();
     let settings = load(&variables, toml).unwrap();
-    assert_eq!(settings.text("retention.days"), "7");
-    let days = settings
-        .found
-        .iter()
-        .find(|found| found.key.name == "retention.days");
+    assert_eq!(settings.values.text("retention.days"), "7");
+    let days = settings.values.get("retention.days");
     let hidden = &days.unwrap().hidden;
     assert_eq!(
         hidden,
@@ -267,16 +267,12 @@ fn what_was_changed_from_afar_wins_for_harmless_keys_alone() {
         .write(&state)
         .unwrap();
     let settings = load(&variables, toml).unwrap();
-    assert_eq!(settings.text("retention.days"), "5");
-    assert!(
-        settings.found.iter().any(|found| {
-            matches!(&found.value, Value::List(items) if items == &["a@b.example"])
-        })
-    );
+    assert_eq!(settings.values.text("retention.days"), "5");
+    assert!(settings.values.list("email.to") == ["a@b.example"]);
 
     let bad = changes(r#"{"archive.directory": "/x", "retention.dayz": 1}"#);
     let said = bad.unwrap_err().to_string();
-    assert!(said.contains("cannot be changed from afar") && said.contains("retention.days"));
+    assert!(said.contains("cannot be changed over HTTP") && said.contains("retention.days"));
     std::fs::write(state.file("overlay.toml"), "[database]\nhost = \"evil\"\n").unwrap();
     let said = load(&variables, toml).err().unwrap().to_string();
     assert!(said.contains("database.host: cannot be set here"), "{said}");
@@ -287,7 +283,7 @@ fn every_changeable_key_exists_and_is_no_secret() {
     for name in CHANGEABLE {
         let key = KEYS.iter().find(|key| key.name == *name);
         assert!(
-            key.is_some_and(|key| !key.secret && name.contains('.')),
+            key.is_some_and(|key| !key.is_secret() && name.contains('.')),
             "{name}"
         );
     }
@@ -325,9 +321,7 @@ fn what_a_job_says_wins_and_what_stands_at_the_top_is_every_jobs() {
     for settings in &all {
         assert_eq!(settings.service.directory, Path::new("/srv"));
     }
-    let found = all[0].found.iter();
-    let mut name = found.filter(|found| found.key.name == "database.name");
-    let name = name.next().unwrap();
+    let name = all[0].values.get("database.name").unwrap();
     assert!(name.origin.starts_with("hubvault.toml line"));
     assert_eq!(name.hidden, ["variable POSTGRES_DB"]);
 }
@@ -355,7 +349,7 @@ fn jobs_are_told_apart_by_names_and_directories() {
     let said = |toml: &str| load_all(&[], toml).err().unwrap().to_string();
     let twice = said("[[job]]\nname = \"a\"\n[[job]]\nname = \"a\"\n[[job]]\nname = \"../b\"\n");
     assert!(
-        twice.contains("line 3: job.name: \"a\" is the job of line 1, too"),
+        twice.contains("line 3: job.name: \"a\" is also the name of the job in line 1"),
         "{twice}"
     );
     assert!(twice.contains("not \"../b\""), "{twice}");
@@ -363,7 +357,7 @@ fn jobs_are_told_apart_by_names_and_directories() {
         "[[job]]\nname = \"a\"\narchive.directory = \"/x\"\n\
          [[job]]\nname = \"b\"\narchive.directory = \"/x\"\n",
     );
-    assert!(same.contains("the jobs a and b both have /x"), "{same}");
+    assert!(same.contains("the jobs a and b share /x"), "{same}");
     // What is wrong at the top is wrong once.
     let once = said("[retention]\ndays = -1\n[[job]]\nname = \"a\"\n[[job]]\nname = \"b\"\n");
     assert_eq!(once.matches("retention.days").count(), 1, "{once}");
@@ -391,18 +385,12 @@ fn a_job_with_an_address_of_its_own_does_not_get_the_password_of_another() {
     assert_eq!(password(0).as_deref(), Some("url-secret"));
     assert_eq!(password(1), None, "~/.pgpass may have it");
     assert_eq!(password(2).as_deref(), Some("own-secret"));
-    let is_secret = |n: usize, key: &str| {
-        let mut found = all[n].found.iter();
-        found.any(|it| it.key.name == key && matches!(it.value, Value::Secret(_)))
-    };
+    let is_secret = |n: usize, key: &str| all[n].values.secret(key).is_some();
     assert!(is_secret(0, "email.password") && !is_secret(1, "email.password"));
 }
 
 #[test]
 fn archives_of_a_job_are_sealed_to_those_that_it_names_alone() {
-    const ALICE: &str = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
-    const BOB: &str =
-        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBIeIJ74+QJ9m4rrjJ1XIs5ab67NfM5YnvucocpO7ArU";
     let toml = format!(
         "[[seal.recipient]]\nkey = \"{ALICE}\"\n\
          [[job]]\nname = \"a\"\n\
@@ -423,16 +411,16 @@ fn jobs_that_hide_each_other_are_noticed() {
     assert!(
         notices
             .iter()
-            .any(|it| it.contains("a and b call the same monitor.ping_url")),
+            .any(|it| it.contains("a and b use the same monitor.ping_url")),
         "{notices:?}"
     );
 }
 
 #[test]
 fn no_secret_is_handed_to_the_programs_of_postgresql() {
-    for variable in keys::KEYS
+    for variable in KEYS
         .iter()
-        .filter(|key| key.secret)
+        .filter(|key| key.is_secret())
         .flat_map(|key| key.variables)
     {
         // A password of libpq's own name is replaced by that of the connection.

@@ -158,7 +158,7 @@ impl OfJob {
         let last = last.map_or(self.daemon.started_at(), |record| record.started_at);
         let next_old = schedule.next_after(&old.name, now);
         let next_new = next.next_after(&new.name, now);
-        let gap = longest_gap(tried.floor_schedule().unwrap_or(schedule), now);
+        let gap = longest_gap(tried.baseline_schedule().unwrap_or(schedule), now);
         let (Some(next_old), Some(next_new)) = (next_old, next_new) else {
             return Ok(None);
         };

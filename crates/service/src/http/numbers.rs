@@ -32,7 +32,8 @@ pub(super) async fn metrics(OfJobs(jobs): OfJobs) -> Result<impl IntoResponse, A
 
 /// A job whose catalog cannot be read hides nothing of the others.
 fn look(of: &OfJob) -> Seen {
-    let job = of.job.settings().job();
+    let settings = of.job.settings();
+    let job = settings.job();
     let read = || -> anyhow::Result<_> {
         let catalog = of.catalog()?;
         let overviews = Overview::read_all(&catalog)?;

@@ -14,6 +14,7 @@ use super::shown::{self, TableEntry};
 use super::table::patterns;
 use super::windows::windows;
 use hubvault_archive::{Codec, Compression};
+use hubvault_engine::command::CommandLine;
 use hubvault_engine::job::{
     ArchiveOptions, Gentleness, Job, MissingPolicy, MonitorOptions, ProofOptions, ProofWhen,
     RetentionRules, RowLimits, Scope, SizeLimits, SourceDigest, UserCheck, Window,
@@ -64,15 +65,8 @@ pub(crate) fn build(
     let commands = commands
         .chain(hooks.iter().map(|hook| &hook.command))
         .chain(checks.iter().map(|check| &check.command));
-    // A URL holds passwords of its own.
     let servers = std::iter::once(&database).chain(&proof.server);
-    let masks = Masks::new(
-        values
-            .secrets()
-            .cloned()
-            .chain(servers.filter_map(|server| server.password.clone()))
-            .chain(commands.flat_map(command_secrets::secrets)),
-    );
+    let masks = masks(values, servers, commands);
     let default_workers = || available_parallelism().map_or(1, NonZero::get).min(4);
     let job = Job {
         name: document.job.clone().unwrap_or(database.dbname.clone()),
@@ -108,6 +102,18 @@ pub(crate) fn build(
         administrators,
         tables,
     }
+}
+
+/// Every secret that is set, in a key of its own, in the URL of a server or in a command.
+fn masks<'a>(
+    values: &Values,
+    servers: impl Iterator<Item = &'a ConnectSettings>,
+    commands: impl Iterator<Item = &'a CommandLine>,
+) -> Masks {
+    let passwords = servers.filter_map(|server| server.password.clone());
+    let in_commands = commands.flat_map(command_secrets::secrets);
+    let secrets = values.secrets().cloned();
+    Masks::new(secrets.chain(passwords).chain(in_commands))
 }
 
 /// The schedule; `None` only where a mistake in it was reported when it was resolved.

@@ -1,5 +1,6 @@
 //! Reads variables and file and makes the settings of one job, or of all.
 
+use super::change_rules::changeable;
 use super::delivery;
 use super::document::Document;
 use super::environment::Environment;
@@ -7,7 +8,7 @@ use super::input::{ConfigFile, Inputs};
 use super::job::{build, schedule};
 use super::jobs;
 use super::links;
-use super::overlay::{self, CHANGEABLE, Changes};
+use super::overlay::{self, Changes};
 use super::problem::{ConfigError, Problem};
 use super::resolve::resolve;
 use super::service::service;
@@ -126,7 +127,7 @@ fn baseline(
     document: &Document,
     overlay: &Document,
 ) -> Option<Baseline> {
-    CHANGEABLE.iter().find(|key| overlay.value(key).is_some())?;
+    changeable().find(|key| overlay.value(key).is_some())?;
     // A mistake in file or variables matters only where the overlay does not override it.
     let values = resolve(environment, document, &Document::default(), &mut Vec::new());
     let schedule = schedule(&values);

@@ -7,6 +7,7 @@ use super::keys::{KEYS, Key};
 use super::parser;
 
 use super::archive_directory;
+use super::change_rules::{changeable, is_changeable};
 use super::problem::{ConfigError, Problem, nearest};
 use anyhow::{Context, Result};
 use hubvault_engine::state::StateDir;
@@ -20,34 +21,6 @@ pub(crate) const ORIGIN: &str = "overlay.toml (PUT /backup/config)";
 const NAME: &str = "overlay.toml";
 /// More than all keys need, in bytes.
 const LARGEST: u64 = 1 << 20;
-
-/// What may be changed over HTTP: nothing that decides where data goes, except the recipients of mail; nothing that is
-/// run; nothing secret.
-pub const CHANGEABLE: &[&str] = &[
-    "archive.codec",
-    "archive.level",
-    "archive.min_size_mb",
-    "archive.max_size_mb",
-    "log.level",
-    "proof.when",
-    "retention.days",
-    "retention.keep_last",
-    "retention.daily",
-    "retention.weekly",
-    "retention.monthly",
-    "retention.yearly",
-    "retention.max_total_mb",
-    "schedule.cron",
-    "schedule.timezone",
-    "schedule.jitter",
-    "schedule.catch_up",
-    "schedule.tries",
-    "schedule.pause",
-    "email.enabled",
-    "email.to",
-    "email.attach",
-    "monitor.max_age_hours",
-];
 
 /// The text of an overlay.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,16 +46,14 @@ impl Changes {
             )),
         }
         for (key, value) in requested {
-            if !CHANGEABLE.contains(&key.as_str()) {
+            if !is_changeable(key) {
                 problems.push(Problem::new(ORIGIN, key, not_changeable(key)));
                 continue;
             }
-            match value {
-                Value::Null => remove(&mut table, key),
-                value => match toml::Value::try_from(value) {
-                    Ok(value) => set(&mut table, key, value),
-                    Err(error) => problems.push(Problem::new(ORIGIN, key, error.to_string())),
-                },
+            let value = Some(value).filter(|value| !value.is_null());
+            match value.map(toml::Value::try_from).transpose() {
+                Ok(value) => set(&mut table, key, value),
+                Err(error) => problems.push(Problem::new(ORIGIN, key, error.to_string())),
             }
         }
         if problems.is_empty() {
@@ -117,29 +88,19 @@ fn not_changeable(key: &str) -> String {
     if Key::named(key).is_some() {
         return "cannot be changed over HTTP; set it in hubvault.toml or by a variable".to_owned();
     }
-    let hint = nearest(key, CHANGEABLE.iter().copied());
+    let hint = nearest(key, changeable());
     format!("no such key{hint}")
 }
 
-/// Every changeable key is `table.key`.
-fn set(table: &mut toml::Table, key: &str, value: toml::Value) {
-    let Some((outer, inner)) = key.split_once('.') else {
-        return;
-    };
-    let entry = table
-        .entry(outer)
-        .or_insert_with(|| toml::Value::Table(toml::Table::new()));
-    if let Some(entry) = entry.as_table_mut() {
-        entry.insert(inner.to_owned(), value);
-    }
-}
-
-fn remove(table: &mut toml::Table, key: &str) {
-    let inner = key.split_once('.');
-    if let Some((entry, inner)) =
-        inner.and_then(|(outer, inner)| Some((table.get_mut(outer)?.as_table_mut()?, inner)))
-    {
-        entry.remove(inner);
+/// Sets a key, which is `table.key`, or removes it.
+fn set(root: &mut toml::Table, key: &str, value: Option<toml::Value>) {
+    let (table, key) = key.split_once('.').unwrap_or(("", key));
+    let empty = || toml::Value::Table(toml::Table::new());
+    let table = root.entry(table).or_insert_with(empty);
+    match (table.as_table_mut(), value) {
+        (Some(table), Some(value)) => drop(table.insert(key.to_owned(), value)),
+        (Some(table), None) => drop(table.remove(key)),
+        (None, _) => {}
     }
 }
 
@@ -185,7 +146,7 @@ pub(crate) fn read(
     };
     let overlay = parser::parse(&path, &text, problems);
     for key in KEYS.iter().map(|key| key.name) {
-        if overlay.value(key).is_some() && !CHANGEABLE.contains(&key) {
+        if overlay.value(key).is_some() && !is_changeable(key) {
             let what = "cannot be set here; remove the line";
             problems.push(Problem::new(path.display().to_string(), key, what));
         }

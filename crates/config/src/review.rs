@@ -1,9 +1,8 @@
 //! A change over HTTP under review: what differs, what it makes weaker than file and variables set it, and where to
 //! write it on the host instead.
 
-use super::change_rules::{allowed, is_of_schedule, is_sparser, is_weaker, plain};
+use super::change_rules::{allowed, changeable, is_of_schedule, is_sparser, is_weaker, plain};
 use super::kind::Kind;
-use super::overlay::CHANGEABLE;
 use super::setting::Setting;
 use super::settings::Settings;
 use hubvault_engine::schedule::Schedule;
@@ -23,12 +22,12 @@ pub struct Difference {
 impl Settings {
     /// The changeable settings that differ from those of `before`.
     pub fn differences(&self, before: &Self) -> Vec<Difference> {
-        let differs = |key: &&'static str| {
+        let differs = |key: &'static str| {
             let from = plain(before.values.get(key)?);
             let to = plain(self.values.get(key)?);
             (from != to).then_some(Difference { key, from, to })
         };
-        CHANGEABLE.iter().filter_map(differs).collect()
+        changeable().filter_map(differs).collect()
     }
 
     /// Of these differences, those that file and variables do not allow and that are weaker than `before`.
@@ -53,8 +52,8 @@ impl Settings {
 
     /// A sentence for each setting that the overlay makes weaker than file and variables set it.
     pub fn weakened_in_words(&self) -> Vec<String> {
-        let weakened = CHANGEABLE.iter().filter(|key| self.is_weakened(key));
-        let sentence = |key: &&str| {
+        let weakened = changeable().filter(|key| self.is_weakened(key));
+        let sentence = |key: &'static str| {
             let (baseline, current) = (self.baseline(key)?, plain(self.values.get(key)?));
             let (value, origin) = (plain(baseline), &baseline.origin);
             Some(format!(

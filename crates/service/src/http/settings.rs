@@ -3,7 +3,7 @@
 use super::error::ErrorBody;
 use super::of_job::{OfJob, Which};
 use axum::Json;
-use hubvault_config::{CHANGEABLE, Settings, Value as Held};
+use hubvault_config::{Settings, Value as Held, is_changeable};
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -57,7 +57,7 @@ pub(super) fn all(settings: &Settings) -> Config {
         },
         origin: setting.origin.clone(),
         hides: setting.hidden.clone(),
-        changeable: CHANGEABLE.contains(&setting.key.name),
+        changeable: is_changeable(setting.key.name),
     });
     Config {
         settings: settings_of.collect(),

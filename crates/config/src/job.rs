@@ -36,13 +36,13 @@ pub(crate) struct Built {
     pub(crate) tables: Vec<TableEntry>,
 }
 
-/// Builds it of all that is set. It is to be used only where `problems` stays empty.
+/// Builds it of all that is set; `None` where `problems` are known.
 pub(crate) fn build(
     environment: &Environment,
     document: &Document,
     values: &Values,
     problems: &mut Vec<Problem>,
-) -> Built {
+) -> Option<Built> {
     let config_dir = PathBuf::from(values.text("config_dir"));
     let files = files(document, &config_dir, problems);
     let sources = commands::sources(document, &files, problems);
@@ -70,7 +70,6 @@ pub(crate) fn build(
     let default_workers = || available_parallelism().map_or(1, NonZero::get).min(4);
     let job = Job {
         name: document.job.clone().unwrap_or(database.dbname.clone()),
-        schedule: schedule(values),
         scope: scope(values, windows, problems),
         files,
         sources,
@@ -96,12 +95,15 @@ pub(crate) fn build(
         time_limit: values.duration("archive.time_limit"),
         lock_timeout: values.duration("database.lock_timeout"),
         database,
+        // Last: every mistake is reported by now.
+        schedule: schedule(values)?,
     };
-    Built {
+    let built = Built {
         job,
         administrators,
         tables,
-    }
+    };
+    problems.is_empty().then_some(built)
 }
 
 /// Every secret that is set, in a key of its own, in the URL of a server or in a command.
@@ -116,7 +118,7 @@ fn masks<'a>(
     Masks::new(secrets.chain(passwords).chain(in_commands))
 }
 
-/// The schedule; `None` only where a mistake in it was reported when it was resolved.
+/// The schedule; `None` where a mistake in it was reported when it was resolved.
 pub(crate) fn schedule(values: &Values) -> Option<Schedule> {
     let mut schedule = Schedule::new(values.text("schedule.cron"), values.zone()).ok()?;
     schedule.jitter = values.duration("schedule.jitter");

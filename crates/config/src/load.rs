@@ -94,11 +94,10 @@ fn load(
     set_defaults(environment, &mut values);
     let shared = archive_directory::configured(environment, &whole);
     let service_directory = jobs::set_directory(&document, shared, &mut values);
-    let built = build(environment, &document, &values, &mut problems);
     check_included(&values, &mut problems);
-    if !problems.is_empty() {
+    let Some(built) = build(environment, &document, &values, &mut problems) else {
         return Err(ConfigError { problems });
-    }
+    };
     notices.extend(delivery::notices(&values));
     notices.extend(links::notices(&values));
     notices.extend(environment.misspelt());

@@ -3,7 +3,7 @@
 
 use super::change_rules::{allowed, changeable, is_of_schedule, is_sparser, is_weaker, plain};
 use super::kind::Kind;
-use super::setting::Setting;
+use super::setting::{Setting, Values};
 use super::settings::Settings;
 use hubvault_engine::schedule::Schedule;
 use jiff::Timestamp;
@@ -32,20 +32,10 @@ impl Settings {
 
     /// Of these differences, those that file and variables do not allow and that are weaker than `before`.
     pub fn weaker_than(&self, before: &Self, differences: &[Difference]) -> Vec<Difference> {
+        let schedule = Some(&before.job.schedule);
         let mut weaker = differences.to_vec();
-        weaker.retain(|difference| {
-            let key = difference.key;
-            let new = self.values.get(key);
-            self.is_weakened(key)
-                && if is_of_schedule(key) {
-                    is_schedule_sparser(before.job.schedule.as_ref(), self, true)
-                } else {
-                    before
-                        .values
-                        .get(key)
-                        .zip(new)
-                        .is_some_and(|(old, new)| is_weaker(old, new))
-                }
+        weaker.retain(|it| {
+            self.is_weakened(it.key) && self.is_weaker_than(it.key, &before.values, schedule)
         });
         weaker
     }
@@ -88,15 +78,21 @@ impl Settings {
 
     /// Whether the overlay makes a setting weaker than file and variables set it.
     fn is_weakened(&self, key: &str) -> bool {
-        let Some((baseline, current)) = self.baseline(key).zip(self.values.get(key)) else {
+        let baseline = self.baseline.as_ref();
+        baseline.is_some_and(|it| self.is_weaker_than(key, &it.values, it.schedule.as_ref()))
+    }
+
+    /// Whether a setting protects less than in these values, to which this schedule belongs.
+    fn is_weaker_than(&self, key: &str, values: &Values, schedule: Option<&Schedule>) -> bool {
+        let Some((old, new)) = values.get(key).zip(self.values.get(key)) else {
             return false;
         };
-        if is_of_schedule(key) {
-            // Where one of the two keys is unchanged, the other one is wrong.
-            return plain(current) != plain(baseline)
-                && is_schedule_sparser(self.baseline_schedule(), self, false);
+        if !is_of_schedule(key) {
+            return is_weaker(old, new);
         }
-        is_weaker(baseline, current)
+        // Where one of the two keys is unchanged, the other one is wrong.
+        let is_sparser = |old| is_sparser(old, &self.job.schedule, Timestamp::now());
+        plain(old) != plain(new) && schedule.is_some_and(is_sparser)
     }
 
     fn where_to_set(&self, key: &str, value: &str) -> String {
@@ -126,12 +122,4 @@ impl Settings {
             "write `{name} = {value}` under [{table}]{of} in {file} on the host, and reload it (SIGHUP)"
         )
     }
-}
-
-/// Whether the job's schedule is sparser than `old`; `otherwise` where there is none.
-fn is_schedule_sparser(old: Option<&Schedule>, settings: &Settings, otherwise: bool) -> bool {
-    let both = old.zip(settings.job.schedule.as_ref());
-    both.map_or(otherwise, |(old, new)| {
-        is_sparser(old, new, Timestamp::now())
-    })
 }

@@ -29,7 +29,7 @@ pub struct Job {
     /// The database.
     pub database: ConnectSettings,
     /// When it is backed up, where a service does it.
-    pub schedule: Option<Schedule>,
+    pub schedule: Schedule,
     /// Which tables, and which of their rows.
     pub scope: Scope,
     /// Which files of the host.

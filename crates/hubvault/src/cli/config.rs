@@ -48,7 +48,7 @@ pub(crate) fn check(settings: &Settings) -> Result<Exit> {
         more => format!(", sealed to {more} recipients"),
     };
     out += &format!(
-        "right: {}, {} table patterns whole, {patterns} in windows, {} files, archives to {}{sealed}\n",
+        "valid: {}, {} table patterns whole, {patterns} in windows, {} files, archives to {}{sealed}\n",
         job.database,
         job.scope.tables.len(),
         job.files.len(),

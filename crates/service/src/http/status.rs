@@ -82,11 +82,7 @@ fn look(app: &OfJob) -> anyhow::Result<Status> {
         last_backup: overview.last_run.as_ref().map(Summary::of),
         newest_proven: overview.newest_proven.as_ref().map(Summary::of),
         schedule: Schedule {
-            cron: job
-                .schedule
-                .as_ref()
-                .map_or("", |it| it.expression())
-                .to_owned(),
+            cron: job.schedule.expression().to_owned(),
             next_run: app.job.next_run(),
         },
         retention: Retention {

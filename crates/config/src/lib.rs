@@ -50,5 +50,3 @@ pub use shown::TableEntry;
 
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod properties;

@@ -1,13 +1,12 @@
 //! `overlay.toml` in the state directory: what was changed over HTTP. It overrides file and variables, for harmless
 //! keys alone, and only to make them stricter (`change_rules`). What an earlier version wrote there is still read.
 
+use super::archive_directory;
+use super::change_rules::{changeable, is_changeable};
 use super::document::Document;
 use super::environment::Environment;
 use super::keys::{KEYS, Key};
 use super::parser;
-
-use super::archive_directory;
-use super::change_rules::{changeable, is_changeable};
 use super::problem::{ConfigError, Problem, nearest};
 use anyhow::{Context, Result};
 use hubvault_engine::state::StateDir;

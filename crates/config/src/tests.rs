@@ -2,11 +2,14 @@
 
 mod jobs;
 mod mistakes;
+mod properties;
 
 use super::keys::KEYS;
+use super::kind::Kind;
 use super::*;
-use hubvault_engine::job::WindowRows;
+use hubvault_engine::job::{Job, WindowRows};
 use hubvault_engine::state::StateDir;
+use secrecy::ExposeSecret;
 use std::path::Path;
 
 pub(crate) const ALICE: &str = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
@@ -150,7 +153,6 @@ fn a_secret_is_in_no_message() {
 
 #[test]
 fn a_secret_may_be_in_a_file_that_the_file_names() {
-    use secrecy::ExposeSecret;
     let secret = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(secret.path(), "hunter2\n").unwrap();
     let toml = format!(

@@ -1,13 +1,6 @@
 //! Several `[[job]]`s in one file.
 
-use super::{ALICE, BOB, load, mistakes};
-use crate::environment::Environment;
-use crate::input::Inputs;
-use crate::problem::ConfigError;
-use crate::settings::Settings;
-use hubvault_engine::job::Job;
-use secrecy::ExposeSecret;
-use std::path::Path;
+use super::*;
 
 const TWO_JOBS: &str = "[archive]\ndirectory = \"/srv\"\n[scope]\ntables = [\"users\"]\n\
     [retention]\ndays = 9\n\

@@ -1,11 +1,6 @@
 //! Whatever anybody writes into the file and the variables: settings come of it, or mistakes with their places.
 
-use super::environment::Environment;
-use super::input::Inputs;
-use super::keys::KEYS;
-use super::kind::Kind;
-use super::settings::Settings;
-use super::tests::load;
+use super::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Where to listen, as a host and a port: a port alone means this host alone. Names are not looked up.
-pub fn listens_at(address: &str) -> Result<String, String> {
+pub(crate) fn listen_address(address: &str) -> Result<String, String> {
     let expected = |why: &str| {
         format!(
             "expected a port (8080) or an address with one (127.0.0.1:8080, [::1]:8080), not \
@@ -22,7 +22,7 @@ pub fn listens_at(address: &str) -> Result<String, String> {
 }
 
 /// What is wrong with an address that links begin with; never an address with a name or a password in it.
-pub(super) fn check_public_url(url: &str) -> Result<(), String> {
+pub(crate) fn check_public_url(url: &str) -> Result<(), String> {
     let expected = |why: &str| {
         Err(format!(
             "expected an address such as https://backups.example.com: {why}"
@@ -38,7 +38,7 @@ pub(super) fn check_public_url(url: &str) -> Result<(), String> {
     if let Some(odd) = rest.chars().find(|c| !is_plain(*c)) {
         return expected(&match odd {
             '?' | '#' => format!("it ends before a {odd}, as links have a query of their own"),
-            odd => format!("{odd:?} has no place in it"),
+            odd => format!("{odd:?} is not allowed in it"),
         });
     }
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -55,7 +55,7 @@ pub(super) fn check_public_url(url: &str) -> Result<(), String> {
     check_host(host).or_else(expected)
 }
 
-pub(super) fn host_and_port(authority: &str) -> (&str, Option<&str>) {
+pub(crate) fn host_and_port(authority: &str) -> (&str, Option<&str>) {
     match authority.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         _ => (authority, None),
@@ -68,11 +68,11 @@ fn check_host(host: &str) -> Result<(), &'static str> {
         let address = inside.strip_suffix(']').map(str::parse::<Ipv6Addr>);
         return match address {
             Some(Ok(_)) => Ok(()),
-            _ => Err("what stands in the brackets is no IPv6 address"),
+            _ => Err("the text in the brackets is not an IPv6 address"),
         };
     }
     if host.contains(':') {
-        return Err("an IPv6 address stands in brackets");
+        return Err("an IPv6 address is written in brackets");
     }
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
     if host.is_empty() || !host.chars().all(is_plain) {
@@ -80,7 +80,7 @@ fn check_host(host: &str) -> Result<(), &'static str> {
     }
     let is_number = host.chars().all(|c| c.is_ascii_digit() || c == '.');
     if is_number && host.parse::<Ipv4Addr>().is_err() {
-        return Err("the host is no IPv4 address");
+        return Err("the host is not an IPv4 address");
     }
     Ok(())
 }
@@ -98,7 +98,7 @@ mod tests {
             ("[::1]:80", "[::1]:80"),
             ("hub_1.internal:80", "hub_1.internal:80"),
         ] {
-            assert_eq!(listens_at(said).as_deref(), Ok(meant), "{said}");
+            assert_eq!(listen_address(said).as_deref(), Ok(meant), "{said}");
         }
         for bad in [
             "nonsense",
@@ -113,7 +113,7 @@ mod tests {
             "http://host:80",
             "a b:80",
         ] {
-            let said = listens_at(bad).unwrap_err();
+            let said = listen_address(bad).unwrap_err();
             assert!(
                 said.contains("127.0.0.1:8080") && said.contains(bad),
                 "{said}"

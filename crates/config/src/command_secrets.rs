@@ -1,15 +1,15 @@
-//! Passwords that somebody wrote into a command: it is shown by its program alone, and what it prints may repeat them.
+//! Passwords that are written into a command. They are masked, as the command's output may repeat them.
 
 use hubvault_engine::command::CommandLine;
 use secrecy::SecretString;
 
-/// A shorter word is no password that is worth the words that would go with it.
+/// Shorter words are not masked: too many other texts would go with them.
 const SHORTEST: usize = 6;
 /// What is written before a secret, as a part of a variable's or an option's name.
 const NAMES: [&str; 6] = ["pass", "pwd", "secret", "token", "key", "auth"];
 
 /// What looks like a secret in a command's arguments.
-pub(super) fn secrets(command: &CommandLine) -> Vec<SecretString> {
+pub(crate) fn secrets(command: &CommandLine) -> Vec<SecretString> {
     let words: Vec<&str> = command
         .argv
         .iter()
@@ -67,7 +67,7 @@ mod tests {
     use secrecy::ExposeSecret;
 
     #[test]
-    fn passwords_in_commands_are_known() {
+    fn passwords_in_commands_are_found() {
         let found = |text: &str| {
             let secrets = secrets(&CommandLine::shell(text));
             let plain = secrets

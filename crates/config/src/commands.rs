@@ -1,19 +1,21 @@
-//! `[[source]]` and `[[hook]]`: the commands of a backup.
+//! `[[source]]`, `[[hook]]` and `[[check]]`: the user's commands.
 
 use super::document::Document;
-use super::keys;
-use super::problem::{Problem, nearest};
-use super::scope::{Fields, Said};
-use hubvault_engine::command::CommandLine;
-use hubvault_engine::job::{CommandSource, FileSource, Hook, HookWhen};
+use super::problem::Problem;
+use super::setting::WithOrigin;
+use super::table::Table;
+use hubvault_engine::job::{CommandSource, FileSource, Hook, HookWhen, UserCheck};
+use hubvault_engine::monitor;
 use hubvault_engine::progress::Stage;
 use std::path::{Component, Path};
 use std::time::Duration;
 
-/// How long a source may run where nobody says.
+/// The default time limit of a source.
 const SOURCE_TIMEOUT: Duration = Duration::from_mins(10);
-/// How long a hook may run where nobody says.
+/// The default time limit of a hook.
 const HOOK_TIMEOUT: Duration = Duration::from_mins(5);
+/// The default time limit of a check.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(4);
 /// The stages that have hooks; `None` is the whole run.
 const STAGES: [Option<Stage>; 9] = [
     None,
@@ -28,139 +30,116 @@ const STAGES: [Option<Stage>; 9] = [
 ];
 
 /// Reads the sources; none of them may have the name of another, or of a file.
-pub(super) fn sources(
+pub(crate) fn sources(
     document: &Document,
-    files: &[Said<FileSource>],
+    files: &[WithOrigin<FileSource>],
     problems: &mut Vec<Problem>,
-) -> Vec<Said<CommandSource>> {
-    let mut found: Vec<Said<CommandSource>> = Vec::new();
-    for item in document.array("source").unwrap_or_default() {
+) -> Vec<WithOrigin<CommandSource>> {
+    let mut sources: Vec<WithOrigin<CommandSource>> = Vec::new();
+    for fields in document.array("source").unwrap_or_default() {
         let known = &["name", "command", "timeout", "required"];
-        let mut fields = Fields::new("source", document, item, known, problems);
-        let name = required_text(&mut fields, "name", "expected a name such as redis.rdb");
-        let command = command(&mut fields);
-        let timeout = timeout(&mut fields, SOURCE_TIMEOUT);
-        let required = fields.flag("required").unwrap_or(true);
+        let mut table = Table::new("source", document, fields, known, problems);
+        let name = table.required("name", "expected a name such as redis.rdb");
+        let command = table.command();
+        let timeout = table.timeout(SOURCE_TIMEOUT);
+        let required = table.flag("required").unwrap_or(true);
         let Some(name) = name.map(|name| format!("sources/{name}")) else {
             continue;
         };
         if !is_plain(&name) {
-            fields.problem(
+            table.problem(
                 "name",
                 "expected a relative path such as redis.rdb or app/settings.json, without . and ..",
             );
         }
-        let sources = found.iter().map(|s| (s.value.name.as_str(), &s.origin));
-        let mut others = sources.chain(files.iter().map(|f| (f.value.name.as_str(), &f.origin)));
-        if let Some((other, origin)) = others.find(|(other, _)| collides(other, &name)) {
-            let what = format!("{name} gets in the way of {other} ({origin})");
-            fields.problem("name", what);
+        let names = sources.iter().map(|s| (s.value.name.as_str(), &s.origin));
+        let mut names = names.chain(files.iter().map(|f| (f.value.name.as_str(), &f.origin)));
+        if let Some((other, origin)) = names.find(|(other, _)| collides(other, &name)) {
+            table.problem("name", format!("{name} collides with {other} ({origin})"));
         }
         if let Some(command) = command {
-            found.push(Said {
-                value: CommandSource {
-                    name,
-                    command,
-                    timeout,
-                    required,
-                },
-                origin: document.origin(item.line),
-            });
+            sources.push(table.located(CommandSource {
+                name,
+                command,
+                timeout,
+                required,
+            }));
         }
     }
-    found
+    sources
 }
 
 /// Reads the hooks, in the order in which they run.
-pub(super) fn hooks(document: &Document, problems: &mut Vec<Problem>) -> Vec<Said<Hook>> {
-    let mut found = Vec::new();
-    for item in document.array("hook").unwrap_or_default() {
+pub(crate) fn hooks(document: &Document, problems: &mut Vec<Problem>) -> Vec<WithOrigin<Hook>> {
+    let mut hooks = Vec::new();
+    for fields in document.array("hook").unwrap_or_default() {
         let known = &["stage", "when", "command", "timeout", "on_failure"];
-        let mut fields = Fields::new("hook", document, item, known, problems);
+        let mut table = Table::new("hook", document, fields, known, problems);
         let words = STAGES.map(|stage| stage.map_or("run", Stage::as_str));
-        let stage = word(&mut fields, "stage", &words).map(|at| STAGES[at]);
+        let stage = table.required_word("stage", &words).map(|at| STAGES[at]);
         let sides = [HookWhen::Before, HookWhen::After];
         let words = sides.map(HookWhen::as_str);
-        let when = word(&mut fields, "when", &words).map(|at| sides[at]);
-        let command = command(&mut fields);
-        let timeout = timeout(&mut fields, HOOK_TIMEOUT);
-        let fails = fields
-            .field("on_failure")
-            .is_some()
-            .then(|| word(&mut fields, "on_failure", &["fail", "warn"]))
-            .flatten()
-            .map(|at| at == 0);
+        let when = table.required_word("when", &words).map(|at| sides[at]);
+        let command = table.command();
+        let timeout = table.timeout(HOOK_TIMEOUT);
+        let on_failure = table.word("on_failure", &["fail", "warn"]);
+        let fails = on_failure.map(|at| at == 0);
         let (Some(stage), Some(when), Some(command)) = (stage, when, command) else {
             continue;
         };
-        let over = when == HookWhen::After && matches!(stage, None | Some(Stage::Publish));
-        if over && fails == Some(true) {
-            fields.problem(
+        let published = when == HookWhen::After && matches!(stage, None | Some(Stage::Publish));
+        if published && fails == Some(true) {
+            table.problem(
                 "on_failure",
                 "expected warn: the archive is published by then, so that the run cannot fail any more",
             );
         }
-        found.push(Said {
-            value: Hook {
-                stage,
-                when,
-                command,
-                timeout,
-                fails: fails.unwrap_or(when == HookWhen::Before),
-            },
-            origin: document.origin(item.line),
-        });
+        hooks.push(table.located(Hook {
+            stage,
+            when,
+            command,
+            timeout,
+            fails: fails.unwrap_or(when == HookWhen::Before),
+        }));
     }
-    found
+    hooks
 }
 
-fn required_text(fields: &mut Fields<'_>, key: &str, expected: &str) -> Option<String> {
-    if fields.field(key).is_none() {
-        fields.problem("", format!("{key} is missing; {expected}"));
-        return None;
-    }
-    fields.text(key)
-}
-
-/// Which of `words` a key holds.
-fn word(fields: &mut Fields<'_>, key: &str, words: &[&str]) -> Option<usize> {
-    let expected = format!("expected one of {}", words.join(", "));
-    let text = required_text(fields, key, &expected)?;
-    let at = words.iter().position(|word| *word == text);
-    if at.is_none() {
-        let hint = nearest(&text, words.iter().copied());
-        fields.problem(key, format!("{expected}, not {text:?}{hint}"));
-    }
-    at
-}
-
-fn command(fields: &mut Fields<'_>) -> Option<CommandLine> {
-    if fields.field("command").is_none() {
-        fields.problem(
-            "",
-            "command is missing; expected a text for `sh -c`, or an array of a program and its arguments",
-        );
-        return None;
-    }
-    fields.command("command")
-}
-
-fn timeout(fields: &mut Fields<'_>, default: Duration) -> Duration {
-    if fields.field("timeout").is_none() {
-        return default;
-    }
-    let text = fields.text("timeout");
-    match text.map(|text| keys::duration(&text)) {
-        Some(Ok(timeout)) => timeout,
-        Some(Err(what)) => {
-            fields.problem("timeout", what);
-            default
+/// Reads the user's own checks.
+pub(crate) fn checks(
+    document: &Document,
+    problems: &mut Vec<Problem>,
+) -> Vec<WithOrigin<UserCheck>> {
+    let mut checks: Vec<WithOrigin<UserCheck>> = Vec::new();
+    for fields in document.array("check").unwrap_or_default() {
+        let known = &["name", "command", "timeout"];
+        let mut table = Table::new("check", document, fields, known, problems);
+        let name = table.required("name", "expected a name such as queue-length");
+        let command = table.command();
+        let timeout = table.timeout(CHECK_TIMEOUT);
+        let (Some(name), Some(command)) = (name, command) else {
+            continue;
+        };
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c);
+        if !name.chars().all(plain) {
+            table.problem("name", "expected lower-case letters, digits, - and _");
         }
-        None => default,
+        if monitor::NAMES.contains(&name.as_str()) {
+            table.problem("name", format!("{name} is a built-in check of hubvault"));
+        }
+        if checks.iter().any(|other| other.value.name == name) {
+            table.problem("name", format!("{name} is also the name of another check"));
+        }
+        checks.push(table.located(UserCheck {
+            name,
+            command,
+            timeout,
+        }));
     }
+    checks
 }
 
-/// Whether a path is relative, stays below and is written in the shortest way.
+/// Whether a path is relative, stays below its directory and has its shortest form.
 fn is_plain(name: &str) -> bool {
     name.split('/').all(|part| !part.is_empty())
         && !name.contains('\0')
@@ -178,17 +157,19 @@ fn collides(one: &str, other: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::parser::parse;
     use super::*;
+    use hubvault_engine::command::CommandLine;
 
     fn read(toml: &str) -> (Vec<CommandSource>, Vec<Hook>, String) {
         let mut problems = Vec::new();
-        let document = Document::parse(Path::new("hubvault.toml"), toml, &mut problems);
+        let document = parse(Path::new("hubvault.toml"), toml, &mut problems);
         let sources = sources(&document, &[], &mut problems);
         let hooks = hooks(&document, &mut problems);
-        let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        let values = sources.into_iter().map(|said| said.value).collect();
-        let hooks = hooks.into_iter().map(|said| said.value).collect();
-        (values, hooks, said.join("\n"))
+        let mistakes: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        let values = sources.into_iter().map(|it| it.value).collect();
+        let hooks = hooks.into_iter().map(|it| it.value).collect();
+        (values, hooks, mistakes.join("\n"))
     }
 
     #[test]
@@ -243,7 +224,7 @@ mod tests {
             "line 6: source.command: expected a text in the array",
             "line 7: source.timeout: expected a duration",
             "line 8: source.required: expected true or false",
-            "line 13: source.name: sources/b/c gets in the way of sources/b",
+            "line 13: source.name: sources/b/c collides with sources/b",
             "line 14: source.command: expected a text for `sh -c`",
             "line 16: hook.stage: expected one of run, sources,",
             "did you mean export?",

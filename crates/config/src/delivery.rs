@@ -1,18 +1,14 @@
-//! Who is told, and how: mail and other channels.
+//! Who is notified, and how: mail and other channels.
 
+use super::links;
 use super::problem::Problem;
-use super::resolve::{Found, Value};
-use super::text;
-use super::{http, keys};
-use hubvault_engine::delivery;
+use super::setting::Values;
+use hubvault_engine::delivery::check_templates;
 use hubvault_engine::job::{AttachWhen, Delivery, MailOptions};
+use hubvault_engine::schedule::Schedule;
 use hubvault_model::{ByteSize, Masks};
 use hubvault_notify::{Channel, ChannelKind, Security, SmtpSettings, check_address, is_loopback};
 use secrecy::SecretString;
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-
-type Settings = BTreeMap<&'static str, Found>;
 
 /// A channel and the names of its settings: kind, URL, secret.
 const CHANNELS: &[(ChannelKind, &str, &str)] = &[
@@ -22,47 +18,61 @@ const CHANNELS: &[(ChannelKind, &str, &str)] = &[
     (ChannelKind::Ping, "ping.url", ""),
 ];
 
-pub(super) fn delivery(found: &Settings, problems: &mut Vec<Problem>) -> Delivery {
-    let templates = path(found, "email.templates_dir");
+/// Everything about notifications. `masks` hides secrets in each of them.
+pub(crate) fn delivery(values: &Values, masks: Masks, problems: &mut Vec<Problem>) -> Delivery {
+    let templates = values.path("email.templates_dir");
     if let Some(directory) = &templates {
-        check_templates(directory, problems);
+        let wrong = check_templates(directory).into_iter();
+        problems.extend(wrong.map(|it| Problem::new(it.place, "email.templates_dir", it.what)));
     }
-    let mail = mail(found, problems);
+    let channels = CHANNELS
+        .iter()
+        .filter_map(|(kind, url, key)| channel(values, *kind, url, key));
     Delivery {
-        missing: missing(found),
-        mail,
-        channels: channels(found),
-        tries: text(found, "delivery.tries").parse().unwrap_or(1),
-        pause: keys::duration(text(found, "delivery.pause")).unwrap_or_default(),
+        missing: missing(values),
+        mail: mail(values, problems),
+        channels: channels.collect(),
+        tries: values.parsed("delivery.tries"),
+        pause: values.duration("delivery.pause"),
         templates,
-        links: http::links(found),
-        masks: Masks::default(),
+        links: links::links(values),
+        digest: Schedule::new(values.text("email.digest"), values.zone()).ok(),
+        masks,
     }
 }
 
-/// What is set about mail and deserves a second look.
-pub(super) fn notices(found: &Settings) -> Vec<String> {
+/// A channel, where its URL is set.
+pub(crate) fn channel(values: &Values, kind: ChannelKind, url: &str, key: &str) -> Option<Channel> {
+    Some(Channel {
+        kind,
+        url: values.secret(url)?.clone(),
+        secret: values.secret(key).cloned(),
+        timeout: values.duration("email.timeout"),
+        ca_file: values.path("delivery.ca_file"),
+    })
+}
+
+/// Settings of mail that are probably mistakes.
+pub(crate) fn notices(values: &Values) -> Vec<String> {
     let mut notices = Vec::new();
-    let is = |key: &str| text(found, key) == "true";
-    if is("email.insecure") {
+    if values.flag("email.insecure") {
         notices.push(
             "email.insecure is set: the mail server's certificate is not verified, so that anyone in \
              between can read mails and the password; name its authority in email.ca_file instead"
                 .to_owned(),
         );
     }
-    if text(found, "email.security") == "none" && is("email.allow_plain") {
+    if values.text("email.security") == "none" && values.flag("email.allow_plain") {
         notices.push(
             "email.security is none and email.allow_plain is set: mails travel in the clear"
                 .to_owned(),
         );
     }
-    if is_on(found) && text(found, "email.host").is_empty() != list(found, "email.to").is_empty() {
-        let (has, lacks) = if text(found, "email.host").is_empty() {
-            ("email.to (ADMIN_EMAILS)", "email.host (SMTP_HOST)")
-        } else {
-            ("email.host (SMTP_HOST)", "email.to (ADMIN_EMAILS)")
-        };
+    let has_host = !values.text("email.host").is_empty();
+    let has_recipient = !values.list("email.to").is_empty();
+    if values.flag("email.enabled") && has_host != has_recipient {
+        let (host, to) = ("email.host (SMTP_HOST)", "email.to (ADMIN_EMAILS)");
+        let (has, lacks) = if has_host { (host, to) } else { (to, host) };
         notices.push(format!(
             "{has} is set and {lacks} is not, so no mail is sent"
         ));
@@ -70,160 +80,108 @@ pub(super) fn notices(found: &Settings) -> Vec<String> {
     notices
 }
 
-/// Every secret that somebody set.
-pub(crate) fn secrets<'a>(found: impl Iterator<Item = &'a Found>) -> Vec<SecretString> {
-    found
-        .filter_map(|found| match &found.value {
-            Value::Secret(secret) => Some(secret.clone()),
-            _ => None,
-        })
-        .collect()
-}
-
-fn is_on(found: &Settings) -> bool {
-    text(found, "email.enabled") != "false"
-}
-
-fn missing(found: &Settings) -> Option<String> {
-    if !is_on(found) {
-        return None;
-    }
-    let named = |key: &str, variable: &str| format!("{key} ({variable}) is not set");
-    if list(found, "email.to").is_empty() {
-        Some(named("email.to", "ADMIN_EMAILS"))
-    } else if text(found, "email.host").is_empty() {
-        Some(named("email.host", "SMTP_HOST"))
+/// Why nobody would get mail, where somebody should.
+fn missing(values: &Values) -> Option<String> {
+    if !values.flag("email.enabled") {
+        None
+    } else if values.list("email.to").is_empty() {
+        Some("email.to (ADMIN_EMAILS) is not set".to_owned())
+    } else if values.text("email.host").is_empty() {
+        Some("email.host (SMTP_HOST) is not set".to_owned())
     } else {
         None
     }
 }
 
-fn mail(found: &Settings, problems: &mut Vec<Problem>) -> Option<MailOptions> {
-    let mut problem = |key: &'static str, what: String| {
-        let origin = found
-            .get(key)
-            .map_or("email", |found| found.origin.as_str());
-        problems.push(Problem::new(origin, key, what));
-    };
-    let to = list(found, "email.to");
-    for (at, address) in to.iter().enumerate() {
-        if let Err(what) = check_address(address) {
-            problem(
-                "email.to",
-                format!("{address:?} is no mail address: {what}"),
-            );
-        }
-        if to[..at]
-            .iter()
-            .any(|other| other.eq_ignore_ascii_case(address))
-        {
-            problem("email.to", format!("{address} stands in it twice"));
-        }
-    }
-    let host = text(found, "email.host");
-    if !is_on(found) || host.is_empty() || to.is_empty() {
+fn mail(values: &Values, problems: &mut Vec<Problem>) -> Option<MailOptions> {
+    let to = values.list("email.to");
+    check_recipients(values, problems);
+    let host = values.text("email.host");
+    if !values.flag("email.enabled") || host.is_empty() || to.is_empty() {
         return None;
     }
-    let port = text(found, "email.port").parse().unwrap_or(587);
-    let security = match text(found, "email.security") {
+    let (user, password) = login(values, problems);
+    let from = sender(values, user.as_deref(), problems);
+    let port = values.parsed("email.port");
+    Some(MailOptions {
+        smtp: SmtpSettings {
+            host: host.to_owned(),
+            port,
+            security: security(values, host, port, problems),
+            ca_file: values.path("email.ca_file"),
+            insecure: values.flag("email.insecure"),
+            allow_plain: values.flag("email.allow_plain"),
+            user,
+            password,
+            timeout: values.duration("email.timeout"),
+            time_limit: values.duration("email.time_limit"),
+        },
+        from,
+        to: to.to_vec(),
+        attach: match values.text("email.attach") {
+            "sealed" => AttachWhen::Sealed,
+            "never" => AttachWhen::Never,
+            _ => AttachWhen::Always,
+        },
+        max_message: ByteSize::from_mib(values.parsed("email.max_message_mb")),
+        split: values.flag("email.split"),
+    })
+}
+
+fn check_recipients(values: &Values, problems: &mut Vec<Problem>) {
+    let to = values.list("email.to");
+    for (at, address) in to.iter().enumerate() {
+        if let Err(what) = check_address(address) {
+            let what = format!("{address:?} is not a mail address: {what}");
+            problems.push(values.problem("email.to", what));
+        }
+        let mut before = to[..at].iter();
+        if before.any(|other| other.eq_ignore_ascii_case(address)) {
+            problems.push(values.problem("email.to", format!("{address} is named twice")));
+        }
+    }
+}
+
+fn security(values: &Values, host: &str, port: u16, problems: &mut Vec<Problem>) -> Security {
+    let security = match values.text("email.security") {
         "tls" => Security::Tls,
         "none" => Security::Plain,
         "" if port == 465 => Security::Tls,
         _ => Security::StartTls,
     };
-    let allow_plain = text(found, "email.allow_plain") == "true";
-    if security == Security::Plain && !allow_plain && !is_loopback(host) {
+    if security == Security::Plain && !values.flag("email.allow_plain") && !is_loopback(host) {
         let what = format!(
             "mails to {host} would travel in the clear; use starttls or tls, or set \
-             email.allow_plain = true if that is meant"
+             email.allow_plain = true if that is intended"
         );
-        problem("email.security", what);
+        problems.push(values.problem("email.security", what));
     }
-    let user = Some(text(found, "email.user")).filter(|user| !user.is_empty());
-    let password = secret(found, "email.password");
+    security
+}
+
+fn login(values: &Values, problems: &mut Vec<Problem>) -> (Option<String>, Option<SecretString>) {
+    let user = Some(values.text("email.user")).filter(|user| !user.is_empty());
+    let password = values.secret("email.password").cloned();
     if user.is_some() && password.is_none() {
-        let what = "there is no password for it; set SMTP_PASS or SMTP_PASS_FILE".to_owned();
-        problem("email.user", what);
+        let what = "there is no password for it; set SMTP_PASS or SMTP_PASS_FILE";
+        problems.push(values.problem("email.user", what));
     }
     if user.is_none() && password.is_some() {
-        let what =
-            "there is no user for it, and it would not be used; set SMTP_USER, or take it out";
-        problem("email.password", what.to_owned());
+        let what = "there is no user for it, so it would not be used; set SMTP_USER, or remove it";
+        problems.push(values.problem("email.password", what));
     }
-    let from = match (text(found, "email.from"), user) {
-        ("", Some(user)) if check_address(user).is_ok() => user,
+    (user.map(str::to_owned), password)
+}
+
+fn sender(values: &Values, user: Option<&str>, problems: &mut Vec<Problem>) -> String {
+    match (values.text("email.from"), user) {
+        ("", Some(user)) if check_address(user).is_ok() => user.to_owned(),
         ("", _) => {
-            let what = "it is needed to send mail: set SMTP_FROM to an address that the server lets \
-                        you write from";
-            problem("email.from", what.to_owned());
-            ""
+            let what =
+                "is missing; set SMTP_FROM to an address that the mail server lets you send from";
+            problems.push(values.problem("email.from", what));
+            String::new()
         }
-        (from, _) => from,
-    };
-    Some(MailOptions {
-        smtp: SmtpSettings {
-            host: host.to_owned(),
-            port,
-            security,
-            ca_file: path(found, "email.ca_file"),
-            insecure: text(found, "email.insecure") == "true",
-            allow_plain,
-            user: user.map(str::to_owned),
-            password,
-            timeout: keys::duration(text(found, "email.timeout")).unwrap_or_default(),
-            time_limit: keys::duration(text(found, "email.time_limit")).unwrap_or_default(),
-        },
-        from: from.to_owned(),
-        to: to.to_vec(),
-        attach: match text(found, "email.attach") {
-            "sealed" => AttachWhen::Sealed,
-            "never" => AttachWhen::Never,
-            _ => AttachWhen::Always,
-        },
-        max_message: ByteSize::from_mib(text(found, "email.max_message_mb").parse().unwrap_or(25)),
-        split: text(found, "email.split") == "true",
-    })
-}
-
-fn channels(found: &Settings) -> Vec<Channel> {
-    let channel = |(kind, url, key): &(ChannelKind, &str, &str)| {
-        Some(Channel {
-            kind: *kind,
-            url: secret(found, url)?,
-            secret: secret(found, key),
-            timeout: keys::duration(text(found, "email.timeout")).unwrap_or_default(),
-            ca_file: path(found, "delivery.ca_file"),
-        })
-    };
-    CHANNELS.iter().filter_map(channel).collect()
-}
-
-fn check_templates(directory: &Path, problems: &mut Vec<Problem>) {
-    for problem in delivery::check_templates(directory) {
-        problems.push(Problem::new(
-            problem.place,
-            "email.templates_dir",
-            problem.what,
-        ));
+        (from, _) => from.to_owned(),
     }
-}
-
-pub(super) fn secret(found: &Settings, key: &str) -> Option<SecretString> {
-    match found.get(key).map(|found| &found.value) {
-        Some(Value::Secret(secret)) => Some(secret.clone()),
-        _ => None,
-    }
-}
-
-fn list<'a>(found: &'a Settings, key: &str) -> &'a [String] {
-    match found.get(key).map(|found| &found.value) {
-        Some(Value::List(items)) => items,
-        _ => &[],
-    }
-}
-
-pub(super) fn path(found: &Settings, key: &str) -> Option<PathBuf> {
-    Some(text(found, key))
-        .filter(|text| !text.is_empty())
-        .map(PathBuf::from)
 }

@@ -1,14 +1,13 @@
 //! The variables of the process: the only place of hubvault that reads them.
 
-use super::input::text_of;
-use super::keys::{self, KEYS};
+use super::keys::{KEYS, Key};
 use super::problem::{Problem, nearest};
-use hubvault_engine::state::ownership::ReadOnlyMount;
+use super::trusted_file::read_value;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-/// Variables that are no settings: where to look for files and programs.
+/// Variables that are no settings.
 const OTHERS: &[&str] = &["HUBVAULT_CONFIG"];
 
 /// The variables that are set, as they were when the process began.
@@ -31,7 +30,7 @@ impl Environment {
 
     /// An environment of these variables, for tests.
     #[cfg(test)]
-    pub fn of(variables: &[(&str, &str)]) -> Self {
+    pub(crate) fn of(variables: &[(&str, &str)]) -> Self {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         Self {
             variables: variables.iter().map(own).collect(),
@@ -48,15 +47,14 @@ impl Environment {
         }
     }
 
-    /// With one variable more.
+    /// The same with one more variable.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
         self.variables.insert(name.to_owned(), value.into());
         self
     }
 
-    /// A variable's own text. An empty one counts as unset, as `${NAME:-default}` of the shell
-    /// scripts had it.
+    /// The text of a variable. An empty one counts as unset, like `${NAME:-default}` in the shell scripts.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.variables
             .get(name)
@@ -84,7 +82,7 @@ impl Environment {
         }
     }
 
-    /// Variables that look like ours and are not: `BACKUP_DRI`.
+    /// A notice for each variable that looks like one of hubvault's and is none: `BACKUP_DRI`.
     pub fn misspelt(&self) -> Vec<String> {
         let known: Vec<&str> = KEYS
             .iter()
@@ -100,7 +98,7 @@ impl Environment {
             })
             .map(|name| {
                 let hint = nearest(name, known.iter().copied());
-                format!("variable {name} means nothing to hubvault{hint}")
+                format!("variable {name} is unknown to hubvault{hint}")
             })
             .collect()
     }
@@ -125,22 +123,10 @@ impl Environment {
         PathBuf::from(self.text("TMPDIR").unwrap_or("/tmp"))
     }
 
-    /// Where the configuration's files are looked for; also asked before there are settings.
+    /// Where the configuration's files are searched; known before the settings are.
     pub fn config_dir(&self) -> PathBuf {
-        PathBuf::from(self.text("CONFIG_DIR").unwrap_or(keys::CONFIG_DIR))
-    }
-}
-
-/// The text of a file that holds one value, without the line break at its end.
-pub(crate) fn read_value(path: &str) -> Result<String, String> {
-    let text = text_of(Path::new(path), ReadOnlyMount::Trusted)
-        .map_err(|error| format!("reading {path}: {error}"))?;
-    let text = text.strip_suffix('\n').unwrap_or(&text);
-    let text = text.strip_suffix('\r').unwrap_or(text);
-    if text.is_empty() {
-        Err(format!("{path} is empty"))
-    } else {
-        Ok(text.to_owned())
+        let default = || Key::named("config_dir").map_or("", |key| key.default);
+        PathBuf::from(self.text("CONFIG_DIR").unwrap_or_else(default))
     }
 }
 
@@ -149,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_stands_for_a_variable_but_not_beside_it() {
+    fn a_variable_may_name_a_file_but_not_both_may_be_set() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "secret \n").unwrap();
         let path = file.path().to_str().unwrap();
@@ -173,11 +159,11 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_variable_is_noticed() {
+    fn a_misspelt_variable_gets_a_notice() {
         let environment = Environment::of(&[("BACKUP_DRI", "/b"), ("BACKUP_DIR_FILE", "/x")]);
         assert_eq!(
             environment.misspelt(),
-            ["variable BACKUP_DRI means nothing to hubvault; did you mean BACKUP_DIR?"]
+            ["variable BACKUP_DRI is unknown to hubvault; did you mean BACKUP_DIR?"]
         );
     }
 }

@@ -1,15 +1,13 @@
-//! What the configuration is read from: the file that is named or found, with all that it includes. What another user can
-//! write is refused: it says what hubvault runs, where it sends, and to whom.
+//! What the configuration is read from: the variables, and the file that is named or found.
 
 use super::document::Document;
 use super::environment::Environment;
 use super::keys::KEYS;
+use super::parser;
 use super::problem::Problem;
-use super::resolve::Found;
-use hubvault_engine::state::ownership::{self, ReadOnlyMount};
+use super::trusted_file::text_of;
+use hubvault_engine::state::ownership::ReadOnlyMount;
 use secrecy::{ExposeSecret, SecretString};
-use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -24,20 +22,17 @@ pub struct Inputs {
     standard_input: Arc<OnceLock<SecretString>>,
 }
 
-/// A file that was found and read, before it is known which job is wanted.
+/// The file that was found and read, for all its jobs; without one, an empty document.
 #[derive(Clone)]
-pub(super) struct Read {
-    pub(super) file: Option<PathBuf>,
-    pub(super) source: String,
-    pub(super) document: Document,
-    pub(super) problems: Vec<Problem>,
-    pub(super) notices: Vec<String>,
+pub(crate) struct ConfigFile {
+    pub(crate) path: Option<PathBuf>,
+    pub(crate) text: String,
+    pub(crate) document: Document,
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) notices: Vec<String>,
 }
 
-/// More than any of them needs, in bytes.
-const LARGEST: u64 = 8 << 20;
-
-/// As which file standard input is named.
+/// The path that stands for standard input.
 const STANDARD_INPUT: &str = "-";
 
 impl Inputs {
@@ -72,7 +67,7 @@ impl Inputs {
         Ok(text.expose_secret().to_owned())
     }
 
-    /// Whoever mounts the directory that somebody happens to be in is not asked; those that are named are another matter.
+    /// Of a file that is named, the mount is trusted. That of the current directory is not: anybody may have made it.
     fn mount(&self, path: &Path) -> ReadOnlyMount {
         let here = |path: &Path| std::fs::canonicalize(path).ok();
         let configured = self.environment.config_dir().join("hubvault.toml");
@@ -86,17 +81,17 @@ impl Inputs {
         }
     }
 
-    pub(super) fn read(&self) -> Read {
+    pub(crate) fn read(&self) -> ConfigFile {
         let mut problems = Vec::new();
         let mut notices = Vec::new();
-        let file = find_file(&self.environment, self.config.as_deref());
-        let (source, document) = match &file {
+        let path = find_file(&self.environment, self.config.as_deref());
+        let (text, document) = match &path {
             Some(path) => parse(path, self.text(path), &mut problems, &mut notices),
             None => (String::new(), Document::default()),
         };
-        Read {
-            file,
-            source,
+        ConfigFile {
+            path,
+            text,
             document,
             problems,
             notices,
@@ -132,13 +127,17 @@ fn parse(
         Ok(text) => text,
         Err(error) => {
             let origin = path.display().to_string();
-            problems.push(Problem::new(origin, "", format!("reading it: {error}")));
+            problems.push(Problem::new(
+                origin,
+                "",
+                format!("could not be read: {error}"),
+            ));
             return (String::new(), Document::default());
         }
     };
-    let document = Document::parse(path, &text, problems);
+    let document = parser::parse(path, &text, problems);
     let says_secret = |document: &Document| {
-        let mut secrets = KEYS.iter().filter(|key| key.secret);
+        let mut secrets = KEYS.iter().filter(|key| key.is_secret());
         secrets.any(|key| document.value(key.name).is_some())
     };
     let holds_secret =
@@ -152,36 +151,4 @@ fn parse(
         ));
     }
     (text, document)
-}
-
-/// The text of a file of the configuration, which no other user may write. A pipe that somebody names is read as it is:
-/// `--config <(...)`.
-pub(super) fn text_of(path: &Path, mount: ReadOnlyMount) -> std::io::Result<String> {
-    if ["/dev/", "/proc/"].iter().any(|of| path.starts_with(of)) {
-        return std::fs::read_to_string(path);
-    }
-    ownership::read_trusted(path, LARGEST, mount)
-}
-
-/// Files that the configuration names and others read.
-const INCLUDED: [&str; 4] = [
-    "database.passfile",
-    "database.sslrootcert",
-    "email.ca_file",
-    "delivery.ca_file",
-];
-
-/// Looks at them; one that is not there is complained about where it is needed.
-pub(super) fn check_included(found: &BTreeMap<&'static str, Found>, problems: &mut Vec<Problem>) {
-    for key in INCLUDED {
-        let Some(found) = found.get(key).filter(|found| found.is_given()) else {
-            continue;
-        };
-        if let Err(error) =
-            ownership::check_trusted(Path::new(found.text()), ReadOnlyMount::Trusted)
-            && !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
-        {
-            problems.push(Problem::new(&found.origin, key, error.to_string()));
-        }
-    }
 }

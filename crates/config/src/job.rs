@@ -1,229 +1,235 @@
-//! The job that the settings make. Each mistake was reported when it was found, or is here; what a
-//! wrong value falls back to is never used.
+//! Builds the job of the settings. A wrong value was reported when it was resolved, or is reported here.
 
-use super::delivery;
-use super::keys::{self, KEYS};
+use super::command_secrets;
+use super::commands;
+use super::database::{connect_to, database};
+use super::delivery::{channel, delivery};
+use super::document::Document;
+use super::environment::Environment;
+use super::files::files;
 use super::problem::Problem;
-use super::resolve::{Found, Value};
-use super::schedule;
-use super::scope::{self, Said};
-use super::{text, url};
+use super::recipients::{Administrator, recipients};
+use super::setting::Values;
+use super::shown::{self, TableEntry};
+use super::table::patterns;
+use super::windows::windows;
 use hubvault_archive::{Codec, Compression};
+use hubvault_engine::command::CommandLine;
 use hubvault_engine::job::{
-    ArchiveOptions, FileSource, Gentleness, Job, MissingPolicy, MonitorOptions, ProofOptions,
-    ProofWhen, RetentionRules, Scope, SizeLimits, SourceDigest, Window,
+    ArchiveOptions, Gentleness, Job, MissingPolicy, MonitorOptions, ProofOptions, ProofWhen,
+    RetentionRules, RowLimits, Scope, SizeLimits, SourceDigest, UserCheck, Window,
 };
-use hubvault_model::ByteSize;
+use hubvault_engine::schedule::{CatchUp, Schedule};
+use hubvault_model::Masks;
+use hubvault_notify::ChannelKind;
 use hubvault_postgres::ConnectSettings;
 use secrecy::ExposeSecret;
-use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::path::PathBuf;
+use std::thread::available_parallelism;
+use std::time::Duration;
 
-pub(super) fn job(
-    found: &BTreeMap<&'static str, Found>,
-    windows: &[Said<Window>],
-    files: &[Said<FileSource>],
+/// A job, and what only reports say of it.
+pub(crate) struct Built {
+    pub(crate) job: Job,
+    pub(crate) administrators: Vec<Administrator>,
+    pub(crate) tables: Vec<TableEntry>,
+}
+
+/// Builds it of all that is set; `None` where `problems` are known.
+pub(crate) fn build(
+    environment: &Environment,
+    document: &Document,
+    values: &Values,
     problems: &mut Vec<Problem>,
-) -> Job {
-    let codec = match text(found, "archive.codec") {
+) -> Option<Built> {
+    let config_dir = PathBuf::from(values.text("config_dir"));
+    let files = files(document, &config_dir, problems);
+    let sources = commands::sources(document, &files, problems);
+    let hooks = commands::hooks(document, problems);
+    let checks = commands::checks(document, problems);
+    let recipients = recipients(values, document, &config_dir, problems);
+    let mut tables = Vec::new();
+    let all = &mut tables;
+    let windows = windows(document, problems);
+    let windows = shown::values(all, "scope.window", shown::window, windows);
+    let files = shown::values(all, "file", shown::file, files);
+    let sources = shown::values(all, "source", shown::source, sources);
+    let hooks = shown::values(all, "hook", shown::hook, hooks);
+    let checks = shown::values(all, "check", shown::check, checks);
+    let administrators = shown::values(all, "seal.recipient", shown::recipient, recipients);
+
+    let database = database(values);
+    let proof = proof(environment, values, &database, problems);
+    let commands = sources.iter().map(|source| &source.command);
+    let commands = commands
+        .chain(hooks.iter().map(|hook| &hook.command))
+        .chain(checks.iter().map(|check| &check.command));
+    let servers = std::iter::once(&database).chain(&proof.server);
+    let masks = masks(values, servers, commands);
+    let default_workers = || available_parallelism().map_or(1, NonZero::get).min(4);
+    let job = Job {
+        name: document.job.clone().unwrap_or(database.dbname.clone()),
+        scope: scope(values, windows, problems),
+        files,
+        sources,
+        hooks,
+        archive: archive(values, problems),
+        seal: administrators
+            .iter()
+            .map(|it| it.recipient.clone())
+            .collect(),
+        directory: PathBuf::from(values.text("archive.directory")),
+        limits: limits(values, problems),
+        proof,
+        delivery: delivery(values, masks, problems),
+        retention: retention(values),
+        monitor: monitor(values, checks),
+        workers: values
+            .number("archive.workers")
+            .unwrap_or_else(default_workers),
+        gentleness: Gentleness {
+            pause: values.duration("archive.pause"),
+            bytes_per_second: values.mib("archive.max_mb_per_second"),
+        },
+        time_limit: values.duration("archive.time_limit"),
+        lock_timeout: values.duration("database.lock_timeout"),
+        database,
+        // Last: every mistake is reported by now.
+        schedule: schedule(values)?,
+    };
+    let built = Built {
+        job,
+        administrators,
+        tables,
+    };
+    problems.is_empty().then_some(built)
+}
+
+/// Every secret that is set, in a key of its own, in the URL of a server or in a command.
+fn masks<'a>(
+    values: &Values,
+    servers: impl Iterator<Item = &'a ConnectSettings>,
+    commands: impl Iterator<Item = &'a CommandLine>,
+) -> Masks {
+    let passwords = servers.filter_map(|server| server.password.clone());
+    let in_commands = commands.flat_map(command_secrets::secrets);
+    let secrets = values.secrets().cloned();
+    Masks::new(secrets.chain(passwords).chain(in_commands))
+}
+
+/// The schedule; `None` where a mistake in it was reported when it was resolved.
+pub(crate) fn schedule(values: &Values) -> Option<Schedule> {
+    let mut schedule = Schedule::new(values.text("schedule.cron"), values.zone()).ok()?;
+    schedule.jitter = values.duration("schedule.jitter");
+    schedule.catch_up = match values.text("schedule.catch_up") {
+        "none" => CatchUp::None,
+        _ => CatchUp::Once,
+    };
+    schedule.tries = values.number("schedule.tries").unwrap_or(1);
+    schedule.pause = values.duration("schedule.pause");
+    Some(schedule)
+}
+
+fn scope(values: &Values, windows: Vec<Window>, problems: &mut Vec<Problem>) -> Scope {
+    let mut patterns = |key| {
+        let texts = values.list(key).iter().map(String::as_str);
+        patterns(texts, |what| problems.push(values.problem(key, what)))
+    };
+    Scope {
+        tables: patterns("scope.tables"),
+        exclude: patterns("scope.exclude"),
+        missing: match values.text("scope.missing") {
+            "fail" => MissingPolicy::Fail,
+            _ => MissingPolicy::Warn,
+        },
+        windows,
+    }
+}
+
+fn archive(values: &Values, problems: &mut Vec<Problem>) -> ArchiveOptions {
+    let codec = match values.text("archive.codec") {
         "zstd" => Codec::Zstd,
         _ => Codec::Gzip,
     };
-    let level = text(found, "archive.level")
-        .parse()
-        .unwrap_or_else(|_| Compression::default_level(codec));
-    let reported = problems
-        .iter()
-        .any(|problem| problem.key.starts_with("archive."));
+    let level = values.number("archive.level");
+    let level = level.unwrap_or_else(|| Compression::default_level(codec));
+    let is_reported = problems.iter().any(|it| it.key.starts_with("archive."));
     if let Err(error) = (Compression { codec, level }).check_level()
-        && let Some(found) = found.get("archive.level").filter(|_| !reported)
+        && !is_reported
     {
-        problems.push(Problem::new(
-            &found.origin,
-            "archive.level",
-            error.to_string(),
-        ));
+        problems.push(values.problem("archive.level", error.to_string()));
     }
+    ArchiveOptions { codec, level }
+}
+
+fn limits(values: &Values, problems: &mut Vec<Problem>) -> SizeLimits {
     let limits = SizeLimits {
-        min: mib(found, "archive.min_size_mb"),
-        max: mib(found, "archive.max_size_mb"),
+        min: values.mib("archive.min_size_mb"),
+        max: values.mib("archive.max_size_mb"),
     };
-    if let (Some(min), Some(max)) = (limits.min, limits.max)
-        && min > max
-    {
-        let what = "is larger than archive.max_size_mb, so that no archive would do";
+    if limits.max.is_some_and(|max| limits.min > Some(max)) {
+        let what = "is larger than archive.max_size_mb, so that every archive would be rejected";
         problems.push(Problem::new("archive limits", "archive.min_size_mb", what));
     }
-    let mut patterns = |key: &'static str| match found.get(key) {
-        Some(Found {
-            value: Value::List(texts),
-            origin,
-            ..
-        }) => scope::patterns(texts, |what| {
-            problems.push(Problem::new(origin, key, what));
-        }),
-        _ => Vec::new(),
-    };
-    let (tables, exclude) = (patterns("scope.tables"), patterns("scope.exclude"));
-    let missing = match text(found, "scope.missing") {
-        "fail" => MissingPolicy::Fail,
-        _ => MissingPolicy::Warn,
-    };
-    let windows = windows.iter().map(|said| said.value.clone()).collect();
-    let workers = text(found, "archive.workers").parse().unwrap_or_else(|_| {
-        std::thread::available_parallelism()
-            .map_or(1, std::num::NonZero::get)
-            .min(4)
-    });
-    let database_settings = database(found);
-    Job {
-        schedule: schedule::schedule(found),
-        retention: retention(found),
-        name: database_settings.dbname.clone(),
-        database: database_settings.clone(),
-        scope: Scope {
-            tables,
-            exclude,
-            missing,
-            windows,
-        },
-        files: files.iter().map(|said| said.value.clone()).collect(),
-        archive: ArchiveOptions { codec, level },
-        // `Settings::load` fills these in.
-        sources: Vec::new(),
-        hooks: Vec::new(),
-        seal: Vec::new(),
-        monitor: MonitorOptions::default(),
-        directory: PathBuf::from(text(found, "archive.directory")),
-        limits,
-        workers,
-        gentleness: Gentleness {
-            pause: keys::duration(text(found, "archive.pause")).unwrap_or_default(),
-            bytes_per_second: mib(found, "archive.max_mb_per_second"),
-        },
-        proof: proof(found, &database_settings, problems),
-        delivery: delivery::delivery(found, problems),
-        time_limit: keys::duration(text(found, "archive.time_limit")).unwrap_or_default(),
-        lock_timeout: keys::duration(text(found, "database.lock_timeout")).unwrap_or_default(),
-    }
-}
-
-pub(super) fn connect_to(
-    base: &ConnectSettings,
-    url: &str,
-    origin: &str,
-    problems: &mut Vec<Problem>,
-) -> ConnectSettings {
-    let mut target = base.clone();
-    let parts = url::parse(url).unwrap_or_else(|what| {
-        problems.push(Problem::new(origin, "", what));
-        Vec::new()
-    });
-    if parts
-        .iter()
-        .any(|(key, _)| *key == "database.host" || *key == "database.user")
-    {
-        target.password = None;
-    }
-    for (key, value) in parts {
-        let text = value.expose_secret();
-        let known = KEYS.iter().find(|known| known.name == key);
-        if let Some(Err(what)) = known.map(|known| known.kind.check(text)) {
-            problems.push(Problem::new(origin, key, what));
-            continue;
-        }
-        match key {
-            "database.host" => text.clone_into(&mut target.host),
-            "database.port" => target.port = text.parse().unwrap_or(target.port),
-            "database.name" => text.clone_into(&mut target.dbname),
-            "database.user" => text.clone_into(&mut target.user),
-            "database.password" => target.password = Some(value),
-            "database.passfile" => target.passfile = Some(PathBuf::from(text)),
-            "database.sslmode" => target.sslmode = text.parse().unwrap_or_default(),
-            "database.sslrootcert" => target.sslrootcert = Some(PathBuf::from(text)),
-            _ => target.connect_timeout = keys::duration(text).unwrap_or(target.connect_timeout),
-        }
-    }
-    target
-}
-
-/// A mistake in one of these was reported when it was found; what it falls back to is never used.
-fn database(found: &BTreeMap<&'static str, Found>) -> ConnectSettings {
-    let path = |key| {
-        Some(text(found, key))
-            .filter(|text| !text.is_empty())
-            .map(PathBuf::from)
-    };
-    let password = match found.get("database.password").map(|found| &found.value) {
-        Some(Value::Secret(password)) => Some(password.clone()),
-        _ => None,
-    };
-    ConnectSettings {
-        host: text(found, "database.host").to_owned(),
-        port: text(found, "database.port").parse().unwrap_or_default(),
-        user: text(found, "database.user").to_owned(),
-        dbname: text(found, "database.name").to_owned(),
-        password,
-        passfile: path("database.passfile"),
-        sslmode: text(found, "database.sslmode").parse().unwrap_or_default(),
-        sslrootcert: path("database.sslrootcert"),
-        connect_timeout: keys::duration(text(found, "database.connect_timeout"))
-            .unwrap_or_default(),
-        application_name: "hubvault".to_owned(),
-        old_programs: text(found, "database.old_programs") == "true",
-    }
+    limits
 }
 
 fn proof(
-    found: &BTreeMap<&'static str, Found>,
+    environment: &Environment,
+    values: &Values,
     database: &ConnectSettings,
     problems: &mut Vec<Problem>,
 ) -> ProofOptions {
-    let server = match found.get("proof.server") {
-        Some(Found {
-            value: Value::Secret(url),
-            origin,
-            ..
-        }) => Some(connect_to(database, url.expose_secret(), origin, problems)),
-        _ => None,
-    };
+    let url = values.get("proof.server");
+    let url = url.and_then(|setting| Some((setting.secret()?, &setting.origin)));
+    let server =
+        url.map(|(url, origin)| connect_to(database, url.expose_secret(), origin, problems));
     ProofOptions {
-        when: match text(found, "proof.when") {
+        when: match values.text("proof.when") {
             "daily" => ProofWhen::Daily,
             "weekly" => ProofWhen::Weekly,
             "off" => ProofWhen::Off,
             _ => ProofWhen::Always,
         },
-        directory: PathBuf::from(text(found, "proof.directory")),
+        directory: PathBuf::from(values.text("proof.directory")),
         server,
-        source_digest: match text(found, "proof.source_digest") {
+        source_digest: match values.text("proof.source_digest") {
             "always" => SourceDigest::Always,
             "never" => SourceDigest::Never,
             _ => SourceDigest::Auto,
         },
-        time_limit: keys::duration(text(found, "proof.time_limit")).unwrap_or_default(),
-        environment: Vec::new(),
+        time_limit: values.duration("proof.time_limit"),
+        environment: environment.of_drills(),
     }
 }
 
-fn retention(found: &BTreeMap<&'static str, Found>) -> RetentionRules {
-    let count = |key| text(found, key).parse().unwrap_or_default();
+fn retention(values: &Values) -> RetentionRules {
     RetentionRules {
-        days: count("retention.days"),
-        keep_last: count("retention.keep_last"),
-        daily: count("retention.daily"),
-        weekly: count("retention.weekly"),
-        monthly: count("retention.monthly"),
-        yearly: count("retention.yearly"),
-        max_total: mib(found, "retention.max_total_mb"),
+        days: values.parsed("retention.days"),
+        keep_last: values.parsed("retention.keep_last"),
+        daily: values.parsed("retention.daily"),
+        weekly: values.parsed("retention.weekly"),
+        monthly: values.parsed("retention.monthly"),
+        yearly: values.parsed("retention.yearly"),
+        max_total: values.mib("retention.max_total_mb"),
     }
 }
 
-/// Nothing and 0 both mean no bound.
-pub(super) fn mib(found: &BTreeMap<&'static str, Found>, key: &str) -> Option<ByteSize> {
-    text(found, key)
-        .parse()
-        .ok()
-        .filter(|mib| *mib > 0)
-        .map(ByteSize::from_mib)
+fn monitor(values: &Values, checks: Vec<UserCheck>) -> MonitorOptions {
+    let reminder_hours: u32 = values.parsed("monitor.reminder_hours");
+    MonitorOptions {
+        interval: values.duration("monitor.interval"),
+        max_age_hours: values.parsed("monitor.max_age_hours"),
+        max_drill_age_hours: values.parsed("monitor.max_drill_age_hours"),
+        min_free: values.mib("monitor.min_free_mb"),
+        rows: RowLimits {
+            fell_percent: values.parsed("monitor.rows_fell_percent"),
+            grew_percent: values.parsed("monitor.rows_grew_percent"),
+        },
+        reminder: Duration::from_hours(reminder_hours.into()),
+        ping: channel(values, ChannelKind::Ping, "monitor.ping_url", ""),
+        test_mode: values.flag("monitor.test_mode"),
+        checks,
+    }
 }

@@ -1,32 +1,30 @@
-//! `[[job]]`: several jobs in one file. What stands at the top of the file, and the variables, are every
-//! job's; what a job says itself wins over both.
+//! `[[job]]`: several jobs in one file. The top of the file and the variables apply to every job; what a job sets itself
+//! overrides both.
 
-use super::document::{Document, Placed};
+use super::archive_directory;
+use super::document::{AtLine, Document};
 use super::environment::Environment;
-use super::place;
 use super::problem::{Problem, nearest};
-use super::resolve::{Found, Value};
-use super::{Settings, text};
-use secrecy::ExposeSecret;
+use super::setting::{Value, Values};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// The jobs' names as the file has them; none where it has no `[[job]]`.
-pub(super) fn names(document: &Document) -> Vec<String> {
-    let name = |job: &Placed<Document>| job.value.job.clone();
+pub(crate) fn names(document: &Document) -> Vec<String> {
+    let name = |job: &AtLine<Document>| job.value.job.clone();
     document.jobs.iter().filter_map(name).collect()
 }
 
-/// The document of the one that is wanted. `Err` says why there is none.
-pub(super) fn chosen(document: &Document, wanted: Option<&str>) -> Result<Document, Problem> {
+/// The document of the job that is wanted. `Err` says why there is none.
+pub(crate) fn select(document: &Document, wanted: Option<&str>) -> Result<Document, Problem> {
     let names = names(document);
     let what = match (wanted, names.as_slice()) {
         (None, []) => return Ok(document.clone()),
-        (None, [only]) => return chosen(document, Some(only.as_str())),
+        (None, [only]) => return select(document, Some(only.as_str())),
         (None, _) => format!("there are several jobs; name one of {}", names.join(", ")),
-        (Some(_), []) => "the configuration has no [[job]]; leave it out".to_owned(),
+        (Some(_), []) => "the configuration has no [[job]]; leave the option out".to_owned(),
         (Some(wanted), _) => {
-            let of_name = |job: &&Placed<Document>| job.value.job.as_deref() == Some(wanted);
+            let of_name = |job: &&AtLine<Document>| job.value.job.as_deref() == Some(wanted);
             if let Some(job) = document.jobs.iter().find(of_name) {
                 return Ok(document.of_job(&job.value));
             }
@@ -40,8 +38,8 @@ pub(super) fn chosen(document: &Document, wanted: Option<&str>) -> Result<Docume
     Err(Problem::new("--job", "", what))
 }
 
-/// Mistakes in the names, each where it stands. A name is part of a path and of a line in a log.
-pub(super) fn check_names(document: &Document, problems: &mut Vec<Problem>) {
+/// Mistakes in the names, each with its line. A name is part of a path and of log lines.
+pub(crate) fn check_names(document: &Document, problems: &mut Vec<Problem>) {
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     for job in &document.jobs {
         let name = job.value.job.as_deref().unwrap_or_default();
@@ -49,7 +47,7 @@ pub(super) fn check_names(document: &Document, problems: &mut Vec<Problem>) {
         let what = if name.is_empty() || name.len() > 63 || !name.chars().all(plain) {
             format!("expected up to 63 letters, digits, - and _, not {name:?}")
         } else if let Some(line) = seen.insert(name, job.line) {
-            format!("{name:?} is the job of line {line}, too")
+            format!("{name:?} is also the name of the job in line {line}")
         } else {
             continue;
         };
@@ -58,28 +56,24 @@ pub(super) fn check_names(document: &Document, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Gives the job its directory in the settings; returns the directory that is all jobs', where the service keeps what is its own.
-pub(super) fn settle_directory(
-    document: &Document,
-    shared: PathBuf,
-    found: &mut BTreeMap<&'static str, Found>,
-) -> PathBuf {
-    let path = PathBuf::from(text(found, "archive.directory"));
+/// Gives the job a directory of its own; returns the one that all jobs share, where the service keeps its own state.
+pub(crate) fn set_directory(document: &Document, shared: PathBuf, values: &mut Values) -> PathBuf {
+    let path = PathBuf::from(values.text("archive.directory"));
     if document.job.is_none() {
         return path;
     }
-    if let Some(said) = found.get_mut("archive.directory") {
-        let own = place::in_shared(document, &path);
+    if let Some(setting) = values.get_mut("archive.directory") {
+        let own = archive_directory::below(document, &path);
         if own != path {
-            said.origin += ", with the name of the job";
+            setting.origin += ", with the name of the job";
         }
-        said.value = Value::Text(own.display().to_string());
+        setting.value = Value::Text(own.display().to_string());
     }
     shared
 }
 
-/// Two jobs in one directory would remove each other's archives, whichever of them is looked at.
-pub(super) fn check_directories(
+/// Two jobs in one directory would remove each other's archives. Checked for all jobs, whichever is wanted.
+pub(crate) fn check_directories(
     environment: &Environment,
     whole: &Document,
     problems: &mut Vec<Problem>,
@@ -88,56 +82,16 @@ pub(super) fn check_directories(
     for job in &whole.jobs {
         let document = whole.of_job(&job.value);
         let name = job.value.job.clone().unwrap_or_default();
-        let path = place::archives(environment, &document);
-        // By another name it is the same one.
+        let path = archive_directory::of_job(environment, &document);
+        // Links may lead to the same one.
         let same = path.canonicalize().unwrap_or_else(|_| path.clone());
         if let Some(other) = seen.insert(same, name.clone()) {
             let what = format!(
-                "the jobs {other} and {name} both have {}; each needs one of its own",
+                "the jobs {other} and {name} share {}; give each a directory of its own",
                 path.display()
             );
             let origin = whole.origin(job.line);
             problems.push(Problem::new(origin, "archive.directory", what));
         }
-    }
-}
-
-/// What is worth a word about jobs that are each right.
-pub(super) fn notices(jobs: &[Settings]) -> Vec<String> {
-    let mut notices = Vec::new();
-    for key in ["ping.url", "monitor.ping_url"] {
-        for (n, job) in jobs.iter().enumerate() {
-            let ours = secret(job, key);
-            let mut before = jobs.iter().take(n);
-            let same = before.find(|other| ours.is_some() && secret(other, key) == ours);
-            if let Some(other) = same {
-                notices.push(format!(
-                    "the jobs {} and {} call the same {key}, so that one that is well hides one that is not; give \
-                     each one of its own",
-                    other.job.name, job.job.name
-                ));
-            }
-        }
-    }
-    let Some(first) = jobs.first().filter(|first| first.job_name.is_some()) else {
-        return notices;
-    };
-    let shared = &first.service_directory;
-    let is_nobodys = jobs.iter().all(|job| job.job.directory != *shared);
-    if is_nobodys && shared.join(".hubvault/catalog.sqlite").exists() {
-        notices.push(format!(
-            "{} has archives that belong to no job: nothing lists, checks or prunes them; say [job.archive] \
-             directory for the job whose they are",
-            shared.display()
-        ));
-    }
-    notices
-}
-
-fn secret<'a>(settings: &'a Settings, key: &str) -> Option<&'a str> {
-    let found = settings.found.iter().find(|found| found.key.name == key)?;
-    match &found.value {
-        Value::Secret(text) => Some(text.expose_secret()),
-        _ => None,
     }
 }

@@ -1,10 +1,12 @@
-//! `overlay.toml` of the state directory: what was changed over HTTP. It wins over file and variables, for harmless
-//! keys alone, and only to make them stricter (`strictness`). What an earlier version wrote there is still read.
+//! `overlay.toml` in the state directory: what was changed over HTTP. It overrides file and variables, for harmless
+//! keys alone, and only to make them stricter (`change_rules`). What an earlier version wrote there is still read.
 
+use super::archive_directory;
+use super::change_rules::{changeable, is_changeable};
 use super::document::Document;
 use super::environment::Environment;
-use super::keys::KEYS;
-use super::place;
+use super::keys::{KEYS, Key};
+use super::parser;
 use super::problem::{ConfigError, Problem, nearest};
 use anyhow::{Context, Result};
 use hubvault_engine::state::StateDir;
@@ -14,38 +16,10 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 /// As `config show` names it.
-pub(super) const ORIGIN: &str = "overlay.toml (PUT /backup/config)";
+pub(crate) const ORIGIN: &str = "overlay.toml (PUT /backup/config)";
 const NAME: &str = "overlay.toml";
 /// More than all keys need, in bytes.
 const LARGEST: u64 = 1 << 20;
-
-/// What may be changed from afar: nothing that says where data goes but the addresses of mails, nothing
-/// that is run, nothing that is secret.
-pub const CHANGEABLE: &[&str] = &[
-    "archive.codec",
-    "archive.level",
-    "archive.min_size_mb",
-    "archive.max_size_mb",
-    "log.level",
-    "proof.when",
-    "retention.days",
-    "retention.keep_last",
-    "retention.daily",
-    "retention.weekly",
-    "retention.monthly",
-    "retention.yearly",
-    "retention.max_total_mb",
-    "schedule.cron",
-    "schedule.timezone",
-    "schedule.jitter",
-    "schedule.catch_up",
-    "schedule.tries",
-    "schedule.pause",
-    "email.enabled",
-    "email.to",
-    "email.attach",
-    "monitor.max_age_hours",
-];
 
 /// The text of an overlay.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,29 +28,31 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// What is there already in a state directory, with `wish` put into it; null takes a key out.
-    pub fn merged(state: &StateDir, wish: &Map<String, Value>) -> Result<Self, ConfigError> {
+    /// What a state directory holds, with the `requested` values put into it; null removes a key.
+    pub fn merged(state: &StateDir, requested: &Map<String, Value>) -> Result<Self, ConfigError> {
         let mut problems = Vec::new();
         let mut table = toml::Table::new();
         match text_of(&state.file(NAME)) {
             Ok(text) => match text.parse() {
-                Ok(there) => table = there,
+                Ok(stored) => table = stored,
                 Err(error) => problems.push(Problem::new(ORIGIN, "", format!("not TOML: {error}"))),
             },
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => problems.push(Problem::new(ORIGIN, "", format!("reading it: {error}"))),
+            Err(error) => problems.push(Problem::new(
+                ORIGIN,
+                "",
+                format!("could not be read: {error}"),
+            )),
         }
-        for (key, value) in wish {
-            if !CHANGEABLE.contains(&key.as_str()) {
+        for (key, value) in requested {
+            if !is_changeable(key) {
                 problems.push(Problem::new(ORIGIN, key, not_changeable(key)));
                 continue;
             }
-            match value {
-                Value::Null => take_out(&mut table, key),
-                value => match toml::Value::try_from(value) {
-                    Ok(value) => put_in(&mut table, key, value),
-                    Err(error) => problems.push(Problem::new(ORIGIN, key, error.to_string())),
-                },
+            let value = Some(value).filter(|value| !value.is_null());
+            match value.map(toml::Value::try_from).transpose() {
+                Ok(value) => set(&mut table, key, value),
+                Err(error) => problems.push(Problem::new(ORIGIN, key, error.to_string())),
             }
         }
         if problems.is_empty() {
@@ -87,7 +63,7 @@ impl Changes {
         }
     }
 
-    /// What is there already.
+    /// What a state directory holds.
     pub fn stored(state: &StateDir) -> Result<Self, ConfigError> {
         Self::merged(state, &Map::new())
     }
@@ -95,7 +71,7 @@ impl Changes {
     /// Keeps it, readable by its owner only; an older one is replaced as a whole.
     pub fn write(&self, state: &StateDir) -> Result<()> {
         let path = state.file(NAME);
-        let head = "# Written by PUT /backup/config; it wins over file and variables.\n";
+        let head = "# Written by PUT /backup/config; it overrides file and variables.\n";
         let text = format!("{head}{}", self.text);
         file::replace(&path, text.as_bytes(), 0o600, Durability::Durable)
             .with_context(|| format!("writing {}", path.display()))
@@ -108,45 +84,35 @@ fn text_of(path: &Path) -> std::io::Result<String> {
 }
 
 fn not_changeable(key: &str) -> String {
-    if KEYS.iter().any(|known| known.name == key) {
-        return "cannot be changed from afar; set it in hubvault.toml or by a variable".to_owned();
+    if Key::named(key).is_some() {
+        return "cannot be changed over HTTP; set it in hubvault.toml or by a variable".to_owned();
     }
-    let hint = nearest(key, CHANGEABLE.iter().copied());
+    let hint = nearest(key, changeable());
     format!("no such key{hint}")
 }
 
-/// Every changeable key is `table.key`.
-fn put_in(table: &mut toml::Table, key: &str, value: toml::Value) {
-    let Some((outer, inner)) = key.split_once('.') else {
-        return;
-    };
-    let entry = table
-        .entry(outer)
-        .or_insert_with(|| toml::Value::Table(toml::Table::new()));
-    if let Some(entry) = entry.as_table_mut() {
-        entry.insert(inner.to_owned(), value);
+/// Sets a key, which is `table.key`, or removes it.
+fn set(root: &mut toml::Table, key: &str, value: Option<toml::Value>) {
+    let (table, key) = key.split_once('.').unwrap_or(("", key));
+    let empty = || toml::Value::Table(toml::Table::new());
+    let table = root.entry(table).or_insert_with(empty);
+    match (table.as_table_mut(), value) {
+        (Some(table), Some(value)) => drop(table.insert(key.to_owned(), value)),
+        (Some(table), None) => drop(table.remove(key)),
+        (None, _) => {}
     }
 }
 
-fn take_out(table: &mut toml::Table, key: &str) {
-    let inner = key.split_once('.');
-    if let Some((entry, inner)) =
-        inner.and_then(|(outer, inner)| Some((table.get_mut(outer)?.as_table_mut()?, inner)))
-    {
-        entry.remove(inner);
-    }
-}
-
-/// The overlay that holds: `tried` where one is tried, else what lies in the state directory of the
-/// archive directory that file and variables name.
-pub(super) fn read(
+/// The overlay in effect: `tried` where one is tried, else the one in the state directory of the archive directory
+/// that file and variables set.
+pub(crate) fn read(
     environment: &Environment,
     document: &Document,
     tried: Option<&Changes>,
     problems: &mut Vec<Problem>,
     notices: &mut Vec<String>,
 ) -> Document {
-    let state = StateDir::of(&place::archives(environment, document));
+    let state = StateDir::of(&archive_directory::of_job(environment, document));
     let path = state.file(NAME);
     if let Err(untrusted) = file::check_state(state.path()) {
         let origin = state.path().display().to_string();
@@ -159,27 +125,27 @@ pub(super) fn read(
     };
     let text = match text {
         Ok(text) => text,
-        // Without the directory there is none either; what is wrong with that is said elsewhere.
+        // A directory that does not exist is reported elsewhere.
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             return Document::default();
         }
-        // Somebody else on this host may still look into an archive.
+        // Another user of this host may still read an archive.
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             let path = path.display();
             notices.push(format!(
-                "what was changed over HTTP is left out: {path}: {error}"
+                "changes made over HTTP are ignored, as {path} could not be read: {error}"
             ));
             return Document::default();
         }
         Err(error) => {
-            let what = format!("reading it: {error}");
+            let what = format!("could not be read: {error}");
             problems.push(Problem::new(path.display().to_string(), "", what));
             return Document::default();
         }
     };
-    let overlay = Document::parse(&path, &text, problems);
+    let overlay = parser::parse(&path, &text, problems);
     for key in KEYS.iter().map(|key| key.name) {
-        if overlay.value(key).is_some() && !CHANGEABLE.contains(&key) {
+        if overlay.value(key).is_some() && !is_changeable(key) {
             let what = "cannot be set here; remove the line";
             problems.push(Problem::new(path.display().to_string(), key, what));
         }

@@ -1,14 +1,23 @@
 //! What a whole configuration comes to.
 
+mod jobs;
 mod mistakes;
+mod properties;
 
+use super::keys::KEYS;
+use super::kind::Kind;
 use super::*;
-use hubvault_engine::job::WindowRows;
+use hubvault_engine::job::{Job, WindowRows};
 use hubvault_engine::state::StateDir;
 use secrecy::ExposeSecret;
 use std::path::Path;
 
-fn load(variables: &[(&str, &str)], toml: &str) -> Result<Settings, ConfigError> {
+pub(crate) const ALICE: &str = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
+pub(crate) const BOB: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBIeIJ74+QJ9m4rrjJ1XIs5ab67NfM5YnvucocpO7ArU";
+
+/// The settings of these variables and this file.
+pub(crate) fn load(variables: &[(&str, &str)], toml: &str) -> Result<Settings, ConfigError> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("hubvault.toml");
     std::fs::write(&path, toml).unwrap();
@@ -16,13 +25,15 @@ fn load(variables: &[(&str, &str)], toml: &str) -> Result<Settings, ConfigError>
     Settings::load(&inputs, None)
 }
 
-fn mistakes(variables: &[(&str, &str)], toml: &str) -> String {
+/// The mistakes in these variables and this file.
+pub(crate) fn mistakes(variables: &[(&str, &str)], toml: &str) -> String {
     load(variables, toml).err().unwrap().to_string()
 }
 
 #[test]
 fn nothing_set_means_the_shell_scripts_defaults() {
-    let job = load(&[], "").unwrap().job();
+    let settings = load(&[], "").unwrap();
+    let job = settings.job();
     assert_eq!(job.directory, Path::new("/backups"));
     assert_eq!(job.scope.tables.len(), 10);
     assert_eq!(job.scope.windows.len(), 1);
@@ -60,11 +71,7 @@ fn variables_win_over_the_file_and_say_what_they_hide() {
     ];
     let settings = load(&variables, toml).unwrap();
     assert_eq!(settings.job().database.to_string(), "u@url:2222/d");
-    let host = settings
-        .found
-        .iter()
-        .find(|found| found.key.name == "database.host")
-        .unwrap();
+    let host = settings.values.get("database.host").unwrap();
     assert_eq!(host.origin, "variable DATABASE_URL");
     assert_eq!(
         host.hidden,
@@ -146,14 +153,19 @@ fn a_secret_is_in_no_message() {
 
 #[test]
 fn a_secret_may_be_in_a_file_that_the_file_names() {
-    use secrecy::ExposeSecret;
     let secret = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(secret.path(), "hunter2\n").unwrap();
     let toml = format!(
         "[database]\npassword_file = \"{}\"\n",
         secret.path().display()
     );
-    let password = load(&[], &toml).unwrap().job().database.password.unwrap();
+    let password = load(&[], &toml)
+        .unwrap()
+        .job()
+        .database
+        .password
+        .clone()
+        .unwrap();
     assert_eq!(password.expose_secret(), "hunter2");
     let said = mistakes(&[], "[database]\npassword_file = \"/nowhere\"\n");
     assert!(
@@ -245,11 +257,8 @@ fn what_was_changed_from_afar_wins_for_harmless_keys_alone() {
     let first = changes(r#"{"retention.days": 7, "email.to": ["a@b.example"]}"#).unwrap();
     first.write(&state).unwrap();
     let settings = load(&variables, toml).unwrap();
-    assert_eq!(settings.text("retention.days"), "7");
-    let days = settings
-        .found
-        .iter()
-        .find(|found| found.key.name == "retention.days");
+    assert_eq!(settings.values.text("retention.days"), "7");
+    let days = settings.values.get("retention.days");
     let hidden = &days.unwrap().hidden;
     assert_eq!(
         hidden,
@@ -260,172 +269,22 @@ fn what_was_changed_from_afar_wins_for_harmless_keys_alone() {
         .write(&state)
         .unwrap();
     let settings = load(&variables, toml).unwrap();
-    assert_eq!(settings.text("retention.days"), "5");
-    assert!(
-        settings.found.iter().any(|found| {
-            matches!(&found.value, Value::List(items) if items == &["a@b.example"])
-        })
-    );
+    assert_eq!(settings.values.text("retention.days"), "5");
+    assert!(settings.values.list("email.to") == ["a@b.example"]);
 
     let bad = changes(r#"{"archive.directory": "/x", "retention.dayz": 1}"#);
     let said = bad.unwrap_err().to_string();
-    assert!(said.contains("cannot be changed from afar") && said.contains("retention.days"));
+    assert!(said.contains("cannot be changed over HTTP") && said.contains("retention.days"));
     std::fs::write(state.file("overlay.toml"), "[database]\nhost = \"evil\"\n").unwrap();
     let said = load(&variables, toml).err().unwrap().to_string();
     assert!(said.contains("database.host: cannot be set here"), "{said}");
 }
 
 #[test]
-fn every_changeable_key_exists_and_is_no_secret() {
-    for name in CHANGEABLE {
-        let key = KEYS.iter().find(|key| key.name == *name);
-        assert!(
-            key.is_some_and(|key| !key.secret && name.contains('.')),
-            "{name}"
-        );
-    }
-}
-
-const TWO_JOBS: &str = "[archive]\ndirectory = \"/srv\"\n[scope]\ntables = [\"users\"]\n\
-    [retention]\ndays = 9\n\
-    [[job]]\nname = \"hub\"\n[job.database]\nname = \"hub\"\n[job.retention]\ndays = 30\n\
-    [[job]]\nname = \"shop\"\n[job.database]\nurl = \"postgres://reader@db2/shop\"\n\
-    [job.scope]\ntables = [\"orders\", \"items\"]\n[job.archive]\ndirectory = \"/far/shop\"\n\
-    [[job.file]]\nsource = \"/etc/shop.conf\"\n";
-
-fn load_all(variables: &[(&str, &str)], toml: &str) -> Result<Vec<Settings>, ConfigError> {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("hubvault.toml");
-    std::fs::write(&path, toml).unwrap();
-    Settings::load_all(&Inputs::new(Environment::of(variables), Some(path)))
-}
-
-#[test]
-fn what_a_job_says_wins_and_what_stands_at_the_top_is_every_jobs() {
-    let variables = [("POSTGRES_HOST", "db1"), ("POSTGRES_DB", "ignored")];
-    let all = load_all(&variables, TWO_JOBS).unwrap();
-    let jobs: Vec<Job> = all.iter().map(Settings::job).collect();
-    let names: Vec<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
-    assert_eq!(names, ["hub", "shop"]);
-    assert_eq!(jobs[0].database.to_string(), "postgres@db1:5432/hub");
-    assert_eq!(jobs[1].database.to_string(), "reader@db2:5432/shop");
-    assert_eq!((jobs[0].retention.days, jobs[1].retention.days), (30, 9));
-    let tables = |job: &Job| job.scope.tables.len();
-    assert_eq!((tables(&jobs[0]), tables(&jobs[1])), (1, 2));
-    assert_eq!(jobs[0].directory, Path::new("/srv/hub"));
-    assert_eq!(jobs[1].directory, Path::new("/far/shop"));
-    assert!(jobs[0].files.len() > 1 && jobs[1].files.len() == 1);
-    for settings in &all {
-        assert_eq!(settings.service_directory, Path::new("/srv"));
-    }
-    let found = all[0].found.iter();
-    let mut name = found.filter(|found| found.key.name == "database.name");
-    let name = name.next().unwrap();
-    assert!(name.origin.starts_with("hubvault.toml line"));
-    assert_eq!(name.hidden, ["variable POSTGRES_DB"]);
-}
-
-#[test]
-fn a_secret_of_a_job_is_said_in_one_way() {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), "from-file").unwrap();
-    let path = file.path().display();
-    let toml = format!(
-        "[database]\npassword = \"top\"\n[[job]]\nname = \"a\"\n[job.database]\npassword_file = \"{path}\"\n\
-         [[job]]\nname = \"b\"\n"
-    );
-    let all = load_all(&[("POSTGRES_PASSWORD", "variable")], &toml).unwrap();
-    let passwords: Vec<String> = all
-        .iter()
-        .map(|settings| settings.job().database.password.unwrap())
-        .map(|password| password.expose_secret().to_owned())
-        .collect();
-    assert_eq!(passwords, ["from-file", "variable"]);
-}
-
-#[test]
-fn jobs_are_told_apart_by_names_and_directories() {
-    let said = |toml: &str| load_all(&[], toml).err().unwrap().to_string();
-    let twice = said("[[job]]\nname = \"a\"\n[[job]]\nname = \"a\"\n[[job]]\nname = \"../b\"\n");
-    assert!(
-        twice.contains("line 3: job.name: \"a\" is the job of line 1, too"),
-        "{twice}"
-    );
-    assert!(twice.contains("not \"../b\""), "{twice}");
-    let same = said(
-        "[[job]]\nname = \"a\"\narchive.directory = \"/x\"\n\
-         [[job]]\nname = \"b\"\narchive.directory = \"/x\"\n",
-    );
-    assert!(same.contains("the jobs a and b both have /x"), "{same}");
-    // What is wrong at the top is wrong once.
-    let once = said("[retention]\ndays = -1\n[[job]]\nname = \"a\"\n[[job]]\nname = \"b\"\n");
-    assert_eq!(once.matches("retention.days").count(), 1, "{once}");
-    let several = mistakes(&[], TWO_JOBS);
-    assert!(several.contains("name one of hub, shop"), "{several}");
-    let only = load(&[], "[[job]]\nname = \"a\"\n").unwrap();
-    assert_eq!(only.job().directory, Path::new("/backups/a"));
-}
-
-#[test]
-fn a_job_with_an_address_of_its_own_does_not_get_the_password_of_another() {
-    let toml = "[email]\nhost = \"smtp\"\nuser = \"u\"\npassword = \"mail-secret\"\n\
-        [[job]]\nname = \"a\"\n[job.database]\nname = \"other\"\n\
-        [[job]]\nname = \"b\"\n[job.database]\nhost = \"db2\"\n[job.email]\nhost = \"smtp2\"\n\
-        [[job]]\nname = \"c\"\n[job.database]\nurl = \"postgres://reader:own-secret@db3/c\"\n";
-    let variables = [
-        ("DATABASE_URL", "postgres://hub:url-secret@db1/hub"),
-        ("POSTGRES_PASSWORD", "variable"),
-    ];
-    let all = load_all(&variables, toml).unwrap();
-    let password = |n: usize| {
-        let password = all[n].job().database.password;
-        password.map(|text| text.expose_secret().to_owned())
-    };
-    assert_eq!(password(0).as_deref(), Some("url-secret"));
-    assert_eq!(password(1), None, "~/.pgpass may have it");
-    assert_eq!(password(2).as_deref(), Some("own-secret"));
-    let is_secret = |n: usize, key: &str| {
-        let mut found = all[n].found.iter();
-        found.any(|it| it.key.name == key && matches!(it.value, Value::Secret(_)))
-    };
-    assert!(is_secret(0, "email.password") && !is_secret(1, "email.password"));
-}
-
-#[test]
-fn archives_of_a_job_are_sealed_to_those_that_it_names_alone() {
-    const ALICE: &str = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
-    const BOB: &str =
-        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBIeIJ74+QJ9m4rrjJ1XIs5ab67NfM5YnvucocpO7ArU";
-    let toml = format!(
-        "[[seal.recipient]]\nkey = \"{ALICE}\"\n\
-         [[job]]\nname = \"a\"\n\
-         [[job]]\nname = \"b\"\n[job.seal]\nrecipients = [\"{BOB}\"]\n\
-         [[job]]\nname = \"c\"\n[[job.seal.recipient]]\nkey = \"{BOB}\"\n"
-    );
-    let all = load_all(&[("BACKUP_RECIPIENTS", "")], &toml).unwrap();
-    let count = |all: &[Settings]| all.iter().map(|it| it.job().seal.len()).collect::<Vec<_>>();
-    assert_eq!(count(&all), [1, 1, 1]);
-    let all = load_all(&[("BACKUP_RECIPIENTS", ALICE)], &toml.replace(ALICE, BOB)).unwrap();
-    assert_eq!(count(&all), [2, 1, 1]);
-}
-
-#[test]
-fn jobs_that_hide_each_other_are_noticed() {
-    let toml = "[monitor]\nping_url = \"https://ping.example/1\"\n[[job]]\nname = \"a\"\n[[job]]\nname = \"b\"\n";
-    let notices = &load_all(&[], toml).unwrap()[0].notices;
-    assert!(
-        notices
-            .iter()
-            .any(|it| it.contains("a and b call the same monitor.ping_url")),
-        "{notices:?}"
-    );
-}
-
-#[test]
 fn no_secret_is_handed_to_the_programs_of_postgresql() {
-    for variable in keys::KEYS
+    for variable in KEYS
         .iter()
-        .filter(|key| key.secret)
+        .filter(|key| key.is_secret())
         .flat_map(|key| key.variables)
     {
         // A password of libpq's own name is replaced by that of the connection.

@@ -1,12 +1,13 @@
 //! `DATABASE_URL`: a URI or a keyword/value string, as libpq reads them (`PostgreSQL` manual,
 //! "Connection Strings").
 
+use super::problem::nearest;
 use secrecy::SecretString;
 
 /// Which of our settings a connection string sets.
 pub(crate) type Parts = Vec<(&'static str, SecretString)>;
 
-/// libpq's parameters that hubvault heeds, and the setting behind each.
+/// libpq's parameters that hubvault knows, and the setting of each.
 const PARAMETERS: &[(&str, &str)] = &[
     ("host", "database.host"),
     ("port", "database.port"),
@@ -108,7 +109,7 @@ fn set(parts: &mut Parts, name: &str, value: &str) -> Result<(), String> {
         return Ok(());
     }
     let Some((_, key)) = PARAMETERS.iter().find(|(known, _)| *known == name) else {
-        let hint = super::problem::nearest(name, PARAMETERS.iter().map(|(known, _)| *known));
+        let hint = nearest(name, PARAMETERS.iter().map(|(known, _)| *known));
         // A password with an unescaped character may look like a parameter's name.
         let shown = if name.chars().all(|c| c.is_ascii_lowercase() || c == '_') {
             name
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_parameter_is_named_with_its_neighbour() {
+    fn an_unknown_parameter_is_named_with_the_nearest_one() {
         let why = parse("postgres://u@h/d?ssl_mode=require").unwrap_err();
         assert!(why.contains("ssl_mode") && why.contains("sslmode"), "{why}");
     }

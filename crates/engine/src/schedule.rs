@@ -36,6 +36,11 @@ pub enum CatchUp {
 }
 
 impl Schedule {
+    /// The expression as it was written.
+    pub fn expression(&self) -> &str {
+        &self.text
+    }
+
     /// Reads five fields such as `0 2 * * *`, or a word such as `@daily`; `Err` says what is wrong with them.
     pub fn new(text: &str, zone: TimeZone) -> Result<Self, String> {
         let cron = CronParser::builder()

@@ -2,7 +2,7 @@
 //! the child's standard input; the result of a run comes back on its standard output.
 
 use anyhow::{Context, Result};
-use hubvault_config::{Environment, Inputs, Settings};
+use hubvault_config::{Environment, Inputs, LogFormat, Settings};
 use hubvault_engine::run::RunRequest;
 use rustix::io::ioctl_fionbio;
 use rustix::process::{Pid, Signal, kill_process};
@@ -116,7 +116,7 @@ pub(super) fn start(settings: &Settings, task: &Task) -> io::Result<Process> {
         Task::Backup(_) => Stdio::piped(),
         _ => Stdio::null(),
     });
-    if settings.text("log.format") == "auto" && !io::stderr().is_terminal() {
+    if settings.service.log.format == LogFormat::Auto && !io::stderr().is_terminal() {
         command
             .env("LOG_FORMAT", "json")
             .env_remove("LOG_FORMAT_FILE");

@@ -82,7 +82,7 @@ impl Daemon {
     /// How long a run may go on when the service is stopped.
     pub(super) fn stop_grace(&self) -> Duration {
         let first = self.jobs().into_iter().next();
-        first.map_or(Duration::ZERO, |job| job.settings().stop_grace())
+        first.map_or(Duration::ZERO, |job| job.settings().service.stop_grace)
     }
 
     /// When the service began.
@@ -158,7 +158,7 @@ impl ServedJob {
 
     /// Its name.
     pub(crate) fn name(&self) -> String {
-        self.settings().job().name
+        self.settings().job().name.clone()
     }
 
     /// The configuration in force.

@@ -47,7 +47,7 @@ pub(super) struct JobScheduler {
 
 impl JobScheduler {
     /// Starts nothing yet.
-    pub(super) fn new(served: ServedJob) -> Result<Self> {
+    pub(super) fn new(served: ServedJob) -> Self {
         let now = Timestamp::now();
         let settings = served.settings();
         let scheduler = Self {
@@ -55,7 +55,7 @@ impl JobScheduler {
             caught_up: false,
             next_start: Instant::now(),
             removed: false,
-            timetable: timetable(&settings, now)?,
+            timetable: timetable(&settings, now),
             tasks: PeriodicTasks::new(&settings, now),
             running: None,
             requested: None,
@@ -65,11 +65,11 @@ impl JobScheduler {
             },
             served,
         };
-        if let Some(warning) = nobody_told(&settings.job()) {
+        if let Some(warning) = nobody_told(settings.job()) {
             tracing::warn!("{}{warning}", scheduler.prefix);
         }
         scheduler.log_next_run();
-        Ok(scheduler)
+        scheduler
     }
 
     /// Takes the service lock in the job's directory, and starts the run that was missed. A directory that cannot be
@@ -223,10 +223,8 @@ impl JobScheduler {
     pub(super) fn reload(&mut self) {
         let (settings, now) = (self.served.settings(), Timestamp::now());
         let job = settings.job();
-        // A configuration that was read without a mistake has a schedule.
-        if let Some(schedule) = job.schedule.clone() {
-            self.timetable.set_schedule(&job.name, schedule, now);
-        }
+        self.timetable
+            .set_schedule(&job.name, job.schedule.clone(), now);
         match lock_directory(&settings, now) {
             Ok(lock) => drop(self.service_lock.replace(lock)),
             Err(error) => tracing::error!("{}{error:#}", self.prefix),
@@ -309,10 +307,9 @@ fn lock_directory(settings: &Settings, now: Timestamp) -> Result<ServiceLock> {
         .with_context(|| format!("writing the service lock in {}", state.path().display()))
 }
 
-fn timetable(settings: &Settings, now: Timestamp) -> Result<Timetable> {
+fn timetable(settings: &Settings, now: Timestamp) -> Timetable {
     let job = settings.job();
-    let schedule = job.schedule.context("there is no schedule")?;
-    Ok(Timetable::new(&job.name, schedule, now))
+    Timetable::new(&job.name, job.schedule.clone(), now)
 }
 
 fn in_words(result: Option<RunResult>, status: WaitStatus) -> String {

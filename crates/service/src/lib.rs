@@ -15,7 +15,7 @@ mod http;
 
 use anyhow::{Context, Result};
 use daemon::{Daemon, Event};
-use hubvault_config::{Inputs, Settings};
+use hubvault_config::{Inputs, LogFormat, Settings};
 use hubvault_model::Masks;
 use scheduler::Scheduler;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
@@ -32,10 +32,9 @@ pub fn run(inputs: &Inputs) -> Result<()> {
     watch_signals(&events)?;
     reaper::adopt();
     let daemon = Daemon::new(inputs.clone(), jobs, events);
-    let http = match address.as_str() {
-        "" => None,
-        address => Some(http::start(daemon.clone(), address)?),
-    };
+    let http = address
+        .map(|address| http::start(daemon.clone(), &address))
+        .transpose()?;
     Scheduler::new(daemon)?.run(&received);
     if let Some(http) = http {
         http.stop();
@@ -45,26 +44,24 @@ pub fn run(inputs: &Inputs) -> Result<()> {
 
 /// Text on a terminal, JSON elsewhere, unless the configuration says which. Returns the address that HTTP listens on, one
 /// for all jobs.
-fn start_logging(jobs: &[Settings]) -> String {
-    let Some(first) = jobs.first() else {
-        return String::new();
-    };
-    let format = match first.text("log.format") {
-        "auto" if std::io::stderr().is_terminal() => "text",
-        "auto" => "json",
+fn start_logging(jobs: &[Settings]) -> Option<String> {
+    let service = &jobs.first()?.service;
+    let format = match service.log.format {
+        LogFormat::Auto if std::io::stderr().is_terminal() => LogFormat::Text,
+        LogFormat::Auto => LogFormat::Json,
         format => format,
     };
     let masks = jobs
         .iter()
-        .fold(Masks::default(), |all, job| all.and(&job.masks()));
-    logging::start_with(first, format, masks);
+        .fold(Masks::default(), |all, job| all.and(job.masks()));
+    logging::start(&service.log, format, masks);
     let mut logged = BTreeSet::new();
     for notice in jobs.iter().flat_map(|job| &job.notices) {
         if logged.insert(notice) {
             tracing::warn!("{notice}");
         }
     }
-    first.text("http.address").to_owned()
+    service.http_address.clone()
 }
 
 fn watch_signals(events: &Sender<Event>) -> Result<()> {

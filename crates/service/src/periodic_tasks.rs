@@ -3,7 +3,6 @@
 use super::child::Task;
 use hubvault_config::Settings;
 use hubvault_engine::catalog::{Catalog, OutboxState};
-use hubvault_engine::schedule::Schedule;
 use hubvault_engine::state::StateDir;
 use jiff::Timestamp;
 use std::time::{Duration, Instant};
@@ -39,7 +38,7 @@ impl PeriodicTasks {
     /// Those that are due now. One that is still running is not started again.
     pub(super) fn due(&mut self, settings: &Settings, now: Timestamp) -> Vec<Task> {
         let mut due = Vec::new();
-        let interval = settings.watch_interval();
+        let interval = settings.job().monitor.interval;
         if self.checked.is_none_or(|at| at.elapsed() >= interval) {
             self.checked = Some(Instant::now());
             due.push(Task::Check);
@@ -76,7 +75,7 @@ impl PeriodicTasks {
 }
 
 fn next_digest(settings: &Settings, now: Timestamp) -> Option<Timestamp> {
-    let schedule = Schedule::new(settings.text("email.digest"), settings.zone.clone()).ok()?;
+    let schedule = settings.job().delivery.digest.as_ref()?;
     schedule.next_after("digest", now)
 }
 

@@ -27,7 +27,7 @@ impl Scheduler {
     /// used.
     pub(super) fn new(daemon: Daemon) -> Result<Self> {
         let jobs = daemon.jobs().into_iter().map(JobScheduler::new);
-        let mut jobs: Vec<JobScheduler> = jobs.collect::<Result<_>>()?;
+        let mut jobs: Vec<JobScheduler> = jobs.collect();
         let now = Timestamp::now();
         let mut errors = Vec::new();
         for job in &mut jobs {
@@ -93,10 +93,7 @@ impl Scheduler {
                 self.jobs.push(job);
                 continue;
             }
-            match JobScheduler::new(served) {
-                Ok(job) => self.jobs.push(job),
-                Err(error) => tracing::error!("{error:#}"),
-            }
+            self.jobs.push(JobScheduler::new(served));
         }
         for mut job in before {
             job.remove();

@@ -47,7 +47,7 @@ fn values_of_another_kind_are_named_as_what_they_are() {
         ),
         (
             "[[file]]\nsource = \"/a\"\nname = \"x\"\n[[file]]\nsource = \"/b\"\nname = \"x\"",
-            "\"x\" is the name of another file too",
+            "\"x\" is also the name of another file",
         ),
         (
             "archive.codec = \"gzip\"\narchive.level = 15",
@@ -87,7 +87,7 @@ fn windows_say_which_rows_in_one_way() {
         ),
         (
             "where = \"true\"\nreferences = \"fail\"",
-            "expected include or warn, not \"fail\"",
+            "expected one of include, warn, not \"fail\"",
         ),
     ] {
         let said = window(text);

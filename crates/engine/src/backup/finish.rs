@@ -212,8 +212,8 @@ pub(super) fn tell(
         Vec::new()
     };
     // Only a service keeps to the schedule.
-    let schedule = job.schedule.as_ref().filter(|_| run.request.due.is_some());
-    let next = schedule.and_then(|schedule| schedule.next_after(&job.name, Timestamp::now()));
+    let due = run.request.due;
+    let next = due.and_then(|_| job.schedule.next_after(&job.name, Timestamp::now()));
     let mut teller = Teller::new(job, catalog, &run.zone, &run.cancel).with_next_run(next);
     if record.id != run.id {
         teller = teller.without_pings();

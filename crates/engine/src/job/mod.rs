@@ -29,7 +29,7 @@ pub struct Job {
     /// The database.
     pub database: ConnectSettings,
     /// When it is backed up, where a service does it.
-    pub schedule: Option<Schedule>,
+    pub schedule: Schedule,
     /// Which tables, and which of their rows.
     pub scope: Scope,
     /// Which files of the host.
@@ -102,6 +102,8 @@ pub struct Delivery {
     pub templates: Option<PathBuf>,
     /// Links to archives in what is told, where they are made.
     pub links: Option<Links>,
+    /// When the digest is sent; `None` for never.
+    pub digest: Option<Schedule>,
     /// What no message may hold.
     pub masks: Masks,
 }
@@ -127,6 +129,7 @@ impl Default for Delivery {
             pause: Duration::from_secs(30),
             templates: None,
             links: None,
+            digest: None,
             masks: Masks::default(),
         }
     }
@@ -183,6 +186,8 @@ pub struct RetentionRules {
 /// What is watched, and from when on it is wrong.
 #[derive(Clone, Debug)]
 pub struct MonitorOptions {
+    /// The time between two checks of the service.
+    pub interval: Duration,
     /// How old the newest proven archive may be, in hours.
     pub max_age_hours: u32,
     /// How old the last drill may be, in hours.
@@ -204,6 +209,7 @@ pub struct MonitorOptions {
 impl Default for MonitorOptions {
     fn default() -> Self {
         Self {
+            interval: Duration::from_mins(5),
             max_age_hours: 25,
             max_drill_age_hours: 192,
             min_free: None,

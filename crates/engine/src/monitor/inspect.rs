@@ -56,12 +56,11 @@ impl<'a> Look<'a> {
         let mut records = catalog.list()?;
         records.retain(|record| record.job == job.name);
         let service = ServiceLock::seen(&StateDir::of(&job.directory));
-        let schedule = job.schedule.as_ref();
-        let (next_due, last_due) = match (service, schedule) {
-            (Seen::AtWork { since }, Some(schedule)) => (
-                schedule.next_after(&job.name, now),
+        let (next_due, last_due) = match service {
+            Seen::AtWork { since } => (
+                job.schedule.next_after(&job.name, now),
                 // What was due before anybody served was not missed.
-                schedule
+                job.schedule
                     .last_due(&job.name, now, LOOK_BACK)
                     .filter(|due| *due > since),
             ),

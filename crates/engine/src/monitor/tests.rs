@@ -6,6 +6,7 @@ use crate::job::{
     ArchiveOptions, Delivery, Gentleness, Job, MissingPolicy, MonitorOptions, ProofOptions,
     ProofWhen, RetentionRules, Scope, SizeLimits, SourceDigest,
 };
+use crate::schedule::Schedule;
 use crate::state::StateDir;
 use hubvault_archive::Codec;
 use hubvault_model::{BackupId, ByteSize};
@@ -19,7 +20,7 @@ const DAY: SignedDuration = SignedDuration::from_hours(24);
 
 fn job(directory: &Path) -> Job {
     Job {
-        schedule: None,
+        schedule: Schedule::new("0 2 * * *", TimeZone::UTC).unwrap(),
         name: "hub".into(),
         database: ConnectSettings {
             host: "localhost".into(),

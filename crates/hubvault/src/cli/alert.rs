@@ -51,11 +51,11 @@ Exit codes: 0 silenced; 1 the catalog cannot be written; 2 no such check, or bad
 pub(crate) fn run(settings: &Settings, command: &AlertCommand) -> Result<Exit> {
     let job = settings.job();
     if let AlertCommand::Silence { check, .. } = command {
-        known_or_exit(&job, check);
+        known_or_exit(job, check);
     }
     let catalog = Catalog::open(&StateDir::open(&job.directory)?)?;
     match command {
-        AlertCommand::List { json } => list(&job, &catalog, &settings.zone, *json),
+        AlertCommand::List { json } => list(job, &catalog, &settings.zone, *json),
         AlertCommand::Silence { check, length } => {
             let now = Timestamp::now();
             let until = now.checked_add(*length)?;
@@ -64,7 +64,7 @@ pub(crate) fn run(settings: &Settings, command: &AlertCommand) -> Result<Exit> {
             print(&format!("{check}: silenced until {until}\n"))?;
             Ok(Exit::Done)
         }
-        AlertCommand::Test => test(&job, &catalog, &settings.zone),
+        AlertCommand::Test => test(job, &catalog, &settings.zone),
     }
 }
 

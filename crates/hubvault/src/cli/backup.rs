@@ -39,7 +39,7 @@ pub(crate) struct BackupArgs {
 pub(crate) fn run(settings: &Settings, args: &BackupArgs) -> Result<Exit> {
     log_notices(settings);
     if args.dry_run {
-        return dry_run(&settings.job(), args.json);
+        return dry_run(settings.job(), args.json);
     }
     let record = take_for(settings, RunRequest::by_hand(), args.no_progress)?;
     let text = if args.json {
@@ -119,7 +119,7 @@ fn log_notices(settings: &Settings) {
 
 /// Makes the requested run, with its log and its progress where other processes find them.
 fn take_for(settings: &Settings, request: RunRequest, no_progress: bool) -> Result<BackupRecord> {
-    let mut job = settings.job();
+    let mut job = Arc::clone(settings.job());
     let mut progress = progress::choose(no_progress);
     // A directory that cannot be created fails the run, which notifies the recipients.
     if let Ok(state) = StateDir::open(&job.directory) {
@@ -127,20 +127,21 @@ fn take_for(settings: &Settings, request: RunRequest, no_progress: bool) -> Resu
         progress = Arc::new(ProgressFile::new(progress, &state, request.id, &job.name));
     }
     if !request.notify {
-        job.delivery.mail = None;
-        job.delivery.channels.clear();
-        job.delivery.missing = None;
+        let delivery = &mut Arc::make_mut(&mut job).delivery;
+        delivery.mail = None;
+        delivery.channels.clear();
+        delivery.missing = None;
     }
     let run = Run::new(request, settings.zone.clone(), Cancel::new(), progress);
     take(&job, run)
 }
 
 /// One backup with the signals watched while it runs.
-pub(crate) fn take(job: &Job, mut run: Run) -> Result<BackupRecord> {
+pub(crate) fn take(job: &Arc<Job>, mut run: Run) -> Result<BackupRecord> {
     run.log = logging::recent;
     run.give_up = give_up;
     let run = Arc::new(run);
-    let (last_resort, of) = (Arc::clone(&run), job.clone());
+    let (last_resort, of) = (Arc::clone(&run), Arc::clone(job));
     let _signals = signals::watch(run.cancel.clone(), move || {
         backup::abandon(&of, &last_resort);
     })?;

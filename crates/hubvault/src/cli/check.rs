@@ -54,16 +54,16 @@ impl CheckArgs {
 pub(crate) fn run(settings: &Settings, args: &CheckArgs) -> Result<Exit> {
     let job = settings.job();
     for name in &args.names {
-        known_or_exit(&job, name);
+        known_or_exit(job, name);
     }
     let catalog = catalog::current(&job.directory)?;
     let cancel = Cancel::new();
     let _signals = signals::watch(cancel.clone(), || {})?;
     let wanted = |name: &str| args.names.is_empty() || args.names.iter().any(|n| n == name);
     let watched = if args.alert {
-        watch(&job, &catalog, &settings.zone, &cancel)?
+        watch(job, &catalog, &settings.zone, &cancel)?
     } else {
-        let look = Look::new(&job, &catalog, Timestamp::now(), &settings.zone)?;
+        let look = Look::new(job, &catalog, Timestamp::now(), &settings.zone)?;
         Watched {
             findings: examine(&look, &cancel, &wanted),
             ..Watched::default()

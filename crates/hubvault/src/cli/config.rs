@@ -1,10 +1,9 @@
-//! `hubvault config`: write a commented file, check what is set, show what holds.
+//! `hubvault config`: write a commented file, check the configuration, show the settings in effect.
 
 use super::Exit;
 use crate::text::{Align, columns, print};
 use anyhow::{Context, Result};
-use hubvault_config::{Found, Settings, Value};
-use hubvault_engine::job::{CommandSource, FileSource, Hook, Window, WindowRows};
+use hubvault_config::Settings;
 use serde_json::json;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -12,11 +11,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 const EXAMPLE: &str = include_str!("../../../../hubvault.example.toml");
-const MASKED: &str = "********";
 
 /// Writes the commented example to a file that must not exist yet.
 pub(crate) fn init(path: &Path) -> Result<Exit> {
-    // It is the place where people put passwords.
+    // People put passwords into it.
     let file = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -31,7 +29,7 @@ pub(crate) fn init(path: &Path) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Says that the configuration is right; mistakes were reported when it was loaded.
+/// Reports that the configuration is valid; mistakes were reported when it was loaded.
 pub(crate) fn check(settings: &Settings) -> Result<Exit> {
     let mut out = format!("{}\n", read_from(settings));
     for notice in &settings.notices {
@@ -50,7 +48,7 @@ pub(crate) fn check(settings: &Settings) -> Result<Exit> {
         more => format!(", sealed to {more} recipients"),
     };
     out += &format!(
-        "right: {}, {} table patterns whole, {patterns} in windows, {} files, archives to {}{sealed}\n",
+        "valid: {}, {} table patterns whole, {patterns} in windows, {} files, archives to {}{sealed}\n",
         job.database,
         job.scope.tables.len(),
         job.files.len(),
@@ -66,13 +64,13 @@ pub(crate) fn check(settings: &Settings) -> Result<Exit> {
 
 /// Prints every setting with its origin.
 pub(crate) fn show(settings: &Settings, as_json: bool) -> Result<Exit> {
-    let lines = lines(settings);
     if as_json {
-        let all: Vec<_> = lines
-            .iter()
-            .map(|line| json!({
-                "key": line.key, "value": line.value, "origin": line.origin, "hides": line.hidden,
-            }))
+        let all: Vec<_> = rows(settings)
+            .map(|row| {
+                json!({
+                    "key": row.key, "value": row.value, "origin": row.origin, "hides": row.hidden,
+                })
+            })
             .collect();
         let report = json!({
             "file": settings.file, "settings": all, "notices": settings.notices,
@@ -80,14 +78,17 @@ pub(crate) fn show(settings: &Settings, as_json: bool) -> Result<Exit> {
         print(&(serde_json::to_string_pretty(&report)? + "\n"))?;
         return Ok(Exit::Done);
     }
-    let rows: Vec<Vec<String>> = lines
-        .into_iter()
-        .map(|line| {
-            let hides = match line.hidden.as_slice() {
+    let rows: Vec<Vec<String>> = rows(settings)
+        .map(|row| {
+            let hides = match row.hidden {
                 [] => String::new(),
                 hidden => format!(" (hides {})", hidden.join(", ")),
             };
-            vec![line.key, line.value, line.origin + &hides]
+            vec![
+                row.key.to_owned(),
+                row.value,
+                row.origin.to_owned() + &hides,
+            ]
         })
         .collect();
     let header = [
@@ -110,102 +111,25 @@ fn read_from(settings: &Settings) -> String {
     }
 }
 
-struct Line {
-    key: String,
+/// A row of `config show`.
+struct Row<'a> {
+    key: &'a str,
     value: String,
-    origin: String,
-    hidden: Vec<String>,
+    origin: &'a str,
+    hidden: &'a [String],
 }
 
-fn lines(settings: &Settings) -> Vec<Line> {
-    let mut lines: Vec<Line> = settings
-        .found
-        .iter()
-        .map(|found| Line {
-            key: found.key.name.to_owned(),
-            value: shown(found),
-            origin: found.origin.clone(),
-            hidden: found.hidden.clone(),
-        })
-        .collect();
-    lines.extend(settings.windows.iter().map(|said| Line {
-        key: "scope.window".to_owned(),
-        value: window(&said.value),
-        origin: said.origin.clone(),
-        hidden: Vec::new(),
-    }));
-    lines.extend(settings.files.iter().map(|said| Line {
-        key: "file".to_owned(),
-        value: file(&said.value),
-        origin: said.origin.clone(),
-        hidden: Vec::new(),
-    }));
-    lines.extend(settings.sources.iter().map(|said| Line {
-        key: "source".to_owned(),
-        value: source(&said.value),
-        origin: said.origin.clone(),
-        hidden: Vec::new(),
-    }));
-    lines.extend(settings.hooks.iter().map(|said| Line {
-        key: "hook".to_owned(),
-        value: hook(&said.value),
-        origin: said.origin.clone(),
-        hidden: Vec::new(),
-    }));
-    lines.extend(settings.checks.iter().map(|said| Line {
-        key: "check".to_owned(),
-        value: format!("{}: {}", said.value.name, said.value.command),
-        origin: said.origin.clone(),
-        hidden: Vec::new(),
-    }));
-    lines.extend(settings.recipients.iter().map(|said| Line {
-        key: "seal.recipient".to_owned(),
-        value: format!("{} ({})", said.value.label(), said.value.recipient),
-        origin: said.origin.clone(),
-        hidden: Vec::new(),
-    }));
-    lines
-}
-
-fn shown(found: &Found) -> String {
-    match &found.value {
-        Value::Unset => "-".to_owned(),
-        Value::Secret(_) => MASKED.to_owned(),
-        Value::Text(text) => text.clone(),
-        Value::List(items) if items.is_empty() => "-".to_owned(),
-        Value::List(items) => items.join(", "),
-    }
-}
-
-fn window(window: &Window) -> String {
-    let tables: Vec<String> = window.tables.iter().map(ToString::to_string).collect();
-    let rows = match &window.rows {
-        WindowRows::Recent { column, length } => format!("{length} by {column}"),
-        WindowRows::Where(condition) => format!("where {condition}"),
-    };
-    format!("{}: {rows}", tables.join(", "))
-}
-
-fn file(file: &FileSource) -> String {
-    let required = if file.required { ", required" } else { "" };
-    format!("{} as {}{required}", file.source.display(), file.name)
-}
-
-fn source(source: &CommandSource) -> String {
-    let optional = if source.required { "" } else { ", optional" };
-    let limit = source.timeout.as_secs_f64();
-    format!(
-        "{} from {}, at most {limit} s{optional}",
-        source.name, source.command
-    )
-}
-
-fn hook(hook: &Hook) -> String {
-    let (when, stage) = (hook.when.as_str(), hook.stage_text());
-    let limit = hook.timeout.as_secs_f64();
-    let failure = if hook.fails { "fail" } else { "warn" };
-    format!(
-        "{when} {stage}: {}, at most {limit} s, on failure {failure}",
-        hook.command
-    )
+fn rows(settings: &Settings) -> impl Iterator<Item = Row<'_>> {
+    let values = settings.values.iter().map(|setting| Row {
+        key: setting.key.name,
+        value: setting.shown("-"),
+        origin: &setting.origin,
+        hidden: &setting.hidden,
+    });
+    values.chain(settings.tables.iter().map(|entry| Row {
+        key: entry.table,
+        value: entry.text.clone(),
+        origin: &entry.origin,
+        hidden: &[],
+    }))
 }

@@ -54,7 +54,7 @@ pub(crate) fn run(settings: &Settings, args: &DiffArgs) -> Result<Exit> {
     let _signals = signals::watch(cancel.clone(), || {})?;
     let to = match &args.to {
         Some(url) => settings.target(url)?,
-        None => settings.job().database,
+        None => settings.job().database.clone(),
     };
     let bar = progress::choose(args.no_progress);
     let job = settings.job();

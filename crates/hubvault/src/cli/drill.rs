@@ -113,8 +113,8 @@ pub(crate) fn drill(
 }
 
 fn archives(settings: &Settings) -> Result<Vec<PathBuf>> {
-    let directory = settings.job().directory;
-    let records = catalog::current(&directory)?.list()?;
+    let directory = &settings.job().directory;
+    let records = catalog::current(directory)?.list()?;
     let there = records
         .into_iter()
         .filter_map(|record| record.file)
@@ -152,8 +152,8 @@ fn disprove(
         return remember(settings, path, known, &proof);
     }
     // It cannot be opened; its record names its file.
-    let directory = settings.job().directory;
-    let catalog = Catalog::open(&StateDir::open(&directory)?)?;
+    let directory = &settings.job().directory;
+    let catalog = Catalog::open(&StateDir::open(directory)?)?;
     let is_it = |record: &&BackupRecord| {
         let file = record.file.as_ref().and_then(|it| it.canonicalize().ok());
         file.is_some() && file == path.canonicalize().ok()
@@ -170,7 +170,7 @@ fn disprove(
 
 /// Records the proof if the archive is in the catalog.
 fn remember(settings: &Settings, path: &Path, known: Contents, proof: &ProofRecord) -> Result<()> {
-    let directory = settings.job().directory;
+    let directory = &settings.job().directory;
     let ours = path
         .canonicalize()
         .ok()
@@ -178,7 +178,7 @@ fn remember(settings: &Settings, path: &Path, known: Contents, proof: &ProofReco
     if ours.is_none() || directory.canonicalize().ok() != ours {
         return Ok(());
     }
-    let catalog = Catalog::open(&StateDir::open(&directory)?)?;
+    let catalog = Catalog::open(&StateDir::open(directory)?)?;
     let Some(record) = catalog.find(&known.manifest.id.to_string())? else {
         return Ok(());
     };

@@ -93,11 +93,11 @@ pub(crate) fn run(settings: &Settings, command: &MailCommand) -> Result<Exit> {
     let job = settings.job();
     let catalog = catalog::current(&job.directory)?;
     let (zone, cancel) = (settings.zone.clone(), Cancel::new());
-    let teller = Teller::new(&job, Some(&catalog), &zone, &cancel);
+    let teller = Teller::new(job, Some(&catalog), &zone, &cancel);
     match command {
         MailCommand::Preview { kind, html, .. } => {
-            known(&job, kind)?;
-            let record = last_run(&catalog, &job, kind)?;
+            known(job, kind)?;
+            let record = last_run(&catalog, job, kind)?;
             let rendered = teller.preview(kind, &record);
             for problem in &rendered.problems {
                 tracing::warn!("{problem}");
@@ -128,22 +128,22 @@ pub(crate) fn run(settings: &Settings, command: &MailCommand) -> Result<Exit> {
             let all = tried.iter().all(OutboxItem::reached_all);
             Ok(if all { Exit::Done } else { Exit::Warnings })
         }
-        MailCommand::Test => sent(&job, &teller.send("test", None)),
+        MailCommand::Test => sent(job, &teller.send("test", None)),
         MailCommand::Send {
             kind,
             backup,
             message,
         } => {
-            known(&job, kind)?;
+            known(job, kind)?;
             let told = match (About::of(kind), backup, message) {
-                (About::Success, Some(word), _) => teller.again(&published(&catalog, &job, word)?),
+                (About::Success, Some(word), _) => teller.again(&published(&catalog, job, word)?),
                 (About::Failure, _, Some(words)) => teller.failed_elsewhere(words),
-                (_, None, None) => teller.send(kind, Some(&last_run(&catalog, &job, kind)?)),
+                (_, None, None) => teller.send(kind, Some(&last_run(&catalog, job, kind)?)),
                 _ => {
                     bail!("--backup goes with success, and --message with failure, not with {kind}")
                 }
             };
-            sent(&job, &told)
+            sent(job, &told)
         }
     }
 }

@@ -26,7 +26,7 @@ use crate::text;
 use anyhow::{Context, Result};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
-use hubvault_config::{ConfigError, Environment, Inputs, Settings};
+use hubvault_config::{ConfigError, Environment, Inputs, LogFormat, Settings};
 use hubvault_model::Masks;
 use hubvault_service::{self as service, logging};
 use seal::SealCommand;
@@ -352,7 +352,7 @@ fn run_demo(inputs: &Inputs, args: &demo::DemoArgs) -> Result<Exit> {
         Environment::bare(&inputs.environment).with("BACKUP_DIR", args.dir.to_string_lossy());
     let inputs = Inputs::new(bare, Some(PathBuf::from("/dev/null")));
     let nothing = Settings::load(&inputs, None)?;
-    logging::start("info", "text", Masks::default());
+    logging::start_lines(tracing::Level::INFO, LogFormat::Text, Masks::default());
     demo::run(&nothing, args)
 }
 

@@ -163,8 +163,8 @@ fn as_json(pruned: &Pruned) -> serde_json::Value {
 
 /// Pins or unpins one backup.
 pub(crate) fn pin(settings: &Settings, backup: &str, pinned: bool) -> Result<Exit> {
-    let directory = settings.job().directory;
-    let catalog = catalog::current(&directory)?;
+    let directory = &settings.job().directory;
+    let catalog = catalog::current(directory)?;
     let Some(record) = catalog.find(backup)? else {
         bail!(
             "no backup {backup:?} in {}; `hubvault list` lists them",

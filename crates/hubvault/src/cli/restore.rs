@@ -260,7 +260,7 @@ pub(crate) fn put_back_text(done: &[PutBack]) -> String {
 }
 
 fn target_of(settings: &Settings, args: &RestoreArgs) -> Result<ConnectSettings> {
-    let configured = settings.job().database;
+    let configured = settings.job().database.clone();
     Ok(match (&args.to, &args.database) {
         (Some(url), _) => settings.target(url)?,
         (None, Some(name)) => ConnectSettings {

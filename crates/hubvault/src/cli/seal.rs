@@ -69,14 +69,14 @@ pub(crate) struct CheckArgs {
 pub(crate) fn run(settings: &Settings, command: &SealCommand) -> Result<Exit> {
     let SealCommand::Check(args) = command;
     let people: Vec<&Administrator> = settings.administrators().collect();
-    let directory = settings.job().directory;
+    let directory = &settings.job().directory;
     if !directory.is_dir() {
         bail!(
             "there is no backup directory {}; set BACKUP_DIR",
             directory.display()
         );
     }
-    let catalog = Catalog::open(&StateDir::open(&directory)?)?;
+    let catalog = Catalog::open(&StateDir::open(directory)?)?;
     let mut said = String::new();
     if let Some(answer) = &args.answer {
         said = take(&catalog, &people, answer)?;
@@ -90,8 +90,8 @@ pub(crate) fn run(settings: &Settings, command: &SealCommand) -> Result<Exit> {
         said += "each recipient opens theirs with `age -d -i KEY FILE`; the answer in it goes to \
                  `hubvault seal check --answer TEXT`, within 7 days\n";
     }
-    let recipients = settings.job().seal;
-    let table = standing(&recipients, &catalog.shown_recipients()?);
+    let recipients = &settings.job().seal;
+    let table = standing(recipients, &catalog.shown_recipients()?);
     let text = if args.json {
         let all: Vec<_> = people
             .iter()

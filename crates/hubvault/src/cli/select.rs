@@ -12,7 +12,7 @@ const ENDINGS: [&str; 6] = [".gz", ".tgz", ".zst", ".tar", ".age", ".rejected"];
 /// looked up in the catalog by id, prefix or `latest`, never as a file of the working directory.
 pub(crate) fn resolve(settings: &Settings, word: &str) -> Result<PathBuf> {
     let path = PathBuf::from(word);
-    let directory = settings.job().directory;
+    let directory = &settings.job().directory;
     if word.contains('/') {
         if path.is_file() {
             return Ok(path);
@@ -31,7 +31,7 @@ pub(crate) fn resolve(settings: &Settings, word: &str) -> Result<PathBuf> {
             directory.display()
         );
     }
-    let found = catalog::current(&directory)?.find(word)?;
+    let found = catalog::current(directory)?.find(word)?;
     let Some(record) = found else {
         let here = if Path::new(word).is_file() {
             format!("; the file here is ./{word}")

@@ -77,20 +77,15 @@ struct Opener {
 pub(crate) fn run(settings: &Settings, json: bool) -> Result<Exit> {
     let job = settings.job();
     let catalog = catalog::current(&job.directory)?;
-    let mut status = status_of(&Look::new(
-        &job,
-        &catalog,
-        Timestamp::now(),
-        &settings.zone,
-    )?);
+    let mut status = status_of(&Look::new(job, &catalog, Timestamp::now(), &settings.zone)?);
     status.role = catalog.role_advice(&job.name)?;
     // Changes over HTTP that an earlier version accepted.
     status.risks.extend(settings.weakened_in_words());
-    add_seal(&mut status, settings, &job, &catalog)?;
+    add_seal(&mut status, settings, job, &catalog)?;
     if json {
         print(&(serde_json::to_string_pretty(&status)? + "\n"))?;
     } else {
-        print(&text(&job, &status, Timestamp::now(), &settings.zone))?;
+        print(&text(job, &status, Timestamp::now(), &settings.zone))?;
     }
     Ok(if status.safe {
         Exit::Done

@@ -39,7 +39,7 @@ Exit codes: 0 made; 1 not; 2 bad usage or configuration.")]
 
 /// Creates, lists or revokes tokens.
 pub(crate) fn run(settings: &Settings, command: &TokenCommand) -> Result<Exit> {
-    let tokens = Tokens::of(&StateDir::open(&settings.service_directory)?);
+    let tokens = Tokens::of(&StateDir::open(&settings.service.directory)?);
     match command {
         TokenCommand::Create { name, role } => {
             let text = tokens.create(name, *role)?;

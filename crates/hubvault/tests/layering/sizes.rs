@@ -10,21 +10,13 @@ const LINES_OF_A_FUNCTION: usize = 70;
 
 /// Files that are still too long. The list only shrinks.
 const LONG_FILES: &[&str] = &[
-    "config/src/document.rs",
-    "config/src/keys.rs",
-    "config/src/tests.rs",
     "engine/src/catalog/mod.rs",
     "engine/src/catalog/outbox.rs",
     "engine/src/delivery/mod.rs",
 ];
 
 /// Functions that are still too long, with their files. The list only shrinks.
-const LONG_FUNCTIONS: &[(&str, &str)] = &[
-    ("config/src/delivery.rs", "mail"),
-    ("config/src/job.rs", "job"),
-    ("config/src/lib.rs", "of"),
-    ("engine/src/delivery/compose.rs", "event"),
-];
+const LONG_FUNCTIONS: &[(&str, &str)] = &[("engine/src/delivery/compose.rs", "event")];
 
 #[test]
 fn no_file_is_long() {

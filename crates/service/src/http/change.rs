@@ -150,15 +150,12 @@ impl OfJob {
     /// again has no backup ever.
     fn puts_off(&self, before: &Settings, tried: &Settings) -> Result<Option<String>> {
         let (old, new) = (before.job(), tried.job());
-        let (Some(schedule), Some(next)) = (&old.schedule, &new.schedule) else {
-            return Ok(None);
-        };
         let now = Timestamp::now();
         let last = self.newest(|record| record.job == new.name)?;
         let last = last.map_or(self.daemon.started_at(), |record| record.started_at);
-        let next_old = schedule.next_after(&old.name, now);
-        let next_new = next.next_after(&new.name, now);
-        let gap = longest_gap(tried.floor_schedule().unwrap_or(schedule), now);
+        let next_old = old.schedule.next_after(&old.name, now);
+        let next_new = new.schedule.next_after(&new.name, now);
+        let gap = longest_gap(tried.baseline_schedule().unwrap_or(&old.schedule), now);
         let (Some(next_old), Some(next_new)) = (next_old, next_new) else {
             return Ok(None);
         };
@@ -214,14 +211,18 @@ fn is_put_off(
 /// Messages that are queued.
 struct Notice {
     items: Vec<OutboxItem>,
-    job: hubvault_engine::job::Job,
+    job: Arc<hubvault_engine::job::Job>,
     zone: jiff::tz::TimeZone,
     state: StateDir,
 }
 
 impl Notice {
     fn queue(app: &OfJob, settings: &Settings, facts: ChangeFacts) -> Result<Self> {
-        let (job, zone, catalog) = (settings.job(), settings.zone.clone(), app.catalog()?);
+        let (job, zone, catalog) = (
+            Arc::clone(settings.job()),
+            settings.zone.clone(),
+            app.catalog()?,
+        );
         let cancel = Cancel::new();
         let items = Teller::new(&job, Some(&catalog), &zone, &cancel).queue_change(facts)?;
         let state = app.state()?;

@@ -93,7 +93,7 @@ impl App {
     fn tokens(&self) -> Result<Tokens> {
         let jobs = self.daemon.jobs();
         let first = jobs.first().context("there is no job")?;
-        let directory = &first.settings().service_directory;
+        let directory = &first.settings().service.directory;
         Ok(Tokens::of(&StateDir::open(directory)?))
     }
 

@@ -32,7 +32,8 @@ pub(super) async fn metrics(OfJobs(jobs): OfJobs) -> Result<impl IntoResponse, A
 
 /// A job whose catalog cannot be read hides nothing of the others.
 fn look(of: &OfJob) -> Seen {
-    let job = of.job.settings().job();
+    let settings = of.job.settings();
+    let job = settings.job();
     let read = || -> anyhow::Result<_> {
         let catalog = of.catalog()?;
         let overviews = Overview::read_all(&catalog)?;
@@ -59,6 +60,6 @@ fn look(of: &OfJob) -> Seen {
         next_run: of.job.next_run(),
         running: running(&of.job.state()).is_some(),
         max_age_hours: job.monitor.max_age_hours,
-        job: job.name,
+        job: job.name.clone(),
     }
 }

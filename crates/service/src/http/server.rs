@@ -3,11 +3,10 @@
 use super::super::daemon::Daemon;
 use super::connections::answer;
 use super::{App, auth, error, openapi};
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
-use hubvault_config::listens_at;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -91,16 +90,15 @@ pub(crate) fn start(daemon: Daemon, address: &str) -> Result<Handle> {
 }
 
 fn listen(address: &str) -> Result<TcpListener> {
-    let whole = listens_at(address).map_err(|what| anyhow!("http.address: {what}"))?;
-    let addresses: Vec<SocketAddr> = whole
+    let addresses: Vec<SocketAddr> = address
         .to_socket_addrs()
         .with_context(|| {
-            format!("looking up {whole}, where HTTP_ADDR listens; 127.0.0.1 needs no look-up")
+            format!("looking up {address}, where HTTP_ADDR listens; 127.0.0.1 needs no look-up")
         })?
         .collect();
     let listener = TcpListener::bind(addresses.as_slice()).with_context(|| {
         format!(
-            "listening on {whole}; is something else there (ss -ltnp names it), or is the port \
+            "listening on {address}; is something else there (ss -ltnp names it), or is the port \
              below 1024? HTTP_ADDR names another one"
         )
     })?;

@@ -3,7 +3,7 @@
 use super::error::ErrorBody;
 use super::of_job::{OfJob, Which};
 use axum::Json;
-use hubvault_config::{CHANGEABLE, Settings, Value as Setting};
+use hubvault_config::{Settings, Value as Held, is_changeable};
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -47,17 +47,17 @@ pub(super) async fn show(app: OfJob) -> Json<Config> {
 }
 
 pub(super) fn all(settings: &Settings) -> Config {
-    let settings_of = settings.found.iter().map(|found| One {
-        key: found.key.name.to_owned(),
-        value: match &found.value {
-            Setting::Unset => Value::Null,
-            Setting::Secret(_) => json!("********"),
-            Setting::Text(text) => json!(crate::logging::masked(text)),
-            Setting::List(items) => json!(items),
+    let settings_of = settings.values.iter().map(|setting| One {
+        key: setting.key.name.to_owned(),
+        value: match &setting.value {
+            Held::Unset => Value::Null,
+            Held::Secret(_) => json!("********"),
+            Held::Text(text) => json!(crate::logging::masked(text)),
+            Held::List(items) => json!(items),
         },
-        origin: found.origin.clone(),
-        hides: found.hidden.clone(),
-        changeable: CHANGEABLE.contains(&found.key.name),
+        origin: setting.origin.clone(),
+        hides: setting.hidden.clone(),
+        changeable: is_changeable(setting.key.name),
     });
     Config {
         settings: settings_of.collect(),

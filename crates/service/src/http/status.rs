@@ -82,7 +82,7 @@ fn look(app: &OfJob) -> anyhow::Result<Status> {
         last_backup: overview.last_run.as_ref().map(Summary::of),
         newest_proven: overview.newest_proven.as_ref().map(Summary::of),
         schedule: Schedule {
-            cron: settings.text("schedule.cron").to_owned(),
+            cron: job.schedule.expression().to_owned(),
             next_run: app.job.next_run(),
         },
         retention: Retention {
@@ -104,6 +104,6 @@ fn look(app: &OfJob) -> anyhow::Result<Status> {
             .map(serde_json::to_value)
             .transpose()?,
         outbox_waiting: messages.iter().filter(|state| state.is_open()).count(),
-        job: job.name,
+        job: job.name.clone(),
     })
 }

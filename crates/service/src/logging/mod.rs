@@ -5,7 +5,7 @@
 mod file;
 
 use file::LogFile;
-use hubvault_config::Settings;
+use hubvault_config::{LogFormat, LogOptions, Settings};
 use hubvault_engine::state::StateDir;
 use hubvault_model::{BackupId, Masks, one_line, printable, remedy};
 use jiff::Timestamp;
@@ -17,7 +17,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use tracing::field::{Field, Visit};
-use tracing::{Event, Subscriber};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
@@ -36,36 +36,30 @@ static RECENT: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
 
 /// Starts logging as the configuration has it, for people where it leaves that open.
 pub fn start_for(settings: &Settings) {
-    let format = match settings.text("log.format") {
-        "auto" => "text",
-        format => format,
-    };
-    start_with(settings, format, settings.masks());
+    let log = &settings.service.log;
+    start(log, log.format, settings.masks().clone());
 }
 
 /// The same in the given format, and with the masks of all jobs.
-pub fn start_with(settings: &Settings, format: &str, masks: Masks) {
-    start(settings.text("log.level"), format, masks);
-    let path = settings.text("log.file");
-    if !path.is_empty() {
-        let most: u64 = settings.text("log.max_size_mb").parse().unwrap_or(10);
-        to_file(Path::new(path), most << 20);
+pub fn start(log: &LogOptions, format: LogFormat, masks: Masks) {
+    start_lines(log.level, format, masks);
+    if let Some(path) = &log.file {
+        to_file(path, log.max_bytes);
     }
 }
 
-/// Starts logging; `level` and `format` were checked by the configuration.
-pub fn start(level: &str, format: &str, masks: Masks) {
+/// Logging to standard error alone.
+pub fn start_lines(level: Level, format: LogFormat, masks: Masks) {
     // A second start, which only tests could make, changes nothing.
     let _ = MASKS.set(masks);
-    let _ = IS_JSON.set(format == "json");
+    let _ = IS_JSON.set(format == LogFormat::Json);
     // What libraries say about themselves matters only to those who ask for everything.
-    let libraries = if level == "trace" {
+    let libraries = if level == Level::TRACE {
         LevelFilter::DEBUG
     } else {
         LevelFilter::WARN
     };
     // The names of all crates of the workspace begin like this.
-    let level = level.parse().unwrap_or(LevelFilter::INFO);
     let filter = Targets::new()
         .with_default(libraries)
         .with_target("hubvault", level);
@@ -73,7 +67,7 @@ pub fn start(level: &str, format: &str, masks: Masks) {
     let registry = tracing_subscriber::registry()
         .with(filter)
         .with(Remembering);
-    let _ = if format == "json" {
+    let _ = if format == LogFormat::Json {
         registry.with(lines.json()).try_init()
     } else {
         let lines = lines.with_target(false);

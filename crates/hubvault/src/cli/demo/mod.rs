@@ -80,11 +80,11 @@ pub(crate) fn run(settings: &Settings, args: &DemoArgs) -> Result<Exit> {
     fill(&server.settings(SOURCE), args.users, &cancel)?;
     let key = tools::key(&directory)?;
     let mailbox = Mailbox::open(server.directory().join("message.eml"))?;
-    let job = Job {
+    let job = Arc::new(Job {
         seal: vec![key.public.parse()?],
         delivery: delivery(&mailbox),
         ..job(settings, &server, &directory)?
-    };
+    });
 
     say("2. The plan (hubvault backup --dry-run)")?;
     let (plan, warnings) = backup::plan(&job, &cancel)?;
@@ -280,6 +280,6 @@ fn job(settings: &Settings, server: &ThrowawayServer, directory: &Path) -> Resul
         database: server.settings(SOURCE),
         directory: directory.to_owned(),
         files: files.into(),
-        ..settings.job()
+        ..Job::clone(settings.job())
     })
 }

@@ -1,14 +1,12 @@
 //! To whom archives are sealed: `seal.recipients`, and `[[seal.recipient]]` for people with names.
 
-use super::Settings;
 use super::document::Document;
-use super::input::text_of;
 use super::problem::Problem;
-use super::resolve::{Found, Value};
-use super::scope::{Fields, Said};
+use super::setting::{Values, WithOrigin};
+use super::table::Table;
+use super::trusted_file::text_of;
 use hubvault_archive::Recipient;
 use hubvault_engine::state::ownership::ReadOnlyMount;
-use std::collections::BTreeMap;
 use std::path::Path;
 
 /// More make every header long; age writes one part of it for each.
@@ -32,58 +30,40 @@ impl Administrator {
     }
 }
 
-impl Settings {
-    /// Who can open the archives, in the order of the configuration.
-    pub fn administrators(&self) -> impl Iterator<Item = &Administrator> {
-        self.recipients.iter().map(|said| &said.value)
-    }
-}
-
 /// Every recipient, wherever it is named. A wrong one, or one that is named twice, is a problem.
-pub(super) fn recipients(
-    found: &BTreeMap<&'static str, Found>,
+pub(crate) fn recipients(
+    values: &Values,
     document: &Document,
     config_dir: &Path,
     problems: &mut Vec<Problem>,
-) -> Vec<Said<Administrator>> {
+) -> Vec<WithOrigin<Administrator>> {
     let mut reader = Reader {
         config_dir,
         problems,
-        found: Vec::new(),
+        recipients: Vec::new(),
     };
-    if let Some(Found {
-        value: Value::List(items),
-        origin,
-        ..
-    }) = found.get(LIST)
-    {
-        let lines = document.item_lines(LIST).filter(|_| {
-            // The variable wins over the file, and its items have no lines there.
-            origin.starts_with(&document.name) && !document.name.is_empty()
-        });
-        for (i, item) in items.iter().enumerate() {
-            let line = lines.and_then(|lines| lines.get(i));
-            let origin = line.map_or_else(|| origin.clone(), |line| document.origin(*line));
+    if let Some(setting) = values.get(LIST) {
+        let lines = setting.item_lines.iter().map(|line| document.origin(*line));
+        let origins = lines.chain(std::iter::repeat(setting.origin.clone()));
+        for (item, origin) in values.list(LIST).iter().zip(origins) {
             reader.item(item, &origin);
         }
     }
-    for item in document.array(TABLE).unwrap_or_default() {
-        let mut fields = Fields::new(TABLE, document, item, &["key", "name"], reader.problems);
-        let (key, name) = (fields.text("key"), fields.text("name"));
-        if key.is_none() && !item.value.contains_key("key") {
-            fields.problem("", "key is missing; expected a public key of age or SSH");
-        }
-        let line = item.value.get("key").map_or(item.line, |key| key.line);
+    for fields in document.array(TABLE).unwrap_or_default() {
+        let mut table = Table::new(TABLE, document, fields, &["key", "name"], reader.problems);
+        let key = table.required("key", "expected a public key of age or SSH");
+        let name = table.text("name");
+        let origin = table.origin("key");
         if let Some(key) = key {
-            reader.key(&key, name, &document.origin(line), "seal.recipient.key");
+            reader.key(&key, name, &origin, "seal.recipient.key");
         }
     }
-    if let Some(beyond) = reader.found.get(MOST) {
+    if let Some(beyond) = reader.recipients.get(MOST) {
         let what = format!("there are more than {MOST} recipients; name fewer");
         let problem = Problem::new(&beyond.origin, LIST, what);
         reader.problems.push(problem);
     }
-    reader.found
+    reader.recipients
 }
 
 const LIST: &str = "seal.recipients";
@@ -92,18 +72,22 @@ const TABLE: &str = "seal.recipient";
 struct Reader<'a> {
     config_dir: &'a Path,
     problems: &'a mut Vec<Problem>,
-    found: Vec<Said<Administrator>>,
+    recipients: Vec<WithOrigin<Administrator>>,
 }
 
 impl Reader<'_> {
     /// A key, several of them a line each (as the file of a variable may have them), or a file.
     fn item(&mut self, item: &str, origin: &str) {
-        let mut lines = meant(item).map(|(_, line)| line);
+        let mut lines = entries(item).map(|(_, line)| line);
         match (lines.next(), lines.next()) {
             (Some(one), None) if !looks_like_key(one) => self.file(one, origin),
-            (None, _) => self.problem(origin, LIST, "expected a public key or a file, not nothing"),
+            (None, _) => self.problem(
+                origin,
+                LIST,
+                "expected a public key or a file, not an empty text",
+            ),
             _ => {
-                for (_, line) in meant(item) {
+                for (_, line) in entries(item) {
                     self.key(line, None, origin, LIST);
                 }
             }
@@ -133,11 +117,11 @@ impl Reader<'_> {
                 return self.problem(origin, LIST, what);
             }
         };
-        if meant(&text).next().is_none() {
+        if entries(&text).next().is_none() {
             let what = format!("{} names no recipient", path.display());
             return self.problem(origin, LIST, what);
         }
-        for (line, key) in meant(&text) {
+        for (line, key) in entries(&text) {
             let origin = format!("{origin} ({} line {line})", path.display());
             self.key(key, None, &origin, LIST);
         }
@@ -148,7 +132,7 @@ impl Reader<'_> {
             Ok(recipient) => recipient,
             Err(error) => return self.problem(origin, key, error.to_string()),
         };
-        let mut others = self.found.iter();
+        let mut others = self.recipients.iter();
         if let Some(other) = others.find(|other| other.value.recipient == recipient) {
             let what = format!(
                 "{} is named twice, here and in {}; keep one",
@@ -162,7 +146,7 @@ impl Reader<'_> {
             words.nth(2).map(|comment| comment.trim().to_owned())
         };
         let name = name.or_else(comment).filter(|name| !name.is_empty());
-        self.found.push(Said {
+        self.recipients.push(WithOrigin {
             value: Administrator { name, recipient },
             origin: origin.to_owned(),
         });
@@ -173,15 +157,15 @@ impl Reader<'_> {
     }
 }
 
-/// The lines of a text that are no comments and not empty, with their numbers from 1.
-fn meant(text: &str) -> impl Iterator<Item = (usize, &str)> {
+/// The lines of a text that are neither comments nor empty, with their numbers from 1.
+fn entries(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let lines = text.lines().map(str::trim).enumerate();
     lines
         .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
         .map(|(i, line)| (i + 1, line))
 }
 
-/// Whether somebody meant a key, right or wrong, and not a file.
+/// Whether a text is a key, right or wrong, and not the name of a file.
 fn looks_like_key(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     let starts = [
@@ -197,21 +181,8 @@ fn looks_like_key(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ConfigError;
-    use super::super::{Environment, Inputs};
     use super::*;
-
-    const ALICE: &str = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
-    const BOB: &str =
-        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBIeIJ74+QJ9m4rrjJ1XIs5ab67NfM5YnvucocpO7ArU";
-
-    fn load(variables: &[(&str, &str)], toml: &str) -> Result<Settings, ConfigError> {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("hubvault.toml");
-        std::fs::write(&path, toml).unwrap();
-        let inputs = Inputs::new(Environment::of(variables), Some(path));
-        Settings::load(&inputs, None)
-    }
+    use crate::tests::{ALICE, BOB, load, mistakes};
 
     fn labels(variables: &[(&str, &str)], toml: &str) -> Vec<String> {
         let settings = load(variables, toml).unwrap_or_else(|error| panic!("{error}"));
@@ -220,10 +191,6 @@ mod tests {
             .administrators()
             .map(Administrator::label)
             .collect()
-    }
-
-    fn mistakes(variables: &[(&str, &str)], toml: &str) -> String {
-        load(variables, toml).err().unwrap().to_string()
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! What may be changed over HTTP: a setting may be stricter there than file and variables say, never weaker. A
-//! stolen token so turns off no drill, shortens no retention and mails no archive to anybody else.
+//! In which direction a setting may be changed over HTTP: it may be made stricter than file and variables set it, never
+//! weaker. So a stolen token can turn off no drill, shorten no retention and mail no archive to anybody else.
 
-use super::keys;
-use super::resolve::{Found, Value};
+use super::kind;
+use super::setting::{Setting, Value};
 use hubvault_engine::schedule::Schedule;
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 /// In which direction a setting may be changed.
 #[derive(Clone, Copy, Debug)]
 enum Rule {
-    /// Any value protects as well as another.
+    /// Any value: all protect equally well.
     Any,
     /// A whole number that may not be above this, as it costs too much, unless file and variables say more.
     AtMost(i64),
@@ -24,43 +24,72 @@ enum Rule {
     Shorter,
     /// Words, the weakest first.
     Words(&'static [&'static str]),
-    /// Judged as a whole with the other keys of the schedule.
+    /// Compared together with the other keys of the schedule.
     Schedule,
-    /// Only where hubvault runs.
+    /// Only on the host; the reason.
     Host(&'static str),
 }
 
-fn rule(key: &str) -> Rule {
-    match key {
-        "archive.codec" => Rule::Any,
-        "archive.level" => Rule::AtMost(9),
-        // Either direction: too high or too low, and every run fails.
-        "archive.min_size_mb" | "archive.max_size_mb" => {
-            Rule::Host("limits of the archive's size make runs fail")
-        }
-        "log.level" => Rule::Words(&["error", "warn", "info", "debug", "trace"]),
-        "proof.when" => Rule::Words(&["off", "weekly", "daily", "always"]),
-        "retention.max_total_mb" => Rule::RaisedOrNone,
-        "retention.days"
-        | "retention.keep_last"
-        | "retention.daily"
-        | "retention.weekly"
-        | "retention.monthly"
-        | "retention.yearly"
-        | "schedule.tries" => Rule::Raised,
-        "schedule.cron" | "schedule.timezone" => Rule::Schedule,
-        "schedule.jitter" | "schedule.pause" => Rule::Shorter,
-        "schedule.catch_up" => Rule::Words(&["none", "once"]),
-        "monitor.max_age_hours" => Rule::Lowered,
-        "email.to" => Rule::Host("whoever is in it is mailed the archive"),
-        "email.attach" => Rule::Host("it decides where archives go"),
-        "email.enabled" => Rule::Host("it decides who is notified and where archives go"),
-        _ => Rule::Host("it is not for HTTP"),
-    }
+/// Every key that may be changed over HTTP: nothing that decides where data goes, except the recipients of mail; nothing
+/// that is run; nothing secret.
+const RULES: &[(&str, Rule)] = &[
+    ("archive.codec", Rule::Any),
+    ("archive.level", Rule::AtMost(9)),
+    ("archive.min_size_mb", Rule::Host(SIZE_LIMITS)),
+    ("archive.max_size_mb", Rule::Host(SIZE_LIMITS)),
+    (
+        "log.level",
+        Rule::Words(&["error", "warn", "info", "debug", "trace"]),
+    ),
+    (
+        "proof.when",
+        Rule::Words(&["off", "weekly", "daily", "always"]),
+    ),
+    ("retention.days", Rule::Raised),
+    ("retention.keep_last", Rule::Raised),
+    ("retention.daily", Rule::Raised),
+    ("retention.weekly", Rule::Raised),
+    ("retention.monthly", Rule::Raised),
+    ("retention.yearly", Rule::Raised),
+    ("retention.max_total_mb", Rule::RaisedOrNone),
+    ("schedule.cron", Rule::Schedule),
+    ("schedule.timezone", Rule::Schedule),
+    ("schedule.jitter", Rule::Shorter),
+    ("schedule.catch_up", Rule::Words(&["none", "once"])),
+    ("schedule.tries", Rule::Raised),
+    ("schedule.pause", Rule::Shorter),
+    (
+        "email.enabled",
+        Rule::Host("it decides who is notified and where archives go"),
+    ),
+    (
+        "email.to",
+        Rule::Host("whoever is in it is mailed the archive"),
+    ),
+    ("email.attach", Rule::Host("it decides where archives go")),
+    ("monitor.max_age_hours", Rule::Lowered),
+];
+/// In either direction: too high or too low, and every run fails.
+const SIZE_LIMITS: &str = "limits of the archive's size make runs fail";
+
+/// The keys that may be changed over HTTP.
+pub(crate) fn changeable() -> impl Iterator<Item = &'static str> {
+    RULES.iter().map(|(key, _)| *key)
 }
 
-/// What may be done with a key over HTTP, for whoever wanted something else.
-pub(super) fn allowed(key: &str) -> String {
+/// Whether a key may be changed over HTTP.
+pub fn is_changeable(key: &str) -> bool {
+    changeable().any(|changeable| changeable == key)
+}
+
+/// A key without a rule is never in a change.
+fn rule(key: &str) -> Rule {
+    let rule = RULES.iter().find(|(known, _)| *known == key);
+    rule.map_or(Rule::Any, |(_, rule)| *rule)
+}
+
+/// What may be done with a key over HTTP, for a refusal.
+pub(crate) fn allowed(key: &str) -> String {
     match rule(key) {
         Rule::Any => "may be changed over HTTP".to_owned(),
         Rule::AtMost(most) => format!("may be at most {most} over HTTP"),
@@ -74,71 +103,70 @@ pub(super) fn allowed(key: &str) -> String {
             format!("may only be made stricter over HTTP ({order}, the strictest first)")
         }
         Rule::Schedule => {
-            "may over HTTP neither leave longer gaps between runs nor ask for more than one run an \
-                           hour"
+            "over HTTP may neither leave longer gaps between runs nor ask for more than one run an \
+             hour"
                 .to_owned()
         }
         Rule::Host(why) => format!("cannot be changed over HTTP, as {why}"),
     }
 }
 
-/// Whether `wish` protects less than `floor`. Of the schedule [`is_sparser`] knows more.
-pub(super) fn is_weaker(floor: &Found, wish: &Found) -> bool {
-    let number = |found: &Found| found.text().parse::<i64>().ok();
-    let (least, new) = (number(floor), number(wish));
-    match rule(floor.key.name) {
+/// Whether `new` protects less than `baseline`. Schedules are compared by [`is_sparser`].
+pub(crate) fn is_weaker(baseline: &Setting, new: &Setting) -> bool {
+    let number = |setting: &Setting| setting.text().parse::<i64>().ok();
+    let (old_number, new_number) = (number(baseline), number(new));
+    match rule(baseline.key.name) {
         Rule::Any | Rule::Schedule => false,
-        Rule::AtMost(most) => new.is_some_and(|new| new > most.max(least.unwrap_or(most))),
-        Rule::Raised => new < least,
-        Rule::RaisedOrNone => match (least, new) {
+        Rule::AtMost(most) => {
+            new_number.is_some_and(|new| new > most.max(old_number.unwrap_or(most)))
+        }
+        Rule::Raised => new_number < old_number,
+        Rule::RaisedOrNone => match (old_number, new_number) {
             (_, None) => false,
             (None, Some(_)) => true,
-            (Some(least), Some(new)) => new < least,
+            (Some(old), Some(new)) => new < old,
         },
-        Rule::Lowered => least.is_some() && (new.is_none() || new > least),
-        Rule::Shorter => span(wish) > span(floor),
-        Rule::Words(words) => {
-            let rank = |found: &Found| words.iter().position(|word| *word == found.text());
-            rank(wish) < rank(floor)
+        Rule::Lowered => {
+            old_number.is_some() && new_number.is_none_or(|new| Some(new) > old_number)
         }
-        Rule::Host(_) => plain(floor) != plain(wish),
+        Rule::Shorter => span(new) > span(baseline),
+        Rule::Words(words) => {
+            let rank = |setting: &Setting| words.iter().position(|word| *word == setting.text());
+            rank(new) < rank(baseline)
+        }
+        Rule::Host(_) => plain(baseline) != plain(new),
     }
 }
 
-fn span(found: &Found) -> Duration {
-    keys::duration(found.text()).unwrap_or_default()
+fn span(setting: &Setting) -> Duration {
+    kind::duration(setting.text()).unwrap_or_default()
 }
 
-/// Whether a key is one of those that are judged as a whole.
-pub(super) fn is_of_schedule(key: &str) -> bool {
+/// Whether a key is one of those that are judged together, as one schedule.
+pub(crate) fn is_of_schedule(key: &str) -> bool {
     matches!(rule(key), Rule::Schedule)
 }
 
-/// The text of a value for people; a secret's is never asked for.
-pub(super) fn plain(found: &Found) -> String {
-    match &found.value {
-        Value::Unset => "unset".to_owned(),
-        Value::Secret(_) => "********".to_owned(),
-        Value::Text(text) => text.clone(),
-        Value::List(items) if items.is_empty() => "nobody".to_owned(),
-        Value::List(items) => items.join(", "),
-    }
+/// The value for people.
+pub(crate) fn plain(setting: &Setting) -> String {
+    let is_list = matches!(setting.value, Value::List(_));
+    setting.shown(if is_list { "nobody" } else { "unset" })
 }
 
 /// Clocks that change make one day an hour longer.
 const SLACK: SignedDuration = SignedDuration::from_hours(1);
-/// Nobody needs more over HTTP.
+/// More runs than one in this time are refused over HTTP.
 const OFTEN: SignedDuration = SignedDuration::from_hours(1);
-/// How far ahead and how many runs of a schedule are looked at.
+/// How far ahead, and how many runs of a schedule, are examined.
 const AHEAD_DAYS: i64 = 400;
 const RUNS: usize = 3_000;
 /// A gap longer than two of these is found wherever it is.
 const STEP: SignedDuration = SignedDuration::from_hours(12);
 
-/// Whether `wish` leaves longer gaps than `floor`, or asks for runs so often that they are a burden.
-pub(super) fn is_sparser(floor: &Schedule, wish: &Schedule, now: Timestamp) -> bool {
-    let (floor, wish) = (Gaps::of(floor, now), Gaps::of(wish, now));
-    wish.longest > floor.longest + SLACK || wish.shortest < floor.shortest.min(OFTEN)
+/// Whether `new` leaves longer gaps than `baseline`, or asks for runs so often that they are a burden.
+pub(crate) fn is_sparser(baseline: &Schedule, new: &Schedule, now: Timestamp) -> bool {
+    let (baseline, new) = (Gaps::of(baseline, now), Gaps::of(new, now));
+    new.longest > baseline.longest + SLACK || new.shortest < baseline.shortest.min(OFTEN)
 }
 
 /// The longest gap between runs.
@@ -175,7 +203,7 @@ impl Gaps {
                 return gaps;
             }
         }
-        // There are too many to look at each; what is left are gaps of days.
+        // There are too many to examine each; only gaps of days remain to be found.
         let mut sample = at;
         while sample < end {
             let Some(following) = next(sample) else { break };
@@ -188,28 +216,28 @@ impl Gaps {
 
 #[cfg(test)]
 mod tests {
-    use super::super::keys::KEYS;
-    use super::super::overlay::CHANGEABLE;
+    use super::super::keys::Key;
     use super::*;
     use jiff::tz::TimeZone;
 
-    fn found(key: &str, text: &str) -> Found {
-        let key = KEYS.iter().find(|known| known.name == key).unwrap();
+    fn setting(key: &str, text: &str) -> Setting {
+        let key = Key::named(key).unwrap();
         let value = match text {
             "" => Value::Unset,
             text => Value::Text(text.to_owned()),
         };
-        Found {
+        Setting {
             key,
             value,
             origin: String::new(),
             hidden: Vec::new(),
+            item_lines: Vec::new(),
         }
     }
 
     #[test]
-    fn what_weakens_is_known_in_every_direction() {
-        for (key, floor, weaker, as_strict) in [
+    fn a_weaker_value_is_recognised_in_every_direction() {
+        for (key, baseline, weaker, as_strict) in [
             ("proof.when", "daily", "off", "always"),
             ("proof.when", "always", "weekly", "always"),
             ("retention.days", "30", "29", "31"),
@@ -229,23 +257,27 @@ mod tests {
             ("email.attach", "always", "never", "always"),
             ("email.enabled", "false", "true", "false"),
         ] {
-            let floor = found(key, floor);
-            assert!(is_weaker(&floor, &found(key, weaker)), "{key} {weaker}");
+            let baseline = setting(key, baseline);
             assert!(
-                !is_weaker(&floor, &found(key, as_strict)),
+                is_weaker(&baseline, &setting(key, weaker)),
+                "{key} {weaker}"
+            );
+            assert!(
+                !is_weaker(&baseline, &setting(key, as_strict)),
                 "{key} {as_strict}"
             );
         }
         assert!(!is_weaker(
-            &found("archive.level", "15"),
-            &found("archive.level", "15")
+            &setting("archive.level", "15"),
+            &setting("archive.level", "15")
         ));
     }
 
     #[test]
-    fn every_key_that_can_be_changed_says_what_is_allowed() {
-        for key in CHANGEABLE {
-            assert!(!allowed(key).contains("not for HTTP"), "{key}");
+    fn every_changeable_key_exists_and_is_no_secret() {
+        for name in changeable() {
+            let key = Key::named(name).unwrap();
+            assert!(!key.is_secret() && name.contains('.'), "{name}");
         }
     }
 
@@ -254,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schedule_leaves_no_longer_gaps_and_is_no_burden() {
+    fn a_schedule_may_not_leave_longer_gaps_or_run_too_often() {
         let now = "2026-11-25T12:00:00Z".parse().unwrap();
         let utc = |text| cron(text, "UTC");
         let daily = utc("0 2 * * *");

@@ -1,0 +1,33 @@
+//! Where archives are, known before the settings are resolved: the overlay is in the same place.
+
+use super::document::{Document, Field};
+use super::environment::Environment;
+use super::keys::Key;
+use std::path::{Path, PathBuf};
+
+const KEY: &str = "archive.directory";
+
+/// The archive directory of the job that a document is read for.
+pub(crate) fn of_job(environment: &Environment, document: &Document) -> PathBuf {
+    below(document, &configured(environment, document))
+}
+
+/// Each job has a directory of its own: unless it sets one, the subdirectory of its name.
+pub(crate) fn below(document: &Document, configured: &Path) -> PathBuf {
+    match &document.job {
+        Some(job) if !document.is_own(KEY) => configured.join(job),
+        _ => configured.to_owned(),
+    }
+}
+
+/// The archive directory that file and variables set. A mistake in it is reported where it is resolved.
+pub(crate) fn configured(environment: &Environment, document: &Document) -> PathBuf {
+    let of_variable = || {
+        let variable = environment.setting("BACKUP_DIR").ok().flatten();
+        variable.filter(|_| !document.is_own(KEY))
+    };
+    let in_file = || document.value(KEY).map(|field| Field::text(&field.value));
+    let default = || Key::named(KEY).map_or("", |key| key.default).to_owned();
+    let text = of_variable().map(|(text, _)| text).or_else(in_file);
+    PathBuf::from(text.unwrap_or_else(default))
+}

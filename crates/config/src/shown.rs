@@ -1,0 +1,71 @@
+//! What `config show` prints of the file's tables: windows, files, commands, recipients.
+
+use super::recipients::Administrator;
+use super::setting::WithOrigin;
+use hubvault_engine::job::{CommandSource, FileSource, Hook, UserCheck, Window, WindowRows};
+
+/// One `[[table]]` of the file, or a default in place of it.
+pub struct TableEntry {
+    /// `scope.window`, `file`, `hook` …
+    pub table: &'static str,
+    /// What it sets, for people.
+    pub text: String,
+    /// `hubvault.toml line 12`, `default`.
+    pub origin: String,
+}
+
+/// The values alone; an entry of each goes to `entries`.
+pub(crate) fn values<T>(
+    entries: &mut Vec<TableEntry>,
+    table: &'static str,
+    text: fn(&T) -> String,
+    located: Vec<WithOrigin<T>>,
+) -> Vec<T> {
+    let mut values = Vec::new();
+    for WithOrigin { value, origin } in located {
+        let text = text(&value);
+        entries.push(TableEntry {
+            table,
+            text,
+            origin,
+        });
+        values.push(value);
+    }
+    values
+}
+
+pub(crate) fn window(window: &Window) -> String {
+    let tables: Vec<String> = window.tables.iter().map(ToString::to_string).collect();
+    let rows = match &window.rows {
+        WindowRows::Recent { column, length } => format!("{length} by {column}"),
+        WindowRows::Where(condition) => format!("where {condition}"),
+    };
+    format!("{}: {rows}", tables.join(", "))
+}
+
+pub(crate) fn file(file: &FileSource) -> String {
+    let required = if file.required { ", required" } else { "" };
+    format!("{} as {}{required}", file.source.display(), file.name)
+}
+
+pub(crate) fn source(source: &CommandSource) -> String {
+    let optional = if source.required { "" } else { ", optional" };
+    let (name, command) = (&source.name, &source.command);
+    let limit = source.timeout.as_secs_f64();
+    format!("{name} from {command}, at most {limit} s{optional}")
+}
+
+pub(crate) fn hook(hook: &Hook) -> String {
+    let (when, stage) = (hook.when.as_str(), hook.stage_text());
+    let (command, limit) = (&hook.command, hook.timeout.as_secs_f64());
+    let failure = if hook.fails { "fail" } else { "warn" };
+    format!("{when} {stage}: {command}, at most {limit} s, on failure {failure}")
+}
+
+pub(crate) fn check(check: &UserCheck) -> String {
+    format!("{}: {}", check.name, check.command)
+}
+
+pub(crate) fn recipient(administrator: &Administrator) -> String {
+    format!("{} ({})", administrator.label(), administrator.recipient)
+}

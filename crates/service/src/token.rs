@@ -84,7 +84,7 @@ impl Tokens {
         };
         serde_json::from_str(&text).with_context(|| {
             format!(
-                "{}; move it away and make the tokens anew (hubvault token create)",
+                "{}; move it away and create new tokens (hubvault token create)",
                 self.doing("reading")
             )
         })

@@ -1,7 +1,7 @@
-//! Who is connected: at most so many, none of whom may take a place by saying nothing.
+//! Who is connected: at most so many, none of whom may take a slot by saying nothing.
 
-use super::places::{MOST, Place, Places};
-use super::slow::{Impatient, WINDOW};
+use super::slots::{MAX, Slot, Slots};
+use super::write_rate::{MinWriteRate, WINDOW};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
@@ -27,7 +27,7 @@ const HEAD_LIMIT: Duration = Duration::from_secs(10);
 const HEAD_BYTES: usize = 16 * 1024;
 /// Not every closed or turned-away connection is worth a line.
 const SAY_EVERY: Duration = Duration::from_mins(1);
-/// The whole answer to whoever finds every place at work.
+/// The whole answer to whoever finds every slot at work.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\n\
                       content-length: 0\r\n\r\n";
 
@@ -37,7 +37,7 @@ pub(super) async fn answer(
     router: &Router,
     mut stopped: oneshot::Receiver<()>,
 ) -> GracefulShutdown {
-    let places = Places::default();
+    let slots = Slots::default();
     let connections = GracefulShutdown::new();
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
@@ -45,17 +45,17 @@ pub(super) async fn answer(
         .max_buf_size(HEAD_BYTES);
     let mut said = None;
     loop {
-        let (stream, peer, place) = tokio::select! {
-            next = next(listener, &places, &mut said) => next,
-            // A handle that is gone means the same as one that says so.
+        let (stream, peer, slot) = tokio::select! {
+            next = next(listener, &slots, &mut said) => next,
+            // A handle that is closed means the same as one that says so.
             _ = &mut stopped => return connections,
         };
         let router = router.clone();
-        let place = Arc::new(place);
-        let own = Arc::clone(&place);
+        let slot = Arc::new(slot);
+        let own = Arc::clone(&slot);
         let service =
             service_fn(move |request| one(router.clone(), Arc::clone(&own), peer, request));
-        let connection = http.serve_connection(TokioIo::new(Impatient::new(stream)), service);
+        let connection = http.serve_connection(TokioIo::new(MinWriteRate::new(stream)), service);
         let connection = connections.watch(connection);
         tokio::spawn(async move {
             tokio::select! {
@@ -63,47 +63,49 @@ pub(super) async fn answer(
                     // How strangers hang up is nobody's concern.
                     tracing::debug!("http: {peer}: {error}");
                 },
-                () = place.lost() => {}
+                () = slot.lost() => {}
             }
         });
     }
 }
 
-/// One request; its place is nobody else's until the answer is out.
+/// One request; its slot is nobody else's until the answer is out.
 async fn one(
     router: Router,
-    place: Arc<Place>,
+    slot: Arc<Slot>,
     peer: SocketAddr,
     request: Request<Incoming>,
 ) -> Result<Response, Infallible> {
-    let at_work = place.at_work();
+    let active = slot.begin_request();
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(ConnectInfo(peer));
     let response = router.oneshot(request).await?;
-    Ok(super::sending::until_sent(response, at_work))
+    Ok(super::transfer::until_sent(response, active))
 }
 
-/// The next who connects and has a place.
+/// The next who connects and has a slot.
 async fn next(
     listener: &TcpListener,
-    places: &Places,
+    slots: &Slots,
     said: &mut Option<Instant>,
-) -> (TcpStream, SocketAddr, Place) {
+) -> (TcpStream, SocketAddr, Slot) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 prepare(&stream);
-                match places.take(peer, Instant::now()) {
-                    Some((place, None)) => return (stream, peer, place),
-                    Some((place, Some(gone))) => {
+                match slots.take(peer, Instant::now()) {
+                    Some((slot, None)) => return (stream, peer, slot),
+                    Some((slot, Some(closed))) => {
                         say(
                             said,
-                            &format!("closed the one of {gone}, idle for longest, for {peer}"),
+                            &format!(
+                                "closed the connection of {closed}, idle longest, to accept {peer}"
+                            ),
                         );
-                        return (stream, peer, place);
+                        return (stream, peer, slot);
                     }
                     None => {
-                        say(said, &format!("all are at work; turned {peer} away (503)"));
+                        say(said, &format!("none is idle; refused {peer} (503)"));
                         // Whoever does not take these few bytes at once goes without.
                         let _ = stream.try_write(FULL);
                     }
@@ -117,7 +119,7 @@ async fn next(
                 ) => {}
             Err(error) => {
                 // As when there are no more files to be had: that passes.
-                tracing::warn!("http: taking a connection: {error}");
+                tracing::warn!("http: accepting a connection: {error}");
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
@@ -128,7 +130,7 @@ async fn next(
 fn say(said: &mut Option<Instant>, what: &str) {
     if said.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
         *said = Some(Instant::now());
-        tracing::warn!("http: all {MOST} connections, or all of one address, are open; {what}");
+        tracing::warn!("http: all {MAX} connections, or all of one address, are open; {what}");
     }
 }
 

@@ -5,7 +5,7 @@ use super::auth::{Audit, too_many};
 use super::backups::{find, id};
 use super::error::{ApiError, ErrorBody};
 use super::of_job::{OfJob, Which};
-use super::sending::{self, Download};
+use super::transfer::{self, Download};
 use super::{blocking, optional};
 use crate::token::Role;
 use anyhow::Context;
@@ -137,7 +137,7 @@ pub(super) async fn download(
     request: Request,
 ) -> Result<Response, ApiError> {
     let origin = caller.origin;
-    let Some(share) = app.downloads.take(origin.network()) else {
+    let Some(permit) = app.downloads.take(origin.network()) else {
         return Err(too_many("too many downloads at once to this address", 30));
     };
     let (path, what) = blocking(move || {
@@ -178,9 +178,9 @@ pub(super) async fn download(
     let download = Download {
         what,
         wanted,
-        _share: share,
+        _permit: permit,
     };
-    Ok(sending::told(response, download))
+    Ok(transfer::logged(response, download))
 }
 
 /// Who made a link that opens, by name; `Err` says why it does not open.

@@ -1,4 +1,4 @@
-//! `GET /backup/{id}/events`: how a run goes, as server-sent events.
+//! `GET /backup/{id}/events`: the progress of a run, as server-sent events.
 
 use super::audit::Caller;
 use super::auth::too_many;
@@ -20,15 +20,15 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const EACH: Duration = Duration::from_millis(500);
-/// A process needs so long at most to say that it runs; one that says nothing is dead.
-const PATIENCE: Duration = Duration::from_secs(30);
+const INTERVAL: Duration = Duration::from_millis(500);
+/// How long a process may take to report that it runs; one that reports nothing has crashed.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What is to be told next.
-enum Told {
+/// What is sent next.
+enum Update {
     Progress(Value),
-    /// Not begun yet, or not recorded yet.
-    Nothing,
+    /// Not started yet, or not recorded yet.
+    Pending,
     Ended(Value),
 }
 
@@ -56,37 +56,37 @@ pub(super) async fn events(
     let asked = Arc::clone(&app);
     blocking(move || exists(&asked, run)).await?;
     let token = caller.token.map(|token| token.id()).unwrap_or_default();
-    let share = app.followers.take(token.clone());
-    let share = share.ok_or_else(|| too_many("too many follow runs with this token", 5))?;
-    let begin = Some((app, Duration::ZERO, Instant::now(), share));
+    let permit = app.followers.take(token.clone());
+    let permit = permit.ok_or_else(|| too_many("too many follow runs with this token", 5))?;
+    let begin = Some((app, Duration::ZERO, Instant::now(), permit));
     let stream = unfold(begin, move |state| {
         let token = token.clone();
         async move {
-            let (app, pause, seen, share) = state?;
+            let (app, pause, seen, permit) = state?;
             tokio::time::sleep(pause).await;
             let asked = Arc::clone(&app);
-            let patient = seen.elapsed() < PATIENCE;
-            let told = blocking(move || {
+            let may_start = seen.elapsed() < REPORT_TIMEOUT;
+            let update = blocking(move || {
                 // A revoked token ends at once.
                 if asked.tokens()?.with_id(&token)?.is_none() {
-                    return Ok(Told::Ended(unknown(run, "the token was revoked")));
+                    return Ok(Update::Ended(unknown(run, "the token was revoked")));
                 }
-                Ok(look(&asked, run, patient)?)
+                Ok(next_update(&asked, run, may_start)?)
             })
             .await;
             // The connection ends with what went wrong, which the log says, too.
-            let told =
-                told.unwrap_or_else(|_| Told::Ended(unknown(run, "the catalog cannot be read")));
-            Some(match told {
-                Told::Progress(value) => (
+            let update = update
+                .unwrap_or_else(|_| Update::Ended(unknown(run, "the catalog cannot be read")));
+            Some(match update {
+                Update::Progress(value) => (
                     Ok(event("progress", &value)),
-                    Some((app, EACH, Instant::now(), share)),
+                    Some((app, INTERVAL, Instant::now(), permit)),
                 ),
-                Told::Nothing => (
+                Update::Pending => (
                     Ok(Event::default().comment("waiting")),
-                    Some((app, EACH, seen, share)),
+                    Some((app, INTERVAL, seen, permit)),
                 ),
-                Told::Ended(value) => (Ok(event("ended", &value)), None),
+                Update::Ended(value) => (Ok(event("ended", &value)), None),
             })
         }
     });
@@ -100,24 +100,24 @@ fn event(name: &str, value: &Value) -> Event {
 /// A run that was just triggered is known to the daemon before the catalog knows it.
 fn exists(app: &OfJob, run: BackupId) -> Result<(), ApiError> {
     let recorded = app.catalog()?.knows(run).map_err(anyhow::Error::new)?;
-    let at_work = running(&app.state()?).is_some_and(|progress| progress.id == run);
-    if recorded || at_work || app.triggered_in(run).is_some() {
+    let is_running = running(&app.state()?).is_some_and(|progress| progress.id == run);
+    if recorded || is_running || app.triggered_in(run).is_some() {
         return Ok(());
     }
     let what = format!("there is no backup {run}; /backup/history lists them");
     Err(ApiError::new(StatusCode::NOT_FOUND, what))
 }
 
-fn look(app: &OfJob, run: BackupId, patient: bool) -> anyhow::Result<Told> {
+fn next_update(app: &OfJob, run: BackupId, may_start: bool) -> anyhow::Result<Update> {
     if let Some(progress) = running(&app.state()?).filter(|progress| progress.id == run) {
-        return Ok(Told::Progress(serde_json::to_value(progress)?));
+        return Ok(Update::Progress(serde_json::to_value(progress)?));
     }
     let record = app.catalog()?.find(&run.to_string())?;
     let ended = record.filter(|record| record.state != RunState::Running);
     Ok(match ended {
-        Some(record) => Told::Ended(serde_json::to_value(Summary::of(&record))?),
-        None if patient => Told::Nothing,
-        None => Told::Ended(unknown(run, "its process is gone and left no word")),
+        Some(record) => Update::Ended(serde_json::to_value(Summary::of(&record))?),
+        None if may_start => Update::Pending,
+        None => Update::Ended(unknown(run, "its process crashed and left no result")),
     })
 }
 

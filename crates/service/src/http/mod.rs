@@ -2,7 +2,7 @@
 
 mod error;
 mod limit;
-mod shares;
+mod permits;
 mod audit;
 mod auth;
 mod of_job;
@@ -14,12 +14,12 @@ mod run;
 mod events;
 mod settings;
 mod change;
-mod places;
-mod sending;
+mod slots;
+mod transfer;
 mod download;
 mod numbers;
 mod openapi;
-mod slow;
+mod write_rate;
 mod connections;
 mod server;
 
@@ -34,7 +34,7 @@ use health::HealthCache;
 use hubvault_engine::state::StateDir;
 use hubvault_model::BackupId;
 use limit::Limit;
-use shares::Shares;
+use permits::Permits;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
@@ -63,8 +63,8 @@ pub(crate) struct App {
     failures: Limit,
     changes: Limit<()>,
     runs: Limit<String>,
-    downloads: Shares<IpAddr>,
-    followers: Shares<String>,
+    downloads: Permits<IpAddr>,
+    followers: Permits<String>,
     refusals: Refusals,
     health: HealthCache,
     /// Runs that were asked for here, the last few, each with its job.
@@ -80,8 +80,8 @@ impl App {
             requests_of_tokens: Limit::new(BURST, EACH_SECOND),
             changes: Limit::new(CHANGES.0, CHANGES.1),
             runs: Limit::new(RUNS.0, RUNS.1),
-            downloads: Shares::new(DOWNLOADS.0, DOWNLOADS.1),
-            followers: Shares::new(FOLLOWERS.0, FOLLOWERS.1),
+            downloads: Permits::new(DOWNLOADS.0, DOWNLOADS.1),
+            followers: Permits::new(FOLLOWERS.0, FOLLOWERS.1),
             refusals: Refusals::default(),
             health: HealthCache::default(),
             failures: Limit::new(WRONG_BURST, WRONG_EACH_SECOND),

@@ -41,7 +41,7 @@ impl Handle {
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            tracing::error!("http: its thread ended in a panic");
+            tracing::error!("http: its thread crashed");
         }
     }
 }
@@ -78,7 +78,7 @@ pub(crate) fn start(daemon: Daemon, address: &str) -> Result<Handle> {
     tracing::info!("http: listening on http://{local}");
     if !local.ip().is_loopback() {
         tracing::warn!(
-            "http: {local} can be reached from other machines and speaks without TLS; put a proxy \
+            "http: {local} can be reached from other machines, without TLS; put a proxy \
              with TLS before it (docs/http.md), or say HTTP_ADDR=127.0.0.1:{}",
             local.port()
         );

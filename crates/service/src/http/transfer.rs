@@ -1,6 +1,6 @@
-//! Answers on their way out: what is held until they are sent, and what of an archive was sent.
+//! Answers while they are sent: what is held until they are, and how much of an archive was sent.
 
-use super::shares::Share;
+use super::permits::Permit;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::response::Response;
 use hyper::body::{Frame, SizeHint};
@@ -9,28 +9,28 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 /// A body that keeps something until it was sent or given up.
-struct Sending<T: Held> {
+struct Transfer<T: Held> {
     body: Body,
     sent: u64,
     held: T,
 }
 
-/// Of an archive that is being sent; says at the end what came of it.
+/// A download of an archive; its end is logged.
 pub(super) struct Download {
-    /// Who has it by which link: `3f2a… to 192.0.2.1, link of ci`.
+    /// The archive, the client and the link: `3f2a… to 192.0.2.1, link of ci`.
     pub(super) what: String,
     /// What is to be sent, in bytes.
     pub(super) wanted: u64,
-    /// One of those that may be at work.
-    pub(super) _share: Share<IpAddr>,
+    /// Its permit, given back at the end.
+    pub(super) _permit: Permit<IpAddr>,
 }
 
-/// What hears how much of a body was sent.
+/// What is held while a body is sent.
 trait Held: Unpin {
     fn ended(&self, _sent: u64) {}
 }
 
-impl Held for super::places::AtWork {}
+impl Held for super::slots::ActiveRequest {}
 
 impl Held for Download {
     fn ended(&self, sent: u64) {
@@ -38,22 +38,22 @@ impl Held for Download {
         if sent >= wanted {
             tracing::info!("audit: download of {what} ended: {sent} bytes");
         } else {
-            tracing::warn!("audit: download of {what} broke off: {sent} of {wanted} bytes");
+            tracing::warn!("audit: download of {what} was interrupted: {sent} of {wanted} bytes");
         }
     }
 }
 
 /// Keeps `held` until the body is sent or given up.
-pub(super) fn until_sent(response: Response, held: super::places::AtWork) -> Response {
-    response.map(|body| Body::new(Sending::new(body, held)))
+pub(super) fn until_sent(response: Response, held: super::slots::ActiveRequest) -> Response {
+    response.map(|body| Body::new(Transfer::new(body, held)))
 }
 
-/// Says at its end how much of a download was sent.
-pub(super) fn told(response: Response, download: Download) -> Response {
-    response.map(|body| Body::new(Sending::new(body, download)))
+/// Logs at the end how much of a download was sent.
+pub(super) fn logged(response: Response, download: Download) -> Response {
+    response.map(|body| Body::new(Transfer::new(body, download)))
 }
 
-impl<T: Held> Sending<T> {
+impl<T: Held> Transfer<T> {
     fn new(body: Body, held: T) -> Self {
         Self {
             body,
@@ -63,7 +63,7 @@ impl<T: Held> Sending<T> {
     }
 }
 
-impl<T: Held> HttpBody for Sending<T> {
+impl<T: Held> HttpBody for Transfer<T> {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -89,7 +89,7 @@ impl<T: Held> HttpBody for Sending<T> {
     }
 }
 
-impl<T: Held> Drop for Sending<T> {
+impl<T: Held> Drop for Transfer<T> {
     fn drop(&mut self) {
         self.held.ended(self.sent);
     }

@@ -1,4 +1,4 @@
-//! A connection whose other side has to take what it asked for: one that takes next to nothing is cut off.
+//! A minimum rate for writes: a client that reads its answer too slowly is disconnected.
 
 use std::future::Future;
 use std::io::{self, ErrorKind, IoSlice};
@@ -8,63 +8,63 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// So much must be taken in every [`WINDOW`] in which the other side is waited for.
-const LEAST_BYTES: usize = 32 * 1024;
-/// How long the other side is given for it.
+/// How much the client must read in every [`WINDOW`] in which a write waits for it.
+const MIN_BYTES: usize = 32 * 1024;
+/// How long the client has for it.
 pub(super) const WINDOW: Duration = Duration::from_mins(2);
 
-/// A stream with that rule for its writes.
-pub(super) struct Impatient<S> {
+/// A stream with a minimum rate for its writes.
+pub(super) struct MinWriteRate<S> {
     stream: S,
-    waiting: Option<Waiting>,
+    stalled: Option<Stalled>,
     window: Duration,
 }
 
-/// The other side does not take what is there for it.
-struct Waiting {
+/// A write waits for the client.
+struct Stalled {
     end: Pin<Box<Sleep>>,
-    taken: usize,
+    read: usize,
 }
 
-impl<S> Impatient<S> {
+impl<S> MinWriteRate<S> {
     pub(super) fn new(stream: S) -> Self {
         Self {
             stream,
-            waiting: None,
+            stalled: None,
             window: WINDOW,
         }
     }
 
-    /// What a write says, unless the other side has had its time.
-    fn judge(
+    /// The result of a write, or an error if the client was too slow.
+    fn check(
         &mut self,
         context: &mut Context<'_>,
         wrote: Poll<io::Result<usize>>,
         wanted: usize,
     ) -> Poll<io::Result<usize>> {
         match &wrote {
-            Poll::Ready(Ok(bytes)) if *bytes >= wanted => self.waiting = None,
+            Poll::Ready(Ok(bytes)) if *bytes >= wanted => self.stalled = None,
             Poll::Ready(Ok(bytes)) => {
-                if let Some(waiting) = &mut self.waiting {
-                    waiting.taken += bytes;
+                if let Some(stalled) = &mut self.stalled {
+                    stalled.read += bytes;
                 }
             }
             Poll::Ready(Err(_)) => {}
             Poll::Pending => {
                 let window = self.window;
-                let fresh = || Waiting {
+                let fresh = || Stalled {
                     end: Box::pin(sleep(window)),
-                    taken: 0,
+                    read: 0,
                 };
-                let waiting = self.waiting.get_or_insert_with(fresh);
-                if waiting.end.as_mut().poll(context).is_ready() {
-                    if waiting.taken < LEAST_BYTES {
-                        let what = "the other side takes too little of the answer";
+                let stalled = self.stalled.get_or_insert_with(fresh);
+                if stalled.end.as_mut().poll(context).is_ready() {
+                    if stalled.read < MIN_BYTES {
+                        let what = "the client reads its answer too slowly";
                         return Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, what)));
                     }
-                    *waiting = fresh();
+                    *stalled = fresh();
                     // So that the new end wakes this task.
-                    let _ = waiting.end.as_mut().poll(context);
+                    let _ = stalled.end.as_mut().poll(context);
                 }
             }
         }
@@ -72,7 +72,7 @@ impl<S> Impatient<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for MinWriteRate<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -82,14 +82,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for MinWriteRate<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.judge(context, wrote, bytes.len())
+        self.check(context, wrote, bytes.len())
     }
 
     fn poll_write_vectored(
@@ -99,7 +99,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
     ) -> Poll<io::Result<usize>> {
         let wanted = pieces.iter().map(|piece| piece.len()).sum();
         let wrote = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
-        self.judge(context, wrote, wanted)
+        self.check(context, wrote, wanted)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -145,9 +145,9 @@ mod tests {
         });
         let wrote = runtime.block_on(async {
             let stream = tokio::net::TcpStream::from_std(writer).unwrap();
-            let mut stream = Impatient {
+            let mut stream = MinWriteRate {
                 window: Duration::from_millis(200),
-                ..Impatient::new(stream)
+                ..MinWriteRate::new(stream)
             };
             let block = vec![b'x'; 64 << 10];
             for _ in 0..600 {
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn who_takes_nothing_or_crumbs_is_cut_off_and_who_takes_its_time_is_not() {
+    fn a_client_that_reads_nothing_or_crumbs_is_disconnected_and_a_slow_one_is_not() {
         for crumbs in [0, 64] {
             let error = write_to(crumbs).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::TimedOut, "{crumbs}");

@@ -1,56 +1,56 @@
-//! How many of something may be at work at once: in all, and of one address or token.
+//! Permits for what may happen only so often at once: in all, and for one address or token.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Those at work, by whose they are. Cheap to clone.
+/// The permits in use, by address or token. Cheap to clone.
 #[derive(Debug)]
-pub(crate) struct Shares<K: Eq + Hash> {
-    most: usize,
-    most_of_one: usize,
+pub(crate) struct Permits<K: Eq + Hash> {
+    max: usize,
+    max_per_key: usize,
     held: Arc<Mutex<HashMap<K, usize>>>,
 }
 
-/// One of them; it ends when it is dropped.
+/// One of them; dropping it gives it back.
 #[derive(Debug)]
-pub(crate) struct Share<K: Eq + Hash> {
-    of: K,
+pub(crate) struct Permit<K: Eq + Hash> {
+    key: K,
     held: Arc<Mutex<HashMap<K, usize>>>,
 }
 
-impl<K: Eq + Hash + Clone> Shares<K> {
-    /// `most` in all, `most_of_one` of one.
-    pub(crate) fn new(most: usize, most_of_one: usize) -> Self {
+impl<K: Eq + Hash + Clone> Permits<K> {
+    /// `max` in all, `max_per_key` for one address or token.
+    pub(crate) fn new(max: usize, max_per_key: usize) -> Self {
         Self {
-            most,
-            most_of_one,
+            max,
+            max_per_key,
             held: Arc::default(),
         }
     }
 
-    /// One more of `of`; `None` when that would be too many.
-    pub(crate) fn take(&self, of: K) -> Option<Share<K>> {
+    /// One more for `key`; `None` if none is left.
+    pub(crate) fn take(&self, key: K) -> Option<Permit<K>> {
         let mut held = lock(&self.held);
-        let own = held.get(&of).copied().unwrap_or_default();
-        if own >= self.most_of_one || held.values().sum::<usize>() >= self.most {
+        let own = held.get(&key).copied().unwrap_or_default();
+        if own >= self.max_per_key || held.values().sum::<usize>() >= self.max {
             return None;
         }
-        held.insert(of.clone(), own + 1);
-        Some(Share {
-            of,
+        held.insert(key.clone(), own + 1);
+        Some(Permit {
+            key,
             held: Arc::clone(&self.held),
         })
     }
 }
 
-impl<K: Eq + Hash> Drop for Share<K> {
+impl<K: Eq + Hash> Drop for Permit<K> {
     fn drop(&mut self) {
         let mut held = lock(&self.held);
-        if let Some(own) = held.get_mut(&self.of) {
+        if let Some(own) = held.get_mut(&self.key) {
             *own -= 1;
             if *own == 0 {
-                held.remove(&self.of);
+                held.remove(&self.key);
             }
         }
     }
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn one_has_no_more_than_its_own_and_all_no_more_than_there_are() {
-        let shares = Shares::new(3, 2);
+        let shares = Permits::new(3, 2);
         let (first, second) = (shares.take("a"), shares.take("a"));
         assert!(first.is_some() && second.is_some() && shares.take("a").is_none());
         let third = shares.take("b");

@@ -59,8 +59,8 @@ impl Connection {
             return Err(SendError::new(
                 Problem::Tls,
                 doing,
-                "something was sent in the clear after the answer to STARTTLS",
-                "somebody may stand between; nothing was sent",
+                "unencrypted data followed the answer to STARTTLS",
+                "the connection may be intercepted; nothing was sent",
             ));
         }
         let name = ServerName::try_from(settings.host.clone()).map_err(|error| {
@@ -197,19 +197,19 @@ fn broken(doing: &str, error: &io::Error) -> SendError {
             Problem::Silent,
             doing,
             "the server does not answer",
-            "see whether it is overloaded, and whether port and kind of TLS fit together",
+            "check whether it is overloaded, and whether port and kind of TLS match",
         ),
         ErrorKind::InvalidData => SendError::new(
             Problem::Lost,
             doing,
             error.to_string(),
-            "check that a mail server listens there, and that port and kind of TLS fit together",
+            "check that a mail server listens there, and that port and kind of TLS match",
         ),
         _ => SendError::new(
             Problem::Lost,
             doing,
             format!("the connection was lost ({error})"),
-            "try again; if it stays so, see the server's log",
+            "try again; if it happens again, check the server's log",
         ),
     }
 }

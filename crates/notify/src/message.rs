@@ -1,4 +1,4 @@
-//! A message, and what it looks like on the wire.
+//! A message and its encoding.
 
 use crate::attachment::{Attachment, encoded_attachment_size};
 use crate::error::{Problem, SendError};
@@ -90,7 +90,7 @@ impl Email {
             let place = head
                 .windows(PLACE.len())
                 .rposition(|window| window == PLACE)
-                .ok_or_else(|| failed(&"the place of the attachment is lost"))?;
+                .ok_or_else(|| failed(&"the position of the attachment was not found"))?;
             // The attachment's last line brings its own end.
             tail = head.split_off(place + PLACE.len() + 2);
             head.truncate(place);

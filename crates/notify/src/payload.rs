@@ -1,4 +1,4 @@
-//! What happened, in the form of each kind of channel.
+//! Events, and their form for each kind of channel.
 
 use crate::message::one_line;
 use base64::Engine;

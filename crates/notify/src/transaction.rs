@@ -35,7 +35,7 @@ impl Mailer {
         let composed = email.compose(self.offers.utf8)?;
         if let Some(limit) = self.max_size().filter(|limit| composed.size > *limit) {
             let what = format!(
-                "the message has {} bytes, the server takes {limit}",
+                "the message has {} bytes, the server accepts {limit}",
                 composed.size
             );
             return Err(self.too_large(what));
@@ -209,14 +209,15 @@ impl Mailer {
             return self.too_large(what);
         }
         if reply.is_permanent() {
-            let next = "see the server's log for why; a filter may dislike the attachment";
+            let next = "check the server's log; a filter may have rejected the attachment";
             return self.error(Problem::Rejected, what, next).lasting(true);
         }
         self.error(Problem::Busy, what, "try again later")
     }
 
     fn too_large(&self, what: String) -> SendError {
-        let next = "send it without the attachment, in parts, or through a server that takes more";
+        let next =
+            "send it without the attachment, in parts, or through a server that accepts more";
         self.error(Problem::TooLarge, what, next).lasting(true)
     }
 
@@ -225,7 +226,7 @@ impl Mailer {
     }
 }
 
-const NO_UTF8: &str = "the server takes no addresses with letters beyond ASCII (no SMTPUTF8)";
+const NO_UTF8: &str = "the server accepts only ASCII addresses (no SMTPUTF8)";
 
 /// A dot at the beginning of a line is doubled (RFC 5321, 4.5.2). `bytes` begin and end with whole lines.
 fn stuffed(bytes: &[u8]) -> Vec<u8> {

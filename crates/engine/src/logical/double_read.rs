@@ -1,5 +1,5 @@
-//! What a network without TLS may have changed on its way is asked for twice: the definitions, and what the plan was
-//! made from. A bit that flips does not do so twice alike.
+//! Without TLS the network may change data: the definitions and the plan's input are therefore read twice and
+//! compared. A flipped bit is unlikely to flip the same way twice.
 
 use super::plan::Plan;
 use crate::job::{Job, ProofWhen, SourceDigest};
@@ -24,16 +24,16 @@ pub(crate) fn is_wanted(job: &Job, snapshot: &Snapshot) -> Result<bool, BackupEr
 /// Makes the plan anew in the same moment; an error where it is another.
 pub(crate) fn confirm(plan: &Plan, snapshot: &mut Snapshot, job: &Job) -> Result<(), BackupError> {
     let again = Plan::make(snapshot, job)?;
-    PgError::unless_said_twice(
+    PgError::check_same_answer(
         "asking the catalogs again",
-        &essence(plan),
-        &essence(&again),
+        &comparable(plan),
+        &comparable(&again),
     )?;
     Ok(())
 }
 
 /// All of a plan that does not change while the moment is held; sizes, estimates and where sequences stand do.
-fn essence(plan: &Plan) -> String {
+fn comparable(plan: &Plan) -> String {
     let mut text = String::new();
     for table in &plan.tables {
         let _ = writeln!(

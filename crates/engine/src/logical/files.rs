@@ -1,4 +1,4 @@
-//! The host's configuration files, read until they hold still and packed for the archive.
+//! Reads the host's configuration files, again while they change, and packs them for the archive.
 
 use crate::job::FileSource;
 use crate::run::BackupError;

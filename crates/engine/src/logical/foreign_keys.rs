@@ -1,4 +1,4 @@
-//! What the rows in the scope refer to, and what that means for the foreign keys of a restore.
+//! Which rows the rows in the scope refer to, and what this means for the foreign keys of a restore.
 
 use super::closure::Closure;
 use super::scope::{Choice, children_of, with_descendants};

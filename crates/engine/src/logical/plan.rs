@@ -1,5 +1,5 @@
-//! What a run will do, decided before it does anything: tables, windows, extents, what is left
-//! out and what is wrong.
+//! The plan of a run, made before anything is exported: tables, windows, extents, what is left out, and
+//! warnings.
 
 use super::closure::{Added, Closure};
 use super::extent::{Extent, PlannedTable, cut};

@@ -1,5 +1,4 @@
-//! The definitions, taken by `pg_dump` beside all else: the plan, the files and the first rows do
-//! not wait for them.
+//! Runs `pg_dump` for the definitions in parallel with the plan, the files and the first rows.
 
 use hubvault_model::{Cancel, CancelGuard};
 use hubvault_postgres::{ConnectSettings, Definitions, PgError, SchemaDump, SnapshotFacts};

@@ -1,4 +1,4 @@
-//! Which relations a scope means: patterns in, tables and what is wrong with them out.
+//! Resolves the scope's patterns to tables, with warnings.
 
 use crate::job::{MissingPolicy, Scope, WindowRows};
 use hubvault_archive::Coverage;
@@ -97,7 +97,7 @@ impl Resolved {
         if let Some(extension) = &relation.extension_member {
             if named {
                 let message = format!(
-                    "{} belongs to the extension {extension}: CREATE EXTENSION makes it anew, its \
+                    "{} belongs to the extension {extension}: CREATE EXTENSION creates it, its \
                      rows are not backed up",
                     relation.name
                 );

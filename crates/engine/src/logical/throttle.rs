@@ -1,4 +1,4 @@
-//! How gently the source is read: a pause between extents and a limit of bytes a second.
+//! Throttles the export: a pause between extents and a limit of bytes per second.
 
 use crate::job::Gentleness;
 use std::sync::atomic::{AtomicU64, Ordering};

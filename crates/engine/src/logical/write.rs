@@ -1,4 +1,4 @@
-//! The archive's bytes: what is said about the rows, the rows, and the table of contents.
+//! Writes the archive: information and definitions, rows, and the table of contents.
 
 use super::command_sources::Sources;
 use super::files::Files;
@@ -22,8 +22,8 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-/// What the stages before gathered.
-pub(crate) struct Gathered<'a> {
+/// The results of the stages before.
+pub(crate) struct WriteInput<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) dumping: Dumping,
     pub(crate) sources: Sources,
@@ -36,7 +36,7 @@ pub(crate) fn write(
     job: &Job,
     run: &Run,
     snapshot: &mut Snapshot,
-    gathered: Gathered<'_>,
+    gathered: WriteInput<'_>,
     file: File,
     path: &Path,
 ) -> Result<WrittenArchive, BackupError> {

@@ -1,4 +1,4 @@
-//! Tables read anew and held against the manifest: the same rows, or not.
+//! Reads tables and compares their rows with the manifest.
 
 use super::error::RestoreError;
 use super::order::in_order;
@@ -40,7 +40,7 @@ impl Compared {
                 self.name, self.expected.rows, found.rows
             )),
             Ok(found) if *found != self.expected => {
-                Some(format!("{}: as many rows, but others", self.name))
+                Some(format!("{}: row counts match, contents differ", self.name))
             }
             Ok(_) => None,
         }
@@ -68,7 +68,7 @@ pub fn digest(
         doing: doing.clone(),
         why: error.to_string(),
     })?;
-    PgError::unless_all_arrived(&doing, sent, rows.rows)?;
+    PgError::check_row_count(&doing, sent, rows.rows)?;
     Ok(rows)
 }
 
@@ -90,7 +90,7 @@ pub(crate) fn unlike_the_source(
         let doing = format!("comparing {} with the source", table.name);
         let is_digest = |why: std::num::ParseIntError| PgError::Query {
             doing: doing.clone(),
-            why: format!("{expected:?} in the archive is no digest: {why}"),
+            why: format!("{expected:?} in the archive is not a digest: {why}"),
         };
         let expected: ServerDigest = expected.parse().map_err(is_digest)?;
         let sql = rows_sql(table, None);
@@ -104,8 +104,8 @@ pub(crate) fn unlike_the_source(
         };
         if found != expected {
             wrong.push(format!(
-                "{}: the rows are not those that the source made a digest of: they were changed on \
-                 their way from it; use TLS (sslmode = verify-full), and have the network looked at",
+                "{}: the rows differ from the source's digest: they were changed between the source and hubvault; \
+                 use TLS (sslmode = verify-full), and check the network",
                 table.name
             ));
         }

@@ -1,5 +1,4 @@
-//! What is in an archive and not in a living database, and the other way round; and putting just
-//! those rows back.
+//! Compares an archive with a live database row by row, and restores only the rows that are missing or changed.
 
 use super::error::RestoreError;
 use super::order::parents_first;

@@ -1,7 +1,7 @@
-//! Configuration files put back below one directory, whatever an archive says.
+//! Restores configuration files below one directory; the archive is not trusted.
 
-use super::beneath::{Beneath, Rights, finish};
 use super::error::RestoreError;
+use super::target_directory::{Rights, TargetDirectory, finish};
 use hubvault_archive::{Archive, EntryKind, EntryRecord, Source};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -42,7 +42,8 @@ pub fn files<S: Source>(
         });
     }
     let owners = owners(archive);
-    let mut place = Beneath::open(directory).map_err(failed("opening the directory", directory))?;
+    let mut place =
+        TargetDirectory::open(directory).map_err(failed("opening the directory", directory))?;
     let mut written = Vec::new();
     for entry in &entries {
         let path = directory.join(&entry.name);
@@ -83,7 +84,7 @@ fn rights(entry: &EntryRecord, owners: &Owners<'_>) -> Rights {
 fn one<S: Source>(
     archive: &Archive<S>,
     entry: &EntryRecord,
-    place: &mut Beneath,
+    place: &mut TargetDirectory,
     rights: Rights,
     path: &Path,
 ) -> Result<(), RestoreError> {

@@ -1,5 +1,5 @@
-//! An archive put back into a database: definitions, rows, sequences, and the proof that it is
-//! equal. The drill restores through here, so that what is proven is what a user gets.
+//! Restores an archive into a database: definitions, rows, sequences, and the comparison. The drill uses
+//! the same code, so that what is proven is what a user gets.
 
 mod error;
 mod order;
@@ -9,7 +9,7 @@ mod whole;
 mod tables;
 mod window;
 mod diff;
-mod beneath;
+mod target_directory;
 mod files;
 
 pub(crate) use compare::unlike_the_source;
@@ -144,7 +144,7 @@ fn record<'a, S: Source>(
     if record.is_bare() || record.raw_bytes > limit {
         let (size, limit) = (ByteSize(record.raw_bytes), ByteSize(limit));
         return Err(missing(format!(
-            "it is {size}, and no archive of ours has more than {limit} there"
+            "it has {size}, more than the limit of {limit}"
         )));
     }
     Ok(record)

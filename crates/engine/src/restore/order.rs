@@ -1,4 +1,4 @@
-//! The order of work: largest tables first, and tables so that foreign keys find their rows.
+//! The order of work: largest tables first, and parents before their children.
 
 use super::error::RestoreError;
 use hubvault_archive::TableSummary;

@@ -1,4 +1,4 @@
-//! Some tables' rows into a living database: into the same tables, or beside them.
+//! Restores the rows of some tables into a live database: into the same tables, or into copies in another schema.
 
 use super::compare::compare;
 use super::error::RestoreError;
@@ -94,7 +94,7 @@ fn beside(
     schema: &str,
 ) -> Result<TableSummary, RestoreError> {
     let name = TableName::new(schema, &table.name.name);
-    target::make_beside(session, &table.name, &name, &table.columns)?;
+    target::create_like(session, &table.name, &name, &table.columns)?;
     Ok(TableSummary {
         name,
         ..table.clone()
@@ -108,7 +108,7 @@ fn load_table<S: Source>(
     place: &TableSummary,
     progress: &dyn Progress,
 ) -> Result<(), RestoreError> {
-    let silenced = target::silence_triggers(session, &place.name)?;
+    let silenced = target::disable_triggers(session, &place.name)?;
     for entry in archive.entries_of(table) {
         if let Some(rows) = &entry.rows {
             let sql = target::copy_into(&place.name, &rows.columns);
@@ -116,7 +116,7 @@ fn load_table<S: Source>(
         }
     }
     if silenced {
-        target::wake_triggers(session, &place.name)?;
+        target::enable_triggers(session, &place.name)?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A whole archive into a database: definitions, rows, sequences, indexes, and all compared.
+//! Restores a whole archive: definitions, rows, sequences and indexes, then compares everything.
 
 use super::compare::compare;
 use super::error::RestoreError;
@@ -8,8 +8,8 @@ use crate::progress::{Progress, Stage};
 use hubvault_archive::{Archive, EntryKind, EntryRecord, Manifest, Source, TableSummary};
 use hubvault_model::{Cancel, TableName, quote_ident};
 use hubvault_postgres::{
-    Access, ConnectSettings, PgError, Said, SchemaOptions, SchemaRestore, Session, TableLogins,
-    target,
+    Access, ConnectSettings, PgError, SchemaOptions, SchemaRestore, Session, TableLogins,
+    ToolMessages, target,
 };
 
 /// The archive's tables that a database holds already.
@@ -61,7 +61,7 @@ pub(crate) fn whole_with<S: Source>(
     let manifest = archive.manifest();
     let to = target.definer();
     let (mut session, server) = ready(manifest, to, options, cancel)?;
-    make_room(&mut session, &schema, manifest, options, cancel)?;
+    drop_existing(&mut session, &schema, manifest, options, cancel)?;
     let access = if let Target::Owners(_) = target {
         let superusers = schema.superusers(&manifest.roles, cancel)?;
         Access::of_owners(to, &mut session, &manifest.roles, superusers)?
@@ -85,7 +85,7 @@ pub(crate) fn whole_with<S: Source>(
         keep_going: options.keep_going,
         server,
     };
-    let mut report = Said::default();
+    let mut report = ToolMessages::default();
     progress.stage(Stage::Definitions, None);
     if let Some(superuser) = &mut superuser {
         report.extend(schema.make_extensions(superuser, to, said, cancel)?);
@@ -126,13 +126,13 @@ fn ready(
         return Err(RestoreError::OlderServer { archive, target });
     }
     if !options.no_owner {
-        settle_roles(&mut session, manifest, options.create_roles)?;
+        create_roles_if_missing(&mut session, manifest, options.create_roles)?;
     }
     Ok((session, target))
 }
 
 /// Refuses a target that holds tables of the archive, or drops what the archive holds.
-fn make_room(
+fn drop_existing(
     session: &mut Session,
     schema: &SchemaRestore,
     manifest: &Manifest,
@@ -166,7 +166,7 @@ impl<S: Source> Restore<'_, S> {
         &self,
         session: &mut Session,
         logins: &TableLogins,
-        report: &mut Said,
+        report: &mut ToolMessages,
     ) -> Result<Vec<TableName>, RestoreError> {
         let entries: Vec<&EntryRecord> = (self.archive.manifest().entries.iter())
             .filter(|entry| entry.kind == EntryKind::TableData)
@@ -198,7 +198,7 @@ impl<S: Source> Restore<'_, S> {
         session: &mut Session,
         schema: &SchemaRestore,
         said: SchemaOptions,
-        report: &mut Said,
+        report: &mut ToolMessages,
     ) -> Result<(), RestoreError> {
         let mut checker = Session::connect(self.access.checker(), self.cancel)?;
         let sequences = text(self.archive, "database/sequences.sql")?;
@@ -241,7 +241,7 @@ fn drop_all(
 ) -> Result<(), RestoreError> {
     let mut sql = String::from("BEGIN;\n");
     for key in &manifest.not_valid {
-        for table in target::bearers(session, &key.name)? {
+        for table in target::tables_with_constraint(session, &key.name)? {
             let (table, key) = (table.sql(), quote_ident(&key.name));
             sql += &format!("ALTER TABLE ONLY {table} DROP CONSTRAINT {key};\n");
         }
@@ -256,7 +256,7 @@ fn drop_all(
     Ok(dropped?)
 }
 
-fn settle_roles(
+fn create_roles_if_missing(
     session: &mut Session,
     manifest: &Manifest,
     create: bool,
@@ -284,7 +284,7 @@ fn settle_roles(
 fn tolerate(
     result: Result<(), PgError>,
     options: RestoreOptions,
-    report: &mut Said,
+    report: &mut ToolMessages,
 ) -> Result<(), RestoreError> {
     match result {
         Err(error) if options.keep_going => {

@@ -1,5 +1,5 @@
-//! Which living rows an archive's window means. SQL that stands in an archive is run only where the configuration says
-//! the same, or where somebody read it and said yes.
+//! Selects the live rows that an archive's window covers. SQL from an archive is run only when the configuration
+//! contains the same, or when the user trusts it.
 
 use super::error::RestoreError;
 use crate::job::{Scope, WindowRows};

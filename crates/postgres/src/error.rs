@@ -174,16 +174,11 @@ impl PgError {
     /// The error of a statement or a COPY.
     pub(crate) fn query(doing: &str, error: &postgres::Error, cancelled: bool) -> Self {
         let code = error.code().map(SqlState::code);
-        Self::from_server(doing, code, full_text(error), cancelled)
+        Self::classify(doing, code, full_text(error), cancelled)
     }
 
     /// The same from a SQLSTATE and a message; without a SQLSTATE the connection was lost.
-    pub(crate) fn from_server(
-        doing: &str,
-        code: Option<&str>,
-        why: String,
-        cancelled: bool,
-    ) -> Self {
+    pub(crate) fn classify(doing: &str, code: Option<&str>, why: String, cancelled: bool) -> Self {
         let doing = doing.to_owned();
         match code {
             _ if cancelled => Self::Cancelled,
@@ -339,8 +334,8 @@ mod tests {
 
     #[test]
     fn a_server_whose_disk_fails_says_nothing_of_what_it_was_given() {
-        let from_server =
-            |code, why: &str| PgError::from_server("copying", Some(code), why.to_owned(), false);
+        let classify =
+            |code, why: &str| PgError::classify("copying", Some(code), why.to_owned(), false);
         for (code, why) in [
             (
                 "53100",
@@ -363,7 +358,7 @@ mod tests {
                 "could not extend file \"base/5/2619\": Disk quota exceeded",
             ),
         ] {
-            assert!(from_server(code, why).is_environment(), "{why}");
+            assert!(classify(code, why).is_environment(), "{why}");
         }
         for (code, why) in [
             ("42501", "permission denied for table users"),
@@ -373,7 +368,7 @@ mod tests {
             ),
             ("XX001", "could not read block 3 in file \"base/5/2619\""),
         ] {
-            assert!(!from_server(code, why).is_environment(), "{why}");
+            assert!(!classify(code, why).is_environment(), "{why}");
         }
     }
 

@@ -53,10 +53,8 @@ impl WireError {
     /// As an error of what was being done.
     pub(crate) fn during(self, doing: &str, cancelled: bool) -> PgError {
         match self {
-            Self::Server { code, text } => {
-                PgError::from_server(doing, Some(&code), text, cancelled)
-            }
-            Self::Io(error) => PgError::from_server(doing, None, error.to_string(), cancelled),
+            Self::Server { code, text } => PgError::classify(doing, Some(&code), text, cancelled),
+            Self::Io(error) => PgError::classify(doing, None, error.to_string(), cancelled),
         }
     }
 }

@@ -121,7 +121,7 @@ impl CopySession {
     fn check_usable(&self, doing: &str) -> Result<(), PgError> {
         if self.left {
             let why = "an earlier COPY was left in the middle".to_owned();
-            return Err(PgError::from_server(
+            return Err(PgError::classify(
                 doing,
                 None,
                 why,

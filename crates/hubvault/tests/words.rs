@@ -57,8 +57,6 @@ const LEFT: &[(&str, usize)] = &[
     ("crates/config/", 6),
     ("crates/engine/", 47),
     ("crates/hubvault/", 18),
-    ("crates/notify/", 4),
-    ("crates/postgres/", 3),
     ("crates/service/", 23),
     ("docs/foreign-code.md", 1),
     ("docs/http.md", 2),

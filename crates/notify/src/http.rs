@@ -181,7 +181,7 @@ impl Channel {
         })?;
         if uri.scheme_str() == Some("http") && !uri.host().is_some_and(is_loopback) {
             return Err(self.unusable(
-                "its address and what it is told would cross the network in the clear",
+                "its address and the messages would cross the network unencrypted",
                 "use https, or http only to this machine",
             ));
         }

@@ -67,7 +67,7 @@ impl Snapshot {
                 Ok(facts) => break facts,
                 Err(PgError::Query { why, .. }) if tries > 0 && is_of_moving(&why) => {
                     tracing::info!("locking the tables again: {why}");
-                    session.simple("starting anew", "ROLLBACK")?;
+                    session.simple("starting again", "ROLLBACK")?;
                 }
                 Err(error) => return Err(error),
             }

@@ -288,7 +288,7 @@ pub fn unused_databases(session: &mut Session, prefix: &str) -> Result<Vec<Strin
         let sql = format!(
             "SELECT pg_catalog.pg_try_advisory_lock({key}) AND pg_catalog.pg_advisory_unlock({key})"
         );
-        let free = session.rows("looking for a drill at work", &sql)?;
+        let free = session.rows("looking for a running drill", &sql)?;
         if free.first().is_some_and(|row| row.get(0)) {
             unused.push(name);
         }

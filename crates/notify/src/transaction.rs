@@ -6,12 +6,12 @@ use crate::message::{Composed, Email, is_ascii, mailbox};
 use crate::reply::Reply;
 use crate::smtp::Mailer;
 
-/// A message that the server took.
+/// A message that the server accepted.
 #[derive(Debug)]
 pub struct Sent {
-    /// What the server said to it, often with its own number for it.
+    /// The server's reply, often with its own id.
     pub reply: String,
-    /// Recipients that it did not take; all others have it.
+    /// Refused recipients; all others have it.
     pub refused: Vec<Refused>,
 }
 
@@ -40,7 +40,7 @@ impl Mailer {
             );
             return Err(self.too_large(what));
         }
-        // Before anything is said, so that an attachment that is gone costs the server nothing.
+        // Before the first command, so that a missing attachment does not reach the server.
         let lines = email.attachment.as_ref().map(Lines::open).transpose()?;
         self.sender(email, composed.size, to)?;
         let refused = self.recipients(to)?;
@@ -89,7 +89,7 @@ impl Mailer {
         })
     }
 
-    /// Names the recipients; returns the refused ones, or an error when none is left.
+    /// Sends the recipients; returns the refused ones, or an error when none is left.
     fn recipients(&mut self, to: &[String]) -> Result<Vec<Refused>, SendError> {
         let mut refused = Vec::new();
         for address in to {
@@ -130,7 +130,7 @@ impl Mailer {
             .with_refused(refused))
     }
 
-    /// Names one recipient; why it was refused, if it was, and whether for good.
+    /// Sends one recipient; returns its refusal, if any, and whether it is permanent.
     fn recipient(&mut self, address: &str) -> Result<Option<(bool, String)>, SendError> {
         let to = match mailbox(address) {
             Ok(to) => to,
@@ -170,7 +170,7 @@ impl Mailer {
             }
         }
         self.content(&stuffed(&composed.tail))?;
-        // From here on the server may have it whatever we hear.
+        // From here on the server may have it, whatever the reply.
         let reply = self.connection.command(".").map_err(SendError::in_doubt)?;
         if reply.is_positive() {
             return Ok(reply);
@@ -191,7 +191,7 @@ impl Mailer {
         Err(reply.map_or(error, |reply| self.refusal(&reply)))
     }
 
-    /// Forgets what was begun, so that the next message can follow.
+    /// Resets the transaction, so that the next message can follow.
     fn reset(&mut self) {
         let forgotten = self.connection.is_broken()
             || self

@@ -18,16 +18,16 @@ use hubvault_postgres::{
 use jiff::Timestamp;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// An entry is closed at a row end once it holds this much, compressed: what a worker keeps in
-/// memory has a bound, whatever the planner thought of the table.
+/// An entry is closed at the end of a row once it has this size, compressed: this bounds the memory of a
+/// worker, whatever the planner's estimate.
 const ENTRY_STORED_BYTES: u64 = 12 << 20;
-/// And once it holds this much before compression, so that one entry stays a small unit of
-/// restore when rows compress very well.
+/// And once it has this size before compression, so that an entry stays a small unit of restore when
+/// rows compress very well.
 const ENTRY_RAW_BYTES: u64 = 64 << 20;
 /// Bytes between two progress reports.
 const TELL_BYTES: u64 = 256 << 10;
 
-/// What the workers share.
+/// State that the workers share.
 struct Shared<'a> {
     plan: &'a Plan,
     writer: &'a Mutex<Writer>,
@@ -54,7 +54,7 @@ struct TableTotals {
 /// Exports every extent of the plan into the writer, on the job's connections that see the same moment.
 /// Returns a summary of each table in the order of the plan.
 ///
-/// `first` writes what stands before the rows while the workers read already: each keeps its first
+/// `first` writes the entries before the rows while the workers already read: each keeps its first
 /// finished entry until then. The first error stops all workers.
 pub(crate) fn export(
     plan: &Plan,
@@ -163,7 +163,7 @@ impl Shared<'_> {
         self.ask_the_source(session, extent, &doing)
     }
 
-    /// Has the server say what it sent, in the same moment, where what arrived may be something else.
+    /// Requests the server's digest of the rows, in the same snapshot, where the network may have changed them.
     fn ask_the_source(
         &self,
         session: &mut CopySession,
@@ -289,7 +289,7 @@ impl Part {
     }
 }
 
-/// What makes the entry a file of its own: a statement for psql, or the CSV header line.
+/// The start of the entry, which makes it a usable file: a statement for psql, or the CSV header line.
 fn header(table: &PlannedTable) -> String {
     match table.format {
         RowFormat::Text => {

@@ -13,8 +13,8 @@ pub(crate) struct Inside<'a> {
     pub(crate) sources: &'a [FileSummary],
 }
 
-/// The text. It comes first in the archive, before the rows, so that its row counts are the
-/// planner's; the exact ones are in `manifest.json` and in what `restore.sh` prints.
+/// The text. It comes first in the archive, before the rows, and therefore has the planner's row
+/// counts; `manifest.json` and the output of `restore.sh` have the exact ones.
 pub(crate) fn backup_info(
     job: &Job,
     id: BackupId,
@@ -183,7 +183,7 @@ fn not_inside(out: &mut String, plan: &Plan) -> std::fmt::Result {
     Ok(())
 }
 
-/// The steps that the test suite runs, to the letter.
+/// The steps, exactly as the test suite runs them.
 fn how_to_restore(out: &mut String, job: &Job, pg_dump: &str) -> std::fmt::Result {
     let pg_dump = one_line(pg_dump);
     writeln!(

@@ -4,7 +4,7 @@ use hubvault_archive::{ArchiveError, ArchiveWriter, Identities, Recipient, Seale
 use std::fs::File;
 use std::io::{self, Write};
 
-/// What writes an archive's entries.
+/// The writer of an archive's entries.
 pub(crate) type Writer = ArchiveWriter<Output>;
 
 /// The file of the archive. It is returned only once the seal is finished.
@@ -21,8 +21,8 @@ pub(crate) struct Durable {
 }
 
 impl Output {
-    /// Seals to these recipients; without any, the archive is in the clear. The identities open it
-    /// for the proof, and are forgotten with this run.
+    /// Seals to these recipients; without any, the archive is not sealed. The identities open it
+    /// for the proof and are dropped with the run.
     pub(crate) fn new(
         file: File,
         recipients: &[Recipient],

@@ -30,8 +30,8 @@ pub(crate) struct WriteInput<'a> {
     pub(crate) files: Files,
 }
 
-/// Writes the whole archive into `file`, which is at `path`, sealed where the job says to whom, and
-/// makes it durable.
+/// Writes the whole archive into `file`, which is at `path`, sealed to the job's recipients, and makes it
+/// durable.
 pub(crate) fn write(
     job: &Job,
     run: &Run,
@@ -77,7 +77,7 @@ pub(crate) fn write(
         run.progress.as_ref(),
         &run.work,
     )?;
-    // The locks were this session's: had it died, a table could have been rewritten under us,
+    // This session holds the locks: had it ended, a table could have been rewritten meanwhile,
     // and a rewritten table looks empty to an older snapshot (PostgreSQL manual, "Caveats" of
     // chapter 13, Concurrency Control).
     snapshot.check_held()?;
@@ -152,7 +152,7 @@ fn append_definitions(
     Ok(())
 }
 
-/// Packs the small entries that are made in memory.
+/// Packs the small entries that are built in memory.
 struct Texts {
     compression: Compression,
     at: Timestamp,

@@ -12,7 +12,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-/// One table of the manifest beside the same table of a database.
+/// The comparison of a table of the manifest with the same table of a database.
 #[derive(Clone, Debug)]
 pub struct Compared {
     /// The table.
@@ -24,14 +24,14 @@ pub struct Compared {
 }
 
 impl Compared {
-    /// Whether it came back equal.
+    /// Whether both are equal.
     pub fn is_equal(&self) -> bool {
         self.found
             .as_ref()
             .is_ok_and(|found| *found == self.expected)
     }
 
-    /// What is wrong with it, in words; `None` when it is equal.
+    /// The difference as text; `None` when both are equal.
     pub fn problem(&self) -> Option<String> {
         match &self.found {
             Err(why) => Some(format!("{}: {why}", self.name)),
@@ -72,7 +72,7 @@ pub fn digest(
     Ok(rows)
 }
 
-/// Tables that do not hold the rows of which the server that was backed up made a digest, in words.
+/// Tables whose rows differ from the source server's digest, as text.
 pub(crate) fn unlike_the_source(
     tables: &[&TableSummary],
     logins: &TableLogins,
@@ -177,8 +177,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Reads every table out of a database that nobody else writes to again, on `workers` connections,
-/// several of them in a large table. In the manifest's order.
+/// Reads every table of a database on `workers` connections, several of them in a large table. No one else
+/// may write there. Returns the manifest's order.
 pub(crate) fn compare(
     tables: &[&TableSummary],
     to: &ConnectSettings,
@@ -218,7 +218,7 @@ pub(crate) fn compare(
 }
 
 /// The largest first, so that the connections end at about the same time. One connection alone
-/// reads tables whole: it sees each of them as of one moment, whoever writes.
+/// reads tables whole: it sees each of them in one snapshot.
 fn portions(
     tables: &[&TableSummary],
     to: &ConnectSettings,

@@ -28,7 +28,7 @@ pub(crate) enum Transactions {
 }
 
 /// Loads entries into the tables of the same names, largest first, each over the login that `access` has for it.
-/// Returns what went wrong with a table where `keep_going` holds.
+/// Returns the tables' errors when `keep_going` is set.
 pub(crate) fn load<S: Source>(
     archive: &Archive<S>,
     entries: Vec<&EntryRecord>,
@@ -185,7 +185,7 @@ impl<S: Source> Load<'_, S> {
     }
 }
 
-/// The session of a login: the one that there is, where it is the same login's.
+/// The session of a login: the current one if it is the same login's.
 fn session_of<'a>(
     session: &'a mut Option<(String, Session)>,
     login: &ConnectSettings,

@@ -10,11 +10,11 @@ use hubvault_archive::{Archive, Source, TableSummary};
 use hubvault_model::{Cancel, TableName, TablePattern};
 use hubvault_postgres::{Access, ConnectSettings, Session, TableLogins, target};
 
-/// Restores the rows of the wanted tables, all in one transaction: into the same tables, which
-/// must be there and empty, or into new tables of the schema `into_schema`, which have the living
+/// Restores the rows of the selected tables, all in one transaction: into the same tables, which
+/// must be there and empty, or into new tables of the schema `into_schema`, which have the live
 /// tables' columns and nothing else. With `keep_going` a table that cannot be restored is rolled back
-/// and named, and the others go on. Foreign keys hold as ever; the tables' own triggers do not
-/// fire. Ends by comparing.
+/// and named, and the others go on. Foreign keys are checked; the tables' own triggers do not
+/// fire. Compares at the end.
 pub fn tables<S: Source>(
     archive: &Archive<S>,
     to: &ConnectSettings,
@@ -49,7 +49,7 @@ pub fn tables<S: Source>(
                 None => itself(&mut session, table)?,
             };
             load_table(archive, &mut session, table, &place, progress)?;
-            // Now, and not at the end, so that the table that breaks one is named.
+            // Now, and not at the end, so that the error names the table.
             session.simple("checking the constraints", "SET CONSTRAINTS ALL IMMEDIATE")?;
             session.simple("deferring again", "SET CONSTRAINTS ALL DEFERRED")?;
             Ok(place)

@@ -19,18 +19,18 @@ const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
-/// Until its mode is set nobody else sees it.
+/// The mode until the final one is set: no access for others.
 const PRIVATE: Mode = Mode::RWXU;
 
 /// Permission bits and owner of something restored.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rights {
     pub(super) mode: u32,
-    /// Only root may give away.
+    /// Only root can set it.
     pub(super) owner: Option<(u32, u32)>,
 }
 
-/// A directory that nothing leads out of.
+/// A directory that confines everything that is created in it.
 pub(super) struct TargetDirectory {
     root: OwnedFd,
     /// The directory that was opened last, with its path: entries of one directory come together.
@@ -38,7 +38,7 @@ pub(super) struct TargetDirectory {
 }
 
 impl TargetDirectory {
-    /// Opens a directory, made first where it is missing. A link that another user put in its place is not followed.
+    /// Opens a directory, which is created when it is missing. A link that another user put in its place is not followed.
     pub(super) fn open(directory: &Path) -> io::Result<Self> {
         DirBuilder::new()
             .recursive(true)
@@ -48,12 +48,12 @@ impl TargetDirectory {
         Ok(Self { root, last: None })
     }
 
-    /// Makes a directory, and those above it; one that is there already is kept.
+    /// Creates a directory and its parents; an existing one is kept.
     pub(super) fn directory(&mut self, name: &str) -> io::Result<()> {
         self.walk(name).map(|_| ())
     }
 
-    /// Makes a file that must not exist; its rights are set by [`finish`].
+    /// Creates a file that must not exist; [`finish`] sets its rights.
     pub(super) fn file(&mut self, name: &str) -> io::Result<File> {
         let (parent, name) = self.parent(name)?;
         let flags =
@@ -66,7 +66,7 @@ impl TargetDirectory {
         )?))
     }
 
-    /// Makes a symbolic link, which is never followed here.
+    /// Creates a symbolic link, which is never followed here.
     pub(super) fn link(
         &mut self,
         name: &str,
@@ -119,7 +119,7 @@ impl TargetDirectory {
         Ok((parent, name))
     }
 
-    /// Opens the directory of this path, made where it is missing.
+    /// Opens the directory of this path, which is created when it is missing.
     fn walk(&mut self, path: &str) -> io::Result<&OwnedFd> {
         let kept = self.last.take().filter(|(last, _)| last == path);
         let opened = match kept {
@@ -171,7 +171,7 @@ fn open_each_part(root: &OwnedFd, path: &str) -> io::Result<OwnedFd> {
     Ok(at)
 }
 
-/// A part of a path that is a name and nothing else.
+/// Checks that a part of a path is an ordinary name.
 fn plain(part: &str) -> io::Result<()> {
     let mut parts = Path::new(part).components();
     match (parts.next(), parts.next()) {
@@ -180,7 +180,7 @@ fn plain(part: &str) -> io::Result<()> {
     }
 }
 
-/// Gives what was just made its owner and then its mode: no bit beyond read, write and execute comes back.
+/// Sets the owner and then the mode of what was just created: only the bits for read, write and execute.
 pub(super) fn finish(made: impl AsFd, rights: Rights) -> io::Result<()> {
     if let Some((user, group)) = rights.owner {
         fchown(&made, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)))?;

@@ -12,7 +12,7 @@ use hubvault_postgres::{
     ToolMessages, target,
 };
 
-/// The archive's tables that a database holds already.
+/// The archive's tables that exist in a database.
 pub fn present<S: Source>(
     archive: &Archive<S>,
     to: &ConnectSettings,
@@ -112,7 +112,7 @@ pub(crate) fn whole_with<S: Source>(
     })
 }
 
-/// Looks whether the target can take the archive; a session on it, and its major version.
+/// Checks that the target can hold the archive; returns a session on it and its major version.
 fn ready(
     manifest: &Manifest,
     to: &ConnectSettings,
@@ -131,7 +131,7 @@ fn ready(
     Ok((session, target))
 }
 
-/// Refuses a target that holds tables of the archive, or drops what the archive holds.
+/// Refuses a target that has tables of the archive, or drops them.
 fn drop_existing(
     session: &mut Session,
     schema: &SchemaRestore,
@@ -151,7 +151,7 @@ fn drop_existing(
     drop_all(session, schema, manifest, cancel)
 }
 
-/// A restore at work.
+/// A running restore.
 struct Restore<'a, S: Source> {
     archive: &'a Archive<S>,
     access: &'a Access,
@@ -231,8 +231,8 @@ pub(crate) fn missing_extensions(
         .collect())
 }
 
-/// All or nothing, and never by CASCADE: what hangs on these tables and is not in the archive stops
-/// the whole.
+/// All or nothing, and never with CASCADE: objects that depend on these tables and are not in the archive
+/// are an error.
 fn drop_all(
     session: &mut Session,
     schema: &SchemaRestore,
@@ -250,7 +250,7 @@ fn drop_all(
     sql += "\nCOMMIT";
     let dropped = session.simple("dropping what the archive holds", &sql);
     if dropped.is_err() {
-        // The error that counts is the one above.
+        // The error above is the one to report.
         let _ = session.simple("giving up", "ROLLBACK");
     }
     Ok(dropped?)

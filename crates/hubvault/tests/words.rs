@@ -56,8 +56,6 @@ const ALLOWED: &[(&str, &str, &str)] = &[];
 const LEFT: &[(&str, usize)] = &[
     ("crates/engine/", 47),
     ("crates/hubvault/", 18),
-    ("crates/notify/", 4),
-    ("crates/postgres/", 3),
     ("crates/service/", 23),
     ("docs/foreign-code.md", 1),
     ("docs/http.md", 2),

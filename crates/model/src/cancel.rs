@@ -1,4 +1,4 @@
-//! One run's wish to stop, heard by everything that works for it.
+//! A run's stop request, shared by everything that works for it.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 type Action = Arc<dyn Fn() + Send + Sync>;
 
-/// A flag that many threads look at, with actions for those that cannot look because they wait
-/// for a server or a child process.
+/// A flag that threads check, with actions that wake those which wait for a server or a child process.
 #[derive(Clone, Default)]
 pub struct Cancel {
     inner: Arc<Inner>,
@@ -21,7 +20,7 @@ struct Inner {
 }
 
 impl Cancel {
-    /// A flag that nobody has raised yet.
+    /// A flag that is not set.
     pub fn new() -> Self {
         Self::default()
     }
@@ -31,8 +30,8 @@ impl Cancel {
         self.inner.requested.load(Ordering::Acquire)
     }
 
-    /// Raises the flag and runs every registered action, each in a thread of its own, so that one
-    /// that waits for a dead server does not hold up the others. May be called more than once.
+    /// Sets the flag and runs every registered action, each in a thread of its own, so that one
+    /// that waits for an unreachable server does not delay the others. May be called more than once.
     pub fn request(&self) {
         self.inner.requested.store(true, Ordering::Release);
         let actions: Vec<Action> = {
@@ -48,7 +47,7 @@ impl Cancel {
         }
     }
 
-    /// Registers what wakes one waiting piece of work; it is forgotten when the guard is dropped.
+    /// Registers an action that wakes waiting work; it is removed when the guard is dropped.
     /// An action that is registered after the request runs at once.
     pub fn on_request(&self, action: impl Fn() + Send + Sync + 'static) -> CancelGuard {
         let key = self.inner.next.fetch_add(1, Ordering::Relaxed);

@@ -1,5 +1,5 @@
 //! COPY's CSV as COPY's text: a server before 18 ends a CSV COPY at a line `\.`, even inside
-//! quotes (`PostgreSQL` 18 release notes, "COPY FROM"), and text knows no such trap.
+//! quotes (`PostgreSQL` 18 release notes, "COPY FROM"), and text format has no such end.
 
 /// Turns a CSV stream without header, given in pieces of any size, into text format.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ impl CsvToText {
         }
     }
 
-    /// Appends what `piece` comes to.
+    /// Appends `piece` in text format.
     pub fn push(&mut self, piece: &[u8], out: &mut Vec<u8>) {
         for &byte in piece {
             self.state = match (self.state, byte) {

@@ -1,4 +1,4 @@
-//! The row digest: how two copies of a table are compared without sorting either.
+//! The row digest: compares two copies of a table without sorting them.
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 /// however the table was cut. It detects accidents, not tampering: that is the work of SHA-256.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RowDigest {
-    /// How many rows were summed.
+    /// The number of rows.
     pub rows: u64,
     /// The wrapping 128-bit sum.
     pub sum: u128,
@@ -70,7 +70,7 @@ impl<'de> Deserialize<'de> for RowDigest {
     }
 }
 
-/// How rows lie in a COPY stream; decides where one ends.
+/// The format of a COPY stream; decides where a row ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RowFormat {
@@ -85,7 +85,7 @@ pub enum RowFormat {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the data ends inside row {row}")]
 pub struct UnfinishedRow {
-    /// The row that has no end, counted from 1.
+    /// The unfinished row, counted from 1.
     pub row: u64,
 }
 
@@ -93,13 +93,13 @@ pub struct UnfinishedRow {
 pub struct RowDigester {
     format: RowFormat,
     digest: RowDigest,
-    /// Of a row whose end has not come yet. Its bytes are not kept: a row may be as large as a stream that has none.
+    /// The state of an unfinished row. Its bytes are not kept: a row may be as large as the stream.
     begun: Option<Box<Xxh3>>,
     quoted: bool,
 }
 
 impl RowDigester {
-    /// A digester that has seen nothing yet.
+    /// A digester without input.
     pub fn new(format: RowFormat) -> Self {
         Self {
             format,
@@ -127,7 +127,7 @@ impl RowDigester {
         self.begun.is_none() && !self.quoted
     }
 
-    /// The digest of the whole stream, or where it broke off.
+    /// The digest of the whole stream, or where it ended early.
     pub fn finish(self) -> Result<RowDigest, UnfinishedRow> {
         if self.at_row_end() {
             Ok(self.digest)

@@ -1,5 +1,5 @@
-//! Text from outside (a server's error, a name, a path, a reply) on its way to people: nothing in it moves a cursor, hides
-//! what comes after it, or looks like a line of ours.
+//! Makes text from outside (a server's error, a name, a path, a reply) safe to display: it cannot move the cursor, hide
+//! what follows, or look like a line of hubvault.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -42,7 +42,7 @@ pub fn indented(text: &str) -> String {
     out
 }
 
-/// Whether a character does something else than to be seen.
+/// Whether a character is invisible or changes how text is displayed.
 pub fn is_unseen(c: char) -> bool {
     c.is_control()
         || matches!(

@@ -1,4 +1,4 @@
-//! The name of one backup.
+//! The id of a backup.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -26,7 +26,7 @@ impl BackupId {
         self.0.as_u128()
     }
 
-    /// The first eight digits, for people; any unambiguous prefix names a backup.
+    /// The first eight digits, for display; any unambiguous prefix identifies a backup.
     pub fn short(&self) -> String {
         self.0.simple().to_string()[..8].to_owned()
     }

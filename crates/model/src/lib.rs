@@ -1,6 +1,6 @@
-//! Words that every part of hubvault shares: names of tables, row digests, sizes, ids.
+//! Types that every part of hubvault shares: names of tables, row digests, sizes, ids.
 //!
-//! Nothing here reads or writes anything, so every other crate may lean on it.
+//! No I/O, so that every other crate can depend on it.
 //!
 //! ```
 //! use hubvault_model::{RowDigester, RowFormat};

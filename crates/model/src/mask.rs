@@ -1,5 +1,5 @@
-//! The configuration's secrets, kept out of whatever leaves the process: as they are, as others encode and quote them,
-//! and broken over lines.
+//! Keeps the configuration's secrets out of everything that leaves the process: plain, encoded, quoted, and broken
+//! over lines.
 
 mod view;
 
@@ -7,24 +7,24 @@ use secrecy::{ExposeSecret, SecretString};
 use std::ops::Range;
 use view::View;
 
-/// What stands in a secret's place.
+/// The replacement for a secret.
 const STARS: &str = "***";
-/// A shorter secret would take half of every sentence with it, and protects nothing.
+/// Masking a shorter secret would hide much other text, and it protects nothing.
 const SHORTEST: usize = 4;
-/// A shorter text is not looked for across spaces and line breaks: words side by side would make it by chance.
+/// A shorter text is not searched across spaces and line breaks, where it may occur by accident.
 const SHORTEST_BROKEN: usize = 8;
-/// So many letters of a secret in base64 or hexadecimal digits give away a part of it: six or four bytes.
+/// Letters of a secret in base64 or hexadecimal that reveal a part of it: six or four bytes.
 const FRAGMENT: usize = 8;
 
 /// Replaces secrets wherever they appear in a text.
 #[derive(Clone, Debug, Default)]
 pub struct Masks {
     secrets: Vec<SecretString>,
-    /// As they are looked for where nothing is encoded.
+    /// The search texts without encoding.
     plain: Vec<SecretString>,
-    /// As they are in base64, wherever they begin in it.
+    /// The search texts in base64, at every alignment.
     base64: Vec<SecretString>,
-    /// As they are in hexadecimal digits, in lower case.
+    /// The search texts in lower-case hexadecimal.
     hex: Vec<SecretString>,
 }
 
@@ -45,13 +45,13 @@ impl Masks {
         }
     }
 
-    /// These and those of another.
+    /// The secrets of both.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {
         Self::new(self.secrets.iter().chain(&other.secrets).cloned())
     }
 
-    /// The text without them.
+    /// The text with the secrets replaced.
     pub fn mask(&self, text: &str) -> String {
         if self.secrets.is_empty() {
             return text.to_owned();
@@ -70,7 +70,7 @@ impl Masks {
         without(text, found)
     }
 
-    /// What is there as it is, or in hexadecimal digits.
+    /// Matches that are plain or in hexadecimal.
     fn look_in(&self, view: &View, shortest: usize, found: &mut Vec<Range<usize>>) {
         let long = |secret: &&SecretString| secret.expose_secret().len() >= shortest;
         for secret in self.plain.iter().filter(long) {
@@ -110,7 +110,7 @@ impl Masks {
     }
 }
 
-/// The text with stars in place of these parts.
+/// The text with these parts replaced.
 fn without(text: &str, mut found: Vec<Range<usize>>) -> String {
     found.sort_by_key(|range| (range.start, range.end));
     let (mut out, mut at) = (String::with_capacity(text.len()), 0);
@@ -124,7 +124,7 @@ fn without(text: &str, mut found: Vec<Range<usize>>) -> String {
     out + &text[at..]
 }
 
-/// All pieces of the shortest length that gives something away; a text that is shorter is one piece.
+/// All fragments of the shortest revealing length; a shorter text is one fragment.
 fn fragments(whole: &[u8]) -> impl Iterator<Item = &[u8]> {
     whole.windows(FRAGMENT.min(whole.len()).max(1))
 }

@@ -55,7 +55,7 @@ impl TableName {
     }
 }
 
-/// The name for people: without the schema `public`, quoted where SQL would need it.
+/// The name for display: without the schema `public`, quoted where SQL would need it.
 impl fmt::Display for TableName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.schema == "public" {
@@ -87,7 +87,7 @@ pub fn quote_ident(name: &str) -> String {
     }
 }
 
-/// A text as an SQL string literal, right whatever `standard_conforming_strings` says.
+/// A text as an SQL string literal, for any `standard_conforming_strings`.
 pub fn quote_literal(text: &str) -> String {
     let quoted = text.replace('\'', "''");
     if quoted.contains('\\') {
@@ -118,7 +118,7 @@ fn percent(text: &str, escaped: impl Fn(char) -> bool) -> String {
     out
 }
 
-/// Sorted; reserved words, with those that only functions and types may bear.
+/// Sorted; reserved words, including those that only functions and types may have.
 const RESERVED: &[&str] = &[
     "all",
     "analyse",

@@ -1,4 +1,4 @@
-//! Which tables are meant: a name or a glob, with or without a schema.
+//! Patterns that match tables: a name or a glob, with or without a schema.
 
 use crate::TableName;
 use globset::{GlobBuilder, GlobMatcher};
@@ -23,13 +23,13 @@ enum Part {
     Glob(GlobMatcher),
 }
 
-/// Why a text is no table pattern.
+/// A text is not a table pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
-    /// Nothing there.
+    /// It is empty.
     #[error("a table pattern is empty")]
     Empty,
-    /// A quote without its partner.
+    /// An unclosed quote.
     #[error("the quote in {0:?} is not closed")]
     OpenQuote(String),
     /// More than `schema.table`.
@@ -40,13 +40,13 @@ pub enum PatternError {
     Glob {
         /// What was written.
         pattern: String,
-        /// What the glob library says.
+        /// The error of the glob library.
         why: String,
     },
 }
 
 impl TablePattern {
-    /// True when `table` is meant.
+    /// Whether `table` matches.
     pub fn matches(&self, table: &TableName) -> bool {
         self.name.matches(&table.name)
             && self
@@ -55,7 +55,7 @@ impl TablePattern {
                 .is_none_or(|schema| schema.matches(&table.schema))
     }
 
-    /// The one table that is meant when the pattern holds no wildcard.
+    /// The only table that matches when the pattern has no wildcard.
     pub fn exact(&self) -> Option<TableName> {
         match (&self.schema, &self.name) {
             (Some(Part::Literal(schema)), Part::Literal(name)) => {

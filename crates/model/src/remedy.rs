@@ -1,11 +1,11 @@
-//! What helps when the system refuses something to a file.
+//! Advice after errors of the file system.
 
 use std::io::{Error, ErrorKind};
 
 /// Linux: the device reported an error.
 const EIO: i32 = 5;
 
-/// What to do after an error of the file system, to be put behind it; empty where the error says it by itself.
+/// What to do after an error of the file system, to be appended to it; empty when the error is clear by itself.
 ///
 /// ```
 /// let full = std::io::Error::from(std::io::ErrorKind::StorageFull);

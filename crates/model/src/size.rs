@@ -1,4 +1,4 @@
-//! Sizes in bytes, read from and written for people.
+//! Sizes in bytes, parsed and formatted.
 
 use serde::Serialize;
 use std::fmt;
@@ -9,7 +9,7 @@ use std::str::FromStr;
 #[serde(transparent)]
 pub struct ByteSize(pub u64);
 
-/// Why a text is no size.
+/// A text is not a size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a size; write a number with B, KB, MB, GB, KiB, MiB or GiB")]
 pub struct SizeError(String);

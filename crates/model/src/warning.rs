@@ -1,4 +1,4 @@
-//! What is wrong without being fatal: a value that reaches every report, never just a log line.
+//! Warnings: values that reach every report, never only a log line.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -10,7 +10,7 @@ pub struct Warning {
     pub code: String,
     /// What it is about: a table, a file, a setting.
     pub subject: String,
-    /// A sentence for people.
+    /// A sentence to display.
     pub message: String,
 }
 

@@ -123,7 +123,7 @@ fn changed(path: &std::path::Path, how: &str) -> SendError {
         Problem::Attachment,
         format!("attaching {}", path.display()),
         format!("the file {how}"),
-        "nothing was delivered; see what writes to it, verify it and send it again",
+        "nothing was delivered; check what writes to the file, verify it and resend the message",
     )
     .lasting(true)
 }

@@ -1,8 +1,8 @@
-//! One conversation with a mail server: commands, replies and their deadlines (RFC 5321).
+//! A connection to a mail server: commands, replies and their deadlines (RFC 5321).
 //!
 //! lettre's own connection is not used because its `message_iter` ends whatever it was given with the final dot,
-//! also when reading the attachment failed, and hands nobody its socket, so that a sending could neither be broken
-//! off nor bounded in time.
+//! also when reading the attachment failed, and does not give out its socket, so that sending could neither be
+//! cancelled nor limited in time.
 
 use crate::error::{Problem, SendError};
 use crate::reply::{Reply, read_reply};
@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 /// An open connection.
 pub(crate) struct Connection {
     stream: BufReader<Stream>,
-    /// What errors begin with.
+    /// The start of error messages.
     doing: String,
     timeout: Duration,
     time_limit: Duration,
@@ -30,7 +30,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects, without a word said.
+    /// Connects, without a command.
     pub(crate) fn open(settings: &SmtpSettings) -> Result<Self, SendError> {
         let doing = format!("connecting to the mail server {}", settings.server());
         let deadline = after(settings.time_limit);
@@ -47,20 +47,20 @@ impl Connection {
         })
     }
 
-    /// Goes on in TLS.
+    /// Switches to TLS.
     pub(crate) fn encrypt(
         mut self,
         config: Arc<ClientConfig>,
         settings: &SmtpSettings,
     ) -> Result<Self, SendError> {
         let doing = format!("beginning TLS with the mail server {}", settings.server());
-        // What came before the handshake is of whoever stands in between (RFC 3207, 6).
+        // Data before the handshake comes from an attacker (RFC 3207, 6).
         if !self.stream.buffer().is_empty() {
             return Err(SendError::new(
                 Problem::Tls,
                 doing,
-                "something was sent in the clear after the answer to STARTTLS",
-                "somebody may stand between; nothing was sent",
+                "unencrypted data followed the answer to STARTTLS",
+                "the connection may be intercepted; nothing was sent",
             ));
         }
         let name = ServerName::try_from(settings.host.clone()).map_err(|error| {
@@ -85,7 +85,7 @@ impl Connection {
         Ok(self)
     }
 
-    /// Whether anything more can be said on it.
+    /// Whether the connection is unusable.
     pub(crate) fn is_broken(&self) -> bool {
         self.broken
     }
@@ -96,7 +96,7 @@ impl Connection {
         self.deadline = after(self.time_limit);
     }
 
-    /// What errors begin with.
+    /// The start of error messages.
     pub(crate) fn doing(&self) -> &str {
         &self.doing
     }
@@ -109,7 +109,7 @@ impl Connection {
             .is_ok_and(|peer| peer.ip().is_loopback())
     }
 
-    /// How to call ourselves: the host's full name, else our address (RFC 5321, 4.1.4).
+    /// The name for EHLO: the host's full name, else our address (RFC 5321, 4.1.4).
     pub(crate) fn own_name(&mut self) -> String {
         let host = rustix::system::uname();
         let host = host.nodename().to_string_lossy();
@@ -149,7 +149,7 @@ impl Connection {
         Ok(reply)
     }
 
-    /// What the server said before it closed, when writing to it failed: often the reason.
+    /// What the server sent before it closed, when writing failed: often the reason.
     pub(crate) fn last_words(&mut self) -> Option<Reply> {
         self.step();
         read_reply(&mut self.stream)
@@ -157,13 +157,13 @@ impl Connection {
             .filter(|reply| !reply.is_positive())
     }
 
-    /// Ends it at once; what was begun is not delivered.
+    /// Closes at once; an unfinished message is not delivered.
     pub(crate) fn cut(&mut self) {
         self.broken = true;
         self.stream.get_mut().cut();
     }
 
-    /// Says goodbye and does not insist on an answer.
+    /// Sends QUIT and does not wait for the reply.
     pub(crate) fn quit(&mut self) {
         if !self.broken {
             self.deadline = after(self.timeout.min(Duration::from_secs(5)));
@@ -197,19 +197,19 @@ fn broken(doing: &str, error: &io::Error) -> SendError {
             Problem::Silent,
             doing,
             "the server does not answer",
-            "see whether it is overloaded, and whether port and kind of TLS fit together",
+            "check whether it is overloaded, and whether port and kind of TLS match",
         ),
         ErrorKind::InvalidData => SendError::new(
             Problem::Lost,
             doing,
             error.to_string(),
-            "check that a mail server listens there, and that port and kind of TLS fit together",
+            "check that a mail server listens there, and that port and kind of TLS match",
         ),
         _ => SendError::new(
             Problem::Lost,
             doing,
             format!("the connection was lost ({error})"),
-            "try again; if it stays so, see the server's log",
+            "try again; if it happens again, check the server's log",
         ),
     }
 }
@@ -228,7 +228,7 @@ fn resolve(settings: &SmtpSettings, doing: &str) -> Result<Vec<SocketAddr>, Send
     let (answer, found) = mpsc::channel();
     thread::spawn(move || {
         let addresses = (host.as_str(), port).to_socket_addrs().map(Vec::from_iter);
-        // Nobody waits any more when the time is over.
+        // The receiver is dropped after the time limit.
         let _ = answer.send(addresses);
     });
     match found.recv_timeout(settings.timeout) {

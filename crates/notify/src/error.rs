@@ -1,6 +1,6 @@
-//! What can go wrong on the way to somebody, said with the next step.
+//! Errors of sending. Every message says what to do next.
 
-/// Which kind of thing went wrong, for programs; the message is for people.
+/// The kind of an error, for programs; the message is for display.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Problem {
     /// The settings contradict each other or cannot be used; nothing was sent.
@@ -11,19 +11,19 @@ pub enum Problem {
     Attachment,
     /// The host's name has no address.
     HostUnknown,
-    /// Nothing listens there.
+    /// The connection was refused.
     ConnectionRefused,
-    /// Nobody answers there.
+    /// The connection timed out.
     ConnectTimedOut,
-    /// The network does not lead there.
+    /// The network is unreachable.
     Unreachable,
     /// The server does not offer the TLS that the settings ask for.
     NoTls,
     /// The certificate is for another name.
     CertificateName,
-    /// Nobody who is trusted here signed the certificate.
+    /// The certificate's issuer is not trusted.
     CertificateUntrusted,
-    /// The certificate is expired or otherwise no good.
+    /// The certificate is expired or otherwise invalid.
     Certificate,
     /// TLS failed for another reason.
     Tls,
@@ -33,11 +33,11 @@ pub enum Problem {
     Sender,
     /// Every recipient was refused.
     Recipients,
-    /// The message is larger than the server takes.
+    /// The message is larger than the server accepts.
     TooLarge,
-    /// The server cannot take it now.
+    /// The server refused it temporarily.
     Busy,
-    /// The server refused it for good.
+    /// The server refused it permanently.
     Rejected,
     /// The connection ended.
     Lost,
@@ -45,18 +45,18 @@ pub enum Problem {
     Silent,
 }
 
-/// A recipient whom the server does not take.
+/// A recipient that the server refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// The address as it was given.
     pub address: String,
-    /// Whether trying again is pointless (a reply of 500 or more).
+    /// Whether a retry is pointless (a reply of 500 or more).
     pub permanent: bool,
-    /// What the server said, with its code.
+    /// The server's reply, with its code.
     pub reply: String,
 }
 
-/// Something was not sent, or nobody knows whether it was.
+/// Something was not sent, or it is unknown whether it was.
 ///
 /// Says what was being done and to what, what went wrong, and what to do next. Holds no password, no token, and
 /// of a URL only scheme and host.
@@ -91,7 +91,7 @@ impl SendError {
         }
     }
 
-    /// The same, and trying again is pointless where `permanent` is true.
+    /// The same, and a retry is pointless when `permanent` is true.
     pub(crate) fn lasting(mut self, permanent: bool) -> Self {
         self.permanent = permanent;
         self
@@ -111,14 +111,14 @@ impl SendError {
         self
     }
 
-    /// Which kind of thing went wrong.
+    /// The kind of the error.
     pub fn problem(&self) -> Problem {
         self.problem
     }
 
     /// Whether the same attempt would fail again: a reply of 500 or more, settings or a message that cannot work.
     ///
-    /// What an administrator elsewhere may put right without us (a name, a certificate, a network) is not.
+    /// Errors that others may fix meanwhile (a name, a certificate, a network) are not permanent.
     pub fn is_permanent(&self) -> bool {
         self.permanent
     }

@@ -13,7 +13,7 @@ use ureq::http::{HeaderValue, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Timeout};
 
-/// Which dialect a channel speaks.
+/// The kinds of channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChannelKind {
     /// hubvault's own JSON (`docs/webhooks.md`).
@@ -26,7 +26,7 @@ pub enum ChannelKind {
     Ping,
 }
 
-/// What is known of a kind of channel.
+/// The properties of a kind of channel.
 struct Definition {
     /// Its name in settings.
     name: &'static str,
@@ -71,12 +71,12 @@ impl ChannelKind {
     }
 }
 
-/// Somewhere to post events to.
+/// A destination of events.
 #[derive(Clone, Debug)]
 pub struct Channel {
-    /// Which dialect it speaks.
+    /// Its kind.
     pub kind: ChannelKind,
-    /// Where it is; who knows the path may post, so it is a secret.
+    /// Its URL; whoever knows the path may post, so it is a secret.
     pub url: SecretString,
     /// Of a webhook the key of the signature, of ntfy an access token; others have none.
     pub secret: Option<SecretString>,
@@ -181,7 +181,7 @@ impl Channel {
         })?;
         if uri.scheme_str() == Some("http") && !uri.host().is_some_and(is_loopback) {
             return Err(self.unusable(
-                "its address and what it is told would cross the network in the clear",
+                "its address and the messages would cross the network unencrypted",
                 "use https, or http only to this machine",
             ));
         }

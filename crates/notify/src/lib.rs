@@ -1,14 +1,14 @@
-//! The only part of hubvault that sends anything to anyone: mail, webhooks, pings.
+//! The only part of hubvault that sends messages: mail, webhooks, pings.
 //!
-//! It knows nothing of backups, templates or the catalog: it is handed a [`Email`] or an [`Event`] and says
-//! whether it arrived. It blocks, starts no threads that outlive a call, and repeats nothing by itself; whether to
-//! try again is for the caller, whom [`SendError`] tells what is known.
+//! It knows nothing of backups, templates or the catalog: it sends an [`Email`] or an [`Event`] and returns
+//! whether it arrived. It blocks, starts no threads that outlive a call, and never retries; the caller
+//! decides by the [`SendError`].
 //!
 //! ```no_run
-//! # use hubvault_notify::{Message, Mailer, SendError, SmtpSettings};
-//! # fn send(settings: &SmtpSettings, message: &Message) -> Result<(), SendError> {
+//! # use hubvault_notify::{Email, Mailer, SendError, SmtpSettings};
+//! # fn send(settings: &SmtpSettings, email: &Email) -> Result<(), SendError> {
 //! let mut mailer = Mailer::connect(settings)?;
-//! let sent = mailer.send(message, &["admin@hub.example".to_owned()])?;
+//! let sent = mailer.send(email, &["admin@hub.example".to_owned()])?;
 //! for refused in &sent.refused {
 //!     println!("{} did not get it: {}", refused.address, refused.reply);
 //! }

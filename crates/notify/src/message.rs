@@ -1,4 +1,4 @@
-//! A message, and what it looks like on the wire.
+//! A message and its encoding.
 
 use crate::attachment::{Attachment, encoded_attachment_size};
 use crate::error::{Problem, SendError};
@@ -9,15 +9,15 @@ use lettre::message::header::{
 use lettre::message::{Body, Mailbox, Message, MultiPart, SinglePart};
 use std::time::SystemTime;
 
-/// Stands for the attachment while the message is put together; a whole line of its own.
+/// Placeholder of the attachment while the message is composed; a whole line of its own.
 const PLACE: &[u8] = b"=== here the attachment goes ===";
 
-/// A mail, whoever gets it.
+/// A mail, independent of its recipients.
 #[derive(Clone, Debug)]
 pub struct Email {
     /// Who sends it, as `backup@hub.example` or `hubvault <backup@hub.example>`; also the envelope's sender.
     pub from: String,
-    /// Whom it is to, for the header; the envelope's recipients are said when it is sent.
+    /// The recipients in the header; those of the envelope are given when it is sent.
     pub to: Vec<String>,
     /// The subject, in any language.
     pub subject: String,
@@ -25,19 +25,19 @@ pub struct Email {
     pub message_id: String,
     /// The id, without angle brackets, of the message that this one belongs under.
     pub in_thread: Option<String>,
-    /// What mailboxes sort by, without angle brackets, as in RFC 2919: `hub.hubvault.hub.example`.
+    /// The list id, without angle brackets, as in RFC 2919: `hub.hubvault.hub.example`.
     pub list_id: String,
     /// When it was written.
     pub date: jiff::Timestamp,
-    /// The text for those who read text.
+    /// The plain text.
     pub text: String,
     /// The same in HTML.
     pub html: String,
-    /// What goes with it.
+    /// The attachment.
     pub attachment: Option<Attachment>,
 }
 
-/// A message around the place of its attachment.
+/// A message in two halves, before and after its attachment.
 pub(crate) struct Composed {
     /// What comes before the attachment; all of it where there is none. Ends with CRLF.
     pub(crate) head: Vec<u8>,
@@ -90,7 +90,7 @@ impl Email {
             let place = head
                 .windows(PLACE.len())
                 .rposition(|window| window == PLACE)
-                .ok_or_else(|| failed(&"the place of the attachment is lost"))?;
+                .ok_or_else(|| failed(&"the position of the attachment was not found"))?;
             // The attachment's last line brings its own end.
             tail = head.split_off(place + PLACE.len() + 2);
             head.truncate(place);
@@ -102,7 +102,7 @@ impl Email {
 
     fn message(&self, utf8: bool) -> Result<lettre::message::MessageBuilder, SendError> {
         let from = mailbox(&self.from)?;
-        // hubvault says itself to whom it goes; lettre only wants to see somebody.
+        // hubvault sets the recipients itself; lettre only requires one.
         let envelope = Envelope::new(None, vec![from.email.clone()])
             .map_err(|error| unusable(&self.from, &error))?;
         let fixed = |name: &'static str, value: String| {
@@ -115,7 +115,7 @@ impl Email {
             .subject(one_line(&self.subject))
             .message_id(Some(id(&self.message_id)))
             .date(SystemTime::from(self.date))
-            // RFC 3834, 5: nobody's holiday reply should answer this.
+            // RFC 3834, 5: prevents automatic replies.
             .raw_header(fixed("Auto-Submitted", "auto-generated".to_owned()))
             .raw_header(fixed("List-Id", id(&self.list_id)));
         for to in &self.to {

@@ -1,4 +1,4 @@
-//! What happened, in the form of each kind of channel.
+//! Events, and their form for each kind of channel.
 
 use crate::message::one_line;
 use base64::Engine;
@@ -16,33 +16,33 @@ const NTFY_BYTES: usize = 4_000;
 /// A Slack message at most, in bytes; Slack cuts at 40,000 characters ("chat.postMessage", "Truncating content").
 const SLACK_BYTES: usize = 30_000;
 
-/// Something that happened.
+/// An event to report.
 #[derive(Clone, Debug)]
 pub struct Event {
     /// Its own id, the same at every try, so that receivers know a second one.
     pub id: String,
-    /// What kind of thing.
+    /// Its kind.
     pub kind: EventKind,
-    /// One line for people.
+    /// One line to display.
     pub title: String,
-    /// Some lines for people.
+    /// Some lines to display.
     pub text: String,
     /// The same for programs; a webhook's `data`.
     pub body: serde_json::Value,
 }
 
-/// What kind of thing happened.
+/// The kind of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventKind {
-    /// A backup began.
+    /// A backup started.
     Start,
-    /// A backup is there.
+    /// A backup succeeded.
     Success,
     /// A backup failed.
     Failure,
-    /// Something needs somebody.
+    /// A check is firing.
     Alert,
-    /// It does not any more.
+    /// A check recovered.
     Recovered,
 }
 
@@ -59,7 +59,7 @@ impl EventKind {
     }
 }
 
-/// What is posted.
+/// The body and headers of a request.
 #[derive(Debug)]
 pub(crate) struct Payload {
     /// Appended to the path of the channel's URL.
@@ -220,7 +220,7 @@ fn encoded_words(text: &str) -> String {
     words.iter().map(word).collect::<Vec<_>>().join(" ")
 }
 
-/// The beginning of a text, marked where something is missing.
+/// The beginning of a text, marked when it was cut.
 fn first_bytes(text: &str, limit: usize) -> String {
     if text.len() <= limit {
         return text.to_owned();

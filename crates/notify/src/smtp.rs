@@ -1,4 +1,4 @@
-//! A mail server: how to reach it, and one open connection to it.
+//! A mail server: connecting and logging in.
 
 use crate::connection::Connection;
 use crate::error::{Problem, SendError};
@@ -13,7 +13,7 @@ use std::fmt;
 
 /// One open connection to a mail server, for any number of messages.
 ///
-/// Dropping it closes the connection; [`Mailer::quit`] is the polite way.
+/// Dropping it closes the connection without QUIT; [`Mailer::quit`] sends it.
 pub struct Mailer {
     pub(crate) connection: Connection,
     pub(crate) offers: Offers,
@@ -30,7 +30,7 @@ impl fmt::Debug for Mailer {
 }
 
 impl Mailer {
-    /// Connects, begins TLS and logs in, as the settings say and never with less.
+    /// Connects, starts TLS and logs in, as the settings require.
     pub fn connect(settings: &SmtpSettings) -> Result<Self, SendError> {
         check(settings)?;
         let config = match settings.security {
@@ -62,7 +62,7 @@ impl Mailer {
                 return Err(no_tls(&connection, &what, reply.is_permanent()));
             }
             connection = connection.encrypt(config, settings)?;
-            // RFC 3207, 4.2: what was offered in the clear does not count.
+            // RFC 3207, 4.2: offers before TLS are discarded.
             offers = hello(&mut connection)?;
         }
         if let (Some(user), Some(password)) = (&settings.user, &settings.password) {
@@ -75,12 +75,12 @@ impl Mailer {
         })
     }
 
-    /// The largest message that the server says it takes, in bytes (RFC 1870); `None` where it names no limit.
+    /// The server's size limit for a message, in bytes (RFC 1870); `None` when it has none.
     pub fn max_size(&self) -> Option<u64> {
         self.offers.max_size
     }
 
-    /// Says goodbye and closes the connection.
+    /// Sends QUIT and closes the connection.
     pub fn quit(mut self) {
         self.connection.quit();
     }
@@ -191,7 +191,7 @@ fn log_in(
     } else {
         (Problem::Busy, "try again later")
     };
-    // Some servers quote what they were told.
+    // Some servers quote the login.
     let text = reply.to_string().replace(password, "***");
     let what = format!("the login as {user} was refused: {text}");
     Err(SendError::new(problem, connection.doing(), what, next).lasting(reply.is_permanent()))

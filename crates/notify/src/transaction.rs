@@ -6,12 +6,12 @@ use crate::message::{Composed, Email, is_ascii, mailbox};
 use crate::reply::Reply;
 use crate::smtp::Mailer;
 
-/// A message that the server took.
+/// A message that the server accepted.
 #[derive(Debug)]
 pub struct Sent {
-    /// What the server said to it, often with its own number for it.
+    /// The server's reply, often with its own id.
     pub reply: String,
-    /// Recipients that it did not take; all others have it.
+    /// Refused recipients; all others have it.
     pub refused: Vec<Refused>,
 }
 
@@ -35,12 +35,12 @@ impl Mailer {
         let composed = email.compose(self.offers.utf8)?;
         if let Some(limit) = self.max_size().filter(|limit| composed.size > *limit) {
             let what = format!(
-                "the message has {} bytes, the server takes {limit}",
+                "the message has {} bytes, the server accepts {limit}",
                 composed.size
             );
             return Err(self.too_large(what));
         }
-        // Before anything is said, so that an attachment that is gone costs the server nothing.
+        // Before the first command, so that a missing attachment does not reach the server.
         let lines = email.attachment.as_ref().map(Lines::open).transpose()?;
         self.sender(email, composed.size, to)?;
         let refused = self.recipients(to)?;
@@ -89,7 +89,7 @@ impl Mailer {
         })
     }
 
-    /// Names the recipients; returns the refused ones, or an error when none is left.
+    /// Sends the recipients; returns the refused ones, or an error when none is left.
     fn recipients(&mut self, to: &[String]) -> Result<Vec<Refused>, SendError> {
         let mut refused = Vec::new();
         for address in to {
@@ -130,7 +130,7 @@ impl Mailer {
             .with_refused(refused))
     }
 
-    /// Names one recipient; why it was refused, if it was, and whether for good.
+    /// Sends one recipient; returns its refusal, if any, and whether it is permanent.
     fn recipient(&mut self, address: &str) -> Result<Option<(bool, String)>, SendError> {
         let to = match mailbox(address) {
             Ok(to) => to,
@@ -170,7 +170,7 @@ impl Mailer {
             }
         }
         self.content(&stuffed(&composed.tail))?;
-        // From here on the server may have it whatever we hear.
+        // From here on the server may have it, whatever the reply.
         let reply = self.connection.command(".").map_err(SendError::in_doubt)?;
         if reply.is_positive() {
             return Ok(reply);
@@ -191,7 +191,7 @@ impl Mailer {
         Err(reply.map_or(error, |reply| self.refusal(&reply)))
     }
 
-    /// Forgets what was begun, so that the next message can follow.
+    /// Resets the transaction, so that the next message can follow.
     fn reset(&mut self) {
         let forgotten = self.connection.is_broken()
             || self
@@ -209,14 +209,15 @@ impl Mailer {
             return self.too_large(what);
         }
         if reply.is_permanent() {
-            let next = "see the server's log for why; a filter may dislike the attachment";
+            let next = "check the server's log; a filter may have rejected the attachment";
             return self.error(Problem::Rejected, what, next).lasting(true);
         }
         self.error(Problem::Busy, what, "try again later")
     }
 
     fn too_large(&self, what: String) -> SendError {
-        let next = "send it without the attachment, in parts, or through a server that takes more";
+        let next =
+            "send it without the attachment, in parts, or through a server that accepts more";
         self.error(Problem::TooLarge, what, next).lasting(true)
     }
 
@@ -225,7 +226,7 @@ impl Mailer {
     }
 }
 
-const NO_UTF8: &str = "the server takes no addresses with letters beyond ASCII (no SMTPUTF8)";
+const NO_UTF8: &str = "the server accepts only ASCII addresses (no SMTPUTF8)";
 
 /// A dot at the beginning of a line is doubled (RFC 5321, 4.5.2). `bytes` begin and end with whole lines.
 fn stuffed(bytes: &[u8]) -> Vec<u8> {

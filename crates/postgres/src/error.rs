@@ -1,4 +1,4 @@
-//! What can go wrong with a server or its programs, said with the next step.
+//! Errors of a server or its programs. Every message says what to do next.
 
 use hubvault_model::one_line;
 use postgres::error::SqlState;
@@ -16,7 +16,7 @@ pub enum PgError {
     Unreachable {
         /// `user@host:port/database`.
         target: String,
-        /// How often it was tried.
+        /// The number of attempts.
         attempts: u32,
         /// The last cause.
         why: String,
@@ -26,7 +26,7 @@ pub enum PgError {
     Login {
         /// `user@host:port/database`.
         target: String,
-        /// What the server said.
+        /// The server's message.
         why: String,
     },
     /// The database is not there.
@@ -34,10 +34,10 @@ pub enum PgError {
     NoSuchDatabase {
         /// `user@host:port/database`.
         target: String,
-        /// What the server said.
+        /// The server's message.
         why: String,
     },
-    /// Not the server but a pooler, whose sessions are not ours.
+    /// A pooler that shares sessions between clients.
     #[error(
         "{target} is a connection pooler that cannot be used: {why}; give the host and port of the \
          server itself (POSTGRES_HOST, POSTGRES_PORT), or of a pool with pool_mode = session"
@@ -45,22 +45,22 @@ pub enum PgError {
     Pooler {
         /// `user@host:port/database`.
         target: String,
-        /// What showed it.
+        /// The evidence.
         why: String,
     },
-    /// A standby cancelled what was read there.
+    /// A standby cancelled the query.
     #[error(
         "{doing}: the standby gave up the rows or the lock that the backup needs, to follow its \
          primary: {why}; set hot_standby_feedback = on there, or max_standby_streaming_delay longer \
          than a backup takes (-1: no limit), or back up the primary"
     )]
     StandbyConflict {
-        /// What was being done.
+        /// The operation.
         doing: String,
-        /// What the server said.
+        /// The server's message.
         why: String,
     },
-    /// TLS was asked for and cannot be had.
+    /// TLS is required and failed.
     #[error("{target}: TLS failed: {why}; check sslmode and sslrootcert")]
     Tls {
         /// `user@host:port/database`.
@@ -74,50 +74,50 @@ pub enum PgError {
          superuser or the owner:\n{}", statements(.0)
     )]
     Privileges(Vec<MissingPrivilege>),
-    /// Somebody holds a table.
+    /// Another session holds a lock on a table.
     #[error(
-        "a table is locked by another session and did not become free in time:\n{}\nlet it end, \
+        "a table is locked by another session and was not released in time:\n{}\nlet it end, \
          or end it with SELECT pg_terminate_backend(<process>)", .blockers.join("\n")
     )]
     LockTimeout {
-        /// One line for each session that stands in the way.
+        /// One line for each blocking session.
         blockers: Vec<String>,
     },
     /// The server refused a statement.
     #[error("{doing}: {why}")]
     Query {
-        /// What was being done.
+        /// The operation.
         doing: String,
-        /// What the server said.
+        /// The server's message.
         why: String,
     },
-    /// The server has no room or memory left (appendix A, class 53).
-    #[error("{doing}: the server has run out of something: {why}; see its disk and memory")]
+    /// The server is out of disk space or memory (appendix A, class 53).
+    #[error("{doing}: the server is out of disk space or memory: {why}; free some")]
     Exhausted {
-        /// What was being done.
+        /// The operation.
         doing: String,
-        /// What the server said.
+        /// The server's message.
         why: String,
     },
     /// The connection broke.
     #[error("{doing}: the connection to the server was lost: {why}; see the server's log")]
     ConnectionLost {
-        /// What was being done.
+        /// The operation.
         doing: String,
         /// The cause.
         why: String,
     },
-    /// The server counts other rows than those that arrived.
+    /// The number of rows that arrived differs from the server's count.
     #[error(
-        "{doing}: the server sent {sent} rows and {arrived} arrived: the connection changes what it \
-         carries; use TLS (sslmode = verify-full), and have the network looked at"
+        "{doing}: the server sent {sent} rows and {arrived} arrived: data was changed on the \
+         connection; use TLS (sslmode = verify-full), and check the network"
     )]
-    Garbled {
-        /// What was being done.
+    RowCountMismatch {
+        /// The operation.
         doing: String,
-        /// What the server counted.
+        /// The server's count.
         sent: u64,
-        /// What was counted here.
+        /// The count on arrival.
         arrived: u64,
     },
     /// Stopped on request.
@@ -126,15 +126,15 @@ pub enum PgError {
     /// A program of `PostgreSQL`.
     #[error("{program}: {why}")]
     Tool {
-        /// Which one.
+        /// Its path or name.
         program: String,
-        /// What went wrong and what to do.
+        /// The problem and what to do.
         why: String,
     },
     /// The throwaway server.
     #[error("the throwaway server: {doing}: {why}")]
     Throwaway {
-        /// What was being done.
+        /// The operation.
         doing: String,
         /// The cause, with the end of the server's log.
         why: String,
@@ -142,23 +142,23 @@ pub enum PgError {
     /// A file.
     #[error("{doing} {}: {source}", path.display())]
     Io {
-        /// What was being done.
+        /// The operation.
         doing: &'static str,
-        /// To what.
+        /// Its path.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// Something that a backup needs and the role may not do.
+/// A privilege that a backup needs and the role lacks.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MissingPrivilege {
     /// The object.
     pub object: String,
     /// What is missing, in words.
     pub problem: String,
-    /// What a superuser or the owner runs to cure it.
+    /// The statement with which a superuser or the owner grants it.
     pub statement: String,
 }
 
@@ -171,14 +171,14 @@ fn statements(missing: &[MissingPrivilege]) -> String {
 }
 
 impl PgError {
-    /// Says what a statement or a COPY died of.
+    /// The error of a statement or a COPY.
     pub(crate) fn query(doing: &str, error: &postgres::Error, cancelled: bool) -> Self {
         let code = error.code().map(SqlState::code);
-        Self::died(doing, code, full_text(error), cancelled)
+        Self::classify(doing, code, full_text(error), cancelled)
     }
 
-    /// The same from a SQLSTATE and words; without a SQLSTATE it is the connection that broke.
-    pub(crate) fn died(doing: &str, code: Option<&str>, why: String, cancelled: bool) -> Self {
+    /// The same from a SQLSTATE and a message; without a SQLSTATE the connection was lost.
+    pub(crate) fn classify(doing: &str, code: Option<&str>, why: String, cancelled: bool) -> Self {
         let doing = doing.to_owned();
         match code {
             _ if cancelled => Self::Cancelled,
@@ -216,29 +216,29 @@ fn is_of_disk(code: &str, why: &str) -> bool {
 }
 
 impl PgError {
-    /// An error where other rows arrived than the server counted.
-    pub fn unless_all_arrived(doing: &str, sent: u64, arrived: u64) -> Result<(), Self> {
+    /// An error when the number of rows that arrived differs from the server's count.
+    pub fn check_row_count(doing: &str, sent: u64, arrived: u64) -> Result<(), Self> {
         if sent == arrived {
             return Ok(());
         }
         let doing = doing.to_owned();
-        Err(Self::Garbled {
+        Err(Self::RowCountMismatch {
             doing,
             sent,
             arrived,
         })
     }
 
-    /// An error where what the server said twice of the same moment came twice in other words: a bit that flips on its
-    /// way does not do so twice alike.
-    pub fn unless_said_twice(doing: &str, once: &str, twice: &str) -> Result<(), Self> {
+    /// An error when two answers about the same snapshot differ: a bit flipped on the way is unlikely to flip the same
+    /// way twice.
+    pub fn check_same_answer(doing: &str, once: &str, twice: &str) -> Result<(), Self> {
         if once == twice {
             return Ok(());
         }
         Err(Self::Query {
             doing: doing.to_owned(),
-            why: "the server gave two answers about the same moment: the connection changes what it carries; use \
-                  TLS (sslmode = verify-full), and have the network looked at"
+            why: "the server gave two answers about the same snapshot: data was changed on the connection; use \
+                  TLS (sslmode = verify-full), and check the network"
                 .to_owned(),
         })
     }
@@ -264,12 +264,12 @@ impl PgError {
         }
     }
 
-    /// Whether this speaks of the server's surroundings, and of nothing that it was given.
+    /// Whether the cause is the server's environment and not what it was given.
     pub fn is_environment(&self) -> bool {
         match self {
             Self::Unreachable { .. }
             | Self::ConnectionLost { .. }
-            | Self::Garbled { .. }
+            | Self::RowCountMismatch { .. }
             | Self::Exhausted { .. }
             | Self::Throwaway { .. }
             | Self::Io { .. } => true,
@@ -282,7 +282,7 @@ impl PgError {
                 "terminating connection",
                 "connection to server",
                 "ended with signal",
-                // Our own words, of a program that is not installed or too old.
+                // hubvault's own message about a program that is missing or too old.
                 "is needed and was not found",
             ]
             .iter()
@@ -334,7 +334,8 @@ mod tests {
 
     #[test]
     fn a_server_whose_disk_fails_says_nothing_of_what_it_was_given() {
-        let died = |code, why: &str| PgError::died("copying", Some(code), why.to_owned(), false);
+        let classify =
+            |code, why: &str| PgError::classify("copying", Some(code), why.to_owned(), false);
         for (code, why) in [
             (
                 "53100",
@@ -357,7 +358,7 @@ mod tests {
                 "could not extend file \"base/5/2619\": Disk quota exceeded",
             ),
         ] {
-            assert!(died(code, why).is_environment(), "{why}");
+            assert!(classify(code, why).is_environment(), "{why}");
         }
         for (code, why) in [
             ("42501", "permission denied for table users"),
@@ -367,7 +368,7 @@ mod tests {
             ),
             ("XX001", "could not read block 3 in file \"base/5/2619\""),
         ] {
-            assert!(!died(code, why).is_environment(), "{why}");
+            assert!(!classify(code, why).is_environment(), "{why}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! The only part of hubvault that speaks to `PostgreSQL`: connections whose settings are pinned,
+//! The only part of hubvault that talks to `PostgreSQL`: connections whose settings are pinned,
 //! one snapshot for many of them, the catalogs, the definitions, and throwaway servers.
 
 mod error;
@@ -13,7 +13,8 @@ mod dump;
 mod cluster;
 
 pub use cluster::{
-    Confinement, DrillLock, Isolation, Swept, ThrowawayOptions, ThrowawayServer, bytes_below, sweep,
+    Confinement, DrillLock, Isolation, Swept, ThrowawayOptions, ThrowawayServer, directory_bytes,
+    sweep,
 };
 pub use connect::open::{PERMIT_VIEWS, REFUSE_VIEWS};
 pub use connect::session::Session;
@@ -23,7 +24,7 @@ pub use copy::server_digest::ServerDigest;
 pub use copy::session::CopySession;
 pub use dump::access::{Access, TableLogins};
 pub use dump::pg_dump::{Definitions, SchemaDump};
-pub use dump::pg_restore::{Said, SchemaOptions, SchemaRestore};
+pub use dump::pg_restore::{SchemaOptions, SchemaRestore, ToolMessages};
 pub use dump::tools::SECRET_VARIABLES;
 pub use error::{MissingPrivilege, PgError};
 pub use inspect::privileges::{Advice, advice};

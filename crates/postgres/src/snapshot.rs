@@ -1,4 +1,4 @@
-//! The one moment: locks first, then a snapshot that other connections share.
+//! Takes locks first, then a snapshot that other connections share.
 
 use crate::connect::open::SOURCE;
 use crate::connect::session::Session;
@@ -11,7 +11,7 @@ use hubvault_model::Cancel;
 use jiff::Timestamp;
 use std::time::Duration;
 
-/// What is known about the moment.
+/// Facts about the snapshot.
 #[derive(Clone, Debug)]
 pub struct SnapshotFacts {
     /// The exported snapshot's name, good while the transaction lasts.
@@ -41,7 +41,7 @@ pub struct Snapshot {
     cancel: Cancel,
 }
 
-/// How often locks are tried to be had all at once.
+/// How often locking all tables is tried.
 const TRIES: u32 = 10;
 
 const BEGIN: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY";
@@ -66,8 +66,8 @@ impl Snapshot {
             match locked(&mut session, settings, lock_timeout, cancel) {
                 Ok(facts) => break facts,
                 Err(PgError::Query { why, .. }) if tries > 0 && is_of_moving(&why) => {
-                    tracing::info!("locking the tables anew: {why}");
-                    session.simple("starting anew", "ROLLBACK")?;
+                    tracing::info!("locking the tables again: {why}");
+                    session.simple("starting again", "ROLLBACK")?;
                 }
                 Err(error) => return Err(error),
             }
@@ -80,7 +80,7 @@ impl Snapshot {
         })
     }
 
-    /// What is known about the moment.
+    /// Facts about the snapshot.
     pub fn info(&self) -> &SnapshotFacts {
         &self.facts
     }
@@ -265,7 +265,7 @@ fn facts(session: &mut Session) -> Result<SnapshotFacts, PgError> {
     let lsn_and_blank = lsn
         .as_ref()
         .map_or_else(String::new, |lsn| format!("{lsn} "));
-    PgError::unless_said_twice(
+    PgError::check_same_answer(
         doing,
         row.get(6),
         &format!("{id} {flag} {lsn_and_blank}{micros} {database} {server_version}"),
@@ -299,7 +299,7 @@ fn system_identifier(session: &mut Session) -> Result<Option<String>, PgError> {
         return Ok(None);
     };
     let identifier: String = row.get(0);
-    PgError::unless_said_twice(doing, row.get(1), &format!(" {identifier}"))?;
+    PgError::check_same_answer(doing, row.get(1), &format!(" {identifier}"))?;
     Ok(Some(identifier))
 }
 

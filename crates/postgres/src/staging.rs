@@ -1,4 +1,4 @@
-//! A living table beside a copy of it from an archive: which rows differ, and how to put them back.
+//! Compares a live table with a copy of it from an archive, and restores the rows that differ.
 
 use crate::connect::session::Session;
 use crate::error::PgError;
@@ -111,7 +111,7 @@ impl StagedTable {
         !self.key.is_empty()
     }
 
-    /// Hands on every row that differs. `within` limits the living rows that could be extra; `None` when no
+    /// Calls back for every row that differs. `within` limits the living rows that could be extra; `None` when no
     /// row of the database counts as extra. Nothing that it runs can write: the transaction is READ ONLY.
     pub fn differences<E: From<PgError>>(
         &self,
@@ -130,7 +130,7 @@ impl StagedTable {
             let why = "it is no table any more".to_owned();
             return Err(PgError::Query { doing, why }.into());
         }
-        let as_text = self.of_others_types(session, &doing)?;
+        let as_text = self.columns_of_foreign_types(session, &doing)?;
         for (difference, sql) in self.queries(within, &as_text) {
             session.for_each(&doing, &sql, |row| {
                 let key = row.get(0);
@@ -140,7 +140,7 @@ impl StagedTable {
         Ok(session.simple(&doing, "COMMIT")?)
     }
 
-    /// Lets go of the archive's rows: those of the next table need the room.
+    /// Drops the archive's rows: those of the next table need the space.
     pub fn finish(self, session: &mut Session) -> Result<(), PgError> {
         let sql = format!("DROP TABLE {}", self.copy.sql());
         session.simple(&format!("after comparing {}", self.table), &sql)
@@ -148,7 +148,11 @@ impl StagedTable {
 
     /// Columns in whose values there is a type that no superuser owns. Its owner may have made a cast to json of a
     /// function of his own, which `to_jsonb` would call.
-    fn of_others_types(&self, session: &mut Session, doing: &str) -> Result<AsText, PgError> {
+    fn columns_of_foreign_types(
+        &self,
+        session: &mut Session,
+        doing: &str,
+    ) -> Result<AsText, PgError> {
         let sql = format!(
             "WITH RECURSIVE inside (attname, oid) AS (
                  SELECT attname, atttypid FROM pg_catalog.pg_attribute
@@ -281,10 +285,10 @@ impl StagedTable {
         doing: &str,
         sql: &str,
     ) -> Result<u64, PgError> {
-        let silenced = target::silence_triggers(session, &self.table)?;
+        let silenced = target::disable_triggers(session, &self.table)?;
         let rows = session.execute(doing, sql)?;
         if silenced {
-            target::wake_triggers(session, &self.table)?;
+            target::enable_triggers(session, &self.table)?;
         }
         Ok(rows)
     }

@@ -1,4 +1,4 @@
-//! What a database that rows come back into holds and offers.
+//! Queries and statements on the target database of a restore.
 
 use crate::connect::session::Session;
 use crate::error::PgError;
@@ -166,8 +166,11 @@ pub fn unvalidated_keys(session: &mut Session) -> Result<Vec<String>, PgError> {
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// The tables that bear a constraint of this name.
-pub fn bearers(session: &mut Session, constraint: &str) -> Result<Vec<TableName>, PgError> {
+/// The tables that have a constraint of this name.
+pub fn tables_with_constraint(
+    session: &mut Session,
+    constraint: &str,
+) -> Result<Vec<TableName>, PgError> {
     let sql = format!(
         "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_constraint k
          JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
@@ -201,7 +204,7 @@ pub fn writes_no_wal(session: &mut Session) -> Result<bool, PgError> {
 }
 
 /// Makes an empty table with some columns of another, and the schema where it is missing.
-pub fn make_beside(
+pub fn create_like(
     session: &mut Session,
     like: &TableName,
     name: &TableName,
@@ -218,7 +221,7 @@ pub fn make_beside(
 }
 
 /// Keeps a table's own triggers from firing, in this transaction; whether it has any.
-pub fn silence_triggers(session: &mut Session, table: &TableName) -> Result<bool, PgError> {
+pub fn disable_triggers(session: &mut Session, table: &TableName) -> Result<bool, PgError> {
     let doing = format!("switching off the triggers of {table}");
     let sql = format!(
         "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger
@@ -238,8 +241,8 @@ pub fn silence_triggers(session: &mut Session, table: &TableName) -> Result<bool
     Ok(any)
 }
 
-/// Undoes [`silence_triggers`].
-pub fn wake_triggers(session: &mut Session, table: &TableName) -> Result<(), PgError> {
+/// Undoes [`disable_triggers`].
+pub fn enable_triggers(session: &mut Session, table: &TableName) -> Result<(), PgError> {
     let doing = format!("switching on the triggers of {table}");
     session.simple(
         &doing,
@@ -285,7 +288,7 @@ pub fn unused_databases(session: &mut Session, prefix: &str) -> Result<Vec<Strin
         let sql = format!(
             "SELECT pg_catalog.pg_try_advisory_lock({key}) AND pg_catalog.pg_advisory_unlock({key})"
         );
-        let free = session.rows("looking for a drill at work", &sql)?;
+        let free = session.rows("looking for a running drill", &sql)?;
         if free.first().is_some_and(|row| row.get(0)) {
             unused.push(name);
         }

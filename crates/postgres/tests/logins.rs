@@ -61,7 +61,7 @@ fn unsupported_login_methods_are_refused() {
         ),
         (
             [authentication(10, sasl), message(b'Z', b"I")].concat(),
-            &["broke off the login"],
+            &["ended the login"],
         ),
         (
             authentication(0, b""),

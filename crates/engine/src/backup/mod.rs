@@ -12,7 +12,9 @@ pub use time_limit::abandon;
 use crate::catalog::{BackupRecord, Catalog};
 use crate::delivery::Teller;
 use crate::job::Job;
-use crate::logical::{self, Dumping, Gathered, Plan, Sources, command_sources, double_read, files};
+use crate::logical::{
+    self, Dumping, Plan, Sources, WriteInput, command_sources, double_read, files,
+};
 use crate::progress::{Progress, Stage};
 use crate::proof::{
     CheckedArchive, DrillError, JudgedArchive, WrittenArchive, integrity, is_due, judge,
@@ -79,7 +81,7 @@ fn take(
     stages.enter(Stage::Files, None)?;
     let files = files::read(&job.files, job.archive.compression())?;
     stages.enter(Stage::Export, Some(plan.estimated_bytes()))?;
-    let gathered = Gathered {
+    let gathered = WriteInput {
         plan: &plan,
         dumping,
         sources,
@@ -113,7 +115,7 @@ fn write(
     job: &Job,
     run: &Run,
     snapshot: &mut Snapshot,
-    gathered: Gathered<'_>,
+    gathered: WriteInput<'_>,
 ) -> Result<(Partial, WrittenArchive), BackupError> {
     let (partial, file) = Partial::create(
         &job.directory,

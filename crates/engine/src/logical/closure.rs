@@ -8,14 +8,14 @@ use hubvault_model::quote_ident;
 use hubvault_postgres::{ForeignKey, Relation, RelationKind, RowAddress, Session, inspect};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// Rows to take besides those of the scope, by the oid of their table. They are addresses in the
-/// snapshot: while it is held no row moves.
+/// Rows to include besides those of the scope, by the oid of their table. They are addresses in the
+/// snapshot: while it is held, no row moves.
 pub(crate) type Added = BTreeMap<u32, BTreeSet<RowAddress>>;
 
-/// So many addresses go into one query.
+/// Addresses in one query.
 const BATCH: usize = 5_000;
 
-/// What the search goes by.
+/// The input of the search.
 pub(crate) struct Closure<'a> {
     by_oid: HashMap<u32, &'a Relation>,
     children: HashMap<u32, Vec<u32>>,
@@ -68,7 +68,7 @@ impl<'a> Closure<'a> {
         found
     }
 
-    /// Looks for the rows, level by level, until nothing new is pointed to.
+    /// Searches the rows, level by level, until no new row is referenced.
     pub(crate) fn search(
         &self,
         session: &mut Session,
@@ -109,7 +109,7 @@ impl<'a> Closure<'a> {
             .filter(move |key| key.table == table && !key.table_is_partitioned)
     }
 
-    /// The tables that hold the rows a key points to and that are not whole in the archive.
+    /// The tables with the rows that a key references, unless they are whole in the archive.
     fn parents(&self, key: &ForeignKey) -> Vec<u32> {
         let partitioned = |oid: &u32| {
             self.by_oid
@@ -127,7 +127,7 @@ impl<'a> Closure<'a> {
             .collect()
     }
 
-    /// Adds what the rows of `table` for which `condition` holds point to.
+    /// Adds the rows that the rows of `table` reference for which `condition` is true.
     fn follow(
         &self,
         session: &mut Session,
@@ -166,7 +166,7 @@ impl<'a> Closure<'a> {
         Ok(())
     }
 
-    /// A NULL in any of the columns points to nothing, as a join has it, too (MATCH SIMPLE and
+    /// A NULL in any of the columns references nothing, as a join has it, too (MATCH SIMPLE and
     /// MATCH FULL alike; "CREATE TABLE", REFERENCES). The operators are the constraint's own: with
     /// an empty search path `=` could be another.
     fn sql(
@@ -192,7 +192,7 @@ impl<'a> Closure<'a> {
                 format!("p.{} {equals} t.{}", quote_ident(to), quote_ident(from))
             })
             .collect();
-        // What the parent's own window takes is in the archive already.
+        // The rows of the parent's own window are in the archive already.
         let rest = self
             .filters
             .get(&parent.oid)
@@ -211,7 +211,7 @@ impl<'a> Closure<'a> {
     }
 }
 
-/// A condition that holds for these rows alone.
+/// A condition that is true for these rows only.
 pub(crate) fn among(rows: &[RowAddress]) -> String {
     let rows: Vec<String> = rows.iter().map(|row| format!("\"{row}\"")).collect();
     format!("ctid = ANY ('{{{}}}'::pg_catalog.tid[])", rows.join(","))

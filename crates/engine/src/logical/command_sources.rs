@@ -16,10 +16,10 @@ use std::io::{self, Read, Seek};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// Only its owner may read what a command said: it may hold anything.
+/// Only its owner may read a command's output: it may hold secrets.
 const MODE: u32 = 0o600;
 
-/// What the commands wrote, with what is wrong with them.
+/// The commands' output, and warnings about them.
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
     captured: Vec<Captured>,
@@ -77,7 +77,7 @@ pub(crate) fn capture(job: &Job, run: &Run) -> Result<Sources, BackupError> {
     Ok(sources)
 }
 
-/// Runs one: its output and how many bytes it is, or what is wrong with how it ended.
+/// Runs one: its output and its size, or why it failed.
 fn one(
     source: &CommandSource,
     job: &Job,
@@ -103,7 +103,7 @@ fn one(
     Ok(Ok((file, bytes)))
 }
 
-/// A file without a name, so that nothing readable stays however the run ends.
+/// A file without a name, so that nothing is left however the run ends.
 fn unnamed(directory: &Path, run: &Run) -> io::Result<File> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     if let Ok(file) = rustix::fs::open(directory, flags, Mode::from_raw_mode(MODE)) {
@@ -122,12 +122,12 @@ fn unnamed(directory: &Path, run: &Run) -> io::Result<File> {
 }
 
 impl Sources {
-    /// What all outputs measure together.
+    /// The size of all outputs together.
     pub(crate) fn bytes(&self) -> u64 {
         self.captured.iter().map(|one| one.summary.bytes).sum()
     }
 
-    /// What goes in, for the manifest; with checksums once it was written.
+    /// The summaries for the manifest; with checksums once they were written.
     pub(crate) fn summaries(&self) -> Vec<FileSummary> {
         let all = self.captured.iter();
         all.map(|one| one.summary.clone()).collect()
@@ -162,7 +162,7 @@ impl Sources {
     }
 }
 
-/// A file that ends with an error once the run is to stop.
+/// A file whose reads fail once the run must stop.
 struct Stoppable<'a> {
     file: &'a File,
     cancel: &'a Cancel,

@@ -1,5 +1,5 @@
-//! What a network without TLS may have changed on its way is asked for twice: the definitions, and what the plan was
-//! made from. A bit that flips does not do so twice alike.
+//! Without TLS the network may change data: the definitions and the plan's input are therefore read twice and
+//! compared. A flipped bit is unlikely to flip the same way twice.
 
 use super::plan::Plan;
 use crate::job::{Job, ProofWhen, SourceDigest};
@@ -7,7 +7,7 @@ use crate::run::BackupError;
 use hubvault_postgres::{PgError, Snapshot};
 use std::fmt::Write as _;
 
-/// Whether to ask twice, by the setting that also has the server make digests of the rows.
+/// Whether to read twice, by the setting that also requests the server's digests of the rows.
 pub(crate) fn is_wanted(job: &Job, snapshot: &Snapshot) -> Result<bool, BackupError> {
     if job.proof.when == ProofWhen::Off {
         return Ok(false);
@@ -16,24 +16,24 @@ pub(crate) fn is_wanted(job: &Job, snapshot: &Snapshot) -> Result<bool, BackupEr
         SourceDigest::Never => false,
         SourceDigest::Always => true,
         SourceDigest::Auto if job.database.host.starts_with('/') => false,
-        // Only a connection knows whether it is under TLS.
+        // Only a connection knows whether it uses TLS.
         SourceDigest::Auto => !snapshot.invitation().join()?.is_guarded(),
     })
 }
 
-/// Makes the plan anew in the same moment; an error where it is another.
+/// Makes the plan again from the same snapshot; an error when it differs.
 pub(crate) fn confirm(plan: &Plan, snapshot: &mut Snapshot, job: &Job) -> Result<(), BackupError> {
     let again = Plan::make(snapshot, job)?;
-    PgError::unless_said_twice(
+    PgError::check_same_answer(
         "asking the catalogs again",
-        &essence(plan),
-        &essence(&again),
+        &comparable(plan),
+        &comparable(&again),
     )?;
     Ok(())
 }
 
-/// All of a plan that does not change while the moment is held; sizes, estimates and where sequences stand do.
-fn essence(plan: &Plan) -> String {
+/// The parts of a plan that cannot change within a snapshot; sizes, estimates and sequence values can.
+fn comparable(plan: &Plan) -> String {
     let mut text = String::new();
     for table in &plan.tables {
         let _ = writeln!(

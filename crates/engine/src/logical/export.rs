@@ -1,4 +1,4 @@
-//! The tables' rows on their way from the snapshot into the archive, over several connections.
+//! Exports the tables' rows from the snapshot into the archive over several connections.
 
 use super::extent::{Extent, PlannedTable};
 use super::output::Writer;
@@ -18,21 +18,21 @@ use hubvault_postgres::{
 use jiff::Timestamp;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// An entry is closed at a row end once it holds this much, compressed: what a worker keeps in
-/// memory has a bound, whatever the planner thought of the table.
+/// An entry is closed at the end of a row once it has this size, compressed: this bounds the memory of a
+/// worker, whatever the planner's estimate.
 const ENTRY_STORED_BYTES: u64 = 12 << 20;
-/// And once it holds this much before compression, so that one entry stays a small unit of
-/// restore when rows compress very well.
+/// And once it has this size before compression, so that an entry stays a small unit of restore when
+/// rows compress very well.
 const ENTRY_RAW_BYTES: u64 = 64 << 20;
-/// How often progress is told, in bytes.
+/// Bytes between two progress reports.
 const TELL_BYTES: u64 = 256 << 10;
 
-/// What the workers share.
+/// State that the workers share.
 struct Shared<'a> {
     plan: &'a Plan,
     writer: &'a Mutex<Writer>,
     pool: Pool<'a, &'a Extent>,
-    tallies: Vec<Mutex<Tally>>,
+    totals: Vec<Mutex<TableTotals>>,
     compression: Compression,
     source_digest: SourceDigest,
     taken_at: Timestamp,
@@ -40,11 +40,11 @@ struct Shared<'a> {
     throttle: Throttle,
 }
 
-/// What came of one table.
+/// Totals of one table.
 #[derive(Default)]
-struct Tally {
+struct TableTotals {
     digest: RowDigest,
-    /// The server's, as far as it was asked.
+    /// The server's digest, where it was requested.
     source: Option<ServerDigest>,
     bytes: u64,
     parts: u32,
@@ -54,7 +54,7 @@ struct Tally {
 /// Exports every extent of the plan into the writer, on the job's connections that see the same moment.
 /// Returns a summary of each table in the order of the plan.
 ///
-/// `first` writes what stands before the rows while the workers read already: each keeps its first
+/// `first` writes the entries before the rows while the workers already read: each keeps its first
 /// finished entry until then. The first error stops all workers.
 pub(crate) fn export(
     plan: &Plan,
@@ -69,7 +69,7 @@ pub(crate) fn export(
         plan,
         writer,
         pool: Pool::new(&plan.extents, cancel),
-        tallies: plan.tables.iter().map(|_| Mutex::default()).collect(),
+        totals: plan.tables.iter().map(|_| Mutex::default()).collect(),
         compression: job.archive.compression(),
         source_digest: asked_for(job),
         taken_at: plan.snapshot.taken_at,
@@ -87,8 +87,8 @@ pub(crate) fn export(
     Ok(plan
         .tables
         .iter()
-        .zip(&shared.tallies)
-        .map(|(table, tally)| summary(table, &mut locked(tally)))
+        .zip(&shared.totals)
+        .map(|(table, total)| summary(table, &mut locked(total)))
         .collect())
 }
 
@@ -96,8 +96,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn summary(table: &PlannedTable, tally: &mut Tally) -> TableSummary {
-    tally.entries.sort();
+fn summary(table: &PlannedTable, total: &mut TableTotals) -> TableSummary {
+    total.entries.sort();
     TableSummary {
         name: table.name.clone(),
         coverage: table.coverage,
@@ -105,11 +105,11 @@ fn summary(table: &PlannedTable, tally: &mut Tally) -> TableSummary {
         window: table.filter.as_deref().map(Window::of),
         columns: table.columns.clone(),
         format: table.format,
-        digest: tally.digest,
+        digest: total.digest,
         added_rows: table.added_rows,
-        source_digest: tally.source.map(|sum| sum.to_string()),
-        bytes: tally.bytes,
-        entries: std::mem::take(&mut tally.entries),
+        source_digest: total.source.map(|sum| sum.to_string()),
+        bytes: total.bytes,
+        entries: std::mem::take(&mut total.entries),
     }
 }
 
@@ -156,14 +156,14 @@ impl Shared<'_> {
             Ok::<_, BackupError>(())
         })?;
         let rows = part.rows.so_far().rows;
-        PgError::unless_all_arrived(&doing, sent, stored + rows)?;
+        PgError::check_row_count(&doing, sent, stored + rows)?;
         self.progress
             .advance(Some(&table.name), rows - told_rows, part.bytes - told_bytes);
         self.store(extent, part, false)?;
         self.ask_the_source(session, extent, &doing)
     }
 
-    /// Has the server say what it sent, in the same moment, where what arrived may be something else.
+    /// Requests the server's digest of the rows, in the same snapshot, where the network may have changed them.
     fn ask_the_source(
         &self,
         session: &mut CopySession,
@@ -180,8 +180,8 @@ impl Shared<'_> {
         }
         let sql = extent.rows_sql(&self.plan.tables[extent.table]);
         let digest = session.server_digest(doing, &sql)?;
-        let mut tally = locked(&self.tallies[extent.table]);
-        tally.source = Some(tally.source.map_or(digest, |sum| sum.with(digest)));
+        let mut total = locked(&self.totals[extent.table]);
+        total.source = Some(total.source.map_or(digest, |sum| sum.with(digest)));
         Ok(())
     }
 
@@ -191,13 +191,13 @@ impl Shared<'_> {
         let (header_bytes, bytes) = (part.header_bytes, part.bytes);
         let (builder, digest, footer_bytes) = part.end(table)?;
         let name = {
-            let mut tally = locked(&self.tallies[extent.table]);
-            tally.digest.merge(digest);
-            tally.bytes += bytes;
-            tally.parts += 1;
-            let alone = table.extents == 1 && tally.parts == 1 && !more_to_come;
-            let name = entry_name(table, (!alone).then_some(tally.parts));
-            tally.entries.push(name.clone());
+            let mut total = locked(&self.totals[extent.table]);
+            total.digest.merge(digest);
+            total.bytes += bytes;
+            total.parts += 1;
+            let alone = table.extents == 1 && total.parts == 1 && !more_to_come;
+            let name = entry_name(table, (!alone).then_some(total.parts));
+            total.entries.push(name.clone());
             name
         };
         let packed = builder.finish(EntryMeta {
@@ -289,7 +289,7 @@ impl Part {
     }
 }
 
-/// What makes the entry a file of its own: a statement for psql, or the CSV header line.
+/// The start of the entry, which makes it a usable file: a statement for psql, or the CSV header line.
 fn header(table: &PlannedTable) -> String {
     match table.format {
         RowFormat::Text => {

@@ -19,19 +19,19 @@ pub struct PlannedTable {
     pub coverage: Coverage,
     /// The condition on the rows, as SQL, for a window.
     pub filter: Option<String>,
-    /// Whether the configuration gives that condition itself, and not a column and a length of time.
+    /// Whether the configuration gives that condition as SQL, instead of a column and a duration.
     pub own_condition: bool,
     /// The columns in their order, without generated ones.
     pub columns: Vec<String>,
-    /// How the rows are written.
+    /// The format of the rows.
     pub format: RowFormat,
     /// The planner's estimate; `None` when the table was never analyzed.
     pub estimated_rows: Option<u64>,
     /// Heap and TOAST, in bytes.
     pub estimated_bytes: u64,
-    /// Rows that are taken because others refer to them.
+    /// Rows that are included because others reference them.
     pub added_rows: u64,
-    /// Into how many extents it was cut.
+    /// The number of its extents.
     pub extents: usize,
 }
 
@@ -53,9 +53,9 @@ pub struct Extent {
     pub table: usize,
     /// The pages, when the table is cut.
     pub pages: Option<PageRange>,
-    /// These rows alone, because others refer to them.
+    /// Only these rows, because others reference them.
     pub rows: Option<Vec<RowAddress>>,
-    /// What it is expected to yield, in bytes of heap and TOAST.
+    /// The expected size, in bytes of heap and TOAST.
     pub estimated_bytes: u64,
 }
 
@@ -98,7 +98,7 @@ impl Extent {
         conditions
     }
 
-    /// The rows of a window as a query, for the planner's opinion of it.
+    /// The rows of a window as a query, for the planner's estimate.
     pub(crate) fn window_query(table: &PlannedTable) -> String {
         let condition = table.filter.as_ref().map(|filter| format!("({filter})"));
         Self::query(table, &Vec::from_iter(condition))

@@ -1,4 +1,4 @@
-//! The host's configuration files, read until they hold still and packed for the archive.
+//! Reads the host's configuration files, again while they change, and packs them for the archive.
 
 use crate::job::FileSource;
 use crate::run::BackupError;
@@ -13,15 +13,15 @@ use std::path::{Component, Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
-/// How often a file that changes while it is read is read again.
+/// How often reading a changing file is tried again.
 const TRIES: u32 = 10;
 /// The pause between two tries.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Configuration is held in memory until its place in the archive comes; together it may not
-/// take more than this, compressed.
+/// Configuration files are held in memory until they are written; this is the limit of all together,
+/// compressed.
 const MEMORY: u64 = 24 << 20;
 
-/// The files of a run, packed, with what is wrong with them.
+/// The files of a run, packed, and warnings about them.
 #[derive(Debug, Default)]
 pub(crate) struct Files {
     pub(crate) packed: Vec<PackedEntry>,
@@ -263,7 +263,7 @@ enum ReadError {
     Archive(hubvault_archive::ArchiveError),
 }
 
-/// Reads a file through; `None` when it changed meanwhile.
+/// Reads a whole file; `None` when it changed meanwhile.
 fn read_once(path: &Path, compression: Compression) -> Result<Option<ReadFile>, ReadError> {
     let mut file = File::open(path).map_err(ReadError::Io)?;
     let before = file.metadata().map_err(ReadError::Io)?;
@@ -295,7 +295,7 @@ fn read_once(path: &Path, compression: Compression) -> Result<Option<ReadFile>, 
     }))
 }
 
-/// True when a link at `link` to `target` leads to a place below `root`, by its words alone.
+/// Whether a link at `link` to `target` leads to a path below `root`, judging by the text alone.
 fn stays_inside(root: &Path, link: &Path, target: &Path) -> bool {
     if target.is_absolute() {
         return false;

@@ -1,4 +1,4 @@
-//! What the rows in the scope refer to, and what that means for the foreign keys of a restore.
+//! Which rows the rows in the scope refer to, and what this means for the foreign keys of a restore.
 
 use super::closure::Closure;
 use super::scope::{Choice, children_of, with_descendants};
@@ -8,24 +8,24 @@ use hubvault_model::{TableName, Warning, quote_ident};
 use hubvault_postgres::{ForeignKey, Relation, RelationKind};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// What follows from the foreign keys that cross the edge of the scope.
+/// The consequences of foreign keys that cross the edge of the scope.
 #[derive(Debug, Default)]
 pub struct References {
-    /// Tables with rows that are not in the archive and are tied to it, with the reason.
+    /// Tables with rows outside the archive that are related to it, with the reason.
     pub left_out: Vec<LeftOut>,
-    /// Foreign keys that come back `NOT VALID`.
+    /// Foreign keys that a restore creates `NOT VALID`.
     pub not_valid: Vec<UncheckedForeignKey>,
     /// Their `pg_constraint` oids, which `pg_restore` must skip.
     pub skipped: Vec<u32>,
-    /// The tables that bear them after a restore, with the constraint's name.
+    /// The tables that have them after a restore, with the constraint's name.
     pub late_keys: Vec<(TableName, String)>,
-    /// The statements that make them, to be run after everything else.
+    /// The statements that create them, to be run last.
     pub statements: Vec<String>,
     /// One for each table outside that rows inside refer to.
     pub warnings: Vec<Warning>,
 }
 
-/// Looks at every foreign key whose referring rows are (some of them) in the archive.
+/// Checks every foreign key with referencing rows in the archive.
 ///
 /// A foreign key into a table that is not whole in the archive cannot be validated after a
 /// restore. `NOT VALID` still checks every later row (`PostgreSQL` manual, "ALTER TABLE").
@@ -54,7 +54,7 @@ pub(crate) fn cross(
                     .insert(parent.name.to_string());
             }
             (None, None) | (Some(_), Some(Coverage::Whole)) => {}
-            // Whatever its rows refer to was added.
+            // All rows that its rows reference were added.
             (Some(_), _) if is_closed(key.table, chosen, &children, &by_oid, scope) => {}
             (Some(_), outside) => {
                 let reason = if outside.is_none() {
@@ -184,7 +184,7 @@ fn is_closed(
         .all(|choice| Closure::follows(*choice, scope))
 }
 
-/// The tables that get a `NOT VALID` key: a partitioned table cannot bear one before
+/// The tables that get a `NOT VALID` key: a partitioned table cannot have one before
 /// `PostgreSQL` 18, its leaves can.
 fn bearers<'a>(
     key: &ForeignKey,

@@ -1,4 +1,4 @@
-//! `BACKUP_INFO.txt`: what is inside, in plain words, for whoever opens the archive in a hurry.
+//! `BACKUP_INFO.txt`: a readable summary of the archive.
 
 use super::extent::PlannedTable;
 use super::plan::{Plan, describe_coverage};
@@ -13,8 +13,8 @@ pub(crate) struct Inside<'a> {
     pub(crate) sources: &'a [FileSummary],
 }
 
-/// The text. It comes first in the archive, before the rows, so that its row counts are the
-/// planner's; the exact ones are in `manifest.json` and in what `restore.sh` prints.
+/// The text. It comes first in the archive, before the rows, and therefore has the planner's row
+/// counts; `manifest.json` and the output of `restore.sh` have the exact ones.
 pub(crate) fn backup_info(
     job: &Job,
     id: BackupId,
@@ -139,7 +139,7 @@ fn not_inside(out: &mut String, plan: &Plan) -> std::fmt::Result {
     writeln!(out, "\nNOT INSIDE\n")?;
     writeln!(
         out,
-        "  The rows of these tables; a restore brings them back empty:\n"
+        "  The rows of these tables; they are empty after a restore:\n"
     )?;
     for left in &plan.references.left_out {
         let rows = left
@@ -183,12 +183,12 @@ fn not_inside(out: &mut String, plan: &Plan) -> std::fmt::Result {
     Ok(())
 }
 
-/// The steps that the test suite runs, to the letter.
+/// The steps, exactly as the test suite runs them.
 fn how_to_restore(out: &mut String, job: &Job, pg_dump: &str) -> std::fmt::Result {
     let pg_dump = one_line(pg_dump);
     writeln!(
         out,
-        "\nHOW TO RESTORE\n\n  With plain tools; hubvault is not needed. On a machine with psql and \
+        "\nHOW TO RESTORE\n\n  With standard tools; hubvault is not needed. On a machine with psql and \
          pg_restore\n  {pg_dump} or newer (pg_dump {pg_dump} wrote the definitions):\n"
     )?;
     let flag = match job.archive.codec {

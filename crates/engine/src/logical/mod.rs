@@ -21,4 +21,4 @@ pub use extent::{Extent, PlannedTable};
 pub use foreign_keys::References;
 pub use plan::{Plan, describe_coverage};
 pub(crate) use schema::Dumping;
-pub(crate) use write::{Gathered, write};
+pub(crate) use write::{WriteInput, write};

@@ -1,19 +1,19 @@
-//! Where the archive's bytes go: into the file as they are, or through a seal.
+//! The output of the archive writer: the file, or a seal around it.
 
 use hubvault_archive::{ArchiveError, ArchiveWriter, Identities, Recipient, SealedWriter, seal};
 use std::fs::File;
 use std::io::{self, Write};
 
-/// What writes an archive's entries.
+/// The writer of an archive's entries.
 pub(crate) type Writer = ArchiveWriter<Output>;
 
-/// The file that the archive goes into. It comes back only when the seal is ended.
+/// The file of the archive. It is returned only once the seal is finished.
 pub(crate) enum Output {
     Clear(File),
     Sealed(Box<SealedWriter<File>>),
 }
 
-/// A file that is whole and durable.
+/// A file that is complete and durable.
 pub(crate) struct Durable {
     pub(crate) bytes: u64,
     /// SHA-256 of a sealed file, taken while it was written.
@@ -21,8 +21,8 @@ pub(crate) struct Durable {
 }
 
 impl Output {
-    /// Seals to these recipients; without any, the archive is in the clear. The identities open it
-    /// for the proof, and are forgotten with this run.
+    /// Seals to these recipients; without any, the archive is not sealed. The identities open it
+    /// for the proof and are dropped with the run.
     pub(crate) fn new(
         file: File,
         recipients: &[Recipient],
@@ -34,7 +34,7 @@ impl Output {
         Ok((Self::Sealed(Box::new(sealed)), identities))
     }
 
-    /// Ends the seal, and makes the file durable.
+    /// Finishes the seal and makes the file durable.
     pub(crate) fn make_durable(self) -> io::Result<Durable> {
         let (file, sealed_sha256) = match self {
             Self::Clear(file) => (file, None),

@@ -1,5 +1,5 @@
-//! What a run will do, decided before it does anything: tables, windows, extents, what is left
-//! out and what is wrong.
+//! The plan of a run, made before anything is exported: tables, windows, extents, what is left out, and
+//! warnings.
 
 use super::closure::{Added, Closure};
 use super::extent::{Extent, PlannedTable, cut};
@@ -15,10 +15,10 @@ use hubvault_postgres::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Everything that a run will take, and everything that it will not.
+/// Everything that a run will include, and everything that it will not.
 #[derive(Debug)]
 pub struct Plan {
-    /// The moment.
+    /// The snapshot.
     pub snapshot: SnapshotFacts,
     /// The tables in the archive, by name.
     pub tables: Vec<PlannedTable>,
@@ -28,22 +28,22 @@ pub struct Plan {
     pub sequences: Vec<Sequence>,
     /// Foreign keys across the edge of the scope.
     pub references: References,
-    /// Tables with rows that nothing in the archive is tied to.
+    /// Tables with rows that are not related to the archive.
     pub outside: Vec<TableName>,
     /// Materialized views to fill after a restore, in order.
     pub refresh: Vec<TableName>,
     /// Roles that a restore needs.
     pub roles: Vec<String>,
-    /// What the role that backs up may not do; a run refuses to start while this is not empty.
+    /// Privileges that the backup's role lacks; a run refuses to start while there are any.
     pub privileges: Vec<MissingPrivilege>,
-    /// What the role may do that a backup does not need. No warning of the record: a run with it is as good.
+    /// Privileges of the role that a backup does not need. Not a warning: the backup is as good.
     pub advice: Option<Advice>,
-    /// What is wrong without being fatal.
+    /// Warnings.
     pub warnings: Vec<Warning>,
 }
 
 impl Plan {
-    /// Decides, looking at the database as it was at the snapshot.
+    /// Makes the plan from the database as of the snapshot.
     pub fn make(snapshot: &mut Snapshot, job: &Job) -> Result<Self, BackupError> {
         let facts = snapshot.info().clone();
         let session = snapshot.session();
@@ -69,7 +69,7 @@ impl Plan {
         if own_conditions {
             session.simple("permitting views", PERMIT_VIEWS)?;
         }
-        // Without the privileges it could only fail in a place that says less.
+        // Without the privileges this would fail with a less helpful error.
         let added = if privileges.is_empty() {
             closure.search(session, &job.scope)?
         } else {
@@ -130,7 +130,7 @@ impl Plan {
         }
     }
 
-    /// Names the tables of which a query is planned with a powerful role's rights: what is in their indexes is evaluated.
+    /// Names the tables that a query plans with a powerful role's rights: planning evaluates their index expressions.
     fn advise_of_code(&mut self, relations: &[Relation], chosen: &BTreeMap<u32, Choice>) {
         let Some(advice) = &mut self.advice else {
             return;
@@ -155,7 +155,7 @@ impl Plan {
         }
     }
 
-    /// What the extents are expected to yield, in bytes of heap and TOAST.
+    /// The expected size of all extents, in bytes of heap and TOAST.
     pub fn estimated_bytes(&self) -> u64 {
         self.extents.iter().map(|e| e.estimated_bytes).sum()
     }
@@ -227,7 +227,7 @@ fn filters(
     Ok(filters)
 }
 
-/// The moment is compared with a column of a type of the system, or without casts that somebody else made.
+/// The time is compared with a column of a built-in type, or without casts that others defined.
 fn refuse_foreign_cast(
     session: &mut Session,
     rows: &WindowRows,
@@ -250,7 +250,7 @@ fn refuse_foreign_cast(
     Ok(())
 }
 
-/// Rows without a date are taken: leaving them out would be silent.
+/// Rows without a date are included: leaving them out would go unnoticed.
 fn filter(
     rows: &WindowRows,
     moment: Option<&str>,
@@ -271,7 +271,7 @@ fn filter(
     }
 }
 
-/// So many rows, given by their addresses, make an extent.
+/// Rows in an extent that is given by addresses.
 const ROWS_IN_EXTENT: usize = 20_000;
 
 fn of_rows(table: usize, relation: &Relation, rows: &BTreeSet<RowAddress>) -> Vec<Extent> {
@@ -318,7 +318,7 @@ fn planned(
     };
     // Before 14 a condition on ctid reads the whole table once for every range (release notes of
     // PostgreSQL 14, "Allow efficient heap scanning of a range of TIDs").
-    // A plain COPY of the whole table is not planned, and planning evaluates what is in its indexes.
+    // A plain COPY of the whole table is not planned, and planning evaluates its index expressions.
     let mut may_cut =
         relation.heap && !relation.planning_runs_code && session.server_version_num() >= 140_000;
     if choice == Choice::Referenced {
@@ -342,7 +342,7 @@ fn planned(
     Ok((table, extents))
 }
 
-/// Ordinary tables that are neither in the archive nor tied to it.
+/// Ordinary tables that are neither in the archive nor related to it.
 fn outside(
     relations: &[Relation],
     chosen: &BTreeMap<u32, Choice>,

@@ -144,7 +144,7 @@ $1 == "role"'
 missing=$(ask_each "$if_missing"' { print "SELECT " literal($2) if_missing($2) ";" }') ||
     die "cannot ask for the roles of the server: see above"
 if [ -n "$missing" ] && [ $create_roles = no ]; then
-    die "the archive names roles that this server does not have; make them, or use --create-roles:
+    die "the archive names roles that this server does not have; create them, or use --create-roles:
 $(printf '%s\n' "$missing" | sed 's/"/""/g; s/.*/  CREATE ROLE "&";/')"
 elif [ -n "$missing" ]; then
     ask_each "$if_missing"' {

@@ -6,13 +6,13 @@ use hubvault_model::{RowFormat, TableName, list_field, quote_literal};
 use hubvault_postgres::Sequence;
 use std::fmt::Write;
 
-/// The script, byte for byte the same in every archive: a name that a shell never reads cannot become a command.
+/// The script, identical in every archive: names are data that it reads, so that none can become a command.
 pub(crate) const RESTORE_SCRIPT: &str = include_str!("restore.sh");
 
 /// The format of `database/restore.list` that the script expects.
 const LIST_FORMAT: &str = "1";
 
-/// `database/restore.list`: what the script has to know of one archive, one record a line.
+/// `database/restore.list`: the script's data for one archive, one record per line.
 pub(crate) fn restore_list(plan: &Plan, tables: &[TableSummary], pg_dump: &str) -> String {
     let mut list = List::default();
     let server = (plan.snapshot.server_version_num / 10_000).to_string();
@@ -68,7 +68,7 @@ impl List {
     }
 }
 
-/// `database/sequences.sql`: every sequence set to where it stood.
+/// `database/sequences.sql`: sets every sequence to its value.
 pub(crate) fn sequences_sql(sequences: &[Sequence]) -> String {
     let mut sql = String::from("SET search_path = '';\n");
     for sequence in sequences {

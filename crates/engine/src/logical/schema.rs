@@ -1,11 +1,10 @@
-//! The definitions, taken by `pg_dump` beside all else: the plan, the files and the first rows do
-//! not wait for them.
+//! Runs `pg_dump` for the definitions in parallel with the plan, the files and the first rows.
 
 use hubvault_model::{Cancel, CancelGuard};
 use hubvault_postgres::{ConnectSettings, Definitions, PgError, SchemaDump, SnapshotFacts};
 use std::thread::JoinHandle;
 
-/// `pg_dump` at work. Dropping it ends the program and waits for that.
+/// A running `pg_dump`. Dropping it ends the program and waits for its end.
 pub(crate) struct Dumping {
     thread: Option<JoinHandle<Result<Definitions, PgError>>>,
     cancel: Cancel,
@@ -13,7 +12,7 @@ pub(crate) struct Dumping {
 }
 
 impl Dumping {
-    /// Starts `pg_dump` on the snapshot, `twice` to compare what it gives; ends with the run's wish to stop.
+    /// Starts `pg_dump` on the snapshot, `twice` to compare the results; ends when the run must stop.
     pub(crate) fn start(
         settings: &ConnectSettings,
         at: &SnapshotFacts,
@@ -38,7 +37,7 @@ impl Dumping {
         }
     }
 
-    /// Waits for it and converts; foreign keys in `skipped` (oids) stay out of what is built.
+    /// Waits for it and converts; foreign keys in `skipped` (oids) are left out.
     pub(crate) fn finish(mut self, skipped: &[u32]) -> Result<SchemaDump, PgError> {
         let Some(thread) = self.thread.take() else {
             return Err(PgError::Cancelled);
@@ -54,7 +53,7 @@ impl Drop for Dumping {
     fn drop(&mut self) {
         if let Some(thread) = self.thread.take() {
             self.cancel.request();
-            // Whoever drops it has an error of its own to tell.
+            // Whoever drops it has an error of its own.
             let _ = thread.join();
         }
     }

@@ -1,4 +1,4 @@
-//! Which relations a scope means: patterns in, tables and what is wrong with them out.
+//! Resolves the scope's patterns to tables, with warnings.
 
 use crate::job::{MissingPolicy, Scope, WindowRows};
 use hubvault_archive::Coverage;
@@ -6,7 +6,7 @@ use hubvault_model::{TablePattern, Warning};
 use hubvault_postgres::{Relation, RelationKind};
 use std::collections::{BTreeMap, HashMap};
 
-/// What a scope means in one database.
+/// A scope resolved in one database.
 #[derive(Debug, Default)]
 pub(crate) struct Resolved {
     /// The tables that hold rows to take, by oid; for a window, its index in the scope.
@@ -20,7 +20,7 @@ pub(crate) struct Resolved {
 pub(crate) enum Choice {
     Whole,
     Window(usize),
-    /// Not in the scope, but rows of it refer to some of its rows.
+    /// Not in the scope, but rows of the scope reference some of its rows.
     Referenced,
 }
 
@@ -37,7 +37,7 @@ impl Choice {
 /// Resolves `scope` against everything that the database holds.
 ///
 /// A window wins over a whole-table pattern, so that `tables = ["*"]` with a window takes the
-/// window's rows only. A partitioned table stands for its leaves, a parent for its children, as a
+/// window's rows only. A partitioned table means its leaves, a parent its children, as a
 /// query that names it would read them.
 pub(crate) fn resolve(scope: &Scope, relations: &[Relation]) -> Resolved {
     let children = children_of(relations);
@@ -97,7 +97,7 @@ impl Resolved {
         if let Some(extension) = &relation.extension_member {
             if named {
                 let message = format!(
-                    "{} belongs to the extension {extension}: CREATE EXTENSION makes it anew, its \
+                    "{} belongs to the extension {extension}: CREATE EXTENSION creates it, its \
                      rows are not backed up",
                     relation.name
                 );

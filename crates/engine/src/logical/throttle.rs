@@ -1,10 +1,10 @@
-//! How gently the source is read: a pause between extents and a limit of bytes a second.
+//! Throttles the export: a pause between extents and a limit of bytes per second.
 
 use crate::job::Gentleness;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// The longest sleep before whoever waits looks whether it should stop.
+/// The longest sleep before a waiting worker checks whether it must stop.
 const NAP: Duration = Duration::from_millis(100);
 
 /// Shared by all workers of one export.
@@ -15,7 +15,7 @@ pub(crate) struct Throttle {
 }
 
 impl Throttle {
-    /// Begins to count now.
+    /// Starts to count now.
     pub(crate) fn new(gentleness: Gentleness) -> Self {
         Self {
             gentleness,

@@ -1,4 +1,4 @@
-//! The archive's bytes: what is said about the rows, the rows, and the table of contents.
+//! Writes the archive: information and definitions, rows, and the table of contents.
 
 use super::command_sources::Sources;
 use super::files::Files;
@@ -22,21 +22,21 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-/// What the stages before gathered.
-pub(crate) struct Gathered<'a> {
+/// The results of the stages before.
+pub(crate) struct WriteInput<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) dumping: Dumping,
     pub(crate) sources: Sources,
     pub(crate) files: Files,
 }
 
-/// Writes the whole archive into `file`, which is at `path`, sealed where the job says to whom, and
-/// makes it durable.
+/// Writes the whole archive into `file`, which is at `path`, sealed to the job's recipients, and makes it
+/// durable.
 pub(crate) fn write(
     job: &Job,
     run: &Run,
     snapshot: &mut Snapshot,
-    gathered: Gathered<'_>,
+    gathered: WriteInput<'_>,
     file: File,
     path: &Path,
 ) -> Result<WrittenArchive, BackupError> {
@@ -77,7 +77,7 @@ pub(crate) fn write(
         run.progress.as_ref(),
         &run.work,
     )?;
-    // The locks were this session's: had it died, a table could have been rewritten under us,
+    // This session holds the locks: had it ended, a table could have been rewritten meanwhile,
     // and a rewritten table looks empty to an older snapshot (PostgreSQL manual, "Caveats" of
     // chapter 13, Concurrency Control).
     snapshot.check_held()?;
@@ -152,7 +152,7 @@ fn append_definitions(
     Ok(())
 }
 
-/// Packs the small entries that are made in memory.
+/// Packs the small entries that are built in memory.
 struct Texts {
     compression: Compression,
     at: Timestamp,

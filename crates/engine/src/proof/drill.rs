@@ -1,5 +1,5 @@
-//! The drill: an archive, as it lies on the disk, restored into a throwaway server, and every row
-//! compared with what was read in the snapshot.
+//! The drill: restores an archive from the disk into a throwaway server and compares every row with the
+//! snapshot's.
 
 use super::drill_limit::{self, DiskLimit, ForcedEnd, Limit, LockResult};
 use super::drill_result::{DrillError, Verdict};
@@ -63,7 +63,7 @@ pub fn drill(
         Ok(LockResult::Busy(reason)) => return Ok(Verdict::nothing_shown(reason)),
         Err(error) => {
             let directory = options.directory.display();
-            let reason = || format!("no place to drill: {directory}: {error}");
+            let reason = || format!("cannot drill in {directory}: {error}");
             let reason = too_full(options, needed).unwrap_or_else(reason);
             return Ok(Verdict::nothing_shown(reason));
         }
@@ -123,8 +123,8 @@ impl Drill<'_> {
         }
         Some(match restored {
             Ok(shown) if !shown.intruders.is_empty() => Ok(Verdict::nothing_shown(format!(
-                "code of the database made superusers of the drill's server ({}): what the drill shows cannot be \
-                 relied on; look into the functions that its tables use, and report this",
+                "code of the database created superusers on the drill's server ({}): the result of the drill is not \
+                 reliable; check the functions that its tables use, and report this",
                 shown.intruders.join(", ")
             ))),
             Ok(shown) => Ok(verdict(&shown, self.begun, server.finish())),
@@ -132,17 +132,17 @@ impl Drill<'_> {
         })
     }
 
-    /// Whether an error speaks against the archive, or nothing was shown.
+    /// Whether an error rejects the archive, or only the drill failed.
     fn failed(&self, error: RestoreError, server: &DrillServer) -> Result<Verdict, DrillError> {
         let reason = match error {
-            error if error.is_environment() => format!("the drill broke off: {error}"),
+            error if error.is_environment() => format!("the drill was interrupted: {error}"),
             RestoreError::Postgres(error) if !server.is_ours() && error.is_refusal() => format!(
-                "the drill's role on the server that proof.server names may not make everything: {error}; leave \
+                "the drill's role on the server that proof.server names may not create everything: {error}; leave \
                  proof.server out, so that a throwaway server is used"
             ),
             RestoreError::Postgres(error) if error.is_refusal() => format!(
-                "a drill makes and loads what may run code of the tables' owners over logins that are no \
-                 superusers, and those may not do everything here: {error}"
+                "a drill creates and loads what may run the owners' code over logins without superuser rights, \
+                 and these may not do everything here: {error}"
             ),
             error => match Session::connect(&server.settings(), self.cancel) {
                 Err(lost) if !self.cancel.is_requested() => {
@@ -291,7 +291,7 @@ fn version_of(session: &Session) -> String {
     format!("{}.{}", number / 10_000, number % 10_000)
 }
 
-/// Sequences that do not stand where they stood.
+/// Sequences whose values differ.
 fn sequences(session: &mut Session, manifest: &Manifest) -> Result<Vec<String>, PgError> {
     let mut wrong = Vec::new();
     for sequence in &manifest.sequences {
@@ -301,7 +301,7 @@ fn sequences(session: &mut Session, manifest: &Manifest) -> Result<Vec<String>, 
         let found = target::sequence(session, &sequence.name)?;
         if found != Some((value, sequence.is_called)) {
             wrong.push(format!(
-                "the sequence {} does not stand at {value}",
+                "the sequence {} does not have the value {value}",
                 sequence.name
             ));
         }
@@ -333,7 +333,7 @@ fn files(archive: &Archive, cancel: &Cancel) -> Result<Vec<String>, RestoreError
     Ok(wrong)
 }
 
-/// Reads to the end, or until a wish to stop: a small entry may hold very much.
+/// Reads to the end, or until a stop is requested: a small entry may decompress to very much.
 fn read_out(content: &mut impl Read, cancel: &Cancel) -> io::Result<()> {
     let mut buffer = vec![0; 128 << 10];
     while content.read(&mut buffer)? > 0 {
@@ -344,8 +344,8 @@ fn read_out(content: &mut impl Read, cancel: &Cancel) -> io::Result<()> {
     Ok(())
 }
 
-/// Foreign keys that should have come back `NOT VALID` and are not there. All others were
-/// validated when they were made.
+/// Foreign keys that should have been created `NOT VALID` and are missing. All others were
+/// validated when they were created.
 fn foreign_keys(session: &mut Session, manifest: &Manifest) -> Result<Vec<String>, PgError> {
     let found = target::unvalidated_keys(session)?;
     let missing = manifest

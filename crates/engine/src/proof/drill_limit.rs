@@ -1,4 +1,4 @@
-//! What a drill may take: its turn in a directory, time, and room on the disk.
+//! Limits of a drill: one at a time in a directory, its time, its disk space.
 
 use super::drill_result::{DrillError, Verdict};
 use crate::deadline::{self, End, Working};
@@ -6,27 +6,27 @@ use crate::disk::{free_bytes, free_inodes};
 use crate::job::ProofOptions;
 use hubvault_archive::Manifest;
 use hubvault_model::{ByteSize, Cancel, CancelGuard};
-use hubvault_postgres::{DrillLock, bytes_below};
+use hubvault_postgres::{DrillLock, directory_bytes};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
-/// Another drill is waited for at least this long: its limit may be longer than ours.
+/// Another drill is waited for at least this long, as its limit may be longer.
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
-/// How often the disk is looked at.
+/// How often the disk is checked.
 const LOOK: Duration = Duration::from_millis(500);
-/// A filesystem is left this much, or a fiftieth of it, whichever is more.
+/// Space that stays free on the filesystem: this or a fiftieth of it, whichever is more.
 const RESERVE: u64 = 64 << 20;
 
 /// The outcome of waiting for a drill in the same directory.
 pub(super) enum LockResult {
-    /// Nobody else drills there until it is dropped.
+    /// No other drill runs there until this is dropped.
     Locked(DrillLock),
-    /// Another one took too long; who.
+    /// Another drill took too long; which one.
     Busy(String),
-    /// The run is to stop.
+    /// A stop was requested.
     Cancelled,
 }
 
@@ -54,7 +54,7 @@ pub(super) fn wait_for_lock(options: &ProofOptions, cancel: &Cancel) -> io::Resu
                 longest.as_secs()
             )));
         }
-        // One that ends at once is not worth a line.
+        // A short wait is not worth a line.
         if !is_said && begun.elapsed() > Duration::from_secs(2) {
             is_said = true;
             tracing::info!("waiting for {other}");
@@ -63,7 +63,7 @@ pub(super) fn wait_for_lock(options: &ProofOptions, cancel: &Cancel) -> io::Resu
     }
 }
 
-/// What a drill's server may take on the disk.
+/// The disk space that a drill's server may use.
 pub(super) struct DiskLimit {
     directory: PathBuf,
     most: u64,
@@ -73,7 +73,7 @@ pub(super) struct DiskLimit {
 }
 
 impl DiskLimit {
-    /// A table of short rows takes many times its text, so that only what no archive takes is refused.
+    /// A table of short rows takes many times its text, so the limit is generous.
     pub(super) fn of(manifest: &Manifest, directory: &Path, estimated: u64) -> Self {
         let rows: u64 = manifest.tables.iter().map(|table| table.digest.rows).sum();
         let fiftieth = rustix::fs::statvfs(directory)
@@ -84,7 +84,7 @@ impl DiskLimit {
                 .saturating_mul(8)
                 .saturating_add(rows.saturating_mul(512))
                 .saturating_add(1 << 30),
-            // Where there is less to begin with the estimate was the judge.
+            // With less free space to begin with, the estimate decides.
             reserve: RESERVE
                 .max(fiftieth)
                 .min(free_bytes(directory).unwrap_or(0) / 8),
@@ -92,7 +92,7 @@ impl DiskLimit {
         }
     }
 
-    /// Why the drill must end; the second number is looked at when `counts`.
+    /// Why the drill must end; the space in use is counted only when `counts` is set.
     fn exceeded(&self, counts: bool) -> Option<String> {
         let directory = self.directory.display();
         let free = free_bytes(&self.directory).ok()?;
@@ -110,7 +110,7 @@ impl DiskLimit {
             ));
         }
         let taken = counts
-            .then(|| bytes_below(&self.directory).ok())
+            .then(|| directory_bytes(&self.directory).ok())
             .flatten()?;
         (taken > self.most).then(|| {
             format!(
@@ -121,7 +121,7 @@ impl DiskLimit {
     }
 }
 
-/// A wish to stop of its own, raised with the run's or when the time or the room is used up.
+/// A stop request of the drill's own: raised with the run's, or when its time or space is used up.
 pub(super) struct Limit {
     pub(super) cancel: Cancel,
     reason: Arc<Mutex<Option<String>>>,
@@ -153,7 +153,7 @@ impl Limit {
         }
     }
 
-    /// How a drill ends whose wish to stop was raised.
+    /// The result of a drill that had to stop.
     pub(super) fn ended(&self, run: &Cancel) -> Result<Verdict, DrillError> {
         let reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
         match reason.clone() {
@@ -184,7 +184,7 @@ impl ForcedEnd {
             };
             std::thread::spawn(move || {
                 if !end.comes_within(PATIENCE) {
-                    tracing::warn!("the drill goes on although it must stop; ending its server");
+                    tracing::warn!("the drill did not stop when asked; ending its server");
                     end_server();
                 }
             });

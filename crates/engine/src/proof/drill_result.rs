@@ -1,16 +1,16 @@
-//! What a drill showed, or why it failed.
+//! The result of a drill.
 
 use crate::catalog::DrillRecord;
 use hubvault_archive::ArchiveError;
 use std::path::PathBuf;
 
-/// An archive did not withstand the drill, or the drill was stopped.
+/// An archive failed the drill, or the drill was stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum DrillError {
-    /// It does not come back, or not equal.
-    #[error("the archive does not withstand the drill: {why}")]
+    /// It could not be restored, or its rows differ.
+    #[error("the archive failed the drill: {why}")]
     Rejected {
-        /// What did not come back.
+        /// The problem.
         why: String,
     },
     /// The file itself.
@@ -18,7 +18,7 @@ pub enum DrillError {
     Archive {
         /// Which file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         source: ArchiveError,
     },
     /// Stopped on request.
@@ -27,28 +27,28 @@ pub enum DrillError {
 }
 
 impl DrillError {
-    /// Whether nothing is wrong but that the archive is sealed and no identity opens it.
+    /// Whether the only problem is that the archive is sealed and no identity opens it.
     pub fn is_sealed(&self) -> bool {
         matches!(self, Self::Archive { source, .. } if source.is_sealed())
     }
 }
 
-/// What a drill showed.
+/// What a drill proved.
 #[derive(Clone, Debug)]
 pub enum Verdict {
-    /// Everything came back equal.
+    /// Everything was restored and is equal.
     Proven(DrillRecord),
-    /// Nothing speaks against the archive, but not everything could be shown.
+    /// No problem was found, but not everything could be checked.
     Unproven {
         /// Why.
         reason: String,
-        /// What could be shown; `None` when the drill did not begin.
+        /// What was proven; `None` when the drill did not start.
         drill: Option<DrillRecord>,
     },
 }
 
 impl Verdict {
-    /// Of a drill that showed nothing.
+    /// Of a drill that proved nothing.
     pub(super) fn nothing_shown(reason: String) -> Self {
         let drill = None;
         Self::Unproven { reason, drill }

@@ -1,4 +1,4 @@
-//! Where an archive is drilled: a throwaway server, or a scratch database on a server elsewhere.
+//! The server of a drill: a throwaway server, or a scratch database on an existing server.
 
 use crate::job::ProofOptions;
 use crate::restore::Target;
@@ -187,10 +187,13 @@ pub(super) fn sweep_and_log(lock: &DrillLock) {
 
 fn log(swept: &Swept) {
     for leftover in &swept.removed {
-        tracing::info!("removed {}, left by a crashed drill", leftover.display());
+        tracing::info!(
+            "removed {}, leftover of a crashed drill",
+            leftover.display()
+        );
     }
     for error in &swept.stuck {
-        tracing::warn!("could not remove what a crashed drill left: {error}");
+        tracing::warn!("could not remove a leftover of a crashed drill: {error}");
     }
 }
 
@@ -215,7 +218,7 @@ impl Drop for DrillServer {
         });
         if let Err(error) = dropped {
             tracing::warn!(
-                "the scratch database {name} stays on {server} until the next drill: {error}"
+                "could not drop the scratch database {name} on {server}; the next drill will: {error}"
             );
         }
     }
@@ -260,7 +263,7 @@ mod tests {
             "{said}"
         );
         assert!(
-            said.contains("could not remove what a crashed drill left"),
+            said.contains("could not remove a leftover of a crashed drill"),
             "{said}"
         );
     }

@@ -1,4 +1,4 @@
-//! Reads an archive back from the disk, whole: every byte, every checksum, every row.
+//! Reads a whole archive back from the disk: every byte, every checksum, every row.
 
 use crate::catalog::sidecar::Seal;
 use crate::job::SizeLimits;
@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// Why an archive is not what it should be.
+/// An archive failed its integrity check.
 #[derive(Debug, thiserror::Error)]
 pub enum IntegrityError {
     /// The file itself.
@@ -17,22 +17,22 @@ pub enum IntegrityError {
     Archive {
         /// Which file.
         path: PathBuf,
-        /// What is wrong, and where.
+        /// The problem and its place.
         source: ArchiveError,
     },
-    /// What was read back is not what was written.
+    /// The archive on disk differs from what was written.
     #[error("the manifest on disk is not the one that was written; the disk may be failing")]
     OtherManifest,
-    /// A sealed file that is not the one that was published.
+    /// A sealed file that differs from the published one.
     #[error(
-        "{}: it is not the file that was published, or it is damaged: its SHA-256 is not that of its \
-         sidecar", path.display()
+        "{}: it is damaged or not the file that was published: its SHA-256 differs from its \
+         sidecar's", path.display()
     )]
     OtherFile {
         /// Which file.
         path: PathBuf,
     },
-    /// Outside the limits that somebody set.
+    /// Outside the configured limits.
     #[error(
         "the archive has {actual}, {relation} the {limit} that {setting} sets; correct that \
          setting if the size is right"
@@ -62,7 +62,7 @@ impl StopError for IntegrityError {
     }
 }
 
-/// An archive that was written and made durable; nobody has looked at it yet.
+/// An archive that was written and made durable, but not yet checked.
 #[derive(Debug)]
 pub struct WrittenArchive {
     /// Where it is now.
@@ -73,7 +73,7 @@ pub struct WrittenArchive {
     pub bytes: u64,
     /// How it is sealed.
     pub seal: Option<Seal>,
-    /// The run's own key, which opens it.
+    /// The key of the run, which opens it.
     pub identities: Identities,
 }
 
@@ -86,7 +86,7 @@ pub struct CheckedArchive {
     pub(crate) identities: Identities,
 }
 
-/// What reading an archive back found.
+/// The result of reading an archive back.
 #[derive(Debug)]
 pub struct ReadBack {
     /// Its table of contents.
@@ -97,10 +97,10 @@ pub struct ReadBack {
     pub opened_by: Vec<Recipient>,
 }
 
-/// Checks a new archive: reads it back and holds it against its limits and what was written.
+/// Checks a new archive: reads it back and compares it with its limits and with what was written.
 ///
-/// Without limits any size is right: a small database makes a small archive, and what must be in
-/// it is checked by rows, not by bytes.
+/// Without limits any size is accepted: a small database makes a small archive, and the content is
+/// checked by rows, not by bytes.
 pub fn check(
     written: WrittenArchive,
     limits: SizeLimits,
@@ -146,7 +146,7 @@ pub fn check(
     })
 }
 
-/// Reads every entry of an archive on `threads` threads; `tell` hears of the bytes that are done.
+/// Reads every entry of an archive on `threads` threads; `tell` is called with the bytes that are done.
 pub fn read_back(
     path: &Path,
     identities: &Identities,
@@ -170,7 +170,7 @@ pub fn read_back(
         Ok(())
     };
     Pool::new(entries, cancel).run(threads, || Ok(()), verify)?;
-    // That its tables add up was seen when it was opened; the digests of their entries were just made anew.
+    // Opening it checked the tables' totals; the digests of their entries were just recomputed.
     Ok(ReadBack {
         bytes: archive.len(),
         opened_by: archive.source().opened_by(),
@@ -178,8 +178,8 @@ pub fn read_back(
     })
 }
 
-/// Reads a sealed file that nobody here can open, and compares it with the checksum that its sidecar
-/// gives. Returns its size. It shows that this is the file that was published, and no more.
+/// Reads a sealed file without opening it, and compares it with the checksum in its sidecar. Returns its
+/// size. This shows only that it is the published file.
 pub fn same_file(
     path: &Path,
     seal: &Seal,

@@ -1,4 +1,4 @@
-//! What an archive must withstand before it counts.
+//! Proves an archive: integrity, then a drill.
 
 pub mod integrity;
 mod drill_result;

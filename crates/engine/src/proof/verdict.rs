@@ -1,5 +1,4 @@
-//! From an archive that was read back to one that may get its name: proven, or with the reason
-//! why it is not.
+//! Decides whether a checked archive may be published as proven, or with the reason why it is unproven.
 
 use super::drill;
 use super::drill_result::{DrillError, Verdict};
@@ -11,7 +10,7 @@ use hubvault_model::Cancel;
 use jiff::{SignedDuration, Timestamp};
 use std::path::Path;
 
-/// An archive of which is known how far it is proven. Only [`judge`] makes one.
+/// An archive with its proof. Only [`judge`] makes one.
 #[derive(Debug)]
 pub struct JudgedArchive {
     checked: CheckedArchive,
@@ -56,8 +55,7 @@ pub fn judge(
     Ok(JudgedArchive { checked, proof })
 }
 
-/// Whether a drill is due. An hour is forgiven, so that a backup of every day at two is drilled
-/// every day although one takes longer than another.
+/// Whether a drill is due, with an hour of tolerance: runs of different length still drill once a day.
 pub fn is_due(when: ProofWhen, last: Option<Timestamp>, now: Timestamp) -> bool {
     let hours = match when {
         ProofWhen::Always => return true,

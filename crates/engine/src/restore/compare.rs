@@ -1,4 +1,4 @@
-//! Tables read anew and held against the manifest: the same rows, or not.
+//! Reads tables and compares their rows with the manifest.
 
 use super::error::RestoreError;
 use super::order::in_order;
@@ -12,7 +12,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-/// One table of the manifest beside the same table of a database.
+/// The comparison of a table of the manifest with the same table of a database.
 #[derive(Clone, Debug)]
 pub struct Compared {
     /// The table.
@@ -24,14 +24,14 @@ pub struct Compared {
 }
 
 impl Compared {
-    /// Whether it came back equal.
+    /// Whether both are equal.
     pub fn is_equal(&self) -> bool {
         self.found
             .as_ref()
             .is_ok_and(|found| *found == self.expected)
     }
 
-    /// What is wrong with it, in words; `None` when it is equal.
+    /// The difference as text; `None` when both are equal.
     pub fn problem(&self) -> Option<String> {
         match &self.found {
             Err(why) => Some(format!("{}: {why}", self.name)),
@@ -40,7 +40,7 @@ impl Compared {
                 self.name, self.expected.rows, found.rows
             )),
             Ok(found) if *found != self.expected => {
-                Some(format!("{}: as many rows, but others", self.name))
+                Some(format!("{}: row counts match, contents differ", self.name))
             }
             Ok(_) => None,
         }
@@ -68,11 +68,11 @@ pub fn digest(
         doing: doing.clone(),
         why: error.to_string(),
     })?;
-    PgError::unless_all_arrived(&doing, sent, rows.rows)?;
+    PgError::check_row_count(&doing, sent, rows.rows)?;
     Ok(rows)
 }
 
-/// Tables that do not hold the rows of which the server that was backed up made a digest, in words.
+/// Tables whose rows differ from the source server's digest, as text.
 pub(crate) fn unlike_the_source(
     tables: &[&TableSummary],
     logins: &TableLogins,
@@ -90,7 +90,7 @@ pub(crate) fn unlike_the_source(
         let doing = format!("comparing {} with the source", table.name);
         let is_digest = |why: std::num::ParseIntError| PgError::Query {
             doing: doing.clone(),
-            why: format!("{expected:?} in the archive is no digest: {why}"),
+            why: format!("{expected:?} in the archive is not a digest: {why}"),
         };
         let expected: ServerDigest = expected.parse().map_err(is_digest)?;
         let sql = rows_sql(table, None);
@@ -104,8 +104,8 @@ pub(crate) fn unlike_the_source(
         };
         if found != expected {
             wrong.push(format!(
-                "{}: the rows are not those that the source made a digest of: they were changed on \
-                 their way from it; use TLS (sslmode = verify-full), and have the network looked at",
+                "{}: the rows differ from the source's digest: they were changed between the source and hubvault; \
+                 use TLS (sslmode = verify-full), and check the network",
                 table.name
             ));
         }
@@ -177,8 +177,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Reads every table out of a database that nobody else writes to again, on `workers` connections,
-/// several of them in a large table. In the manifest's order.
+/// Reads every table of a database on `workers` connections, several of them in a large table. No one else
+/// may write there. Returns the manifest's order.
 pub(crate) fn compare(
     tables: &[&TableSummary],
     to: &ConnectSettings,
@@ -218,7 +218,7 @@ pub(crate) fn compare(
 }
 
 /// The largest first, so that the connections end at about the same time. One connection alone
-/// reads tables whole: it sees each of them as of one moment, whoever writes.
+/// reads tables whole: it sees each of them in one snapshot.
 fn portions(
     tables: &[&TableSummary],
     to: &ConnectSettings,

@@ -1,5 +1,4 @@
-//! What is in an archive and not in a living database, and the other way round; and putting just
-//! those rows back.
+//! Compares an archive with a live database row by row, and restores only the rows that are missing or changed.
 
 use super::error::RestoreError;
 use super::order::parents_first;
@@ -45,7 +44,7 @@ impl TableDiff {
     }
 }
 
-/// What was put back into one table.
+/// What was restored into one table.
 #[derive(Debug)]
 pub struct PutBack {
     /// The table.
@@ -56,9 +55,9 @@ pub struct PutBack {
     pub updated: u64,
 }
 
-/// Which rows of the archive's tables differ from a living database. Nothing is changed there but
+/// Which rows of the archive's tables differ from a live database. Nothing is changed there but
 /// temporary tables of this session, and what is compared is read in READ ONLY transactions. Every row that differs is
-/// handed to `each` as it comes, with the number of its table in what is returned.
+/// passed to `each`, with the index of its table in the result.
 pub fn diff<S: Source>(
     archive: &Archive<S>,
     to: &ConnectSettings,
@@ -69,7 +68,7 @@ pub fn diff<S: Source>(
     cancel: &Cancel,
 ) -> Result<Vec<TableDiff>, RestoreError> {
     let chosen = super::chosen(archive.manifest(), wanted)?;
-    // A condition that may not be run is said before anything is done.
+    // A condition that may not be run is an error before anything is done.
     let living = chosen.iter().map(|table| conditions.living(table));
     let living = living.collect::<Result<Vec<_>, _>>()?;
     let mut session = Session::connect(to, cancel)?;
@@ -99,8 +98,8 @@ pub fn diff<S: Source>(
     Ok(found)
 }
 
-/// Puts rows back that are only in the archive, and with `update` also the archive's values into
-/// rows that have others. All in one transaction: it happens, or nothing does.
+/// Inserts rows that are only in the archive, and with `update` also overwrites rows that have other
+/// values. All in one transaction.
 pub fn put_back<S: Source>(
     archive: &Archive<S>,
     to: &ConnectSettings,
@@ -163,7 +162,7 @@ fn stage<S: Source>(
     Ok(staged)
 }
 
-/// What a name of an archive means in the database must be a table: reading a view runs its functions.
+/// Checks that a name of the archive is a table in the database: reading a view runs its functions.
 fn there(session: &mut Session, table: &TableSummary) -> Result<(), RestoreError> {
     if target::is_table(session, &table.name)? {
         return Ok(());

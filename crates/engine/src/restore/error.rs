@@ -1,4 +1,4 @@
-//! Why a restore stopped, and what to do about it.
+//! Errors of a restore.
 
 use crate::pool::StopError;
 use hubvault_archive::ArchiveError;
@@ -8,13 +8,13 @@ use std::io;
 use std::path::PathBuf;
 
 impl RestoreError {
-    /// Whether this speaks of the target's surroundings, and not of the archive.
+    /// Whether the cause is the target's environment and not the archive.
     pub(crate) fn is_environment(&self) -> bool {
         matches!(self, Self::Postgres(error) if error.is_environment())
     }
 }
 
-/// A restore that did not come to its end.
+/// A restore failed or was stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// Something about the database.
@@ -23,15 +23,15 @@ pub enum RestoreError {
     /// Something about the archive.
     #[error("reading the archive: {0}")]
     Archive(#[from] ArchiveError),
-    /// An entry that every archive has is not there, or is no text.
+    /// An entry that every archive has is missing or unreadable.
     #[error("the archive's {name} is missing or cannot be read: {why}")]
     Entry {
         /// Its name.
         name: &'static str,
-        /// What is wrong with it.
+        /// The problem.
         why: String,
     },
-    /// The server is older than the archive's.
+    /// The server is older than the archive's source.
     #[error(
         "the archive comes from PostgreSQL {archive} and the target runs {target}, which is older; \
          restore into {archive} or newer, or use --force to try"
@@ -42,9 +42,9 @@ pub enum RestoreError {
         /// Major version of the target.
         target: u32,
     },
-    /// Roles that the definitions name are not there.
+    /// Roles that the definitions name are missing.
     #[error(
-        "the archive names roles that the target does not have: {}; make them, or use \
+        "the archive names roles that the target does not have: {}; create them, or use \
          --create-roles (without login), or --no-owner", names.join(", ")
     )]
     Roles {
@@ -54,16 +54,16 @@ pub enum RestoreError {
     /// The target holds tables of the archive.
     #[error(
         "the target already holds tables of this archive: {}; restore into an empty database \
-         (--database NAME --create makes one), or drop them first with --clean", names.join(", ")
+         (--database NAME --create creates one), or drop them first with --clean", names.join(", ")
     )]
     NotEmpty {
         /// Some of them.
         names: Vec<String>,
     },
-    /// No table of the archive fits.
-    #[error("no table of the archive is meant by {word:?}; `hubvault show` names them")]
+    /// No table of the archive matches.
+    #[error("no table of the archive matches {word:?}; `hubvault show` lists them")]
     NoSuchTable {
-        /// What was asked for.
+        /// The pattern.
         word: String,
     },
     /// A table of the target has rows already.
@@ -76,20 +76,20 @@ pub enum RestoreError {
     },
     /// A table of the archive is not in the target.
     #[error(
-        "{table} is not in the target, or no ordinary table there; restore the whole into another database to get it"
+        "{table} is not in the target, or is not an ordinary table there; restore the whole archive into another database to get it"
     )]
     NotThere {
         /// The table.
         table: TableName,
     },
-    /// What came back is not what was backed up.
+    /// The restored rows differ from those of the backup.
     #[error("restored, but not equal: {}", tables.join("; "))]
     Different {
         /// A line for each table.
         tables: Vec<String>,
     },
-    /// An entry that would be written elsewhere.
-    #[error("the archive's entry {name:?} leads out of the directory; nothing more was restored")]
+    /// An entry whose path leaves the target directory.
+    #[error("the archive's entry {name:?} points outside the directory; the restore was stopped")]
     Outside {
         /// The entry.
         name: String,
@@ -97,18 +97,18 @@ pub enum RestoreError {
     /// A file or directory of the target.
     #[error("{doing} {}: {source}{}", path.display(), remedy(source))]
     Io {
-        /// What was being done.
+        /// The operation.
         doing: &'static str,
-        /// To what.
+        /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// A window whose condition is SQL that the configuration does not say.
+    /// A window whose condition is SQL that the configuration does not contain.
     #[error(
         "the archive's window of {table} has a condition that the configuration does not have: {condition:?}; it is \
-         SQL of whoever wrote the archive and was not run: configure the same window, leave the table out with \
-         --table, or, if you read it and trust it, say --trust-conditions"
+         SQL of the archive's writer and was not run: configure the same window, leave the table out with \
+         --table, or, if you read and trust it, use --trust-conditions"
     )]
     ForeignCondition {
         /// The table.
@@ -116,10 +116,10 @@ pub enum RestoreError {
         /// The condition.
         condition: String,
     },
-    /// The rows that differ could not be kept.
-    #[error("keeping the rows that differ: {source}{}", remedy(source))]
+    /// The rows that differ could not be written.
+    #[error("writing the rows that differ: {source}{}", remedy(source))]
     Differences {
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// Stopped on request.

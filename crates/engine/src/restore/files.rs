@@ -1,22 +1,21 @@
-//! Configuration files put back below one directory, whatever an archive says.
+//! Restores configuration files below one directory; the archive is not trusted.
 
-use super::beneath::{Beneath, Rights, finish};
 use super::error::RestoreError;
+use super::target_directory::{Rights, TargetDirectory, finish};
 use hubvault_archive::{Archive, EntryKind, EntryRecord, Source};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// So many links may lie on the way of a link, as for the system (`path_resolution(7)`).
+/// Most links in the resolution of a link, as in the kernel (`path_resolution(7)`).
 const LINKS_ON_THE_WAY: usize = 40;
-/// And so many parts of paths: more than any real link has.
+/// Most parts of a resolved path: more than any real link has.
 const STEPS: usize = 1 << 14;
 
-/// Writes every configuration file of an archive below `directory`, with its mode and, when we are
-/// root, its owner. A file that is
-/// there already is an error; nothing is overwritten and nothing is written outside. Links come
-/// last, so that no file is written through one; none is followed, whoever made it.
+/// Writes every configuration file of an archive below `directory`, with its mode and, as root, its owner.
+/// An existing file is an error; nothing is overwritten and nothing is written outside. Links come last, so
+/// that no file is written through one; none is followed.
 pub fn files<S: Source>(
     archive: &Archive<S>,
     directory: &Path,
@@ -42,14 +41,15 @@ pub fn files<S: Source>(
         });
     }
     let owners = owners(archive);
-    let mut place = Beneath::open(directory).map_err(failed("opening the directory", directory))?;
+    let mut place =
+        TargetDirectory::open(directory).map_err(failed("opening the directory", directory))?;
     let mut written = Vec::new();
     for entry in &entries {
         let path = directory.join(&entry.name);
         one(archive, entry, &mut place, rights(entry, &owners), &path)?;
         written.push(path);
     }
-    // Last, or a directory without the right to write could not be filled; what is inside before what it is in.
+    // Last, as a directory without write permission could not be filled; children before their parents.
     let directories = entries.iter().rev();
     for entry in directories.filter(|entry| entry.kind == EntryKind::Directory) {
         let path = directory.join(&entry.name);
@@ -62,7 +62,7 @@ pub fn files<S: Source>(
 
 type Owners<'a> = HashMap<&'a str, (u32, u32)>;
 
-/// To whom everything belonged, which only root may give back.
+/// The owners of all files, which only root can restore.
 fn owners<S: Source>(archive: &Archive<S>) -> Owners<'_> {
     if !rustix::process::geteuid().is_root() {
         return Owners::new();
@@ -83,7 +83,7 @@ fn rights(entry: &EntryRecord, owners: &Owners<'_>) -> Rights {
 fn one<S: Source>(
     archive: &Archive<S>,
     entry: &EntryRecord,
-    place: &mut Beneath,
+    place: &mut TargetDirectory,
     rights: Rights,
     path: &Path,
 ) -> Result<(), RestoreError> {
@@ -99,7 +99,7 @@ fn one<S: Source>(
                 .file(&entry.name)
                 .map_err(failed("making (it must not exist)", path))?;
             io::copy(&mut archive.content(entry)?, &mut file).map_err(failed("writing", path))?;
-            // What a full or failing disk did not take is known only then.
+            // A full or failing disk is reported only here.
             file.sync_all().map_err(failed("making durable", path))?;
             finish(&file, rights).map_err(failed("setting mode and owner of", path))
         }
@@ -110,7 +110,7 @@ fn bare(directory: &str) -> &str {
     directory.strip_suffix('/').unwrap_or(directory)
 }
 
-/// The first of these links, given by name and target, that leads out of the directory, be it through other links.
+/// The first of these links, given by name and target, that leads out of the directory, also through other links.
 fn leading_out<'a>(links: &'a [(&'a str, &'a str)]) -> Option<&'a str> {
     let links = Links::new(links);
     let mut names = links.all.iter().map(|(name, _)| *name);
@@ -141,7 +141,7 @@ impl<'a> Links<'a> {
     }
 
     fn stays_inside(&self, link: &str) -> bool {
-        // The path that was walked, and what is left to walk, the next part last.
+        // The resolved path, and the remaining parts, the next one last.
         let mut walked: Vec<u64> = Vec::new();
         let mut left: Vec<&str> = link.split('/').rev().collect();
         let (mut followed, mut steps) = (0, 0);
@@ -163,7 +163,7 @@ impl<'a> Links<'a> {
                     }
                     followed += 1;
                     if followed > LINKS_ON_THE_WAY {
-                        // The system follows no more of them either: it leads nowhere.
+                        // The kernel follows no more of them either.
                         return true;
                     }
                     left.extend(target.split('/').rev());

@@ -1,5 +1,5 @@
-//! An archive put back into a database: definitions, rows, sequences, and the proof that it is
-//! equal. The drill restores through here, so that what is proven is what a user gets.
+//! Restores an archive into a database: definitions, rows, sequences, and the comparison. The drill uses
+//! the same code, so that what is proven is what a user gets.
 
 mod error;
 mod order;
@@ -9,7 +9,7 @@ mod whole;
 mod tables;
 mod window;
 mod diff;
-mod beneath;
+mod target_directory;
 mod files;
 
 pub(crate) use compare::unlike_the_source;
@@ -28,15 +28,15 @@ use hubvault_postgres::{Access, ConnectSettings, TableLogins, memory_file};
 use std::fs::File;
 use std::io::{self, Read, Write};
 
-/// Where an archive is restored to, and over which logins.
+/// The target of a restore, and its logins.
 #[derive(Clone, Debug)]
 pub enum Target {
     /// Over one login.
     Login(ConnectSettings),
-    /// Over a superuser's, on a server that is nobody else's: definitions. Rows are loaded, constraints checked and tables
-    /// compared over logins of the tables' owners, which are no superusers: what is restored may be hostile.
+    /// On a server of our own: definitions over a superuser's login. Rows are loaded, constraints checked and tables
+    /// compared over logins of the tables' owners, which are not superusers: the archive may be hostile.
     Owners(ConnectSettings),
-    /// On a server that others use, over a login that may do nothing there but own this database.
+    /// On a shared server, over a login that owns this database and has no other rights.
     Lesser {
         /// That login.
         login: ConnectSettings,
@@ -54,7 +54,7 @@ impl Target {
     }
 }
 
-/// How a restore goes about it.
+/// Options of a restore.
 #[derive(Clone, Copy, Debug)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -63,30 +63,30 @@ impl Target {
 pub struct RestoreOptions {
     /// Connections that load rows and build indexes at once.
     pub workers: usize,
-    /// Make roles that are missing, without login.
+    /// Create missing roles, without login.
     pub create_roles: bool,
-    /// Everything belongs to who restores; nothing is granted.
+    /// Objects belong to the restoring role; nothing is granted.
     pub no_owner: bool,
-    /// Try a server that is older than the archive's.
+    /// Try a server that is older than the archive's source.
     pub force: bool,
-    /// Drop what the archive holds from the target first.
+    /// Drop the archive's objects from the target first.
     pub clean: bool,
-    /// Go on past what cannot be restored; it is in the report.
+    /// Continue past errors; they are in the report.
     pub keep_going: bool,
 }
 
-/// What came of a restore.
+/// The result of a restore.
 #[derive(Debug)]
 pub struct Restored {
-    /// Every table that was meant to come back, as it is now.
+    /// Every table to restore, with its comparison.
     pub tables: Vec<Compared>,
     /// Tables whose rows could not be loaded, where the options said to go on.
     pub passed_over: Vec<TableName>,
-    /// What the programs warned of.
+    /// Warnings of the programs.
     pub warnings: Vec<String>,
     /// What could not be restored, where the options said to go on.
     pub failures: Vec<String>,
-    /// The logins that it was made over.
+    /// The logins that were used.
     pub access: Access,
     /// Who loads and reads each table.
     pub logins: TableLogins,
@@ -104,7 +104,7 @@ impl Restored {
     }
 }
 
-/// The tables of an archive that are wanted; all of them when nothing is said.
+/// The selected tables of an archive; all of them without a selection.
 fn chosen<'a>(
     manifest: &'a Manifest,
     wanted: &[TablePattern],
@@ -126,7 +126,7 @@ fn chosen<'a>(
     Ok(manifest.tables.iter().filter(meant).collect())
 }
 
-/// The definitions of 100,000 tables take a fifth of it.
+/// Largest definitions, in bytes; those of 100,000 tables have a fifth of it.
 const DUMP_LIMIT: u64 = 256 << 20;
 /// A list or a script beside them, which is read into memory.
 const TEXT_LIMIT: u64 = 64 << 20;
@@ -144,7 +144,7 @@ fn record<'a, S: Source>(
     if record.is_bare() || record.raw_bytes > limit {
         let (size, limit) = (ByteSize(record.raw_bytes), ByteSize(limit));
         return Err(missing(format!(
-            "it is {size}, and no archive of ours has more than {limit} there"
+            "it has {size}, more than the limit of {limit}"
         )));
     }
     Ok(record)
@@ -163,7 +163,7 @@ fn entry<S: Source>(archive: &Archive<S>, name: &'static str) -> Result<Vec<u8>,
     Ok(bytes)
 }
 
-/// The definitions, in a file that has no name: `pg_restore` reads them there, and they are never in our memory.
+/// The definitions, in an unnamed file for `pg_restore`: they are never in memory.
 fn definitions<S: Source>(archive: &Archive<S>) -> Result<File, RestoreError> {
     let name = "database/schema.dump";
     let record = record(archive, name, DUMP_LIMIT)?;
@@ -188,7 +188,7 @@ fn definitions<S: Source>(archive: &Archive<S>) -> Result<File, RestoreError> {
     })
 }
 
-/// What every dump in the custom format begins with (`pg_backup_custom.c`).
+/// The first bytes of every dump in the custom format (`pg_backup_custom.c`).
 const DUMP_MAGIC: &[u8] = b"PGDMP";
 
 fn text<S: Source>(archive: &Archive<S>, name: &'static str) -> Result<String, RestoreError> {

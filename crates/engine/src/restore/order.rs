@@ -1,4 +1,4 @@
-//! The order of work: largest tables first, and tables so that foreign keys find their rows.
+//! The order of work: largest tables first, and parents before their children.
 
 use super::error::RestoreError;
 use hubvault_archive::TableSummary;
@@ -9,13 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Below this many bytes of rows the order of tables does not matter.
 const SMALL: u64 = 1 << 20;
 
-/// What tables are put in order by, the largest first, so that workers end at about the same time. Small ones are all
-/// alike: those of the same owner can follow each other over one connection.
+/// The sort key of tables, the largest first, so that workers end at about the same time. Small ones are
+/// equal: those of the same owner can follow each other over one connection.
 pub(crate) fn in_order(bytes: u64) -> u64 {
     if bytes < SMALL { 0 } else { bytes }
 }
 
-/// Parents before children, as the living database has the keys; tables of a circle in any order.
+/// Parents before children, by the foreign keys of the live database; tables of a cycle in any order.
 pub(crate) fn parents_first<'a>(
     session: &mut Session,
     tables: Vec<&'a TableSummary>,

@@ -1,4 +1,4 @@
-//! Rows on their way from an archive into tables, over several connections.
+//! Loads rows from an archive into tables over several connections.
 
 use super::RestoreOptions;
 use super::error::RestoreError;
@@ -13,10 +13,10 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::sync::{Mutex, PoisonError};
 
-/// What is read from an entry at once, in bytes.
+/// Bytes that are read from an entry at once.
 const PIECE: usize = 128 << 10;
 
-/// How entries become transactions.
+/// How entries are grouped into transactions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Transactions {
     /// An entry is one: several connections may fill the same table.
@@ -28,7 +28,7 @@ pub(crate) enum Transactions {
 }
 
 /// Loads entries into the tables of the same names, largest first, each over the login that `access` has for it.
-/// Returns what went wrong with a table where `keep_going` holds.
+/// Returns the tables' errors when `keep_going` is set.
 pub(crate) fn load<S: Source>(
     archive: &Archive<S>,
     entries: Vec<&EntryRecord>,
@@ -185,7 +185,7 @@ impl<S: Source> Load<'_, S> {
     }
 }
 
-/// The session of a login: the one that there is, where it is the same login's.
+/// The session of a login: the current one if it is the same login's.
 fn session_of<'a>(
     session: &'a mut Option<(String, Session)>,
     login: &ConnectSettings,
@@ -215,7 +215,7 @@ pub(crate) fn load_entry<S: Source>(
         return Ok(());
     }
     let why = format!(
-        "{loaded} rows went in, the entry holds {}",
+        "{loaded} rows were loaded, the entry has {}",
         rows.digest.rows
     );
     Err(RestoreError::Different {

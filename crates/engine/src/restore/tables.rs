@@ -1,4 +1,4 @@
-//! Some tables' rows into a living database: into the same tables, or beside them.
+//! Restores the rows of some tables into a live database: into the same tables, or into copies in another schema.
 
 use super::compare::compare;
 use super::error::RestoreError;
@@ -10,11 +10,11 @@ use hubvault_archive::{Archive, Source, TableSummary};
 use hubvault_model::{Cancel, TableName, TablePattern};
 use hubvault_postgres::{Access, ConnectSettings, Session, TableLogins, target};
 
-/// Restores the rows of the wanted tables, all in one transaction: into the same tables, which
-/// must be there and empty, or into new tables of the schema `into_schema`, which have the living
+/// Restores the rows of the selected tables, all in one transaction: into the same tables, which
+/// must be there and empty, or into new tables of the schema `into_schema`, which have the live
 /// tables' columns and nothing else. With `keep_going` a table that cannot be restored is rolled back
-/// and named, and the others go on. Foreign keys hold as ever; the tables' own triggers do not
-/// fire. Ends by comparing.
+/// and named, and the others go on. Foreign keys are checked; the tables' own triggers do not
+/// fire. Compares at the end.
 pub fn tables<S: Source>(
     archive: &Archive<S>,
     to: &ConnectSettings,
@@ -49,7 +49,7 @@ pub fn tables<S: Source>(
                 None => itself(&mut session, table)?,
             };
             load_table(archive, &mut session, table, &place, progress)?;
-            // Now, and not at the end, so that the table that breaks one is named.
+            // Now, and not at the end, so that the error names the table.
             session.simple("checking the constraints", "SET CONSTRAINTS ALL IMMEDIATE")?;
             session.simple("deferring again", "SET CONSTRAINTS ALL DEFERRED")?;
             Ok(place)
@@ -94,7 +94,7 @@ fn beside(
     schema: &str,
 ) -> Result<TableSummary, RestoreError> {
     let name = TableName::new(schema, &table.name.name);
-    target::make_beside(session, &table.name, &name, &table.columns)?;
+    target::create_like(session, &table.name, &name, &table.columns)?;
     Ok(TableSummary {
         name,
         ..table.clone()
@@ -108,7 +108,7 @@ fn load_table<S: Source>(
     place: &TableSummary,
     progress: &dyn Progress,
 ) -> Result<(), RestoreError> {
-    let silenced = target::silence_triggers(session, &place.name)?;
+    let silenced = target::disable_triggers(session, &place.name)?;
     for entry in archive.entries_of(table) {
         if let Some(rows) = &entry.rows {
             let sql = target::copy_into(&place.name, &rows.columns);
@@ -116,7 +116,7 @@ fn load_table<S: Source>(
         }
     }
     if silenced {
-        target::wake_triggers(session, &place.name)?;
+        target::enable_triggers(session, &place.name)?;
     }
     Ok(())
 }

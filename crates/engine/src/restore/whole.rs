@@ -1,4 +1,4 @@
-//! A whole archive into a database: definitions, rows, sequences, indexes, and all compared.
+//! Restores a whole archive: definitions, rows, sequences and indexes, then compares everything.
 
 use super::compare::compare;
 use super::error::RestoreError;
@@ -8,11 +8,11 @@ use crate::progress::{Progress, Stage};
 use hubvault_archive::{Archive, EntryKind, EntryRecord, Manifest, Source, TableSummary};
 use hubvault_model::{Cancel, TableName, quote_ident};
 use hubvault_postgres::{
-    Access, ConnectSettings, PgError, Said, SchemaOptions, SchemaRestore, Session, TableLogins,
-    target,
+    Access, ConnectSettings, PgError, SchemaOptions, SchemaRestore, Session, TableLogins,
+    ToolMessages, target,
 };
 
-/// The archive's tables that a database holds already.
+/// The archive's tables that exist in a database.
 pub fn present<S: Source>(
     archive: &Archive<S>,
     to: &ConnectSettings,
@@ -61,7 +61,7 @@ pub(crate) fn whole_with<S: Source>(
     let manifest = archive.manifest();
     let to = target.definer();
     let (mut session, server) = ready(manifest, to, options, cancel)?;
-    make_room(&mut session, &schema, manifest, options, cancel)?;
+    drop_existing(&mut session, &schema, manifest, options, cancel)?;
     let access = if let Target::Owners(_) = target {
         let superusers = schema.superusers(&manifest.roles, cancel)?;
         Access::of_owners(to, &mut session, &manifest.roles, superusers)?
@@ -85,7 +85,7 @@ pub(crate) fn whole_with<S: Source>(
         keep_going: options.keep_going,
         server,
     };
-    let mut report = Said::default();
+    let mut report = ToolMessages::default();
     progress.stage(Stage::Definitions, None);
     if let Some(superuser) = &mut superuser {
         report.extend(schema.make_extensions(superuser, to, said, cancel)?);
@@ -112,7 +112,7 @@ pub(crate) fn whole_with<S: Source>(
     })
 }
 
-/// Looks whether the target can take the archive; a session on it, and its major version.
+/// Checks that the target can hold the archive; returns a session on it and its major version.
 fn ready(
     manifest: &Manifest,
     to: &ConnectSettings,
@@ -126,13 +126,13 @@ fn ready(
         return Err(RestoreError::OlderServer { archive, target });
     }
     if !options.no_owner {
-        settle_roles(&mut session, manifest, options.create_roles)?;
+        create_roles_if_missing(&mut session, manifest, options.create_roles)?;
     }
     Ok((session, target))
 }
 
-/// Refuses a target that holds tables of the archive, or drops what the archive holds.
-fn make_room(
+/// Refuses a target that has tables of the archive, or drops them.
+fn drop_existing(
     session: &mut Session,
     schema: &SchemaRestore,
     manifest: &Manifest,
@@ -151,7 +151,7 @@ fn make_room(
     drop_all(session, schema, manifest, cancel)
 }
 
-/// A restore at work.
+/// A running restore.
 struct Restore<'a, S: Source> {
     archive: &'a Archive<S>,
     access: &'a Access,
@@ -166,7 +166,7 @@ impl<S: Source> Restore<'_, S> {
         &self,
         session: &mut Session,
         logins: &TableLogins,
-        report: &mut Said,
+        report: &mut ToolMessages,
     ) -> Result<Vec<TableName>, RestoreError> {
         let entries: Vec<&EntryRecord> = (self.archive.manifest().entries.iter())
             .filter(|entry| entry.kind == EntryKind::TableData)
@@ -198,7 +198,7 @@ impl<S: Source> Restore<'_, S> {
         session: &mut Session,
         schema: &SchemaRestore,
         said: SchemaOptions,
-        report: &mut Said,
+        report: &mut ToolMessages,
     ) -> Result<(), RestoreError> {
         let mut checker = Session::connect(self.access.checker(), self.cancel)?;
         let sequences = text(self.archive, "database/sequences.sql")?;
@@ -231,8 +231,8 @@ pub(crate) fn missing_extensions(
         .collect())
 }
 
-/// All or nothing, and never by CASCADE: what hangs on these tables and is not in the archive stops
-/// the whole.
+/// All or nothing, and never with CASCADE: objects that depend on these tables and are not in the archive
+/// are an error.
 fn drop_all(
     session: &mut Session,
     schema: &SchemaRestore,
@@ -241,7 +241,7 @@ fn drop_all(
 ) -> Result<(), RestoreError> {
     let mut sql = String::from("BEGIN;\n");
     for key in &manifest.not_valid {
-        for table in target::bearers(session, &key.name)? {
+        for table in target::tables_with_constraint(session, &key.name)? {
             let (table, key) = (table.sql(), quote_ident(&key.name));
             sql += &format!("ALTER TABLE ONLY {table} DROP CONSTRAINT {key};\n");
         }
@@ -250,13 +250,13 @@ fn drop_all(
     sql += "\nCOMMIT";
     let dropped = session.simple("dropping what the archive holds", &sql);
     if dropped.is_err() {
-        // The error that counts is the one above.
+        // The error above is the one to report.
         let _ = session.simple("giving up", "ROLLBACK");
     }
     Ok(dropped?)
 }
 
-fn settle_roles(
+fn create_roles_if_missing(
     session: &mut Session,
     manifest: &Manifest,
     create: bool,
@@ -284,7 +284,7 @@ fn settle_roles(
 fn tolerate(
     result: Result<(), PgError>,
     options: RestoreOptions,
-    report: &mut Said,
+    report: &mut ToolMessages,
 ) -> Result<(), RestoreError> {
     match result {
         Err(error) if options.keep_going => {

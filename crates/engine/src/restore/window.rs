@@ -1,5 +1,5 @@
-//! Which living rows an archive's window means. SQL that stands in an archive is run only where the configuration says
-//! the same, or where somebody read it and said yes.
+//! Selects the live rows that an archive's window covers. SQL from an archive is run only when the configuration
+//! contains the same, or when the user trusts it.
 
 use super::error::RestoreError;
 use crate::job::{Scope, WindowRows};
@@ -10,12 +10,12 @@ use hubvault_archive::{Coverage, TableSummary, Window};
 pub struct Conditions<'a> {
     /// Those of the configuration.
     configured: &'a Scope,
-    /// Any: whoever restores read them.
+    /// Any: the user has read them.
     trusted: bool,
 }
 
 impl<'a> Conditions<'a> {
-    /// Only those that the configuration says, too, unless the archive's are `trusted`.
+    /// Only those that the configuration contains too, unless the archive's are `trusted`.
     pub fn new(configured: &'a Scope, trusted: bool) -> Self {
         Self {
             configured,
@@ -23,8 +23,8 @@ impl<'a> Conditions<'a> {
         }
     }
 
-    /// The living rows that should be in the archive, as SQL: of a window, those of the window. `None` where that
-    /// cannot be known.
+    /// The live rows that should be in the archive, as SQL: of a window, those of the window. `None` when that
+    /// is unknown.
     pub(super) fn living(self, table: &TableSummary) -> Result<Option<String>, RestoreError> {
         match (table.coverage, table.window()) {
             (Coverage::Whole, _) => Ok(Some("true".to_owned())),

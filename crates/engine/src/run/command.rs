@@ -1,4 +1,4 @@
-//! What sources and hooks have in common: what they are told, and what is said of one that failed.
+//! What sources and hooks have in common: their environment variables, and the message of a failed one.
 
 use super::Run;
 use crate::command::Ended;
@@ -40,7 +40,7 @@ pub(crate) fn fault(ended: &io::Result<Ended>, limit: Duration, masks: &Masks) -
     };
     let words = last_words(ended, masks);
     Some(if words.is_empty() {
-        format!("{what} and said nothing")
+        format!("{what} without output")
     } else {
         format!("{what}: {words}")
     })

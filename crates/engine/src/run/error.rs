@@ -1,4 +1,4 @@
-//! Why a backup did not happen. Every message says what to do next.
+//! Errors of a backup. Every message says what to do next.
 
 use crate::catalog::CatalogError;
 use crate::pool::StopError;
@@ -21,24 +21,24 @@ pub enum BackupError {
     /// Something about the archive while it was written.
     #[error("writing the archive: {0}")]
     Archive(#[from] ArchiveError),
-    /// What was written does not read back.
+    /// The written archive failed its integrity check.
     #[error("reading the new archive back: {0}")]
     Integrity(#[from] IntegrityError),
-    /// It does not come back from the archive.
+    /// The archive failed the drill.
     #[error(
-        "the archive does not withstand the drill: {why}; nothing was published, the archive is \
-         kept for study as {}", path.display()
+        "the archive failed the drill: {why}; nothing was published, the archive was kept \
+         for analysis as {}", path.display()
     )]
     Rejected {
-        /// What did not come back.
+        /// The problem.
         why: String,
-        /// Where it is now.
+        /// Its path now.
         path: PathBuf,
     },
     /// The drill could not be carried out.
     #[error("drilling the new archive: {0}")]
     Drill(#[from] DrillError),
-    /// The record of runs cannot be kept.
+    /// The catalog failed.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
     /// Named tables are absent and the scope says that this is an error.
@@ -58,7 +58,7 @@ pub enum BackupError {
     NothingInScope,
     /// A window's column is not there.
     #[error(
-        "the window on {table} goes by the column {column}, which the table does not have; name \
+        "the window on {table} uses the column {column}, which the table does not have; name \
          another column in [[scope.window]] or take the table whole"
     )]
     NoWindowColumn {
@@ -69,16 +69,16 @@ pub enum BackupError {
     },
     /// Reading a window would run foreign code as a superuser.
     #[error(
-        "{what} of {table} is compared through a cast function that is not a superuser's, and that would run with the \
+        "comparing {what} of {table} calls a cast function that does not belong to a superuser, but would run with the \
          rights of the backup's role, a superuser; back up as a role that can only read (hubvault backup --dry-run \
          without this window prints the statements), or {instead}"
     )]
     ForeignCast {
         /// The foreign key or the column.
         what: String,
-        /// The table that bears it.
+        /// The table that has it.
         table: TableName,
-        /// What else would do.
+        /// The alternative.
         instead: &'static str,
     },
     /// The role may not read everything that the backup needs.
@@ -87,12 +87,12 @@ pub enum BackupError {
          the owner:\n{statements}"
     )]
     Privileges {
-        /// Who asked.
+        /// The role.
         role: String,
         /// One statement a line, to be run as they are.
         statements: String,
     },
-    /// The schedule's run was already done, by another service or by hand.
+    /// The scheduled run was already done, by another service or by hand.
     #[error("the run due at {due:.0} was already done as backup {}", id.short())]
     AlreadyMade {
         /// Which one.
@@ -103,14 +103,14 @@ pub enum BackupError {
     /// Not enough room.
     #[error(
         "{} has {free} free and this backup needs about {needed}; free some space (hubvault prune \
-         --after-failed-run removes what retention lets go) or set BACKUP_DIR to a larger disk", directory.display()
+         --after-failed-run removes what retention no longer keeps) or set BACKUP_DIR to a larger disk", directory.display()
     )]
     NoSpace {
         /// Where the archive would go.
         directory: PathBuf,
-        /// What the plan expects.
+        /// The space that the plan expects.
         needed: ByteSize,
-        /// What there is.
+        /// The free space.
         free: ByteSize,
     },
     /// A file that must be in the archive cannot be read.
@@ -153,23 +153,23 @@ pub enum BackupError {
     },
     /// It took longer than it may.
     #[error(
-        "the backup took longer than {} s and was stopped, nothing was published; look at what its last \
+        "the backup took longer than {} s and was stopped, nothing was published; check what its last \
          stage waits for, or set archive.time_limit (BACKUP_TIME_LIMIT) higher", limit.as_secs_f64()
     )]
     TooLong {
-        /// What it may take.
+        /// Its time limit.
         limit: Duration,
     },
     /// Stopped on request.
     #[error("stopped on request; nothing was published")]
     Cancelled,
-    /// A part of the run ended without saying why.
-    #[error("a part of the run died: {0}; nothing was published; please report this")]
+    /// A part of the run panicked.
+    #[error("internal error: {0}; nothing was published; report this as a bug")]
     Worker(String),
 }
 
 impl BackupError {
-    /// What a panic had to say.
+    /// The message of a panic.
     pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> Self {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied());

@@ -1,4 +1,4 @@
-//! One run: its id, its moment, how it is stopped, who watches. Handed down to every stage.
+//! One run: its id, start time, stop request and progress. Passed to every stage.
 
 mod request;
 mod error;

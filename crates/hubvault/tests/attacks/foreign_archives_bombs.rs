@@ -76,7 +76,7 @@ fn definitions_lists_and_scripts_of_gigabytes_allocate_no_memory() {
                 stderr(&output)
             );
             assert!(
-                !needs || stderr(&output).contains("no archive of ours has more"),
+                !needs || stderr(&output).contains("more than the limit of"),
                 "{name}: {}",
                 stderr(&output)
             );

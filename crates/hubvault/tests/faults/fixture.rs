@@ -198,7 +198,7 @@ impl Fixture {
         if error.contains("took longer than") {
             return Ok("failed at the limit".to_owned());
         }
-        Ok(if error.contains("does not withstand the drill") {
+        Ok(if error.contains("failed the drill") {
             "rejected by the drill".to_owned()
         } else {
             "failed, with the reason".to_owned()

@@ -58,7 +58,7 @@ fn an_archive_that_cannot_be_restored_is_set_aside_and_never_counts() {
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(
-        said.contains("does not withstand the drill") && said.contains(".rejected"),
+        said.contains("failed the drill") && said.contains(".rejected"),
         "{said}"
     );
     let left = archives_and_partials(&hub.backups());
@@ -151,10 +151,7 @@ fn a_drill_without_a_usable_directory_leaves_the_backup_unproven() {
     hub.set("PROOF", "always");
     // A directory that is not there, and one on a filesystem that never has room.
     for (directory, reason) in [
-        (
-            "/nonexistent",
-            "no place to drill: /nonexistent: No such file",
-        ),
+        ("/nonexistent", "cannot drill in /nonexistent: No such file"),
         ("/proc", "in /proc, which has 0 B free"),
     ] {
         hub.set("TMPDIR", directory);

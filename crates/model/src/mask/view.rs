@@ -1,12 +1,12 @@
-//! A text as somebody reads it who decodes it, with where every byte of that comes from.
+//! A decoded view of a text that maps every byte to its origin.
 
 use memchr::memmem;
 use std::ops::Range;
 
-/// What an escape stands for, and how many bytes it is; `None` where it is none.
+/// The decoded form of an escape and its length; `None` when it is not an escape.
 type Decode = fn(&[u8]) -> Option<(Vec<u8>, usize)>;
 
-/// Bytes, each with the part of the text that it was made of.
+/// Bytes, each with the part of the text that it comes from.
 pub(super) struct View {
     bytes: Vec<u8>,
     from: Vec<Range<usize>>,
@@ -130,7 +130,7 @@ impl View {
         }
     }
 
-    /// Every place in the text that reads as this.
+    /// Every occurrence in the text.
     pub(super) fn find(&self, wanted: &[u8], found: &mut Vec<Range<usize>>) {
         if wanted.is_empty() {
             return;

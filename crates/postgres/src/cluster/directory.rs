@@ -1,7 +1,7 @@
 //! The directory of one throwaway server. It stays ours: what the server may write to lies in two directories below,
 //! so that no name that we open or remove can be changed by it.
 
-use super::beneath::{self, open_directory, random_name};
+use super::nofollow::{self, open_directory, random_name};
 use super::sweep::{PREFIX, owner};
 use super::user::ServerUser;
 use crate::error::PgError;
@@ -108,7 +108,7 @@ impl ServerDirectory {
     /// Gives the data that one user made to another.
     pub(super) fn give_data(&self, from: ServerUser, to: ServerUser) -> Result<(), PgError> {
         open_directory(&self.home, DATA)
-            .and_then(|data| beneath::give(data.as_fd(), from.uid, to.uid, to.gid))
+            .and_then(|data| nofollow::give(data.as_fd(), from.uid, to.uid, to.gid))
             .map_err(|source| PgError::Io {
                 doing: "giving the server's user",
                 path: self.data(),
@@ -119,7 +119,7 @@ impl ServerDirectory {
     /// Whether connections are accepted: the eighth line of `postmaster.pid` says so.
     pub(super) fn is_ready(&self, user: u32) -> bool {
         let text = open_directory(&self.home, DATA)
-            .and_then(|data| beneath::read_small(&data, "postmaster.pid", &[user]));
+            .and_then(|data| nofollow::read_small(&data, "postmaster.pid", &[user]));
         text.is_ok_and(|text| {
             let status = text.lines().nth(7);
             status.is_some_and(|status| status.trim() == "ready")
@@ -130,7 +130,7 @@ impl ServerDirectory {
     pub(super) fn remove(&self) -> Result<(), PgError> {
         let name = self.path.file_name().unwrap_or_default();
         let remove = || {
-            beneath::empty(self.home.as_fd())?;
+            nofollow::empty(self.home.as_fd())?;
             match unlinkat(&self.parent, name, AtFlags::REMOVEDIR) {
                 Err(Errno::NOENT) => Ok(()),
                 removed => Ok(removed?),
@@ -164,8 +164,8 @@ fn open_parent(parent: &Path, is_private: bool) -> io::Result<OwnedFd> {
 /// Puts into it what the server needs, and returns its log.
 fn fill(home: &OwnedFd) -> io::Result<File> {
     let who = owner(std::process::id()).unwrap_or_default();
-    beneath::create(home, "owner")?.write_all(who.as_bytes())?;
-    let log = beneath::create(home, "log")?;
+    nofollow::create(home, "owner")?.write_all(who.as_bytes())?;
+    let log = nofollow::create(home, "log")?;
     for name in [DATA, SOCKET] {
         mkdirat(home, name, Mode::RWXU)?;
     }

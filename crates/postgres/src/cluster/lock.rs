@@ -1,7 +1,7 @@
 //! One drill at a time in a directory, held in a place that only we can open: a lock on the directory itself could be
 //! taken by every local user.
 
-use super::beneath::{self, is_directory, look_at, open_directory, random_name, read_small};
+use super::nofollow::{self, is_directory, look_at, open_directory, random_name, read_small};
 use super::sweep::{PRIVATE_PREFIX, Swept, owner, sweep};
 use crate::error::PgError;
 use rustix::fs::{CWD, FlockOperation, flock, fstat};
@@ -92,13 +92,13 @@ impl DrillLock {
     /// What is in a private directory belongs to drills that crashed, or it would be locked.
     fn begin(&self) -> io::Result<()> {
         for held in &self.held {
-            beneath::empty(held.directory.as_fd())?;
+            nofollow::empty(held.directory.as_fd())?;
         }
         let Some(first) = self.held.first() else {
             return Ok(());
         };
         let who = owner(std::process::id()).unwrap_or_default();
-        beneath::create(&first.directory, "owner")?.write_all(who.as_bytes())
+        nofollow::create(&first.directory, "owner")?.write_all(who.as_bytes())
     }
 }
 
@@ -107,7 +107,7 @@ impl Drop for DrillLock {
         for held in &self.held {
             let path = self.parent.join(&held.name);
             let removed =
-                beneath::empty(held.directory.as_fd()).and_then(|()| fs::remove_dir(&path));
+                nofollow::empty(held.directory.as_fd()).and_then(|()| fs::remove_dir(&path));
             if let Err(error) = removed {
                 tracing::warn!("could not remove {}: {error}", path.display());
             }

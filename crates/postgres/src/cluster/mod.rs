@@ -1,7 +1,7 @@
-//! Throwaway servers: their directory, their user, their sandbox, and what crashed runs left of them.
+//! Throwaway servers: their directory, user and sandbox, and leftovers of crashed runs.
 
 mod options;
-mod beneath;
+mod nofollow;
 mod reap;
 mod user;
 mod sweep;
@@ -11,8 +11,8 @@ mod sandbox;
 mod programs;
 mod throwaway;
 
-pub use beneath::bytes_below;
 pub use lock::DrillLock;
+pub use nofollow::directory_bytes;
 pub use options::{Isolation, ThrowawayOptions};
 pub use sandbox::Confinement;
 pub use sweep::{Swept, sweep};

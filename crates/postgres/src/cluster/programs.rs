@@ -187,7 +187,7 @@ impl Confined {
         }
         let adoption = (namespaces.is_none() && mark.is_some()).then(Adoption::begin);
         let missing = std::mem::take(&mut sandbox.missing);
-        sandbox.around(command);
+        sandbox.wrap(command);
         Ok(Self {
             missing,
             mark,

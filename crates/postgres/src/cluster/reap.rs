@@ -1,4 +1,4 @@
-//! Processes that code of a database left behind in a confined server, and their end.
+//! Finds and ends processes that code of a database left behind in a confined server.
 
 use rustix::process::{
     Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, waitpid,
@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// By what the processes of a server are known; neither can be shed by them.
+/// What identifies the processes of a server; a process cannot remove it.
 #[derive(Clone, Debug)]
 pub(super) enum Mark {
     /// A user of its own, but for the process that holds its process namespace.
@@ -78,7 +78,7 @@ pub(super) fn users() -> Vec<u32> {
 
 impl Mark {
     /// The living processes that bear it.
-    fn bearers(&self) -> Vec<u32> {
+    fn processes(&self) -> Vec<u32> {
         let all = all();
         let me = getpid().as_raw_nonzero().get() as u32;
         let own = status(me).unwrap_or_default().filters;
@@ -102,12 +102,12 @@ impl Mark {
         let begun = Instant::now();
         let mut found: Vec<u32> = Vec::new();
         loop {
-            let bearers = self.bearers();
-            if bearers.is_empty() || begun.elapsed() > LONGEST {
+            let processes = self.processes();
+            if processes.is_empty() || begun.elapsed() > LONGEST {
                 break;
             }
             if begun.elapsed() > MOMENT {
-                for pid in &bearers {
+                for pid in &processes {
                     if !found.contains(pid) {
                         found.push(*pid);
                     }

@@ -1,6 +1,6 @@
 //! What throwaway servers of crashed processes left in a directory that everybody may write to.
 
-use super::beneath::{self, is_directory, look_at, open_directory, read_small};
+use super::nofollow::{self, is_directory, look_at, open_directory, read_small};
 use super::user::ServerUser;
 use crate::error::PgError;
 use rustix::fs::{AtFlags, CWD, Stat, unlinkat};
@@ -121,7 +121,7 @@ fn leftover(parent: &OwnedFd, name: &str, owners: &[u32]) -> Option<OwnedFd> {
 }
 
 fn remove(parent: BorrowedFd<'_>, name: &str, directory: &OwnedFd) -> io::Result<()> {
-    beneath::empty(directory.as_fd())?;
+    nofollow::empty(directory.as_fd())?;
     Ok(unlinkat(parent, name, AtFlags::REMOVEDIR)?)
 }
 

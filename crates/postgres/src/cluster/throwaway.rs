@@ -1,7 +1,7 @@
-//! A server for an hour: for the demonstration, the tests and the drill.
+//! A throwaway server: for the demonstration, the tests and the drill.
 
-use super::beneath::random_name;
 use super::directory::ServerDirectory;
+use super::nofollow::random_name;
 use super::options::ThrowawayOptions;
 use super::programs::{self, Running, Users};
 use super::sandbox::{Confinement, Sandbox};

@@ -1,4 +1,4 @@
-//! Whom a throwaway server runs as when we are root, which it refuses to be.
+//! The user of a throwaway server when hubvault runs as root, which `PostgreSQL` refuses.
 
 use crate::error::PgError;
 use rustix::process::geteuid;

@@ -1,4 +1,4 @@
-//! Getting a connection: what is tried again, what is final, and what every session pins.
+//! Opens connections: retries, final errors, and the settings that every session pins.
 
 use crate::connect::pgpass;
 use crate::connect::settings::{ConnectSettings, SslMode};
@@ -11,12 +11,12 @@ use std::time::Duration;
 /// How often a connection is tried.
 const ATTEMPTS: u32 = 3;
 
-/// After this much silence a TCP connection is asked whether it lives; unacknowledged data may
+/// Keepalive probes start after this much silence on a TCP connection; unacknowledged data may
 /// wait as long.
 pub(crate) const TCP_SILENCE: Duration = Duration::from_mins(1);
-/// Then it is asked this often,
+/// The time between two probes,
 pub(crate) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-/// and this many times, before it is given up.
+/// and their number before the connection is given up.
 pub(crate) const KEEPALIVE_RETRIES: u32 = 3;
 
 /// Settings that change what COPY writes, whether it ends or what is evaluated beside it, each set for every session
@@ -64,9 +64,9 @@ pub const REFUSE_VIEWS: &str = "
     WHERE name = 'restrict_nonsystem_relation_kind';
 ";
 
-/// Why there is no connection yet.
+/// Why a connection attempt failed.
 pub(crate) enum Failure {
-    /// Trying again would not help.
+    /// A retry would not help.
     Final(PgError),
     /// The server does not answer, starts up or is full.
     Again(String),
@@ -95,7 +95,7 @@ pub(crate) fn persistently<T>(
                 });
             }
             Err(Failure::Again(why)) => {
-                tracing::info!("connecting to {settings}: {why}; trying again");
+                tracing::info!("connecting to {settings} failed, retrying: {why}");
                 sleep(Duration::from_millis(300) * attempt * attempt);
                 attempt += 1;
             }
@@ -103,7 +103,7 @@ pub(crate) fn persistently<T>(
     }
 }
 
-/// Sorts what a connection attempt died of; `code` is the server's SQLSTATE, when it said one.
+/// Classifies the error of a connection attempt; `code` is the server's SQLSTATE, if any.
 pub(crate) fn classify(settings: &ConnectSettings, code: Option<&str>, why: String) -> Failure {
     let target = settings.to_string();
     match code {

@@ -12,18 +12,18 @@ use hubvault_model::Cancel;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
-/// Where a look showed sessions that stay, so that one look is enough for a process.
-static GOOD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+/// Targets that were checked: once per process is enough.
+static CHECKED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
-/// How often two connections are held against each other: in a busy pool others may take and give
-/// back the session in question between two steps, but not every time.
+/// How often two connections are compared: in a busy pool others may use the session in question between
+/// two steps, but not every time.
 const ROUNDS: u32 = 40;
 
 /// Looks, once for a process and a target, whether sessions stay; for whoever has just logged in
 /// there.
 pub(crate) fn refuse(settings: &ConnectSettings, cancel: &Cancel) -> Result<(), PgError> {
     let target = settings.to_string();
-    let good = || GOOD.lock().unwrap_or_else(PoisonError::into_inner);
+    let good = || CHECKED.lock().unwrap_or_else(PoisonError::into_inner);
     if good().contains(&target) {
         return Ok(());
     }
@@ -32,7 +32,7 @@ pub(crate) fn refuse(settings: &ConnectSettings, cancel: &Cancel) -> Result<(), 
     Ok(())
 }
 
-/// What two connections showed that were given the same session in turn.
+/// The evidence that two connections were given the same session in turn.
 const SHARED: &str = "it gives every transaction another session (pool_mode = transaction), and a \
                       snapshot lives in a session that stays";
 

@@ -1,4 +1,4 @@
-//! How a server is reached: built by the configuration, used by every connection and child.
+//! Connection settings: built by the configuration, used by every connection and child process.
 
 use secrecy::SecretString;
 use std::fmt;
@@ -15,7 +15,7 @@ pub enum SslMode {
     /// With TLS where the server offers it.
     #[default]
     Prefer,
-    /// TLS, whoever answers.
+    /// TLS, without checking the certificate.
     Require,
     /// TLS, and the server's certificate comes from a known authority.
     VerifyCa,
@@ -105,7 +105,7 @@ impl Default for ConnectSettings {
     }
 }
 
-/// Where it leads, without the password: `postgres@db.example:5432/hub`.
+/// The target without the password: `postgres@db.example:5432/hub`.
 impl fmt::Display for ConnectSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(

@@ -1,4 +1,4 @@
-//! What the words of `sslmode` mean to rustls.
+//! Maps `sslmode` to rustls.
 
 use crate::connect::settings::{ConnectSettings, SslMode};
 use rustls::client::WebPkiServerVerifier;
@@ -18,7 +18,7 @@ pub(crate) fn connector(settings: &ConnectSettings) -> Result<MakeRustlsConnect,
     Ok(MakeRustlsConnect::new(client_config(settings)?))
 }
 
-/// What rustls needs to know for these settings.
+/// The rustls configuration for these settings.
 pub(crate) fn client_config(settings: &ConnectSettings) -> Result<ClientConfig, String> {
     let provider = Arc::new(ring::default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = match settings.sslmode {
@@ -26,7 +26,7 @@ pub(crate) fn client_config(settings: &ConnectSettings) -> Result<ClientConfig, 
         SslMode::Require if settings.sslrootcert.is_some() => chain(settings, &provider, false)?,
         SslMode::VerifyCa => chain(settings, &provider, false)?,
         SslMode::VerifyFull => chain(settings, &provider, true)?,
-        _ => Arc::new(AnyName {
+        _ => Arc::new(AnyServerName {
             provider: Arc::clone(&provider),
             chain: None,
         }),
@@ -54,7 +54,7 @@ fn chain(
     Ok(if name {
         inner
     } else {
-        Arc::new(AnyName {
+        Arc::new(AnyServerName {
             provider: Arc::clone(provider),
             chain: Some(inner),
         })
@@ -91,12 +91,12 @@ fn system_roots() -> Result<RootCertStore, String> {
 /// Weaker than `verify-full`: `verify-ca` checks the chain and not the name; without a chain,
 /// `require` and weaker, it is encrypted and anyone may answer.
 #[derive(Debug)]
-struct AnyName {
+struct AnyServerName {
     provider: Arc<CryptoProvider>,
     chain: Option<Arc<WebPkiServerVerifier>>,
 }
 
-impl ServerCertVerifier for AnyName {
+impl ServerCertVerifier for AnyServerName {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,

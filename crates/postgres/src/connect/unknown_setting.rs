@@ -1,16 +1,16 @@
 //! `pg_restore` of 17 and newer into older servers: it begins with a setting that they do not know.
 
 /// What `pg_restore` of 17 and newer begins with.
-pub(crate) const STUMBLE: &str = "SET transaction_timeout = 0;";
+pub(crate) const UNKNOWN_SETTING: &str = "SET transaction_timeout = 0;";
 
 /// Whether `pg_restore` begins with a setting that the server does not know: `transaction_timeout`
 /// came with 17, and `pg_restore` sets it whatever server it restores into.
-pub(crate) fn stumbles(tool: u32, server: u32) -> bool {
+pub(crate) fn is_affected(tool: u32, server: u32) -> bool {
     tool >= 17 && server < 17
 }
 
 /// Takes out that error, the statement under it, and the count of errors, which counted it.
-pub(crate) fn without_the_stumble(said: Vec<String>) -> Vec<String> {
+pub(crate) fn without_setting_error(said: Vec<String>) -> Vec<String> {
     let known = |line: &str| {
         is_error(line)
             && line.ends_with("unrecognized configuration parameter \"transaction_timeout\"")
@@ -19,7 +19,8 @@ pub(crate) fn without_the_stumble(said: Vec<String>) -> Vec<String> {
     let mut rest = Vec::new();
     while let Some(line) = lines.next() {
         if known(&line) {
-            let _ = lines.next_if(|next| next.strip_prefix("Command was: ") == Some(STUMBLE));
+            let _ =
+                lines.next_if(|next| next.strip_prefix("Command was: ") == Some(UNKNOWN_SETTING));
         } else if !line.starts_with("pg_restore: warning: errors ignored on restore: ") {
             rest.push(line);
         }
@@ -50,14 +51,19 @@ mod tests {
             configuration parameter \"transaction_timeout\"\n\
             Command was: SET transaction_timeout = 0;\n";
         let count = "pg_restore: warning: errors ignored on restore: 1\n";
-        assert!(without_the_stumble(lines(&format!("{stumble}{count}"))).is_empty());
+        assert!(without_setting_error(lines(&format!("{stumble}{count}"))).is_empty());
         let real = "pg_restore: error: could not execute query: ERROR:  no\nCommand was: X\n";
         let both = format!("{stumble}pg_restore: warning: w\n{real}{real}{count}");
-        let mut left = without_the_stumble(lines(&both));
+        let mut left = without_setting_error(lines(&both));
         assert_eq!(left.len(), 5, "{left:?}");
         first_error(&mut left);
         assert_eq!(left[0], "pg_restore: warning: w");
         assert_eq!((left.len(), left[2].as_str()), (3, "Command was: X"));
-        assert!(stumbles(18, 13) && stumbles(17, 16) && !stumbles(17, 17) && !stumbles(16, 13));
+        assert!(
+            is_affected(18, 13)
+                && is_affected(17, 16)
+                && !is_affected(17, 17)
+                && !is_affected(16, 13)
+        );
     }
 }

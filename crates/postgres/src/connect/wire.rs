@@ -1,4 +1,4 @@
-//! The protocol's beginning over a blocking socket: TLS, login, statements without a result
+//! The start of the protocol over a blocking socket: login, statements without a result
 //! (`PostgreSQL` manual, "Message Flow").
 
 use crate::connect::open::{Failure, classify, password, tls_mode};
@@ -14,10 +14,10 @@ use postgres_protocol::message::frontend;
 use secrecy::{ExposeSecret, SecretString};
 use std::io::{self, Read, Write};
 
-/// What a server refused, or how the connection broke.
+/// An error of the server, or of the connection.
 #[derive(Debug)]
 pub(crate) enum WireError {
-    /// The server's own words.
+    /// The server's message.
     Server { code: String, text: String },
     /// The connection.
     Io(io::Error),
@@ -53,8 +53,8 @@ impl WireError {
     /// As an error of what was being done.
     pub(crate) fn during(self, doing: &str, cancelled: bool) -> PgError {
         match self {
-            Self::Server { code, text } => PgError::died(doing, Some(&code), text, cancelled),
-            Self::Io(error) => PgError::died(doing, None, error.to_string(), cancelled),
+            Self::Server { code, text } => PgError::classify(doing, Some(&code), text, cancelled),
+            Self::Io(error) => PgError::classify(doing, None, error.to_string(), cancelled),
         }
     }
 }
@@ -63,10 +63,10 @@ fn broken(what: &str) -> WireError {
     WireError::Io(io::Error::new(io::ErrorKind::InvalidData, what.to_owned()))
 }
 
-/// A connection that knows messages.
+/// A connection that sends and receives protocol messages.
 pub(crate) struct Wire {
     socket: Socket,
-    /// What was read and not yet understood.
+    /// Bytes that were read and not yet parsed.
     input: BytesMut,
     key: Option<(i32, i32)>,
 }
@@ -162,12 +162,12 @@ impl Wire {
         let mut scram = ScramSha256::new(password, ChannelBinding::unsupported());
         self.send(|out| frontend::sasl_initial_response(SCRAM_SHA_256, scram.message(), out))?;
         let Message::AuthenticationSaslContinue(body) = self.message()? else {
-            return Err(broken("the server broke off the login"));
+            return Err(broken("the server ended the login"));
         };
         scram.update(body.data())?;
         self.send(|out| frontend::sasl_response(scram.message(), out))?;
         let Message::AuthenticationSaslFinal(body) = self.message()? else {
-            return Err(broken("the server broke off the login"));
+            return Err(broken("the server ended the login"));
         };
         Ok(scram.finish(body.data())?)
     }
@@ -266,19 +266,19 @@ impl Wire {
         self.socket.is_guarded()
     }
 
-    /// What was read ahead of what was understood, for whoever reads on.
+    /// Bytes that were read ahead, for the next reader.
     pub(crate) fn input(&mut self) -> &mut BytesMut {
         &mut self.input
     }
 
-    /// What the server needs to hear to stop this connection's statement: process and secret.
+    /// The process and secret with which this connection's statement can be cancelled.
     pub(crate) fn key(&self) -> Option<(i32, i32)> {
         self.key
     }
 
-    /// Tells the server goodbye. It would notice the closed socket, and log it as an error.
+    /// Ends the session properly; the server would log a closed socket as an error.
     pub(crate) fn close(&mut self) {
-        // Whoever leaves need not know whether it was heard.
+        // Whether it arrives does not matter.
         let _ = self.send(|out| {
             frontend::terminate(out);
             Ok(())

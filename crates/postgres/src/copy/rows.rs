@@ -1,4 +1,4 @@
-//! The rows of a COPY, taken out of the protocol in place, many at once.
+//! Extracts the rows of a COPY from the protocol in place, many at once.
 //!
 //! A general client hands over each row as a message of its own, and that costs more than the
 //! digest, the checksums and the reading together (`bench/RESULTS.md`).

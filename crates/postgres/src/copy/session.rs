@@ -121,7 +121,12 @@ impl CopySession {
     fn check_usable(&self, doing: &str) -> Result<(), PgError> {
         if self.left {
             let why = "an earlier COPY was left in the middle".to_owned();
-            return Err(PgError::died(doing, None, why, self.cancel.is_requested()));
+            return Err(PgError::classify(
+                doing,
+                None,
+                why,
+                self.cancel.is_requested(),
+            ));
         }
         Ok(())
     }

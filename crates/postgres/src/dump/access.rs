@@ -1,9 +1,9 @@
-//! Who works on the target of a restore: one login for everything, or, in a drill, the owners of the tables
-//! for whatever may run code that they wrote.
+//! The logins of a restore: one for everything, or, in a drill, the owners' logins for whatever may run
+//! code that they wrote.
 //!
 //! CHECK constraints, domains, generated columns, index expressions and foreign keys run functions of their owners with
-//! the rights of whoever loads, reads or merely plans. A superuser that steps down with SET ROLE is no wall: such code
-//! steps up again. A session that logged in as somebody lesser cannot.
+//! the rights of whoever loads, reads or merely plans. SET ROLE in a superuser's session does not protect: such code
+//! resets it. A session that logged in with fewer rights cannot.
 
 use crate::connect::session::Session;
 use crate::connect::settings::ConnectSettings;
@@ -78,12 +78,12 @@ impl Access {
         })
     }
 
-    /// Who makes definitions.
+    /// The login that creates definitions.
     pub fn definer(&self) -> &ConnectSettings {
         &self.definer
     }
 
-    /// Who checks constraints, which may look into tables of several owners.
+    /// The login that checks constraints, which may read tables of several owners.
     pub fn checker(&self) -> &ConnectSettings {
         self.owners
             .as_ref()
@@ -159,7 +159,7 @@ impl Access {
                 (name, owners.login(row.get(2)))
             })
             .collect();
-        owners.let_in(session, &logins.owners)?;
+        owners.allow_logins(session, &logins.owners)?;
         Ok(logins)
     }
 
@@ -250,7 +250,7 @@ impl OwnerLogins {
 
     /// Gives the owners the password of [`OwnerLogins::joint`]: a SCRAM secret does not depend on the name (RFC 5803), so
     /// that it is derived once.
-    fn let_in(
+    fn allow_logins(
         &self,
         session: &mut Session,
         tables: &BTreeMap<TableName, ConnectSettings>,
@@ -280,7 +280,7 @@ impl OwnerLogins {
     }
 }
 
-/// Who loads and reads each table.
+/// The login for each table.
 #[derive(Clone, Debug)]
 pub struct TableLogins {
     owners: BTreeMap<TableName, ConnectSettings>,

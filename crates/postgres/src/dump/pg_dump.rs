@@ -111,8 +111,8 @@ impl Definitions {
         }
         Err(PgError::Tool {
             program: "pg_dump".to_owned(),
-            why: "gave other definitions when it was asked again: the connection changes what it carries, or they \
-                  were changed meanwhile; use TLS (sslmode = verify-full), and have the network looked at"
+            why: "gave different definitions the second time: data was changed on the connection, or they \
+                  were changed meanwhile; use TLS (sslmode = verify-full), and check the network"
                 .to_owned(),
         })
     }

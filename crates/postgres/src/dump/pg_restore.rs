@@ -1,9 +1,9 @@
-//! The definitions of a database put back by `pg_restore`, section by section.
+//! Restores the definitions of a database with `pg_restore`, section by section.
 
 use crate::connect::session::Session;
 use crate::connect::settings::ConnectSettings;
 use crate::connect::unknown_setting::{
-    STUMBLE, first_error, is_error, stumbles, without_the_stumble,
+    UNKNOWN_SETTING, first_error, is_affected, is_error, without_setting_error,
 };
 use crate::dump::access::Access;
 use crate::dump::contents::{self, Step, lines_of};
@@ -33,17 +33,17 @@ pub struct SchemaOptions {
     pub server: u32,
 }
 
-/// What `pg_restore` said.
+/// Messages of `pg_restore`.
 #[derive(Clone, Debug, Default)]
-pub struct Said {
-    /// It succeeded all the same.
+pub struct ToolMessages {
+    /// Warnings.
     pub warnings: Vec<String>,
-    /// What it could not make, where the options said to go on.
+    /// Errors that were passed over, as the options allow.
     pub errors: Vec<String>,
 }
 
-impl Said {
-    /// Takes over what was said in another step.
+impl ToolMessages {
+    /// Adds the messages of another step.
     pub fn extend(&mut self, other: Self) {
         self.warnings.extend(other.warnings);
         self.errors.extend(other.errors);
@@ -100,12 +100,12 @@ impl SchemaRestore {
         session: &mut Session,
         options: SchemaOptions,
         cancel: &Cancel,
-    ) -> Result<Said, PgError> {
+    ) -> Result<ToolMessages, PgError> {
         let definer = access.definer();
         if !access.is_split() {
             return self.all_pre_data(definer, options, cancel);
         }
-        let mut said = Said::default();
+        let mut said = ToolMessages::default();
         let (before_rows, privileges) = portions(self.contents(cancel)?);
         let mut schemas = OpenSchemas::default();
         for portion in before_rows {
@@ -131,7 +131,7 @@ impl SchemaRestore {
         target: &ConnectSettings,
         options: SchemaOptions,
         cancel: &Cancel,
-    ) -> Result<Said, PgError> {
+    ) -> Result<ToolMessages, PgError> {
         if !self.has_extensions {
             return self.section("pre-data", None, target, options, cancel);
         }
@@ -146,7 +146,7 @@ impl SchemaRestore {
         login: &ConnectSettings,
         options: SchemaOptions,
         cancel: &Cancel,
-    ) -> Result<Said, PgError> {
+    ) -> Result<ToolMessages, PgError> {
         let schemas = contents::lines_of_kinds(self.contents(cancel)?, &MADE_BEFORE[..1], false);
         let said = self.section("pre-data", Some(&schemas), login, options, cancel)?;
         let parts = self.privileged(privileged::KINDS[0], cancel)?;
@@ -191,8 +191,8 @@ impl SchemaRestore {
         session: &mut Session,
         options: SchemaOptions,
         cancel: &Cancel,
-    ) -> Result<Said, PgError> {
-        let mut said = Said::default();
+    ) -> Result<ToolMessages, PgError> {
+        let mut said = ToolMessages::default();
         let mut schemas = OpenSchemas::default();
         if access.is_split() {
             schemas.open(session)?;
@@ -214,7 +214,7 @@ impl SchemaRestore {
         target: &ConnectSettings,
         options: SchemaOptions,
         cancel: &Cancel,
-    ) -> Result<Said, PgError> {
+    ) -> Result<ToolMessages, PgError> {
         let jobs = if step == Step::Attach {
             1
         } else {
@@ -251,7 +251,7 @@ impl SchemaRestore {
         let drops = sql.split("\n-- Name: ").next().unwrap_or_default();
         let statements = drops
             .lines()
-            .filter(|line| !line.starts_with("\\restrict ") && *line != STUMBLE);
+            .filter(|line| !line.starts_with("\\restrict ") && *line != UNKNOWN_SETTING);
         Ok(statements.collect::<Vec<_>>().join("\n"))
     }
 
@@ -291,9 +291,9 @@ impl SchemaRestore {
         target: &ConnectSettings,
         options: SchemaOptions,
         cancel: &Cancel,
-    ) -> Result<Said, PgError> {
+    ) -> Result<ToolMessages, PgError> {
         if list.is_some_and(contents::names_nothing) {
-            return Ok(Said::default());
+            return Ok(ToolMessages::default());
         }
         let mut command = Command::new(&self.tool.path);
         tools::connection(&mut command, target);
@@ -307,8 +307,8 @@ impl SchemaRestore {
         if options.no_owner {
             command.args(["--no-owner", "--no-privileges"]);
         }
-        let stumbles = stumbles(self.tool.major, options.server);
-        if !options.keep_going && !stumbles {
+        let is_affected = is_affected(self.tool.major, options.server);
+        if !options.keep_going && !is_affected {
             command.arg("--exit-on-error");
         }
         let list = list
@@ -317,30 +317,30 @@ impl SchemaRestore {
         if let Some(list) = &list {
             command.arg(format!("--use-list=/proc/self/fd/{}", list.as_raw_fd()));
             // Several at once would write into each other's words, and those count then.
-            let jobs = if stumbles { 1 } else { options.jobs.max(1) };
+            let jobs = if is_affected { 1 } else { options.jobs.max(1) };
             command.arg(format!("--jobs={jobs}"));
         }
         command.arg(self.dump_path());
         let program = self.tool.path.to_string_lossy().into_owned();
         let (status, mut said) = tools::run_to_end(command, &[], cancel)?;
         let mut well = status.success();
-        if stumbles {
-            said.stderr = without_the_stumble(said.stderr);
+        if is_affected {
+            said.stderr = without_setting_error(said.stderr);
             well |= status.code() == Some(1) && !said.stderr.iter().any(|line| is_error(line));
         }
         if well {
-            return Ok(Said {
+            return Ok(ToolMessages {
                 warnings: said.stderr,
-                ..Said::default()
+                ..ToolMessages::default()
             });
         }
-        if stumbles && !options.keep_going {
+        if is_affected && !options.keep_going {
             first_error(&mut said.stderr);
         }
         match tools::ended(program, status, &said.stderr) {
-            PgError::Tool { why, .. } if options.keep_going => Ok(Said {
+            PgError::Tool { why, .. } if options.keep_going => Ok(ToolMessages {
                 errors: vec![why],
-                ..Said::default()
+                ..ToolMessages::default()
             }),
             error => Err(error),
         }

@@ -1,5 +1,5 @@
-//! What comes before the rows, cut where the login that makes it changes: whatever may run code of the owners is not made
-//! over a superuser's.
+//! Splits the definitions before the rows by the login that creates them: what may run code of the owners is not created
+//! over a superuser's login.
 
 use crate::dump::contents::{DEPENDS, is_about_another, is_object, kind_of};
 use std::collections::BTreeSet;

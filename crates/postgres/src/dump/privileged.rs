@@ -1,5 +1,5 @@
-//! Definitions that only a superuser can make, for a drill on a server that others use: read word by word from the text
-//! of `pg_restore` and written anew, so that nothing else of an archive is run over the superuser's login.
+//! Definitions that only a superuser can create, for a drill on a shared server: parsed from the text of `pg_restore`
+//! and generated again, so that nothing else of an archive is run over the superuser's login.
 
 use hubvault_model::{quote_ident, quote_literal};
 

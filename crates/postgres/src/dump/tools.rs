@@ -1,4 +1,4 @@
-//! The programs of `PostgreSQL`: found by version, run with their output read, never left behind.
+//! Finds the programs of `PostgreSQL` by version and runs them.
 
 use crate::connect::settings::ConnectSettings;
 use crate::dump::program_version::{fixed_in, older_than_server};
@@ -178,7 +178,7 @@ fn version_of(path: &Path) -> Option<Tool> {
     })
 }
 
-/// Variables that would change what a program does behind our back ("Environment Variables").
+/// Variables that would change what a program does ("Environment Variables").
 const INHERITED: &[&str] = &[
     "PGHOST",
     "PGHOSTADDR",
@@ -273,7 +273,7 @@ pub(crate) fn die_with_parent(command: &mut Command, signal: Signal) {
     unsafe {
         command.pre_exec(move || {
             set_parent_process_death_signal(Some(signal))?;
-            // It may have died before it was to be heard of. In a process namespace a parent outside has no id.
+            // The parent may have exited before. A parent outside of a process namespace has no id in it.
             if getppid().is_some_and(|now| now != parent) {
                 return Err(std::io::ErrorKind::Interrupted.into());
             }
@@ -299,13 +299,13 @@ pub(crate) fn run(command: Command, input: &[u8], cancel: &Cancel) -> Result<Fin
     Ok(finished)
 }
 
-/// What a program died of, in the words that it wrote on standard error.
+/// The error of a program, from what it wrote on standard error.
 pub(crate) fn ended(program: String, status: ExitStatus, said: &[String]) -> PgError {
     let why = format!("ended with {status}: {}", said.join("; "));
     PgError::Tool { program, why }
 }
 
-/// The same for a program whose exit status the caller judges.
+/// The same for a program whose exit status the caller checks.
 pub(crate) fn run_to_end(
     mut command: Command,
     input: &[u8],

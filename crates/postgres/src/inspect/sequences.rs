@@ -163,7 +163,7 @@ fn read(session: &mut Session, sequences: &mut [&mut Sequence]) -> Result<(), Pg
         let at: i32 = row.get(0);
         let (value, is_called): (i64, bool) = (row.get(1), row.get(2));
         let flag = if is_called { "t" } else { "f" };
-        PgError::unless_said_twice(READING, row.get(3), &format!("{at} {value} {flag}"))?;
+        PgError::check_same_answer(READING, row.get(3), &format!("{at} {value} {flag}"))?;
         let sequence = usize::try_from(at)
             .ok()
             .and_then(|at| sequences.get_mut(at));

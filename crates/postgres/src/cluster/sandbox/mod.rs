@@ -75,7 +75,7 @@ impl Sandbox {
     }
 
     /// Has the command enter it just before it becomes another program.
-    pub(super) fn around(mut self, command: &mut Command) {
+    pub(super) fn wrap(mut self, command: &mut Command) {
         // SAFETY: only system calls on values that were made before the fork.
         unsafe {
             command.pre_exec(move || self.enter());

@@ -1,8 +1,8 @@
-//! Files, directories and links made below one directory, whatever names and whoever else is at work there.
+//! Creates files, directories and links below one directory, safely against hostile names and concurrent changes.
 //!
-//! Every step of a path is opened by itself, from the directory before it, and never through a link (`openat(2)`,
+//! Every part of a path is opened from the directory before it, and never through a link (`openat(2)`,
 //! `O_NOFOLLOW`). That is what `openat2(2)` with `RESOLVE_BENEATH` and `RESOLVE_NO_SYMLINKS` does for a whole path, on
-//! every kernel and under every seccomp filter. Mode and owner are set by descriptor: what a name means may change.
+//! every kernel and under every seccomp filter. Mode and owner are set by descriptor: a name may be replaced meanwhile.
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use rustix::fs::{chownat, fchmod, fchown, fstat, mkdirat, open, openat, readlinkat, symlinkat};
@@ -19,26 +19,26 @@ const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
-/// Until its mode is set nobody else sees it.
+/// The mode until the final one is set: no access for others.
 const PRIVATE: Mode = Mode::RWXU;
 
 /// Permission bits and owner of something restored.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rights {
     pub(super) mode: u32,
-    /// Only root may give away.
+    /// Only root can set it.
     pub(super) owner: Option<(u32, u32)>,
 }
 
-/// A directory that nothing leads out of.
-pub(super) struct Beneath {
+/// A directory that confines everything that is created in it.
+pub(super) struct TargetDirectory {
     root: OwnedFd,
     /// The directory that was opened last, with its path: entries of one directory come together.
     last: Option<(String, OwnedFd)>,
 }
 
-impl Beneath {
-    /// Opens a directory, made first where it is missing. A link that another user put in its place is not followed.
+impl TargetDirectory {
+    /// Opens a directory, which is created when it is missing. A link that another user put in its place is not followed.
     pub(super) fn open(directory: &Path) -> io::Result<Self> {
         DirBuilder::new()
             .recursive(true)
@@ -48,12 +48,12 @@ impl Beneath {
         Ok(Self { root, last: None })
     }
 
-    /// Makes a directory, and those above it; one that is there already is kept.
+    /// Creates a directory and its parents; an existing one is kept.
     pub(super) fn directory(&mut self, name: &str) -> io::Result<()> {
         self.walk(name).map(|_| ())
     }
 
-    /// Makes a file that must not exist; its rights are set by [`finish`].
+    /// Creates a file that must not exist; [`finish`] sets its rights.
     pub(super) fn file(&mut self, name: &str) -> io::Result<File> {
         let (parent, name) = self.parent(name)?;
         let flags =
@@ -66,7 +66,7 @@ impl Beneath {
         )?))
     }
 
-    /// Makes a symbolic link, which is never followed here.
+    /// Creates a symbolic link, which is never followed here.
     pub(super) fn link(
         &mut self,
         name: &str,
@@ -90,7 +90,7 @@ impl Beneath {
             || !ours
             || found.st_nlink != 1
         {
-            return Err(io::Error::other("somebody else replaced it meanwhile"));
+            return Err(io::Error::other("another process replaced it meanwhile"));
         }
         let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
         Ok(chownat(
@@ -119,12 +119,12 @@ impl Beneath {
         Ok((parent, name))
     }
 
-    /// Opens the directory of this path, made where it is missing.
+    /// Opens the directory of this path, which is created when it is missing.
     fn walk(&mut self, path: &str) -> io::Result<&OwnedFd> {
         let kept = self.last.take().filter(|(last, _)| last == path);
         let opened = match kept {
             Some((_, opened)) => opened,
-            None => step_by_step(&self.root, path)?,
+            None => open_each_part(&self.root, path)?,
         };
         Ok(&self.last.insert((path.to_owned(), opened)).1)
     }
@@ -143,7 +143,7 @@ fn root(directory: &Path) -> io::Result<OwnedFd> {
         let owner = fstat(&link)?.st_uid;
         if owner != 0 && owner != rustix::process::geteuid().as_raw() {
             return Err(io::Error::other(format!(
-                "it is a link of another user (uid {owner}); name the directory itself"
+                "it is a link that belongs to another user (uid {owner}); name the directory itself"
             )));
         }
         let target = readlinkat(&link, c"", Vec::new())?;
@@ -153,7 +153,7 @@ fn root(directory: &Path) -> io::Result<OwnedFd> {
     Err(Errno::LOOP.into())
 }
 
-fn step_by_step(root: &OwnedFd, path: &str) -> io::Result<OwnedFd> {
+fn open_each_part(root: &OwnedFd, path: &str) -> io::Result<OwnedFd> {
     let mut at = root.try_clone()?;
     for part in path.split('/') {
         plain(part)?;
@@ -163,7 +163,7 @@ fn step_by_step(root: &OwnedFd, path: &str) -> io::Result<OwnedFd> {
         }
         at = openat(&at, part, DIRECTORY, Mode::empty()).map_err(|error| match error {
             Errno::LOOP | Errno::NOTDIR => io::Error::other(format!(
-                "{part:?} on the way is a link or no directory; it is not followed"
+                "{part:?} in the path is a link or not a directory; links are not followed"
             )),
             other => other.into(),
         })?;
@@ -171,16 +171,16 @@ fn step_by_step(root: &OwnedFd, path: &str) -> io::Result<OwnedFd> {
     Ok(at)
 }
 
-/// A part of a path that is a name and nothing else.
+/// Checks that a part of a path is an ordinary name.
 fn plain(part: &str) -> io::Result<()> {
     let mut parts = Path::new(part).components();
     match (parts.next(), parts.next()) {
         (Some(Component::Normal(name)), None) if name == part && !part.contains('\0') => Ok(()),
-        _ => Err(io::Error::other(format!("{part:?} is no name of a file"))),
+        _ => Err(io::Error::other(format!("{part:?} is not a file name"))),
     }
 }
 
-/// Gives what was just made its owner and then its mode: no bit beyond read, write and execute comes back.
+/// Sets the owner and then the mode of what was just created: only the bits for read, write and execute.
 pub(super) fn finish(made: impl AsFd, rights: Rights) -> io::Result<()> {
     if let Some((user, group)) = rights.owner {
         fchown(&made, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)))?;

@@ -13,7 +13,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-/// How deep [`bytes_below`] looks; a server's own directories are three deep.
+/// How deep [`directory_bytes`] descends; a server's own directories are three deep.
 const DEEPEST: usize = 32;
 
 /// Opens a directory; a link to one is refused, and nothing else is waited for.
@@ -162,8 +162,8 @@ fn own(fd: BorrowedFd<'_>, user: u32, group: u32) -> io::Result<()> {
     )?)
 }
 
-/// What a directory and all below it take on the disk, in bytes. What vanishes meanwhile counts nothing.
-pub fn bytes_below(directory: &Path) -> io::Result<u64> {
+/// The disk usage of a directory tree, in bytes. Files that vanish meanwhile are not counted.
+pub fn directory_bytes(directory: &Path) -> io::Result<u64> {
     Ok(sum(open_directory(CWD, directory)?.as_fd(), 0))
 }
 
@@ -182,7 +182,7 @@ fn sum(directory: BorrowedFd<'_>, depth: usize) -> u64 {
     names.iter().map(of).sum()
 }
 
-/// A name that nobody can foretell.
+/// An unpredictable name.
 pub(super) fn random_name(length: usize) -> io::Result<String> {
     const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
     let mut bytes = vec![0; length];

@@ -7,7 +7,7 @@ use super::timetable::{DueRun, Timetable};
 use anyhow::{Context, Result};
 use hubvault_config::Settings;
 use hubvault_engine::catalog::{self, Catalog};
-use hubvault_engine::delivery::nobody_told;
+use hubvault_engine::delivery::nobody_notified;
 use hubvault_engine::run::RunRequest;
 use hubvault_engine::state::StateDir;
 use hubvault_engine::state::service_lock::ServiceLock;
@@ -65,7 +65,7 @@ impl JobScheduler {
             },
             served,
         };
-        if let Some(warning) = nobody_told(settings.job()) {
+        if let Some(warning) = nobody_notified(settings.job()) {
             tracing::warn!("{}{warning}", scheduler.prefix);
         }
         scheduler.log_next_run();

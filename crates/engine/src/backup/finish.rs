@@ -3,7 +3,7 @@
 use super::prepare::Prepared;
 use super::stages::Stages;
 use crate::catalog::{BackupRecord, Catalog, DeliveryRecord, DrillRecord, State};
-use crate::delivery::{self, Teller, Told};
+use crate::delivery::{self, DeliveryOutcome, Notifier};
 use crate::job::Job;
 use crate::monitor::{self, RowChange, compare_rows};
 use crate::publish::{self, Published};
@@ -46,7 +46,7 @@ pub(super) fn died_of(job: &Job, run: &Run, error: &BackupError) -> BackupRecord
 /// The notification of the last attempt covers the attempts before it.
 fn mark_as_notified(catalog: &Catalog, attempts: &[BackupId]) {
     for id in attempts {
-        if let Err(error) = catalog.told(*id, &DeliveryRecord::default(), Vec::new()) {
+        if let Err(error) = catalog.record_delivery(*id, &DeliveryRecord::default(), Vec::new()) {
             tracing::warn!(
                 "could not record the notification of attempt {}; the next run sends it again: {error}",
                 id.short()
@@ -69,7 +69,7 @@ pub(super) fn not_prepared(
     // What it failed at may leave the catalog usable.
     let catalog = record_anyway(job, &record);
     if run.is_last_attempt() {
-        tell(job, run, catalog.as_ref(), &record, Some(&error));
+        notify(job, run, catalog.as_ref(), &record, Some(&error));
     }
     error
 }
@@ -128,15 +128,15 @@ pub(super) fn notify_all(
     let catalog = &prepared.catalog;
     let outcome = match outcome {
         Ok(mut record) => {
-            let told = tell(job, run, Some(catalog), &record, None);
-            record.delivery = Some(told.record.clone());
-            record.warnings.extend(told.warnings());
+            let delivered = notify(job, run, Some(catalog), &record, None);
+            record.delivery = Some(delivered.record.clone());
+            record.warnings.extend(delivered.warnings());
             Ok(*record)
         }
         Err(failure) => {
             let (record, error) = *failure;
             if !error.is_cancelled() && run.is_last_attempt() {
-                tell(job, run, Some(catalog), &record, Some(&error));
+                notify(job, run, Some(catalog), &record, Some(&error));
             }
             Err(error)
         }
@@ -144,8 +144,8 @@ pub(super) fn notify_all(
     if run.is_last_attempt() {
         mark_as_notified(catalog, &run.request.failed_attempts);
     }
-    for earlier in &prepared.untold {
-        tell(job, run, Some(catalog), earlier, None);
+    for earlier in &prepared.notification_pending {
+        notify(job, run, Some(catalog), earlier, None);
     }
     outcome
 }
@@ -184,7 +184,7 @@ fn settle(
     let drill = record.proof.drill.as_ref();
     record.warnings.extend(drill.and_then(DrillRecord::warning));
     record.warnings.extend(stages.take_warnings());
-    record.warnings.extend(delivery::nobody_told(job));
+    record.warnings.extend(delivery::nobody_notified(job));
     remember(catalog, &mut record, prepared.state.path());
     // Before the rules decide, which would remove the only archive that has what is lost here.
     record
@@ -197,14 +197,14 @@ fn settle(
     record
 }
 
-/// Tells what came of a run, and records who was told.
-pub(super) fn tell(
+/// Notifies of the outcome of a run, and records who was notified.
+pub(super) fn notify(
     job: &Job,
     run: &Run,
     catalog: Option<&Catalog>,
     record: &BackupRecord,
     error: Option<&BackupError>,
-) -> Told {
+) -> DeliveryOutcome {
     let causes = error.map_or_else(Vec::new, causes);
     let log = if error.is_some() {
         (run.log)()
@@ -214,26 +214,27 @@ pub(super) fn tell(
     // Only a service keeps to the schedule.
     let due = run.request.due;
     let next = due.and_then(|_| job.schedule.next_after(&job.name, Timestamp::now()));
-    let mut teller = Teller::new(job, catalog, &run.zone, &run.cancel).with_next_run(next);
+    let mut notifier = Notifier::new(job, catalog, &run.zone, &run.cancel).with_next_run(next);
     if record.id != run.id {
-        teller = teller.without_pings();
+        notifier = notifier.without_pings();
     }
-    let mut told = teller.ended(record, &causes, &log);
+    let mut outcome = notifier.ended(record, &causes, &log);
     if let Some(catalog) = catalog
-        && let Err(error) = catalog.told(record.id, &told.record, told.warnings())
+        && let Err(error) = catalog.record_delivery(record.id, &outcome.record, outcome.warnings())
     {
         let what = format!(
-            "the catalog does not know who was told, so that the next run tells again: {error}"
+            "could not record who was notified; the next run will send the notification again: {error}"
         );
-        told.warnings
+        outcome
+            .warnings
             .push(Warning::new(UNRECORDED, &record.job, what));
     }
     // Those of a success are in its report.
-    let unsaid = told.warnings().into_iter();
+    let unsaid = outcome.warnings().into_iter();
     for warning in unsaid.filter(|_| record.state == State::Failed) {
         tracing::warn!("{warning}");
     }
-    told
+    outcome
 }
 
 /// What went wrong, the outermost first. Most of our errors say their cause already.

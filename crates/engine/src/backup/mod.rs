@@ -10,7 +10,7 @@ pub use dry_run::plan;
 pub use time_limit::abandon;
 
 use crate::catalog::{BackupRecord, Catalog};
-use crate::delivery::Teller;
+use crate::delivery::Notifier;
 use crate::job::Job;
 use crate::logical::{
     self, Dumping, Plan, Sources, WriteInput, command_sources, double_read, files,
@@ -56,7 +56,7 @@ fn begin(
 ) -> Result<(), BackupError> {
     let begun = BackupRecord::begun(run.id, &job.name, run.started_at);
     catalog.begin(&begun)?;
-    Teller::new(job, Some(catalog), &run.zone, &run.cancel).begins(&begun);
+    Notifier::new(job, Some(catalog), &run.zone, &run.cancel).started(&begun);
     stages.begin()
 }
 

@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 pub(super) struct Prepared {
     pub(super) state: StateDir,
     pub(super) catalog: Catalog,
-    /// Earlier runs of which nobody heard, as their process died.
-    pub(super) untold: Vec<BackupRecord>,
+    /// Earlier runs whose process crashed before it notified anybody.
+    pub(super) notification_pending: Vec<BackupRecord>,
     /// What they left behind.
     pub(super) swept: Vec<PathBuf>,
     /// What others can read or replace.
@@ -40,15 +40,15 @@ pub(super) fn prepare(job: &Job, run: &Run) -> Result<(Prepared, RunLock), Backu
     {
         return Err(BackupError::AlreadyMade { id: made.id, due });
     }
-    let mut untold = catalog.untold(&job.name, day_ago)?;
-    untold.retain(|record| !run.request.failed_attempts.contains(&record.id));
+    let mut notification_pending = catalog.notification_pending(&job.name, day_ago)?;
+    notification_pending.retain(|record| !run.request.failed_attempts.contains(&record.id));
     let swept = publish::sweep(&job.directory)?;
     // The next drill would do it, too, and may be weeks away.
     sweep_leftovers(&job.proof.directory);
     let prepared = Prepared {
         state,
         catalog,
-        untold,
+        notification_pending,
         swept,
         exposed: exposed(&job.directory)?,
     };

@@ -1,6 +1,6 @@
 //! What a run may take: neither a server nor a program nor a network holds one up for ever.
 
-use super::finish::{died_of, tell};
+use super::finish::{died_of, notify};
 use crate::catalog::{BackupRecord, Catalog, DeliveryRecord, State};
 use crate::deadline::{self, End};
 use crate::job::Job;
@@ -57,7 +57,7 @@ fn watch(job: &Job, run: &Run, end: &End) {
         close(catalog, &record);
     }
     if run.is_last_attempt() {
-        tell(job, run, catalog.as_ref(), &record, Some(&error));
+        notify(job, run, catalog.as_ref(), &record, Some(&error));
     }
     (run.give_up)(&error);
 }

@@ -16,7 +16,7 @@ pub use error::CatalogError;
 pub use outbox::{Claimed, Content, Enclosure, OutboxItem, OutboxState, Recipient, RecipientState};
 pub use rebuild::{Rebuilt, catch_up, current, rebuild};
 pub use record::{
-    BackupRecord, DeliveryRecord, DrillRecord, ProofRecord, State, TableRecord, Untold,
+    BackupRecord, DeliveryRecord, DrillRecord, ProofRecord, State, TableRecord, Undelivered,
 };
 pub use seal::{Answered, Standing, standing};
 
@@ -147,9 +147,8 @@ impl Catalog {
         self.put(record)
     }
 
-    /// Records who was told of a run, and what went wrong with that; the rest of the record is left as it
-    /// is now.
-    pub fn told(
+    /// Records who was notified of a run, and what went wrong with that; the rest of the record is left as it is now.
+    pub fn record_delivery(
         &self,
         id: hubvault_model::BackupId,
         delivery: &DeliveryRecord,
@@ -217,9 +216,12 @@ impl Catalog {
         Ok(())
     }
 
-    /// Runs of a job that ended after `since` and of which nobody was tried to be told: their process died
-    /// before it came to that.
-    pub fn untold(&self, job: &str, since: Timestamp) -> Result<Vec<BackupRecord>, CatalogError> {
+    /// Runs of a job that ended after `since` and whose notification is pending: their process crashed before it.
+    pub fn notification_pending(
+        &self,
+        job: &str,
+        since: Timestamp,
+    ) -> Result<Vec<BackupRecord>, CatalogError> {
         let mut records = self.list()?;
         records.retain(|record| {
             record.job == job

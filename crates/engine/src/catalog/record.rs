@@ -65,7 +65,7 @@ pub struct BackupRecord {
     pub files: Vec<FileSummary>,
     /// What was proven.
     pub proof: ProofRecord,
-    /// Who was told what came of it; `None` while nobody was tried to be told.
+    /// Who was notified of it; `None` while the notification is pending.
     #[serde(default)]
     pub delivery: Option<DeliveryRecord>,
     /// Everything that was wrong without being fatal.
@@ -156,32 +156,35 @@ impl DrillRecord {
     }
 }
 
-/// Who was told what came of a run.
+/// Who was notified of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeliveryRecord {
-    /// Addresses and channels that took the message.
-    pub told: Vec<String>,
+    /// Addresses and channels that accepted the message.
+    #[serde(rename = "told")]
+    pub notified: Vec<String>,
     /// Those that did not.
-    pub untold: Vec<Untold>,
-    /// Whether the archive itself went along, in words; empty where no mail was to be sent.
+    #[serde(rename = "untold")]
+    pub undelivered: Vec<Undelivered>,
+    /// Whether the archive was attached, in words; empty where no mail was to be sent.
     pub attachment: String,
 }
 
-/// Somebody who does not know what came of a run.
+/// Somebody who was not notified of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Untold {
+pub struct Undelivered {
     /// The address or the channel.
     pub to: String,
     /// Why.
     pub reason: String,
     /// Whether it is tried again (`hubvault mail retry`).
-    pub waiting: bool,
+    #[serde(rename = "waiting")]
+    pub queued: bool,
 }
 
 impl DeliveryRecord {
-    /// Whether everybody was told.
+    /// Whether everybody was notified.
     pub fn is_complete(&self) -> bool {
-        self.untold.is_empty()
+        self.undelivered.is_empty()
     }
 }
 
@@ -197,10 +200,10 @@ impl BackupRecord {
         }
     }
 
-    /// Whether somebody is to be told yet, as far as the record knows.
-    pub(crate) fn waits(&self) -> bool {
-        let mut untold = self.delivery.iter().flat_map(|d| &d.untold);
-        untold.any(|untold| untold.waiting)
+    /// Whether a message about it is queued, as far as the record knows.
+    pub(crate) fn has_queued(&self) -> bool {
+        let mut undelivered = self.delivery.iter().flat_map(|d| &d.undelivered);
+        undelivered.any(|one| one.queued)
     }
 
     /// A run that begins.

@@ -1,31 +1,32 @@
-//! What the checks found, told to those who must know.
+//! Alerts and recoveries of checks.
 
+use super::event::event;
 use super::facts::{AlertFacts, Facts};
-use super::{Composed, Teller, Told, compose};
+use super::message::Composed;
+use super::notifier::Notifier;
+use super::outcome::DeliveryOutcome;
 use crate::catalog::BackupRecord;
-use hubvault_model::BackupId;
 use hubvault_notify::{ChannelKind, EventKind};
-use jiff::Timestamp;
 
-impl Teller<'_> {
-    /// Tells of checks that changed their state ([`EventKind::Alert`] or [`EventKind::Recovered`]), by
-    /// mail and every channel but the pings of runs, which have no word for a recovery. `record` is the
-    /// job's newest run. All messages share one connection and its tries.
+impl Notifier<'_> {
+    /// Notifies of checks that changed their state ([`EventKind::Alert`] or [`EventKind::Recovered`]), by mail and every
+    /// channel but the pings of runs, which have no word for a recovery. `record` is the job's newest run. All messages
+    /// share one connection and its tries.
     pub fn alerts(
         &self,
         notices: &[(EventKind, AlertFacts)],
         record: Option<&BackupRecord>,
-    ) -> Told {
+    ) -> DeliveryOutcome {
         let mut all = Composed::default();
         for (kind, alert) in notices {
             let facts = self.facts_of_alert(*kind, alert.clone(), record);
-            let letters = self.letters(kind.as_str(), &facts, None);
-            all.warnings.extend(letters.warnings);
-            all.items.extend(letters.items);
-            let channels = self.takers(*kind);
+            let emails = self.emails(kind.as_str(), &facts, None);
+            all.warnings.extend(emails.warnings);
+            all.items.extend(emails.items);
+            let channels = self.channels(*kind);
             for channel in channels.filter(|channel| channel.kind != ChannelKind::Ping) {
-                let mut item = compose::event(channel, *kind, &facts, &self.delivery().masks);
-                // It speaks of no run: whether somebody has it says nothing about one.
+                let mut item = event(channel, *kind, &facts, &self.delivery().masks);
+                // It is about no run: its delivery is not that of one.
                 item.backup = None;
                 all.items.push(item);
             }
@@ -39,9 +40,8 @@ impl Teller<'_> {
         alert: AlertFacts,
         record: Option<&BackupRecord>,
     ) -> Facts {
-        // As of now, so that the newest proven backup is the last one; what ran last is the record's.
-        let now = BackupRecord::begun(BackupId::random(), &self.job.name, Timestamp::now());
-        let mut facts = self.facts(kind.as_str(), &now);
+        // As of now, so that the newest proven backup is the last one; the run is the record's.
+        let mut facts = self.facts(kind.as_str(), &self.now());
         if let Some(record) = record {
             facts.run = self.facts(kind.as_str(), record).run;
         }

@@ -1,12 +1,12 @@
-//! A recorded message as it goes out now: to whom, and with what attached.
+//! A recorded message as it is sent now: to whom, and with what attached.
 
 use super::compose::{TOO_LARGE, domain, word};
 use crate::catalog::{Content, Enclosure, OutboxItem, RecipientState};
 use crate::job::{AttachWhen, MailOptions};
 use hubvault_notify::{Attachment, Email};
 
-/// Today's settings hold for what waits, too: who is no longer an administrator gets nothing, and no
-/// archive goes along that may not any more.
+/// Queued messages follow the current settings: who is no longer an administrator gets nothing, and no archive is
+/// attached that may not be any more.
 pub(super) fn obey(item: &mut OutboxItem, mail: &MailOptions) {
     for recipient in &mut item.recipients {
         if recipient.state == RecipientState::Waiting && !mail.to.contains(&recipient.address) {
@@ -31,8 +31,8 @@ pub(super) fn obey(item: &mut OutboxItem, mail: &MailOptions) {
     }
 }
 
-/// Whether what is to be attached is there no more: retention may be faster than a dead mail server.
-pub(super) fn is_gone(item: &OutboxItem) -> bool {
+/// Whether the file to attach is missing: retention may have removed it while the mail server was down.
+pub(super) fn is_missing(item: &OutboxItem) -> bool {
     let Content::Email { enclosure, .. } = &item.content else {
         return false;
     };
@@ -63,7 +63,7 @@ pub(super) fn leave_out(item: &mut OutboxItem, why: &str) -> bool {
     true
 }
 
-/// The mail, with the same Message-ID at every try, so that a second copy can be told from a second
+/// The mail, with the same Message-ID at every try, so that a second copy is not taken for a second
 /// message (RFC 5322, 3.6.4).
 pub(super) fn compose(item: &OutboxItem, mail: &MailOptions) -> Email {
     let (subject, text, html, enclosure, thread) = match &item.content {

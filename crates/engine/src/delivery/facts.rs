@@ -1,6 +1,5 @@
-//! What a message may say: every value that a template can name (docs/mail.md lists them).
+//! The values that a template can name (docs/mail.md lists them).
 
-use super::change::ChangeFacts;
 use super::digest::DigestFacts;
 use super::previous_run::PreviousFacts;
 use crate::overview::moment;
@@ -9,6 +8,9 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 use std::borrow::Cow;
+
+/// How much of a changed value is shown, in characters.
+const VALUE_LENGTH: usize = 200;
 
 /// Everything about one message. Texts are for people; numbers are plain.
 #[derive(Clone, Debug, Serialize)]
@@ -37,9 +39,9 @@ pub struct Facts {
     pub proof: ProofFacts,
     /// Everything that was wrong, in sentences.
     pub warnings: Vec<String>,
-    /// When the next run is due; empty where no service made this one.
+    /// When the next run is due; empty if no service started this one.
     pub next_run: String,
-    /// Whether what ran before could be looked up; where not, the next two are `none`.
+    /// Whether the run history could be read; if not, the next two are `none`.
     pub history_known: bool,
     /// The last run before this one that left an archive.
     pub previous: Option<PreviousFacts>,
@@ -47,7 +49,7 @@ pub struct Facts {
     pub last_proven: Option<PreviousFacts>,
     /// Why the run failed.
     pub failure: Option<FailureFacts>,
-    /// The check that an alert or a recovery speaks of.
+    /// The check that an alert or a recovery is about.
     pub alert: AlertFacts,
     /// A change of the configuration over HTTP.
     pub change: ChangeFacts,
@@ -121,28 +123,28 @@ pub struct ArchiveFacts {
     pub recipients: usize,
     /// Against the run before, `+1.2 MB`; empty when there is none.
     pub change: String,
-    /// Whether it goes along.
+    /// Whether it is attached.
     pub attached: bool,
     /// In words: attached, or why not and how to fetch it.
     pub attachment: String,
-    /// A link that downloads it; `none` where links are not made.
+    /// A link that downloads it; `none` if links are not configured.
     pub link: Option<LinkFacts>,
     /// The part that this message carries, of `parts`; 0 when it is not cut.
     pub part: usize,
     /// How many parts there are.
     pub parts: usize,
-    /// How parts become one file again; empty when it is not cut.
+    /// The command that joins the parts; empty when it is not cut.
     pub join: String,
     /// How to restore it, a line each.
     pub restore: Vec<String>,
 }
 
-/// A link that downloads an archive. Whoever has it has the archive.
+/// A link that downloads an archive. Anybody who has it can do that.
 #[derive(Clone, Debug, Serialize)]
 pub struct LinkFacts {
     /// The whole address.
     pub url: String,
-    /// Until when it opens, for people.
+    /// When it expires, for people.
     pub ends: String,
     /// The same for programs, RFC 3339 in UTC.
     pub expires_at: String,
@@ -175,12 +177,67 @@ pub struct FailureFacts {
 pub struct AlertFacts {
     /// The check's name.
     pub check: String,
-    /// What is wrong, or right again.
+    /// What is wrong, or what has recovered.
     pub what: String,
     /// Since when.
     pub since: String,
     /// What to do next.
     pub next: String,
+}
+
+/// A change of the configuration over HTTP.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ChangeFacts {
+    /// Whether it was refused, as it would have weakened something.
+    pub refused: bool,
+    /// The token's name.
+    pub who: String,
+    /// The token's role.
+    pub role: String,
+    /// The address that the request came from.
+    pub address: String,
+    /// Each setting.
+    pub settings: Vec<ChangedSetting>,
+}
+
+/// A setting that was changed, or was to be.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ChangedSetting {
+    /// Its name.
+    pub key: String,
+    /// Its value before.
+    pub from: String,
+    /// The value that was asked for.
+    pub to: String,
+}
+
+impl ChangeFacts {
+    /// Without secrets, each value short and in one line.
+    pub(super) fn masked(mut self, masks: &Masks) -> Self {
+        let clean = |text: &str| -> String {
+            let shown = masks.mask(text);
+            let plain = |c: char| if c.is_control() { ' ' } else { c };
+            shown.chars().take(VALUE_LENGTH).map(plain).collect()
+        };
+        for setting in &mut self.settings {
+            setting.from = clean(&setting.from);
+            setting.to = clean(&setting.to);
+        }
+        self
+    }
+
+    /// In a sentence.
+    pub(super) fn in_words(&self) -> String {
+        let one = |it: &ChangedSetting| format!("{}: {} -> {}", it.key, it.from, it.to);
+        let all: Vec<String> = self.settings.iter().map(one).collect();
+        let (who, role, address) = (&self.who, &self.role, &self.address);
+        let did = if self.refused {
+            "tried to weaken the configuration over HTTP, which was refused"
+        } else {
+            "changed the configuration over HTTP"
+        };
+        format!("{who} ({role}) {did}, from {address}: {}", all.join("; "))
+    }
 }
 
 impl Facts {

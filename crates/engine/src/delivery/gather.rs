@@ -1,9 +1,9 @@
 //! From the catalog's records to what a message may say.
 
-use super::change::ChangeFacts;
 use super::digest::DigestFacts;
 use super::facts::{
-    AlertFacts, ArchiveFacts, Facts, FailureFacts, FileFacts, ProofFacts, RunFacts, TableFacts,
+    AlertFacts, ArchiveFacts, ChangeFacts, Facts, FailureFacts, FileFacts, ProofFacts, RunFacts,
+    TableFacts,
 };
 use super::known::Known;
 use super::phrases::{change, size_change, took};

@@ -1,14 +1,14 @@
-//! A link to the archive that a message speaks of.
+//! A link to the archive that a message is about.
 
-use super::Teller;
 use super::facts::{Facts, LinkFacts};
+use super::notifier::Notifier;
 use crate::catalog::{BackupRecord, State};
 use crate::overview::{archive, moment};
 use crate::state::link::{LinkKey, Maker};
 use hubvault_model::Warning;
 use jiff::{SignedDuration, Timestamp};
 
-impl Teller<'_> {
+impl Notifier<'_> {
     /// What a template may say, with a link to the archive where links are made and it is there. Without
     /// the key there is none, and a warning says so.
     pub(super) fn linked_facts(

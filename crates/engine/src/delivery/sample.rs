@@ -1,8 +1,6 @@
-//! A sample of everything that a message may say, for checking templates and for looking at them
-//! before the first run.
+//! A sample of every value of a message, to check templates and to preview them before the first run.
 
-use super::change::{ChangeFacts, ChangedSetting};
-use super::facts::{AlertFacts, Facts, LinkFacts};
+use super::facts::{AlertFacts, ChangeFacts, ChangedSetting, Facts, LinkFacts};
 use super::known::Known;
 use crate::catalog::{BackupRecord, DrillRecord, ProofRecord, State, TableRecord};
 use crate::overview::by_record;

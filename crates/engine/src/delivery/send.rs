@@ -1,7 +1,7 @@
 //! The tries: each message to whoever does not have it yet, over one connection for all mails.
 
 use super::compose::TOO_LARGE;
-use super::email::{compose, is_gone, leave_out, obey};
+use super::email::{compose, is_missing, leave_out, obey};
 use crate::catalog::{Catalog, Claimed, Content, OutboxItem, OutboxState, RecipientState};
 use crate::job::{Delivery, MailOptions};
 use hubvault_model::Cancel;
@@ -9,39 +9,39 @@ use hubvault_notify::{Email, Event, EventKind, Mailer, Problem, Refused, SendErr
 use jiff::{SignedDuration, Timestamp};
 use std::time::{Duration, Instant};
 
-/// How long a wait may be before somebody looks whether the run is to stop.
-const LOOK: Duration = Duration::from_millis(100);
+/// How often a pause looks whether the run is to stop.
+const INTERVAL: Duration = Duration::from_millis(100);
 
-/// What a try may take besides what its limits say.
+/// How much longer than its limits a try may take.
 const MARGIN: Duration = Duration::from_mins(5);
 
-/// What sending needs.
-pub(super) struct Post<'a> {
+/// Sends messages.
+pub(super) struct Sender<'a> {
     pub(super) delivery: &'a Delivery,
     pub(super) catalog: Option<&'a Catalog>,
     pub(super) cancel: &'a Cancel,
 }
 
-impl Post<'_> {
+impl Sender<'_> {
     /// Tries every message up to `tries` times, with the job's pause between; each as it is then.
     pub(super) fn all(&self, mut items: Vec<OutboxItem>, tries: u32) -> Vec<OutboxItem> {
-        // Where only somebody's hand helps, a second try in the same run is pointless.
-        let mut hopeful = vec![true; items.len()];
-        for turn in 0..tries {
-            let open = |(item, hope): (&OutboxItem, &bool)| item.is_open() && *hope;
-            if !items.iter().zip(&hopeful).any(open) || turn > 0 && !self.pause() {
+        // If somebody has to fix something first, a second try in the same run is pointless.
+        let mut retryable = vec![true; items.len()];
+        for attempt in 0..tries {
+            let open = |(item, retryable): (&OutboxItem, &bool)| item.is_open() && *retryable;
+            if !items.iter().zip(&retryable).any(open) || attempt > 0 && !self.pause() {
                 break;
             }
-            let mut line = Line::default();
-            for (item, hope) in items.iter_mut().zip(&mut hopeful) {
+            let mut connection = Connection::default();
+            for (item, retryable) in items.iter_mut().zip(&mut retryable) {
                 if self.cancel.is_requested() {
                     break;
                 }
-                if item.is_open() && *hope {
-                    *hope = self.one(item, &mut line);
+                if item.is_open() && *retryable {
+                    *retryable = self.one(item, &mut connection);
                 }
             }
-            if let Some(mailer) = line.mailer {
+            if let Some(mailer) = connection.mailer {
                 mailer.quit();
             }
         }
@@ -53,7 +53,7 @@ impl Post<'_> {
         items
     }
 
-    /// Nobody will have it any more. A late ping would tell a dead-man's switch of a run that is long over.
+    /// Marks a message as failed. A late ping would be about a run that is long over.
     pub(super) fn give_up(&self, item: &mut OutboxItem) {
         let Some(claim) = self.claim(item) else {
             return;
@@ -67,7 +67,7 @@ impl Post<'_> {
     fn pause(&self) -> bool {
         let end = Instant::now() + self.delivery.pause;
         while Instant::now() < end && !self.cancel.is_requested() {
-            std::thread::sleep(LOOK.min(end.saturating_duration_since(Instant::now())));
+            std::thread::sleep(INTERVAL.min(end.saturating_duration_since(Instant::now())));
         }
         !self.cancel.is_requested()
     }
@@ -111,34 +111,37 @@ impl Post<'_> {
         match catalog.settle_outbox(item, claim) {
             Ok(true) => {}
             Ok(false) => tracing::warn!(
-                "message {} took longer than any may: another process may have sent it, too",
+                "sending message {} timed out; it may have been delivered twice",
                 item.id
             ),
-            Err(error) => tracing::warn!("it is not recorded what came of a message: {error}"),
+            Err(error) => tracing::warn!(
+                "could not record the outcome of message {}: {error}",
+                item.id
+            ),
         }
     }
 
     /// One try of one message, recorded before and after; whether another may help.
-    fn one(&self, item: &mut OutboxItem, line: &mut Line) -> bool {
+    fn one(&self, item: &mut OutboxItem, connection: &mut Connection) -> bool {
         let Some(claim) = self.claim(item) else {
             return item.is_open();
         };
         item.tries += 1;
         item.tried_at = Some(Timestamp::now());
         let tried = match &item.content {
-            Content::Email { .. } => self.email(item, line),
+            Content::Email { .. } => self.email(item, connection),
             Content::Event { .. } => self.event(item),
         };
-        let mut hope = true;
+        let mut retryable = true;
         match tried {
             Ok(()) => item.error = None,
-            Err(trouble) => {
-                hope = trouble.hope;
-                self.settle(item, &trouble.refused);
-                if trouble.message_refused {
+            Err(failure) => {
+                retryable = failure.retryable;
+                self.record_refused(item, &failure.refused);
+                if failure.message_refused {
                     refuse(item);
                 }
-                item.error = Some(self.delivery.masks.mask(&trouble.what));
+                item.error = Some(self.delivery.masks.mask(&failure.what));
             }
         }
         item.state = if item.waiting().next().is_some() {
@@ -153,12 +156,12 @@ impl Post<'_> {
             OutboxState::Failed
         };
         self.record(item, &claim);
-        hope
+        retryable
     }
 
-    fn email(&self, item: &mut OutboxItem, line: &mut Line) -> Result<(), Trouble> {
+    fn email(&self, item: &mut OutboxItem, connection: &mut Connection) -> Result<(), Failure> {
         let Some(mail) = &self.delivery.mail else {
-            return Err(Trouble::by_hand(
+            return Err(Failure::to_fix(
                 "no mail is configured any more; set SMTP_HOST and ADMIN_EMAILS",
             ));
         };
@@ -167,12 +170,9 @@ impl Post<'_> {
         if to.is_empty() {
             return Ok(());
         }
-        let mut mailer = line.connect(mail)?;
-        if is_gone(item) {
-            leave_out(
-                item,
-                "it was no longer at its place when this mail was sent",
-            );
+        let mut mailer = connection.connect(mail)?;
+        if is_missing(item) {
+            leave_out(item, "it was missing when this mail was sent");
         }
         let mut email = compose(item, mail);
         let fits = |email: &Email, mailer: &Mailer| -> Result<bool, SendError> {
@@ -193,10 +193,10 @@ impl Post<'_> {
             sent = mailer.send(&compose(item, mail), &to);
         }
         let sent = sent?;
-        line.mailer = Some(mailer);
-        self.settle(item, &sent.refused);
+        connection.mailer = Some(mailer);
+        self.record_refused(item, &sent.refused);
         for recipient in &mut item.recipients {
-            // Whom nobody refused has it.
+            // A recipient that was not refused has it.
             let asked = to.contains(&recipient.address);
             if asked && !sent.refused.iter().any(|r| r.address == recipient.address) {
                 recipient.state = RecipientState::Accepted;
@@ -205,7 +205,7 @@ impl Post<'_> {
         Ok(())
     }
 
-    fn event(&self, item: &mut OutboxItem) -> Result<(), Trouble> {
+    fn event(&self, item: &mut OutboxItem) -> Result<(), Failure> {
         let Content::Event { title, text, body } = &item.content else {
             return Ok(());
         };
@@ -213,7 +213,7 @@ impl Post<'_> {
         let mut channels = channels.filter(|channel| channel.kind.as_str() == item.channel);
         let Some(channel) = channels.next() else {
             let channel = &item.channel;
-            return Err(Trouble::by_hand(&format!(
+            return Err(Failure::to_fix(&format!(
                 "no {channel} is configured any more"
             )));
         };
@@ -238,8 +238,8 @@ impl Post<'_> {
         Ok(())
     }
 
-    /// Who will never have it, and what was said about those who do not have it yet.
-    fn settle(&self, item: &mut OutboxItem, refused: &[Refused]) {
+    /// Marks recipients as refused, and records the server's replies about the others.
+    fn record_refused(&self, item: &mut OutboxItem, refused: &[Refused]) {
         for recipient in &mut item.recipients {
             if recipient.state != RecipientState::Waiting {
                 continue;
@@ -254,30 +254,30 @@ impl Post<'_> {
     }
 }
 
-/// The way to the mail server in one turn. Where it does not answer once, nobody waits for it again.
+/// The connection to the mail server in one attempt. If it fails once, it is not tried again.
 #[derive(Default)]
-struct Line {
+struct Connection {
     mailer: Option<Mailer>,
     down: Option<(String, bool)>,
 }
 
-impl Line {
-    fn connect(&mut self, mail: &MailOptions) -> Result<Mailer, Trouble> {
+impl Connection {
+    fn connect(&mut self, mail: &MailOptions) -> Result<Mailer, Failure> {
         if let Some(mailer) = self.mailer.take() {
             return Ok(mailer);
         }
-        let (what, hope) = match &self.down {
+        let (what, retryable) = match &self.down {
             Some(down) => down.clone(),
             None => match Mailer::connect(&mail.smtp) {
                 Ok(mailer) => return Ok(mailer),
                 Err(error) => (error.to_string(), !error.is_permanent()),
             },
         };
-        self.down = Some((what.clone(), hope));
+        self.down = Some((what.clone(), retryable));
         // Whatever it said, it was not about this message.
-        Err(Trouble {
-            hope,
-            ..Trouble::by_hand(&what)
+        Err(Failure {
+            retryable,
+            ..Failure::to_fix(&what)
         })
     }
 }
@@ -291,33 +291,33 @@ fn refuse(item: &mut OutboxItem) {
 }
 
 /// A try that failed.
-struct Trouble {
+struct Failure {
     what: String,
     /// Whether the same try may succeed in a minute.
-    hope: bool,
-    /// Whether this message will never be taken, whatever anybody sets right here.
+    retryable: bool,
+    /// Whether this message will never be accepted, whatever anybody fixes here.
     message_refused: bool,
     refused: Vec<Refused>,
 }
 
-impl Trouble {
-    /// Somebody has to set something right first; the message waits for that.
-    fn by_hand(what: &str) -> Self {
+impl Failure {
+    /// Somebody has to fix something first; the message is queued until then.
+    fn to_fix(what: &str) -> Self {
         Self {
             what: what.to_owned(),
-            hope: false,
+            retryable: false,
             message_refused: false,
             refused: Vec::new(),
         }
     }
 }
 
-impl From<SendError> for Trouble {
+impl From<SendError> for Failure {
     fn from(error: SendError) -> Self {
         let final_word = matches!(error.problem(), Problem::Rejected | Problem::TooLarge);
         Self {
             what: error.to_string(),
-            hope: !error.is_permanent(),
+            retryable: !error.is_permanent(),
             message_refused: error.is_permanent() && final_word,
             refused: error.refused().to_vec(),
         }

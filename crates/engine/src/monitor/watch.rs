@@ -3,7 +3,7 @@
 use super::alert::{Notice, decide, remember};
 use super::{AlertState, CheckState, Finding, Look, checks, examine};
 use crate::catalog::{Catalog, CatalogError};
-use crate::delivery::{AlertFacts, Teller, Told};
+use crate::delivery::{AlertFacts, DeliveryOutcome, Notifier};
 use crate::job::Job;
 use crate::overview::moment;
 use crate::state::notify_lock::NotifyLock;
@@ -24,7 +24,7 @@ pub struct Watched {
     /// Whether it was only rehearsed (`monitor.test_mode`).
     pub test_mode: bool,
     /// Who has it and who has not; nobody in test mode.
-    pub told: Told,
+    pub delivery: DeliveryOutcome,
     /// What went wrong with looking itself: a catalog that cannot be written, a ping that was refused.
     pub problems: Vec<String>,
 }
@@ -107,8 +107,8 @@ fn tell(look: &Look<'_>, cancel: &Cancel, watched: &mut Watched) {
             tracing::warn!("test mode, not sent: {kind} {check}: {}", alert.what);
         }
     } else if !facts.is_empty() {
-        let teller = Teller::new(look.job, Some(look.catalog), look.zone, cancel);
-        watched.told = teller.alerts(&facts, look.records.first());
+        let notifier = Notifier::new(look.job, Some(look.catalog), look.zone, cancel);
+        watched.delivery = notifier.alerts(&facts, look.records.first());
     }
     record(look, &known, &states, &mut watched.problems);
 }

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use clap::Subcommand;
 use hubvault_config::Settings;
 use hubvault_engine::catalog::{AlertState, Catalog, CheckState};
-use hubvault_engine::delivery::{AlertFacts, Teller};
+use hubvault_engine::delivery::{AlertFacts, Notifier};
 use hubvault_engine::job::Job;
 use hubvault_engine::overview::{age, moment};
 use hubvault_engine::state::StateDir;
@@ -144,15 +144,18 @@ fn test(job: &Job, catalog: &Catalog, zone: &TimeZone) -> Result<Exit> {
     ];
     let mut records = catalog.list()?.into_iter();
     let last = records.find(|record| record.job == job.name);
-    let told = Teller::new(job, Some(catalog), zone, &cancel).alerts(&both, last.as_ref());
-    for warning in told.warnings() {
+    let outcome = Notifier::new(job, Some(catalog), zone, &cancel).alerts(&both, last.as_ref());
+    for warning in outcome.warnings() {
         tracing::warn!("{warning}");
     }
-    if told.record.told.is_empty() {
+    if outcome.record.notified.is_empty() {
         bail!("no recipient was reached; hubvault status lists the recipients");
     }
-    print(&format!("notified {}\n", told.record.told.join(", ")))?;
-    Ok(if told.record.is_complete() {
+    print(&format!(
+        "notified {}\n",
+        outcome.record.notified.join(", ")
+    ))?;
+    Ok(if outcome.record.is_complete() {
         Exit::Done
     } else {
         Exit::Warnings

@@ -11,7 +11,7 @@ use anyhow::Result;
 use clap::Args;
 use hubvault_config::Settings;
 use hubvault_engine::backup;
-use hubvault_engine::catalog::{BackupRecord, State, Untold};
+use hubvault_engine::catalog::{BackupRecord, State, Undelivered};
 use hubvault_engine::job::Job;
 use hubvault_engine::run::{BackupError, Run, RunRequest};
 use hubvault_engine::state::progress_file::ProgressFile;
@@ -205,7 +205,7 @@ pub(crate) fn record_text(record: &BackupRecord) -> String {
     out + &warnings_text(&record.warnings)
 }
 
-/// Who was told, in a line; empty text where nobody was to be.
+/// Who was notified, in a line; empty text where nobody was to be.
 fn delivery_text(record: &BackupRecord) -> String {
     let Some(delivery) = &record.delivery else {
         return String::new();
@@ -214,19 +214,22 @@ fn delivery_text(record: &BackupRecord) -> String {
         "" => String::new(),
         words => format!("; the archive: {words}"),
     };
-    match (delivery.told.as_slice(), delivery.untold.as_slice()) {
+    match (
+        delivery.notified.as_slice(),
+        delivery.undelivered.as_slice(),
+    ) {
         ([], []) => String::new(),
-        (told, []) => format!("told {}{attachment}\n", told.join(", ")),
-        ([], untold) => format!("UNDELIVERED: {} not told\n", names(untold)),
-        (told, untold) => format!(
-            "told {}{attachment}; UNDELIVERED to {}\n",
-            told.join(", "),
-            names(untold)
+        (notified, []) => format!("notified {}{attachment}\n", notified.join(", ")),
+        ([], undelivered) => format!("UNDELIVERED: {} not notified\n", names(undelivered)),
+        (notified, undelivered) => format!(
+            "notified {}{attachment}; UNDELIVERED to {}\n",
+            notified.join(", "),
+            names(undelivered)
         ),
     }
 }
 
-fn names(untold: &[Untold]) -> String {
-    let names: Vec<&str> = untold.iter().map(|untold| untold.to.as_str()).collect();
+fn names(undelivered: &[Undelivered]) -> String {
+    let names: Vec<&str> = undelivered.iter().map(|one| one.to.as_str()).collect();
     names.join(", ")
 }

@@ -79,14 +79,14 @@ pub(crate) fn run(settings: &Settings, args: &CheckArgs) -> Result<Exit> {
         if args.alert {
             report["notices"] = json!(watched.notices);
             report["test_mode"] = json!(watched.test_mode);
-            report["told"] = json!(watched.told.record.told);
-            report["untold"] = json!(watched.told.record.untold);
+            report["told"] = json!(watched.delivery.record.notified);
+            report["untold"] = json!(watched.delivery.record.undelivered);
         }
         print(&(serde_json::to_string_pretty(&report)? + "\n"))?;
     } else {
         print(&(findings_text(findings) + &notices_text(&watched)))?;
     }
-    for warning in watched.told.warnings() {
+    for warning in watched.delivery.warnings() {
         tracing::warn!("{warning}");
     }
     for problem in &watched.problems {
@@ -111,7 +111,7 @@ pub(super) fn known_or_exit(job: &Job, name: &str) {
     Cli::command().error(ErrorKind::InvalidValue, what).exit()
 }
 
-/// What was told, and to whom.
+/// Which notices were sent, and to whom.
 fn notices_text(watched: &Watched) -> String {
     if watched.notices.is_empty() {
         return String::new();
@@ -121,11 +121,11 @@ fn notices_text(watched: &Watched) -> String {
         .iter()
         .map(|noticed| format!("{} {}", noticed.check, noticed.notice.as_str()))
         .collect();
-    let told = &watched.told.record.told;
-    let who = match (watched.test_mode, told.is_empty()) {
+    let notified = &watched.delivery.record.notified;
+    let who = match (watched.test_mode, notified.is_empty()) {
         (true, _) => "nobody (monitor.test_mode is set)".to_owned(),
         (false, true) => "nobody".to_owned(),
-        (false, false) => told.join(", "),
+        (false, false) => notified.join(", "),
     };
     format!("\nnotified {who}: {}\n", all.join(", "))
 }

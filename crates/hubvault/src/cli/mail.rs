@@ -9,7 +9,7 @@ use hubvault_engine::catalog;
 use hubvault_engine::catalog::{
     BackupRecord, Catalog, Content, DeliveryRecord, OutboxItem, RecipientState,
 };
-use hubvault_engine::delivery::{About, MAIL_TYPES, Teller, Templates, Told, sample};
+use hubvault_engine::delivery::{About, DeliveryOutcome, MAIL_TYPES, Notifier, Templates, sample};
 use hubvault_engine::job::Job;
 use hubvault_engine::overview::archive;
 use hubvault_model::Cancel;
@@ -93,12 +93,12 @@ pub(crate) fn run(settings: &Settings, command: &MailCommand) -> Result<Exit> {
     let job = settings.job();
     let catalog = catalog::current(&job.directory)?;
     let (zone, cancel) = (settings.zone.clone(), Cancel::new());
-    let teller = Teller::new(job, Some(&catalog), &zone, &cancel);
+    let notifier = Notifier::new(job, Some(&catalog), &zone, &cancel);
     match command {
         MailCommand::Preview { kind, html, .. } => {
             known(job, kind)?;
             let record = last_run(&catalog, job, kind)?;
-            let rendered = teller.preview(kind, &record);
+            let rendered = notifier.preview(kind, &record);
             for problem in &rendered.problems {
                 tracing::warn!("{problem}");
             }
@@ -118,7 +118,7 @@ pub(crate) fn run(settings: &Settings, command: &MailCommand) -> Result<Exit> {
         }
         MailCommand::Outbox { json } => outbox(&catalog, *json),
         MailCommand::Retry => {
-            let tried = teller.retry()?;
+            let tried = notifier.retry()?;
             let rows: Vec<Vec<String>> = tried.iter().map(line).collect();
             if rows.is_empty() {
                 print("no messages are queued\n")?;
@@ -128,22 +128,24 @@ pub(crate) fn run(settings: &Settings, command: &MailCommand) -> Result<Exit> {
             let all = tried.iter().all(OutboxItem::reached_all);
             Ok(if all { Exit::Done } else { Exit::Warnings })
         }
-        MailCommand::Test => sent(job, &teller.send("test", None)),
+        MailCommand::Test => sent(job, &notifier.send("test", None)),
         MailCommand::Send {
             kind,
             backup,
             message,
         } => {
             known(job, kind)?;
-            let told = match (About::of(kind), backup, message) {
-                (About::Success, Some(word), _) => teller.again(&published(&catalog, job, word)?),
-                (About::Failure, _, Some(words)) => teller.failed_elsewhere(words),
-                (_, None, None) => teller.send(kind, Some(&last_run(&catalog, job, kind)?)),
+            let outcome = match (About::of(kind), backup, message) {
+                (About::Success, Some(word), _) => {
+                    notifier.resend(&published(&catalog, job, word)?)
+                }
+                (About::Failure, _, Some(words)) => notifier.report_failure(words),
+                (_, None, None) => notifier.send(kind, Some(&last_run(&catalog, job, kind)?)),
                 _ => {
                     bail!("--backup goes with success, and --message with failure, not with {kind}")
                 }
             };
-            sent(job, &told)
+            sent(job, &outcome)
         }
     }
 }
@@ -209,7 +211,7 @@ fn last_run(catalog: &Catalog, job: &Job, kind: &str) -> Result<BackupRecord> {
     }))
 }
 
-fn sent(job: &Job, told: &Told) -> Result<Exit> {
+fn sent(job: &Job, outcome: &DeliveryOutcome) -> Result<Exit> {
     if job.delivery.mail.is_none() {
         let why = job.delivery.missing.as_deref();
         bail!(
@@ -218,14 +220,14 @@ fn sent(job: &Job, told: &Told) -> Result<Exit> {
         );
     }
     let DeliveryRecord {
-        told: names,
-        untold,
+        notified: names,
+        undelivered,
         ..
-    } = told.record.clone();
+    } = outcome.record.clone();
     if !names.is_empty() {
         print(&format!("sent to {}\n", names.join(", ")))?;
     }
-    let warnings = told.warnings();
+    let warnings = outcome.warnings();
     if names.is_empty() {
         let whys: Vec<String> = warnings.iter().map(ToString::to_string).collect();
         bail!("{}", whys.join("; "));
@@ -233,7 +235,7 @@ fn sent(job: &Job, told: &Told) -> Result<Exit> {
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    Ok(if untold.is_empty() && warnings.is_empty() {
+    Ok(if undelivered.is_empty() && warnings.is_empty() {
         Exit::Done
     } else {
         Exit::Warnings

@@ -17,7 +17,7 @@ use axum::http::StatusCode;
 use axum::{Extension, Json};
 use hubvault_config::{Changes, ConfigError, Difference, Settings, longest_gap};
 use hubvault_engine::catalog::{Catalog, OutboxItem};
-use hubvault_engine::delivery::{ChangeFacts, ChangedSetting, Teller};
+use hubvault_engine::delivery::{ChangeFacts, ChangedSetting, Notifier};
 use hubvault_engine::overview::moment;
 use hubvault_engine::state::StateDir;
 use hubvault_model::Cancel;
@@ -224,7 +224,7 @@ impl Notice {
             app.catalog()?,
         );
         let cancel = Cancel::new();
-        let items = Teller::new(&job, Some(&catalog), &zone, &cancel).queue_change(facts)?;
+        let items = Notifier::new(&job, Some(&catalog), &zone, &cancel).queue_change(facts)?;
         let state = app.state()?;
         Ok(Self {
             items,
@@ -242,8 +242,8 @@ impl Notice {
         let send = move || {
             let catalog = Catalog::open(&self.state).context("opening the outbox")?;
             let cancel = Cancel::new();
-            let teller = Teller::new(&self.job, Some(&catalog), &self.zone, &cancel);
-            for warning in teller.send_queued(self.items).warnings() {
+            let notifier = Notifier::new(&self.job, Some(&catalog), &self.zone, &cancel);
+            for warning in notifier.send_queued(self.items).warnings() {
                 tracing::warn!("{warning}");
             }
             anyhow::Ok(())

@@ -2,7 +2,7 @@
 
 use super::super::{Finding, Look};
 use crate::catalog::{OutboxItem, OutboxState};
-use crate::delivery::nobody_told;
+use crate::delivery::nobody_notified;
 use hubvault_model::Cancel;
 use jiff::SignedDuration;
 
@@ -13,7 +13,7 @@ const ON_ITS_WAY: SignedDuration = SignedDuration::from_mins(10);
 const FAILED_FOR: SignedDuration = SignedDuration::from_hours(24);
 
 pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
-    if let Some(nobody) = nobody_told(look.job) {
+    if let Some(nobody) = nobody_notified(look.job) {
         return Finding::failing(NAME, nobody.message, "hubvault config check");
     }
     let delivery = &look.job.delivery;
@@ -36,10 +36,10 @@ pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
         .records
         .first()
         .and_then(|record| record.delivery.as_ref());
-    for untold in last.iter().flat_map(|delivery| &delivery.untold) {
+    for one in last.iter().flat_map(|delivery| &delivery.undelivered) {
         say(format!(
-            "{} was not told of the last run: {}",
-            untold.to, untold.reason
+            "{} was not notified of the last run: {}",
+            one.to, one.reason
         ));
     }
     if !wrong.is_empty() {

@@ -11,7 +11,7 @@ use super::previous_run::previous;
 use crate::catalog::{BackupRecord, TableRecord};
 use crate::overview::{Overview, moment};
 use hubvault_archive::Coverage;
-use hubvault_model::{ByteSize, grouped};
+use hubvault_model::{ByteSize, counted, grouped};
 use jiff::tz::TimeZone;
 
 impl Facts {
@@ -174,14 +174,15 @@ fn proof(record: &BackupRecord) -> ProofFacts {
     let reason = record.proof.reason.clone().unwrap_or_default();
     let text = match &record.proof.drill {
         Some(drill) => format!(
-            "{} tables with {} rows were restored into a throwaway PostgreSQL {} and compared row by \
-             row in {:.1} s",
-            drill.tables,
-            grouped(drill.rows),
+            "restored {} with {} into a throwaway PostgreSQL {} and compared them row by row in {:.1} s",
+            counted(drill.tables as u64, "table"),
+            counted(drill.rows, "row"),
             drill.server_version,
             drill.seconds
         ),
-        None if record.proof.read_back => "it was read back whole from the disk".to_owned(),
+        None if record.proof.read_back => {
+            "the archive was read back from the disk, and not restored".to_owned()
+        }
         None => "nothing was proven".to_owned(),
     };
     ProofFacts {

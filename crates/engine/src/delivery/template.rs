@@ -2,7 +2,7 @@
 
 use super::facts::Facts;
 use crate::state::ownership::{ReadOnlyMount, read_trusted};
-use hubvault_model::grouped;
+use hubvault_model::{counted, grouped};
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value};
 use std::collections::BTreeSet;
@@ -76,7 +76,7 @@ pub struct Rendered {
     pub text: String,
     /// The HTML part.
     pub html: String,
-    /// What was wrong with a template that the built-in one stands for.
+    /// The mistakes of a template that was replaced by the built-in one.
     pub problems: Vec<String>,
 }
 
@@ -89,7 +89,7 @@ pub struct TemplateProblem {
     pub what: String,
 }
 
-/// The templates that hold.
+/// The templates in use.
 #[derive(Debug)]
 pub struct Templates {
     directory: Option<PathBuf>,
@@ -98,7 +98,7 @@ pub struct Templates {
 }
 
 impl Templates {
-    /// The built-in templates; a file of the same name in `directory` stands for one.
+    /// The built-in templates; a file of the same name in `directory` replaces one.
     pub fn new(directory: Option<&Path>) -> Self {
         let place = directory.map(Path::to_owned);
         let mut own = environment();
@@ -115,7 +115,7 @@ impl Templates {
         }
     }
 
-    /// Every type that there is, the built-in ones and the user's.
+    /// Every type, the built-in ones and the user's.
     pub fn types(&self) -> BTreeSet<String> {
         let type_of = |name: &str| {
             let name = name.strip_suffix(".txt")?;
@@ -204,6 +204,7 @@ fn environment() -> Environment<'static> {
         }
     });
     environment.add_filter("grouped", grouped);
+    environment.add_filter("counted", |number: u64, noun: &str| counted(number, noun));
     environment.add_filter("sentence", sentence);
     environment.add_filter("pad", |text: String, width: usize| {
         format!("{text:<width$}")
@@ -257,7 +258,7 @@ fn render(environment: &Environment<'_>, kind: &str, facts: &Value) -> Result<Re
     let text = format!("{}\n", text.trim_matches('\n'));
     let html = match environment.get_template(&format!("{kind}.html")) {
         Ok(template) => template.render(facts.clone())?,
-        // A type of the user's may do without.
+        // Optional for a type of the user's.
         Err(error) if error.kind() == ErrorKind::TemplateNotFound => preformatted(&text),
         Err(error) => return Err(error),
     };
@@ -298,7 +299,7 @@ fn describe(error: &Error) -> String {
     let detail = error.detail().unwrap_or_default();
     let what = match error.kind() {
         ErrorKind::UndefinedError => {
-            "it names a value that there is not; docs/mail.md lists them".to_owned()
+            "it names a value that does not exist; docs/mail.md lists them".to_owned()
         }
         ErrorKind::TemplateNotFound => "there is no such template".to_owned(),
         kind => kind.to_string(),
@@ -310,7 +311,7 @@ fn describe(error: &Error) -> String {
     }
 }
 
-/// With a capital first letter; the others stay, as `PostgreSQL` must.
+/// With a capital first letter; the others are left alone, as in `PostgreSQL`.
 fn sentence(text: String) -> String {
     let mut letters = text.chars();
     match letters.next() {

@@ -9,7 +9,7 @@ use hubvault_engine::catalog::{BackupRecord, Catalog, OutboxItem, OutboxState};
 use hubvault_engine::disk::free_bytes;
 use hubvault_engine::job::Job;
 use hubvault_engine::monitor::{CheckState, Finding, Look, examine};
-use hubvault_engine::overview::{Risk, SEAL_REMEDY, age, mail_risk, moment};
+use hubvault_engine::overview::{Assurance, Risk, SEAL_REMEDY, age, mail_risk, moment};
 use hubvault_model::{ByteSize, Cancel};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -38,6 +38,9 @@ struct Status {
     last_mail: Option<LastMail>,
     /// What is at risk, in sentences.
     risks: Vec<String>,
+    /// What can be brought back; for people.
+    #[serde(skip)]
+    assurance: Option<Assurance>,
 }
 
 /// A mail and its state.
@@ -127,6 +130,7 @@ fn status_of(look: &Look<'_>) -> Status {
         waiting: look.outbox.iter().filter(|item| item.is_open()).count(),
         last_mail: last_mail.map(LastMail::of),
         risks,
+        assurance: overview.assurance(),
     }
 }
 
@@ -172,6 +176,9 @@ fn text(job: &Job, status: &Status, now: Timestamp, zone: &TimeZone) -> String {
         (false, None) => "NOT SAFE",
     };
     let mut out = format!("{}: {verdict}\n\n", status.job);
+    if let Some(assurance) = &status.assurance {
+        out += &format!("{}\n\n", assurance.text(now, zone));
+    }
     let backups = of_backups(job, status, now, zone);
     for (name, what) in backups.into_iter().chain(of_recipients(job, status, now)) {
         out += &format!("  {name:<14} {}\n", plain(what));

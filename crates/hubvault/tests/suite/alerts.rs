@@ -78,7 +78,7 @@ fn an_alert_and_its_recovery_are_mailed_once() {
         text(&alert)
     );
     assert!(subject(&end).starts_with("[hubvault] RECOVERED"));
-    assert!(text(&end).contains("flag is right again"), "{}", text(&end));
+    assert!(text(&end).contains("flag has recovered"), "{}", text(&end));
     let events: Vec<String> = hook
         .requests()
         .iter()
@@ -275,7 +275,7 @@ fn undelivered_messages_fail_the_delivery_check_and_alerts_can_be_tested() {
     // Nobody listens there.
     hub.set("SMTP_PORT", "1");
     hub.backup();
-    fails(&hub, "delivery", "was not told of the last run");
+    fails(&hub, "delivery", "was not notified of the last run");
     hub.set("SMTP_PORT", mail.port.to_string());
     assert!(hub.run(&["mail", "retry"]).status.success());
     passes(&hub, "delivery");
@@ -287,5 +287,5 @@ fn undelivered_messages_fail_the_delivery_check_and_alerts_can_be_tested() {
     hub.set("EMAIL_ATTACH", "always");
     fails(&hub, "seal", "archives are mailed unsealed");
     hub.set("ADMIN_EMAILS", "");
-    fails(&hub, "delivery", "nobody is told");
+    fails(&hub, "delivery", "nobody is notified");
 }

@@ -14,11 +14,11 @@ fn a_run_without_recipients_warns_unless_mail_is_disabled() {
     let output = hub.run(&["backup"]);
     assert_eq!(code(&output), Some(3));
     assert!(
-        stdout(&output).contains("nobody is told"),
+        stdout(&output).contains("nobody is notified"),
         "{}",
         stdout(&output)
     );
-    assert!(stdout(&hub.run(&["status"])).contains("nobody is told"));
+    assert!(stdout(&hub.run(&["status"])).contains("nobody is notified"));
     hub.set("EMAIL_ENABLED", "false");
     assert_eq!(code(&hub.run(&["backup"])), Some(0));
 }

@@ -1,4 +1,4 @@
-//! `GET /health`: is there a proven backup that is young enough? For load balancers and people alike.
+//! `GET /health`: whether there is a recent proven backup. For load balancers and people alike.
 
 use super::blocking;
 use super::error::{ApiError, ErrorBody};
@@ -16,12 +16,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use utoipa::ToSchema;
 
-/// How long an answer is given again: everybody may ask, and each look reads the catalog.
+/// How long an answer is cached: anybody may ask, and each look reads the catalog.
 const FRESH: Duration = Duration::from_secs(1);
-/// How old an answer may be that is given while somebody looks.
+/// How old a cached answer may be while another request looks.
 const USABLE: Duration = Duration::from_secs(30);
 
-/// The last answers, by their jobs.
+/// Cached answers by jobs.
 #[derive(Debug, Default)]
 pub(super) struct HealthCache {
     known: Mutex<HashMap<Vec<String>, (Instant, Health)>>,
@@ -29,8 +29,8 @@ pub(super) struct HealthCache {
 }
 
 impl HealthCache {
-    /// The answer for these jobs: one of a moment ago, or what `look` finds. One looks at a time; others meanwhile
-    /// have the answer before, so that a slow disk does not take all threads.
+    /// The answer for these jobs: a cached one, or what `look` finds. One request looks at a time; others get the answer
+    /// before, so that a slow disk does not take all threads.
     fn of(
         &self,
         jobs: &[String],
@@ -46,13 +46,13 @@ impl HealthCache {
                 None => self.looking.lock().unwrap_or_else(PoisonError::into_inner),
             },
         };
-        // Somebody else may have looked while this one waited.
+        // Another request may have looked meanwhile.
         if let Some(health) = self.younger(jobs, FRESH) {
             return Ok(health);
         }
         let health = look()?;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        // Of jobs that are gone nothing stays.
+        // Answers about removed jobs go.
         known.retain(|_, (at, _)| at.elapsed() < USABLE);
         known.insert(jobs.to_vec(), (Instant::now(), health.clone()));
         Ok(health)
@@ -65,12 +65,12 @@ impl HealthCache {
     }
 }
 
-/// The answer.
+/// The health of a job.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Health {
     /// `healthy` or `unhealthy`.
     status: &'static str,
-    /// Of several jobs, the one that is worst off, which this is about.
+    /// The job that this is about: of several, the one in the worst state.
     job: Option<String>,
     /// When the newest proven backup was taken.
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -91,8 +91,8 @@ pub(crate) struct Health {
     params(Which),
     security(()),
     responses(
-        (status = 200, description = "A proven backup is young enough", body = Health),
-        (status = 503, description = "None is", body = Health),
+        (status = 200, description = "A proven backup is recent enough", body = Health),
+        (status = 503, description = "No proven backup is recent enough", body = Health),
         (status = 429, description = "Too many requests", body = ErrorBody),
     )
 )]
@@ -128,9 +128,9 @@ fn look(app: &OfJob) -> Health {
     let health = match newest {
         Ok(newest) => judge(newest.as_ref(), max_age, now, uptime),
         Err(error) => {
-            // It is open to everybody: paths and causes are for the log.
+            // Anybody may ask: paths and causes are for the log.
             tracing::error!("http: {error:#}");
-            let what = "the catalog cannot be read; the log says why";
+            let what = "could not read the catalog; see the log";
             Health {
                 error: Some(what.to_owned()),
                 status: "unhealthy",
@@ -144,7 +144,7 @@ fn look(app: &OfJob) -> Health {
     }
 }
 
-/// One that is ill before one that is well, then the one whose backup is oldest.
+/// An unhealthy job before a healthy one, then the one with the oldest backup.
 fn worst(all: Vec<Health>) -> Result<Health, ApiError> {
     let rank = |health: &Health| (health.error.is_none(), health.last_backup);
     let worst = all.into_iter().min_by_key(rank);

@@ -25,7 +25,7 @@ pub(crate) struct Trigger {
     #[serde(default)]
     #[schema(default = false)]
     force: bool,
-    /// Whether the administrators are told what came of it.
+    /// Whether the administrators are notified of the result.
     #[serde(default = "yes")]
     #[schema(default = true)]
     notification: bool,

@@ -1,4 +1,4 @@
-//! `GET /backup/status`: the last run, the next one, the rules, the disk.
+//! `GET /backup/status`: the last run, the next run, the retention rules, the disk.
 
 use super::blocking;
 use super::error::{ApiError, ErrorBody};
@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-/// The answer.
+/// The state of a job.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Status {
     job: String,
@@ -21,10 +21,10 @@ pub(crate) struct Status {
     schedule: Schedule,
     retention: Retention,
     disk: Disk,
-    /// What a run at work says of itself; null when none is.
+    /// The progress of the current run; null if there is none.
     #[schema(value_type = Option<Object>)]
     running: Option<Value>,
-    /// Messages that wait to be sent.
+    /// Queued messages.
     outbox_waiting: usize,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct Schedule {
     next_run: Option<Timestamp>,
 }
 
-/// Which archives stay; 0 keeps none.
+/// Retention rules; a rule of 0 keeps nothing.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Retention {
     days: u32,
@@ -48,7 +48,7 @@ pub(crate) struct Retention {
     max_total_bytes: Option<u64>,
 }
 
-/// What the archives take and what is left.
+/// The space that archives take, and free space.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Disk {
     directory: String,
@@ -57,14 +57,14 @@ pub(crate) struct Disk {
     free_bytes: Option<u64>,
 }
 
-/// The last run, the next one, the retention rules, the disk, and what is at work.
+/// The last run, the next run, the retention rules, the disk, and the progress of the current run.
 #[utoipa::path(
     get,
     path = "/backup/status",
     params(Which),
     security(("token" = ["read"])),
     responses(
-        (status = 200, description = "What there is", body = Status),
+        (status = 200, description = "The state of the job", body = Status),
         (status = 401, description = "No token", body = ErrorBody),
     )
 )]

@@ -1,4 +1,4 @@
-//! A run in a few fields.
+//! A summary of a run.
 
 use crate::logging;
 use hubvault_engine::catalog::BackupRecord;
@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// A run in a few fields; `/backup/{id}` has all of them.
+/// A summary of a run; `/backup/{id}` has all fields.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Summary {
     /// UUID.
@@ -21,7 +21,7 @@ pub(crate) struct Summary {
     finished_at: Option<Timestamp>,
     /// Seconds from start to end.
     duration_seconds: Option<f64>,
-    /// The archive's name; null while there is none.
+    /// The archive's name; null if there is none.
     file: Option<String>,
     /// Whether the archive is still there.
     available: bool,
@@ -32,7 +32,7 @@ pub(crate) struct Summary {
     warnings: usize,
     sealed: bool,
     pinned: bool,
-    /// Why it failed, or why it is not proven.
+    /// Why the run failed, or why the backup is not proven.
     reason: Option<String>,
 }
 

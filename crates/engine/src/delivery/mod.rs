@@ -3,26 +3,26 @@
 //!
 //! Delivery never undoes a backup. What could not be delivered is in the record, and in the exit code.
 
-mod alert;
-mod change;
-mod resend;
-mod retry;
-mod link;
-mod notifier;
-mod outcome;
-mod send;
-mod email;
-mod compose;
-mod event;
-mod message;
-mod template;
-pub mod sample;
-mod gather;
-mod facts;
-mod digest;
-mod previous_run;
-mod known;
 mod phrases;
+mod known;
+mod previous_run;
+mod digest;
+mod facts;
+mod gather;
+pub mod sample;
+mod template;
+mod message;
+mod event;
+mod compose;
+mod email;
+mod send;
+mod outcome;
+mod notifier;
+mod link;
+mod retry;
+mod resend;
+mod change;
+mod alert;
 
 pub use facts::{AlertFacts, ChangeFacts, ChangedSetting, Facts, LinkFacts};
 pub use known::Known;

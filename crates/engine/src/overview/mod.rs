@@ -3,11 +3,11 @@
 //!
 //! History and moment in, answer out. The one look at the disk is [`presence()`].
 
-mod assurance;
 mod moments;
-mod risk;
-mod durations;
 mod presence;
+mod durations;
+mod risk;
+mod assurance;
 mod history;
 
 pub use assurance::Assurance;

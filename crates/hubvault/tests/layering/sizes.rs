@@ -12,11 +12,10 @@ const LINES_OF_A_FUNCTION: usize = 70;
 const LONG_FILES: &[&str] = &[
     "engine/src/catalog/mod.rs",
     "engine/src/catalog/outbox.rs",
-    "engine/src/delivery/mod.rs",
 ];
 
 /// Functions that are still too long, with their files. The list only shrinks.
-const LONG_FUNCTIONS: &[(&str, &str)] = &[("engine/src/delivery/compose.rs", "event")];
+const LONG_FUNCTIONS: &[(&str, &str)] = &[];
 
 #[test]
 fn no_file_is_long() {

@@ -1,4 +1,4 @@
-//! What comes after a run, whichever way it ended: old archives removed, the outcome recorded, people told.
+//! What comes after a run, whichever way it ended: old archives removed, the outcome recorded, recipients notified.
 
 use super::prepare::Prepared;
 use super::stages::Stages;
@@ -172,7 +172,7 @@ fn settle(
     record.finished_at = Some(Timestamp::now());
     record.stages = run.progress.times();
     for path in &prepared.swept {
-        tracing::info!("removed {}, left by a run that died", path.display());
+        tracing::info!("removed {}, the leftover of a crashed run", path.display());
     }
     let marks = publish::write_marks(&job.directory, record.started_at, bytes);
     if let Err(error) = marks {
@@ -190,7 +190,7 @@ fn settle(
     record
         .warnings
         .extend(keep_what_is_lost(job, catalog, &record));
-    // Before it is told, so that what went wrong here is told, too.
+    // Before the notification, so that it reports what went wrong here, too.
     record.warnings.extend(prune(job, run, catalog));
     stages.ended(&mut record);
     remember(catalog, &mut record, prepared.state.path());
@@ -259,7 +259,8 @@ fn keep_what_is_lost(job: &Job, catalog: &Catalog, new: &BackupRecord) -> Vec<Wa
     let earlier = match monitor::proven_before(catalog, new) {
         Ok(earlier) => earlier,
         Err(error) => {
-            let what = format!("rows were not held against those of an earlier archive: {error}");
+            let what =
+                format!("could not compare the rows with those of an earlier archive: {error}");
             return vec![warning(&job.name, what)];
         }
     };
@@ -275,14 +276,12 @@ fn keep_what_is_lost(job: &Job, catalog: &Catalog, new: &BackupRecord) -> Vec<Wa
     let kept = if !is_loss {
         String::new()
     } else if earlier.pinned {
-        format!(
-            "; that archive is pinned, so that it stays: hubvault diff {id} shows what is missing"
-        )
+        format!("; that archive is pinned and is kept: hubvault diff {id} shows what is missing")
     } else {
         match retain::pin(catalog, &earlier, true) {
             Ok(()) => format!(
-                "; that archive is pinned now, so that it stays: hubvault diff {id} shows what is \
-                 missing, hubvault unpin {id} lets it go"
+                "; that archive is pinned now and is kept: hubvault diff {id} shows what is missing, hubvault unpin {id} \
+                 releases it"
             ),
             Err(error) => format!("; that archive could not be pinned and may be removed: {error}"),
         }
@@ -299,7 +298,7 @@ fn remember(catalog: &Catalog, record: &mut BackupRecord, state: &Path) {
     // What failed before is true only where it fails again.
     record.warnings.retain(|warning| warning.code != UNRECORDED);
     if let Err(error) = catalog.finish(record) {
-        let what = format!("the catalog does not know how this run ended: {error}");
+        let what = format!("could not record how this run ended in the catalog: {error}");
         let warning = Warning::new(UNRECORDED, state.display(), what);
         record.warnings.push(warning);
     }
@@ -312,7 +311,7 @@ fn prune(job: &Job, run: &Run, catalog: &Catalog) -> Vec<Warning> {
     let warning = |what: String| Warning::new("retention", job.directory.display(), what);
     let plan = match retain::plan(catalog, &job.name, &job.retention, false, now, &run.zone) {
         Ok(plan) => plan,
-        Err(error) => return vec![warning(format!("old archives were not looked at: {error}"))],
+        Err(error) => return vec![warning(format!("could not apply retention: {error}"))],
     };
     for pruned in plan.iter().filter(|pruned| !pruned.decision.keep) {
         tracing::info!(
@@ -324,7 +323,7 @@ fn prune(job: &Job, run: &Run, catalog: &Catalog) -> Vec<Warning> {
     match retain::apply(catalog, &plan, now) {
         Ok(problems) => problems.into_iter().map(warning).collect(),
         Err(error) => vec![warning(format!(
-            "old archives were not all removed: {error}"
+            "could not remove all old archives: {error}"
         ))],
     }
 }

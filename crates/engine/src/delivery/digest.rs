@@ -12,19 +12,19 @@ use serde::Serialize;
 /// The week.
 #[derive(Clone, Debug, Serialize)]
 pub struct DigestFacts {
-    /// From when.
+    /// When it began.
     pub from: String,
-    /// Runs that ended.
+    /// How many runs ended.
     pub runs: usize,
-    /// Of them proven.
+    /// How many of them are proven.
     pub proven: usize,
-    /// Of them with an archive that is not proven.
+    /// How many of them have an archive that is not proven.
     pub unproven: usize,
-    /// Of them failed, newest first: when and why.
+    /// When and why runs failed, newest first.
     pub failed: Vec<String>,
     /// The newest proven backup.
     pub newest: Option<PreviousFacts>,
-    /// What all archives measure together.
+    /// The size of all archives.
     pub stored: String,
     /// Growth of the archive over the week.
     pub growth: String,
@@ -32,7 +32,7 @@ pub struct DigestFacts {
     pub tables: Vec<Growth>,
     /// What is at risk, in sentences.
     pub risks: Vec<String>,
-    /// Messages that nobody got, in sentences.
+    /// Messages that were not delivered, in sentences.
     pub undelivered: Vec<String>,
 }
 
@@ -43,7 +43,7 @@ pub struct Growth {
     pub name: String,
     /// Its rows now.
     pub rows: u64,
-    /// Against a week ago.
+    /// Compared with a week ago.
     pub change: String,
 }
 

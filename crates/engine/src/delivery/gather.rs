@@ -1,4 +1,4 @@
-//! From the catalog's records to what a message may say.
+//! The values of a message, from the catalog's records.
 
 use super::digest::DigestFacts;
 use super::facts::{
@@ -15,7 +15,7 @@ use hubvault_model::{ByteSize, counted, grouped};
 use jiff::tz::TimeZone;
 
 impl Facts {
-    /// Everything that a message of type `kind` may say about a run.
+    /// The values of a message of type `kind` about a run.
     pub fn new(kind: &str, record: &BackupRecord, known: &Known<'_>) -> Self {
         let (now, zone) = (known.now, known.zone);
         let others = || {

@@ -1,4 +1,4 @@
-//! What a message says of an earlier run.
+//! The values of an earlier run in a message.
 
 use super::phrases::took;
 use crate::catalog::BackupRecord;

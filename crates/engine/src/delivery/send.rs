@@ -1,4 +1,4 @@
-//! The tries: each message to whoever does not have it yet, over one connection for all mails.
+//! Sends messages to the recipients that do not have them yet, over one connection for all mails.
 
 use super::compose::TOO_LARGE;
 use super::email::{compose, is_missing, leave_out, obey};
@@ -23,7 +23,7 @@ pub(super) struct Sender<'a> {
 }
 
 impl Sender<'_> {
-    /// Tries every message up to `tries` times, with the job's pause between; each as it is then.
+    /// Tries every message up to `tries` times, with the job's pause in between; returns them with their outcomes.
     pub(super) fn all(&self, mut items: Vec<OutboxItem>, tries: u32) -> Vec<OutboxItem> {
         // If somebody has to fix something first, a second try in the same run is pointless.
         let mut retryable = vec![true; items.len()];
@@ -63,7 +63,7 @@ impl Sender<'_> {
         self.record(item, &claim);
     }
 
-    /// False when the run is to stop.
+    /// False if the run is to stop.
     fn pause(&self) -> bool {
         let end = Instant::now() + self.delivery.pause;
         while Instant::now() < end && !self.cancel.is_requested() {
@@ -72,8 +72,8 @@ impl Sender<'_> {
         !self.cancel.is_requested()
     }
 
-    /// Makes a message ours for one try and brings it up to date; `None` when another process has it
-    /// or sent it. An empty claim is that of a message that could not be recorded.
+    /// Claims a message for one try and brings it up to date; `None` if another process has it or sent it. The claim is
+    /// empty if it could not be recorded.
     fn claim(&self, item: &mut OutboxItem) -> Option<String> {
         let Some(catalog) = self.catalog else {
             return Some(String::new());
@@ -95,7 +95,7 @@ impl Sender<'_> {
                 *item = stored;
                 None
             }
-            // It may be the disk that is full: better twice than never.
+            // The disk may be full: better twice than never.
             Ok(Claimed::Unrecorded) => Some(String::new()),
             Err(error) => {
                 tracing::warn!("{error}");
@@ -121,7 +121,7 @@ impl Sender<'_> {
         }
     }
 
-    /// One try of one message, recorded before and after; whether another may help.
+    /// Tries one message, recorded before and after; returns whether another try may help.
     fn one(&self, item: &mut OutboxItem, connection: &mut Connection) -> bool {
         let Some(claim) = self.claim(item) else {
             return item.is_open();
@@ -274,7 +274,7 @@ impl Connection {
             },
         };
         self.down = Some((what.clone(), retryable));
-        // Whatever it said, it was not about this message.
+        // The error is not about this message.
         Err(Failure {
             retryable,
             ..Failure::to_fix(&what)

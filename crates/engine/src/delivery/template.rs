@@ -127,8 +127,8 @@ impl Templates {
         types
     }
 
-    /// Renders a type. A mistake in a user's file never loses the message: the built-in one of the
-    /// type, or the plainest there is, stands for it, and the mistake is said in the message.
+    /// Renders a type. A mistake in a user's file never loses the message: the built-in template of the type, or the
+    /// plainest there is, replaces it, and the message says so.
     pub fn render(&self, kind: &str, facts: &Facts) -> Rendered {
         let facts = Value::from(Serde(facts));
         match render(&self.own, kind, &facts) {

@@ -71,8 +71,8 @@ pub fn watch(
             tell(look, cancel, &mut watched);
         }
         NotifyLock::Theirs => watched.problems.push(
-            "another process tells of these checks at this moment, so this one told nobody; the next look \
-             tells what it left"
+            "another process is sending the notifications of these checks, so this one notified nobody; the next \
+             check sends what is left"
                 .to_owned(),
         ),
     }

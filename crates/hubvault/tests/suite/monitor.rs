@@ -139,7 +139,7 @@ fn missing_truncated_and_damaged_archives_are_reported() {
     std::fs::write(&archive, &bad).unwrap();
     fails(&hub, "files", archive.to_str().unwrap());
     std::fs::remove_file(&archive).unwrap();
-    fails(&hub, "files", "is gone");
+    fails(&hub, "files", "is missing");
     std::fs::write(&archive, &good).unwrap();
     passes(&hub, "files");
 }
@@ -230,7 +230,7 @@ fn archives_of_a_missing_directory_do_not_count_as_removed() {
         "{}",
         stderr(&output)
     );
-    fails(&moved, "files", "is gone");
+    fails(&moved, "files", "is missing");
 }
 
 #[test]

@@ -57,7 +57,7 @@ pub(crate) struct One {
     /// As `hubvault list --json` prints it (docs/json.md), with what was proven.
     #[schema(value_type = Object)]
     backup: Value,
-    /// The archive's table of contents; null where its archive is gone.
+    /// The archive's table of contents; null if its archive is missing.
     #[schema(value_type = Option<Object>)]
     manifest: Option<Value>,
     /// The last lines of the run's log; null where none was kept.

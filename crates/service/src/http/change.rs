@@ -41,7 +41,7 @@ const NEXT_RUN: &str = "schedule.cron";
     request_body(content = Object, content_type = "application/json"),
     security(("token" = ["admin"])),
     responses(
-        (status = 200, description = "What holds now", body = Config),
+        (status = 200, description = "The settings in effect", body = Config),
         (status = 400, description = "Not right; `details` says what, by key", body = ErrorBody),
         (status = 401, description = "No token", body = ErrorBody),
         (status = 403, description = "The token's role is not admin, or it would weaken something: `details` says what to write where, by key", body = ErrorBody),

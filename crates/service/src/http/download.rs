@@ -123,7 +123,7 @@ pub(super) async fn link(
         (status = 206, description = "The range that was asked for", content_type = "application/octet-stream", body = Vec<u8>),
         (status = 400, description = "Not a link", body = ErrorBody),
         (status = 403, description = "Not signed by this service", body = ErrorBody),
-        (status = 404, description = "The archive is gone", body = ErrorBody),
+        (status = 404, description = "The archive is missing", body = ErrorBody),
         (status = 410, description = "The link is over, or its maker's token was revoked", body = ErrorBody),
         (status = 416, description = "No such range", body = ErrorBody),
         (status = 429, description = "Too many downloads at once, or wrong links", body = ErrorBody),

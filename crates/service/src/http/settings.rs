@@ -38,7 +38,7 @@ pub(crate) struct Config {
     params(Which),
     security(("token" = ["read"])),
     responses(
-        (status = 200, description = "What holds", body = Config),
+        (status = 200, description = "The settings in effect", body = Config),
         (status = 401, description = "No token", body = ErrorBody),
     )
 )]

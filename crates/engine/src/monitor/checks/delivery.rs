@@ -1,4 +1,4 @@
-//! Whether those who must know of the runs do.
+//! Whether recipients are notified of the runs.
 
 use super::super::{Finding, Look};
 use crate::catalog::{OutboxItem, OutboxState};
@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 pub(super) const NAME: &str = "delivery";
 /// What is younger and was not tried yet may be on its way.
 const ON_ITS_WAY: SignedDuration = SignedDuration::from_mins(10);
-/// What was refused longer ago has been told often enough.
+/// What was refused longer ago has been reported often enough.
 const FAILED_FOR: SignedDuration = SignedDuration::from_hours(24);
 
 pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
@@ -24,9 +24,9 @@ pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
         }
     };
     for item in look.outbox.iter().filter(|item| is_stuck(look, item)) {
-        let why = item.why_not().unwrap_or("it was not tried yet");
+        let why = item.why_not().unwrap_or("not tried yet");
         let how = if item.is_open() {
-            "waits"
+            "is queued"
         } else {
             "was refused"
         };
@@ -43,14 +43,17 @@ pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
         ));
     }
     if !wrong.is_empty() {
-        let next = "hubvault mail outbox shows what waits, hubvault mail retry tries again, hubvault mail test \
-                    shows whether the way is free";
+        let next = "hubvault mail outbox lists queued messages, hubvault mail retry tries them again, hubvault mail test \
+                    tests the connection";
         return Finding::failing(NAME, wrong.join("; "), next);
     }
     if delivery.mail.is_none() && delivery.channels.is_empty() {
-        return Finding::skipped(NAME, "nobody is to be told (email.enabled is false)");
+        return Finding::skipped(NAME, "nobody is to be notified (email.enabled is false)");
     }
-    Finding::ok(NAME, "nothing waits, everybody knows of the last run")
+    Finding::ok(
+        NAME,
+        "no messages are queued; everybody was notified of the last run",
+    )
 }
 
 fn is_stuck(look: &Look<'_>, item: &OutboxItem) -> bool {

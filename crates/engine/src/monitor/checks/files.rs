@@ -29,7 +29,7 @@ pub(super) fn look(look: &Look<'_>, cancel: &Cancel) -> Finding {
         match fs::metadata(file) {
             Err(error) => {
                 gone += 1;
-                wrong.push(format!("{} is gone: {error}", file.display()));
+                wrong.push(format!("{} is missing: {error}", file.display()));
             }
             Ok(meta) if record.bytes.is_some_and(|bytes| bytes != meta.len()) => {
                 let was = ByteSize(record.bytes.unwrap_or_default());
@@ -73,7 +73,7 @@ pub(super) fn look(look: &Look<'_>, cancel: &Cancel) -> Finding {
                     touched the directory"
         .to_owned();
     if gone > 0 {
-        next += ". What is gone: bring it back from a copy, or, where it was removed on purpose, hubvault prune --gone";
+        next += ". Missing archives: bring them back from a copy, or, if they were removed on purpose, hubvault prune --gone";
     }
     Finding::failing(NAME, wrong.join("; "), next)
 }

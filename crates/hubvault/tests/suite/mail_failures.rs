@@ -157,7 +157,11 @@ fn the_mail_of_a_failed_backup_has_stage_causes_and_log_and_no_secret() {
         "{}",
         subject(&parts)
     );
-    for words in ["no_such_database", "WHAT TO DO NEXT", "Nothing was published"] {
+    for words in [
+        "no_such_database",
+        "WHAT TO DO NEXT",
+        "Nothing was published",
+    ] {
         assert!(text(&parts).contains(words), "{words}: {}", text(&parts));
     }
     assert!(parts.attachments.is_empty());

@@ -142,7 +142,7 @@ fn decode(text: &str) -> Result<String, String> {
             rest = after;
         }
     }
-    String::from_utf8(bytes).map_err(|_| "what the percent signs stand for is not UTF-8".to_owned())
+    String::from_utf8(bytes).map_err(|_| "the percent-encoded text is not UTF-8".to_owned())
 }
 
 #[cfg(test)]

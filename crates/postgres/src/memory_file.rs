@@ -1,16 +1,16 @@
-//! Files without a place in any directory, which programs are given by their descriptors.
+//! Unnamed files, which are passed to programs by their descriptors.
 
 use crate::error::PgError;
 use rustix::fs::{MemfdFlags, memfd_create};
 use std::fs::File;
 use std::io::{self, Write};
 
-/// A file that has no name and is gone with its descriptor; the child inherits it.
+/// An unnamed file, removed with its descriptor; child processes inherit it.
 pub(crate) fn in_memory(name: &str, bytes: &[u8]) -> Result<File, PgError> {
     filled(name, bytes, MemfdFlags::empty())
 }
 
-/// The same for one child, which must be told to inherit it.
+/// The same for one child process, which must be set up to inherit it.
 pub(crate) fn in_private_memory(name: &str, bytes: &[u8]) -> Result<File, PgError> {
     filled(name, bytes, MemfdFlags::CLOEXEC)
 }
@@ -30,7 +30,7 @@ fn filled(name: &str, bytes: &[u8], flags: MemfdFlags) -> Result<File, PgError> 
     })
 }
 
-/// An empty file without a place in any directory, which programs are given by its descriptor.
+/// An empty unnamed file, which is passed to programs by its descriptor.
 pub fn memory_file(name: &str) -> io::Result<File> {
     Ok(File::from(memfd_create(name, MemfdFlags::empty())?))
 }

@@ -6,7 +6,7 @@ use hubvault_model::{TableName, quote_ident, quote_literal};
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
 
-/// Which of these tables are there.
+/// Which of these tables exist.
 pub fn present<'a>(
     session: &mut Session,
     names: impl Iterator<Item = &'a TableName>,
@@ -103,8 +103,8 @@ pub fn roles(session: &mut Session) -> Result<Vec<String>, PgError> {
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Sequences with their last value and whether it was given out; `None` for one that was never
-/// called, as `pg_sequences` has it.
+/// A sequence's last value and whether it was used; `None` for one that was never called, as in
+/// `pg_sequences`.
 pub fn sequence(session: &mut Session, name: &TableName) -> Result<Option<(i64, bool)>, PgError> {
     let sql = format!("SELECT last_value, is_called FROM {}", name.sql());
     let rows = session.rows(&format!("reading the sequence {name}"), &sql)?;
@@ -203,7 +203,7 @@ pub fn writes_no_wal(session: &mut Session) -> Result<bool, PgError> {
         .is_some_and(|row| row.get::<_, &str>(0) == "minimal"))
 }
 
-/// Makes an empty table with some columns of another, and the schema where it is missing.
+/// Creates an empty table with some columns of another, and the schema if it is missing.
 pub fn create_like(
     session: &mut Session,
     like: &TableName,
@@ -220,7 +220,7 @@ pub fn create_like(
     session.simple(&format!("making {name}"), &sql)
 }
 
-/// Keeps a table's own triggers from firing, in this transaction; whether it has any.
+/// Disables a table's own triggers in this transaction; returns whether it has any.
 pub fn disable_triggers(session: &mut Session, table: &TableName) -> Result<bool, PgError> {
     let doing = format!("switching off the triggers of {table}");
     let sql = format!(
@@ -284,7 +284,7 @@ pub fn unused_databases(session: &mut Session, prefix: &str) -> Result<Vec<Strin
     for row in &rows {
         let name: String = row.get(0);
         let key = name_key(&name);
-        // Let go of at once: a claim comes before its database, and no two drills have the same name.
+        // Released at once: a claim comes before its database, and no two drills have the same name.
         let sql = format!(
             "SELECT pg_catalog.pg_try_advisory_lock({key}) AND pg_catalog.pg_advisory_unlock({key})"
         );

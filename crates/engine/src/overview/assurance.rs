@@ -62,5 +62,5 @@ fn span(seconds: f64) -> String {
         seconds if seconds < 7_200.0 => ((seconds / 60.0).ceil(), "minute"),
         seconds => ((seconds / 3_600.0).ceil(), "hour"),
     };
-    format!("{count} {unit}{}", if count == 1.0 { "" } else { "s" })
+    format!("{count} {unit}{}", if count < 2.0 { "" } else { "s" })
 }

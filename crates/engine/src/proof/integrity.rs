@@ -162,11 +162,11 @@ pub fn read_back(
     let entries = &archive.manifest().entries;
     let verify = |(): &mut (), entry| {
         let is_stopped = || cancel.is_requested();
-        let verified = archive.verify_entry_unless(entry, &is_stopped);
-        tell(verified.map_err(|error| match is_stopped() {
-            true => IntegrityError::Cancelled,
-            false => wrong(error),
-        })?);
+        match archive.verify_entry_unless(entry, &is_stopped) {
+            Ok(bytes) => tell(bytes),
+            Err(_) if is_stopped() => return Err(IntegrityError::Cancelled),
+            Err(error) => return Err(wrong(error)),
+        }
         Ok(())
     };
     Pool::new(entries, cancel).run(threads, || Ok(()), verify)?;

@@ -76,7 +76,8 @@ pub enum RestoreError {
     },
     /// A table of the archive is not in the target.
     #[error(
-        "{table} is not in the target, or is not an ordinary table there; restore the whole archive into another database to get it"
+        "{table} is not in the target, or is not an ordinary table there; restore the whole archive into another \
+         database to get it"
     )]
     NotThere {
         /// The table.

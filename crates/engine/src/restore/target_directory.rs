@@ -38,7 +38,7 @@ pub(super) struct TargetDirectory {
 }
 
 impl TargetDirectory {
-    /// Opens a directory, which is created when it is missing. A link that another user put in its place is not followed.
+    /// Opens a directory, which is created when it is missing. A link of another user in its place is not followed.
     pub(super) fn open(directory: &Path) -> io::Result<Self> {
         DirBuilder::new()
             .recursive(true)

@@ -1,7 +1,7 @@
 //! `hubvault backup`: takes one backup, or says what it would take.
 
 use super::Exit;
-use super::plan::{plan_json, plan_text};
+use super::plan::{plan_json, plan_text, warnings_text};
 use super::proof::proof_text;
 use super::seal::sealed_text;
 use crate::progress;
@@ -16,7 +16,7 @@ use hubvault_engine::job::Job;
 use hubvault_engine::run::{BackupError, Run, RunRequest};
 use hubvault_engine::state::progress_file::ProgressFile;
 use hubvault_engine::state::{StateDir, StateError};
-use hubvault_model::{ByteSize, Cancel, Warning, indented};
+use hubvault_model::{ByteSize, Cancel, indented};
 use hubvault_service::child::RunResult;
 use hubvault_service::logging;
 use std::sync::Arc;
@@ -162,18 +162,6 @@ pub(crate) fn exit_of(record: &BackupRecord) -> Exit {
     } else {
         Exit::Warnings
     }
-}
-
-/// All warnings, in words; empty text for none.
-pub(crate) fn warnings_text(warnings: &[Warning]) -> String {
-    if warnings.is_empty() {
-        return String::new();
-    }
-    let mut out = format!("\nWarnings ({})\n", warnings.len());
-    for warning in warnings {
-        out += &format!("  ! {}\n", text::entry(warning));
-    }
-    out
 }
 
 /// What came of a run, for people.

@@ -1,18 +1,17 @@
 //! The commands: what they take, what they print, how they end. One file a command.
 
-mod for_each_job;
-mod backup;
-mod plan;
-mod list;
 mod select;
+mod seal;
+mod proof;
+mod plan;
+mod backup;
+mod list;
+mod drill;
 mod show;
 mod restore;
-mod diff;
 mod differences;
+mod diff;
 mod prune;
-mod drill;
-mod proof;
-mod seal;
 mod mail;
 mod status;
 mod token;
@@ -21,6 +20,7 @@ mod alert;
 mod config;
 mod demo;
 mod child;
+mod for_each_job;
 
 use crate::text;
 use anyhow::{Context, Result};

@@ -1,8 +1,7 @@
 //! What `hubvault backup --dry-run` prints.
 
-use super::backup::warnings_text;
 use super::seal::sealed_text;
-use crate::text::{Align, about, columns, plain};
+use crate::text::{Align, about, columns, entry, plain};
 use hubvault_engine::job::{Job, ProofWhen};
 use hubvault_engine::logical::{Plan, describe_coverage};
 use hubvault_model::{ByteSize, Warning, counted};
@@ -130,6 +129,18 @@ fn left_out_text(plan: &Plan) -> String {
             let (name, table, reason) = (plain(&key.name), plain(&key.table), plain(&key.reason));
             out += &format!("  {name} on {table}: {reason}\n");
         }
+    }
+    out
+}
+
+/// All warnings, in words; empty text for none.
+pub(crate) fn warnings_text(warnings: &[Warning]) -> String {
+    if warnings.is_empty() {
+        return String::new();
+    }
+    let mut out = format!("\nWarnings ({})\n", warnings.len());
+    for warning in warnings {
+        out += &format!("  ! {}\n", entry(warning));
     }
     out
 }

@@ -1,8 +1,8 @@
 //! `hubvault show` and `hubvault verify`: one archive, looked into or read back whole.
 
 use super::Exit;
-use super::backup::warnings_text;
 use super::drill::drill;
+use super::plan::warnings_text;
 use super::proof::proof_text;
 use super::seal::{IdentityArgs, sealed_text, witness};
 use super::select::resolve;

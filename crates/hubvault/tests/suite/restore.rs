@@ -355,7 +355,7 @@ fn an_index_that_cannot_be_built_fails_the_restore_after_the_rows() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("CREATE INDEX broken"), "{said}");
     assert!(
-        said.contains("every row is back and equal, but not everything around them"),
+        said.contains("every row was restored and is equal, but not every definition"),
         "{said}"
     );
     assert_eq!(target.value("SELECT count(*) FROM users"), "1");

@@ -1,5 +1,5 @@
-//! The directory of one throwaway server. It stays ours: what the server may write to lies in two directories below,
-//! so that no name that we open or remove can be changed by it.
+//! The directory of a throwaway server. The server writes only to two directories below it, so that it cannot change
+//! any name that hubvault opens or removes.
 
 use super::nofollow::{self, open_directory, random_name};
 use super::sweep::{PREFIX, owner};
@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// The directories that the server owns. The name is short where its socket is, whose path is limited to 107 bytes.
+/// The directories that the server owns. The socket's name is short, as its path is limited to 107 bytes.
 const DATA: &str = "data";
 const SOCKET: &str = "s";
 
@@ -29,8 +29,8 @@ pub(super) struct ServerDirectory {
 }
 
 impl ServerDirectory {
-    /// Makes it: in a directory that others write to under a name that cannot be foretold, in a private one under a short
-    /// name. Whatever we write is there before anything is given away.
+    /// Creates it: with an unpredictable name in a shared directory, with a short name in a private one. Everything that
+    /// hubvault writes is there before the server's directories change their owner.
     pub(super) fn make(
         parent: &Path,
         is_private: bool,
@@ -50,7 +50,7 @@ impl ServerDirectory {
             if fstat(&home)?.st_uid != geteuid().as_raw() {
                 return Err(io::ErrorKind::PermissionDenied.into());
             }
-            // What stays after an error is swept when this process is gone.
+            // What is left after an error is swept once this process has ended.
             let log = fill(&home)?;
             if let (Some(makes), Some(runs)) = (makes, runs) {
                 give(&home, makes, runs)?;
@@ -144,7 +144,7 @@ impl ServerDirectory {
     }
 }
 
-/// A private directory is ours and a directory itself, or it is not used.
+/// Checks that a private directory is a directory of our own.
 fn open_parent(parent: &Path, is_private: bool) -> io::Result<OwnedFd> {
     if !is_private {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -161,7 +161,7 @@ fn open_parent(parent: &Path, is_private: bool) -> io::Result<OwnedFd> {
     Ok(directory)
 }
 
-/// Puts into it what the server needs, and returns its log.
+/// Creates what the server needs in it, and returns its log.
 fn fill(home: &OwnedFd) -> io::Result<File> {
     let who = owner(std::process::id()).unwrap_or_default();
     nofollow::create(home, "owner")?.write_all(who.as_bytes())?;
@@ -172,7 +172,7 @@ fn fill(home: &OwnedFd) -> io::Result<File> {
     Ok(log)
 }
 
-/// Gives the server's users what is theirs.
+/// Makes the server's users the owners of their directories.
 fn give(home: &OwnedFd, makes: ServerUser, runs: ServerUser) -> io::Result<()> {
     for (name, user) in [(DATA, makes), (SOCKET, runs)] {
         let (user, group) = (Uid::from_raw(user.uid), Gid::from_raw(runs.gid));

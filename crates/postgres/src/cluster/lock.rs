@@ -1,5 +1,5 @@
-//! One drill at a time in a directory, held in a place that only we can open: a lock on the directory itself could be
-//! taken by every local user.
+//! One drill at a time in a directory. The lock is on a private directory: every local user could lock the directory
+//! itself.
 
 use super::nofollow::{self, is_directory, look_at, open_directory, random_name, read_small};
 use super::sweep::{PRIVATE_PREFIX, Swept, owner, sweep};
@@ -20,7 +20,7 @@ const ATTEMPTS: usize = 100;
 #[derive(Debug)]
 pub struct DrillLock {
     parent: PathBuf,
-    /// Of everybody who made one at the same moment; the first is used.
+    /// All private directories, also of processes that started at the same time; the first is used.
     held: Vec<Held>,
 }
 
@@ -47,12 +47,12 @@ impl DrillLock {
                         directory,
                     }),
                     Ok(None) => return Ok(None),
-                    // Removed by who had it.
+                    // Its holder removed it.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => break,
                     Err(error) => return Err(error),
                 }
             }
-            // Whoever holds all of them is alone: one that was made meanwhile changes the list.
+            // Whoever holds all of them is alone: a new one would change the list.
             if held.len() == names.len() && private_directories(parent)? == names {
                 let lock = Self {
                     parent: parent.to_owned(),
@@ -66,7 +66,7 @@ impl DrillLock {
         Ok(None)
     }
 
-    /// The process that has it, for people; empty when that is not known.
+    /// The process that has it, for display; empty when unknown.
     pub fn holder(parent: &Path) -> String {
         let me = [geteuid().as_raw()];
         let names = private_directories(parent).unwrap_or_default();
@@ -78,18 +78,18 @@ impl DrillLock {
         pids.collect::<Vec<_>>().join(", ")
     }
 
-    /// Where the drill's server goes: nobody else can enter it.
+    /// The private directory for the drill's server.
     pub fn directory(&self) -> PathBuf {
         let first = self.held.first();
         first.map_or_else(|| self.parent.clone(), |held| self.parent.join(&held.name))
     }
 
-    /// Removes what crashed drills left.
+    /// Removes leftovers of crashed drills.
     pub fn sweep(&self) -> Result<Swept, PgError> {
         sweep(&self.parent)
     }
 
-    /// What is in a private directory belongs to drills that crashed, or it would be locked.
+    /// Empties the private directories: with the lock held, their content is a leftover of crashed drills.
     fn begin(&self) -> io::Result<()> {
         for held in &self.held {
             nofollow::empty(held.directory.as_fd())?;

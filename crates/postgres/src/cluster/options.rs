@@ -1,16 +1,16 @@
-//! What kind of throwaway server is wanted.
+//! Options of a throwaway server.
 
 use std::path::PathBuf;
 
-/// Whose code a server runs.
+/// How far a server is isolated, by whose code it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Isolation {
-    /// Ours: no password on its socket, and the rights of its user.
+    /// Trusted code: no password on its socket, and the rights of its user.
     Plain,
-    /// Perhaps a stranger's: a random password, and a sandbox around all its processes. Its parent directory must be
+    /// Untrusted code: a random password, and a sandbox around all its processes. Its parent directory must be
     /// private ([`super::DrillLock::directory`]).
     Confined {
-        /// All that its programs get of the environment.
+        /// The whole environment of its programs.
         environment: Vec<(String, String)>,
     },
 }
@@ -24,10 +24,10 @@ impl Isolation {
     }
 }
 
-/// What kind of server.
+/// Options of a throwaway server.
 #[derive(Clone, Debug)]
 pub struct ThrowawayOptions {
-    /// The oldest major version that will do; the oldest that is installed is taken.
+    /// The oldest acceptable major version; the oldest installed one is used.
     pub min_major: u32,
     /// Where its directory is made; short, because a socket's path is limited to 107 bytes.
     pub parent_dir: PathBuf,
@@ -40,7 +40,7 @@ pub struct ThrowawayOptions {
 }
 
 impl ThrowawayOptions {
-    /// A server for code of ours, of any supported version, with the superuser `postgres`.
+    /// A server for trusted code, of any supported version, with the superuser `postgres`.
     pub fn plain(parent_dir: impl Into<PathBuf>) -> Self {
         Self {
             min_major: 13,

@@ -22,10 +22,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
-/// Whom the programs run as when we are root.
+/// The users of the programs when hubvault runs as root.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Users {
-    /// Makes the data: `initdb` wants a user that has a name.
+    /// Creates the data: `initdb` requires a user that has a name.
     pub(super) makes: ServerUser,
     /// Runs the server.
     pub(super) runs: ServerUser,
@@ -80,7 +80,7 @@ pub(super) fn initdb(
     initdb("C.UTF-8").or_else(|_| initdb("C")).map(|_| ())
 }
 
-/// A server that runs; dropped without [`Running::end`] it is ended by its thread all the same.
+/// A running server; when dropped without [`Running::end`], its thread ends it.
 #[derive(Debug)]
 pub(super) struct Running {
     stop: Sender<()>,
@@ -88,7 +88,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Starts the server with what `command` says.
+    /// Starts the server with `command`.
     pub(super) fn start(
         mut command: Command,
         sandbox: Option<Sandbox>,
@@ -131,7 +131,7 @@ impl Running {
     pub(super) fn ender(&self) -> impl Fn() + Send + Sync + use<> {
         let stop = self.stop.clone();
         move || {
-            // Where nobody listens it has ended.
+            // Without a receiver it has ended.
             let _ = stop.send(());
         }
     }
@@ -143,14 +143,14 @@ impl Running {
 
     /// Ends it, and everything that was started in it.
     pub(super) fn end(self) -> Confinement {
-        // Where nobody listens it has ended.
+        // Without a receiver it has ended.
         let _ = self.stop.send(());
         // A panic of that thread has ended the server, too.
         self.keeper.join().unwrap_or_default()
     }
 }
 
-/// What holds the processes of a confined server.
+/// What confines the processes of a server.
 struct Confined {
     missing: Vec<String>,
     mark: Option<Mark>,
@@ -196,9 +196,9 @@ impl Confined {
         })
     }
 
-    /// What is done as soon as there is a process.
+    /// Runs as soon as the process exists.
     fn started(&mut self, pid: u32) -> Server {
-        // What fills the memory is killed first. Without this file the kernel chooses as ever.
+        // The server is killed first when memory runs out. Without this file the kernel chooses as usual.
         let _ = fs::write(format!("/proc/{pid}/oom_score_adj"), "500");
         if let (Some(Mark::Filters), Some(network)) = (&self.mark, own_network(pid)) {
             self.mark = Some(Mark::Network(network));
@@ -206,7 +206,7 @@ impl Confined {
         Server::running(pid)
     }
 
-    /// Ends what is left when the server has ended.
+    /// Ends remaining processes after the server has ended.
     fn end(self) -> Confinement {
         let processes_left = self.mark.as_ref().map_or(0, Mark::reap);
         drop(self.namespaces);
@@ -218,7 +218,7 @@ impl Confined {
     }
 }
 
-/// Waits until the server ends by itself or its owner lets go of the other end of `stopped`.
+/// Waits until the server ends by itself or the other end of `stopped` is dropped.
 fn keep(mut child: Child, stopped: &Receiver<()>) {
     loop {
         if !matches!(child.try_wait(), Ok(None)) {

@@ -77,7 +77,7 @@ pub(super) fn users() -> Vec<u32> {
 }
 
 impl Mark {
-    /// The living processes that bear it.
+    /// The running processes that have it.
     fn processes(&self) -> Vec<u32> {
         let all = all();
         let me = getpid().as_raw_nonzero().get() as u32;
@@ -94,8 +94,8 @@ impl Mark {
             .collect()
     }
 
-    /// Kills those that are there when the server has ended, until there are none; how many there were. The server's own
-    /// have a moment to end.
+    /// Kills the processes that remain when the server has ended, until there are none; returns their number. The
+    /// server's own get a moment to end.
     pub(super) fn reap(&self) -> usize {
         const MOMENT: Duration = Duration::from_millis(300);
         const LONGEST: Duration = Duration::from_secs(10);
@@ -171,7 +171,7 @@ impl Drop for Server {
     }
 }
 
-/// While one of these lives, orphans of our servers become our children, so that they can be found.
+/// While one of these exists, orphans of our servers become our children, so that they can be found.
 pub(super) struct Adoption;
 
 static ADOPTING: Mutex<usize> = Mutex::new(0);

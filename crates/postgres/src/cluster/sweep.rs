@@ -1,4 +1,4 @@
-//! What throwaway servers of crashed processes left in a directory that everybody may write to.
+//! Removes leftovers of throwaway servers of crashed processes from a world-writable directory.
 
 use super::nofollow::{self, is_directory, look_at, open_directory, read_small};
 use super::user::ServerUser;
@@ -15,7 +15,7 @@ pub(super) const PREFIX: &str = "hubvault-throwaway-";
 /// The private directories of drills begin with this and the user's id.
 pub(super) const PRIVATE_PREFIX: &str = "hubvault-throwaway-u";
 
-/// A process as `id start`: ids come again, the start in clock ticks since boot does not
+/// A process as `id start`: ids are reused, the start in clock ticks since boot is not
 /// (proc(5), `/proc/[pid]/stat`, field 22). `None` when it is gone.
 pub(super) fn owner(pid: u32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -24,14 +24,14 @@ pub(super) fn owner(pid: u32) -> Option<String> {
     Some(format!("{pid} {since_boot}"))
 }
 
-/// Whether the process that an `owner` file names is still there.
+/// Whether the process in an `owner` file still runs.
 pub(super) fn is_running(recorded: &str) -> bool {
     let pid = recorded.split(' ').next().and_then(|pid| pid.parse().ok());
     pid.is_some_and(|pid| owner(pid).as_deref() == Some(recorded))
 }
 
-/// Whether a directory that does not say who made it may still be in the making: the process whose id is in its name is
-/// there, or another that got its id; one whose name holds no id was made just now.
+/// Whether a directory without an `owner` file may still be under construction: the process whose id is in its name
+/// runs, or another with the same id; or its name has no id and it was created just now.
 fn is_being_made(name: &str, directory: &OwnedFd) -> bool {
     let pid = name
         .strip_prefix(PREFIX)
@@ -106,12 +106,12 @@ fn leftover(parent: &OwnedFd, name: &str, owners: &[u32]) -> Option<OwnedFd> {
     let is_ours = |stat: &Stat| is_directory(stat) && owners.contains(&stat.st_uid);
     look_at(parent, name).ok().filter(is_ours)?;
     let directory = open_directory(parent, name).ok()?;
-    // It may be another by now.
+    // It may have been replaced meanwhile.
     let stat = rustix::fs::fstat(&directory).ok().filter(is_ours)?;
     let me = geteuid().as_raw();
     match read_small(&directory, "owner", &[me]) {
         Ok(recorded) => !is_running(&recorded),
-        // Its maker crashed, or could not write, before it said who it is.
+        // Its process crashed, or could not write, before it created the file.
         Err(error) if error.kind() == io::ErrorKind::NotFound && stat.st_uid == me => {
             !is_being_made(name, &directory)
         }

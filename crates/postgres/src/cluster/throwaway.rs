@@ -29,13 +29,13 @@ pub struct ThrowawayServer {
     port: u16,
     running: Option<Running>,
     is_removed: bool,
-    /// What the host lacks, as far as it is known before the server ends.
+    /// What the host does not offer, as far as it is known before the server ends.
     confinement: Confinement,
 }
 
 impl ThrowawayServer {
-    /// Makes a cluster and starts a server on a socket of its own, no TCP, and nothing durable:
-    /// whatever it holds is gone with it.
+    /// Creates a cluster and starts a server on a socket of its own, without TCP. Nothing is durable: its
+    /// data is removed with it.
     pub fn start(options: &ThrowawayOptions, cancel: &Cancel) -> Result<Self, PgError> {
         Self::launch_with(tools::find_server(options.min_major)?, options, cancel)
     }
@@ -148,7 +148,7 @@ impl ThrowawayServer {
         self.postgres.path.parent().unwrap_or(Path::new("/"))
     }
 
-    /// Its directory, which is not the server's: what the server may write to lies in directories below.
+    /// Its directory. The server may write only to directories below it.
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
@@ -225,7 +225,7 @@ fn make_directory(
     make(makes)
 }
 
-/// Whether whoever likes can put another directory in the place of ours.
+/// Whether other users can replace our directory.
 fn may_be_renamed(shared: &Path) -> bool {
     rustix::fs::stat(shared).is_ok_and(|stat| stat.st_mode & 0o1002 == 0o002)
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// Ids that no package gives away (systemd, "Users, Groups, UIDs and GIDs": dynamic service users).
+/// Ids that no package uses (systemd, "Users, Groups, UIDs and GIDs": dynamic service users).
 const UNUSED: std::ops::RangeInclusive<u32> = 61_184..=65_519;
 
 /// A user and its group.
@@ -17,7 +17,7 @@ pub(super) struct ServerUser {
 }
 
 impl ServerUser {
-    /// `None` when we are not root and the server is what we are.
+    /// `None` when hubvault is not root: the server runs as the same user.
     pub(super) fn choose() -> Result<Option<Self>, PgError> {
         if !geteuid().is_root() {
             return Ok(None);
@@ -32,8 +32,8 @@ impl ServerUser {
         })
     }
 
-    /// A user who owns nothing and is nobody else: what runs as it has no more rights than a stranger, also towards
-    /// another server that runs as `postgres`.
+    /// A user who owns nothing and is not used by anything else: the server then has no rights on anything else, also not
+    /// on another server that runs as `postgres`.
     pub(super) fn unused() -> Option<Self> {
         let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
         let groups = fs::read_to_string("/etc/group").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The list of what a dump holds, as `pg_restore --list` gives it, and the lines of it that a step of a restore takes.
+//! The contents of a dump, as `pg_restore --list` prints them, and the lines that a step of a restore uses.
 
 use crate::dump::tools::{self, Finished};
 use crate::error::PgError;
@@ -11,7 +11,7 @@ const COUNT: &str = ";     TOC Entries: ";
 /// What `--verbose` adds under an object.
 pub(crate) const DEPENDS: &str = ";\tdepends on: ";
 
-/// A step of building what comes after the rows.
+/// A step of creating the definitions after the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Indexes, and the constraints that are indexes.
@@ -19,7 +19,7 @@ pub(crate) enum Step {
     /// Partitions' indexes become parts of the index above. One after the other: two at once, on two
     /// levels, do not see each other, and the index above stays invalid.
     Attach,
-    /// What looks at rows or holds expressions. A foreign key to a partitioned table needs the index that
+    /// What reads rows or contains expressions. A foreign key to a partitioned table needs the index that
     /// only the step before makes valid, which `pg_restore` does not know when it works in parallel.
     Checks,
     /// All else, of which some only a superuser can make. Event triggers, which fire for definitions, are among it.
@@ -28,8 +28,8 @@ pub(crate) enum Step {
 
 /// The list of a dump that `pg_restore` is given on its standard input, or by a path that `command` names.
 ///
-/// The list has no last line by which a lost end could be told, and an exit status of success is not enough: a
-/// wrapper may lose it. The head says how many objects the dump has, and `--verbose` names every one of them.
+/// The list has no last line that would show a lost end, and a successful exit status is not enough: a wrapper may
+/// hide an error. The head says how many objects the dump has, and `--verbose` names every one of them.
 pub(crate) fn list(
     mut command: Command,
     dump: &[u8],

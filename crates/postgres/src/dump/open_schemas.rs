@@ -7,7 +7,7 @@ use hubvault_model::{quote_ident, quote_literal};
 /// Schemas that everybody may make objects in, while tables get their owners: an owner must be able to.
 #[derive(Debug, Default)]
 pub(crate) struct OpenSchemas {
-    /// Each with its privileges before.
+    /// Each with its former privileges.
     were: Option<Vec<(u32, Option<String>)>>,
 }
 
@@ -32,7 +32,7 @@ impl OpenSchemas {
         Ok(())
     }
 
-    /// Gives them the privileges that they had.
+    /// Restores their privileges.
     pub(crate) fn close(self, session: &mut Session) -> Result<(), PgError> {
         let literal =
             |acl: Option<String>| acl.map_or_else(|| "NULL".to_owned(), |acl| quote_literal(&acl));

@@ -1,4 +1,4 @@
-//! The definitions of a database, by `pg_dump`: we never write DDL ourselves.
+//! The definitions of a database, from `pg_dump`: hubvault never generates DDL.
 
 use crate::connect::settings::ConnectSettings;
 use crate::dump::contents;
@@ -11,7 +11,7 @@ use hubvault_model::Cancel;
 use std::os::fd::AsRawFd;
 use std::process::Command;
 
-/// What `pg_dump` gave.
+/// The output of `pg_dump`.
 #[derive(Debug)]
 pub struct SchemaDump {
     /// The custom-format dump, for `pg_restore`.
@@ -22,7 +22,7 @@ pub struct SchemaDump {
     pub post_data: Vec<u8>,
     /// The list for `pg_restore -L`, with the skipped foreign keys commented out.
     pub post_data_list: Vec<u8>,
-    /// Everything that the programs said on standard error.
+    /// Everything that the programs wrote to standard error.
     pub messages: Vec<String>,
     /// The version of `pg_dump`.
     pub pg_dump_version: String,
@@ -38,8 +38,7 @@ pub struct Definitions {
 }
 
 impl Definitions {
-    /// Whether the programs are there that take them; the error names what to install. Returns what there is to warn
-    /// about them.
+    /// Checks that the programs are installed; the error names what to install. Returns warnings about them.
     pub fn can_be_taken(
         settings: &ConnectSettings,
         snapshot: &SnapshotFacts,
@@ -95,13 +94,13 @@ impl Definitions {
         })
     }
 
-    /// An error where another dump of the same moment has other definitions.
+    /// An error when another dump of the same snapshot has different definitions.
     pub fn confirm(&self, again: &Self, cancel: &Cancel) -> Result<(), PgError> {
         let sql = |of: &Self| -> Result<Vec<String>, PgError> {
             let arguments = ["--file=-"];
             let output = restore(&of.pg_restore, &arguments, &of.custom, cancel)?.stdout;
             is_whole(&of.pg_restore, &output, &arguments)?;
-            // Newer minor versions put a word in that is another each time.
+            // Newer minor versions insert a random word.
             let text = String::from_utf8_lossy(&output);
             let lines = text.lines().filter(|line| !line.contains("restrict "));
             Ok(lines.map(str::to_owned).collect())
@@ -161,7 +160,7 @@ fn is_whole(tool: &Tool, output: &[u8], arguments: &[&str]) -> Result<(), PgErro
     })
 }
 
-/// `pg_restore` without a server: it converts, and so also finds a dump that is none.
+/// `pg_restore` without a server: it converts the dump, and so also checks it.
 fn restore(
     tool: &Tool,
     arguments: &[&str],

@@ -3,10 +3,10 @@
 
 use hubvault_model::{quote_ident, quote_literal};
 
-/// Kinds in the list of a dump that are made so. Making them runs no code of the database.
+/// Kinds of objects that are created this way. Creating them runs no code of the database.
 pub(crate) const KINDS: [&str; 2] = ["EXTENSION ", "EVENT TRIGGER "];
 
-/// What was understood.
+/// A parsed statement.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Privileged {
     Extension { name: String, schema: String },
@@ -36,7 +36,7 @@ enum Word {
     Mark(char),
 }
 
-/// Everything in `text` that is understood; statements of other kinds are passed over. `None` when it cannot be read.
+/// All known statements in `text`; others are skipped. `None` when it cannot be parsed.
 pub(crate) fn read(text: &str) -> Option<Vec<Privileged>> {
     // A name never begins a line with either: pg_restore puts names into comments without their line ends.
     let lines = text

@@ -1,4 +1,4 @@
-//! Which rows refer to which.
+//! Foreign keys.
 
 use crate::connect::session::Session;
 use crate::error::PgError;
@@ -10,13 +10,13 @@ pub struct ForeignKey {
     pub oid: u32,
     /// Its name.
     pub name: String,
-    /// The table that bears it.
+    /// The referencing table.
     pub table: u32,
-    /// The table that it points to.
+    /// The referenced table.
     pub references: u32,
     /// Its columns.
     pub columns: Vec<String>,
-    /// The columns that they point to, in the same order.
+    /// The referenced columns, in the same order.
     pub referenced_columns: Vec<String>,
     /// How they are compared, as SQL that needs no search path; the referenced column on the left.
     pub operators: Vec<String>,
@@ -25,11 +25,11 @@ pub struct ForeignKey {
     pub runs_cast: bool,
     /// As `pg_get_constraintdef` writes it.
     pub definition: String,
-    /// Whether all present rows are known to keep it.
+    /// Whether it is validated.
     pub validated: bool,
     /// The partitioned table's constraint that it was made for.
     pub parent: Option<u32>,
-    /// Whether the table that bears it is partitioned.
+    /// Whether the referencing table is partitioned.
     pub table_is_partitioned: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What a database holds, asked of its catalogs in a handful of queries whatever its size.
+//! Reads a database's catalogs, in a fixed number of queries.
 
 use crate::connect::session::Session;
 use crate::error::PgError;
@@ -20,8 +20,8 @@ pub use sequences::{Sequence, read_sequences, sequences};
 /// User schemas: not the system's, not temporary ones.
 const USER_SCHEMA: &str = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'";
 
-/// A snapshot may still show what was dropped since; of that, these functions say NULL ("Access Privilege
-/// Inquiry Functions"). Not a table that is locked.
+/// A snapshot may still show objects that were dropped since; for these the functions return NULL ("Access Privilege
+/// Inquiry Functions"). Never a locked table.
 const NOT_GONE: &str = "has_table_privilege(c.oid, 'SELECT') IS NOT NULL
                AND has_schema_privilege(n.oid, 'USAGE') IS NOT NULL";
 
@@ -54,7 +54,7 @@ pub fn materialized_views(session: &mut Session) -> Result<Vec<TableName>, PgErr
 }
 
 /// Whether the database has implicit casts of somebody who is neither a superuser nor this role, which is one: whoever
-/// owns a type can have a comparison of it run his function.
+/// owns a type can make a comparison of it run his function.
 pub fn has_foreign_casts(session: &mut Session) -> Result<bool, PgError> {
     let rows = session.rows(
         "asking for casts",
@@ -96,8 +96,8 @@ pub fn moment_before(session: &mut Session, length: &str) -> Result<String, PgEr
     Ok(rows.first().map(|row| row.get(0)).unwrap_or_default())
 }
 
-/// Where a row lies: page and item, as `ctid` has them ("System Columns"). Good while the snapshot
-/// that saw it and a lock on its table are held.
+/// The address of a row: page and item, as in `ctid` ("System Columns"). Valid while the snapshot and a
+/// lock on its table are held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowAddress {
     /// The heap page.

@@ -1,9 +1,9 @@
-//! What the planner thinks of a query.
+//! The planner's estimate of a query.
 
 use crate::connect::session::Session;
 use crate::error::PgError;
 
-/// The planner's opinion of a query.
+/// The planner's estimate of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Estimate {
     /// Rows that it expects.

@@ -1,4 +1,4 @@
-//! What a role may not do, and the statements that let it; what it may do and a backup does not need.
+//! Privileges that a role lacks, with the statements that grant them; privileges that a backup does not need.
 
 use crate::connect::session::Session;
 use crate::error::{MissingPrivilege, PgError};
@@ -71,17 +71,16 @@ fn select(role: &str, kind: &str, name: &TableName) -> MissingPrivilege {
     }
 }
 
-/// What a role may do that a backup does not need, and a role that may not.
+/// Privileges of a role that a backup does not need, and how to create a role without them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Advice {
-    /// In a sentence: `the role postgres is a superuser; ...`.
+    /// The problem, as in `the role postgres is a superuser; ...`.
     pub problem: String,
-    /// What makes a role that can only read.
+    /// The statements for a role that can only read.
     pub statements: Vec<String>,
 }
 
-/// What else makes a server do for whoever owns a database what he may not do himself, where he gets the backup's role
-/// to run his code ("Predefined Roles").
+/// Predefined roles that a database's owner could abuse by making the backup's role run his code ("Predefined Roles").
 const POWERS: &str = "
     SELECT current_user::text, current_database()::text, current_setting('server_version_num')::int4,
            array_remove(ARRAY[
@@ -101,7 +100,7 @@ const POWERS: &str = "
            current_setting('server_version')
     FROM pg_roles r WHERE r.rolname = current_user";
 
-/// Looks whether the session's role may do more than a backup needs.
+/// Checks whether the session's role has more privileges than a backup needs.
 pub fn advice(session: &mut Session) -> Result<Option<Advice>, PgError> {
     let rows = session.rows("asking what the role may do", POWERS)?;
     let Some(row) = rows.first() else {

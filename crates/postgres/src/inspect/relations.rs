@@ -1,4 +1,4 @@
-//! What holds rows, and its columns.
+//! Tables and other relations, and their columns.
 
 use super::{NOT_GONE, USER_SCHEMA};
 use crate::connect::session::Session;
@@ -6,7 +6,7 @@ use crate::error::PgError;
 use hubvault_model::TableName;
 use std::collections::HashMap;
 
-/// What kind of relation; only tables hold rows of their own.
+/// The kind of a relation; only tables have rows of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RelationKind {
     /// An ordinary table, also a leaf partition.
@@ -30,7 +30,7 @@ pub struct Column {
     pub type_name: String,
     /// Whether it is computed from others; COPY leaves it out.
     pub generated: bool,
-    /// Whether its type is none of the system's.
+    /// Whether its type is not built in.
     pub own_type: bool,
 }
 
@@ -45,9 +45,9 @@ pub struct Relation {
     pub oid: u32,
     /// Its name.
     pub name: TableName,
-    /// What it is.
+    /// Its kind.
     pub kind: RelationKind,
-    /// What it is a partition or child of.
+    /// The parents of which it is a partition or child.
     pub parents: Vec<u32>,
     /// Whether it is a partition (and no classic child).
     pub is_partition: bool,
@@ -57,7 +57,7 @@ pub struct Relation {
     pub heap_bytes: u64,
     /// TOAST bytes.
     pub toast_bytes: u64,
-    /// Rows as the planner would guess them; `None` when it was never analyzed.
+    /// The planner's row estimate; `None` when it was never analyzed.
     pub estimated_rows: Option<u64>,
     /// The columns in their order, without dropped ones.
     pub columns: Vec<Column>,
@@ -69,7 +69,7 @@ pub struct Relation {
     pub heap: bool,
     /// Whether the role may read all of it.
     pub can_select: bool,
-    /// Whether the role may look into its schema.
+    /// Whether the role may use its schema.
     pub schema_usage: bool,
     /// Whether row-level security would hide rows from the role.
     pub rls_filters: bool,
@@ -89,7 +89,7 @@ impl Relation {
 }
 
 /// Tables that `pg_dump` would lock and that this session does not hold, as the transaction's snapshot shows
-/// them: made, or given their names, since the list for the locks was made up.
+/// them: created or renamed since the list for the locks was made.
 pub(crate) fn unlocked(session: &mut Session) -> Result<Vec<String>, PgError> {
     let rows = session.rows(
         "looking for tables that are not locked",
@@ -109,8 +109,8 @@ pub(crate) fn unlocked(session: &mut Session) -> Result<Vec<String>, PgError> {
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Tables that this session holds and whose name, as the transaction's snapshot shows it, means another relation by now
-/// or none: names are looked up as of now, whatever the snapshot.
+/// Locked tables whose name in the transaction's snapshot now means another relation or none: names are resolved as of
+/// now, not as of the snapshot.
 pub(crate) fn renamed(session: &mut Session, doing: &str) -> Result<Vec<String>, PgError> {
     let rows = session.rows(
         doing,

@@ -1,11 +1,11 @@
-//! Where the sequences stand.
+//! The sequences and their values.
 
 use super::{NOT_GONE, USER_SCHEMA};
 use crate::connect::session::Session;
 use crate::error::PgError;
 use hubvault_model::TableName;
 
-/// One sequence and where it stands.
+/// A sequence and its value.
 #[derive(Clone, Debug)]
 pub struct Sequence {
     /// `pg_class.oid`.
@@ -14,7 +14,7 @@ pub struct Sequence {
     pub name: TableName,
     /// Its value; `None` when the role may not read it, and before it is read.
     pub last_value: Option<i64>,
-    /// Whether that value was given out.
+    /// Whether that value was used (`is_called`).
     pub is_called: bool,
     /// Whether the role may read it.
     pub can_read: bool,
@@ -56,9 +56,9 @@ pub fn sequences(session: &mut Session) -> Result<Vec<Sequence>, PgError> {
 const READING: &str = "reading the sequences";
 
 /// Reads the values of those that the role may read, in a transaction at the source. Values are not part of a
-/// snapshot: they are at least as far as the rows of the moment need.
+/// snapshot: they are at least as high as the snapshot's rows need.
 ///
-/// Only a sequence can be read without running code of whoever owns it, and anything may have its name by now: a view is
+/// Reading anything but a sequence could run its owner's code, and anything may have its name by now: a view is
 /// refused by the session ([`Session::at_source`]) or lacks the column `tableoid`, which says whether it is the one that
 /// was listed. Returns why some were not read.
 pub fn read_sequences(
@@ -100,7 +100,7 @@ const WAIT: u32 = 2_000;
 const MANY: usize = 3;
 const SHORT_WAIT: u32 = 50;
 
-/// Reads some, or undoes what failed as definitions changed meanwhile: why.
+/// Reads some; when that failed because definitions changed, rolls back and returns why.
 fn read_or_undo(
     session: &mut Session,
     sequences: &mut [&mut Sequence],

@@ -1,4 +1,4 @@
-//! Which files the server may touch (Landlock; see landlock(7)).
+//! Which files the server may access (Landlock; see landlock(7)).
 
 use super::readable;
 use landlock::{
@@ -7,7 +7,7 @@ use landlock::{
 };
 use std::path::Path;
 
-/// The newest rules that are known here; an older kernel takes those that it knows.
+/// The newest rules in use; an older kernel applies those that it knows.
 const NEWEST: ABI = ABI::V9;
 
 /// The version of Landlock that the kernel offers; 0 without.

@@ -1,5 +1,5 @@
-//! The walls around a server that runs foreign code. Whoever owns a table of an archive may get to run code inside the
-//! server: what the server can reach is therefore next to nothing.
+//! The sandbox of a server that runs foreign code: the owners of an archive's tables may be able to run code inside the
+//! server, which therefore can reach next to nothing.
 
 mod readable;
 mod files;
@@ -39,7 +39,7 @@ pub(super) struct Sandbox {
 }
 
 impl Sandbox {
-    /// Prepares what this host offers. `writable` are the only directories that the server may write to.
+    /// Prepares the restrictions that this host offers. `writable` are the only directories that the server may write to.
     pub(super) fn prepare(
         postgres: &Path,
         writable: &[&Path],

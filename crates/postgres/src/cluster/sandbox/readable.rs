@@ -1,4 +1,4 @@
-//! What PostgreSQL reads that is not its own: its programs and libraries, time zones, dictionaries. Never `/etc`, `/home`,
+//! Files outside its own directory that PostgreSQL reads: its programs and libraries, time zones, dictionaries. Never `/etc`, `/home`,
 //! `/var`, `/tmp` or `/proc` as wholes.
 
 use std::fs;

@@ -169,8 +169,7 @@ fn a_diff_runs_no_function_of_a_types_owner() {
     let hub = crate::hub::Hub::whole(&database);
     hub.backup();
     database.execute("UPDATE keyed SET note = 'fine'; DELETE FROM plain");
-    let output = hub.run(&["diff", "latest", "--json"]);
-    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    let output = hub.run_expecting(3, &["diff", "latest", "--json"]);
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(found[0]["changed"], json!([{ "mood": "fine" }]));
     let missing = found[1]["missing"].as_array().unwrap();

@@ -1,7 +1,7 @@
 //! Archives and sidecars that are small and want very much memory, or never end.
 
 use crate::forger::{Forgery, Good, ends, member, tar_head};
-use crate::hub::{Hub, stderr, stdout};
+use crate::hub::{HUBVAULT, Hub, stderr, stdout};
 use hubvault_archive::Codec;
 use hubvault_testkit::server;
 use serde_json::json;
@@ -14,20 +14,12 @@ const MEMORY: u32 = 320 << 10;
 
 /// Runs a command with that much memory: it must end by itself.
 fn small(hub: &Hub, arguments: &[&str]) -> std::process::Output {
-    let inner = hub.command(arguments);
-    let mut command = Command::new("sh");
+    let mut command = hub.command_of("sh");
     command
         .arg("-c")
         .arg(format!("ulimit -d {MEMORY} && exec \"$0\" \"$@\""))
-        .arg(inner.get_program())
-        .args(inner.get_args())
-        .env_clear()
-        .envs(
-            inner
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        )
-        .current_dir(inner.get_current_dir().unwrap());
+        .arg(HUBVAULT)
+        .args(arguments);
     ends(command, arguments)
 }
 

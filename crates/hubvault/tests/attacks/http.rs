@@ -2,7 +2,7 @@
 //! out, and a link ends with its maker's token.
 
 use crate::attacker::attacker;
-use crate::hub::{Hub, stderr, stdout};
+use crate::hub::{Hub, stdout};
 use crate::mailing::{SMALL, mailing, plain, subject, text};
 use crate::service_process::{Answer, ServiceProcess, signed};
 use hubvault_testkit::{Database, HttpSink, MailServer, MailTls, Parts, server, wait_for};
@@ -22,12 +22,6 @@ fn database() -> Database {
 fn quiet(hub: &mut Hub) {
     hub.set("BACKUP_SCHEDULE", "0 2 * * *");
     hub.set("TZ", "UTC");
-}
-
-fn token(hub: &Hub, name: &str, role: &str) -> String {
-    let made = hub.run(&["token", "create", name, "--role", role]);
-    assert!(made.status.success(), "{}", stderr(&made));
-    stdout(&made).trim().to_owned()
 }
 
 fn setting(config: &Value, key: &str) -> Value {
@@ -55,7 +49,7 @@ fn a_stolen_admin_token_weakens_nothing_and_everybody_is_notified() {
     quiet(&mut hub);
     hub.set("PROOF", "daily");
     hub.set("WEBHOOK_URL", sink.url("/hook"));
-    let stolen = token(&hub, "deploy", "admin");
+    let stolen = hub.token("deploy", "admin");
     let service = ServiceProcess::start_http(&hub);
     let before = service.get("/backup/config", &stolen).text();
     let wishes = [
@@ -126,7 +120,7 @@ fn stricter_settings_are_accepted_revertible_and_notified() {
     let mail = MailServer::start(plain());
     let mut hub = mailing(&database, &mail, MailTls::Plain);
     quiet(&mut hub);
-    let admin = token(&hub, "root", "admin");
+    let admin = hub.token("root", "admin");
     let service = ServiceProcess::start_http(&hub);
     let stricter =
         json!({"retention.days": 60, "proof.when": "weekly", "monitor.max_age_hours": 20});
@@ -178,7 +172,7 @@ fn settings_weakened_by_an_earlier_version_stay_and_are_reported() {
         assert!(shown.contains(&format!("! {said}")), "{said}: {shown}");
         assert!(status.contains(&format!("! {said}")), "{said}: {status}");
     }
-    let admin = token(&hub, "root", "admin");
+    let admin = hub.token("root", "admin");
     let service = ServiceProcess::start_http(&hub);
     let config = service.get("/backup/config", &admin).json();
     assert_eq!(setting(&config, "retention.days"), "2");
@@ -193,7 +187,7 @@ fn another_clients_wrong_tokens_block_no_right_token_and_flood_no_log() {
     let database = database();
     let mut hub = Hub::whole(&database);
     quiet(&mut hub);
-    let right = token(&hub, "board", "read");
+    let right = hub.token("board", "read");
     let service = ServiceProcess::start_http(&hub);
     let wrong: Vec<u16> = (0..300)
         .map(|n| service.get("/backup/status", &format!("hv_{n}")).status)
@@ -226,7 +220,7 @@ fn three_hundred_slow_clients_delay_no_answer() {
     let database = database();
     let mut hub = Hub::whole(&database);
     quiet(&mut hub);
-    let read = token(&hub, "board", "read");
+    let read = hub.token("board", "read");
     let service = ServiceProcess::start_http(&hub);
     let port = service.base().rsplit(':').next().unwrap().to_owned();
     // Half a request on each, as a user of his own.
@@ -266,7 +260,7 @@ fn a_request_whose_client_disconnects_is_still_logged() {
     let database = database();
     let mut hub = Hub::whole(&database);
     quiet(&mut hub);
-    let stolen = token(&hub, "ci", "operate");
+    let stolen = hub.token("ci", "operate");
     let service = ServiceProcess::start_http(&hub);
     let mut stream = TcpStream::connect(service.base().trim_start_matches("http://")).unwrap();
     let request = format!(
@@ -291,8 +285,8 @@ fn a_link_ends_with_the_token_that_created_it_and_every_download_is_logged() {
     let (record, file) = hub.backup();
     let id = record["id"].as_str().unwrap();
     let (leaver, stayer) = (
-        token(&hub, "leaver", "operate"),
-        token(&hub, "stayer", "operate"),
+        hub.token("leaver", "operate"),
+        hub.token("stayer", "operate"),
     );
     let service = ServiceProcess::start_http(&hub);
     let made = |token: &str| -> String {
@@ -302,12 +296,12 @@ fn a_link_ends_with_the_token_that_created_it_and_every_download_is_logged() {
     let (his, other) = (made(&leaver), made(&stayer));
     let whole = std::fs::read(&file).unwrap();
     assert!(service.get(&his, "").body == whole);
-    assert!(hub.run(&["token", "revoke", "leaver"]).status.success());
+    hub.run_expecting(0, &["token", "revoke", "leaver"]);
     let over = service.get(&his, "");
     assert_eq!(over.status, 410, "{}", over.text());
     assert!(over.text().contains("revoked"), "{}", over.text());
     // Neither another of the same name nor another's maker in it opens it.
-    token(&hub, "leaver", "operate");
+    hub.token("leaver", "operate");
     assert_eq!(service.get(&his, "").status, 410);
     let by = |link: &str| {
         link.split('&')

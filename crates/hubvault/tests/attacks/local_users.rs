@@ -177,8 +177,7 @@ fn a_configuration_writable_by_another_user_runs_nothing() {
     hub.command(&["list"]);
     for wrong in [0o646, 0o666] {
         mode(&config, wrong);
-        let named = hub.run(&["backup", "--config", config.to_str().unwrap()]);
-        assert_eq!(named.status.code(), Some(2), "{}", both(&named));
+        let named = hub.run_expecting(2, &["backup", "--config", config.to_str().unwrap()]);
         assert!(
             stderr(&named).contains("run chmod go-w "),
             "{}",

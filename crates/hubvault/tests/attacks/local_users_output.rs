@@ -1,7 +1,7 @@
 //! What reaches other users and terminals of hubvault: lines, arguments, memory; and what a lost terminal ends.
 
 use crate::attacker::attacker;
-use crate::hub::{Hub, stderr, stdout};
+use crate::hub::{HUBVAULT, Hub, stderr, stdout};
 use crate::local_users::{both, hub};
 use base64::Engine;
 use hubvault_testkit::{server, wait_for};
@@ -66,8 +66,7 @@ fn names_and_server_errors_cannot_forge_terminal_or_log_lines() {
     hub.write(
         "file = []\n[scope]\ntables = []\n[[scope.window]]\ntables = [\"users\"]\nwhere = \"public.hostile() > 0\"\n",
     );
-    let output = hub.run(&["backup"]);
-    assert_eq!(output.status.code(), Some(1), "{}", both(&output));
+    let output = hub.run_expecting(1, &["backup"]);
     assert!(
         both(&output).contains(r"x\nerror: forged"),
         "{}",
@@ -230,18 +229,9 @@ fn a_run_survives_sighup_and_the_loss_of_its_terminal() {
     hub.set("PROOF", "always");
     let (here, go) = waiting(&mut hub);
     // On a terminal of its own, which is lost.
-    let line = hub.command(&["backup"]);
-    let mut shell = format!("exec {}", line.get_program().display());
-    shell += " backup";
-    let mut command = Command::new("script");
+    let mut command = hub.command_of("script");
     command
-        .args(["-qec", &shell, "/dev/null"])
-        .env_clear()
-        .envs(
-            line.get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        )
-        .current_dir(hub.config())
+        .args(["-qec", &format!("exec {HUBVAULT} backup"), "/dev/null"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .process_group(0);
@@ -279,19 +269,11 @@ fn a_run_survives_sighup_and_the_loss_of_its_terminal() {
 #[test]
 fn a_backup_with_closed_outputs_is_still_published() {
     let (_database, hub) = hub();
-    let mut shell = Command::new("sh");
-    let line = hub.command(&["backup"]);
+    let mut shell = hub.command_of("sh");
     // Nobody reads the pipe on standard output or standard error.
     let (out, err) = (std::io::pipe().unwrap().1, std::io::pipe().unwrap().1);
     shell
-        .args(["-c", "exec \"$0\" backup"])
-        .arg(line.get_program())
-        .env_clear()
-        .envs(
-            line.get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        )
-        .current_dir(hub.config())
+        .args(["-c", "exec \"$0\" backup", HUBVAULT])
         .stdout(out)
         .stderr(err);
     let status = shell.status().unwrap();
@@ -325,7 +307,7 @@ fn other_processes_of_the_same_user_cannot_read_memory_or_environment() {
         stdout(&output).trim().parse().unwrap()
     };
     let (user, group) = (ids("-u"), ids("-g"));
-    let line = hub.command(&["backup"]);
+    let mut run = hub.command(&["backup"]);
     for path in [
         hub.config(),
         hub.config().join("hubvault.toml"),
@@ -335,15 +317,9 @@ fn other_processes_of_the_same_user_cannot_read_memory_or_environment() {
         chown(&path, Some(user), Some(group)).unwrap();
     }
     let said = fs::File::create(hub.config().join("said")).unwrap();
-    let mut run = attacker(line.get_program().to_str().unwrap())
+    let mut run = run
         .uid(user)
         .gid(group)
-        .args(line.get_args())
-        .env_clear()
-        .envs(
-            line.get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        )
         .env("SMTP_PASS", "s3cr3t-of-the-mail")
         .current_dir(hub.config())
         .stdout(Stdio::null())

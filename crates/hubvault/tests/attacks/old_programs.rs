@@ -131,7 +131,7 @@ fn a_full_disk_can_be_pruned_and_the_newest_proven_backup_is_kept() {
     let (_, third) = hub.backup();
     hub.write(&format!("file = []\n{toml}"));
     hub.set("BACKUP_MIN_SIZE_MB", "500");
-    assert_eq!(hub.run(&["backup"]).status.code(), Some(1));
+    hub.run_expecting(1, &["backup"]);
 
     let refused = stdout(&hub.run(&["prune"]));
     assert!(

@@ -97,8 +97,7 @@ fn a_sequence_replaced_by_a_view_runs_no_code_of_its_owner() {
     let mut holder = Session::connect(&owner, &Cancel::new()).unwrap();
     let hold = "BEGIN; DROP SEQUENCE public.aa3";
     holder.simple("holding a lock", hold).unwrap();
-    let locked = hub.run(&["backup", "--json"]);
-    assert_eq!(locked.status.code(), Some(3), "{}", stderr(&locked));
+    let locked = hub.run_expecting(3, &["backup", "--json"]);
     assert!(
         stdout(&locked).contains("the sequence aa3 was changed"),
         "{}",

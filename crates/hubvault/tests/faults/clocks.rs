@@ -2,7 +2,7 @@
 
 use crate::clock::{UNCHANGED, library, offset};
 use crate::fault_harness::FaultHarness;
-use crate::hub::{Hub, stderr, stdout};
+use crate::hub::{HUBVAULT, Hub, stderr, stdout};
 use crate::state::{SMALL, code};
 use crate::tally::Tally;
 use hubvault_testkit::{server, wait_for};
@@ -152,19 +152,11 @@ fn a_clock_jump_during_a_run_does_no_harm() {
 
 /// A command of another machine: with a host name of its own, where we may give it one.
 fn on_another_machine(hub: &Hub, arguments: &[&str]) -> Command {
-    let command = hub.command(arguments);
     if other_host() == here() {
-        return command;
+        return hub.command(arguments);
     }
-    let mut other = elsewhere();
-    other
-        .arg(command.get_program())
-        .args(arguments)
-        .env_clear()
-        .current_dir(command.get_current_dir().unwrap());
-    for (name, value) in command.get_envs() {
-        other.env(name, value.unwrap_or_default());
-    }
+    let mut other = hub.command_of(UNSHARE);
+    other.args(ELSEWHERE).arg(HUBVAULT).args(arguments);
     other
 }
 
@@ -175,7 +167,8 @@ fn here() -> String {
 
 /// The name of the other machine: ours, where only root may give out names and we are not root.
 fn other_host() -> String {
-    let may = elsewhere()
+    let may = Command::new(UNSHARE)
+        .args(ELSEWHERE)
         .arg("true")
         .output()
         .is_ok_and(|output| output.status.success());
@@ -183,16 +176,14 @@ fn other_host() -> String {
 }
 
 /// Runs a program, given as further arguments, in a namespace of host names.
-fn elsewhere() -> Command {
-    let mut command = Command::new("/usr/bin/unshare");
-    command.args([
-        "--uts",
-        "sh",
-        "-c",
-        "hostname elsewhere && exec \"$0\" \"$@\"",
-    ]);
-    command
-}
+const UNSHARE: &str = "/usr/bin/unshare";
+const ELSEWHERE: [&str; 4] = [
+    "--uts",
+    "sh",
+    "-c",
+    "hostname elsewhere && exec \"$0\" \"$@\"",
+];
+
 #[test]
 fn two_machines_never_run_at_once_on_one_volume() {
     let server = server();

@@ -7,7 +7,6 @@ use crate::disk_consistency::subjects;
 use crate::disk_full::GROWING;
 use crate::disk_space::room;
 use crate::fault_harness::FaultHarness;
-use crate::hub::stdout;
 use crate::kills::to_mail;
 use crate::service_process::{ServiceProcess, wait_for_runs};
 use crate::tally::Tally;
@@ -55,10 +54,7 @@ fn a_service_reports_a_full_disk_once_and_recovers() {
     to_mail(&mut harness.hub, mail.port);
     let clock = Clock::of(&mut harness.hub, "2040-03-01T12:00:00Z");
     harness.hub.set("HTTP_ADDR", "127.0.0.1:0");
-    let made = harness
-        .hub
-        .run(&["token", "create", "watcher", "--role", "read"]);
-    let token = stdout(&made).lines().next().unwrap().to_owned();
+    let token = harness.hub.token("watcher", "read");
     let mut service = ServiceProcess::start(&harness.hub);
     service.wait_for_log("next run at", 1);
     clock.set("2040-03-02T02:30:00Z");
@@ -72,7 +68,7 @@ fn a_service_reports_a_full_disk_once_and_recovers() {
     // Room for most of an archive, and the alert comes before the night.
     room.leave(archive * 4 / 5);
     wait_for_mail(&mail, &service, "ALERT disk", 1);
-    assert_eq!(harness.hub.run(&["check", "disk"]).status.code(), Some(1));
+    harness.hub.run_expecting(1, &["check", "disk"]);
     assert_eq!(metric(&service, &token, "hubvault_check_ok", "\"disk\""), 0);
     clock.set("2040-03-03T02:30:00Z");
     let runs = wait_for_runs(&harness.hub, &service, 2);
@@ -94,7 +90,7 @@ fn a_service_reports_a_full_disk_once_and_recovers() {
     wait_for_mail(&mail, &service, "FAILED", 2);
     wait_for_mail(&mail, &service, "ALERT time", 2);
     assert_eq!(service.get("/health", "").status, 503);
-    assert_eq!(harness.hub.run(&["check", "time"]).status.code(), Some(1));
+    harness.hub.run_expecting(1, &["check", "time"]);
     // As often as it looks, it tells of each once.
     let looked = || {
         metric(

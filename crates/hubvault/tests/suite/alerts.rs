@@ -206,8 +206,7 @@ fn a_silenced_check_sends_nothing_until_its_time() {
     assert!(silenced.status.success(), "{}", stderr(&silenced));
     std::fs::remove_file(&flag).unwrap();
     assert_eq!(looks(&hub), [""; 0]);
-    let listed = hub.run(&["alert", "list", "--json"]);
-    assert_eq!(listed.status.code(), Some(1));
+    let listed = hub.run_expecting(1, &["alert", "list", "--json"]);
     let states: Value = serde_json::from_slice(&listed.stdout).unwrap();
     let state = states
         .as_array()
@@ -224,8 +223,7 @@ fn a_silenced_check_sends_nothing_until_its_time() {
     hub.run(&["alert", "silence", "flag", "--for", "0s"]);
     assert_eq!(looks(&hub), ["flag firing"]);
     assert_eq!(mail.messages().len(), told + 1);
-    let unknown = hub.run(&["alert", "silence", "flga", "--for", "2h"]);
-    assert_eq!(unknown.status.code(), Some(2));
+    let unknown = hub.run_expecting(2, &["alert", "silence", "flga", "--for", "2h"]);
     assert!(stderr(&unknown).contains("did you mean flag?"));
 
     // A rehearsal is recorded and said, and nobody hears of it.
@@ -239,7 +237,7 @@ fn a_silenced_check_sends_nothing_until_its_time() {
         stderr(&output)
     );
     assert_eq!(mail.messages().len(), told + 1);
-    assert_eq!(hub.run(&["alert", "test"]).status.code(), Some(1));
+    hub.run_expecting(1, &["alert", "test"]);
     hub.set("TEST_MODE", "false");
     assert_eq!(looks(&hub), [""; 0]);
 
@@ -277,7 +275,7 @@ fn undelivered_messages_fail_the_delivery_check_and_alerts_can_be_tested() {
     hub.backup();
     fails(&hub, "delivery", "was not told of the last run");
     hub.set("SMTP_PORT", mail.port.to_string());
-    assert!(hub.run(&["mail", "retry"]).status.success());
+    hub.run_expecting(0, &["mail", "retry"]);
     passes(&hub, "delivery");
     let status = stdout(&hub.run(&["status"]));
     assert!(

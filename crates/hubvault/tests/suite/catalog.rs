@@ -99,7 +99,7 @@ fn a_run_that_crashed_after_publishing_is_listed_with_its_archive() {
         (&known[0]["state"], &known[0]["file"]),
         (&"failed".into(), &Value::Null)
     );
-    assert_eq!(hub.run(&["check", "schedule"]).status.code(), Some(1));
+    hub.run_expecting(1, &["check", "schedule"]);
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn a_backup_is_selected_by_id_prefix_name_and_latest() {
         let manifest: Value = serde_json::from_slice(&shown.stdout).unwrap();
         assert_eq!(manifest["id"], record["id"], "{word}");
     }
-    assert_eq!(hub.run(&["show", "nothing"]).status.code(), Some(1));
+    hub.run_expecting(1, &["show", "nothing"]);
 }
 
 #[test]
@@ -129,8 +129,7 @@ fn a_dry_run_prints_the_plan_and_touches_nothing() {
         "[scope]\ntables = [\"users\", \"ghosts\"]\nwindow = []\n",
     );
     let before = std::fs::read_dir(hub.backups()).unwrap().count();
-    let output = hub.run(&["backup", "--dry-run"]);
-    assert_eq!(output.status.code(), Some(3));
+    let output = hub.run_expecting(3, &["backup", "--dry-run"]);
     let text = stdout(&output);
     for word in [
         "users",

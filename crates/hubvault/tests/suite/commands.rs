@@ -85,7 +85,7 @@ fn the_output_of_a_source_is_restored_byte_for_byte() {
             info.contains("sources/nothing  (from the command true)"),
             "{info}"
         );
-        assert!(hub.run(&["verify", "latest"]).status.success());
+        hub.run_expecting(0, &["verify", "latest"]);
         assert!(stdout(&hub.run(&["show", "latest"])).contains("sources/made/1048576"));
     }
     let plan = stdout(&hub.run(&["backup", "--dry-run"]));
@@ -175,8 +175,7 @@ fn a_failing_source_fails_the_run_unless_it_is_optional() {
     hub.write(&format!(
         "file = []\n{SCOPE}[[source]]\nname = \"x\"\ncommand = {program}\n"
     ));
-    let output = hub.run(&["backup"]);
-    assert_eq!(output.status.code(), Some(1));
+    let output = hub.run_expecting(1, &["backup"]);
     assert!(
         stderr(&output).contains("/nowhere/at-all cannot be started"),
         "{}",
@@ -279,8 +278,7 @@ fn hooks_run_in_the_order_of_the_stages_and_know_their_stage() {
     }
     let (mut hub, _database) = hub(&toml);
     hub.set("PROOF", "always");
-    let output = hub.run(&["backup", "--json"]);
-    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let output = hub.run_expecting(0, &["backup", "--json"]);
     let record: Value = serde_json::from_slice(&output.stdout).unwrap();
     let (id, job) = (
         record["id"].as_str().unwrap(),

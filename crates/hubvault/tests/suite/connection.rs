@@ -1,6 +1,6 @@
 //! Ways to a server: passwords, TLS with its degrees of trust, a standby, a connection URL.
 
-use crate::hub::{Hub, stderr, stdout};
+use crate::hub::{HUBVAULT, Hub, stderr, stdout};
 use hubvault_model::Cancel;
 use hubvault_postgres::{ConnectSettings, Session, ThrowawayOptions, ThrowawayServer};
 use hubvault_testkit::{Standby, restore_with_plain_tools, server};
@@ -220,19 +220,12 @@ fn a_failed_write_leaves_no_file() {
     );
     let hub = Hub::whole(&database);
     // A file size limit whose signal is ignored makes a write fail as a full disk does.
-    let inner = hub.command(&["backup"]);
-    let mut command = std::process::Command::new("sh");
-    command
+    let output = hub
+        .command_of("sh")
         .args(["-c", "trap '' XFSZ; ulimit -f 2000; exec \"$0\" backup"])
-        .arg(inner.get_program())
-        .env_clear()
-        .envs(
-            inner
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        )
-        .current_dir(hub.config());
-    let output = command.output().unwrap();
+        .arg(HUBVAULT)
+        .output()
+        .unwrap();
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(

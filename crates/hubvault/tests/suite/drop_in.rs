@@ -1,6 +1,6 @@
 //! A session typed for the Bash system: the same names, arguments and exit codes.
 
-use crate::hub::{Hub, stderr, stdout};
+use crate::hub::{HUBVAULT, Hub, stderr, stdout};
 use crate::mailing::{SMALL, code, mailing, only, plain, subject, text};
 use hubvault_testkit::{MailServer, MailTls, server};
 use std::path::{Path, PathBuf};
@@ -12,18 +12,14 @@ fn scripts() -> PathBuf {
 
 /// A script as cron or a person would start it, with hubvault on the path.
 fn script(hub: &Hub, name: &str, arguments: &[&str]) -> Output {
-    // The hub's command knows the environment; only the program is another one.
-    let of_hubvault = hub.command(&[]);
-    let programs = Path::new(env!("CARGO_BIN_EXE_hubvault")).parent().unwrap();
+    let programs = Path::new(HUBVAULT).parent().unwrap();
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths(
         std::iter::once(programs.to_owned()).chain(std::env::split_paths(&path)),
     )
     .unwrap();
-    std::process::Command::new(scripts().join(name))
+    hub.command_of(scripts().join(name))
         .args(arguments)
-        .env_clear()
-        .envs(of_hubvault.get_envs().filter_map(|(k, v)| Some((k, v?))))
         .env("PATH", path)
         .current_dir(hub.config())
         .output()

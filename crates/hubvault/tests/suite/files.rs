@@ -1,6 +1,6 @@
 //! Configuration files come along, and what is wrong with one is said.
 
-use crate::hub::{Hub, stdout};
+use crate::hub::Hub;
 use hubvault_testkit::{extract, server};
 use std::os::unix::fs::PermissionsExt;
 
@@ -44,8 +44,7 @@ fn files_and_directories_are_restored_with_their_modes() {
     );
 
     std::fs::remove_file(root.join("app.env")).unwrap();
-    let output = hub.run(&["backup"]);
-    assert_eq!(output.status.code(), Some(1), "{}", stdout(&output));
+    hub.run_expecting(1, &["backup"]);
 }
 
 #[test]

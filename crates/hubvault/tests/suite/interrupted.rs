@@ -61,8 +61,7 @@ fn a_second_run_is_refused_and_names_the_first() {
     database.execute(LARGE);
     let hub = Hub::whole(&database);
     let first = running(&hub);
-    let second = hub.run(&["backup"]);
-    assert_eq!(second.status.code(), Some(1));
+    let second = hub.run_expecting(1, &["backup"]);
     let pid = first.id().to_string();
     assert!(stderr(&second).contains(&pid), "{}", stderr(&second));
     let output = first.wait_with_output().unwrap();

@@ -158,8 +158,7 @@ fn a_job_without_its_directory_blocks_no_other_and_starts_when_it_appears() {
          [[job]]\nname = \"well\"\n",
         disk.display()
     ));
-    let made = hub.run(&["token", "create", "ops", "--role", "operate"]);
-    let token = stdout(&made).trim().to_owned();
+    let token = hub.token("ops", "operate");
     let service = ServiceProcess::start_http(&hub);
     let begun = service.post("/backup/trigger?job=well", &token, "{}");
     let id = begun.json()["backup_id"].as_str().unwrap().to_owned();
@@ -216,14 +215,12 @@ fn a_command_covers_all_jobs_and_its_exit_code_is_the_worst() {
     let (first, second) = (database("users"), database("orders"));
     let mut hub = two(&first, &second);
     fs::write(hub.config().join("go"), "").unwrap();
-    let done = hub.run(&["backup"]);
-    assert_eq!(done.status.code(), Some(0), "{}", stderr(&done));
+    let done = hub.run_expecting(0, &["backup"]);
     let said = stdout(&done);
     let (slow, quick) = (said.find("== slow\n"), said.find("== quick\n"));
     assert!(slow.unwrap() < quick.unwrap(), "{said}");
     for command in ["list", "check", "status"] {
-        let output = hub.run(&[command]);
-        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let output = hub.run_expecting(0, &[command]);
         assert!(stdout(&output).contains("== quick\n"));
     }
     for (arguments, words) in [
@@ -240,8 +237,7 @@ fn a_command_covers_all_jobs_and_its_exit_code_is_the_worst() {
 
     // One that fails does not keep the next from its turn.
     hub.set("POSTGRES_DB", "nowhere");
-    let worst = hub.run(&["backup"]);
-    assert_eq!(worst.status.code(), Some(1), "{}", stderr(&worst));
+    hub.run_expecting(1, &["backup"]);
     assert_eq!(records(&hub, "slow")[0]["state"], "failed");
     let quick = records(&hub, "quick");
     assert_eq!(

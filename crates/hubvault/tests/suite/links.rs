@@ -1,6 +1,6 @@
 //! Messages link to the archive, and the link is a key: it opens for its time, and is in no log.
 
-use crate::hub::{Hub, stderr, stdout};
+use crate::hub::{Hub, stderr};
 use crate::mailing::{NOISE, SMALL, html, mailing, plain, subject, text};
 use crate::service_process::{ServiceProcess, signed};
 use hubvault_testkit::{
@@ -70,8 +70,7 @@ fn the_link_in_the_mail_downloads_the_archive_and_is_never_logged() {
     // A word of every link.
     hub.set("POSTGRES_PASSWORD", "download");
     hub.set("WEBHOOK_SECRET", "signature");
-    let operate = hub.run(&["token", "create", "ci", "--role", "operate"]);
-    let operate = stdout(&operate).trim().to_owned();
+    let operate = hub.token("ci", "operate");
     let service = ServiceProcess::start_http(&hub);
     let base = service.base().to_owned();
 
@@ -140,8 +139,7 @@ fn each_of_several_jobs_has_links_to_its_own_archives() {
     ));
     let service = ServiceProcess::start_http(&hub);
     hub.set("HTTP_PUBLIC_URL", service.base());
-    let output = hub.run(&["backup"]);
-    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    hub.run_expecting(3, &["backup"]);
     let mails = of_runs(&mail);
     assert_eq!(mails.len(), 2);
     let key = |job: &str| fs::read(hub.backups().join(job).join(".hubvault/link.key")).unwrap();
@@ -253,8 +251,7 @@ fn messages_without_a_downloadable_archive_have_no_link() {
         assert!(!said.contains("/download/"), "{said}");
     }
     hub.set("HTTP_PUBLIC_URL", "backups.hub.example");
-    let refused = hub.run(&["backup"]);
-    assert_eq!(refused.status.code(), Some(2));
+    let refused = hub.run_expecting(2, &["backup"]);
     let said = stderr(&refused);
     assert!(
         said.contains("variable HTTP_PUBLIC_URL: http.public_url: expected an address such as"),
@@ -269,8 +266,7 @@ fn without_the_link_key_messages_have_no_link_and_the_run_warns() {
     let hub = linking(&database, &mail, "https://backups.hub.example");
     let state = hub.backups().join(".hubvault");
     fs::create_dir_all(state.join("link.key")).unwrap();
-    let output = hub.run(&["backup", "--json"]);
-    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    let output = hub.run_expecting(3, &["backup", "--json"]);
     let record: Value = serde_json::from_slice(&output.stdout).unwrap();
     let warnings = record["warnings"].as_array().unwrap();
     let link = warnings.iter().find(|warning| warning["code"] == "link");

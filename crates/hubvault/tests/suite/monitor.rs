@@ -91,8 +91,7 @@ fn a_passed_check_is_one_line_and_exit_code_0() {
     database.execute(USERS);
     let mut hub = Hub::whole(&database);
     hub.set("PROOF", "always");
-    let before = hub.run(&["check"]);
-    assert_eq!(before.status.code(), Some(1));
+    let before = hub.run_expecting(1, &["check"]);
     let said = stdout(&before);
     assert!(
         said.contains("FAILING  time      there is no proven backup\n"),
@@ -113,8 +112,7 @@ fn a_passed_check_is_one_line_and_exit_code_0() {
         "{said}"
     );
 
-    let output = hub.run(&["check", "tme"]);
-    assert_eq!(output.status.code(), Some(2));
+    let output = hub.run_expecting(2, &["check", "tme"]);
     assert!(
         stderr(&output).contains("did you mean time?"),
         "{}",
@@ -223,8 +221,7 @@ fn archives_of_a_missing_directory_do_not_count_as_removed() {
     let state = |hub: &Hub| hub.backups().join(".hubvault");
     std::fs::rename(state(&hub), state(&moved)).unwrap();
     drop(hub);
-    let output = moved.run(&["prune", "--gone"]);
-    assert_eq!(output.status.code(), Some(3), "{}", stdout(&output));
+    let output = moved.run_expecting(3, &["prune", "--gone"]);
     assert!(
         stderr(&output).contains("is a disk missing?"),
         "{}",
@@ -311,8 +308,7 @@ fn custom_checks_are_limited_and_masked() {
     hub.write(
         "file = []\n[[check]]\nname = \"time\"\ncommand = \"true\"\n[[check]]\nname = \"a b\"\n",
     );
-    let output = hub.run(&["check"]);
-    assert_eq!(output.status.code(), Some(2));
+    let output = hub.run_expecting(2, &["check"]);
     let said = stderr(&output);
     for word in [
         "line 3: check.name: time is a check of hubvault's own",

@@ -1,6 +1,6 @@
 //! What commands show of everything that a configuration can hold, as text and as JSON.
 
-use crate::hub::{Hub, stderr, stdout};
+use crate::hub::{HUBVAULT, Hub, stderr, stdout};
 use crate::keys::Pair;
 use crate::mailing::{SMALL, plain, tell};
 use hubvault_testkit::{MailServer, MailTls, server};
@@ -247,23 +247,12 @@ fn a_terminal_gets_a_progress_bar_and_programs_need_not_be_in_the_path() {
             stderr(&output)
         );
     }
-    let inner = hub.command(&["backup"]);
-    let mut command = Command::new("script");
-    command
-        .args([
-            "-qec",
-            &format!("{} backup", inner.get_program().display()),
-            "/dev/null",
-        ])
-        .env_clear()
-        .envs(
-            inner
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        )
+    let output = hub
+        .command_of("script")
+        .args(["-qec", &format!("{HUBVAULT} backup"), "/dev/null"])
         .env("TERM", "xterm")
-        .current_dir(hub.config());
-    let output = command.output().unwrap();
+        .output()
+        .unwrap();
     let shown = stdout(&output);
     assert!(matches!(output.status.code(), Some(0 | 3)), "{shown}");
     // It was drawn, and is cleared at the end.

@@ -1,6 +1,6 @@
 //! A window loads with every foreign key valid: what its rows refer to comes along.
 
-use crate::hub::{Hub, stderr, stdout};
+use crate::hub::{Hub, stdout};
 use hubvault_testkit::{Database, restore_with_plain_tools, server};
 use serde_json::Value;
 
@@ -11,14 +11,7 @@ fn backup(database: &Database, tables: &str, window: &str) -> Value {
     );
     let mut hub = Hub::with(database, &toml);
     hub.set("PROOF", "always");
-    let output = hub.run(&["backup", "--json"]);
-    assert_eq!(
-        output.status.code(),
-        Some(0),
-        "{}{}",
-        stdout(&output),
-        stderr(&output)
-    );
+    let output = hub.run_expecting(0, &["backup", "--json"]);
     let record: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(record["state"], "proven", "{record}");
     let archive = std::path::PathBuf::from(record["file"].as_str().unwrap());

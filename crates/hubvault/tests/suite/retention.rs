@@ -87,12 +87,12 @@ fn a_failed_run_and_foreign_files_are_left_alone() {
         "file = []\n{toml}[retention]\ndays = 0\nkeep_last = 0\n"
     ));
     hub.set("POSTGRES_DB", "nothere");
-    assert_eq!(hub.run(&["backup"]).status.code(), Some(1));
+    hub.run_expecting(1, &["backup"]);
     // The failed run carries the database's name as its job; the job's own newest run is a failure.
     hub.set("POSTGRES_DB", database.name());
     database.execute("ALTER TABLE users RENAME TO people");
     hub.set("BACKUP_MIN_SIZE_MB", "500");
-    assert_eq!(hub.run(&["backup"]).status.code(), Some(1));
+    hub.run_expecting(1, &["backup"]);
     let kept = hub.run(&["prune"]);
     assert!(
         stdout(&kept).contains("the newest run failed"),

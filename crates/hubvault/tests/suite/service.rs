@@ -1,7 +1,7 @@
 //! The service keeps its schedule, whatever the clock and the database do.
 
 use crate::clock::Clock;
-use crate::hub::{Hub, stderr, stdout};
+use crate::hub::{Hub, stderr};
 use crate::mailing::{SMALL, plain, subject, tell, text};
 use crate::service_process::{ServiceProcess, runs, wait_for_runs};
 use hubvault_testkit::{MailServer, MailTls, server, wait_for};
@@ -62,8 +62,7 @@ fn a_service_survives_a_week_of_faults_and_reports_each_once() {
     hub.set("PROOF", "always");
     let clock = Clock::of(&mut hub, "2040-03-21T12:00:00Z");
     hub.set("HTTP_ADDR", "127.0.0.1:0");
-    let made = hub.run(&["token", "create", "watcher", "--role", "read"]);
-    let token = stdout(&made).lines().next().unwrap().to_owned();
+    let token = hub.token("watcher", "read");
     let mut service = ServiceProcess::start(&hub);
     service.wait_for_log("next run at 2040-03-22 02:30:00 CET", 1);
     assert_eq!(
@@ -151,7 +150,7 @@ fn a_service_survives_a_week_of_faults_and_reports_each_once() {
     service.signal(Signal::HUP);
     wait_for_mails(&office, &service, "ALERT disk", 1);
     assert!(failing("disk"));
-    assert_eq!(hub.run(&["status"]).status.code(), Some(3));
+    hub.run_expecting(3, &["status"]);
     hub.write(&watched);
     assert_eq!(check(&hub, "disk"), Some(0));
     service.signal(Signal::HUP);
@@ -236,14 +235,14 @@ fn an_invalid_configuration_is_refused_and_the_previous_one_is_kept() {
     let mut service = ServiceProcess::start(&hub);
     service.wait_for_log("next run at 2026-05-02 02:30:00 CEST", 1);
     hub.write("[schedule]\ncron = \"thrice a day\"\n");
-    assert_eq!(hub.run(&["config", "check"]).status.code(), Some(2));
+    hub.run_expecting(2, &["config", "check"]);
     service.signal(Signal::HUP);
     service.wait_for_log("reload failed, keeping the previous configuration", 1);
     // The run goes by what holds, not by what the file says now.
     clock.set("2026-05-02T00:30:00Z");
     service.wait_for_log("ended with warnings", 1);
     hub.write(&SCHEDULE.replace("30 2", "15 4"));
-    assert_eq!(hub.run(&["config", "check"]).status.code(), Some(0));
+    hub.run_expecting(0, &["config", "check"]);
     service.signal(Signal::HUP);
     service.wait_for_log("next run at 2026-05-02 04:15:00 CEST", 1);
     assert_eq!(service.stop(), Some(0));
@@ -288,8 +287,7 @@ fn an_idle_service_is_small_and_an_invalid_time_zone_is_refused() {
     assert!(kilobytes < 10_000, "{resident}");
     assert_eq!(service.stop(), Some(0));
     hub.set("TZ", "Mars/Olympus");
-    let output = hub.run(&["serve"]);
-    assert_eq!(output.status.code(), Some(2));
+    let output = hub.run_expecting(2, &["serve"]);
     assert!(
         stderr(&output).contains("expected a time zone"),
         "{}",

@@ -32,14 +32,7 @@ fn a_pg_dump_older_than_the_server_is_refused_with_what_to_install() {
         hub.backup_fails(1, &["pg_dump", &needed, &found, &install]);
         assert!(drills.path().read_dir().unwrap().next().is_none());
         // Before the night in which it would have failed.
-        let output = hub.run(&["backup", "--dry-run"]);
-        assert_eq!(
-            output.status.code(),
-            Some(1),
-            "{}{}",
-            stdout(&output),
-            stderr(&output)
-        );
+        let output = hub.run_expecting(1, &["backup", "--dry-run"]);
         assert!(stderr(&output).contains(&needed), "{}", stderr(&output));
     }
 }

@@ -143,8 +143,7 @@ fn a_transaction_pooler_is_refused_and_left_unchanged() {
                 "{name} was left set"
             );
         }
-        let output = hub.run(&["backup", "--dry-run"]);
-        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        hub.run_expecting(1, &["backup", "--dry-run"]);
     }
 }
 

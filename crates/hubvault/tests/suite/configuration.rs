@@ -1,4 +1,4 @@
-//! The configuration as a user meets it: mistakes, origins, help.
+//! The configuration: mistakes, origins of settings, help.
 
 use crate::hub::{Hub, stderr, stdout};
 use hubvault_postgres::ConnectSettings;

@@ -1,7 +1,7 @@
-//! A damaged or foreign file is refused, with the place that is wrong.
+//! A damaged or foreign file is refused with the place of the damage.
 
 use crate::hub::{Hub, stderr};
-use hubvault_testkit::server;
+use hubvault_testkit::database_with;
 use std::path::Path;
 
 fn refused(hub: &Hub, command: &str, path: &Path, words: &[&str]) {
@@ -21,9 +21,7 @@ fn refused(hub: &Hub, command: &str, path: &Path, words: &[&str]) {
 
 #[test]
 fn truncated_damaged_and_foreign_files_are_refused() {
-    let server = server();
-    let database = server.database();
-    database.execute(
+    let database = database_with(
         "CREATE TABLE users (id int PRIMARY KEY, name text);
          INSERT INTO users SELECT n, md5(n::text) FROM generate_series(1, 5000) n",
     );

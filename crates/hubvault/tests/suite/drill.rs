@@ -1,13 +1,10 @@
-//! A backup counts once it was restored; what does not come back is never published.
+//! A backup counts once it was restored; an archive that cannot be restored is never published.
 
 use crate::forged::forged;
 use crate::hub::{Hub, archives_and_partials, stderr, stdout};
-use hubvault_testkit::{Database, NASTY, server};
+use hubvault_testkit::{Database, NASTY, USERS, database_with, server};
 use serde_json::Value;
 use std::path::Path;
-
-pub(crate) const SMALL: &str = "CREATE TABLE users (id int PRIMARY KEY, name text);
-    INSERT INTO users SELECT n, 'user ' || n FROM generate_series(1, 1000) n; ANALYZE;";
 
 /// A hub that proves its backups, and the directory of its drills.
 pub(crate) fn drilling(database: &Database) -> (Hub, tempfile::TempDir) {
@@ -22,9 +19,7 @@ pub(crate) fn is_empty(directory: &Path) -> bool {
 
 #[test]
 fn the_nasty_database_is_proven() {
-    let server = server();
-    let source = server.database();
-    source.execute(NASTY);
+    let source = database_with(NASTY);
     let (hub, drills) = drilling(&source);
     let output = hub.run(&["backup"]);
     let (said, text) = (stderr(&output), stdout(&output));
@@ -43,10 +38,8 @@ fn the_nasty_database_is_proven() {
 
 #[test]
 fn an_archive_that_cannot_be_restored_is_set_aside_and_never_counts() {
-    let server = server();
-    let database = server.database();
     // As people write them: the check looks into another table, by a name that needs a search path.
-    database.execute(
+    let database = database_with(
         "CREATE TABLE plans (id int); INSERT INTO plans VALUES (1);
          CREATE FUNCTION known(int) RETURNS bool LANGUAGE plpgsql AS
              $$ BEGIN RETURN EXISTS (SELECT 1 FROM plans WHERE id = $1); END $$;
@@ -74,9 +67,7 @@ fn an_archive_that_cannot_be_restored_is_set_aside_and_never_counts() {
 
 #[test]
 fn a_missing_extension_leaves_the_rest_proven_and_says_so() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
+    let database = database_with(USERS);
     // The name is changed behind the server's back: a dump asks for an extension that no server has.
     database.execute(
         "CREATE EXTENSION citext; CREATE TABLE mails (address citext); INSERT INTO mails VALUES ('a@b');
@@ -106,9 +97,7 @@ fn a_missing_extension_leaves_the_rest_proven_and_says_so() {
 
 #[test]
 fn a_drill_over_its_time_limit_leaves_the_backup_unproven() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
+    let database = database_with(USERS);
     let toml = "[scope]\ntables = [\"*\"]\nwindow = []\n[proof]\ntime_limit = \"50 ms\"\n";
     let mut hub = Hub::with(&database, toml);
     hub.set("PROOF", "always");
@@ -140,9 +129,7 @@ fn a_drill_over_its_time_limit_leaves_the_backup_unproven() {
 
 #[test]
 fn a_drill_without_a_usable_directory_leaves_the_backup_unproven() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
+    let database = database_with(USERS);
     let mut hub = Hub::whole(&database);
     hub.set("PROOF", "always");
     // A directory that is not there, and one on a filesystem that never has room.
@@ -176,7 +163,7 @@ fn a_scratch_database_on_another_server_works_and_is_dropped() {
         "PROOF_SERVER",
         format!("host={} user=postgres dbname=postgres", place.host),
     );
-    // What a drill that died would have left.
+    // The leftover of a crashed drill.
     database.execute("CREATE DATABASE hubvault_drill_old");
     let output = hub.run_expecting(0, &["backup"]);
     assert!(
@@ -198,9 +185,7 @@ fn a_scratch_database_on_another_server_works_and_is_dropped() {
 
 #[test]
 fn a_random_sample_of_old_archives_is_drilled_and_the_damaged_one_is_named() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
+    let database = database_with(USERS);
     let (mut hub, _drills) = drilling(&database);
     hub.set("PROOF", "off");
     let (_, archive) = hub.backup();

@@ -1,8 +1,8 @@
 //! The examples of docs/extending.md do what the page says.
 
 use crate::hub::{HUBVAULT, Hub, stderr, stdout};
-use crate::mailing::{plain, subject, tell, text};
-use hubvault_testkit::{MailServer, MailTls, server};
+use crate::mailing::{send_mail_to, subject, text, without_tls};
+use hubvault_testkit::{MailServer, MailTls, database_with};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -49,8 +49,7 @@ fn run(example: &str, prepare: impl FnOnce(&mut Hub)) -> String {
             .find(|b| b.part == name)
             .map(|b| b.text.as_str())
     };
-    let database = server().database();
-    database.execute(part("sql").unwrap_or(TABLE));
+    let database = database_with(part("sql").unwrap_or(TABLE));
     let mut toml = part("toml").unwrap().to_owned();
     if !toml.contains("[scope]") {
         toml += "[scope]\ntables = [\"*\"]\nwindow = []\n";
@@ -99,8 +98,8 @@ fn a_source_and_a_hook_are_added_as_the_page_says() {
 
 #[test]
 fn a_mail_type_is_added_as_the_page_says() {
-    let mail = MailServer::start(plain());
-    run("mail", |hub| tell(hub, &mail, MailTls::Plain));
+    let mail = MailServer::start(without_tls());
+    run("mail", |hub| send_mail_to(hub, &mail, MailTls::Plain));
     let messages = mail.messages();
     let parts = messages.last().unwrap().parts();
     assert!(
@@ -118,8 +117,8 @@ fn a_check_is_added_as_the_page_says() {
 
 #[test]
 fn an_alert_is_added_as_the_page_says() {
-    let mail = MailServer::start(plain());
-    run("alert", |hub| tell(hub, &mail, MailTls::Plain));
+    let mail = MailServer::start(without_tls());
+    run("alert", |hub| send_mail_to(hub, &mail, MailTls::Plain));
     let messages = mail.messages();
     let parts: Vec<_> = messages
         .iter()

@@ -1,14 +1,14 @@
-//! The service asked over HTTP, as a board, a script and a stranger would.
+//! The HTTP API for a dashboard, a script and a stranger.
 
 use crate::hub::{Hub, stdout};
 use crate::service_process::{Answer, ServiceProcess};
-use hubvault_testkit::{Database, server};
+use hubvault_testkit::{Database, database_with};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
 
 fn database() -> Database {
-    let database = server().database();
-    database.execute("CREATE TABLE users (id int PRIMARY KEY); INSERT INTO users VALUES (1), (2)");
+    let database =
+        database_with("CREATE TABLE users (id int PRIMARY KEY); INSERT INTO users VALUES (1), (2)");
     database
 }
 

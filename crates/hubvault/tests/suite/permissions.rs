@@ -1,7 +1,7 @@
-//! What hubvault writes is its owner's alone, whatever the umask; what others opened is closed, or said.
+//! Files of hubvault are private under any umask; files that others can read are closed or reported.
 
 use crate::hub::{HUBVAULT, Hub, stderr, stdout};
-use hubvault_testkit::{server, wait_for};
+use hubvault_testkit::{database_with, wait_for};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -25,12 +25,12 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-fn all_below(directory: &Path) -> Vec<PathBuf> {
+fn files_below(directory: &Path) -> Vec<PathBuf> {
     let mut found = vec![directory.to_owned()];
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            found.extend(all_below(&path));
+            found.extend(files_below(&path));
         } else {
             found.push(path);
         }
@@ -40,9 +40,8 @@ fn all_below(directory: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn files_are_private_under_any_umask() {
-    let server = server();
-    let database = server.database();
-    database.execute("CREATE TABLE users (id int PRIMARY KEY); INSERT INTO users VALUES (1)");
+    let database =
+        database_with("CREATE TABLE users (id int PRIMARY KEY); INSERT INTO users VALUES (1)");
     let mut hub = Hub::whole(&database);
     let home = hub.config().join("made/by/hubvault");
     let log = hub.config().join("hub.log");
@@ -89,7 +88,7 @@ fn files_are_private_under_any_umask() {
     service.wait().unwrap();
     assert!(ended.success() && linked.is_ok(), "{linked:?}");
 
-    let mut seen = all_below(&home);
+    let mut seen = files_below(&home);
     seen.push(log);
     for name in [
         "tar.gz",
@@ -124,9 +123,8 @@ fn files_are_private_under_any_umask() {
 
 #[test]
 fn readable_files_are_closed_or_reported_with_the_command_to_fix_them() {
-    let server = server();
-    let database = server.database();
-    database.execute("CREATE TABLE users (id int PRIMARY KEY); INSERT INTO users VALUES (1)");
+    let database =
+        database_with("CREATE TABLE users (id int PRIMARY KEY); INSERT INTO users VALUES (1)");
     let mut hub = Hub::whole(&database);
     hub.set("PROOF", "always");
     let (record, archive) = hub.backup();

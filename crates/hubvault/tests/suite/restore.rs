@@ -1,7 +1,7 @@
-//! `hubvault restore`: the same as the archive's own script, and more selective.
+//! `hubvault restore`: the same result as the archive's own script, and selective.
 
 use crate::hub::{Hub, stderr, stdout};
-use hubvault_testkit::{NASTY, NASTY_LARGE, server};
+use hubvault_testkit::{NASTY, NASTY_LARGE, database_with, server};
 
 #[test]
 fn the_nasty_database_is_restored_equal() {
@@ -47,15 +47,11 @@ fn large_tables_are_restored_over_several_connections() {
 
 #[test]
 fn a_database_is_created_and_one_table_is_restored_into_a_live_one() {
-    let server = server();
-    let source = server.database();
-    source.execute(
-        "CREATE TABLE users (id int PRIMARY KEY, name text);
+    let source = database_with("CREATE TABLE users (id int PRIMARY KEY, name text);
          CREATE TABLE notes (id int, note text, at timestamptz);
          INSERT INTO users SELECT n, 'user ' || n FROM generate_series(1, 100) n;
          INSERT INTO notes SELECT n, E'two\\n\\\\.\\nlines, \"quoted\"', now() FROM generate_series(1, 50) n;
-         INSERT INTO notes VALUES (51, '', now()), (52, NULL, now())",
-    );
+         INSERT INTO notes VALUES (51, '', now()), (52, NULL, now())");
     let toml = "[scope]\ntables = [\"users\"]\n\
                 [[scope.window]]\ntables = [\"notes\"]\ncolumn = \"at\"\nlength = \"1 day\"\n";
     let hub = Hub::with(&source, toml);
@@ -90,9 +86,7 @@ fn a_database_is_created_and_one_table_is_restored_into_a_live_one() {
 
 #[test]
 fn configuration_files_are_restored_and_overwrite_nothing() {
-    let server = server();
-    let database = server.database();
-    database.execute("CREATE TABLE users (id int)");
+    let database = database_with("CREATE TABLE users (id int)");
     let etc = tempfile::tempdir().unwrap();
     std::fs::create_dir(etc.path().join("ssl")).unwrap();
     std::fs::write(etc.path().join("ssl/key.pem"), "key").unwrap();
@@ -147,9 +141,7 @@ CREATE TRIGGER hear AFTER INSERT OR UPDATE ON notes FOR EACH ROW EXECUTE FUNCTIO
 
 #[test]
 fn lost_rows_are_found_and_restored_and_nothing_else() {
-    let server = server();
-    let database = server.database();
-    database.execute(HUB);
+    let database = database_with(HUB);
     let hub = Hub::with(
         &database,
         "[scope]\ntables = [\"users\", \"notes\", \"log\"]\nwindow = []\n",
@@ -224,9 +216,7 @@ fn lost_rows_are_found_and_restored_and_nothing_else() {
 
 #[test]
 fn clean_asks_first_and_a_table_is_restored_next_to_the_live_one() {
-    let server = server();
-    let source = server.database();
-    source.execute(NASTY);
+    let source = database_with(NASTY);
     let hub = Hub::whole(&source);
     hub.backup();
     let before = source.digests();
@@ -258,9 +248,7 @@ fn clean_asks_first_and_a_table_is_restored_next_to_the_live_one() {
 
 #[test]
 fn tables_that_reference_each_other_are_restored_together_or_not_at_all() {
-    let server = server();
-    let database = server.database();
-    database.execute(HUB);
+    let database = database_with(HUB);
     let hub = Hub::whole(&database);
     hub.backup();
     database.execute("TRUNCATE users, notes, heard");

@@ -1,5 +1,5 @@
-//! A file that lies about its sizes does not make its reader take memory for them. A program of its own, because
-//! what is measured is the address space of the whole process: what C libraries take counts, too.
+//! A file with false sizes does not make the reader allocate memory for them. A program of its own, because the address
+//! space of the whole process is measured, with what C libraries allocate.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -21,7 +21,7 @@ fn peak() -> u64 {
 }
 
 /// A frame that asks for a window of 2^`log` bytes and says that it holds `size`; its content is one block of text.
-fn zstd_lie(log: u8, size: u64) -> Vec<u8> {
+fn zstd_false_size(log: u8, size: u64) -> Vec<u8> {
     let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd];
     // An eight-byte content size, no single segment, no checksum, no dictionary.
     frame.extend([0b1100_0000, (log - 10) << 3]);
@@ -56,7 +56,7 @@ fn read(bytes: Vec<u8>) -> Result<(), String> {
     Ok(())
 }
 
-fn honest(codec: Codec) -> Vec<u8> {
+fn valid_archive(codec: Codec) -> Vec<u8> {
     let member = |content: &[u8]| member(codec, content);
     let content = b"text".iter().copied().chain([0; 508]).collect::<Vec<u8>>();
     let head = tar_head("database/users.sql", 4, b'0');
@@ -66,7 +66,7 @@ fn honest(codec: Codec) -> Vec<u8> {
 }
 
 /// Archives that lie, each with what it lies about.
-fn lies() -> Vec<(String, Vec<u8>)> {
+fn false_sizes() -> Vec<(String, Vec<u8>)> {
     let mut lies = Vec::new();
     for codec in [Codec::Gzip, Codec::Zstd] {
         let member = |content: &[u8]| member(codec, content);
@@ -110,7 +110,7 @@ fn lies() -> Vec<(String, Vec<u8>)> {
         let many = vec![tar_head("x", 0, b'L'); 2_000].concat();
         lie("names without end", entry(&member(&many), json!({})));
         for (offset, length) in [(0, u64::MAX), (u64::MAX, 0), (1 << 62, 1 << 62)] {
-            let mut bytes = honest(codec);
+            let mut bytes = valid_archive(codec);
             let end = bytes.len() - if codec == Codec::Gzip { 10 } else { 0 };
             let payload = &mut bytes[end - 60..end];
             payload[8..16].copy_from_slice(&u64::to_le_bytes(offset));
@@ -122,7 +122,7 @@ fn lies() -> Vec<(String, Vec<u8>)> {
     }
     let json = |stored: &[u8]| manifest(Codec::Zstd, stored, &json!({}));
     for log in [24, 27, 30, 31, 40] {
-        let frame = zstd_lie(log, 1 << 40);
+        let frame = zstd_false_size(log, 1 << 40);
         let bytes = archive(
             Codec::Zstd,
             &frame,
@@ -151,12 +151,12 @@ fn lies() -> Vec<(String, Vec<u8>)> {
     let json = manifest(Codec::Gzip, &endless, &json!({}));
     let bytes = archive(Codec::Gzip, &endless, &json, json.len() as u64);
     lies.push(("a gzip header without end".to_owned(), bytes));
-    lies.extend(seals());
+    lies.extend(sealed_false_sizes());
     lies
 }
 
 /// Files that say that they are sealed.
-fn seals() -> Vec<(String, Vec<u8>)> {
+fn sealed_false_sizes() -> Vec<(String, Vec<u8>)> {
     let start = "age-encryption.org/v1\n";
     let stanza = "-> X25519 TEiF0ypqr+bpvcqXNyCVJpL7OuwPdVwPL7KQEbFDOCc\n";
     [
@@ -183,10 +183,10 @@ fn seals() -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn a_file_with_false_sizes_allocates_no_memory_for_them() {
-    let lies = lies();
+    let lies = false_sizes();
     let largest = lies.iter().map(|(_, bytes)| bytes.len()).max();
     for codec in [Codec::Gzip, Codec::Zstd] {
-        read(honest(codec)).unwrap();
+        read(valid_archive(codec)).unwrap();
     }
     // The copies below are the test's own.
     drop(vec![1_u8; largest.unwrap_or_default()]);

@@ -1,4 +1,4 @@
-//! The format keeps its promises: plain tools read it, and no bit of it can change unseen.
+//! The format: plain tools read it, and no changed bit stays unnoticed.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 use hubvault_archive::*;

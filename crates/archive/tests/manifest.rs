@@ -1,4 +1,4 @@
-//! Whatever a manifest says, it says the same after it was written and read.
+//! A manifest is read back as it was written.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -99,7 +99,7 @@ type Lacks = (
     Vec<Warning>,
 );
 
-fn lacks() -> impl Strategy<Value = Lacks> {
+fn missing_rows() -> impl Strategy<Value = Lacks> {
     let sequence =
         (table(), of(any::<i64>()), any::<bool>()).prop_map(|(name, last_value, is_called)| {
             SequenceState {
@@ -135,7 +135,7 @@ fn lacks() -> impl Strategy<Value = Lacks> {
 prop_compose! {
     fn manifest()(
         head in (any::<u128>(), text(), text(), text(), moment(), moment(), select(vec![Codec::Gzip, Codec::Zstd])),
-        snapshot in snapshot(), scope in any::<[Vec<String>; 3]>(), tables in vec(tables(), 0..4), lacks in lacks(),
+        snapshot in snapshot(), scope in any::<[Vec<String>; 3]>(), tables in vec(tables(), 0..4), lacks in missing_rows(),
         roles in vec(text(), 0..3), refresh in vec(table(), 0..3), files in vec(file(), 0..3), entries in vec(entry(), 0..4),
     ) -> Manifest {
         let (id, job, name, version, started_at, finished_at, codec) = head;

@@ -1,4 +1,4 @@
-//! Whatever is changed in a good manifest, with every checksum right: an error, or an archive that is as it says.
+//! Any change of a valid manifest, with every checksum right, gives an error or an archive that is still correct.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -46,7 +46,7 @@ fn pack(
 }
 
 /// The entries' bytes of a good archive, and its manifest.
-fn good() -> (Vec<u8>, Value) {
+fn valid() -> (Vec<u8>, Value) {
     let table = TableName::new("public", "t");
     let mut writer = ArchiveWriter::new(Vec::new(), Compression::default());
     writer
@@ -120,7 +120,7 @@ fn read(bytes: Vec<u8>) -> Result<Archive<Vec<u8>>, String> {
 }
 
 /// What was read whole says nothing that is not so.
-fn is_as_it_says(archive: &Archive<Vec<u8>>) {
+fn is_correct(archive: &Archive<Vec<u8>>) {
     let manifest = archive.manifest();
     for table in &manifest.tables {
         let (mut found, mut entries) = (RowDigest::default(), 0);
@@ -155,17 +155,17 @@ fn is_as_it_says(archive: &Archive<Vec<u8>>) {
 }
 
 /// The paths of all values inside of a value.
-fn places(value: &Value, path: &str, all: &mut Vec<String>) {
+fn changeable_values(value: &Value, path: &str, all: &mut Vec<String>) {
     all.push(path.to_owned());
     match value {
         Value::Array(items) => {
             for (number, item) in items.iter().enumerate() {
-                places(item, &format!("{path}/{number}"), all);
+                changeable_values(item, &format!("{path}/{number}"), all);
             }
         }
         Value::Object(fields) => {
             for (name, item) in fields {
-                places(item, &format!("{path}/{name}"), all);
+                changeable_values(item, &format!("{path}/{name}"), all);
             }
         }
         _ => {}
@@ -228,7 +228,7 @@ fn change() -> impl Strategy<Value = Change> {
 fn changed(mut manifest: Value, changes: Vec<(Index, Change)>) -> Value {
     for (index, change) in changes {
         let mut all = Vec::new();
-        places(&manifest, "", &mut all);
+        changeable_values(&manifest, "", &mut all);
         let place = &all[index.index(all.len())];
         let (above, last) = place.rsplit_once('/').unwrap_or(("", ""));
         let new = match change {
@@ -257,15 +257,15 @@ fn changed(mut manifest: Value, changes: Vec<(Index, Change)>) -> Value {
 
 #[test]
 fn the_unchanged_archive_is_valid() {
-    let (before, manifest) = good();
+    let (before, manifest) = valid();
     let text = serde_json::to_vec(&manifest).unwrap();
     let bytes = forged::archive(Codec::Gzip, &before, &text, text.len() as u64);
-    is_as_it_says(&read(bytes).unwrap());
+    is_correct(&read(bytes).unwrap());
 }
 
 #[test]
 fn wrong_rows_and_digests_are_found() {
-    let (before, manifest) = good();
+    let (before, manifest) = valid();
     let said = |rows: [u64; 2], digest: &str| {
         let mut manifest = manifest.clone();
         manifest["entries"][4]["rows"]["rows"] = json!(rows[0]);
@@ -302,10 +302,10 @@ proptest! {
     fn a_changed_manifest_is_refused_or_still_correct(
         changes in proptest::collection::vec((any::<Index>(), change()), 1..4),
     ) {
-        let (before, manifest) = good();
+        let (before, manifest) = valid();
         let text = serde_json::to_vec(&changed(manifest, changes)).unwrap();
         if let Ok(archive) = read(forged::archive(Codec::Gzip, &before, &text, text.len() as u64)) {
-            is_as_it_says(&archive);
+            is_correct(&archive);
             let again = serde_json::to_vec(archive.manifest()).unwrap();
             let again: Manifest = from_json(&again[..], 1 << 20).unwrap();
             prop_assert!(again.check().is_ok());

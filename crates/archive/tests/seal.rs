@@ -1,4 +1,4 @@
-//! A sealed archive is read like one in the clear, by those it is sealed to and by nobody else.
+//! A sealed archive is read like an unsealed one, by its recipients and by nobody else.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 use hubvault_archive::*;

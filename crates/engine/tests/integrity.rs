@@ -1,5 +1,5 @@
 //! Reading an archive back finds a manifest whose tables, rows and entries do not fit together, and a file that is not
-//! the one that was written; a wish to stop and limits of size are heeded.
+//! the one that was written. It stops when cancelled and keeps limits of size.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -95,20 +95,20 @@ fn write(path: &Path, rows: Option<RowData>, tables: Vec<TableSummary>) -> Manif
     manifest
 }
 
-fn place() -> (tempfile::TempDir, PathBuf) {
+fn temporary_file() -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.tar.gz");
     (directory, path)
 }
 
-fn said(path: &Path) -> String {
+fn error_text(path: &Path) -> String {
     let read = read_back(path, &Identities::none(), 2, &|_| {}, &Cancel::new());
     read.map_or_else(|error| error.to_string(), |_| String::new())
 }
 
 #[test]
 fn tables_with_wrong_counts_are_named() {
-    let (_directory, path) = place();
+    let (_directory, path) = temporary_file();
     let other = TableName::new("public", "others");
     let nothing = RowDigest::default();
     let mut turned = digest();
@@ -172,7 +172,7 @@ fn tables_with_wrong_counts_are_named() {
         ),
     ] {
         write(&path, rows_of_entry, tables);
-        let said = said(&path);
+        let said = error_text(&path);
         assert!(
             said.contains(words) && said.is_empty() == words.is_empty(),
             "{words}: {said}"
@@ -182,7 +182,7 @@ fn tables_with_wrong_counts_are_named() {
 
 #[test]
 fn the_check_reads_the_archive_that_was_written() {
-    let (_directory, path) = place();
+    let (_directory, path) = temporary_file();
     let manifest = write(&path, Some(rows()), vec![table()]);
     let bytes = path.metadata().unwrap().len();
     let checked = |manifest: &Manifest, limits: SizeLimits| {
@@ -236,7 +236,7 @@ fn the_check_reads_the_archive_that_was_written() {
 
 #[test]
 fn a_cancelled_check_stops() {
-    let (_directory, path) = place();
+    let (_directory, path) = temporary_file();
     write(&path, Some(rows()), vec![table()]);
     let cancel = Cancel::new();
     cancel.request();
@@ -252,7 +252,7 @@ fn a_cancelled_check_stops() {
 
 #[test]
 fn a_file_with_another_checksum_is_rejected() {
-    let (directory, path) = place();
+    let (directory, path) = temporary_file();
     std::fs::write(&path, b"abc").unwrap();
     let seal = |sha256: &str| Seal {
         sealed_to: Vec::new(),

@@ -1,4 +1,4 @@
-//! Every mail as it arrives: a change of a template is looked at before it is taken.
+//! Every mail as it arrives, as snapshots: a changed template is reviewed before it is accepted.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

@@ -54,16 +54,17 @@ const ALLOWED: &[(&str, &str, &str)] = &[];
 
 /// Hits that are left below a path, at most so many. To be emptied.
 const LEFT: &[(&str, usize)] = &[
-    ("crates/engine/", 47),
-    ("crates/hubvault/", 18),
-    ("crates/service/", 23),
+    ("crates/config/", 1),
+    ("crates/engine/", 40),
+    ("crates/hubvault/", 9),
+    ("crates/service/", 6),
     ("docs/foreign-code.md", 1),
     ("docs/http.md", 2),
     ("docs/migrating.md", 2),
     ("docs/openapi.json", 10),
     ("docs/operations.md", 1),
     ("docs/performance.md", 1),
-    ("docs/reliability.md", 14),
+    ("docs/reliability.md", 2),
     ("docs/user-guide.md", 1),
 ];
 

@@ -1,4 +1,4 @@
-//! Memory does not grow with the attachment. A process of its own, because it looks at the whole process.
+//! Memory does not grow with the attachment. A program of its own, because the memory of the whole process is measured.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

@@ -1,4 +1,4 @@
-//! What code can do that runs inside a confined server, as its superuser and as native code: nothing outside.
+//! Code in a confined server, as its superuser and as native code, changes nothing outside.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

@@ -1,4 +1,4 @@
-//! A server that answers a login in another way than one of PostgreSQL's is refused with what it did.
+//! A server with an unsupported login method is refused with the method's name.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

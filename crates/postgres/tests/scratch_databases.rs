@@ -1,6 +1,4 @@
-//! Which scratch databases of a server are leftovers, and which belong to a drill at work.
-
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+//! Which scratch databases of a server are leftovers, and which belong to a running drill.
 
 use hubvault_model::Cancel;
 use hubvault_postgres::{DrillLock, Isolation, Session, ThrowawayOptions, ThrowawayServer, target};

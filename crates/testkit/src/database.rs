@@ -75,6 +75,16 @@ impl Server {
     }
 }
 
+/// A new database of this process's server, after `sql`.
+///
+/// # Panics
+/// When it cannot be made.
+pub fn database_with(sql: &str) -> Database {
+    let database = server().database();
+    database.execute(sql);
+    database
+}
+
 /// A database of one test; dropped with it.
 pub struct Database {
     server: Arc<Server>,

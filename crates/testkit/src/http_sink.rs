@@ -1,4 +1,4 @@
-//! A receiver of HTTP on loopback that keeps what it is sent and answers as it is told.
+//! A receiver of HTTP on loopback that records requests and sends prepared answers.
 
 use crate::certificates::Certificates;
 use rustls::pki_types::pem::PemObject;

@@ -1,5 +1,5 @@
-//! Real parts for the tests: a server that the tests start themselves, a fresh database for each
-//! test, the nasty schema, a proxy that cuts connections, a mail server and a receiver of HTTP.
+//! Real parts for the tests: a server that the tests start themselves, a fresh database for each test, the nasty
+//! schema, proxies that disturb connections, a mail server and a receiver of HTTP.
 
 mod waiting;
 mod certificates;
@@ -14,7 +14,7 @@ mod restarting;
 mod restore;
 mod standby;
 
-pub use database::{Database, Digests, Server, digests, execute, server, value};
+pub use database::{Database, Digests, Server, database_with, digests, execute, server, value};
 pub use directory::open_directory;
 pub use http_sink::{Answer, HttpRequest, HttpSink};
 pub use mail::{Attached, MailFault, MailServer, MailServerOptions, MailTls, Parts, Received};
@@ -28,6 +28,9 @@ pub use restore::{
 pub use standby::Standby;
 pub use waiting::{PATIENCE, wait_for};
 
+/// One small table.
+pub const USERS: &str = "CREATE TABLE users (id int PRIMARY KEY, name text);
+    INSERT INTO users SELECT n, 'user ' || n FROM generate_series(1, 1000) n; ANALYZE;";
 /// A schema as nasty as real life.
 pub const NASTY: &str = include_str!("nasty.sql");
 /// Tables of several extents, a large `TOASTed` value set, and a bank whose sum is constant.

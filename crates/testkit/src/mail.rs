@@ -1,4 +1,4 @@
-//! A real mail server on loopback, scripted to have bad days, and what it received.
+//! A real mail server on loopback with faults on request, and the mail that it received.
 
 use crate::certificates::Certificates;
 use serde::Deserialize;

@@ -1,5 +1,5 @@
-//! A proxy between a program and the server that knows where one message of the protocol ends and
-//! the next begins ("Message Formats"), and lets a test do something to each.
+//! A proxy between a program and the server that parses the messages of the protocol ("Message Formats") and lets a
+//! test change, delay or drop each.
 
 use hubvault_postgres::ConnectSettings;
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -37,7 +37,7 @@ pub struct Passing<'a> {
     pub bytes: &'a mut Vec<u8>,
 }
 
-/// What becomes of a message.
+/// What is done with a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// It is passed on.

@@ -1,4 +1,4 @@
-//! A proxy between a program and the server that does to a connection what networks do.
+//! A proxy between a program and the server with the faults of a network.
 
 use hubvault_postgres::ConnectSettings;
 use std::io::{Read, Write};

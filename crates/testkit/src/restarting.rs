@@ -1,4 +1,4 @@
-//! A server that can be stopped and started again with all that it holds.
+//! A server that can be stopped and started again with its data.
 
 use crate::database::Server;
 use hubvault_postgres::ConnectSettings;
@@ -66,7 +66,7 @@ impl RestartingServer {
         self.control(&["start", "-w", "-l", &log, "-o", &options]);
     }
 
-    /// Stops it; returns when it is gone.
+    /// Stops it; returns when it has ended.
     ///
     /// # Panics
     /// When it does not stop.

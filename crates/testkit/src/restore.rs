@@ -1,4 +1,4 @@
-//! An archive brought back with `tar`, `psql` and `pg_restore` alone, as its own text says.
+//! Restores an archive with `tar`, `psql` and `pg_restore` alone, as its own text says.
 
 use crate::Database;
 use hubvault_postgres::ConnectSettings;

@@ -1,4 +1,4 @@
-//! Archives that somebody made up, with every checksum of the address right.
+//! Forged archives whose checksums are all right.
 
 use hubvault_archive::{Codec, hex};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! A local user who is neither hubvault nor the throwaway server, and what he can do.
+//! A local user who runs neither hubvault nor the throwaway server, and what he can do.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output};

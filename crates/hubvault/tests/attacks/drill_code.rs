@@ -1,8 +1,8 @@
-//! What the owner of a database puts into it, run by a drill.
+//! Code of a database's owner, run by a drill.
 
 use crate::hub::{Hub, stderr, stdout};
 use hubvault_postgres::ConnectSettings;
-use hubvault_testkit::{Database, execute, open_directory, server};
+use hubvault_testkit::{Database, database_with, execute, open_directory, server};
 use std::path::Path;
 use tempfile::TempDir;
 
@@ -89,7 +89,7 @@ struct Owned {
     marks: TempDir,
 }
 
-fn owned(sql: &str) -> Owned {
+fn database_of_an_owner(sql: &str) -> Owned {
     let server = server();
     let database = server.database();
     let marks = open_directory();
@@ -119,20 +119,20 @@ fn owned(sql: &str) -> Owned {
 
 impl Owned {
     /// Takes a backup that must be proven.
-    fn is_proven(&self) {
+    fn assert_proven(&self) {
         let output = self.hub.run(&["backup"]);
         let (said, text) = (stderr(&output), stdout(&output));
         assert_eq!(output.status.code(), Some(0), "{said}{text}");
         assert!(text.contains("\nproven: "), "{text}");
-        assert_eq!(names_in(self.drills.path()), [""; 0]);
+        assert_eq!(names(self.drills.path()), [""; 0]);
     }
 
-    fn left_no_mark(&self) {
-        assert_eq!(names_in(self.marks.path()), [""; 0]);
+    fn assert_no_marks(&self) {
+        assert_eq!(names(self.marks.path()), [""; 0]);
     }
 }
 
-fn names_in(directory: &Path) -> Vec<String> {
+fn names(directory: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).unwrap();
     entries
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -141,27 +141,27 @@ fn names_in(directory: &Path) -> Vec<String> {
 
 #[test]
 fn an_owners_code_gets_no_superuser_in_a_drill() {
-    let owned = owned(HOSTILE);
-    owned.is_proven();
-    owned.left_no_mark();
+    let owned = database_of_an_owner(HOSTILE);
+    owned.assert_proven();
+    owned.assert_no_marks();
 }
 
 #[test]
 fn an_owners_code_gets_no_superuser_on_an_external_drill_server() {
-    let mut owned = owned(HOSTILE);
+    let mut owned = database_of_an_owner(HOSTILE);
     let settings = owned.database.settings();
     let url = format!(
         "postgres://{}@/postgres?host={}&port={}",
         settings.user, settings.host, settings.port
     );
     owned.hub.set("PROOF_SERVER", url);
-    owned.is_proven();
-    owned.left_no_mark();
+    owned.assert_proven();
+    owned.assert_no_marks();
 }
 
 #[test]
 fn tables_of_several_owners_without_read_rights_are_still_proven() {
-    let owned = owned(
+    let owned = database_of_an_owner(
         "CREATE TABLE parent (id int PRIMARY KEY); INSERT INTO parent VALUES (1);
          CREATE TABLE revoked (x int); INSERT INTO revoked VALUES (1);
          REVOKE ALL ON revoked FROM mallory",
@@ -183,7 +183,7 @@ fn tables_of_several_owners_without_read_rights_are_still_proven() {
          CREATE FUNCTION noticed() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
          CREATE EVENT TRIGGER watch ON ddl_command_end EXECUTE FUNCTION noticed()",
     );
-    owned.is_proven();
+    owned.assert_proven();
 }
 
 /// Honest definitions that a login which is no superuser's must be able to make, in an order that needs care.
@@ -206,9 +206,7 @@ const HONEST: &str = r#"
 
 #[test]
 fn harmless_definitions_in_any_order_are_still_proven() {
-    let server = server();
-    let database = server.database();
-    database.execute(HONEST);
+    let database = database_with(HONEST);
     let drills = open_directory();
     let mut hub = Hub::whole(&database);
     hub.set("PROOF", "always");
@@ -220,7 +218,7 @@ fn harmless_definitions_in_any_order_are_still_proven() {
 
 #[test]
 fn code_that_ignores_cancellation_ends_with_its_drill() {
-    let owned = owned(
+    let owned = database_of_an_owner(
         "CREATE FUNCTION stuck(int) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN
              IF current_database() = 'drill' THEN LOOP
                  BEGIN PERFORM pg_sleep(100); EXCEPTION WHEN query_canceled THEN NULL; END;
@@ -234,5 +232,5 @@ fn code_that_ignores_cancellation_ends_with_its_drill() {
         record["proof"]["reason"],
         "the drill took longer than its limit of 3 s"
     );
-    assert_eq!(names_in(owned.drills.path()), [""; 0]);
+    assert_eq!(names(owned.drills.path()), [""; 0]);
 }

@@ -2,7 +2,7 @@
 
 use crate::attacker::{attack, attacker};
 use crate::hub::Hub;
-use hubvault_testkit::{Database, open_directory, server};
+use hubvault_testkit::{Database, database_with, open_directory, server};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -79,9 +79,7 @@ fn names(directory: &Path) -> Vec<String> {
 
 #[test]
 fn another_users_locks_links_and_pipes_in_the_proof_directory_stop_no_drill() {
-    let server = server();
-    let database = server.database();
-    database.execute(ROWS);
+    let database = database_with(ROWS);
     let drills = open_directory();
     let place = drills.path().display();
     let kept = tempfile::tempdir().unwrap();
@@ -119,9 +117,7 @@ fn another_users_locks_links_and_pipes_in_the_proof_directory_stop_no_drill() {
 
 #[test]
 fn the_servers_user_cannot_make_root_follow_a_link() {
-    let server = server();
-    let database = server.database();
-    database.execute(ROWS);
+    let database = database_with(ROWS);
     let drills = open_directory();
     let place = drills.path().display();
     let victim = tempfile::NamedTempFile::new().unwrap();
@@ -183,9 +179,7 @@ fn code_in_the_database_writes_nothing_outside_the_drill_server() {
 
 #[test]
 fn leftovers_of_a_crashed_drill_are_removed_without_following_links() {
-    let server = server();
-    let database = server.database();
-    database.execute(ROWS);
+    let database = database_with(ROWS);
     let drills = open_directory();
     let outside = tempfile::tempdir().unwrap();
     std::fs::write(outside.path().join("kept"), "kept").unwrap();

@@ -1,4 +1,4 @@
-//! Archives that somebody else wrote: SQL in them, and numbers and names that contradict each other.
+//! Archives from a foreign source: SQL in them, and contradictory numbers and names.
 
 use crate::forger::{Forgery, Good, ends};
 use crate::hub::{stderr, stdout};
@@ -169,8 +169,7 @@ fn a_diff_runs_no_function_of_a_types_owner() {
     let hub = crate::hub::Hub::whole(&database);
     hub.backup();
     database.execute("UPDATE keyed SET note = 'fine'; DELETE FROM plain");
-    let output = hub.run(&["diff", "latest", "--json"]);
-    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    let output = hub.run_expecting(3, &["diff", "latest", "--json"]);
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(found[0]["changed"], json!([{ "mood": "fine" }]));
     let missing = found[1]["missing"].as_array().unwrap();
@@ -187,7 +186,7 @@ fn a_diff_runs_no_function_of_a_types_owner() {
 /// A lie and what it is about.
 type Lie = (&'static str, fn(&mut Forgery));
 
-fn lies() -> Vec<Lie> {
+fn false_numbers_and_names() -> Vec<Lie> {
     vec![
         ("header beyond the content", |a| {
             a.rows()["header_bytes"] =
@@ -267,7 +266,7 @@ fn contradictory_numbers_and_names_are_an_error_in_every_command() {
     let good = Good::of(&database);
     let path = good.forge(|_| ());
     assert_eq!(good.run(&path, &["verify"], &[]).status.code(), Some(0));
-    for (what, lie) in lies() {
+    for (what, lie) in false_numbers_and_names() {
         let path = good.forge(lie);
         for (before, after) in [
             (["diff"].as_slice(), ["--no-progress"].as_slice()),
@@ -291,7 +290,7 @@ fn a_drill_of_a_forged_archive_ends_within_its_time_limit() {
     let server = server();
     let database = server.database();
     let good = Good::of(&database);
-    let path = good.forge(lies()[0].1);
+    let path = good.forge(false_numbers_and_names()[0].1);
     let drills = tempfile::tempdir().unwrap();
     let mut command: Command = good.hub.command(&["drill", path.to_str().unwrap()]);
     command.env("PROOF_DIRECTORY", drills.path());

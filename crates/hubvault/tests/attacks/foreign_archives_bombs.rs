@@ -1,7 +1,7 @@
-//! Archives and sidecars that are small and want very much memory, or never end.
+//! Small archives and sidecars that need very much memory when read, or never end.
 
 use crate::forger::{Forgery, Good, ends, member, tar_head};
-use crate::hub::{Hub, stderr, stdout};
+use crate::hub::{HUBVAULT, Hub, stderr, stdout};
 use hubvault_archive::Codec;
 use hubvault_testkit::server;
 use serde_json::json;
@@ -13,28 +13,20 @@ use std::process::Command;
 const MEMORY: u32 = 320 << 10;
 
 /// Runs a command with that much memory: it must end by itself.
-fn small(hub: &Hub, arguments: &[&str]) -> std::process::Output {
-    let inner = hub.command(arguments);
-    let mut command = Command::new("sh");
+fn run_with_little_memory(hub: &Hub, arguments: &[&str]) -> std::process::Output {
+    let mut command = hub.command_of("sh");
     command
         .arg("-c")
         .arg(format!("ulimit -d {MEMORY} && exec \"$0\" \"$@\""))
-        .arg(inner.get_program())
-        .args(inner.get_args())
-        .env_clear()
-        .envs(
-            inner
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        )
-        .current_dir(inner.get_current_dir().unwrap());
+        .arg(HUBVAULT)
+        .args(arguments);
     ends(command, arguments)
 }
 
 const MIB: usize = 1 << 20;
 
 /// An entry of so many MiB of one byte, in a thousandth of the size.
-fn filled(archive: &mut Forgery, name: &str, mebibytes: usize, byte: u8) {
+fn add_filled_entry(archive: &mut Forgery, name: &str, mebibytes: usize, byte: u8) {
     let block = member(Codec::Gzip, &vec![byte; MIB]);
     archive.replace(name, &vec![block; mebibytes], (mebibytes * MIB) as u64);
 }
@@ -53,7 +45,7 @@ fn definitions_lists_and_scripts_of_gigabytes_allocate_no_memory() {
         ("BACKUP_INFO.txt", b'x'),
         ("restore.sh", b'#'),
     ] {
-        let path = good.forge(|archive| filled(archive, name, 1_024, byte));
+        let path = good.forge(|archive| add_filled_entry(archive, name, 1_024, byte));
         let path = path.to_str().unwrap();
         let target = server.database();
         for arguments in [
@@ -67,7 +59,7 @@ fn definitions_lists_and_scripts_of_gigabytes_allocate_no_memory() {
                 "--no-progress",
             ],
         ] {
-            let output = small(&good.hub, arguments);
+            let output = run_with_little_memory(&good.hub, arguments);
             let needs = name.starts_with("database/") && arguments[0] == "restore";
             assert_eq!(
                 output.status.code(),
@@ -82,16 +74,16 @@ fn definitions_lists_and_scripts_of_gigabytes_allocate_no_memory() {
             );
         }
     }
-    let path = good.forge(|archive| filled(archive, "database/schema.dump", 4_096, 0));
+    let path = good.forge(|archive| add_filled_entry(archive, "database/schema.dump", 4_096, 0));
     let drilled = path.with_file_name("drilled.tar.gz");
     std::fs::rename(&path, &drilled).unwrap();
     // A row that does not end.
-    let rows = good.forge(|archive| filled(archive, "database/users.sql", 400, b'x'));
-    let output = small(&good.hub, &["verify", rows.to_str().unwrap()]);
+    let rows = good.forge(|archive| add_filled_entry(archive, "database/users.sql", 400, b'x'));
+    let output = run_with_little_memory(&good.hub, &["verify", rows.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     let mut hub = good.hub;
     hub.set("PROOF_DIRECTORY", drills.path().to_str().unwrap());
-    let output = small(&hub, &["drill", drilled.to_str().unwrap()]);
+    let output = run_with_little_memory(&hub, &["drill", drilled.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
 }
 
@@ -153,7 +145,7 @@ fn a_manifest_too_large_for_its_archive_is_not_read() {
     ] {
         manifest_bomb(&good, field, repeated, times, &path);
         for command in commands {
-            let output = small(&good.hub, &[command, path.to_str().unwrap()]);
+            let output = run_with_little_memory(&good.hub, &[command, path.to_str().unwrap()]);
             assert_eq!(
                 output.status.code(),
                 Some(1),
@@ -178,7 +170,7 @@ fn a_manifest_too_large_for_its_archive_is_not_read() {
         &["catalog", "rebuild"],
         &["prune", "--dry-run"],
     ] {
-        let output = small(&good.hub, arguments);
+        let output = run_with_little_memory(&good.hub, arguments);
         assert!(
             output.status.code() != Some(1) || arguments[0] != "list",
             "{}",
@@ -217,7 +209,7 @@ fn sidecars_of_the_wrong_type_or_size_are_not_read() {
             &["catalog", "rebuild"],
             &["status"],
         ] {
-            let output = small(&good.hub, arguments);
+            let output = run_with_little_memory(&good.hub, arguments);
             assert!(
                 !stderr(&output).contains("memory"),
                 "{what}: {}",
@@ -225,7 +217,7 @@ fn sidecars_of_the_wrong_type_or_size_are_not_read() {
             );
         }
         for path in [&pipe, &device] {
-            let output = small(&good.hub, &["verify", path.to_str().unwrap()]);
+            let output = run_with_little_memory(&good.hub, &["verify", path.to_str().unwrap()]);
             assert_eq!(output.status.code(), Some(1), "{what}");
         }
     };
@@ -251,7 +243,7 @@ fn sidecars_of_the_wrong_type_or_size_are_not_read() {
     forged["manifest"]["tables"][0]["rows"] = json!(u64::MAX);
     std::fs::write(&sidecar, forged.to_string()).unwrap();
     look("a lie");
-    let shown = stdout(&small(&good.hub, &["show", path]));
+    let shown = stdout(&run_with_little_memory(&good.hub, &["show", path]));
     assert!(!shown.contains("18,446,744"), "{shown}");
 }
 

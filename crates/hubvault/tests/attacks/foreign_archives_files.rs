@@ -1,4 +1,4 @@
-//! `restore --files` of archives that somebody else wrote, into directories where somebody else is at work.
+//! `restore --files` of foreign archives, into directories that another user writes to.
 
 use crate::attacker::{attack, attacker};
 use crate::forger::{Forgery, Good};
@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 /// Everything in a directory, with what could be changed of it.
-fn seen(directory: &Path) -> Vec<String> {
+fn snapshot_of(directory: &Path) -> Vec<String> {
     let mut all = vec![];
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -22,20 +22,20 @@ fn seen(directory: &Path) -> Vec<String> {
             meta.gid()
         ));
         if meta.is_dir() {
-            all.extend(seen(&path));
+            all.extend(snapshot_of(&path));
         }
     }
     all.sort();
     all
 }
 
-fn given(name: &str) -> serde_json::Value {
+fn directory_with(name: &str) -> serde_json::Value {
     json!([{ "source": "x", "name": name, "bytes": 5, "sha256": null, "mode": 0o600, "owner": [65_534, 65_534] }])
 }
 
 type Lie = (&'static str, fn(&mut Forgery));
 
-fn lies() -> Vec<Lie> {
+fn false_files() -> Vec<Lie> {
     vec![
         ("a link through a link", |a| {
             a.add("d/e/f/keep", "config", b"hello", None);
@@ -65,11 +65,11 @@ fn lies() -> Vec<Lie> {
             a.add("/tmp/evil", "config", b"hello", None);
         }),
         ("an owner for what is no file", |a| {
-            a.manifest["files"] = given("../outside/victim");
+            a.manifest["files"] = directory_with("../outside/victim");
         }),
         ("an owner for what is behind a link", |a| {
             a.add("x", "link", b"", Some("."));
-            a.manifest["files"] = given("x/../outside/victim");
+            a.manifest["files"] = directory_with("x/../outside/victim");
         }),
         ("a hard link", |a| {
             a.add("d/x", "config", b"", None);
@@ -92,18 +92,18 @@ fn files_of_an_archive_stay_in_their_directory() {
     let server = server();
     let database = server.database();
     let good = Good::of(&database);
-    for (what, lie) in lies() {
+    for (what, lie) in false_files() {
         let world = tempfile::tempdir().unwrap();
         let (target, outside) = (world.path().join("target"), world.path().join("outside"));
         std::fs::create_dir(&outside).unwrap();
         std::fs::write(outside.join("victim"), "secret").unwrap();
-        let before = seen(&outside);
+        let before = snapshot_of(&outside);
         let path = good.forge(lie);
         let output = good.run(&path, &["restore"], &["--files", target.to_str().unwrap()]);
         assert_eq!(output.status.code(), Some(1), "{what}");
-        assert_eq!(seen(&outside), before, "{what}: {}", stderr(&output));
+        assert_eq!(snapshot_of(&outside), before, "{what}: {}", stderr(&output));
         let others = std::fs::read_dir(world.path()).unwrap().count();
-        assert!(others <= 2, "{what}: {:?}", seen(world.path()));
+        assert!(others <= 2, "{what}: {:?}", snapshot_of(world.path()));
         assert!(!Path::new("/tmp/evil").exists(), "{what}");
         // Nor does a link that was made before the error lead anywhere else.
         if target.exists() {
@@ -188,7 +188,7 @@ fn restoring_files_follows_no_link_of_another_user() {
     );
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(
-        seen(victim.path()),
+        snapshot_of(victim.path()),
         Vec::<String>::new(),
         "{}",
         stderr(&output)
@@ -204,7 +204,7 @@ fn restoring_files_follows_no_link_of_another_user() {
     let output = good.run(&path, &["restore"], &["--files", link.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(
-        seen(victim.path()),
+        snapshot_of(victim.path()),
         Vec::<String>::new(),
         "{}",
         stderr(&output)
@@ -236,7 +236,7 @@ fn restoring_files_follows_no_link_of_another_user() {
         .unwrap();
     for _ in 0..12 {
         good.run(&path, &["restore"], &["--files", &target.to_string()]);
-        assert_eq!(seen(victim.path()), Vec::<String>::new());
+        assert_eq!(snapshot_of(victim.path()), Vec::<String>::new());
     }
     swaps.kill().unwrap();
     swaps.wait().unwrap();

@@ -1,4 +1,4 @@
-//! Hostile archives from a good one: everything is as it should be but the lie.
+//! Hostile archives made from a good one: one thing is false, all else is right.
 
 use crate::hub::Hub;
 use hubvault_archive::{Archive, Codec, Identities, Source, hex};

@@ -1,8 +1,8 @@
-//! Other users of the host: what they put where hubvault reads and writes, and what they may read of it.
+//! Other users of the host: files that they put where hubvault reads and writes, and files that they may read.
 
 use crate::attacker::attack;
 use crate::hub::{Hub, stderr, stdout};
-use hubvault_testkit::{Database, open_directory, server};
+use hubvault_testkit::{Database, database_with, open_directory};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
@@ -14,29 +14,29 @@ const NOBODY: u32 = 65_534;
 
 /// A database with one row, and hubvault for it.
 pub(crate) fn hub() -> (Database, Hub) {
-    let database = server().database();
-    database.execute("CREATE TABLE users (id int PRIMARY KEY); INSERT INTO users VALUES (1)");
+    let database =
+        database_with("CREATE TABLE users (id int PRIMARY KEY); INSERT INTO users VALUES (1)");
     let hub = Hub::whole(&database);
     (database, hub)
 }
 
-fn mode(path: &Path, mode: u32) {
+fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
 /// Both outputs.
-pub(crate) fn both(output: &Output) -> String {
+pub(crate) fn output_text(output: &Output) -> String {
     stdout(output) + &stderr(output)
 }
 
 /// A command that must be refused, with a command that fixes what is wrong.
-fn refused(hub: &Hub, arguments: &[&str], fix: &str) {
+fn assert_refused(hub: &Hub, arguments: &[&str], fix: &str) {
     let output = hub.run(arguments);
     let said = stderr(&output);
     assert!(
         matches!(output.status.code(), Some(1 | 2)),
         "{arguments:?}: {}",
-        both(&output)
+        output_text(&output)
     );
     assert!(said.contains(fix), "{arguments:?}: {said}");
 }
@@ -57,33 +57,33 @@ fn state_writable_by_another_user_is_refused_with_the_command_to_fix_it() {
         &["token", "create", "ops", "--role", "read"],
         &["token", "list"],
     ] {
-        refused(&hub, arguments, "chown -R 0 ");
+        assert_refused(&hub, arguments, "chown -R 0 ");
     }
     hub.nothing_published();
     assert_eq!(fs::read_dir(&state).unwrap().count(), 0);
     chown(&state, Some(0), Some(0)).unwrap();
     hub.backup();
     // Left open, with something in it that is not ours.
-    mode(&state, 0o777);
-    refused(&hub, &["list"], "run chmod go-w ");
-    mode(&state, 0o770);
+    set_mode(&state, 0o777);
+    assert_refused(&hub, &["list"], "run chmod go-w ");
+    set_mode(&state, 0o770);
     chown(&state, None, Some(NOBODY)).unwrap();
-    refused(&hub, &["list"], "run chmod go-w ");
+    assert_refused(&hub, &["list"], "run chmod go-w ");
     chown(&state, None, Some(0)).unwrap();
-    mode(&state, 0o700);
+    set_mode(&state, 0o700);
     for name in ["overlay.toml", "tokens.json", "run.lock"] {
         let path = state.join(name);
         let kept = fs::read(&path).ok();
         let _ = fs::remove_file(&path);
         fs::write(&path, "").unwrap();
         chown(&path, Some(NOBODY), None).unwrap();
-        refused(&hub, &["list"], "belongs to user nobody");
+        assert_refused(&hub, &["list"], "belongs to user nobody");
         chown(&path, Some(0), None).unwrap();
-        mode(&path, 0o602);
-        refused(&hub, &["list"], "run chmod go-w ");
+        set_mode(&path, 0o602);
+        assert_refused(&hub, &["list"], "run chmod go-w ");
         fs::remove_file(&path).unwrap();
         symlink("/etc/passwd", &path).unwrap();
-        refused(&hub, &["list"], "run rm ");
+        assert_refused(&hub, &["list"], "run rm ");
         fs::remove_file(&path).unwrap();
         assert!(
             Command::new("mkfifo")
@@ -92,17 +92,17 @@ fn state_writable_by_another_user_is_refused_with_the_command_to_fix_it() {
                 .unwrap()
                 .success()
         );
-        refused(&hub, &["list"], "run rm ");
+        assert_refused(&hub, &["list"], "run rm ");
         fs::remove_file(&path).unwrap();
         if let Some(kept) = kept {
             fs::write(&path, kept).unwrap();
-            mode(&path, 0o600);
+            set_mode(&path, 0o600);
         }
     }
     let elsewhere = hub.config().join("elsewhere");
     fs::rename(&state, &elsewhere).unwrap();
     symlink(&elsewhere, &state).unwrap();
-    refused(&hub, &["backup"], "is a symbolic link");
+    assert_refused(&hub, &["backup"], "is a symbolic link");
     fs::remove_file(&state).unwrap();
     fs::rename(&elsewhere, &state).unwrap();
     hub.backup();
@@ -129,7 +129,7 @@ fn a_configuration_writable_by_another_user_runs_nothing() {
             .current_dir(directory)
             .output()
             .unwrap();
-        assert_eq!(output.status.code(), Some(2), "{}", both(&output));
+        assert_eq!(output.status.code(), Some(2), "{}", output_text(&output));
         assert!(!proof.exists(), "the hook ran");
         stderr(&output)
     };
@@ -153,7 +153,7 @@ fn a_configuration_writable_by_another_user_runs_nothing() {
     );
     here(&hub, theirs.path());
     fs::remove_file(theirs.path().join("hubvault.toml")).unwrap();
-    // Their link to a file of root that says something else than it was meant to.
+    // A link of theirs to a file of root with another purpose.
     assert!(
         attack(&format!(
             "ln -s home/hubvault.toml {}/",
@@ -176,15 +176,14 @@ fn a_configuration_writable_by_another_user_runs_nothing() {
     hub.write(&hook);
     hub.command(&["list"]);
     for wrong in [0o646, 0o666] {
-        mode(&config, wrong);
-        let named = hub.run(&["backup", "--config", config.to_str().unwrap()]);
-        assert_eq!(named.status.code(), Some(2), "{}", both(&named));
+        set_mode(&config, wrong);
+        let named = hub.run_expecting(2, &["backup", "--config", config.to_str().unwrap()]);
         assert!(
             stderr(&named).contains("run chmod go-w "),
             "{}",
-            both(&named)
+            output_text(&named)
         );
-        refused(&hub, &["backup"], "run chmod go-w ");
+        assert_refused(&hub, &["backup"], "run chmod go-w ");
     }
     assert!(!proof.exists());
 }
@@ -196,7 +195,7 @@ fn included_files_must_not_be_writable_by_another_user() {
     fs::write(&secret, "hunter2-hunter2\n").unwrap();
     hub.set("SMTP_PASS_FILE", secret.display().to_string());
     // As Docker and Kubernetes give them.
-    mode(&secret, 0o444);
+    set_mode(&secret, 0o444);
     assert!(hub.run(&["config", "check"]).status.code() != Some(2));
     let data = hub.config().join("..2026");
     fs::create_dir(&data).unwrap();
@@ -205,11 +204,11 @@ fn included_files_must_not_be_writable_by_another_user() {
     symlink("..2026", hub.config().join("..data")).unwrap();
     symlink("..data/secret", &secret).unwrap();
     assert!(hub.run(&["config", "check"]).status.code() != Some(2));
-    mode(&data.join("secret"), 0o666);
-    refused(&hub, &["config", "check"], "run chmod go-w ");
-    mode(&data.join("secret"), 0o644);
+    set_mode(&data.join("secret"), 0o666);
+    assert_refused(&hub, &["config", "check"], "run chmod go-w ");
+    set_mode(&data.join("secret"), 0o644);
     chown(&data, Some(NOBODY), None).unwrap();
-    refused(&hub, &["config", "check"], "may put another file");
+    assert_refused(&hub, &["config", "check"], "may put another file");
     chown(&data, Some(0), None).unwrap();
     for name in ["PGSSLROOTCERT", "PGPASSFILE", "SMTP_CA_FILE"] {
         let (_database, mut hub) = self::hub();
@@ -217,13 +216,13 @@ fn included_files_must_not_be_writable_by_another_user() {
         fs::write(&file, "").unwrap();
         chown(&file, Some(NOBODY), None).unwrap();
         hub.set(name, file.display().to_string());
-        refused(&hub, &["config", "check"], "belongs to user nobody");
+        assert_refused(&hub, &["config", "check"], "belongs to user nobody");
     }
     let recipients = hub.config().join("recipients");
     fs::write(&recipients, "age1x\n").unwrap();
-    mode(&recipients, 0o666);
+    set_mode(&recipients, 0o666);
     hub.set("BACKUP_RECIPIENTS", recipients.display().to_string());
-    refused(&hub, &["config", "check"], "run chmod go-w ");
+    assert_refused(&hub, &["config", "check"], "run chmod go-w ");
 }
 
 #[test]
@@ -248,7 +247,7 @@ fn latest_and_ids_never_select_a_file_in_the_working_directory() {
             assert!(
                 output.status.success(),
                 "{command} {trap}: {}",
-                both(&output)
+                output_text(&output)
             );
         }
     }
@@ -257,7 +256,7 @@ fn latest_and_ids_never_select_a_file_in_the_working_directory() {
         .current_dir(theirs.path())
         .output()
         .unwrap();
-    assert_eq!(here.status.code(), Some(1), "{}", both(&here));
+    assert_eq!(here.status.code(), Some(1), "{}", output_text(&here));
 }
 
 #[test]
@@ -266,7 +265,7 @@ fn links_and_pipes_in_an_open_backup_directory_are_not_followed() {
     let shared = open_directory();
     let victim = hub.config().join("victim");
     fs::write(&victim, "precious").unwrap();
-    mode(&victim, 0o644);
+    set_mode(&victim, 0o644);
     hub.set("BACKUP_DIR", shared.path().display().to_string());
     let (at, victim_at) = (shared.path().display(), victim.display());
     let plant = format!(
@@ -291,7 +290,7 @@ fn links_and_pipes_in_an_open_backup_directory_are_not_followed() {
         assert!(
             matches!(output.status.code(), Some(0 | 1 | 3)),
             "{arguments:?}: {}",
-            both(&output)
+            output_text(&output)
         );
     }
     assert!(
@@ -314,7 +313,7 @@ fn links_and_pipes_in_an_open_backup_directory_are_not_followed() {
         assert!(
             stderr(&output).contains("is not written"),
             "{}",
-            both(&output)
+            output_text(&output)
         );
         fs::remove_file(&log).unwrap();
     }

@@ -1,8 +1,8 @@
-//! What reaches other users and terminals of hubvault: lines, arguments, memory; and what a lost terminal ends.
+//! Output, arguments and memory that other users or terminals see; the loss of a terminal.
 
 use crate::attacker::attacker;
-use crate::hub::{Hub, stderr, stdout};
-use crate::local_users::{both, hub};
+use crate::hub::{HUBVAULT, Hub, stderr, stdout};
+use crate::local_users::{hub, output_text};
 use base64::Engine;
 use hubvault_testkit::{server, wait_for};
 use std::fs;
@@ -16,7 +16,7 @@ use std::process::{Command, Stdio};
 /// What forges a line, clears a screen, or turns the direction of writing.
 const FORGED: &str = "x\nerror: forged\n2026-01-01T00:00:00Z  INFO forged\r\u{1b}[2J\u{1b}]0;t\u{7}\u{9b}31m\u{202e}\u{2028}\u{7f}";
 
-fn shows_no_control(text: &str, of: &str) {
+fn assert_no_control_characters(text: &str, of: &str) {
     let hostile = |c: char| {
         c.is_control() && !"\n\t".contains(c) || "\u{202e}\u{2028}\u{2066}\u{200f}".contains(c)
     };
@@ -54,7 +54,7 @@ fn names_and_server_errors_cannot_forge_terminal_or_log_lines() {
             &["show", "latest", "--json"],
         ] {
             let output = hub.run(arguments);
-            shows_no_control(&both(&output), &format!("{arguments:?} {format}"));
+            assert_no_control_characters(&output_text(&output), &format!("{arguments:?} {format}"));
         }
     }
     // What the server says of a failure is the owner's, too.
@@ -66,12 +66,11 @@ fn names_and_server_errors_cannot_forge_terminal_or_log_lines() {
     hub.write(
         "file = []\n[scope]\ntables = []\n[[scope.window]]\ntables = [\"users\"]\nwhere = \"public.hostile() > 0\"\n",
     );
-    let output = hub.run(&["backup"]);
-    assert_eq!(output.status.code(), Some(1), "{}", both(&output));
+    let output = hub.run_expecting(1, &["backup"]);
     assert!(
-        both(&output).contains(r"x\nerror: forged"),
+        output_text(&output).contains(r"x\nerror: forged"),
         "{}",
-        both(&output)
+        output_text(&output)
     );
     for arguments in [
         &["backup"][..],
@@ -80,15 +79,15 @@ fn names_and_server_errors_cannot_forge_terminal_or_log_lines() {
         &["check"],
         &["backup", "--dry-run"],
     ] {
-        shows_no_control(
-            &both(&hub.run(arguments)),
+        assert_no_control_characters(
+            &output_text(&hub.run(arguments)),
             &format!("{arguments:?} of a failure"),
         );
     }
-    shows_no_control(&fs::read_to_string(&log).unwrap(), "the log");
+    assert_no_control_characters(&fs::read_to_string(&log).unwrap(), "the log");
     let logs = hub.backups().join(".hubvault/logs");
     for entry in fs::read_dir(logs).unwrap() {
-        shows_no_control(
+        assert_no_control_characters(
             &fs::read_to_string(entry.unwrap().path()).unwrap(),
             "a run's log",
         );
@@ -118,13 +117,13 @@ fn commands_are_named_without_their_arguments() {
         &["config", "show", "--json"],
     ] {
         let output = hub.run(arguments);
-        assert!(output.status.code() != Some(2), "{}", both(&output));
+        assert!(output.status.code() != Some(2), "{}", output_text(&output));
         assert!(
-            !both(&output).contains(secret),
+            !output_text(&output).contains(secret),
             "{arguments:?}: {}",
-            both(&output)
+            output_text(&output)
         );
-        said += &both(&output);
+        said += &output_text(&output);
     }
     assert!(said.contains("the command sh ..."), "{said}");
     let leaks = Command::new("grep")
@@ -137,7 +136,7 @@ fn commands_are_named_without_their_arguments() {
 
 /// A mail server that repeats the login it was given, over two lines of its refusal; and sends it back in hexadecimal
 /// digits and as a URL has it.
-fn echoing(listener: &TcpListener) {
+fn server_that_repeats(listener: &TcpListener) {
     let (stream, _) = listener.accept().unwrap();
     let mut out = stream.try_clone().unwrap();
     out.write_all(b"220 hub\r\n").unwrap();
@@ -190,14 +189,15 @@ fn a_login_repeated_by_the_mail_server_is_never_shown() {
         ] {
             hub.set(name, value);
         }
-        let server = std::thread::spawn(move || echoing(&listener));
+        let server = std::thread::spawn(move || server_that_repeats(&listener));
         let output = hub.run(&["mail", "test"]);
         server.join().unwrap();
         let plain =
             base64::engine::general_purpose::STANDARD.encode(format!("\0{user}\0{PASSWORD}"));
         let hex = bytes(PASSWORD, |byte| format!("{byte:02X}"));
         let outbox = hub.run(&["mail", "retry", "--dry-run"]);
-        let said = both(&output) + &both(&outbox) + &fs::read_to_string(&log).unwrap();
+        let said =
+            output_text(&output) + &output_text(&outbox) + &fs::read_to_string(&log).unwrap();
         assert!(said.contains("535 5.7.8 AUTH"), "{said}");
         for secret in [
             PASSWORD,
@@ -208,12 +208,12 @@ fn a_login_repeated_by_the_mail_server_is_never_shown() {
         ] {
             assert!(!said.contains(secret), "{secret}: {said}");
         }
-        shows_no_control(&said, "what a mail server says");
+        assert_no_control_characters(&said, "what a mail server says");
     }
 }
 
 /// A run that waits in a hook until `go` is there.
-fn waiting(hub: &mut Hub) -> (std::path::PathBuf, std::path::PathBuf) {
+fn run_that_waits(hub: &mut Hub) -> (std::path::PathBuf, std::path::PathBuf) {
     let (here, go) = (hub.config().join("here"), hub.config().join("go"));
     hub.write(&format!(
         "file = []\n[scope]\ntables = [\"*\"]\n[[hook]]\nstage = \"export\"\nwhen = \"before\"\n\
@@ -228,20 +228,11 @@ fn waiting(hub: &mut Hub) -> (std::path::PathBuf, std::path::PathBuf) {
 fn a_run_survives_sighup_and_the_loss_of_its_terminal() {
     let (_database, mut hub) = hub();
     hub.set("PROOF", "always");
-    let (here, go) = waiting(&mut hub);
+    let (here, go) = run_that_waits(&mut hub);
     // On a terminal of its own, which is lost.
-    let line = hub.command(&["backup"]);
-    let mut shell = format!("exec {}", line.get_program().display());
-    shell += " backup";
-    let mut command = Command::new("script");
+    let mut command = hub.command_of("script");
     command
-        .args(["-qec", &shell, "/dev/null"])
-        .env_clear()
-        .envs(
-            line.get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        )
-        .current_dir(hub.config())
+        .args(["-qec", &format!("exec {HUBVAULT} backup"), "/dev/null"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .process_group(0);
@@ -279,19 +270,11 @@ fn a_run_survives_sighup_and_the_loss_of_its_terminal() {
 #[test]
 fn a_backup_with_closed_outputs_is_still_published() {
     let (_database, hub) = hub();
-    let mut shell = Command::new("sh");
-    let line = hub.command(&["backup"]);
+    let mut shell = hub.command_of("sh");
     // Nobody reads the pipe on standard output or standard error.
     let (out, err) = (std::io::pipe().unwrap().1, std::io::pipe().unwrap().1);
     shell
-        .args(["-c", "exec \"$0\" backup"])
-        .arg(line.get_program())
-        .env_clear()
-        .envs(
-            line.get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        )
-        .current_dir(hub.config())
+        .args(["-c", "exec \"$0\" backup", HUBVAULT])
         .stdout(out)
         .stderr(err);
     let status = shell.status().unwrap();
@@ -315,7 +298,7 @@ fn a_backup_with_closed_outputs_is_still_published() {
 #[test]
 fn other_processes_of_the_same_user_cannot_read_memory_or_environment() {
     let (_database, mut hub) = hub();
-    let (here, go) = waiting(&mut hub);
+    let (here, go) = run_that_waits(&mut hub);
     // Whoever runs hubvault and whoever looks are one user: that of the server, whose socket is its own.
     let ids = |flag: &str| -> u32 {
         let output = Command::new("id")
@@ -325,7 +308,7 @@ fn other_processes_of_the_same_user_cannot_read_memory_or_environment() {
         stdout(&output).trim().parse().unwrap()
     };
     let (user, group) = (ids("-u"), ids("-g"));
-    let line = hub.command(&["backup"]);
+    let mut run = hub.command(&["backup"]);
     for path in [
         hub.config(),
         hub.config().join("hubvault.toml"),
@@ -335,15 +318,9 @@ fn other_processes_of_the_same_user_cannot_read_memory_or_environment() {
         chown(&path, Some(user), Some(group)).unwrap();
     }
     let said = fs::File::create(hub.config().join("said")).unwrap();
-    let mut run = attacker(line.get_program().to_str().unwrap())
+    let mut run = run
         .uid(user)
         .gid(group)
-        .args(line.get_args())
-        .env_clear()
-        .envs(
-            line.get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        )
         .env("SMTP_PASS", "s3cr3t-of-the-mail")
         .current_dir(hub.config())
         .stdout(Stdio::null())

@@ -1,6 +1,5 @@
-//! Attacks on hubvault by people who must not get further: the owner of a database, a local user, whoever can write
-//! an archive or a name, whoever holds a token of a lesser role. `make test-attacks` runs them; SECURITY.md says what
-//! they hold.
+//! Attacks on hubvault by the owner of a database, a local user, the author of an archive or of a name, and the holder
+//! of a token with few rights. `make test-attacks` runs them; SECURITY.md lists what they prove.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

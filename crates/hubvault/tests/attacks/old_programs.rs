@@ -1,7 +1,7 @@
-//! Programs of PostgreSQL that are too old to be trusted with a foreign name, and a disk that somebody filled.
+//! Client programs without security fixes, and a full disk.
 
 use crate::hub::{Hub, stderr, stdout};
-use hubvault_testkit::{extract, server};
+use hubvault_testkit::{database_with, extract, server};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 const SCOPE: &str = "[scope]\ntables = [\"*\"]\nwindow = []\n";
 
 /// A program that says that it is of another version, and else is the real one.
-fn pretend(directory: &Path, program: &str, version: &str, bin_dir: &Path) {
+fn program_with_version(directory: &Path, program: &str, version: &str, bin_dir: &Path) {
     let real = bin_dir.join(program);
     let script = format!(
         "#!/bin/sh\nif [ \"$1\" = --version ]; then echo '{program} (PostgreSQL) {version}'; exit 0; fi\n\
@@ -34,7 +34,7 @@ fn client_programs_without_security_fixes_are_refused_and_old_ones_are_a_warning
     let programs = tempfile::tempdir().unwrap();
     hub.set("PATH", path_with(programs.path()));
     for program in ["pg_dump", "pg_restore"] {
-        pretend(
+        program_with_version(
             programs.path(),
             program,
             "15.13 (Debian 15.13-1)",
@@ -50,7 +50,7 @@ fn client_programs_without_security_fixes_are_refused_and_old_ones_are_a_warning
         hub.backup_fails(1, &words);
         let dry = hub.run(&["backup", "--dry-run"]);
         assert!(stderr(&dry).contains("15.14"), "{}", stderr(&dry));
-        pretend(programs.path(), program, "15.14", server.bin_dir());
+        program_with_version(programs.path(), program, "15.14", server.bin_dir());
     }
     let (record, archive) = hub.backup();
     let warnings = record["warnings"].to_string();
@@ -62,7 +62,7 @@ fn client_programs_without_security_fixes_are_refused_and_old_ones_are_a_warning
         newer,
         "{warnings}"
     );
-    pretend(programs.path(), "pg_dump", "15.2", server.bin_dir());
+    program_with_version(programs.path(), "pg_dump", "15.2", server.bin_dir());
     hub.set("POSTGRES_OLD_PROGRAMS", "true");
     let (record, _) = hub.backup();
     let warnings = record["warnings"].to_string();
@@ -90,7 +90,7 @@ fn client_programs_without_security_fixes_are_refused_and_old_ones_are_a_warning
     for version in [
         "12.22", "13.21", "14.18", "15.13", "16.9", "17.5", "17beta1", "18beta2", "odd",
     ] {
-        pretend(programs.path(), "psql", version, server.bin_dir());
+        program_with_version(programs.path(), "psql", version, server.bin_dir());
         let refused = restore(&["--create-roles"]);
         assert_eq!(refused.status.code(), Some(1), "{version}");
         assert!(
@@ -104,7 +104,7 @@ fn client_programs_without_security_fixes_are_refused_and_old_ones_are_a_warning
     for version in [
         "13.22", "14.19", "15.14", "16.10", "17.6", "18rc1", "18.0", "19.1",
     ] {
-        pretend(programs.path(), "psql", version, server.bin_dir());
+        program_with_version(programs.path(), "psql", version, server.bin_dir());
         let again = restore(&[]);
         assert!(
             stderr(&again).contains("already holds tables"),
@@ -116,9 +116,7 @@ fn client_programs_without_security_fixes_are_refused_and_old_ones_are_a_warning
 
 #[test]
 fn a_full_disk_can_be_pruned_and_the_newest_proven_backup_is_kept() {
-    let server = server();
-    let source = server.database();
-    source.execute("CREATE TABLE users (id int); INSERT INTO users VALUES (1)");
+    let source = database_with("CREATE TABLE users (id int); INSERT INTO users VALUES (1)");
     let toml = format!("{SCOPE}[retention]\ndays = 0\nkeep_last = 0\n");
     let mut hub = Hub::with(&source, &format!("{SCOPE}[retention]\ndays = 30\n"));
     hub.set("PROOF", "always");
@@ -131,7 +129,7 @@ fn a_full_disk_can_be_pruned_and_the_newest_proven_backup_is_kept() {
     let (_, third) = hub.backup();
     hub.write(&format!("file = []\n{toml}"));
     hub.set("BACKUP_MIN_SIZE_MB", "500");
-    assert_eq!(hub.run(&["backup"]).status.code(), Some(1));
+    hub.run_expecting(1, &["backup"]);
 
     let refused = stdout(&hub.run(&["prune"]));
     assert!(

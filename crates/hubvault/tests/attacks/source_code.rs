@@ -1,10 +1,10 @@
-//! Functions, views, casts and sequences of whoever owns the source, beside a backup that a superuser takes.
+//! Functions, views, casts and sequences of the source's owner during a backup that a superuser takes.
 
 use crate::hub::{Hub, stderr, stdout};
 use crate::names_and_sources::unpacked;
 use hubvault_model::Cancel;
 use hubvault_postgres::{ConnectSettings, Session};
-use hubvault_testkit::{execute, open_directory, server, value};
+use hubvault_testkit::{database_with, execute, open_directory, server, value};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,7 +47,7 @@ fn owned_database(
 }
 
 /// Whether a view of the owner that a superuser reads leaves the marker.
-fn works(superuser: &ConnectSettings, owner: &ConnectSettings, marker: &Path) -> bool {
+fn trap_works(superuser: &ConnectSettings, owner: &ConnectSettings, marker: &Path) -> bool {
     execute(owner, "CREATE VIEW trap AS SELECT act() AS last_value");
     value(superuser, "SELECT last_value FROM trap");
     execute(owner, "DROP VIEW trap");
@@ -92,20 +92,19 @@ fn a_sequence_replaced_by_a_view_runs_no_code_of_its_owner() {
         !marker.exists(),
         "the owner's function ran as the backup's role"
     );
-    assert!(works(&source, &owner, &marker), "the attack is none");
+    assert!(trap_works(&source, &owner, &marker), "the attack is none");
     // Nor does a lock on one hold up the backup.
     let mut holder = Session::connect(&owner, &Cancel::new()).unwrap();
     let hold = "BEGIN; DROP SEQUENCE public.aa3";
     holder.simple("holding a lock", hold).unwrap();
-    let locked = hub.run(&["backup", "--json"]);
-    assert_eq!(locked.status.code(), Some(3), "{}", stderr(&locked));
+    let locked = hub.run_expecting(3, &["backup", "--json"]);
     assert!(
         stdout(&locked).contains("the sequence aa3 was changed"),
         "{}",
         stdout(&locked)
     );
     drop(holder);
-    // It stands where it stood, called or not.
+    // Its value is unchanged, called or not.
     execute(
         &owner,
         "SELECT setval('aa1', 500, false); SELECT setval('aa2', 7)",
@@ -238,9 +237,7 @@ fn an_owners_cast_is_not_run_when_a_window_is_read() {
 
 #[test]
 fn only_a_condition_in_the_configuration_may_name_a_view() {
-    let server = server();
-    let source = server.database();
-    source.execute(
+    let source = database_with(
         "CREATE TABLE users (id int PRIMARY KEY); INSERT INTO users SELECT generate_series(1, 9);
          CREATE VIEW chosen AS SELECT id FROM users WHERE id > 6",
     );

@@ -1,17 +1,17 @@
-//! A bit flips between the server and hubvault, as it may where no TLS is: what is published holds what the server
+//! Bits flipped between the server and hubvault, as may happen without TLS: a published archive has what the server
 //! sent, or nothing is published.
 
 use crate::fixture::{Fixture, SMALL};
 use crate::form::points;
 use crate::tally::Tally;
-use hubvault_testkit::{Database, MessageProxy, Next, Passing, Random, Side, server};
+use hubvault_testkit::{Database, MessageProxy, Next, Passing, Random, Side, database_with};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 const COPY_DATA: u8 = b'd';
 const DATA_ROW: u8 = b'D';
-/// Where the second column stands, after the count of columns and a number of four bytes, both with their lengths.
+/// Where the second column is, after the count of columns and a number of four bytes, both with their lengths.
 const SEQUENCE: std::ops::Range<usize> = 19..27;
 /// Tag and length.
 const HEAD: usize = 5;
@@ -23,11 +23,11 @@ fn is_row(message: &Passing<'_>) -> bool {
     message.side == Side::Server && message.tag == COPY_DATA
 }
 
-fn is_no_row(message: &Passing<'_>) -> bool {
+fn is_other_than_a_row(message: &Passing<'_>) -> bool {
     message.side == Side::Server && message.tag != COPY_DATA
 }
 
-/// Where the only sequence stands: a number to find it by, a flag, and both again.
+/// The value of the only sequence: a number to find it by, a flag, and both again.
 fn is_sequence(message: &Passing<'_>) -> bool {
     message.side == Side::Server
         && message.tag == DATA_ROW
@@ -47,14 +47,14 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
 }
 
 /// How many messages of a kind a run takes.
-fn how_many(source: &Database, fixture: &mut Fixture, kind: Kind) -> u64 {
+fn count_messages(source: &Database, fixture: &mut Fixture, kind: Kind) -> u64 {
     let seen = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&seen);
     let proxy = MessageProxy::start(&source.settings(), move |message| {
         count.fetch_add(u64::from(kind(message)), Ordering::Relaxed);
         Next::Pass
     });
-    fixture.reach(&proxy.settings(&source.settings()));
+    fixture.connect_through(&proxy.settings(&source.settings()));
     assert_eq!(fixture.backup().unwrap().what, "proven");
     seen.load(Ordering::Relaxed)
 }
@@ -70,7 +70,7 @@ fn flips(
     place: fn(&mut Random, usize) -> usize,
 ) {
     let begun = Instant::now();
-    let all = how_many(source, fixture, kind);
+    let all = count_messages(source, fixture, kind);
     // What a message of an enormous length would bring is waited for: several times what a run takes.
     let limit = 4 * begun.elapsed().as_secs() + 4;
     fixture.hub.set("BACKUP_TIME_LIMIT", format!("{limit} s"));
@@ -86,23 +86,23 @@ fn flips(
             }
             Next::Pass
         });
-        fixture.reach(&proxy.settings(&source.settings()));
+        fixture.connect_through(&proxy.settings(&source.settings()));
         let ended = fixture.backup();
         drop(proxy);
-        let ended = ended.and_then(|ending| {
-            if ending.what == "proven" && definitions(fixture) != truth {
+        let ended = ended.and_then(|outcome| {
+            if outcome.what == "proven" && definitions(fixture) != truth {
                 return Err("FALSE DEFINITIONS".to_owned());
             }
-            Ok(ending)
+            Ok(outcome)
         });
         match ended {
-            Ok(ending) => tally.well(name, &ending.what),
-            Err(why) => tally.badly(name, &format!("{why:.200}")),
+            Ok(outcome) => tally.passed(name, &outcome.what),
+            Err(why) => tally.failed(name, &format!("{why:.200}")),
         }
     }
 }
 
-/// The definitions in the newest archive and where its sequences stand, without what differs from run to run.
+/// The definitions in the newest archive and the values of its sequences, without what differs from run to run.
 fn definitions(fixture: &Fixture) -> Vec<String> {
     let listed = fixture.listed().unwrap();
     let output = std::process::Command::new("tar")
@@ -118,9 +118,7 @@ fn definitions(fixture: &Fixture) -> Vec<String> {
 
 #[test]
 fn a_bit_flipped_on_the_way_from_the_server_is_found() {
-    let server = server();
-    let source = server.database();
-    source.execute(SMALL);
+    let source = database_with(SMALL);
     let mut fixture = Fixture::of(&source);
     // As it is where rows come over a network without TLS; the proxy listens on loopback.
     fixture.hub.set("PROOF_SOURCE_DIGEST", "always");
@@ -163,7 +161,7 @@ fn a_bit_flipped_on_the_way_from_the_server_is_found() {
         &source,
         &mut fixture,
         points(4, 120),
-        is_no_row,
+        is_other_than_a_row,
         anywhere,
     );
     let value = |random: &mut Random, _| SEQUENCE.start + random.below(8) as usize;
@@ -185,8 +183,8 @@ fn a_bit_flipped_on_the_way_from_the_server_is_found() {
         is_snapshot,
         inside,
     );
-    if let Err(why) = fixture.recovers() {
-        tally.badly("a bit of another message", &why);
+    if let Err(why) = fixture.check_recovery() {
+        tally.failed("a bit of another message", &why);
     }
-    tally.close();
+    tally.finish();
 }

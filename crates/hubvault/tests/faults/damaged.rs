@@ -1,4 +1,4 @@
-//! Archives whose bits flipped or whose end is gone: what `verify` runs finds each of them, from the archive alone.
+//! Archives with flipped bits or a missing end: `verify` finds each of them, from the archive alone.
 
 use crate::form::{is_long, points};
 use crate::hub::{Hub, stderr};
@@ -111,13 +111,13 @@ impl Copy {
         self.file.set_len(keep as u64).unwrap();
     }
 
-    fn mend(&self, bytes: &[u8], from: usize) {
+    fn restore(&self, bytes: &[u8], from: usize) {
         self.file.write_all_at(&bytes[from..], from as u64).unwrap();
     }
 }
 
 /// What reading the copy back found; `Err` is a panic.
-fn found(specimen: &Specimen, path: &Path) -> Result<Option<&'static str>, ()> {
+fn find_damage(specimen: &Specimen, path: &Path) -> Result<Option<&'static str>, ()> {
     let read = || {
         read_back(path, &specimen.identities, 1, &|_| {}, &Cancel::new()).map(|read| read.manifest)
     };
@@ -136,7 +136,7 @@ fn found(specimen: &Specimen, path: &Path) -> Result<Option<&'static str>, ()> {
 }
 
 /// Whether somebody without the key, who has the sidecar, finds it.
-fn found_without_key(specimen: &Specimen, path: &Path) -> bool {
+fn find_damage_without_key(specimen: &Specimen, path: &Path) -> bool {
     let Some(seal) = &specimen.seal else {
         return true;
     };
@@ -145,24 +145,24 @@ fn found_without_key(specimen: &Specimen, path: &Path) -> bool {
 
 fn count(tally: &mut Tally, specimen: &Specimen, copy: &Copy, fault: &str, what: &str) {
     let kind = format!("{fault}, {}", specimen.kind);
-    match found(specimen, &copy.path) {
-        Ok(Some(by)) => tally.well(&kind, &format!("found by {by}")),
-        Ok(None) => tally.badly(&kind, &format!("missed: {what}")),
-        Err(()) => tally.badly(&kind, &format!("panicked: {what}")),
+    match find_damage(specimen, &copy.path) {
+        Ok(Some(by)) => tally.passed(&kind, &format!("found by {by}")),
+        Ok(None) => tally.failed(&kind, &format!("missed: {what}")),
+        Err(()) => tally.failed(&kind, &format!("panicked: {what}")),
     }
     if specimen.seal.is_some() {
         let kind = format!("{kind}, without a key");
-        if found_without_key(specimen, &copy.path) {
-            tally.well(&kind, "found by the sidecar's SHA-256 of the file");
+        if find_damage_without_key(specimen, &copy.path) {
+            tally.passed(&kind, "found by the sidecar's SHA-256 of the file");
         } else {
-            tally.badly(&kind, &format!("missed: {what}"));
+            tally.failed(&kind, &format!("missed: {what}"));
         }
     }
 }
 
 /// The command itself, as a user has it: exit code 1, and no word of a panic. Without its sidecar a file is judged
 /// by what is in it.
-fn by_command(tally: &mut Tally, specimen: &Specimen, copy: &Copy, what: &str) {
+fn verify_by_command(tally: &mut Tally, specimen: &Specimen, copy: &Copy, what: &str) {
     let key = specimen.key.as_ref().map(Pair::identity);
     let mut words = vec!["verify", text(&copy.path)];
     words.extend(key.iter().flat_map(|key| ["--identity", key]));
@@ -170,10 +170,10 @@ fn by_command(tally: &mut Tally, specimen: &Specimen, copy: &Copy, what: &str) {
     let said = stderr(&output);
     let kind = format!("hubvault verify, {}", specimen.kind);
     if output.status.code() == Some(1) && said.contains("error: ") && !said.contains("panicked") {
-        tally.well(&kind, "exit code 1 and a reason");
+        tally.passed(&kind, "exit code 1 and a reason");
     } else {
         let code = output.status.code();
-        tally.badly(&kind, &format!("{what}: exit code {code:?}: {said}"));
+        tally.failed(&kind, &format!("{what}: exit code {code:?}: {said}"));
     }
 }
 
@@ -200,8 +200,8 @@ fn every_flipped_bit_and_every_truncation_of_an_archive_is_found() {
             let specimen = Specimen::new(database, directory.path(), size, codec, sealed);
             let bytes = &specimen.bytes;
             let copy = Copy::new(directory.path(), bytes);
-            assert_eq!(found(&specimen, &copy.path), Ok(None), "undamaged");
-            assert!(specimen.seal.is_none() || !found_without_key(&specimen, &copy.path));
+            assert_eq!(find_damage(&specimen, &copy.path), Ok(None), "undamaged");
+            assert!(specimen.seal.is_none() || !find_damage_without_key(&specimen, &copy.path));
             let by_hand = if is_long() { 100 } else { 20 };
             for n in 0..flips {
                 let (at, bit) = (position(&mut random, bytes.len()), random.below(8) as usize);
@@ -209,7 +209,7 @@ fn every_flipped_bit_and_every_truncation_of_an_archive_is_found() {
                 copy.put(bytes[at] ^ (1 << bit), at);
                 count(&mut tally, &specimen, &copy, "bit flipped", &what);
                 if n % by_hand == 0 {
-                    by_command(&mut tally, &specimen, &copy, &what);
+                    verify_by_command(&mut tally, &specimen, &copy, &what);
                 }
                 copy.put(bytes[at], at);
             }
@@ -219,11 +219,11 @@ fn every_flipped_bit_and_every_truncation_of_an_archive_is_found() {
                 copy.cut(keep);
                 count(&mut tally, &specimen, &copy, "end cut off", &what);
                 if n % by_hand == 0 {
-                    by_command(&mut tally, &specimen, &copy, &what);
+                    verify_by_command(&mut tally, &specimen, &copy, &what);
                 }
-                copy.mend(bytes, keep);
+                copy.restore(bytes, keep);
             }
-            assert_eq!(found(&specimen, &copy.path), Ok(None), "mended");
+            assert_eq!(find_damage(&specimen, &copy.path), Ok(None), "mended");
             assert!(fs::read(&specimen.file).unwrap() == *bytes);
         }
     }
@@ -232,5 +232,5 @@ fn every_flipped_bit_and_every_truncation_of_an_archive_is_found() {
         points(75, 2_500),
         "a flip was not counted"
     );
-    tally.close();
+    tally.finish();
 }

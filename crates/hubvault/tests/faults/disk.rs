@@ -1,14 +1,14 @@
-//! Everything that a disk can do to a backup: full, failing, read-only, somebody else's; at every call that it takes.
+//! Disk faults under a backup, at every call: full, failing, read-only, no permission.
 
-use crate::disk_consistency::{backup_agrees, next_is_proven};
+use crate::disk_consistency::{check_backup, next_is_proven};
 use crate::disk_fault::{Calls, EACCES, EDQUOT, EIO, ENOSPC, EROFS, Fault, count, inject};
 use crate::fault_harness::FaultHarness;
 use crate::form::points;
 use crate::hub::{stderr, stdout};
 use crate::keys::Pair;
-use crate::kills::to_mail;
+use crate::kills::send_mail_to;
 use crate::tally::Tally;
-use hubvault_testkit::{Database, MailServer, MailServerOptions, MailTls, server};
+use hubvault_testkit::{Database, MailServer, MailServerOptions, MailTls, database_with};
 
 pub(crate) const SMALL: &str = "CREATE TABLE users (id int PRIMARY KEY, name text NOT NULL);
     INSERT INTO users SELECT n, md5(n::text) FROM generate_series(1, 1000) n; ANALYZE;";
@@ -173,7 +173,7 @@ pub(crate) fn harness(database: &Database, mail: &MailServer) -> FaultHarness {
         settings.host, settings.port
     );
     harness.hub.set("PROOF_SERVER", on);
-    to_mail(&mut harness.hub, mail.port);
+    send_mail_to(&mut harness.hub, mail.port);
     let log = harness.hub.config().join("log/hub.log");
     std::fs::create_dir(log.parent().unwrap()).unwrap();
     harness.hub.set("LOG_FILE", log.display().to_string());
@@ -257,12 +257,12 @@ fn inject_all(
             if ran.calls.is_empty() {
                 continue;
             }
-            let outcome = backup_agrees(harness, &ran, &before, known, mail);
+            let outcome = check_backup(harness, &ran, &before, known, mail);
             let outcome = outcome.and_then(|ended| next_is_proven(harness).map(|()| ended));
             println!("{}: {fault:?} {:?}: {outcome:?}", site.what, ran.calls);
             match outcome {
-                Ok(ended) => tally.well(site.what, &ended),
-                Err(why) => tally.badly(site.what, &format!("{fault:?} {:?}: {why}", ran.calls)),
+                Ok(ended) => tally.passed(site.what, &ended),
+                Err(why) => tally.failed(site.what, &format!("{fault:?} {:?}: {why}", ran.calls)),
             }
         }
         assert!(
@@ -275,9 +275,7 @@ fn inject_all(
 
 #[test]
 fn a_failing_disk_under_a_backup_is_reported_correctly() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
+    let database = database_with(SMALL);
     let mail = mail_server();
     let harness = harness(&database, &mail);
     for _ in 0..2 {
@@ -286,14 +284,12 @@ fn a_failing_disk_under_a_backup_is_reported_correctly() {
     let mut tally = Tally::new("disk-backup");
     let calls = calls_of(&harness);
     inject_all(&mut tally, &harness, &mail, &calls, &SITES);
-    tally.close();
+    tally.finish();
 }
 
 #[test]
 fn a_failing_disk_under_a_sealed_backup_is_reported_correctly() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
+    let database = database_with(SMALL);
     let mail = mail_server();
     let mut harness = harness(&database, &mail);
     let keys = tempfile::tempdir().unwrap();
@@ -306,5 +302,5 @@ fn a_failing_disk_under_a_sealed_backup_is_reported_correctly() {
     let mut tally = Tally::new("disk-backup-sealed");
     let calls = calls_of(&harness);
     inject_all(&mut tally, &harness, &mail, &calls, &SEALED);
-    tally.close();
+    tally.finish();
 }

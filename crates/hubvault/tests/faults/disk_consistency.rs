@@ -1,7 +1,7 @@
-//! What must hold after a run on a failing disk: exit code, record, list, mail, standard error and disk say the same.
+//! Checks after a run on a failing disk: exit code, record, list, mail, standard error and disk agree.
 
 use crate::disk_fault::Ran;
-use crate::fault_harness::{FaultHarness, Known};
+use crate::fault_harness::{ArchiveFile, FaultHarness};
 use crate::hub::stderr;
 use hubvault_testkit::MailServer;
 use serde_json::Value;
@@ -18,11 +18,11 @@ const REMEDIES: [&str; 6] = [
 ];
 
 /// A backup is listed as it ended, its mail says the same, and what it says on standard error names what was being done,
-/// to what, and what to do. Returns what came of it, in a few words.
-pub(crate) fn backup_agrees(
+/// to what, and what to do. Returns the outcome, in a few words.
+pub(crate) fn check_backup(
     harness: &FaultHarness,
     ran: &Ran,
-    before: &BTreeMap<String, Known>,
+    before: &BTreeMap<String, ArchiveFile>,
     known: usize,
     mail: &MailServer,
 ) -> Result<String, String> {
@@ -33,7 +33,7 @@ pub(crate) fn backup_agrees(
         Some(0 | 3) => {
             let record: Value = serde_json::from_slice(&ran.output.stdout)
                 .map_err(|error| format!("what it printed: {error}"))?;
-            let ended = published_agrees(harness, &record, code, &said)?;
+            let ended = check_published(harness, &record, code, &said)?;
             let subject = match (record["state"].as_str(), code) {
                 (Some("proven"), Some(0)) => "OK",
                 // What is wrong may have come after the mail was made.
@@ -42,7 +42,7 @@ pub(crate) fn backup_agrees(
             };
             (subject, ended)
         }
-        Some(1) => ("FAILED", failed_agrees(harness, known, &said)?),
+        Some(1) => ("FAILED", check_failed(harness, known, &said)?),
         code => return Err(format!("it ended with {code:?}: {said}")),
     };
     if !subjects
@@ -53,11 +53,11 @@ pub(crate) fn backup_agrees(
             "a mail with {told:?} was due; there are {subjects:?}; {said}"
         ));
     }
-    harness.tells_the_truth(before)?;
+    harness.check_consistency(before)?;
     Ok(ended)
 }
 
-fn published_agrees(
+fn check_published(
     harness: &FaultHarness,
     record: &Value,
     code: Option<i32>,
@@ -92,7 +92,7 @@ fn published_agrees(
     })
 }
 
-fn failed_agrees(harness: &FaultHarness, known: usize, said: &str) -> Result<String, String> {
+fn check_failed(harness: &FaultHarness, known: usize, said: &str) -> Result<String, String> {
     let records = harness.list()?;
     let is_new = records.len() > known;
     if is_new && records[0]["state"] != "failed" {
@@ -132,6 +132,6 @@ pub(crate) fn next_is_proven(harness: &FaultHarness) -> Result<(), String> {
         let said = stderr(&output);
         return Err(format!("the next backup: {code:?} {record} {said}"));
     }
-    harness.is_tidy()?;
-    harness.tells_the_truth(&before)
+    harness.check_no_leftovers()?;
+    harness.check_consistency(&before)
 }

@@ -1,14 +1,14 @@
-//! The drill's own disk fails, under hubvault, initdb and the server alike: the archive is good, and not proven.
+//! A failing disk under a drill, for hubvault, initdb and the server: the archive is good, and unproven.
 
 use crate::disk::{SMALL, mail_server};
-use crate::disk_consistency::{backup_agrees, next_is_proven};
+use crate::disk_consistency::{check_backup, next_is_proven};
 use crate::disk_fault::{Calls, EACCES, EDQUOT, EIO, ENOSPC, EROFS, Fault, count, inject};
 use crate::fault_harness::FaultHarness;
 use crate::form::points;
 use crate::hub::stderr;
-use crate::kills::to_mail;
+use crate::kills::send_mail_to;
 use crate::tally::Tally;
-use hubvault_testkit::server;
+use hubvault_testkit::database_with;
 
 const BACKUP: [&str; 2] = ["backup", "--json"];
 const SERVER: &str = "*/hubvault-throwaway-*";
@@ -23,12 +23,10 @@ const SITES: [(&str, &str, &[i32], usize); 5] = [
 
 #[test]
 fn a_failing_disk_under_a_drill_leaves_a_good_archive_unproven() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
+    let database = database_with(SMALL);
     let mail = mail_server();
     let mut harness = FaultHarness::new(&database, "[retention]\ndays = 0\nkeep_last = 2\n");
-    to_mail(&mut harness.hub, mail.port);
+    send_mail_to(&mut harness.hub, mail.port);
     harness.hub.backup();
     let mut tally = Tally::new("disk-drill");
     for (program, kinds, errnos, many) in SITES {
@@ -56,7 +54,7 @@ fn a_failing_disk_under_a_drill_leaves_a_good_archive_unproven() {
                 continue;
             };
             // Nothing speaks against an archive that could not be drilled.
-            let outcome = backup_agrees(&harness, &ran, &before, known, &mail);
+            let outcome = check_backup(&harness, &ran, &before, known, &mail);
             let outcome = outcome.and_then(|ended| {
                 if ended.starts_with("failed") {
                     return Err(format!("the archive was given up: {}", stderr(&ran.output)));
@@ -65,10 +63,10 @@ fn a_failing_disk_under_a_drill_leaves_a_good_archive_unproven() {
             });
             println!("{what}: {fault:?} {call}: {outcome:?}");
             match outcome {
-                Ok(ended) => tally.well(&what, &ended),
-                Err(why) => tally.badly(&what, &format!("{fault:?} {call}: {why}")),
+                Ok(ended) => tally.passed(&what, &ended),
+                Err(why) => tally.failed(&what, &format!("{fault:?} {call}: {why}")),
             }
         }
     }
-    tally.close();
+    tally.finish();
 }

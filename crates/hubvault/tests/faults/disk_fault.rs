@@ -1,4 +1,4 @@
-//! hubvault at work on a disk that fails (`preload.c`).
+//! Runs of hubvault on a failing disk (`preload.c`).
 
 use crate::hub::Hub;
 use crate::preload;

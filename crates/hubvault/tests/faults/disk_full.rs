@@ -1,14 +1,14 @@
-//! A file system that is really full, out of inodes, or read-only: before a run, and in the middle of it.
+//! A file system that is full, out of inodes, or read-only, before a run and during it.
 
 use crate::disk::{harness, mail_server};
-use crate::disk_consistency::{backup_agrees, next_is_proven};
+use crate::disk_consistency::{check_backup, next_is_proven};
 use crate::disk_fault::Ran;
 use crate::disk_space::{Room, room};
 use crate::fault_harness::FaultHarness;
 use crate::form::points;
 use crate::hub::{stderr, stdout};
 use crate::tally::Tally;
-use hubvault_testkit::server;
+use hubvault_testkit::database_with;
 
 /// Rows whose text takes twice the room that they have in the table, so that more is needed than a plan can see.
 pub(crate) const GROWING: &str = "CREATE TABLE noise (id int PRIMARY KEY, v bytea);
@@ -91,9 +91,7 @@ fn a_full_or_read_only_file_system_is_reported_correctly() {
     let Some(room) = room(name, "size=24m,nr_inodes=200") else {
         return;
     };
-    let server = server();
-    let database = server.database();
-    database.execute(GROWING);
+    let database = database_with(GROWING);
     let mail = mail_server();
     let mut harness = harness(&database, &mail);
     room.takes(&harness);
@@ -120,15 +118,15 @@ fn a_full_or_read_only_file_system_is_reported_correctly() {
         }
         room.clear();
         harness.add("");
-        let outcome = read.and_then(|()| backup_agrees(&harness, &ran, &before, known, &mail));
+        let outcome = read.and_then(|()| check_backup(&harness, &ran, &before, known, &mail));
         let outcome = outcome.and_then(|ended| next_is_proven(&harness).map(|()| ended));
         println!("{}: {outcome:?}", case.what);
         match outcome {
-            Ok(ended) => tally.well(case.what, &ended),
-            Err(why) => tally.badly(case.what, &why),
+            Ok(ended) => tally.passed(case.what, &ended),
+            Err(why) => tally.failed(case.what, &why),
         }
     }
-    tally.close();
+    tally.finish();
 }
 
 /// Whatever the disk is, what is on it can be looked at and brought back.

@@ -1,4 +1,4 @@
-//! The disk that a restore, a prune or a pin writes to fails: it says so, and the next try goes well.
+//! A failing disk under a restore, a prune or a pin: the command reports it, and the next try succeeds.
 
 use crate::disk::SMALL;
 use crate::disk_fault::{Calls, Disk, EACCES, EDQUOT, EIO, ENOSPC, EROFS, Fault, count, inject};
@@ -6,7 +6,7 @@ use crate::fault_harness::{FaultHarness, copy};
 use crate::form::points;
 use crate::hub::{Hub, stderr};
 use crate::tally::Tally;
-use hubvault_testkit::server;
+use hubvault_testkit::database_with;
 use std::fs::{self, File};
 use std::path::Path;
 
@@ -24,7 +24,7 @@ fn faults(few: usize, calls: usize, errnos: &'static [i32]) -> impl Iterator<Ite
 }
 
 /// It failed, and says what, where, and what to do.
-fn fails_well(said: &str, code: Option<i32>) -> Result<(), String> {
+fn check_error(said: &str, code: Option<i32>) -> Result<(), String> {
     let last = said.split("error: ").nth(1).unwrap_or_default();
     if code != Some(1) || !last.contains('/') || !last.contains("; ") {
         return Err(format!("{code:?}: {said}"));
@@ -54,9 +54,7 @@ fn contents(directory: &Path) -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn a_failing_disk_under_restored_files_is_reported() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
+    let database = database_with(SMALL);
     let mut hub = Hub::with(
         &database,
         "[scope]\ntables = [\"*\"]\nwindow = []\n[[file]]\nsource = \"files\"\n",
@@ -83,7 +81,7 @@ fn a_failing_disk_under_restored_files_is_reported() {
         fs::remove_dir_all(&into).unwrap();
         let ran = inject(&hub, &calls, fault, &restore);
         let call = ran.calls.concat();
-        let outcome = fails_well(&stderr(&ran.output), ran.output.status.code()).and_then(|()| {
+        let outcome = check_error(&stderr(&ran.output), ran.output.status.code()).and_then(|()| {
             let _ = fs::remove_dir_all(&into);
             let again = hub.run(&restore);
             if !again.status.success() || contents(&into) != contents(&source) {
@@ -93,12 +91,12 @@ fn a_failing_disk_under_restored_files_is_reported() {
         });
         let what = format!("restore --files: {} fails", call.split(' ').next().unwrap());
         match outcome {
-            Ok(()) => tally.well(&what, "failed, said so; the next one is whole"),
-            Err(why) => tally.badly(&what, &format!("{fault:?} {call}: {why}")),
+            Ok(()) => tally.passed(&what, "failed, said so; the next one is whole"),
+            Err(why) => tally.failed(&what, &format!("{fault:?} {call}: {why}")),
         }
     }
     from_a_pipe(&hub, &archive, &mut tally);
-    tally.close();
+    tally.finish();
 }
 
 /// An archive on standard input is kept in a file of the temporary directory.
@@ -129,19 +127,17 @@ fn from_a_pipe(hub: &Hub, archive: &Path, tally: &mut Tally) {
         if ran.calls.is_empty() {
             continue;
         }
-        let outcome = fails_well(&stderr(&ran.output), ran.output.status.code());
+        let outcome = check_error(&stderr(&ran.output), ran.output.status.code());
         match outcome {
-            Ok(()) => tally.well(what, "failed, said so"),
-            Err(why) => tally.badly(what, &format!("{fault:?}: {why}")),
+            Ok(()) => tally.passed(what, "failed, said so"),
+            Err(why) => tally.failed(what, &format!("{fault:?}: {why}")),
         }
     }
 }
 
 #[test]
 fn a_failing_disk_under_prune_and_pin_loses_nothing() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
+    let database = database_with(SMALL);
     let mut harness = FaultHarness::new(&database, "[retention]\nkeep_last = 1\n");
     let settings = database.settings();
     let on = format!(
@@ -172,24 +168,24 @@ fn a_failing_disk_under_prune_and_pin_loses_nothing() {
             let ran = inject(&harness.hub, &calls, fault, command);
             let call = ran.calls.concat();
             let code = ran.output.status.code();
-            let outcome = harness.tells_the_truth(&before).and_then(|()| {
+            let outcome = harness.check_consistency(&before).and_then(|()| {
                 if code != Some(0) {
-                    fails_well(&stderr(&ran.output), code)?;
+                    check_error(&stderr(&ran.output), code)?;
                 }
                 let again = harness.hub.run(command);
                 if !again.status.success() {
                     return Err(format!("again: {}", stderr(&again)));
                 }
-                harness.tells_the_truth(&before)
+                harness.check_consistency(&before)
             });
             let (kind, _) = call.split_once(' ').unwrap_or_default();
             let what = format!("{}: {kind} fails", command[0]);
             match outcome {
-                Ok(()) if code == Some(0) => tally.well(&what, "did not matter"),
-                Ok(()) => tally.well(&what, "failed, said so; the next one does the rest"),
-                Err(why) => tally.badly(&what, &format!("{fault:?} {call}: {why}")),
+                Ok(()) if code == Some(0) => tally.passed(&what, "did not matter"),
+                Ok(()) => tally.passed(&what, "failed, said so; the next one does the rest"),
+                Err(why) => tally.failed(&what, &format!("{fault:?} {call}: {why}")),
             }
         }
     }
-    tally.close();
+    tally.finish();
 }

@@ -1,5 +1,5 @@
-//! A service whose disk fills: the run fails, people hear of it once, every report agrees, and all is well when there is
-//! room again.
+//! A full disk under a service: the run fails, people are notified once, all reports agree, and it recovers when there
+//! is room again.
 
 use crate::clock::Clock;
 use crate::disk::mail_server;
@@ -7,11 +7,10 @@ use crate::disk_consistency::subjects;
 use crate::disk_full::GROWING;
 use crate::disk_space::room;
 use crate::fault_harness::FaultHarness;
-use crate::hub::stdout;
-use crate::kills::to_mail;
+use crate::kills::send_mail_to;
 use crate::service_process::{ServiceProcess, wait_for_runs};
 use crate::tally::Tally;
-use hubvault_testkit::{MailServer, server, wait_for};
+use hubvault_testkit::{MailServer, database_with, wait_for};
 
 const RULES: &str = "[retention]\ndays = 0\nkeep_last = 2\n\
     [schedule]\ncron = \"30 2 * * *\"\ntimezone = \"UTC\"\ntries = 1\n[monitor]\ninterval = \"1 s\"\nmax_age_hours = 25\nreminder_hours = 900\n";
@@ -46,19 +45,14 @@ fn a_service_reports_a_full_disk_once_and_recovers() {
     let Some(room) = room(name, "size=24m,nr_inodes=300") else {
         return;
     };
-    let server = server();
-    let database = server.database();
-    database.execute(GROWING);
+    let database = database_with(GROWING);
     let mail = mail_server();
     let mut harness = FaultHarness::new(&database, RULES);
     room.takes(&harness);
-    to_mail(&mut harness.hub, mail.port);
+    send_mail_to(&mut harness.hub, mail.port);
     let clock = Clock::of(&mut harness.hub, "2040-03-01T12:00:00Z");
     harness.hub.set("HTTP_ADDR", "127.0.0.1:0");
-    let made = harness
-        .hub
-        .run(&["token", "create", "watcher", "--role", "read"]);
-    let token = stdout(&made).lines().next().unwrap().to_owned();
+    let token = harness.hub.token("watcher", "read");
     let mut service = ServiceProcess::start(&harness.hub);
     service.wait_for_log("next run at", 1);
     clock.set("2040-03-02T02:30:00Z");
@@ -72,7 +66,7 @@ fn a_service_reports_a_full_disk_once_and_recovers() {
     // Room for most of an archive, and the alert comes before the night.
     room.leave(archive * 4 / 5);
     wait_for_mail(&mail, &service, "ALERT disk", 1);
-    assert_eq!(harness.hub.run(&["check", "disk"]).status.code(), Some(1));
+    harness.hub.run_expecting(1, &["check", "disk"]);
     assert_eq!(metric(&service, &token, "hubvault_check_ok", "\"disk\""), 0);
     clock.set("2040-03-03T02:30:00Z");
     let runs = wait_for_runs(&harness.hub, &service, 2);
@@ -94,8 +88,8 @@ fn a_service_reports_a_full_disk_once_and_recovers() {
     wait_for_mail(&mail, &service, "FAILED", 2);
     wait_for_mail(&mail, &service, "ALERT time", 2);
     assert_eq!(service.get("/health", "").status, 503);
-    assert_eq!(harness.hub.run(&["check", "time"]).status.code(), Some(1));
-    // As often as it looks, it tells of each once.
+    harness.hub.run_expecting(1, &["check", "time"]);
+    // However often it checks, it notifies of each once.
     let looked = || {
         metric(
             &service,
@@ -122,14 +116,14 @@ fn a_service_reports_a_full_disk_once_and_recovers() {
     let mut tally = Tally::new("disk-service");
     let what = "disk full under the service";
     match harness
-        .tells_the_truth(&before)
-        .and_then(|()| harness.is_tidy())
+        .check_consistency(&before)
+        .and_then(|()| harness.check_no_leftovers())
     {
-        Ok(()) => tally.well(
+        Ok(()) => tally.passed(
             what,
             "failures mailed, alerts told once, reports agree, then proven and recovered",
         ),
-        Err(why) => tally.badly(what, &why),
+        Err(why) => tally.failed(what, &why),
     }
-    tally.close();
+    tally.finish();
 }

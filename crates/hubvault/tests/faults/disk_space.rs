@@ -1,4 +1,4 @@
-//! A small file system of its own for one test (tmpfs in a mount namespace), which is really full, or read-only.
+//! A small file system for one test (tmpfs in a mount namespace) that can be full or read-only.
 
 use crate::fault_harness::FaultHarness;
 use crate::form::is_long;

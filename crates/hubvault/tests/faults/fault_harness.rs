@@ -1,7 +1,7 @@
-//! A hub that faults happen to, and what must hold of it afterwards: what it says is what is on its disk.
+//! A hub for faults, and checks afterwards that its reports agree with its disk.
 
 use crate::hub::{Hub, stderr};
-use crate::steps::{MARK, all_ended};
+use crate::steps::{MARK, wait_for_processes};
 use hubvault_testkit::Database;
 use serde_json::Value;
 use std::cell::RefCell;
@@ -39,7 +39,7 @@ pub(crate) struct FaultHarness {
 
 /// An archive as it was known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Known {
+pub(crate) struct ArchiveFile {
     file: PathBuf,
     bytes: u64,
 }
@@ -50,7 +50,7 @@ impl FaultHarness {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         // The drill's server belongs to another user, who must get there.
         let drills = tempfile::Builder::new()
-            .prefix("hv-harness-")
+            .prefix("hv-f-")
             .tempdir_in("/tmp")
             .unwrap();
         fs::set_permissions(drills.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -96,14 +96,14 @@ impl FaultHarness {
     }
 
     /// The proven archives, by id.
-    pub(crate) fn proven(&self) -> BTreeMap<String, Known> {
+    pub(crate) fn proven(&self) -> BTreeMap<String, ArchiveFile> {
         let records = self.list().unwrap();
         let there = records
             .iter()
             .filter(|record| record["state"] == "proven" && record["removed_at"].is_null());
         there
             .map(|record| {
-                let known = Known {
+                let known = ArchiveFile {
                     file: record["file"].as_str().unwrap().into(),
                     bytes: record["bytes"].as_u64().unwrap(),
                 };
@@ -112,11 +112,14 @@ impl FaultHarness {
             .collect()
     }
 
-    /// What holds at once, when nothing is at work: no process is left; every archive on the disk is listed, every one that
+    /// What must be true when nothing is running: no process is left; every archive on the disk is listed, every one that
     /// is listed is there, no run is called running; what is called proven reads back whole, and its sidecar says so;
-    /// and of those `before`, none is gone but by retention.
-    pub(crate) fn tells_the_truth(&self, before: &BTreeMap<String, Known>) -> Result<(), String> {
-        all_ended(&self.mark, self.drills.path())?;
+    /// and of those `before`, only retention removed any.
+    pub(crate) fn check_consistency(
+        &self,
+        before: &BTreeMap<String, ArchiveFile>,
+    ) -> Result<(), String> {
+        wait_for_processes(&self.mark, self.drills.path())?;
         let records = self.list()?;
         let mut listed = BTreeSet::new();
         for record in &records {
@@ -139,7 +142,7 @@ impl FaultHarness {
                 }
                 (false, false) => {}
                 (true, true) => {
-                    self.is_what_it_is_called(record, &file)?;
+                    self.check_archive(record, &file)?;
                     listed.insert(file);
                 }
             }
@@ -162,7 +165,7 @@ impl FaultHarness {
         Ok(())
     }
 
-    fn is_what_it_is_called(&self, record: &Value, file: &Path) -> Result<(), String> {
+    fn check_archive(&self, record: &Value, file: &Path) -> Result<(), String> {
         let name = file.display();
         if record["bytes"] != fs::metadata(file).unwrap().len() {
             return Err(format!("{name} has another size than its record says"));
@@ -198,9 +201,9 @@ impl FaultHarness {
         Ok(())
     }
 
-    /// What holds after the next backup: nothing that a dead run left is there any more.
-    pub(crate) fn is_tidy(&self) -> Result<(), String> {
-        all_ended(&self.mark, self.drills.path())?;
+    /// What must be true after the next backup: there are no leftovers of a crashed run.
+    pub(crate) fn check_no_leftovers(&self) -> Result<(), String> {
+        wait_for_processes(&self.mark, self.drills.path())?;
         let left: Vec<String> = names(&self.hub.backups())
             .into_iter()
             .filter(|name| {
@@ -231,7 +234,7 @@ impl FaultHarness {
 
     /// The processes that this harness's commands started are over.
     pub(crate) fn ended(&self) -> Result<(), String> {
-        all_ended(&self.mark, self.drills.path())
+        wait_for_processes(&self.mark, self.drills.path())
     }
 
     /// The System V segments of servers that drills left behind, by the server's own word; those that are still there.
@@ -250,8 +253,8 @@ impl FaultHarness {
     }
 }
 
-/// Those of the segments that the kernel still holds.
-pub(crate) fn held(segments: &[String]) -> Vec<String> {
+/// Those of the segments that still exist.
+pub(crate) fn existing_segments(segments: &[String]) -> Vec<String> {
     let all = fs::read_to_string("/proc/sysvipc/shm").unwrap();
     let ids: BTreeSet<&str> = all
         .lines()

@@ -1,4 +1,4 @@
-//! A hub whose source does not change, and whether all that is said of it after a fault is true.
+//! A hub whose source does not change, and checks that every report after a fault is true.
 
 use crate::hub::{Hub, archives_and_partials, stderr};
 use hubvault_postgres::ConnectSettings;
@@ -23,9 +23,9 @@ pub(crate) const SMALL: &str = "
         SELECT 1 + n % 200, n * 1.25, n % 2 = 0 FROM generate_series(1, 300) n;
     ANALYZE;";
 
-/// What became of a run.
+/// The outcome of a run.
 #[derive(Debug)]
-pub(crate) struct Ending {
+pub(crate) struct Outcome {
     /// In a few words that repeat.
     pub(crate) what: String,
     /// Everything that it said on standard error.
@@ -64,8 +64,8 @@ impl Fixture {
         }
     }
 
-    /// A run that is never disturbed shows what the source holds from now on.
-    pub(crate) fn learn(&mut self) {
+    /// An undisturbed run records what the source has from now on.
+    pub(crate) fn record_expected(&mut self) {
         self.truth = None;
         assert_eq!(self.backup().unwrap().what, "proven");
         let listed = self.listed().unwrap();
@@ -80,24 +80,24 @@ impl Fixture {
     }
 
     /// The source is reached by another way from now on.
-    pub(crate) fn reach(&mut self, settings: &ConnectSettings) {
+    pub(crate) fn connect_through(&mut self, settings: &ConnectSettings) {
         self.hub.set("POSTGRES_HOST", settings.host.clone());
         self.hub.set("POSTGRES_PORT", settings.port.to_string());
     }
 
     /// The source is reached as it should be again.
-    pub(crate) fn reach_source(&mut self) {
+    pub(crate) fn connect_directly(&mut self) {
         let settings = self.source.clone();
-        self.reach(&settings);
+        self.connect_through(&settings);
     }
 
     /// Takes a backup and judges how it ended; an `Err` says what is not true or was left behind.
-    pub(crate) fn backup(&self) -> Result<Ending, String> {
-        self.judge(&self.hub.run(&["backup", "--json", "--no-progress"]))
+    pub(crate) fn backup(&self) -> Result<Outcome, String> {
+        self.check_run(&self.hub.run(&["backup", "--json", "--no-progress"]))
     }
 
     /// The same of a backup that was run already, with `backup --json`.
-    pub(crate) fn judge(&self, output: &Output) -> Result<Ending, String> {
+    pub(crate) fn check_run(&self, output: &Output) -> Result<Outcome, String> {
         let said = stderr(output);
         let code = output.status.code();
         let what = match code {
@@ -107,18 +107,18 @@ impl Fixture {
             _ => Err(format!("ended with {}", output.status)),
         };
         let what = what.map_err(|why| format!("{why} (exit {code:?}; it said: {said})"))?;
-        self.nothing_left(&said)?;
-        Ok(Ending { what, said })
+        self.check_no_leftovers(&said)?;
+        Ok(Outcome { what, said })
     }
 
     /// The undisturbed run after a fault is proven.
-    pub(crate) fn recovers(&mut self) -> Result<(), String> {
-        self.reach_source();
-        let ending = self.backup()?;
-        if ending.what == "proven" {
+    pub(crate) fn check_recovery(&mut self) -> Result<(), String> {
+        self.connect_directly();
+        let outcome = self.backup()?;
+        if outcome.what == "proven" {
             return Ok(());
         }
-        Err(format!("the next run: {}: {}", ending.what, ending.said))
+        Err(format!("the next run: {}: {}", outcome.what, outcome.said))
     }
 
     /// What `list` says, newest first.
@@ -146,7 +146,7 @@ impl Fixture {
         if verified.status.code() != Some(0) {
             return Err(format!("verify: {}", stderr(&verified)));
         }
-        self.holds_what_is_there(&record)?;
+        self.check_digests(&record)?;
         let proven = record["proof"]["proven"] == true;
         let (state, code) = (record["state"].as_str().unwrap(), output.status.code());
         if (state == "proven") != proven || (!proven && code != Some(3)) {
@@ -160,7 +160,7 @@ impl Fixture {
     }
 
     /// The record's digests against those of another library over another connection.
-    fn holds_what_is_there(&self, record: &Value) -> Result<(), String> {
+    fn check_digests(&self, record: &Value) -> Result<(), String> {
         let Some(truth) = &self.truth else {
             return Ok(());
         };
@@ -206,7 +206,7 @@ impl Fixture {
     }
 
     /// No file that the catalog does not know, no directory of a drill, no process.
-    fn nothing_left(&self, said: &str) -> Result<(), String> {
+    fn check_no_leftovers(&self, said: &str) -> Result<(), String> {
         let known: BTreeSet<String> = self
             .listed()?
             .iter()

@@ -1,4 +1,4 @@
-//! How much is injected: little in every build, all of it where the figures of `docs/reliability.md` come from.
+//! How many faults are injected: a few in every build, all for the figures of `docs/reliability.md`.
 
 /// How many faults to inject: `long` when `HUBVAULT_FAULTS=long`, else `short`.
 pub(crate) fn points(short: usize, long: usize) -> usize {

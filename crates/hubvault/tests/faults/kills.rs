@@ -1,12 +1,12 @@
-//! Killed with SIGKILL at every stage of a backup and of a drill; the next command finds everything in order.
+//! Backups and drills killed with SIGKILL at every stage: the next command finds a consistent state.
 
-use crate::fault_harness::{FaultHarness, ROWS, held};
+use crate::fault_harness::{FaultHarness, ROWS, existing_segments};
 use crate::form::{is_long, points};
 use crate::hub::{Hub, stderr, stdout};
 use crate::stages::STAGES;
-use crate::steps::{Ended, RESTORE_STAGES, When, kill, lengths, spread, steps};
+use crate::steps::{KillAt, KillOutcome, RESTORE_STAGES, kill, spread, stage_durations, steps};
 use crate::tally::Tally;
-use hubvault_testkit::{MailServer, MailServerOptions, MailTls, server};
+use hubvault_testkit::{MailServer, MailServerOptions, MailTls, database_with};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -14,17 +14,17 @@ use std::time::Duration;
 const RULES: &str = "[retention]\ndays = 0\nkeep_last = 2\n[delivery]\npause = \"10 ms\"\n";
 const BACKUP: [&str; 2] = ["backup", "--json"];
 
-fn mailing(harness: &mut FaultHarness) -> MailServer {
+fn start_mail(harness: &mut FaultHarness) -> MailServer {
     let mail = MailServer::start(MailServerOptions {
         tls: MailTls::Plain,
         ..MailServerOptions::default()
     });
-    to_mail(&mut harness.hub, mail.port);
+    send_mail_to(&mut harness.hub, mail.port);
     mail
 }
 
-/// Ada is told, by the mail server on a port of this host.
-pub(crate) fn to_mail(hub: &mut Hub, port: u16) {
+/// Notifies Ada by the mail server on a port of this host.
+pub(crate) fn send_mail_to(hub: &mut Hub, port: u16) {
     for (name, value) in [
         ("EMAIL_ENABLED", "true"),
         ("SMTP_HOST", "localhost"),
@@ -38,19 +38,19 @@ pub(crate) fn to_mail(hub: &mut Hub, port: u16) {
 }
 
 /// Every stage at two moments or more, and the steps of a run in equal parts.
-fn moments(harness: &FaultHarness, wanted: usize) -> Vec<When> {
+fn moments(harness: &FaultHarness, wanted: usize) -> Vec<KillAt> {
     let (record, _) = harness.hub.backup();
     let (steps, output) = steps(&harness.hub, &BACKUP);
     assert!(output.status.success(), "{}", stderr(&output));
-    let lengths = lengths(&record);
+    let lengths = stage_durations(&record);
     let in_stages = wanted * 2 / 5;
-    let mut moments: Vec<When> = (0..in_stages)
+    let mut moments: Vec<KillAt> = (0..in_stages)
         .map(|n| {
             // Not one after the other, so that a few moments are in the beginning and in the end.
             let (stage, length) = &lengths[n * 3 % lengths.len()];
             let turns = in_stages.div_ceil(lengths.len());
             let part = (n / lengths.len()) as f64 / turns as f64;
-            When::Stage(stage.clone(), length.mul_f64(part))
+            KillAt::Stage(stage.clone(), length.mul_f64(part))
         })
         .collect();
     // What comes after the archive has its name is short, and full of what can be left half done.
@@ -62,20 +62,20 @@ fn moments(harness: &FaultHarness, wanted: usize) -> Vec<When> {
         .unwrap();
     let early = (wanted - in_stages) / 2;
     let late = wanted - in_stages - early - 2;
-    moments.extend(spread(&steps[..named], early).into_iter().map(When::Step));
+    moments.extend(spread(&steps[..named], early).into_iter().map(KillAt::Step));
     moments.extend(
         spread(&steps[named..], late)
             .into_iter()
-            .map(|at| When::Step(at + named)),
+            .map(|at| KillAt::Step(at + named)),
     );
     // The old archive, and its sidecar.
     let removals = [".tar.gz", ".tar.gz.manifest.json"];
-    moments.extend(removals.map(|ending| When::Unlink(ending.to_owned())));
+    moments.extend(removals.map(|outcome| KillAt::Unlink(outcome.to_owned())));
     moments
 }
 
-/// The stage, told apart further by the step where the archive has its name already.
-fn stage_of(killed: &Ended, published: bool) -> &str {
+/// The stage, or the step after the archive was published.
+fn stage_of(killed: &KillOutcome, published: bool) -> &str {
     match killed.step.split(' ').nth(1) {
         Some("send") => "send",
         Some("unlink") if published && killed.step.contains("/critical_backup_") => "prune",
@@ -85,7 +85,7 @@ fn stage_of(killed: &Ended, published: bool) -> &str {
 }
 
 /// A word for a point in the tally and in what is printed.
-fn what_happened(record: Option<&Value>) -> &'static str {
+fn outcome_of(record: Option<&Value>) -> &'static str {
     match record.and_then(|record| record["state"].as_str()) {
         Some("proven") => "the archive was published, and is proven",
         Some("failed") => "nothing was published, and the run is listed as failed",
@@ -95,11 +95,9 @@ fn what_happened(record: Option<&Value>) -> &'static str {
 
 #[test]
 fn a_backup_killed_at_any_step_leaves_a_consistent_state() {
-    let server = server();
-    let database = server.database();
-    database.execute(ROWS);
+    let database = database_with(ROWS);
     let mut harness = FaultHarness::new(&database, RULES);
-    let mail = mailing(&mut harness);
+    let mail = start_mail(&mut harness);
     harness.hub.backup();
     let mut tally = Tally::new("kills-backup");
     for when in moments(&harness, points(10, 110)) {
@@ -110,29 +108,29 @@ fn a_backup_killed_at_any_step_leaves_a_consistent_state() {
         }
         let newest = || harness.list().unwrap().into_iter().next();
         let segments = harness.segments();
-        let told = harness.tells_the_truth(&before);
+        let told = harness.check_consistency(&before);
         let first = newest().filter(|record| !before.contains_key(record["id"].as_str().unwrap()));
         let published = first
             .as_ref()
             .is_some_and(|record| record["file"].is_string());
         let kind = format!("backup killed at {}", stage_of(&killed, published));
-        let outcome = told.and_then(|()| follows(&harness, &segments));
+        let outcome = told.and_then(|()| check_next_run(&harness, &segments));
         match outcome {
-            Ok(()) => tally.well(&kind, what_happened(first.as_ref())),
-            Err(what) => tally.badly(&kind, &format!("{when:?} {}: {what}", killed.step.trim())),
+            Ok(()) => tally.passed(&kind, outcome_of(first.as_ref())),
+            Err(what) => tally.failed(&kind, &format!("{when:?} {}: {what}", killed.step.trim())),
         }
     }
     let met = |stage: &&str| tally.injected(&format!("backup killed at {stage}")) > 0;
     let all = ["before the first", "record", "prune", "send"].into_iter();
     let all = all.chain(STAGES).chain(RESTORE_STAGES);
     let missed: Vec<&str> = all.filter(|stage| !met(stage)).collect();
-    everybody_was_told(&harness, &mail, &mut tally);
-    tally.close();
+    check_all_notified(&harness, &mail, &mut tally);
+    tally.finish();
     assert!(missed.is_empty() || !is_long(), "never met: {missed:?}");
 }
 
 /// The next backup goes well and leaves nothing of what was there before it.
-fn follows(harness: &FaultHarness, segments: &[String]) -> Result<(), String> {
+fn check_next_run(harness: &FaultHarness, segments: &[String]) -> Result<(), String> {
     let before = harness.proven();
     let output = harness.hub.run(&BACKUP);
     if !output.status.success() {
@@ -142,19 +140,19 @@ fn follows(harness: &FaultHarness, segments: &[String]) -> Result<(), String> {
             stderr(&output)
         ));
     }
-    harness.is_tidy()?;
-    let held = held(segments);
+    harness.check_no_leftovers()?;
+    let held = existing_segments(segments);
     if !held.is_empty() {
         return Err(format!(
             "shared memory of a dead server stays: {}",
             held.join(", ")
         ));
     }
-    harness.tells_the_truth(&before)
+    harness.check_consistency(&before)
 }
 
-/// Each run is told by one mail or more; those that were killed, by the runs that came next.
-fn everybody_was_told(harness: &FaultHarness, mail: &MailServer, tally: &mut Tally) {
+/// Each run is notified by one mail or more; the killed ones by the next run.
+fn check_all_notified(harness: &FaultHarness, mail: &MailServer, tally: &mut Tally) {
     let late = (jiff::Timestamp::now() + Duration::from_hours(2)).to_string();
     let retried = crate::clocks::run_at(&harness.hub, &late, &["mail", "retry"]);
     assert!(
@@ -176,35 +174,33 @@ fn everybody_was_told(harness: &FaultHarness, mail: &MailServer, tally: &mut Tal
         let arrived = mails.iter().any(|mail| mail.contains(&id[..8]));
         let kind = "a run's mail, after all kills";
         if told && arrived {
-            tally.well(kind, "it arrived, and the record says so");
+            tally.passed(kind, "it arrived, and the record says so");
         } else {
-            tally.badly(kind, &format!("{id}: told {told}, arrived {arrived}"));
+            tally.failed(kind, &format!("{id}: told {told}, arrived {arrived}"));
         }
     }
 }
 
 #[test]
 fn a_drill_killed_at_any_step_leaves_a_consistent_state() {
-    let server = server();
-    let database = server.database();
-    database.execute(ROWS);
+    let database = database_with(ROWS);
     let harness = FaultHarness::new(&database, RULES);
     let (record, file) = harness.hub.backup();
     let drill = ["drill", file.to_str().unwrap()];
     let (steps, output) = steps(&harness.hub, &drill);
     assert!(output.status.success(), "{}", stderr(&output));
     let wanted = points(2, 20);
-    let mut moments: Vec<When> = spread(&steps, wanted / 2)
+    let mut moments: Vec<KillAt> = spread(&steps, wanted / 2)
         .into_iter()
-        .map(When::Step)
+        .map(KillAt::Step)
         .collect();
-    let lengths: Vec<_> = lengths(&record)
+    let lengths: Vec<_> = stage_durations(&record)
         .into_iter()
         .filter(|(stage, _)| stage == "drill" || RESTORE_STAGES.contains(&stage.as_str()))
         .collect();
     moments.extend((0..wanted - wanted / 2).map(|n| {
         let (stage, length) = &lengths[n % lengths.len()];
-        When::Stage(
+        KillAt::Stage(
             stage.clone(),
             length.mul_f64(0.2 + 0.6 * n as f64 / wanted as f64),
         )
@@ -218,29 +214,29 @@ fn a_drill_killed_at_any_step_leaves_a_consistent_state() {
         }
         let segments = harness.segments();
         let again = || {
-            harness.tells_the_truth(&before)?;
+            harness.check_consistency(&before)?;
             let output = harness.hub.run(&drill);
             if !output.status.success() {
                 return Err(format!("the next drill: {}", stderr(&output)));
             }
-            harness.is_tidy()?;
-            let held = held(&segments);
+            harness.check_no_leftovers()?;
+            let held = existing_segments(&segments);
             if !held.is_empty() {
                 return Err(format!(
                     "shared memory of a dead server stays: {}",
                     held.join(", ")
                 ));
             }
-            harness.tells_the_truth(&before)
+            harness.check_consistency(&before)
         };
         let kind = format!("drill killed at {}", killed.stage);
         match again() {
-            Ok(()) => tally.well(
+            Ok(()) => tally.passed(
                 &kind,
                 "the archive stays proven, the next drill proves it again",
             ),
-            Err(what) => tally.badly(&kind, &format!("{when:?} {}: {what}", killed.step.trim())),
+            Err(what) => tally.failed(&kind, &format!("{when:?} {}: {what}", killed.step.trim())),
         }
     }
-    tally.close();
+    tally.finish();
 }

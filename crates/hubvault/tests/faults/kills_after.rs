@@ -1,13 +1,13 @@
-//! Killed with SIGKILL while old archives go, while a database comes back, and while people are told.
+//! Prunes, restores and mails killed with SIGKILL at any step.
 
 use crate::clocks::run_at;
 use crate::fault_harness::{FaultHarness, ROWS, copy};
 use crate::form::points;
 use crate::hub::{Hub, stderr, stdout};
-use crate::kills::to_mail;
-use crate::steps::{RESTORE_STAGES, When, kill, spread, steps};
+use crate::kills::send_mail_to;
+use crate::steps::{KillAt, RESTORE_STAGES, kill, spread, steps};
 use crate::tally::Tally;
-use hubvault_testkit::{Database, MailServer, MailServerOptions, MailTls, server};
+use hubvault_testkit::{Database, MailServer, MailServerOptions, MailTls, database_with, server};
 use serde_json::Value;
 use std::net::TcpListener;
 use std::time::Duration;
@@ -16,9 +16,7 @@ const SMALL: &str = "CREATE TABLE users (id int PRIMARY KEY); INSERT INTO users 
 
 #[test]
 fn a_prune_killed_at_any_step_loses_no_kept_archive() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
+    let database = database_with(SMALL);
     let mut harness = FaultHarness::new(&database, "[retention]\nkeep_last = 1\n");
     harness.hub.set("BACKUP_RETENTION_DAYS", "30");
     for _ in 0..4 {
@@ -34,17 +32,17 @@ fn a_prune_killed_at_any_step_loses_no_kept_archive() {
     let mut tally = Tally::new("kills-prune");
     for number in spread(&steps, points(3, 30)) {
         copy(&kept, &backups);
-        let killed = kill(&harness.hub, &["prune"], &When::Step(number));
+        let killed = kill(&harness.hub, &["prune"], &KillAt::Step(number));
         if !killed.was_killed {
             continue;
         }
         let again = || {
-            harness.tells_the_truth(&before)?;
+            harness.check_consistency(&before)?;
             let output = harness.hub.run(&["prune"]);
             if !output.status.success() {
                 return Err(format!("the next prune: {}", stderr(&output)));
             }
-            harness.tells_the_truth(&before)?;
+            harness.check_consistency(&before)?;
             let left = harness.proven().len();
             if left != 1 {
                 return Err(format!(
@@ -52,25 +50,25 @@ fn a_prune_killed_at_any_step_loses_no_kept_archive() {
                 ));
             }
             harness.hub.backup();
-            harness.is_tidy()
+            harness.check_no_leftovers()
         };
         let what = killed.step.split(' ').nth(1).unwrap_or_default();
         match again() {
-            Ok(()) => tally.well(
+            Ok(()) => tally.passed(
                 &format!("prune killed before a {what}"),
                 "the list is true; the next prune does the rest",
             ),
-            Err(why) => tally.badly(
+            Err(why) => tally.failed(
                 &format!("prune killed before a {what}"),
                 &format!("{}: {why}", killed.step.trim()),
             ),
         }
     }
-    tally.close();
+    tally.finish();
 }
 
 /// Where a restore is killed: parts of the length that each stage has here, in a debug build some tenths of a second.
-fn restores(points: usize) -> impl Iterator<Item = (&'static str, Duration)> {
+fn restore_kill_points(points: usize) -> impl Iterator<Item = (&'static str, Duration)> {
     (0..points).map(|n| {
         (
             RESTORE_STAGES[n % 4],
@@ -88,10 +86,14 @@ fn a_restore_killed_at_any_step_can_be_repeated_as_documented() {
     harness.hub.backup();
     let digests = source.digests();
     let mut tally = Tally::new("kills-restore");
-    for (stage, after) in restores(points(4, 28)) {
+    for (stage, after) in restore_kill_points(points(4, 28)) {
         let target = server.database();
         let whole = ["restore", "latest", "--database", target.name()];
-        let killed = kill(&harness.hub, &whole, &When::Stage(stage.to_owned(), after));
+        let killed = kill(
+            &harness.hub,
+            &whole,
+            &KillAt::Stage(stage.to_owned(), after),
+        );
         if !killed.was_killed {
             continue;
         }
@@ -109,14 +111,14 @@ fn a_restore_killed_at_any_step_can_be_repeated_as_documented() {
             Ok(())
         });
         match again {
-            Ok(()) => tally.well(
+            Ok(()) => tally.passed(
                 &kind,
                 "part of it may be there; again with --clean it is all there and equal",
             ),
-            Err(why) => tally.badly(&kind, &format!("{after:?}: {why}")),
+            Err(why) => tally.failed(&kind, &format!("{after:?}: {why}")),
         }
     }
-    tally.close();
+    tally.finish();
 }
 
 #[test]
@@ -143,16 +145,20 @@ fn a_restore_of_tables_killed_at_any_step_restores_all_or_nothing() {
         target.name(),
     ];
     let mut tally = Tally::new("kills-restore-tables");
-    for (stage, after) in
-        restores(points(4, 20)).filter(|(stage, _)| *stage == "rows" || *stage == "compare")
+    for (stage, after) in restore_kill_points(points(4, 20))
+        .filter(|(stage, _)| *stage == "rows" || *stage == "compare")
     {
         target.execute("TRUNCATE users, purchases");
-        let killed = kill(&harness.hub, &tables, &When::Stage(stage.to_owned(), after));
+        let killed = kill(
+            &harness.hub,
+            &tables,
+            &KillAt::Stage(stage.to_owned(), after),
+        );
         if !killed.was_killed {
             continue;
         }
         let again = harness.ended().and_then(|()| {
-            settled(&target);
+            wait_for_disconnect(&target);
             if target.value("SELECT count(*) FROM users") == "0" {
                 let output = harness.hub.run(&tables);
                 if !output.status.success() {
@@ -166,15 +172,15 @@ fn a_restore_of_tables_killed_at_any_step_restores_all_or_nothing() {
         });
         let kind = format!("restore of tables killed at {}", killed.stage);
         match again {
-            Ok(()) => tally.well(&kind, "all rows or none; then all, and equal"),
-            Err(why) => tally.badly(&kind, &format!("{after:?}: {why}")),
+            Ok(()) => tally.passed(&kind, "all rows or none; then all, and equal"),
+            Err(why) => tally.failed(&kind, &format!("{after:?}: {why}")),
         }
     }
-    tally.close();
+    tally.finish();
 }
 
 /// Waits until the server has noticed that nobody is there any more.
-fn settled(target: &Database) {
+fn wait_for_disconnect(target: &Database) {
     let others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
     hubvault_testkit::wait_for(
         || target.value(others) == "0",
@@ -184,34 +190,32 @@ fn settled(target: &Database) {
 
 #[test]
 fn a_message_is_delivered_although_its_sender_was_killed() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
+    let database = database_with(SMALL);
     let mut harness = FaultHarness::new(&database, "[delivery]\ntries = 1\n");
     harness.hub.set("PROOF", "off");
     let mail = MailServer::start(MailServerOptions {
         tls: MailTls::Plain,
         ..MailServerOptions::default()
     });
-    to_mail(&mut harness.hub, mail.port);
-    waits(&mut harness.hub, &mail);
+    send_mail_to(&mut harness.hub, mail.port);
+    queue_a_message(&mut harness.hub, &mail);
     let (steps, output) = steps(&harness.hub, &["mail", "retry"]);
     assert!(output.status.success(), "{}", stderr(&output));
     let mut tally = Tally::new("kills-mail");
-    // Every line that goes to the mail server in the long form, and what is written down around them.
+    // Every line that goes to the mail server in the long form, and what is recorded around them.
     let sends: Vec<usize> = (1..=steps.len())
         .filter(|at| steps[at - 1].starts_with("send"))
         .collect();
     let sends = sends.into_iter().take(points(2, usize::MAX));
     for number in sends.chain(spread(&steps, points(2, 30))) {
-        let id = waits(&mut harness.hub, &mail);
-        let killed = kill(&harness.hub, &["mail", "retry"], &When::Step(number));
+        let id = queue_a_message(&mut harness.hub, &mail);
+        let killed = kill(&harness.hub, &["mail", "retry"], &KillAt::Step(number));
         if !killed.was_killed {
             continue;
         }
         let what = killed.step.split(' ').nth(1).unwrap_or_default();
-        match arrives(&harness.hub, &mail, &id) {
-            Ok(times) => tally.well(
+        match count_deliveries(&harness.hub, &mail, &id) {
+            Ok(times) => tally.passed(
                 &format!("mail retry killed before a {what}"),
                 if times == 1 {
                     "it arrived once"
@@ -219,17 +223,17 @@ fn a_message_is_delivered_although_its_sender_was_killed() {
                     "it arrived twice, with one Message-ID"
                 },
             ),
-            Err(why) => tally.badly(
+            Err(why) => tally.failed(
                 &format!("mail retry killed before a {what}"),
                 &format!("{}: {why}", killed.step.trim()),
             ),
         }
     }
-    tally.close();
+    tally.finish();
 }
 
-/// A backup of which nobody can be told now; its message's id.
-fn waits(hub: &mut Hub, mail: &MailServer) -> String {
+/// A backup whose notification cannot be sent now; its message's id.
+fn queue_a_message(hub: &mut Hub, mail: &MailServer) -> String {
     let nobody = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -248,7 +252,7 @@ fn outbox(hub: &Hub) -> Vec<Value> {
 }
 
 /// The next retry, once the dead one's time is over, sends it; how often it arrived.
-fn arrives(hub: &Hub, mail: &MailServer, id: &str) -> Result<usize, String> {
+fn count_deliveries(hub: &Hub, mail: &MailServer, id: &str) -> Result<usize, String> {
     let late = jiff::Timestamp::now() + Duration::from_hours(2);
     let retried = run_at(hub, &late.to_string(), &["mail", "retry"]);
     if !retried.status.success() {

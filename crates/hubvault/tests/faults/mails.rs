@@ -1,10 +1,10 @@
-//! A mail server whose connection is cut after any byte, in either direction: what the record, the outbox and `list`
-//! say of who was told is what the server really holds.
+//! A mail connection cut after any byte, in either direction: record, outbox and `list` agree with what the mail server
+//! has.
 
 use crate::fixture::Fixture;
 use crate::form::points;
 use crate::tally::Tally;
-use hubvault_testkit::{MailServer, MailServerOptions, MailTls, server};
+use hubvault_testkit::{MailServer, MailServerOptions, MailTls, database_with};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -77,7 +77,7 @@ fn pass(from: &TcpStream, to: &TcpStream, limit: u64, counted: &Arc<AtomicU64>) 
     });
 }
 
-fn mailing(fixture: &mut Fixture, mail: &MailServer, port: u16) {
+fn hub_with_mail(fixture: &mut Fixture, mail: &MailServer, port: u16) {
     for (name, value) in [
         ("EMAIL_ENABLED", "true"),
         ("SMTP_HOST", "localhost"),
@@ -107,14 +107,12 @@ fn start() -> MailServer {
 
 #[test]
 fn a_mail_connection_cut_at_any_byte_loses_no_message() {
-    let server = server();
-    let source = server.database();
-    source.execute(SMALL);
+    let source = database_with(SMALL);
     let mut fixture = Fixture::of(&source);
     let mut tally = Tally::new("mail");
     let mail = start();
     let all = Cutter::start(mail.port, u64::MAX, u64::MAX);
-    mailing(&mut fixture, &mail, all.port);
+    hub_with_mail(&mut fixture, &mail, all.port);
     fixture.backup().unwrap();
     assert_eq!(mail.messages().len(), 1);
     let sent = all.sent.load(Ordering::Relaxed);
@@ -131,22 +129,25 @@ fn a_mail_connection_cut_at_any_byte_loses_no_message() {
             } else {
                 (u64::MAX, at)
             };
-            match one(&mut fixture, limits) {
-                Ok(what) => tally.well(kind, what),
-                Err(why) => tally.badly(kind, &why),
+            match only_message(&mut fixture, limits) {
+                Ok(what) => tally.passed(kind, what),
+                Err(why) => tally.failed(kind, &why),
             }
         }
     }
-    tally.close();
+    tally.finish();
 }
 
 /// One backup whose mail is cut, and then a retry that is not.
-fn one(fixture: &mut Fixture, (sent, answered): (u64, u64)) -> Result<&'static str, String> {
+fn only_message(
+    fixture: &mut Fixture,
+    (sent, answered): (u64, u64),
+) -> Result<&'static str, String> {
     let mail = start();
     let cutter = Cutter::start(mail.port, sent, answered);
-    mailing(fixture, &mail, cutter.port);
+    hub_with_mail(fixture, &mail, cutter.port);
     let output = fixture.hub.run(&["backup", "--json", "--no-progress"]);
-    fixture.judge(&output)?;
+    fixture.check_run(&output)?;
     let record: Value = serde_json::from_slice(&output.stdout).map_err(|e| e.to_string())?;
     let told = record["delivery"]["told"] == serde_json::json!(["ada@hub.example"]);
     let held = mail.messages().len();

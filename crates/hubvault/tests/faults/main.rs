@@ -1,5 +1,5 @@
-//! Faults injected into hubvault at work, one after the other, and counted: a fault ends well when the exit code, the
-//! state and every report agree with what is really on disk. `make test-faults` runs them, `FORM=long` in full.
+//! Faults injected into running commands, one after the other, and counted. A fault ends well when exit code, state and
+//! all reports agree with the disk. `make test-faults` runs them, `FORM=long` all of them.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

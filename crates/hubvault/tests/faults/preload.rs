@@ -1,4 +1,4 @@
-//! Libraries that a program loads before its own, made from C by the tests.
+//! Preloaded libraries, compiled from C by the tests.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

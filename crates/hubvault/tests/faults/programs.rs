@@ -1,4 +1,4 @@
-//! Programs of `PostgreSQL` that die, hang, lie about how it went or are not those that are needed.
+//! PostgreSQL programs that crash, hang, report a wrong result or have the wrong version.
 
 use crate::fixture::{Fixture, SMALL};
 use crate::form::points;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// A directory that stands first on the PATH, with programs that are not what they seem.
+/// A directory that is first in the PATH, with false programs.
 struct Bench {
     directory: TempDir,
     bin_dir: PathBuf,
@@ -62,7 +62,7 @@ fn open_to_all(path: &Path) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// What must come of it.
+/// The expected outcome.
 #[derive(Clone, Copy)]
 enum Expected {
     /// Nothing is published.
@@ -75,9 +75,9 @@ enum Expected {
     Warned(&'static str),
 }
 
-fn judge(tally: &mut Tally, kind: &str, fixture: &Fixture, expected: Expected) {
-    let ended = fixture.backup().and_then(|ending| {
-        let what = ending.what.as_str();
+fn check_run(tally: &mut Tally, kind: &str, fixture: &Fixture, expected: Expected) {
+    let ended = fixture.backup().and_then(|outcome| {
+        let what = outcome.what.as_str();
         let holds = match expected {
             Expected::Failed => what.starts_with("failed") || what.starts_with("rejected"),
             Expected::Unproven => what.starts_with("unproven"),
@@ -86,23 +86,23 @@ fn judge(tally: &mut Tally, kind: &str, fixture: &Fixture, expected: Expected) {
                 what == "proven" && fixture.listed()?[0]["warnings"].to_string().contains(words)
             }
         };
-        let said = &ending.said;
+        let said = &outcome.said;
         if holds {
-            Ok(ending.what)
+            Ok(outcome.what)
         } else {
             Err(format!("{what}: {said}"))
         }
     });
     match ended {
-        Ok(what) => tally.well(kind, &what),
-        Err(why) => tally.badly(kind, &why),
+        Ok(what) => tally.passed(kind, &what),
+        Err(why) => tally.failed(kind, &why),
     }
 }
 
-fn recovered(tally: &mut Tally, kind: &str, bench: &Bench, fixture: &mut Fixture) {
+fn check_recovery(tally: &mut Tally, kind: &str, bench: &Bench, fixture: &mut Fixture) {
     bench.clear();
-    if let Err(why) = fixture.recovers() {
-        tally.badly(kind, &why);
+    if let Err(why) = fixture.check_recovery() {
+        tally.failed(kind, &why);
     }
 }
 
@@ -155,14 +155,14 @@ fn crashing_or_wrong_pg_dump_and_pg_restore_are_found() {
     for size in sizes(count, dump.len()) {
         let cut = format!("\"$REAL\" \"$@\" | head -c {size}");
         bench.put("pg_dump", None, &format!("{cut}; kill -KILL $$"));
-        judge(
+        check_run(
             &mut tally,
             "pg_dump killed in mid-output",
             &fixture,
             Expected::Failed,
         );
         bench.put("pg_dump", None, &format!("{cut}; exit 0"));
-        judge(
+        check_run(
             &mut tally,
             "pg_dump cut short, exit 0",
             &fixture,
@@ -170,7 +170,7 @@ fn crashing_or_wrong_pg_dump_and_pg_restore_are_found() {
         );
     }
     bench.put("pg_dump", None, "\"$REAL\" \"$@\"; exit 1");
-    judge(
+    check_run(
         &mut tally,
         "pg_dump exits 1 after full output",
         &fixture,
@@ -181,27 +181,27 @@ fn crashing_or_wrong_pg_dump_and_pg_restore_are_found() {
         None,
         "echo 'pg_dump: warning: something is odd' >&2; exec \"$REAL\" \"$@\"",
     );
-    judge(
+    check_run(
         &mut tally,
         "pg_dump warns, exit 0",
         &fixture,
         Expected::Warned("something is odd"),
     );
     bench.put("pg_dump", Some("12.4"), "exit 1");
-    judge(
+    check_run(
         &mut tally,
         "pg_dump of an older version first",
         &fixture,
         Expected::Proven,
     );
     bench.put("pg_dump", Some("no version"), "exit 1");
-    judge(
+    check_run(
         &mut tally,
         "pg_dump without a version first",
         &fixture,
         Expected::Proven,
     );
-    recovered(
+    check_recovery(
         &mut tally,
         "pg_dump killed in mid-output",
         &bench,
@@ -237,14 +237,14 @@ fn crashing_or_wrong_pg_dump_and_pg_restore_are_found() {
                 )
             };
             bench.put("pg_restore", None, &of("kill -KILL $$"));
-            judge(
+            check_run(
                 &mut tally,
                 "pg_restore killed in mid-output",
                 &fixture,
                 Expected::Failed,
             );
             bench.put("pg_restore", None, &of("exit 0"));
-            judge(
+            check_run(
                 &mut tally,
                 "pg_restore cut short, exit 0",
                 &fixture,
@@ -253,26 +253,26 @@ fn crashing_or_wrong_pg_dump_and_pg_restore_are_found() {
         }
     }
     bench.put("pg_restore", None, "\"$REAL\" \"$@\"; exit 1");
-    judge(
+    check_run(
         &mut tally,
         "pg_restore exits 1 after full output",
         &fixture,
         Expected::Failed,
     );
     bench.put("pg_restore", Some("12.4"), "exit 1");
-    judge(
+    check_run(
         &mut tally,
         "pg_restore of an older version first",
         &fixture,
         Expected::Proven,
     );
-    recovered(
+    check_recovery(
         &mut tally,
         "pg_restore killed in mid-output",
         &bench,
         &mut fixture,
     );
-    tally.close();
+    tally.finish();
 }
 
 #[test]
@@ -294,23 +294,23 @@ fn hanging_programs_are_ended_by_a_signal_and_by_the_time_limit() {
             bench.put(program, None, body);
             let kind = format!("{program} hangs, then SIGTERM");
             match interrupted(&fixture) {
-                Ok(what) => tally.well(&kind, &what),
-                Err(why) => tally.badly(&kind, &why),
+                Ok(what) => tally.passed(&kind, &what),
+                Err(why) => tally.failed(&kind, &why),
             }
             fixture.hub.set("BACKUP_TIME_LIMIT", "1 s");
             let kind = format!("{program} hangs, with a limit of 1 s");
-            judge(&mut tally, &kind, &fixture, Expected::Failed);
+            check_run(&mut tally, &kind, &fixture, Expected::Failed);
             fixture.hub.set("BACKUP_TIME_LIMIT", "1 h");
             bench.clear();
         }
     }
-    recovered(
+    check_recovery(
         &mut tally,
         "pg_dump hangs, then SIGTERM",
         &bench,
         &mut fixture,
     );
-    tally.close();
+    tally.finish();
 }
 
 /// A backup that gets SIGTERM half a second after its start.
@@ -329,7 +329,7 @@ fn interrupted(fixture: &Fixture) -> Result<String, String> {
     if output.status.code() != Some(143) || begun.elapsed() > Duration::from_secs(10) {
         return Err(format!("{} after {:?}", output.status, begun.elapsed()));
     }
-    fixture.judge(&output).map(|ending| ending.what)
+    fixture.check_run(&output).map(|outcome| outcome.what)
 }
 
 #[test]
@@ -362,7 +362,7 @@ fn failing_server_programs_neither_prove_nor_reject_an_archive() {
             bench.put(program, None, body);
             let hangs = kind.ends_with("hangs");
             fixture.hub.write(if hangs { &limited } else { scope });
-            judge(&mut tally, kind, &fixture, Expected::Unproven);
+            check_run(&mut tally, kind, &fixture, Expected::Unproven);
         }
         fixture.hub.write(scope);
         bench.put("initdb", None, real);
@@ -374,11 +374,11 @@ fn failing_server_programs_neither_prove_nor_reject_an_archive() {
         let kind = "postgres killed in the drill";
         match fixture.backup() {
             // It may have been done by then.
-            Ok(ending) if ending.what.contains("proven") => tally.well(kind, &ending.what),
-            Ok(ending) => tally.badly(kind, &format!("{}: {}", ending.what, ending.said)),
-            Err(why) => tally.badly(kind, &why),
+            Ok(outcome) if outcome.what.contains("proven") => tally.passed(kind, &outcome.what),
+            Ok(outcome) => tally.failed(kind, &format!("{}: {}", outcome.what, outcome.said)),
+            Err(why) => tally.failed(kind, &why),
         }
     }
-    recovered(&mut tally, "initdb fails", &bench, &mut fixture);
-    tally.close();
+    check_recovery(&mut tally, "initdb fails", &bench, &mut fixture);
+    tally.finish();
 }

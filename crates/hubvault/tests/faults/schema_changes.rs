@@ -1,4 +1,4 @@
-//! Definitions that change under the run: what is published shows one moment, or nothing is published.
+//! Schema changes during a run: a published archive shows one moment, or nothing is published.
 
 use crate::fixture::Fixture;
 use crate::form::{is_long, points};
@@ -138,25 +138,25 @@ fn schema_changes_during_a_run_never_give_a_wrong_archive() {
             let payments = scope.spawn(|| move_money(&source, &stop, &moved));
             for _ in 0..rounds {
                 // Something happened since the last run, and something will under this one.
-                more(&turns, &changes);
-                more(&moved, &payments);
+                wait_for_changes(&turns, &changes);
+                wait_for_changes(&moved, &payments);
                 match one_run(&fixture, &source) {
-                    Ok(what) => tally.well(change.name, &what),
-                    Err(why) => tally.badly(change.name, &why),
+                    Ok(what) => tally.passed(change.name, &what),
+                    Err(why) => tally.failed(change.name, &why),
                 }
             }
             stop.store(true, Ordering::Relaxed);
         });
         if (is_long() || change.name == CHANGES[0].name)
-            && let Err(why) = fixture.recovers()
+            && let Err(why) = fixture.check_recovery()
         {
-            tally.badly(change.name, &why);
+            tally.failed(change.name, &why);
         }
     }
-    tally.close();
+    tally.finish();
 }
 
-fn more(turns: &AtomicU64, thread: &ScopedJoinHandle<'_, ()>) {
+fn wait_for_changes(turns: &AtomicU64, thread: &ScopedJoinHandle<'_, ()>) {
     let (begun, before) = (Instant::now(), turns.load(Ordering::Relaxed));
     while turns.load(Ordering::Relaxed) < before + 2 {
         assert!(!thread.is_finished(), "the changes ended");
@@ -175,7 +175,7 @@ fn change_on(source: &Database, change: &Change, stop: &AtomicBool, turns: &Atom
         for statement in change.statements {
             let sql = statement.replace("{n}", &year.to_string());
             if client.batch_execute(&sql).is_err() {
-                // A deadlock or a lock that did not come; the next turn begins anew.
+                // A deadlock or a lock that did not come; the next round starts again.
                 let _ = client.batch_execute("ROLLBACK");
             }
             turns.fetch_add(1, Ordering::Relaxed);
@@ -206,11 +206,14 @@ fn move_money(source: &Database, stop: &AtomicBool, moved: &AtomicU64) {
 
 /// A run under the changes; what is published is restored with plain tools, and the banks agree in it.
 fn one_run(fixture: &Fixture, source: &Database) -> Result<String, String> {
-    let ending = fixture.backup()?;
-    if !ending.what.starts_with("proven") && !ending.what.starts_with("unproven") {
-        let reason = ending.said.lines().find(|line| line.starts_with("error: "));
+    let outcome = fixture.backup()?;
+    if !outcome.what.starts_with("proven") && !outcome.what.starts_with("unproven") {
+        let reason = outcome
+            .said
+            .lines()
+            .find(|line| line.starts_with("error: "));
         let reason = reason.unwrap_or_default();
-        return Ok(format!("{}: {}", ending.what, class(reason)));
+        return Ok(format!("{}: {}", outcome.what, class(reason)));
     }
     let listed = fixture.listed()?;
     let file = listed[0]["file"].as_str().unwrap_or_default();
@@ -242,7 +245,7 @@ fn one_run(fixture: &Fixture, source: &Database) -> Result<String, String> {
             (name.starts_with("spare") && !matches!(rows, Some(5000)))
                 || (name == "other.thing" && !matches!(rows, Some(0 | 1000)))
         });
-    fresh.map_or(Ok(ending.what), |table: &Value| {
+    fresh.map_or(Ok(outcome.what), |table: &Value| {
         Err(format!("MIXED: {table}"))
     })
 }

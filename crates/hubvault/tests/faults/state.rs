@@ -1,12 +1,12 @@
-//! State that is changed behind hubvault's back: its catalog, its archives, their sidecars. What is said afterwards is what lies
-//! on the disk, or an error that names the cure.
+//! State changed from outside: catalog, archives, sidecars. Reports afterwards agree with the disk, or an error says
+//! how to fix it.
 
 use crate::fault_harness::FaultHarness;
 use crate::form::points;
 use crate::hub::{Hub, stderr, stdout};
 use crate::keys::Pair;
 use crate::tally::Tally;
-use hubvault_testkit::{noise, server};
+use hubvault_testkit::{database_with, noise};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,8 +27,8 @@ fn sidecar(archive: &Path) -> PathBuf {
     PathBuf::from(format!("{}.manifest.json", archive.display()))
 }
 
-/// What a list says of each archive, but not of who was told: nothing on the disk knows that.
-fn known(list: &[Value]) -> Vec<Value> {
+/// What a list says of each archive, without who was notified: that is not on the disk.
+fn archives_of(list: &[Value]) -> Vec<Value> {
     let keys = [
         "id",
         "file",
@@ -43,7 +43,7 @@ fn known(list: &[Value]) -> Vec<Value> {
 }
 
 /// What every command says of a catalog that cannot be read: its path and the cure. Then the cure.
-fn is_refused_and_cured(harness: &FaultHarness, before: &[Value]) {
+fn check_refused_and_repaired(harness: &FaultHarness, before: &[Value]) {
     let path = catalog(&harness.hub);
     for words in [
         &["list"][..],
@@ -65,14 +65,12 @@ fn is_refused_and_cured(harness: &FaultHarness, before: &[Value]) {
     fs::rename(&path, path.with_extension("away")).unwrap();
     let rebuilt = harness.hub.run(&["catalog", "rebuild"]);
     assert_eq!(code(&rebuilt), Some(0), "{}", stderr(&rebuilt));
-    assert_eq!(known(&harness.list().unwrap()), known(before));
+    assert_eq!(archives_of(&harness.list().unwrap()), archives_of(before));
 }
 
 #[test]
 fn a_lost_or_damaged_catalog_is_noticed_and_rebuilt() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
+    let database = database_with(SMALL);
     let harness = FaultHarness::new(&database, "");
     harness.hub.backup();
     harness.hub.backup();
@@ -83,16 +81,16 @@ fn a_lost_or_damaged_catalog_is_noticed_and_rebuilt() {
     let mut tally = Tally::new("state-catalog");
 
     fs::remove_file(&path).unwrap();
-    assert_eq!(known(&harness.list().unwrap()), known(&before));
-    harness.tells_the_truth(&proven).unwrap();
-    tally.well(
+    assert_eq!(archives_of(&harness.list().unwrap()), archives_of(&before));
+    harness.check_consistency(&proven).unwrap();
+    tally.passed(
         "catalog deleted",
         "every archive is known again, proven and pinned as before",
     );
 
     fs::write(&path, "").unwrap();
-    assert_eq!(known(&harness.list().unwrap()), known(&before));
-    tally.well(
+    assert_eq!(archives_of(&harness.list().unwrap()), archives_of(&before));
+    tally.passed(
         "catalog emptied",
         "every archive is known again, proven and pinned as before",
     );
@@ -102,22 +100,22 @@ fn a_lost_or_damaged_catalog_is_noticed_and_rebuilt() {
         b"SQLite format 3\0 and then something else",
     ] {
         fs::write(&path, damaged).unwrap();
-        is_refused_and_cured(&harness, &before);
-        tally.well(
+        check_refused_and_repaired(&harness, &before);
+        tally.passed(
             "catalog overwritten",
             "every command refuses, names it and the cure; the cure brings everything back",
         );
     }
     for at in 0..points(3, 40) {
         fs::write(&path, &whole[..=at * (whole.len() - 1) / points(3, 40)]).unwrap();
-        never_lies(&harness, &before, "catalog cut short", &mut tally);
+        check_refused_or_correct(&harness, &before, "catalog cut short", &mut tally);
     }
     let pages = whole.len() / 4096;
     for page in (0..pages).step_by(points(pages / 3, 1).max(1)) {
         let mut damaged = whole.clone();
         damaged[page * 4096..][..4096].copy_from_slice(&noise(4096));
         fs::write(&path, damaged).unwrap();
-        never_lies(
+        check_refused_or_correct(
             &harness,
             &before,
             "a page of the catalog overwritten",
@@ -126,32 +124,35 @@ fn a_lost_or_damaged_catalog_is_noticed_and_rebuilt() {
     }
     fs::remove_file(&path).unwrap();
     harness.hub.backup();
-    harness.tells_the_truth(&proven).unwrap();
-    tally.close();
+    harness.check_consistency(&proven).unwrap();
+    tally.finish();
 }
 
 /// A list of a damaged catalog is an error, or nothing was damaged that it needs.
-fn never_lies(harness: &FaultHarness, before: &[Value], kind: &str, tally: &mut Tally) {
+fn check_refused_or_correct(
+    harness: &FaultHarness,
+    before: &[Value],
+    kind: &str,
+    tally: &mut Tally,
+) {
     match harness.list() {
-        Ok(list) if known(&list) == known(before) => {
-            tally.well(
+        Ok(list) if archives_of(&list) == archives_of(before) => {
+            tally.passed(
                 kind,
                 "the list is true: what was damaged is not what it reads, or was made anew",
             );
         }
-        Ok(list) => tally.badly(kind, &format!("the list lies: {list:?}")),
+        Ok(list) => tally.failed(kind, &format!("the list lies: {list:?}")),
         Err(said) if said.contains("catalog rebuild") => {
-            tally.well(kind, "the list is refused, with the cure");
+            tally.passed(kind, "the list is refused, with the cure");
         }
-        Err(said) => tally.badly(kind, &format!("it is refused without the cure: {said}")),
+        Err(said) => tally.failed(kind, &format!("it is refused without the cure: {said}")),
     }
 }
 
 #[test]
 fn a_missing_archive_is_reported_by_every_command() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
+    let database = database_with(SMALL);
     let harness = FaultHarness::new(&database, "");
     harness.hub.backup();
     let (gone, archive) = harness.hub.backup();
@@ -201,18 +202,16 @@ fn a_missing_archive_is_reported_by_every_command() {
     assert_eq!(code(&next), Some(0), "{}", stderr(&next));
     assert!(!sidecar(&archive).exists(), "its sidecar is swept");
     assert_eq!(harness.list().unwrap()[1]["missing"], Value::Bool(true));
-    tally.well(
+    tally.passed(
         "archive deleted",
         "list, status, check, show, verify, drill and prune say or know that it is gone; the next backup is proven",
     );
-    tally.close();
+    tally.finish();
 }
 
 #[test]
 fn a_missing_or_foreign_sidecar_proves_nothing() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
+    let database = database_with(SMALL);
     let harness = FaultHarness::new(&database, "");
     let (_, first) = harness.hub.backup();
     let (_, second) = harness.hub.backup();
@@ -223,14 +222,14 @@ fn a_missing_or_foreign_sidecar_proves_nothing() {
     let verified = harness.hub.run(&["verify", second.to_str().unwrap()]);
     assert_eq!(code(&verified), Some(0), "{}", stderr(&verified));
     assert_eq!(
-        known(&harness.list().unwrap()),
-        known(&before),
+        archives_of(&harness.list().unwrap()),
+        archives_of(&before),
         "the catalog proved it"
     );
     let drilled = harness.hub.run(&["drill", second.to_str().unwrap()]);
     assert_eq!(code(&drilled), Some(0), "{}", stderr(&drilled));
-    harness.tells_the_truth(&harness.proven()).unwrap();
-    tally.well(
+    harness.check_consistency(&harness.proven()).unwrap();
+    tally.passed(
         "sidecar deleted",
         "the archive is read without it, and the next drill writes it anew",
     );
@@ -240,7 +239,7 @@ fn a_missing_or_foreign_sidecar_proves_nothing() {
     let list = harness.list().unwrap();
     let states = (&list[0]["state"], &list[1]["state"]);
     assert_eq!(states, (&"unproven".into(), &"proven".into()), "{list:?}");
-    tally.well(
+    tally.passed(
         "sidecar and catalog deleted",
         "the archive is listed as unproven until it is drilled",
     );
@@ -254,19 +253,17 @@ fn a_missing_or_foreign_sidecar_proves_nothing() {
     assert_eq!(code(&verified), Some(0), "{}", stderr(&verified));
     let drilled = harness.hub.run(&["drill", second.to_str().unwrap()]);
     assert_eq!(code(&drilled), Some(0), "{}", stderr(&drilled));
-    harness.tells_the_truth(&harness.proven()).unwrap();
-    tally.well(
+    harness.check_consistency(&harness.proven()).unwrap();
+    tally.passed(
         "sidecar of another archive",
         "it proves nothing; the next drill writes the right one",
     );
-    tally.close();
+    tally.finish();
 }
 
 #[test]
 fn a_sealed_archive_is_never_identified_by_a_foreign_sidecar() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
+    let database = database_with(SMALL);
     let keys = tempfile::tempdir().unwrap();
     let alice = Pair::age(keys.path(), "alice");
     let mut harness = FaultHarness::new(&database, "");
@@ -300,7 +297,7 @@ fn a_sealed_archive_is_never_identified_by_a_foreign_sidecar() {
         said.contains(second.to_str().unwrap()) && said.contains("not listed"),
         "{said}"
     );
-    tally.well(
+    tally.passed(
         "sidecar of another sealed archive",
         "verify and check find it by the file's SHA-256; without the catalog it is not listed, and that is said",
     );
@@ -320,9 +317,9 @@ fn a_sealed_archive_is_never_identified_by_a_foreign_sidecar() {
         alice.identity(),
     ]);
     assert_eq!(code(&opened), Some(0), "{}", stderr(&opened));
-    tally.well(
+    tally.passed(
         "sidecar of a sealed archive deleted",
         "it is not listed without a key, which is said; with the key it is whole",
     );
-    tally.close();
+    tally.finish();
 }

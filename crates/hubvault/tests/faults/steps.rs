@@ -1,4 +1,4 @@
-//! hubvault at work, and killed at a step or at a moment of a stage.
+//! Commands killed before a step or during a stage.
 
 use crate::hub::Hub;
 use crate::preload;
@@ -21,7 +21,7 @@ pub(crate) const RESTORE_STAGES: [&str; 4] = ["definitions", "rows", "indexes", 
 
 /// When a process is killed.
 #[derive(Clone, Debug)]
-pub(crate) enum When {
+pub(crate) enum KillAt {
     /// Before its so many-th step (`steps.c`).
     Step(usize),
     /// Before it removes a file whose path ends so.
@@ -30,8 +30,8 @@ pub(crate) enum When {
     Stage(String, Duration),
 }
 
-/// What became of a process that was to be killed.
-pub(crate) struct Ended {
+/// The outcome of a process that was to be killed.
+pub(crate) struct KillOutcome {
     /// False when it ended before its moment came.
     pub(crate) was_killed: bool,
     /// The stage that it was at, as it said itself.
@@ -46,7 +46,7 @@ fn library() -> &'static Path {
     LIBRARY.get_or_init(|| preload::library("steps"))
 }
 
-fn counted(hub: &Hub, arguments: &[&str], log: &Path) -> Command {
+fn command_with_steps(hub: &Hub, arguments: &[&str], log: &Path) -> Command {
     let mut command = hub.command(arguments);
     // It is appended to.
     let _ = fs::remove_file(log);
@@ -57,7 +57,7 @@ fn counted(hub: &Hub, arguments: &[&str], log: &Path) -> Command {
 /// Every step of an undisturbed run, `what where`; how it ended.
 pub(crate) fn steps(hub: &Hub, arguments: &[&str]) -> (Vec<String>, Output) {
     let log = hub.config().join("steps");
-    let output = counted(hub, arguments, &log).output().unwrap();
+    let output = command_with_steps(hub, arguments, &log).output().unwrap();
     let text = fs::read_to_string(&log).unwrap();
     let mut steps: Vec<(usize, String)> = text
         .lines()
@@ -70,7 +70,7 @@ pub(crate) fn steps(hub: &Hub, arguments: &[&str]) -> (Vec<String>, Output) {
     (steps.into_iter().map(|(_, step)| step).collect(), output)
 }
 
-/// So many of the steps (counted from 1), spread over all kinds: of a long row of the same, a few stand for all.
+/// So many of the steps (counted from 1), spread over all kinds: of many equal steps in a row, a few are enough.
 pub(crate) fn spread(steps: &[String], points: usize) -> Vec<usize> {
     let mut alike = 0;
     let mut candidates = Vec::new();
@@ -87,23 +87,23 @@ pub(crate) fn spread(steps: &[String], points: usize) -> Vec<usize> {
 }
 
 /// Starts a command, kills it at its moment, and says where it was. What it said of its stages is read from standard error.
-pub(crate) fn kill(hub: &Hub, arguments: &[&str], when: &When) -> Ended {
+pub(crate) fn kill(hub: &Hub, arguments: &[&str], when: &KillAt) -> KillOutcome {
     let (log, said) = (hub.config().join("steps"), hub.config().join("said"));
     let mut command = match when {
-        When::Step(number) => {
-            let mut command = counted(hub, arguments, &log);
+        KillAt::Step(number) => {
+            let mut command = command_with_steps(hub, arguments, &log);
             command.env("STEPS_KILL_AT", number.to_string());
             command
         }
-        When::Unlink(part) => {
-            let mut command = counted(hub, arguments, &log);
+        KillAt::Unlink(part) => {
+            let mut command = command_with_steps(hub, arguments, &log);
             // No step has this number.
             command
                 .env("STEPS_KILL_AT", "-1")
                 .env("STEPS_KILL_UNLINK", part);
             command
         }
-        When::Stage(..) => {
+        KillAt::Stage(..) => {
             let _ = fs::remove_file(&log);
             hub.command(arguments)
         }
@@ -113,15 +113,15 @@ pub(crate) fn kill(hub: &Hub, arguments: &[&str], when: &When) -> Ended {
         .stderr(File::create(&said).unwrap())
         .spawn()
         .unwrap();
-    if let When::Stage(stage, after) = when
-        && waits_for(&mut child, &said, stage)
+    if let KillAt::Stage(stage, after) = when
+        && wait_for_stage(&mut child, &said, stage)
     {
         sleep(*after);
         child.kill().unwrap();
     }
     let status = child.wait().unwrap();
     let said = fs::read_to_string(&said).unwrap();
-    Ended {
+    KillOutcome {
         was_killed: status.code().is_none(),
         stage: stages(&said)
             .last()
@@ -132,7 +132,7 @@ pub(crate) fn kill(hub: &Hub, arguments: &[&str], when: &When) -> Ended {
 }
 
 /// False when it ended without that stage.
-fn waits_for(child: &mut Child, said: &Path, stage: &str) -> bool {
+fn wait_for_stage(child: &mut Child, said: &Path, stage: &str) -> bool {
     let begun = Instant::now();
     loop {
         if stages(&fs::read_to_string(said).unwrap())
@@ -159,7 +159,7 @@ fn stages(said: &str) -> Vec<String> {
 }
 
 /// How long each stage of a run took, from its record.
-pub(crate) fn lengths(record: &Value) -> Vec<(String, Duration)> {
+pub(crate) fn stage_durations(record: &Value) -> Vec<(String, Duration)> {
     let stages = record["stages"].as_array().unwrap();
     let length = |stage: &Value| {
         (
@@ -171,7 +171,7 @@ pub(crate) fn lengths(record: &Value) -> Vec<(String, Duration)> {
 }
 
 /// The processes that carry a mark, or work below `directory`: PostgreSQL's processes write over their environment.
-fn marked(mark: &str, directory: &Path) -> Vec<String> {
+fn processes_with_mark(mark: &str, directory: &Path) -> Vec<String> {
     let wanted = format!("{MARK}={mark}");
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
@@ -191,10 +191,10 @@ fn marked(mark: &str, directory: &Path) -> Vec<String> {
 }
 
 /// Waits until nothing of a run is left but what is on the disk.
-pub(crate) fn all_ended(mark: &str, directory: &Path) -> Result<(), String> {
+pub(crate) fn wait_for_processes(mark: &str, directory: &Path) -> Result<(), String> {
     let begun = Instant::now();
     loop {
-        let left = marked(mark, directory);
+        let left = processes_with_mark(mark, directory);
         if left.is_empty() {
             return Ok(());
         }

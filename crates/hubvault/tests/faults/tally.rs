@@ -1,4 +1,4 @@
-//! What was injected, how often, and what came of it.
+//! Injected faults, how many of each, and their outcomes.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -26,14 +26,14 @@ impl Tally {
         }
     }
 
-    /// A fault of this kind ended well; `happened` says what came of it, in a few words that repeat.
-    pub(crate) fn well(&mut self, kind: &str, happened: &str) {
+    /// A fault of this kind ended well; `happened` is the outcome, in a few words that repeat.
+    pub(crate) fn passed(&mut self, kind: &str, happened: &str) {
         self.count(kind, happened).ended_well += 1;
     }
 
     /// A fault of this kind ended with a false statement or something left behind; the test fails at its end.
-    pub(crate) fn badly(&mut self, kind: &str, happened: &str) {
-        eprintln!("BADLY: {kind}: {happened}");
+    pub(crate) fn failed(&mut self, kind: &str, happened: &str) {
+        eprintln!("FAILED: {kind}: {happened}");
         self.count(kind, happened);
     }
 
@@ -50,7 +50,7 @@ impl Tally {
     }
 
     /// Prints and writes the table, and fails when a fault did not end well or none was injected.
-    pub(crate) fn close(self) {
+    pub(crate) fn finish(self) {
         let table = self.table();
         println!("{table}");
         let file = directory().join(format!("{}.md", self.name));
@@ -58,7 +58,7 @@ impl Tally {
         std::fs::write(file, &table).unwrap();
         assert!(!self.kinds.is_empty(), "nothing was injected");
         let bad = self.kinds.values().any(|c| c.ended_well < c.injected);
-        assert!(!bad, "faults ended badly:\n{table}");
+        assert!(!bad, "faults that failed:\n{table}");
     }
 
     fn table(&self) -> String {

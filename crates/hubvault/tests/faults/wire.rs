@@ -1,4 +1,4 @@
-//! Between hubvault and the server: cut, stalled, ended, restarted, cancelled, and bits that flip.
+//! The connection to the server cut, stalled, terminated, cancelled, or lost by a restart.
 
 use crate::fixture::{Fixture, SMALL};
 use crate::form::points;
@@ -6,13 +6,14 @@ use crate::tally::Tally;
 use hubvault_model::Cancel;
 use hubvault_postgres::{ConnectSettings, Session};
 use hubvault_testkit::{
-    Database, MessageProxy, Next, Passing, RestartingServer, Shutdown, server, wait_for,
+    Database, MessageProxy, Next, Passing, RestartingServer, Shutdown, database_with, server,
+    wait_for,
 };
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
 /// One run with every message given to `meddle`; then one without, which must be proven.
-fn disturbed(
+fn backup_through(
     tally: &mut Tally,
     kind: &str,
     source: &Database,
@@ -21,20 +22,24 @@ fn disturbed(
     meddle: impl Fn(&mut Passing<'_>) -> Next + Send + Sync + 'static,
 ) {
     let proxy = MessageProxy::start(&source.settings(), meddle);
-    fixture.reach(&proxy.settings(&source.settings()));
+    fixture.connect_through(&proxy.settings(&source.settings()));
     let ended = fixture.backup();
     drop(proxy);
-    let recovered = if recover { fixture.recovers() } else { Ok(()) };
-    match ended.and_then(|ending| recovered.map(|()| ending)) {
-        Ok(ending) => tally.well(kind, &ending.what),
-        Err(why) => tally.badly(kind, &why),
+    let recovered = if recover {
+        fixture.check_recovery()
+    } else {
+        Ok(())
+    };
+    match ended.and_then(|outcome| recovered.map(|()| outcome)) {
+        Ok(outcome) => tally.passed(kind, &outcome.what),
+        Err(why) => tally.failed(kind, &why),
     }
 }
 
 /// How many messages an undisturbed run takes.
 fn messages_of_a_run(source: &Database, fixture: &mut Fixture) -> u64 {
     let proxy = MessageProxy::start(&source.settings(), |_| Next::Pass);
-    fixture.reach(&proxy.settings(&source.settings()));
+    fixture.connect_through(&proxy.settings(&source.settings()));
     assert_eq!(fixture.backup().unwrap().what, "proven");
     proxy.passed()
 }
@@ -46,16 +51,14 @@ fn spread(count: usize, last: u64) -> impl Iterator<Item = u64> {
 
 #[test]
 fn a_connection_cut_after_any_message_never_leaves_a_wrong_archive() {
-    let server = server();
-    let source = server.database();
-    source.execute(SMALL);
+    let source = database_with(SMALL);
     let mut fixture = Fixture::of(&source);
     let mut tally = Tally::new("wire-cut");
     let all = messages_of_a_run(&source, &mut fixture);
     println!("a run takes {all} messages");
     for (turn, at) in spread(points(16, 500), 500).enumerate() {
         let recover = turn % 10 == 0;
-        disturbed(
+        backup_through(
             &mut tally,
             "cut after a message of the first 500",
             &source,
@@ -72,7 +75,7 @@ fn a_connection_cut_after_any_message_never_leaves_a_wrong_archive() {
     }
     for (turn, at) in spread(points(5, 100), all.max(501) - 500).enumerate() {
         let recover = turn % 10 == 0;
-        disturbed(
+        backup_through(
             &mut tally,
             "cut after a later message",
             &source,
@@ -87,14 +90,12 @@ fn a_connection_cut_after_any_message_never_leaves_a_wrong_archive() {
             },
         );
     }
-    tally.close();
+    tally.finish();
 }
 
 #[test]
 fn a_stalled_connection_is_ended_and_a_slow_one_is_not() {
-    let server = server();
-    let source = server.database();
-    source.execute(SMALL);
+    let source = database_with(SMALL);
     let mut fixture = Fixture::of(&source);
     let mut tally = Tally::new("wire-stall");
     let all = messages_of_a_run(&source, &mut fixture);
@@ -108,14 +109,14 @@ fn a_stalled_connection_is_ended_and_a_slow_one_is_not() {
             }
         };
         let proxy = MessageProxy::start(&source.settings(), stalls);
-        fixture.reach(&proxy.settings(&source.settings()));
+        fixture.connect_through(&proxy.settings(&source.settings()));
         let child = start(&fixture);
         wait_for(|| proxy.passed() >= at, || format!("{at} messages"));
         signal(&child, "TERM");
         count(&mut tally, "stalled, then SIGTERM", &fixture, child);
         drop(proxy);
         fixture.hub.set("BACKUP_TIME_LIMIT", "1 s");
-        disturbed(
+        backup_through(
             &mut tally,
             "stalled, with a limit of 1 s",
             &source,
@@ -132,12 +133,12 @@ fn a_stalled_connection_is_ended_and_a_slow_one_is_not() {
             }
             Next::Pass
         };
-        disturbed(&mut tally, "delayed", &source, &mut fixture, true, slow);
+        backup_through(&mut tally, "delayed", &source, &mut fixture, true, slow);
     }
-    if let Err(why) = fixture.recovers() {
-        tally.badly("stalled, with a limit of 1 s", &why);
+    if let Err(why) = fixture.check_recovery() {
+        tally.failed("stalled, with a limit of 1 s", &why);
     }
-    tally.close();
+    tally.finish();
 }
 
 fn start(fixture: &Fixture) -> Child {
@@ -148,9 +149,9 @@ fn start(fixture: &Fixture) -> Child {
 
 /// Waits for a run that was disturbed, and counts it.
 fn count(tally: &mut Tally, kind: &str, fixture: &Fixture, child: Child) {
-    match fixture.judge(&child.wait_with_output().unwrap()) {
-        Ok(ending) => tally.well(kind, &ending.what),
-        Err(why) => tally.badly(kind, &why),
+    match fixture.check_run(&child.wait_with_output().unwrap()) {
+        Ok(outcome) => tally.passed(kind, &outcome.what),
+        Err(why) => tally.failed(kind, &why),
     }
 }
 
@@ -168,9 +169,7 @@ const SLOWER: &str = "INSERT INTO orders (buyer, price, paid)
 
 #[test]
 fn terminated_sessions_and_cancelled_statements_never_leave_a_wrong_archive() {
-    let server = server();
-    let source = server.database();
-    source.execute(SMALL);
+    let source = database_with(SMALL);
     source.execute(SLOWER);
     let mut fixture = Fixture::of(&source);
     let mut tally = Tally::new("wire-ended");
@@ -191,11 +190,11 @@ fn terminated_sessions_and_cancelled_statements_never_leave_a_wrong_archive() {
             ));
             count(&mut tally, kind, &fixture, child);
         }
-        if let Err(why) = fixture.recovers() {
-            tally.badly(kind, &why);
+        if let Err(why) = fixture.check_recovery() {
+            tally.failed(kind, &why);
         }
     }
-    tally.close();
+    tally.finish();
 }
 
 #[test]
@@ -208,7 +207,7 @@ fn a_server_restart_never_leaves_a_wrong_archive() {
     session.simple("preparing", &sql).unwrap();
     drop(session);
     let mut fixture = Fixture::at(&settings);
-    fixture.learn();
+    fixture.record_expected();
     let mut tally = Tally::new("wire-restarts");
     let rounds = points(2, 15);
     for (kind, how) in [
@@ -224,9 +223,9 @@ fn a_server_restart_never_leaves_a_wrong_archive() {
             own.start();
             count(&mut tally, kind, &fixture, child);
         }
-        if let Err(why) = fixture.recovers() {
-            tally.badly(kind, &why);
+        if let Err(why) = fixture.check_recovery() {
+            tally.failed(kind, &why);
         }
     }
-    tally.close();
+    tally.finish();
 }

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
+/// The program.
+pub(crate) const HUBVAULT: &str = env!("CARGO_BIN_EXE_hubvault");
+
 /// A backup directory and a configuration directory, with hubvault pointed at one database.
 pub(crate) struct Hub {
     directory: TempDir,
@@ -83,10 +86,16 @@ impl Hub {
 
     /// The command, ready to run, with nothing of the caller's environment but `PATH`.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        std::fs::write(self.config().join("hubvault.toml"), &self.toml).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hubvault"));
+        let mut command = self.command_of(HUBVAULT);
+        command.args(arguments);
         command
-            .args(arguments)
+    }
+
+    /// Another program, with the environment that hubvault gets.
+    pub(crate) fn command_of(&self, program: impl AsRef<OsStr>) -> Command {
+        std::fs::write(self.config().join("hubvault.toml"), &self.toml).unwrap();
+        let mut command = Command::new(program);
+        command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("BACKUP_DIR", self.backups())
@@ -100,6 +109,20 @@ impl Hub {
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().unwrap()
+    }
+
+    /// Runs a command that must end with `code`.
+    pub(crate) fn run_expecting(&self, code: i32, arguments: &[&str]) -> Output {
+        let output = self.run(arguments);
+        let said = stdout(&output) + &stderr(&output);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        output
+    }
+
+    /// A new token of the service.
+    pub(crate) fn token(&self, name: &str, role: &str) -> String {
+        let made = self.run_expecting(0, &["token", "create", name, "--role", role]);
+        stdout(&made).trim().to_owned()
     }
 
     /// A backup that must be published; its record and its archive.

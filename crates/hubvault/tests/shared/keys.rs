@@ -1,4 +1,4 @@
-//! Private keys as administrators have them, made by the tools that they use.
+//! Private keys, made by the tools that administrators use.
 
 use crate::hub::{stderr, stdout};
 use std::path::{Path, PathBuf};

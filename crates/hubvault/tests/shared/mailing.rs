@@ -1,12 +1,10 @@
-//! A hub that mails, and what it mailed.
+//! A hub that sends mail, and the mail that it sent.
 
 use crate::hub::{Hub, stderr};
 use hubvault_testkit::{Database, MailServer, MailServerOptions, MailTls, Parts};
 use serde_json::Value;
 use std::process::Output;
 
-pub(crate) const SMALL: &str = "CREATE TABLE users (id int PRIMARY KEY, name text);
-    INSERT INTO users SELECT n, 'user ' || n FROM generate_series(1, 1000) n; ANALYZE;";
 /// Text that does not compress, so that the archive has about as many bytes as its rows.
 pub(crate) const NOISE: &str = "CREATE TABLE noise (id int PRIMARY KEY, v text);
     INSERT INTO noise SELECT n, (SELECT string_agg(md5(n::text || i), '')
@@ -16,11 +14,11 @@ pub(crate) const PASSWORD: &str = "correct-horse-battery";
 /// A hub whose mails go to `server`, for ada and grace.
 pub(crate) fn mailing(database: &Database, server: &MailServer, tls: MailTls) -> Hub {
     let mut hub = Hub::whole(database);
-    tell(&mut hub, server, tls);
+    send_mail_to(&mut hub, server, tls);
     hub
 }
 
-pub(crate) fn tell(hub: &mut Hub, server: &MailServer, tls: MailTls) {
+pub(crate) fn send_mail_to(hub: &mut Hub, server: &MailServer, tls: MailTls) {
     for (name, value) in [
         ("EMAIL_ENABLED", "true"),
         ("SMTP_HOST", "localhost"),
@@ -42,7 +40,7 @@ pub(crate) fn tell(hub: &mut Hub, server: &MailServer, tls: MailTls) {
 }
 
 /// The same with quick tries.
-pub(crate) fn hasty(database: &Database, server: &MailServer) -> Hub {
+pub(crate) fn mailing_with_short_delays(database: &Database, server: &MailServer) -> Hub {
     let mut hub = mailing(database, server, MailTls::Plain);
     hub.write(
         "file = []\n[scope]\ntables = [\"*\"]\nwindow = []\n[delivery]\npause = \"10 ms\"\n\
@@ -51,14 +49,14 @@ pub(crate) fn hasty(database: &Database, server: &MailServer) -> Hub {
     hub
 }
 
-pub(crate) fn plain() -> MailServerOptions {
+pub(crate) fn without_tls() -> MailServerOptions {
     MailServerOptions {
         tls: MailTls::Plain,
         ..MailServerOptions::default()
     }
 }
 
-pub(crate) fn only(server: &MailServer) -> Parts {
+pub(crate) fn only_mail(server: &MailServer) -> Parts {
     let messages = server.messages();
     assert_eq!(messages.len(), 1, "one mail");
     messages[0].parts()

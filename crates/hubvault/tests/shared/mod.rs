@@ -1,4 +1,4 @@
-//! What several of the test programs need: a hub and its commands, keys, mails, a service, another clock.
+//! What several test programs need: a hub and its commands, keys, mail, a service, a clock.
 
 pub(crate) mod clock;
 pub(crate) mod hub;

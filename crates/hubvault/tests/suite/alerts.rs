@@ -1,10 +1,12 @@
-//! Who hears of what the checks find, when, and when not.
+//! Which alerts are sent, when, and to whom.
 
 use crate::clock::Clock;
 use crate::hub::{Hub, stderr, stdout};
-use crate::mailing::{mailing, plain, subject, text};
-use crate::monitor::{USERS, fails, finds, passes};
-use hubvault_testkit::{Answer, Database, HttpSink, MailServer, MailTls, Parts, server};
+use crate::mailing::{mailing, subject, text, without_tls};
+use crate::monitor::{USERS, assert_fails, assert_passes, run_check};
+use hubvault_testkit::{
+    Answer, Database, HttpSink, MailServer, MailTls, Parts, database_with, server,
+};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -13,7 +15,7 @@ const FLAG: &str =
     "[[check]]\nname = \"flag\"\ncommand = \"test -e flag || { echo no flag; exit 1; }\"\n";
 
 /// A hub where nothing is wrong, that mails, and the switch of its own check.
-fn flagged(database: &Database, mail: &MailServer) -> (Hub, PathBuf) {
+fn hub_with_flag_check(database: &Database, mail: &MailServer) -> (Hub, PathBuf) {
     let mut hub = mailing(database, mail, MailTls::Plain);
     hub.write(&format!(
         "file = []\n[scope]\ntables = [\"*\"]\nwindow = []\n[delivery]\npause = \"10 ms\"\n{FLAG}"
@@ -24,8 +26,8 @@ fn flagged(database: &Database, mail: &MailServer) -> (Hub, PathBuf) {
     (hub, flag)
 }
 
-/// The notices of one look: check and what is told about it.
-fn looks(hub: &Hub) -> Vec<String> {
+/// The notices of one check run: each check and its change.
+fn run_checks(hub: &Hub) -> Vec<String> {
     let output = hub.run(&["check", "--alert", "--json"]);
     let report: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", stderr(&output)));
@@ -38,24 +40,22 @@ fn looks(hub: &Hub) -> Vec<String> {
 
 #[test]
 fn an_alert_and_its_recovery_are_mailed_once() {
-    let server = server();
-    let database = server.database();
-    database.execute(USERS);
-    let mail = MailServer::start(plain());
+    let database = database_with(USERS);
+    let mail = MailServer::start(without_tls());
     let hook = HttpSink::start((0..9).map(|_| Answer::Status(200)));
     let ping = HttpSink::start((0..9).map(|_| Answer::Status(200)));
-    let (mut hub, flag) = flagged(&database, &mail);
+    let (mut hub, flag) = hub_with_flag_check(&database, &mail);
     hub.set("PROOF", "always");
     hub.backup();
     hub.set("WEBHOOK_URL", hook.url("/hook"));
     hub.set("MONITOR_PING_URL", ping.url("/watcher"));
-    assert_eq!(looks(&hub), [""; 0]);
+    assert_eq!(run_checks(&hub), [""; 0]);
     std::fs::remove_file(&flag).unwrap();
-    assert_eq!(looks(&hub), ["flag firing"]);
-    assert_eq!(looks(&hub), [""; 0], "it was told");
+    assert_eq!(run_checks(&hub), ["flag firing"]);
+    assert_eq!(run_checks(&hub), [""; 0], "it was told");
     std::fs::write(&flag, "").unwrap();
-    assert_eq!(looks(&hub), ["flag recovered"]);
-    assert_eq!(looks(&hub), [""; 0]);
+    assert_eq!(run_checks(&hub), ["flag recovered"]);
+    assert_eq!(run_checks(&hub), [""; 0]);
 
     let messages = mail.messages();
     assert_eq!(messages.len(), 3, "of the run, the alert and its end");
@@ -85,18 +85,16 @@ fn an_alert_and_its_recovery_are_mailed_once() {
         .map(|request| request.header("x-hubvault-event").unwrap().to_owned())
         .collect();
     assert_eq!(events, ["alert", "recovered"]);
-    // The watcher's own switch hears every look, whatever it found.
+    // The ping of the monitor is called after every check run, whatever it found.
     let pings: Vec<String> = ping.requests().iter().map(|r| r.target.clone()).collect();
     assert_eq!(pings, ["/watcher"; 5]);
 }
 
 #[test]
 fn concurrent_checks_send_an_alert_and_its_recovery_once() {
-    let server = server();
-    let database = server.database();
-    database.execute(USERS);
-    let mail = MailServer::start(plain());
-    let (mut hub, flag) = flagged(&database, &mail);
+    let database = database_with(USERS);
+    let mail = MailServer::start(without_tls());
+    let (mut hub, flag) = hub_with_flag_check(&database, &mail);
     hub.set("PROOF", "always");
     hub.backup();
     let told = mail.messages().len();
@@ -134,8 +132,8 @@ fn concurrent_checks_send_an_alert_and_its_recovery_once() {
 fn a_firing_alert_is_repeated_after_its_hours_and_not_before() {
     let server = server();
     let database = server.database();
-    let mail = MailServer::start(plain());
-    let (mut hub, flag) = flagged(&database, &mail);
+    let mail = MailServer::start(without_tls());
+    let (mut hub, flag) = hub_with_flag_check(&database, &mail);
     let toml = |hours: u32| {
         format!(
             "file = []\n[scope]\ntables = [\"*\"]\nwindow = []\n[delivery]\npause = \"10 ms\"\n\
@@ -148,7 +146,7 @@ fn a_firing_alert_is_repeated_after_its_hours_and_not_before() {
     std::fs::remove_file(&flag).unwrap();
     let told = |at: &str| {
         clock.set(at);
-        let mut notices = looks(&hub);
+        let mut notices = run_checks(&hub);
         notices.retain(|notice| notice.starts_with("flag "));
         notices
     };
@@ -170,7 +168,11 @@ fn a_firing_alert_is_repeated_after_its_hours_and_not_before() {
     assert_eq!(told("2040-03-22T12:01:00Z"), ["flag firing"]);
     hub.write(&toml(0));
     clock.set("2040-04-22T12:00:00Z");
-    assert!(!looks(&hub).iter().any(|notice| notice.starts_with("flag ")));
+    assert!(
+        !run_checks(&hub)
+            .iter()
+            .any(|notice| notice.starts_with("flag "))
+    );
 
     let parts = mail.messages().into_iter().map(|mail| mail.parts());
     let of_flag: Vec<Parts> = parts
@@ -197,17 +199,16 @@ fn a_firing_alert_is_repeated_after_its_hours_and_not_before() {
 fn a_silenced_check_sends_nothing_until_its_time() {
     let server = server();
     let database = server.database();
-    let mail = MailServer::start(plain());
-    let (mut hub, flag) = flagged(&database, &mail);
-    // A first look, so that what is always wrong here is told.
-    assert_eq!(looks(&hub), ["time firing"]);
+    let mail = MailServer::start(without_tls());
+    let (mut hub, flag) = hub_with_flag_check(&database, &mail);
+    // A first check run notifies of what is always wrong here.
+    assert_eq!(run_checks(&hub), ["time firing"]);
     let told = mail.messages().len();
     let silenced = hub.run(&["alert", "silence", "flag", "--for", "2h"]);
     assert!(silenced.status.success(), "{}", stderr(&silenced));
     std::fs::remove_file(&flag).unwrap();
-    assert_eq!(looks(&hub), [""; 0]);
-    let listed = hub.run(&["alert", "list", "--json"]);
-    assert_eq!(listed.status.code(), Some(1));
+    assert_eq!(run_checks(&hub), [""; 0]);
+    let listed = hub.run_expecting(1, &["alert", "list", "--json"]);
     let states: Value = serde_json::from_slice(&listed.stdout).unwrap();
     let state = states
         .as_array()
@@ -222,13 +223,12 @@ fn a_silenced_check_sends_nothing_until_its_time() {
     );
     assert!(stdout(&hub.run(&["alert", "list"])).contains("FAILING"));
     hub.run(&["alert", "silence", "flag", "--for", "0s"]);
-    assert_eq!(looks(&hub), ["flag firing"]);
+    assert_eq!(run_checks(&hub), ["flag firing"]);
     assert_eq!(mail.messages().len(), told + 1);
-    let unknown = hub.run(&["alert", "silence", "flga", "--for", "2h"]);
-    assert_eq!(unknown.status.code(), Some(2));
+    let unknown = hub.run_expecting(2, &["alert", "silence", "flga", "--for", "2h"]);
     assert!(stderr(&unknown).contains("did you mean flag?"));
 
-    // A rehearsal is recorded and said, and nobody hears of it.
+    // A test is recorded and printed, and nobody is notified.
     hub.set("TEST_MODE", "true");
     std::fs::write(&flag, "").unwrap();
     let output = hub.run(&["check", "--alert"]);
@@ -239,23 +239,21 @@ fn a_silenced_check_sends_nothing_until_its_time() {
         stderr(&output)
     );
     assert_eq!(mail.messages().len(), told + 1);
-    assert_eq!(hub.run(&["alert", "test"]).status.code(), Some(1));
+    hub.run_expecting(1, &["alert", "test"]);
     hub.set("TEST_MODE", "false");
-    assert_eq!(looks(&hub), [""; 0]);
+    assert_eq!(run_checks(&hub), [""; 0]);
 
     // What the user took out of the configuration is forgotten.
     hub.write("file = []\n[scope]\ntables = [\"*\"]\nwindow = []\n");
-    looks(&hub);
+    run_checks(&hub);
     assert!(!stdout(&hub.run(&["alert", "list"])).contains("flag"));
 }
 
 #[test]
 fn undelivered_messages_fail_the_delivery_check_and_alerts_can_be_tested() {
-    let server = server();
-    let database = server.database();
-    database.execute(USERS);
-    let mail = MailServer::start(plain());
-    let (mut hub, _) = flagged(&database, &mail);
+    let database = database_with(USERS);
+    let mail = MailServer::start(without_tls());
+    let (mut hub, _) = hub_with_flag_check(&database, &mail);
     let output = hub.run(&["alert", "test"]);
     assert!(
         stdout(&output).contains("notified ada@hub.example, grace@hub.example"),
@@ -269,23 +267,23 @@ fn undelivered_messages_fail_the_delivery_check_and_alerts_can_be_tested() {
         assert!(subject(&parts).contains(word));
         assert!(text(&parts).contains("this is a test"), "{}", text(&parts));
     }
-    passes(&hub, "delivery");
-    assert_ne!(finds(&hub, "seal").0, "failing");
+    assert_passes(&hub, "delivery");
+    assert_ne!(run_check(&hub, "seal").0, "failing");
 
     // Nobody listens there.
     hub.set("SMTP_PORT", "1");
     hub.backup();
-    fails(&hub, "delivery", "was not notified of the last run");
+    assert_fails(&hub, "delivery", "was not notified of the last run");
     hub.set("SMTP_PORT", mail.port.to_string());
-    assert!(hub.run(&["mail", "retry"]).status.success());
-    passes(&hub, "delivery");
+    hub.run_expecting(0, &["mail", "retry"]);
+    assert_passes(&hub, "delivery");
     let status = stdout(&hub.run(&["status"]));
     assert!(
         status.contains("last mail      success, sent 0 minutes ago"),
         "{status}"
     );
     hub.set("EMAIL_ATTACH", "always");
-    fails(&hub, "seal", "archives are mailed unsealed");
+    assert_fails(&hub, "seal", "archives are mailed unsealed");
     hub.set("ADMIN_EMAILS", "");
-    fails(&hub, "delivery", "nobody is notified");
+    assert_fails(&hub, "delivery", "nobody is notified");
 }

@@ -1,11 +1,8 @@
-//! What is wrong is said, with the next step, and nothing half-done stays.
+//! Errors name what is wrong and the next step, and leave nothing unfinished behind.
 
 use crate::hub::{Hub, stderr, stdout};
-use hubvault_testkit::{Fault, Proxy, server};
+use hubvault_testkit::{Fault, Proxy, USERS, database_with, server};
 use std::os::unix::fs::PermissionsExt;
-
-const SMALL: &str = "CREATE TABLE users (id int PRIMARY KEY, name text);
-    INSERT INTO users SELECT n, 'user ' || n FROM generate_series(1, 1000) n; ANALYZE;";
 
 /// About 40 MB, so that a COPY of it can be interrupted.
 const MIDDLE: &str = "CREATE TABLE users (id int PRIMARY KEY, name text);
@@ -42,9 +39,7 @@ fn a_server_without_tls_is_refused_when_tls_is_asked_for() {
 
 #[test]
 fn an_unreadable_table_stops_the_run_before_the_export() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
+    let database = database_with(USERS);
     let role = format!("limited_{}", database.name());
     database.execute(&format!(
         "CREATE TABLE secrets (id int); CREATE SEQUENCE hidden;
@@ -75,9 +70,7 @@ fn run_statements(database: &hubvault_testkit::Database, said: &str) {
 
 #[test]
 fn a_missing_table_is_a_warning_or_an_error_as_configured() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
+    let database = database_with(USERS);
     let scope = "[scope]\ntables = [\"users\", \"ghosts\"]\nwindow = []\n";
     let (record, _) = Hub::with(&database, scope).backup();
     assert!(
@@ -91,9 +84,7 @@ fn a_missing_table_is_a_warning_or_an_error_as_configured() {
 
 #[test]
 fn large_objects_are_left_out_and_reported() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
+    let database = database_with(USERS);
     let hub = Hub::whole(&database);
     assert_eq!(hub.backup().0["warnings"].to_string(), "[]");
     database.execute("SELECT lo_from_bytea(0, 'x'), lo_from_bytea(0, 'y')");
@@ -114,9 +105,7 @@ fn a_scope_that_matches_nothing_is_an_error() {
 
 #[test]
 fn a_lost_connection_never_leaves_a_shorter_archive() {
-    let server = server();
-    let database = server.database();
-    database.execute(MIDDLE);
+    let database = database_with(MIDDLE);
     for cut in [200_000, 3_000_000, 20_000_000] {
         let proxy = Proxy::start(&database.settings(), Fault::CutAfter(cut));
         let mut hub = Hub::whole(&database);
@@ -131,9 +120,7 @@ fn a_lost_connection_never_leaves_a_shorter_archive() {
 
 #[test]
 fn a_terminated_backend_fails_the_run() {
-    let server = server();
-    let database = server.database();
-    database.execute(MIDDLE);
+    let database = database_with(MIDDLE);
     for end in ["pg_terminate_backend", "pg_cancel_backend"] {
         let hub = Hub::whole(&database);
         let child = hub
@@ -158,9 +145,7 @@ fn a_terminated_backend_fails_the_run() {
 
 #[test]
 fn a_locked_table_is_reported_with_the_holder_of_the_lock() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
+    let database = database_with(USERS);
     let mut blocker = database.client();
     blocker
         .batch_execute("BEGIN; LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
@@ -174,9 +159,7 @@ fn a_locked_table_is_reported_with_the_holder_of_the_lock() {
 
 #[test]
 fn a_missing_or_unwritable_directory_is_named() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
+    let database = database_with(USERS);
     let mut hub = Hub::whole(&database);
     hub.set("BACKUP_DIR", "/proc/nowhere");
     hub.backup_fails(1, &["/proc/nowhere"]);
@@ -184,9 +167,7 @@ fn a_missing_or_unwritable_directory_is_named() {
 
 #[test]
 fn an_archive_outside_its_limits_is_not_published() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
+    let database = database_with(USERS);
     let mut hub = Hub::whole(&database);
     hub.set("BACKUP_MIN_SIZE_MB", "5");
     hub.backup_fails(1, &["BACKUP_MIN_SIZE_MB"]);
@@ -194,9 +175,7 @@ fn an_archive_outside_its_limits_is_not_published() {
 
 #[test]
 fn a_failing_or_incomplete_pg_dump_fails_the_run() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
+    let database = database_with(USERS);
     let tools = tempfile::tempdir().unwrap();
     let fake = tools.path().join("pg_dump");
     for (script, word) in [

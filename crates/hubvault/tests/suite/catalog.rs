@@ -1,7 +1,7 @@
-//! What ran is known, and can be known again from the archives alone.
+//! The catalog records every run, and can be rebuilt from the archives alone.
 
 use crate::hub::{Hub, stdout};
-use hubvault_testkit::server;
+use hubvault_testkit::database_with;
 use serde_json::Value;
 
 fn list(hub: &Hub) -> Value {
@@ -10,9 +10,7 @@ fn list(hub: &Hub) -> Value {
 
 #[test]
 fn the_json_of_a_backup_has_its_documented_shape() {
-    let server = server();
-    let database = server.database();
-    database.execute("CREATE TABLE users (id int); INSERT INTO users VALUES (1), (2)");
+    let database = database_with("CREATE TABLE users (id int); INSERT INTO users VALUES (1), (2)");
     let hub = Hub::whole(&database);
     let (record, archive) = hub.backup();
     for key in [
@@ -46,9 +44,7 @@ fn the_json_of_a_backup_has_its_documented_shape() {
 
 #[test]
 fn a_lost_catalog_is_rebuilt_from_the_archives() {
-    let server = server();
-    let database = server.database();
-    database.execute("CREATE TABLE users (id int); INSERT INTO users VALUES (1), (2)");
+    let database = database_with("CREATE TABLE users (id int); INSERT INTO users VALUES (1), (2)");
     let hub = Hub::whole(&database);
     let (record, _) = hub.backup();
     std::fs::remove_file(hub.backups().join(".hubvault/catalog.sqlite")).unwrap();
@@ -66,13 +62,11 @@ fn a_lost_catalog_is_rebuilt_from_the_archives() {
 
 #[test]
 fn a_run_that_crashed_after_publishing_is_listed_with_its_archive() {
-    let server = server();
-    let database = server.database();
-    database.execute("CREATE TABLE users (id int); INSERT INTO users VALUES (1), (2)");
+    let database = database_with("CREATE TABLE users (id int); INSERT INTO users VALUES (1), (2)");
     let mut hub = Hub::whole(&database);
     let path = hub.backups().join(".hubvault/catalog.sqlite");
     let saved = hub.config().join("saved.sqlite");
-    // What the catalog says while the run is at work.
+    // What the catalog says while the run is running.
     hub.write(&format!(
         "file = []\n[scope]\ntables = [\"*\"]\nwindow = []\n[[hook]]\nstage = \"publish\"\nwhen = \"before\"\n\
          command = \"cp {} {}\"\n",
@@ -91,7 +85,7 @@ fn a_run_that_crashed_after_publishing_is_listed_with_its_archive() {
             .contains("died or failed after it had its name")
     );
 
-    // Had it died before that, nothing was published.
+    // Had it crashed before that, nothing would be published.
     std::fs::copy(&saved, &path).unwrap();
     std::fs::remove_file(&archive).unwrap();
     let known = list(&hub);
@@ -99,14 +93,12 @@ fn a_run_that_crashed_after_publishing_is_listed_with_its_archive() {
         (&known[0]["state"], &known[0]["file"]),
         (&"failed".into(), &Value::Null)
     );
-    assert_eq!(hub.run(&["check", "schedule"]).status.code(), Some(1));
+    hub.run_expecting(1, &["check", "schedule"]);
 }
 
 #[test]
 fn a_backup_is_selected_by_id_prefix_name_and_latest() {
-    let server = server();
-    let database = server.database();
-    database.execute("CREATE TABLE users (id int)");
+    let database = database_with("CREATE TABLE users (id int)");
     let hub = Hub::whole(&database);
     let (record, archive) = hub.backup();
     let id = record["id"].as_str().unwrap();
@@ -116,21 +108,19 @@ fn a_backup_is_selected_by_id_prefix_name_and_latest() {
         let manifest: Value = serde_json::from_slice(&shown.stdout).unwrap();
         assert_eq!(manifest["id"], record["id"], "{word}");
     }
-    assert_eq!(hub.run(&["show", "nothing"]).status.code(), Some(1));
+    hub.run_expecting(1, &["show", "nothing"]);
 }
 
 #[test]
 fn a_dry_run_prints_the_plan_and_touches_nothing() {
-    let server = server();
-    let database = server.database();
-    database.execute("CREATE TABLE users (id int); CREATE TABLE notes (id int); ANALYZE");
+    let database =
+        database_with("CREATE TABLE users (id int); CREATE TABLE notes (id int); ANALYZE");
     let hub = Hub::with(
         &database,
         "[scope]\ntables = [\"users\", \"ghosts\"]\nwindow = []\n",
     );
     let before = std::fs::read_dir(hub.backups()).unwrap().count();
-    let output = hub.run(&["backup", "--dry-run"]);
-    assert_eq!(output.status.code(), Some(3));
+    let output = hub.run_expecting(3, &["backup", "--dry-run"]);
     let text = stdout(&output);
     for word in [
         "users",

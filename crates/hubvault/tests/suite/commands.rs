@@ -1,9 +1,9 @@
-//! `[[source]]` and `[[hook]]`: what commands wrote comes along, and commands run around the stages.
+//! `[[source]]` and `[[hook]]`: the output of commands is archived, and commands run around the stages.
 
 use crate::hub::{Hub, stderr, stdout};
 use crate::keys::{Pair, open_with_age, text};
 use crate::stages::STAGES;
-use hubvault_testkit::{Database, extract, noise, server, wait_for};
+use hubvault_testkit::{Database, database_with, extract, noise, wait_for};
 use serde_json::Value;
 use std::iter;
 use std::os::unix::fs::PermissionsExt;
@@ -13,14 +13,13 @@ use std::process::{Command, Stdio};
 const SCOPE: &str = "[scope]\ntables = [\"*\"]\nwindow = []\n";
 
 fn hub(toml: &str) -> (Hub, Database) {
-    let database = server().database();
-    database.execute("CREATE TABLE users (id int); INSERT INTO users VALUES (1)");
+    let database = database_with("CREATE TABLE users (id int); INSERT INTO users VALUES (1)");
     let hub = Hub::with(&database, &format!("{SCOPE}{toml}"));
     (hub, database)
 }
 
 /// Waits for the end of the process whose number is in a file.
-fn is_gone(pid_file: &Path) {
+fn wait_for_end(pid_file: &Path) {
     let pid = std::fs::read_to_string(pid_file).unwrap();
     let stat = format!("/proc/{}/stat", pid.trim());
     wait_for(
@@ -85,7 +84,7 @@ fn the_output_of_a_source_is_restored_byte_for_byte() {
             info.contains("sources/nothing  (from the command true)"),
             "{info}"
         );
-        assert!(hub.run(&["verify", "latest"]).status.success());
+        hub.run_expecting(0, &["verify", "latest"]);
         assert!(stdout(&hub.run(&["show", "latest"])).contains("sources/made/1048576"));
     }
     let plan = stdout(&hub.run(&["backup", "--dry-run"]));
@@ -175,8 +174,7 @@ fn a_failing_source_fails_the_run_unless_it_is_optional() {
     hub.write(&format!(
         "file = []\n{SCOPE}[[source]]\nname = \"x\"\ncommand = {program}\n"
     ));
-    let output = hub.run(&["backup"]);
-    assert_eq!(output.status.code(), Some(1));
+    let output = hub.run_expecting(1, &["backup"]);
     assert!(
         stderr(&output).contains("/nowhere/at-all cannot be started"),
         "{}",
@@ -195,7 +193,7 @@ fn a_hanging_source_is_killed_at_its_timeout_and_with_the_run() {
     let source = format!("[[source]]\nname = \"slow\"\ncommand = \"{command}\"\n");
     let (mut hub, _database) = hub(&format!("{source}timeout = \"2 s\"\n"));
     hub.backup_fails(1, &["was killed after its timeout of 2 s"]);
-    is_gone(&pid);
+    wait_for_end(&pid);
 
     std::fs::remove_file(&pid).unwrap();
     hub.write(&format!("file = []\n{SCOPE}{source}"));
@@ -210,7 +208,7 @@ fn a_hanging_source_is_killed_at_its_timeout_and_with_the_run() {
     let killed = Command::new("kill").args(["-TERM", &pid_text]).status();
     assert!(killed.unwrap().success());
     assert_eq!(child.wait().unwrap().code(), Some(143));
-    is_gone(&pid);
+    wait_for_end(&pid);
     hub.nothing_published();
 }
 
@@ -226,11 +224,11 @@ fn a_hanging_hook_is_killed_at_its_timeout_with_its_children() {
         )
     };
     let notes = place.path().join("notes");
-    let told = noting(&notes, "run", "after");
+    let told = hook_that_notes(&notes, "run", "after");
     let (mut hub, _database) = hub(&(hanging("export", "before", "") + &told));
     let killed = "was killed after its timeout of 1 s";
     hub.backup_fails(1, &["the hook before export", killed]);
-    is_gone(&pid);
+    wait_for_end(&pid);
     let told_lines = std::fs::read_to_string(&notes).unwrap();
     assert!(told_lines.contains("|failed||the hook before export") && told_lines.contains(killed));
 
@@ -246,12 +244,12 @@ fn a_hanging_hook_is_killed_at_its_timeout_with_its_children() {
             warning["message"].as_str().unwrap().contains(killed),
             "{record}"
         );
-        is_gone(&pid);
+        wait_for_end(&pid);
     }
 }
 
-/// A hook that appends what it is told to a file.
-fn noting(notes: &Path, stage: &str, when: &str) -> String {
+/// A hook that appends its variables to a file.
+fn hook_that_notes(notes: &Path, stage: &str, when: &str) -> String {
     let told = "$HUBVAULT_WHEN $HUBVAULT_STAGE $HUBVAULT_JOB $HUBVAULT_RUN_ID";
     let outcome = "$HUBVAULT_STATE|$HUBVAULT_FILE|$HUBVAULT_ERROR";
     format!(
@@ -261,7 +259,7 @@ fn noting(notes: &Path, stage: &str, when: &str) -> String {
     )
 }
 
-fn failing(stage: &str, when: &str, more: &str) -> String {
+fn hook_that_fails(stage: &str, when: &str, more: &str) -> String {
     format!(
         "[[hook]]\nstage = \"{stage}\"\nwhen = \"{when}\"\n\
          command = 'echo say hunter2-mask; exit 4'\n{more}\n"
@@ -274,13 +272,12 @@ fn hooks_run_in_the_order_of_the_stages_and_know_their_stage() {
     let notes = place.path().join("notes");
     let mut toml = "[[source]]\nname = \"x\"\ncommand = \"echo x\"\n".to_owned();
     for stage in ["run", "sources"].iter().chain(&STAGES) {
-        toml += &noting(&notes, stage, "after");
-        toml += &noting(&notes, stage, "before");
+        toml += &hook_that_notes(&notes, stage, "after");
+        toml += &hook_that_notes(&notes, stage, "before");
     }
     let (mut hub, _database) = hub(&toml);
     hub.set("PROOF", "always");
-    let output = hub.run(&["backup", "--json"]);
-    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let output = hub.run_expecting(0, &["backup", "--json"]);
     let record: Value = serde_json::from_slice(&output.stdout).unwrap();
     let (id, job) = (
         record["id"].as_str().unwrap(),
@@ -302,8 +299,8 @@ fn a_failing_hook_before_a_stage_ends_the_run_and_the_last_hook_is_run() {
     let place = tempfile::tempdir().unwrap();
     let notes = place.path().join("notes");
     for stage in ["run", "export", "publish"] {
-        let toml = failing(stage, "before", "") + &noting(&notes, "run", "after");
-        let (mut hub, _database) = hub(&(toml + &noting(&notes, "publish", "after")));
+        let toml = hook_that_fails(stage, "before", "") + &hook_that_notes(&notes, "run", "after");
+        let (mut hub, _database) = hub(&(toml + &hook_that_notes(&notes, "publish", "after")));
         hub.set("POSTGRES_PASSWORD", "hunter2-mask");
         let what = format!("the hook before {stage} (echo ...) ended with exit code 4: say ***");
         let said = hub.backup_fails(1, &[&what, "on_failure = \"warn\""]);
@@ -326,8 +323,8 @@ fn a_failing_hook_before_a_stage_ends_the_run_and_the_last_hook_is_run() {
 fn a_failing_hook_after_a_stage_is_a_warning_unless_it_says_fail() {
     let fail = "on_failure = \"fail\"";
     let warn = "on_failure = \"warn\"";
-    let afters = ["plan", "publish", "run"].map(|stage| failing(stage, "after", ""));
-    let (mut hub, _database) = hub(&(failing("files", "before", warn) + &afters.concat()));
+    let afters = ["plan", "publish", "run"].map(|stage| hook_that_fails(stage, "after", ""));
+    let (mut hub, _database) = hub(&(hook_that_fails("files", "before", warn) + &afters.concat()));
     hub.set("POSTGRES_PASSWORD", "hunter2-mask");
     let (record, _) = hub.backup();
     let warnings = record["warnings"].as_array().unwrap();
@@ -354,8 +351,8 @@ fn a_failing_hook_after_a_stage_is_a_warning_unless_it_says_fail() {
     );
 
     let place = tempfile::tempdir().unwrap();
-    let toml =
-        failing("export", "after", fail) + &noting(&place.path().join("notes"), "run", "after");
+    let toml = hook_that_fails("export", "after", fail)
+        + &hook_that_notes(&place.path().join("notes"), "run", "after");
     let (mut other, _database) = self::hub(&toml);
     other.set("POSTGRES_PASSWORD", "hunter2-mask");
     other.backup_fails(1, &["the hook after export"]);

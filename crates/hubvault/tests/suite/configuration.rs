@@ -1,4 +1,4 @@
-//! The configuration as a user meets it: mistakes, origins, help.
+//! The configuration: mistakes, origins of settings, help.
 
 use crate::hub::{Hub, stderr, stdout};
 use hubvault_postgres::ConnectSettings;
@@ -32,9 +32,8 @@ fn a_mistake_is_reported_with_key_line_and_nearest_key_and_exit_code_2() {
             "{said}"
         );
     }
-    assert_eq!(hub.run(&["backup", "--frobnicate"]).status.code(), Some(2));
-    let missing = hub.run(&["--config", "/nowhere.toml", "config", "check"]);
-    assert_eq!(missing.status.code(), Some(2));
+    hub.run_expecting(2, &["backup", "--frobnicate"]);
+    let missing = hub.run_expecting(2, &["--config", "/nowhere.toml", "config", "check"]);
     assert!(
         stderr(&missing).contains("/nowhere.toml"),
         "{}",
@@ -67,8 +66,7 @@ fn config_show_names_the_origin_of_each_setting() {
     assert!(!json.to_string().contains("hunter2"));
     assert!(json["notices"][0].as_str().unwrap().contains("BACKUP_DRI"));
     // Set without effect: said, and not a success.
-    let check = hub.run(&["config", "check"]);
-    assert_eq!(check.status.code(), Some(3));
+    let check = hub.run_expecting(3, &["config", "check"]);
     assert!(stdout(&check).contains("did you mean BACKUP_DIR?"));
 }
 
@@ -77,11 +75,10 @@ fn init_writes_a_file_that_check_accepts_and_never_overwrites() {
     let hub = hub("");
     let path = hub.config().join("new.toml");
     let path = path.to_str().unwrap();
-    assert!(hub.run(&["config", "init", path]).status.success());
+    hub.run_expecting(0, &["config", "init", path]);
     let check = hub.run(&["--config", path, "config", "check"]);
     assert!(check.status.success(), "{}", stderr(&check));
-    let again = hub.run(&["config", "init", path]);
-    assert_eq!(again.status.code(), Some(1));
+    let again = hub.run_expecting(1, &["config", "init", path]);
     assert!(
         stderr(&again).contains("must not exist"),
         "{}",

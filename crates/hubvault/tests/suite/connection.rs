@@ -1,9 +1,9 @@
-//! Ways to a server: passwords, TLS with its degrees of trust, a standby, a connection URL.
+//! Connections: passwords, levels of TLS, a standby, a connection URL.
 
-use crate::hub::{Hub, stderr, stdout};
+use crate::hub::{HUBVAULT, Hub, stderr, stdout};
 use hubvault_model::Cancel;
 use hubvault_postgres::{ConnectSettings, Session, ThrowawayOptions, ThrowawayServer};
-use hubvault_testkit::{Standby, restore_with_plain_tools, server};
+use hubvault_testkit::{Standby, database_with, restore_with_plain_tools, server};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::PathBuf;
@@ -127,7 +127,7 @@ fn tls_trusts_only_the_configured_authority() {
     with("localhost", "verify-full", Some(&authority)).backup();
     with("127.0.0.1", "verify-ca", Some(&authority)).backup();
     with("127.0.0.1", "require", None).backup();
-    // Another name than the certificate's, and an authority that nobody told us of.
+    // Another name than the certificate's, and an authority that is not configured.
     with("127.0.0.1", "verify-full", Some(&authority)).backup_fails(1, &["certificate"]);
     with("localhost", "verify-full", None).backup_fails(1, &["certificate"]);
     with("localhost", "verify-ca", None).backup_fails(1, &["certificate"]);
@@ -213,26 +213,17 @@ fn a_standby_is_backed_up_like_its_primary() {
 
 #[test]
 fn a_failed_write_leaves_no_file() {
-    let server = server();
-    let database = server.database();
-    database.execute(
+    let database = database_with(
         "CREATE TABLE users AS SELECT n, md5(n::text) AS name FROM generate_series(1, 200000) n",
     );
     let hub = Hub::whole(&database);
     // A file size limit whose signal is ignored makes a write fail as a full disk does.
-    let inner = hub.command(&["backup"]);
-    let mut command = std::process::Command::new("sh");
-    command
+    let output = hub
+        .command_of("sh")
         .args(["-c", "trap '' XFSZ; ulimit -f 2000; exec \"$0\" backup"])
-        .arg(inner.get_program())
-        .env_clear()
-        .envs(
-            inner
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        )
-        .current_dir(hub.config());
-    let output = command.output().unwrap();
+        .arg(HUBVAULT)
+        .output()
+        .unwrap();
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(

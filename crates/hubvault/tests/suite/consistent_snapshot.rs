@@ -1,4 +1,4 @@
-//! All tables of an archive show one moment, whatever writers do meanwhile.
+//! All tables of an archive show one moment, whatever is written meanwhile.
 
 use crate::hub::Hub;
 use hubvault_testkit::{restore_with_plain_tools, server};

@@ -1,7 +1,7 @@
-//! A damaged or foreign file is refused, with the place that is wrong.
+//! A damaged or foreign file is refused with the place of the damage.
 
 use crate::hub::{Hub, stderr};
-use hubvault_testkit::server;
+use hubvault_testkit::database_with;
 use std::path::Path;
 
 fn refused(hub: &Hub, command: &str, path: &Path, words: &[&str]) {
@@ -21,16 +21,14 @@ fn refused(hub: &Hub, command: &str, path: &Path, words: &[&str]) {
 
 #[test]
 fn truncated_damaged_and_foreign_files_are_refused() {
-    let server = server();
-    let database = server.database();
-    database.execute(
+    let database = database_with(
         "CREATE TABLE users (id int PRIMARY KEY, name text);
          INSERT INTO users SELECT n, md5(n::text) FROM generate_series(1, 5000) n",
     );
     let hub = Hub::whole(&database);
     let (_, archive) = hub.backup();
-    assert!(hub.run(&["verify", "latest"]).status.success());
-    assert!(hub.run(&["verify"]).status.success());
+    hub.run_expecting(0, &["verify", "latest"]);
+    hub.run_expecting(0, &["verify"]);
     let bytes = std::fs::read(&archive).unwrap();
     let copy = hub.config().join("copy.tar.gz");
     for keep in [0, 1, 100, bytes.len() / 2, bytes.len() - 1] {

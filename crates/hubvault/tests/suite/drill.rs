@@ -1,13 +1,10 @@
-//! A backup counts once it was restored; what does not come back is never published.
+//! A backup counts once it was restored; an archive that cannot be restored is never published.
 
 use crate::forged::forged;
 use crate::hub::{Hub, archives_and_partials, stderr, stdout};
-use hubvault_testkit::{Database, NASTY, server};
+use hubvault_testkit::{Database, NASTY, USERS, database_with, server};
 use serde_json::Value;
 use std::path::Path;
-
-pub(crate) const SMALL: &str = "CREATE TABLE users (id int PRIMARY KEY, name text);
-    INSERT INTO users SELECT n, 'user ' || n FROM generate_series(1, 1000) n; ANALYZE;";
 
 /// A hub that proves its backups, and the directory of its drills.
 pub(crate) fn drilling(database: &Database) -> (Hub, tempfile::TempDir) {
@@ -22,9 +19,7 @@ pub(crate) fn is_empty(directory: &Path) -> bool {
 
 #[test]
 fn the_nasty_database_is_proven() {
-    let server = server();
-    let source = server.database();
-    source.execute(NASTY);
+    let source = database_with(NASTY);
     let (hub, drills) = drilling(&source);
     let output = hub.run(&["backup"]);
     let (said, text) = (stderr(&output), stdout(&output));
@@ -43,10 +38,8 @@ fn the_nasty_database_is_proven() {
 
 #[test]
 fn an_archive_that_cannot_be_restored_is_set_aside_and_never_counts() {
-    let server = server();
-    let database = server.database();
     // As people write them: the check looks into another table, by a name that needs a search path.
-    database.execute(
+    let database = database_with(
         "CREATE TABLE plans (id int); INSERT INTO plans VALUES (1);
          CREATE FUNCTION known(int) RETURNS bool LANGUAGE plpgsql AS
              $$ BEGIN RETURN EXISTS (SELECT 1 FROM plans WHERE id = $1); END $$;
@@ -67,24 +60,21 @@ fn an_archive_that_cannot_be_restored_is_set_aside_and_never_counts() {
         "{left:?}"
     );
     assert!(stdout(&hub.run(&["list"])).contains("failed"));
-    assert_eq!(hub.run(&["verify", "latest"]).status.code(), Some(1));
+    hub.run_expecting(1, &["verify", "latest"]);
     assert!(!hub.backups().join(".last_backup_success").exists());
     assert!(is_empty(drills.path()));
 }
 
 #[test]
 fn a_missing_extension_leaves_the_rest_proven_and_says_so() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
+    let database = database_with(USERS);
     // The name is changed behind the server's back: a dump asks for an extension that no server has.
     database.execute(
         "CREATE EXTENSION citext; CREATE TABLE mails (address citext); INSERT INTO mails VALUES ('a@b');
          UPDATE pg_extension SET extname = 'nosuchext' WHERE extname = 'citext'",
     );
     let (hub, _drills) = drilling(&database);
-    let output = hub.run(&["backup", "--json"]);
-    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    let output = hub.run_expecting(3, &["backup", "--json"]);
     let record: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(record["state"], "unproven");
     let reason = record["proof"]["reason"].as_str().unwrap();
@@ -107,25 +97,20 @@ fn a_missing_extension_leaves_the_rest_proven_and_says_so() {
 
 #[test]
 fn a_drill_over_its_time_limit_leaves_the_backup_unproven() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
+    let database = database_with(USERS);
     let toml = "[scope]\ntables = [\"*\"]\nwindow = []\n[proof]\ntime_limit = \"50 ms\"\n";
     let mut hub = Hub::with(&database, toml);
     hub.set("PROOF", "always");
-    let output = hub.run(&["backup"]);
-    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    let output = hub.run_expecting(3, &["backup"]);
     assert!(stdout(&output).contains("unproven: the drill took longer than its limit"));
 
     // An old backup can be drilled later, and the catalog knows.
     let listed = || stdout(&hub.run(&["list"]));
     assert!(listed().contains("unproven"));
-    let short = hub.run(&["verify", "latest", "--drill"]);
-    assert_eq!(short.status.code(), Some(3), "{}", stdout(&short));
+    hub.run_expecting(3, &["verify", "latest", "--drill"]);
     let mut patient = Hub::with(&database, "[scope]\ntables = [\"*\"]\nwindow = []\n");
     patient.set("BACKUP_DIR", hub.backups().to_str().unwrap());
-    let drilled = patient.run(&["verify", "latest", "--drill"]);
-    assert_eq!(drilled.status.code(), Some(0), "{}", stderr(&drilled));
+    let drilled = patient.run_expecting(0, &["verify", "latest", "--drill"]);
     assert!(
         stdout(&drilled).contains("proven: 1 table"),
         "{}",
@@ -134,7 +119,7 @@ fn a_drill_over_its_time_limit_leaves_the_backup_unproven() {
     assert!(!listed().contains("unproven"), "{}", listed());
     // And knows it again when the catalog is lost.
     std::fs::remove_file(hub.backups().join(".hubvault/catalog.sqlite")).unwrap();
-    assert!(hub.run(&["catalog", "rebuild"]).status.success());
+    hub.run_expecting(0, &["catalog", "rebuild"]);
     assert!(
         listed().contains("proven") && !listed().contains("unproven"),
         "{}",
@@ -144,9 +129,7 @@ fn a_drill_over_its_time_limit_leaves_the_backup_unproven() {
 
 #[test]
 fn a_drill_without_a_usable_directory_leaves_the_backup_unproven() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
+    let database = database_with(USERS);
     let mut hub = Hub::whole(&database);
     hub.set("PROOF", "always");
     // A directory that is not there, and one on a filesystem that never has room.
@@ -155,8 +138,7 @@ fn a_drill_without_a_usable_directory_leaves_the_backup_unproven() {
         ("/proc", "in /proc, which has 0 B free"),
     ] {
         hub.set("TMPDIR", directory);
-        let output = hub.run(&["backup"]);
-        assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+        let output = hub.run_expecting(3, &["backup"]);
         let text = stdout(&output);
         assert!(
             text.contains("unproven: ") && text.contains(reason),
@@ -181,16 +163,9 @@ fn a_scratch_database_on_another_server_works_and_is_dropped() {
         "PROOF_SERVER",
         format!("host={} user=postgres dbname=postgres", place.host),
     );
-    // What a drill that died would have left.
+    // The leftover of a crashed drill.
     database.execute("CREATE DATABASE hubvault_drill_old");
-    let output = hub.run(&["backup"]);
-    assert_eq!(
-        output.status.code(),
-        Some(0),
-        "{}{}",
-        stdout(&output),
-        stderr(&output)
-    );
+    let output = hub.run_expecting(0, &["backup"]);
     assert!(
         stdout(&output).contains("\nproven: "),
         "{}",
@@ -200,8 +175,7 @@ fn a_scratch_database_on_another_server_works_and_is_dropped() {
     assert_eq!(database.value(left), "0");
     assert!(is_empty(drills.path()));
     hub.set("PROOF_SERVER", "postgres://postgres@localhost:1/postgres");
-    let away = hub.run(&["backup"]);
-    assert_eq!(away.status.code(), Some(3), "{}", stderr(&away));
+    let away = hub.run_expecting(3, &["backup"]);
     assert!(
         stdout(&away).contains("unproven: no server to drill on"),
         "{}",
@@ -211,14 +185,11 @@ fn a_scratch_database_on_another_server_works_and_is_dropped() {
 
 #[test]
 fn a_random_sample_of_old_archives_is_drilled_and_the_damaged_one_is_named() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
+    let database = database_with(USERS);
     let (mut hub, _drills) = drilling(&database);
     hub.set("PROOF", "off");
     let (_, archive) = hub.backup();
-    let one = hub.run(&["drill", "--all", "--sample", "1"]);
-    assert_eq!(one.status.code(), Some(0), "{}", stderr(&one));
+    let one = hub.run_expecting(0, &["drill", "--all", "--sample", "1"]);
     assert!(
         stdout(&one).contains("proven: 1 table, 1,000 rows"),
         "{}",
@@ -232,8 +203,7 @@ fn a_random_sample_of_old_archives_is_drilled_and_the_damaged_one_is_named() {
     let copy = hub.config().join("forged.tar.gz");
     forged(&archive, &copy, twice, |_| ());
     std::fs::copy(&copy, &archive).unwrap();
-    let bad = hub.run(&["drill", "--all"]);
-    assert_eq!(bad.status.code(), Some(1));
+    let bad = hub.run_expecting(1, &["drill", "--all"]);
     assert!(stdout(&bad).contains("REJECTED"), "{}", stdout(&bad));
     let record = || -> Value {
         let listed: Value = serde_json::from_slice(&hub.run(&["list", "--json"]).stdout).unwrap();
@@ -249,6 +219,6 @@ fn a_random_sample_of_old_archives_is_drilled_and_the_damaged_one_is_named() {
     hub.run(&["drill", "latest"]);
     assert_eq!(record()["state"], "proven");
     std::fs::write(&proven, "no archive").unwrap();
-    assert_eq!(hub.run(&["drill", "latest"]).status.code(), Some(1));
+    hub.run_expecting(1, &["drill", "latest"]);
     assert!(is_rejected(&record()), "{}", record());
 }

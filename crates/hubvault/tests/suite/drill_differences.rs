@@ -1,11 +1,11 @@
-//! What a manifest says beside the rows is held against what came back, too.
+//! Drills compare the rest of a manifest, too: sequences, files, keys, the digest of the source.
 
 use crate::drill::drilling;
 use crate::forged::forged;
 use crate::hub::{Hub, stderr, stdout};
 use hubvault_archive::{Archive, Identities, Manifest, UncheckedForeignKey};
 use hubvault_model::TableName;
-use hubvault_testkit::server;
+use hubvault_testkit::{database_with, server};
 use std::io::BufRead;
 
 const ROWS: &str = "CREATE TABLE users (id serial PRIMARY KEY, name text);
@@ -16,9 +16,7 @@ type Lie<'a> = (&'a dyn Fn(&mut Manifest), i32, &'a str);
 
 #[test]
 fn false_sequences_files_and_keys_in_a_manifest_are_found() {
-    let server = server();
-    let database = server.database();
-    database.execute(ROWS);
+    let database = database_with(ROWS);
     let (mut hub, _drills) = drilling(&database);
     hub.write("[scope]\ntables = [\"*\"]\nwindow = []\n[[file]]\nsource = \"hubvault.toml\"\n");
     let (_, archive) = hub.backup();
@@ -54,11 +52,10 @@ fn false_sequences_files_and_keys_in_a_manifest_are_found() {
         assert!(said.contains(words), "{words:?} is not in {said}");
         assert!(!said.contains("\nproven: "), "{said}");
     }
-    // Where a sequence stood may be unknown.
+    // The value of a sequence may be unknown.
     let unread = |manifest: &mut Manifest| manifest.sequences[0].last_value = None;
     let path = forged(&archive, &copy, |_| (), unread);
-    let output = hub.run(&["verify", path.to_str().unwrap(), "--drill"]);
-    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    hub.run_expecting(0, &["verify", path.to_str().unwrap(), "--drill"]);
     // On a server elsewhere, too, an archive of a newer one cannot be shown.
     let elsewhere = database.settings();
     let host = elsewhere.host.replace('/', "%2F");
@@ -76,9 +73,7 @@ fn false_sequences_files_and_keys_in_a_manifest_are_found() {
 
 #[test]
 fn a_backup_whose_drill_is_not_due_is_unproven() {
-    let server = server();
-    let database = server.database();
-    database.execute(ROWS);
+    let database = database_with(ROWS);
     let (mut hub, drills) = drilling(&database);
     hub.set("PROOF", "daily");
     let (first, _) = hub.backup();
@@ -87,7 +82,7 @@ fn a_backup_whose_drill_is_not_due_is_unproven() {
     assert_eq!(second["state"], "unproven", "{second}");
     let reason = second["proof"]["reason"].as_str().unwrap();
     assert_eq!(reason, "drilled daily, and the last drill is not that old");
-    // Who waits for another's drill hears a wish to stop; the time limit is for drilling alone.
+    // A drill that waits for another can be stopped; its time limit starts when it runs.
     hub.write("[scope]\ntables = [\"*\"]\nwindow = []\n[proof]\ntime_limit = \"1 s\"\n");
     let _turn = hubvault_postgres::DrillLock::try_take(drills.path()).unwrap();
     let mut child = hub

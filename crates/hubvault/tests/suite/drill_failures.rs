@@ -1,8 +1,10 @@
-//! What happens to a drill while it is at work, and what is said of its archive then.
+//! Drills that fail, hang or are killed, and the state of their archives then.
 
-use crate::drill::{SMALL, drilling, is_empty};
+use crate::drill::{drilling, is_empty};
 use crate::hub::{Hub, archives_and_partials, stderr, stdout};
-use hubvault_testkit::{RestartingServer, Shutdown, noise, server, value, wait_for};
+use hubvault_testkit::{
+    RestartingServer, Shutdown, USERS, database_with, noise, server, value, wait_for,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +19,7 @@ fn rows_that(what: &str) -> String {
     )
 }
 
-fn unproven(hub: &Hub, reason: &str) -> String {
+fn assert_unproven(hub: &Hub, reason: &str) -> String {
     let output = hub.run(&["backup"]);
     let (said, text) = (stderr(&output), stdout(&output));
     assert_eq!(output.status.code(), Some(3), "{said}{text}");
@@ -34,7 +36,7 @@ struct Loading {
 }
 
 /// Waits until a drill in this directory loads rows.
-fn loading(drills: &Path) -> Loading {
+fn wait_for_loading(drills: &Path) -> Loading {
     let mut found = None;
     let is_loading = || {
         found = find_loading(drills);
@@ -84,7 +86,7 @@ fn a_crash_of_the_drill_server_leaves_the_backup_unproven() {
         .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    kill_process(loading(drills.path()).server, Signal::KILL).unwrap();
+    kill_process(wait_for_loading(drills.path()).server, Signal::KILL).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
     let text = stdout(&output);
@@ -101,24 +103,20 @@ fn a_crash_of_the_drill_server_leaves_the_backup_unproven() {
 
 #[test]
 fn a_hanging_drill_ends_at_its_time_limit() {
-    let server = server();
-    let database = server.database();
-    database.execute(&rows_that("PERFORM pg_sleep(600);"));
+    let database = database_with(&rows_that("PERFORM pg_sleep(600);"));
     let (mut hub, drills) = drilling(&database);
     hub.write("[scope]\ntables = [\"*\"]\nwindow = []\n[proof]\ntime_limit = \"6 s\"\n");
-    unproven(&hub, "the drill took longer than its limit of 6 s");
+    assert_unproven(&hub, "the drill took longer than its limit of 6 s");
     assert_eq!(fs::read_dir(drills.path()).unwrap().count(), 0);
 }
 
 #[test]
 fn an_error_of_a_crashed_server_rejects_no_archive() {
-    let server = server();
-    let database = server.database();
-    database.execute(&rows_that("PERFORM pg_sleep(600);"));
+    let database = database_with(&rows_that("PERFORM pg_sleep(600);"));
     let (hub, drills) = drilling(&database);
     std::thread::scope(|scope| {
-        let run = scope.spawn(|| unproven(&hub, "the drill's server was lost"));
-        let loading = loading(drills.path());
+        let run = scope.spawn(|| assert_unproven(&hub, "the drill's server was lost"));
+        let loading = wait_for_loading(drills.path());
         // Without the socket nobody gets in again.
         fs::remove_dir_all(loading.socket).unwrap();
         kill_process(loading.process, Signal::INT).unwrap();
@@ -140,7 +138,7 @@ fn a_scratch_database_that_cannot_be_dropped_is_named_and_dropped_by_the_next_dr
         format!("host={host} user=postgres dbname=postgres"),
     );
     let said = std::thread::scope(|scope| {
-        let run = scope.spawn(|| unproven(&hub, "the drill was interrupted"));
+        let run = scope.spawn(|| assert_unproven(&hub, "the drill was interrupted"));
         wait_for(
             || {
                 let asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
@@ -166,9 +164,7 @@ fn a_scratch_database_that_cannot_be_dropped_is_named_and_dropped_by_the_next_dr
 
 #[test]
 fn an_archive_damaged_after_its_integrity_check_is_rejected() {
-    let server = server();
-    let database = server.database();
-    database.execute("CREATE TABLE users (id int); INSERT INTO users VALUES (1)");
+    let database = database_with("CREATE TABLE users (id int); INSERT INTO users VALUES (1)");
     let (mut hub, _drills) = drilling(&database);
     // Nearly all of the archive is this file.
     fs::write(hub.config().join("noise"), noise(1 << 18)).unwrap();
@@ -193,9 +189,7 @@ fn an_archive_damaged_after_its_integrity_check_is_rejected() {
 
 #[test]
 fn leftovers_of_a_killed_drill_are_removed_by_the_next() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
+    let database = database_with(USERS);
     let (hub, drills) = drilling(&database);
     for wait in [10, 60, 200, 400, 700, 1_000, 1_300] {
         let mut child = hub

@@ -1,8 +1,8 @@
-//! A session typed for the Bash system: the same names, arguments and exit codes.
+//! The commands of the Bash system: the same names, arguments and exit codes.
 
-use crate::hub::{Hub, stderr, stdout};
-use crate::mailing::{SMALL, code, mailing, only, plain, subject, text};
-use hubvault_testkit::{MailServer, MailTls, server};
+use crate::hub::{HUBVAULT, Hub, stderr, stdout};
+use crate::mailing::{code, mailing, only_mail, subject, text, without_tls};
+use hubvault_testkit::{MailServer, MailTls, USERS, database_with, server};
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
@@ -12,18 +12,14 @@ fn scripts() -> PathBuf {
 
 /// A script as cron or a person would start it, with hubvault on the path.
 fn script(hub: &Hub, name: &str, arguments: &[&str]) -> Output {
-    // The hub's command knows the environment; only the program is another one.
-    let of_hubvault = hub.command(&[]);
-    let programs = Path::new(env!("CARGO_BIN_EXE_hubvault")).parent().unwrap();
+    let programs = Path::new(HUBVAULT).parent().unwrap();
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths(
         std::iter::once(programs.to_owned()).chain(std::env::split_paths(&path)),
     )
     .unwrap();
-    std::process::Command::new(scripts().join(name))
+    hub.command_of(scripts().join(name))
         .args(arguments)
-        .env_clear()
-        .envs(of_hubvault.get_envs().filter_map(|(k, v)| Some((k, v?))))
         .env("PATH", path)
         .current_dir(hub.config())
         .output()
@@ -31,8 +27,7 @@ fn script(hub: &Hub, name: &str, arguments: &[&str]) -> Output {
 }
 
 fn small_hub() -> (hubvault_testkit::Database, Hub) {
-    let source = server().database();
-    source.execute(SMALL);
+    let source = database_with(USERS);
     let hub = Hub::whole(&source);
     (source, hub)
 }
@@ -92,7 +87,7 @@ fn a_backup_that_fails_ends_with_1_and_an_error_line() {
 
 #[test]
 fn the_old_name_resends_the_mail_of_an_archive() {
-    let mail = MailServer::start(plain());
+    let mail = MailServer::start(without_tls());
     let (source, quiet) = small_hub();
     let (_, archive) = quiet.backup();
     let mut hub = mailing(&source, &mail, MailTls::Plain);
@@ -101,7 +96,7 @@ fn the_old_name_resends_the_mail_of_an_archive() {
     let sent = script(&hub, "send-backup-email.sh", &["SUCCESS", file]);
     assert_eq!(code(&sent), Some(0), "{}", stderr(&sent));
     assert!(stdout(&sent).contains("[SUCCESS] Email sent"));
-    let parts = only(&mail);
+    let parts = only_mail(&mail);
     assert!(
         subject(&parts).contains("1,000 users"),
         "{}",
@@ -116,20 +111,20 @@ fn the_old_name_resends_the_mail_of_an_archive() {
 
 #[test]
 fn the_old_name_mails_a_failure_with_the_callers_text() {
-    let mail = MailServer::start(plain());
+    let mail = MailServer::start(without_tls());
     let source = server().database();
     let hub = mailing(&source, &mail, MailTls::Plain);
     let words = ["FAILURE", "", "the disk of db2 is dead"];
     let sent = script(&hub, "send-backup-email.sh", &words);
     assert_eq!(code(&sent), Some(0), "{}", stderr(&sent));
-    let parts = only(&mail);
+    let parts = only_mail(&mail);
     assert!(subject(&parts).contains("FAILED"), "{}", subject(&parts));
     assert!(text(&parts).contains("the disk of db2 is dead"));
 }
 
 #[test]
 fn a_mail_about_a_missing_archive_is_refused() {
-    let mail = MailServer::start(plain());
+    let mail = MailServer::start(without_tls());
     let source = server().database();
     let hub = mailing(&source, &mail, MailTls::Plain);
     let absent = ["SUCCESS", "critical_backup_20200101_000000.tar.gz"];

@@ -1,11 +1,10 @@
 //! The examples of docs/extending.md do what the page says.
 
-use crate::hub::{Hub, stderr, stdout};
-use crate::mailing::{plain, subject, tell, text};
-use hubvault_testkit::{MailServer, MailTls, server};
+use crate::hub::{HUBVAULT, Hub, stderr, stdout};
+use crate::mailing::{send_mail_to, subject, text, without_tls};
+use hubvault_testkit::{MailServer, MailTls, database_with};
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::Command;
 
 const PAGE: &str = include_str!("../../../../docs/extending.md");
 const TABLE: &str = "CREATE TABLE users (id int PRIMARY KEY, name text);
@@ -50,8 +49,7 @@ fn run(example: &str, prepare: impl FnOnce(&mut Hub)) -> String {
             .find(|b| b.part == name)
             .map(|b| b.text.as_str())
     };
-    let database = server().database();
-    database.execute(part("sql").unwrap_or(TABLE));
+    let database = database_with(part("sql").unwrap_or(TABLE));
     let mut toml = part("toml").unwrap().to_owned();
     if !toml.contains("[scope]") {
         toml += "[scope]\ntables = [\"*\"]\nwindow = []\n";
@@ -59,22 +57,18 @@ fn run(example: &str, prepare: impl FnOnce(&mut Hub)) -> String {
     let mut hub = Hub::with(&database, &toml);
     hub.set("PROOF", "always");
     prepare(&mut hub);
-    let hubvault = hub.command(&[]);
-    let directory = hubvault.get_current_dir().unwrap();
+    let mut shell = hub.command_of("sh");
+    let directory = shell.get_current_dir().unwrap().to_owned();
     for block in blocks.iter().filter(|block| block.part.contains('/')) {
         let path = directory.join(&block.part);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, &block.text).unwrap();
     }
-    let mut shell = Command::new("sh");
-    shell.args(["-eu", "-c", part("sh").unwrap()]).env_clear();
-    for (name, value) in hubvault.get_envs() {
-        shell.env(name, value.unwrap_or_default());
-    }
-    let beside = Path::new(env!("CARGO_BIN_EXE_hubvault")).parent().unwrap();
+    shell.args(["-eu", "-c", part("sh").unwrap()]);
+    let beside = Path::new(HUBVAULT).parent().unwrap();
     let path = std::env::var("PATH").unwrap();
     shell.env("PATH", format!("{}:{path}", beside.display()));
-    let output = shell.current_dir(directory).output().unwrap();
+    let output = shell.output().unwrap();
     let printed = stdout(&output);
     let code = output.status.code();
     assert_eq!(code, Some(0), "{example}: {printed}{}", stderr(&output));
@@ -104,8 +98,8 @@ fn a_source_and_a_hook_are_added_as_the_page_says() {
 
 #[test]
 fn a_mail_type_is_added_as_the_page_says() {
-    let mail = MailServer::start(plain());
-    run("mail", |hub| tell(hub, &mail, MailTls::Plain));
+    let mail = MailServer::start(without_tls());
+    run("mail", |hub| send_mail_to(hub, &mail, MailTls::Plain));
     let messages = mail.messages();
     let parts = messages.last().unwrap().parts();
     assert!(
@@ -123,8 +117,8 @@ fn a_check_is_added_as_the_page_says() {
 
 #[test]
 fn an_alert_is_added_as_the_page_says() {
-    let mail = MailServer::start(plain());
-    run("alert", |hub| tell(hub, &mail, MailTls::Plain));
+    let mail = MailServer::start(without_tls());
+    run("alert", |hub| send_mail_to(hub, &mail, MailTls::Plain));
     let messages = mail.messages();
     let parts: Vec<_> = messages
         .iter()

@@ -1,14 +1,12 @@
-//! Configuration files come along, and what is wrong with one is said.
+//! Configuration files are archived, and problems with them are reported.
 
-use crate::hub::{Hub, stdout};
-use hubvault_testkit::{extract, server};
+use crate::hub::Hub;
+use hubvault_testkit::{database_with, extract};
 use std::os::unix::fs::PermissionsExt;
 
 #[test]
 fn files_and_directories_are_restored_with_their_modes() {
-    let server = server();
-    let database = server.database();
-    database.execute("CREATE TABLE users (id int)");
+    let database = database_with("CREATE TABLE users (id int)");
     let etc = tempfile::tempdir().unwrap();
     let root = etc.path();
     std::fs::write(root.join("app.env"), "KEY=value\n").unwrap();
@@ -44,15 +42,12 @@ fn files_and_directories_are_restored_with_their_modes() {
     );
 
     std::fs::remove_file(root.join("app.env")).unwrap();
-    let output = hub.run(&["backup"]);
-    assert_eq!(output.status.code(), Some(1), "{}", stdout(&output));
+    hub.run_expecting(1, &["backup"]);
 }
 
 #[test]
 fn an_archive_and_its_directory_are_private() {
-    let server = server();
-    let database = server.database();
-    database.execute("CREATE TABLE users (id int)");
+    let database = database_with("CREATE TABLE users (id int)");
     let hub = Hub::whole(&database);
     let (_, archive) = hub.backup();
     assert_eq!(

@@ -1,14 +1,14 @@
-//! The service asked over HTTP, as a board, a script and a stranger would.
+//! The HTTP API for a dashboard, a script and a stranger.
 
-use crate::hub::{Hub, stderr, stdout};
+use crate::hub::{Hub, stdout};
 use crate::service_process::{Answer, ServiceProcess};
-use hubvault_testkit::{Database, server};
+use hubvault_testkit::{Database, database_with};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
 
 fn database() -> Database {
-    let database = server().database();
-    database.execute("CREATE TABLE users (id int PRIMARY KEY); INSERT INTO users VALUES (1), (2)");
+    let database =
+        database_with("CREATE TABLE users (id int PRIMARY KEY); INSERT INTO users VALUES (1), (2)");
     database
 }
 
@@ -19,12 +19,6 @@ fn hub(database: &Database) -> Hub {
     hub.set("PROOF", "always");
     hub.set("BACKUP_SCHEDULE", "0 0 29 2 *");
     hub
-}
-
-fn token(hub: &Hub, name: &str, role: &str) -> String {
-    let made = hub.run(&["token", "create", name, "--role", role]);
-    assert!(made.status.success(), "{}", stderr(&made));
-    stdout(&made).trim().to_owned()
 }
 
 /// One shape, whatever went wrong.
@@ -42,7 +36,7 @@ fn is_error(answer: &Answer, status: u16, code: &str, path: &str) -> Value {
 fn every_path_needs_a_token_of_its_role() {
     let database = database();
     let hub = hub(&database);
-    let (read, operate) = (token(&hub, "board", "read"), token(&hub, "ci", "operate"));
+    let (read, operate) = (hub.token("board", "read"), hub.token("ci", "operate"));
     let service = ServiceProcess::start_http(&hub);
     for path in [
         "/backup/status",
@@ -70,7 +64,7 @@ fn every_path_needs_a_token_of_its_role() {
     assert!(said["message"].as_str().unwrap().contains("needs operate"));
     let refused = service.put("/backup/config", &operate, &json!({"retention.days": 3}));
     is_error(&refused, 403, "forbidden", "/backup/config");
-    let not_here = service.put("/backup/status", &token(&hub, "root", "admin"), &json!({}));
+    let not_here = service.put("/backup/status", &hub.token("root", "admin"), &json!({}));
     is_error(&not_here, 405, "method_not_allowed", "/backup/status");
     assert_eq!(not_here.header("allow"), Some("GET,HEAD"));
     let large = format!("{{\"force\": \"{}\"}}", "x".repeat(70_000));
@@ -97,7 +91,7 @@ fn every_path_needs_a_token_of_its_role() {
 
     // A revoked token ends at once.
     assert_eq!(service.get("/backup/status", &read).status, 200);
-    assert!(hub.run(&["token", "revoke", "board"]).status.success());
+    hub.run_expecting(0, &["token", "revoke", "board"]);
     is_error(
         &service.get("/backup/status", &read),
         401,
@@ -118,7 +112,7 @@ fn every_path_needs_a_token_of_its_role() {
 fn wrong_tokens_are_throttled_and_right_ones_are_not() {
     let database = database();
     let hub = hub(&database);
-    let right = token(&hub, "board", "read");
+    let right = hub.token("board", "read");
     let service = ServiceProcess::start_http(&hub);
     let tried: Vec<u16> = (0..20)
         .map(|i| service.get("/backup/status", &format!("hv_{i}")).status)
@@ -140,7 +134,7 @@ fn wrong_tokens_are_throttled_and_right_ones_are_not() {
 fn a_run_is_triggered_followed_and_listed() {
     let database = database();
     let hub = hub(&database);
-    let operate = token(&hub, "ci", "operate");
+    let operate = hub.token("ci", "operate");
     let service = ServiceProcess::start_http(&hub);
     let ill = service.get("/health", "");
     assert_eq!(
@@ -218,7 +212,7 @@ fn a_valid_change_of_the_configuration_is_kept_after_a_restart() {
     let database = database();
     let mut hub = hub(&database);
     hub.set("SMTP_PASS", "never-shown-7");
-    let admin = token(&hub, "root", "admin");
+    let admin = hub.token("root", "admin");
     let service = ServiceProcess::start_http(&hub);
     let bad = service.put(
         "/backup/config",
@@ -303,7 +297,7 @@ fn an_archive_is_downloaded_only_by_its_own_link() {
     let hub = hub(&database);
     let (record, file) = hub.backup();
     let id = record["id"].as_str().unwrap();
-    let operate = token(&hub, "ci", "operate");
+    let operate = hub.token("ci", "operate");
     let service = ServiceProcess::start_http(&hub);
     let made = service.post(&format!("/backup/{id}/link"), &operate, "{\"hours\": 1}");
     assert_eq!(made.status, 201, "{}", made.text());

@@ -1,4 +1,4 @@
-//! Strangers who connect and say little or too much keep nobody else from an answer.
+//! Clients that connect and send little or too much do not block others.
 
 use crate::hub::{Hub, stderr};
 use crate::service_process::ServiceProcess;
@@ -24,7 +24,7 @@ fn connect(service: &ServiceProcess) -> TcpStream {
 }
 
 /// What is left to read until the other side hangs up; a place that stays taken is an error.
-fn until_the_end(mut stream: TcpStream) -> String {
+fn read_to_end(mut stream: TcpStream) -> String {
     let mut said = Vec::new();
     match stream.read_to_end(&mut said) {
         Ok(_) => {}
@@ -41,7 +41,7 @@ fn silent_connections_are_closed_and_others_are_answered() {
     // Nothing is proven yet, which it can say.
     assert_eq!(service.get("/health", "").status, 503);
     for stream in crowd {
-        until_the_end(stream);
+        read_to_end(stream);
     }
     let log = service.stop_and_log();
     assert!(log.contains("http: all 256 connections"), "{log}");
@@ -55,7 +55,7 @@ fn a_request_head_that_arrives_byte_by_byte_times_out() {
         .write_all(b"GET /health HTTP/1.1\r\nX-Long: ")
         .unwrap();
     let reading = stream.try_clone().unwrap();
-    let ended = std::thread::spawn(move || until_the_end(reading));
+    let ended = std::thread::spawn(move || read_to_end(reading));
     let begun = Instant::now();
     while !ended.is_finished() {
         assert!(begun.elapsed() < PATIENCE, "it is still waited for");
@@ -78,7 +78,7 @@ fn an_endless_request_head_is_refused() {
     );
     // The other side may hang up in the middle of it.
     let _ = stream.write_all(head.as_bytes());
-    let said = until_the_end(stream);
+    let said = read_to_end(stream);
     assert!(said.is_empty() || said.contains(" 431 "), "{said}");
     assert_eq!(service.get("/health", "").status, 503);
 }

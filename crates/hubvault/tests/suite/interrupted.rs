@@ -1,7 +1,7 @@
-//! A run that is stopped, doubled or killed leaves nothing false behind.
+//! A run that is stopped, killed or started twice leaves a consistent state.
 
 use crate::hub::{Hub, archives_and_partials, stderr, stdout};
-use hubvault_testkit::{server, wait_for};
+use hubvault_testkit::{database_with, wait_for};
 use std::process::{Child, Stdio};
 
 /// Large enough that a signal comes before the end.
@@ -10,7 +10,7 @@ const LARGE: &str = "CREATE TABLE users (id int PRIMARY KEY, name text);
     ANALYZE;";
 
 /// Starts a backup and waits until it writes rows.
-fn running(hub: &Hub) -> Child {
+fn start_until_it_writes(hub: &Hub) -> Child {
     let child = hub
         .command(&["backup", "--no-progress"])
         .stdout(Stdio::piped())
@@ -39,12 +39,10 @@ fn signal(child: &Child, name: &str) {
 
 #[test]
 fn a_signal_stops_the_run_and_leaves_nothing() {
-    let server = server();
-    let database = server.database();
-    database.execute(LARGE);
+    let database = database_with(LARGE);
     for (name, code) in [("INT", 130), ("TERM", 143)] {
         let hub = Hub::whole(&database);
-        let child = running(&hub);
+        let child = start_until_it_writes(&hub);
         signal(&child, name);
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
@@ -56,13 +54,10 @@ fn a_signal_stops_the_run_and_leaves_nothing() {
 
 #[test]
 fn a_second_run_is_refused_and_names_the_first() {
-    let server = server();
-    let database = server.database();
-    database.execute(LARGE);
+    let database = database_with(LARGE);
     let hub = Hub::whole(&database);
-    let first = running(&hub);
-    let second = hub.run(&["backup"]);
-    assert_eq!(second.status.code(), Some(1));
+    let first = start_until_it_writes(&hub);
+    let second = hub.run_expecting(1, &["backup"]);
     let pid = first.id().to_string();
     assert!(stderr(&second).contains(&pid), "{}", stderr(&second));
     let output = first.wait_with_output().unwrap();
@@ -71,11 +66,9 @@ fn a_second_run_is_refused_and_names_the_first() {
 
 #[test]
 fn a_killed_run_is_cleaned_up_and_listed_as_failed_by_the_next() {
-    let server = server();
-    let database = server.database();
-    database.execute(LARGE);
+    let database = database_with(LARGE);
     let hub = Hub::whole(&database);
-    let mut child = running(&hub);
+    let mut child = start_until_it_writes(&hub);
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(archives_and_partials(&hub.backups()).len(), 1);

@@ -2,21 +2,20 @@
 
 use crate::hub::{Hub, stderr, stdout};
 use crate::service_process::ServiceProcess;
-use hubvault_testkit::{Database, server, wait_for};
+use hubvault_testkit::{Database, database_with, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::fs;
 
 fn database(table: &str) -> Database {
-    let database = server().database();
-    database.execute(&format!(
+    let database = database_with(&format!(
         "CREATE TABLE {table} (id int PRIMARY KEY); INSERT INTO {table} VALUES (1), (2)"
     ));
     database
 }
 
 /// Two jobs, of which `slow` waits before its rows for a file called `go`.
-fn two(slow: &Database, quick: &Database) -> Hub {
+fn hub_with_two_jobs(slow: &Database, quick: &Database) -> Hub {
     let mut hub = Hub::whole(slow);
     let go = hub.config().join("go");
     hub.write(&format!(
@@ -41,7 +40,7 @@ fn records(hub: &Hub, job: &str) -> Value {
 #[test]
 fn one_service_runs_several_jobs_at_the_same_time() {
     let (slow, quick) = (database("users"), database("orders"));
-    let mut hub = two(&slow, &quick);
+    let mut hub = hub_with_two_jobs(&slow, &quick);
     let made = hub.run(&["token", "create", "root", "--role", "admin"]);
     assert!(made.status.success(), "{}", stderr(&made));
     let token = stdout(&made).trim().to_owned();
@@ -130,7 +129,7 @@ fn one_service_runs_several_jobs_at_the_same_time() {
         .to_owned();
     assert_eq!(archive.body, fs::read(file).unwrap());
 
-    // A job that goes leaves the other at work.
+    // When a job is removed, the other goes on.
     hub.write(&format!(
         "file = []\n[[job]]\nname = \"quick\"\n[job.database]\nname = \"{}\"\n",
         quick.name()
@@ -158,8 +157,7 @@ fn a_job_without_its_directory_blocks_no_other_and_starts_when_it_appears() {
          [[job]]\nname = \"well\"\n",
         disk.display()
     ));
-    let made = hub.run(&["token", "create", "ops", "--role", "operate"]);
-    let token = stdout(&made).trim().to_owned();
+    let token = hub.token("ops", "operate");
     let service = ServiceProcess::start_http(&hub);
     let begun = service.post("/backup/trigger?job=well", &token, "{}");
     let id = begun.json()["backup_id"].as_str().unwrap().to_owned();
@@ -190,7 +188,7 @@ fn a_job_without_its_directory_blocks_no_other_and_starts_when_it_appears() {
 #[test]
 fn jobs_from_standard_input_survive_a_reload() {
     let (slow, quick) = (database("users"), database("orders"));
-    let hub = two(&slow, &quick);
+    let hub = hub_with_two_jobs(&slow, &quick);
     hub.run(&["config", "check"]);
     let toml = fs::File::open(hub.config().join("hubvault.toml")).unwrap();
     let log = hub.config().join("log");
@@ -214,16 +212,14 @@ fn jobs_from_standard_input_survive_a_reload() {
 #[test]
 fn a_command_covers_all_jobs_and_its_exit_code_is_the_worst() {
     let (first, second) = (database("users"), database("orders"));
-    let mut hub = two(&first, &second);
+    let mut hub = hub_with_two_jobs(&first, &second);
     fs::write(hub.config().join("go"), "").unwrap();
-    let done = hub.run(&["backup"]);
-    assert_eq!(done.status.code(), Some(0), "{}", stderr(&done));
+    let done = hub.run_expecting(0, &["backup"]);
     let said = stdout(&done);
     let (slow, quick) = (said.find("== slow\n"), said.find("== quick\n"));
     assert!(slow.unwrap() < quick.unwrap(), "{said}");
     for command in ["list", "check", "status"] {
-        let output = hub.run(&[command]);
-        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let output = hub.run_expecting(0, &[command]);
         assert!(stdout(&output).contains("== quick\n"));
     }
     for (arguments, words) in [
@@ -240,8 +236,7 @@ fn a_command_covers_all_jobs_and_its_exit_code_is_the_worst() {
 
     // One that fails does not keep the next from its turn.
     hub.set("POSTGRES_DB", "nowhere");
-    let worst = hub.run(&["backup"]);
-    assert_eq!(worst.status.code(), Some(1), "{}", stderr(&worst));
+    hub.run_expecting(1, &["backup"]);
     assert_eq!(records(&hub, "slow")[0]["state"], "failed");
     let quick = records(&hub, "quick");
     assert_eq!(

@@ -1,10 +1,10 @@
-//! Messages link to the archive, and the link is a key: it opens for its time, and is in no log.
+//! Links to archives in messages: each opens one archive for a time, and is never logged.
 
-use crate::hub::{Hub, stderr, stdout};
-use crate::mailing::{NOISE, SMALL, html, mailing, plain, subject, text};
+use crate::hub::{Hub, stderr};
+use crate::mailing::{NOISE, html, mailing, subject, text, without_tls};
 use crate::service_process::{ServiceProcess, signed};
 use hubvault_testkit::{
-    Answer, Database, HttpSink, MailServer, MailServerOptions, MailTls, Parts, server,
+    Answer, Database, HttpSink, MailServer, MailServerOptions, MailTls, Parts, USERS, database_with,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -14,13 +14,12 @@ use std::path::Path;
 const TOML: &str = "file = []\n[scope]\ntables = [\"*\"]\nwindow = []\n";
 
 fn database() -> Database {
-    let database = server().database();
-    database.execute(SMALL);
+    let database = database_with(USERS);
     database
 }
 
 /// A hub whose mails carry links that begin with `base`, for whoever asks the service there.
-fn linking(database: &Database, mail: &MailServer, base: &str) -> Hub {
+fn hub_with_links(database: &Database, mail: &MailServer, base: &str) -> Hub {
     let mut hub = mailing(database, mail, MailTls::Plain);
     hub.set("HTTP_ADDR", "127.0.0.1:0");
     hub.set("HTTP_PUBLIC_URL", base);
@@ -41,7 +40,7 @@ fn link(text: &str, base: &str) -> String {
 }
 
 /// The mails about runs, without those about what the service's checks find.
-fn of_runs(mail: &MailServer) -> Vec<Parts> {
+fn run_mails(mail: &MailServer) -> Vec<Parts> {
     let all = mail.messages().into_iter().map(|message| message.parts());
     all.filter(|parts| subject(parts).contains("UNPROVEN"))
         .collect()
@@ -63,15 +62,14 @@ fn logs(directory: &Path) -> String {
 #[test]
 fn the_link_in_the_mail_downloads_the_archive_and_is_never_logged() {
     let database = database();
-    let mail = MailServer::start(plain());
-    let mut hub = linking(&database, &mail, "");
+    let mail = MailServer::start(without_tls());
+    let mut hub = hub_with_links(&database, &mail, "");
     hub.set("EMAIL_ATTACH", "never");
     hub.set("LOG_LEVEL", "trace");
     // A word of every link.
     hub.set("POSTGRES_PASSWORD", "download");
     hub.set("WEBHOOK_SECRET", "signature");
-    let operate = hub.run(&["token", "create", "ci", "--role", "operate"]);
-    let operate = stdout(&operate).trim().to_owned();
+    let operate = hub.token("ci", "operate");
     let service = ServiceProcess::start_http(&hub);
     let base = service.base().to_owned();
 
@@ -79,7 +77,7 @@ fn the_link_in_the_mail_downloads_the_archive_and_is_never_logged() {
     hub.set("HTTP_PUBLIC_URL", &base);
     let output = hub.run(&["backup", "--json"]);
     let record: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let parts = &of_runs(&mail)[0];
+    let parts = &run_mails(&mail)[0];
     let path = link(text(parts), &base);
     let whole = fs::read(record["file"].as_str().unwrap()).unwrap();
     let had = service.get(&path, "");
@@ -114,7 +112,7 @@ fn the_link_in_the_mail_downloads_the_archive_and_is_never_logged() {
     assert_eq!(begun.status, 202, "{}", begun.text());
     let run = begun.json()["backup_id"].as_str().unwrap().to_owned();
     service.get(&format!("/backup/{run}/events"), &operate);
-    let parts = &of_runs(&mail)[1];
+    let parts = &run_mails(&mail)[1];
     let second = link(text(parts), &base);
     let had = service.get(&second, "");
     assert_eq!(had.status, 200, "{}", had.text());
@@ -133,16 +131,15 @@ fn the_link_in_the_mail_downloads_the_archive_and_is_never_logged() {
 #[test]
 fn each_of_several_jobs_has_links_to_its_own_archives() {
     let database = database();
-    let mail = MailServer::start(plain());
-    let mut hub = linking(&database, &mail, "");
+    let mail = MailServer::start(without_tls());
+    let mut hub = hub_with_links(&database, &mail, "");
     hub.write(&format!(
         "{TOML}[[job]]\nname = \"one\"\n[[job]]\nname = \"two\"\n"
     ));
     let service = ServiceProcess::start_http(&hub);
     hub.set("HTTP_PUBLIC_URL", service.base());
-    let output = hub.run(&["backup"]);
-    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
-    let mails = of_runs(&mail);
+    hub.run_expecting(3, &["backup"]);
+    let mails = run_mails(&mail);
     assert_eq!(mails.len(), 2);
     let key = |job: &str| fs::read(hub.backups().join(job).join(".hubvault/link.key")).unwrap();
     assert_ne!(key("one"), key("two"));
@@ -162,9 +159,9 @@ fn each_of_several_jobs_has_links_to_its_own_archives() {
 #[test]
 fn every_channel_except_pings_has_the_link() {
     let database = database();
-    let mail = MailServer::start(plain());
+    let mail = MailServer::start(without_tls());
     let sink = HttpSink::start((0..9).map(|_| Answer::Status(200)));
-    let mut hub = linking(&database, &mail, "https://backups.hub.example/in/here/");
+    let mut hub = hub_with_links(&database, &mail, "https://backups.hub.example/in/here/");
     hub.set("WEBHOOK_URL", sink.url("/hook"));
     hub.set("SLACK_WEBHOOK_URL", sink.url("/slack"));
     hub.set("NTFY_URL", sink.url("/ntfy"));
@@ -200,13 +197,12 @@ fn every_channel_except_pings_has_the_link() {
 
 #[test]
 fn an_archive_too_large_for_the_mail_server_is_linked() {
-    let database = server().database();
-    database.execute(NOISE);
+    let database = database_with(NOISE);
     let mail = MailServer::start(MailServerOptions {
         size_limit: Some(60_000),
-        ..plain()
+        ..without_tls()
     });
-    let hub = linking(&database, &mail, "https://backups.hub.example");
+    let hub = hub_with_links(&database, &mail, "https://backups.hub.example");
     hub.backup();
     let parts = mail.messages()[0].parts();
     assert!(parts.attachments.is_empty());
@@ -217,9 +213,9 @@ fn an_archive_too_large_for_the_mail_server_is_linked() {
 #[test]
 fn messages_without_a_downloadable_archive_have_no_link() {
     let database = database();
-    let mail = MailServer::start(plain());
+    let mail = MailServer::start(without_tls());
     let sink = HttpSink::start((0..9).map(|_| Answer::Status(200)));
-    let mut hub = linking(&database, &mail, "https://backups.hub.example");
+    let mut hub = hub_with_links(&database, &mail, "https://backups.hub.example");
     hub.set("WEBHOOK_URL", sink.url("/hook"));
     hub.set("BACKUP_MIN_SIZE_MB", "900");
     hub.backup_fails(1, &["BACKUP_MIN_SIZE_MB"]);
@@ -253,8 +249,7 @@ fn messages_without_a_downloadable_archive_have_no_link() {
         assert!(!said.contains("/download/"), "{said}");
     }
     hub.set("HTTP_PUBLIC_URL", "backups.hub.example");
-    let refused = hub.run(&["backup"]);
-    assert_eq!(refused.status.code(), Some(2));
+    let refused = hub.run_expecting(2, &["backup"]);
     let said = stderr(&refused);
     assert!(
         said.contains("variable HTTP_PUBLIC_URL: http.public_url: expected an address such as"),
@@ -265,12 +260,11 @@ fn messages_without_a_downloadable_archive_have_no_link() {
 #[test]
 fn without_the_link_key_messages_have_no_link_and_the_run_warns() {
     let database = database();
-    let mail = MailServer::start(plain());
-    let hub = linking(&database, &mail, "https://backups.hub.example");
+    let mail = MailServer::start(without_tls());
+    let hub = hub_with_links(&database, &mail, "https://backups.hub.example");
     let state = hub.backups().join(".hubvault");
     fs::create_dir_all(state.join("link.key")).unwrap();
-    let output = hub.run(&["backup", "--json"]);
-    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    let output = hub.run_expecting(3, &["backup", "--json"]);
     let record: Value = serde_json::from_slice(&output.stdout).unwrap();
     let warnings = record["warnings"].as_array().unwrap();
     let link = warnings.iter().find(|warning| warning["code"] == "link");

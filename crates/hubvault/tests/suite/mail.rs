@@ -1,11 +1,14 @@
-//! What comes of a run reaches its people, with the archive.
+//! The result of a run is mailed, with the archive.
 
 use crate::drill::drilling;
 use crate::hub::{stderr, stdout};
 use crate::mailing::{
-    NOISE, PASSWORD, SMALL, code, html, mailing, only, plain, record, subject, tell, text,
+    NOISE, PASSWORD, code, html, mailing, only_mail, record, send_mail_to, subject, text,
+    without_tls,
 };
-use hubvault_testkit::{MailServer, MailServerOptions, MailTls, restore_with_plain_tools, server};
+use hubvault_testkit::{
+    MailServer, MailServerOptions, MailTls, USERS, database_with, restore_with_plain_tools, server,
+};
 use std::process::Command;
 
 #[test]
@@ -14,10 +17,9 @@ fn a_proven_backup_arrives_with_its_archive_and_restores_from_the_mail() {
         auth: Some(("backup".into(), PASSWORD.into())),
         ..MailServerOptions::default()
     });
-    let source = server().database();
-    source.execute(SMALL);
+    let source = database_with(USERS);
     let (mut hub, _drills) = drilling(&source);
-    tell(&mut hub, &mail, MailTls::StartTls);
+    send_mail_to(&mut hub, &mail, MailTls::StartTls);
     hub.set("SMTP_USER", "backup");
     hub.set("SMTP_PASS", PASSWORD);
     let output = hub.run(&["backup", "--json"]);
@@ -30,7 +32,7 @@ fn a_proven_backup_arrives_with_its_archive_and_restores_from_the_mail() {
         mail.messages()[0].to,
         ["ada@hub.example", "grace@hub.example"]
     );
-    let parts = only(&mail);
+    let parts = only_mail(&mail);
     assert!(
         subject(&parts).starts_with("[hubvault] OK  ") && subject(&parts).contains("1,000 users"),
         "{}",
@@ -62,8 +64,7 @@ fn a_sealed_archive_arrives_sealed_and_only_its_key_opens_it() {
         tls: MailTls::Implicit,
         ..MailServerOptions::default()
     });
-    let source = server().database();
-    source.execute(SMALL);
+    let source = database_with(USERS);
     let mut hub = mailing(&source, &mail, MailTls::Implicit);
     let keys = tempfile::tempdir().unwrap();
     let key = keys.path().join("key.txt");
@@ -73,7 +74,7 @@ fn a_sealed_archive_arrives_sealed_and_only_its_key_opens_it() {
     hub.set("BACKUP_RECIPIENTS", public.trim());
     hub.set("EMAIL_ATTACH", "sealed");
     hub.backup();
-    let parts = only(&mail);
+    let parts = only_mail(&mail);
     assert!(!text(&parts).contains("NOT SEALED"), "{}", text(&parts));
     assert!(text(&parts).contains("age -d -i KEY"), "{}", text(&parts));
     let archive = keys.path().join(&parts.attachments[0].name);
@@ -90,9 +91,8 @@ fn a_sealed_archive_arrives_sealed_and_only_its_key_opens_it() {
 
 #[test]
 fn an_unsealed_archive_is_not_attached_where_only_sealed_ones_may_be() {
-    let mail = MailServer::start(plain());
-    let source = server().database();
-    source.execute(SMALL);
+    let mail = MailServer::start(without_tls());
+    let source = database_with(USERS);
     let mut hub = mailing(&source, &mail, MailTls::Plain);
     hub.set("EMAIL_ATTACH", "sealed");
     let (record, archive) = hub.backup();
@@ -101,7 +101,7 @@ fn an_unsealed_archive_is_not_attached_where_only_sealed_ones_may_be() {
         said.contains("not attached") && said.contains("sealed"),
         "{said}"
     );
-    let parts = only(&mail);
+    let parts = only_mail(&mail);
     assert!(parts.attachments.is_empty());
     assert!(
         text(&parts).contains(archive.to_str().unwrap()),
@@ -114,15 +114,14 @@ fn an_unsealed_archive_is_not_attached_where_only_sealed_ones_may_be() {
 fn a_mail_too_large_for_the_server_is_sent_without_its_archive() {
     let mail = MailServer::start(MailServerOptions {
         size_limit: Some(60_000),
-        ..plain()
+        ..without_tls()
     });
-    let source = server().database();
-    source.execute(NOISE);
+    let source = database_with(NOISE);
     let hub = mailing(&source, &mail, MailTls::Plain);
     let (record, archive) = hub.backup();
     let said = record["delivery"]["attachment"].as_str().unwrap();
     assert!(said.starts_with("not attached"), "{said}");
-    let parts = only(&mail);
+    let parts = only_mail(&mail);
     assert!(parts.attachments.is_empty());
     assert!(
         text(&parts).contains("takes no message this large"),
@@ -138,9 +137,8 @@ fn a_mail_too_large_for_the_server_is_sent_without_its_archive() {
 
 #[test]
 fn an_archive_in_parts_is_joined_by_the_command_in_the_mail() {
-    let mail = MailServer::start(plain());
-    let source = server().database();
-    source.execute(NOISE);
+    let mail = MailServer::start(without_tls());
+    let source = database_with(NOISE);
     let mut hub = mailing(&source, &mail, MailTls::Plain);
     hub.set("EMAIL_MAX_MESSAGE_MB", "1");
     hub.set("EMAIL_SPLIT", "true");

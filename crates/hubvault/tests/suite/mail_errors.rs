@@ -1,14 +1,13 @@
-//! What a mail may say, who may be told, and what is refused at start.
+//! Errors in mail settings and templates.
 
 use crate::drill::drilling;
 use crate::hub::{stderr, stdout};
-use crate::mailing::{PASSWORD, SMALL, code, mailing, only, plain, subject, text};
-use hubvault_testkit::{MailServer, MailServerOptions, MailTls, server};
+use crate::mailing::{PASSWORD, code, mailing, only_mail, subject, text, without_tls};
+use hubvault_testkit::{MailServer, MailServerOptions, MailTls, USERS, database_with, server};
 
 #[test]
 fn a_run_without_recipients_warns_unless_mail_is_disabled() {
-    let source = server().database();
-    source.execute(SMALL);
+    let source = database_with(USERS);
     let (mut hub, _drills) = drilling(&source);
     hub.set("EMAIL_ENABLED", "true");
     let output = hub.run(&["backup"]);
@@ -53,7 +52,7 @@ fn mistakes_in_mail_settings_are_refused_at_start_with_their_setting() {
             &["success.txt line 1", "docs/mail.md"],
         ),
     ] {
-        let mail = MailServer::start(plain());
+        let mail = MailServer::start(without_tls());
         let mut hub = mailing(&source, &mail, MailTls::Plain);
         for (name, value) in set {
             hub.set(name, value);
@@ -64,9 +63,8 @@ fn mistakes_in_mail_settings_are_refused_at_start_with_their_setting() {
 
 #[test]
 fn a_failing_template_does_not_lose_the_mail() {
-    let mail = MailServer::start(plain());
-    let source = server().database();
-    source.execute(SMALL);
+    let mail = MailServer::start(without_tls());
+    let source = database_with(USERS);
     let mut hub = mailing(&source, &mail, MailTls::Plain);
     let templates = tempfile::tempdir().unwrap();
     // The sample has a failure, so that only a real success shows the mistake.
@@ -80,7 +78,7 @@ fn a_failing_template_does_not_lose_the_mail() {
     hub.set("EMAIL_TEMPLATES_DIR", templates.path().to_str().unwrap());
     let output = hub.run(&["backup"]);
     assert_eq!(code(&output), Some(3), "{}", stderr(&output));
-    let parts = only(&mail);
+    let parts = only_mail(&mail);
     assert!(
         text(&parts).contains("this is the built-in one"),
         "{}",

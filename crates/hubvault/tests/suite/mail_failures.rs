@@ -1,11 +1,13 @@
-//! Whoever could not be told is told later, or it is said that they were not.
+//! Notifications that fail are sent later, or reported as not sent.
 
 use crate::hub::{Hub, stderr, stdout};
 use crate::mailing::{
-    PASSWORD, SMALL, code, hasty, mailing, only, outbox, plain, record, subject, text,
+    PASSWORD, code, mailing, mailing_with_short_delays, only_mail, outbox, record, subject, text,
+    without_tls,
 };
 use hubvault_testkit::{
-    Answer, HttpSink, MailFault, MailServer, MailServerOptions, MailTls, server,
+    Answer, HttpSink, MailFault, MailServer, MailServerOptions, MailTls, USERS, database_with,
+    server,
 };
 use std::path::Path;
 
@@ -13,11 +15,10 @@ use std::path::Path;
 fn a_busy_server_is_retried_and_nothing_arrives_twice() {
     let mail = MailServer::start(MailServerOptions {
         busy_first: 2,
-        ..plain()
+        ..without_tls()
     });
-    let source = server().database();
-    source.execute(SMALL);
-    let hub = hasty(&source, &mail);
+    let source = database_with(USERS);
+    let hub = mailing_with_short_delays(&source, &mail);
     let (record, _) = hub.backup();
     assert_eq!(record["delivery"]["told"].as_array().unwrap().len(), 2);
     assert_eq!(mail.messages().len(), 1);
@@ -30,11 +31,10 @@ fn a_busy_server_is_retried_and_nothing_arrives_twice() {
 fn one_refused_recipient_does_not_block_the_others_mail() {
     let mail = MailServer::start(MailServerOptions {
         refuse: vec!["grace@hub.example".into()],
-        ..plain()
+        ..without_tls()
     });
-    let source = server().database();
-    source.execute(SMALL);
-    let hub = hasty(&source, &mail);
+    let source = database_with(USERS);
+    let hub = mailing_with_short_delays(&source, &mail);
     let output = hub.run(&["backup", "--json"]);
     assert_eq!(code(&output), Some(3));
     let record = record(&output);
@@ -59,12 +59,11 @@ fn one_refused_recipient_does_not_block_the_others_mail() {
 
 #[test]
 fn an_unreachable_mail_server_leaves_the_backup_valid_and_the_mail_queued() {
-    let source = server().database();
-    source.execute(SMALL);
+    let source = database_with(USERS);
     let sink = HttpSink::start([Answer::Status(200), Answer::Status(200)]);
-    let dead = MailServer::start(plain());
+    let dead = MailServer::start(without_tls());
     let port = dead.port;
-    let mut hub = hasty(&source, &dead);
+    let mut hub = mailing_with_short_delays(&source, &dead);
     drop(dead);
     hub.set("WEBHOOK_URL", sink.url("/hook"));
     let output = hub.run(&["backup", "--json"]);
@@ -76,7 +75,7 @@ fn an_unreachable_mail_server_leaves_the_backup_valid_and_the_mail_queued() {
         let reason = untold["reason"].as_str().unwrap();
         assert!(reason.contains(&port.to_string()), "{reason}");
     }
-    // Whoever listens elsewhere hears of the backup, and that it was not mailed.
+    // Other channels are notified of the backup, and that it was not mailed.
     let events: Vec<String> = sink
         .requests()
         .iter()
@@ -87,10 +86,10 @@ fn an_unreachable_mail_server_leaves_the_backup_valid_and_the_mail_queued() {
     assert_eq!(code(&status), Some(3));
     assert!(stdout(&status).contains("waits"), "{}", stdout(&status));
     // The server is back, elsewhere.
-    let back = MailServer::start(plain());
+    let back = MailServer::start(without_tls());
     hub.set("SMTP_PORT", back.port.to_string());
     assert_eq!(code(&hub.run(&["mail", "retry"])), Some(0));
-    assert_eq!(only(&back).attachments.len(), 1);
+    assert_eq!(only_mail(&back).attachments.len(), 1);
     assert!(outbox(&hub).iter().all(|item| item["state"] == "sent"));
     // The record knows, too.
     assert!(!stdout(&hub.run(&["list"])).contains("undelivered"));
@@ -100,31 +99,29 @@ fn an_unreachable_mail_server_leaves_the_backup_valid_and_the_mail_queued() {
 fn a_connection_cut_after_the_last_byte_is_retried_with_the_same_message_id() {
     let mail = MailServer::start(MailServerOptions {
         fault: Some(MailFault::CutAfterData),
-        ..plain()
+        ..without_tls()
     });
-    let source = server().database();
-    source.execute(SMALL);
-    let mut hub = hasty(&source, &mail);
+    let source = database_with(USERS);
+    let mut hub = mailing_with_short_delays(&source, &mail);
     let output = hub.run(&["backup"]);
     assert_eq!(code(&output), Some(3), "{}", stderr(&output));
-    let good = MailServer::start(plain());
+    let good = MailServer::start(without_tls());
     hub.set("SMTP_PORT", good.port.to_string());
     hub.run(&["mail", "retry"]);
     let first = mail.messages()[0].parts();
-    let again = only(&good);
+    let again = only_mail(&good);
     assert_eq!(first.header("Message-ID"), again.header("Message-ID"));
 }
 
 #[test]
 fn silent_and_cutting_mail_servers_never_get_a_shorter_archive() {
-    let source = server().database();
-    source.execute(SMALL);
+    let source = database_with(USERS);
     for fault in [MailFault::Stall, MailFault::CutInData, MailFault::Closing] {
         let mail = MailServer::start(MailServerOptions {
             fault: Some(fault),
-            ..plain()
+            ..without_tls()
         });
-        let mut hub = hasty(&source, &mail);
+        let mut hub = mailing_with_short_delays(&source, &mail);
         hub.write("file = []\n[scope]\ntables = [\"*\"]\nwindow = []\n[delivery]\ntries = 1\n[email]\ntimeout = \"1 s\"\n");
         let output = hub.run(&["backup", "--json"]);
         assert_eq!(code(&output), Some(3), "{fault:?}: {}", stderr(&output));
@@ -135,9 +132,8 @@ fn silent_and_cutting_mail_servers_never_get_a_shorter_archive() {
 
 #[test]
 fn the_mail_of_a_failed_backup_has_stage_causes_and_log_and_no_secret() {
-    let mail = MailServer::start(plain());
-    let source = server().database();
-    source.execute(SMALL);
+    let mail = MailServer::start(without_tls());
+    let source = database_with(USERS);
     let mut hub = mailing(&source, &mail, MailTls::Plain);
     hub.backup();
     hub.set("POSTGRES_DB", "no_such_database");
@@ -172,8 +168,7 @@ fn the_mail_of_a_failed_backup_has_stage_causes_and_log_and_no_secret() {
 
 #[test]
 fn a_ping_is_called_at_the_start_and_at_the_end() {
-    let source = server().database();
-    source.execute(SMALL);
+    let source = database_with(USERS);
     let sink = HttpSink::start((0..4).map(|_| Answer::Status(200)));
     let mut hub = Hub::whole(&source);
     hub.set("PING_URL", sink.url("/uuid"));
@@ -189,13 +184,13 @@ fn a_ping_is_called_at_the_start_and_at_the_end() {
 
 #[test]
 fn a_backup_that_cannot_start_is_notified() {
-    let mail = MailServer::start(plain());
+    let mail = MailServer::start(without_tls());
     let source = server().database();
-    let mut hub = hasty(&source, &mail);
+    let mut hub = mailing_with_short_delays(&source, &mail);
     hub.set("BACKUP_DIR", "/dev/null/backups");
     let output = hub.run(&["backup"]);
     assert_eq!(code(&output), Some(1));
-    let parts = only(&mail);
+    let parts = only_mail(&mail);
     assert!(
         text(&parts).contains("/dev/null/backups"),
         "{}",
@@ -205,18 +200,17 @@ fn a_backup_that_cannot_start_is_notified() {
 
 #[test]
 fn a_queued_mail_whose_archive_was_removed_is_still_sent() {
-    let source = server().database();
-    source.execute(SMALL);
-    let dead = MailServer::start(plain());
-    let mut hub = hasty(&source, &dead);
+    let source = database_with(USERS);
+    let dead = MailServer::start(without_tls());
+    let mut hub = mailing_with_short_delays(&source, &dead);
     drop(dead);
     let output = hub.run(&["backup", "--json"]);
     let file = record(&output)["file"].as_str().unwrap().to_owned();
     std::fs::remove_file(file).unwrap();
-    let back = MailServer::start(plain());
+    let back = MailServer::start(without_tls());
     hub.set("SMTP_PORT", back.port.to_string());
     assert_eq!(code(&hub.run(&["mail", "retry"])), Some(0));
-    let parts = only(&back);
+    let parts = only_mail(&back);
     assert!(parts.attachments.is_empty());
     assert!(
         text(&parts).contains("it was missing when this mail was sent"),
@@ -227,13 +221,12 @@ fn a_queued_mail_whose_archive_was_removed_is_still_sent() {
 
 #[test]
 fn a_killed_run_is_notified_by_the_next() {
-    let mail = MailServer::start(plain());
-    let source = server().database();
-    source.execute(SMALL);
+    let mail = MailServer::start(without_tls());
+    let source = database_with(USERS);
     let sink = HttpSink::start((0..9).map(|_| Answer::Status(200)));
     let mut hub = mailing(&source, &mail, MailTls::Plain);
     hub.set("PING_URL", sink.url("/uuid"));
-    // A run that holds no lock and is called running: its process died.
+    // A run without a lock that is listed as running: its process crashed.
     hub.backup();
     let catalog = hub.backups().join(".hubvault/catalog.sqlite");
     let sql = "UPDATE backups SET state = 'running', record = json_set(record, '$.state', 'running', '$.delivery', json('null'))";
@@ -246,7 +239,7 @@ fn a_killed_run_is_notified_by_the_next() {
         .collect();
     assert_eq!(subjects.len(), 3, "{subjects:?}");
     assert!(subjects[2].contains("FAILED"), "{subjects:?}");
-    // A dead-man's switch hears of the newest run alone.
+    // A dead-man's switch is called for the newest run only.
     let pings: Vec<String> = sink.requests().iter().map(|r| r.target.clone()).collect();
     assert_eq!(pings, ["/uuid/start", "/uuid", "/uuid/start", "/uuid"]);
     hub.backup();
@@ -255,9 +248,8 @@ fn a_killed_run_is_notified_by_the_next() {
 
 #[test]
 fn a_run_that_crashed_before_its_notification_is_notified_by_the_next() {
-    let mail = MailServer::start(plain());
-    let source = server().database();
-    source.execute(SMALL);
+    let mail = MailServer::start(without_tls());
+    let source = database_with(USERS);
     let hub = mailing(&source, &mail, MailTls::Plain);
     let (_, first) = hub.backup();
     let catalog = hub.backups().join(".hubvault/catalog.sqlite");
@@ -286,25 +278,23 @@ fn rewrite(catalog: &Path, sql: &str) {
 
 #[test]
 fn queued_messages_use_the_current_settings() {
-    let source = server().database();
-    source.execute(SMALL);
-    let dead = MailServer::start(plain());
-    let mut hub = hasty(&source, &dead);
+    let source = database_with(USERS);
+    let dead = MailServer::start(without_tls());
+    let mut hub = mailing_with_short_delays(&source, &dead);
     drop(dead);
     hub.run(&["backup"]);
-    let back = MailServer::start(plain());
+    let back = MailServer::start(without_tls());
     hub.set("SMTP_PORT", back.port.to_string());
     hub.set("ADMIN_EMAILS", "ada@hub.example");
     hub.set("EMAIL_ATTACH", "never");
     assert_eq!(code(&hub.run(&["mail", "retry"])), Some(3));
     assert_eq!(back.messages()[0].to, ["ada@hub.example"]);
-    assert!(only(&back).attachments.is_empty());
+    assert!(only_mail(&back).attachments.is_empty());
 }
 
 #[test]
 fn a_ping_is_never_sent_late() {
-    let source = server().database();
-    source.execute(SMALL);
+    let source = database_with(USERS);
     let down = HttpSink::start((0..6).map(|_| Answer::Status(503)));
     let mut hub = Hub::whole(&source);
     hub.write("file = []\n[scope]\ntables = [\"*\"]\nwindow = []\n[delivery]\npause = \"10 ms\"\n");

@@ -1,4 +1,4 @@
-//! The promises of hubvault, kept through its binary against a real `PostgreSQL`.
+//! What hubvault promises, tested through its binary against a real `PostgreSQL`.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

@@ -1,8 +1,8 @@
-//! What is watched, made to go wrong for real.
+//! The checks of the monitor, each with a real fault.
 
 use crate::hub::{Hub, stderr, stdout};
 use crate::retention::next_second;
-use hubvault_testkit::server;
+use hubvault_testkit::{database_with, server};
 use serde_json::Value;
 
 pub(crate) const USERS: &str = "CREATE TABLE users (id int PRIMARY KEY);
@@ -20,9 +20,7 @@ fn warnings<'a>(record: &'a Value, code: &str) -> Vec<&'a str> {
 
 #[test]
 fn the_last_archive_with_lost_rows_is_never_removed() {
-    let server = server();
-    let database = server.database();
-    database.execute(USERS);
+    let database = database_with(USERS);
     let mut hub = Hub::with(&database, GREEDY);
     hub.set("PROOF", "always");
     let (record, first) = hub.backup();
@@ -49,7 +47,7 @@ fn the_last_archive_with_lost_rows_is_never_removed() {
     assert!(stdout(&hub.run(&["list"])).contains("(pinned)"));
     assert!(stdout(&hub.run(&["status"])).contains("users fell from 1,000"));
 
-    // The next one is held against the fallen one, and the pin still holds.
+    // The next one is compared with the smaller one, and the pin is kept.
     next_second();
     let (record, _) = hub.backup();
     assert!(warnings(&record, "rows").is_empty());
@@ -57,7 +55,7 @@ fn the_last_archive_with_lost_rows_is_never_removed() {
 }
 
 /// What one check finds: state, what, next.
-pub(crate) fn finds(hub: &Hub, check: &str) -> (String, String, String) {
+pub(crate) fn run_check(hub: &Hub, check: &str) -> (String, String, String) {
     let output = hub.run(&["check", check, "--json"]);
     let report: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", stderr(&output)));
@@ -72,27 +70,24 @@ pub(crate) fn finds(hub: &Hub, check: &str) -> (String, String, String) {
 }
 
 #[track_caller]
-pub(crate) fn fails(hub: &Hub, check: &str, word: &str) {
-    let (state, what, _) = finds(hub, check);
+pub(crate) fn assert_fails(hub: &Hub, check: &str, word: &str) {
+    let (state, what, _) = run_check(hub, check);
     assert_eq!(state, "failing", "{what}");
     assert!(what.contains(word), "{what}");
 }
 
 #[track_caller]
-pub(crate) fn passes(hub: &Hub, check: &str) {
-    let (state, what, _) = finds(hub, check);
+pub(crate) fn assert_passes(hub: &Hub, check: &str) {
+    let (state, what, _) = run_check(hub, check);
     assert_eq!(state, "ok", "{what}");
 }
 
 #[test]
 fn a_passed_check_is_one_line_and_exit_code_0() {
-    let server = server();
-    let database = server.database();
-    database.execute(USERS);
+    let database = database_with(USERS);
     let mut hub = Hub::whole(&database);
     hub.set("PROOF", "always");
-    let before = hub.run(&["check"]);
-    assert_eq!(before.status.code(), Some(1));
+    let before = hub.run_expecting(1, &["check"]);
     let said = stdout(&before);
     assert!(
         said.contains("FAILING  time      there is no proven backup\n"),
@@ -113,8 +108,7 @@ fn a_passed_check_is_one_line_and_exit_code_0() {
         "{said}"
     );
 
-    let output = hub.run(&["check", "tme"]);
-    assert_eq!(output.status.code(), Some(2));
+    let output = hub.run_expecting(2, &["check", "tme"]);
     assert!(
         stderr(&output).contains("did you mean time?"),
         "{}",
@@ -124,31 +118,27 @@ fn a_passed_check_is_one_line_and_exit_code_0() {
 
 #[test]
 fn missing_truncated_and_damaged_archives_are_reported() {
-    let server = server();
-    let database = server.database();
-    database.execute(USERS);
+    let database = database_with(USERS);
     let hub = Hub::whole(&database);
     let (_, archive) = hub.backup();
-    passes(&hub, "files");
+    assert_passes(&hub, "files");
     let good = std::fs::read(&archive).unwrap();
     std::fs::write(&archive, &good[1..]).unwrap();
-    fails(&hub, "files", "and was published with");
+    assert_fails(&hub, "files", "and was published with");
     let mut bad = good.clone();
     let middle = bad.len() / 2;
     bad[middle] ^= 1;
     std::fs::write(&archive, &bad).unwrap();
-    fails(&hub, "files", archive.to_str().unwrap());
+    assert_fails(&hub, "files", archive.to_str().unwrap());
     std::fs::remove_file(&archive).unwrap();
-    fails(&hub, "files", "is missing");
+    assert_fails(&hub, "files", "is missing");
     std::fs::write(&archive, &good).unwrap();
-    passes(&hub, "files");
+    assert_passes(&hub, "files");
 }
 
 #[test]
 fn a_removed_archive_is_reported_until_it_is_accepted() {
-    let server = server();
-    let database = server.database();
-    database.execute(USERS);
+    let database = database_with(USERS);
     let hub = Hub::whole(&database);
     let run = |arguments: &[&str]| {
         let output = hub.run(arguments);
@@ -163,7 +153,7 @@ fn a_removed_archive_is_reported_until_it_is_accepted() {
     let (_, second) = hub.backup();
     let copy = std::fs::read(&first).unwrap();
     std::fs::remove_file(&first).unwrap();
-    let (state, _, next) = finds(&hub, "files");
+    let (state, _, next) = run_check(&hub, "files");
     assert_eq!(state, "failing");
     assert!(next.contains("hubvault prune --gone"), "{next}");
 
@@ -174,7 +164,7 @@ fn a_removed_archive_is_reported_until_it_is_accepted() {
         code == Some(0) && said.contains(first.to_str().unwrap()),
         "{said}"
     );
-    fails(&hub, "files", first.to_str().unwrap());
+    assert_fails(&hub, "files", first.to_str().unwrap());
     let (code, _, output) = run(&["prune", "--gone", "--json"]);
     assert_eq!(code, Some(0));
     let accepted: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -183,14 +173,14 @@ fn a_removed_archive_is_reported_until_it_is_accepted() {
         (&accepted[0]["id"], &accepted[0]["decision"]),
         (&record["id"], &Value::from("gone"))
     );
-    passes(&hub, "files");
+    assert_passes(&hub, "files");
     let listed = stdout(&hub.run(&["list"]));
     assert!(listed.contains("(missing, accepted)"), "{listed}");
     assert!(second.exists(), "nothing else was touched");
 
     // It comes back from a copy.
     std::fs::write(&first, &copy[1..]).unwrap();
-    passes(&hub, "files");
+    assert_passes(&hub, "files");
     std::fs::write(&first, &copy).unwrap();
     let (code, said, _) = run(&["catalog", "rebuild"]);
     assert_eq!(code, Some(0), "{said}");
@@ -198,24 +188,22 @@ fn a_removed_archive_is_reported_until_it_is_accepted() {
         said.contains("0 added, 1 found again, 1 known already"),
         "{said}"
     );
-    let (_, what, _) = finds(&hub, "files");
+    let (_, what, _) = run_check(&hub, "files");
     assert!(what.starts_with("2 archives"), "{what}");
 
-    // All are gone: that ends, too.
+    // All are missing: the alert ends, too.
     std::fs::remove_file(&first).unwrap();
     std::fs::remove_file(&second).unwrap();
-    fails(&hub, "files", second.to_str().unwrap());
+    assert_fails(&hub, "files", second.to_str().unwrap());
     run(&["prune", "--gone"]);
-    passes(&hub, "files");
+    assert_passes(&hub, "files");
     let (_, said, _) = run(&["prune", "--gone"]);
     assert!(said.contains("no archive is missing"), "{said}");
 }
 
 #[test]
 fn archives_of_a_missing_directory_do_not_count_as_removed() {
-    let server = server();
-    let database = server.database();
-    database.execute(USERS);
+    let database = database_with(USERS);
     let hub = Hub::whole(&database);
     hub.backup();
     // Its disk is not there, and the catalog is in another place by now.
@@ -223,59 +211,54 @@ fn archives_of_a_missing_directory_do_not_count_as_removed() {
     let state = |hub: &Hub| hub.backups().join(".hubvault");
     std::fs::rename(state(&hub), state(&moved)).unwrap();
     drop(hub);
-    let output = moved.run(&["prune", "--gone"]);
-    assert_eq!(output.status.code(), Some(3), "{}", stdout(&output));
+    let output = moved.run_expecting(3, &["prune", "--gone"]);
     assert!(
         stderr(&output).contains("is a disk missing?"),
         "{}",
         stderr(&output)
     );
-    fails(&moved, "files", "is missing");
+    assert_fails(&moved, "files", "is missing");
 }
 
 #[test]
 fn a_full_disk_and_an_unreadable_database_are_reported() {
-    let server = server();
-    let database = server.database();
-    database.execute(USERS);
+    let database = database_with(USERS);
     let mut hub = Hub::whole(&database);
-    passes(&hub, "disk");
-    passes(&hub, "database");
+    assert_passes(&hub, "disk");
+    assert_passes(&hub, "database");
     let scope = "file = []\n[scope]\ntables = [\"*\"]\nwindow = []\n";
     hub.write(&format!("{scope}[monitor]\nmin_free_mb = 1000000000\n"));
-    fails(&hub, "disk", "monitor.min_free_mb");
+    assert_fails(&hub, "disk", "monitor.min_free_mb");
     hub.write(scope);
-    passes(&hub, "disk");
+    assert_passes(&hub, "disk");
 
     let role = format!("watcher_{}", database.name());
     database.execute(&format!("CREATE ROLE {role} LOGIN"));
     hub.set("POSTGRES_USER", role.as_str());
-    let (state, what, next) = finds(&hub, "database");
+    let (state, what, next) = run_check(&hub, "database");
     assert_eq!(state, "failing", "{what}");
     assert!(next.contains("GRANT SELECT ON"), "{next}");
     database.execute(&format!("GRANT SELECT ON users TO {role}"));
-    passes(&hub, "database");
+    assert_passes(&hub, "database");
     hub.set("POSTGRES_DB", "nothere");
-    fails(&hub, "database", "nothere");
+    assert_fails(&hub, "database", "nothere");
     hub.set("POSTGRES_DB", database.name());
-    passes(&hub, "database");
+    assert_passes(&hub, "database");
     database.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
 }
 
 #[test]
 fn lost_rows_are_reported_until_they_are_the_new_baseline() {
-    let server = server();
-    let database = server.database();
-    database.execute(USERS);
+    let database = database_with(USERS);
     let hub = Hub::whole(&database);
     hub.backup();
     database.execute("DELETE FROM users WHERE id > 10");
     next_second();
     hub.backup();
-    fails(&hub, "rows", "users fell from 1,000 rows to 10");
+    assert_fails(&hub, "rows", "users fell from 1,000 rows to 10");
     next_second();
     hub.backup();
-    passes(&hub, "rows");
+    assert_passes(&hub, "rows");
 }
 
 #[test]
@@ -290,7 +273,7 @@ fn custom_checks_are_limited_and_masked() {
          [[check]]\nname = \"slow\"\ncommand = [\"sleep\", \"1000\"]\ntimeout = \"300 ms\"\n\
          [[check]]\nname = \"none\"\ncommand = [\"/nowhere/at-all\"]\n",
     );
-    let (state, what, next) = finds(&hub, "flag");
+    let (state, what, next) = run_check(&hub, "flag");
     assert_eq!(state, "failing");
     assert!(
         what.starts_with("exit code 7: no ") && what.ends_with(" flag"),
@@ -301,18 +284,17 @@ fn custom_checks_are_limited_and_masked() {
         "{what} {next}"
     );
     std::fs::write(hub.backups().parent().unwrap().join("flag"), "").unwrap();
-    passes(&hub, "flag");
+    assert_passes(&hub, "flag");
     let shown = stdout(&hub.run(&["config", "show"]));
     assert!(shown.contains("slow: sleep ..."), "{shown}");
     assert!(!shown.contains("hunter2"), "{shown}");
-    fails(&hub, "slow", "no answer within 0.3 s");
-    fails(&hub, "none", "cannot be started");
+    assert_fails(&hub, "slow", "no answer within 0.3 s");
+    assert_fails(&hub, "none", "cannot be started");
 
     hub.write(
         "file = []\n[[check]]\nname = \"time\"\ncommand = \"true\"\n[[check]]\nname = \"a b\"\n",
     );
-    let output = hub.run(&["check"]);
-    assert_eq!(output.status.code(), Some(2));
+    let output = hub.run_expecting(2, &["check"]);
     let said = stderr(&output);
     for word in [
         "line 3: check.name: time is a check of hubvault's own",

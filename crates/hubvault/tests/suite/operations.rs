@@ -1,8 +1,7 @@
-//! The emergency steps of docs/operations.md bring a database back on a machine that has no hubvault.
+//! The emergency steps of docs/operations.md restore a database on a machine without hubvault.
 
 use crate::hub::Hub;
-use crate::mailing::SMALL;
-use hubvault_testkit::server;
+use hubvault_testkit::{USERS, database_with};
 use std::process::Command;
 
 const PAGE: &str = include_str!("../../../../docs/operations.md");
@@ -22,9 +21,7 @@ fn steps() -> String {
 
 #[test]
 fn the_emergency_steps_restore_everything_without_hubvault() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
+    let database = database_with(USERS);
     let hub = Hub::whole(&database);
     let (_, archive) = hub.backup();
     let elsewhere = tempfile::tempdir().unwrap();

@@ -1,9 +1,9 @@
-//! What commands show of everything that a configuration can hold, as text and as JSON.
+//! What commands show of every setting, as text and as JSON.
 
-use crate::hub::{Hub, stderr, stdout};
+use crate::hub::{HUBVAULT, Hub, stderr, stdout};
 use crate::keys::Pair;
-use crate::mailing::{SMALL, plain, tell};
-use hubvault_testkit::{MailServer, MailTls, server};
+use crate::mailing::{send_mail_to, without_tls};
+use hubvault_testkit::{MailServer, MailTls, USERS, database_with};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -25,7 +25,7 @@ const EVERYTHING: &str = "[scope]\ntables = [\"users\", \"named\", \"counted\"]\
     [[hook]]\nstage = \"run\"\nwhen = \"before\"\ncommand = \"true\"\n";
 
 /// What a command prints, which must succeed with one of these exit codes.
-fn said(hub: &Hub, arguments: &[&str], codes: &[i32]) -> String {
+fn run_text(hub: &Hub, arguments: &[&str], codes: &[i32]) -> String {
     let output = hub.run(arguments);
     let said = stdout(&output) + &stderr(&output);
     let code = output.status.code().unwrap();
@@ -39,7 +39,7 @@ fn json(hub: &Hub, arguments: &[&str]) -> Value {
         .unwrap_or_else(|e| panic!("{arguments:?}: {e}: {}", stderr(&output)))
 }
 
-fn has(text: &str, words: &[&str]) {
+fn assert_contains(text: &str, words: &[&str]) {
     for word in words {
         assert!(text.contains(word), "{word:?} is not in {text}");
     }
@@ -47,17 +47,15 @@ fn has(text: &str, words: &[&str]) {
 
 #[test]
 fn every_setting_is_shown_in_the_plan_and_in_config_show() {
-    let server = server();
-    let database = server.database();
-    database.execute(ROWS);
+    let database = database_with(ROWS);
     let mut hub = Hub::with(&database, EVERYTHING);
     let alice = Pair::age(&hub.config(), "alice");
     hub.write(&format!(
         "{EVERYTHING}[[seal.recipient]]\nkey = \"{}\"\nname = \"alice\"\n",
         alice.public
     ));
-    let plan = said(&hub, &["backup", "--dry-run"], &[0, 3]);
-    has(
+    let plan = run_text(&hub, &["backup", "--dry-run"], &[0, 3]);
+    assert_contains(
         &plan,
         &[
             "config/hubvault.toml (required)",
@@ -70,9 +68,9 @@ fn every_setting_is_shown_in_the_plan_and_in_config_show() {
         ],
     );
     let plan = json(&hub, &["backup", "--dry-run", "--json"]).to_string();
-    has(&plan, &["\"before\"", "a.txt", "config/hubvault.toml"]);
-    let shown = said(&hub, &["config", "show"], &[0]);
-    has(
+    assert_contains(&plan, &["\"before\"", "a.txt", "config/hubvault.toml"]);
+    let shown = run_text(&hub, &["config", "show"], &[0]);
+    assert_contains(
         &shown,
         &[
             "as config/hubvault.toml, required",
@@ -81,95 +79,94 @@ fn every_setting_is_shown_in_the_plan_and_in_config_show() {
             "alice (age1",
         ],
     );
-    has(
-        &said(&hub, &["config", "check"], &[0]),
+    assert_contains(
+        &run_text(&hub, &["config", "check"], &[0]),
         &["sealed to 1 recipient"],
     );
 
-    has(
-        &said(&hub, &["status"], &[0, 1, 3]),
+    assert_contains(
+        &run_text(&hub, &["status"], &[0, 1, 3]),
         &["hubvault backup takes the first"],
     );
     hub.backup();
-    has(
-        &said(&hub, &["check", "seal"], &[1]),
+    assert_contains(
+        &run_text(&hub, &["check", "seal"], &[1]),
         &["never shown to be able to open an archive"],
     );
-    has(
-        &said(&hub, &["status"], &[0, 1, 3]),
+    assert_contains(
+        &run_text(&hub, &["status"], &[0, 1, 3]),
         &["alice (never shown)"],
     );
     assert!(json(&hub, &["status", "--json"]).is_object());
     let identity = ["verify", "latest", "--identity", alice.identity()];
     let verified = json(&hub, &[&identity[..], &["--json"]].concat());
     assert_eq!(verified["checked"], "whole");
-    has(
-        &said(&hub, &["check", "seal"], &[0]),
+    assert_contains(
+        &run_text(&hub, &["check", "seal"], &[0]),
         &["all 1 recipients were shown"],
     );
-    has(&said(&hub, &["status"], &[0, 1, 3]), &["alice (shown "]);
-    let shown = said(
+    assert_contains(&run_text(&hub, &["status"], &[0, 1, 3]), &["alice (shown "]);
+    let shown = run_text(
         &hub,
         &["show", "latest", "--identity", alice.identity()],
         &[0],
     );
-    has(&shown, &["Not included", "secrets", "NOT VALID", "window"]);
-    said(&hub, &["show", "latest"], &[0]);
-    said(&hub, &["show", "latest", "--json"], &[0]);
+    assert_contains(&shown, &["Not included", "secrets", "NOT VALID", "window"]);
+    run_text(&hub, &["show", "latest"], &[0]);
+    run_text(&hub, &["show", "latest", "--json"], &[0]);
     assert!(json(&hub, &["prune", "--dry-run", "--json"]).is_array());
 }
 
 #[test]
 fn tokens_outbox_and_sample_mails_are_shown_before_the_first_run() {
-    let office = MailServer::start(plain());
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
+    let office = MailServer::start(without_tls());
+    let database = database_with(USERS);
     let mut hub = Hub::whole(&database);
-    tell(&mut hub, &office, MailTls::Plain);
+    send_mail_to(&mut hub, &office, MailTls::Plain);
     hub.write("file = []\n[scope]\ntables = [\"*\"]\nwindow = []\n[delivery]\ntries = 1\n");
-    has(
-        &said(&hub, &["token", "list"], &[0]),
+    assert_contains(
+        &run_text(&hub, &["token", "list"], &[0]),
         &["no tokens; create one with hubvault token create"],
     );
-    said(
+    run_text(
         &hub,
         &["token", "create", "watcher", "--role", "read"],
         &[0],
     );
-    has(
-        &said(&hub, &["token", "list"], &[0]),
+    assert_contains(
+        &run_text(&hub, &["token", "list"], &[0]),
         &["watcher", "read", "created (UTC)"],
     );
-    has(&said(&hub, &["mail", "outbox"], &[0]), &["no messages yet"]);
+    assert_contains(
+        &run_text(&hub, &["mail", "outbox"], &[0]),
+        &["no messages yet"],
+    );
     for kind in ["success", "failure"] {
-        let shown = said(&hub, &["mail", "preview", kind], &[0]);
-        has(&shown, &["Subject: ", "showing a sample"]);
-        has(
-            &said(&hub, &["mail", "preview", kind, "--html"], &[0]),
+        let shown = run_text(&hub, &["mail", "preview", kind], &[0]);
+        assert_contains(&shown, &["Subject: ", "showing a sample"]);
+        assert_contains(
+            &run_text(&hub, &["mail", "preview", kind, "--html"], &[0]),
             &["<body>"],
         );
     }
     hub.backup();
-    has(
-        &said(&hub, &["mail", "outbox"], &[0]),
+    assert_contains(
+        &run_text(&hub, &["mail", "outbox"], &[0]),
         &["ada@hub.example", "sent"],
     );
     hub.set("SMTP_PORT", "1");
     hub.run(&["backup"]);
-    has(&said(&hub, &["mail", "outbox"], &[0]), &["refused"]);
+    assert_contains(&run_text(&hub, &["mail", "outbox"], &[0]), &["refused"]);
     hub.set("EMAIL_ENABLED", "false");
-    has(
-        &said(&hub, &["mail", "test"], &[1]),
+    assert_contains(
+        &run_text(&hub, &["mail", "test"], &[1]),
         &["email.enabled is false"],
     );
 }
 
 #[test]
 fn files_that_cannot_be_archived_are_left_out_with_a_warning() {
-    let server = server();
-    let database = server.database();
-    database.execute("CREATE TABLE users (id int)");
+    let database = database_with("CREATE TABLE users (id int)");
     let etc = tempfile::tempdir().unwrap();
     let root = etc.path();
     fs::write(root.join("good"), "good").unwrap();
@@ -193,7 +190,7 @@ fn files_that_cannot_be_archived_are_left_out_with_a_warning() {
     );
     let (record, archive) = hub.backup();
     let warnings = record["warnings"].to_string();
-    has(
+    assert_contains(
         &warnings,
         &[
             "has a name that is not UTF-8",
@@ -217,9 +214,7 @@ fn files_that_cannot_be_archived_are_left_out_with_a_warning() {
 
 #[test]
 fn a_terminal_gets_a_progress_bar_and_programs_need_not_be_in_the_path() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
+    let database = database_with(USERS);
     let hub = Hub::whole(&database);
     // Debian's package directories have the programs, too.
     let bare = tempfile::tempdir().unwrap();
@@ -247,34 +242,21 @@ fn a_terminal_gets_a_progress_bar_and_programs_need_not_be_in_the_path() {
             stderr(&output)
         );
     }
-    let inner = hub.command(&["backup"]);
-    let mut command = Command::new("script");
-    command
-        .args([
-            "-qec",
-            &format!("{} backup", inner.get_program().display()),
-            "/dev/null",
-        ])
-        .env_clear()
-        .envs(
-            inner
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        )
+    let output = hub
+        .command_of("script")
+        .args(["-qec", &format!("{HUBVAULT} backup"), "/dev/null"])
         .env("TERM", "xterm")
-        .current_dir(hub.config());
-    let output = command.output().unwrap();
+        .output()
+        .unwrap();
     let shown = stdout(&output);
     assert!(matches!(output.status.code(), Some(0 | 3)), "{shown}");
     // It was drawn, and is cleared at the end.
-    has(&shown, &["\u{1b}[", "export", "rows"]);
+    assert_contains(&shown, &["\u{1b}[", "export", "rows"]);
 }
 
 #[test]
 fn missing_things_are_named_with_what_to_do() {
-    let server = server();
-    let database = server.database();
-    database.execute(ROWS);
+    let database = database_with(ROWS);
     let role = format!("reader_of_{}", database.name());
     database.execute(&format!(
         "CREATE SCHEMA inner_part; CREATE TABLE inner_part.things (id int); CREATE ROLE {role} LOGIN"
@@ -284,8 +266,8 @@ fn missing_things_are_named_with_what_to_do() {
         "[scope]\ntables = [\"users\", \"inner_part.*\"]\nwindow = []\n",
     );
     hub.set("POSTGRES_USER", &role);
-    let plan = said(&hub, &["backup", "--dry-run"], &[1, 3]);
-    has(
+    let plan = run_text(&hub, &["backup", "--dry-run"], &[1, 3]);
+    assert_contains(
         &plan,
         &[
             "run as a superuser or the owner",
@@ -303,46 +285,44 @@ fn missing_things_are_named_with_what_to_do() {
         )
     };
     hub.write(&window("gone", "column = \"at\"\nlength = \"1 day\""));
-    let warned = said(&hub, &["backup", "--dry-run"], &[0, 3]);
-    has(
+    let warned = run_text(&hub, &["backup", "--dry-run"], &[0, 3]);
+    assert_contains(
         &warned,
         &["gone does not exist in this database (a window of the scope names it)"],
     );
     hub.write(&window("gone*", "where = \"true\""));
-    let warned = said(&hub, &["backup", "--dry-run"], &[0, 3]);
-    has(
+    let warned = run_text(&hub, &["backup", "--dry-run"], &[0, 3]);
+    assert_contains(
         &warned,
         &["gone* matches no table of this database (a where window"],
     );
     hub.write(&window("secrets", "column = \"at\"\nlength = \"1 day\""));
-    has(&said(&hub, &["backup"], &[1]), &["secrets", "at"]);
+    assert_contains(&run_text(&hub, &["backup"], &[1]), &["secrets", "at"]);
 
     // Another run has the lock, and an archive goes behind its back.
     hub.write("file = []\n[scope]\ntables = [\"*\"]\nwindow = []\n");
     let (_, archive) = hub.backup();
     let lock = fs::File::open(hub.backups().join(".hubvault/run.lock")).unwrap();
     lock.lock().unwrap();
-    has(
-        &said(&hub, &["backup"], &[1]),
+    assert_contains(
+        &run_text(&hub, &["backup"], &[1]),
         &["another run holds the lock"],
     );
     drop(lock);
     fs::remove_file(archive).unwrap();
-    has(&said(&hub, &["status"], &[0, 1, 3]), &["is missing"]);
-    has(
-        &said(&hub, &["--job", "hub", "serve"], &[2]),
+    assert_contains(&run_text(&hub, &["status"], &[0, 1, 3]), &["is missing"]);
+    assert_contains(
+        &run_text(&hub, &["--job", "hub", "serve"], &[2]),
         &["leave --job out"],
     );
 }
 
 #[test]
 fn a_message_of_a_removed_channel_stays_queued() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
-    let office = MailServer::start(plain());
+    let database = database_with(USERS);
+    let office = MailServer::start(without_tls());
     let mut hub = Hub::whole(&database);
-    tell(&mut hub, &office, MailTls::Plain);
+    send_mail_to(&mut hub, &office, MailTls::Plain);
     hub.write("file = []\n[scope]\ntables = [\"*\"]\nwindow = []\n[delivery]\ntries = 1\n");
     hub.set("SMTP_PORT", "1");
     hub.set("WEBHOOK_URL", "http://127.0.0.1:1/");
@@ -350,9 +330,9 @@ fn a_message_of_a_removed_channel_stays_queued() {
     hub.set("EMAIL_ENABLED", "false");
     hub.set("WEBHOOK_URL", "");
     hub.set("PING_URL", "http://127.0.0.1:1/");
-    said(&hub, &["mail", "retry"], &[1, 3]);
-    let waits = said(&hub, &["mail", "outbox"], &[0]);
-    has(
+    run_text(&hub, &["mail", "retry"], &[1, 3]);
+    let waits = run_text(&hub, &["mail", "outbox"], &[0]);
+    assert_contains(
         &waits,
         &[
             "no mail is configured any more",

@@ -1,27 +1,19 @@
-//! What hubvault writes is its owner's alone, whatever the umask; what others opened is closed, or said.
+//! Files of hubvault are private under any umask; files that others can read are closed or reported.
 
-use crate::hub::{Hub, stderr, stdout};
-use hubvault_testkit::{server, wait_for};
+use crate::hub::{HUBVAULT, Hub, stderr, stdout};
+use hubvault_testkit::{database_with, wait_for};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The same command under a umask that takes nothing away.
-fn open_handed(command: &Command) -> Command {
-    let mut shell = Command::new("sh");
+/// A command under a umask that takes nothing away.
+fn without_umask(hub: &Hub, arguments: &[&str]) -> Command {
+    let mut shell = hub.command_of("sh");
     shell
-        .args(["-c", "umask 0; exec \"$@\"", "sh"])
-        .arg(command.get_program())
-        .args(command.get_args())
-        .env_clear()
-        .envs(
-            command
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        )
-        .current_dir(command.get_current_dir().unwrap());
+        .args(["-c", "umask 0; exec \"$0\" \"$@\"", HUBVAULT])
+        .args(arguments);
     shell
 }
 
@@ -33,12 +25,12 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-fn all_below(directory: &Path) -> Vec<PathBuf> {
+fn files_below(directory: &Path) -> Vec<PathBuf> {
     let mut found = vec![directory.to_owned()];
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            found.extend(all_below(&path));
+            found.extend(files_below(&path));
         } else {
             found.push(path);
         }
@@ -48,9 +40,8 @@ fn all_below(directory: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn files_are_private_under_any_umask() {
-    let server = server();
-    let database = server.database();
-    database.execute("CREATE TABLE users (id int PRIMARY KEY); INSERT INTO users VALUES (1)");
+    let database =
+        database_with("CREATE TABLE users (id int PRIMARY KEY); INSERT INTO users VALUES (1)");
     let mut hub = Hub::whole(&database);
     let home = hub.config().join("made/by/hubvault");
     let log = hub.config().join("hub.log");
@@ -58,7 +49,7 @@ fn files_are_private_under_any_umask() {
     hub.set("LOG_FILE", log.display().to_string());
     hub.set("HTTP_ADDR", "127.0.0.1:0");
     let run = |arguments: &[&str]| {
-        let output = open_handed(&hub.command(arguments)).output().unwrap();
+        let output = without_umask(&hub, arguments).output().unwrap();
         assert!(
             matches!(output.status.code(), Some(0 | 1 | 3)),
             "{}",
@@ -70,7 +61,7 @@ fn files_are_private_under_any_umask() {
     run(&["pin", "latest"]);
     run(&["check", "--alert"]);
     let token = run(&["token", "create", "ops", "--role", "admin"]);
-    let mut service = open_handed(&hub.command(&["serve"]))
+    let mut service = without_umask(&hub, &["serve"])
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
@@ -97,7 +88,7 @@ fn files_are_private_under_any_umask() {
     service.wait().unwrap();
     assert!(ended.success() && linked.is_ok(), "{linked:?}");
 
-    let mut seen = all_below(&home);
+    let mut seen = files_below(&home);
     seen.push(log);
     for name in [
         "tar.gz",
@@ -132,9 +123,8 @@ fn files_are_private_under_any_umask() {
 
 #[test]
 fn readable_files_are_closed_or_reported_with_the_command_to_fix_them() {
-    let server = server();
-    let database = server.database();
-    database.execute("CREATE TABLE users (id int PRIMARY KEY); INSERT INTO users VALUES (1)");
+    let database =
+        database_with("CREATE TABLE users (id int PRIMARY KEY); INSERT INTO users VALUES (1)");
     let mut hub = Hub::whole(&database);
     hub.set("PROOF", "always");
     let (record, archive) = hub.backup();
@@ -156,8 +146,7 @@ fn readable_files_are_closed_or_reported_with_the_command_to_fix_them() {
         listed.status.success() && said.contains("(mode 0755); it is closed now (0700)"),
         "{said}"
     );
-    let dry = hub.run(&["backup", "--dry-run"]);
-    assert_eq!(dry.status.code(), Some(3));
+    hub.run_expecting(3, &["backup", "--dry-run"]);
     let output = hub.run(&["backup", "--json"]);
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(3), "{said}");

@@ -1,4 +1,4 @@
-//! Looks at what the processes are given that a command starts.
+//! Observes the arguments and environments of the processes that a command starts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -27,7 +27,7 @@ impl ProcessObserver {
             let mut seen = Processes::default();
             while !stopped.load(Ordering::Relaxed) {
                 for pid in descendants(root) {
-                    seen.look(pid);
+                    seen.observe(pid);
                 }
                 std::thread::yield_now();
             }
@@ -73,7 +73,7 @@ fn descendants(root: u32) -> Vec<u32> {
 }
 
 impl Processes {
-    fn look(&mut self, pid: u32) {
+    fn observe(&mut self, pid: u32) {
         let read = |what: &str| {
             let bytes = fs::read(format!("/proc/{pid}/{what}")).unwrap_or_default();
             String::from_utf8_lossy(&bytes).replace('\0', "\n")

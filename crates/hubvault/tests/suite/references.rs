@@ -1,7 +1,7 @@
-//! A window loads with every foreign key valid: what its rows refer to comes along.
+//! A window is restored with every foreign key valid: the rows that it references are included.
 
-use crate::hub::{Hub, stderr, stdout};
-use hubvault_testkit::{Database, restore_with_plain_tools, server};
+use crate::hub::{Hub, stdout};
+use hubvault_testkit::{Database, database_with, restore_with_plain_tools, server};
 use serde_json::Value;
 
 /// A backup with a window on `tables`, drilled: the drill validates every foreign key.
@@ -11,14 +11,7 @@ fn backup(database: &Database, tables: &str, window: &str) -> Value {
     );
     let mut hub = Hub::with(database, &toml);
     hub.set("PROOF", "always");
-    let output = hub.run(&["backup", "--json"]);
-    assert_eq!(
-        output.status.code(),
-        Some(0),
-        "{}{}",
-        stdout(&output),
-        stderr(&output)
-    );
+    let output = hub.run_expecting(0, &["backup", "--json"]);
     let record: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(record["state"], "proven", "{record}");
     let archive = std::path::PathBuf::from(record["file"].as_str().unwrap());
@@ -37,10 +30,7 @@ fn rows(record: &Value, table: &str) -> u64 {
 
 #[test]
 fn a_refund_includes_its_purchase_and_its_user() {
-    let server = server();
-    let database = server.database();
-    database.execute(
-        "CREATE TABLE settings (id int);
+    let database = database_with("CREATE TABLE settings (id int);
          CREATE TABLE users (id int PRIMARY KEY, invited_by int REFERENCES users);
          INSERT INTO users SELECT n, nullif(n - 1, 0) FROM generate_series(1, 10) n;
          INSERT INTO users SELECT n, NULL FROM generate_series(11, 1000) n;
@@ -48,8 +38,7 @@ fn a_refund_includes_its_purchase_and_its_user() {
              created_at timestamptz);
          INSERT INTO moves SELECT n, n, NULL, now() - interval '400 days' FROM generate_series(1, 900) n;
          -- This week: a refund of an old purchase, a refund of that refund, one without any.
-         INSERT INTO moves VALUES (901, 901, 5, now()), (902, 901, 901, now()), (903, NULL, NULL, now()), (904, 5, 5, now())",
-    );
+         INSERT INTO moves VALUES (901, 901, 5, now()), (902, 901, 901, now()), (903, NULL, NULL, now()), (904, 5, 5, now())");
     let window = "column = \"created_at\"\nlength = \"7 days\"";
     let record = backup(&database, "\"moves\"", window);
     assert_eq!(
@@ -66,10 +55,7 @@ fn a_refund_includes_its_purchase_and_its_user() {
 
 #[test]
 fn cycles_composite_keys_partitions_and_unique_keys_are_followed() {
-    let server = server();
-    let database = server.database();
-    database.execute(
-        "CREATE EXTENSION citext; CREATE TABLE settings (id int);
+    let database = database_with("CREATE EXTENSION citext; CREATE TABLE settings (id int);
          -- A circle between two tables, one key deferrable.
          CREATE TABLE hens (id int PRIMARY KEY, egg int);
          CREATE TABLE eggs (id int PRIMARY KEY, hen int REFERENCES hens DEFERRABLE INITIALLY DEFERRED);
@@ -93,8 +79,7 @@ fn cycles_composite_keys_partitions_and_unique_keys_are_followed() {
          CREATE TABLE orders_new PARTITION OF orders FOR VALUES FROM (100) TO (1000);
          INSERT INTO orders SELECT n, current_date - 400, 9, 'us', 9, 'user9@x' FROM generate_series(1, 99) n;
          INSERT INTO orders VALUES (50, current_date, 1, 'eu', 3, 'user3@x'), (150, current_date, 1, 'us', 4, NULL),
-             (151, current_date, NULL, 'us', NULL, 'uSer4@x')",
-    );
+             (151, current_date, NULL, 'us', NULL, 'uSer4@x')");
     let record = backup(&database, "\"orders\"", "where = \"at = current_date\"");
     assert_eq!(rows(&record, "orders_old") + rows(&record, "orders_new"), 3);
     assert_eq!(
@@ -110,9 +95,7 @@ fn cycles_composite_keys_partitions_and_unique_keys_are_followed() {
 
 #[test]
 fn many_added_rows_come_in_several_extents_and_the_plan_counts_them() {
-    let server = server();
-    let database = server.database();
-    database.execute(
+    let database = database_with(
         "CREATE TABLE settings (id int);
          CREATE TABLE users (id int PRIMARY KEY, name text);
          INSERT INTO users SELECT n, md5(n::text) FROM generate_series(1, 60000) n;

@@ -1,7 +1,7 @@
-//! `hubvault restore`: the same as the archive's own script, and more selective.
+//! `hubvault restore`: the same result as the archive's own script, and selective.
 
 use crate::hub::{Hub, stderr, stdout};
-use hubvault_testkit::{NASTY, NASTY_LARGE, server};
+use hubvault_testkit::{NASTY, NASTY_LARGE, database_with, server};
 
 #[test]
 fn the_nasty_database_is_restored_equal() {
@@ -11,13 +11,11 @@ fn the_nasty_database_is_restored_equal() {
     let hub = Hub::whole(&source);
     hub.backup();
     let target = server.database();
-    let output = hub.run(&["restore", "latest", "--database", target.name()]);
-    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let output = hub.run_expecting(0, &["restore", "latest", "--database", target.name()]);
     assert!(stdout(&output).contains("every row equal"));
     assert_eq!(source.digests(), target.digests());
     // A second time it is refused, and nothing is touched.
-    let again = hub.run(&["restore", "latest", "--database", target.name()]);
-    assert_eq!(again.status.code(), Some(1));
+    let again = hub.run_expecting(1, &["restore", "latest", "--database", target.name()]);
     assert!(
         stderr(&again).contains("already holds tables"),
         "{}",
@@ -34,35 +32,32 @@ fn large_tables_are_restored_over_several_connections() {
     let hub = Hub::whole(&source);
     hub.backup();
     let target = server.database();
-    let output = hub.run(&[
-        "restore",
-        "latest",
-        "--database",
-        target.name(),
-        "--no-progress",
-    ]);
-    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    hub.run_expecting(
+        0,
+        &[
+            "restore",
+            "latest",
+            "--database",
+            target.name(),
+            "--no-progress",
+        ],
+    );
     assert_eq!(source.digests(), target.digests());
 }
 
 #[test]
 fn a_database_is_created_and_one_table_is_restored_into_a_live_one() {
-    let server = server();
-    let source = server.database();
-    source.execute(
-        "CREATE TABLE users (id int PRIMARY KEY, name text);
+    let source = database_with("CREATE TABLE users (id int PRIMARY KEY, name text);
          CREATE TABLE notes (id int, note text, at timestamptz);
          INSERT INTO users SELECT n, 'user ' || n FROM generate_series(1, 100) n;
          INSERT INTO notes SELECT n, E'two\\n\\\\.\\nlines, \"quoted\"', now() FROM generate_series(1, 50) n;
-         INSERT INTO notes VALUES (51, '', now()), (52, NULL, now())",
-    );
+         INSERT INTO notes VALUES (51, '', now()), (52, NULL, now())");
     let toml = "[scope]\ntables = [\"users\"]\n\
                 [[scope.window]]\ntables = [\"notes\"]\ncolumn = \"at\"\nlength = \"1 day\"\n";
     let hub = Hub::with(&source, toml);
     hub.backup();
     let name = format!("{}_made", source.name());
-    let made = hub.run(&["restore", "latest", "--database", &name, "--create"]);
-    assert_eq!(made.status.code(), Some(0), "{}", stderr(&made));
+    hub.run_expecting(0, &["restore", "latest", "--database", &name, "--create"]);
     let settings = hubvault_postgres::ConnectSettings {
         dbname: name.clone(),
         ..source.settings()
@@ -75,16 +70,14 @@ fn a_database_is_created_and_one_table_is_restored_into_a_live_one() {
     assert_eq!(again.status.code(), Some(1), "it exists already");
 
     let before = source.digests();
-    let full = hub.run(&["restore", "latest", "--table", "notes"]);
-    assert_eq!(full.status.code(), Some(1));
+    let full = hub.run_expecting(1, &["restore", "latest", "--table", "notes"]);
     assert!(
         stderr(&full).contains("notes in the target is not empty"),
         "{}",
         stderr(&full)
     );
     source.execute("TRUNCATE notes");
-    let back = hub.run(&["restore", "latest", "--table", "notes"]);
-    assert_eq!(back.status.code(), Some(0), "{}", stderr(&back));
+    hub.run_expecting(0, &["restore", "latest", "--table", "notes"]);
     assert_eq!(source.digests(), before);
     let none = hub.run(&["restore", "latest", "--table", "ghosts"]);
     assert!(stderr(&none).contains("ghosts"), "{}", stderr(&none));
@@ -93,9 +86,7 @@ fn a_database_is_created_and_one_table_is_restored_into_a_live_one() {
 
 #[test]
 fn configuration_files_are_restored_and_overwrite_nothing() {
-    let server = server();
-    let database = server.database();
-    database.execute("CREATE TABLE users (id int)");
+    let database = database_with("CREATE TABLE users (id int)");
     let etc = tempfile::tempdir().unwrap();
     std::fs::create_dir(etc.path().join("ssl")).unwrap();
     std::fs::write(etc.path().join("ssl/key.pem"), "key").unwrap();
@@ -110,8 +101,7 @@ fn configuration_files_are_restored_and_overwrite_nothing() {
     hub.backup();
     let out = etc.path().join("out");
     let words = ["restore", "latest", "--files", out.to_str().unwrap()];
-    let output = hub.run(&words);
-    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    hub.run_expecting(0, &words);
     assert_eq!(
         std::fs::read_to_string(out.join("config/ssl/current.pem")).unwrap(),
         "key"
@@ -127,8 +117,7 @@ fn configuration_files_are_restored_and_overwrite_nothing() {
         out.join("config/ssl/key.pem"),
     );
     assert_eq!(owner(&back), owner(&key));
-    let again = hub.run(&words);
-    assert_eq!(again.status.code(), Some(1));
+    let again = hub.run_expecting(1, &words);
     assert!(
         stderr(&again).contains("must not exist"),
         "{}",
@@ -152,24 +141,21 @@ CREATE TRIGGER hear AFTER INSERT OR UPDATE ON notes FOR EACH ROW EXECUTE FUNCTIO
 
 #[test]
 fn lost_rows_are_found_and_restored_and_nothing_else() {
-    let server = server();
-    let database = server.database();
-    database.execute(HUB);
+    let database = database_with(HUB);
     let hub = Hub::with(
         &database,
         "[scope]\ntables = [\"users\", \"notes\", \"log\"]\nwindow = []\n",
     );
     hub.backup();
     let before = database.digests();
-    assert_eq!(hub.run(&["diff", "latest"]).status.code(), Some(0));
+    hub.run_expecting(0, &["diff", "latest"]);
 
     database.execute(
         "DELETE FROM notes WHERE id > 90; DELETE FROM users WHERE id > 95; DELETE FROM log WHERE line = 'line 3';
          UPDATE notes SET note = '{\"a\": 2}' WHERE id = 1; INSERT INTO users (name) VALUES ('new');
          TRUNCATE heard",
     );
-    let diff = hub.run(&["diff", "latest", "--json"]);
-    assert_eq!(diff.status.code(), Some(3), "{}", stderr(&diff));
+    let diff = hub.run_expecting(3, &["diff", "latest", "--json"]);
     let found: serde_json::Value = serde_json::from_slice(&diff.stdout).unwrap();
     let table = |name: &str| {
         found
@@ -195,16 +181,17 @@ fn lost_rows_are_found_and_restored_and_nothing_else() {
     );
 
     // The notes need their users: alone they are refused, and nothing is half done.
-    let alone = hub.run(&["restore", "latest", "--table", "notes", "--missing-rows"]);
-    assert_eq!(alone.status.code(), Some(1));
+    let alone = hub.run_expecting(
+        1,
+        &["restore", "latest", "--table", "notes", "--missing-rows"],
+    );
     assert!(
         stderr(&alone).contains("notes_user_id_fkey"),
         "{}",
         stderr(&alone)
     );
     assert_eq!(database.value("SELECT count(*) FROM notes"), "90");
-    let back = hub.run(&["restore", "latest", "--missing-rows"]);
-    assert_eq!(back.status.code(), Some(0), "{}", stderr(&back));
+    hub.run_expecting(0, &["restore", "latest", "--missing-rows"]);
     assert_eq!(database.value("SELECT count(*) FROM notes"), "100");
     assert_eq!(
         database.value("SELECT note FROM notes WHERE id = 1"),
@@ -224,24 +211,20 @@ fn lost_rows_are_found_and_restored_and_nothing_else() {
         "a trigger fired"
     );
     assert_eq!(database.digests(), before);
-    assert_eq!(hub.run(&["diff", "latest"]).status.code(), Some(0));
+    hub.run_expecting(0, &["diff", "latest"]);
 }
 
 #[test]
 fn clean_asks_first_and_a_table_is_restored_next_to_the_live_one() {
-    let server = server();
-    let source = server.database();
-    source.execute(NASTY);
+    let source = database_with(NASTY);
     let hub = Hub::whole(&source);
     hub.backup();
     let before = source.digests();
-    let asked = hub.run(&["restore", "latest", "--clean"]);
-    assert_eq!(asked.status.code(), Some(1));
+    let asked = hub.run_expecting(1, &["restore", "latest", "--clean"]);
     assert!(stderr(&asked).contains("would drop") && stderr(&asked).contains("kinds"));
     assert_eq!(source.digests(), before);
     source.execute("DELETE FROM leaf; UPDATE texts SET v = 'x'");
-    let clean = hub.run(&["restore", "latest", "--clean", "--yes"]);
-    assert_eq!(clean.status.code(), Some(0), "{}", stderr(&clean));
+    hub.run_expecting(0, &["restore", "latest", "--clean", "--yes"]);
     assert_eq!(source.digests(), before);
 
     let words = [
@@ -252,8 +235,7 @@ fn clean_asks_first_and_a_table_is_restored_next_to_the_live_one() {
         "--into-schema",
         "recovered",
     ];
-    let beside = hub.run(&words);
-    assert_eq!(beside.status.code(), Some(0), "{}", stderr(&beside));
+    hub.run_expecting(0, &words);
     let differ = "SELECT count(*) FROM (TABLE texts EXCEPT ALL TABLE recovered.texts) d";
     assert_eq!(source.value(differ), "0");
     assert_eq!(source.value("SELECT count(*) FROM recovered.texts"), "21");
@@ -266,14 +248,11 @@ fn clean_asks_first_and_a_table_is_restored_next_to_the_live_one() {
 
 #[test]
 fn tables_that_reference_each_other_are_restored_together_or_not_at_all() {
-    let server = server();
-    let database = server.database();
-    database.execute(HUB);
+    let database = database_with(HUB);
     let hub = Hub::whole(&database);
     hub.backup();
     database.execute("TRUNCATE users, notes, heard");
-    let alone = hub.run(&["restore", "latest", "--table", "notes"]);
-    assert_eq!(alone.status.code(), Some(1));
+    let alone = hub.run_expecting(1, &["restore", "latest", "--table", "notes"]);
     assert!(
         stderr(&alone).contains("notes_user_id_fkey"),
         "{}",
@@ -291,8 +270,7 @@ fn tables_that_reference_each_other_are_restored_together_or_not_at_all() {
     );
     assert_eq!(database.value("SELECT count(*) FROM users"), "100");
     database.execute("ALTER TABLE notes DROP CONSTRAINT notes_id_check; TRUNCATE users, notes");
-    let both = hub.run(&words);
-    assert_eq!(both.status.code(), Some(0), "{}", stderr(&both));
+    hub.run_expecting(0, &words);
     assert_eq!(database.value("SELECT count(*) FROM notes"), "100");
     assert_eq!(
         database.value("SELECT count(*) FROM heard"),
@@ -315,17 +293,18 @@ fn objects_that_cannot_be_restored_are_named_and_may_be_skipped() {
     let hub = Hub::whole(&source);
     hub.backup();
     let target = server.database();
-    let stopped = hub.run(&["restore", "latest", "--database", target.name()]);
-    assert_eq!(stopped.status.code(), Some(1));
+    hub.run_expecting(1, &["restore", "latest", "--database", target.name()]);
     let target = server.database();
-    let output = hub.run(&[
-        "restore",
-        "latest",
-        "--database",
-        target.name(),
-        "--keep-going",
-    ]);
-    assert_eq!(output.status.code(), Some(1));
+    let output = hub.run_expecting(
+        1,
+        &[
+            "restore",
+            "latest",
+            "--database",
+            target.name(),
+            "--keep-going",
+        ],
+    );
     assert!(
         stderr(&output).contains("not restored: users"),
         "{}",

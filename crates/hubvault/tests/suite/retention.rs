@@ -1,7 +1,7 @@
-//! Old archives go by the rules, and by nothing else.
+//! Old archives are removed by the rules, and by nothing else.
 
 use crate::hub::{Hub, archives_and_partials, stderr, stdout};
-use hubvault_testkit::server;
+use hubvault_testkit::database_with;
 use std::path::PathBuf;
 
 /// Backups of one second have one name.
@@ -23,9 +23,7 @@ fn sidecar(archive: &std::path::Path) -> PathBuf {
 
 #[test]
 fn a_backup_removes_what_no_rule_keeps_and_nothing_else() {
-    let server = server();
-    let database = server.database();
-    database.execute("CREATE TABLE users (id int); INSERT INTO users VALUES (1)");
+    let database = database_with("CREATE TABLE users (id int); INSERT INTO users VALUES (1)");
     let toml = "[scope]\ntables = [\"*\"]\nwindow = []\n[retention]\ndays = 0\nkeep_last = 0\n";
     let hub = Hub::with(&database, toml);
     // Not ours, though it is called like it.
@@ -75,9 +73,7 @@ fn a_backup_removes_what_no_rule_keeps_and_nothing_else() {
 
 #[test]
 fn a_failed_run_and_foreign_files_are_left_alone() {
-    let server = server();
-    let database = server.database();
-    database.execute("CREATE TABLE users (id int); INSERT INTO users VALUES (1)");
+    let database = database_with("CREATE TABLE users (id int); INSERT INTO users VALUES (1)");
     let toml = "[scope]\ntables = [\"*\"]\nwindow = []\n";
     let mut hub = Hub::with(&database, toml);
     let (_, first) = hub.backup();
@@ -87,12 +83,12 @@ fn a_failed_run_and_foreign_files_are_left_alone() {
         "file = []\n{toml}[retention]\ndays = 0\nkeep_last = 0\n"
     ));
     hub.set("POSTGRES_DB", "nothere");
-    assert_eq!(hub.run(&["backup"]).status.code(), Some(1));
+    hub.run_expecting(1, &["backup"]);
     // The failed run carries the database's name as its job; the job's own newest run is a failure.
     hub.set("POSTGRES_DB", database.name());
     database.execute("ALTER TABLE users RENAME TO people");
     hub.set("BACKUP_MIN_SIZE_MB", "500");
-    assert_eq!(hub.run(&["backup"]).status.code(), Some(1));
+    hub.run_expecting(1, &["backup"]);
     let kept = hub.run(&["prune"]);
     assert!(
         stdout(&kept).contains("the newest run failed"),

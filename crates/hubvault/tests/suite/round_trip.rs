@@ -1,4 +1,4 @@
-//! What was backed up comes back equal, with plain tools alone.
+//! A backup is restored equal with plain tools alone.
 
 use crate::hub::{Hub, stderr, stdout};
 use hubvault_testkit::{
@@ -6,7 +6,7 @@ use hubvault_testkit::{
 };
 use std::process::Command;
 
-fn accepted_by(program: &str, arguments: &[&str]) {
+fn restore_accepted_by(program: &str, arguments: &[&str]) {
     let output = Command::new(program).args(arguments).output().unwrap();
     assert!(output.status.success(), "{program}: {}", stderr(&output));
     assert_eq!(stderr(&output), "", "{program} complains");
@@ -21,8 +21,8 @@ fn the_nasty_database_is_restored_equal() {
     let (record, archive) = hub.backup();
     assert_eq!(record["state"], "unproven");
     let path = archive.to_str().unwrap();
-    accepted_by("gzip", &["-t", path]);
-    accepted_by("tar", &["-tzf", path]);
+    restore_accepted_by("gzip", &["-t", path]);
+    restore_accepted_by("tar", &["-tzf", path]);
 
     let target = server.database();
     restore_with_plain_tools(&archive, &target);

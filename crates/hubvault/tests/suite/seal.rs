@@ -1,15 +1,13 @@
-//! A sealed backup is proven like any other, and opened by those it is sealed to and by nobody else.
+//! A sealed backup is proven like any other, and opened only by its recipients.
 
 use crate::drill::drilling;
 use crate::hub::{Hub, stderr, stdout};
 use crate::keys::{Pair, code, open_with_age, text};
 use crate::retention::next_second;
-use hubvault_testkit::{NASTY, restore_unpacked, server};
+use hubvault_testkit::{NASTY, USERS, database_with, restore_unpacked, server};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-const SMALL: &str = "CREATE TABLE users (id int PRIMARY KEY, name text);
-    INSERT INTO users SELECT n, 'user ' || n FROM generate_series(1, 1000) n; ANALYZE;";
 const ALL: &str = "[scope]\ntables = [\"*\"]\nwindow = []\n";
 
 fn sidecar(archive: &Path) -> PathBuf {
@@ -81,9 +79,7 @@ fn a_sealed_backup_is_proven_and_opened_by_every_recipient_with_age_or_hubvault(
 
 #[test]
 fn a_wrong_or_unusable_identity_is_refused_with_the_reason() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
+    let database = database_with(USERS);
     let keys = tempfile::tempdir().unwrap();
     let alice = Pair::age(keys.path(), "alice");
     let mallory = Pair::age(keys.path(), "mallory");
@@ -179,9 +175,7 @@ fn one_table_of_a_sealed_archive_is_restored_without_reading_the_rest() {
 
 #[test]
 fn sealed_archives_are_listed_checked_and_pruned_without_a_key() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
+    let database = database_with(USERS);
     let keys = tempfile::tempdir().unwrap();
     let alice = Pair::age(keys.path(), "alice");
     let mut hub = Hub::with(
@@ -319,9 +313,7 @@ fn zstd_archives_are_sealed_too() {
 
 #[test]
 fn no_private_key_is_written_anywhere() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
+    let database = database_with(USERS);
     let keys = tempfile::tempdir().unwrap();
     let alice = Pair::age(keys.path(), "alice");
     let (mut hub, drills) = drilling(&database);

@@ -1,20 +1,16 @@
-//! To whom archives are sealed is checked before anything is read, and that they can open them is shown.
+//! Recipients are checked before anything is read, and prove that they can open archives.
 
 use crate::hub::{Hub, stderr, stdout};
 use crate::keys::{Pair, code, text, tool};
-use hubvault_testkit::server;
+use hubvault_testkit::{USERS, database_with};
 use serde_json::Value;
 use std::process::Command;
 
-const SMALL: &str = "CREATE TABLE users (id int PRIMARY KEY, name text);
-    INSERT INTO users SELECT n, 'user ' || n FROM generate_series(1, 1000) n; ANALYZE;";
 const ALL: &str = "[scope]\ntables = [\"*\"]\nwindow = []\n";
 
 #[test]
 fn unusable_recipients_are_refused_before_the_database_is_read() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
+    let database = database_with(USERS);
     let keys = tempfile::tempdir().unwrap();
     let alice = Pair::age(keys.path(), "alice");
     let short = Pair::ssh(keys.path(), "rsa", "1024", "");
@@ -42,9 +38,7 @@ fn unusable_recipients_are_refused_before_the_database_is_read() {
 
 #[test]
 fn recipients_prove_their_key_by_opening_an_archive_or_by_an_answer() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
+    let database = database_with(USERS);
     let keys = tempfile::tempdir().unwrap();
     let alice = Pair::age(keys.path(), "alice");
     let bob = Pair::ssh(keys.path(), "ed25519", "256", "");

@@ -5,13 +5,14 @@ use crate::clock::Clock;
 use crate::drill::drilling;
 use crate::hub::{Hub, stderr, stdout};
 use crate::keys::{Pair, open_with_age};
-use crate::mailing::{SMALL, html, tell, text};
+use crate::mailing::{html, send_mail_to, text};
 use crate::process_observer::{ProcessObserver, Processes};
 use crate::service_process::{ServiceProcess, runs, wait_for_runs};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use hubvault_postgres::ConnectSettings;
 use hubvault_testkit::{
-    Answer, Database, HttpSink, MailServer, MailServerOptions, MailTls, server,
+    Answer, Database, HttpSink, MailServer, MailServerOptions, MailTls, USERS, database_with,
+    server,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -44,7 +45,7 @@ fn server_url(of: &ConnectSettings, database: &str, password: &str) -> String {
 }
 
 /// What of a value nobody may see, in every way that it could be written.
-fn forms(value: &str) -> Vec<String> {
+fn encodings(value: &str) -> Vec<String> {
     let secret = value.rsplit_once("://").map_or(value, |(_, rest)| {
         let (login, _) = rest.split_once('@').unwrap_or((rest, ""));
         login.rsplit(['/', ':']).next().unwrap()
@@ -112,9 +113,9 @@ impl Seen {
     }
 
     /// Fails when a secret is in anything.
-    fn is_clean(&self, secrets: &[(&str, String)]) {
+    fn assert_no_secret(&self, secrets: &[(&str, String)]) {
         for (name, value) in secrets {
-            for form in forms(value) {
+            for form in encodings(value) {
                 for (what, bytes) in &self.0 {
                     let found = bytes
                         .windows(form.len())
@@ -176,7 +177,7 @@ const SCOPE: &str = "[scope]\ntables = [\"*\", \"gone\"]\nwindow = []\n[delivery
     [[hook]]\nstage = \"files\"\nwhen = \"after\"\ncommand = \"printf '%s, ' \\\"$SMTP_PASS\\\" \
     \\\"$WEBHOOK_SECRET\\\" \\\"$NTFY_URL\\\"; exit 3\"\non_failure = \"warn\"\n";
 
-fn office() -> MailServer {
+fn start_mail_server() -> MailServer {
     MailServer::start(MailServerOptions {
         auth: Some(("backup".into(), "mail\"er\\secret-0".into())),
         refuse: vec!["grace@hub.example".into()],
@@ -185,7 +186,12 @@ fn office() -> MailServer {
 }
 
 /// Runs a command under a watch.
-fn watched(hub: &Hub, arguments: &[&str], seen: &mut Seen, expected: &[&str]) -> Option<i32> {
+fn observe_command(
+    hub: &Hub,
+    arguments: &[&str],
+    seen: &mut Seen,
+    expected: &[&str],
+) -> Option<i32> {
     let child = hub
         .command(arguments)
         .stdout(Stdio::piped())
@@ -201,13 +207,12 @@ fn watched(hub: &Hub, arguments: &[&str], seen: &mut Seen, expected: &[&str]) ->
 
 #[test]
 fn a_run_never_passes_writes_or_sends_a_secret() {
-    let mail = office();
+    let mail = start_mail_server();
     let sink = HttpSink::start((0..8).map(|_| Answer::Status(500)));
-    let source = server().database();
-    source.execute(SMALL);
+    let source = database_with(USERS);
     for (log_format, elsewhere) in [("json", false), ("text", true)] {
         let (mut hub, drills) = drilling(&source);
-        tell(&mut hub, &mail, MailTls::StartTls);
+        send_mail_to(&mut hub, &mail, MailTls::StartTls);
         hub.write(&format!("file = []\n{SCOPE}"));
         hub.set("SMTP_USER", "backup");
         let mut secrets = secrets(&source, &sink);
@@ -227,7 +232,10 @@ fn a_run_never_passes_writes_or_sends_a_secret() {
         } else {
             &["pg_dump", "postgres"]
         };
-        assert_eq!(watched(&hub, &["backup"], &mut seen, server), Some(3));
+        assert_eq!(
+            observe_command(&hub, &["backup"], &mut seen, server),
+            Some(3)
+        );
         let said = String::from_utf8_lossy(&seen.0.last().unwrap().1).into_owned();
         assert!(said.contains("***, ***, ***"), "the hook's output: {said}");
         for arguments in [
@@ -239,7 +247,7 @@ fn a_run_never_passes_writes_or_sends_a_secret() {
             &["show", "latest"],
             &["verify", "latest", "--drill"],
         ] {
-            watched(&hub, arguments, &mut seen, &[]);
+            observe_command(&hub, arguments, &mut seen, &[]);
         }
         let target = server_of_a_restore(&source, &hub, &mut seen);
         assert_eq!(source.digests(), target.digests());
@@ -251,7 +259,7 @@ fn a_run_never_passes_writes_or_sends_a_secret() {
         seen.directory(&hub.config());
         seen.directory(drills.path());
         assert!(seen.0.len() > 30);
-        seen.is_clean(&secrets);
+        seen.assert_no_secret(&secrets);
     }
 }
 
@@ -259,7 +267,7 @@ fn a_run_never_passes_writes_or_sends_a_secret() {
 fn server_of_a_restore(source: &Database, hub: &Hub, seen: &mut Seen) -> Database {
     let target = server().database();
     let words = ["restore", "latest", "--database", target.name()];
-    let code = watched(hub, &words, seen, &["pg_restore"]);
+    let code = observe_command(hub, &words, seen, &["pg_restore"]);
     assert_eq!(
         code,
         Some(0),
@@ -272,12 +280,11 @@ fn server_of_a_restore(source: &Database, hub: &Hub, seen: &mut Seen) -> Databas
 
 #[test]
 fn a_service_never_passes_writes_or_sends_a_secret() {
-    let mail = office();
+    let mail = start_mail_server();
     let sink = HttpSink::start([]);
-    let source = server().database();
-    source.execute(SMALL);
+    let source = database_with(USERS);
     let (mut hub, drills) = drilling(&source);
-    tell(&mut hub, &mail, MailTls::StartTls);
+    send_mail_to(&mut hub, &mail, MailTls::StartTls);
     // The whole address as one secret, in the file, and an archive that only a key opens.
     let url = server_url(&source.settings(), source.name(), "url-secret-10");
     hub.write(&format!(
@@ -329,5 +336,5 @@ fn a_service_never_passes_writes_or_sends_a_secret() {
     seen.directory(drills.path());
     seen.add("the service's log", service.log());
     assert!(service.log().contains("***, ***, ***"), "{}", service.log());
-    seen.is_clean(&secrets);
+    seen.assert_no_secret(&secrets);
 }

@@ -1,10 +1,10 @@
-//! The service keeps its schedule, whatever the clock and the database do.
+//! The service keeps its schedule, whatever happens to the clock and the database.
 
 use crate::clock::Clock;
-use crate::hub::{Hub, stderr, stdout};
-use crate::mailing::{SMALL, plain, subject, tell, text};
+use crate::hub::{Hub, stderr};
+use crate::mailing::{send_mail_to, subject, text, without_tls};
 use crate::service_process::{ServiceProcess, runs, wait_for_runs};
-use hubvault_testkit::{MailServer, MailTls, server, wait_for};
+use hubvault_testkit::{MailServer, MailTls, USERS, database_with, server, wait_for};
 use rustix::process::Signal;
 use std::fs;
 
@@ -52,18 +52,15 @@ fn check(hub: &Hub, name: &str) -> Option<i32> {
 
 #[test]
 fn a_service_survives_a_week_of_faults_and_reports_each_once() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
-    let office = MailServer::start(plain());
+    let database = database_with(USERS);
+    let office = MailServer::start(without_tls());
     let watched = format!("{SCHEDULE}[monitor]\ninterval = \"1 s\"\n");
     let mut hub = Hub::with(&database, &watched);
-    tell(&mut hub, &office, MailTls::Plain);
+    send_mail_to(&mut hub, &office, MailTls::Plain);
     hub.set("PROOF", "always");
     let clock = Clock::of(&mut hub, "2040-03-21T12:00:00Z");
     hub.set("HTTP_ADDR", "127.0.0.1:0");
-    let made = hub.run(&["token", "create", "watcher", "--role", "read"]);
-    let token = stdout(&made).lines().next().unwrap().to_owned();
+    let token = hub.token("watcher", "read");
     let mut service = ServiceProcess::start(&hub);
     service.wait_for_log("next run at 2040-03-22 02:30:00 CET", 1);
     assert_eq!(
@@ -86,7 +83,7 @@ fn a_service_survives_a_week_of_faults_and_reports_each_once() {
     clock.set("2040-03-23T01:30:00Z");
     wait_for_runs(&hub, &service, 2);
 
-    // Down for a day and a half: one run stands for what was missed, and while it is down that is seen.
+    // Down for a day and a half: one run replaces the missed ones, and the checks notice that it is down.
     assert_eq!(service.stop(), Some(0), "{}", service.log());
     clock.set("2040-03-24T10:00:00Z");
     assert_eq!(check(&hub, "schedule"), Some(1));
@@ -125,7 +122,7 @@ fn a_service_survives_a_week_of_faults_and_reports_each_once() {
     database.refuse_connections(false);
     wait_for_mails(&office, &service, "RECOVERED database", 1);
 
-    // Most users are gone: the archive that still has them stays, and somebody hears of it.
+    // Most users were lost: the archive that still has them is kept, and an alert is sent.
     database.execute("DELETE FROM users WHERE id > 100; ANALYZE");
     clock.set("2040-03-27T00:30:00Z");
     let lost = wait_for_runs(&hub, &service, 8);
@@ -151,13 +148,13 @@ fn a_service_survives_a_week_of_faults_and_reports_each_once() {
     service.signal(Signal::HUP);
     wait_for_mails(&office, &service, "ALERT disk", 1);
     assert!(failing("disk"));
-    assert_eq!(hub.run(&["status"]).status.code(), Some(3));
+    hub.run_expecting(3, &["status"]);
     hub.write(&watched);
     assert_eq!(check(&hub, "disk"), Some(0));
     service.signal(Signal::HUP);
     wait_for_mails(&office, &service, "RECOVERED disk", 1);
 
-    // The clock is set back: the same night's run stands, nothing is doubled.
+    // The clock is set back: the same night's run counts, nothing runs twice.
     clock.set("2040-03-27T00:20:00Z");
     service.wait_for_log("the clock was set back", 1);
     clock.set("2040-03-27T00:31:00Z");
@@ -168,9 +165,7 @@ fn a_service_survives_a_week_of_faults_and_reports_each_once() {
 
 #[test]
 fn two_services_make_each_run_once() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
+    let database = database_with(USERS);
     let mut hub = Hub::with(&database, SCHEDULE);
     let clock = Clock::of(&mut hub, "2026-05-01T12:00:00Z");
     let mut old = ServiceProcess::start(&hub);
@@ -197,9 +192,7 @@ fn two_services_make_each_run_once() {
 
 #[test]
 fn a_service_stopped_during_a_run_reports_its_outcome() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
+    let database = database_with(USERS);
     let mut hub = Hub::with(
         &database,
         &format!("{SCHEDULE}[service]\nstop_grace = \"200 ms\"\n"),
@@ -228,22 +221,20 @@ fn a_service_stopped_during_a_run_reports_its_outcome() {
 
 #[test]
 fn an_invalid_configuration_is_refused_and_the_previous_one_is_kept() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
+    let database = database_with(USERS);
     let mut hub = Hub::with(&database, SCHEDULE);
     let clock = Clock::of(&mut hub, "2026-05-01T12:00:00Z");
     let mut service = ServiceProcess::start(&hub);
     service.wait_for_log("next run at 2026-05-02 02:30:00 CEST", 1);
     hub.write("[schedule]\ncron = \"thrice a day\"\n");
-    assert_eq!(hub.run(&["config", "check"]).status.code(), Some(2));
+    hub.run_expecting(2, &["config", "check"]);
     service.signal(Signal::HUP);
     service.wait_for_log("reload failed, keeping the previous configuration", 1);
-    // The run goes by what holds, not by what the file says now.
+    // The run uses the settings in effect, not what the file says now.
     clock.set("2026-05-02T00:30:00Z");
     service.wait_for_log("ended with warnings", 1);
     hub.write(&SCHEDULE.replace("30 2", "15 4"));
-    assert_eq!(hub.run(&["config", "check"]).status.code(), Some(0));
+    hub.run_expecting(0, &["config", "check"]);
     service.signal(Signal::HUP);
     service.wait_for_log("next run at 2026-05-02 04:15:00 CEST", 1);
     assert_eq!(service.stop(), Some(0));
@@ -252,9 +243,7 @@ fn an_invalid_configuration_is_refused_and_the_previous_one_is_kept() {
 
 #[test]
 fn each_log_line_of_a_run_has_its_id_and_is_kept() {
-    let server = server();
-    let database = server.database();
-    database.execute(SMALL);
+    let database = database_with(USERS);
     let mut hub = Hub::whole(&database);
     let log = hub.config().join("backup.log");
     hub.set("LOG_FILE", log.display().to_string());
@@ -288,8 +277,7 @@ fn an_idle_service_is_small_and_an_invalid_time_zone_is_refused() {
     assert!(kilobytes < 10_000, "{resident}");
     assert_eq!(service.stop(), Some(0));
     hub.set("TZ", "Mars/Olympus");
-    let output = hub.run(&["serve"]);
-    assert_eq!(output.status.code(), Some(2));
+    let output = hub.run_expecting(2, &["serve"]);
     assert!(
         stderr(&output).contains("expected a time zone"),
         "{}",

@@ -1,4 +1,4 @@
-//! Client programs that are too old for a server or for an archive, and newer ones.
+//! Client programs that are older or newer than the server or the archive.
 
 use crate::hub::{stderr, stdout};
 use crate::servers::{Client, MAJORS, Running};
@@ -8,7 +8,7 @@ const SMALL: &str = "CREATE TABLE users (id int PRIMARY KEY, name text);
     INSERT INTO users SELECT n, 'user ' || n FROM generate_series(1, 1000) n;
     CREATE INDEX ON users (name);";
 
-fn small(major: u32) -> Running {
+fn database_of_users(major: u32) -> Running {
     let running = Running::start(major, &[]);
     running.server.create_database("hub").unwrap();
     execute(&running.admin("hub"), SMALL);
@@ -24,7 +24,7 @@ fn a_pg_dump_older_than_the_server_is_refused_with_what_to_install() {
         "the system's pg_dump {old} is older than none of {MAJORS:?}"
     );
     for major in newer {
-        let running = small(major);
+        let running = database_of_users(major);
         let (hub, drills) = running.hub("hub", Client::System);
         let needed = format!("version {major} or newer is needed");
         let found = format!("found: {old}.");
@@ -32,14 +32,7 @@ fn a_pg_dump_older_than_the_server_is_refused_with_what_to_install() {
         hub.backup_fails(1, &["pg_dump", &needed, &found, &install]);
         assert!(drills.path().read_dir().unwrap().next().is_none());
         // Before the night in which it would have failed.
-        let output = hub.run(&["backup", "--dry-run"]);
-        assert_eq!(
-            output.status.code(),
-            Some(1),
-            "{}{}",
-            stdout(&output),
-            stderr(&output)
-        );
+        let output = hub.run_expecting(1, &["backup", "--dry-run"]);
         assert!(stderr(&output).contains(&needed), "{}", stderr(&output));
     }
 }
@@ -51,7 +44,7 @@ fn definitions_too_new_for_the_clients_pg_restore_are_reported() {
         old < 17,
         "the system's pg_restore {old} reads what the newest pg_dump writes"
     );
-    let running = small(old);
+    let running = database_of_users(old);
     let (hub, _drills) = running.hub("hub", Client::Newest);
     let (record, archive) = hub.backup();
     assert_eq!(record["state"], "proven", "{record}");
@@ -128,7 +121,7 @@ fn definitions_too_new_for_the_clients_pg_restore_are_reported() {
 
 #[test]
 fn errors_of_an_older_server_are_reported_although_pg_restore_fails_on_it() {
-    let running = small(MAJORS[0]);
+    let running = database_of_users(MAJORS[0]);
     let (hub, _drills) = running.hub("hub", Client::Newest);
     let (_, archive) = hub.backup();
     running.server.create_database("back").unwrap();

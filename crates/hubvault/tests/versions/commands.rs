@@ -1,4 +1,4 @@
-//! Every command that speaks to a server, on the oldest and on the newest version (all in the long form).
+//! Every command that connects to a server, on the oldest and the newest version (all in the long form).
 
 use crate::hub::{Hub, stderr, stdout};
 use crate::servers::{Client, MAJORS, Running, long_form};
@@ -23,13 +23,13 @@ fn every_restore_command_works_on_every_version() {
         running.nasty_database("hub");
         let (hub, _drills) = running.hub("hub", Client::Newest);
         let (_, archive) = hub.backup();
-        the_database_is_well(&hub);
-        single_rows(&running, &hub);
-        over_what_is_there(&running, &hub, &archive);
+        check_database(&hub);
+        check_single_rows(&running, &hub);
+        check_existing_tables(&running, &hub, &archive);
     }
 }
 
-fn the_database_is_well(hub: &Hub) {
+fn check_database(hub: &Hub) {
     let output = hub.run(&["check", "database", "--json"]);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["ok"], true, "{report}");
@@ -39,7 +39,7 @@ fn the_database_is_well(hub: &Hub) {
 
 /// Rows that were deleted and changed are found and put back: by primary keys, also one of periods,
 /// in tables with columns that are computed and numbers that are given.
-fn single_rows(running: &Running, hub: &Hub) {
+fn check_single_rows(running: &Running, hub: &Hub) {
     let admin = running.admin("hub");
     let before = digests(&admin);
     let mut tables = vec!["kinds", "texts"];
@@ -81,7 +81,7 @@ fn single_rows(running: &Running, hub: &Hub) {
 }
 
 /// `--clean` drops what is there first, through hubvault and through the archive's own script.
-fn over_what_is_there(running: &Running, hub: &Hub, archive: &Path) {
+fn check_existing_tables(running: &Running, hub: &Hub, archive: &Path) {
     let admin = running.admin("hub");
     let before = digests(&admin);
     execute(&admin, "DELETE FROM texts; CREATE TABLE later (id int)");

@@ -1,4 +1,4 @@
-//! Every version is backed up and proven, and comes back on itself and on newer ones; one table says so.
+//! Every version is backed up, proven, and restored on itself and on newer ones; the results are one table.
 
 use crate::hub::{Hub, stderr, stdout};
 use crate::servers::{Client, MAJORS, Running, long_form, target};
@@ -114,8 +114,8 @@ fn line(source: &Running, client: Client, expected: &Digests, running: &[Running
         extract(archive, unpacked.path());
         let database = format!("from_{}_{}", source.major, client.major());
         let ways = [
-            by_hubvault(&hub, archive, to, client, &format!("{database}_a")),
-            by_script(unpacked.path(), to, client, &format!("{database}_b")),
+            restore_by_hubvault(&hub, archive, to, client, &format!("{database}_a")),
+            restore_by_script(unpacked.path(), to, client, &format!("{database}_b")),
         ];
         let wrong: Vec<String> = ways
             .into_iter()
@@ -125,7 +125,7 @@ fn line(source: &Running, client: Client, expected: &Digests, running: &[Running
                     Err(why) => return Some(why),
                 };
                 let same = (to.major == source.major).then_some(definitions.as_str());
-                let rows = equal(expected, &settings).err();
+                let rows = check_equal(expected, &settings).err();
                 rows.or_else(|| same.and_then(|same| other_definitions(same, to, &settings)))
             })
             .map(|why| format!("{name} into {}: {why}", to.major))
@@ -141,7 +141,7 @@ fn line(source: &Running, client: Client, expected: &Digests, running: &[Running
 }
 
 /// `hubvault restore` into a new database.
-fn by_hubvault(
+fn restore_by_hubvault(
     hub: &Hub,
     archive: &Path,
     to: &Running,
@@ -178,7 +178,7 @@ fn by_hubvault(
 }
 
 /// `restore.sh` with `psql` and `pg_restore` alone.
-fn by_script(
+fn restore_by_script(
     unpacked: &Path,
     to: &Running,
     client: Client,
@@ -202,7 +202,7 @@ fn by_script(
     }
 }
 
-fn equal(expected: &Digests, settings: &ConnectSettings) -> Result<(), String> {
+fn check_equal(expected: &Digests, settings: &ConnectSettings) -> Result<(), String> {
     let found = digests(settings);
     let mut wrong = Vec::new();
     for (name, digest) in expected {

@@ -1,6 +1,5 @@
-//! The promises that speak of versions: `PostgreSQL` 13 to 18 as source and as target, with client
-//! programs older and newer than the server, behind pgbouncer, and as a hot standby. Run by
-//! `make test-versions`; fails where the servers are not there.
+//! Versions: `PostgreSQL` 13 to 18 as source and as target, with client programs older and newer than the server,
+//! behind pgbouncer, and as a hot standby. Run by `make test-versions`; fails where the servers are missing.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

@@ -1,5 +1,5 @@
-//! Behind pgbouncer: a pool that keeps sessions is as good as the server, one that lends them for a
-//! transaction is refused before anything is set in a session that is somebody else's, too.
+//! Behind pgbouncer: session pooling works like the server; transaction pooling is refused before anything is set in a
+//! session that others use, too.
 
 use crate::hub::{Hub, stderr};
 use crate::servers::{Client, MAJORS, Running, free_port};
@@ -85,7 +85,7 @@ impl Drop for Pool {
     }
 }
 
-fn with_a_table(major: u32) -> Running {
+fn server_with_a_table(major: u32) -> Running {
     let running = Running::start(major, &[]);
     running.server.create_database("hub").unwrap();
     let sql = "CREATE TABLE users AS SELECT n AS id, now() AS at FROM generate_series(1, 5000) n";
@@ -104,7 +104,7 @@ fn hub_behind(running: &Running, pool: &Pool) -> (Hub, TempDir) {
 #[test]
 fn a_session_pooler_works_like_the_server() {
     for major in [MAJORS[0], MAJORS[5]] {
-        let running = with_a_table(major);
+        let running = server_with_a_table(major);
         let pool = Pool::start(&running, "session", "");
         let (hub, _drills) = hub_behind(&running, &pool);
         let (record, _) = hub.backup();
@@ -115,7 +115,7 @@ fn a_session_pooler_works_like_the_server() {
 
 #[test]
 fn a_transaction_pooler_is_refused_and_left_unchanged() {
-    let running = with_a_table(MAJORS[5]);
+    let running = server_with_a_table(MAJORS[5]);
     for (mode, further) in [
         ("transaction", ""),
         ("transaction", "server_round_robin = 1\nmin_pool_size = 4"),
@@ -143,14 +143,13 @@ fn a_transaction_pooler_is_refused_and_left_unchanged() {
                 "{name} was left set"
             );
         }
-        let output = hub.run(&["backup", "--dry-run"]);
-        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        hub.run_expecting(1, &["backup", "--dry-run"]);
     }
 }
 
 #[test]
 fn a_busy_transaction_pooler_is_refused_too() {
-    let running = with_a_table(MAJORS[5]);
+    let running = server_with_a_table(MAJORS[5]);
     let pool = Pool::start(&running, "transaction", "default_pool_size = 5");
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {

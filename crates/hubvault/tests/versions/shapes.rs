@@ -1,5 +1,5 @@
-//! Large tables with and without scans of a range of pages, keys of 18, what `pg_dump` itself cannot
-//! bring back, and a role that begins with nothing.
+//! Large tables with and without scans of a range of pages, temporal keys of 18, objects that `pg_dump` cannot restore,
+//! and a role without rights.
 
 use crate::hub::{stderr, stdout};
 use crate::servers::{Client, MAJORS, Running, long_form};

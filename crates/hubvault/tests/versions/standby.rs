@@ -1,4 +1,4 @@
-//! A hot standby as the source, also while it has to choose between the backup and its primary.
+//! A hot standby as the source, also when its replay cancels the backup.
 
 use crate::hub::{Hub, stderr};
 use crate::servers::{Client, MAJORS, Running, long_form};

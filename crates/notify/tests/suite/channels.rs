@@ -1,4 +1,4 @@
-//! Webhooks, Slack, ntfy and pings, against a receiver that keeps what it is sent.
+//! Webhooks, Slack, ntfy and pings, against a receiver that records what it gets.
 
 use hubvault_notify::{Channel, ChannelKind, Event, EventKind, Problem};
 use hubvault_testkit::{Answer, HttpSink};

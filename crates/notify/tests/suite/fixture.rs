@@ -1,4 +1,4 @@
-//! What the tests send.
+//! The messages of the tests.
 
 use hubvault_notify::{Attachment, Email, Security, SmtpSettings};
 use hubvault_testkit::MailServer;

@@ -1,4 +1,4 @@
-//! What arrives is what was sent, to whom it was sent.
+//! Messages arrive as they were sent, at the right recipients.
 
 use crate::fixture::{ADMIN, email, file, noise, settings, to, with_file};
 use hubvault_notify::{Email, Mailer, Problem, Security, SmtpSettings};

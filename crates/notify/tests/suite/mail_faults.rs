@@ -1,4 +1,4 @@
-//! Servers on bad days: what is known afterwards, and that nothing arrives in part.
+//! Failing mail servers: the outcome is known, and no part of a message is delivered.
 
 use crate::fixture::{ADMIN, email, file, impatient, noise, settings, sparse, to, with_file};
 use hubvault_notify::{Email, Mailer, Problem, Security, SendError, SmtpSettings};

@@ -1,4 +1,4 @@
-//! TLS as the settings say, and never less.
+//! TLS as configured, never weaker.
 
 use crate::fixture::{ADMIN, email, file, noise, settings, to, with_file};
 use hubvault_notify::{Mailer, Problem, Security, SmtpSettings};

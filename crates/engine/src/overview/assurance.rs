@@ -1,6 +1,6 @@
 //! The sentence that the product must always be able to say truthfully.
 
-use hubvault_model::BackupId;
+use hubvault_model::{BackupId, counted};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -32,15 +32,12 @@ impl Assurance {
         if let Some(seconds) = self.restore_seconds {
             sentences.push(format!("It takes about {}.", span(seconds)));
         }
-        let counted = |count: usize, one: &str, many: &str| match count {
-            1 => format!("1 {one}"),
-            _ => format!("{count} {many}"),
+        let copies = match self.copies {
+            1 => "1 copy".to_owned(),
+            many => format!("{many} copies"),
         };
-        sentences.push(format!(
-            "{} in {}.",
-            counted(self.copies, "copy", "copies"),
-            counted(self.places, "place", "places")
-        ));
+        let places = counted(self.places as u64, "place");
+        sentences.push(format!("{copies} in {places}."));
         sentences.join(" ")
     }
 }
@@ -57,10 +54,10 @@ fn moment(at: Timestamp, time: &str, now: Timestamp, zone: &TimeZone) -> String 
 
 /// Rounded up: a restore that is done early disappoints nobody.
 fn span(seconds: f64) -> String {
-    let (count, unit) = match seconds.max(1.0) {
-        seconds if seconds < 60.0 => (seconds.ceil(), "second"),
-        seconds if seconds < 7_200.0 => ((seconds / 60.0).ceil(), "minute"),
-        seconds => ((seconds / 3_600.0).ceil(), "hour"),
+    let (count, unit) = match seconds {
+        seconds if seconds < 60.0 => (seconds, "second"),
+        seconds if seconds < 7_200.0 => (seconds / 60.0, "minute"),
+        seconds => (seconds / 3_600.0, "hour"),
     };
-    format!("{count} {unit}{}", if count < 2.0 { "" } else { "s" })
+    counted((count.ceil() as u64).max(1), unit)
 }

@@ -84,7 +84,7 @@ fn an_unreachable_mail_server_leaves_the_backup_valid_and_the_mail_queued() {
     assert_eq!(events, ["success", "alert"]);
     let status = hub.run(&["status"]);
     assert_eq!(code(&status), Some(3));
-    assert!(stdout(&status).contains("waits"), "{}", stdout(&status));
+    assert!(stdout(&status).contains("is queued"), "{}", stdout(&status));
     // The server is back, elsewhere.
     let back = MailServer::start(without_tls());
     hub.set("SMTP_PORT", back.port.to_string());

@@ -68,11 +68,12 @@ fn values_of_another_kind_are_named_as_what_they_are() {
     ] {
         refused(&[], toml, &[words]);
     }
-    refused(
-        &[("ADMIN_EMAILS", "a@b.example,,c@d.example")],
-        "",
-        &["ADMIN_EMAILS"],
-    );
+}
+
+#[test]
+fn an_empty_item_of_a_list_is_refused() {
+    let variables = [("ADMIN_EMAILS", "a@b.example,,c@d.example")];
+    refused(&variables, "", &["variable ADMIN_EMAILS: email.to"]);
 }
 
 #[test]

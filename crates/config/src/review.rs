@@ -47,8 +47,8 @@ impl Settings {
             let (baseline, current) = (self.baseline(key)?, plain(self.values.get(key)?));
             let (value, origin) = (plain(baseline), &baseline.origin);
             Some(format!(
-                "overlay.toml sets {key} to {current}, which is weaker than {value} ({origin}); HTTP no longer accepts \
-                 such a change: remove the line from overlay.toml in the state directory, or {}",
+                "{key} is {current} by overlay.toml, which is weaker than {value} ({origin}); HTTP no longer accepts such a \
+                 change: remove the line from overlay.toml in the state directory, or {}",
                 self.where_to_set(key, &current)
             ))
         };

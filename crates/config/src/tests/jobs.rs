@@ -40,7 +40,7 @@ fn what_a_job_says_wins_and_what_stands_at_the_top_is_every_jobs() {
 }
 
 #[test]
-fn a_secret_of_a_job_is_said_in_one_way() {
+fn a_secret_of_a_job_is_set_in_one_way() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "from-file").unwrap();
     let path = file.path().display();
@@ -74,8 +74,7 @@ fn jobs_are_told_apart_by_names_and_directories() {
     // What is wrong at the top is wrong once.
     let once = said("[retention]\ndays = -1\n[[job]]\nname = \"a\"\n[[job]]\nname = \"b\"\n");
     assert_eq!(once.matches("retention.days").count(), 1, "{once}");
-    let several = mistakes(&[], TWO_JOBS);
-    assert!(several.contains("name one of hub, shop"), "{several}");
+    refused(&[], TWO_JOBS, &["name one of hub, shop"]);
     let only = load(&[], "[[job]]\nname = \"a\"\n").unwrap();
     assert_eq!(only.job().directory, Path::new("/backups/a"));
 }

@@ -231,7 +231,7 @@ fn a_valid_change_of_the_configuration_is_kept_after_a_restart() {
         details["archive.directory"]
             .as_str()
             .unwrap()
-            .contains("afar")
+            .contains("over HTTP")
     );
     let bad = service.put(
         "/backup/config",

@@ -1,5 +1,5 @@
-//! Child processes: this program again, for one job. The request and the configuration in force travel through a pipe to
-//! the child's standard input; the result of a run comes back on its standard output.
+//! Child processes: this program again, for one job. The request and the configuration in effect travel through a pipe
+//! to the child's standard input; the result of a run comes back on its standard output.
 
 use anyhow::{Context, Result};
 use hubvault_config::{Environment, Inputs, LogFormat, Settings};
@@ -108,7 +108,7 @@ fn spawn_with(mut command: Command, request: String, settings: &Settings) -> io:
     Ok(child)
 }
 
-/// Starts a task for a job. Its configuration is the one in force: the file may be wrong meanwhile.
+/// Starts a task for a job. Its configuration is the one in effect: the file may be invalid meanwhile.
 pub(super) fn start(settings: &Settings, task: &Task) -> io::Result<Process> {
     let request = serde_json::to_string(task)? + "\n";
     let mut command = same_command(settings, ["child", task.name()]);

@@ -1,5 +1,4 @@
-//! What the parts of the service share: its jobs, each with the configuration in force, the run in progress and the
-//! next run.
+//! The state of the service: its jobs, each with the configuration in effect, the run in progress and the next run.
 
 use hubvault_config::{Changes, ConfigError, Inputs, Problem, Settings};
 use hubvault_engine::run::RunRequest;
@@ -21,7 +20,7 @@ pub(super) enum Event {
     RunRequested { job: ServedJob, request: RunRequest },
 }
 
-/// The service, as its parts see it. Cheap to clone; every method may be called from any thread.
+/// The state of the service. Cheap to clone; every method may be called from any thread.
 #[derive(Clone)]
 pub(crate) struct Daemon {
     shared: Arc<Shared>,
@@ -31,7 +30,7 @@ struct Shared {
     inputs: Inputs,
     started_at: Timestamp,
     events: Sender<Event>,
-    /// As the configuration lists them; never none.
+    /// In the order of the configuration; at least one.
     jobs: Mutex<Vec<ServedJob>>,
 }
 
@@ -57,7 +56,7 @@ pub(crate) struct Busy {
 }
 
 impl Daemon {
-    /// Of the jobs that the inputs name, at least one.
+    /// For the jobs of `inputs`, at least one.
     pub(super) fn new(inputs: Inputs, jobs: Vec<Settings>, events: Sender<Event>) -> Self {
         let jobs = jobs
             .into_iter()
@@ -74,7 +73,7 @@ impl Daemon {
         }
     }
 
-    /// The jobs, as the configuration lists them.
+    /// The jobs, in the order of the configuration.
     pub(crate) fn jobs(&self) -> Vec<ServedJob> {
         lock(&self.shared.jobs).clone()
     }
@@ -90,8 +89,8 @@ impl Daemon {
         self.shared.started_at
     }
 
-    /// Reads the configuration again. An invalid one is refused, and the previous one stays in force. Jobs are matched by
-    /// their names.
+    /// Reads the configuration again. An invalid one is refused, and the previous one stays in effect. Jobs are matched
+    /// by their names.
     pub(crate) fn reload(&self) -> Result<(), ConfigError> {
         let all = Settings::load_all(&self.shared.inputs)?;
         let mut jobs = lock(&self.shared.jobs);
@@ -161,7 +160,7 @@ impl ServedJob {
         self.settings().job().name.clone()
     }
 
-    /// The configuration in force.
+    /// The configuration in effect.
     pub(crate) fn settings(&self) -> Arc<Settings> {
         Arc::clone(&lock(&self.shared.settings))
     }

@@ -42,8 +42,8 @@ pub fn run(inputs: &Inputs) -> Result<()> {
     Ok(())
 }
 
-/// Text on a terminal, JSON elsewhere, unless the configuration says which. Returns the address that HTTP listens on, one
-/// for all jobs.
+/// Text on a terminal, JSON elsewhere, unless the configuration says which. Returns the address that HTTP listens on,
+/// one for all jobs.
 fn start_logging(jobs: &[Settings]) -> Option<String> {
     let service = &jobs.first()?.service;
     let format = match service.log.format {

@@ -1,4 +1,4 @@
-//! Who may ask over HTTP: names with a role, of whose tokens only a hash is kept.
+//! API tokens: a name, a role, and a hash of the token. The token itself is not stored.
 
 use anyhow::{Context, Result, bail};
 use hubvault_engine::state::StateDir;
@@ -10,12 +10,12 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// So that a token can be recognised where it does not belong, as in a repository.
+/// Starts every token, so that scanners find one that was committed to a repository.
 const PREFIX: &str = "hv_";
 /// 64 bits of a hash of 256 random ones.
 const ID_DIGITS: usize = 16;
 
-/// What somebody may do; each may do what stands before it, too.
+/// What a token allows; each role includes those before it.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
 )]
@@ -23,14 +23,14 @@ const ID_DIGITS: usize = 16;
 pub enum Role {
     /// See everything but secrets.
     Read,
-    /// Start runs, make links to archives.
+    /// Start runs, create links to archives.
     Operate,
     /// Change the configuration.
     Admin,
 }
 
 impl Role {
-    /// The word on the command line and in answers.
+    /// Its name on the command line and in answers.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
@@ -40,42 +40,41 @@ impl Role {
     }
 }
 
-/// One who may ask.
+/// A token.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Token {
-    /// As the audit lines call them.
+    /// Its name, in the audit log.
     pub name: String,
-    /// What they may do.
+    /// What it allows.
     pub role: Role,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// Of the token's text, in hexadecimal digits.
+    /// The hash of its text, in hexadecimal digits.
     sha256: String,
 }
 
 impl Token {
-    /// By which links name it: a part of its hash, so that another token of the same name is another.
+    /// The id in links: a part of its hash, so that a new token of the same name has a new id.
     pub fn id(&self) -> String {
         self.sha256.chars().take(ID_DIGITS).collect()
     }
 }
 
-/// `tokens.json` of a state directory. It is read anew at every question, so that a revoked token
-/// ends at once.
+/// `tokens.json` of a state directory. It is read for every request, so that revoking a token takes effect at once.
 #[derive(Clone, Debug)]
 pub struct Tokens {
     path: PathBuf,
 }
 
 impl Tokens {
-    /// Those of a state directory.
+    /// The tokens of a state directory.
     pub fn of(state: &StateDir) -> Self {
         Self {
             path: state.file("tokens.json"),
         }
     }
 
-    /// All of them, oldest first.
+    /// All tokens, oldest first.
     pub fn list(&self) -> Result<Vec<Token>> {
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,
@@ -90,7 +89,7 @@ impl Tokens {
         })
     }
 
-    /// Makes one; its text is given back and kept nowhere.
+    /// Creates a token and returns its text, which is not stored.
     pub fn create(&self, name: &str, role: Role) -> Result<String> {
         let plain = |c: char| c.is_ascii_alphanumeric() || "._-@".contains(c);
         if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
@@ -112,7 +111,7 @@ impl Tokens {
         Ok(text)
     }
 
-    /// Ends one.
+    /// Revokes a token.
     pub fn revoke(&self, name: &str) -> Result<()> {
         let _lock = self.lock()?;
         let mut tokens = self.list()?;
@@ -124,8 +123,8 @@ impl Tokens {
         self.write(&tokens)
     }
 
-    /// Whose this text is. Hashes are compared, all of them and to their end, so that the time
-    /// that it takes says nothing about a token.
+    /// The token with this text. All hashes are compared in full, so that the time it takes reveals nothing about a
+    /// token.
     pub fn whose(&self, text: &str) -> Result<Option<Token>> {
         let asked = hash(text);
         let mut found = None;
@@ -137,7 +136,7 @@ impl Tokens {
         Ok(found)
     }
 
-    /// The token with this id; `None` once it was revoked.
+    /// The token with this id; `None` if it was revoked.
     pub fn with_id(&self, id: &str) -> Result<Option<Token>> {
         Ok(self.list()?.into_iter().find(|token| token.id() == id))
     }
@@ -146,7 +145,7 @@ impl Tokens {
         format!("{what} the tokens {}", self.path.display())
     }
 
-    /// Two commands at once would lose one's token.
+    /// Without it, two commands at the same time would lose one token.
     fn lock(&self) -> Result<File> {
         let path = self.path.with_extension("lock");
         let lock = || -> std::io::Result<File> {
@@ -165,7 +164,7 @@ impl Tokens {
     }
 }
 
-/// Replaces a file as a whole by one that only its owner may read.
+/// Replaces a file atomically with one that only its owner may read.
 fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let fresh = path.with_extension("new");
     let mut options = OpenOptions::new();
@@ -176,7 +175,7 @@ fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     fs::rename(fresh, path)
 }
 
-/// 256 bits of the kernel's.
+/// 256 random bits from the kernel.
 fn random() -> Result<[u8; 32]> {
     let mut bytes = [0; 32];
     File::open("/dev/urandom")
@@ -194,7 +193,7 @@ fn hex(bytes: &[u8]) -> String {
     digits.collect()
 }
 
-/// Whether both are equal, in a time that depends on their length alone.
+/// Whether both are equal, in a time that depends only on their length.
 fn same(one: &[u8], other: &[u8]) -> bool {
     let differ = one.iter().zip(other).fold(0, |sum, (a, b)| sum | (a ^ b));
     one.len() == other.len() && std::hint::black_box(differ) == 0

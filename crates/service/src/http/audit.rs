@@ -1,4 +1,5 @@
-//! Audit lines: who did what from where. Lines about what was refused are few, whatever a stranger sends.
+//! The audit log: who did what, and from where. Lines about refused requests are limited, so that nobody can flood the
+//! log.
 
 use super::limit::{Limit, network};
 use crate::token::Token;
@@ -13,16 +14,16 @@ const OF_ONE: (f64, f64) = (10.0, 0.1);
 /// Lines about all addresses.
 const OF_ALL: (f64, f64) = (100.0, 1.0);
 
-/// Where a request comes from.
+/// The origin of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
     address: IpAddr,
-    /// Who said so, where the connection comes from elsewhere: a proxy on this host.
+    /// The proxy on this host that named the address, if there is one.
     said_by: Option<IpAddr>,
 }
 
 impl Origin {
-    /// Behind a proxy on this host, the address that it saw; nobody else is believed.
+    /// Behind a proxy on this host, the address that the proxy names; other hosts are not trusted with that.
     pub(crate) fn of(peer: IpAddr, headers: &HeaderMap) -> Self {
         let peer = peer.to_canonical();
         // A proxy that appends adds a further header or a further entry: the last one is its own.
@@ -43,12 +44,12 @@ impl Origin {
         }
     }
 
-    /// What limits count as one.
+    /// What limits count as one client.
     pub(crate) fn network(&self) -> IpAddr {
         network(self.address)
     }
 
-    /// Whether it is a process of this host that speaks for itself.
+    /// Whether it is a process of this host, not behind a proxy.
     pub(crate) fn is_this_host(&self) -> bool {
         self.said_by.is_none() && self.address.is_loopback()
     }
@@ -63,12 +64,12 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Who asks and from where; every handler can have it.
+/// Who sent a request, and from where.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
-    /// `None` where none is needed and none was shown.
+    /// `None` if no token is needed and none was sent.
     pub(crate) token: Option<Token>,
-    /// From where.
+    /// The origin.
     pub(crate) origin: Origin,
 }
 
@@ -81,7 +82,7 @@ impl fmt::Display for Caller {
     }
 }
 
-/// Writes lines about what was refused, so many that a log cannot be flooded; the others are counted.
+/// Logs refused requests, at a limited rate; the others are counted.
 #[derive(Debug)]
 pub(crate) struct Refusals {
     of_one: Limit,
@@ -100,7 +101,7 @@ impl Default for Refusals {
 }
 
 impl Refusals {
-    /// One line: `what` was refused, `why`.
+    /// Logs that `what` was refused, and `why`.
     pub(crate) fn line(&self, what: &str, origin: &Origin, why: &str) {
         if let Some(left_out) = self.take(origin, Instant::now()) {
             let more = match left_out {
@@ -113,7 +114,7 @@ impl Refusals {
         }
     }
 
-    /// How many lines were left out since the last; `None` when this one is to be left out, too.
+    /// How many lines were left out since the last one; `None` if this one is left out, too.
     fn take(&self, origin: &Origin, now: Instant) -> Option<u64> {
         let of_one = self.of_one.take(origin.network(), now);
         if of_one.and_then(|()| self.of_all.take((), now)).is_err() {

@@ -1,6 +1,6 @@
-//! Who asks, and whether they may: everything is closed but what is named here.
+//! Authentication and authorization: every path that is not named here is closed.
 //!
-//! A right token is looked at first: nobody else's wrong ones, and nobody else's haste, keep its owner out.
+//! A valid token is recognized first: wrong tokens and too many requests from others do not lock out its owner.
 
 use super::App;
 use super::audit::{Caller, Origin};
@@ -15,11 +15,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What the audit line says beside who, what and how it ended.
+/// What the audit log adds to caller, request and status.
 #[derive(Clone, Debug)]
 pub(crate) struct Audit(pub(crate) String);
 
-/// The least role for a request; `None` where none is needed.
+/// The role that a request needs; `None` if it needs none.
 fn needed(method: &Method, path: &str) -> Option<Role> {
     let open = matches!(path, "/health" | "/openapi.json") || path.starts_with("/download/");
     match *method {
@@ -30,7 +30,7 @@ fn needed(method: &Method, path: &str) -> Option<Role> {
     }
 }
 
-/// Lets in whom it may, and writes down who changed what.
+/// Lets authorized requests in, and logs changes.
 pub(crate) async fn guard(
     State(app): State<Arc<App>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -62,8 +62,7 @@ pub(crate) async fn guard(
         .unwrap_or_else(|error| ApiError::from(anyhow::Error::new(error)).into_response())
 }
 
-/// The token that was shown, where it is a right one. Requests with one count for the token, all others for their
-/// address.
+/// The token that was sent, if it is valid. Requests with one count for the token, all others for their address.
 fn admit(
     app: &App,
     origin: Origin,
@@ -136,7 +135,7 @@ fn refused(app: &App, error: &ApiError, method: &Method, path: &str, origin: &Or
     response
 }
 
-/// With when to come again.
+/// 429, with the time after which to retry.
 pub(super) fn too_many(what: &str, seconds: u64) -> ApiError {
     ApiError::new(StatusCode::TOO_MANY_REQUESTS, what).after(seconds)
 }

@@ -1,4 +1,4 @@
-//! Who is connected: at most so many, none of whom may take a slot by saying nothing.
+//! Accepts connections: a limited number, and an idle one keeps its slot only while nobody else needs it.
 
 use super::slots::{MAX, Slot, Slots};
 use super::write_rate::{MinWriteRate, WINDOW};
@@ -20,18 +20,17 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tower::ServiceExt;
 
-/// Until the head of a request is there, from the moment that one is waited for: also an idle connection
-/// ends then.
+/// How long the head of a request may take; an idle connection is closed after that, too.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
 /// The head of a request at most, in bytes.
 const HEAD_BYTES: usize = 16 * 1024;
-/// Not every closed or turned-away connection is worth a line.
+/// Between two log lines about closed or refused connections.
 const SAY_EVERY: Duration = Duration::from_mins(1);
-/// The whole answer to whoever finds every slot at work.
+/// The whole answer to a client if every slot is busy.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\n\
                       content-length: 0\r\n\r\n";
 
-/// Answers everybody who connects until `stopped`; gives back those who still are connected then.
+/// Serves connections until `stopped`; returns those that are still open then.
 pub(super) async fn answer(
     listener: &TcpListener,
     router: &Router,
@@ -69,7 +68,7 @@ pub(super) async fn answer(
     }
 }
 
-/// One request; its slot is nobody else's until the answer is out.
+/// One request; its slot is kept until the answer is sent.
 async fn one(
     router: Router,
     slot: Arc<Slot>,
@@ -83,7 +82,7 @@ async fn one(
     Ok(super::transfer::until_sent(response, active))
 }
 
-/// The next who connects and has a slot.
+/// Waits for the next connection that has a slot.
 async fn next(
     listener: &TcpListener,
     slots: &Slots,
@@ -126,7 +125,7 @@ async fn next(
     }
 }
 
-/// Says now and then that somebody was closed for somebody else, or turned away.
+/// Logs, at most now and then, that a connection was closed for another one or refused.
 fn say(said: &mut Option<Instant>, what: &str) {
     if said.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
         *said = Some(Instant::now());

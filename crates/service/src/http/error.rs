@@ -27,7 +27,7 @@ pub(crate) struct ErrorBody {
     timestamp: String,
     /// Of the request.
     path: String,
-    /// What is wrong with each key, with 400 of `/backup/config`; what is at work, with 409.
+    /// What is wrong with each key, with 400 of `/backup/config`; the progress of the running backup, with 409.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     details: Option<Value>,

@@ -1,4 +1,4 @@
-//! How much one address or token may ask: a bucket that fills slowly.
+//! Rate limits for an address or a token: token buckets.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -6,10 +6,10 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-/// So many addresses are remembered; those whose bucket is full again go first.
+/// How many addresses are remembered; those whose bucket is full again are forgotten first.
 const REMEMBERED: usize = 4096;
 
-/// A bucket for each address, or for each of whatever is counted.
+/// A bucket for each address or token.
 #[derive(Debug)]
 pub(crate) struct Limit<K = IpAddr> {
     burst: f64,
@@ -17,7 +17,7 @@ pub(crate) struct Limit<K = IpAddr> {
     buckets: Mutex<HashMap<K, (f64, Instant)>>,
 }
 
-/// What is counted as one: an IPv4 address, or the /64 of an IPv6 one, which is the least that one host gets.
+/// What is counted as one client: an IPv4 address, or an IPv6 /64, the smallest network that a host gets.
 pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) if !v6.is_loopback() => {
@@ -28,7 +28,7 @@ pub(crate) fn network(address: IpAddr) -> IpAddr {
 }
 
 impl<K: Eq + Hash> Limit<K> {
-    /// `burst` at once, then `each_second`.
+    /// `burst` requests at once, then `each_second`.
     pub(crate) fn new(burst: f64, each_second: f64) -> Self {
         Self {
             burst,
@@ -37,7 +37,7 @@ impl<K: Eq + Hash> Limit<K> {
         }
     }
 
-    /// Takes one, or says after how many seconds there is one again.
+    /// Takes one request from the bucket, or returns after how many seconds there is one.
     pub(crate) fn take(&self, address: K, now: Instant) -> Result<(), u64> {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         let level = |(level, at): (f64, Instant)| {
@@ -67,7 +67,7 @@ impl<K: Eq + Hash> Limit<K> {
 }
 
 impl<K: Eq + Hash> Limit<K> {
-    /// Gives one back that was taken for nothing.
+    /// Returns one that was not used.
     pub(crate) fn give_back(&self, of: &K) {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((level, _)) = buckets.get_mut(of) {

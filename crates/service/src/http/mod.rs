@@ -1,4 +1,4 @@
-//! The service's HTTP: closed but for what is named, JSON, one shape of error.
+//! The service's HTTP API: JSON, one form of error, no access without a token but to the paths that are named.
 
 mod error;
 mod limit;
@@ -39,7 +39,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
-/// A person, a board and a watcher behind one address come nowhere near these.
+/// Far more than a person, a dashboard and a monitoring system behind one address need.
 const BURST: f64 = 120.0;
 const EACH_SECOND: f64 = 20.0;
 /// Wrong tokens: ten at once, then one in ten seconds.
@@ -47,14 +47,14 @@ const WRONG_BURST: f64 = 10.0;
 const WRONG_EACH_SECOND: f64 = 0.1;
 /// Changes of the configuration, of which each is notified: ten at once, then one a minute.
 const CHANGES: (f64, f64) = (10.0, 1.0 / 60.0);
-/// Runs that one token asks for: each costs the database and room on the disk.
+/// Runs that one token may start: each costs the database time, and disk space.
 const RUNS: (f64, f64) = (1000.0, 1.0 / 60.0);
-/// Downloads at work: in all, and to one address.
+/// Downloads at once: in all, and to one address.
 const DOWNLOADS: (usize, usize) = (48, 16);
-/// Who follows runs: in all, and with one token.
+/// Streams of events at once: in all, and with one token.
 const FOLLOWERS: (usize, usize) = (64, 16);
 
-/// What every answer is made from.
+/// What the handlers share.
 pub(crate) struct App {
     daemon: Daemon,
     requests: Limit,
@@ -67,7 +67,7 @@ pub(crate) struct App {
     followers: Permits<String>,
     refusals: Refusals,
     health: HealthCache,
-    /// Runs that were asked for here, the last few, each with its job.
+    /// The last runs that were requested over HTTP, each with its job.
     triggered: Mutex<VecDeque<(String, BackupId)>>,
 }
 
@@ -89,7 +89,7 @@ impl App {
         }
     }
 
-    /// Those who may ask are one list, whatever the jobs are.
+    /// The tokens, one list for all jobs.
     fn tokens(&self) -> Result<Tokens> {
         let jobs = self.daemon.jobs();
         let first = jobs.first().context("there is no job")?;
@@ -97,7 +97,7 @@ impl App {
         Ok(Tokens::of(&StateDir::open(directory)?))
     }
 
-    /// A run that was asked for is known here before the catalog knows it.
+    /// Remembers a run that was requested, as the catalog does not have it yet.
     fn remember(&self, job: String, run: BackupId) {
         let mut triggered = self
             .triggered
@@ -107,7 +107,7 @@ impl App {
         triggered.push_front((job, run));
     }
 
-    /// The job for which it was asked for.
+    /// The job for which a run was requested.
     fn triggered_in(&self, run: BackupId) -> Option<String> {
         let triggered = self
             .triggered
@@ -118,7 +118,7 @@ impl App {
     }
 }
 
-/// Runs what reads and writes files away from the thread that answers.
+/// Runs file access on a thread for blocking work.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
@@ -128,7 +128,7 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
-/// A body that may be left out; then every field has its default.
+/// Parses an optional body; without one, every field has its default.
 fn optional<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let body = match body {
         b"" | b"null" => b"{}",

@@ -14,10 +14,10 @@ use serde_json::json;
 use std::time::Instant;
 use utoipa::ToSchema;
 
-/// A call that comes again because its answer was lost is not a second wish.
+/// A call that is repeated because its answer was lost requests no second run.
 const AGAIN: SignedDuration = SignedDuration::from_secs(60);
 
-/// What is wished; an empty body means `{}`.
+/// A request for a run; an empty body means `{}`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Trigger {
@@ -35,11 +35,11 @@ fn yes() -> bool {
     true
 }
 
-/// A run that began.
+/// A run that was started.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Triggered {
     backup_id: String,
-    /// By what the last runs took; null before the first.
+    /// Estimated from the duration of the last runs; null before the first.
     #[schema(value_type = Option<String>, format = DateTime)]
     estimated_completion: Option<Timestamp>,
     /// Where its events are.

@@ -1,4 +1,4 @@
-//! The thread that listens and answers, from its start to its end.
+//! The thread that serves HTTP.
 
 use super::super::daemon::Daemon;
 use super::connections::answer;
@@ -16,19 +16,19 @@ use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
 const BODY_LIMIT: usize = 64 * 1024;
-/// Until an answer begins; events and archives may take longer to go out.
+/// The time limit for the start of an answer; sending events and archives may take longer.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
-/// What answers get at the end; those that never end by themselves are cut off then.
+/// The time that answers have when the server stops; after that they are cut off.
 const GRACE: Duration = Duration::from_millis(700);
 
-/// The server at work.
+/// The running server.
 pub(crate) struct Handle {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Handle {
-    /// Ends it: no new requests, a moment for those at work. Within a second.
+    /// Stops it within a second: no new requests, and a moment for those in progress.
     pub(crate) fn stop(mut self) {
         self.end();
     }
@@ -52,7 +52,7 @@ impl Drop for Handle {
     }
 }
 
-/// Listens at `address` (`8080`, `:8080`, `host:8080`) and answers from a thread of its own.
+/// Listens at `address` (`8080`, `:8080`, `host:8080`) and serves from a thread of its own.
 pub(crate) fn start(daemon: Daemon, address: &str) -> Result<Handle> {
     let listener = listen(address)?;
     let local = listener.local_addr().context("asking where it listens")?;

@@ -57,8 +57,8 @@ pub(super) struct ActiveRequest {
 type Granted = (Slot, Option<SocketAddr>);
 
 impl Slots {
-    /// A slot for `peer`. Where all are taken, the connection of the same address, or of the address with most of
-    /// them, on which nothing was asked for longest is closed for it. `None` when every one is at work.
+    /// A slot for `peer`. If all are taken, the longest idle connection of the same address, or of the address with
+    /// most of them, is closed for it. `None` if none is idle.
     pub(super) fn take(&self, peer: SocketAddr, now: Instant) -> Option<Granted> {
         let mut shared = lock(&self.shared);
         let network = network(peer.ip());

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// A body that keeps something until it was sent or given up.
+/// A body that holds something until it is sent or dropped.
 struct Transfer<T: Held> {
     body: Body,
     sent: u64,
@@ -43,7 +43,7 @@ impl Held for Download {
     }
 }
 
-/// Keeps `held` until the body is sent or given up.
+/// Holds `held` until the body is sent or dropped.
 pub(super) fn until_sent(response: Response, held: super::slots::ActiveRequest) -> Response {
     response.map(|body| Body::new(Transfer::new(body, held)))
 }

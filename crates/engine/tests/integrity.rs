@@ -135,7 +135,7 @@ fn tables_with_wrong_counts_are_named() {
                 columns: vec!["name".into()],
                 ..table()
             }],
-            "has other columns or another format",
+            "has different columns or a different format",
         ),
         (
             Some(rows()),

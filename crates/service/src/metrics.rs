@@ -36,7 +36,7 @@ const METRICS: &[(&str, &str)] = &[
         "hubvault_catalog_readable",
         "1 while the catalog of the job can be read; without it there is nothing about its runs",
     ),
-    ("hubvault_running", "1 while a run is at work"),
+    ("hubvault_running", "1 while a run is active"),
     (
         "hubvault_max_age_seconds",
         "How old the newest proven backup may be",
@@ -82,7 +82,7 @@ const METRICS: &[(&str, &str)] = &[
     ("hubvault_archives_pinned", "Those of them that are pinned"),
     (
         "hubvault_archives_missing",
-        "Archives that are gone though nobody removed them",
+        "Archives that are missing and were not removed by hubvault",
     ),
     ("hubvault_outbox", "Messages, by state"),
     (

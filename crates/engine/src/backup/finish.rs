@@ -48,7 +48,7 @@ fn mark_as_notified(catalog: &Catalog, attempts: &[BackupId]) {
     for id in attempts {
         if let Err(error) = catalog.record_delivery(*id, &DeliveryRecord::default(), Vec::new()) {
             tracing::warn!(
-                "could not record the notification of attempt {}; the next run sends it again: {error}",
+                "could not record the notification of attempt {}; the next run resends it: {error}",
                 id.short()
             );
         }

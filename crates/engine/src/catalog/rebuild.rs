@@ -131,7 +131,7 @@ fn as_it_is(record: &BackupRecord, path: &Path, known: &Contents) -> Option<Back
         published.warnings.push(Warning::new(
             "died",
             path.display(),
-            "its run died or failed after it had its name: what comes after that was not done",
+            "its run crashed or failed after publication: the steps after that were not done",
         ));
         return Some(published);
     }
@@ -174,7 +174,7 @@ fn look(path: &Path) -> Result<Contents, ArchiveError> {
             .map_err(|source| ArchiveError::Read { offset: 0, source })?;
         if !same {
             return Err(ArchiveError::DamagedSeal(
-                "its sidecar speaks of another file: this one was changed, or the sidecar is that of another archive"
+                "its sidecar names another file: this archive was changed, or the sidecar belongs to another archive"
                     .to_owned(),
             ));
         }

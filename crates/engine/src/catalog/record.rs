@@ -281,7 +281,7 @@ impl BackupRecord {
         self.state = State::Failed;
         self.finished_at = Some(now);
         self.error = Some(
-            "the process died before the run ended, or could not record how; nothing was published"
+            "the process crashed before the run ended, or could not record its end; nothing was published"
                 .into(),
         );
     }

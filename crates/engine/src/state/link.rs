@@ -122,7 +122,7 @@ fn take(path: &Path) -> io::Result<LinkKey> {
     }
     if !known.is_empty() {
         tracing::warn!(
-            "{} is no key; it is made anew and all links end",
+            "link key {} is invalid; created a new one, existing links no longer work",
             path.display()
         );
     }

@@ -36,7 +36,7 @@ impl NotifyLock {
         let path = state.file(&format!("watch-{name}.lock"));
         let failed = |error: io::Error| {
             Self::Unknown(format!(
-                "locking {}, so that nobody is told twice: {error}",
+                "locking {} against duplicate notifications: {error}",
                 path.display()
             ))
         };

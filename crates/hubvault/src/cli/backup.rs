@@ -164,7 +164,7 @@ pub(crate) fn exit_of(record: &BackupRecord) -> Exit {
     }
 }
 
-/// What came of a run, for people.
+/// The result of a run, for people.
 pub(crate) fn record_text(record: &BackupRecord) -> String {
     let mut out = String::new();
     if let (Some(file), Some(bytes)) = (&record.file, record.bytes) {

@@ -37,7 +37,7 @@ pub(crate) struct DrillArgs {
     pub(crate) no_progress: bool,
 }
 
-/// Drills one archive, or some of those that are there, chosen by chance.
+/// Drills one archive, all, or a random sample.
 pub(crate) fn run(settings: &Settings, args: &DrillArgs) -> Result<Exit> {
     let paths = match (&args.backup, args.all) {
         (Some(backup), _) => vec![resolve(settings, backup)?],

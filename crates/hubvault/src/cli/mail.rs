@@ -189,7 +189,7 @@ fn known(job: &Job, kind: &str) -> Result<()> {
     Ok(())
 }
 
-/// The run that a mail of this type would speak of; a sample before the first.
+/// The run that a mail of this type would report; a sample before the first.
 fn last_run(catalog: &Catalog, job: &Job, kind: &str) -> Result<BackupRecord> {
     let fits = |record: &BackupRecord| {
         record.job == job.name

@@ -74,7 +74,7 @@ pub(crate) fn run(settings: &Settings, args: &PruneArgs) -> Result<Exit> {
     })
 }
 
-/// Says what is gone, and unless it is a dry run, accepts it.
+/// Lists what is missing, and unless it is a dry run, accepts it.
 fn gone(catalog: &Catalog, job: &str, args: &PruneArgs, now: Timestamp) -> Result<Exit> {
     let gone = retain::gone(catalog, job)?;
     let path = |record: &BackupRecord| record.file.clone().unwrap_or_default();

@@ -26,8 +26,8 @@ fn compare(look: &Look<'_>, earlier: &BackupRecord, newest: &BackupRecord) -> Fi
     }
     let said: Vec<String> = changes.iter().map(ToString::to_string).collect();
     let next = format!(
-        "hubvault diff {id} shows which rows are not there any more; if that is meant, the next backup is \
-         the measure"
+        "hubvault diff {id} shows which rows are not there any more; if that is intended, the next backup becomes \
+         the reference"
     );
     Finding::failing(NAME, format!("{} since backup {id}", said.join("; ")), next)
 }

@@ -38,7 +38,7 @@ pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
         earlier.len(),
         ByteSize(median)
     );
-    let next = "hubvault show latest says what is inside; a change that is meant is the measure in a few days";
+    let next = "hubvault show latest says what is inside; an intended change becomes the reference in a few days";
     if newest < median / 2 {
         failing(format!("{usual}: less than half"), next)
     } else if newest > median.saturating_mul(2) {

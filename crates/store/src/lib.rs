@@ -12,11 +12,11 @@
 //! assert_eq!(store.head(&key).unwrap().unwrap().bytes, 7);
 //! ```
 
-mod faulty;
-mod local;
-mod store;
-mod error;
 mod key;
+mod error;
+mod store;
+mod local;
+mod faulty;
 
 pub use error::{ErrorKind, StoreError};
 pub use faulty::{Call, Fault, Faulty};

@@ -126,50 +126,6 @@ impl LocalDirectory {
             .map_err(|error| StoreError::new("writing", place(), error))?;
         Ok(bytes)
     }
-
-    /// Adds the objects of a directory and of those below it.
-    fn collect(
-        &self,
-        directory: &OwnedFd,
-        above: &str,
-        prefix: &str,
-        found: &mut Vec<Object>,
-    ) -> Result<(), Errno> {
-        for entry in Dir::read_from(directory)? {
-            let entry = entry?;
-            let Ok(name) = entry.file_name().to_str() else {
-                continue;
-            };
-            if wrong(name).is_some() {
-                continue;
-            }
-            let Ok(key) = Key::parse(&format!("{above}{name}")) else {
-                continue;
-            };
-            let stat = match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(stat) => stat,
-                Err(Errno::NOENT) => continue,
-                Err(error) => return Err(error),
-            };
-            match FileType::from_raw_mode(stat.st_mode) {
-                FileType::RegularFile if key.as_str().starts_with(prefix) => {
-                    found.push(object(key, &stat));
-                }
-                FileType::Directory => {
-                    let below = format!("{key}/");
-                    if below.starts_with(prefix) || prefix.starts_with(&below) {
-                        match openat(directory, name, BELOW, Mode::empty()) {
-                            Ok(opened) => self.collect(&opened, &below, prefix, found)?,
-                            Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => {}
-                            Err(error) => return Err(error),
-                        }
-                    }
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Store for LocalDirectory {
@@ -277,7 +233,7 @@ impl Store for LocalDirectory {
         let mut found = Vec::new();
         // Reading moves a descriptor's position: one of its own for each.
         openat(&self.root, ".", BELOW, Mode::empty())
-            .and_then(|root| self.collect(&root, "", prefix, &mut found))
+            .and_then(|root| collect(&root, "", prefix, &mut found))
             .map_err(|error| {
                 StoreError::new("listing", self.path.display().to_string(), error.into())
             })?;
@@ -295,6 +251,49 @@ impl Store for LocalDirectory {
             Err(error) => Err(self.failed("removing", key)(error)),
         }
     }
+}
+
+/// Adds the objects of a directory and of those below it.
+fn collect(
+    directory: &OwnedFd,
+    above: &str,
+    prefix: &str,
+    found: &mut Vec<Object>,
+) -> Result<(), Errno> {
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().to_str() else {
+            continue;
+        };
+        if wrong(name).is_some() {
+            continue;
+        }
+        let Ok(key) = Key::parse(&format!("{above}{name}")) else {
+            continue;
+        };
+        let stat = match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => continue,
+            Err(error) => return Err(error),
+        };
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile if key.as_str().starts_with(prefix) => {
+                found.push(object(key, &stat));
+            }
+            FileType::Directory => {
+                let below = format!("{key}/");
+                if below.starts_with(prefix) || prefix.starts_with(&below) {
+                    match openat(directory, name, BELOW, Mode::empty()) {
+                        Ok(opened) => collect(&opened, &below, prefix, found)?,
+                        Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn is_regular(stat: &Stat) -> bool {

@@ -16,8 +16,8 @@ use super::windows::windows;
 use hubvault_archive::{Codec, Compression};
 use hubvault_engine::command::CommandLine;
 use hubvault_engine::job::{
-    ArchiveOptions, Gentleness, Job, MissingPolicy, MonitorOptions, ProofOptions, ProofWhen,
-    RetentionRules, RowLimits, Scope, SizeLimits, SourceDigest, UserCheck, Window,
+    ArchiveOptions, Destinations, Gentleness, Job, MissingPolicy, MonitorOptions, ProofOptions,
+    ProofWhen, RetentionRules, RowLimits, Scope, SizeLimits, SourceDigest, UserCheck, Window,
 };
 use hubvault_engine::schedule::{CatchUp, Schedule};
 use hubvault_model::Masks;
@@ -79,7 +79,7 @@ pub(crate) fn build(
             .iter()
             .map(|it| it.recipient.clone())
             .collect(),
-        directory: PathBuf::from(values.text("archive.directory")),
+        destinations: Destinations::local(values.text("archive.directory")),
         limits: limits(values, problems),
         proof,
         delivery: delivery(values, masks, problems),

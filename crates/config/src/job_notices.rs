@@ -26,7 +26,7 @@ pub(crate) fn notices(jobs: &[Settings]) -> Vec<String> {
         return notices;
     };
     let shared = &first.service.directory;
-    let is_nobodys = jobs.iter().all(|job| job.job.directory != *shared);
+    let is_nobodys = jobs.iter().all(|job| job.job.local_directory() != shared);
     if is_nobodys && shared.join(".hubvault/catalog.sqlite").exists() {
         notices.push(format!(
             "{} has archives that belong to no job: nothing lists, checks or prunes them; set [job.archive] \

@@ -42,7 +42,7 @@ pub(crate) fn refused(variables: &[(&str, &str)], toml: &str, parts: &[&str]) {
 fn nothing_set_means_the_shell_scripts_defaults() {
     let settings = load(&[], "").unwrap();
     let job = settings.job();
-    assert_eq!(job.directory, Path::new("/backups"));
+    assert_eq!(job.local_directory(), Path::new("/backups"));
     assert_eq!(job.scope.tables.len(), 10);
     assert_eq!(job.scope.windows.len(), 1);
     assert_eq!(job.scope.windows[0].tables.len(), 3);

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use hubvault_engine::catalog::{BackupRecord, State};
+use hubvault_engine::catalog::{BackupCopy, BackupRecord, State};
 use hubvault_engine::delivery::{AlertFacts, Facts, Known, MAIL_TYPES, Templates, sample};
 use hubvault_engine::overview::by_record;
 use jiff::SignedDuration;
@@ -50,7 +50,7 @@ fn escaped(text: &str) -> String {
 fn failed() -> BackupRecord {
     let mut record = sample::record("hub");
     record.state = State::Failed;
-    record.file = None;
+    record.copies.clear();
     record.error = Some("exporting users: the connection to db:5432 was lost".to_owned());
     record
 }
@@ -60,7 +60,8 @@ fn the_mail_of_a_proven_backup_says_what_is_in_it_and_how_to_restore_it() {
     let mut record = sample::record("hub");
     record.warnings.clear();
     record.sealed_to = vec!["age1...".into(), "age2...".into()];
-    record.file = Some("/backups/critical_backup_20261123_020000.tar.gz.age".into());
+    let path = "/backups/critical_backup_20261123_020000.tar.gz.age";
+    record.copies = vec![BackupCopy::local(path, record.bytes)];
     let next = record.started_at + jiff::SignedDuration::from_hours(24);
     let history = [record.clone(), sample::before("hub")];
     let mut facts = facts("success", &record, &history).before(Some(next), &TimeZone::UTC);

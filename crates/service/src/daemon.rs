@@ -167,7 +167,7 @@ impl ServedJob {
 
     /// Its state directory. Nothing is created.
     pub(crate) fn state(&self) -> StateDir {
-        StateDir::of(&self.settings().job().directory)
+        StateDir::of(self.settings().job().state_root())
     }
 
     /// When its next run begins.

@@ -140,11 +140,11 @@ impl JobScheduler {
 
     fn catch_up(&mut self, settings: &Settings, now: Timestamp) -> Result<()> {
         let job = settings.job();
-        let catalog = catalog::current(&job.directory)?;
+        let catalog = catalog::current(job)?;
         let records = catalog.list()?;
         let of_job = || records.iter().filter(|record| record.job == job.name);
         let newest = of_job()
-            .find(|record| record.file.is_some())
+            .find(|record| record.was_published())
             .or_else(|| of_job().next_back())
             .map(|record| record.started_at);
         let prefix = &self.prefix;
@@ -273,10 +273,10 @@ impl JobScheduler {
 
     /// The outcome of a run that was asked to end: it may have been published before.
     pub(super) fn outcome_of_stopped(&self, id: BackupId) -> &'static str {
-        let record = StateDir::open(&self.served.settings().job().directory)
+        let record = StateDir::open(self.served.settings().job().state_root())
             .ok()
             .and_then(|state| Catalog::open(&state).ok()?.find(&id.to_string()).ok()?);
-        if record.is_some_and(|record| record.file.is_some()) {
+        if record.is_some_and(|record| record.was_published()) {
             "was stopped while it sent notifications; its archive is published"
         } else {
             "was stopped; nothing was published"
@@ -302,7 +302,7 @@ fn due_of(request: RunRequest) -> Option<DueRun> {
 }
 
 fn lock_directory(settings: &Settings, now: Timestamp) -> Result<ServiceLock> {
-    let state = StateDir::open(&settings.job().directory)?;
+    let state = StateDir::open(settings.job().state_root())?;
     ServiceLock::announce(&state, now)
         .with_context(|| format!("writing the service lock in {}", state.path().display()))
 }

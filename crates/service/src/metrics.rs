@@ -273,7 +273,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hubvault_engine::catalog::{BackupRecord, TableRecord};
+    use hubvault_engine::catalog::{BackupCopy, BackupRecord, TableRecord};
     use hubvault_engine::overview::presence;
     use hubvault_model::BackupId;
     use std::collections::BTreeSet;
@@ -287,7 +287,7 @@ mod tests {
         record.state = State::Proven;
         record.finished_at = Some(at(15));
         record.bytes = Some(7);
-        record.file = Some("/nowhere/archive".into());
+        record.copies = vec![BackupCopy::local("/nowhere/archive", Some(7))];
         record.tables = vec![TableRecord {
             name: "users".to_owned(),
             rows: 3,

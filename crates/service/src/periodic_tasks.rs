@@ -80,7 +80,7 @@ fn next_digest(settings: &Settings, now: Timestamp) -> Option<Timestamp> {
 }
 
 fn has_queued_messages(settings: &Settings) -> bool {
-    let outbox = StateDir::open(&settings.job().directory)
+    let outbox = StateDir::open(settings.job().state_root())
         .ok()
         .and_then(|state| Catalog::open(&state).ok()?.outbox_states().ok());
     // The child process reports a catalog that cannot be read.

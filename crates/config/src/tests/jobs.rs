@@ -28,8 +28,8 @@ fn what_a_job_says_wins_and_what_stands_at_the_top_is_every_jobs() {
     assert_eq!((jobs[0].retention.days, jobs[1].retention.days), (30, 9));
     let tables = |job: &Job| job.scope.tables.len();
     assert_eq!((tables(jobs[0]), tables(jobs[1])), (1, 2));
-    assert_eq!(jobs[0].directory, Path::new("/srv/hub"));
-    assert_eq!(jobs[1].directory, Path::new("/far/shop"));
+    assert_eq!(jobs[0].local_directory(), Path::new("/srv/hub"));
+    assert_eq!(jobs[1].local_directory(), Path::new("/far/shop"));
     assert!(jobs[0].files.len() > 1 && jobs[1].files.len() == 1);
     for settings in &all {
         assert_eq!(settings.service.directory, Path::new("/srv"));
@@ -76,7 +76,7 @@ fn jobs_are_told_apart_by_names_and_directories() {
     assert_eq!(once.matches("retention.days").count(), 1, "{once}");
     refused(&[], TWO_JOBS, &["name one of hub, shop"]);
     let only = load(&[], "[[job]]\nname = \"a\"\n").unwrap();
-    assert_eq!(only.job().directory, Path::new("/backups/a"));
+    assert_eq!(only.job().local_directory(), Path::new("/backups/a"));
 }
 
 #[test]

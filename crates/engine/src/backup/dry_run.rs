@@ -20,15 +20,15 @@ pub fn plan(job: &Job, cancel: &Cancel) -> Result<(Plan, Vec<Warning>), BackupEr
             .map(|m| Warning::new("pg_dump", "schema", m)),
     );
     warnings.extend(files.warnings);
-    if job.directory.is_dir() {
-        warnings.extend(exposed(&job.directory)?);
+    if job.local_directory().is_dir() {
+        warnings.extend(exposed(job.local_directory())?);
     }
-    if job.directory.is_dir()
-        && let Err(error) = enough_space(&job.directory, plan.estimated_bytes())
+    if job.local_directory().is_dir()
+        && let Err(error) = enough_space(job.spool(), plan.estimated_bytes())
     {
         warnings.push(Warning::new(
             "no-space",
-            job.directory.display(),
+            job.local_directory().display(),
             error.to_string(),
         ));
     }

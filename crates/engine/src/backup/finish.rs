@@ -77,7 +77,7 @@ pub(super) fn not_prepared(
 /// Records a run that failed before it had a catalog, where that can be done after all.
 fn record_anyway(job: &Job, record: &BackupRecord) -> Option<Catalog> {
     let open = || {
-        let catalog = Catalog::open(&StateDir::open(&job.directory)?)?;
+        let catalog = Catalog::open(&StateDir::open(job.state_root())?)?;
         catalog.finish(record)?;
         Ok::<_, BackupError>(catalog)
     };
@@ -160,24 +160,24 @@ fn settle(
     published: Published,
 ) -> BackupRecord {
     let Published {
-        path,
-        bytes,
+        copy,
         manifest,
         proof,
         seal,
     } = published;
     let catalog = &prepared.catalog;
-    let mut record = BackupRecord::published(&manifest, &path, bytes, proof);
+    let bytes = copy.bytes.unwrap_or_default();
+    let mut record = BackupRecord::published(&manifest, copy, proof);
     record.sealed_to = seal.map_or_else(Vec::new, |seal| seal.sealed_to);
     record.finished_at = Some(Timestamp::now());
     record.stages = run.progress.times();
     for path in &prepared.swept {
         tracing::info!("removed {}, the leftover of a crashed run", path.display());
     }
-    let marks = publish::write_marks(&job.directory, record.started_at, bytes);
+    let marks = publish::write_marks(job.local_directory(), record.started_at, bytes);
     if let Err(error) = marks {
         let what = format!("the marks of the last success are old: {error}");
-        let warning = Warning::new("marks", job.directory.display(), what);
+        let warning = Warning::new("marks", job.local_directory().display(), what);
         record.warnings.push(warning);
     }
     record.warnings.extend(prepared.exposed.iter().cloned());
@@ -308,7 +308,7 @@ fn remember(catalog: &Catalog, record: &mut BackupRecord, state: &Path) {
 /// is a warning: the backup itself is good.
 fn prune(job: &Job, run: &Run, catalog: &Catalog) -> Vec<Warning> {
     let now = Timestamp::now();
-    let warning = |what: String| Warning::new("retention", job.directory.display(), what);
+    let warning = |what: String| Warning::new("retention", job.local_directory().display(), what);
     let plan = match retain::plan(catalog, &job.name, &job.retention, false, now, &run.zone) {
         Ok(plan) => plan,
         Err(error) => return vec![warning(format!("could not apply retention: {error}"))],
@@ -320,7 +320,7 @@ fn prune(job: &Job, run: &Run, catalog: &Catalog) -> Vec<Warning> {
             pruned.decision.reason
         );
     }
-    match retain::apply(catalog, &plan, now) {
+    match retain::apply(catalog, &job.destinations, &plan, now) {
         Ok(problems) => problems.into_iter().map(warning).collect(),
         Err(error) => vec![warning(format!(
             "could not remove all old archives: {error}"

@@ -77,7 +77,7 @@ fn take(
     let plan = Plan::make(&mut snapshot, job)?;
     remember_role(&plan, job, catalog);
     refuse_blind_spots(&plan, job)?;
-    enough_space(&job.directory, plan.estimated_bytes() + sources.bytes())?;
+    enough_space(job.spool(), plan.estimated_bytes() + sources.bytes())?;
     stages.enter(Stage::Files, None)?;
     let files = files::read(&job.files, job.archive.compression())?;
     stages.enter(Stage::Export, Some(plan.estimated_bytes()))?;
@@ -97,7 +97,7 @@ fn take(
     let checked = check(written, job, run)?;
     let (partial, judged) = prove(job, run, catalog, stages, partial, checked)?;
     stages.enter(Stage::Publish, None)?;
-    let published = publish::publish(partial, judged)?;
+    let published = publish::publish(partial, judged, job.destinations.first())?;
     run.writes_to(None);
     stages.published();
     Ok(published)
@@ -118,7 +118,7 @@ fn write(
     gathered: WriteInput<'_>,
 ) -> Result<(Partial, WrittenArchive), BackupError> {
     let (partial, file) = Partial::create(
-        &job.directory,
+        job.spool(),
         &job.archive_ending(),
         run.started_at,
         &run.zone,

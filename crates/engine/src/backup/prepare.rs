@@ -27,12 +27,12 @@ pub(super) struct Prepared {
 
 /// Takes the run lock, makes the catalog current and removes leftovers of crashed runs.
 pub(super) fn prepare(job: &Job, run: &Run) -> Result<(Prepared, RunLock), BackupError> {
-    let state = StateDir::open(&job.directory)?;
+    let state = StateDir::open(job.state_root())?;
     let lock = RunLock::take(&state, run.id)?;
     permissions::close_all(state.path());
     sweep_state(state.path());
     let catalog = Catalog::open(&state)?;
-    let found = catch_up(&catalog, &job.directory, true, run.started_at)?;
+    let found = catch_up(&catalog, job.local_directory(), true, run.started_at)?;
     found.warn_unreadable();
     let day_ago = run.started_at - SignedDuration::from_hours(24);
     if let Some(due) = run.request.due
@@ -42,7 +42,7 @@ pub(super) fn prepare(job: &Job, run: &Run) -> Result<(Prepared, RunLock), Backu
     }
     let mut notification_pending = catalog.notification_pending(&job.name, day_ago)?;
     notification_pending.retain(|record| !run.request.failed_attempts.contains(&record.id));
-    let swept = publish::sweep(&job.directory)?;
+    let swept = publish::sweep(job.local_directory())?;
     // The next drill would do it, too, and may be weeks away.
     sweep_leftovers(&job.proof.directory);
     let prepared = Prepared {
@@ -50,7 +50,7 @@ pub(super) fn prepare(job: &Job, run: &Run) -> Result<(Prepared, RunLock), Backu
         catalog,
         notification_pending,
         swept,
-        exposed: exposed(&job.directory)?,
+        exposed: exposed(job.local_directory())?,
     };
     Ok((prepared, lock))
 }

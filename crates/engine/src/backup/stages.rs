@@ -63,7 +63,7 @@ impl<'a> Stages<'a> {
     /// Runs the hooks after the whole run, which ended as `record` says, and puts down there what
     /// went wrong with any hook.
     pub(super) fn ended(mut self, record: &mut BackupRecord) {
-        let file = record.file.as_ref();
+        let file = record.file();
         let outcome = variables([
             ("HUBVAULT_STATE", record.state.as_str().to_owned()),
             (

@@ -87,7 +87,7 @@ fn stopped(job: &Job, run: &Run) {
 }
 
 fn opened(job: &Job) -> Option<Catalog> {
-    Catalog::open(&StateDir::open(&job.directory).ok()?).ok()
+    Catalog::open(&StateDir::open(job.state_root()).ok()?).ok()
 }
 
 /// Only of a run that is called running: another word about it is truer.

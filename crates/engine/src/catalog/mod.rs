@@ -1,19 +1,25 @@
-//! What ran and what came of it: an index in `SQLite` that the archives' manifests can rebuild.
+//! The catalog: what ran, with which result, in a file of `SQLite` that the archives' manifests can rebuild.
 
 mod error;
+mod copy;
 mod record;
-mod rebuild;
-mod outbox;
+mod archive;
+pub mod sidecar;
 mod contents;
+mod records;
+mod rebuild;
+mod outbox_item;
+mod outbox;
 mod alerts;
 mod seal;
 mod role;
-pub mod sidecar;
 
 pub use alerts::{AlertState, CheckState};
 pub use contents::{Contents, contents};
+pub use copy::{BackupCopy, CopyState};
 pub use error::CatalogError;
-pub use outbox::{Claimed, Content, Enclosure, OutboxItem, OutboxState, Recipient, RecipientState};
+pub use outbox::Claimed;
+pub use outbox_item::{Content, Enclosure, OutboxItem, OutboxState, Recipient, RecipientState};
 pub use rebuild::{Rebuilt, catch_up, current, rebuild};
 pub use record::{
     BackupRecord, DeliveryRecord, DrillRecord, ProofRecord, State, TableRecord, Undelivered,
@@ -23,10 +29,9 @@ pub use seal::{Answered, Standing, standing};
 use crate::state::StateDir;
 use crate::state::file::{Access, open};
 use hubvault_archive::SEALED_ENDING;
-use hubvault_model::Warning;
-use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
-use std::ops::ControlFlow;
+use rusqlite::{Connection, OpenFlags};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -128,6 +133,25 @@ impl Catalog {
         &self.state
     }
 
+    /// The directory of the destination `local`, which the state directory lies in.
+    fn directory(&self) -> &Path {
+        self.state.path().parent().unwrap_or(Path::new(""))
+    }
+
+    fn json<T: Serialize>(&self, value: &T) -> Result<String, CatalogError> {
+        serde_json::to_string(value).map_err(|source| CatalogError::Record {
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    fn parse<T: DeserializeOwned>(&self, json: &str) -> Result<T, CatalogError> {
+        serde_json::from_str(json).map_err(|source| CatalogError::Record {
+            path: self.path.clone(),
+            source,
+        })
+    }
+
     fn failed(&self, doing: &'static str) -> impl FnOnce(rusqlite::Error) -> CatalogError {
         let path = self.path.clone();
         move |source| CatalogError::Sqlite {
@@ -136,242 +160,13 @@ impl Catalog {
             source,
         }
     }
-
-    /// Records a run before its first byte.
-    pub fn begin(&self, record: &BackupRecord) -> Result<(), CatalogError> {
-        self.put(record)
-    }
-
-    /// Records what came of a run.
-    pub fn finish(&self, record: &BackupRecord) -> Result<(), CatalogError> {
-        self.put(record)
-    }
-
-    /// Records who was notified of a run, and what went wrong with that; the rest of the record is left as it is now.
-    pub fn record_delivery(
-        &self,
-        id: hubvault_model::BackupId,
-        delivery: &DeliveryRecord,
-        warnings: Vec<Warning>,
-    ) -> Result<(), CatalogError> {
-        let Some(mut record) = self.find(&id.to_string())? else {
-            return Ok(());
-        };
-        record.delivery = Some(delivery.clone());
-        record.warnings.extend(warnings);
-        self.put(&record)
-    }
-
-    fn put(&self, record: &BackupRecord) -> Result<(), CatalogError> {
-        let json = self.json(record)?;
-        let write = || {
-            let tx = self.db.unchecked_transaction()?;
-            let id = record.id.to_string();
-            tx.execute("DELETE FROM backups WHERE id = ?1", params![id])?;
-            tx.execute(
-                "INSERT INTO backups VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-                params![
-                    id,
-                    record.job,
-                    record.state.as_str(),
-                    record.file.as_ref().map(|f| f.display().to_string()),
-                    record.started_at.to_string(),
-                    record.finished_at.map(|t| t.to_string()),
-                    record.bytes.map(|b| b as i64),
-                    json,
-                ],
-            )?;
-            for table in &record.tables {
-                tx.execute(
-                    "INSERT INTO tables VALUES (?1, ?2, ?3, ?4, ?5)",
-                    params![
-                        id,
-                        table.name,
-                        table.rows as i64,
-                        table.bytes as i64,
-                        table.digest
-                    ],
-                )?;
-            }
-            tx.commit()
-        };
-        write().map_err(self.failed("writing to"))
-    }
-
-    fn json(&self, record: &BackupRecord) -> Result<String, CatalogError> {
-        serde_json::to_string(record).map_err(|source| CatalogError::Record {
-            path: self.path.clone(),
-            source,
-        })
-    }
-
-    /// Runs that are still called running although their process holds no lock any more: failed.
-    /// Only under the run lock.
-    pub fn close_dead_runs(&self, now: Timestamp) -> Result<(), CatalogError> {
-        let sql = "SELECT record FROM backups WHERE state = ?1";
-        for mut record in self.query(sql, Some(State::Running.as_str()))? {
-            record.died(now);
-            self.put(&record)?;
-        }
-        Ok(())
-    }
-
-    /// Runs of a job that ended after `since` and whose notification is pending: their process crashed before it.
-    pub fn notification_pending(
-        &self,
-        job: &str,
-        since: Timestamp,
-    ) -> Result<Vec<BackupRecord>, CatalogError> {
-        let mut records = self.list()?;
-        records.retain(|record| {
-            record.job == job
-                && record.delivery.is_none()
-                && record.finished_at.is_some_and(|at| at >= since)
-        });
-        Ok(records)
-    }
-
-    /// A run of a job that began at `due` or later and left an archive.
-    pub fn made_since(
-        &self,
-        job: &str,
-        due: Timestamp,
-    ) -> Result<Option<BackupRecord>, CatalogError> {
-        let mut records = self.list()?.into_iter();
-        Ok(records.find(|record| {
-            let made = matches!(record.state, State::Proven | State::Unproven);
-            made && record.job == job && record.started_at >= due
-        }))
-    }
-
-    /// Every record, newest first. A catalog keeps every run, so that this takes memory for all of them.
-    pub fn list(&self) -> Result<Vec<BackupRecord>, CatalogError> {
-        let mut all = Vec::new();
-        self.each(|record| {
-            all.push(record);
-            ControlFlow::Continue(())
-        })?;
-        Ok(all)
-    }
-
-    /// Shows every record, newest first, until `see` has seen enough; one at a time is in memory.
-    pub fn each(
-        &self,
-        see: impl FnMut(BackupRecord) -> ControlFlow<()>,
-    ) -> Result<(), CatalogError> {
-        let sql = "SELECT record FROM backups ORDER BY started_at DESC, rowid DESC";
-        self.visit(sql, None, see)
-    }
-
-    fn query(&self, sql: &str, value: Option<&str>) -> Result<Vec<BackupRecord>, CatalogError> {
-        let mut all = Vec::new();
-        self.visit(sql, value, |record| {
-            all.push(record);
-            ControlFlow::Continue(())
-        })?;
-        Ok(all)
-    }
-
-    fn visit(
-        &self,
-        sql: &str,
-        value: Option<&str>,
-        mut see: impl FnMut(BackupRecord) -> ControlFlow<()>,
-    ) -> Result<(), CatalogError> {
-        let failed = |source| self.failed("reading")(source);
-        let mut statement = self.db.prepare(sql).map_err(failed)?;
-        let mut rows = statement
-            .query(rusqlite::params_from_iter(value))
-            .map_err(failed)?;
-        while let Some(row) = rows.next().map_err(failed)? {
-            let json: String = row.get(0).map_err(failed)?;
-            let record = serde_json::from_str(&json).map_err(|source| CatalogError::Record {
-                path: self.path.clone(),
-                source,
-            })?;
-            if see(record).is_break() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// The backup that `word` means: `latest` (the newest that has an archive), an id, an
-    /// unambiguous prefix of one, or the name of an archive. `None` when there is none.
-    pub fn find(&self, word: &str) -> Result<Option<BackupRecord>, CatalogError> {
-        if word == "latest" {
-            let mut latest = None;
-            self.each(|record| {
-                let is_listed = record.file.is_some() && record.removed_at.is_none();
-                latest = Some(record).filter(|_| is_listed);
-                if is_listed {
-                    ControlFlow::Break(())
-                } else {
-                    ControlFlow::Continue(())
-                }
-            })?;
-            return Ok(latest);
-        }
-        if word
-            .parse::<hubvault_model::BackupId>()
-            .is_ok_and(|id| id.to_string() == word)
-        {
-            let sql = "SELECT record FROM backups WHERE id = ?1";
-            return Ok(self.query(sql, Some(word))?.pop());
-        }
-        let records = self.list()?;
-        let named = |r: &BackupRecord| {
-            r.file
-                .as_ref()
-                .is_some_and(|f| f.file_name().is_some_and(|n| n == word))
-        };
-        if let Some(at) = records.iter().position(named) {
-            return Ok(records.into_iter().nth(at));
-        }
-        let wanted = word.to_ascii_lowercase();
-        let mut fits: Vec<BackupRecord> = records
-            .into_iter()
-            .filter(|r| !wanted.is_empty() && r.id.to_string().starts_with(&wanted))
-            .collect();
-        if fits.len() > 1 {
-            return Err(CatalogError::Ambiguous {
-                prefix: word.to_owned(),
-                ids: fits
-                    .iter()
-                    .map(|r| r.id.to_string()[..13].to_owned())
-                    .collect(),
-            });
-        }
-        Ok(fits.pop())
-    }
-
-    /// When an archive of this job was last drilled.
-    pub fn last_drill(&self, job: &str) -> Result<Option<Timestamp>, CatalogError> {
-        let records = self.list()?.into_iter().filter(|record| record.job == job);
-        Ok(records
-            .filter_map(|record| Some(record.proof.drill?.drilled_at))
-            .max())
-    }
-
-    /// True when the catalog knows this id.
-    pub fn knows(&self, id: hubvault_model::BackupId) -> Result<bool, CatalogError> {
-        self.db
-            .query_row(
-                "SELECT 1 FROM backups WHERE id = ?1",
-                params![id.to_string()],
-                |_| Ok(()),
-            )
-            .optional()
-            .map(|found| found.is_some())
-            .map_err(self.failed("reading"))
-    }
 }
 
 /// Whether a file is called as our archives and their sidecars are.
 pub(crate) fn is_archive_or_sidecar(path: &Path) -> bool {
     let text = path.to_string_lossy();
     is_archive_name(Path::new(
-        text.strip_suffix(".manifest.json").unwrap_or(&text),
+        text.strip_suffix(sidecar::ENDING).unwrap_or(&text),
     ))
 }
 
@@ -389,50 +184,6 @@ pub(crate) fn is_archive_name(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hubvault_model::BackupId;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    #[test]
-    fn a_run_that_died_is_called_failed_by_the_next_one() {
-        let dir = tempfile::tempdir().unwrap();
-        let catalog = Catalog::open(&StateDir::at(dir.path())).unwrap();
-        let id = BackupId::random();
-        catalog
-            .begin(&BackupRecord::begun(id, "hub", at(10)))
-            .unwrap();
-        catalog.close_dead_runs(at(20)).unwrap();
-        let found = catalog.find(&id.to_string()).unwrap().unwrap();
-        assert_eq!(found.state, State::Failed);
-        assert!(found.error.unwrap().contains("died"));
-    }
-
-    #[test]
-    fn prefixes_must_be_unambiguous() {
-        let dir = tempfile::tempdir().unwrap();
-        let catalog = Catalog::open(&StateDir::at(dir.path())).unwrap();
-        let ids: Vec<BackupId> = [
-            "11111111-0000-4000-8000-000000000000",
-            "11111111-1000-4000-8000-000000000000",
-        ]
-        .iter()
-        .map(|id| id.parse().unwrap())
-        .collect();
-        for id in &ids {
-            catalog
-                .begin(&BackupRecord::begun(*id, "hub", at(10)))
-                .unwrap();
-        }
-        assert!(matches!(
-            catalog.find("1111"),
-            Err(CatalogError::Ambiguous { .. })
-        ));
-        assert_eq!(catalog.find("11111111-1").unwrap().unwrap().id, ids[1]);
-        assert!(catalog.find("2").unwrap().is_none());
-        assert!(catalog.find("latest").unwrap().is_none());
-    }
 
     #[test]
     fn archives_are_known_by_their_names() {

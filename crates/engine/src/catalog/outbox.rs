@@ -1,12 +1,8 @@
-//! What is to be sent and what came of it: recorded before the first try, so that nothing that
-//! somebody should hear is lost with the process.
+//! The queue of messages: each is recorded before the first try, so that none is lost with the process.
 
-use super::{Catalog, CatalogError};
-use hubvault_model::BackupId;
+use super::{Catalog, CatalogError, OutboxItem, OutboxState};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{OptionalExtension, params};
-use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
 
 pub(super) const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS outbox (
@@ -21,134 +17,6 @@ pub(super) const SCHEMA: &str = "
 
 /// What is over is forgotten after so long.
 const KEPT_DAYS: i64 = 90;
-
-/// One message on one channel.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct OutboxItem {
-    /// Its id, the same at every try.
-    pub id: String,
-    /// The backup that it speaks of.
-    pub backup: Option<BackupId>,
-    /// The template or event: `success`, `failure`, `alert`.
-    pub kind: String,
-    /// `mail`, `webhook`, `slack`, `ntfy`, `ping`.
-    pub channel: String,
-    /// When it was recorded.
-    pub created_at: Timestamp,
-    /// How far it got.
-    pub state: OutboxState,
-    /// How often it was tried.
-    pub tries: u32,
-    /// When it was last tried.
-    pub tried_at: Option<Timestamp>,
-    /// Why the last try failed.
-    pub error: Option<String>,
-    /// Who is to have it; for a channel, its host.
-    pub recipients: Vec<Recipient>,
-    /// What is sent.
-    pub content: Content,
-}
-
-/// How far a message got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OutboxState {
-    /// To be tried, or tried again.
-    Waiting,
-    /// A try is at work.
-    Sending,
-    /// Everybody has it who can have it.
-    Sent,
-    /// Refused for good.
-    Failed,
-}
-
-impl OutboxState {
-    /// The word in every report.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Sending => "sending",
-            Self::Sent => "sent",
-            Self::Failed => "failed",
-        }
-    }
-
-    /// Whether it may still be sent.
-    pub fn is_open(self) -> bool {
-        matches!(self, Self::Waiting | Self::Sending)
-    }
-}
-
-/// One of those who are to have a message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Recipient {
-    /// An address, or the host of a channel.
-    pub address: String,
-    /// Whether it took it.
-    pub state: RecipientState,
-    /// What the server said about it.
-    pub reply: Option<String>,
-}
-
-/// Whether somebody has a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RecipientState {
-    /// Not yet.
-    Waiting,
-    /// It was taken.
-    Accepted,
-    /// It was refused for good.
-    Refused,
-}
-
-/// What is sent.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase")]
-pub enum Content {
-    /// A mail; `letter` in records.
-    #[serde(rename = "letter")]
-    Email {
-        /// The subject.
-        subject: String,
-        /// The plain part.
-        text: String,
-        /// The HTML part.
-        html: String,
-        /// The archive or a part of it.
-        enclosure: Option<Enclosure>,
-        /// The same without it, where the server takes no message of that size: text and HTML.
-        without: Option<(String, String)>,
-        /// Why it went without it.
-        #[serde(default)]
-        left_out: Option<String>,
-        /// The Message-ID of the thread's first.
-        thread: String,
-    },
-    /// A call of another channel.
-    Event {
-        /// One line.
-        title: String,
-        /// A few lines.
-        text: String,
-        /// The documented JSON.
-        body: serde_json::Value,
-    },
-}
-
-/// What is attached.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Enclosure {
-    /// Its name in the mail.
-    pub name: String,
-    /// The file.
-    pub path: PathBuf,
-    /// From where in it, in bytes.
-    pub offset: u64,
-    /// How much of it, in bytes.
-    pub length: u64,
-}
 
 /// Whose a message is for the next try.
 #[derive(Clone, Debug)]
@@ -166,43 +34,10 @@ pub enum Claimed {
     Unrecorded,
 }
 
-impl OutboxItem {
-    /// Whether it may still be sent.
-    pub fn is_open(&self) -> bool {
-        self.state.is_open()
-    }
-
-    /// Whether everybody has it.
-    pub fn reached_all(&self) -> bool {
-        let has = |recipient: &Recipient| recipient.state == RecipientState::Accepted;
-        self.recipients.iter().all(has)
-    }
-
-    /// Why somebody does not have it, as far as that is known.
-    pub fn why_not(&self) -> Option<&str> {
-        let mut replies = self.recipients.iter();
-        self.error
-            .as_deref()
-            .or_else(|| replies.find_map(|r| r.reply.as_deref()))
-    }
-
-    /// Whether it may be sent after its run is over: a ping may not, or it would speak of the newest.
-    pub fn may_wait(&self) -> bool {
-        self.channel != "ping"
-    }
-
-    /// Those who do not have it and may still get it.
-    pub fn waiting(&self) -> impl Iterator<Item = &Recipient> {
-        self.recipients
-            .iter()
-            .filter(|recipient| recipient.state == RecipientState::Waiting)
-    }
-}
-
 impl Catalog {
     /// Records a message that is to be sent; forgets what has been over for 90 days.
     pub fn put_outbox(&self, item: &OutboxItem) -> Result<(), CatalogError> {
-        let json = self.item_json(item)?;
+        let json = self.json(item)?;
         let old = Timestamp::now() - SignedDuration::from_hours(24 * KEPT_DAYS);
         let write = || {
             self.db.execute(
@@ -258,10 +93,10 @@ impl Catalog {
         Ok(
             match write().map_err(self.failed("writing the outbox to"))? {
                 (Some(json), _) => Claimed::Mine {
-                    item: self.read_item(&json)?,
+                    item: self.parse(&json)?,
                     claim,
                 },
-                (None, Some(json)) => Claimed::Elsewhere(self.read_item(&json)?),
+                (None, Some(json)) => Claimed::Elsewhere(self.parse(&json)?),
                 (None, None) => Claimed::Unrecorded,
             },
         )
@@ -269,7 +104,7 @@ impl Catalog {
 
     /// Records what came of a try, unless the claim was lost to somebody else; whether it was not.
     pub fn settle_outbox(&self, item: &OutboxItem, claim: &str) -> Result<bool, CatalogError> {
-        let json = self.item_json(item)?;
+        let json = self.json(item)?;
         self.db
             .execute(
                 "UPDATE outbox SET state = ?3, item = ?4, claim = NULL, claimed_until = NULL
@@ -278,20 +113,6 @@ impl Catalog {
             )
             .map(|changed| changed == 1)
             .map_err(self.failed("writing the outbox to"))
-    }
-
-    fn item_json(&self, item: &OutboxItem) -> Result<String, CatalogError> {
-        serde_json::to_string(item).map_err(|source| CatalogError::Record {
-            path: self.path.clone(),
-            source,
-        })
-    }
-
-    fn read_item(&self, json: &str) -> Result<OutboxItem, CatalogError> {
-        serde_json::from_str(json).map_err(|source| CatalogError::Record {
-            path: self.path.clone(),
-            source,
-        })
     }
 
     /// How far every message got, without what is in them.
@@ -327,7 +148,7 @@ impl Catalog {
             .map_err(self.failed("reading the outbox of"))?
             .iter()
             .map(|(json, state)| {
-                let mut item = self.read_item(json)?;
+                let mut item: OutboxItem = self.parse(json)?;
                 // A claim is in the table alone.
                 if state == OutboxState::Sending.as_str() {
                     item.state = OutboxState::Sending;
@@ -340,6 +161,7 @@ impl Catalog {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Content;
     use super::*;
     use crate::state::StateDir;
 

@@ -1,8 +1,10 @@
 //! The catalog made anew from the archives themselves.
 
 use super::{
-    BackupRecord, Catalog, CatalogError, Contents, DeliveryRecord, ProofRecord, State, contents,
+    BackupCopy, BackupRecord, Catalog, CatalogError, Contents, DeliveryRecord, ProofRecord, State,
+    contents,
 };
+use crate::job::Job;
 use crate::state::{RunLock, StateDir};
 use hubvault_archive::{ArchiveError, Identities};
 use hubvault_model::Warning;
@@ -34,10 +36,10 @@ impl Rebuilt {
     }
 }
 
-/// Opens the catalog of a backup directory and makes it current: crashed runs are closed where no run is at work, and
+/// Opens the catalog of a job and makes it current: crashed runs are closed where no run is at work, and
 /// archives that no record names are added. A catalog that can only be read stays as it is.
-pub fn current(directory: &Path) -> Result<Catalog, CatalogError> {
-    let state = StateDir::open(directory)?;
+pub fn current(job: &Job) -> Result<Catalog, CatalogError> {
+    let state = StateDir::open(job.state_root())?;
     let catalog = Catalog::open(&state)?;
     if catalog.is_read_only() {
         tracing::warn!(
@@ -47,7 +49,12 @@ pub fn current(directory: &Path) -> Result<Catalog, CatalogError> {
         return Ok(catalog);
     }
     let lock = RunLock::for_a_moment(&state);
-    let found = catch_up(&catalog, directory, lock.is_some(), Timestamp::now())?;
+    let found = catch_up(
+        &catalog,
+        job.local_directory(),
+        lock.is_some(),
+        Timestamp::now(),
+    )?;
     found.warn_unreadable();
     Ok(catalog)
 }
@@ -63,10 +70,10 @@ pub fn rebuild(catalog: &Catalog, directory: &Path) -> Result<Rebuilt, CatalogEr
             Err(error) => found.unreadable.push((path, error)),
             Ok(known) if catalog.knows(known.manifest.id)? => {
                 let record = catalog.find(&known.manifest.id.to_string())?;
-                match record.filter(|record| record.removed_at.is_some()) {
+                match record.filter(|record| !record.is_kept()) {
                     None => found.known += 1,
                     Some(record) => {
-                        let record = there_again(&record, &path);
+                        let record = record.found(&path, known.bytes);
                         catalog.finish(&record)?;
                         found.returned.push(record);
                     }
@@ -91,7 +98,12 @@ pub fn catch_up(
 ) -> Result<Rebuilt, CatalogError> {
     let mut named: HashSet<PathBuf> = HashSet::new();
     catalog.each(|record| {
-        named.extend(record.file.filter(|_| record.removed_at.is_none()));
+        named.extend(
+            record
+                .file()
+                .filter(|_| record.is_kept())
+                .map(Path::to_owned),
+        );
         ControlFlow::Continue(())
     })?;
     let mut found = Rebuilt::default();
@@ -135,18 +147,8 @@ fn as_it_is(record: &BackupRecord, path: &Path, known: &Contents) -> Option<Back
         ));
         return Some(published);
     }
-    let is_there = record.file.as_ref().is_some_and(|file| file.exists());
-    let is_copy = is_there && record.removed_at.is_none();
-    (!is_copy).then(|| there_again(record, path))
-}
-
-fn there_again(record: &BackupRecord, path: &Path) -> BackupRecord {
-    BackupRecord {
-        file: Some(path.to_owned()),
-        removed_at: None,
-        gone: false,
-        ..record.clone()
-    }
+    let is_second = record.is_kept() && record.archive().is_some();
+    (!is_second).then(|| record.found(path, known.bytes))
 }
 
 /// The files of a directory that are called as archives are.
@@ -200,6 +202,10 @@ fn published(path: &Path, known: &Contents) -> BackupRecord {
     BackupRecord {
         pinned: known.pinned,
         sealed_to: known.sealed_to(),
-        ..BackupRecord::published(&known.manifest, path, known.bytes, proof)
+        ..BackupRecord::published(
+            &known.manifest,
+            BackupCopy::local(path, Some(known.bytes)),
+            proof,
+        )
     }
 }

@@ -1,12 +1,13 @@
 //! One backup as the catalog keeps it and as `--json` prints it: one documented shape.
 
+use super::copy::{BackupCopy, shape};
 use crate::progress::StageTime;
 use hubvault_archive::{Coverage, FileSummary, Manifest, SnapshotInfo};
 use hubvault_model::{BackupId, Warning};
 use hubvault_postgres::Confinement;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use serde_json::{Map, Value};
 
 /// How far a backup got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,8 +42,9 @@ pub struct BackupRecord {
     pub id: BackupId,
     /// The job's name.
     pub job: String,
-    /// The archive, once it has its final name.
-    pub file: Option<PathBuf>,
+    /// Where its archive was stored; empty until it is published. In JSON also `file`, `removed_at` and `gone`.
+    #[serde(flatten, with = "shape")]
+    pub copies: Vec<BackupCopy>,
     /// How far it got.
     pub state: State,
     /// When the run began.
@@ -75,12 +77,9 @@ pub struct BackupRecord {
     /// Whether somebody said that the archive stays.
     #[serde(default)]
     pub pinned: bool,
-    /// When retention removed the archive, or somebody accepted that it is gone.
-    #[serde(default)]
-    pub removed_at: Option<Timestamp>,
-    /// Whether nothing of ours removed it: it was gone, and somebody accepted that.
-    #[serde(default)]
-    pub gone: bool,
+    /// What a newer version recorded.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
 }
 
 /// One table of a backup.
@@ -211,7 +210,7 @@ impl BackupRecord {
         Self {
             id,
             job: job.to_owned(),
-            file: None,
+            copies: Vec::new(),
             state: State::Running,
             started_at,
             finished_at: None,
@@ -226,15 +225,15 @@ impl BackupRecord {
             warnings: Vec::new(),
             error: None,
             pinned: false,
-            removed_at: None,
-            gone: false,
+            other: Map::new(),
         }
     }
 
-    /// An archive that has its final name, with what was proven about it.
-    pub fn published(manifest: &Manifest, path: &Path, bytes: u64, proof: ProofRecord) -> Self {
+    /// An archive that was published, with what was proven about it.
+    pub fn published(manifest: &Manifest, copy: BackupCopy, proof: ProofRecord) -> Self {
         Self {
-            file: Some(path.to_owned()),
+            bytes: copy.bytes,
+            copies: vec![copy],
             state: if proof.proven {
                 State::Proven
             } else {
@@ -242,7 +241,6 @@ impl BackupRecord {
             },
             finished_at: Some(manifest.finished_at),
             snapshot: Some(manifest.snapshot.clone()),
-            bytes: Some(bytes),
             tables: manifest
                 .tables
                 .iter()

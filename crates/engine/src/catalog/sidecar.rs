@@ -2,9 +2,10 @@
 //! one what can be known about it without opening it.
 
 use super::ProofRecord;
-use crate::state::file::{Durability, replace, replaces};
+use crate::state::file::replaces;
 use crate::state::ownership::open_regular;
 use hubvault_archive::{Manifest, from_json, hex, manifest_limit};
+use hubvault_store::{ErrorKind, Key, LocalDirectory, Store, StoreError};
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -13,6 +14,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+/// What the name of a sidecar adds to that of its archive.
+pub(crate) const ENDING: &str = ".manifest.json";
 /// What a sidecar that is being written ends with instead of `json`.
 const FRESH: &str = "new";
 /// What a sidecar says. There is no secret in it.
@@ -59,7 +62,7 @@ impl Sidecar {
     /// Where an archive's sidecar is.
     pub fn path(archive: &Path) -> PathBuf {
         let mut name = archive.as_os_str().to_owned();
-        name.push(".manifest.json");
+        name.push(ENDING);
         PathBuf::from(name)
     }
 
@@ -92,16 +95,31 @@ impl Sidecar {
         Some(sidecar)
     }
 
-    /// Writes an archive's sidecar, readable by its owner only; an older one is replaced as a whole.
-    pub fn write(&self, archive: &Path) -> io::Result<()> {
-        let path = Self::path(archive);
-        let json = serde_json::to_vec_pretty(self)?;
-        let write = || replace(&path, &json, 0o600, Durability::Durable);
-        match write() {
-            // A run that began just now took it for one that a dead run left.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => write(),
+    /// Stores the sidecar of an archive beside it; an older one is replaced as a whole.
+    pub fn put(&self, store: &dyn Store, archive: &Key) -> Result<(), StoreError> {
+        let wrong = |error| StoreError::new("writing", archive.as_str(), error);
+        let json = serde_json::to_vec_pretty(self).map_err(|error| wrong(error.into()))?;
+        let key = Key::parse(&format!("{archive}{ENDING}"))
+            .map_err(|error| wrong(io::Error::other(error)))?;
+        let put = || store.put(&key, &mut json.as_slice()).map(|_| ());
+        match put() {
+            // A run that began just now took it for a leftover of a crashed one.
+            Err(error) if error.kind == ErrorKind::NotFound => put(),
             done => done,
         }
+    }
+
+    /// The same for an archive of this machine.
+    pub fn write(&self, archive: &Path) -> Result<(), StoreError> {
+        let wrong = |error| {
+            let shown = archive.display().to_string();
+            StoreError::new("writing the sidecar manifest of", shown, error)
+        };
+        let name = archive.file_name().and_then(|name| name.to_str());
+        let key =
+            Key::parse(name.unwrap_or_default()).map_err(|error| wrong(io::Error::other(error)))?;
+        let store = LocalDirectory::open(archive.parent().unwrap_or(Path::new("")))?;
+        self.put(&store, &key).map_err(|error| wrong(error.source))
     }
 }
 
@@ -121,7 +139,7 @@ pub(crate) fn is_unfinished(path: &Path) -> bool {
     // Older versions named them otherwise.
     let sidecar = replaces(path).unwrap_or_else(|| path.with_extension("json"));
     let text = sidecar.to_string_lossy();
-    let archive = text.strip_suffix(".manifest.json").map(Path::new);
+    let archive = text.strip_suffix(ENDING).map(Path::new);
     path.extension().is_some_and(|ending| ending == FRESH)
         && archive.is_some_and(super::is_archive_name)
 }
@@ -129,6 +147,6 @@ pub(crate) fn is_unfinished(path: &Path) -> bool {
 /// Whether this is the sidecar of an archive that is not there: a run died before it published.
 pub(crate) fn is_stray(path: &Path) -> bool {
     let text = path.to_string_lossy();
-    let archive = text.strip_suffix(".manifest.json").map(Path::new);
+    let archive = text.strip_suffix(ENDING).map(Path::new);
     archive.is_some_and(|archive| super::is_archive_name(archive) && !archive.exists())
 }

@@ -103,7 +103,7 @@ impl Composer<'_> {
         if encoded_attachment_size(archive.bytes) <= limit {
             return Attached::Whole(Enclosure {
                 name: archive.name.clone(),
-                path: record.file.clone().unwrap_or_default(),
+                path: record.file().map(ToOwned::to_owned).unwrap_or_default(),
                 offset: 0,
                 length: archive.bytes,
             });
@@ -124,7 +124,7 @@ impl Composer<'_> {
             parts
                 .map(|(at, offset)| Enclosure {
                     name: format!("{}.part{:03}", archive.name, at + 1),
-                    path: record.file.clone().unwrap_or_default(),
+                    path: record.file().map(ToOwned::to_owned).unwrap_or_default(),
                     offset,
                     length: each.min(archive.bytes - offset),
                 })

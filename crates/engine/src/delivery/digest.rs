@@ -59,7 +59,7 @@ impl DigestFacts {
         let count = |state| week.iter().filter(|record| record.state == state).count();
         let newest = overview.newest_proven.as_ref();
         let latest = overview.last_published.as_ref();
-        let oldest = week.iter().rev().find(|record| record.file.is_some());
+        let oldest = week.iter().rev().find(|record| record.was_published());
         let mut risks = overview.risks(known.max_age_hours, now);
         risks.extend(known.mails_unsealed.then_some(Risk::MailedUnsealed));
         let bytes = |record: &BackupRecord| record.bytes.unwrap_or_default();

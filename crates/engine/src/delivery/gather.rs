@@ -23,7 +23,7 @@ impl Facts {
             of_job.filter(|other| other.id != record.id)
         };
         let before =
-            others().find(|other| other.started_at < record.started_at && other.file.is_some());
+            others().find(|other| other.started_at < record.started_at && other.was_published());
         let proven = Overview::of(others(), known.presence).newest_proven;
         let earlier = |other: &BackupRecord| previous(other, now, zone);
         Self {
@@ -129,12 +129,9 @@ fn tables(record: &BackupRecord, before: Option<&BackupRecord>) -> Vec<TableFact
 }
 
 fn archive(record: &BackupRecord, before: Option<&BackupRecord>) -> Option<ArchiveFacts> {
-    let path = record.file.as_ref()?;
+    let path = record.file()?;
     let bytes = record.bytes.unwrap_or_default();
-    let name = path
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default();
+    let name = record.archive_name()?.to_owned();
     let sealed = !record.sealed_to.is_empty();
     let unpack = if sealed {
         format!("mkdir restored && age -d -i KEY {name} | tar -xz -C restored && cd restored")

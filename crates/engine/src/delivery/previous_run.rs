@@ -30,11 +30,7 @@ pub(super) fn previous(record: &BackupRecord, now: Timestamp, zone: &TimeZone) -
     PreviousFacts {
         when: moment(record.started_at, zone),
         age: age(record.started_at, now),
-        name: record
-            .file
-            .as_ref()
-            .and_then(|file| Some(file.file_name()?.to_string_lossy().into_owned()))
-            .unwrap_or_default(),
+        name: record.archive_name().unwrap_or_default().to_owned(),
         size: ByteSize(record.bytes.unwrap_or_default()).to_string(),
         rows: record.rows(),
         took: took(record),

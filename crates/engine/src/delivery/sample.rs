@@ -2,7 +2,7 @@
 
 use super::facts::{AlertFacts, ChangeFacts, ChangedSetting, Facts, LinkFacts};
 use super::known::Known;
-use crate::catalog::{BackupRecord, DrillRecord, ProofRecord, State, TableRecord};
+use crate::catalog::{BackupCopy, BackupRecord, DrillRecord, ProofRecord, State, TableRecord};
 use crate::overview::by_record;
 use crate::progress::{Stage, StageTime};
 use hubvault_archive::{Coverage, FileSummary};
@@ -36,7 +36,7 @@ pub fn record(job: &str) -> BackupRecord {
         owner: Some((0, 0)),
     };
     BackupRecord {
-        file: Some("/backups/critical_backup_20261123_020000.tar.gz".into()),
+        copies: copies(23, 11_900_000),
         state: State::Proven,
         finished_at: Some(started + SignedDuration::from_millis(4_100)),
         stages: vec![StageTime {
@@ -109,6 +109,11 @@ pub fn change() -> ChangeFacts {
     }
 }
 
+fn copies(day: u32, bytes: u64) -> Vec<BackupCopy> {
+    let path = format!("/backups/critical_backup_202611{day}_020000.tar.gz");
+    vec![BackupCopy::local(path, Some(bytes))]
+}
+
 /// The run of the day before.
 pub fn before(job: &str) -> BackupRecord {
     let mut record = record(job);
@@ -118,10 +123,10 @@ pub fn before(job: &str) -> BackupRecord {
         .finished_at
         .map(|end| end - SignedDuration::from_hours(24));
     record.bytes = Some(11_700_000);
+    record.copies = copies(22, 11_700_000);
     for (table, less) in record.tables.iter_mut().zip([120, 0, 812, 3]) {
         table.rows -= less;
     }
-    record.file = Some("/backups/critical_backup_20261122_020000.tar.gz".into());
     record
 }
 

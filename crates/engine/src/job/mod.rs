@@ -2,12 +2,14 @@
 //!
 //! The configuration makes one; nothing below it reads the environment or parses again.
 
+mod destination;
 mod scope;
 mod sources;
 mod archive;
 mod proof;
 
 pub use archive::{ArchiveOptions, SizeLimits};
+pub use destination::{Destination, Destinations, LOCAL, Place};
 pub use proof::{ProofOptions, ProofWhen, SourceDigest};
 pub use scope::{MissingPolicy, ReferencePolicy, Scope, Window, WindowRows};
 pub use sources::{CommandSource, FileSource, Hook, HookWhen};
@@ -18,7 +20,7 @@ use hubvault_archive::{Recipient, SEALED_ENDING};
 use hubvault_model::{ByteSize, Masks};
 use hubvault_notify::{Channel, SmtpSettings};
 use hubvault_postgres::ConnectSettings;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Everything that one backup needs to know.
@@ -42,8 +44,8 @@ pub struct Job {
     pub archive: ArchiveOptions,
     /// To whom the archive is sealed; to nobody means in the clear.
     pub seal: Vec<Recipient>,
-    /// Where archives live.
-    pub directory: PathBuf,
+    /// Where the copies of its backups go.
+    pub destinations: Destinations,
     /// What a finished archive may measure.
     pub limits: SizeLimits,
     /// When and where a new archive is drilled.
@@ -65,6 +67,21 @@ pub struct Job {
 }
 
 impl Job {
+    /// The directory whose `.hubvault` is the state directory.
+    pub fn state_root(&self) -> &Path {
+        self.destinations.directory()
+    }
+
+    /// The directory in which archives are made.
+    pub fn spool(&self) -> &Path {
+        self.destinations.directory()
+    }
+
+    /// The directory of the destination [`LOCAL`].
+    pub fn local_directory(&self) -> &Path {
+        self.destinations.directory()
+    }
+
     /// What the archive's name ends with, without the first dot.
     pub(crate) fn archive_ending(&self) -> String {
         let sealed = if self.seal.is_empty() {

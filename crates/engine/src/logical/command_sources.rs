@@ -83,9 +83,9 @@ fn one(
     job: &Job,
     run: &Run,
 ) -> Result<Result<(File, u64), String>, BackupError> {
-    let failed = BackupError::io("making a file for a source's output in", &job.directory);
-    let mut file = unnamed(&job.directory, run).map_err(failed)?;
-    let lost = |error| BackupError::io("reading a source's output in", &job.directory)(error);
+    let failed = BackupError::io("making a file for a source's output in", job.spool());
+    let mut file = unnamed(job.spool(), run).map_err(failed)?;
+    let lost = |error| BackupError::io("reading a source's output in", job.spool())(error);
     let child_end = file.try_clone().map_err(lost)?;
     let environment = environment(job, run);
     let ended = source

@@ -55,7 +55,7 @@ impl<'a> Look<'a> {
     ) -> Result<Self, CatalogError> {
         let mut records = catalog.list()?;
         records.retain(|record| record.job == job.name);
-        let service = ServiceLock::seen(&StateDir::of(&job.directory));
+        let service = ServiceLock::seen(&StateDir::of(job.state_root()));
         let (next_due, last_due) = match service {
             Seen::AtWork { since } => (
                 job.schedule.next_after(&job.name, now),
@@ -91,7 +91,7 @@ impl<'a> Look<'a> {
         self.records
             .iter()
             .filter(|record| by_record(record) == Presence::Present)
-            .filter_map(|record| Some((record, record.file.as_deref()?)))
+            .filter_map(|record| Some((record, record.file()?)))
     }
 
     /// How long ago that was; nothing where it is yet to come.

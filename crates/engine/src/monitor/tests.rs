@@ -1,10 +1,10 @@
 //! Checks that go by the clock, looked at from other moments.
 
 use super::*;
-use crate::catalog::{BackupRecord, Catalog, DrillRecord, State};
+use crate::catalog::{BackupCopy, BackupRecord, Catalog, DrillRecord, State};
 use crate::job::{
-    ArchiveOptions, Delivery, Gentleness, Job, MissingPolicy, MonitorOptions, ProofOptions,
-    ProofWhen, RetentionRules, Scope, SizeLimits, SourceDigest,
+    ArchiveOptions, Delivery, Destinations, Gentleness, Job, MissingPolicy, MonitorOptions,
+    ProofOptions, ProofWhen, RetentionRules, Scope, SizeLimits, SourceDigest,
 };
 use crate::schedule::Schedule;
 use crate::state::StateDir;
@@ -49,7 +49,7 @@ fn job(directory: &Path) -> Job {
             level: 1,
         },
         seal: Vec::new(),
-        directory: directory.to_owned(),
+        destinations: Destinations::local(directory),
         limits: SizeLimits::default(),
         proof: ProofOptions {
             when: ProofWhen::Always,
@@ -75,7 +75,7 @@ fn proven(directory: &Path, at: Timestamp, bytes: usize) -> BackupRecord {
     std::fs::write(&file, vec![0; bytes]).unwrap();
     let mut record = BackupRecord::begun(BackupId::random(), "hub", at);
     record.state = State::Proven;
-    record.file = Some(file);
+    record.copies = vec![BackupCopy::local(file, Some(bytes as u64))];
     record.bytes = Some(bytes as u64);
     record.proof.drill = Some(DrillRecord {
         drilled_at: at,
@@ -100,7 +100,7 @@ impl House {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         Self {
-            catalog: Catalog::open(&StateDir::at(directory.path())).unwrap(),
+            catalog: Catalog::open(&StateDir::open(directory.path()).unwrap()).unwrap(),
             job: job(directory.path()),
             now: Timestamp::now(),
             directory,
@@ -162,9 +162,9 @@ fn an_old_backup_and_an_old_drill_are_told_and_a_new_one_ends_it() {
     house.passes("time", house.now + DAY * 8);
     house.passes("proof", house.now + DAY * 8);
     // One that was removed by hand does not count.
-    std::fs::remove_file(first.file.unwrap()).unwrap();
+    std::fs::remove_file(first.file().unwrap()).unwrap();
     let second = house.catalog.list().unwrap().remove(0);
-    std::fs::remove_file(second.file.unwrap()).unwrap();
+    std::fs::remove_file(second.file().unwrap()).unwrap();
     house.fails("time", house.now + DAY * 8, "no proven backup");
 }
 
@@ -235,7 +235,7 @@ fn a_clock_that_goes_back_and_a_file_from_the_future_are_told() {
     house.fails("clock", house.now - DAY, "the newest run began at");
     let file = std::fs::File::options()
         .append(true)
-        .open(record.file.unwrap())
+        .open(record.file().unwrap())
         .unwrap();
     let future = std::time::SystemTime::now() + Duration::from_hours(24);
     file.set_modified(future).unwrap();

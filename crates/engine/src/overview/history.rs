@@ -82,13 +82,13 @@ impl Overview {
         }
         let drilled = record.proof.drill.as_ref().map(|drill| drill.drilled_at);
         self.last_drill = self.last_drill.max(drilled);
-        match (presence, &record.file) {
+        match (presence, record.file()) {
             (Presence::Present, _) => {
                 self.archives += 1;
                 self.archives_bytes += record.bytes.unwrap_or_default();
                 self.archives_pinned += usize::from(record.pinned);
             }
-            (Presence::Missing, Some(file)) => self.missing.push(file.clone()),
+            (Presence::Missing, Some(file)) => self.missing.push(file.to_owned()),
             _ => {}
         }
         self.durations.add(record);

@@ -22,23 +22,24 @@ pub type LookFn = fn(&BackupRecord) -> Presence;
 
 /// Looks for the archive of a backup.
 pub fn presence(record: &BackupRecord) -> Presence {
-    match (by_record(record), &record.file) {
-        (Presence::Present, Some(file)) if !file.is_file() => Presence::Missing,
-        (recorded, _) => recorded,
+    match by_record(record) {
+        Presence::Present if record.archive().is_none() => Presence::Missing,
+        recorded => recorded,
     }
 }
 
 /// What the record alone says: an archive that was not removed is there.
 pub fn by_record(record: &BackupRecord) -> Presence {
-    match &record.file {
-        None => Presence::NeverMade,
-        Some(_) if record.removed_at.is_some() => Presence::Removed,
-        Some(_) => Presence::Present,
+    if record.is_kept() {
+        Presence::Present
+    } else if record.was_published() {
+        Presence::Removed
+    } else {
+        Presence::NeverMade
     }
 }
 
 /// The archive of a backup, where it is there.
 pub fn archive(record: &BackupRecord) -> Option<&Path> {
-    let file = record.file.as_deref()?;
-    (presence(record) == Presence::Present).then_some(file)
+    record.archive()
 }

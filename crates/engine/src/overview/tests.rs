@@ -1,7 +1,7 @@
 //! Histories, and what they say.
 
 use super::*;
-use crate::catalog::{BackupRecord, DrillRecord, State};
+use crate::catalog::{BackupCopy, BackupRecord, CopyState, DrillRecord, State};
 use crate::progress::{Stage, StageTime};
 use hubvault_model::{BackupId, Warning};
 use jiff::tz::TimeZone;
@@ -22,7 +22,7 @@ fn run(hours_ago: i64, state: State) -> BackupRecord {
     record.state = state;
     record.finished_at = (state != State::Running).then(|| began + SignedDuration::from_mins(1));
     if matches!(state, State::Proven | State::Unproven) {
-        record.file = Some(format!("/nowhere/{hours_ago}").into());
+        record.copies = vec![BackupCopy::local(format!("/nowhere/{hours_ago}"), Some(10))];
         record.bytes = Some(10);
     }
     record
@@ -62,7 +62,7 @@ fn the_newest_proven_backup_is_the_newest_one_that_is_proven_and_there() {
     let mut history = [run(1, Proven), run(2, Proven)];
     history[1].pinned = true;
     assert_eq!(newest(&history), Some(0));
-    history[0].removed_at = Some(at(NOON));
+    history[0] = history[0].removed(CopyState::Removed, at(NOON));
     assert_eq!(newest(&history), Some(1));
     // On the disk there is neither.
     assert!(Overview::of(&history, presence).newest_proven.is_none());
@@ -76,13 +76,13 @@ fn presence_is_the_record_and_then_the_disk() {
     assert_eq!(presence(&record), Presence::Missing);
     let file = directory.path().join("archive");
     std::fs::create_dir(&file).unwrap();
-    record.file = Some(file.clone());
+    record.copies = vec![BackupCopy::local(&file, Some(1))];
     assert_eq!(presence(&record), Presence::Missing, "a directory");
     std::fs::remove_dir(&file).unwrap();
     std::fs::write(&file, "x").unwrap();
     assert_eq!(presence(&record), Presence::Present);
     assert_eq!(archive(&record), Some(file.as_path()));
-    record.removed_at = Some(at(NOON));
+    record = record.removed(CopyState::Removed, at(NOON));
     assert_eq!(presence(&record), Presence::Removed);
     assert_eq!(archive(&record), None);
 }

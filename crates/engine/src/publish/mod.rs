@@ -1,12 +1,14 @@
 //! The archive's way from a `.partial` to its final name, and the marks that other tools read.
 
-use crate::catalog::ProofRecord;
 use crate::catalog::sidecar::{self, Seal, Sidecar};
+use crate::catalog::{BackupCopy, ProofRecord};
+use crate::job::Destination;
 use crate::proof::JudgedArchive;
 use crate::run::BackupError;
 use crate::state::file::{Durability, replace};
 use hubvault_archive::{Codec, Manifest, SEALED_ENDING};
 use hubvault_model::BackupId;
+use hubvault_store::Key;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::fs::{self, File, OpenOptions};
@@ -129,13 +131,11 @@ impl Drop for Partial {
     }
 }
 
-/// A published archive: it has its final name, and the directory knows it for good.
+/// A published archive: it has its final name at a destination, for good.
 #[derive(Debug)]
 pub struct Published {
-    /// Where it is.
-    pub path: PathBuf,
-    /// Its size.
-    pub bytes: u64,
+    /// The copy there.
+    pub copy: BackupCopy,
     /// Its table of contents.
     pub manifest: Manifest,
     /// What was proven about it.
@@ -144,10 +144,11 @@ pub struct Published {
     pub seal: Option<Seal>,
 }
 
-/// Gives an archive its final name, after its proof. Only this function knows that name.
+/// Gives an archive its final name at a destination, after its proof. Only this function knows that name.
 pub(crate) fn publish(
     mut partial: Partial,
     judged: JudgedArchive,
+    to: &Destination,
 ) -> Result<Published, BackupError> {
     let path = partial.final_path();
     let (checked, proof) = judged.into_parts();
@@ -157,23 +158,22 @@ pub(crate) fn publish(
         seal: checked.seal,
         manifest: checked.manifest,
     };
+    let store = to.open()?;
+    let key = Key::parse(&partial.name)
+        .map_err(|error| BackupError::io("naming the archive", &path)(io::Error::other(error)))?;
     sidecar
-        .write(&path)
-        .map_err(BackupError::io("writing the sidecar manifest of", &path))?;
-    fs::rename(partial.path(), &path).map_err(BackupError::io("naming the archive", &path))?;
-    if let Err(error) = sync_directory(&partial.directory) {
-        // The run fails, so that no archive may bear the name, even where it could be whole. What cannot be taken
-        // back is a stray sidecar and a partial file for the next run, or an archive that is said to be there.
-        if let Err(stays) = fs::rename(&path, partial.path()) {
-            tracing::error!("{} stays although this run fails: {stays}", path.display());
-            partial.armed = false;
+        .put(store.as_ref(), &key)
+        .map_err(|error| BackupError::io("writing the sidecar manifest of", &path)(error.source))?;
+    // After an error no archive bears the name. What may be left is a stray sidecar and a partial file for the next
+    // run, or, where even that is uncertain, an archive that the next run finds.
+    store.adopt(&key, &partial.path()).inspect_err(|error| {
+        if error.is_uncertain {
+            tracing::error!("{} may be left although this run fails", path.display());
         }
-        return Err(error);
-    }
+    })?;
     partial.armed = false;
     Ok(Published {
-        path,
-        bytes: checked.bytes,
+        copy: BackupCopy::stored(to, &key, checked.bytes),
         manifest: sidecar.manifest,
         proof: sidecar.proof,
         seal: sidecar.seal,

@@ -1,56 +1,55 @@
-//! Archives that are gone though nothing of ours removed them.
+//! Archives that are missing although hubvault did not remove them.
 
-use crate::catalog::{BackupRecord, Catalog, CatalogError};
+use crate::catalog::{BackupRecord, Catalog, CatalogError, CopyState};
 use jiff::Timestamp;
+use std::io::ErrorKind;
 use std::path::Path;
 
-/// What is gone.
+/// What is missing.
 #[derive(Debug, Default)]
-pub struct Gone {
-    /// Archives that are not at their place, newest first.
+pub struct Missing {
+    /// Backups whose archive is missing, newest first.
     pub records: Vec<BackupRecord>,
-    /// Places where that cannot be said, as the directory itself is not there: no disk, rather than no
-    /// archive.
+    /// Archives of which that is not known: their directory is missing, too (perhaps a disk), or cannot be read.
     pub unclear: Vec<String>,
 }
 
 /// Looks for the archives of a job that should be there and are not.
-pub fn gone(catalog: &Catalog, job: &str) -> Result<Gone, CatalogError> {
-    let mut gone = Gone::default();
+pub fn missing(catalog: &Catalog, job: &str) -> Result<Missing, CatalogError> {
+    let mut missing = Missing::default();
     for record in catalog.list()? {
-        let Some(file) = record.file.clone().filter(|_| record.removed_at.is_none()) else {
+        if record.job != job || !record.is_kept() {
+            continue;
+        }
+        let Some(copy) = record.local_copy() else {
             continue;
         };
-        if record.job != job {
+        let (Err(error), Some(file)) = (copy.find(), copy.path()) else {
             continue;
-        }
-        match (file.try_exists(), file.parent().is_some_and(Path::is_dir)) {
-            (Ok(true), _) => {}
-            (Ok(false), true) => gone.records.push(record),
-            (Ok(false), false) => gone.unclear.push(format!(
-                "{} is not there, and nor is its directory: is a disk missing?",
-                file.display()
-            )),
-            (Err(error), _) => gone
+        };
+        let shown = file.display();
+        if error.kind() != ErrorKind::NotFound {
+            missing
                 .unclear
-                .push(format!("looking for {}: {error}", file.display())),
+                .push(format!("looking for {shown}: {error}"));
+        } else if file.parent().is_some_and(Path::is_dir) {
+            missing.records.push(record);
+        } else {
+            let what = "is not there, and nor is its directory: is a disk missing?";
+            missing.unclear.push(format!("{shown} {what}"));
         }
     }
-    Ok(gone)
+    Ok(missing)
 }
 
-/// Remembers that somebody accepts it: nothing asks for them any more. Their records stay.
-pub fn accept(
+/// Records that it was accepted: nothing expects them any more. Their records are kept.
+pub fn accept_missing(
     catalog: &Catalog,
     records: &[BackupRecord],
     now: Timestamp,
 ) -> Result<(), CatalogError> {
     for record in records {
-        catalog.finish(&BackupRecord {
-            removed_at: Some(now),
-            gone: true,
-            ..record.clone()
-        })?;
+        catalog.finish(&record.removed(CopyState::Missing, now))?;
     }
     Ok(())
 }

@@ -4,6 +4,6 @@ mod policy;
 mod prune;
 mod missing;
 
-pub use missing::{Gone, accept, gone};
+pub use missing::{Missing, accept_missing, missing};
 pub use policy::{Decision, Kept, decide};
 pub use prune::{Pruned, RetainError, apply, pin, plan};

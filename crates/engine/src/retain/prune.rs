@@ -1,16 +1,15 @@
 //! The policy applied to the archives that the catalog knows. Nothing else is ever touched.
 
 use super::policy::{Decision, Kept, decide};
-use crate::catalog::sidecar::Sidecar;
-use crate::catalog::{BackupRecord, Catalog, CatalogError, State, contents};
-use crate::job::RetentionRules;
+use crate::catalog::sidecar::ENDING;
+use crate::catalog::{BackupRecord, Catalog, CatalogError, CopyState, State, contents};
+use crate::job::{Destinations, RetentionRules};
 use hubvault_archive::Identities;
-use hubvault_model::remedy;
+use hubvault_store::{Key, StoreError};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The archives could not be looked after.
 #[derive(Debug, thiserror::Error)]
@@ -18,16 +17,9 @@ pub enum RetainError {
     /// The record of runs.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
-    /// A file.
-    #[error("{doing} {}: {source}{}", path.display(), remedy(source))]
-    Io {
-        /// What was being done.
-        doing: &'static str,
-        /// To what.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// What is to happen to one archive.
@@ -60,7 +52,7 @@ pub fn plan(
         .is_some_and(|newest| newest.state == State::Failed);
     let there: Vec<BackupRecord> = records
         .into_iter()
-        .filter(|record| record.file.as_ref().is_some_and(|file| file.exists()))
+        .filter(|record| record.archive().is_some())
         .collect();
     let history: Vec<Kept> = there
         .iter()
@@ -91,51 +83,65 @@ pub fn plan(
     Ok(decisions.into_iter().filter_map(of).collect())
 }
 
-/// Removes what the plan removes: the catalog knows it, then archive and sidecar go. A file that is not
-/// the archive that the catalog means stays; what was wrong is returned.
+/// Removes what the plan removes: first the catalog knows it, then archive and sidecar go. A file that is not the archive
+/// that the catalog means is left; what was wrong is returned.
 pub fn apply(
     catalog: &Catalog,
+    destinations: &Destinations,
     plan: &[Pruned],
     now: Timestamp,
 ) -> Result<Vec<String>, RetainError> {
     let mut problems = Vec::new();
     for pruned in plan.iter().filter(|pruned| !pruned.decision.keep) {
-        let Some(file) = &pruned.record.file else {
-            continue;
-        };
-        match is_of(file, &pruned.record) {
-            Ok(true) => {}
-            Ok(false) => {
-                problems.push(format!(
-                    "{} is another archive now and stays",
-                    file.display()
-                ));
-                continue;
-            }
-            Err(why) => {
-                problems.push(format!(
-                    "{} cannot be read ({why}) and stays",
-                    file.display()
-                ));
-                continue;
-            }
-        }
-        // Written down first: a process that dies in between leaves a file that is there after all and is found,
-        // and not an archive that is missing.
-        catalog.finish(&BackupRecord {
-            removed_at: Some(now),
-            ..pruned.record.clone()
-        })?;
-        if let Err(error) = remove(file) {
-            catalog.finish(&pruned.record)?;
-            return Err(error);
-        }
-        let sidecar = Sidecar::path(file);
-        if sidecar.exists() {
-            remove(&sidecar)?;
+        if let Some(problem) = remove(catalog, destinations, &pruned.record, now)? {
+            problems.push(problem);
         }
     }
     Ok(problems)
+}
+
+/// Removes one archive; or why it is left.
+fn remove(
+    catalog: &Catalog,
+    destinations: &Destinations,
+    record: &BackupRecord,
+    now: Timestamp,
+) -> Result<Option<String>, RetainError> {
+    let (Some(copy), Some(file)) = (record.local_copy(), record.file()) else {
+        return Ok(None);
+    };
+    let shown = file.display();
+    match is_of(file, record) {
+        Ok(true) => {}
+        Ok(false) => return Ok(Some(format!("{shown} is another archive now; not removed"))),
+        Err(why) => return Ok(Some(format!("could not read {shown}: {why}; not removed"))),
+    }
+    let Some(destination) = destinations.named(&copy.destination) else {
+        let name = &copy.destination;
+        return Ok(Some(format!(
+            "{shown} is at the destination {name}, which is not configured; not removed"
+        )));
+    };
+    let key = |text: &str| {
+        Key::parse(text).map_err(|error| StoreError::new("removing", text, io::Error::other(error)))
+    };
+    let archive = key(&copy.key)?;
+    if destination.path(&archive).as_deref() != Some(file) {
+        let name = &destination.name;
+        return Ok(Some(format!(
+            "{shown} is not at the destination {name} any more; not removed"
+        )));
+    }
+    let store = destination.open()?;
+    // Recorded first: a process that crashes in between leaves a file that is there after all and is found, and not an
+    // archive that is missing.
+    catalog.finish(&record.removed(CopyState::Removed, now))?;
+    if let Err(error) = store.delete(&archive) {
+        catalog.finish(record)?;
+        return Err(error.into());
+    }
+    store.delete(&key(&format!("{archive}{ENDING}"))?)?;
+    Ok(None)
 }
 
 /// Says that a backup stays, or no longer has to, in the catalog and in the sidecar.
@@ -144,18 +150,19 @@ pub fn pin(catalog: &Catalog, record: &BackupRecord, pinned: bool) -> Result<(),
         pinned,
         ..record.clone()
     })?;
-    let Some(file) = record.file.as_ref().filter(|file| file.exists()) else {
+    let Some(file) = record.archive() else {
         return Ok(());
     };
-    let failed = |source| RetainError::Io {
-        doing: "writing the sidecar manifest of",
-        path: file.clone(),
-        source,
-    };
-    let known =
-        contents(file, &Identities::none()).map_err(|error| failed(io::Error::other(error)))?;
+    let known = contents(file, &Identities::none()).map_err(|error| {
+        let shown = file.display().to_string();
+        StoreError::new(
+            "writing the sidecar manifest of",
+            shown,
+            io::Error::other(error),
+        )
+    })?;
     let sidecar = known.into_sidecar(record.proof.clone(), pinned);
-    sidecar.write(file).map_err(failed)
+    Ok(sidecar.write(file)?)
 }
 
 /// Whether a file is the archive of a record. A sealed one is known by its sidecar and its size.
@@ -168,12 +175,4 @@ fn is_of(file: &Path, record: &BackupRecord) -> Result<bool, String> {
         Err(error) if error.is_sealed() => Err("it is sealed, and its sidecar is missing".to_owned()),
         Err(error) => Err(error.to_string()),
     }
-}
-
-fn remove(path: &Path) -> Result<(), RetainError> {
-    fs::remove_file(path).map_err(|source| RetainError::Io {
-        doing: "removing",
-        path: path.to_owned(),
-        source,
-    })
 }

@@ -7,6 +7,7 @@ use crate::state::StateError;
 use hubvault_archive::ArchiveError;
 use hubvault_model::{BackupId, ByteSize, TableName, remedy};
 use hubvault_postgres::PgError;
+use hubvault_store::StoreError;
 use jiff::Timestamp;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -38,6 +39,9 @@ pub enum BackupError {
     /// The drill could not be carried out.
     #[error("drilling the new archive: {0}")]
     Drill(#[from] DrillError),
+    /// A store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The catalog failed.
     #[error(transparent)]
     Catalog(#[from] CatalogError),

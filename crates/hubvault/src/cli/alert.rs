@@ -53,7 +53,7 @@ pub(crate) fn run(settings: &Settings, command: &AlertCommand) -> Result<Exit> {
     if let AlertCommand::Silence { check, .. } = command {
         known_or_exit(job, check);
     }
-    let catalog = Catalog::open(&StateDir::open(&job.directory)?)?;
+    let catalog = Catalog::open(&StateDir::open(job.state_root())?)?;
     match command {
         AlertCommand::List { json } => list(job, &catalog, &settings.zone, *json),
         AlertCommand::Silence { check, length } => {

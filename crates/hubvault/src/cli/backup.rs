@@ -122,7 +122,7 @@ fn take_for(settings: &Settings, request: RunRequest, no_progress: bool) -> Resu
     let mut job = Arc::clone(settings.job());
     let mut progress = progress::choose(no_progress);
     // A directory that cannot be created fails the run, which notifies the recipients.
-    if let Ok(state) = StateDir::open(&job.directory) {
+    if let Ok(state) = StateDir::open(job.state_root()) {
         logging::of_run(request.id, &state);
         progress = Arc::new(ProgressFile::new(progress, &state, request.id, &job.name));
     }
@@ -167,7 +167,7 @@ pub(crate) fn exit_of(record: &BackupRecord) -> Exit {
 /// The result of a run, for people.
 pub(crate) fn record_text(record: &BackupRecord) -> String {
     let mut out = String::new();
-    if let (Some(file), Some(bytes)) = (&record.file, record.bytes) {
+    if let (Some(file), Some(bytes)) = (record.file(), record.bytes) {
         out += &format!("{}  {}\n", file.display(), ByteSize(bytes));
     }
     let took = record.finished_at.map_or_else(String::new, |end| {

@@ -56,7 +56,7 @@ pub(crate) fn run(settings: &Settings, args: &CheckArgs) -> Result<Exit> {
     for name in &args.names {
         known_or_exit(job, name);
     }
-    let catalog = catalog::current(&job.directory)?;
+    let catalog = catalog::current(job)?;
     let cancel = Cancel::new();
     let _signals = signals::watch(cancel.clone(), || {})?;
     let wanted = |name: &str| args.names.is_empty() || args.names.iter().any(|n| n == name);

@@ -52,7 +52,7 @@ pub(crate) fn check(settings: &Settings) -> Result<Exit> {
         job.database,
         job.scope.tables.len(),
         job.files.len(),
-        job.directory.display()
+        job.local_directory().display()
     );
     print(&out)?;
     Ok(if settings.notices.is_empty() {

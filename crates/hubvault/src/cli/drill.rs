@@ -113,15 +113,14 @@ pub(crate) fn drill(
 }
 
 fn archives(settings: &Settings) -> Result<Vec<PathBuf>> {
-    let directory = &settings.job().directory;
-    let records = catalog::current(directory)?.list()?;
+    let job = settings.job();
+    let records = catalog::current(job)?.list()?;
     let there = records
         .into_iter()
-        .filter_map(|record| record.file)
-        .filter(|file| file.exists());
+        .filter_map(|record| record.archive().map(Path::to_owned));
     let found: Vec<PathBuf> = there.collect();
     if found.is_empty() {
-        bail!("no archives in {}", directory.display());
+        bail!("no archives in {}", job.local_directory().display());
     }
     Ok(found)
 }
@@ -152,10 +151,9 @@ fn disprove(
         return remember(settings, path, known, &proof);
     }
     // It cannot be opened; its record names its file.
-    let directory = &settings.job().directory;
-    let catalog = Catalog::open(&StateDir::open(directory)?)?;
+    let catalog = Catalog::open(&StateDir::open(settings.job().state_root())?)?;
     let is_it = |record: &&BackupRecord| {
-        let file = record.file.as_ref().and_then(|it| it.canonicalize().ok());
+        let file = record.file().and_then(|it| it.canonicalize().ok());
         file.is_some() && file == path.canonicalize().ok()
     };
     if let Some(record) = catalog.list()?.iter().find(is_it) {
@@ -170,15 +168,15 @@ fn disprove(
 
 /// Records the proof if the archive is in the catalog.
 fn remember(settings: &Settings, path: &Path, known: Contents, proof: &ProofRecord) -> Result<()> {
-    let directory = &settings.job().directory;
+    let job = settings.job();
     let ours = path
         .canonicalize()
         .ok()
         .and_then(|path| Some(path.parent()?.to_owned()));
-    if ours.is_none() || directory.canonicalize().ok() != ours {
+    if ours.is_none() || job.local_directory().canonicalize().ok() != ours {
         return Ok(());
     }
-    let catalog = Catalog::open(&StateDir::open(directory)?)?;
+    let catalog = Catalog::open(&StateDir::open(job.state_root())?)?;
     let Some(record) = catalog.find(&known.manifest.id.to_string())? else {
         return Ok(());
     };

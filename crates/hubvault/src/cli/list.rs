@@ -23,14 +23,17 @@ pub(crate) struct ListArgs {
 /// Lists every run, newest first.
 pub(crate) fn run(settings: &Settings, args: &ListArgs) -> Result<Exit> {
     let job = settings.job();
-    let records = catalog::current(&job.directory)?.list()?;
+    let records = catalog::current(job)?.list()?;
     if args.json {
         let all: Vec<Value> = records.iter().map(as_json).collect::<Result<_>>()?;
         print(&(serde_json::to_string_pretty(&all)? + "\n"))?;
         return Ok(Exit::Done);
     }
     if records.is_empty() {
-        print(&format!("no backups in {} yet\n", job.directory.display()))?;
+        print(&format!(
+            "no backups in {} yet\n",
+            job.local_directory().display()
+        ))?;
         return Ok(Exit::Done);
     }
     let rows: Vec<Vec<String>> = records.iter().map(line).collect();
@@ -58,14 +61,12 @@ fn as_json(record: &BackupRecord) -> Result<Value> {
 }
 
 fn line(record: &BackupRecord) -> Vec<String> {
-    let archive = match (&record.file, &record.error) {
-        (Some(file), _) => {
-            let name = file.file_name().map(|n| n.to_string_lossy().into_owned());
+    let archive = match (record.archive_name(), &record.error) {
+        (Some(name), _) => {
             format!(
-                "{}{}",
-                name.unwrap_or_default(),
+                "{name}{}",
                 match presence(record) {
-                    Presence::Removed if record.gone => " (missing, accepted)",
+                    Presence::Removed if record.is_lost() => " (missing, accepted)",
                     Presence::Removed => " (removed by retention)",
                     Presence::Missing => " (FILE IS MISSING)",
                     Presence::Present if record.pinned => " (pinned)",
@@ -101,13 +102,13 @@ fn line(record: &BackupRecord) -> Vec<String> {
 /// Rebuilds the catalog from the archives in the directory.
 pub(crate) fn rebuild_catalog(settings: &Settings) -> Result<Exit> {
     let job = settings.job();
-    let catalog = Catalog::open(&StateDir::open(&job.directory)?)?;
-    let found = rebuild(&catalog, &job.directory)?;
+    let catalog = Catalog::open(&StateDir::open(job.state_root())?)?;
+    let found = rebuild(&catalog, job.local_directory())?;
     let mut out = String::new();
     let added = found.added.iter().map(|record| ("added", record));
     let returned = found.returned.iter().map(|record| ("found again", record));
     for (word, record) in added.chain(returned) {
-        let file = record.file.as_ref().map(|file| file.display().to_string());
+        let file = record.file().map(|file| file.display().to_string());
         out += &format!(
             "{word} {}  {}\n",
             record.id.short(),

@@ -91,7 +91,7 @@ impl MailCommand {
 /// Runs one of them.
 pub(crate) fn run(settings: &Settings, command: &MailCommand) -> Result<Exit> {
     let job = settings.job();
-    let catalog = catalog::current(&job.directory)?;
+    let catalog = catalog::current(job)?;
     let (zone, cancel) = (settings.zone.clone(), Cancel::new());
     let notifier = Notifier::new(job, Some(&catalog), &zone, &cancel);
     match command {
@@ -160,10 +160,10 @@ fn published(catalog: &Catalog, job: &Job, word: &str) -> Result<BackupRecord> {
         format!(
             "no backup {word:?} in {}; `hubvault list` lists them, and `hubvault catalog rebuild` \
              adds archives that the catalog does not have",
-            job.directory.display()
+            job.local_directory().display()
         )
     })?;
-    match &record.file {
+    match record.file() {
         Some(_) if archive(&record).is_some() => Ok(record),
         Some(file) => bail!(
             "the archive {} is missing and cannot be sent",
@@ -195,7 +195,7 @@ fn last_run(catalog: &Catalog, job: &Job, kind: &str) -> Result<BackupRecord> {
         record.job == job.name
             && match About::of(kind) {
                 About::Failure => record.error.is_some(),
-                About::Success => record.file.is_some(),
+                About::Success => record.was_published(),
                 _ => record.finished_at.is_some(),
             }
     };
@@ -204,7 +204,7 @@ fn last_run(catalog: &Catalog, job: &Job, kind: &str) -> Result<BackupRecord> {
         tracing::info!("there is no such run yet; showing a sample");
         let mut record = sample::record(&job.name);
         if About::of(kind) == About::Failure {
-            record.file = None;
+            record.copies.clear();
             record.error = Some("connecting to db:5432: connection refused".to_owned());
         }
         record

@@ -37,13 +37,13 @@ pub(crate) struct PruneArgs {
 /// Decides, prints, and unless it is a dry run, removes.
 pub(crate) fn run(settings: &Settings, args: &PruneArgs) -> Result<Exit> {
     let job = settings.job();
-    let state = StateDir::open(&job.directory)?;
-    let catalog = catalog::current(&job.directory)?;
+    let state = StateDir::open(job.state_root())?;
+    let catalog = catalog::current(job)?;
     // Not beside a run, which prunes at its end.
     let _lock = RunLock::take(&state, BackupId::random())?;
     let now = Timestamp::now();
     if args.gone {
-        return gone(&catalog, &job.name, args, now);
+        return missing(&catalog, &job.name, args, now);
     }
     let plan = retain::plan(
         &catalog,
@@ -63,7 +63,7 @@ pub(crate) fn run(settings: &Settings, args: &PruneArgs) -> Result<Exit> {
     if args.dry_run {
         return Ok(Exit::Done);
     }
-    let problems = retain::apply(&catalog, &plan, now)?;
+    let problems = retain::apply(&catalog, &job.destinations, &plan, now)?;
     for problem in &problems {
         tracing::warn!("{problem}");
     }
@@ -74,10 +74,10 @@ pub(crate) fn run(settings: &Settings, args: &PruneArgs) -> Result<Exit> {
     })
 }
 
-/// Lists what is missing, and unless it is a dry run, accepts it.
-fn gone(catalog: &Catalog, job: &str, args: &PruneArgs, now: Timestamp) -> Result<Exit> {
-    let gone = retain::gone(catalog, job)?;
-    let path = |record: &BackupRecord| record.file.clone().unwrap_or_default();
+/// Prints which archives are missing, and unless it is a dry run, accepts it.
+fn missing(catalog: &Catalog, job: &str, args: &PruneArgs, now: Timestamp) -> Result<Exit> {
+    let missing = retain::missing(catalog, job)?;
+    let path = |record: &BackupRecord| record.file().map(ToOwned::to_owned).unwrap_or_default();
     if args.json {
         let of = |record: &BackupRecord| {
             json!({
@@ -85,13 +85,13 @@ fn gone(catalog: &Catalog, job: &str, args: &PruneArgs, now: Timestamp) -> Resul
                 "reason": "the file is missing, and hubvault did not remove it",
             })
         };
-        let all: Vec<_> = gone.records.iter().map(of).collect();
+        let all: Vec<_> = missing.records.iter().map(of).collect();
         print(&(serde_json::to_string_pretty(&all)? + "\n"))?;
-    } else if gone.records.is_empty() {
+    } else if missing.records.is_empty() {
         print("no archive is missing\n")?;
     } else {
         let verb = if args.dry_run { "would be" } else { "is" };
-        for record in &gone.records {
+        for record in &missing.records {
             let (file, id) = (path(record), record.id.short());
             print(&format!(
                 "{} (backup {id}) is missing; this {verb} accepted\n",
@@ -99,13 +99,13 @@ fn gone(catalog: &Catalog, job: &str, args: &PruneArgs, now: Timestamp) -> Resul
             ))?;
         }
     }
-    for what in &gone.unclear {
+    for what in &missing.unclear {
         tracing::warn!("{what}");
     }
     if !args.dry_run {
-        retain::accept(catalog, &gone.records, now)?;
+        retain::accept_missing(catalog, &missing.records, now)?;
     }
-    Ok(if gone.unclear.is_empty() {
+    Ok(if missing.unclear.is_empty() {
         Exit::Done
     } else {
         Exit::Warnings
@@ -155,7 +155,7 @@ fn plan_text(plan: &[Pruned]) -> String {
 fn as_json(pruned: &Pruned) -> serde_json::Value {
     json!({
         "id": pruned.record.id,
-        "file": pruned.record.file,
+        "file": pruned.record.file(),
         "decision": word(pruned),
         "reason": pruned.decision.reason,
     })
@@ -163,12 +163,12 @@ fn as_json(pruned: &Pruned) -> serde_json::Value {
 
 /// Pins or unpins one backup.
 pub(crate) fn pin(settings: &Settings, backup: &str, pinned: bool) -> Result<Exit> {
-    let directory = &settings.job().directory;
-    let catalog = catalog::current(directory)?;
+    let job = settings.job();
+    let catalog = catalog::current(job)?;
     let Some(record) = catalog.find(backup)? else {
         bail!(
             "no backup {backup:?} in {}; `hubvault list` lists them",
-            directory.display()
+            job.local_directory().display()
         );
     };
     retain::pin(&catalog, &record, pinned)?;

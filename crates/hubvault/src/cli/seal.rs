@@ -69,7 +69,8 @@ pub(crate) struct CheckArgs {
 pub(crate) fn run(settings: &Settings, command: &SealCommand) -> Result<Exit> {
     let SealCommand::Check(args) = command;
     let people: Vec<&Administrator> = settings.administrators().collect();
-    let directory = &settings.job().directory;
+    let job = settings.job();
+    let directory = job.local_directory();
     if !directory.is_dir() {
         bail!(
             "there is no backup directory {}; set BACKUP_DIR",
@@ -210,11 +211,11 @@ pub(crate) fn witness(settings: &Settings, opened_by: &[Recipient]) {
     let job = settings.job();
     let known = opened_by.iter().filter(|key| job.seal.contains(key));
     let known: Vec<String> = known.map(ToString::to_string).collect();
-    if known.is_empty() || !StateDir::of(&job.directory).path().is_dir() {
+    if known.is_empty() || !StateDir::of(job.state_root()).path().is_dir() {
         return;
     }
     let record = || -> Result<()> {
-        let catalog = Catalog::open(&StateDir::open(&job.directory)?)?;
+        let catalog = Catalog::open(&StateDir::open(job.state_root())?)?;
         for key in &known {
             catalog.record_shown(key, Timestamp::now())?;
         }

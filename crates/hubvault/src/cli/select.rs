@@ -12,7 +12,8 @@ const ENDINGS: [&str; 6] = [".gz", ".tgz", ".zst", ".tar", ".age", ".rejected"];
 /// looked up in the catalog by id, prefix or `latest`, never as a file of the working directory.
 pub(crate) fn resolve(settings: &Settings, word: &str) -> Result<PathBuf> {
     let path = PathBuf::from(word);
-    let directory = &settings.job().directory;
+    let job = settings.job();
+    let directory = job.local_directory();
     if word.contains('/') {
         if path.is_file() {
             return Ok(path);
@@ -31,7 +32,7 @@ pub(crate) fn resolve(settings: &Settings, word: &str) -> Result<PathBuf> {
             directory.display()
         );
     }
-    let found = catalog::current(directory)?.find(word)?;
+    let found = catalog::current(job)?.find(word)?;
     let Some(record) = found else {
         let here = if Path::new(word).is_file() {
             format!("; the file here is ./{word}")
@@ -43,18 +44,17 @@ pub(crate) fn resolve(settings: &Settings, word: &str) -> Result<PathBuf> {
             directory.display()
         );
     };
-    let file = record.file.with_context(|| {
-        let error = record
-            .error
-            .unwrap_or_else(|| "the run is still active".to_owned());
+    let file = record.file().with_context(|| {
+        let error = record.error.as_deref();
+        let error = error.unwrap_or("the run is still active");
         format!("backup {} has no archive: {error}", record.id.short())
     })?;
-    if !file.is_file() {
+    if record.archive().is_none() {
         bail!(
             "the archive {} of backup {} is missing; `hubvault list` shows which exist",
             file.display(),
             record.id.short()
         );
     }
-    Ok(file)
+    Ok(file.to_owned())
 }

@@ -79,7 +79,7 @@ struct Opener {
 /// Prints it; 3 when something is at risk.
 pub(crate) fn run(settings: &Settings, json: bool) -> Result<Exit> {
     let job = settings.job();
-    let catalog = catalog::current(&job.directory)?;
+    let catalog = catalog::current(job)?;
     let mut status = status_of(&Look::new(job, &catalog, Timestamp::now(), &settings.zone)?);
     status.role = catalog.role_advice(&job.name)?;
     // Changes over HTTP that an earlier version accepted.
@@ -124,7 +124,7 @@ fn status_of(look: &Look<'_>) -> Status {
         next_run: look.next_due,
         archives: overview.archives,
         archives_bytes: overview.archives_bytes,
-        free_bytes: free_bytes(&job.directory).ok(),
+        free_bytes: free_bytes(job.spool()).ok(),
         role: None,
         sealed_to: Vec::new(),
         waiting: look.outbox.iter().filter(|item| item.is_open()).count(),
@@ -199,7 +199,7 @@ fn of_backups(job: &Job, status: &Status, now: Timestamp, zone: &TimeZone) -> Ve
     let proven = proven.map_or_else(
         || "never".to_owned(),
         |record| {
-            let file = record.file.as_ref().map(|file| file.display().to_string());
+            let file = record.file().map(|file| file.display().to_string());
             format!(
                 "{} ago, {} tables, {} rows, {}",
                 age(record.started_at, now),
@@ -227,7 +227,7 @@ fn of_backups(job: &Job, status: &Status, now: Timestamp, zone: &TimeZone) -> Ve
         "{} with {} in {}{free}",
         status.archives,
         ByteSize(status.archives_bytes),
-        job.directory.display()
+        job.local_directory().display()
     );
     lines.push(("archives", archives));
     lines

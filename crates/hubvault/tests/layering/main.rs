@@ -15,7 +15,11 @@ const CRATES: &[(&str, &[&str])] = &[
     ("archive", &["model"]),
     ("postgres", &["model"]),
     ("notify", &["model"]),
-    ("engine", &["archive", "postgres", "notify", "model"]),
+    ("store", &["model"]),
+    (
+        "engine",
+        &["archive", "postgres", "notify", "store", "model"],
+    ),
     ("testkit", &["postgres", "model"]),
     (
         "config",

@@ -9,7 +9,7 @@ const LINES_OF_A_TEST_FILE: usize = 520;
 const LINES_OF_A_FUNCTION: usize = 70;
 
 /// Files that are still too long. The list only shrinks.
-const LONG_FILES: &[&str] = &["engine/src/catalog/mod.rs", "engine/src/catalog/outbox.rs"];
+const LONG_FILES: &[&str] = &[];
 
 /// Functions that are still too long, with their files. The list only shrinks.
 const LONG_FUNCTIONS: &[(&str, &str)] = &[];

@@ -14,6 +14,7 @@ mod bad_input;
 mod interrupted;
 mod damaged_archives;
 mod catalog;
+mod earlier_version;
 mod files;
 mod drill;
 mod forged;

@@ -2,7 +2,7 @@
 
 use crate::hub::{Hub, stdout};
 use crate::service_process::ServiceProcess;
-use hubvault_engine::catalog::{BackupRecord, Catalog, State};
+use hubvault_engine::catalog::{BackupCopy, BackupRecord, Catalog, State};
 use hubvault_engine::state::StateDir;
 use hubvault_model::BackupId;
 use hubvault_testkit::server;
@@ -46,7 +46,7 @@ impl Ran {
         if !self.lost {
             std::fs::write(&file, vec![0; 1_000]).unwrap();
         }
-        record.file = Some(file);
+        record.copies = vec![BackupCopy::local(file, Some(1_000))];
         record.bytes = Some(1_000);
         record
     }
@@ -74,7 +74,7 @@ fn all_say(history: &[Ran], newest: Option<usize>) {
     assert_eq!(status["newest_proven"]["id"], id, "terminal: {status}");
 
     let digest = stdout(&hub.run(&["mail", "preview", "digest"]));
-    let file = newest.and_then(|record| record.file.as_ref()?.file_name()?.to_str());
+    let file = newest.and_then(|record| record.archive_name());
     let expected = file.unwrap_or("There is NO proven backup.");
     assert!(digest.contains(expected), "digest: {digest}");
 
@@ -104,7 +104,7 @@ fn all_say(history: &[Ran], newest: Option<usize>) {
     }
     let is_old = began.is_none_or(|at| Timestamp::now().duration_since(at).as_hours() >= 25);
     assert_eq!(error.is_some(), is_old, "health: {health}");
-    for file in records.iter().filter_map(|record| record.file.as_ref()) {
+    for file in records.iter().filter_map(BackupRecord::file) {
         let missing = format!("{} is missing", file.display());
         assert_eq!(risks.contains(&missing), !file.exists(), "{risks}");
         assert_eq!(digest.contains(&missing), !file.exists(), "{digest}");

@@ -262,7 +262,7 @@ fn sealed_archives_are_listed_checked_and_pruned_without_a_key() {
     assert!(
         record["warnings"]
             .to_string()
-            .contains("is another archive now and stays"),
+            .contains("is another archive now; not removed"),
         "{record}"
     );
     assert!(second.exists() && third.exists());

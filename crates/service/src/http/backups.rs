@@ -120,7 +120,7 @@ pub(super) async fn history(
 pub(super) async fn one(app: OfJob, Path(id): Path<String>) -> Result<Json<One>, ApiError> {
     blocking(move || {
         let record = find(&app, &id)?;
-        let sidecar = record.file.as_ref().and_then(|file| Sidecar::beside(file));
+        let sidecar = record.file().and_then(Sidecar::beside);
         let ours = sidecar.filter(|sidecar| sidecar.manifest.id == record.id);
         let manifest = ours.map(|sidecar| serde_json::to_value(sidecar.manifest));
         let log = app.state()?.run_log(record.id);

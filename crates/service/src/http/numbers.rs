@@ -55,7 +55,7 @@ fn look(of: &OfJob) -> Seen {
         overviews,
         outbox,
         checks,
-        free_bytes: free_bytes(&job.directory).ok(),
+        free_bytes: free_bytes(job.spool()).ok(),
         started_at: of.daemon.started_at(),
         next_run: of.job.next_run(),
         running: running(&of.job.state()).is_some(),

@@ -43,12 +43,12 @@ impl Deref for OfJob {
 impl OfJob {
     /// Its state directory.
     pub(crate) fn state(&self) -> Result<StateDir> {
-        Ok(StateDir::open(&self.job.settings().job().directory)?)
+        Ok(StateDir::open(self.job.settings().job().state_root())?)
     }
 
     /// Its catalog.
     pub(crate) fn catalog(&self) -> Result<Catalog> {
-        Ok(catalog::current(&self.job.settings().job().directory)?)
+        Ok(catalog::current(self.job.settings().job())?)
     }
 
     /// What its catalog says of it.

@@ -95,10 +95,10 @@ fn look(app: &OfJob) -> anyhow::Result<Status> {
             max_total_bytes: rules.max_total.map(|size| size.0),
         },
         disk: Disk {
-            directory: job.directory.display().to_string(),
+            directory: job.local_directory().display().to_string(),
             archives: overview.archives,
             archives_bytes: overview.archives_bytes,
-            free_bytes: free_bytes(&job.directory).ok(),
+            free_bytes: free_bytes(job.spool()).ok(),
         },
         running: running(&app.state()?)
             .map(serde_json::to_value)

@@ -39,7 +39,6 @@ pub(crate) struct Summary {
 impl Summary {
     pub(crate) fn of(record: &BackupRecord) -> Self {
         let reason = record.error.as_ref().or(record.proof.reason.as_ref());
-        let name = record.file.as_ref().and_then(|file| file.file_name());
         Self {
             id: record.id.to_string(),
             job: record.job.clone(),
@@ -47,7 +46,7 @@ impl Summary {
             started_at: record.started_at,
             finished_at: record.finished_at,
             duration_seconds: record.seconds(),
-            file: name.map(|name| name.to_string_lossy().into_owned()),
+            file: record.archive_name().map(str::to_owned),
             available: presence(record) == Presence::Present,
             bytes: record.bytes,
             tables: record.tables.len(),

@@ -26,10 +26,10 @@ pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
         );
         return Finding::failing(NAME, what, next);
     }
-    let entries = match fs::read_dir(&look.job.directory) {
+    let entries = match fs::read_dir(look.job.local_directory()) {
         Ok(entries) => entries,
         Err(error) => {
-            let what = format!("reading {}: {error}", look.job.directory.display());
+            let what = format!("reading {}: {error}", look.job.local_directory().display());
             return Finding::skipped(NAME, what);
         }
     };

@@ -10,8 +10,8 @@ pub(super) const NAME: &str = "disk";
 const FEW_INODES: u64 = 50;
 
 pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
-    let directory = look.job.directory.display();
-    let free = match free_bytes(&look.job.directory) {
+    let directory = look.job.local_directory().display();
+    let free = match free_bytes(look.job.spool()) {
         Ok(free) => free,
         Err(error) => {
             let what = format!("asking for the free space of {directory}: {error}");
@@ -50,7 +50,7 @@ pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
         return Finding::failing(NAME, what, next);
     }
     // Where bytes can be asked for, these can, too.
-    let inodes = free_inodes(&look.job.directory).ok().flatten();
+    let inodes = free_inodes(look.job.spool()).ok().flatten();
     if let Some(inodes) = inodes.filter(|inodes| *inodes < FEW_INODES) {
         let what = format!("{what}, but room for {inodes} more files only (inodes)");
         let next = "df -i shows the file system; remove what takes its inodes, or use another one";

@@ -1,12 +1,12 @@
 //! Whether every archive is there as it was published.
 
 use super::super::{Finding, Look};
-use crate::catalog::{BackupRecord, contents};
+use crate::catalog::{BackupCopy, BackupRecord, contents};
 use crate::proof::integrity;
 use hubvault_archive::Identities;
 use hubvault_model::{ByteSize, Cancel};
 use std::collections::BTreeSet;
-use std::fs;
+use std::io;
 use std::path::Path;
 
 pub(super) const NAME: &str = "files";
@@ -15,7 +15,7 @@ const LARGEST: u64 = 200_000_000;
 
 pub(super) fn look(look: &Look<'_>, cancel: &Cancel) -> Finding {
     let known: Vec<(&BackupRecord, &Path)> = look.known().collect();
-    if known.is_empty() && look.records.iter().any(|record| record.file.is_some()) {
+    if known.is_empty() && look.records.iter().any(BackupRecord::was_published) {
         // An alert about those that were there ends here.
         return Finding::ok(NAME, "all archives were removed; none should be there");
     }
@@ -24,19 +24,20 @@ pub(super) fn look(look: &Look<'_>, cancel: &Cancel) -> Finding {
     }
     let mut wrong: Vec<String> = Vec::new();
     let mut there: Vec<(&BackupRecord, &Path)> = Vec::new();
-    let mut gone = 0;
+    let mut missing = 0;
     for (record, file) in &known {
-        match fs::metadata(file) {
+        let unknown = || Err(io::ErrorKind::NotFound.into());
+        match record.local_copy().map_or_else(unknown, BackupCopy::find) {
             Err(error) => {
-                gone += 1;
+                missing += 1;
                 wrong.push(format!("{} is missing: {error}", file.display()));
             }
-            Ok(meta) if record.bytes.is_some_and(|bytes| bytes != meta.len()) => {
+            Ok(found) if record.bytes.is_some_and(|bytes| bytes != found) => {
                 let was = ByteSize(record.bytes.unwrap_or_default());
                 wrong.push(format!(
                     "{} has {} bytes and was published with {} ({was})",
                     file.display(),
-                    meta.len(),
+                    found,
                     record.bytes.unwrap_or_default()
                 ));
             }
@@ -72,7 +73,7 @@ pub(super) fn look(look: &Look<'_>, cancel: &Cancel) -> Finding {
     let mut next = "hubvault verify names what is damaged; hubvault backup takes another; find out who or what \
                     touched the directory"
         .to_owned();
-    if gone > 0 {
+    if missing > 0 {
         next += ". Missing archives: bring them back from a copy, or, if they were removed on purpose, hubvault prune --gone";
     }
     Finding::failing(NAME, wrong.join("; "), next)

@@ -16,7 +16,7 @@ use clap::Args;
 use hubvault_archive::{Archive, Identities};
 use hubvault_config::Settings;
 use hubvault_engine::backup;
-use hubvault_engine::job::{AttachWhen, Delivery, FileSource, Job, MailOptions};
+use hubvault_engine::job::{AttachWhen, Delivery, Destinations, FileSource, Job, MailOptions};
 use hubvault_engine::restore::{self, Conditions, TableDiff};
 use hubvault_engine::run::{Run, RunRequest};
 use hubvault_model::{ByteSize, Cancel};
@@ -96,10 +96,10 @@ pub(crate) fn run(settings: &Settings, args: &DemoArgs) -> Result<Exit> {
     let run = Run::new(request, settings.zone.clone(), cancel.clone(), progress);
     let record = take(&job, run)?;
     print(&record_text(&record))?;
-    let archive = record.file.context("the backup has no archive")?;
+    let archive = record.file().context("the backup has no archive")?;
 
     restore_by_hand(&server, &mailbox, &key.file, &cancel)?;
-    let open = Archive::open_path(&archive, &Identities::read(&key.file)?)?;
+    let open = Archive::open_path(archive, &Identities::read(&key.file)?)?;
     let left = compare_and_put_back(&open, &job, &server, &cancel)?;
     server.stop()?;
 
@@ -278,7 +278,7 @@ fn job(settings: &Settings, server: &ThrowawayServer, directory: &Path) -> Resul
     Ok(Job {
         name: SOURCE.to_owned(),
         database: server.settings(SOURCE),
-        directory: directory.to_owned(),
+        destinations: Destinations::local(directory),
         files: files.into(),
         ..Job::clone(settings.job())
     })

@@ -172,7 +172,9 @@ fn is_of(file: &Path, record: &BackupRecord) -> Result<bool, String> {
             let same_size = known.opened || record.bytes == Some(known.bytes);
             Ok(known.manifest.id == record.id && same_size)
         }
-        Err(error) if error.is_sealed() => Err("it is sealed, and its sidecar is missing".to_owned()),
+        Err(error) if error.is_sealed() => {
+            Err("it is sealed, and its sidecar is missing".to_owned())
+        }
         Err(error) => Err(error.to_string()),
     }
 }

@@ -7,9 +7,7 @@ use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
 
 fn database() -> Database {
-    let database =
-        database_with("CREATE TABLE users (id int PRIMARY KEY); INSERT INTO users VALUES (1), (2)");
-    database
+    database_with("CREATE TABLE users (id int PRIMARY KEY); INSERT INTO users VALUES (1), (2)")
 }
 
 /// Proves what it takes, and runs when it is asked to alone.

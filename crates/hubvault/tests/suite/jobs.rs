@@ -8,10 +8,9 @@ use serde_json::{Value, json};
 use std::fs;
 
 fn database(table: &str) -> Database {
-    let database = database_with(&format!(
+    database_with(&format!(
         "CREATE TABLE {table} (id int PRIMARY KEY); INSERT INTO {table} VALUES (1), (2)"
-    ));
-    database
+    ))
 }
 
 /// Two jobs, of which `slow` waits before its rows for a file called `go`.

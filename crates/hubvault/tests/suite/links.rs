@@ -14,8 +14,7 @@ use std::path::Path;
 const TOML: &str = "file = []\n[scope]\ntables = [\"*\"]\nwindow = []\n";
 
 fn database() -> Database {
-    let database = database_with(USERS);
-    database
+    database_with(USERS)
 }
 
 /// A hub whose mails carry links that begin with `base`, for whoever asks the service there.

@@ -16,8 +16,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 fn database() -> Database {
-    let database = database_with(USERS);
-    database
+    database_with(USERS)
 }
 
 fn hub_with_token(hub: &mut Hub) {

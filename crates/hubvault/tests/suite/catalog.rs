@@ -82,7 +82,7 @@ fn a_run_that_crashed_after_publishing_is_listed_with_its_archive() {
     assert!(
         known
             .to_string()
-            .contains("died or failed after it had its name")
+            .contains("crashed or failed after publication")
     );
 
     // Had it crashed before that, nothing would be published.

@@ -6,7 +6,7 @@ use super::proof::proof_text;
 use super::seal::sealed_text;
 use crate::progress;
 use crate::signals;
-use crate::text::{self, duration, grouped, print};
+use crate::text::{self, duration, print};
 use anyhow::Result;
 use clap::Args;
 use hubvault_config::Settings;
@@ -16,7 +16,7 @@ use hubvault_engine::job::Job;
 use hubvault_engine::run::{BackupError, Run, RunRequest};
 use hubvault_engine::state::progress_file::ProgressFile;
 use hubvault_engine::state::{StateDir, StateError};
-use hubvault_model::{ByteSize, Cancel, indented};
+use hubvault_model::{ByteSize, Cancel, counted, indented};
 use hubvault_service::child::RunResult;
 use hubvault_service::logging;
 use std::sync::Arc;
@@ -173,16 +173,14 @@ pub(crate) fn record_text(record: &BackupRecord) -> String {
     let took = record.finished_at.map_or_else(String::new, |end| {
         format!(" in {}", duration(record.started_at, end))
     });
+    let files = record.files.iter();
+    let files = files.filter(|file| !file.name.ends_with('/'));
     out += &format!(
-        "backup {}: {} tables, {} rows, {} files{took}\n",
+        "backup {}: {}, {}, {}{took}\n",
         record.id.short(),
-        record.tables.len(),
-        grouped(record.rows()),
-        record
-            .files
-            .iter()
-            .filter(|file| !file.name.ends_with('/'))
-            .count(),
+        counted(record.tables.len() as u64, "table"),
+        counted(record.rows(), "row"),
+        counted(files.count() as u64, "file"),
     );
     out += &sealed_text(&record.sealed_to, true);
     out += &proof_text(&record.proof);

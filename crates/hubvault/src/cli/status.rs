@@ -1,7 +1,7 @@
 //! `hubvault status`: am I safe? In one screen.
 
 use super::Exit;
-use crate::text::{entry, grouped, plain, print};
+use crate::text::{entry, plain, print};
 use anyhow::Result;
 use hubvault_config::{Administrator, Settings};
 use hubvault_engine::catalog;
@@ -10,7 +10,7 @@ use hubvault_engine::disk::free_bytes;
 use hubvault_engine::job::Job;
 use hubvault_engine::monitor::{CheckState, Finding, Look, examine};
 use hubvault_engine::overview::{Assurance, Risk, SEAL_REMEDY, age, mail_risk, moment};
-use hubvault_model::{ByteSize, Cancel};
+use hubvault_model::{ByteSize, Cancel, counted};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -201,10 +201,10 @@ fn of_backups(job: &Job, status: &Status, now: Timestamp, zone: &TimeZone) -> Ve
         |record| {
             let file = record.file().map(|file| file.display().to_string());
             format!(
-                "{} ago, {} tables, {} rows, {}",
+                "{} ago, {}, {}, {}",
                 age(record.started_at, now),
-                record.tables.len(),
-                grouped(record.rows()),
+                counted(record.tables.len() as u64, "table"),
+                counted(record.rows(), "row"),
                 file.unwrap_or_default()
             )
         },

@@ -20,7 +20,12 @@ for change in docs/changes/*.patch; do
     git apply --whitespace=error "$change"
 done
 cargo=${CARGO:-cargo}
-$cargo fmt --check
+while read -r file; do
+    if grep --quiet "^+++ b/${file#"$PWD/"}$" docs/changes/*.patch; then
+        echo "try-changes.sh: ${file#"$PWD/"} is not formatted" >&2
+        exit 1
+    fi
+done < <($cargo fmt -- --check -l || true)
 
 mapfile -t added < <(sed -n '/^+#\[test\]$/ { n; s/^+fn \([a-z0-9_]*\)().*/\1/p }' docs/changes/*.patch)
 kept=(every_check_is_documented every_type_of_mail_is_in_the_manual every_link_leads_somewhere

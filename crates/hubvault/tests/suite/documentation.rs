@@ -176,7 +176,7 @@ fn every_example_of_a_change_applies_and_is_linked() {
         );
         count += 1;
     }
-    assert!(count >= 5, "only {count} examples");
+    assert!(count >= 6, "only {count} examples");
 }
 
 #[test]

@@ -5,7 +5,7 @@ CARGO ?= cargo
 FORM ?= short
 
 .DEFAULT_GOAL := help
-.PHONY: help tools demo test test-attacks test-faults test-versions build lint fmt doc bench bench-quick peers pictures mail-pictures coverage fuzz deny package package-smoke deploy-check image-smoke clean
+.PHONY: help tools demo test test-attacks test-faults test-versions build lint fmt doc bench bench-quick peers pictures mail-pictures coverage fuzz deny package package-smoke deploy-check image-smoke try-changes clean
 
 help: ## Name the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,6 +87,9 @@ deploy-check: ## Compose files, Kubernetes objects, workflows, systemd unit and 
 
 image-smoke: ## Build the image and take a drilled backup in it, without a container engine (root, Debian 12)
 	tools/image-smoke.sh
+
+try-changes: tools ## Apply the examples of docs/contributing-map.md to a copy, build it, run their tests: minutes
+	CARGO="$(CARGO)" tools/try-changes.sh
 
 clean: ## Remove what was built
 	$(CARGO) clean

@@ -156,6 +156,30 @@ fn every_page_is_in_the_index_of_the_documents() {
 }
 
 #[test]
+fn every_example_of_a_change_applies_and_is_linked() {
+    let page = std::fs::read_to_string(root().join("docs/contributing-map.md")).unwrap();
+    let mut count = 0;
+    for change in std::fs::read_dir(root().join("docs/changes")).unwrap() {
+        let name = change.unwrap().file_name().into_string().unwrap();
+        assert!(page.contains(&format!("(changes/{name})")), "{name}");
+        let mut git = Command::new("git");
+        git.args(["apply", "--check", "--whitespace=error"])
+            .arg(format!("docs/changes/{name}"))
+            .current_dir(root())
+            // Paths are those of this tree, also if it is inside of another repository.
+            .env("GIT_CEILING_DIRECTORIES", root().parent().unwrap());
+        let output = git.output().unwrap();
+        let said = stderr(&output);
+        assert!(
+            output.status.success(),
+            "{name} must be updated, as docs/contributing-map.md says: {said}"
+        );
+        count += 1;
+    }
+    assert!(count >= 6, "only {count} examples");
+}
+
+#[test]
 fn the_readme_and_its_pictures_are_small() {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
     assert!(readme.lines().count() <= 120);

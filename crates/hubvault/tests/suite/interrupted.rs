@@ -76,7 +76,7 @@ fn a_killed_run_is_cleaned_up_and_listed_as_failed_by_the_next() {
     assert_eq!(archives_and_partials(&hub.backups()), [archive]);
     let listed = stdout(&hub.run(&["list"]));
     assert!(
-        listed.contains("failed") && listed.contains("died"),
+        listed.contains("failed") && listed.contains("crashed"),
         "{listed}"
     );
 }

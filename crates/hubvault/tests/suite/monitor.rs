@@ -297,7 +297,7 @@ fn custom_checks_are_limited_and_masked() {
     let output = hub.run_expecting(2, &["check"]);
     let said = stderr(&output);
     for word in [
-        "line 3: check.name: time is a check of hubvault's own",
+        "line 3: check.name: time is a built-in check of hubvault",
         "line 5: check: command is missing",
     ] {
         assert!(said.contains(word), "{word} is not in {said}");

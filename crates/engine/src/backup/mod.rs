@@ -25,6 +25,7 @@ use hubvault_postgres::Snapshot;
 use jiff::Timestamp;
 use prepare::{enough_space, prepare, refuse_blind_spots, remember_role};
 use stages::Stages;
+use std::fs::File;
 use std::sync::Arc;
 
 /// Takes one backup: plans it, exports it in one snapshot, reads it back, proves it, publishes it, removes what no rule
@@ -80,6 +81,7 @@ fn take(
     enough_space(job.spool(), plan.estimated_bytes() + sources.bytes())?;
     stages.enter(Stage::Files, None)?;
     let files = files::read(&job.files, job.archive.compression())?;
+    let unfinished = create_partial(job, run)?;
     stages.enter(Stage::Export, Some(plan.estimated_bytes()))?;
     let gathered = WriteInput {
         plan: &plan,
@@ -87,7 +89,7 @@ fn take(
         sources,
         files,
     };
-    let (partial, written) = write(job, run, &mut snapshot, gathered)?;
+    let (partial, written) = write(job, run, &mut snapshot, gathered, unfinished)?;
     if twice {
         double_read::confirm(&plan, &mut snapshot, job)?;
     }
@@ -111,20 +113,22 @@ fn capture_sources(job: &Job, run: &Run, stages: &mut Stages<'_>) -> Result<Sour
     command_sources::capture(job, run)
 }
 
+/// Before the export begins, so that its hooks run only where the archive can be written.
+fn create_partial(job: &Job, run: &Run) -> Result<(Partial, File), BackupError> {
+    let ending = job.archive_ending();
+    let (partial, file) = Partial::create(job.spool(), &ending, run.started_at, &run.zone)?;
+    run.writes_to(Some(partial.path()));
+    Ok((partial, file))
+}
+
 fn write(
     job: &Job,
     run: &Run,
     snapshot: &mut Snapshot,
     gathered: WriteInput<'_>,
+    (partial, file): (Partial, File),
 ) -> Result<(Partial, WrittenArchive), BackupError> {
-    let (partial, file) = Partial::create(
-        job.spool(),
-        &job.archive_ending(),
-        run.started_at,
-        &run.zone,
-    )?;
     let path = partial.path();
-    run.writes_to(Some(path.clone()));
     let written = logical::write(job, run, snapshot, gathered, file, &path)
         .map_err(|error| error.of_file(&path))?;
     Ok((partial, written))

@@ -4,12 +4,12 @@ use hubvault_model::{BackupId, counted};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-/// What can be brought back, and how. All of it was measured or read from the catalog.
+/// What can be restored, and how. It does not say "everything": a backup may have windows and warnings. All of it was measured or read from the catalog.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Assurance {
     /// The backup that it is about.
     pub backup: BackupId,
-    /// Everything up to here can be brought back: the moment of the snapshot, by the server's clock.
+    /// The moment of the snapshot, by the server's clock: what the backup holds is restored as of then.
     pub up_to: Timestamp,
     /// When that was proven.
     pub proven_at: Option<Timestamp>,
@@ -25,12 +25,12 @@ impl Assurance {
     /// In words, for people. Moments of another day than `now` have their date.
     pub fn text(&self, now: Timestamp, zone: &TimeZone) -> String {
         let up_to = moment(self.up_to, "%H:%M:%S", now, zone);
-        let mut sentences = vec![format!("Everything up to {up_to} can be brought back.")];
+        let mut sentences = vec![format!("The backup of {up_to} can be restored.")];
         if let Some(at) = self.proven_at {
             sentences.push(format!("Proven at {}.", moment(at, "%H:%M", now, zone)));
         }
         if let Some(seconds) = self.restore_seconds {
-            sentences.push(format!("It takes about {}.", span(seconds)));
+            sentences.push(format!("A restore takes about {}.", span(seconds)));
         }
         let copies = match self.copies {
             1 => "1 copy".to_owned(),

@@ -124,7 +124,7 @@ impl Overview {
         Some(Risk::Failed(why.to_owned()))
     }
 
-    /// What can be brought back; `None` where nothing proven is there.
+    /// What can be restored; `None` where nothing proven is there.
     pub fn assurance(&self) -> Option<Assurance> {
         let newest = self.newest_proven.as_ref()?;
         let snapshot = newest.snapshot.as_ref();

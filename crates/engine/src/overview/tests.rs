@@ -195,11 +195,11 @@ fn the_sentence_is_true_or_is_not_said() {
     ];
     assert_eq!(
         say(&history, at(NOON)).unwrap(),
-        "Everything up to 02:00:00 can be brought back. Proven at 02:00. It takes about 6 minutes. 1 copy in 1 place."
+        "The backup of 02:00:00 can be restored. Proven at 02:00. A restore takes about 6 minutes. 1 copy in 1 place."
     );
     assert_eq!(
         say(&history, at(NOON + 24 * HOUR)).unwrap(),
-        "Everything up to 2026-11-23 02:00:00 can be brought back. Proven at 2026-11-23 02:00. \
-         It takes about 6 minutes. 1 copy in 1 place."
+        "The backup of 2026-11-23 02:00:00 can be restored. Proven at 2026-11-23 02:00. \
+         A restore takes about 6 minutes. 1 copy in 1 place."
     );
 }

@@ -159,13 +159,13 @@ Exit codes: 0 no difference; 1 failed; 2 bad usage or configuration; 3 there are
   hubvault drill latest
   hubvault drill --all --sample 2    # a random sample of two
 
-Exit codes: 0 proven; 1 an archive could not be restored or differs; 2 bad usage or configuration; 3 unproven,
-or with --all an archive is sealed and --identity does not open it.")]
+Exit codes: 0 proven; 1 an archive could not be restored or differs; 2 bad usage or
+configuration; 3 unproven, or with --all an archive is sealed and --identity does not open it.")]
     Drill(drill::DrillArgs),
     /// Remove archives that no retention rule keeps; every backup does this at its end
     #[command(after_long_help = "Examples:
   hubvault prune --dry-run    # every decision with its reason
-  hubvault prune --gone       # accept archives that were removed by hand; ends the alert of the check `files`
+  hubvault prune --gone       # accept archives removed by hand; ends the alert of the check `files`
 
 Exit codes: 0 done; 1 failed; 2 bad usage or configuration; 3 something could not be removed.")]
     Prune(prune::PruneArgs),
@@ -226,8 +226,8 @@ Exit codes: 0 stopped by SIGTERM or SIGINT; 1 failed; 2 bad configuration.")]
     #[command(after_long_help = "Example:
   hubvault demo --users 5000
 
-Keeps only the archive and its key. Needs the PostgreSQL server programs, age, tar and python3; started as
-root, the server runs as the user postgres.
+Keeps only the archive and its key. Needs the PostgreSQL server programs, age, tar and python3;
+started as root, the server runs as the user postgres.
 
 Exit codes: 0 restored and equal; 1 anything else.")]
     Demo(demo::DemoArgs),

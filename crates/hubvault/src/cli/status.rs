@@ -38,7 +38,7 @@ struct Status {
     last_mail: Option<LastMail>,
     /// What is at risk, in sentences.
     risks: Vec<String>,
-    /// What can be brought back; for people.
+    /// What can be restored; for people.
     #[serde(skip)]
     assurance: Option<Assurance>,
 }

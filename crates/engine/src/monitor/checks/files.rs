@@ -4,7 +4,7 @@ use super::super::{Finding, Look};
 use crate::catalog::{BackupCopy, BackupRecord, contents};
 use crate::proof::integrity;
 use hubvault_archive::Identities;
-use hubvault_model::{ByteSize, Cancel};
+use hubvault_model::{ByteSize, Cancel, counted};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
@@ -65,8 +65,8 @@ pub(super) fn look(look: &Look<'_>, cancel: &Cancel) -> Finding {
             ),
         };
         let what = format!(
-            "{} archives with their sizes, {read} of them read back{left}",
-            known.len()
+            "{} with the right size, {read} of them read back{left}",
+            counted(known.len() as u64, "archive")
         );
         return Finding::ok(NAME, what);
     }

@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_died_is_called_failed_by_the_next_one() {
+    fn a_crashed_run_is_failed_by_the_next_one() {
         let dir = tempfile::tempdir().unwrap();
         let catalog = Catalog::open(&StateDir::at(dir.path())).unwrap();
         let id = BackupId::random();
@@ -247,7 +247,7 @@ mod tests {
         catalog.close_dead_runs(at(20)).unwrap();
         let found = catalog.find(&id.to_string()).unwrap().unwrap();
         assert_eq!(found.state, State::Failed);
-        assert!(found.error.unwrap().contains("died"));
+        assert!(found.error.unwrap().contains("crashed"));
     }
 
     #[test]

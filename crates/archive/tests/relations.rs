@@ -239,8 +239,10 @@ fn changed(mut manifest: Value, changes: Vec<(Index, Change)>) -> Value {
                 .clone(),
             Change::Remove | Change::Twice => {
                 let twice = matches!(change, Change::Twice);
-                if let Some(Value::Array(items)) = manifest.pointer_mut(above) {
-                    let at: usize = last.parse().unwrap();
+                // The whole document is in no list.
+                if let Some(Value::Array(items)) = manifest.pointer_mut(above)
+                    && let Ok(at) = last.parse::<usize>()
+                {
                     if twice {
                         items.insert(at, items[at].clone());
                     } else {

@@ -26,7 +26,7 @@ const MARK: &str = ".last_backup_";
 const SCRATCH: &str = "source_";
 /// An archive that is not finished ends with this and begins with a dot.
 const PARTIAL: &str = ".partial";
-/// An archive that did not withstand its proof ends with this.
+/// An archive that failed its proof ends with this.
 const REJECTED: &str = ".rejected";
 
 /// The file that a run writes; removed when dropped, unless it was published.
@@ -180,7 +180,7 @@ pub(crate) fn publish(
     })
 }
 
-/// Keeps an archive that did not withstand its proof for study, under a name that never counts.
+/// Keeps an archive that failed its proof for study, under a name that never counts.
 pub(crate) fn reject(mut partial: Partial) -> Result<PathBuf, BackupError> {
     let mut name = partial.final_path().into_os_string();
     name.push(REJECTED);

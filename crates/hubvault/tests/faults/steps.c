@@ -68,6 +68,30 @@ static void step_of(const char *what, int fd) {
         step(what, path);
 }
 
+/* A path below a directory, whole. */
+static void whole_path(char *whole, size_t most, int directory, const char *path) {
+    char link[64];
+    whole[0] = 0;
+    int kept = errno;
+    size_t length = 0;
+    if (path[0] != '/') {
+        snprintf(link, sizeof link, directory == AT_FDCWD ? "/proc/self/cwd" : "/proc/self/fd/%d", directory);
+        ssize_t read = readlink(link, whole, most - 2);
+        length = read < 0 ? 0 : (size_t)read;
+        whole[length++] = '/';
+    }
+    snprintf(whole + length, most - length, "%s", path);
+    errno = kept;
+}
+
+static void step_at(const char *what, int directory, const char *path) {
+    char whole[1024];
+    if (log_fd < 0)
+        return;
+    whole_path(whole, sizeof whole, directory, path);
+    step(what, whole);
+}
+
 #define REAL(type, name, ...)                         \
     static type (*real)(__VA_ARGS__);                 \
     if (!real)                                        \
@@ -79,6 +103,18 @@ int rename(const char *from, const char *to) {
     return real(from, to);
 }
 
+int renameat(int a, const char *from, int b, const char *to) {
+    REAL(int, "renameat", int, const char *, int, const char *);
+    step_at("rename", b, to);
+    return real(a, from, b, to);
+}
+
+int renameat2(int a, const char *from, int b, const char *to, unsigned flags) {
+    REAL(int, "renameat2", int, const char *, int, const char *, unsigned);
+    step_at("rename", b, to);
+    return real(a, from, b, to, flags);
+}
+
 int unlink(const char *path) {
     REAL(int, "unlink", const char *);
     step("unlink", path);
@@ -87,8 +123,10 @@ int unlink(const char *path) {
 
 int unlinkat(int directory, const char *path, int flags) {
     REAL(int, "unlinkat", int, const char *, int);
+    if (strstr(path, "critical_backup_"))
+        step_at("unlink", directory, path);
     /* Of a server's directory with its thousand files, some. */
-    if (atomic_fetch_add(&unlinked, 1) % 100 == 0)
+    else if (atomic_fetch_add(&unlinked, 1) % 100 == 0)
         step("unlinkat", path);
     return real(directory, path, flags);
 }
@@ -143,4 +181,33 @@ int open64(const char *path, int flags, ...) {
         step("create", path);
     }
     return real(path, flags, mode);
+}
+
+static int create_at(int directory, const char *path, int flags, mode_t mode) {
+    REAL(int, "openat64", int, const char *, int, ...);
+    if (flags & O_CREAT)
+        step_at("create", directory, path);
+    return real(directory, path, flags, mode);
+}
+
+int openat(int directory, const char *path, int flags, ...) {
+    mode_t mode = 0;
+    if (flags & (O_CREAT | O_TMPFILE)) {
+        va_list rest;
+        va_start(rest, flags);
+        mode = va_arg(rest, mode_t);
+        va_end(rest);
+    }
+    return create_at(directory, path, flags, mode);
+}
+
+int openat64(int directory, const char *path, int flags, ...) {
+    mode_t mode = 0;
+    if (flags & (O_CREAT | O_TMPFILE)) {
+        va_list rest;
+        va_start(rest, flags);
+        mode = va_arg(rest, mode_t);
+        va_end(rest);
+    }
+    return create_at(directory, path, flags, mode);
 }

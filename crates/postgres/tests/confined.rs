@@ -163,23 +163,29 @@ fn its_superuser_reads_no_file_and_runs_no_program() {
     let outside = drill.parent.path().join("outside");
     open_file(&outside);
     let outside = outside.display().to_string();
+    // Everybody may write here, so that only the sandbox refuses.
+    let open = drill.parent.path().join("open");
+    fs::create_dir(&open).unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o1777)).unwrap();
+    let open = open.display().to_string();
     let me = std::process::id();
     for sql in [
         format!("SELECT pg_read_file('{outside}')"),
         format!("COPY (SELECT 1) TO '{outside}'"),
         format!("SELECT lo_import('{outside}')"),
-        "SELECT lo_export(lo_import('PG_VERSION'), '/tmp/hv-escaped')".to_owned(),
+        format!("SELECT lo_export(lo_import('PG_VERSION'), '{open}/escaped')"),
         "COPY (SELECT 1) TO PROGRAM 'true'".to_owned(),
         format!("SELECT pg_read_file('/proc/{me}/environ')"),
         "SELECT pg_read_file('/proc/self/environ')".to_owned(),
         "SELECT pg_read_file('/etc/shadow')".to_owned(),
         "SELECT pg_ls_dir('/etc')".to_owned(),
         "SELECT pg_ls_dir('/tmp')".to_owned(),
-        "CREATE TABLESPACE outside LOCATION '/tmp'".to_owned(),
+        format!("CREATE TABLESPACE outside LOCATION '{open}'"),
     ] {
         drill.refused(&sql);
     }
     assert_eq!(fs::read_to_string(&outside).unwrap(), "secret");
+    assert_eq!(fs::read_dir(&open).unwrap().count(), 0);
     let confinement = drill.server.halt();
     assert_eq!(confinement.processes_left, 0);
 }

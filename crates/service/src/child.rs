@@ -69,7 +69,12 @@ impl Process {
         ioctl_fionbio(&stdout, true).ok()?;
         let mut answer = Vec::new();
         let _ = stdout.read_to_end(&mut answer);
-        serde_json::from_slice(&answer).ok()
+        // The answer is the last line: a program that the run started may have written before it.
+        let last = answer
+            .trim_ascii_end()
+            .rsplit(|byte| *byte == b'\n')
+            .next()?;
+        serde_json::from_slice(last).ok()
     }
 }
 
@@ -175,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_result_is_read_although_a_process_still_holds_the_pipe_open() {
-        let script = "sleep 60 & echo $! >&2; echo '\"locked\"'";
+        let script = "sleep 60 & echo $! >&2; echo noise; echo '\"locked\"'";
         let mut child = Command::new("sh")
             .args(["-c", script])
             .stdout(Stdio::piped())

@@ -8,6 +8,9 @@ use serde_json::json;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
+/// An absolute name, in the directory that Cargo gives these tests.
+const ABSOLUTE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/evil");
+
 /// Everything in a directory, with what could be changed of it.
 fn snapshot_of(directory: &Path) -> Vec<String> {
     let mut all = vec![];
@@ -62,7 +65,7 @@ fn false_files() -> Vec<Lie> {
             a.add("d/../../outside/evil", "config", b"hello", None);
         }),
         ("an absolute name", |a| {
-            a.add("/tmp/evil", "config", b"hello", None);
+            a.add(ABSOLUTE, "config", b"hello", None);
         }),
         ("an owner for what is no file", |a| {
             a.manifest["files"] = directory_with("../outside/victim");
@@ -104,7 +107,7 @@ fn files_of_an_archive_stay_in_their_directory() {
         assert_eq!(snapshot_of(&outside), before, "{what}: {}", stderr(&output));
         let others = std::fs::read_dir(world.path()).unwrap().count();
         assert!(others <= 2, "{what}: {:?}", snapshot_of(world.path()));
-        assert!(!Path::new("/tmp/evil").exists(), "{what}");
+        assert!(!Path::new(ABSOLUTE).exists(), "{what}");
         // Nor does a link that was made before the error lead anywhere else.
         if target.exists() {
             let all = std::process::Command::new("find")

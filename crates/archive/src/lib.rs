@@ -7,6 +7,7 @@ mod error;
 mod codec;
 mod json;
 mod window;
+mod load_order;
 mod manifest;
 mod entry;
 mod trailer;
@@ -21,6 +22,7 @@ pub use codec::{Codec, Compression};
 pub use entry::{EntryBuilder, EntryMeta, PackedEntry, hex};
 pub use error::ArchiveError;
 pub use json::from_json;
+pub use load_order::{CheckedKind, LateCheck, LoadOrder};
 pub use manifest::{
     Coverage, EntryKind, EntryRecord, FORMAT_VERSION, FileSummary, LeftOut, Manifest, RowData,
     ScopeInfo, SequenceState, SnapshotInfo, TableSummary, Tool, UncheckedForeignKey,

@@ -1,6 +1,6 @@
 //! The table of contents, as `manifest.json`.
 
-use crate::{Codec, Window};
+use crate::{Codec, LoadOrder, Window};
 use hubvault_model::{BackupId, RowDigest, RowFormat, TableName, Warning};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,9 @@ pub struct Manifest {
     /// Materialized views that a restore fills, in this order.
     #[serde(default)]
     pub refresh: Vec<TableName>,
+    /// What is loaded and added when.
+    #[serde(default)]
+    pub load_order: LoadOrder,
     /// Tables whose rows are not inside.
     pub left_out: Vec<LeftOut>,
     /// Foreign keys that come back `NOT VALID`.

@@ -90,6 +90,9 @@ impl Manifest {
         }
         let others = (self.sequences.iter().map(|it| &it.name))
             .chain(&self.refresh)
+            .chain(&self.load_order.after_tables)
+            .chain(&self.load_order.after_indexes)
+            .chain(self.load_order.late_checks.iter().map(|it| &it.owner))
             .chain(self.left_out.iter().map(|it| &it.name))
             .chain(
                 self.not_valid
@@ -102,6 +105,8 @@ impl Manifest {
         let mut words = self
             .roles
             .iter()
+            .chain(&self.load_order.search_path)
+            .chain(self.load_order.late_checks.iter().map(|it| &it.constraint))
             .chain(self.not_valid.iter().map(|it| &it.name));
         words.try_for_each(|word| identifier(word))
     }

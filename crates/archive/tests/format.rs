@@ -44,6 +44,7 @@ fn manifest(codec: Codec) -> Manifest {
         sequences: Vec::new(),
         roles: Vec::new(),
         refresh: Vec::new(),
+        load_order: LoadOrder::default(),
         left_out: Vec::new(),
         not_valid: Vec::new(),
         files: Vec::new(),

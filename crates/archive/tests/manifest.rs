@@ -3,8 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use hubvault_archive::{
-    Codec, Coverage, EntryKind, EntryRecord, FileSummary, LeftOut, Manifest, RowData, ScopeInfo,
-    SequenceState, SnapshotInfo, TableSummary, Tool, UncheckedForeignKey,
+    CheckedKind, Codec, Coverage, EntryKind, EntryRecord, FileSummary, LateCheck, LeftOut,
+    LoadOrder, Manifest, RowData, ScopeInfo, SequenceState, SnapshotInfo, TableSummary, Tool,
+    UncheckedForeignKey,
 };
 use hubvault_model::{BackupId, RowDigest, RowFormat, TableName, Warning};
 use jiff::Timestamp;
@@ -133,17 +134,30 @@ fn missing_rows() -> impl Strategy<Value = Lacks> {
 }
 
 prop_compose! {
+    fn load_order()(
+        search_path in vec(text(), 0..3), after_tables in vec(table(), 0..3), after_indexes in vec(table(), 0..3),
+        checks in vec((any::<bool>(), table(), text()), 0..3),
+    ) -> LoadOrder {
+        let late_checks = checks.into_iter().map(|(domain, owner, constraint)| LateCheck {
+            on: if domain { CheckedKind::Domain } else { CheckedKind::Table }, owner, constraint,
+        });
+        LoadOrder { search_path, late_checks: late_checks.collect(), after_tables, after_indexes }
+    }
+}
+
+prop_compose! {
     fn manifest()(
         head in (any::<u128>(), text(), text(), text(), moment(), moment(), select(vec![Codec::Gzip, Codec::Zstd])),
         snapshot in snapshot(), scope in any::<[Vec<String>; 3]>(), tables in vec(tables(), 0..4), lacks in missing_rows(),
         roles in vec(text(), 0..3), refresh in vec(table(), 0..3), files in vec(file(), 0..3), entries in vec(entry(), 0..4),
+        load_order in load_order(),
     ) -> Manifest {
         let (id, job, name, version, started_at, finished_at, codec) = head;
         let [whole, exclude, windows] = scope;
         let (sequences, left_out, not_valid, warnings) = lacks;
         Manifest {
             format_version: 1, id: BackupId::from_u128(id), job, tool: Tool { name, version }, started_at, finished_at, codec,
-            snapshot, scope: ScopeInfo { tables: whole, exclude, windows }, tables, sequences, roles, refresh, left_out, not_valid,
+            snapshot, scope: ScopeInfo { tables: whole, exclude, windows }, tables, sequences, roles, refresh, load_order, left_out, not_valid,
             files, warnings, entries,
         }
     }

@@ -28,7 +28,9 @@ pub use dump::pg_restore::{SchemaOptions, SchemaRestore, ToolMessages};
 pub use dump::tools::SECRET_VARIABLES;
 pub use error::{MissingPrivilege, PgError};
 pub use inspect::privileges::{Advice, advice};
-pub use inspect::{Column, Estimate, ForeignKey, Relation, RelationKind, RowAddress, Sequence};
+pub use inspect::{
+    Check, Column, Estimate, ForeignKey, Relation, RelationKind, RowAddress, Rules, Sequence,
+};
 pub use memory_file::memory_file;
 pub use snapshot::{Invitation, Snapshot, SnapshotFacts};
 pub use staging::{Difference, DifferentRow, StagedTable};

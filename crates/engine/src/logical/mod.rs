@@ -4,6 +4,7 @@ mod scope;
 mod closure;
 mod foreign_keys;
 mod extent;
+mod load_order;
 mod plan;
 pub(crate) mod files;
 mod schema;

@@ -4,10 +4,11 @@
 use super::closure::{Added, Closure};
 use super::extent::{Extent, PlannedTable, cut};
 use super::foreign_keys::{self, References};
+use super::load_order;
 use super::scope::{self, Choice};
 use crate::job::{Job, Scope, Window, WindowRows};
 use crate::run::BackupError;
-use hubvault_archive::Coverage;
+use hubvault_archive::{Coverage, LoadOrder};
 use hubvault_model::{RowFormat, TableName, Warning, quote_ident, quote_literal};
 use hubvault_postgres::{
     Advice, MissingPrivilege, PERMIT_VIEWS, REFUSE_VIEWS, Relation, RelationKind, RowAddress,
@@ -32,6 +33,8 @@ pub struct Plan {
     pub outside: Vec<TableName>,
     /// Materialized views to fill after a restore, in order.
     pub refresh: Vec<TableName>,
+    /// What a restore loads and adds when.
+    pub load_order: LoadOrder,
     /// Roles that a restore needs.
     pub roles: Vec<String>,
     /// Privileges that the backup's role lacks; a run refuses to start while there are any.
@@ -84,6 +87,7 @@ impl Plan {
             extents: Vec::new(),
             outside: outside(&relations, &found.chosen, &references),
             refresh: inspect::materialized_views(session)?,
+            load_order: load_order::load_order(session)?,
             roles: inspect::roles(session)?,
             advice: hubvault_postgres::advice(session)?,
             warnings: found.warnings,

@@ -231,6 +231,7 @@ fn manifest(
             .collect(),
         roles: plan.roles.clone(),
         refresh: plan.refresh.clone(),
+        load_order: plan.load_order.clone(),
         left_out,
         not_valid: plan.references.not_valid.clone(),
         files,

@@ -9,12 +9,16 @@ mod relations;
 mod keys;
 mod sequences;
 pub(crate) mod privileges;
+mod rules;
+mod search_path;
 
 pub use keys::{ForeignKey, foreign_keys};
 pub use planner::{Estimate, estimate};
 pub use privileges::missing_privileges;
 pub use relations::{Column, Relation, RelationKind, relations};
 pub(crate) use relations::{renamed, unlocked};
+pub use rules::{Check, Rules, rules};
+pub use search_path::search_path;
 pub use sequences::{Sequence, read_sequences, sequences};
 
 /// User schemas: not the system's, not temporary ones.

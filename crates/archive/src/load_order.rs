@@ -1,0 +1,41 @@
+//! In which order a restore loads rows, and what it adds after them.
+
+use hubvault_model::TableName;
+use serde::{Deserialize, Serialize};
+
+/// What the drill, `hubvault restore` and `restore.sh` follow alike. Absent in archives of earlier versions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LoadOrder {
+    /// The schemas that ordinary sessions of the source search, in this order: for code that names things without
+    /// their schema, which nothing can rebuild with an empty `search_path`.
+    pub search_path: Vec<String>,
+    /// CHECK constraints that are dropped before the rows and added after all of them, in this order.
+    pub late_checks: Vec<LateCheck>,
+    /// Tables that are loaded after all others.
+    pub after_tables: Vec<TableName>,
+    /// Tables that are loaded after the indexes were built.
+    pub after_indexes: Vec<TableName>,
+}
+
+/// A CHECK constraint whose result may depend on more than the row: on other rows, the time or the session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LateCheck {
+    /// What it belongs to.
+    pub on: CheckedKind,
+    /// The table or domain.
+    #[serde(flatten)]
+    pub owner: TableName,
+    /// The constraint.
+    pub constraint: String,
+}
+
+/// What a CHECK constraint belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckedKind {
+    /// A table; tables that inherit the constraint are not listed.
+    Table,
+    /// A domain.
+    Domain,
+}

@@ -16,7 +16,8 @@ pub use cluster::{
     Confinement, DrillLock, Isolation, Swept, ThrowawayOptions, ThrowawayServer, directory_bytes,
     sweep,
 };
-pub use connect::open::{PERMIT_VIEWS, REFUSE_VIEWS};
+pub use connect::leftovers::{end_leftovers, name_of_run};
+pub use connect::open::{LIMIT_CATALOGS, PERMIT_VIEWS, REFUSE_VIEWS, UNLIMIT_STATEMENTS};
 pub use connect::session::Session;
 pub use connect::settings::{ConnectSettings, SslMode};
 pub use copy::pages::PageRange;

@@ -1,6 +1,6 @@
 //! Takes locks first, then a snapshot that other connections share.
 
-use crate::connect::open::SOURCE;
+use crate::connect::open::{LIMIT_CATALOGS, SOURCE, UNLIMIT_STATEMENTS};
 use crate::connect::session::Session;
 use crate::connect::settings::ConnectSettings;
 use crate::copy::session::CopySession;
@@ -197,7 +197,7 @@ fn lock_in_time(
     let timeout = timeout.as_millis().max(1);
     session.simple(
         "limiting the wait for locks",
-        &format!("SET lock_timeout = {timeout}"),
+        &format!("SET lock_timeout = {timeout}; {UNLIMIT_STATEMENTS}"),
     )?;
     let relations = inspect::relations(session)?;
     let refused = unlockable(&settings.user, &relations);
@@ -215,7 +215,8 @@ fn lock_in_time(
         let sql = format!("LOCK TABLE ONLY {tables} IN ACCESS SHARE MODE");
         session.simple("locking the tables", &sql)?;
     }
-    session.simple("ending the limit of waiting", "SET LOCAL lock_timeout = 0")
+    let limits = format!("SET LOCAL lock_timeout = 0; {LIMIT_CATALOGS}");
+    session.simple("ending the limit of waiting", &limits)
 }
 
 /// Who holds or waits for a lock that stands in the way of `ACCESS SHARE`, which only

@@ -23,7 +23,9 @@ use crate::publish::{self, Partial, Published};
 use crate::run::{BackupError, Run};
 use hubvault_postgres::Snapshot;
 use jiff::Timestamp;
-use prepare::{enough_space, prepare, refuse_blind_spots, remember_role};
+use prepare::{
+    end_leftovers, enough_space, named_after, prepare, refuse_blind_spots, remember_role,
+};
 use stages::Stages;
 use std::fs::File;
 use std::sync::Arc;
@@ -34,6 +36,7 @@ use std::sync::Arc;
 /// Returns the record that the catalog keeps, with everything that was wrong; an `Err` means that nothing was published,
 /// and the catalog and every channel of delivery say so, too.
 pub fn run(job: &Job, run: &Run) -> Result<BackupRecord, BackupError> {
+    let job = &named_after(job, run);
     let mut stages = Stages::new(job, run);
     let (prepared, lock) = match prepare(job, run) {
         Ok(prepared) => prepared,
@@ -72,6 +75,7 @@ fn take(
     let sources = capture_sources(job, run, stages)?;
     stages.enter(Stage::Snapshot, None)?;
     let mut snapshot = Snapshot::open(&job.database, job.lock_timeout, &run.work)?;
+    end_leftovers(&mut snapshot, run, catalog);
     let twice = double_read::is_wanted(job, &snapshot)?;
     let dumping = Dumping::start(&job.database, snapshot.info(), twice, &run.work);
     stages.enter(Stage::Plan, None)?;

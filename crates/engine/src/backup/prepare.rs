@@ -9,7 +9,8 @@ use crate::publish;
 use crate::run::{BackupError, Run};
 use crate::state::file::sweep_state;
 use crate::state::{RunLock, StateDir, permissions};
-use hubvault_model::{ByteSize, Warning};
+use hubvault_model::{ByteSize, Warning, counted};
+use hubvault_postgres::Snapshot;
 use jiff::SignedDuration;
 use std::path::{Path, PathBuf};
 
@@ -53,6 +54,26 @@ pub(super) fn prepare(job: &Job, run: &Run) -> Result<(Prepared, RunLock), Backu
         exposed: exposed(job.local_directory())?,
     };
     Ok((prepared, lock))
+}
+
+/// The job whose sessions bear the run's id in `pg_stat_activity`.
+pub(super) fn named_after(job: &Job, run: &Run) -> Job {
+    let mut job = job.clone();
+    job.database.application_name = hubvault_postgres::name_of_run(run.id);
+    job
+}
+
+/// Ends what crashed runs left on the server. Under the run lock every other run of this catalog is over.
+pub(super) fn end_leftovers(snapshot: &mut Snapshot, run: &Run, catalog: &Catalog) {
+    let is_over = |id| id != run.id && catalog.knows(id).unwrap_or(false);
+    match hubvault_postgres::end_leftovers(snapshot.session(), is_over) {
+        Ok(0) => {}
+        Ok(ended) => tracing::warn!(
+            "ended {} of a crashed run on the server",
+            counted(ended as u64, "session")
+        ),
+        Err(error) => tracing::warn!("could not end what crashed runs left on the server: {error}"),
+    }
 }
 
 /// What others can read or replace of a backup directory.

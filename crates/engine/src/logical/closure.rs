@@ -5,7 +5,10 @@ use super::scope::{Choice, children_of, with_descendants};
 use crate::job::{ReferencePolicy, Scope};
 use crate::run::BackupError;
 use hubvault_model::quote_ident;
-use hubvault_postgres::{ForeignKey, Relation, RelationKind, RowAddress, Session, inspect};
+use hubvault_postgres::{
+    ForeignKey, LIMIT_CATALOGS, Relation, RelationKind, RowAddress, Session, UNLIMIT_STATEMENTS,
+    inspect,
+};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Rows to include besides those of the scope, by the oid of their table. They are addresses in the
@@ -22,7 +25,8 @@ pub(crate) struct Closure<'a> {
     chosen: &'a BTreeMap<u32, Choice>,
     /// The condition of every window's table.
     filters: &'a BTreeMap<u32, String>,
-    keys: &'a [ForeignKey],
+    /// By the referencing table.
+    keys: HashMap<u32, Vec<&'a ForeignKey>>,
 }
 
 impl<'a> Closure<'a> {
@@ -32,6 +36,10 @@ impl<'a> Closure<'a> {
         filters: &'a BTreeMap<u32, String>,
         keys: &'a [ForeignKey],
     ) -> Self {
+        let mut by_table: HashMap<u32, Vec<&ForeignKey>> = HashMap::new();
+        for key in keys.iter().filter(|key| !key.table_is_partitioned) {
+            by_table.entry(key.table).or_default().push(key);
+        }
         Self {
             by_oid: relations
                 .iter()
@@ -40,7 +48,7 @@ impl<'a> Closure<'a> {
             children: children_of(relations),
             chosen,
             filters,
-            keys,
+            keys: by_table,
         }
     }
 
@@ -68,12 +76,19 @@ impl<'a> Closure<'a> {
         found
     }
 
-    /// Searches the rows, level by level, until no new row is referenced.
+    /// Searches the rows, level by level, until no new row is referenced. Reading rows may take its time.
     pub(crate) fn search(
         &self,
         session: &mut Session,
         scope: &Scope,
     ) -> Result<Added, BackupError> {
+        session.simple("permitting long reads", UNLIMIT_STATEMENTS)?;
+        let added = self.levels(session, scope)?;
+        session.simple("limiting statements", LIMIT_CATALOGS)?;
+        Ok(added)
+    }
+
+    fn levels(&self, session: &mut Session, scope: &Scope) -> Result<Added, BackupError> {
         let mut added = Added::new();
         let mut fresh = Added::new();
         for table in self.seeds(scope) {
@@ -103,10 +118,8 @@ impl<'a> Closure<'a> {
             .collect()
     }
 
-    fn keys_of(&self, table: u32) -> impl Iterator<Item = &'a ForeignKey> {
-        self.keys
-            .iter()
-            .filter(move |key| key.table == table && !key.table_is_partitioned)
+    fn keys_of(&self, table: u32) -> impl Iterator<Item = &'a ForeignKey> + '_ {
+        self.keys.get(&table).into_iter().flatten().copied()
     }
 
     /// The tables with the rows that a key references, unless they are whole in the archive.

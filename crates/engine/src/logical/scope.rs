@@ -4,7 +4,7 @@ use crate::job::{MissingPolicy, Scope, WindowRows};
 use hubvault_archive::Coverage;
 use hubvault_model::{TablePattern, Warning};
 use hubvault_postgres::{Relation, RelationKind};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// A scope resolved in one database.
 #[derive(Debug, Default)]
@@ -151,10 +151,11 @@ pub(crate) fn children_of(relations: &[Relation]) -> HashMap<u32, Vec<u32>> {
 /// `oid` and everything below it, each once.
 pub(crate) fn with_descendants(oid: u32, children: &HashMap<u32, Vec<u32>>) -> Vec<u32> {
     let mut all = vec![oid];
+    let mut seen = HashSet::from([oid]);
     let mut next = 0;
     while next < all.len() {
         for child in children.get(&all[next]).into_iter().flatten() {
-            if !all.contains(child) {
+            if seen.insert(*child) {
                 all.push(*child);
             }
         }

@@ -46,3 +46,4 @@ mod documentation;
 mod drop_in;
 mod examples;
 mod permissions;
+mod schema_cost;

@@ -8,4 +8,5 @@ mod socket;
 pub(crate) mod wire;
 pub(crate) mod pooler;
 pub(crate) mod session;
+pub(crate) mod leftovers;
 pub(crate) mod unknown_setting;

@@ -20,7 +20,8 @@ pub(crate) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 pub(crate) const KEEPALIVE_RETRIES: u32 = 3;
 
 /// Settings that change what COPY writes, whether it ends or what is evaluated beside it, each set for every session
-/// (`PostgreSQL` manual, "Client Connection Defaults"). The limits at the end came with 14 and 17.
+/// (`PostgreSQL` manual, "Client Connection Defaults"). The limits at the end came with 14 and 17. The last, of 14, ends
+/// a statement whose client is gone, where the server's system can tell.
 pub(crate) const PINNED: &str = "
     SET search_path = '';
     SET row_security = off;
@@ -41,6 +42,8 @@ pub(crate) const PINNED: &str = "
     SET constraint_exclusion = off;
     SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings
     WHERE name IN ('idle_session_timeout', 'transaction_timeout');
+    SELECT pg_catalog.set_config(name, '2s', false) FROM pg_catalog.pg_settings
+    WHERE name = 'client_connection_check_interval' AND pg_catalog.version() ~ 'linux';
 ";
 
 /// What a session at the source pins besides: it changes nothing, and a view that somebody puts in the place of a table
@@ -51,6 +54,13 @@ pub(crate) const SOURCE: &str = "
     SELECT pg_catalog.set_config(name, 'view, foreign-table', false) FROM pg_catalog.pg_settings
     WHERE name = 'restrict_nonsystem_relation_kind';
 ";
+
+/// What the catalogs are asked is answered within this time, whatever the schema: a query that takes longer could take
+/// the living database down with it. Statements that read rows or wait for locks have limits of their own.
+pub const LIMIT_CATALOGS: &str = "SET statement_timeout = '5min'";
+
+/// Ends [`LIMIT_CATALOGS`] for statements that read rows: the run's own limit stops them.
+pub const UNLIMIT_STATEMENTS: &str = "SET statement_timeout = 0";
 
 /// Has a session at the source read views for a while, as a condition that the configuration gives may name them.
 pub const PERMIT_VIEWS: &str = "

@@ -1,8 +1,8 @@
 //! One connection whose settings are pinned, so that the same rows give the same bytes everywhere.
 
 use crate::connect::open::{
-    Failure, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES, PINNED, SOURCE, TCP_SILENCE, classify,
-    password, persistently, tls_mode,
+    Failure, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES, LIMIT_CATALOGS, PINNED, SOURCE, TCP_SILENCE,
+    classify, password, persistently, tls_mode,
 };
 use crate::connect::settings::{ConnectSettings, SslMode};
 use crate::connect::{pooler, tls};
@@ -34,10 +34,12 @@ impl Session {
         Self::pin(client, settings, cancel)
     }
 
-    /// The same to the database that is backed up: it changes nothing there and reads no view.
+    /// The same to the database that is backed up: it changes nothing there and reads no view, and its statements have
+    /// a time limit on the server.
     pub fn at_source(settings: &ConnectSettings, cancel: &Cancel) -> Result<Self, PgError> {
         let mut session = Self::connect(settings, cancel)?;
-        session.simple("pinning the session's settings", SOURCE)?;
+        let pinned = format!("{SOURCE}{LIMIT_CATALOGS}");
+        session.simple("pinning the session's settings", &pinned)?;
         Ok(session)
     }
 

@@ -2,12 +2,13 @@
 
 use crate::connect::session::Session;
 use crate::error::PgError;
-use hubvault_model::{TableName, quote_literal};
+use hubvault_model::quote_literal;
 
 pub(crate) mod planner;
 mod relations;
 mod keys;
 mod sequences;
+mod views;
 pub(crate) mod privileges;
 mod rules;
 mod search_path;
@@ -20,6 +21,7 @@ pub(crate) use relations::{renamed, unlocked};
 pub use rules::{Check, Rules, rules};
 pub use search_path::search_path;
 pub use sequences::{Sequence, read_sequences, sequences};
+pub use views::materialized_views;
 
 /// User schemas: not the system's, not temporary ones.
 const USER_SCHEMA: &str = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'";
@@ -28,34 +30,6 @@ const USER_SCHEMA: &str = "n.nspname !~ '^pg_' AND n.nspname <> 'information_sch
 /// Inquiry Functions"). Never a locked table.
 const NOT_GONE: &str = "has_table_privilege(c.oid, 'SELECT') IS NOT NULL
                AND has_schema_privilege(n.oid, 'USAGE') IS NOT NULL";
-
-/// The materialized views that hold rows, each after those that it reads, also through views.
-pub fn materialized_views(session: &mut Session) -> Result<Vec<TableName>, PgError> {
-    let rows = session.rows(
-        "listing the materialized views",
-        &format!(
-            "WITH RECURSIVE reads AS (
-                 SELECT DISTINCT r.ev_class AS view, d.refobjid AS relation
-                 FROM pg_depend d JOIN pg_rewrite r
-                   ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
-                 WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid <> r.ev_class),
-             depth AS (
-                 SELECT c.oid, 0 AS level FROM pg_class c
-                 WHERE c.relkind IN ('v', 'm') AND c.oid >= 16384
-                 UNION
-                 SELECT reads.view, depth.level + 1 FROM depth
-                 JOIN reads ON reads.relation = depth.oid)
-             SELECT n.nspname::text, c.relname::text
-             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-             WHERE c.relkind = 'm' AND c.relispopulated AND {USER_SCHEMA}
-             ORDER BY (SELECT max(level) FROM depth WHERE depth.oid = c.oid), 1, 2"
-        ),
-    )?;
-    Ok(rows
-        .iter()
-        .map(|row| TableName::new(row.get::<_, String>(0), row.get::<_, String>(1)))
-        .collect())
-}
 
 /// Whether the database has implicit casts of somebody who is neither a superuser nor this role, which is one: whoever
 /// owns a type can make a comparison of it run his function.

@@ -1,7 +1,7 @@
 //! The table of contents, as `manifest.json`.
 
 use crate::{Codec, LoadOrder, Window};
-use hubvault_model::{BackupId, RowDigest, RowFormat, TableName, Warning};
+use hubvault_model::{BackupId, DatabaseFacts, RowDigest, RowFormat, TableName, Warning};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,9 @@ pub struct Manifest {
     pub codec: Codec,
     /// The snapshot of all rows.
     pub snapshot: SnapshotInfo,
+    /// What the database was created with; absent in archives of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<DatabaseFacts>,
     /// The configured scope.
     pub scope: ScopeInfo,
     /// The tables whose rows are inside.

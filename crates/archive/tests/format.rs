@@ -39,6 +39,7 @@ fn manifest(codec: Codec) -> Manifest {
             standby: false,
             system_identifier: None,
         },
+        database: None,
         scope: ScopeInfo::default(),
         tables: Vec::new(),
         sequences: Vec::new(),

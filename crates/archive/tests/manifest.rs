@@ -7,7 +7,7 @@ use hubvault_archive::{
     LoadOrder, Manifest, RowData, ScopeInfo, SequenceState, SnapshotInfo, TableSummary, Tool,
     UncheckedForeignKey,
 };
-use hubvault_model::{BackupId, RowDigest, RowFormat, TableName, Warning};
+use hubvault_model::{BackupId, DatabaseFacts, RowDigest, RowFormat, TableName, Warning};
 use jiff::Timestamp;
 use proptest::collection::vec;
 use proptest::option::of;
@@ -146,18 +146,27 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn database()(texts in any::<[String; 4]>(), locale in of(text()), icu_rules in of(text()), limit in any::<i32>())
+    -> DatabaseFacts {
+        let [encoding, provider, collate, ctype] = texts;
+        DatabaseFacts { encoding, provider, collate, ctype, locale, icu_rules, connection_limit: limit }
+    }
+}
+
+prop_compose! {
     fn manifest()(
         head in (any::<u128>(), text(), text(), text(), moment(), moment(), select(vec![Codec::Gzip, Codec::Zstd])),
         snapshot in snapshot(), scope in any::<[Vec<String>; 3]>(), tables in vec(tables(), 0..4), lacks in missing_rows(),
         roles in vec(text(), 0..3), refresh in vec(table(), 0..3), files in vec(file(), 0..3), entries in vec(entry(), 0..4),
         load_order in load_order(),
+        database in of(database()),
     ) -> Manifest {
         let (id, job, name, version, started_at, finished_at, codec) = head;
         let [whole, exclude, windows] = scope;
         let (sequences, left_out, not_valid, warnings) = lacks;
         Manifest {
             format_version: 1, id: BackupId::from_u128(id), job, tool: Tool { name, version }, started_at, finished_at, codec,
-            snapshot, scope: ScopeInfo { tables: whole, exclude, windows }, tables, sequences, roles, refresh, load_order, left_out, not_valid,
+            snapshot, database, scope: ScopeInfo { tables: whole, exclude, windows }, tables, sequences, roles, refresh, load_order, left_out, not_valid,
             files, warnings, entries,
         }
     }

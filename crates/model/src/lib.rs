@@ -11,6 +11,7 @@
 //! ```
 
 mod cancel;
+mod database;
 mod digest;
 mod display;
 mod csv;
@@ -24,6 +25,7 @@ mod warning;
 
 pub use cancel::{Cancel, CancelGuard};
 pub use csv::CsvToText;
+pub use database::DatabaseFacts;
 pub use digest::{RowDigest, RowDigester, RowFormat, UnfinishedRow};
 pub use display::{indented, is_unseen, one_line, printable};
 pub use id::BackupId;

@@ -9,7 +9,7 @@ use super::scope::{self, Choice};
 use crate::job::{Job, Scope, Window, WindowRows};
 use crate::run::BackupError;
 use hubvault_archive::{Coverage, LoadOrder};
-use hubvault_model::{RowFormat, TableName, Warning, quote_ident, quote_literal};
+use hubvault_model::{DatabaseFacts, RowFormat, TableName, Warning, quote_ident, quote_literal};
 use hubvault_postgres::{
     Advice, MissingPrivilege, PERMIT_VIEWS, REFUSE_VIEWS, Relation, RelationKind, RowAddress,
     Sequence, Session, Snapshot, SnapshotFacts, inspect,
@@ -21,6 +21,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Plan {
     /// The snapshot.
     pub snapshot: SnapshotFacts,
+    /// What the database was created with.
+    pub database: DatabaseFacts,
     /// The tables in the archive, by name.
     pub tables: Vec<PlannedTable>,
     /// The units of work, largest first.
@@ -89,6 +91,7 @@ impl Plan {
             refresh: inspect::materialized_views(session)?,
             load_order: load_order::load_order(session)?,
             roles: inspect::roles(session)?,
+            database: inspect::database(session)?,
             advice: hubvault_postgres::advice(session)?,
             warnings: found.warnings,
             snapshot: facts,

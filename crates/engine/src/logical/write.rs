@@ -209,6 +209,7 @@ fn manifest(
         finished_at: Timestamp::now(),
         codec: job.archive.codec,
         snapshot: snapshot_info(&plan.snapshot),
+        database: Some(plan.database.clone()),
         scope: ScopeInfo {
             tables: words(&job.scope.tables),
             exclude: words(&job.scope.exclude),

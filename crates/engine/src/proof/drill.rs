@@ -103,14 +103,17 @@ impl Drill<'_> {
         let unproven = |reason| Some(Ok(Verdict::nothing_shown(reason)));
         let manifest = self.archive.manifest();
         let server = match &self.options.server {
-            Some(server) => DrillServer::scratch(server, self.cancel),
+            Some(server) => DrillServer::scratch(manifest, server, self.cancel),
             None => DrillServer::throwaway(manifest, self.options, directory, self.cancel),
         };
-        let mut server = match server {
+        let (mut server, note) = match server {
             Ok(server) => server,
             Err(_) if self.cancel.is_requested() => return None,
             Err(error) => return unproven(format!("no server to drill on: {error}")),
         };
+        if let Some(note) = note {
+            tracing::warn!("the drill: {note}");
+        }
         let _forced_end = ForcedEnd::prepare(self.cancel, server.ender());
         match unfit(&server, manifest, self.cancel) {
             Some(_) if self.cancel.is_requested() => return None,

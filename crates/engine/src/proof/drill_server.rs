@@ -30,13 +30,14 @@ pub(crate) enum DrillServer {
 }
 
 impl DrillServer {
-    /// On a server of its own below `directory`, which is private. Code of the archive may run there.
+    /// On a server of its own below `directory`, which is private. Code of the archive may run there. Returns, too, what
+    /// is different about the database.
     pub(crate) fn throwaway(
         manifest: &Manifest,
         proof: &ProofOptions,
         directory: &Path,
         cancel: &Cancel,
-    ) -> Result<Self, PgError> {
+    ) -> Result<(Self, Option<String>), PgError> {
         let options = ThrowawayOptions {
             min_major: manifest.snapshot.server_version_num / 10_000,
             parent_dir: directory.to_owned(),
@@ -55,15 +56,21 @@ impl DrillServer {
             },
         };
         let server = ThrowawayServer::start(&options, cancel)?;
-        server.create_database(DATABASE)?;
-        Ok(Self::Throwaway(server))
+        let mut session = Session::connect(&server.settings("postgres"), cancel)?;
+        let like = manifest.database.as_ref();
+        let note = target::create_database(&mut session, DATABASE, like)?;
+        Ok((Self::Throwaway(server), note))
     }
 
     /// On an existing server. Leftovers of crashed drills are dropped first.
     ///
     /// What is restored may be hostile, and the server is others', too: where `server` is a superuser's login, a role
     /// that owns the database and may do nothing else is made for the drill.
-    pub(crate) fn scratch(server: &ConnectSettings, cancel: &Cancel) -> Result<Self, PgError> {
+    pub(crate) fn scratch(
+        manifest: &Manifest,
+        server: &ConnectSettings,
+        cancel: &Cancel,
+    ) -> Result<(Self, Option<String>), PgError> {
         let mut session = Session::connect(server, cancel)?;
         for name in target::unused_databases(&mut session, PREFIX)? {
             target::drop_database(&mut session, &name)?;
@@ -83,7 +90,7 @@ impl DrillServer {
             _claim: Box::new(Mutex::new(claim)),
         };
         // The database comes before its role: another drill takes a role without a database for a leftover.
-        target::create_database(&mut session, &name)?;
+        let note = target::create_database(&mut session, &name, manifest.database.as_ref())?;
         if let Self::Scratch {
             lesser: Some(secret),
             ..
@@ -91,7 +98,7 @@ impl DrillServer {
         {
             target::create_owner(&mut session, &name, secret)?;
         }
-        Ok(drill_server)
+        Ok((drill_server, note))
     }
 
     /// How to reach the empty database.

@@ -105,7 +105,11 @@ pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
             dbname: "postgres".to_owned(),
             ..to.clone()
         };
-        target::create_database(&mut Session::connect(&server, &cancel)?, &to.dbname)?;
+        let mut session = Session::connect(&server, &cancel)?;
+        let like = archive.manifest().database.as_ref();
+        if let Some(note) = target::create_database(&mut session, &to.dbname, like)? {
+            tracing::warn!("{note}");
+        }
     }
     let options = RestoreOptions {
         workers: settings.job().workers,

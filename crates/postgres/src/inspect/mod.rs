@@ -2,7 +2,7 @@
 
 use crate::connect::session::Session;
 use crate::error::PgError;
-use hubvault_model::quote_literal;
+use hubvault_model::{DatabaseFacts, quote_literal};
 
 pub(crate) mod planner;
 mod relations;
@@ -44,7 +44,35 @@ pub fn has_foreign_casts(session: &mut Session) -> Result<bool, PgError> {
     Ok(rows.first().is_some_and(|row| row.get(0)))
 }
 
-/// The roles that the definitions name: owners, those with grants, those of policies.
+/// What the database was created with. The columns of the locale have other names in every second major version.
+pub fn database(session: &mut Session) -> Result<DatabaseFacts, PgError> {
+    let doing = "reading the properties of the database";
+    let rows = session.rows(
+        doing,
+        "SELECT pg_encoding_to_char(encoding)::text,
+                CASE to_jsonb(d) ->> 'datlocprovider'
+                    WHEN 'i' THEN 'icu' WHEN 'b' THEN 'builtin' ELSE 'libc' END,
+                datcollate::text, datctype::text,
+                coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale'),
+                to_jsonb(d) ->> 'daticurules', datconnlimit
+         FROM pg_database d WHERE datname = current_database()",
+    )?;
+    let row = rows.first().ok_or_else(|| PgError::Query {
+        doing: doing.to_owned(),
+        why: "it was dropped or renamed meanwhile; start the backup again".to_owned(),
+    })?;
+    Ok(DatabaseFacts {
+        encoding: row.get(0),
+        provider: row.get(1),
+        collate: row.get(2),
+        ctype: row.get(3),
+        locale: row.get(4),
+        icu_rules: row.get(5),
+        connection_limit: row.get(6),
+    })
+}
+
+/// The roles that the definitions name: owners, those with grants, those of policies, and those of the database itself.
 pub fn roles(session: &mut Session) -> Result<Vec<String>, PgError> {
     // The bootstrap superuser is pinned and so not in pg_shdepend; hence the owners.
     let rows = session.rows(
@@ -53,7 +81,11 @@ pub fn roles(session: &mut Session) -> Result<Vec<String>, PgError> {
          WHERE r.rolname !~ '^pg_' AND r.oid IN (
              SELECT d.refobjid FROM pg_shdepend d
              WHERE d.refclassid = 'pg_authid'::regclass
-               AND d.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+               AND (SELECT b.oid FROM pg_database b WHERE datname = current_database()) IN
+                   (d.dbid, CASE WHEN d.classid = 'pg_database'::regclass THEN d.objid END)
+             UNION SELECT datdba FROM pg_database WHERE datname = current_database()
+             UNION SELECT s.setrole FROM pg_db_role_setting s JOIN pg_database b ON b.oid = s.setdatabase
+                   WHERE b.datname = current_database()
              UNION SELECT relowner FROM pg_class WHERE oid >= 16384
              UNION SELECT nspowner FROM pg_namespace WHERE oid >= 16384
              UNION SELECT proowner FROM pg_proc WHERE oid >= 16384

@@ -22,7 +22,7 @@ pub use codec::{Codec, Compression};
 pub use entry::{EntryBuilder, EntryMeta, PackedEntry, hex};
 pub use error::ArchiveError;
 pub use json::from_json;
-pub use load_order::{CheckedKind, LateCheck, LoadOrder};
+pub use load_order::{CheckedKind, LateCheck, LoadGroup, LoadOrder};
 pub use manifest::{
     Coverage, EntryKind, EntryRecord, FORMAT_VERSION, FileSummary, LeftOut, Manifest, RowData,
     ScopeInfo, SequenceState, SnapshotInfo, TableSummary, Tool, UncheckedForeignKey,

@@ -18,6 +18,44 @@ pub struct LoadOrder {
     pub after_indexes: Vec<TableName>,
 }
 
+/// When the rows of a table are loaded, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LoadGroup {
+    /// At once.
+    First,
+    /// After the rows of all those.
+    AfterTables,
+    /// After the indexes.
+    AfterIndexes,
+}
+
+impl LoadGroup {
+    /// All of them, in their order.
+    pub const ALL: [Self; 3] = [Self::First, Self::AfterTables, Self::AfterIndexes];
+
+    /// Its word in `database/restore.list`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::AfterTables => "after-tables",
+            Self::AfterIndexes => "after-indexes",
+        }
+    }
+}
+
+impl LoadOrder {
+    /// When a table is loaded.
+    pub fn group_of(&self, table: &TableName) -> LoadGroup {
+        if self.after_indexes.contains(table) {
+            LoadGroup::AfterIndexes
+        } else if self.after_tables.contains(table) {
+            LoadGroup::AfterTables
+        } else {
+            LoadGroup::First
+        }
+    }
+}
+
 /// A CHECK constraint whose result may depend on more than the row: on other rows, the time or the session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LateCheck {

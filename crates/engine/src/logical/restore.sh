@@ -15,15 +15,16 @@ The database must exist; it must not hold the tables of this archive.
   --clean         drop what this archive holds from the database first
   --create-roles  make roles that are missing, without login and password
   --no-owner      everything belongs to who restores; no grants
-  --jobs N        build indexes over N connections (default 2)
+  --jobs N        load rows and build indexes over N connections (default: JOBS, or 2)
   --force         restore into a server older than the archive's, or with programs that lack security fixes
   --help          this text
 
-Exit code: 0 restored and every row count equal, 1 not.
+Exit code: 0 everything is restored and every row count equal; 3 every row count equal, but something that is listed
+at the end could not be rebuilt as it was; 1 not all rows are there, or the restore stopped.
 TEXT
 }
 
-clean=no create_roles=no force=no jobs=2 owner=''
+clean=no create_roles=no force=no jobs=${JOBS:-2} owner=''
 while [ $# -gt 0 ]; do
     case $1 in
     --clean) clean=yes ;;
@@ -36,6 +37,9 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
+case $jobs in
+'' | *[!0-9]* | 0*) echo "restore.sh: $jobs is not a number of connections" >&2; exit 2 ;;
+esac
 
 die() {
     printf 'restore.sh: %s\n' "$*" >&2
@@ -49,6 +53,16 @@ CDPATH='' cd -- "$(dirname -- "$0")" || die "cannot enter the archive's folder"
 for program in psql pg_restore; do
     command -v "$program" >/dev/null 2>&1 || die "$program is needed and was not found"
 done
+work=$(mktemp -d "${TMPDIR:-/tmp}/restore.XXXXXX") || die "cannot make a directory for temporary files"
+trap 'rm -rf "$work"' EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+# What is not as it was, for the end.
+: >"$work/not_rebuilt"
+: >"$work/not_valid"
+: >"$work/not_loaded"
+: >"$work/notes"
 
 # Before the security fixes of August 2025 (CVE-2025-8714, CVE-2025-8715) a name in an archive could make psql run
 # commands of whoever chose the name.
@@ -119,7 +133,7 @@ install PostgreSQL's client programs of that version or newer"
 # One time zone, one date style, no filter: the rows were written so.
 PGOPTIONS="${PGOPTIONS:-} -c client_encoding=UTF8 -c DateStyle=ISO -c IntervalStyle=postgres"
 PGOPTIONS="$PGOPTIONS -c TimeZone=UTC -c statement_timeout=0 -c row_security=off"
-PGOPTIONS="$PGOPTIONS -c client_min_messages=warning -c standard_conforming_strings=on"
+PGOPTIONS="$PGOPTIONS -c client_min_messages=warning -c standard_conforming_strings=on -c search_path="
 export PGOPTIONS PGCLIENTENCODING=UTF8
 
 sql() { psql -X -q -A -t -v ON_ERROR_STOP=1 "$@"; }
@@ -159,14 +173,27 @@ present=$(ask_each '$1 == "table" {
     print "SELECT " literal("  " shown($2, $3)) " WHERE pg_catalog.to_regclass(" literal(relation($2, $3)) ") IS NOT NULL;"
 }') || die "cannot ask for the tables of the database $PGDATABASE: see above"
 
-# Lines of a table of contents by their kind: of one of these kinds, or (-v) of none.
-indexes='INDEX|INDEX ATTACH|CONSTRAINT'
-entries() {
-    if [ "$1" = -v ]; then
-        grep -vE "^[0-9]+; [0-9]+ [0-9]+ ($2) "
-    else
-        grep -E "^[0-9]+; [0-9]+ [0-9]+ ($1) "
-    fi
+# Lines of a table of contents that belong to steps of building what comes after the rows. A comment or a label goes
+# with the object before it: pg_restore takes it for a part of that object's section.
+steps() {
+    LC_ALL=C awk -v steps="$1" '
+    function step_of(kind) {
+        if (kind ~ /^INDEX ATTACH /) return "attach"
+        if (kind ~ /^(INDEX|CONSTRAINT) /) return "indexes"
+        if (kind ~ /^EVENT TRIGGER /) return "events"
+        if (kind ~ /^DEFAULT ACL /) return "rest"
+        if (kind ~ /^(CHECK CONSTRAINT|DEFAULT|FK CONSTRAINT|FUNCTION|MATERIALIZED VIEW) /) return "checks"
+        if (kind ~ /^(POLICY|PROCEDURE|ROW SECURITY|RULE|STATISTICS|TRIGGER|VIEW) /) return "checks"
+        return "rest"
+    }
+    BEGIN { step = "rest" }
+    !/^[0-9]+; / { next }
+    {
+        kind = $0
+        sub(/^[0-9]+; [0-9]+ [0-9]+ /, "", kind)
+        if (kind !~ /^(COMMENT|SECURITY LABEL) /) step = step_of(kind)
+        if (index(" " steps " ", " " step " ")) print
+    }'
 }
 
 # pg_restore's own DROP statements come before the first "-- Name:" of its text. Indexes and keys
@@ -179,7 +206,7 @@ drop_all() {
     }') || exit 1
     {
         printf '%s\n' "$drops"
-        pg_restore --list database/schema.dump | entries -v "$indexes" |
+        pg_restore --list database/schema.dump | steps 'checks rest events' |
             pg_restore --clean --if-exists -L /dev/stdin --file=- database/schema.dump |
             sed '/^-- Name: /,$d; /^SET transaction_timeout = 0;$/d'
     } | sql -1 -o /dev/null -f - ||
@@ -193,52 +220,156 @@ $present"
     drop_all
 fi
 
-# ---------------------------------------------------------------- definitions, rows, the rest
+# ---------------------------------------------------------------- what cannot be built at once
 
-# pg_restore since 17 begins with a setting that servers before 17 do not know, and stops there: psql
-# gets its text then, without that line, over one connection.
+# pg_restore since 17 begins with a setting that servers before 17 do not know. Several connections would each report
+# that, into each other's words.
 tool=$(pg_restore --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')
-stumbles=no
-if [ "$tool" -ge 17 ] && [ "$server" -lt 170000 ]; then stumbles=yes; fi
+serial=no
+if [ "$tool" -ge 17 ] && [ "$server" -lt 170000 ]; then serial=yes; fi
 
 # A name with an equals sign, or one that begins with postgres://, would be read as a connection string. The dot keeps
 # newlines at the end of a name.
 target=$(printf '%s.' "$PGDATABASE" | sed "s/[\\\\']/\\\\&/g") || exit 1
 target="dbname='${target%.}'"
 
-restore_section() {
-    section=$1 connections=$2
-    shift 2
+# What sessions of the source search: code that names things without their schema needs it.
+search_path=$(records '$1 == "search_path" {
+    for (i = 2; i <= NF; i++) path = path (i > 2 ? ", " : "") name($i)
+}
+END { print "SET search_path = " (path == "" ? "\047\047" : path) ";" }') || exit 1
+export search_path
+
+# Says how many rows break the constraints :chosen, which are NOT VALID, and the keys of the first.
+cat >"$work/broken.sql" <<'SQL'
+SELECT format('SELECT concat(%L, count(*), CASE count(*) WHEN 1 THEN '' row breaks it'' ELSE '' rows break it'' END,
+                   %L, (SELECT string_agg(key, '', '') FROM
+                   (SELECT ROW(%s)::text FROM %s c WHERE %s LIMIT 3) first (key))) FROM %s c WHERE %s',
+              format('%s on %s: ', quote_ident(conname), relation),
+              CASE WHEN keys = '' THEN '' ELSE ', the first: ' END,
+              CASE WHEN keys = '' THEN 'NULL' ELSE keys END, relation,
+              CASE WHEN keys = '' THEN 'false' ELSE breaks END, relation, breaks)
+FROM (
+    SELECT k.conname, k.conrelid::regclass AS relation,
+           coalesce((SELECT string_agg(format('c.%I', a.attname), ', ') FROM pg_index i JOIN pg_attribute a
+                     ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
+                     WHERE i.indrelid = k.conrelid AND i.indisprimary), '') AS keys,
+           CASE k.contype WHEN 'c' THEN format('(%s) IS FALSE', pg_get_expr(k.conbin, k.conrelid)) ELSE (
+               SELECT format('%s AND NOT EXISTS (SELECT FROM %s%s p WHERE %s)',
+                             string_agg(format('c.%I IS NOT NULL', a.attname), ' AND '),
+                             CASE r.relkind WHEN 'r' THEN 'ONLY ' ELSE '' END, k.confrelid::regclass,
+                             string_agg(format('p.%I OPERATOR(%I.%s) c.%I', b.attname, n.nspname, o.oprname, a.attname),
+                                        ' AND '))
+               FROM unnest(k.conkey, k.confkey, k.conpfeqop) u (own, other, operator)
+               JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.own
+               JOIN pg_attribute b ON b.attrelid = k.confrelid AND b.attnum = u.other
+               JOIN pg_operator o ON o.oid = u.operator JOIN pg_namespace n ON n.oid = o.oprnamespace
+               JOIN pg_class r ON r.oid = k.confrelid GROUP BY r.relkind) END AS breaks
+    FROM pg_constraint k WHERE k.conrelid <> 0 AND k.oid IN (:chosen)) broken
+\gexec
+SQL
+
+# Runs SQL of the archive's definitions with the source's search_path; the setting before it is of newer servers.
+with_path() {
+    LC_ALL=C awk '
+    /^-- Name: / { body = 1 }
+    !body && $0 == "SET transaction_timeout = 0;" { next }
+    !body && /^SELECT pg_catalog.set_config\(.search_path/ { print ENVIRON["search_path"]; next }
+    { print }'
+}
+
+# Builds again what pg_restore could not build: the object with this number, of these contents.
+cure() {
+    id=$1
+    grep "^$id; " "$work/contents" >"$work/one.list" || echo "$id; 0 0 object $id" >"$work/one.list"
+    object=$(sed 's/^[0-9]*; [0-9]* [0-9]* //; q' "$work/one.list")
+    : >"$work/one.said"
     # shellcheck disable=SC2086 # $owner is words
-    if [ $stumbles = no ]; then
-        pg_restore --exit-on-error --section="$section" $owner -j "$connections" "$@" -d "$target" database/schema.dump
-    else
-        { pg_restore --section="$section" $owner "$@" --file=- database/schema.dump ||
-            echo "SELECT pg_restore_failed;"; } |
-            sed '1,/^-- Name: /{/^SET transaction_timeout = 0;$/d;}' | sql -o /dev/null -f -
-    fi || die "pg_restore of $section failed: see above"
+    if pg_restore $owner -L "$work/one.list" --file="$work/one.dump" database/schema.dump &&
+        with_path <"$work/one.dump" >"$work/one.sql" &&
+        sql -v VERBOSITY=sqlstate -o /dev/null -f "$work/one.sql" 2>"$work/one.said"; then
+        case $object in
+        'ACL '* | 'COMMENT '* | 'SECURITY LABEL '*) ;;
+        *) printf '%s\n' "$object" >>"$work/notes" ;;
+        esac
+        return 0
+    fi
+    case $object in
+    'FK CONSTRAINT '* | 'CHECK CONSTRAINT '*)
+        if grep -q ' 235\(03\|14\)$' "$work/one.said" && { without_rows || without_rows leaves; }; then return 0; fi ;;
+    esac
+    why=$(LC_ALL=C awk -v id="$id" '
+    /^pg_restore: from TOC entry / { here = $5 == id ";" }
+    here && sub(/^pg_restore: error: (could not execute query: )?/, "") { print; exit }' "$work/said")
+    printf '%s: %s\n' "$object" "$why" >>"$work/not_rebuilt"
 }
 
-load_text() {
-    say "$1"
-    sql -f "$1" || die "loading $1 failed: see above"
+# The same for later rows only: its last statement adds the rule that rows break. A partitioned table cannot have a
+# foreign key like that before PostgreSQL 18, its leaves can; those whose rows keep it have it as before.
+without_rows() {
+    {
+        echo "SELECT coalesce(string_agg(oid::text, ','), '0') AS before FROM pg_constraint WHERE NOT convalidated \\gset"
+        LC_ALL=C awk -v leaves="${1:-}" "$functions"'
+        { line[NR] = $0; if (/^ALTER TABLE / && !first) first = NR; if (/;$/ && !/^--/) last = NR }
+        END {
+            sub(/;$/, " NOT VALID" (leaves == "" ? ";" : ""), line[last])
+            if (leaves == "") { for (i = 1; i <= NR; i++) print line[i]; exit }
+            for (i = first + 1; i <= last; i++) rest = rest "\n" line[i]
+            print ENVIRON["search_path"]
+            sub(/^ALTER TABLE (ONLY )?/, "", line[first])
+            print "SELECT format(\047ALTER TABLE ONLY %s %s\047, relid::regclass, " literal(rest) ")"
+            print "FROM pg_partition_tree(to_regclass(" literal(line[first]) ")) WHERE isleaf \\gexec"
+            print "\\set ON_ERROR_STOP 0"
+            print "SELECT format(\047ALTER TABLE ONLY %s VALIDATE CONSTRAINT %I\047, conrelid::regclass, conname)"
+            print "FROM pg_constraint WHERE NOT convalidated AND oid NOT IN (:before) \\gexec"
+        }' "$work/one.sql"
+        echo "SELECT coalesce(string_agg(oid::text, ','), '0') AS chosen FROM pg_constraint"
+        echo 'WHERE NOT convalidated AND oid NOT IN (:before) \gset'
+        echo '\i :broken'
+    } | sql -v broken="$work/broken.sql" -f - 2>>"$work/one.said" | sed '/^$/d' >"$work/one.rows"
+    [ -s "$work/one.rows" ] || return 1
+    cat "$work/one.rows" >>"$work/not_valid"
 }
 
-load_csv() {
-    say "$1"
-    entry=$1
-    export entry
-    into=$(records '$1 == "csv" && $2 == ENVIRON["entry"] {
-        columns = name($5)
-        for (i = 6; i <= NF; i++) columns = columns ", " name($i)
-        print "COPY " relation($3, $4) " (" columns ") FROM STDIN"
-    }') || exit 1
-    # psql before 18 takes a line \. inside a quoted value for the end of the data.
-    if grep -q '^\\\.' "$1"; then
-        { printf '%s;\n' "$into"; csv_to_text <"$1"; printf '\\.\n'; } | sql -f -
-    else
-        { printf '%s WITH (FORMAT csv, HEADER true);\n' "$into"; cat "$1"; printf '\\.\n'; } | sql -f -
-    fi || die "loading $1 failed: see above"
+# build WHAT SECTION CONNECTIONS: the objects of $work/list. An error costs no more than its object.
+build() {
+    [ -s "$work/list" ] || return 0
+    [ $serial = no ] && connections=$3 || connections=1
+    cp "$work/list" "$work/contents"
+    # shellcheck disable=SC2086 # $owner is words
+    LC_ALL=C pg_restore --verbose --section="$2" $owner -j "$connections" -L "$work/list" -d "$target" database/schema.dump \
+        2>"$work/said" && return 0
+    if ! grep -q '^pg_restore: warning: errors ignored on restore: ' "$work/said"; then
+        cat "$work/said" >&2
+        die "pg_restore of $1 failed: see above"
+    fi
+    for id in $(sed -n 's/^pg_restore: from TOC entry \([0-9]*\); .*/\1/p' "$work/said" | awk '!seen[$0]++'); do
+        cure "$id"
+    done
+}
+
+# ---------------------------------------------------------------- rows
+
+# What goes to psql for a list of entries; psql says the name of each that is loaded. Entries have names without
+# characters that the shell or psql would take for something else.
+feed() {
+    while IFS='	' read -r kind entry number; do
+        case $kind in
+        text) printf '\\i %s\n' "$entry" ;;
+        csv)
+            cat "$work/copy.$number"
+            # psql before 18 takes a line \. inside a quoted value for the end of the data.
+            if grep -q '^\\\.' "$entry"; then
+                echo ';'
+                csv_to_text <"$entry"
+            else
+                echo ' WITH (FORMAT csv, HEADER true);'
+                cat "$entry"
+            fi
+            printf '\\.\n' ;;
+        esac
+        printf '\\echo %s\n' "$entry"
+    done
 }
 
 # CSV with a header as COPY writes it, to COPY text.
@@ -268,49 +399,236 @@ csv_to_text() {
     }'
 }
 
-# Entries have names without characters that the shell or psql would take for something else. psql must not read
-# this list, so it is not on standard input.
-load_all() {
-    while IFS='	' read -r kind entry rest <&3; do
-        case $kind in
-        text) load_text "$entry" ;;
-        csv) load_csv "$entry" ;;
-        esac
-    done 3<"$list"
+# Loads a list of entries over one connection. psql ends at an error, as it would take the rows after it for commands;
+# the entry is tried again with the source's search_path, and another psql loads the rest.
+load_list() {
+    todo=$1
+    : >"$todo.loaded"
+    while [ -s "$todo" ]; do
+        before=$(wc -l <"$todo.loaded")
+        feed <"$todo" 2>/dev/null | sql -f - >>"$todo.loaded" 2>"$todo.said" && break
+        count=$(($(wc -l <"$todo.loaded") - before))
+        sed -n "$((count + 1))p" "$todo" >"$todo.one"
+        sed "1,$((count + 1))d" "$todo" >"$todo.rest"
+        mv "$todo.rest" "$todo"
+        entry=$(cut -f 2 "$todo.one")
+        echo "$entry" >>"$todo.loaded"
+        if [ -n "$entry" ] && ! { printf '%s\n' "$search_path"; feed <"$todo.one" 2>/dev/null; } |
+            sql -f - >/dev/null 2>"$todo.one.said"; then
+            cat "$todo.said" >&2
+            echo "$entry" >>"$work/not_loaded"
+            echo "restore.sh: loading $entry failed: see above" >&2
+            sql -c 'SELECT' >/dev/null || return 1
+        fi
+    done
 }
 
+# One line a second, where somebody sees it.
+show_progress() {
+    while sleep 1; do
+        printf '\r   %s of %s files' "$(cat "$work"/load.*.loaded 2>/dev/null | wc -l)" "$1" >&2
+    done
+}
+
+# Loads the entries of one group over $jobs connections, the largest first, so that all end at about the same time.
+load_group() {
+    rm -f "$work"/load.*
+    group=$1
+    export group work
+    records '$1 == "rows" { here = $2 == ENVIRON["group"] }
+    here && $1 == "text" { print $3 "\t" $1 "\t" $2 "\t" NR }
+    here && $1 == "csv" {
+        print $3 "\t" $1 "\t" $2 "\t" NR
+        columns = name($6)
+        for (i = 7; i <= NF; i++) columns = columns ", " name($i)
+        copy = ENVIRON["work"] "/copy." NR
+        printf "%s", "COPY " relation($4, $5) " (" columns ") FROM STDIN" >copy
+        close(copy)
+    }' >"$work/entries" || exit 1
+    [ -s "$work/entries" ] || return 0
+    say "$2"
+    sort -t '	' -k 1,1nr "$work/entries" | LC_ALL=C awk -F '\t' -v jobs="$jobs" '{
+        least = 1
+        for (i = 2; i <= jobs; i++) if (bytes[i] + 0 < bytes[least] + 0) least = i
+        # As much work as any entry is.
+        bytes[least] += $1 + 20000
+        print $2 "\t" $3 "\t" $4 >(ENVIRON["work"] "/load." least)
+    }'
+    workers=''
+    for part in "$work"/load.*; do
+        load_list "$part" &
+        workers="$workers $!"
+    done
+    progress=''
+    if [ -t 2 ]; then
+        show_progress "$(wc -l <"$work/entries")" &
+        progress=$!
+    fi
+    lost=no
+    for worker in $workers; do wait "$worker" || lost=yes; done
+    if [ -n "$progress" ]; then
+        kill "$progress" 2>/dev/null
+        printf '\r\033[K' >&2
+    fi
+    [ $lost = no ] || die "the server was lost while rows were loaded: see above"
+}
+
+# ---------------------------------------------------------------- CHECKs that look at more than the row
+
+# Takes them away before the rows. What makes each again is kept in hexadecimal digits, so that nothing in it is taken for
+# a command, with the number of its record.
+drop_checks() {
+    ask_each '
+    BEGIN { digits = ", pg_catalog.getdatabaseencoding()::name), \047hex\047)" }
+    $1 == "check" {
+        of = " FROM pg_constraint k WHERE contype = \047c\047 AND conname = " literal(plain($5))
+        this = of " AND " ($2 == "domain" ? "contypid = to_regtype" : "conrelid = to_regclass") "(" literal(relation($3, $4)) ")"
+        object = "CASE contypid WHEN 0 THEN conrelid::regclass::text ELSE contypid::regtype::text END"
+        print "SELECT \047comment 0 \047 || encode(convert_to(format(\047COMMENT ON CONSTRAINT %I ON %s%s IS %L\047, conname,"
+        print "CASE contypid WHEN 0 THEN \047\047 ELSE \047DOMAIN \047 END, " object ", obj_description(oid, \047pg_constraint\047))" digits
+        print of " AND obj_description(oid, \047pg_constraint\047) IS NOT NULL;"
+        print "SELECT \047check " NR " \047 || encode(convert_to(format(\047ALTER %s %s ADD CONSTRAINT %I %s\047,"
+        print "CASE contypid WHEN 0 THEN \047TABLE\047 ELSE \047DOMAIN\047 END, " object ", conname, pg_get_constraintdef(oid))" digits this ";"
+        print "SELECT format(\047ALTER %s %s DROP CONSTRAINT %I\047,"
+        print "CASE contypid WHEN 0 THEN \047TABLE\047 ELSE \047DOMAIN\047 END, " object ", conname)" this " \\gexec"
+    }' >"$work/checks" || die "cannot drop CHECK constraints before the rows: see above"
+}
+
+# Adds them again: with the source's search_path if the empty one fails, and for later rows only if today's break them.
+add_checks() {
+    [ -s "$work/checks" ] || return 0
+    # The records of the list come first, then those lines.
+    LC_ALL=C awk -F '\t' "$functions"'
+    function add(hex, rest) {
+        print "SELECT convert_from(decode(\047" hex "\047, \047hex\047), getdatabaseencoding()::name) || \047" rest "\047 \\gexec"
+    }
+    function of_its_table() {
+        return " FROM pg_constraint WHERE conname = " literal(plain(kept[n, 5])) " AND contype = \047c\047 AND " \
+            "(conrelid = to_regclass(" literal(relation(kept[n, 3], kept[n, 4])) ") OR contypid = to_regtype(" \
+            literal(relation(kept[n, 3], kept[n, 4])) "))"
+    }
+    NR == FNR { if ($1 == "check") for (i = 2; i <= 5; i++) kept[FNR, i] = $i; next }
+    { split($0, part, " "); n = part[2]; hex = part[3] }
+    part[1] == "comment" { comments[++commented] = hex; next }
+    part[1] == "check" {
+        label = "CHECK " word(kept[n, 5]) " on " shown(kept[n, 3], kept[n, 4])
+        add(hex, "")
+        print "\\if :ERROR"
+        print ENVIRON["search_path"]
+        add(hex, "")
+        print "\\if :ERROR"
+        # Rows break it, or those of a parent, whose constraint is NOT VALID then (42P17).
+        print "SELECT :\047LAST_ERROR_SQLSTATE\047 IN (\04723514\047, \04742P17\047) AS broken, :\047LAST_ERROR_MESSAGE\047 AS why \\gset"
+        print "SET search_path = \047\047;"
+        print "\\if :broken"
+        add(hex, " NOT VALID")
+        print "\\if :ERROR"
+        print "SELECT concat(\047not_rebuilt \047, " literal(label) ", \047: \047, replace(:\047LAST_ERROR_MESSAGE\047, E\047\\n\047, \047 \047));"
+        print "\\else"
+        print "SELECT concat(\047not_valid \047, " literal(label) ", \047: rows break it\047)" of_its_table() " AND contypid <> 0;"
+        print "SELECT coalesce(string_agg(oid::text, \047,\047), \0470\047) AS chosen" of_its_table() " \\gset"
+        print ENVIRON["search_path"] "\n\\i :broken_sql"
+        print "\\if :ERROR"
+        print "SELECT concat(\047not_valid \047, " literal(label) ", \047: rows break it\047);"
+        print "\\endif\nSET search_path = \047\047;"
+        print "\\endif"
+        print "\\else"
+        print "SELECT concat(\047not_rebuilt \047, " literal(label) ", \047: \047, replace(:\047why\047, E\047\\n\047, \047 \047));"
+        print "\\endif"
+        print "\\else"
+        print "SELECT concat(\047notes \047, " literal(label) ");"
+        print "SET search_path = \047\047;"
+        print "\\endif"
+        print "\\endif"
+    }
+    END { for (i = 1; i <= commented; i++) add(comments[i], "") }' "$list" "$work/checks" >"$work/checks.sql" || exit 1
+    sql -v ON_ERROR_STOP=0 -v broken_sql="$work/broken.sql" -f "$work/checks.sql" >"$work/checks.said" 2>/dev/null ||
+        die "the server was lost while CHECK constraints were added"
+    sort_out "$work/checks.said"
+}
+
+# Lines go where their first word says; others are of constraints that are NOT VALID.
+sort_out() {
+    while IFS= read -r line; do
+        case $line in
+        'not_rebuilt '*) printf '%s\n' "${line#* }" >>"$work/not_rebuilt" ;;
+        'notes '*) printf '%s\n' "${line#* }" >>"$work/notes" ;;
+        '') ;;
+        *) printf '%s\n' "${line#not_valid }" >>"$work/not_valid" ;;
+        esac
+    done <"$1"
+}
+
+# ---------------------------------------------------------------- the steps, in the order of every restore
+
 say "definitions"
-restore_section pre-data 1
-say "rows"
-load_all
+pg_restore --list database/schema.dump >"$work/list" || die "pg_restore cannot read database/schema.dump: see above"
+build definitions pre-data 1
+drop_checks
+load_group first "rows"
+load_group after-tables "rows of tables whose columns are computed"
 say "sequences"
 sql -o /dev/null -f database/sequences.sql || die "setting the sequences failed: see above"
-say "indexes, constraints, triggers"
-# In three steps. Partitions' indexes are attached one after the other: two at once, on two levels, do
-# not see each other, and the index above stays invalid. All else comes then, as a foreign key to a
-# partitioned table needs that index, which pg_restore does not know when it works in parallel.
-build() { restore_section post-data "$1" -L /dev/stdin; }
-entries 'INDEX|CONSTRAINT' <database/schema-post-data.list | build "$jobs" || exit 1
-entries 'INDEX ATTACH' <database/schema-post-data.list | build 1 || exit 1
-entries -v "$indexes" <database/schema-post-data.list | build "$jobs" || exit 1
-sql -f database/foreign-keys.sql || die "making the NOT VALID foreign keys failed: see above"
+# In steps. Partitions' indexes are attached one after the other: two at once, on two levels, do not see each other, and
+# the index above stays invalid. All else comes then, as a foreign key to a partitioned table needs that index, which
+# pg_restore does not know when it works in parallel.
+post_data() {
+    steps "$1" <database/schema-post-data.list >"$work/list"
+    build "$1" post-data "$2"
+}
+say "indexes"
+post_data indexes "$jobs"
+post_data attach 1
+load_group after-indexes "rows that name indexes"
+say "constraints, triggers"
+add_checks
+post_data checks "$jobs"
+post_data rest 1
+# A statement a line.
+sql -v ON_ERROR_STOP=0 -f database/foreign-keys.sql 2>"$work/said" ||
+    die "the server was lost while NOT VALID foreign keys were made"
+sed -n 's/^psql:database.foreign-keys.sql:[0-9]*: //p' "$work/said" >>"$work/not_rebuilt"
 say "materialized views"
-filled=$(ask_each '$1 == "refresh" {
-    print "SELECT " literal(shown($2, $3)) "; REFRESH MATERIALIZED VIEW " relation($2, $3) ";"
-}') || die "filling the materialized view $(printf '%s\n' "$filled" | tail -n 1) failed: see above"
-sql -c 'ANALYZE' || die "ANALYZE failed: see above"
+statements=$(records '$1 == "refresh" {
+    refresh = "REFRESH MATERIALIZED VIEW " relation($2, $3) ";"
+    print refresh "\n\\if :ERROR\n" ENVIRON["search_path"] "\n" refresh "\n\\if :ERROR"
+    print "SELECT concat(\047not_rebuilt \047, " literal("rows of MATERIALIZED VIEW " shown($2, $3) ": ")
+    print ", replace(:\047LAST_ERROR_MESSAGE\047, E\047\\n\047, \047 \047));\n\\else"
+    print "SELECT concat(\047notes \047, " literal("MATERIALIZED VIEW " shown($2, $3)) ");\n\\endif\nSET search_path = \047\047;\n\\endif"
+}') || exit 1
+printf '%s\n' "$statements" | sql -v ON_ERROR_STOP=0 -f - >"$work/refreshed" 2>/dev/null ||
+    die "the server was lost while materialized views were filled"
+sort_out "$work/refreshed"
+# They fire for all that comes before.
+post_data events 1
+sql -c ANALYZE 2>"$work/said" || sql -c "$search_path" -c ANALYZE || echo "ANALYZE: see above" >>"$work/not_rebuilt"
 
 # ---------------------------------------------------------------- as many rows as were backed up
 
 say "row counts"
-counted=$(ask_each 'BEGIN { print "SET search_path = pg_catalog;" }
-$1 == "table" {
+statements=$(records '$1 == "table" {
     rows = literal($4)
-    print "SELECT format(\047  %-40s %12s in the archive %12s restored  %s\047, " literal(shown($2, $3)) ", " rows ", n,"
+    print "SELECT pg_catalog.format(\047  %-40s %12s in the archive %12s restored  %s\047, " literal(shown($2, $3)) ", " rows ", n,"
     print "CASE WHEN n = " rows " THEN \047equal\047 ELSE \047DIFFERENT\047 END)"
     print "FROM (SELECT count(*) AS n FROM ONLY " relation($2, $3) ") counted;"
-}') || die "counting the rows failed: see above"
+    print "\\if :ERROR"
+    print "SELECT pg_catalog.format(\047  %-40s %12s in the archive %12s restored  DIFFERENT\047, " literal(shown($2, $3)) ", " rows ", \047not\047);"
+    print "\\endif"
+}') || exit 1
+# The planner may call the functions of an index.
+counted=$(printf '%s\n' "$search_path" "$statements" | sql -v ON_ERROR_STOP=0 -f -) || die "counting the rows failed: see above"
 [ -z "$counted" ] || printf '%s\n' "$counted"
 wrong=$(printf '%s\n' "$counted" | grep -c '  DIFFERENT$')
-[ "$wrong" = 0 ] || die "$wrong tables have another number of rows than the archive"
+
+# Says one of the lists that were gathered.
+listed() {
+    [ ! -s "$work/$1" ] || printf '%s:\n%s\n' "$2" "$(sed 's/^/  /' "$work/$1")"
+}
+listed notes "built with the search_path of the source, as functions name others without their schema"
+listed not_valid "came back NOT VALID, as rows of the archive break it"
+listed not_rebuilt "not rebuilt"
+listed not_loaded "not loaded"
+[ "$wrong" = 0 ] || die "tables with another number of rows than the archive: $wrong"
+[ ! -s "$work/not_loaded" ] || die "not all files were loaded"
 printf 'restored into %s: every row count equal\n' "$PGDATABASE"
+[ ! -s "$work/not_rebuilt" ] && [ ! -s "$work/not_valid" ] || exit 3

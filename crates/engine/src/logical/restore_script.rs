@@ -1,7 +1,7 @@
 //! `restore.sh`, which is one fixed text, and what it reads: `database/restore.list` and the SQL beside it.
 
 use super::plan::Plan;
-use hubvault_archive::TableSummary;
+use hubvault_archive::{CheckedKind, LoadGroup, TableSummary};
 use hubvault_model::{RowFormat, TableName, list_field, quote_literal};
 use hubvault_postgres::Sequence;
 use std::fmt::Write;
@@ -29,8 +29,22 @@ pub(crate) fn restore_list(plan: &Plan, tables: &[TableSummary], pg_dump: &str) 
     for (TableName { schema, name }, key) in &plan.references.late_keys {
         list.record(&["key", schema, name, key]);
     }
-    for table in tables {
-        list.entries(table);
+    let order = &plan.load_order;
+    list.record_of("search_path", &order.search_path);
+    for check in &order.late_checks {
+        let on = match check.on {
+            CheckedKind::Table => "table",
+            CheckedKind::Domain => "domain",
+        };
+        let TableName { schema, name } = &check.owner;
+        list.record(&["check", on, schema, name, &check.constraint]);
+    }
+    let groups: Vec<LoadGroup> = (tables.iter().map(|table| order.group_of(&table.name))).collect();
+    for group in LoadGroup::ALL {
+        list.record(&["rows", group.word()]);
+        for (table, _) in tables.iter().zip(&groups).filter(|(_, of)| **of == group) {
+            list.entries(table);
+        }
     }
     for TableName { schema, name } in &plan.refresh {
         list.record(&["refresh", schema, name]);
@@ -50,15 +64,21 @@ impl List {
         self.0.push('\n');
     }
 
+    fn record_of(&mut self, kind: &str, fields: &[String]) {
+        let fields = std::iter::once(kind).chain(fields.iter().map(String::as_str));
+        self.record(&fields.collect::<Vec<_>>());
+    }
+
     /// The entries of a table. Their names need no escape and get none: letters, digits, `_`, `-`, `/`, `.` and `%`.
     fn entries(&mut self, table: &TableSummary) {
+        let each = table.bytes / (table.entries.len() as u64).max(1);
         for entry in &table.entries {
             match table.format {
                 RowFormat::Text => {
-                    let _ = writeln!(self.0, "text\t{entry}");
+                    let _ = writeln!(self.0, "text\t{entry}\t{each}");
                 }
                 RowFormat::Csv => {
-                    let _ = write!(self.0, "csv\t{entry}\t");
+                    let _ = write!(self.0, "csv\t{entry}\t{each}\t");
                     let names = [&table.name.schema, &table.name.name];
                     let fields = names.into_iter().chain(&table.columns);
                     self.record(&fields.map(String::as_str).collect::<Vec<_>>());

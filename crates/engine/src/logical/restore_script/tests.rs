@@ -117,10 +117,13 @@ fn run_script(schema: &str, name: &str, column: &str) -> String {
         &["role", name],
         &["table", schema, name, "1"],
         &["key", schema, name, column],
+        &["search_path", schema, name],
+        &["check", "table", schema, name, column],
+        &["rows", "first"],
     ] {
         list.record(record);
     }
-    list.0.push_str("csv\tdatabase/x.csv\t");
+    list.0.push_str("csv\tdatabase/x.csv\t9\t");
     list.record(&[schema, name, column, name]);
     list.record(&["refresh", schema, name]);
     list.record(&["end"]);
@@ -178,7 +181,9 @@ proptest! {
                 identifier(&column),
                 identifier(&name)
             ),
-            format!("; REFRESH MATERIALIZED VIEW {relation};"),
+            format!("REFRESH MATERIALIZED VIEW {relation};"),
+            format!("SET search_path = {}, {};", identifier(&schema), identifier(&name)),
+            format!("conname = {} AND conrelid = to_regclass({})", literal(&column), literal(&relation)),
             format!("FROM (SELECT count(*) AS n FROM ONLY {relation}) counted;"),
         ] {
             prop_assert!(seen.contains(&sql), "{sql:?} is not in {seen:?}");

@@ -15,6 +15,8 @@ pub struct EntryMeta {
     pub kind: EntryKind,
     /// Permission bits.
     pub mode: u32,
+    /// User and group by number, for `tar`; root's without.
+    pub owner: Option<(u32, u32)>,
     /// When it was last changed, whole seconds.
     pub mtime: Timestamp,
     /// A symbolic link's target.
@@ -151,8 +153,10 @@ pub(crate) fn header(meta: &EntryMeta, size: u64) -> Result<Vec<u8>, ArchiveErro
     };
     let mut header = tar::Header::new_gnu();
     header.set_mode(meta.mode);
-    header.set_uid(0);
-    header.set_gid(0);
+    // Numbers without names: in a container, or on another host, a name may be another user's.
+    let (user, group) = meta.owner.unwrap_or((0, 0));
+    header.set_uid(user.into());
+    header.set_gid(group.into());
     header.set_mtime(meta.mtime.as_second().max(0) as u64);
     header.set_size(size);
     let mut builder = tar::Builder::new(Vec::new());

@@ -202,9 +202,17 @@ pub struct FileSummary {
     pub sha256: Option<String>,
     /// Permission bits.
     pub mode: u32,
-    /// Its owner and group, by number; the tar itself says 0.
+    /// Its owner and group, by number. The tar says the same; older archives say 0 there.
     #[serde(default)]
     pub owner: Option<(u32, u32)>,
+    /// Set-user-ID and set-group-ID bits that it had on the host. No entry has them: a `tar` that cannot or should not
+    /// set owners would make the file root's with these bits.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_out_bits: u32,
+}
+
+fn is_zero(bits: &u32) -> bool {
+    *bits == 0
 }
 
 /// Older archives contain the whole command line, which may hold a password.

@@ -124,6 +124,7 @@ impl<W: Write> ArchiveWriter<W> {
             name: MANIFEST.to_owned(),
             kind: EntryKind::Manifest,
             mode: 0o644,
+            owner: None,
             mtime: manifest.snapshot.taken_at,
             link: None,
             rows: None,

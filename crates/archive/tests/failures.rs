@@ -24,6 +24,7 @@ fn meta(name: &str) -> EntryMeta {
         name: name.into(),
         kind: EntryKind::Config,
         mode: 0o640,
+        owner: None,
         mtime: Timestamp::UNIX_EPOCH,
         link: None,
         rows: None,

@@ -59,6 +59,7 @@ fn meta(name: &str, kind: EntryKind) -> EntryMeta {
         name: name.into(),
         kind,
         mode: 0o640,
+        owner: None,
         mtime: Timestamp::UNIX_EPOCH,
         link: None,
         rows: None,

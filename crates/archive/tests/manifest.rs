@@ -76,9 +76,9 @@ prop_compose! {
 prop_compose! {
     fn file()(
         source in text(), name in text(), bytes in any::<u64>(), sha256 in of(text()), mode in any::<u32>(),
-        owner in of(any::<(u32, u32)>()),
+        owner in of(any::<(u32, u32)>()), left_out_bits in any::<u32>(),
     ) -> FileSummary {
-        FileSummary { source, name, bytes, sha256, mode, owner }
+        FileSummary { source, name, bytes, sha256, mode, owner, left_out_bits }
     }
 }
 

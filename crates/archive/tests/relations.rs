@@ -38,6 +38,7 @@ fn pack(
         name: name.to_owned(),
         kind,
         mode: 0o600,
+        owner: None,
         mtime: Timestamp::UNIX_EPOCH,
         link: link.map(str::to_owned),
         rows,

@@ -67,6 +67,7 @@ fn archive(codec: Codec, contents: &[Vec<u8>]) -> Vec<u8> {
             name: format!("e{i}"),
             kind: EntryKind::Config,
             mode: 0o600,
+            owner: None,
             mtime: Timestamp::UNIX_EPOCH,
             link: None,
             rows: None,

@@ -84,6 +84,7 @@ fn write(path: &Path, rows: Option<RowData>, tables: Vec<TableSummary>) -> Manif
         name: "database/users.sql".into(),
         kind: EntryKind::TableData,
         mode: 0o600,
+        owner: None,
         mtime: Timestamp::UNIX_EPOCH,
         link: None,
         rows,

@@ -34,6 +34,7 @@ pub fn record(job: &str) -> BackupRecord {
         sha256: Some("0".repeat(64)),
         mode: 0o600,
         owner: Some((0, 0)),
+        left_out_bits: 0,
     };
     BackupRecord {
         copies: copies(23, 11_900_000),

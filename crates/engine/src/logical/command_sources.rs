@@ -55,6 +55,7 @@ pub(crate) fn capture(job: &Job, run: &Run) -> Result<Sources, BackupError> {
                         sha256: None,
                         mode: MODE,
                         owner: None,
+                        left_out_bits: 0,
                     },
                     at: Timestamp::now(),
                 });
@@ -144,6 +145,7 @@ impl Sources {
                 name: one.summary.name.clone(),
                 kind: EntryKind::Config,
                 mode: MODE,
+                owner: None,
                 mtime: one.at,
                 link: None,
                 rows: None,

@@ -204,6 +204,7 @@ impl Shared<'_> {
             name,
             kind: EntryKind::TableData,
             mode: 0o600,
+            owner: None,
             mtime: self.taken_at,
             link: None,
             rows: Some(RowData {

@@ -20,6 +20,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Configuration files are held in memory until they are written; this is the limit of all together,
 /// compressed.
 const MEMORY: u64 = 24 << 20;
+/// The set-user-ID and the set-group-ID bit.
+const SET_ID: u32 = 0o6000;
 
 /// The files of a run, packed, and warnings about them.
 #[derive(Debug, Default)]
@@ -203,15 +205,12 @@ impl Files {
             return Ok(());
         }
         self.stored += stored;
+        let meta = entry_meta(name, EntryKind::Config, None, &read.meta);
         self.summaries.push(FileSummary {
-            source: path.display().to_string(),
-            name: name.to_owned(),
             bytes: read.builder.raw_bytes(),
             sha256: Some(read.sha256),
-            mode: read.meta.mode() & 0o7777,
-            owner: Some((read.meta.uid(), read.meta.gid())),
+            ..summary(path, &meta, &read.meta)
         });
-        let meta = entry_meta(name, EntryKind::Config, None, &read.meta);
         self.packed.push(read.builder.finish(meta)?);
         Ok(())
     }
@@ -225,15 +224,8 @@ impl Files {
         meta: &Metadata,
         compression: Compression,
     ) -> Result<(), BackupError> {
-        self.summaries.push(FileSummary {
-            source: path.display().to_string(),
-            name: name.to_owned(),
-            bytes: 0,
-            sha256: None,
-            mode: meta.mode() & 0o7777,
-            owner: Some((meta.uid(), meta.gid())),
-        });
         let entry = entry_meta(name, kind, link, meta);
+        self.summaries.push(summary(path, &entry, meta));
         self.packed
             .push(EntryBuilder::new(compression).finish(entry)?);
         Ok(())
@@ -241,13 +233,30 @@ impl Files {
 }
 
 fn entry_meta(name: &str, kind: EntryKind, link: Option<String>, meta: &Metadata) -> EntryMeta {
+    let kept = match kind {
+        EntryKind::Directory => 0o7777,
+        _ => 0o7777 & !SET_ID,
+    };
     EntryMeta {
         name: name.to_owned(),
         kind,
-        mode: meta.mode() & 0o7777,
+        mode: meta.mode() & kept,
+        owner: Some((meta.uid(), meta.gid())),
         mtime: Timestamp::from_second(meta.mtime()).unwrap_or(Timestamp::UNIX_EPOCH),
         link,
         rows: None,
+    }
+}
+
+fn summary(path: &Path, entry: &EntryMeta, meta: &Metadata) -> FileSummary {
+    FileSummary {
+        source: path.display().to_string(),
+        name: entry.name.clone(),
+        bytes: 0,
+        sha256: None,
+        mode: entry.mode,
+        owner: entry.owner,
+        left_out_bits: meta.mode() & 0o7777 & !entry.mode,
     }
 }
 

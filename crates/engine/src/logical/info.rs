@@ -114,7 +114,12 @@ fn contents(out: &mut String, plan: &Plan, inside: &Inside<'_>) -> std::fmt::Res
 
 fn inside_line(out: &mut String, file: &FileSummary) -> std::fmt::Result {
     let (name, source) = (one_line(&file.name), one_line(&file.source));
-    writeln!(out, "    {name}  (from {source})")
+    let bits = if file.left_out_bits == 0 {
+        ""
+    } else {
+        ", without its set-user-ID and set-group-ID bits"
+    };
+    writeln!(out, "    {name}  (from {source}{bits})")
 }
 
 fn table_line(out: &mut String, table: &PlannedTable) -> std::fmt::Result {

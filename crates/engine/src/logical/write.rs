@@ -173,6 +173,7 @@ impl Texts {
             name,
             kind,
             mode,
+            owner: None,
             mtime: self.at,
             link: None,
             rows: None,

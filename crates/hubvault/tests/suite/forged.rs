@@ -50,6 +50,7 @@ pub(crate) fn forged(
             name: record.name.clone(),
             kind: record.kind,
             mode: record.mode,
+            owner: None,
             mtime: manifest.snapshot.taken_at,
             link: record.link.clone(),
             rows,

@@ -16,6 +16,7 @@ mod damaged_archives;
 mod catalog;
 mod earlier_version;
 mod files;
+mod file_trees;
 mod drill;
 mod forged;
 mod drill_failures;

@@ -9,13 +9,15 @@ mod cli;
 
 use clap::Parser;
 use cli::{Cli, Exit};
+use rustix::fs::Mode;
 use rustix::process::{
-    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
+    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit, umask,
 };
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     keep_memory_private();
+    keep_own_rights();
     signals::outlive_the_terminal();
     match cli::run(&Cli::parse()) {
         Ok(Exit::Done) => ExitCode::SUCCESS,
@@ -31,6 +33,13 @@ fn main() -> ExitCode {
             ExitCode::from(code)
         }
     }
+}
+
+/// A umask that takes rights from the owner would leave directories that hubvault cannot enter and files that it cannot
+/// read again. What it says of others holds, also for the commands that hubvault starts.
+fn keep_own_rights() {
+    let mask = umask(Mode::RWXG | Mode::RWXO);
+    umask(mask & !Mode::RWXU);
 }
 
 /// Passwords are in the memory of this process. No image of it goes to the disk, and other processes of the same user

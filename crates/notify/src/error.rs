@@ -116,6 +116,11 @@ impl SendError {
         self.problem
     }
 
+    /// What went wrong, alone; for a refusal the server's words.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
     /// Whether the same attempt would fail again: a reply of 500 or more, settings or a message that cannot work.
     ///
     /// Errors that others may fix meanwhile (a name, a certificate, a network) are not permanent.

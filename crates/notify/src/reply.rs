@@ -24,13 +24,13 @@ impl Reply {
         self.code >= 500
     }
 
-    /// Whether the server refuses the message for its size: 552 (RFC 5321), 5.3.4 and 5.2.3 (RFC 3463), but not a
-    /// full mailbox, which has the same code and 5.2.2.
+    /// Whether the server refuses the message for its size: 5.3.4 and 5.2.3 (RFC 3463), or 552 (RFC 5321) without such a
+    /// code. Servers also answer 552 for a full mailbox (5.2.2) and for a forbidden attachment (5.7.0).
     pub(crate) fn is_too_large(&self) -> bool {
         let detail = self.lines.first().map_or("", String::as_str);
         detail.starts_with("5.3.4")
             || detail.starts_with("5.2.3")
-            || (self.code == 552 && !detail.starts_with("5.2.2"))
+            || (self.code == 552 && !detail.starts_with("5."))
     }
 }
 
@@ -41,6 +41,19 @@ impl fmt::Display for Reply {
         let text: String = text.trim().chars().map(blank).collect();
         write!(f, "{} {}", self.code, whole_words(&text))
     }
+}
+
+/// Whether a reply, code first, is about the domain of the sender: SPF, DKIM, DMARC, its reverse address or MX
+/// (RFC 7372 and RFC 7505: X.7.20 to X.7.27).
+pub(crate) fn is_about_the_domain(reply: &str) -> bool {
+    let code = reply.split(' ').nth(1).unwrap_or_default();
+    let detail = code.get(1..).and_then(|code| code.strip_prefix(".7."));
+    let detail = detail.and_then(|detail| detail.parse::<u32>().ok());
+    let named = ["SPF", "DKIM", "DMARC"];
+    detail.is_some_and(|detail| (20..=27).contains(&detail))
+        || reply
+            .split(|c: char| !c.is_ascii_alphanumeric())
+            .any(|word| named.iter().any(|name| word.eq_ignore_ascii_case(name)))
 }
 
 /// The first words of a text, at most 400 messages. Half a word could be half a password, which nobody would know for one.
@@ -187,10 +200,35 @@ mod tests {
             ("552 5.3.4 too big", true),
             ("554 5.3.4 too big", true),
             ("552 5.2.2 mailbox full", false),
+            (
+                "552 5.7.0 blocked because its content presents a potential security issue",
+                false,
+            ),
             ("554 5.7.1 no", false),
         ] {
             let reply = reply(&format!("{text}\r\n")).unwrap();
             assert_eq!(reply.is_too_large(), large, "{text}");
+        }
+    }
+
+    #[test]
+    fn replies_about_the_senders_domain_are_told_from_others() {
+        for text in [
+            "550 5.7.26 unauthenticated sender",
+            "550 5.7.23 rejected",
+            "421 4.7.26 rate limited",
+            "550 5.7.1 message failed DMARC checks",
+            "550 SPF: not permitted",
+        ] {
+            assert!(is_about_the_domain(text), "{text}");
+        }
+        for text in [
+            "554 5.7.1 attachment type",
+            "550 5.7.9 x",
+            "550 5.7.2",
+            "552",
+        ] {
+            assert!(!is_about_the_domain(text), "{text}");
         }
     }
 }

@@ -80,6 +80,11 @@ impl Mailer {
         self.offers.max_size
     }
 
+    /// Whether the connection has ended, so that another message needs a new one.
+    pub fn has_ended(&self) -> bool {
+        self.connection.is_broken()
+    }
+
     /// Sends QUIT and closes the connection.
     pub fn quit(mut self) {
         self.connection.quit();

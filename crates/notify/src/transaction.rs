@@ -3,7 +3,7 @@
 use crate::attachment::Lines;
 use crate::error::{Problem, Refused, SendError};
 use crate::message::{Composed, Email, is_ascii, mailbox};
-use crate::reply::Reply;
+use crate::reply::{Reply, is_about_the_domain};
 use crate::smtp::Mailer;
 
 /// A message that the server accepted.
@@ -73,6 +73,9 @@ impl Mailer {
             return Err(self.too_large(format!("the server answers {reply}")));
         }
         let what = format!("the server refuses the sender {}: {reply}", from.email);
+        if is_about_the_domain(&reply.to_string()) {
+            return Err(self.about_the_domain(what, reply.is_permanent()));
+        }
         // 530: authentication required (RFC 4954, 6).
         Err(match reply.code {
             530 => self
@@ -119,7 +122,9 @@ impl Mailer {
             told => format!("the server refuses every recipient: {}", told.join(", ")),
         };
         let permanent = refused.iter().all(|refused| refused.permanent);
-        let next = if permanent {
+        let next = if refused.iter().any(|it| is_about_the_domain(&it.reply)) {
+            DOMAIN
+        } else if permanent {
             "check the addresses in ADMIN_EMAILS"
         } else {
             "try again later, and check the addresses in ADMIN_EMAILS"
@@ -208,11 +213,23 @@ impl Mailer {
         if reply.is_too_large() {
             return self.too_large(what);
         }
+        if is_about_the_domain(&reply.to_string()) {
+            return self.about_the_domain(what, reply.is_permanent());
+        }
         if reply.is_permanent() {
-            let next = "check the server's log; a filter may have rejected the attachment";
+            let next = "check the mail server's log; a filter may have rejected the content";
             return self.error(Problem::Rejected, what, next).lasting(true);
         }
         self.error(Problem::Busy, what, "try again later")
+    }
+
+    fn about_the_domain(&self, what: String, permanent: bool) -> SendError {
+        let problem = if permanent {
+            Problem::Sender
+        } else {
+            Problem::Busy
+        };
+        self.error(problem, what, DOMAIN).lasting(permanent)
     }
 
     fn too_large(&self, what: String) -> SendError {
@@ -226,6 +243,7 @@ impl Mailer {
     }
 }
 
+const DOMAIN: &str = "check SPF, DKIM and DMARC of the sender's domain (SMTP_FROM), and send through a server that may send for it";
 const NO_UTF8: &str = "the server accepts only ASCII addresses (no SMTPUTF8)";
 
 /// A dot at the beginning of a line is doubled (RFC 5321, 4.5.2). `bytes` begin and end with whole lines.

@@ -86,6 +86,8 @@ pub struct MailServerOptions {
     pub refuse: Vec<String>,
     /// Recipients that it refuses with 450.
     pub defer: Vec<String>,
+    /// With which reply it refuses every message that has an attachment; empty for none.
+    pub refuse_attachments: String,
     /// A file that it cuts down to one byte when a message begins.
     pub shrink: Option<PathBuf>,
     /// What it does wrong.
@@ -118,6 +120,7 @@ impl MailServerOptions {
             "busy_first": self.busy_first,
             "refuse": self.refuse,
             "defer": self.defer,
+            "refuse_attachments": self.refuse_attachments,
             "shrink": self.shrink,
             "fault": self.fault.map(MailFault::word),
         })

@@ -68,6 +68,8 @@ async def serve(options):
         if state["busy"] > 0:
             state["busy"] -= 1
             return "451 4.3.2 please try again later"
+        if options["refuse_attachments"] and b"Content-Disposition: attachment" in (envelope.original_content or b""):
+            return options["refuse_attachments"]
         if fault == "refuse-data":
             return "554 5.7.1 this message is not wanted here"
         answer = keep(envelope, write)

@@ -1,6 +1,7 @@
 //! A recorded message as it is sent now: to whom, and with what attached.
 
 use super::compose::{TOO_LARGE, domain, word};
+use super::template::escaped;
 use crate::catalog::{Content, Enclosure, OutboxItem, RecipientState};
 use crate::job::{AttachWhen, MailOptions};
 use hubvault_notify::{Attachment, Email};
@@ -57,7 +58,7 @@ pub(super) fn leave_out(item: &mut OutboxItem, why: &str) -> bool {
         return false;
     };
     *text = plain.replace(TOO_LARGE, why);
-    *html = rich.replace(TOO_LARGE, why);
+    *html = rich.replace(TOO_LARGE, &escaped(why));
     *enclosure = None;
     *left_out = Some(why.to_owned());
     true

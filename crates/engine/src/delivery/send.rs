@@ -4,7 +4,7 @@ use super::compose::TOO_LARGE;
 use super::email::{compose, is_missing, leave_out, obey};
 use crate::catalog::{Catalog, Claimed, Content, OutboxItem, OutboxState, RecipientState};
 use crate::job::{Delivery, MailOptions};
-use hubvault_model::Cancel;
+use hubvault_model::{Cancel, one_line};
 use hubvault_notify::{Email, Event, EventKind, Mailer, Problem, Refused, SendError};
 use jiff::{SignedDuration, Timestamp};
 use std::time::{Duration, Instant};
@@ -187,9 +187,12 @@ impl Sender<'_> {
         }
         let mut sent = mailer.send(&email, &to);
         if let Err(error) = &sent
-            && error.problem() == Problem::TooLarge
-            && leave_out(item, TOO_LARGE)
+            && let Some(why) = self.why_without(error)
+            && leave_out(item, &why)
         {
+            if mailer.has_ended() {
+                mailer = Mailer::connect(&mail.smtp)?;
+            }
             sent = mailer.send(&compose(item, mail), &to);
         }
         let sent = sent?;
@@ -203,6 +206,21 @@ impl Sender<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Why a mail is to be sent once more without its archive; `None` if that would not help.
+    fn why_without(&self, error: &SendError) -> Option<String> {
+        match error.problem() {
+            Problem::TooLarge => Some(TOO_LARGE.to_owned()),
+            Problem::Rejected if error.is_permanent() => {
+                let words = self.delivery.masks.mask(error.what());
+                Some(format!(
+                    "the mail with it was refused: {}",
+                    one_line(&words)
+                ))
+            }
+            _ => None,
+        }
     }
 
     fn event(&self, item: &mut OutboxItem) -> Result<(), Failure> {

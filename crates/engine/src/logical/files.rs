@@ -1,14 +1,13 @@
 //! Reads the host's configuration files, again while they change, and packs them for the archive.
 
+use super::file_entry::{MEMORY, ReadError, ReadFile, entry_meta, read_once, summary};
 use crate::job::FileSource;
 use crate::run::BackupError;
-use hubvault_archive::{Compression, EntryBuilder, EntryKind, EntryMeta, FileSummary, PackedEntry};
+use hubvault_archive::{Compression, EntryBuilder, EntryKind, FileSummary, PackedEntry};
 use hubvault_model::{ByteSize, Warning};
-use jiff::Timestamp;
-use sha2::{Digest, Sha256};
-use std::fs::{self, File, Metadata};
-use std::io::{self, Read};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Component, Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
@@ -17,11 +16,6 @@ use std::time::Duration;
 const TRIES: u32 = 10;
 /// The pause between two tries.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Configuration files are held in memory until they are written; this is the limit of all together,
-/// compressed.
-const MEMORY: u64 = 24 << 20;
-/// The set-user-ID and the set-group-ID bit.
-const SET_ID: u32 = 0o6000;
 
 /// The files of a run, packed, and warnings about them.
 #[derive(Debug, Default)]
@@ -230,78 +224,6 @@ impl Files {
             .push(EntryBuilder::new(compression).finish(entry)?);
         Ok(())
     }
-}
-
-fn entry_meta(name: &str, kind: EntryKind, link: Option<String>, meta: &Metadata) -> EntryMeta {
-    let kept = match kind {
-        EntryKind::Directory => 0o7777,
-        _ => 0o7777 & !SET_ID,
-    };
-    EntryMeta {
-        name: name.to_owned(),
-        kind,
-        mode: meta.mode() & kept,
-        owner: Some((meta.uid(), meta.gid())),
-        mtime: Timestamp::from_second(meta.mtime()).unwrap_or(Timestamp::UNIX_EPOCH),
-        link,
-        rows: None,
-    }
-}
-
-fn summary(path: &Path, entry: &EntryMeta, meta: &Metadata) -> FileSummary {
-    FileSummary {
-        source: path.display().to_string(),
-        name: entry.name.clone(),
-        bytes: 0,
-        sha256: None,
-        mode: entry.mode,
-        owner: entry.owner,
-        left_out_bits: meta.mode() & 0o7777 & !entry.mode,
-    }
-}
-
-struct ReadFile {
-    builder: EntryBuilder,
-    sha256: String,
-    meta: Metadata,
-}
-
-enum ReadError {
-    Io(io::Error),
-    TooLarge,
-    Archive(hubvault_archive::ArchiveError),
-}
-
-/// Reads a whole file; `None` when it changed meanwhile.
-fn read_once(path: &Path, compression: Compression) -> Result<Option<ReadFile>, ReadError> {
-    let mut file = File::open(path).map_err(ReadError::Io)?;
-    let before = file.metadata().map_err(ReadError::Io)?;
-    let mut builder = EntryBuilder::new(compression);
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 64 << 10];
-    loop {
-        let n = file.read(&mut buffer).map_err(ReadError::Io)?;
-        if n == 0 {
-            break;
-        }
-        hash.update(&buffer[..n]);
-        builder.write(&buffer[..n]).map_err(ReadError::Archive)?;
-        if builder.stored_bytes() > MEMORY {
-            return Err(ReadError::TooLarge);
-        }
-    }
-    // By path, so that a file which was replaced by another is noticed too.
-    let after = fs::metadata(path).map_err(ReadError::Io)?;
-    let same = |m: &Metadata| (m.dev(), m.ino(), m.size(), m.mtime(), m.mtime_nsec());
-    if same(&before) != same(&after) || builder.raw_bytes() != before.size() {
-        return Ok(None);
-    }
-    let sha256 = hubvault_archive::hex(&hash.finalize());
-    Ok(Some(ReadFile {
-        builder,
-        sha256,
-        meta: before,
-    }))
 }
 
 /// Whether a link at `link` to `target` leads to a path below `root`, judging by the text alone.

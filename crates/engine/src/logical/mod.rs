@@ -6,6 +6,7 @@ mod foreign_keys;
 mod extent;
 mod load_order;
 mod plan;
+mod file_entry;
 pub(crate) mod files;
 mod schema;
 mod throttle;

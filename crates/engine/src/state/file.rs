@@ -4,15 +4,17 @@
 use super::ownership::{ReadOnlyMount, Untrusted, is_own, is_unwritable, untrusted_file};
 use crate::command::shell_word;
 use rustix::fs::OFlags;
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use uuid::Uuid;
 
 /// What a file that is being written ends with.
 const FRESH: &str = ".new";
+/// What others than the owner may do.
+const FOR_OTHERS: u32 = 0o077;
 /// The random part of its name, in hexadecimal digits.
 const RANDOM: usize = 32;
 /// A file that nobody finished in this time is a leftover of a crashed process.
@@ -89,6 +91,10 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> 
             .create_new(true)
             .mode(mode)
             .open(&fresh)?;
+        if mode & FOR_OTHERS != 0 {
+            // The umask may have taken it away. Where modes cannot be set, that of the mount holds.
+            let _ = file.set_permissions(Permissions::from_mode(mode));
+        }
         file.write_all(bytes)?;
         if durability == Durability::Durable {
             file.sync_all()?;
@@ -229,8 +235,7 @@ fn is_owner_of_new(directory: &Path, uid: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs::Permissions;
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::symlink;
     use std::process::Command;
 
     #[test]

@@ -31,6 +31,7 @@ mod seal;
 mod seal_check;
 mod mail;
 mod mail_failures;
+mod mail_content;
 mod mail_errors;
 mod process_observer;
 mod secrets;

@@ -8,11 +8,15 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// A command under a umask that takes nothing away.
-fn without_umask(hub: &Hub, arguments: &[&str]) -> Command {
+/// A command under this umask.
+fn under(umask: &str, hub: &Hub, arguments: &[&str]) -> Command {
     let mut shell = hub.command_of("sh");
     shell
-        .args(["-c", "umask 0; exec \"$0\" \"$@\"", HUBVAULT])
+        .args([
+            "-c",
+            &format!("umask {umask}; exec \"$0\" \"$@\""),
+            HUBVAULT,
+        ])
         .args(arguments);
     shell
 }
@@ -40,16 +44,24 @@ fn files_below(directory: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn files_are_private_under_any_umask() {
+    // The second takes everything, also from the owner.
+    for umask in ["0", "0777"] {
+        files_are_private_under(umask);
+    }
+}
+
+fn files_are_private_under(umask: &str) {
     let database =
         database_with("CREATE TABLE users (id int PRIMARY KEY); INSERT INTO users VALUES (1)");
     let mut hub = Hub::whole(&database);
+    let _drills = (umask != "0").then(|| hub.prove());
     let home = hub.config().join("made/by/hubvault");
     let log = hub.config().join("hub.log");
     hub.set("BACKUP_DIR", home.display().to_string());
     hub.set("LOG_FILE", log.display().to_string());
     hub.set("HTTP_ADDR", "127.0.0.1:0");
     let run = |arguments: &[&str]| {
-        let output = without_umask(&hub, arguments).output().unwrap();
+        let output = under(umask, &hub, arguments).output().unwrap();
         assert!(
             matches!(output.status.code(), Some(0 | 1 | 3)),
             "{}",
@@ -58,10 +70,11 @@ fn files_are_private_under_any_umask() {
         stdout(&output)
     };
     let record: Value = serde_json::from_str(&run(&["backup", "--json"])).unwrap();
+    assert_eq!(record["proof"]["proven"], umask != "0", "{record}");
     run(&["pin", "latest"]);
     run(&["check", "--alert"]);
     let token = run(&["token", "create", "ops", "--role", "admin"]);
-    let mut service = without_umask(&hub, &["serve"])
+    let mut service = under(umask, &hub, &["serve"])
         .stderr(Stdio::null())
         .spawn()
         .unwrap();

@@ -116,6 +116,10 @@ pub struct TableSummary {
     /// Its name.
     #[serde(flatten)]
     pub name: TableName,
+    /// The extension that it belongs to: CREATE EXTENSION makes it, and inside are the rows that the extension marks as
+    /// the user's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extension: Option<String>,
     /// How much of it is inside.
     pub coverage: Coverage,
     /// A window's condition, as SQL. It is untrusted: use [`TableSummary::window`].

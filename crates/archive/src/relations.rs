@@ -117,6 +117,7 @@ impl Manifest {
         let mut left: Vec<bool> = self.entries.iter().map(|it| it.rows.is_some()).collect();
         for table in &self.tables {
             identifiers(&table.name)?;
+            (table.extension.as_deref()).map_or(Ok(()), identifier)?;
             // Restored rows could make anybody a superuser; no backup contains these tables.
             if table.name.schema.starts_with("pg_") || table.name.schema == "information_schema" {
                 return Err(format!("{} is a table of PostgreSQL's own", table.name));

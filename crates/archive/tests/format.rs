@@ -94,6 +94,7 @@ fn archive_of(codec: Codec, entries: Vec<PackedEntry>, tables: Vec<TableSummary>
 fn table(entry: &str, rows: &RowData) -> TableSummary {
     TableSummary {
         name: rows.table.clone(),
+        extension: None,
         coverage: Coverage::Whole,
         filter: None,
         window: None,

@@ -47,10 +47,10 @@ prop_compose! {
         name in table(), coverage in select(vec![Coverage::Whole, Coverage::Window, Coverage::Referenced]),
         filter in of(text()), columns in vec(text(), 0..4), format in format(), digest in digest(),
         added_rows in any::<u64>(), bytes in any::<u64>(), entries in vec(text(), 0..4),
-        source_digest in of(text()),
+        source_digest in of(text()), extension in of(text()),
     ) -> TableSummary {
         TableSummary {
-            name, coverage, filter, window: None, columns, format, digest, added_rows, source_digest, bytes, entries,
+            name, extension, coverage, filter, window: None, columns, format, digest, added_rows, source_digest, bytes, entries,
         }
     }
 }

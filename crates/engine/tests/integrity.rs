@@ -42,6 +42,7 @@ fn rows() -> RowData {
 fn table() -> TableSummary {
     TableSummary {
         name: users(),
+        extension: None,
         coverage: Coverage::Whole,
         filter: None,
         window: None,

@@ -30,7 +30,8 @@ pub use dump::tools::SECRET_VARIABLES;
 pub use error::{MissingPrivilege, PgError};
 pub use inspect::privileges::{Advice, advice};
 pub use inspect::{
-    Check, Column, Estimate, ForeignKey, Relation, RelationKind, RowAddress, Rules, Sequence,
+    Check, Column, ConfigRows, Estimate, ForeignKey, Relation, RelationKind, RowAddress, Rules,
+    Sequence, WritableRows,
 };
 pub use memory_file::memory_file;
 pub use snapshot::{Invitation, Snapshot, SnapshotFacts};

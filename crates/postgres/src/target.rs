@@ -46,6 +46,42 @@ pub fn is_table(session: &mut Session, name: &TableName) -> Result<bool, PgError
     Ok(rows.first().is_some_and(|row| row.get(0)))
 }
 
+/// The tables that extensions mark as holding rows of users, with the extension ("Extension Configuration Tables").
+pub fn config_tables(session: &mut Session) -> Result<BTreeMap<TableName, String>, PgError> {
+    let sql = "SELECT n.nspname::text, c.relname::text, e.extname::text
+               FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_class c ON c.oid = ANY (e.extconfig)
+               JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+               WHERE c.relkind = 'r'";
+    let rows = session.rows("asking for the tables of extensions", sql)?;
+    let name =
+        |row: &postgres::Row| TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
+    Ok(rows.iter().map(|row| (name(row), row.get(2))).collect())
+}
+
+/// Lets a role load and read a table of an extension, which a superuser owns.
+pub fn admit_to(session: &mut Session, table: &TableName, role: &str) -> Result<(), PgError> {
+    let (schema, role) = (quote_ident(&table.schema), quote_ident(role));
+    let sql = format!(
+        "GRANT USAGE ON SCHEMA {schema} TO {role}; GRANT ALL ON TABLE {} TO {role}",
+        table.sql()
+    );
+    session.simple(&format!("letting {role} load {table}"), &sql)
+}
+
+/// Whether a table has a row for which `condition`, which is SQL, holds.
+pub fn has_rows(
+    session: &mut Session,
+    table: &TableName,
+    condition: &str,
+) -> Result<bool, PgError> {
+    let sql = format!(
+        "SELECT 1 FROM ONLY {} WHERE ({condition}) LIMIT 1",
+        table.sql()
+    );
+    let rows = session.rows(&format!("looking into {table}"), &sql)?;
+    Ok(!rows.is_empty())
+}
+
 /// Whether a table has no row.
 pub fn is_empty(session: &mut Session, table: &TableName) -> Result<bool, PgError> {
     let sql = format!("SELECT 1 FROM ONLY {} LIMIT 1", table.sql());

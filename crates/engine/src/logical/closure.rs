@@ -56,7 +56,8 @@ impl<'a> Closure<'a> {
     pub(crate) fn follows(choice: Choice, scope: &Scope) -> bool {
         match choice {
             Choice::Window(window) => scope.windows[window].references == ReferencePolicy::Include,
-            Choice::Whole | Choice::Referenced => choice == Choice::Referenced,
+            Choice::Whole | Choice::Writable => false,
+            Choice::Referenced => true,
         }
     }
 
@@ -136,7 +137,8 @@ impl<'a> Closure<'a> {
         };
         tables
             .into_iter()
-            .filter(|oid| !partitioned(oid) && self.chosen.get(oid) != Some(&Choice::Whole))
+            .filter(|oid| !partitioned(oid))
+            .filter(|oid| !matches!(self.chosen.get(oid), Some(Choice::Whole | Choice::Writable)))
             .collect()
     }
 

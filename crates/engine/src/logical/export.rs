@@ -1,5 +1,6 @@
 //! Exports the tables' rows from the snapshot into the archive over several connections.
 
+use super::extensions;
 use super::extent::{Extent, PlannedTable};
 use super::output::Writer;
 use super::plan::Plan;
@@ -100,6 +101,7 @@ fn summary(table: &PlannedTable, total: &mut TableTotals) -> TableSummary {
     total.entries.sort();
     TableSummary {
         name: table.name.clone(),
+        extension: table.extension.clone(),
         coverage: table.coverage,
         filter: table.filter.clone(),
         window: table.filter.as_deref().map(Window::of),
@@ -300,7 +302,8 @@ fn header(table: &PlannedTable) -> String {
             } else {
                 format!(" ({list})")
             };
-            format!("COPY {}{columns} FROM stdin;\n", table.name.sql())
+            let copy = format!("COPY {}{columns} FROM stdin;\n", table.name.sql());
+            extensions::replacing(table).unwrap_or_default() + &copy
         }
         RowFormat::Csv => {
             let names: Vec<String> = table.columns.iter().map(|c| csv_field(c)).collect();

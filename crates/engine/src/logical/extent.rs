@@ -3,7 +3,8 @@
 use super::closure::among;
 use hubvault_archive::Coverage;
 use hubvault_model::{RowFormat, TableName, quote_ident};
-use hubvault_postgres::{PageRange, RowAddress};
+use hubvault_postgres::{PageRange, Relation, RowAddress};
+use std::collections::BTreeSet;
 
 /// What one extent should hold, in bytes of heap and TOAST. Small enough that a few of them in
 /// memory, compressed, stay far below the memory limit; large enough that a query's start-up
@@ -15,6 +16,8 @@ pub(crate) const EXTENT_BYTES: u64 = 32 << 20;
 pub struct PlannedTable {
     /// The table; of a partitioned table, the leaf.
     pub name: TableName,
+    /// The extension that it belongs to.
+    pub extension: Option<String>,
     /// Whether all of its rows are taken.
     pub coverage: Coverage,
     /// The condition on the rows, as SQL, for a window.
@@ -141,6 +144,31 @@ pub(crate) fn cut(table: usize, pages: u64, bytes: u64, may_cut: bool) -> Vec<Ex
         .collect()
 }
 
+/// Rows in an extent that is given by addresses.
+const ROWS_IN_EXTENT: usize = 20_000;
+
+/// Cuts the rows of a table that others refer to.
+pub(crate) fn of_rows(
+    table: usize,
+    relation: &Relation,
+    rows: &BTreeSet<RowAddress>,
+) -> Vec<Extent> {
+    let all = relation
+        .estimated_rows
+        .unwrap_or(0)
+        .max(rows.len() as u64)
+        .max(1);
+    let each = (relation.heap_bytes + relation.toast_bytes) / all;
+    let rows: Vec<RowAddress> = rows.iter().copied().collect();
+    let extent = |rows: &[RowAddress]| Extent {
+        table,
+        pages: None,
+        rows: Some(rows.to_vec()),
+        estimated_bytes: each * rows.len() as u64,
+    };
+    rows.chunks(ROWS_IN_EXTENT).map(extent).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,6 +176,7 @@ mod tests {
     fn table(filter: Option<&str>, format: RowFormat) -> PlannedTable {
         PlannedTable {
             name: TableName::new("public", "Odd \"name\""),
+            extension: None,
             coverage: Coverage::Whole,
             filter: filter.map(str::to_owned),
             own_condition: false,

@@ -146,7 +146,8 @@ fn not_inside(out: &mut String, plan: &Plan) -> std::fmt::Result {
         out,
         "  The rows of these tables; they are empty after a restore:\n"
     )?;
-    for left in &plan.references.left_out {
+    let left_out = || plan.references.left_out.iter().chain(&plan.of_extensions);
+    for left in left_out() {
         let rows = left
             .estimated_rows
             .map_or("?".to_owned(), |rows| rows.to_string());
@@ -160,7 +161,7 @@ fn not_inside(out: &mut String, plan: &Plan) -> std::fmt::Result {
     for name in &plan.outside {
         writeln!(out, "    {}", one_line(&name.to_string()))?;
     }
-    if plan.references.left_out.is_empty() && plan.outside.is_empty() {
+    if left_out().next().is_none() && plan.outside.is_empty() {
         writeln!(out, "    none: every table is inside")?;
     }
     writeln!(

@@ -4,6 +4,8 @@ mod scope;
 mod closure;
 mod foreign_keys;
 mod extent;
+mod huge_rows;
+mod extensions;
 mod load_order;
 mod plan;
 mod file_entry;

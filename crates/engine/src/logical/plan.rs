@@ -2,19 +2,21 @@
 //! warnings.
 
 use super::closure::{Added, Closure};
-use super::extent::{Extent, PlannedTable, cut};
+use super::extensions;
+use super::extent::{Extent, PlannedTable, cut, of_rows};
 use super::foreign_keys::{self, References};
+use super::huge_rows;
 use super::load_order;
-use super::scope::{self, Choice};
+use super::scope::{self, Choice, Resolved};
 use crate::job::{Job, Scope, Window, WindowRows};
 use crate::run::BackupError;
-use hubvault_archive::{Coverage, LoadOrder};
+use hubvault_archive::{Coverage, LeftOut, LoadOrder};
 use hubvault_model::{DatabaseFacts, RowFormat, TableName, Warning, quote_ident, quote_literal};
 use hubvault_postgres::{
-    Advice, MissingPrivilege, PERMIT_VIEWS, REFUSE_VIEWS, Relation, RelationKind, RowAddress,
+    Advice, MissingPrivilege, PERMIT_VIEWS, PgError, REFUSE_VIEWS, Relation, RelationKind,
     Sequence, Session, Snapshot, SnapshotFacts, inspect,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Everything that a run will include, and everything that it will not.
 #[derive(Debug)]
@@ -33,6 +35,10 @@ pub struct Plan {
     pub references: References,
     /// Tables with rows that are not related to the archive.
     pub outside: Vec<TableName>,
+    /// Tables of extensions with rows that are not in the archive.
+    pub of_extensions: Vec<LeftOut>,
+    /// Tables of extensions with rows that are, in the order in which they are loaded.
+    pub extension_tables: Vec<TableName>,
     /// Materialized views to fill after a restore, in order.
     pub refresh: Vec<TableName>,
     /// What a restore loads and adds when.
@@ -58,22 +64,21 @@ impl Plan {
         let unread = inspect::read_sequences(session, &mut sequences)?;
         let mut found = scope::resolve(&job.scope, &relations);
         if !found.missing.is_empty() {
-            let names = found.missing;
-            return Err(BackupError::MissingTables { names });
+            return Err(BackupError::MissingTables {
+                names: found.missing,
+            });
         }
-        let filters = filters(session, &job.scope, &relations, &found.chosen)?;
+        let filters = conditions(session, &job.scope, &relations, &mut found)?;
         let closure = Closure::new(&relations, &found.chosen, &filters, &keys);
         let reachable = closure.reachable(&job.scope);
         let privileges =
             inspect::missing_privileges(&job.database.user, &relations, &sequences, &|relation| {
                 found.chosen.contains_key(&relation.oid) || reachable.contains(&relation.oid)
             });
-        sequences.retain(|sequence| !sequence.extension_member);
+        sequences.retain(Sequence::is_taken);
         // A condition of the configuration may name views.
         let own_conditions = job.scope.windows.iter().any(Window::has_own_condition);
-        if own_conditions {
-            session.simple("permitting views", PERMIT_VIEWS)?;
-        }
+        when(own_conditions, session, PERMIT_VIEWS)?;
         // Without the privileges this would fail with a less helpful error.
         let added = if privileges.is_empty() {
             closure.search(session, &job.scope)?
@@ -88,6 +93,8 @@ impl Plan {
             tables: Vec::new(),
             extents: Vec::new(),
             outside: outside(&relations, &found.chosen, &references),
+            extension_tables: extensions::parents_first(&relations, &found.chosen, &keys),
+            of_extensions: extensions::left_out(&relations, &found.chosen, &found.warnings),
             refresh: inspect::materialized_views(session)?,
             load_order: load_order::load_order(session)?,
             roles: inspect::roles(session)?,
@@ -111,9 +118,7 @@ impl Plan {
                 &added,
             )?;
         }
-        if own_conditions {
-            session.simple("refusing views", REFUSE_VIEWS)?;
-        }
+        when(own_conditions, session, REFUSE_VIEWS)?;
         if plan.tables.is_empty() && plan.privileges.is_empty() {
             return Err(BackupError::NothingInScope);
         }
@@ -206,6 +211,28 @@ impl Plan {
     }
 }
 
+/// Permits or refuses views where conditions of the configuration may name them.
+fn when(own_conditions: bool, session: &mut Session, sql: &str) -> Result<(), PgError> {
+    if own_conditions {
+        session.simple("permitting or refusing views", sql)?;
+    }
+    Ok(())
+}
+
+/// The condition of every table of which not all rows are taken, as SQL.
+fn conditions(
+    session: &mut Session,
+    scope: &Scope,
+    relations: &[Relation],
+    found: &mut Resolved,
+) -> Result<BTreeMap<u32, String>, BackupError> {
+    let of_extensions = extensions::conditions(session, relations, found)?;
+    let mut conditions = filters(session, scope, relations, &found.chosen)?;
+    conditions.extend(of_extensions);
+    huge_rows::leave_out(session, relations, found, &mut conditions)?;
+    Ok(conditions)
+}
+
 /// The condition of every window's table as SQL, with the moment fixed once for all connections.
 fn filters(
     session: &mut Session,
@@ -278,26 +305,6 @@ fn filter(
     }
 }
 
-/// Rows in an extent that is given by addresses.
-const ROWS_IN_EXTENT: usize = 20_000;
-
-fn of_rows(table: usize, relation: &Relation, rows: &BTreeSet<RowAddress>) -> Vec<Extent> {
-    let all = relation
-        .estimated_rows
-        .unwrap_or(0)
-        .max(rows.len() as u64)
-        .max(1);
-    let each = (relation.heap_bytes + relation.toast_bytes) / all;
-    let rows: Vec<RowAddress> = rows.iter().copied().collect();
-    let extent = |rows: &[RowAddress]| Extent {
-        table,
-        pages: None,
-        rows: Some(rows.to_vec()),
-        estimated_bytes: each * rows.len() as u64,
-    };
-    rows.chunks(ROWS_IN_EXTENT).map(extent).collect()
-}
-
 fn planned(
     session: &mut Session,
     relation: &Relation,
@@ -313,6 +320,7 @@ fn planned(
         .map(|c| c.name.clone());
     let mut table = PlannedTable {
         name: relation.name.clone(),
+        extension: relation.extension_member.clone(),
         coverage: choice.coverage(),
         filter: None,
         own_condition: false,
@@ -334,7 +342,10 @@ fn planned(
     }
     if let Some(filter) = filter {
         table.filter = Some(filter.clone());
-        table.format = RowFormat::Csv;
+        table.coverage = Coverage::Window;
+        if matches!(choice, Choice::Window(_)) {
+            table.format = RowFormat::Csv;
+        }
         let estimate = inspect::estimate(session, &Extent::window_query(&table))?;
         let share = relation
             .estimated_rows
@@ -373,6 +384,10 @@ pub fn describe_coverage(table: &PlannedTable) -> String {
         rows => format!("{rows} rows that others refer to"),
     };
     match (table.coverage, &table.filter) {
+        (_, _) if table.extension.is_some() => format!(
+            "those that the extension {} marks as the user's",
+            table.extension.as_deref().unwrap_or_default()
+        ),
         (Coverage::Window, Some(filter)) if added.is_empty() => filter.clone(),
         (Coverage::Window, Some(filter)) => format!("{filter}; and {added}"),
         (Coverage::Referenced, _) => format!("only {added}"),

@@ -171,6 +171,13 @@ fi
 
 present=$(ask_each '$1 == "table" {
     print "SELECT " literal("  " shown($2, $3)) " WHERE pg_catalog.to_regclass(" literal(relation($2, $3)) ") IS NOT NULL;"
+}
+# A table of an extension counts when it has rows that a restore would replace. A condition is SQL, and psql must not
+# read it: \gexec sends it as it is.
+$1 == "extension-table" {
+    rows = "EXISTS (SELECT FROM ONLY " relation($2, $3) " WHERE (" plain($5) "))"
+    print "SELECT " literal("SELECT " literal("  " shown($2, $3)) " WHERE " rows)
+    print "WHERE pg_catalog.to_regclass(" literal(relation($2, $3)) ") IS NOT NULL \\gexec"
 }') || die "cannot ask for the tables of the database $PGDATABASE: see above"
 
 # Lines of a table of contents that belong to steps of building what comes after the rows. A comment or a label goes
@@ -565,6 +572,10 @@ say "definitions"
 pg_restore --list database/schema.dump >"$work/list" || die "pg_restore cannot read database/schema.dump: see above"
 build definitions pre-data 1
 drop_checks
+# Their foreign keys are there already: one after the other, in the order of the list.
+wanted_jobs=$jobs jobs=1
+load_group extensions "rows of extensions"
+jobs=$wanted_jobs
 load_group first "rows"
 load_group after-tables "rows of tables whose columns are computed"
 say "sequences"
@@ -606,14 +617,24 @@ sql -c ANALYZE 2>"$work/said" || sql -c "$search_path" -c ANALYZE || echo "ANALY
 # ---------------------------------------------------------------- as many rows as were backed up
 
 say "row counts"
-statements=$(records '$1 == "table" {
+statements=$(records 'function uncounted(schema, table, rows) {
+    print "\\if :ERROR"
+    print "SELECT pg_catalog.format(\047  %-40s %12s in the archive %12s restored  DIFFERENT\047, " literal(shown(schema, table)) ", " rows ", \047not\047);"
+    print "\\endif"
+}
+$1 == "table" {
     rows = literal($4)
     print "SELECT pg_catalog.format(\047  %-40s %12s in the archive %12s restored  %s\047, " literal(shown($2, $3)) ", " rows ", n,"
     print "CASE WHEN n = " rows " THEN \047equal\047 ELSE \047DIFFERENT\047 END)"
     print "FROM (SELECT count(*) AS n FROM ONLY " relation($2, $3) ") counted;"
-    print "\\if :ERROR"
-    print "SELECT pg_catalog.format(\047  %-40s %12s in the archive %12s restored  DIFFERENT\047, " literal(shown($2, $3)) ", " rows ", \047not\047);"
-    print "\\endif"
+    uncounted($2, $3, rows)
+}
+$1 == "extension-table" {
+    line = "\047  %-40s %12s in the archive %12s restored  %s\047, "
+    print "SELECT " literal("SELECT pg_catalog.format(" line literal(shown($2, $3)) ", " literal($4) ", n, " \
+        "CASE WHEN n = " literal($4) " THEN \047equal\047 ELSE \047DIFFERENT\047 END) " \
+        "FROM (SELECT count(*) AS n FROM ONLY " relation($2, $3) " WHERE (" plain($5) ")) counted") " \\gexec"
+    uncounted($2, $3, literal($4))
 }') || exit 1
 # The planner may call the functions of an index.
 counted=$(printf '%s\n' "$search_path" "$statements" | sql -v ON_ERROR_STOP=0 -f -) || die "counting the rows failed: see above"

@@ -24,7 +24,14 @@ pub(crate) fn restore_list(plan: &Plan, tables: &[TableSummary], pg_dump: &str) 
     }
     for table in tables {
         let TableName { schema, name } = &table.name;
-        list.record(&["table", schema, name, &table.digest.rows.to_string()]);
+        let rows = table.digest.rows.to_string();
+        match table.extension {
+            Some(_) => {
+                let condition = table.filter.as_deref().unwrap_or("true");
+                list.record(&["extension-table", schema, name, &rows, condition]);
+            }
+            None => list.record(&["table", schema, name, &rows]),
+        }
     }
     for (TableName { schema, name }, key) in &plan.references.late_keys {
         list.record(&["key", schema, name, key]);
@@ -39,11 +46,16 @@ pub(crate) fn restore_list(plan: &Plan, tables: &[TableSummary], pg_dump: &str) 
         let TableName { schema, name } = &check.owner;
         list.record(&["check", on, schema, name, &check.constraint]);
     }
+    list.record(&["rows", "extensions"]);
+    list.one_by_one(&plan.extension_tables, tables);
+    let tables: Vec<&TableSummary> = (tables.iter())
+        .filter(|it| it.extension.is_none())
+        .collect();
     let groups: Vec<LoadGroup> = (tables.iter().map(|table| order.group_of(&table.name))).collect();
     for group in LoadGroup::ALL {
         list.record(&["rows", group.word()]);
         for (table, _) in tables.iter().zip(&groups).filter(|(_, of)| **of == group) {
-            list.entries(table);
+            list.entries(table, None);
         }
     }
     for TableName { schema, name } in &plan.refresh {
@@ -69,9 +81,18 @@ impl List {
         self.record(&fields.collect::<Vec<_>>());
     }
 
+    /// The entries of some tables in this order: the script loads the largest first, and these have sizes that say so.
+    fn one_by_one(&mut self, order: &[TableName], tables: &[TableSummary]) {
+        for (after, name) in order.iter().rev().enumerate().rev() {
+            for table in tables.iter().filter(|table| table.name == *name) {
+                self.entries(table, Some(after as u64));
+            }
+        }
+    }
+
     /// The entries of a table. Their names need no escape and get none: letters, digits, `_`, `-`, `/`, `.` and `%`.
-    fn entries(&mut self, table: &TableSummary) {
-        let each = table.bytes / (table.entries.len() as u64).max(1);
+    fn entries(&mut self, table: &TableSummary, size: Option<u64>) {
+        let each = size.unwrap_or(table.bytes / (table.entries.len() as u64).max(1));
         for entry in &table.entries {
             match table.format {
                 RowFormat::Text => {
@@ -93,12 +114,15 @@ pub(crate) fn sequences_sql(sequences: &[Sequence]) -> String {
     let mut sql = String::from("SET search_path = '';\n");
     for sequence in sequences {
         if let Some(value) = sequence.last_value {
-            let _ = writeln!(
-                sql,
-                "SELECT pg_catalog.setval({}::pg_catalog.regclass, {value}, {});",
-                quote_literal(&sequence.name.sql()).trim(),
-                sequence.is_called
-            );
+            let name = quote_literal(&sequence.name.sql());
+            let name = if sequence.extension_member {
+                // Where the extension is missing, the others are set nevertheless.
+                format!("pg_catalog.to_regclass({})", name.trim())
+            } else {
+                format!("{}::pg_catalog.regclass", name.trim())
+            };
+            let called = sequence.is_called;
+            let _ = writeln!(sql, "SELECT pg_catalog.setval({name}, {value}, {called});");
         }
     }
     sql

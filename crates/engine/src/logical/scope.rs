@@ -19,6 +19,8 @@ pub(crate) struct Resolved {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
     Whole,
+    /// Whole but for rows that the server cannot write as text.
+    Writable,
     Window(usize),
     /// Not in the scope, but rows of the scope reference some of its rows.
     Referenced,
@@ -28,7 +30,7 @@ impl Choice {
     pub(crate) fn coverage(self) -> Coverage {
         match self {
             Self::Whole => Coverage::Whole,
-            Self::Window(_) => Coverage::Window,
+            Self::Window(_) | Self::Writable => Coverage::Window,
             Self::Referenced => Coverage::Referenced,
         }
     }
@@ -95,20 +97,13 @@ impl Resolved {
             return;
         }
         if let Some(extension) = &relation.extension_member {
-            if named {
-                let message = format!(
-                    "{} belongs to the extension {extension}: CREATE EXTENSION creates it, its \
-                     rows are not backed up",
-                    relation.name
-                );
-                self.warn_once("extension-table", relation, message);
-            }
+            self.take_of_extension(relation, extension, choice, named);
             return;
         }
         self.chosen.entry(relation.oid).or_insert(choice);
     }
 
-    fn warn_once(&mut self, code: &str, relation: &Relation, message: String) {
+    pub(super) fn warn_once(&mut self, code: &str, relation: &Relation, message: String) {
         let warning = Warning::new(code, &relation.name, message);
         if !self.warnings.contains(&warning) {
             self.warnings.push(warning);
@@ -121,7 +116,7 @@ impl Resolved {
             return;
         }
         let place = match choice {
-            Choice::Whole | Choice::Referenced => "the scope names it",
+            Choice::Whole | Choice::Writable | Choice::Referenced => "the scope names it",
             Choice::Window(i) => match &scope.windows[i].rows {
                 WindowRows::Recent { .. } => "a window of the scope names it",
                 WindowRows::Where(_) => "a where window of the scope names it",

@@ -191,6 +191,7 @@ fn manifest(
     warnings: Vec<Warning>,
 ) -> Manifest {
     let mut left_out = plan.references.left_out.clone();
+    left_out.extend(plan.of_extensions.iter().cloned());
     left_out.extend(plan.outside.iter().map(|name| LeftOut {
         name: name.clone(),
         estimated_rows: None,

@@ -1,6 +1,7 @@
 //! Reads tables and compares their rows with the manifest.
 
 use super::error::RestoreError;
+use super::extension_rows::users_rows;
 use super::order::in_order;
 use crate::pool::Pool;
 use hubvault_archive::TableSummary;
@@ -47,7 +48,8 @@ impl Compared {
     }
 }
 
-/// The digest of the rows that a table of the manifest has in a database now; `filter` is SQL.
+/// The digest of the rows that a table of the manifest has in a database now, of an extension's those that are the
+/// user's; `filter` is SQL.
 pub fn digest(
     session: &mut CopySession,
     table: &TableSummary,
@@ -119,8 +121,13 @@ fn rows_sql(table: &TableSummary, filter: Option<&str>) -> String {
         .iter()
         .map(|column| quote_ident(column))
         .collect();
-    let condition = filter.map_or_else(String::new, |filter| format!(" WHERE {filter}"));
     let name = table.name.sql();
+    let condition = [users_rows(table), filter].into_iter().flatten();
+    let condition: Vec<String> = condition.map(|it| format!("({it})")).collect();
+    let condition = match condition.as_slice() {
+        [] => String::new(),
+        some => format!(" WHERE {}", some.join(" AND ")),
+    };
     format!("SELECT {} FROM ONLY {name}{condition}", list.join(", "))
 }
 

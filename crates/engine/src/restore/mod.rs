@@ -4,6 +4,7 @@
 mod error;
 mod order;
 mod rows;
+mod extension_rows;
 mod compare;
 mod whole;
 mod tables;
@@ -120,8 +121,13 @@ fn chosen<'a>(
             });
         }
     }
+    let named = |table: &TableSummary, pattern: &TablePattern| {
+        // A table of an extension is meant by its own name alone; whoever gives it hears that it is refused.
+        (table.extension.is_none() || pattern.exact().is_some()) && pattern.matches(&table.name)
+    };
     let meant = |table: &&TableSummary| {
-        wanted.is_empty() || wanted.iter().any(|pattern| pattern.matches(&table.name))
+        (wanted.is_empty() && table.extension.is_none())
+            || wanted.iter().any(|pattern| named(table, pattern))
     };
     Ok(manifest.tables.iter().filter(meant).collect())
 }

@@ -2,6 +2,7 @@
 
 use super::compare::compare;
 use super::error::RestoreError;
+use super::extension_rows;
 use super::rows::{Transactions, load};
 use super::{RestoreOptions, Restored, Target, definitions, entry, text};
 use crate::progress::{Progress, Stage};
@@ -19,10 +20,7 @@ pub fn present<S: Source>(
     cancel: &Cancel,
 ) -> Result<Vec<TableName>, RestoreError> {
     let mut session = Session::connect(to, cancel)?;
-    Ok(target::present(
-        &mut session,
-        archive.manifest().tables.iter().map(|table| &table.name),
-    )?)
+    extension_rows::present(&mut session, archive.manifest())
 }
 
 /// Restores a whole archive into a database that holds none of its tables, and compares.
@@ -92,6 +90,9 @@ pub(crate) fn whole_with<S: Source>(
     }
     report.extend(schema.pre_data(&access, &mut session, said, cancel)?);
     let logins = access.of_tables(&mut session)?;
+    if let Some(superuser) = &mut superuser {
+        extension_rows::admit(superuser, manifest, &to.user)?;
+    }
     let passed_over = restore.rows(&mut session, &logins, &mut report)?;
     progress.stage(Stage::Indexes, None);
     restore.after_rows(&mut session, &schema, said, &mut report)?;
@@ -139,8 +140,7 @@ fn drop_existing(
     options: RestoreOptions,
     cancel: &Cancel,
 ) -> Result<(), RestoreError> {
-    let tables = manifest.tables.iter().map(|table| &table.name);
-    let there = target::present(session, tables)?;
+    let there = extension_rows::present(session, manifest)?;
     if there.is_empty() {
         return Ok(());
     }
@@ -170,6 +170,7 @@ impl<S: Source> Restore<'_, S> {
     ) -> Result<Vec<TableName>, RestoreError> {
         let entries: Vec<&EntryRecord> = (self.archive.manifest().entries.iter())
             .filter(|entry| entry.kind == EntryKind::TableData)
+            .filter(|entry| !extension_rows::holds(self.archive, entry))
             .collect();
         let transactions = if target::writes_no_wal(session)? {
             Transactions::Table
@@ -178,7 +179,14 @@ impl<S: Source> Restore<'_, S> {
         };
         let bytes = entries.iter().map(|entry| entry.raw_bytes).sum();
         self.progress.stage(Stage::Rows, Some(bytes));
-        let problems = load(
+        let mut problems = extension_rows::load(
+            self.archive,
+            (self.access, &mut *session),
+            self.options,
+            self.progress,
+            self.cancel,
+        )?;
+        let others = load(
             self.archive,
             entries,
             transactions,
@@ -187,6 +195,7 @@ impl<S: Source> Restore<'_, S> {
             self.progress,
             self.cancel,
         )?;
+        problems.extend(others);
         let said = |(table, why): &(TableName, String)| format!("{table}: {why}");
         report.errors.extend(problems.iter().map(said));
         Ok(problems.into_iter().map(|(table, _)| table).collect())

@@ -111,7 +111,8 @@ fn commands_text(job: &Job) -> String {
 
 fn left_out_text(plan: &Plan) -> String {
     let mut out = String::from("\nLeft out (restored empty)\n");
-    for left in &plan.references.left_out {
+    let left_out = || plan.references.left_out.iter().chain(&plan.of_extensions);
+    for left in left_out() {
         let rows = about(left.estimated_rows);
         let (name, reason) = (plain(&left.name), plain(&left.reason));
         out += &format!("  {name}, about {rows} rows, {reason}\n");
@@ -120,7 +121,7 @@ fn left_out_text(plan: &Plan) -> String {
     if !others.is_empty() {
         out += &format!("  {}\n", others.join(", "));
     }
-    if plan.references.left_out.is_empty() && others.is_empty() {
+    if left_out().next().is_none() && others.is_empty() {
         out += "  nothing: every table is included\n";
     }
     if !plan.references.not_valid.is_empty() {
@@ -178,7 +179,7 @@ pub(super) fn plan_json(job: &Job, plan: &Plan, warnings: &[Warning]) -> serde_j
             "stage": hook.stage_text(), "when": hook.when.as_str(), "fails": hook.fails,
             "command": hook.command.to_string(),
         })).collect::<Vec<_>>(),
-        "left_out": plan.references.left_out,
+        "left_out": plan.references.left_out.iter().chain(&plan.of_extensions).collect::<Vec<_>>(),
         "outside": plan.outside.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "not_valid": plan.references.not_valid,
         "privileges": plan.privileges.iter().map(|p| &p.statement).collect::<Vec<_>>(),

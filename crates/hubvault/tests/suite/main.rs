@@ -23,6 +23,7 @@ mod drill_failures;
 mod drill_differences;
 mod restore;
 mod references;
+mod extension_rows;
 mod retention;
 mod overview;
 mod monitor;

@@ -6,6 +6,7 @@ use hubvault_model::{DatabaseFacts, quote_literal};
 
 pub(crate) mod planner;
 mod relations;
+mod huge_rows;
 mod keys;
 mod sequences;
 mod views;
@@ -13,10 +14,11 @@ pub(crate) mod privileges;
 mod rules;
 mod search_path;
 
+pub use huge_rows::{WritableRows, writable_rows};
 pub use keys::{ForeignKey, foreign_keys};
-pub use planner::{Estimate, estimate};
+pub use planner::{Estimate, estimate, works};
 pub use privileges::missing_privileges;
-pub use relations::{Column, Relation, RelationKind, relations};
+pub use relations::{Column, ConfigRows, Relation, RelationKind, relations};
 pub(crate) use relations::{renamed, unlocked};
 pub use rules::{Check, Rules, rules};
 pub use search_path::search_path;

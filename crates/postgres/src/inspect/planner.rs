@@ -28,6 +28,22 @@ pub fn estimate(session: &mut Session, query: &str) -> Result<Estimate, PgError>
     })
 }
 
+/// Whether the planner accepts a query in this transaction, which goes on in any case: `None`, or why not.
+pub fn works(session: &mut Session, query: &str) -> Result<Option<String>, PgError> {
+    let doing = "asking the planner about a condition";
+    session.simple(doing, "SAVEPOINT condition")?;
+    match session.rows(doing, &format!("EXPLAIN {query}")) {
+        Ok(_) => session
+            .simple(doing, "RELEASE SAVEPOINT condition")
+            .map(|()| None),
+        Err(PgError::Query { why, .. }) => {
+            let undo = "ROLLBACK TO SAVEPOINT condition; RELEASE SAVEPOINT condition";
+            session.simple(doing, undo).map(|()| Some(why))
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// `Seq Scan on t  (cost=0.00..18.50 rows=850 width=36)`.
 fn expected_rows(line: &str) -> Option<u64> {
     let (_, rest) = line.split_once(" rows=")?;

@@ -32,6 +32,19 @@ pub struct Column {
     pub generated: bool,
     /// Whether its type is not built in.
     pub own_type: bool,
+    /// How many bytes of text the server writes for each byte of a value, at least; 0 where the size of a value is not
+    /// known without reading it.
+    pub text_bytes: u8,
+}
+
+/// Rows of an extension's table that are the user's and no part of the extension ("Extension Configuration Tables").
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigRows {
+    /// What follows the table's name in a query of these rows, `WHERE` included; empty for all rows.
+    pub condition: String,
+    /// Whether it may run with this role's rights: it is written by a superuser or this role, or this role is no
+    /// superuser.
+    pub may_run: bool,
 }
 
 /// One relation of a user's schema.
@@ -63,6 +76,8 @@ pub struct Relation {
     pub columns: Vec<Column>,
     /// The extension that it belongs to.
     pub extension_member: Option<String>,
+    /// Which of its rows are the user's, when it belongs to an extension that marks it so.
+    pub config_rows: Option<ConfigRows>,
     /// Whether a crash empties it.
     pub unlogged: bool,
     /// Whether its access method is heap, which ctid ranges need.
@@ -81,10 +96,17 @@ pub struct Relation {
 }
 
 impl Relation {
-    /// Whether `pg_dump` would lock it.
+    /// Whether it is to be locked: `pg_dump` would lock it, or it holds rows of an extension's configuration that can
+    /// be read.
     pub(crate) fn is_lockable(&self) -> bool {
         matches!(self.kind, RelationKind::Table | RelationKind::Partitioned)
-            && self.extension_member.is_none()
+            && (self.extension_member.is_none()
+                || (self.config_rows.is_some() && self.is_readable()))
+    }
+
+    /// Whether the role can read its rows.
+    pub fn is_readable(&self) -> bool {
+        self.can_select && self.schema_usage
     }
 }
 
@@ -97,9 +119,11 @@ pub(crate) fn unlocked(session: &mut Session) -> Result<Vec<String>, PgError> {
             "SELECT format('%I.%I', n.nspname, c.relname)
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
              WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND {USER_SCHEMA}
-               AND NOT EXISTS (SELECT FROM pg_depend d
-                               WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
-                                 AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e')
+               AND (NOT EXISTS (SELECT FROM pg_depend d
+                                WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+                                  AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e')
+                    OR (c.oid IN (SELECT unnest(e.extconfig) FROM pg_extension e)
+                        AND has_table_privilege(c.oid, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE')))
                AND NOT EXISTS (SELECT FROM pg_locks l
                                WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation'
                                  AND l.relation = c.oid AND l.mode = 'AccessShareLock' AND l.granted)
@@ -166,9 +190,13 @@ pub fn relations(session: &mut Session) -> Result<Vec<Relation>, PgError> {
                     c.relpersistence = 'u', coalesce(am.amname = 'heap', false),
                     has_table_privilege(c.oid, 'SELECT'), has_schema_privilege(n.oid, 'USAGE'),
                     row_security_active(c.oid), pg_get_userbyid(c.relowner)::text,
-                    {PLANNING_RUNS_CODE}
+                    {PLANNING_RUNS_CODE}, g.condition, g.may_run
              FROM pg_class c
              JOIN pg_namespace n ON n.oid = c.relnamespace
+             LEFT JOIN (SELECT x.relation, x.condition, r.rolsuper OR r.rolname = current_user OR NOT me.rolsuper AS may_run
+                        FROM pg_extension e CROSS JOIN unnest(e.extconfig, e.extcondition) x (relation, condition)
+                        JOIN pg_roles r ON r.oid = e.extowner
+                        JOIN pg_roles me ON me.rolname = current_user) g ON g.relation = c.oid
              LEFT JOIN pg_am am ON am.oid = c.relam
              WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't'
                AND {USER_SCHEMA} AND {NOT_GONE}
@@ -194,6 +222,12 @@ pub fn relations(session: &mut Session) -> Result<Vec<Relation>, PgError> {
                 estimated_rows: estimated_rows(row.get(9), row.get(10), pages),
                 columns: columns.remove(&oid).unwrap_or_default(),
                 extension_member: row.get(11),
+                config_rows: row
+                    .get::<_, Option<String>>(19)
+                    .map(|condition| ConfigRows {
+                        condition,
+                        may_run: row.get(20),
+                    }),
                 unlogged: row.get(12),
                 heap: row.get(13),
                 can_select: row.get(14),
@@ -238,9 +272,13 @@ fn columns(session: &mut Session) -> Result<HashMap<u32, Vec<Column>>, PgError> 
         &format!(
             "SELECT a.attrelid, a.attname::text, format_type(a.atttypid, a.atttypmod),
                     a.attgenerated <> '',
-                    EXISTS (SELECT FROM pg_type t WHERE t.oid = a.atttypid
-                            AND t.typnamespace <> 'pg_catalog'::regnamespace)
+                    t.typnamespace IS DISTINCT FROM 'pg_catalog'::regnamespace,
+                    CASE coalesce(nullif(t.typbasetype, 0), t.oid)
+                        WHEN 'bytea'::regtype THEN 2
+                        WHEN 'text'::regtype THEN 1 WHEN 'varchar'::regtype THEN 1 WHEN 'bpchar'::regtype THEN 1
+                        ELSE 0 END
              FROM pg_attribute a
+             LEFT JOIN pg_type t ON t.oid = a.atttypid
              JOIN pg_class c ON c.oid = a.attrelid
              JOIN pg_namespace n ON n.oid = c.relnamespace
              WHERE a.attnum > 0 AND NOT a.attisdropped
@@ -255,6 +293,7 @@ fn columns(session: &mut Session) -> Result<HashMap<u32, Vec<Column>>, PgError> 
             type_name: row.get(2),
             generated: row.get(3),
             own_type: row.get(4),
+            text_bytes: u8::try_from(row.get::<_, i32>(5)).unwrap_or(0),
         });
     }
     Ok(columns)

@@ -7,6 +7,10 @@ use hubvault_model::TableName;
 
 /// A sequence and its value.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a column of the catalog query"
+)]
 pub struct Sequence {
     /// `pg_class.oid`.
     pub oid: u32,
@@ -20,6 +24,8 @@ pub struct Sequence {
     pub can_read: bool,
     /// Whether an extension made it.
     pub extension_member: bool,
+    /// Whether its extension says that its value is the user's, or it numbers rows that are.
+    pub is_config: bool,
     /// Its owner.
     pub owner: String,
 }
@@ -33,7 +39,13 @@ pub fn sequences(session: &mut Session) -> Result<Vec<Sequence>, PgError> {
                     has_table_privilege(c.oid, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE'),
                     EXISTS (SELECT FROM pg_depend d
                             WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
-                              AND d.deptype = 'e'), c.oid
+                              AND d.deptype = 'e'), c.oid,
+                    EXISTS (SELECT FROM pg_extension e
+                            WHERE c.oid = ANY (e.extconfig)
+                               OR EXISTS (SELECT FROM pg_depend d
+                                          WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+                                            AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
+                                            AND d.refobjid = ANY (e.extconfig)))
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
              WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND {USER_SCHEMA} AND {NOT_GONE}
              ORDER BY 1, 2"
@@ -48,12 +60,20 @@ pub fn sequences(session: &mut Session) -> Result<Vec<Sequence>, PgError> {
             is_called: false,
             can_read: row.get(3),
             extension_member: row.get(4),
+            is_config: row.get(6),
             owner: row.get(2),
         })
         .collect())
 }
 
 const READING: &str = "reading the sequences";
+
+impl Sequence {
+    /// Whether its value belongs into a backup.
+    pub fn is_taken(&self) -> bool {
+        !self.extension_member || (self.is_config && self.can_read)
+    }
+}
 
 /// Reads the values of those that the role may read, in a transaction at the source. Values are not part of a
 /// snapshot: they are at least as high as the snapshot's rows need.
@@ -65,10 +85,11 @@ pub fn read_sequences(
     session: &mut Session,
     sequences: &mut [Sequence],
 ) -> Result<Vec<String>, PgError> {
-    let mut unread = Vec::new();
+    let mut unread = unreadable(sequences);
+    let refused = unread.len();
     for batch in sequences.chunks_mut(200) {
         let mut batch: Vec<&mut Sequence> = batch.iter_mut().filter(|s| s.can_read).collect();
-        let patience = if unread.len() < MANY {
+        let patience = if unread.len() - refused < MANY {
             WAIT
         } else {
             SHORT_WAIT
@@ -78,7 +99,7 @@ pub fn read_sequences(
         }
         for sequence in batch {
             let one = &mut [&mut *sequence];
-            let patience = if unread.len() < MANY {
+            let patience = if unread.len() - refused < MANY {
                 WAIT
             } else {
                 SHORT_WAIT
@@ -92,6 +113,23 @@ pub fn read_sequences(
         }
     }
     Ok(unread)
+}
+
+/// Why the values of an extension's sequences are not in the archive.
+fn unreadable(sequences: &[Sequence]) -> Vec<String> {
+    let unread = sequences
+        .iter()
+        .filter(|it| it.extension_member && it.is_config && !it.can_read);
+    unread
+        .map(|it| {
+            let name = it.name.sql();
+            format!(
+                "the value of the sequence {}, of an extension, is not in the archive: this role may not read it; \
+                 GRANT SELECT ON SEQUENCE {name} TO ...",
+                it.name
+            )
+        })
+        .collect()
 }
 
 /// How long to wait for who holds the lock of a sequence, in milliseconds. It may be held for as long as he likes,

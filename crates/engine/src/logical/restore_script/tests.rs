@@ -24,6 +24,7 @@ fn a_sequence_that_was_never_called_stays_so() {
         is_called: false,
         can_read: true,
         extension_member: false,
+        is_config: false,
         owner: "o".into(),
     };
     assert!(

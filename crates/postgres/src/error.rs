@@ -1,6 +1,6 @@
 //! Errors of a server or its programs. Every message says what to do next.
 
-use hubvault_model::one_line;
+use crate::message::full_text;
 use postgres::error::SqlState;
 use std::io;
 use std::path::PathBuf;
@@ -102,6 +102,14 @@ pub enum PgError {
     /// The connection broke.
     #[error("{doing}: the connection to the server was lost: {why}; see the server's log")]
     ConnectionLost {
+        /// The operation.
+        doing: String,
+        /// The cause.
+        why: String,
+    },
+    /// What is to be sent to the server could not be read.
+    #[error("{doing}: {why}")]
+    Input {
         /// The operation.
         doing: String,
         /// The cause.
@@ -264,6 +272,13 @@ impl PgError {
         }
     }
 
+    /// Whether a name was not found, as happens where a function names something without its schema (appendix A,
+    /// classes 42 and 3F).
+    pub fn is_of_names(&self) -> bool {
+        matches!(self, Self::Query { why, .. } if is_of_states(why, &["42", "3F"]))
+            && !self.is_refusal()
+    }
+
     /// Whether the cause is the server's environment and not what it was given.
     pub fn is_environment(&self) -> bool {
         match self {
@@ -298,34 +313,6 @@ impl PgError {
 fn is_of_states(why: &str, codes: &[&str]) -> bool {
     let mut states = why.split("(SQLSTATE ").skip(1).peekable();
     states.peek().is_some() && states.all(|state| codes.iter().any(|code| state.starts_with(code)))
-}
-
-/// The whole of an error: its Display alone hides what the server said. In one line: whoever owns a
-/// function or a table decides what stands there.
-pub(crate) fn full_text(error: &postgres::Error) -> String {
-    let Some(said) = error.as_db_error() else {
-        let mut text = error.to_string();
-        let mut cause = std::error::Error::source(error);
-        while let Some(inner) = cause {
-            text = format!("{text}: {inner}");
-            cause = inner.source();
-        }
-        return one_line(&text).into_owned();
-    };
-    as_text(
-        said.message(),
-        said.code().code(),
-        &[said.detail(), said.hint(), said.where_()],
-    )
-}
-
-/// A server's error in one line: what, its SQLSTATE, and what else it said.
-pub(crate) fn as_text(message: &str, code: &str, more: &[Option<&str>]) -> String {
-    let mut text = format!("{message} (SQLSTATE {code})");
-    for more in more.iter().flatten() {
-        text = format!("{text}; {more}");
-    }
-    one_line(&text).into_owned()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The only part of hubvault that talks to `PostgreSQL`: connections whose settings are pinned,
 //! one snapshot for many of them, the catalogs, the definitions, and throwaway servers.
 
+mod message;
 mod error;
 mod memory_file;
 mod connect;
@@ -24,8 +25,11 @@ pub use copy::pages::PageRange;
 pub use copy::server_digest::ServerDigest;
 pub use copy::session::CopySession;
 pub use dump::access::{Access, TableLogins};
+pub use dump::dump_file::SchemaOptions;
+pub use dump::failures::{Failure, ToolMessages};
+pub use dump::not_valid::add as add_not_valid;
 pub use dump::pg_dump::{Definitions, SchemaDump};
-pub use dump::pg_restore::{SchemaOptions, SchemaRestore, ToolMessages};
+pub use dump::pg_restore::SchemaRestore;
 pub use dump::tools::SECRET_VARIABLES;
 pub use error::{MissingPrivilege, PgError};
 pub use inspect::privileges::{Advice, advice};

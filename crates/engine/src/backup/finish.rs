@@ -182,7 +182,9 @@ fn settle(
     }
     record.warnings.extend(prepared.exposed.iter().cloned());
     let drill = record.proof.drill.as_ref();
-    record.warnings.extend(drill.and_then(DrillRecord::warning));
+    record
+        .warnings
+        .extend(drill.map(DrillRecord::warnings).unwrap_or_default());
     record.warnings.extend(stages.take_warnings());
     record.warnings.extend(delivery::nobody_notified(job));
     remember(catalog, &mut record, prepared.state.path());

@@ -118,7 +118,7 @@ pub struct ProofRecord {
 }
 
 /// What a drill showed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DrillRecord {
     /// When it ended.
     pub drilled_at: Timestamp,
@@ -132,6 +132,15 @@ pub struct DrillRecord {
     pub rows: u64,
     /// Tables that could not be restored there.
     pub not_provable: Vec<String>,
+    /// Definitions that could not be made there, each with the reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_rebuilt: Vec<String>,
+    /// Constraints that today's rows break and that came back `NOT VALID`, each with those rows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_valid: Vec<String>,
+    /// What was done another way than on the source's server.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// How far the throwaway server was confined; `None` on another server, and in records of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confinement: Option<Confinement>,
@@ -139,7 +148,22 @@ pub struct DrillRecord {
 
 impl DrillRecord {
     /// What the drill noticed beside the archive itself.
-    pub(crate) fn warning(&self) -> Option<Warning> {
+    pub(crate) fn warnings(&self) -> Vec<Warning> {
+        let not_valid = (!self.not_valid.is_empty()).then(|| {
+            let what = match self.not_valid.len() {
+                1 => "1 constraint".to_owned(),
+                many => format!("{many} constraints"),
+            };
+            let message = format!(
+                "{what} came back NOT VALID, because rows of the source break it: {}",
+                self.not_valid.join("; ")
+            );
+            Warning::new("not-valid", "drill", message)
+        });
+        self.left_behind().into_iter().chain(not_valid).collect()
+    }
+
+    fn left_behind(&self) -> Option<Warning> {
         let left = self.confinement.as_ref()?.processes_left;
         let what = match left {
             0 => return None,

@@ -182,6 +182,8 @@ fn proof(record: &BackupRecord) -> ProofFacts {
         }
         None => "nothing was proven".to_owned(),
     };
+    let notes = record.proof.drill.iter().flat_map(|drill| &drill.notes);
+    let text = notes.fold(text, |text, note| format!("{text}; note: {note}"));
     ProofFacts {
         proven: record.proof.proven,
         text,

@@ -65,8 +65,7 @@ pub fn record(job: &str) -> BackupRecord {
                 server_version: "15.18".into(),
                 tables: 4,
                 rows: 179_254,
-                not_provable: Vec::new(),
-                confinement: None,
+                ..DrillRecord::default()
             }),
         },
         warnings: vec![

@@ -83,8 +83,7 @@ fn proven(directory: &Path, at: Timestamp, bytes: usize) -> BackupRecord {
         server_version: "15".into(),
         tables: 1,
         rows: 1,
-        not_provable: Vec::new(),
-        confinement: None,
+        ..DrillRecord::default()
     });
     record
 }

@@ -35,8 +35,7 @@ fn drilled(mut record: BackupRecord, seconds: f64) -> BackupRecord {
         server_version: "15".into(),
         tables: 1,
         rows: 1,
-        not_provable: Vec::new(),
-        confinement: None,
+        ..DrillRecord::default()
     });
     record
 }

@@ -1,19 +1,18 @@
 //! The drill: restores an archive from the disk into a throwaway server and compares every row with the
 //! snapshot's.
 
+use super::checks;
 use super::drill_limit::{self, DiskLimit, ForcedEnd, Limit, LockResult};
 use super::drill_result::{DrillError, Verdict};
 use super::drill_server::{self, DrillServer};
-use crate::catalog::DrillRecord;
+use super::shown::Shown;
 use crate::disk::free_bytes;
 use crate::job::ProofOptions;
 use crate::progress::Progress;
-use crate::restore::{self, RestoreError, RestoreOptions, Restored};
+use crate::restore::{self, RestoreError, RestoreOptions};
 use hubvault_archive::{Archive, EntryKind, Identities, Manifest, TableSummary};
 use hubvault_model::{ByteSize, Cancel};
-use hubvault_postgres::{Confinement, PgError, Session, target};
-use jiff::Timestamp;
-use std::io::{self, Read};
+use hubvault_postgres::{PgError, Session, target};
 use std::path::Path;
 use std::time::Instant;
 
@@ -130,7 +129,7 @@ impl Drill<'_> {
                  reliable; check the functions that its tables use, and report this",
                 shown.intruders.join(", ")
             ))),
-            Ok(shown) => Ok(verdict(&shown, self.begun, server.finish())),
+            Ok(shown) => Ok(shown.verdict(self.begun, server.finish())),
             Err(error) => self.failed(error, &server),
         })
     }
@@ -153,7 +152,10 @@ impl Drill<'_> {
                 }
                 _ => {
                     let why = error.to_string();
-                    return Err(DrillError::Rejected { why });
+                    if !error.is_refused_by_server() {
+                        return Err(DrillError::Rejected { why });
+                    }
+                    format!("the drill's server refused a step: {why}")
                 }
             },
         };
@@ -171,9 +173,9 @@ impl Drill<'_> {
             no_owner: !server.is_ours(),
             force: false,
             clean: false,
-            keep_going: !missing.is_empty(),
+            keep_going: true,
         };
-        let restored = restore::whole_with(
+        let mut restored = restore::whole_with(
             archive,
             schema,
             &server.target(),
@@ -181,83 +183,38 @@ impl Drill<'_> {
             self.progress,
             cancel,
         )?;
-        let mut not_provable = Vec::new();
-        let mut wrong = Vec::new();
-        for table in restored.tables.iter().filter(|table| !table.is_equal()) {
-            if !missing.is_empty()
-                && (table.found.is_err() || restored.passed_over.contains(&table.name))
-            {
-                not_provable.push(table.name.to_string());
-            } else {
-                wrong.extend(table.problem());
-            }
+        let mut passed_over = restored.passed_over.iter();
+        // What the server refuses is not damaged; what cannot be read of the archive is.
+        if let Some(at) = passed_over.position(|one| !one.error.is_refused_by_server()) {
+            return Err(restored.passed_over.swap_remove(at).error);
         }
+        let mut session = Session::connect(restored.access.checker(), cancel)?;
+        let mut shown = Shown::of(restored, missing, version_of(&session));
+        let mut wrong = shown.different();
         let provable: Vec<&TableSummary> = (archive.manifest().tables.iter())
-            .filter(|table| !not_provable.contains(&table.name.to_string()))
+            .filter(|table| !shown.not_provable.contains(&table.name.to_string()))
             .collect();
         wrong.extend(restore::unlike_the_source(
             &provable,
-            &restored.logins,
+            &shown.restored.logins,
             cancel,
         )?);
-        let mut session = Session::connect(restored.access.checker(), cancel)?;
-        if missing.is_empty() {
-            wrong.extend(sequences(&mut session, archive.manifest())?);
-            wrong.extend(foreign_keys(&mut session, archive.manifest())?);
+        let (sequences, unread) = checks::sequences(&mut session, archive.manifest())?;
+        wrong.extend(sequences);
+        shown.not_rebuilt.extend(unread);
+        let keys = checks::foreign_keys(&mut session, archive.manifest())?;
+        if shown.restored.said.failures.is_empty() {
+            wrong.extend(keys);
+        } else {
+            shown.not_rebuilt.extend(keys);
         }
-        wrong.extend(files(archive, cancel)?);
+        wrong.extend(checks::files(archive, cancel)?);
         if !wrong.is_empty() {
             return Err(RestoreError::Different { tables: wrong });
         }
-        Ok(Shown {
-            intruders: restored.access.other_superusers(&mut session)?,
-            restored,
-            missing,
-            not_provable,
-            version: version_of(&session),
-        })
+        shown.intruders = shown.restored.access.other_superusers(&mut session)?;
+        Ok(shown)
     }
-}
-
-fn verdict(shown: &Shown, begun: Instant, confinement: Option<Confinement>) -> Verdict {
-    let equal = || {
-        shown
-            .restored
-            .tables
-            .iter()
-            .filter(|table| table.is_equal())
-    };
-    let record = DrillRecord {
-        drilled_at: Timestamp::now(),
-        seconds: begun.elapsed().as_secs_f64(),
-        server_version: shown.version.clone(),
-        tables: equal().count(),
-        rows: equal().map(|table| table.expected.rows).sum(),
-        not_provable: shown.not_provable.clone(),
-        confinement,
-    };
-    let names = shown.missing.join(", ");
-    let what = match shown.missing.len() {
-        0 => return Verdict::Proven(record),
-        1 => format!("extension {names} is"),
-        _ => format!("extensions {names} are"),
-    };
-    Verdict::Unproven {
-        reason: format!("{what} not installed where the drill runs"),
-        drill: Some(record),
-    }
-}
-
-/// What a restore on a throwaway server showed.
-struct Shown {
-    restored: Restored,
-    /// Extensions that the server does not offer.
-    missing: Vec<String>,
-    /// Tables that need them.
-    not_provable: Vec<String>,
-    version: String,
-    /// Superusers that code of the database made.
-    intruders: Vec<String>,
 }
 
 /// Why a server cannot show anything about the archive.
@@ -292,70 +249,4 @@ fn unfit(server: &DrillServer, manifest: &Manifest, cancel: &Cancel) -> Option<S
 fn version_of(session: &Session) -> String {
     let number = session.server_version_num();
     format!("{}.{}", number / 10_000, number % 10_000)
-}
-
-/// Sequences whose values differ.
-fn sequences(session: &mut Session, manifest: &Manifest) -> Result<Vec<String>, PgError> {
-    let mut wrong = Vec::new();
-    for sequence in &manifest.sequences {
-        let Some(value) = sequence.last_value else {
-            continue;
-        };
-        let found = target::sequence(session, &sequence.name)?;
-        if found != Some((value, sequence.is_called)) {
-            wrong.push(format!(
-                "the sequence {} does not have the value {value}",
-                sequence.name
-            ));
-        }
-    }
-    Ok(wrong)
-}
-
-/// Configuration files whose content is not what was read on the host.
-fn files(archive: &Archive, cancel: &Cancel) -> Result<Vec<String>, RestoreError> {
-    let mut wrong = Vec::new();
-    for file in archive
-        .manifest()
-        .files
-        .iter()
-        .filter(|file| file.sha256.is_some())
-    {
-        let Some(entry) = archive.entry(&file.name) else {
-            wrong.push(format!("the file {} is not in the archive", file.name));
-            continue;
-        };
-        let mut content = archive.content(entry)?;
-        // Reading it to its end compares it with the entry's checksum.
-        match read_out(&mut content, cancel) {
-            Ok(()) if file.sha256.as_ref() == Some(&entry.sha256) => {}
-            Ok(()) => wrong.push(format!("the checksum of the file {} differs", file.name)),
-            Err(error) => wrong.push(error.to_string()),
-        }
-    }
-    Ok(wrong)
-}
-
-/// Reads to the end, or until a stop is requested: a small entry may decompress to very much.
-fn read_out(content: &mut impl Read, cancel: &Cancel) -> io::Result<()> {
-    let mut buffer = vec![0; 128 << 10];
-    while content.read(&mut buffer)? > 0 {
-        if cancel.is_requested() {
-            return Err(io::Error::other("stopped on request"));
-        }
-    }
-    Ok(())
-}
-
-/// Foreign keys that should have been created `NOT VALID` and are missing. All others were
-/// validated when they were created.
-fn foreign_keys(session: &mut Session, manifest: &Manifest) -> Result<Vec<String>, PgError> {
-    let found = target::unvalidated_keys(session)?;
-    let missing = manifest
-        .not_valid
-        .iter()
-        .filter(|key| !found.contains(&key.name));
-    Ok(missing
-        .map(|key| format!("the foreign key {} on {} is missing", key.name, key.table))
-        .collect())
 }

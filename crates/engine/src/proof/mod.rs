@@ -4,6 +4,8 @@ pub mod integrity;
 mod drill_result;
 mod drill_limit;
 mod drill_server;
+mod checks;
+mod shown;
 pub mod drill;
 mod verdict;
 

@@ -170,6 +170,15 @@ impl<'a> Reader<'a> {
                 self.session = None;
                 result
             }
+            // Planning a query may look into functions of the table's indexes.
+            (Err(error), _) if error.is_of_names() && !self.logins.search_path().is_empty() => {
+                let logins = self.logins;
+                let session = self.over(logins.of(table))?;
+                let set = session.simple("setting the search_path", logins.search_path());
+                let again = set.and_then(|()| read(session));
+                self.session = None;
+                again.or(result)
+            }
             _ => result,
         }
     }

@@ -12,6 +12,16 @@ impl RestoreError {
     pub(crate) fn is_environment(&self) -> bool {
         matches!(self, Self::Postgres(error) if error.is_environment())
     }
+
+    /// Whether the server refused a statement or rows, and nothing else is wrong.
+    pub(crate) fn is_refused_by_server(&self) -> bool {
+        matches!(self, Self::Postgres(error @ PgError::Query { .. }) if !error.is_environment())
+    }
+
+    /// Whether a name was not found.
+    pub(crate) fn is_of_names(&self) -> bool {
+        matches!(self, Self::Postgres(error) if error.is_of_names())
+    }
 }
 
 /// A restore failed or was stopped.

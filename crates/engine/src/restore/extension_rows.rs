@@ -4,7 +4,7 @@
 use super::RestoreOptions;
 use super::error::RestoreError;
 use super::order::parents_first;
-use super::rows::load_entry;
+use super::rows::{NotLoaded, load_entry};
 use crate::progress::Progress;
 use hubvault_archive::{Archive, EntryRecord, Manifest, Source, TableSummary};
 use hubvault_model::{Cancel, TableName};
@@ -73,7 +73,7 @@ pub(super) fn load<S: Source>(
     options: RestoreOptions,
     progress: &dyn Progress,
     cancel: &Cancel,
-) -> Result<Vec<(TableName, String)>, RestoreError> {
+) -> Result<Vec<NotLoaded>, RestoreError> {
     let wanted: Vec<&TableSummary> = tables(archive.manifest()).collect();
     let mut problems = Vec::new();
     if wanted.is_empty() {
@@ -85,10 +85,7 @@ pub(super) fn load<S: Source>(
     for table in others {
         let (name, extension) = (&table.name, table.extension.as_deref().unwrap_or("?"));
         let why = format!("{name} is no table of users' rows of the extension {extension} here");
-        if !options.keep_going {
-            return Err(failed(name, why));
-        }
-        problems.push((name.clone(), why));
+        note(Err(failed(name, why)), table, options, &mut problems)?;
     }
     for table in &wanted {
         access.admit(&table.name, cancel)?;
@@ -142,11 +139,12 @@ fn note(
     done: Result<(), RestoreError>,
     table: &TableSummary,
     options: RestoreOptions,
-    problems: &mut Vec<(TableName, String)>,
+    problems: &mut Vec<NotLoaded>,
 ) -> Result<(), RestoreError> {
     match done {
         Err(error) if options.keep_going && !error.is_environment() => {
-            problems.push((table.name.clone(), error.to_string()));
+            let table = table.name.clone();
+            problems.push(NotLoaded { table, error });
             Ok(())
         }
         done => done,

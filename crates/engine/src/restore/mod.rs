@@ -6,6 +6,7 @@ mod order;
 mod rows;
 mod extension_rows;
 mod compare;
+mod statements;
 mod whole;
 mod tables;
 mod window;
@@ -18,14 +19,15 @@ pub use compare::{Compared, digest};
 pub use diff::{PutBack, TableDiff, diff, put_back};
 pub use error::RestoreError;
 pub use files::files;
+pub use rows::NotLoaded;
 pub use tables::tables;
 pub(crate) use whole::{missing_extensions, schema, whole_with};
 pub use whole::{present, whole};
 pub use window::Conditions;
 
 use hubvault_archive::{Archive, EntryRecord, Manifest, Source, TableSummary};
-use hubvault_model::{ByteSize, TableName, TablePattern};
-use hubvault_postgres::{Access, ConnectSettings, TableLogins, memory_file};
+use hubvault_model::{ByteSize, TablePattern};
+use hubvault_postgres::{Access, ConnectSettings, TableLogins, ToolMessages, memory_file};
 use std::fs::File;
 use std::io::{self, Read, Write};
 
@@ -72,7 +74,7 @@ pub struct RestoreOptions {
     pub force: bool,
     /// Drop the archive's objects from the target first.
     pub clean: bool,
-    /// Continue past errors; they are in the report.
+    /// Continue past tables whose rows cannot be loaded; they are in the report, as definitions always are.
     pub keep_going: bool,
 }
 
@@ -82,11 +84,9 @@ pub struct Restored {
     /// Every table to restore, with its comparison.
     pub tables: Vec<Compared>,
     /// Tables whose rows could not be loaded, where the options said to go on.
-    pub passed_over: Vec<TableName>,
-    /// Warnings of the programs.
-    pub warnings: Vec<String>,
-    /// What could not be restored, where the options said to go on.
-    pub failures: Vec<String>,
+    pub passed_over: Vec<NotLoaded>,
+    /// Warnings, definitions that could not be made, and those that were made another way.
+    pub said: ToolMessages,
     /// The logins that were used.
     pub access: Access,
     /// Who loads and reads each table.

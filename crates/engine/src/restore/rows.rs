@@ -27,8 +27,17 @@ pub(crate) enum Transactions {
     Table,
 }
 
+/// A table whose rows could not be loaded.
+#[derive(Debug)]
+pub struct NotLoaded {
+    /// The table.
+    pub table: TableName,
+    /// Why.
+    pub error: RestoreError,
+}
+
 /// Loads entries into the tables of the same names, largest first, each over the login that `access` has for it.
-/// Returns the tables' errors when `keep_going` is set.
+/// What fails with the empty `search_path` is tried with the source's. Returns the tables' errors when `keep_going` is set.
 pub(crate) fn load<S: Source>(
     archive: &Archive<S>,
     entries: Vec<&EntryRecord>,
@@ -37,7 +46,7 @@ pub(crate) fn load<S: Source>(
     options: RestoreOptions,
     progress: &dyn Progress,
     cancel: &Cancel,
-) -> Result<Vec<(TableName, String)>, RestoreError> {
+) -> Result<Vec<NotLoaded>, RestoreError> {
     let mut portions = portions(entries, transactions, options.workers.max(1));
     portions.sort_by_cached_key(|portion| {
         let login = portion.table().map(|table| logins.of(table).user.clone());
@@ -123,7 +132,7 @@ struct Load<'a, S: Source> {
     keep_going: bool,
     progress: &'a dyn Progress,
     cancel: &'a Cancel,
-    problems: Mutex<Vec<(TableName, String)>>,
+    problems: Mutex<Vec<NotLoaded>>,
 }
 
 impl<S: Source> Load<'_, S> {
@@ -135,7 +144,7 @@ impl<S: Source> Load<'_, S> {
         let Some(table) = portion.table() else {
             return Ok(());
         };
-        let login = self.logins.of(table);
+        let mut login = self.logins.of(table);
         let mut loaded = self.portion(session_of(session, login, self.cancel)?, portion);
         if let (Err(RestoreError::Postgres(refused)), Some(other)) =
             (&loaded, self.logins.instead(table))
@@ -143,11 +152,27 @@ impl<S: Source> Load<'_, S> {
         {
             *session = None;
             self.access.admit(table, self.cancel)?;
-            loaded = self.portion(session_of(session, other, self.cancel)?, portion);
+            login = other;
+            loaded = self.portion(session_of(session, login, self.cancel)?, portion);
+        }
+        if let Err(RestoreError::Postgres(error)) = &loaded
+            && error.is_of_names()
+            && !self.logins.search_path().is_empty()
+        {
+            *session = None;
+            let mut as_at_source = self.access.as_at_source(login, self.cancel)?;
+            if self.portion(&mut as_at_source, portion).is_ok() {
+                loaded = Ok(());
+            }
         }
         match loaded {
-            Err(error) if self.keep_going && !self.cancel.is_requested() => {
-                let problem = (table.clone(), error.to_string());
+            Err(error)
+                if self.keep_going && !error.is_environment() && !self.cancel.is_requested() =>
+            {
+                let problem = NotLoaded {
+                    table: table.clone(),
+                    error,
+                };
                 self.problems
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)

@@ -3,12 +3,12 @@
 use super::compare::compare;
 use super::error::RestoreError;
 use super::order::parents_first;
-use super::rows::load_entry;
+use super::rows::{NotLoaded, load_entry};
 use super::{Restored, chosen};
 use crate::progress::{Progress, Stage};
 use hubvault_archive::{Archive, Source, TableSummary};
 use hubvault_model::{Cancel, TableName, TablePattern};
-use hubvault_postgres::{Access, ConnectSettings, Session, TableLogins, target};
+use hubvault_postgres::{Access, ConnectSettings, Session, TableLogins, ToolMessages, target};
 
 /// Restores the rows of the selected tables, all in one transaction: into the same tables, which
 /// must be there and empty, or into new tables of the schema `into_schema`, which have the live
@@ -40,7 +40,7 @@ pub fn tables<S: Source>(
         Some(chosen.iter().map(|table| table.bytes).sum()),
     );
     session.simple("beginning", "BEGIN; SET CONSTRAINTS ALL DEFERRED")?;
-    let (mut places, mut passed_over, mut failures) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut places, mut passed_over) = (Vec::new(), Vec::new());
     for table in chosen {
         session.simple("beginning a table", "SAVEPOINT one_table")?;
         let mut load = || {
@@ -58,8 +58,10 @@ pub fn tables<S: Source>(
             Ok(place) => places.push(place),
             Err(error) if keep_going && !cancel.is_requested() => {
                 session.simple("rolling a table back", "ROLLBACK TO SAVEPOINT one_table")?;
-                failures.push(format!("{}: {error}", table.name));
-                passed_over.push(table.name.clone());
+                passed_over.push(NotLoaded {
+                    table: table.name.clone(),
+                    error,
+                });
             }
             Err(error) => return Err(error),
         }
@@ -72,8 +74,7 @@ pub fn tables<S: Source>(
     Ok(Restored {
         tables,
         passed_over,
-        warnings: Vec::new(),
-        failures,
+        said: ToolMessages::default(),
         access: Access::single(to.clone()),
         logins,
     })

@@ -3,14 +3,15 @@
 use super::compare::compare;
 use super::error::RestoreError;
 use super::extension_rows;
-use super::rows::{Transactions, load};
-use super::{RestoreOptions, Restored, Target, definitions, entry, text};
+use super::rows::{NotLoaded, Transactions, load};
+use super::statements::Statements;
+use super::{RestoreOptions, Restored, Target, definitions, entry};
 use crate::progress::{Progress, Stage};
 use hubvault_archive::{Archive, EntryKind, EntryRecord, Manifest, Source, TableSummary};
 use hubvault_model::{Cancel, TableName, quote_ident};
 use hubvault_postgres::{
-    Access, ConnectSettings, PgError, SchemaOptions, SchemaRestore, Session, TableLogins,
-    ToolMessages, target,
+    Access, ConnectSettings, SchemaOptions, SchemaRestore, Session, TableLogins, ToolMessages,
+    target,
 };
 
 /// The archive's tables that exist in a database.
@@ -66,6 +67,7 @@ pub(crate) fn whole_with<S: Source>(
     } else {
         Access::single(to.clone())
     };
+    let access = access.with_search_path(&search_path(manifest));
     let mut superuser = match target {
         Target::Lesser { superuser, .. } => Some(Session::connect(superuser, cancel)?),
         _ => None,
@@ -80,7 +82,6 @@ pub(crate) fn whole_with<S: Source>(
     let said = SchemaOptions {
         jobs: options.workers,
         no_owner: options.no_owner,
-        keep_going: options.keep_going,
         server,
     };
     let mut report = ToolMessages::default();
@@ -93,12 +94,13 @@ pub(crate) fn whole_with<S: Source>(
     if let Some(superuser) = &mut superuser {
         extension_rows::admit(superuser, manifest, &to.user)?;
     }
-    let passed_over = restore.rows(&mut session, &logins, &mut report)?;
+    let passed_over = restore.rows(&mut session, &logins)?;
     progress.stage(Stage::Indexes, None);
     restore.after_rows(&mut session, &schema, said, &mut report)?;
     if let Some(superuser) = &mut superuser {
-        schema.make_event_triggers(superuser, cancel)?;
+        report.extend(schema.make_event_triggers(superuser, cancel)?);
     }
+    report.failures = schema.roots(report.failures, cancel)?;
 
     progress.stage(Stage::Compare, None);
     let tables: Vec<&TableSummary> = manifest.tables.iter().collect();
@@ -106,8 +108,7 @@ pub(crate) fn whole_with<S: Source>(
     Ok(Restored {
         tables,
         passed_over,
-        warnings: report.warnings,
-        failures: report.errors,
+        said: report,
         access,
         logins,
     })
@@ -166,8 +167,7 @@ impl<S: Source> Restore<'_, S> {
         &self,
         session: &mut Session,
         logins: &TableLogins,
-        report: &mut ToolMessages,
-    ) -> Result<Vec<TableName>, RestoreError> {
+    ) -> Result<Vec<NotLoaded>, RestoreError> {
         let entries: Vec<&EntryRecord> = (self.archive.manifest().entries.iter())
             .filter(|entry| entry.kind == EntryKind::TableData)
             .filter(|entry| !extension_rows::holds(self.archive, entry))
@@ -186,7 +186,7 @@ impl<S: Source> Restore<'_, S> {
             self.progress,
             self.cancel,
         )?;
-        let others = load(
+        problems.extend(load(
             self.archive,
             entries,
             transactions,
@@ -194,11 +194,8 @@ impl<S: Source> Restore<'_, S> {
             self.options,
             self.progress,
             self.cancel,
-        )?;
-        problems.extend(others);
-        let said = |(table, why): &(TableName, String)| format!("{table}: {why}");
-        report.errors.extend(problems.iter().map(said));
-        Ok(problems.into_iter().map(|(table, _)| table).collect())
+        )?);
+        Ok(problems)
     }
 
     /// Sequences, indexes, constraints, all other definitions, materialized views and statistics.
@@ -209,21 +206,27 @@ impl<S: Source> Restore<'_, S> {
         said: SchemaOptions,
         report: &mut ToolMessages,
     ) -> Result<(), RestoreError> {
-        let mut checker = Session::connect(self.access.checker(), self.cancel)?;
-        let sequences = text(self.archive, "database/sequences.sql")?;
-        let doing = "setting the sequences";
-        tolerate(checker.simple(doing, &sequences), self.options, report)?;
+        let mut statements = Statements::new(self.access, self.cancel)?;
+        statements.sequences(self.archive, report)?;
         report.extend(schema.post_data(self.access, session, said, self.cancel)?);
-        let keys = text(self.archive, "database/foreign-keys.sql")?;
-        let doing = "making the NOT VALID foreign keys";
-        tolerate(checker.simple(doing, &keys), self.options, report)?;
-        for view in &self.archive.manifest().refresh {
-            let sql = format!("REFRESH MATERIALIZED VIEW {}", view.sql());
-            let doing = "filling a materialized view";
-            tolerate(checker.simple(doing, &sql), self.options, report)?;
-        }
-        Ok(checker.simple("gathering statistics", "ANALYZE")?)
+        statements.foreign_keys(self.archive, report)?;
+        statements.refresh(self.archive.manifest(), report)?;
+        statements.analyze(report)
     }
+}
+
+/// The schemas of the source's `search_path`; where the archive does not say them, those of its tables, `public` first.
+fn search_path(manifest: &Manifest) -> Vec<String> {
+    if !manifest.load_order.search_path.is_empty() {
+        return manifest.load_order.search_path.clone();
+    }
+    let mut schemas = vec!["public".to_owned()];
+    for table in &manifest.tables {
+        if !schemas.contains(&table.name.schema) {
+            schemas.push(table.name.schema.clone());
+        }
+    }
+    schemas
 }
 
 /// Extensions that the archive needs and the server does not offer.
@@ -288,18 +291,4 @@ fn create_roles_if_missing(
         )?;
     }
     Ok(())
-}
-
-fn tolerate(
-    result: Result<(), PgError>,
-    options: RestoreOptions,
-    report: &mut ToolMessages,
-) -> Result<(), RestoreError> {
-    match result {
-        Err(error) if options.keep_going => {
-            report.errors.push(error.to_string());
-            Ok(())
-        }
-        other => Ok(other?),
-    }
 }

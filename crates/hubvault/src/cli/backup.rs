@@ -2,7 +2,7 @@
 
 use super::Exit;
 use super::plan::{plan_json, plan_text, warnings_text};
-use super::proof::proof_text;
+use super::proof::proof_lines;
 use super::seal::sealed_text;
 use crate::progress;
 use crate::signals;
@@ -183,7 +183,7 @@ pub(crate) fn record_text(record: &BackupRecord) -> String {
         counted(files.count() as u64, "file"),
     );
     out += &sealed_text(&record.sealed_to, true);
-    out += &proof_text(&record.proof);
+    out += &proof_lines(&record.proof);
     out += &delivery_text(record);
     if let Some(error) = &record.error {
         out += &format!("error: {}\n", indented(error));

@@ -3,8 +3,17 @@
 use hubvault_engine::catalog::{DrillRecord, ProofRecord};
 use hubvault_model::{counted, indented};
 
-/// The proof, in a line.
+/// The proof, in a line, and the constraints that came back `NOT VALID`, which a run has among its warnings.
 pub(crate) fn proof_text(proof: &ProofRecord) -> String {
+    let mut out = proof_lines(proof);
+    for constraint in proof.drill.iter().flat_map(|drill| &drill.not_valid) {
+        out += &format!("came back NOT VALID: {}\n", indented(constraint));
+    }
+    out
+}
+
+/// The proof, in a line, and what the drill did another way than the source's server.
+pub(crate) fn proof_lines(proof: &ProofRecord) -> String {
     let shown = proof.drill.as_ref().map(|drill| {
         format!(
             "{}, {} restored and equal on PostgreSQL {} in {:.1} s",
@@ -31,7 +40,11 @@ pub(crate) fn proof_text(proof: &ProofRecord) -> String {
             format!("unproven: {reason}; {read}{shown}\n")
         }
     };
-    proven + &confinement
+    let mut out = proven + &confinement;
+    for note in proof.drill.iter().flat_map(|drill| &drill.notes) {
+        out += &format!("note: {}\n", indented(note));
+    }
+    out
 }
 
 /// What was missing to confine the drill's server, and which processes were left in it; empty text for nothing.

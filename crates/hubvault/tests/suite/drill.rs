@@ -1,7 +1,7 @@
 //! A backup counts once it was restored; an archive that cannot be restored is never published.
 
 use crate::forged::forged;
-use crate::hub::{Hub, archives_and_partials, stderr, stdout};
+use crate::hub::{Hub, stderr, stdout};
 use hubvault_testkit::{Database, NASTY, USERS, database_with, server};
 use serde_json::Value;
 use std::path::Path;
@@ -34,35 +34,6 @@ fn the_nasty_database_is_proven() {
         listed.contains("proven") && !listed.contains("unproven"),
         "{listed}"
     );
-}
-
-#[test]
-fn an_archive_that_cannot_be_restored_is_set_aside_and_never_counts() {
-    // As people write them: the check looks into another table, by a name that needs a search path.
-    let database = database_with(
-        "CREATE TABLE plans (id int); INSERT INTO plans VALUES (1);
-         CREATE FUNCTION known(int) RETURNS bool LANGUAGE plpgsql AS
-             $$ BEGIN RETURN EXISTS (SELECT 1 FROM plans WHERE id = $1); END $$;
-         CREATE TABLE users (id int, plan int CHECK (known(plan)));
-         INSERT INTO users VALUES (1, 1)",
-    );
-    let (hub, drills) = drilling(&database);
-    let output = hub.run(&["backup"]);
-    let said = stderr(&output);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(
-        said.contains("failed the drill") && said.contains(".rejected"),
-        "{said}"
-    );
-    let left = archives_and_partials(&hub.backups());
-    assert!(
-        left.len() == 1 && left[0].to_str().unwrap().ends_with(".rejected"),
-        "{left:?}"
-    );
-    assert!(stdout(&hub.run(&["list"])).contains("failed"));
-    hub.run_expecting(1, &["verify", "latest"]);
-    assert!(!hub.backups().join(".last_backup_success").exists());
-    assert!(is_empty(drills.path()));
 }
 
 #[test]
@@ -196,12 +167,13 @@ fn a_random_sample_of_old_archives_is_drilled_and_the_damaged_one_is_named() {
         stdout(&one)
     );
     assert!(stdout(&hub.run(&["list"])).contains(" proven"));
-    let twice = |content: &mut Vec<u8>| {
+    // A number that the server writes another way than it stands there.
+    let other = |content: &mut Vec<u8>| {
         let text = String::from_utf8(content.clone()).unwrap();
-        *content = text.replace("2\tuser 2\n", "1\tuser 1\n").into_bytes();
+        *content = text.replace("\n2\tuser 2\n", "\n02\tuser 2\n").into_bytes();
     };
     let copy = hub.config().join("forged.tar.gz");
-    forged(&archive, &copy, twice, |_| ());
+    forged(&archive, &copy, other, |_| ());
     std::fs::copy(&copy, &archive).unwrap();
     let bad = hub.run_expecting(1, &["drill", "--all"]);
     assert!(stdout(&bad).contains("REJECTED"), "{}", stdout(&bad));

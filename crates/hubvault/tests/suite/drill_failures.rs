@@ -115,7 +115,7 @@ fn an_error_of_a_crashed_server_rejects_no_archive() {
     let database = database_with(&rows_that("PERFORM pg_sleep(600);"));
     let (hub, drills) = drilling(&database);
     std::thread::scope(|scope| {
-        let run = scope.spawn(|| assert_unproven(&hub, "the drill's server was lost"));
+        let run = scope.spawn(|| assert_unproven(&hub, "the drill was interrupted"));
         let loading = wait_for_loading(drills.path());
         // Without the socket nobody gets in again.
         fs::remove_dir_all(loading.socket).unwrap();
@@ -165,7 +165,7 @@ fn a_scratch_database_that_cannot_be_dropped_is_named_and_dropped_by_the_next_dr
 #[test]
 fn an_archive_damaged_after_its_integrity_check_is_rejected() {
     let database = database_with("CREATE TABLE users (id int); INSERT INTO users VALUES (1)");
-    let (mut hub, _drills) = drilling(&database);
+    let (mut hub, drills) = drilling(&database);
     // Nearly all of the archive is this file.
     fs::write(hub.config().join("noise"), noise(1 << 18)).unwrap();
     let damage = format!(
@@ -184,7 +184,19 @@ fn an_archive_damaged_after_its_integrity_check_is_rejected() {
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{said}{}", stdout(&output));
     assert!(said.contains("failed the drill"), "{said}");
-    assert!(said.contains("noise"), "{said}");
+    assert!(
+        said.contains("noise") && said.contains(".rejected"),
+        "{said}"
+    );
+    let left = archives_and_partials(&hub.backups());
+    assert!(
+        left.len() == 1 && left[0].to_str().unwrap().ends_with(".rejected"),
+        "{left:?}"
+    );
+    assert!(stdout(&hub.run(&["list"])).contains("failed"));
+    hub.run_expecting(1, &["verify", "latest"]);
+    assert!(!hub.backups().join(".last_backup_success").exists());
+    assert!(is_empty(drills.path()));
 }
 
 #[test]

@@ -6,7 +6,8 @@ use crate::connect::open::{
 };
 use crate::connect::settings::{ConnectSettings, SslMode};
 use crate::connect::{pooler, tls};
-use crate::error::{PgError, full_text};
+use crate::error::PgError;
+use crate::message::full_text;
 use fallible_iterator::FallibleIterator;
 use hubvault_model::{Cancel, CancelGuard};
 use postgres::error::SqlState;
@@ -77,6 +78,11 @@ impl Session {
         &mut self.client
     }
 
+    /// The error of a statement that ran over [`Session::client`].
+    pub(crate) fn failed(&self, doing: &str, error: &postgres::Error) -> PgError {
+        PgError::query(doing, error, self.cancel.is_requested())
+    }
+
     /// Runs statements that return nothing.
     pub fn simple(&mut self, doing: &str, sql: &str) -> Result<(), PgError> {
         self.client
@@ -141,9 +147,10 @@ impl Session {
             if cancel.is_requested() {
                 return Err(PgError::Cancelled);
             }
-            let n = reader
-                .read(&mut buffer)
-                .map_err(|e| lost(doing, &e, &cancel))?;
+            let n = (reader.read(&mut buffer)).map_err(|error| PgError::Input {
+                doing: doing.to_owned(),
+                why: error.to_string(),
+            })?;
             if n == 0 {
                 return writer.finish().map_err(|e| failed(&e));
             }

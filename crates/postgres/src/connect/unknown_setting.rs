@@ -32,14 +32,6 @@ pub(crate) fn is_error(line: &str) -> bool {
     line.starts_with("pg_restore: error: ")
 }
 
-/// Leaves the lines of the first error: the others may all come of it.
-pub(crate) fn first_error(said: &mut Vec<String>) {
-    let mut errors = said.iter().enumerate().filter(|(_, line)| is_error(line));
-    if let Some((second, _)) = errors.nth(1) {
-        said.truncate(second);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,11 +46,9 @@ mod tests {
         assert!(without_setting_error(lines(&format!("{stumble}{count}"))).is_empty());
         let real = "pg_restore: error: could not execute query: ERROR:  no\nCommand was: X\n";
         let both = format!("{stumble}pg_restore: warning: w\n{real}{real}{count}");
-        let mut left = without_setting_error(lines(&both));
+        let left = without_setting_error(lines(&both));
         assert_eq!(left.len(), 5, "{left:?}");
-        first_error(&mut left);
         assert_eq!(left[0], "pg_restore: warning: w");
-        assert_eq!((left.len(), left[2].as_str()), (3, "Command was: X"));
         assert!(
             is_affected(18, 13)
                 && is_affected(17, 16)

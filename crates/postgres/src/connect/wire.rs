@@ -4,7 +4,8 @@
 use crate::connect::open::{Failure, classify, password, tls_mode};
 use crate::connect::settings::{ConnectSettings, SslMode};
 use crate::connect::socket::Socket;
-use crate::error::{PgError, as_text};
+use crate::error::PgError;
+use crate::message::as_text;
 use bytes::BytesMut;
 use fallible_iterator::FallibleIterator;
 use postgres_protocol::authentication::md5_hash;

@@ -18,6 +18,8 @@ use std::sync::{Mutex, PoisonError};
 pub struct Access {
     definer: ConnectSettings,
     owners: Option<OwnerLogins>,
+    /// The `search_path` of the source, as SQL; definitions and rows that fail with the empty one are tried with it.
+    search_path: String,
 }
 
 /// Logins on a server that is nobody else's. None of them is a superuser while code of the owners may run.
@@ -37,7 +39,26 @@ impl Access {
         Self {
             definer: login,
             owners: None,
+            search_path: String::new(),
         }
+    }
+
+    /// With the schemas of the source's `search_path`.
+    #[must_use]
+    pub fn with_search_path(mut self, schemas: &[String]) -> Self {
+        self.search_path = search_path(schemas);
+        self
+    }
+
+    /// A session of a login with the source's `search_path`.
+    pub fn as_at_source(
+        &self,
+        login: &ConnectSettings,
+        cancel: &Cancel,
+    ) -> Result<Session, PgError> {
+        let mut session = Session::connect(login, cancel)?;
+        session.simple("setting the search_path of the source", &self.search_path)?;
+        Ok(session)
     }
 
     /// Logins of the owners beside `definer`, a superuser whom no role of the archive has the name of, and whose session
@@ -75,6 +96,7 @@ impl Access {
                 raised,
                 admitting: Mutex::new(()),
             }),
+            search_path: String::new(),
         })
     }
 
@@ -141,6 +163,7 @@ impl Access {
     /// Who loads and reads each of the tables that are there, asked over the definer's session.
     pub fn of_tables(&self, session: &mut Session) -> Result<TableLogins, PgError> {
         let mut logins = TableLogins::single(self.checker().clone());
+        logins.search_path.clone_from(&self.search_path);
         let Some(owners) = &self.owners else {
             return Ok(logins);
         };
@@ -198,6 +221,15 @@ impl Access {
         Session::connect(&self.definer, cancel)?
             .simple(&format!("letting the drill load {table}"), &sql)
     }
+}
+
+/// `SET search_path` to these schemas; empty text for none.
+fn search_path(schemas: &[String]) -> String {
+    if schemas.is_empty() {
+        return String::new();
+    }
+    let schemas: Vec<String> = schemas.iter().map(|name| quote_ident(name)).collect();
+    format!("SET search_path = {}", schemas.join(", "))
 }
 
 /// Predefined roles that only look at what the server does ("Predefined Roles").
@@ -285,6 +317,7 @@ impl OwnerLogins {
 pub struct TableLogins {
     owners: BTreeMap<TableName, ConnectSettings>,
     other: ConnectSettings,
+    search_path: String,
 }
 
 impl TableLogins {
@@ -293,7 +326,13 @@ impl TableLogins {
         Self {
             owners: BTreeMap::new(),
             other: login,
+            search_path: String::new(),
         }
+    }
+
+    /// The statement that sets the `search_path` of the source; empty text where that is not known.
+    pub fn search_path(&self) -> &str {
+        &self.search_path
     }
 
     /// The login for a table: its owner's, where owners have logins.

@@ -2,7 +2,7 @@
 
 use crate::connect::settings::ConnectSettings;
 use crate::dump::contents;
-use crate::dump::pg_restore::first_reader;
+use crate::dump::dump_file::first_reader;
 use crate::dump::tools::{self, Finished, Tool};
 use crate::error::PgError;
 use crate::memory_file::in_memory;

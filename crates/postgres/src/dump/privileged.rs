@@ -10,10 +10,16 @@ pub(crate) const KINDS: [&str; 2] = ["EXTENSION ", "EVENT TRIGGER "];
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Privileged {
     Extension { name: String, schema: String },
-    EventTrigger { sql: String },
+    EventTrigger { name: String, sql: String },
 }
 
 impl Privileged {
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        let (Self::Extension { name, .. } | Self::EventTrigger { name, .. }) = self;
+        name
+    }
+
     /// The statement that makes it.
     pub(crate) fn sql(&self) -> String {
         match self {
@@ -21,7 +27,7 @@ impl Privileged {
                 let (name, schema) = (quote_ident(name), quote_ident(schema));
                 format!("CREATE EXTENSION IF NOT EXISTS {name} WITH SCHEMA {schema};\n")
             }
-            Self::EventTrigger { sql } => sql.clone(),
+            Self::EventTrigger { sql, .. } => sql.clone(),
         }
     }
 }
@@ -57,26 +63,29 @@ fn statement(words: &[Word]) -> Option<Privileged> {
             .is_empty()
             .then_some(Privileged::Extension { name, schema });
     }
-    let sql = if words.keywords("CREATE EVENT TRIGGER") {
+    let (name, sql) = if words.keywords("CREATE EVENT TRIGGER") {
         event_trigger(&mut words)?
     } else if words.keywords("ALTER EVENT TRIGGER") {
-        let name = quote_ident(&words.name()?);
+        let name = words.name()?;
         let states = ["ENABLE REPLICA", "ENABLE ALWAYS", "ENABLE", "DISABLE"];
         let state = states.into_iter().find(|state| words.keywords(state))?;
-        format!("ALTER EVENT TRIGGER {name} {state};\n")
+        let sql = format!("ALTER EVENT TRIGGER {} {state};\n", quote_ident(&name));
+        (name, sql)
     } else {
         return None;
     };
     words
         .0
         .is_empty()
-        .then_some(Privileged::EventTrigger { sql })
+        .then_some(Privileged::EventTrigger { name, sql })
 }
 
-fn event_trigger(words: &mut Words<'_>) -> Option<String> {
-    let name = quote_ident(&words.name()?);
+/// Its name and its statement.
+fn event_trigger(words: &mut Words<'_>) -> Option<(String, String)> {
+    let name = words.name()?;
     let event = words.keywords("ON").then(|| words.name())??;
-    let mut sql = format!("CREATE EVENT TRIGGER {name} ON {}", quote_ident(&event));
+    let quoted = quote_ident(&name);
+    let mut sql = format!("CREATE EVENT TRIGGER {quoted} ON {}", quote_ident(&event));
     if words.keywords("WHEN TAG IN") {
         let mut tags = Vec::new();
         let mut before = '(';
@@ -93,7 +102,7 @@ fn event_trigger(words: &mut Words<'_>) -> Option<String> {
         function = format!("{function}.{}", quote_ident(&words.name()?));
     }
     (words.mark('(') && words.mark(')')).then_some(())?;
-    Some(format!("{sql} EXECUTE FUNCTION {function}();\n"))
+    Some((name, format!("{sql} EXECUTE FUNCTION {function}();\n")))
 }
 
 /// Words that are left of a statement.
@@ -165,7 +174,7 @@ fn words(text: &str) -> Option<Vec<Word>> {
 }
 
 /// What stands before the closing quote, doubled ones as one, and what comes after it.
-fn quoted(text: &str, quote: char) -> Option<(String, &str)> {
+pub(crate) fn quoted(text: &str, quote: char) -> Option<(String, &str)> {
     let mut inside = String::new();
     let mut chars = text.char_indices().peekable();
     while let Some((at, c)) = chars.next() {

@@ -1,0 +1,81 @@
+//! What a drill compares beside the rows of tables.
+
+use crate::restore::RestoreError;
+use hubvault_archive::{Archive, Manifest};
+use hubvault_model::Cancel;
+use hubvault_postgres::{PgError, Session, target};
+use std::io::{self, Read};
+
+/// Sequences whose values differ, and those that could not be read.
+pub(super) fn sequences(
+    session: &mut Session,
+    manifest: &Manifest,
+) -> Result<(Vec<String>, Vec<String>), PgError> {
+    let (mut wrong, mut unread) = (Vec::new(), Vec::new());
+    for sequence in &manifest.sequences {
+        let Some(value) = sequence.last_value else {
+            continue;
+        };
+        let name = &sequence.name;
+        match target::sequence(session, name) {
+            Ok(found) if found == Some((value, sequence.is_called)) => {}
+            Ok(_) => wrong.push(format!(
+                "the sequence {name} does not have the value {value}"
+            )),
+            Err(PgError::Query { why, .. }) => unread.push(format!("sequence {name} ({why})")),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((wrong, unread))
+}
+
+/// Configuration files whose content is not what was read on the host.
+pub(super) fn files(archive: &Archive, cancel: &Cancel) -> Result<Vec<String>, RestoreError> {
+    let mut wrong = Vec::new();
+    for file in archive
+        .manifest()
+        .files
+        .iter()
+        .filter(|file| file.sha256.is_some())
+    {
+        let Some(entry) = archive.entry(&file.name) else {
+            wrong.push(format!("the file {} is not in the archive", file.name));
+            continue;
+        };
+        let mut content = archive.content(entry)?;
+        // Reading it to its end compares it with the entry's checksum.
+        match read_out(&mut content, cancel) {
+            Ok(()) if file.sha256.as_ref() == Some(&entry.sha256) => {}
+            Ok(()) => wrong.push(format!("the checksum of the file {} differs", file.name)),
+            Err(error) => wrong.push(error.to_string()),
+        }
+    }
+    Ok(wrong)
+}
+
+/// Reads to the end, or until a stop is requested: a small entry may decompress to very much.
+fn read_out(content: &mut impl Read, cancel: &Cancel) -> io::Result<()> {
+    let mut buffer = vec![0; 128 << 10];
+    while content.read(&mut buffer)? > 0 {
+        if cancel.is_requested() {
+            return Err(io::Error::other("stopped on request"));
+        }
+    }
+    Ok(())
+}
+
+/// Foreign keys that should have been created `NOT VALID` and are missing. All others were
+/// validated when they were created.
+pub(super) fn foreign_keys(
+    session: &mut Session,
+    manifest: &Manifest,
+) -> Result<Vec<String>, PgError> {
+    let found = target::unvalidated_keys(session)?;
+    let missing = manifest
+        .not_valid
+        .iter()
+        .filter(|key| !found.contains(&key.name));
+    Ok(missing
+        .map(|key| format!("the foreign key {} on {} is missing", key.name, key.table))
+        .collect())
+}

@@ -1,0 +1,163 @@
+//! What a restore in a drill showed, and the verdict on it.
+
+use super::drill_result::Verdict;
+use crate::catalog::DrillRecord;
+use crate::restore::{Compared, Restored};
+use hubvault_model::{grouped, one_line};
+use hubvault_postgres::Confinement;
+use jiff::Timestamp;
+use std::time::Instant;
+
+/// How many objects a verdict names.
+const NAMED: usize = 5;
+/// How many of each kind a record holds.
+const RECORDED: usize = 100;
+
+/// What a restore on a throwaway server showed. Nothing of it is wrong: an archive with wrong rows is rejected.
+#[derive(Debug)]
+pub(super) struct Shown {
+    pub(super) restored: Restored,
+    /// Extensions that the server does not offer.
+    pub(super) missing: Vec<String>,
+    /// Tables whose rows could not be loaded or read.
+    pub(super) not_provable: Vec<String>,
+    /// Why, where no definition that is missing explains it.
+    pub(super) unloaded: Vec<String>,
+    /// What could not be made, each with the reason.
+    pub(super) not_rebuilt: Vec<String>,
+    /// What was done another way than on the source's server.
+    pub(super) notes: Vec<String>,
+    pub(super) version: String,
+    /// Superusers that code of the database made.
+    pub(super) intruders: Vec<String>,
+}
+
+impl Shown {
+    /// Takes over what the restore said.
+    pub(super) fn of(restored: Restored, missing: Vec<String>, version: String) -> Self {
+        // The extensions that are missing are named once.
+        let is_known = |object: &str| {
+            let name = object.strip_prefix("extension ");
+            name.is_some_and(|name| missing.iter().any(|missing| missing == name))
+        };
+        let failures = restored.said.failures.iter();
+        let not_rebuilt: Vec<String> = failures
+            .filter(|failure| !is_known(&failure.object))
+            .map(|failure| one_line(&failure.to_string()).into_owned())
+            .collect();
+        let mut shown = Self {
+            missing,
+            not_provable: Vec::new(),
+            unloaded: Vec::new(),
+            not_rebuilt,
+            notes: restored.said.notes.clone(),
+            version,
+            intruders: Vec::new(),
+            restored,
+        };
+        shown.tables();
+        shown
+    }
+
+    fn tables(&mut self) {
+        let definitions_missing = !self.restored.said.failures.is_empty();
+        for table in &self.restored.tables {
+            let passed_over = self.restored.passed_over.iter();
+            let error = passed_over
+                .filter(|one| one.table == table.name)
+                .map(|one| &one.error)
+                .next();
+            let (why, is_of_names) = match (error, &table.found) {
+                (Some(error), _) => (
+                    format!("the rows of {} could not be loaded: {error}", table.name),
+                    error.is_of_names(),
+                ),
+                (None, Err(why)) => (
+                    format!("the rows of {} could not be compared: {why}", table.name),
+                    definitions_missing,
+                ),
+                (None, Ok(_)) => continue,
+            };
+            self.not_provable.push(table.name.to_string());
+            if !(is_of_names && definitions_missing) {
+                self.unloaded.push(why);
+            }
+        }
+    }
+
+    /// Tables whose rows are there and differ.
+    pub(super) fn different(&self) -> Vec<String> {
+        let tables = self.restored.tables.iter();
+        let read = tables.filter(|table| !self.is_not_provable(table));
+        read.filter_map(Compared::problem).collect()
+    }
+
+    pub(super) fn is_not_provable(&self, table: &Compared) -> bool {
+        self.not_provable.contains(&table.name.to_string())
+    }
+
+    /// The verdict, with everything in the record.
+    pub(super) fn verdict(&self, begun: Instant, confinement: Option<Confinement>) -> Verdict {
+        let equal = || {
+            let tables = self.restored.tables.iter();
+            tables.filter(|table| table.is_equal() && !self.is_not_provable(table))
+        };
+        let record = DrillRecord {
+            drilled_at: Timestamp::now(),
+            seconds: begun.elapsed().as_secs_f64(),
+            server_version: self.version.clone(),
+            tables: equal().count(),
+            rows: equal().map(|table| table.expected.rows).sum(),
+            not_provable: self.not_provable.clone(),
+            not_rebuilt: first(&self.not_rebuilt, RECORDED),
+            not_valid: first(&self.restored.said.not_valid, RECORDED),
+            notes: first(&self.notes, RECORDED),
+            confinement,
+        };
+        match self.reason() {
+            None => Verdict::Proven(record),
+            Some(reason) => Verdict::Unproven {
+                reason,
+                drill: Some(record),
+            },
+        }
+    }
+
+    /// Why it is not proven; `None` when it is.
+    fn reason(&self) -> Option<String> {
+        let names = self.missing.join(", ");
+        let mut reasons: Vec<String> = match self.missing.len() {
+            0 => Vec::new(),
+            1 => vec![format!(
+                "extension {names} is not installed where the drill runs"
+            )],
+            _ => vec![format!(
+                "extensions {names} are not installed where the drill runs"
+            )],
+        };
+        reasons.extend(first(&self.unloaded, NAMED));
+        if !self.not_rebuilt.is_empty() {
+            let equal = if self.not_provable.is_empty() {
+                "rows equal; "
+            } else {
+                ""
+            };
+            let objects = first(&self.not_rebuilt, NAMED).join("; ");
+            reasons.push(format!("{equal}not rebuilt: {objects}"));
+        }
+        if reasons.is_empty() && !self.not_provable.is_empty() {
+            let tables = first(&self.not_provable, NAMED).join(", ");
+            reasons.push(format!("the rows of {tables} were not compared"));
+        }
+        (!reasons.is_empty()).then(|| reasons.join("; "))
+    }
+}
+
+/// The first of them, and how many more there are.
+fn first(all: &[String], most: usize) -> Vec<String> {
+    let mut first: Vec<String> = all.iter().take(most).cloned().collect();
+    if let Some(more) = all.len().checked_sub(most).filter(|more| *more > 0) {
+        first.push(format!("and {} more", grouped(more as u64)));
+    }
+    first
+}

@@ -1,0 +1,135 @@
+//! Statements after the rows that are of hubvault and not of the dump: each may fail, and the others go on.
+
+use super::error::RestoreError;
+use super::text;
+use hubvault_archive::{Archive, Manifest, Source};
+use hubvault_model::{Cancel, quote_literal};
+use hubvault_postgres::{Access, Failure, PgError, Session, ToolMessages};
+
+/// The session that runs them, which is no superuser's where owners have logins.
+pub(crate) struct Statements<'a> {
+    access: &'a Access,
+    cancel: &'a Cancel,
+    session: Session,
+}
+
+impl<'a> Statements<'a> {
+    pub(crate) fn new(access: &'a Access, cancel: &'a Cancel) -> Result<Self, RestoreError> {
+        let session = Session::connect(access.checker(), cancel)?;
+        Ok(Self {
+            access,
+            cancel,
+            session,
+        })
+    }
+
+    /// Sets the sequences to their values.
+    pub(crate) fn sequences<S: Source>(
+        &mut self,
+        archive: &Archive<S>,
+        report: &mut ToolMessages,
+    ) -> Result<(), RestoreError> {
+        let sql = text(archive, "database/sequences.sql")?;
+        if passed(self.session.simple("setting the sequences", &sql))?.is_none() {
+            return Ok(());
+        }
+        // One of them could not be made: the others get their values.
+        for sequence in &archive.manifest().sequences {
+            let name = quote_literal(&sequence.name.sql());
+            let (value, called) = (sequence.last_value, sequence.is_called);
+            let Some(value) = value else { continue };
+            let sql = format!("SELECT pg_catalog.setval({name}, {value}, {called})");
+            let object = format!("the value of sequence {}", sequence.name);
+            if let Some(error) = passed(self.session.simple("setting a sequence", &sql))? {
+                report.failures.push(Failure::of_statement(object, &error));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the foreign keys that lead out of the archive, `NOT VALID`.
+    pub(crate) fn foreign_keys<S: Source>(
+        &mut self,
+        archive: &Archive<S>,
+        report: &mut ToolMessages,
+    ) -> Result<(), RestoreError> {
+        let sql = text(archive, "database/foreign-keys.sql")?;
+        let doing = "making the NOT VALID foreign keys";
+        if passed(self.session.simple(doing, &sql))?.is_none() {
+            return Ok(());
+        }
+        for statement in sql.split_inclusive(";\n") {
+            let Some(error) = passed(self.session.simple(doing, statement))? else {
+                continue;
+            };
+            let start = statement.find("ALTER TABLE ").unwrap_or(0);
+            let object = statement[start..].split(" FOREIGN KEY ").next();
+            let object = format!("foreign key: {}", object.unwrap_or_default());
+            report.failures.push(Failure::of_statement(object, &error));
+        }
+        Ok(())
+    }
+
+    /// Fills the materialized views.
+    pub(crate) fn refresh(
+        &mut self,
+        manifest: &Manifest,
+        report: &mut ToolMessages,
+    ) -> Result<(), RestoreError> {
+        for view in &manifest.refresh {
+            let sql = format!("REFRESH MATERIALIZED VIEW {}", view.sql());
+            let object = format!("the rows of materialized view {view}");
+            let done = self.either("filling a materialized view", &sql, &object, report)?;
+            if let Some(error) = done {
+                report.failures.push(Failure::of_statement(object, &error));
+            }
+        }
+        Ok(())
+    }
+
+    /// Gathers statistics, which are no part of what is restored.
+    pub(crate) fn analyze(&mut self, report: &mut ToolMessages) -> Result<(), RestoreError> {
+        let object = "gathering statistics";
+        if let Some(error) = self.either(object, "ANALYZE", object, report)? {
+            let note =
+                format!("statistics could not be gathered for all tables; run ANALYZE: {error}");
+            report.notes.push(note);
+        }
+        Ok(())
+    }
+
+    /// Runs a statement, and with the source's `search_path` where a name is not found with the empty one.
+    fn either(
+        &mut self,
+        doing: &str,
+        sql: &str,
+        object: &str,
+        report: &mut ToolMessages,
+    ) -> Result<Option<PgError>, RestoreError> {
+        let Some(error) = passed(self.session.simple(doing, sql))? else {
+            return Ok(None);
+        };
+        if !error.is_of_names() {
+            return Ok(Some(error));
+        }
+        let mut session = self
+            .access
+            .as_at_source(self.access.checker(), self.cancel)?;
+        if passed(session.simple(doing, sql))?.is_some() {
+            return Ok(Some(error));
+        }
+        let why = Failure::of_statement(String::new(), &error).why;
+        let note = format!("{object} needs the source's search_path ({why})");
+        report.notes.push(note);
+        Ok(None)
+    }
+}
+
+/// The server's refusal of a statement; another error is one of the restore.
+fn passed(result: Result<(), PgError>) -> Result<Option<PgError>, RestoreError> {
+    match result {
+        Ok(()) => Ok(None),
+        Err(error @ PgError::Query { .. }) if !error.is_environment() => Ok(Some(error)),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,142 @@
+//! A definition that cannot be rebuilt, or only another way, never costs the archive.
+
+use crate::drill::drilling;
+use crate::hub::{stderr, stdout};
+use hubvault_testkit::server;
+use serde_json::Value;
+
+/// Functions that name others without a schema, in an index, a CHECK, a generated column and a materialized view.
+const NAMES: &str = "CREATE EXTENSION unaccent;
+    CREATE FUNCTION plain(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT unaccent($1)';
+    CREATE TABLE person (name text); INSERT INTO person VALUES ('Zoë'); CREATE INDEX ON person (plain(name));
+    CREATE FUNCTION twice(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 2 * $1';
+    CREATE FUNCTION four(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS
+        'BEGIN RETURN twice(twice($1)); END';
+    CREATE TABLE numbers (v int CHECK (four(v) < 10), w int GENERATED ALWAYS AS (four(v)) STORED);
+    INSERT INTO numbers VALUES (1);
+    CREATE MATERIALIZED VIEW seen AS SELECT four(v) AS four FROM numbers;";
+
+/// Rows that their own foreign keys refuse: one of an ordinary table, one of a partition.
+const ORPHANS: &str = "CREATE TABLE p (id int PRIMARY KEY); INSERT INTO p VALUES (1);
+    CREATE TABLE c (id int PRIMARY KEY, \"P\" int CONSTRAINT \"C; p\" REFERENCES p);
+    CREATE TABLE parted (k int, p int CONSTRAINT parted_p REFERENCES p) PARTITION BY LIST (k);
+    CREATE TABLE part1 PARTITION OF parted FOR VALUES IN (1);
+    CREATE TABLE part2 PARTITION OF parted FOR VALUES IN (2);
+    SET session_replication_role = replica;
+    INSERT INTO c SELECT n, 40 + n FROM generate_series(1, 5) n; INSERT INTO parted VALUES (1, 1), (2, 7);";
+
+/// What cannot be made again at all: an index with a key twice, and rows that a view divides by.
+const LOST: &str =
+    "CREATE TABLE d (id int); INSERT INTO d VALUES (1), (1); CREATE INDEX d_id ON d (id);
+    UPDATE pg_index SET indisunique = true WHERE indexrelid = 'd_id'::regclass;
+    COMMENT ON INDEX d_id IS 'goes with it';
+    CREATE TABLE z (v int); INSERT INTO z VALUES (1);
+    CREATE MATERIALIZED VIEW ratio AS SELECT 1 / v AS r FROM z; UPDATE z SET v = 0;";
+
+fn list(record: &Value, field: &str) -> String {
+    let list = record["proof"]["drill"][field].as_array();
+    let said = list.into_iter().flatten().filter_map(Value::as_str);
+    said.collect::<Vec<_>>().join("\n")
+}
+
+fn has(text: &str, all: &[&str]) {
+    for part in all {
+        assert!(text.contains(part), "{part:?} is not in:\n{text}");
+    }
+}
+
+#[test]
+fn what_cannot_be_rebuilt_is_named_and_the_rows_are_published() {
+    let server = server();
+    let source = server.database();
+    source.execute(&[NAMES, ORPHANS, LOST].concat());
+    let (hub, _drills) = drilling(&source);
+    let backup = |code| {
+        let output = hub.run_expecting(code, &["backup", "--json"]);
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let record = backup(3);
+    assert_eq!(record["state"], "unproven", "{record}");
+    has(
+        record["proof"]["reason"].as_str().unwrap(),
+        &[
+            "rows equal; not rebuilt: ",
+            "index d_id (could not create unique index \"d_id\"; Key (id)=(1) is duplicated)",
+            "and 1 object that needs it",
+            "the rows of materialized view ratio (division by zero",
+        ],
+    );
+    let not_valid = [
+        "foreign key C; p on c (5 rows of c refer to missing rows of p: P = 41; 42; 43, …)",
+        "foreign key parted_p on parted (1 row of part2 refers to a missing row of p: p = 7)",
+    ];
+    has(&list(&record, "not_valid"), &not_valid);
+    let notes = [
+        "index person_plain_idx needs the source's search_path (function plain() names unaccent() without a schema; \
+         ALTER FUNCTION public.plain(text) SET search_path = public)",
+        "the rows of materialized view seen",
+    ];
+    has(&list(&record, "notes"), &notes);
+    assert_eq!(
+        record["proof"]["drill"]["not_provable"],
+        serde_json::json!([])
+    );
+
+    // A restore says the same and has all rows.
+    let target = server.database();
+    let words = ["restore", "latest", "--database", target.name()];
+    let restored = hub.run_expecting(3, &words);
+    has(&stderr(&restored), &not_valid);
+    has(&stderr(&restored), &["not rebuilt: index d_id"]);
+    has(
+        &stdout(&restored),
+        &["every row equal; 2 of the definitions"],
+    );
+    let made = "SELECT string_agg(conname || convalidated::text || conrelid::regclass, ' ' ORDER BY conname, conrelid::regclass::text)
+        FROM pg_constraint WHERE conname IN ('C; p', 'parted_p')";
+    assert_eq!(
+        target.value(made),
+        "C; pfalsec parted_ptruepart1 parted_pfalsepart2"
+    );
+    assert_eq!(target.value("SELECT four FROM seen"), "4");
+
+    // Rows that break a rule of the source are a warning and no lost proof, and nothing is left of it once they are gone.
+    source.execute("DROP TABLE d; DROP MATERIALIZED VIEW ratio");
+    let record = backup(3);
+    assert_eq!(record["state"], "proven", "{record}");
+    let warnings = record["warnings"].to_string();
+    has(
+        &warnings,
+        &["2 constraints came back NOT VALID", "P = 41; 42; 43"],
+    );
+    has(&stdout(&hub.run(&["show", "latest"])), &not_valid);
+    source.execute(
+        "SET session_replication_role = replica; DELETE FROM c; DELETE FROM parted WHERE p = 7",
+    );
+    let record = backup(0);
+    assert_eq!(record["state"], "proven", "{record}");
+    has(&list(&record, "notes"), &notes);
+}
+
+#[test]
+fn rows_that_cannot_be_loaded_leave_the_archive_unproven_and_appear_in_no_message() {
+    let server = server();
+    let source = server.database();
+    source.execute(
+        "CREATE TABLE kept (id int); INSERT INTO kept VALUES (1);
+         CREATE TABLE users (id int, word text, plan int); INSERT INTO users VALUES (7, 'a secret', NULL);
+         UPDATE pg_attribute SET attnotnull = true WHERE attrelid = 'users'::regclass AND attname = 'plan'",
+    );
+    let (hub, _drills) = drilling(&source);
+    let output = hub.run_expecting(3, &["backup"]);
+    let text = stdout(&output) + &stderr(&output);
+    has(
+        &text,
+        &[
+            "unproven: the rows of users could not be loaded: restoring users",
+            "null value in column \"plan\"",
+        ],
+    );
+    assert!(!text.contains("a secret"), "{text}");
+    hub.run_expecting(0, &["verify", "latest"]);
+}

@@ -1,0 +1,248 @@
+//! Makes definitions again that could not be made: with the source's `search_path`, and what rows break `NOT VALID`.
+
+use crate::connect::session::Session;
+use crate::dump::access::Access;
+use crate::dump::dump_file::{DumpFile, SchemaOptions};
+use crate::dump::failures::{Failure, ToolMessages};
+use crate::dump::not_valid;
+use crate::error::PgError;
+use hubvault_model::{Cancel, one_line, quote_literal};
+use postgres::error::{DbError, SqlState};
+
+/// Makes what failed again over `login`, the one it failed over, in the order of the dump.
+pub(crate) fn cure(
+    dump: &DumpFile,
+    access: &Access,
+    mut failed: Vec<Failure>,
+    options: SchemaOptions,
+    cancel: &Cancel,
+) -> Result<ToolMessages, PgError> {
+    let mut cured = ToolMessages::default();
+    if failed.is_empty() {
+        return Ok(cured);
+    }
+    let mut session = access.as_at_source(access.checker(), cancel)?;
+    dump.sort(&mut failed, cancel)?;
+    for mut failure in failed {
+        let Some(id) = failure.id else {
+            cured.failures.push(failure);
+            continue;
+        };
+        let text = dump.statements_of(id, options, cancel)?;
+        let object = dump.described(id, cancel)?;
+        let error = match run(&mut session, &text)? {
+            Ok(()) if missing_name(&failure.why).is_some() => {
+                explain(&mut session, &mut failure)?;
+                cured.notes.push(with_path(&object, &failure));
+                continue;
+            }
+            // What it needs was made before.
+            Ok(()) => continue,
+            Err(error) => error,
+        };
+        if let Some(problem) = not_valid::make(&mut session, &text, &error)? {
+            cured.not_valid.push(format!("{object} ({problem})"));
+        } else {
+            failure.is_now(&error);
+            explain(&mut session, &mut failure)?;
+            cured.failures.push(failure);
+        }
+    }
+    Ok(cured)
+}
+
+/// The note for an object that only the source's `search_path` could make.
+pub(crate) fn with_path(object: &str, failure: &Failure) -> String {
+    let why = if failure.cure.is_empty() {
+        &failure.why
+    } else {
+        &failure.cure
+    };
+    format!("{object} needs the source's search_path ({why})")
+}
+
+/// Runs statements all or nothing. The outer error is that of the connection.
+fn run(session: &mut Session, sql: &str) -> Result<Result<(), DbError>, PgError> {
+    let Err(error) = session.client().batch_execute(sql) else {
+        return Ok(Ok(()));
+    };
+    match error.as_db_error() {
+        Some(said)
+            if !session
+                .failed("making a definition", &error)
+                .is_environment() =>
+        {
+            Ok(Err(said.clone()))
+        }
+        _ => Err(session.failed("making a definition", &error)),
+    }
+}
+
+impl Failure {
+    /// Takes over why it failed the second time. What is half there keeps its first reason.
+    fn is_now(&mut self, error: &DbError) {
+        let exists = [
+            SqlState::DUPLICATE_TABLE,
+            SqlState::DUPLICATE_OBJECT,
+            SqlState::DUPLICATE_FUNCTION,
+            SqlState::DUPLICATE_COLUMN,
+            SqlState::DUPLICATE_SCHEMA,
+            SqlState::INVALID_TABLE_DEFINITION,
+        ];
+        if exists.contains(error.code()) {
+            return;
+        }
+        self.why = one_line(error.message()).into_owned();
+        if let Some(detail) = error.detail()
+            && !is_of_rows(error.code())
+        {
+            self.why += &format!("; {}", one_line(detail).trim_end_matches('.'));
+        }
+        let context = error.where_().and_then(|text| text.lines().next());
+        self.context = context.map_or_else(String::new, |line| one_line(line).into_owned());
+    }
+}
+
+/// Whether the details of an error hold a whole row ("Failing row contains").
+fn is_of_rows(code: &SqlState) -> bool {
+    [SqlState::CHECK_VIOLATION, SqlState::NOT_NULL_VIOLATION].contains(code)
+}
+
+/// Says which function names what without a schema, and how to change that, where the server's message shows it.
+pub(crate) fn explain(session: &mut Session, failure: &mut Failure) -> Result<(), PgError> {
+    let Some(missing) = missing_name(&failure.why) else {
+        return Ok(());
+    };
+    let Some(function) = running_function(&failure.context) else {
+        return Ok(());
+    };
+    let doing = "looking for a function";
+    let own = "n.nspname !~ '^pg_(catalog|toast|temp)' AND n.nspname <> 'information_schema'";
+    let sql = format!(
+        "SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(p.proname) || '('
+                || pg_catalog.pg_get_function_identity_arguments(p.oid) || ')', p.prokind = 'p', p.proname::text
+         FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+         WHERE {own} AND p.proname = {}",
+        quote_literal(&function)
+    );
+    let functions = session.rows(doing, &sql)?;
+    let name = quote_literal(missing.name);
+    let sql = format!(
+        "SELECT DISTINCT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_namespace n WHERE {own} AND (
+             EXISTS (SELECT FROM pg_catalog.pg_proc p WHERE p.pronamespace = n.oid AND p.proname = {name})
+             OR EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid AND c.relname = {name})
+             OR EXISTS (SELECT FROM pg_catalog.pg_operator o WHERE o.oprnamespace = n.oid AND o.oprname = {name})
+             OR EXISTS (SELECT FROM pg_catalog.pg_type t WHERE t.typnamespace = n.oid AND t.typname = {name}))
+         ORDER BY 1"
+    );
+    let schemas = session.rows(doing, &sql)?;
+    let schemas: Vec<&str> = schemas.iter().map(|row| row.get(0)).collect();
+    let (what, full) = (missing.what, missing.full);
+    failure.cure = format!("function {function}() names {what}{full} without a schema");
+    if let ([function], false) = (functions.as_slice(), schemas.is_empty()) {
+        let kind = if function.get(1) {
+            "PROCEDURE"
+        } else {
+            "FUNCTION"
+        };
+        let (signature, path): (&str, _) = (function.get(0), schemas.join(", "));
+        let cure = format!("; ALTER {kind} {signature} SET search_path = {path}");
+        failure.cure += &one_line(&cure);
+    }
+    Ok(())
+}
+
+/// What a server did not find.
+#[derive(Debug, PartialEq, Eq)]
+struct Missing<'a> {
+    /// For people, before its name: `table `.
+    what: &'static str,
+    /// Its bare name.
+    name: &'a str,
+    /// Its name for people: `unaccent()`.
+    full: String,
+}
+
+/// From `function unaccent(text) does not exist` the name, unless that has a dump.
+fn missing_name(why: &str) -> Option<Missing<'_>> {
+    let (before, _) = why.split_once(" does not exist")?;
+    let quoted = |rest: &'_ str| rest.trim_matches('"').to_owned();
+    for (start, what) in [("relation ", "table "), ("type ", "type ")] {
+        if let Some(rest) = before.strip_prefix(start) {
+            let name = rest.trim_matches('"');
+            let full = quoted(rest);
+            return (!name.contains('.')).then_some(Missing { what, name, full });
+        }
+    }
+    if let Some(rest) = before.strip_prefix("function ") {
+        let (name, _) = rest.split_once('(')?;
+        let full = format!("{name}()");
+        let what = "";
+        return (!name.contains('.')).then_some(Missing { what, name, full });
+    }
+    let operator = before
+        .strip_prefix("operator does not exist: ")
+        .or_else(|| {
+            // The server says it the other way round.
+            why.strip_prefix("operator does not exist: ")
+        })?;
+    let name = operator.split(' ').nth(1)?;
+    let (what, full) = ("operator ", name.to_owned());
+    Some(Missing { what, name, full })
+}
+
+/// From `SQL function "plain" during inlining` or `PL/pgSQL function public.fine(integer) line 1 at RETURN` the bare name.
+fn running_function(context: &str) -> Option<String> {
+    let (_, rest) = context.split_once(" function ")?;
+    if let Some(rest) = rest.strip_prefix('"') {
+        return Some(rest.split_once("\" ")?.0.to_owned());
+    }
+    let (name, _) = rest.split_once('(')?;
+    let bare = name.rsplit('.').next()?;
+    Some(bare.trim_matches('"').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_from_messages() {
+        let missing = |why| missing_name(why).map(|it| (it.what, it.full));
+        for (why, found) in [
+            (
+                "function unaccent(text) does not exist",
+                Some(("", "unaccent()")),
+            ),
+            (
+                "relation \"plans\" does not exist; x",
+                Some(("table ", "plans")),
+            ),
+            ("type \"citext\" does not exist", Some(("type ", "citext"))),
+            (
+                "operator does not exist: public.citext @@@ text",
+                Some(("operator ", "@@@")),
+            ),
+            ("relation \"public.plans\" does not exist", None),
+            ("division by zero", None),
+        ] {
+            let found = found.map(|(what, full)| (what, full.to_owned()));
+            assert_eq!(missing(why), found, "{why}");
+        }
+        for (context, found) in [
+            ("SQL function \"plain\" during inlining", "plain"),
+            ("SQL function \"plain\" statement 1", "plain"),
+            (
+                "PL/pgSQL function public.fine(integer) line 1 at RETURN",
+                "fine",
+            ),
+            (
+                "PL/pgSQL function public.\"Fine\"(integer) line 1 at RETURN",
+                "Fine",
+            ),
+        ] {
+            assert_eq!(running_function(context).as_deref(), Some(found));
+        }
+        assert_eq!(running_function("COPY t, line 1"), None);
+    }
+}

@@ -131,6 +131,9 @@ pub struct TableSummary {
     pub columns: Vec<String>,
     /// The format of its rows.
     pub format: RowFormat,
+    /// The encoding of its rows, by PostgreSQL's name; absent where it is UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<String>,
     /// The row count and digest of all its entries.
     #[serde(flatten)]
     pub digest: RowDigest,
@@ -215,6 +218,7 @@ pub struct FileSummary {
     pub left_out_bits: u32,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
 fn is_zero(bits: &u32) -> bool {
     *bits == 0
 }
@@ -299,6 +303,9 @@ pub struct RowData {
     pub columns: Vec<String>,
     /// Their format.
     pub format: RowFormat,
+    /// The encoding of their text, by PostgreSQL's name; absent where it is UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<String>,
     /// Their count and digest.
     #[serde(flatten)]
     pub digest: RowDigest,

@@ -118,6 +118,7 @@ impl Manifest {
         for table in &self.tables {
             identifiers(&table.name)?;
             (table.extension.as_deref()).map_or(Ok(()), identifier)?;
+            (table.encoding.as_deref()).map_or(Ok(()), identifier)?;
             // Restored rows could make anybody a superuser; no backup contains these tables.
             if table.name.schema.starts_with("pg_") || table.name.schema == "information_schema" {
                 return Err(format!("{} is a table of PostgreSQL's own", table.name));
@@ -137,7 +138,8 @@ impl Manifest {
                         "its entry {name} is missing or belongs to another table"
                     ));
                 };
-                if rows.columns != table.columns || rows.format != table.format {
+                let alike = rows.columns == table.columns && rows.encoding == table.encoding;
+                if !alike || rows.format != table.format {
                     return wrong(format!(
                         "its entry {name} has different columns or a different format"
                     ));

@@ -50,7 +50,7 @@ prop_compose! {
         source_digest in of(text()), extension in of(text()),
     ) -> TableSummary {
         TableSummary {
-            name, extension, coverage, filter, window: None, columns, format, digest, added_rows, source_digest, bytes, entries,
+            name, extension, coverage, filter, window: None, columns, format, encoding: None, digest, added_rows, source_digest, bytes, entries,
         }
     }
 }
@@ -67,7 +67,7 @@ prop_compose! {
         let [offset, stored_bytes, raw_bytes, header_bytes, footer_bytes] = numbers;
         let [sha256, stored_sha256] = sums;
         let rows = rows.map(|(table, columns, format, digest)| {
-            RowData { table, columns, format, digest, header_bytes, footer_bytes }
+            RowData { table, columns, format, encoding: None, digest, header_bytes, footer_bytes }
         });
         EntryRecord { name, kind, offset, stored_bytes, raw_bytes, sha256, stored_sha256, mode, link, rows }
     }

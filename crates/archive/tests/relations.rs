@@ -76,6 +76,7 @@ fn valid() -> (Vec<u8>, Value) {
             table: table.clone(),
             columns: vec!["id".into(), "name".into()],
             format: RowFormat::Text,
+            encoding: None,
             digest,
             header_bytes: HEADER as u64,
             footer_bytes: FOOTER as u64,

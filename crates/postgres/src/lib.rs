@@ -21,6 +21,7 @@ pub use connect::leftovers::{end_leftovers, name_of_run};
 pub use connect::open::{LIMIT_CATALOGS, PERMIT_VIEWS, REFUSE_VIEWS, UNLIMIT_STATEMENTS};
 pub use connect::session::Session;
 pub use connect::settings::{ConnectSettings, SslMode};
+pub use copy::encoding::{copy_option, copy_options, encoding_of_rows};
 pub use copy::pages::PageRange;
 pub use copy::server_digest::ServerDigest;
 pub use copy::session::CopySession;

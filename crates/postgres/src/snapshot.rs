@@ -26,6 +26,8 @@ pub struct SnapshotFacts {
     pub server_version: String,
     /// As a number: 150018.
     pub server_version_num: u32,
+    /// The database's encoding, by the server's name.
+    pub encoding: String,
     /// Whether the server is a hot standby.
     pub standby: bool,
     /// The cluster's identity, where the role may ask for it.
@@ -238,6 +240,11 @@ fn blockers(settings: &ConnectSettings, cancel: &Cancel) -> Result<Vec<String>, 
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
+fn encoding(session: &mut Session) -> Result<String, PgError> {
+    let rows = session.rows("asking for the encoding", "SHOW server_encoding")?;
+    Ok(rows.first().map(|row| row.get(0)).unwrap_or_default())
+}
+
 fn facts(session: &mut Session) -> Result<SnapshotFacts, PgError> {
     let doing = "exporting the snapshot";
     // They are the only ones that cannot be asked for again: each call makes another. A bit that flips on the way
@@ -281,6 +288,7 @@ fn facts(session: &mut Session) -> Result<SnapshotFacts, PgError> {
         database,
         server_version,
         server_version_num: session.server_version_num(),
+        encoding: encoding(session)?,
         system_identifier: system_identifier(session)?,
     })
 }

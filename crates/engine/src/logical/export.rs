@@ -14,7 +14,8 @@ use hubvault_archive::{
 };
 use hubvault_model::{Cancel, RowDigest, RowDigester, RowFormat};
 use hubvault_postgres::{
-    CopySession, Invitation, PERMIT_VIEWS, PgError, REFUSE_VIEWS, ServerDigest,
+    CopySession, Invitation, PERMIT_VIEWS, PgError, REFUSE_VIEWS, ServerDigest, copy_option,
+    copy_options,
 };
 use jiff::Timestamp;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -107,6 +108,7 @@ fn summary(table: &PlannedTable, total: &mut TableTotals) -> TableSummary {
         window: table.filter.as_deref().map(Window::of),
         columns: table.columns.clone(),
         format: table.format,
+        encoding: table.encoding.clone(),
         digest: total.digest,
         added_rows: table.added_rows,
         source_digest: total.source.map(|sum| sum.to_string()),
@@ -213,6 +215,7 @@ impl Shared<'_> {
                 table: table.name.clone(),
                 columns: table.columns.clone(),
                 format: table.format,
+                encoding: table.encoding.clone(),
                 digest,
                 header_bytes,
                 footer_bytes,
@@ -302,7 +305,8 @@ fn header(table: &PlannedTable) -> String {
             } else {
                 format!(" ({list})")
             };
-            let copy = format!("COPY {}{columns} FROM stdin;\n", table.name.sql());
+            let options = copy_options(&[table.encoding.as_deref().map(copy_option)]);
+            let copy = format!("COPY {}{columns} FROM stdin{options};\n", table.name.sql());
             extensions::replacing(table).unwrap_or_default() + &copy
         }
         RowFormat::Csv => {

@@ -3,7 +3,7 @@
 use super::closure::among;
 use hubvault_archive::Coverage;
 use hubvault_model::{RowFormat, TableName, quote_ident};
-use hubvault_postgres::{PageRange, Relation, RowAddress};
+use hubvault_postgres::{PageRange, Relation, RowAddress, copy_option, copy_options};
 use std::collections::BTreeSet;
 
 /// What one extent should hold, in bytes of heap and TOAST. Small enough that a few of them in
@@ -28,6 +28,8 @@ pub struct PlannedTable {
     pub columns: Vec<String>,
     /// The format of the rows.
     pub format: RowFormat,
+    /// The encoding of the rows, where it is not UTF-8.
+    pub encoding: Option<String>,
     /// The planner's estimate; `None` when the table was never analyzed.
     pub estimated_rows: Option<u64>,
     /// Heap and TOAST, in bytes.
@@ -66,10 +68,8 @@ impl Extent {
     /// The statement that exports it. `ONLY`, because children are tables of their own.
     pub fn copy_sql(&self, table: &PlannedTable) -> String {
         let list = table.column_list();
-        let options = match table.format {
-            RowFormat::Text => "",
-            RowFormat::Csv => " WITH (FORMAT csv)",
-        };
+        let csv = (table.format == RowFormat::Csv).then(|| "FORMAT csv".to_owned());
+        let options = copy_options(&[csv, table.encoding.as_deref().map(copy_option)]);
         let conditions = self.conditions(table);
         if conditions.is_empty() {
             let columns = if list.is_empty() {
@@ -182,6 +182,7 @@ mod tests {
             own_condition: false,
             columns: vec!["id".into(), "order".into()],
             format,
+            encoding: None,
             estimated_rows: None,
             estimated_bytes: 0,
             added_rows: 0,

@@ -5,6 +5,7 @@ use super::plan::{Plan, describe_coverage};
 use crate::job::Job;
 use hubvault_archive::{Codec, Coverage, FileSummary};
 use hubvault_model::{BackupId, ByteSize, Warning, one_line};
+use hubvault_postgres::encoding_of_rows;
 use std::fmt::Write;
 
 /// What is inside besides the database.
@@ -26,7 +27,8 @@ pub(crate) fn backup_info(
     let mut text = String::new();
     // Writing to a String cannot fail.
     let _ = write_info(&mut text, job, id, plan, inside, warnings);
-    let _ = how_to_restore(&mut text, job, pg_dump);
+    let encoding = encoding_of_rows(&plan.snapshot.encoding);
+    let _ = how_to_restore(&mut text, job, pg_dump, encoding.as_deref());
     text
 }
 
@@ -190,7 +192,12 @@ fn not_inside(out: &mut String, plan: &Plan) -> std::fmt::Result {
 }
 
 /// The steps, exactly as the test suite runs them.
-fn how_to_restore(out: &mut String, job: &Job, pg_dump: &str) -> std::fmt::Result {
+fn how_to_restore(
+    out: &mut String,
+    job: &Job,
+    pg_dump: &str,
+    encoding: Option<&str>,
+) -> std::fmt::Result {
     let pg_dump = one_line(pg_dump);
     writeln!(
         out,
@@ -226,5 +233,12 @@ fn how_to_restore(out: &mut String, job: &Job, pg_dump: &str) -> std::fmt::Resul
   One table only: psql runs database/<table>.sql as it is; a .csv file is loaded with
     \\copy <table> (<columns of its first line>) from '<file>' with (format csv, header true)
 ",
-    )
+    )?;
+    if let Some(encoding) = encoding {
+        writeln!(
+            out,
+            "  The rows are in the encoding of the database, {encoding}: \\copy needs the option encoding '{encoding}'."
+        )?;
+    }
+    Ok(())
 }

@@ -14,7 +14,7 @@ use hubvault_archive::{Coverage, LeftOut, LoadOrder};
 use hubvault_model::{DatabaseFacts, RowFormat, TableName, Warning, quote_ident, quote_literal};
 use hubvault_postgres::{
     Advice, MissingPrivilege, PERMIT_VIEWS, PgError, REFUSE_VIEWS, Relation, RelationKind,
-    Sequence, Session, Snapshot, SnapshotFacts, inspect,
+    Sequence, Session, Snapshot, SnapshotFacts, encoding_of_rows, inspect,
 };
 use std::collections::BTreeMap;
 
@@ -190,6 +190,7 @@ impl Plan {
             let index = self.tables.len();
             let filter = filters.get(&relation.oid);
             let (mut table, mut extents) = planned(session, relation, choice, filter, index)?;
+            table.encoding = encoding_of_rows(&self.snapshot.encoding);
             table.own_condition = matches!(choice, Choice::Window(window)
                 if scope.windows[window].has_own_condition());
             if let Some(rows) = added.get(&relation.oid) {
@@ -326,6 +327,7 @@ fn planned(
         own_condition: false,
         columns: columns.collect(),
         format: RowFormat::Text,
+        encoding: None,
         estimated_rows: relation.estimated_rows,
         estimated_bytes: bytes,
         added_rows: 0,

@@ -357,6 +357,13 @@ build() {
 
 # ---------------------------------------------------------------- rows
 
+# The encoding of rows that are not in UTF-8. Entries for psql name it themselves.
+encoding=$(field encoding)
+case $encoding in
+*[!A-Z0-9_]*) die "$list names an encoding that PostgreSQL does not have" ;;
+esac
+[ -z "$encoding" ] || encoding="ENCODING '$encoding'"
+
 # What goes to psql for a list of entries; psql says the name of each that is loaded. Entries have names without
 # characters that the shell or psql would take for something else.
 feed() {
@@ -367,10 +374,10 @@ feed() {
             cat "$work/copy.$number"
             # psql before 18 takes a line \. inside a quoted value for the end of the data.
             if grep -q '^\\\.' "$entry"; then
-                echo ';'
+                echo "${encoding:+ WITH ($encoding)};"
                 csv_to_text <"$entry"
             else
-                echo ' WITH (FORMAT csv, HEADER true);'
+                echo " WITH (FORMAT csv, HEADER true${encoding:+, $encoding});"
                 cat "$entry"
             fi
             printf '\\.\n' ;;

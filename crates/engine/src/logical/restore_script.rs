@@ -3,7 +3,7 @@
 use super::plan::Plan;
 use hubvault_archive::{CheckedKind, LoadGroup, TableSummary};
 use hubvault_model::{RowFormat, TableName, list_field, quote_literal};
-use hubvault_postgres::Sequence;
+use hubvault_postgres::{Sequence, encoding_of_rows};
 use std::fmt::Write;
 
 /// The script, identical in every archive: names are data that it reads, so that none can become a command.
@@ -19,6 +19,9 @@ pub(crate) fn restore_list(plan: &Plan, tables: &[TableSummary], pg_dump: &str) 
     list.record(&["hubvault-restore", LIST_FORMAT]);
     list.record(&["server", &server]);
     list.record(&["pg_dump", pg_dump]);
+    if let Some(encoding) = encoding_of_rows(&plan.snapshot.encoding) {
+        list.record(&["encoding", &encoding]);
+    }
     for role in &plan.roles {
         list.record(&["role", role]);
     }

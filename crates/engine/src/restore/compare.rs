@@ -7,7 +7,8 @@ use crate::pool::Pool;
 use hubvault_archive::TableSummary;
 use hubvault_model::{Cancel, RowDigest, RowDigester, RowFormat, TableName, quote_ident};
 use hubvault_postgres::{
-    ConnectSettings, CopySession, PageRange, PgError, ServerDigest, Session, TableLogins, target,
+    ConnectSettings, CopySession, PageRange, PgError, ServerDigest, Session, TableLogins,
+    copy_option, copy_options, target,
 };
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -55,10 +56,8 @@ pub fn digest(
     table: &TableSummary,
     filter: Option<&str>,
 ) -> Result<RowDigest, PgError> {
-    let options = match table.format {
-        RowFormat::Text => "",
-        RowFormat::Csv => " WITH (FORMAT csv)",
-    };
+    let csv = (table.format == RowFormat::Csv).then(|| "FORMAT csv".to_owned());
+    let options = copy_options(&[csv, table.encoding.as_deref().map(copy_option)]);
     let sql = format!("COPY ({}) TO STDOUT{options}", rows_sql(table, filter));
     let mut rows = RowDigester::new(table.format);
     let doing = format!("comparing {}", table.name);
@@ -97,11 +96,14 @@ pub(crate) fn unlike_the_source(
         let expected: ServerDigest = expected.parse().map_err(is_digest)?;
         let sql = rows_sql(table, None);
         let found = reader.read(&table.name, |session| {
-            session.server_digest_like(&doing, &sql, expected)
+            let rows_in = table.encoding.as_deref().unwrap_or("UTF8");
+            session.server_digest_like(&doing, &sql, expected, rows_in)
         })?;
         let Some(found) = found else {
             let to = logins.of(&table.name);
-            tracing::warn!("{to} is not in UTF-8: the source's digests are not compared there");
+            tracing::warn!(
+                "{to} is in another encoding than the source: its digests are not compared there"
+            );
             return Ok(wrong);
         };
         if found != expected {

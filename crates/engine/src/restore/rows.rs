@@ -7,7 +7,9 @@ use crate::pool::Pool;
 use crate::progress::Progress;
 use hubvault_archive::{Archive, EntryRecord, RowData, Source};
 use hubvault_model::{Cancel, CsvToText, RowFormat, TableName};
-use hubvault_postgres::{Access, ConnectSettings, PgError, Session, TableLogins, target};
+use hubvault_postgres::{
+    Access, ConnectSettings, PgError, Session, TableLogins, copy_option, copy_options, target,
+};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -223,6 +225,16 @@ fn session_of<'a>(
     Ok(session)
 }
 
+/// A COPY, for the encoding of the rows.
+fn in_encoding(sql: &str, rows: &RowData) -> String {
+    let (copy, freeze) = match sql.strip_suffix(" WITH (FREEZE)") {
+        Some(copy) => (copy, Some("FREEZE".to_owned())),
+        None => (sql, None),
+    };
+    let encoding = rows.encoding.as_deref().map(copy_option);
+    copy.to_owned() + &copy_options(&[freeze, encoding])
+}
+
 /// Runs `sql`, a COPY FROM STDIN of the entry's columns, with the rows of one entry.
 pub(crate) fn load_entry<S: Source>(
     archive: &Archive<S>,
@@ -235,7 +247,7 @@ pub(crate) fn load_entry<S: Source>(
     let doing = format!("restoring {} from {}", rows.table, entry.name);
     let mut reader = Rows::new(archive.content(entry)?, entry, rows, progress);
     // A COPY that fails rolls back by itself, rows and all.
-    let loaded = session.copy_in(&doing, sql, &mut reader)?;
+    let loaded = session.copy_in(&doing, &in_encoding(sql, rows), &mut reader)?;
     if loaded == rows.digest.rows {
         return Ok(());
     }

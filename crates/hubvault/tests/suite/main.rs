@@ -24,6 +24,7 @@ mod drill_differences;
 mod not_rebuilt;
 mod restore;
 mod references;
+mod encodings;
 mod extension_rows;
 mod retention;
 mod overview;

@@ -1,5 +1,6 @@
 //! The server's own digest of a query's rows, to hold against those that arrived.
 
+use crate::copy::encoding::encoding_of_rows;
 use crate::copy::session::CopySession;
 use crate::error::PgError;
 use std::fmt;
@@ -8,7 +9,7 @@ use std::str::FromStr;
 /// How the server hashes the text of a row. Other majors hash alike: partitions by hash depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hash {
-    /// As it stands, in the database's encoding, UTF-8.
+    /// As it stands, in the database's encoding, which is that of its rows in the archive.
     AsItStands,
     /// In UTF-8, by a detour over SHA-256, as `hashtextextended` takes text of the database's own encoding alone.
     Converted,
@@ -64,21 +65,25 @@ impl CopySession {
     /// The server's digest of a query's rows, which can be compared with that of another database.
     pub fn server_digest(&mut self, doing: &str, query: &str) -> Result<ServerDigest, PgError> {
         let hash = match self.answer(doing, "SELECT current_setting('server_encoding')")? {
-            encoding if encoding == "UTF8" => Hash::AsItStands,
+            encoding if encoding == "UTF8" || encoding_of_rows(&encoding).is_some() => {
+                Hash::AsItStands
+            }
             _ => Hash::Converted,
         };
         self.digest(doing, query, hash)
     }
 
-    /// The same, made as `like` was. `None` where only a database in UTF-8 can make it, and this is none.
+    /// The same, made as `like` was in a database whose rows have this encoding. `None` where only such a database can make
+    /// it, and this is none.
     pub fn server_digest_like(
         &mut self,
         doing: &str,
         query: &str,
         like: ServerDigest,
+        rows_in: &str,
     ) -> Result<Option<ServerDigest>, PgError> {
         let encoding = self.answer(doing, "SELECT current_setting('server_encoding')")?;
-        if like.hash == Hash::AsItStands && encoding != "UTF8" {
+        if like.hash == Hash::AsItStands && encoding != rows_in {
             return Ok(None);
         }
         self.digest(doing, query, like.hash).map(Some)

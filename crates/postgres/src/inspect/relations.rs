@@ -169,10 +169,23 @@ const PLANNING_RUNS_CODE: &str = "c.oid IN (
     SELECT s.stxrelid FROM foreign_code f JOIN pg_statistic_ext s
         ON f.classid = 'pg_statistic_ext'::regclass AND f.objid = s.oid)";
 
+/// A database without an encoding may have names that are no text, which the server refuses to send as such.
+fn of_names(error: PgError) -> PgError {
+    match error {
+        PgError::Query { doing, why } if why.contains("22021") => PgError::Query {
+            doing,
+            why: format!(
+                "{why}; a table, column or role has a name with bytes that are not UTF-8: rename it"
+            ),
+        },
+        other => other,
+    }
+}
+
 /// Every relation of the users' schemas.
 pub fn relations(session: &mut Session) -> Result<Vec<Relation>, PgError> {
     let doing = "listing the tables";
-    let mut columns = columns(session)?;
+    let mut columns = columns(session).map_err(of_names)?;
     let rows = session.rows(
         doing,
         &format!(
@@ -202,7 +215,7 @@ pub fn relations(session: &mut Session) -> Result<Vec<Relation>, PgError> {
                AND {USER_SCHEMA} AND {NOT_GONE}
              ORDER BY n.nspname, c.relname"
         ),
-    )?;
+    ).map_err(of_names)?;
     Ok(rows
         .iter()
         .map(|row| {

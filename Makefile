@@ -5,7 +5,7 @@ CARGO ?= cargo
 FORM ?= short
 
 .DEFAULT_GOAL := help
-.PHONY: help tools demo test test-attacks test-faults test-versions build lint fmt doc bench bench-quick peers pictures mail-pictures coverage fuzz deny package package-smoke deploy-check image-smoke try-changes clean
+.PHONY: help tools demo test test-attacks test-faults test-versions build lint fmt doc bench bench-quick peers pictures mail-pictures coverage mutants fuzz deny package package-smoke deploy-check image-smoke try-changes clean
 
 help: ## Name the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ mail-pictures: build ## Every mail as a phone and a desktop show it, light and d
 
 coverage: tools ## Lines that the tests run, by crate: target/coverage (needs LLVM 19's llvm-cov)
 	tools/coverage.sh
+
+mutants: ## Small changes to the code that no test notices, by file; FILES=... for some: target/mutants (needs cargo-mutants)
+	tools/mutants.sh $(FILES)
 
 # How long fuzz tries each of its targets.
 SECONDS ?= 60

@@ -118,4 +118,28 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_trailer_of_another_version_or_length_is_not_taken() {
+        let trailer = Trailer {
+            offset: 77,
+            length: 78,
+            sha256: [9; 32],
+        };
+        for codec in [Codec::Gzip, Codec::Zstd] {
+            let (prefix, suffix) = frame(codec);
+            let bytes = trailer.write(codec);
+            let mut payload = bytes[prefix.len()..prefix.len() + PAYLOAD].to_vec();
+            payload[4] = 2;
+            let crc = crc32fast::hash(&payload[..PAYLOAD - 4]).to_le_bytes();
+            payload[PAYLOAD - 4..].copy_from_slice(&crc);
+            for payload in [payload.as_slice(), MAGIC.as_slice(), &[]] {
+                let other = [prefix, payload, suffix].concat();
+                assert!(
+                    Trailer::read(codec, &other).is_err(),
+                    "{codec:?} {payload:?}"
+                );
+            }
+        }
+    }
 }

@@ -182,6 +182,54 @@ fn wrong_row_counts_and_checksums_are_found() {
 }
 
 #[test]
+fn nothing_but_zeros_may_follow_an_entrys_content() {
+    let wrong = "data other than padding follows its content";
+    for (padding, said) in [
+        (vec![0; 508], ""),
+        ([vec![0; 507], vec![1]].concat(), wrong),
+        (vec![0; 508 + 512], wrong),
+        (vec![0; 507], wrong),
+        (Vec::new(), wrong),
+    ] {
+        for codec in [Codec::Gzip, Codec::Zstd] {
+            let head = tar_head("database/users.sql", 4, b'0');
+            let content = [b"text".as_slice(), &padding].concat();
+            let stored = [member(codec, &head), member(codec, &content)].concat();
+            let json = manifest(codec, &stored, &json!({}));
+            let (verified, _) = read(archive(codec, &stored, &json, json.len() as u64));
+            assert!(
+                verified.ends_with(said) && verified.is_empty() == said.is_empty(),
+                "{} bytes: {verified}",
+                padding.len()
+            );
+        }
+    }
+}
+
+#[test]
+fn the_last_entry_must_be_the_manifest() {
+    for codec in [Codec::Gzip, Codec::Zstd] {
+        let before = entry_members(codec);
+        let json = manifest(codec, &before, &json!({}));
+        let mut tar = tar_head("manifest.jso_", json.len() as u64, b'0');
+        tar.extend(&json);
+        tar.resize(tar.len().next_multiple_of(512) + 1024, 0);
+        let error = opened(with_trailer(codec, &before, &member(codec, &tar))).unwrap_err();
+        let said = error.to_string();
+        assert!(said.contains("not called manifest.json"), "{said}");
+    }
+}
+
+#[test]
+fn how_large_a_manifest_may_be_depends_on_its_archive() {
+    assert_eq!(manifest_limit(0), 8 << 20);
+    assert_eq!(manifest_limit(1 << 20), 136 << 20);
+    assert_eq!(manifest_limit(u64::MAX), 256 << 20);
+    let archive = opened(forged(Codec::Gzip, &json!({}))).unwrap();
+    assert!(!archive.is_empty());
+}
+
+#[test]
 fn links_with_long_targets_are_restored() {
     let target = "t/".repeat(80);
     let mut writer = ArchiveWriter::new(Vec::new(), GZIP);

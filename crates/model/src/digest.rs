@@ -248,7 +248,15 @@ mod tests {
         digest.add_row(b"x");
         let json = serde_json::to_string(&digest).unwrap();
         assert_eq!(serde_json::from_str::<RowDigest>(&json).unwrap(), digest);
-        assert!(serde_json::from_str::<RowDigest>(r#"{"rows":1,"digest":"zz"}"#).is_err());
+        for digits in [
+            "zz".repeat(16),
+            "0".repeat(31),
+            "0".repeat(33),
+            String::new(),
+        ] {
+            let json = format!(r#"{{"rows":1,"digest":"{digits}"}}"#);
+            assert!(serde_json::from_str::<RowDigest>(&json).is_err(), "{json}");
+        }
     }
 
     proptest! {

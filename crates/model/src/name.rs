@@ -287,6 +287,23 @@ mod tests {
     }
 
     #[test]
+    fn only_plain_names_are_not_quoted() {
+        for plain in ["a", "_", "_a", "a1", "a_b2"] {
+            assert_eq!(quote_ident(plain), plain);
+        }
+        for odd in [
+            "", "1a", "aB", "A", "a-b", "a b", "é", "all", "xmltable", "$a",
+        ] {
+            assert_eq!(quote_ident(odd), format!("\"{odd}\""));
+        }
+        let sql = |schema| TableName::new(schema, "Order").to_string();
+        assert_eq!(
+            (sql("public"), sql("a")),
+            ("\"Order\"".into(), "a.\"Order\"".into())
+        );
+    }
+
+    #[test]
     fn odd_names_are_quoted_and_stay_inside_their_folder() {
         let odd = TableName::new("public", "a \"b\".c/../d");
         assert_eq!(odd.sql(), "public.\"a \"\"b\"\".c/../d\"");

@@ -279,6 +279,11 @@ impl PgError {
             && !self.is_refusal()
     }
 
+    /// Whether rows break a CHECK constraint, or those of a parent, whose constraint is `NOT VALID` then.
+    pub(crate) fn is_of_check(&self) -> bool {
+        matches!(self, Self::Query { why, .. } if is_of_states(why, &["23514", "42P17"]))
+    }
+
     /// Whether the cause is the server's environment and not what it was given.
     pub fn is_environment(&self) -> bool {
         match self {

@@ -28,6 +28,7 @@ pub use copy::session::CopySession;
 pub use dump::access::{Access, TableLogins};
 pub use dump::dump_file::SchemaOptions;
 pub use dump::failures::{Failure, ToolMessages};
+pub use dump::late_checks::LateChecks;
 pub use dump::not_valid::add as add_not_valid;
 pub use dump::pg_dump::{Definitions, SchemaDump};
 pub use dump::pg_restore::SchemaRestore;

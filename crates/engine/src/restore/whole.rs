@@ -7,11 +7,14 @@ use super::rows::{NotLoaded, Transactions, load};
 use super::statements::Statements;
 use super::{RestoreOptions, Restored, Target, definitions, entry};
 use crate::progress::{Progress, Stage};
-use hubvault_archive::{Archive, EntryKind, EntryRecord, Manifest, Source, TableSummary};
+use hubvault_archive::{
+    Archive, CheckedKind, EntryKind, EntryRecord, LateCheck, LoadGroup, Manifest, Source,
+    TableSummary,
+};
 use hubvault_model::{Cancel, TableName, quote_ident};
 use hubvault_postgres::{
-    Access, ConnectSettings, SchemaOptions, SchemaRestore, Session, TableLogins, ToolMessages,
-    target,
+    Access, Check, ConnectSettings, LateChecks, SchemaOptions, SchemaRestore, Session, TableLogins,
+    ToolMessages, target,
 };
 
 /// The archive's tables that exist in a database.
@@ -91,12 +94,7 @@ pub(crate) fn whole_with<S: Source>(
     }
     report.extend(schema.pre_data(&access, &mut session, said, cancel)?);
     let logins = access.of_tables(&mut session)?;
-    if let Some(superuser) = &mut superuser {
-        extension_rows::admit(superuser, manifest, &to.user)?;
-    }
-    let passed_over = restore.rows(&mut session, &logins)?;
-    progress.stage(Stage::Indexes, None);
-    restore.after_rows(&mut session, &schema, said, &mut report)?;
+    let passed_over = restore.fill(&mut session, &logins, &schema, said, &mut report)?;
     if let Some(superuser) = &mut superuser {
         report.extend(schema.make_event_triggers(superuser, cancel)?);
     }
@@ -162,57 +160,96 @@ struct Restore<'a, S: Source> {
 }
 
 impl<S: Source> Restore<'_, S> {
-    /// Loads all rows; the tables that were passed over.
-    fn rows(
+    /// Rows, sequences, indexes, constraints, all other definitions, materialized views and statistics, in the order of
+    /// the archive ([`hubvault_archive::LoadOrder`]), which `restore.sh` follows, too; the tables that were passed over.
+    fn fill(
         &self,
         session: &mut Session,
         logins: &TableLogins,
+        schema: &SchemaRestore,
+        said: SchemaOptions,
+        report: &mut ToolMessages,
     ) -> Result<Vec<NotLoaded>, RestoreError> {
-        let entries: Vec<&EntryRecord> = (self.archive.manifest().entries.iter())
-            .filter(|entry| entry.kind == EntryKind::TableData)
-            .filter(|entry| !extension_rows::holds(self.archive, entry))
-            .collect();
+        let manifest = self.archive.manifest();
+        let late = LateChecks::drop(session, &late_checks(manifest))?;
         let transactions = if target::writes_no_wal(session)? {
             Transactions::Table
         } else {
             Transactions::Entry
         };
-        let bytes = entries.iter().map(|entry| entry.raw_bytes).sum();
+        let entries = self.entries();
+        let bytes = entries.iter().map(|(_, entry)| entry.raw_bytes).sum();
         self.progress.stage(Stage::Rows, Some(bytes));
-        let mut problems = extension_rows::load(
+        let mut passed_over = extension_rows::load(
             self.archive,
             (self.access, &mut *session),
             self.options,
             self.progress,
             self.cancel,
         )?;
-        problems.extend(load(
+        let rows = |group| self.rows(&entries, group, transactions, logins);
+        passed_over.extend(rows(LoadGroup::First)?);
+        passed_over.extend(rows(LoadGroup::AfterTables)?);
+        self.progress.stage(Stage::Indexes, None);
+        let mut statements = Statements::new(self.access, self.cancel)?;
+        statements.sequences(self.archive, report)?;
+        let after_indexes = |report: &mut ToolMessages| -> Result<(), RestoreError> {
+            passed_over.extend(rows(LoadGroup::AfterIndexes)?);
+            Ok(late.add(self.access, report, self.cancel)?)
+        };
+        report.extend(schema.post_data(self.access, session, said, self.cancel, after_indexes)?);
+        statements.foreign_keys(self.archive, report)?;
+        statements.refresh(manifest, report)?;
+        report.extend(schema.event_triggers(self.access, session, said, self.cancel)?);
+        statements.analyze(report)?;
+        Ok(passed_over)
+    }
+
+    /// The entries with rows, each with when it is loaded.
+    fn entries(&self) -> Vec<(LoadGroup, &EntryRecord)> {
+        let manifest = self.archive.manifest();
+        let group = |entry: &EntryRecord| {
+            let rows = entry.rows.as_ref();
+            rows.map_or(LoadGroup::First, |rows| {
+                manifest.load_order.group_of(&rows.table)
+            })
+        };
+        let entries = manifest.entries.iter();
+        let entries = entries
+            .filter(|entry| entry.kind == EntryKind::TableData)
+            .filter(|entry| !extension_rows::holds(self.archive, entry));
+        entries.map(|entry| (group(entry), entry)).collect()
+    }
+
+    /// Loads one group; the tables that were passed over.
+    fn rows(
+        &self,
+        entries: &[(LoadGroup, &EntryRecord)],
+        group: LoadGroup,
+        transactions: Transactions,
+        logins: &TableLogins,
+    ) -> Result<Vec<NotLoaded>, RestoreError> {
+        let entries = entries.iter().filter(|(of, _)| *of == group);
+        load(
             self.archive,
-            entries,
+            entries.map(|(_, entry)| *entry).collect(),
             transactions,
             (self.access, logins),
             self.options,
             self.progress,
             self.cancel,
-        )?);
-        Ok(problems)
+        )
     }
+}
 
-    /// Sequences, indexes, constraints, all other definitions, materialized views and statistics.
-    fn after_rows(
-        &self,
-        session: &mut Session,
-        schema: &SchemaRestore,
-        said: SchemaOptions,
-        report: &mut ToolMessages,
-    ) -> Result<(), RestoreError> {
-        let mut statements = Statements::new(self.access, self.cancel)?;
-        statements.sequences(self.archive, report)?;
-        report.extend(schema.post_data(self.access, session, said, self.cancel)?);
-        statements.foreign_keys(self.archive, report)?;
-        statements.refresh(self.archive.manifest(), report)?;
-        statements.analyze(report)
-    }
+/// The CHECK constraints that are added after the rows.
+fn late_checks(manifest: &Manifest) -> Vec<Check> {
+    let check = |late: &LateCheck| Check {
+        of_domain: late.on == CheckedKind::Domain,
+        owner: late.owner.clone(),
+        name: late.constraint.clone(),
+    };
+    manifest.load_order.late_checks.iter().map(check).collect()
 }
 
 /// The schemas of the source's `search_path`; where the archive does not say them, those of its tables, `public` first.

@@ -23,6 +23,7 @@ mod drill_failures;
 mod drill_differences;
 mod not_rebuilt;
 mod restore;
+mod load_order;
 mod references;
 mod encodings;
 mod extension_rows;

@@ -22,8 +22,10 @@ pub(crate) enum Step {
     /// What reads rows or contains expressions. A foreign key to a partitioned table needs the index that
     /// only the step before makes valid, which `pg_restore` does not know when it works in parallel.
     Checks,
-    /// All else, of which some only a superuser can make. Event triggers, which fire for definitions, are among it.
+    /// All else, of which some only a superuser can make.
     Rest,
+    /// Event triggers, which fire for all that comes before.
+    Events,
 }
 
 /// The list of a dump that `pg_restore` is given on its standard input, or by a path that `command` names.
@@ -184,7 +186,9 @@ const OF_TABLES: [&str; 12] = [
 ];
 
 fn step_of(kind: &str) -> Step {
-    if kind.starts_with("INDEX ATTACH ") {
+    if kind.starts_with("EVENT TRIGGER ") {
+        Step::Events
+    } else if kind.starts_with("INDEX ATTACH ") {
         Step::Attach
     } else if kind.starts_with("INDEX ") || kind.starts_with("CONSTRAINT ") {
         Step::Indexes
@@ -271,10 +275,10 @@ mod tests {
         };
         assert_eq!(lines(&[Step::Indexes]), "3458 3500");
         assert_eq!(lines(&[Step::Checks]), "3459 3501");
-        assert_eq!(lines(&[Step::Rest]), "3460");
+        assert_eq!(lines(&[Step::Events]), "3460");
         assert!(names_nothing(&lines_of(list, &[Step::Attach])));
-        assert!(!names_nothing(&lines_of(list, &[Step::Rest])));
-        assert_eq!(lines(&[Step::Checks, Step::Rest]), "3459 3501 3460");
+        assert!(!names_nothing(&lines_of(list, &[Step::Events])));
+        assert_eq!(lines(&[Step::Checks, Step::Events]), "3459 3501 3460");
     }
 
     #[test]

@@ -131,7 +131,10 @@ impl DumpFile {
     /// The DROP statements for everything that the definitions make, but for indexes and keys,
     /// which go with their tables (a partition's cannot be dropped by itself).
     pub(crate) fn drop_statements(&self, cancel: &Cancel) -> Result<String, PgError> {
-        let list = lines_of(self.contents(cancel)?, &[Step::Checks, Step::Rest]);
+        let list = lines_of(
+            self.contents(cancel)?,
+            &[Step::Checks, Step::Rest, Step::Events],
+        );
         let clean = |command: &mut Command| {
             command.args(["--clean", "--if-exists"]);
         };

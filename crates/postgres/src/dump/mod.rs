@@ -11,5 +11,6 @@ pub(crate) mod failures;
 pub(crate) mod dump_file;
 pub(crate) mod not_valid;
 pub(crate) mod cure;
+pub(crate) mod late_checks;
 pub(crate) mod pg_restore;
 pub(crate) mod pg_dump;

@@ -170,26 +170,44 @@ impl SchemaRestore {
     }
 
     /// Builds indexes, constraints, triggers and all else that the list names, over the same logins as
-    /// [`SchemaRestore::pre_data`].
-    pub fn post_data(
+    /// [`SchemaRestore::pre_data`]; `after_indexes` comes between the indexes and what else there is. Event triggers are
+    /// left to [`SchemaRestore::event_triggers`].
+    pub fn post_data<E: From<PgError>>(
         &self,
         access: &Access,
         session: &mut Session,
         options: SchemaOptions,
         cancel: &Cancel,
-    ) -> Result<ToolMessages, PgError> {
+        after_indexes: impl FnOnce(&mut ToolMessages) -> Result<(), E>,
+    ) -> Result<ToolMessages, E> {
         let mut said = ToolMessages::default();
         let mut schemas = OpenSchemas::default();
         if access.is_split() {
             schemas.open(session)?;
             access.admit_to_extensions(session)?;
         }
-        for step in [Step::Indexes, Step::Attach, Step::Checks] {
+        for step in [Step::Indexes, Step::Attach] {
             said.extend(self.step(step, access, access.checker(), options, cancel)?);
         }
+        after_indexes(&mut said)?;
+        said.extend(self.step(Step::Checks, access, access.checker(), options, cancel)?);
         schemas.close(session)?;
         access.raise(session, true)?;
         said.extend(self.step(Step::Rest, access, access.definer(), options, cancel)?);
+        access.raise(session, false)?;
+        Ok(said)
+    }
+
+    /// Makes the event triggers, which fire for definitions: after all else.
+    pub fn event_triggers(
+        &self,
+        access: &Access,
+        session: &mut Session,
+        options: SchemaOptions,
+        cancel: &Cancel,
+    ) -> Result<ToolMessages, PgError> {
+        access.raise(session, true)?;
+        let said = self.step(Step::Events, access, access.definer(), options, cancel)?;
         access.raise(session, false)?;
         Ok(said)
     }
@@ -203,7 +221,7 @@ impl SchemaRestore {
         cancel: &Cancel,
     ) -> Result<ToolMessages, PgError> {
         let jobs = match step {
-            Step::Attach | Step::Rest => 1,
+            Step::Attach | Step::Rest | Step::Events => 1,
             Step::Indexes | Step::Checks => options.jobs,
         };
         let options = SchemaOptions { jobs, ..options };

@@ -1,0 +1,140 @@
+//! Rows and rules that need each other come back in one order, whichever way they are restored.
+
+use crate::hub::{Hub, stderr, stdout};
+use hubvault_testkit::{Database, extract, run_restore_script, server};
+use std::path::Path;
+
+/// A CHECK that reads a table which is loaded later, over a larger one; CHECKs and domains in inheritance, in a dependency
+/// loop, boxed in an array; a generated column that reads a table; values that name indexes, also inside of others.
+const ORDER: &str = "
+CREATE TABLE zone (id int PRIMARY KEY, pad text);
+INSERT INTO zone SELECT n, repeat('x', 100) FROM generate_series(1, 20000) n;
+CREATE FUNCTION zone_there(int) RETURNS boolean LANGUAGE sql STABLE
+    AS 'SELECT EXISTS (SELECT FROM public.zone WHERE id = $1)';
+CREATE TABLE address (id int PRIMARY KEY, zone int CHECK (zone_there(zone)));
+INSERT INTO address VALUES (1, 20000);
+COMMENT ON CONSTRAINT address_zone_check ON address IS 'it''s \\ there';
+COMMENT ON CONSTRAINT address_pkey ON address IS 'key';
+CREATE DOMAIN zoned AS int CONSTRAINT zoned_there CHECK (zone_there(VALUE));
+COMMENT ON CONSTRAINT zoned_there ON DOMAIN zoned IS 'domain';
+CREATE DOMAIN zoned_too AS zoned;
+CREATE DOMAIN boxed AS int CHECK (zone_there(VALUE));
+CREATE TABLE a_domain (v zoned, w zoned_too);
+INSERT INTO a_domain VALUES (20000, 1);
+CREATE TABLE a_box (v boxed[]);
+INSERT INTO a_box VALUES ('{1,20000}');
+CREATE TABLE above (v int, CONSTRAINT c CHECK (zone_there(v)), CONSTRAINT own CHECK (zone_there(v)) NO INHERIT);
+CREATE TABLE below (CONSTRAINT c CHECK (zone_there(v))) INHERITS (above);
+INSERT INTO below VALUES (3);
+COMMENT ON CONSTRAINT c ON below IS 'below';
+CREATE TABLE parts (id int, v int, CONSTRAINT pc CHECK (zone_there(v))) PARTITION BY LIST (id);
+CREATE TABLE parts_1 PARTITION OF parts FOR VALUES IN (1);
+INSERT INTO parts VALUES (1, 4);
+CREATE TABLE a_loop (v int);
+CREATE FUNCTION whole_row(a_loop) RETURNS boolean LANGUAGE sql STABLE AS 'SELECT $1.v > 0';
+ALTER TABLE a_loop ADD CHECK (whole_row(a_loop.*));
+INSERT INTO a_loop VALUES (1);
+CREATE FUNCTION zones_pad(int) RETURNS text LANGUAGE plpgsql IMMUTABLE
+    AS 'BEGIN RETURN (SELECT pad FROM public.zone WHERE id = $1); END';
+CREATE TABLE a_column (v int, pad text GENERATED ALWAYS AS (zones_pad(v)) STORED);
+INSERT INTO a_column VALUES (20000);
+CREATE DOMAIN named AS regclass;
+CREATE TYPE naming AS (name regclass, n int);
+CREATE TABLE a_name (id int PRIMARY KEY, a regclass, b regclass[], c named, d naming);
+CREATE INDEX a_name_a ON a_name (a);
+INSERT INTO a_name VALUES (1, 'a_name_a', '{a_name_pkey,zone_pkey}', 'address_pkey', ROW('zone_pkey', 1));
+CREATE TABLE \"It's \"\"a\"\" \\ table\" (v int CONSTRAINT \"c' \"\"\\ :x\" CHECK (zone_there(v)));
+INSERT INTO \"It's \"\"a\"\" \\ table\" VALUES (5);
+CREATE TABLE changes (what text);
+CREATE FUNCTION changed() RETURNS event_trigger LANGUAGE plpgsql
+    AS 'BEGIN INSERT INTO public.changes VALUES (tg_tag); END';
+CREATE MATERIALIZED VIEW zones AS SELECT count(*) FROM zone;
+CREATE EVENT TRIGGER ddl ON ddl_command_end EXECUTE FUNCTION changed();
+ALTER EVENT TRIGGER ddl ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER ddl IS 'ddl';
+";
+
+/// Constraints and the comments on them and on other objects.
+const RULES: &str = "
+SELECT string_agg(r, E'\\n' ORDER BY r) FROM (
+    SELECT concat_ws(' ', conrelid::regclass, contypid::regtype, conname, convalidated, conislocal, coninhcount,
+                     pg_get_constraintdef(oid), obj_description(oid, 'pg_constraint'))
+    FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+    UNION ALL SELECT concat_ws(' ', classoid::regclass, description) FROM pg_description
+        WHERE classoid = 'pg_event_trigger'::regclass) rules (r)";
+
+fn by_script(archive: &Path, code: i32) -> (Database, String) {
+    let directory = tempfile::tempdir().unwrap();
+    extract(archive, directory.path());
+    let target = server().database();
+    let output = run_restore_script(directory.path(), &target, &["--jobs", "3"]);
+    let said = stdout(&output) + &stderr(&output);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    (target, said)
+}
+
+#[test]
+fn rules_about_other_rows_and_names_of_indexes_are_proven_and_restored_either_way() {
+    let server = server();
+    let source = server.database();
+    source.execute(ORDER);
+    let mut hub = Hub::whole(&source);
+    let _drills = hub.prove();
+    let (record, archive) = hub.backup();
+    assert_eq!(record["state"], "proven", "{record}");
+    let restored = server.database();
+    hub.run_expecting(0, &["restore", "latest", "--database", restored.name()]);
+    let (scripted, _) = by_script(&archive, 0);
+    for target in [restored, scripted] {
+        assert_eq!(source.value(RULES), target.value(RULES));
+        assert_eq!(source.digests(), target.digests());
+    }
+}
+
+#[test]
+fn rules_that_rows_break_come_back_not_valid_and_names_without_schema_are_found() {
+    let server = server();
+    let source = server.database();
+    source.execute(
+        "CREATE FUNCTION small(int) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN $1 < 10; END';
+         CREATE FUNCTION fine(int) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN small($1); END';
+         CREATE TABLE numbers (id int PRIMARY KEY, v int CHECK (fine(v)), w boolean GENERATED ALWAYS AS (fine(v)) STORED);
+         INSERT INTO numbers (id, v) VALUES (1, 1);
+         CREATE INDEX by_size ON numbers (fine(v));
+         CREATE TABLE booking (id int PRIMARY KEY, day timestamptz CHECK (day > now() - interval '1 hour'));
+         INSERT INTO booking VALUES (7, now()), (8, now() + interval '1 year');
+         CREATE TABLE part (id int, b int) PARTITION BY RANGE (id);
+         CREATE TABLE part_1 PARTITION OF part FOR VALUES FROM (0) TO (10);
+         CREATE TABLE part_2 PARTITION OF part FOR VALUES FROM (10) TO (20);
+         ALTER TABLE part ADD CONSTRAINT part_b FOREIGN KEY (b) REFERENCES booking;
+         INSERT INTO part VALUES (1, 7);
+         ALTER TABLE booking DISABLE TRIGGER ALL; ALTER TABLE part DISABLE TRIGGER ALL;
+         INSERT INTO part VALUES (11, 99);
+         ALTER TABLE booking ENABLE TRIGGER ALL; ALTER TABLE part ENABLE TRIGGER ALL",
+    );
+    // The rule held when the row was written.
+    source.execute("CREATE FUNCTION moment() RETURNS timestamptz LANGUAGE sql STABLE AS 'SELECT now() - interval ''2 hours''';
+         ALTER TABLE booking ADD CONSTRAINT late CHECK (day > moment());
+         CREATE OR REPLACE FUNCTION moment() RETURNS timestamptz LANGUAGE sql STABLE AS 'SELECT now() + interval ''2 hours'''");
+    let hub = Hub::whole(&source);
+    let (_, archive) = hub.backup();
+    let (target, said) = by_script(&archive, 3);
+    for words in [
+        "INDEX public by_size",
+        "CHECK numbers_v_check on public.numbers",
+        "late on booking: 1 row breaks it, the first: (7)",
+        "part_b on part_2: 1 row breaks it",
+        "every row count equal",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert!(!said.contains("not rebuilt"), "{said}");
+    assert_eq!(source.digests(), target.digests());
+    let not_valid = "SELECT string_agg(conrelid::regclass || ' ' || conname, ', ' ORDER BY 1)
+        FROM pg_constraint WHERE NOT convalidated";
+    assert_eq!(target.value(not_valid), "booking late, part_2 part_b");
+    let restored = server.database();
+    hub.run_expecting(3, &["restore", "latest", "--database", restored.name()]);
+    assert_eq!(source.digests(), restored.digests());
+    assert_eq!(restored.value(not_valid), "booking late, part_2 part_b");
+}

@@ -45,6 +45,7 @@ const RULES: &[(&str, Rule)] = &[
         "proof.when",
         Rule::Words(&["off", "weekly", "daily", "always"]),
     ),
+    ("proof.script", Rule::Words(&["off", "weekly", "always"])),
     ("retention.days", Rule::Raised),
     ("retention.keep_last", Rule::Raised),
     ("retention.daily", Rule::Raised),

@@ -192,6 +192,11 @@ fn proof(
             "off" => ProofWhen::Off,
             _ => ProofWhen::Always,
         },
+        script: match values.text("proof.script") {
+            "always" => ProofWhen::Always,
+            "off" => ProofWhen::Off,
+            _ => ProofWhen::Weekly,
+        },
         directory: PathBuf::from(values.text("proof.directory")),
         server,
         source_digest: match values.text("proof.source_digest") {

@@ -94,6 +94,7 @@ pub(crate) const KEYS: &[Key] = keys! {
     "log.file" [LOG_FILE] Text;
     "log.max_size_mb" [] Integer(1, 10_240) => "10";
     "proof.when" [PROOF] Choice(&["always", "daily", "weekly", "off"]) => "always";
+    "proof.script" [PROOF_SCRIPT] Choice(&["always", "weekly", "off"]) => "weekly";
     "proof.directory" [] Text;
     "proof.server" [PROOF_SERVER] Secret;
     "proof.source_digest" [PROOF_SOURCE_DIGEST] Choice(&["auto", "always", "never"]) => "auto";

@@ -17,7 +17,7 @@ use crate::logical::{
 };
 use crate::progress::{Progress, Stage};
 use crate::proof::{
-    CheckedArchive, DrillError, JudgedArchive, WrittenArchive, integrity, is_due, judge,
+    CheckedArchive, DrillError, Due, JudgedArchive, WrittenArchive, integrity, is_due, judge, shape,
 };
 use crate::publish::{self, Partial, Published};
 use crate::run::{BackupError, Run};
@@ -160,8 +160,13 @@ fn prove(
     checked: CheckedArchive,
 ) -> Result<(Partial, JudgedArchive), BackupError> {
     let last_drill = catalog.last_drill(&job.name)?;
-    let due = is_due(job.proof.when, last_drill, Timestamp::now());
-    if due {
+    let now = Timestamp::now();
+    let last_script = catalog.last_script(&job.name, &shape(&checked.manifest))?;
+    let due = Due {
+        drill: is_due(job.proof.when, last_drill, now),
+        script: is_due(job.proof.script, last_script, now),
+    };
+    if due.drill {
         stages.enter(Stage::Drill, None)?;
     }
     let path = partial.path();

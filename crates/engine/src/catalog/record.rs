@@ -141,6 +141,9 @@ pub struct DrillRecord {
     /// What was done another way than on the source's server.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// What kind of `restore.sh` brought everything back there, too; `None` where it was not run or failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script: Option<String>,
     /// How far the throwaway server was confined; `None` on another server, and in records of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confinement: Option<Confinement>,

@@ -213,6 +213,16 @@ impl Catalog {
             .max())
     }
 
+    /// When a `restore.sh` of this kind last brought back an archive of this job.
+    pub fn last_script(&self, job: &str, kind: &str) -> Result<Option<Timestamp>, CatalogError> {
+        let records = self.list()?.into_iter().filter(|record| record.job == job);
+        let drills = records.filter_map(|record| record.proof.drill);
+        Ok(drills
+            .filter(|drill| drill.script.as_deref() == Some(kind))
+            .map(|drill| drill.drilled_at)
+            .max())
+    }
+
     /// True when the catalog knows this id.
     pub fn knows(&self, id: BackupId) -> Result<bool, CatalogError> {
         self.db

@@ -9,6 +9,8 @@ use std::time::Duration;
 pub struct ProofOptions {
     /// When.
     pub when: ProofWhen,
+    /// When the archive's own `restore.sh` is run in a drill, too.
+    pub script: ProofWhen,
     /// Where the throwaway server's directory is made; short, as it holds a socket.
     pub directory: PathBuf,
     /// A server on which a scratch database is made and dropped, instead of a throwaway server.

@@ -55,6 +55,7 @@ fn job(directory: &Path) -> Job {
             when: ProofWhen::Always,
             directory: directory.to_owned(),
             server: None,
+            script: ProofWhen::Off,
             source_digest: SourceDigest::Auto,
             time_limit: Duration::from_secs(1),
             environment: Vec::new(),

@@ -5,6 +5,7 @@ use super::checks;
 use super::drill_limit::{self, DiskLimit, ForcedEnd, Limit, LockResult};
 use super::drill_result::{DrillError, Verdict};
 use super::drill_server::{self, DrillServer};
+use super::script::{self, ScriptDrill};
 use super::shown::Shown;
 use crate::disk::free_bytes;
 use crate::job::ProofOptions;
@@ -40,12 +41,14 @@ fn too_full(options: &ProofOptions, needed: u64) -> Option<String> {
     ))
 }
 
-/// Drills one archive. At most one drill runs in a directory at a time; another waits.
+/// Drills one archive. At most one drill runs in a directory at a time; another waits. With `script`, which only an archive
+/// of this program may have, its `restore.sh` is run, too.
 pub fn drill(
     path: &Path,
     identities: &Identities,
     options: &ProofOptions,
     workers: usize,
+    script: bool,
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Verdict, DrillError> {
@@ -79,6 +82,7 @@ pub fn drill(
         archive: &archive,
         options,
         workers,
+        script,
         progress,
         begun,
         cancel: &limit.cancel,
@@ -91,6 +95,7 @@ struct Drill<'a> {
     archive: &'a Archive,
     options: &'a ProofOptions,
     workers: usize,
+    script: bool,
     progress: &'a dyn Progress,
     begun: Instant,
     cancel: &'a Cancel,
@@ -119,7 +124,9 @@ impl Drill<'_> {
             Some(reason) => return unproven(reason),
             None => {}
         }
-        let restored = self.restore(&server);
+        let restored = self
+            .restore(&server)
+            .and_then(|shown| self.by_script(shown, &server, directory));
         if self.cancel.is_requested() {
             return None;
         }
@@ -132,6 +139,55 @@ impl Drill<'_> {
             Ok(shown) => Ok(shown.verdict(self.begun, server.finish())),
             Err(error) => self.failed(error, &server),
         })
+    }
+
+    /// Runs the archive's own script where that is due and all else came back.
+    fn by_script(
+        &self,
+        mut shown: Shown,
+        server: &DrillServer,
+        directory: &Path,
+    ) -> Result<Shown, RestoreError> {
+        if !self.script
+            || !server.is_ours()
+            || shown.reason().is_some()
+            || !shown.intruders.is_empty()
+        {
+            return Ok(shown);
+        }
+        // The archive's files are beside two databases then.
+        let needed = estimated_bytes(self.archive.manifest()) * 2;
+        if let Some(reason) = too_full(self.options, needed) {
+            shown
+                .notes
+                .push(format!("restore.sh was not run: {reason}"));
+            return Ok(shown);
+        }
+        let script = ScriptDrill {
+            archive: self.archive,
+            server,
+            directory,
+            workers: self.workers,
+            limit: self.options.time_limit,
+            cancel: self.cancel,
+        };
+        match script.run() {
+            Ok(problems) if problems.is_empty() => {
+                shown.script = Some(script::shape(self.archive.manifest()));
+            }
+            Ok(problems)
+                if problems
+                    .iter()
+                    .any(|why| why.contains("is needed and was not found")) =>
+            {
+                let why = problems.join("; ");
+                shown.notes.push(format!("restore.sh was not run: {why}"));
+            }
+            Ok(problems) => shown.script_problems = problems,
+            Err(error) if self.cancel.is_requested() => return Err(error),
+            Err(error) => shown.script_problems = vec![error.to_string()],
+        }
+        Ok(shown)
     }
 
     /// Whether an error rejects the archive, or only the drill failed.

@@ -101,6 +101,41 @@ impl DrillServer {
         Ok((drill_server, note))
     }
 
+    /// Another empty database on a server of ours, for a role that owns it and may do nothing else: a superuser's login
+    /// and that role's.
+    pub(super) fn second(
+        &self,
+        manifest: &Manifest,
+        cancel: &Cancel,
+    ) -> Result<Option<(ConnectSettings, ConnectSettings)>, PgError> {
+        let Self::Throwaway(server) = self else {
+            return Ok(None);
+        };
+        let name = format!("hubvault_script_{}", BackupId::random().short());
+        let secret = SecretString::from(BackupId::random().to_string());
+        let mut session = Session::connect(&server.settings("postgres"), cancel)?;
+        target::create_database(&mut session, &name, manifest.database.as_ref())?;
+        target::create_owner(&mut session, &name, &secret)?;
+        let superuser = ConnectSettings {
+            old_programs: true,
+            ..server.settings(&name)
+        };
+        let login = ConnectSettings {
+            user: name,
+            password: Some(secret),
+            ..superuser.clone()
+        };
+        Ok(Some((superuser, login)))
+    }
+
+    /// Where the programs of a server of ours are.
+    pub(super) fn bin_dir(&self) -> Option<&Path> {
+        match self {
+            Self::Throwaway(server) => Some(server.bin_dir()),
+            Self::Scratch { .. } => None,
+        }
+    }
+
     /// How to reach the empty database.
     pub(crate) fn settings(&self) -> ConnectSettings {
         self.target().definer().clone()

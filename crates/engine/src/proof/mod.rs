@@ -6,10 +6,12 @@ mod drill_limit;
 mod drill_server;
 mod checks;
 mod shown;
+mod script;
 pub mod drill;
 mod verdict;
 
 pub use drill_result::{DrillError, Verdict};
 pub(crate) use drill_server::sweep_leftovers;
 pub use integrity::{CheckedArchive, IntegrityError, ReadBack, WrittenArchive};
-pub use verdict::{JudgedArchive, is_due, judge};
+pub(crate) use script::shape;
+pub use verdict::{Due, JudgedArchive, is_due, judge};

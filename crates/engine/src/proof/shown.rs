@@ -27,6 +27,10 @@ pub(super) struct Shown {
     pub(super) not_rebuilt: Vec<String>,
     /// What was done another way than on the source's server.
     pub(super) notes: Vec<String>,
+    /// What the archive's own `restore.sh` could not do.
+    pub(super) script_problems: Vec<String>,
+    /// The kind of `restore.sh` that brought everything back.
+    pub(super) script: Option<String>,
     pub(super) version: String,
     /// Superusers that code of the database made.
     pub(super) intruders: Vec<String>,
@@ -51,6 +55,8 @@ impl Shown {
             unloaded: Vec::new(),
             not_rebuilt,
             notes: restored.said.notes.clone(),
+            script_problems: Vec::new(),
+            script: None,
             version,
             intruders: Vec::new(),
             restored,
@@ -112,6 +118,7 @@ impl Shown {
             not_rebuilt: first(&self.not_rebuilt, RECORDED),
             not_valid: first(&self.restored.said.not_valid, RECORDED),
             notes: first(&self.notes, RECORDED),
+            script: self.script.clone(),
             confinement,
         };
         match self.reason() {
@@ -124,7 +131,7 @@ impl Shown {
     }
 
     /// Why it is not proven; `None` when it is.
-    fn reason(&self) -> Option<String> {
+    pub(super) fn reason(&self) -> Option<String> {
         let names = self.missing.join(", ");
         let mut reasons: Vec<String> = match self.missing.len() {
             0 => Vec::new(),
@@ -144,6 +151,12 @@ impl Shown {
             };
             let objects = first(&self.not_rebuilt, NAMED).join("; ");
             reasons.push(format!("{equal}not rebuilt: {objects}"));
+        }
+        if !self.script_problems.is_empty() {
+            let problems = first(&self.script_problems, NAMED).join("; ");
+            reasons.push(format!(
+                "rows equal; not brought back by restore.sh: {problems}"
+            ));
         }
         if reasons.is_empty() && !self.not_provable.is_empty() {
             let tables = first(&self.not_provable, NAMED).join(", ");

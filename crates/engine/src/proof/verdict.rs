@@ -24,13 +24,22 @@ impl JudgedArchive {
     }
 }
 
+/// What is due for an archive.
+#[derive(Clone, Copy, Debug)]
+pub struct Due {
+    /// A drill.
+    pub drill: bool,
+    /// Its own `restore.sh` in that drill.
+    pub script: bool,
+}
+
 /// Drills the archive at `path` where that is due ([`is_due`]).
 pub fn judge(
     checked: CheckedArchive,
     path: &Path,
     options: &ProofOptions,
     workers: usize,
-    due: bool,
+    due: Due,
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<JudgedArchive, DrillError> {
@@ -38,10 +47,10 @@ pub fn judge(
         read_back: true,
         ..ProofRecord::default()
     };
-    if due {
+    if due.drill {
         let identities = &checked.identities;
         proof.judged(drill::drill(
-            path, identities, options, workers, progress, cancel,
+            path, identities, options, workers, due.script, progress, cancel,
         )?);
     } else {
         proof.reason = Some(match options.when {

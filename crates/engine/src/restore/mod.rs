@@ -14,8 +14,8 @@ mod diff;
 mod target_directory;
 mod files;
 
-pub(crate) use compare::unlike_the_source;
 pub use compare::{Compared, digest};
+pub(crate) use compare::{compare, unlike_the_source};
 pub use diff::{PutBack, TableDiff, diff, put_back};
 pub use error::RestoreError;
 pub use files::files;

@@ -94,6 +94,9 @@ pub(crate) fn whole_with<S: Source>(
     }
     report.extend(schema.pre_data(&access, &mut session, said, cancel)?);
     let logins = access.of_tables(&mut session)?;
+    if let Some(superuser) = &mut superuser {
+        extension_rows::admit(superuser, manifest, &to.user)?;
+    }
     let passed_over = restore.fill(&mut session, &logins, &schema, said, &mut report)?;
     if let Some(superuser) = &mut superuser {
         report.extend(schema.make_event_triggers(superuser, cancel)?);

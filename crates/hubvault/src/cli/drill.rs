@@ -105,7 +105,15 @@ pub(crate) fn drill(
 ) -> Result<()> {
     progress.stage(Stage::Drill, None);
     let job = settings.job();
-    let verdict = engine::drill(path, identities, &job.proof, job.workers, progress, cancel)?;
+    let verdict = engine::drill(
+        path,
+        identities,
+        &job.proof,
+        job.workers,
+        false,
+        progress,
+        cancel,
+    )?;
     proof.judged(verdict);
     let known =
         contents(path, identities).with_context(|| format!("opening {}", path.display()))?;

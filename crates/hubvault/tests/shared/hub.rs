@@ -61,6 +61,7 @@ impl Hub {
     pub(crate) fn prove(&mut self) -> TempDir {
         let drills = open_directory();
         self.set("PROOF", "always");
+        self.set("PROOF_SCRIPT", "off");
         self.set("TMPDIR", drills.path().to_str().unwrap());
         drills
     }

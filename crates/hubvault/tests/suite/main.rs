@@ -24,6 +24,7 @@ mod drill_differences;
 mod not_rebuilt;
 mod restore;
 mod load_order;
+mod script_drill;
 mod references;
 mod encodings;
 mod extension_rows;

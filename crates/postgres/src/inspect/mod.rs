@@ -21,7 +21,7 @@ pub use privileges::missing_privileges;
 pub use relations::{Column, ConfigRows, Relation, RelationKind, relations};
 pub(crate) use relations::{renamed, unlocked};
 pub use rules::{Check, Rules, rules};
-pub use search_path::search_path;
+pub use search_path::{schemas, search_path};
 pub use sequences::{Sequence, read_sequences, sequences};
 pub use views::materialized_views;
 

@@ -1,5 +1,6 @@
 //! The `search_path` of ordinary sessions: functions that name others without their schema rely on it.
 
+use super::USER_SCHEMA;
 use crate::connect::session::Session;
 use crate::error::PgError;
 
@@ -44,6 +45,13 @@ pub fn search_path(session: &mut Session) -> Result<Vec<String>, PgError> {
     let mut seen = std::collections::BTreeSet::new();
     path.retain(|name| !name.starts_with("pg_") && seen.insert(name.clone()));
     Ok(path)
+}
+
+/// The schemas that are not the system's.
+pub fn schemas(session: &mut Session) -> Result<Vec<String>, PgError> {
+    let sql = format!("SELECT n.nspname::text FROM pg_namespace n WHERE {USER_SCHEMA}");
+    let rows = session.rows("listing the schemas", &sql)?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// The names of a list as `SplitIdentifierString` of the server reads it: those without quotes are in lower case.

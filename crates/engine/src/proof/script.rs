@@ -1,0 +1,269 @@
+//! Runs the archive's own `restore.sh` in a drill, as a person without hubvault would: over a login that is no superuser,
+//! as the code of the owners runs over it, into a second database, whose rows are compared.
+
+use super::drill_server::DrillServer;
+use crate::command::{CommandLine, Ended};
+use crate::restore::{self, Compared, RestoreError};
+use hubvault_archive::{Archive, Manifest, TableSummary};
+use hubvault_model::{BackupId, Cancel, RowFormat, one_line, quote_ident};
+use hubvault_postgres::{Access, ConnectSettings, SchemaOptions, Session, inspect};
+use secrecy::ExposeSecret;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The variables of `psql` that the script gets are these and no others.
+const RUN: &str = r#"for name in $(env | sed -n 's/^\(PG[A-Z_]*\)=.*/\1/p'); do
+    case $name in PGHOST | PGPORT | PGUSER | PGPASSWORD | PGDATABASE) ;; *) unset "$name" ;; esac
+done
+PATH=${3:+$3:}$PATH
+cd "$1" && exec sh restore.sh --no-owner --force --jobs "$2""#;
+
+/// What only a superuser may make, or what is there before the script begins: its failures are not the script's.
+const OF_SUPERUSERS: [&str; 10] = [
+    "ACCESS METHOD ",
+    "CAST ",
+    "EVENT TRIGGER ",
+    "EXTENSION ",
+    "FOREIGN DATA WRAPPER ",
+    "OPERATOR CLASS ",
+    "OPERATOR FAMILY ",
+    "PUBLICATION ",
+    "SCHEMA ",
+    "SUBSCRIPTION ",
+];
+
+/// One run of the script.
+pub(super) struct ScriptDrill<'a> {
+    pub(super) archive: &'a Archive,
+    pub(super) server: &'a DrillServer,
+    /// Where the archive is unpacked.
+    pub(super) directory: &'a Path,
+    pub(super) workers: usize,
+    /// How long the script may take.
+    pub(super) limit: Duration,
+    pub(super) cancel: &'a Cancel,
+}
+
+impl ScriptDrill<'_> {
+    /// What the script could not do, for people.
+    pub(super) fn run(&self) -> Result<Vec<String>, RestoreError> {
+        let Some((superuser, login)) = self.server.second(self.archive.manifest(), self.cancel)?
+        else {
+            return Ok(Vec::new());
+        };
+        self.make_extensions(&superuser, &login)?;
+        let failed = |source| io_error("running restore.sh below", self.directory, source);
+        let unpacked = Unpacked::new(self.directory).map_err(failed)?;
+        self.unpack(&unpacked.0)?;
+        let ended = self.script(&unpacked.0, &login).map_err(failed)?;
+        let mut problems = problems(&ended);
+        if ended.code == Some(0) || ended.code == Some(3) {
+            problems.extend(self.different(&login)?);
+        }
+        Ok(problems)
+    }
+
+    /// Extensions need a superuser, and their tables are his; rows of the archive may belong into them.
+    fn make_extensions(
+        &self,
+        superuser: &ConnectSettings,
+        login: &ConnectSettings,
+    ) -> Result<(), RestoreError> {
+        let mut schema = restore::schema(self.archive, superuser)?;
+        let mut session = Session::connect(superuser, self.cancel)?;
+        let options = SchemaOptions {
+            jobs: self.workers,
+            no_owner: true,
+            server: session.server_version_num() / 10_000,
+        };
+        schema.make_extensions(&mut session, login, options, self.cancel)?;
+        let to = quote_ident(&login.user);
+        for name in inspect::schemas(&mut session)? {
+            let schema = quote_ident(&name);
+            let grant = format!(
+                "GRANT ALL ON SCHEMA {schema} TO {to}; GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO {to};
+                 GRANT ALL ON ALL SEQUENCES IN SCHEMA {schema} TO {to}"
+            );
+            session.simple("granting what extensions made", &grant)?;
+        }
+        Ok(())
+    }
+
+    /// Names of entries stay inside of the directory: an archive with others is not opened.
+    fn unpack(&self, directory: &Path) -> Result<(), RestoreError> {
+        for entry in &self.archive.manifest().entries {
+            if entry.is_bare()
+                || !(entry.name.starts_with("database/") || entry.name == "restore.sh")
+            {
+                continue;
+            }
+            let path = directory.join(&entry.name);
+            let mut content = self.archive.content(entry)?;
+            let mut write = || {
+                fs::create_dir_all(path.parent().unwrap_or(directory))?;
+                io::copy(&mut content, &mut File::create_new(&path)?)
+            };
+            write().map_err(|source| io_error("unpacking", &path, source))?;
+            if self.cancel.is_requested() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn script(&self, unpacked: &Path, login: &ConnectSettings) -> io::Result<Ended> {
+        let password = login.password.as_ref().map_or("", |it| it.expose_secret());
+        let temp = unpacked.display().to_string();
+        // Programs of the server's version read what it reads.
+        let bin = self.server.bin_dir();
+        let bin = bin.map_or_else(String::new, |bin| bin.display().to_string());
+        let environment = [
+            ("PGHOST", login.host.clone()),
+            ("PGPORT", login.port.to_string()),
+            ("PGUSER", login.user.clone()),
+            ("PGPASSWORD", password.to_owned()),
+            ("PGDATABASE", login.dbname.clone()),
+            ("TMPDIR", temp.clone()),
+            ("LC_ALL", "C".to_owned()),
+        ];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value));
+        let jobs = self.workers.max(1).to_string();
+        CommandLine::of(["sh", "-c", RUN, "sh", &temp, &jobs, &bin]).run(
+            &environment,
+            self.limit,
+            self.cancel,
+        )
+    }
+
+    /// Tables whose rows differ from the archive's.
+    fn different(&self, login: &ConnectSettings) -> Result<Vec<String>, RestoreError> {
+        let manifest = self.archive.manifest();
+        let access =
+            Access::single(login.clone()).with_search_path(&manifest.load_order.search_path);
+        let mut session = Session::connect(login, self.cancel)?;
+        let logins = access.of_tables(&mut session)?;
+        let tables: Vec<&TableSummary> = manifest.tables.iter().collect();
+        let compared = restore::compare(&tables, login, &logins, self.workers, self.cancel)?;
+        Ok(compared.iter().filter_map(Compared::problem).collect())
+    }
+}
+
+/// What the end of its output says is wrong, but for what needs a superuser.
+fn problems(ended: &Ended) -> Vec<String> {
+    let mut lines = ended
+        .output
+        .lines()
+        .skip_while(|line| *line != "not rebuilt:" && *line != "not loaded:");
+    let of_superuser = |line: &str| {
+        let object = line.strip_prefix("COMMENT - ").unwrap_or(line);
+        OF_SUPERUSERS.iter().any(|kind| object.starts_with(kind))
+            || ["permission denied", "must be superuser", "must be owner"]
+                .iter()
+                .any(|said| line.contains(said))
+    };
+    match ended.code {
+        Some(0) => Vec::new(),
+        Some(3) => lines
+            .by_ref()
+            .filter_map(|line| line.strip_prefix("  "))
+            .filter(|line| !of_superuser(line))
+            .map(|line| one_line(line).into_owned())
+            .collect(),
+        _ if ended.timed_out => vec!["it did not end in time".to_owned()],
+        _ => {
+            let last = ended.output.lines().rfind(|line| !line.trim().is_empty());
+            vec![one_line(last.unwrap_or("it was ended")).into_owned()]
+        }
+    }
+}
+
+fn io_error(doing: &'static str, path: &Path, source: io::Error) -> RestoreError {
+    let path = path.to_owned();
+    RestoreError::Io {
+        doing,
+        path,
+        source,
+    }
+}
+
+/// What a change of would make another run due: the script, and which kinds of records its list has.
+pub(crate) fn shape(manifest: &Manifest) -> String {
+    let script = manifest
+        .entries
+        .iter()
+        .find(|entry| entry.name == "restore.sh");
+    let text = script.map_or("", |entry| entry.sha256.as_str());
+    let order = &manifest.load_order;
+    let kinds = [
+        (
+            "csv",
+            manifest
+                .tables
+                .iter()
+                .any(|table| table.format == RowFormat::Csv),
+        ),
+        ("check", !order.late_checks.is_empty()),
+        ("after-tables", !order.after_tables.is_empty()),
+        ("after-indexes", !order.after_indexes.is_empty()),
+        ("key", !manifest.not_valid.is_empty()),
+        ("refresh", !manifest.refresh.is_empty()),
+    ];
+    let kinds = kinds.iter().filter(|(_, has)| *has).map(|(kind, _)| *kind);
+    std::iter::once(text)
+        .chain(kinds)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// A private directory, removed at the end. What a crash leaves is removed with the leftovers of throwaway servers.
+struct Unpacked(PathBuf);
+
+impl Unpacked {
+    fn new(parent: &Path) -> io::Result<Self> {
+        let name = format!(
+            "hubvault-throwaway-{}-{}",
+            std::process::id(),
+            BackupId::random().short()
+        );
+        let path = parent.join(name);
+        std::os::unix::fs::DirBuilderExt::mode(&mut fs::DirBuilder::new(), 0o700).create(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Unpacked {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            tracing::warn!("could not remove {}: {error}", self.0.display());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_script_could_not_do_is_its_problem() {
+        let ended = |code, output: &str| Ended {
+            code: Some(code),
+            timed_out: false,
+            output: output.to_owned(),
+            seconds: 1.0,
+        };
+        let said = "came back NOT VALID, as rows of the archive break it:\n  k on t: 1 row breaks it\nnot rebuilt:\n  \
+            SCHEMA - a b: ERROR:  schema \"a\" already exists\n  INDEX public i o: ERROR:  division by zero\n  \
+            FUNCTION public f() o: ERROR:  permission denied for language c\nrestored into x: every row count equal\n";
+        assert_eq!(
+            problems(&ended(3, said)),
+            ["INDEX public i o: ERROR:  division by zero"]
+        );
+        assert!(problems(&ended(0, said)).is_empty());
+        assert_eq!(
+            problems(&ended(1, "== rows\nrestore.sh: no\n")),
+            ["restore.sh: no"]
+        );
+    }
+}

@@ -182,6 +182,11 @@ pub struct LeftOut {
     pub reason: String,
 }
 
+impl LeftOut {
+    /// The reason of a table that is not related to what is inside.
+    pub const NOT_IN_SCOPE: &str = "not in the scope";
+}
+
 /// A foreign key that references rows outside the archive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UncheckedForeignKey {

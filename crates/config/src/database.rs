@@ -12,6 +12,7 @@ use std::path::PathBuf;
 pub(crate) fn database(values: &Values) -> ConnectSettings {
     ConnectSettings {
         host: values.text("database.host").to_owned(),
+        hostaddr: values.number("database.hostaddr"),
         port: values.parsed("database.port"),
         user: values.text("database.user").to_owned(),
         dbname: values.text("database.name").to_owned(),
@@ -19,6 +20,8 @@ pub(crate) fn database(values: &Values) -> ConnectSettings {
         passfile: values.path("database.passfile"),
         sslmode: values.parsed("database.sslmode"),
         sslrootcert: values.path("database.sslrootcert"),
+        sslcert: values.path("database.sslcert"),
+        sslkey: values.path("database.sslkey"),
         connect_timeout: values.duration("database.connect_timeout"),
         application_name: "hubvault".to_owned(),
         old_programs: values.flag("database.old_programs"),
@@ -42,6 +45,9 @@ pub(crate) fn connect_to(
     if parts.iter().any(|(key, _)| is_address(key)) {
         target.password = None;
     }
+    if parts.iter().any(|(key, _)| *key == "database.host") {
+        target.hostaddr = None;
+    }
     for (key, value) in parts {
         let text = value.expose_secret();
         if let Some(Err(what)) = Key::named(key).map(|known| known.kind.check(text)) {
@@ -50,6 +56,7 @@ pub(crate) fn connect_to(
         }
         match key {
             "database.host" => text.clone_into(&mut target.host),
+            "database.hostaddr" => target.hostaddr = text.parse().ok(),
             "database.port" => target.port = text.parse().unwrap_or(target.port),
             "database.name" => text.clone_into(&mut target.dbname),
             "database.user" => text.clone_into(&mut target.user),
@@ -57,6 +64,8 @@ pub(crate) fn connect_to(
             "database.passfile" => target.passfile = Some(PathBuf::from(text)),
             "database.sslmode" => target.sslmode = text.parse().unwrap_or_default(),
             "database.sslrootcert" => target.sslrootcert = Some(PathBuf::from(text)),
+            "database.sslcert" => target.sslcert = Some(PathBuf::from(text)),
+            "database.sslkey" => target.sslkey = Some(PathBuf::from(text)),
             _ => target.connect_timeout = kind::duration(text).unwrap_or(target.connect_timeout),
         }
     }

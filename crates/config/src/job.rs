@@ -68,6 +68,7 @@ pub(crate) fn build(
     let servers = std::iter::once(&database).chain(&proof.server);
     let masks = masks(values, servers, commands);
     let default_workers = || available_parallelism().map_or(1, NonZero::get).min(4);
+    let when = proof.when;
     let job = Job {
         name: document.job.clone().unwrap_or(database.dbname.clone()),
         scope: scope(values, windows, problems),
@@ -84,7 +85,7 @@ pub(crate) fn build(
         proof,
         delivery: delivery(values, masks, problems),
         retention: retention(values),
-        monitor: monitor(values, checks),
+        monitor: monitor(values, checks, when),
         workers: values
             .number("archive.workers")
             .unwrap_or_else(default_workers),
@@ -221,11 +222,13 @@ fn retention(values: &Values) -> RetentionRules {
     }
 }
 
-fn monitor(values: &Values, checks: Vec<UserCheck>) -> MonitorOptions {
+fn monitor(values: &Values, checks: Vec<UserCheck>, when: ProofWhen) -> MonitorOptions {
+    let max_age_hours = values.parsed("monitor.max_age_hours");
     let reminder_hours: u32 = values.parsed("monitor.reminder_hours");
     MonitorOptions {
         interval: values.duration("monitor.interval"),
-        max_age_hours: values.parsed("monitor.max_age_hours"),
+        max_age_hours: when.max_age_of_proven(max_age_hours),
+        max_archive_age_hours: max_age_hours,
         max_drill_age_hours: values.parsed("monitor.max_drill_age_hours"),
         min_free: values.mib("monitor.min_free_mb"),
         rows: RowLimits {

@@ -3,7 +3,8 @@
 //! `config show`, the search for the nearest key and the tests all go by this one list.
 
 use super::kind::Kind::{
-    self, Address, Choice, Cron, Duration, Integer, List, Listen, PublicUrl, Secret, Text, Zone,
+    self, Address, Choice, Cron, Database, Duration, Host, Integer, IpAddress, List, Listen,
+    PublicUrl, Secret, Text, Zone,
 };
 use super::kind::YES_NO;
 use hubvault_engine::state::link::MOST_HOURS;
@@ -64,14 +65,17 @@ pub(crate) const KEYS: &[Key] = keys! {
     "database.url" [DATABASE_URL] Secret;
     // The shell scripts ran beside a container called `postgres`; anywhere else that name leads
     // nowhere, so the default is libpq's.
-    "database.host" [POSTGRES_HOST PGHOST] Text => "localhost";
+    "database.host" [POSTGRES_HOST PGHOST] Host => "localhost";
+    "database.hostaddr" [PGHOSTADDR] IpAddress;
     "database.port" [POSTGRES_PORT PGPORT] PORT => "5432";
-    "database.name" [POSTGRES_DB PGDATABASE] Text;
+    "database.name" [POSTGRES_DB PGDATABASE] Database;
     "database.user" [POSTGRES_USER PGUSER] Text => "postgres";
     "database.password" [POSTGRES_PASSWORD PGPASSWORD] Secret;
     "database.passfile" [PGPASSFILE] Text;
     "database.sslmode" [PGSSLMODE] SSL_MODES => "prefer";
     "database.sslrootcert" [PGSSLROOTCERT] Text;
+    "database.sslcert" [PGSSLCERT] Text;
+    "database.sslkey" [PGSSLKEY] Text;
     "database.connect_timeout" [PGCONNECT_TIMEOUT] Duration => "10 s";
     "database.lock_timeout" [] Duration => "5 s";
     "database.old_programs" [POSTGRES_OLD_PROGRAMS] YES_NO => "false";
@@ -114,7 +118,7 @@ pub(crate) const KEYS: &[Key] = keys! {
     "schedule.pause" [] Duration => "5 min";
     "service.stop_grace" [] Duration => "7 s";
     "email.enabled" [EMAIL_ENABLED] YES_NO => "true";
-    "email.host" [SMTP_HOST] Text;
+    "email.host" [SMTP_HOST] Host;
     "email.port" [SMTP_PORT] PORT => "587";
     "email.security" [SMTP_SECURITY] Choice(&["starttls", "tls", "none"]);
     "email.ca_file" [SMTP_CA_FILE] Text;

@@ -5,12 +5,19 @@ use super::problem::nearest;
 use hubvault_engine::schedule::Schedule;
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
+use std::net::IpAddr;
 
 /// What a value may be.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
     /// Any text.
     Text,
+    /// The name or address of a host, or the directory of a socket.
+    Host,
+    /// An IP address.
+    IpAddress,
+    /// The name of a database.
+    Database,
     /// Any text that is never shown.
     Secret,
     /// A whole number within bounds, both included.
@@ -45,7 +52,14 @@ impl Kind {
     /// What is wrong with a text, in words that say what was expected.
     pub fn check(self, text: &str) -> Result<(), String> {
         match self {
-            Self::Text | Self::Secret => Ok(()),
+            Self::Host => host(text),
+            Self::IpAddress if text.parse::<IpAddr>().is_err() => {
+                Err("expected one IP address such as 192.0.2.7".to_owned())
+            }
+            Self::Database if is_url_with_password(text) => {
+                Err("expected a name, not a URL; set DATABASE_URL to the URL".to_owned())
+            }
+            Self::Text | Self::Secret | Self::Database | Self::IpAddress => Ok(()),
             Self::List => {
                 if text.split(',').any(|item| item.trim().is_empty()) {
                     Err("expected names with single commas between them".to_owned())
@@ -88,6 +102,9 @@ impl Kind {
     pub fn describe(self) -> &'static str {
         match self {
             Self::Text
+            | Self::Host
+            | Self::IpAddress
+            | Self::Database
             | Self::Secret
             | Self::Choice(_)
             | Self::Cron
@@ -100,6 +117,26 @@ impl Kind {
             Self::List => "an array of texts",
         }
     }
+}
+
+/// Errors do not repeat the text: a URL, or a part of a password that was not percent-encoded, may be in its place.
+fn host(text: &str) -> Result<(), String> {
+    if text.contains(['@', '/']) && !text.starts_with('/') {
+        let what = "expected the name of a host, which has no @ and no /; in a URL, percent-encode @ as %40 and / as \
+                    %2F in a password";
+        return Err(what.to_owned());
+    }
+    if text.contains(',') {
+        return Err("names several hosts; name one".to_owned());
+    }
+    Ok(())
+}
+
+/// `postgres://user:password@host/name` in the place of a name.
+fn is_url_with_password(text: &str) -> bool {
+    text.split_once("://")
+        .and_then(|(_, rest)| rest.split_once(':'))
+        .is_some_and(|(_, rest)| rest.contains('@'))
 }
 
 /// `300 ms`, `5 s`, or a number of seconds; more than nothing and at most a day.

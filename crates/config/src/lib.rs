@@ -17,6 +17,8 @@ mod setting;
 mod change_rules;
 mod overlay;
 mod url;
+mod libpq;
+mod pg_service;
 mod resolve;
 mod jobs;
 mod table;

@@ -7,6 +7,7 @@ use super::environment::Environment;
 use super::input::{ConfigFile, Inputs};
 use super::job::{build, schedule};
 use super::jobs;
+use super::libpq;
 use super::links;
 use super::overlay::{self, Changes};
 use super::problem::{ConfigError, Problem};
@@ -16,6 +17,7 @@ use super::setting::{Value, Values};
 use super::settings::{Baseline, Settings};
 use super::{archive_directory, job_notices};
 use hubvault_engine::state::ownership::{self, ReadOnlyMount};
+use hubvault_postgres::SYSTEM_ROOTS;
 use secrecy::SecretString;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -95,12 +97,15 @@ fn load(
     let shared = archive_directory::configured(environment, &whole);
     let service_directory = jobs::set_directory(&document, shared, &mut values);
     check_included(&values, &mut problems);
+    let mut unobeyed = Vec::new();
+    libpq::check(environment, &mut problems, &mut unobeyed);
     let Some(built) = build(environment, &document, &values, &mut problems) else {
         return Err(ConfigError { problems });
     };
     notices.extend(delivery::notices(&values));
     notices.extend(links::notices(&values));
     notices.extend(environment.misspelt());
+    notices.extend(unobeyed);
     let mut settings = Settings {
         file: path,
         job_name: document.job.clone(),
@@ -133,16 +138,27 @@ fn baseline(
     Some(Baseline { values, schedule })
 }
 
-/// Defaults that depend on something: as in libpq, the database has the role's name, and the password file is in the
-/// home directory. Drills use the directory for short-lived files.
+/// Defaults that depend on something: as in libpq, the database has the role's name, and the password file and the
+/// client's certificate are in the home directory. Drills use the directory for short-lived files.
 fn set_defaults(environment: &Environment, values: &mut Values) {
     let user = values.text("database.user").to_owned();
     let home = environment.home();
-    let passfile = home.map(|home| home.join(".pgpass").display().to_string());
+    let passfile = home
+        .as_ref()
+        .map(|home| home.join(".pgpass").display().to_string());
+    let of_client = |name: &str| {
+        let path = home.as_ref()?.join(".postgresql").join(name);
+        path.exists().then(|| path.display().to_string())
+    };
+    let hostaddr =
+        Some(values.text("database.hostaddr").to_owned()).filter(|text| !text.is_empty());
     let temp_dir = environment.temp_dir().display().to_string();
     for (key, default) in [
         ("database.name", Some(user)),
+        ("database.host", hostaddr),
         ("database.passfile", passfile),
+        ("database.sslcert", of_client("postgresql.crt")),
+        ("database.sslkey", of_client("postgresql.key")),
         ("proof.directory", Some(temp_dir)),
     ] {
         let setting = values.get_mut(key).filter(|setting| !setting.is_given());
@@ -153,20 +169,25 @@ fn set_defaults(environment: &Environment, values: &mut Values) {
 }
 
 /// Files that the configuration names and others read.
-const INCLUDED: [&str; 4] = [
+const INCLUDED: [&str; 6] = [
     "database.passfile",
     "database.sslrootcert",
+    "database.sslcert",
+    "database.sslkey",
     "email.ca_file",
     "delivery.ca_file",
 ];
 
 /// Checks who may write them. A missing one is reported where it is needed.
 fn check_included(values: &Values, problems: &mut Vec<Problem>) {
-    for key in INCLUDED {
+    for key in &INCLUDED {
         let Some(setting) = values.get(key).filter(|setting| setting.is_given()) else {
             continue;
         };
         let path = Path::new(setting.text());
+        if *key == "database.sslrootcert" && setting.text() == SYSTEM_ROOTS {
+            continue;
+        }
         if let Err(error) = ownership::check_trusted(path, ReadOnlyMount::Trusted)
             && !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
         {

@@ -5,6 +5,7 @@ use super::environment::Environment;
 use super::keys::{KEYS, Key};
 use super::kind::Kind;
 use super::overlay;
+use super::pg_service;
 use super::problem::Problem;
 use super::setting::{DEFAULT, Setting, Value, Values};
 use super::trusted_file::read_value;
@@ -14,7 +15,8 @@ use secrecy::{ExposeSecret, SecretString};
 /// Every setting; mistakes go into `problems`.
 ///
 /// What was changed over HTTP decides first, then what a job of several sets itself (its key, then its URL), then a
-/// connection URL in a variable, then the key's own variables in their order, then the file's key, then a URL in the
+/// connection URL in a variable, then the key's own variables in their order (between ours and libpq's the service that
+/// `PGSERVICE` names), then the file's key, then a URL in the
 /// file, then the default.
 pub(crate) fn resolve(
     environment: &Environment,
@@ -31,11 +33,12 @@ pub(crate) fn resolve(
     // A mistake in reading the variable is reported once, by `find`.
     let in_variable = environment.setting("DATABASE_URL").ok().flatten();
     let in_variable = resolver.parse_url(in_variable.map(|(text, origin)| Place::of(text, origin)));
+    let in_service = pg_service::service(environment, resolver.problems);
     let in_file = resolver.in_file("database.url", true);
     let in_file = resolver.parse_url(in_file);
     let keys = KEYS.iter();
     Values(
-        keys.map(|key| resolver.find(key, &in_variable, &in_file))
+        keys.map(|key| resolver.find(key, [&in_variable, &in_service, &in_file]))
             .collect(),
     )
 }
@@ -78,7 +81,8 @@ impl Resolver<'_> {
         }
     }
 
-    fn find(&mut self, key: &'static Key, in_variable: &Url, in_file: &Url) -> Setting {
+    fn find(&mut self, key: &'static Key, urls: [&Url; 3]) -> Setting {
+        let [in_variable, in_service, in_file] = urls;
         let (name, secret) = (key.name, key.is_secret());
         let mut places = Vec::new();
         places.extend(self.overlay.value(name).map(|field| Place {
@@ -95,17 +99,12 @@ impl Resolver<'_> {
         }
         if own || !self.is_for_another_address(name) {
             places.extend(part(in_variable, name));
-            for variable in key.variables {
-                match self.environment.setting(variable) {
-                    Ok(found) => {
-                        places.extend(found.map(|(text, origin)| Place::of(text, origin)));
-                    }
-                    Err(problem) => self.problems.push(Problem {
-                        key: name.into(),
-                        ..problem
-                    }),
-                }
-            }
+            // As in libpq, a service wins over its variables.
+            let (of_libpq, ours): (Vec<&str>, Vec<&str>) =
+                (key.variables.iter().copied()).partition(|variable| variable.starts_with("PG"));
+            places.extend(self.in_variables(name, &ours));
+            places.extend(part(in_service, name));
+            places.extend(self.in_variables(name, &of_libpq));
             if !own {
                 places.extend(self.in_file(name, secret));
             }
@@ -114,6 +113,20 @@ impl Resolver<'_> {
             }
         }
         self.first_of(key, places)
+    }
+
+    fn in_variables(&mut self, key: &str, variables: &[&str]) -> Vec<Place> {
+        let mut places = Vec::new();
+        for variable in variables {
+            match self.environment.setting(variable) {
+                Ok(found) => places.extend(found.map(|(text, origin)| Place::of(text, origin))),
+                Err(problem) => self.problems.push(Problem {
+                    key: key.into(),
+                    ..problem
+                }),
+            }
+        }
+        places
     }
 
     /// The first of the places decides and overrides the others.
@@ -154,6 +167,7 @@ impl Resolver<'_> {
     fn is_for_another_address(&self, secret: &str) -> bool {
         let of: &[&str] = match secret {
             "database.password" => &["database.url", "database.host", "database.user"],
+            "database.hostaddr" => &["database.url", "database.host"],
             "email.password" => &["email.host", "email.user"],
             "ntfy.token" => &["ntfy.url"],
             _ => return false,

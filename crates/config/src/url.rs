@@ -10,6 +10,7 @@ pub(crate) type Parts = Vec<(&'static str, SecretString)>;
 /// libpq's parameters that hubvault knows, and the setting of each.
 const PARAMETERS: &[(&str, &str)] = &[
     ("host", "database.host"),
+    ("hostaddr", "database.hostaddr"),
     ("port", "database.port"),
     ("dbname", "database.name"),
     ("user", "database.user"),
@@ -17,8 +18,57 @@ const PARAMETERS: &[(&str, &str)] = &[
     ("passfile", "database.passfile"),
     ("sslmode", "database.sslmode"),
     ("sslrootcert", "database.sslrootcert"),
+    ("sslcert", "database.sslcert"),
+    ("sslkey", "database.sslkey"),
     ("connect_timeout", "database.connect_timeout"),
 ];
+
+/// The others of libpq, which an error may name: whatever else stands in their place may be a part of a password.
+const OTHERS: &[&str] = &[
+    "service",
+    "servicefile",
+    "options",
+    "target_session_attrs",
+    "channel_binding",
+    "require_auth",
+    "requirepeer",
+    "sslcrl",
+    "sslcrldir",
+    "sslpassword",
+    "sslcertmode",
+    "sslnegotiation",
+    "sslsni",
+    "sslcompression",
+    "ssl_min_protocol_version",
+    "ssl_max_protocol_version",
+    "requiressl",
+    "gssencmode",
+    "krbsrvname",
+    "gsslib",
+    "gssdelegation",
+    "client_encoding",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_count",
+    "tcp_user_timeout",
+    "replication",
+    "load_balance_hosts",
+    "min_protocol_version",
+    "max_protocol_version",
+    "sslkeylogfile",
+    "scram_client_key",
+    "scram_server_key",
+    "oauth_issuer",
+    "oauth_client_id",
+    "oauth_client_secret",
+    "oauth_scope",
+    "passwordcommand",
+];
+
+/// What a character that means something in a URI must be in a password.
+const ENCODE: &str = "percent-encode what is special in a user, a password and a name: @ as %40, / as %2F, : as %3A, \
+                      # as %23, ? as %3F, [ as %5B, % as %25";
 
 /// Takes a connection string apart. Errors never repeat its text, which may hold a password.
 pub(crate) fn parse(text: &str) -> Result<Parts, String> {
@@ -39,6 +89,12 @@ fn parse_uri(rest: &str) -> Result<Parts, String> {
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, dbname) = rest.split_once('/').unwrap_or((rest, ""));
     let (user_info, address) = authority.rsplit_once('@').unwrap_or(("", authority));
+    // A password that is not encoded makes its rest a host, a port, a database or a parameter.
+    if dbname.contains(['@', '/', ':', '#']) {
+        return Err(format!(
+            "the name of the database has one of @ / : #; {ENCODE}"
+        ));
+    }
     let (user, password) = user_info.split_once(':').unwrap_or((user_info, ""));
     if address.contains(',') {
         return Err("names several hosts; name one".to_owned());
@@ -52,6 +108,11 @@ fn parse_uri(rest: &str) -> Result<Parts, String> {
         }
         None => address.rsplit_once(':').unwrap_or((address, "")),
     };
+    if !port.bytes().all(|c| c.is_ascii_digit()) || host.contains('#') {
+        return Err(format!(
+            "the port is not a number, or the host has a #; {ENCODE}"
+        ));
+    }
     for (name, value) in [
         ("user", user),
         ("password", password),
@@ -64,7 +125,7 @@ fn parse_uri(rest: &str) -> Result<Parts, String> {
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair
             .split_once('=')
-            .ok_or("a parameter behind the ? has no value; expected name=value")?;
+            .ok_or_else(|| format!("a parameter behind the ? has no value; {ENCODE}"))?;
         set(&mut parts, &decode(name)?, &decode(value)?)?;
     }
     Ok(parts)
@@ -103,22 +164,19 @@ fn until(text: &str, ends: impl Fn(char) -> bool) -> Option<(String, &str)> {
     None
 }
 
-fn set(parts: &mut Parts, name: &str, value: &str) -> Result<(), String> {
+pub(crate) fn set(parts: &mut Parts, name: &str, value: &str) -> Result<(), String> {
     if name == "application_name" || name == "fallback_application_name" {
         // Ours carries the run's id.
         return Ok(());
     }
     let Some((_, key)) = PARAMETERS.iter().find(|(known, _)| *known == name) else {
         let hint = nearest(name, PARAMETERS.iter().map(|(known, _)| *known));
-        // A password with an unescaped character may look like a parameter's name.
-        let shown = if name.chars().all(|c| c.is_ascii_lowercase() || c == '_') {
-            name
-        } else {
-            "…"
-        };
-        return Err(format!(
-            "the parameter {shown} is not one that hubvault knows{hint}"
-        ));
+        let shown = OTHERS.iter().find(|known| **known == name);
+        let shown = shown.map_or_else(
+            || "a parameter".to_owned(),
+            |name| format!("the parameter {name}"),
+        );
+        return Err(format!("{shown} is not one that hubvault knows{hint}"));
     };
     if !value.is_empty() {
         parts.retain(|(known, _)| known != key);
@@ -198,7 +256,40 @@ mod tests {
     #[test]
     fn an_unknown_parameter_is_named_with_the_nearest_one() {
         let why = parse("postgres://u@h/d?ssl_mode=require").unwrap_err();
-        assert!(why.contains("ssl_mode") && why.contains("sslmode"), "{why}");
+        assert!(why.contains("did you mean sslmode?"), "{why}");
+        let why = parse("postgres://u@h/d?channel_binding=require").unwrap_err();
+        assert!(why.contains("channel_binding"), "{why}");
+    }
+
+    #[test]
+    fn a_password_that_is_not_encoded_is_refused_and_no_part_of_it_is_repeated() {
+        for text in [
+            "app:eins@127.0.0.1/zwei@db:5432/hub",
+            "app:eins/zwei@db:5432/hub",
+            "app:eins@zwei/drei@db/hub",
+            "app:eins?zwei@db/hub",
+            "app:eins?user=zwei@db/hub",
+            "app:eins@zwei?drei@db/hub",
+            "app:eins:zwei/drei@db",
+            "app:eins/zwei",
+            "app:eins#zwei/drei@db/hub",
+            "app:pw@db:eins/hub",
+            "app:pw@db#eins/hub",
+            "app:pw@db/hub#eins",
+            "app:pw@db/hub?eins=zwei",
+            "app:eins%zwei@db/hub",
+        ] {
+            let why = parse(&format!("postgres://{text}")).unwrap_err();
+            for part in ["app", "eins", "zwei", "drei"] {
+                assert!(!why.contains(part), "{text}: {why}");
+            }
+        }
+        // What can only be a password is one, as before.
+        assert_eq!(parsed("postgres://u:a:b#c@d@h/n")[1].1, "a:b#c@d");
+        assert_eq!(
+            parsed("postgres://h:1/n?user=me@server&password=x")[3].1,
+            "me@server"
+        );
     }
 
     proptest! {

@@ -61,19 +61,31 @@ pub enum PgError {
         why: String,
     },
     /// TLS is required and failed.
-    #[error("{target}: TLS failed: {why}; check sslmode and sslrootcert")]
+    #[error(
+        "{target}: TLS failed: {why}; check sslmode and sslrootcert, and sslcert and sslkey where the server asks for a \
+         certificate"
+    )]
     Tls {
         /// `user@host:port/database`.
         target: String,
         /// What went wrong.
         why: String,
     },
-    /// The role may not lock every table, which the definitions need.
+    /// The role may not connect to the database.
     #[error(
-        "the role may not read every table, which the definitions and the rows need; run as a \
-         superuser or the owner:\n{}", statements(.0)
+        "{target}: {why}; run as a superuser or the owner:\n  {statement}\nand on PostgreSQL 14 and newer, so that it may \
+         read everything:\n  {read_all}"
     )]
-    Privileges(Vec<MissingPrivilege>),
+    MayNotConnect {
+        /// `user@host:port/database`.
+        target: String,
+        /// The server's message.
+        why: String,
+        /// The statement that lets it connect.
+        statement: String,
+        /// The statement that lets it read.
+        read_all: String,
+    },
     /// Another session holds a lock on a table.
     #[error(
         "a table is locked by another session and was not released in time:\n{}\nlet it end, \
@@ -168,14 +180,6 @@ pub struct MissingPrivilege {
     pub problem: String,
     /// The statement with which a superuser or the owner grants it.
     pub statement: String,
-}
-
-fn statements(missing: &[MissingPrivilege]) -> String {
-    missing
-        .iter()
-        .map(|m| format!("  {}", m.statement))
-        .collect::<Vec<_>>()
-        .join("\n")
 }
 
 impl PgError {

@@ -20,7 +20,7 @@ pub use cluster::{
 pub use connect::leftovers::{end_leftovers, name_of_run};
 pub use connect::open::{LIMIT_CATALOGS, PERMIT_VIEWS, REFUSE_VIEWS, UNLIMIT_STATEMENTS};
 pub use connect::session::Session;
-pub use connect::settings::{ConnectSettings, SslMode};
+pub use connect::settings::{ConnectSettings, SYSTEM_ROOTS, SslMode};
 pub use copy::encoding::{copy_option, copy_options, encoding_of_rows};
 pub use copy::pages::PageRange;
 pub use copy::server_digest::ServerDigest;
@@ -36,8 +36,8 @@ pub use dump::tools::SECRET_VARIABLES;
 pub use error::{MissingPrivilege, PgError};
 pub use inspect::privileges::{Advice, advice};
 pub use inspect::{
-    Check, Column, ConfigRows, Estimate, ForeignKey, Relation, RelationKind, RowAddress, Rules,
-    Sequence, WritableRows,
+    Check, Column, ConfigRows, Estimate, ForeignKey, Relation, RelationKind, Requirements,
+    RowAddress, Rules, Sequence, WritableRows,
 };
 pub use memory_file::memory_file;
 pub use snapshot::{Invitation, Snapshot, SnapshotFacts};

@@ -6,7 +6,6 @@ use crate::connect::settings::ConnectSettings;
 use crate::copy::session::CopySession;
 use crate::error::PgError;
 use crate::inspect;
-use crate::inspect::privileges::unlockable;
 use hubvault_model::Cancel;
 use jiff::Timestamp;
 use std::time::Duration;
@@ -49,7 +48,8 @@ const TRIES: u32 = 10;
 const BEGIN: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 impl Snapshot {
-    /// Locks every table that `pg_dump` would lock, then takes the snapshot.
+    /// Locks every table that `pg_dump` would lock, then takes the snapshot. What the role may not lock is left out here and
+    /// is among the privileges that the plan misses ([`inspect::missing_privileges`]): no run goes on without them.
     ///
     /// In this order nobody can change a definition between the two: `LOCK TABLE` takes no
     /// snapshot of its own (`PostgreSQL` manual, "Explicit Locking"). A table that is dropped while
@@ -182,7 +182,7 @@ fn lock(
     timeout: Duration,
     cancel: &Cancel,
 ) -> Result<(), PgError> {
-    match lock_in_time(session, settings, timeout) {
+    match lock_in_time(session, timeout) {
         Err(PgError::Query { why, .. }) if why.contains("55P03") => Err(PgError::LockTimeout {
             blockers: blockers(settings, cancel)?,
         }),
@@ -190,11 +190,7 @@ fn lock(
     }
 }
 
-fn lock_in_time(
-    session: &mut Session,
-    settings: &ConnectSettings,
-    timeout: Duration,
-) -> Result<(), PgError> {
+fn lock_in_time(session: &mut Session, timeout: Duration) -> Result<(), PgError> {
     // Already for the list: asking for a table's size locks it too.
     let timeout = timeout.as_millis().max(1);
     session.simple(
@@ -202,13 +198,9 @@ fn lock_in_time(
         &format!("SET lock_timeout = {timeout}; {UNLIMIT_STATEMENTS}"),
     )?;
     let relations = inspect::relations(session)?;
-    let refused = unlockable(&settings.user, &relations);
-    if !refused.is_empty() {
-        return Err(PgError::Privileges(refused));
-    }
     let names: Vec<String> = relations
         .iter()
-        .filter(|relation| relation.is_lockable())
+        .filter(|relation| relation.is_lockable() && relation.can_select && relation.schema_usage)
         .map(|relation| relation.name.sql())
         .collect();
     session.simple("beginning", BEGIN)?;

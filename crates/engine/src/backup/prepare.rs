@@ -100,11 +100,8 @@ pub(super) fn refuse_blind_spots(plan: &Plan, job: &Job) -> Result<(), BackupErr
     if plan.privileges.is_empty() {
         return Ok(());
     }
-    let statements: Vec<String> = plan
-        .privileges
-        .iter()
-        .map(|p| format!("  {}", p.statement))
-        .collect();
+    let statements = plan.grants(&job.database.user);
+    let statements: Vec<String> = statements.iter().map(|one| format!("  {one}")).collect();
     Err(BackupError::Privileges {
         role: job.database.user.clone(),
         statements: statements.join("\n"),

@@ -2,6 +2,7 @@
 
 mod error;
 mod copy;
+mod outside;
 mod record;
 mod archive;
 pub mod sidecar;
@@ -20,6 +21,7 @@ pub use copy::{BackupCopy, CopyState};
 pub use error::CatalogError;
 pub use outbox::Claimed;
 pub use outbox_item::{Content, Enclosure, OutboxItem, OutboxState, Recipient, RecipientState};
+pub use outside::OutsideRecord;
 pub use rebuild::{Rebuilt, catch_up, current, rebuild};
 pub use record::{
     BackupRecord, DeliveryRecord, DrillRecord, ProofRecord, State, TableRecord, Undelivered,

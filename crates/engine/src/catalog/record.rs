@@ -1,6 +1,7 @@
 //! One backup as the catalog keeps it and as `--json` prints it: one documented shape.
 
 use super::copy::{BackupCopy, shape};
+use super::outside::OutsideRecord;
 use crate::progress::StageTime;
 use hubvault_archive::{Coverage, FileSummary, Manifest, SnapshotInfo};
 use hubvault_model::{BackupId, Warning};
@@ -63,6 +64,9 @@ pub struct BackupRecord {
     pub bytes: Option<u64>,
     /// The tables with their rows.
     pub tables: Vec<TableRecord>,
+    /// What is not in the archive; `None` where every row of every table is, and in records of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outside: Option<OutsideRecord>,
     /// The configuration files.
     pub files: Vec<FileSummary>,
     /// What was proven.
@@ -246,6 +250,7 @@ impl BackupRecord {
             sealed_to: Vec::new(),
             bytes: None,
             tables: Vec::new(),
+            outside: None,
             files: Vec::new(),
             proof: ProofRecord::default(),
             delivery: None,
@@ -279,6 +284,7 @@ impl BackupRecord {
                     coverage: table.coverage,
                 })
                 .collect(),
+            outside: OutsideRecord::of(manifest),
             files: manifest.files.clone(),
             proof,
             warnings: manifest.warnings.clone(),

@@ -207,6 +207,8 @@ pub struct MonitorOptions {
     pub interval: Duration,
     /// How old the newest proven archive may be, in hours.
     pub max_age_hours: u32,
+    /// How old the newest archive may be, proven or not.
+    pub max_archive_age_hours: u32,
     /// How old the last drill may be, in hours.
     pub max_drill_age_hours: u32,
     /// What must be free besides room for two more archives.
@@ -228,6 +230,7 @@ impl Default for MonitorOptions {
         Self {
             interval: Duration::from_mins(5),
             max_age_hours: 25,
+            max_archive_age_hours: 25,
             max_drill_age_hours: 192,
             min_free: None,
             rows: RowLimits::default(),

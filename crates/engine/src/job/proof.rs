@@ -51,6 +51,16 @@ pub enum ProofWhen {
 }
 
 impl ProofWhen {
+    /// How old the newest proven archive may get, in hours, where the newest archive may be so old: at least as old as the
+    /// drills are apart, with an hour for a run and a day for the run that comes after the drill is due.
+    pub fn max_age_of_proven(self, max_age_hours: u32) -> u32 {
+        match self {
+            Self::Always | Self::Off => max_age_hours,
+            Self::Daily => max_age_hours.max(25),
+            Self::Weekly => max_age_hours.max(7 * 24 + 25),
+        }
+    }
+
     /// The word in the configuration.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -48,7 +48,12 @@ fn comparable(plan: &Plan) -> String {
     let _ = writeln!(
         text,
         "{:?} {:?} {:?}",
-        plan.outside, plan.refresh, plan.roles
+        plan.outside
+            .iter()
+            .map(|left| &left.name)
+            .collect::<Vec<_>>(),
+        plan.refresh,
+        plan.roles
     );
     let references = &plan.references;
     let _ = writeln!(text, "{:?} {:?}", references.skipped, references.not_valid);

@@ -85,6 +85,27 @@ pub(crate) fn cross(
 }
 
 impl References {
+    /// Ordinary tables that are neither in the archive nor related to it.
+    pub(crate) fn outside(
+        &self,
+        relations: &[Relation],
+        chosen: &BTreeMap<u32, Choice>,
+    ) -> Vec<LeftOut> {
+        let mut tables: Vec<LeftOut> = relations
+            .iter()
+            .filter(|r| r.kind == RelationKind::Table && r.extension_member.is_none())
+            .filter(|r| !chosen.contains_key(&r.oid))
+            .filter(|r| !self.left_out.iter().any(|left| left.name == r.name))
+            .map(|r| LeftOut {
+                name: r.name.clone(),
+                estimated_rows: r.estimated_rows,
+                reason: LeftOut::NOT_IN_SCOPE.to_owned(),
+            })
+            .collect();
+        tables.sort_by(|a, b| a.name.cmp(&b.name));
+        tables
+    }
+
     fn describe(
         &mut self,
         by_oid: &HashMap<u32, &Relation>,

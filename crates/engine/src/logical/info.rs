@@ -1,6 +1,7 @@
 //! `BACKUP_INFO.txt`: a readable summary of the archive.
 
 use super::extent::PlannedTable;
+use super::needs::restore_needs;
 use super::plan::{Plan, describe_coverage};
 use crate::job::Job;
 use hubvault_archive::{Codec, Coverage, FileSummary};
@@ -67,7 +68,8 @@ fn write_info(
     }
 
     contents(out, plan, inside)?;
-    not_inside(out, plan)
+    not_inside(out, plan)?;
+    restore_needs(out, snapshot.server_version_num, &plan.roles, &plan.needs)
 }
 
 fn contents(out: &mut String, plan: &Plan, inside: &Inside<'_>) -> std::fmt::Result {
@@ -160,8 +162,8 @@ fn not_inside(out: &mut String, plan: &Plan) -> std::fmt::Result {
             one_line(&left.reason)
         )?;
     }
-    for name in &plan.outside {
-        writeln!(out, "    {}", one_line(&name.to_string()))?;
+    for left in &plan.outside {
+        writeln!(out, "    {}", one_line(&left.name.to_string()))?;
     }
     if left_out().next().is_none() && plan.outside.is_empty() {
         writeln!(out, "    none: every table is inside")?;

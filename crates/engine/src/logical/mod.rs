@@ -16,6 +16,7 @@ mod output;
 pub(crate) mod command_sources;
 mod export;
 mod restore_script;
+mod needs;
 mod info;
 mod write;
 pub(crate) mod double_read;

@@ -13,7 +13,7 @@ use crate::run::BackupError;
 use hubvault_archive::{Coverage, LeftOut, LoadOrder};
 use hubvault_model::{DatabaseFacts, RowFormat, TableName, Warning, quote_ident, quote_literal};
 use hubvault_postgres::{
-    Advice, MissingPrivilege, PERMIT_VIEWS, PgError, REFUSE_VIEWS, Relation, RelationKind,
+    Advice, MissingPrivilege, PERMIT_VIEWS, PgError, REFUSE_VIEWS, Relation, Requirements,
     Sequence, Session, Snapshot, SnapshotFacts, encoding_of_rows, inspect,
 };
 use std::collections::BTreeMap;
@@ -34,7 +34,7 @@ pub struct Plan {
     /// Foreign keys across the edge of the scope.
     pub references: References,
     /// Tables with rows that are not related to the archive.
-    pub outside: Vec<TableName>,
+    pub outside: Vec<LeftOut>,
     /// Tables of extensions with rows that are not in the archive.
     pub of_extensions: Vec<LeftOut>,
     /// Tables of extensions with rows that are, in the order in which they are loaded.
@@ -45,6 +45,8 @@ pub struct Plan {
     pub load_order: LoadOrder,
     /// Roles that a restore needs.
     pub roles: Vec<String>,
+    /// What else a restore needs.
+    pub needs: Requirements,
     /// Privileges that the backup's role lacks; a run refuses to start while there are any.
     pub privileges: Vec<MissingPrivilege>,
     /// Privileges of the role that a backup does not need. Not a warning: the backup is as good.
@@ -92,13 +94,14 @@ impl Plan {
         let mut plan = Self {
             tables: Vec::new(),
             extents: Vec::new(),
-            outside: outside(&relations, &found.chosen, &references),
+            outside: references.outside(&relations, &found.chosen),
             extension_tables: extensions::parents_first(&relations, &found.chosen, &keys),
             of_extensions: extensions::left_out(&relations, &found.chosen, &found.warnings),
             refresh: inspect::materialized_views(session)?,
             load_order: load_order::load_order(session)?,
             roles: inspect::roles(session)?,
             database: inspect::database(session)?,
+            needs: inspect::requirements(session)?,
             advice: hubvault_postgres::advice(session)?,
             warnings: found.warnings,
             snapshot: facts,
@@ -108,18 +111,16 @@ impl Plan {
         };
         plan.advise_of_code(&relations, &found.chosen);
         plan.warn(&unread, inspect::large_objects(session)?);
-        if plan.privileges.is_empty() {
-            plan.add_tables(
-                session,
-                &job.scope,
-                &relations,
-                &found.chosen,
-                &filters,
-                &added,
-            )?;
-        }
+        plan.add_tables(
+            session,
+            &job.scope,
+            &relations,
+            &found.chosen,
+            &filters,
+            &added,
+        )?;
         when(own_conditions, session, REFUSE_VIEWS)?;
-        if plan.tables.is_empty() && plan.privileges.is_empty() {
+        if plan.tables.is_empty() {
             return Err(BackupError::NothingInScope);
         }
         Ok(plan)
@@ -165,6 +166,11 @@ impl Plan {
                 names.join(", ")
             );
         }
+    }
+
+    /// The statements that grant what is missing.
+    pub fn grants(&self, role: &str) -> Vec<String> {
+        inspect::grants(role, &self.privileges, self.snapshot.server_version_num)
     }
 
     /// The expected size of all extents, in bytes of heap and TOAST.
@@ -348,6 +354,11 @@ fn planned(
         if matches!(choice, Choice::Window(_)) {
             table.format = RowFormat::Csv;
         }
+        if !relation.is_readable() || relation.rls_filters {
+            // What its condition takes is known once the role may read it.
+            table.estimated_rows = None;
+            return Ok((table, cut(index, relation.pages, bytes, false)));
+        }
         let estimate = inspect::estimate(session, &Extent::window_query(&table))?;
         let share = relation
             .estimated_rows
@@ -360,23 +371,6 @@ fn planned(
     let extents = cut(index, relation.pages, table.estimated_bytes, may_cut);
     table.extents = extents.len();
     Ok((table, extents))
-}
-
-/// Ordinary tables that are neither in the archive nor related to it.
-fn outside(
-    relations: &[Relation],
-    chosen: &BTreeMap<u32, Choice>,
-    references: &References,
-) -> Vec<TableName> {
-    let mut names: Vec<TableName> = relations
-        .iter()
-        .filter(|r| r.kind == RelationKind::Table && r.extension_member.is_none())
-        .filter(|r| !chosen.contains_key(&r.oid))
-        .filter(|r| !references.left_out.iter().any(|left| left.name == r.name))
-        .map(|r| r.name.clone())
-        .collect();
-    names.sort();
-    names
 }
 
 /// For reports: `whole`, the window's condition, and what is added to it.

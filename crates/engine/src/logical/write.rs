@@ -5,7 +5,7 @@ use super::files::Files;
 use super::output::{Output, Writer};
 use super::plan::Plan;
 use super::schema::Dumping;
-use super::{export, info, restore_script};
+use super::{export, info, needs, restore_script};
 use crate::catalog::sidecar::Seal;
 use crate::job::Job;
 use crate::proof::WrittenArchive;
@@ -13,7 +13,7 @@ use crate::run::BackupError;
 use crate::run::Run;
 use hubvault_archive::{
     ArchiveWriter, Compression, EntryBuilder, EntryKind, EntryMeta, FORMAT_VERSION, FileSummary,
-    LeftOut, Manifest, PackedEntry, ScopeInfo, SequenceState, SnapshotInfo, TableSummary, Tool,
+    Manifest, PackedEntry, ScopeInfo, SequenceState, SnapshotInfo, TableSummary, Tool,
 };
 use hubvault_model::{TablePattern, Warning};
 use hubvault_postgres::{SchemaDump, Snapshot, SnapshotFacts};
@@ -125,7 +125,9 @@ fn append_definitions(
     schema: SchemaDump,
     plan: &Plan,
 ) -> Result<(), BackupError> {
-    let foreign_keys = restore_script::foreign_keys_sql(&plan.references.statements);
+    let mut late = plan.references.statements.clone();
+    late.extend(needs::without_slots(&plan.needs.subscriptions));
+    let foreign_keys = restore_script::foreign_keys_sql(&late);
     let sequences = restore_script::sequences_sql(&plan.sequences);
     for (name, kind, bytes) in [
         ("schema.dump", EntryKind::Schema, schema.custom),
@@ -192,11 +194,7 @@ fn manifest(
 ) -> Manifest {
     let mut left_out = plan.references.left_out.clone();
     left_out.extend(plan.of_extensions.iter().cloned());
-    left_out.extend(plan.outside.iter().map(|name| LeftOut {
-        name: name.clone(),
-        estimated_rows: None,
-        reason: "not in the scope".to_owned(),
-    }));
+    left_out.extend(plan.outside.iter().cloned());
     let words =
         |patterns: &[TablePattern]| patterns.iter().map(ToString::to_string).collect::<Vec<_>>();
     Manifest {

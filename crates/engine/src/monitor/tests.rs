@@ -31,6 +31,9 @@ fn job(directory: &Path) -> Job {
             passfile: None,
             sslmode: SslMode::Disable,
             sslrootcert: None,
+            sslcert: None,
+            sslkey: None,
+            hostaddr: None,
             connect_timeout: Duration::from_secs(1),
             application_name: "hubvault".into(),
             old_programs: false,
@@ -166,6 +169,34 @@ fn an_old_backup_and_an_old_drill_are_told_and_a_new_one_ends_it() {
     let second = house.catalog.list().unwrap().remove(0);
     std::fs::remove_file(second.file().unwrap()).unwrap();
     house.fails("time", house.now + DAY * 8, "no proven backup");
+}
+
+#[test]
+fn between_two_weekly_drills_the_newest_backup_may_be_unproven_and_not_old() {
+    let mut house = House::new();
+    house.job.proof.when = ProofWhen::Weekly;
+    house.job.monitor.max_age_hours = ProofWhen::Weekly.max_age_of_proven(25);
+    house.ran(house.now, 100);
+    house.passes("time", house.now + DAY);
+    house.fails(
+        "time",
+        house.now + DAY + DAY,
+        "the newest backup is 2 days old",
+    );
+    for day in 1..=8 {
+        let record = house.ran(house.now + DAY * day, 100);
+        let state = State::Unproven;
+        house
+            .catalog
+            .finish(&BackupRecord { state, ..record })
+            .unwrap();
+    }
+    house.passes("time", house.now + DAY * 8);
+    house.fails(
+        "time",
+        house.now + DAY * 9,
+        "the newest proven backup is 9 days old",
+    );
 }
 
 #[test]

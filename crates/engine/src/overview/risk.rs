@@ -39,7 +39,7 @@ impl fmt::Display for Risk {
             Self::TooOld { age, max_age_hours } => write!(
                 f,
                 "the newest proven backup is {age} old, more than the {max_age_hours} hours that \
-                 BACKUP_MAX_AGE_HOURS allows"
+                 BACKUP_MAX_AGE_HOURS and PROOF allow"
             ),
             Self::Failed(why) => write!(f, "the last run failed: {why}"),
             Self::Unproven(why) => write!(f, "the last backup is unproven: {why}"),

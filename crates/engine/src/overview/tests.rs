@@ -122,7 +122,7 @@ fn a_backup_is_too_old_a_second_after_its_limit() {
     let risk = age_risk(newest.as_ref(), 25, at(NOON + 1)).unwrap();
     assert_eq!(
         risk.to_string(),
-        "the newest proven backup is 25 hours old, more than the 25 hours that BACKUP_MAX_AGE_HOURS allows"
+        "the newest proven backup is 25 hours old, more than the 25 hours that BACKUP_MAX_AGE_HOURS and PROOF allow"
     );
     // A clock that was set back makes nothing old.
     assert_eq!(age_risk(newest.as_ref(), 0, at(NOON - 30 * HOUR)), None);

@@ -33,6 +33,7 @@ use std::io::{self, Read, Write};
 
 /// The target of a restore, and its logins.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a restore has one of them")]
 pub enum Target {
     /// Over one login.
     Login(ConnectSettings),

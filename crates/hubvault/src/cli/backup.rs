@@ -6,7 +6,7 @@ use super::proof::proof_lines;
 use super::seal::sealed_text;
 use crate::progress;
 use crate::signals;
-use crate::text::{self, duration, print};
+use crate::text::{self, duration, plain, print};
 use anyhow::Result;
 use clap::Args;
 use hubvault_config::Settings;
@@ -70,7 +70,7 @@ fn dry_run(job: &Job, json: bool) -> Result<Exit> {
         plan_text(job, &plan, &warnings)
     };
     print(&text)?;
-    Ok(if warnings.is_empty() {
+    Ok(if warnings.is_empty() && plan.privileges.is_empty() {
         Exit::Done
     } else {
         Exit::Warnings
@@ -182,6 +182,9 @@ pub(crate) fn record_text(record: &BackupRecord) -> String {
         counted(record.rows(), "row"),
         counted(files.count() as u64, "file"),
     );
+    if let Some(outside) = &record.outside {
+        out += &format!("not inside: {}\n", plain(outside.text(record.id)));
+    }
     out += &sealed_text(&record.sealed_to, true);
     out += &proof_lines(&record.proof);
     out += &delivery_text(record);

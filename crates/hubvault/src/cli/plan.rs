@@ -54,8 +54,8 @@ pub(crate) fn plan_text(job: &Job, plan: &Plan, warnings: &[Warning]) -> String 
     out += &left_out_text(plan);
     if !plan.privileges.is_empty() {
         out += "\nMissing privileges; run as a superuser or the owner:\n";
-        for privilege in &plan.privileges {
-            out += &format!("  {}\n", plain(&privilege.statement));
+        for statement in plan.grants(&job.database.user) {
+            out += &format!("  {}\n", plain(&statement));
         }
     }
     out += &advice_text(plan);
@@ -117,7 +117,7 @@ fn left_out_text(plan: &Plan) -> String {
         let (name, reason) = (plain(&left.name), plain(&left.reason));
         out += &format!("  {name}, about {rows} rows, {reason}\n");
     }
-    let others: Vec<String> = plan.outside.iter().map(plain).collect();
+    let others: Vec<String> = plan.outside.iter().map(|left| plain(&left.name)).collect();
     if !others.is_empty() {
         out += &format!("  {}\n", others.join(", "));
     }
@@ -180,7 +180,7 @@ pub(super) fn plan_json(job: &Job, plan: &Plan, warnings: &[Warning]) -> serde_j
             "command": hook.command.to_string(),
         })).collect::<Vec<_>>(),
         "left_out": plan.references.left_out.iter().chain(&plan.of_extensions).collect::<Vec<_>>(),
-        "outside": plan.outside.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "outside": plan.outside.iter().map(|left| left.name.to_string()).collect::<Vec<_>>(),
         "not_valid": plan.references.not_valid,
         "privileges": plan.privileges.iter().map(|p| &p.statement).collect::<Vec<_>>(),
         "warnings": warnings,

@@ -6,13 +6,13 @@ use super::plan::warnings_text;
 use super::proof::proof_text;
 use super::seal::{IdentityArgs, sealed_text, witness};
 use super::select::resolve;
-use crate::text::{Align, columns, grouped, plain, print};
+use crate::text::{Align, about, columns, grouped, plain, print};
 use crate::{progress, signals};
 use anyhow::{Context, Result};
 use clap::Args;
 use hubvault_archive::{Coverage, Manifest};
 use hubvault_config::Settings;
-use hubvault_engine::catalog::{Contents, ProofRecord, contents};
+use hubvault_engine::catalog::{Contents, OutsideRecord, ProofRecord, contents};
 use hubvault_engine::progress::Stage;
 use hubvault_engine::proof::{IntegrityError, ReadBack, integrity};
 use hubvault_model::{ByteSize, Cancel, counted};
@@ -216,6 +216,9 @@ pub(crate) fn manifest_text(manifest: &Manifest) -> String {
         ("row digest", Align::Left),
     ];
     out += &columns(&header, &rows);
+    if let Some(outside) = OutsideRecord::of(manifest) {
+        out += &format!("\nnot inside: {}\n", plain(outside.text(manifest.id)));
+    }
     out += "\nFiles\n";
     for file in &manifest.files {
         out += &format!(
@@ -225,10 +228,22 @@ pub(crate) fn manifest_text(manifest: &Manifest) -> String {
             plain(&file.source)
         );
     }
+    out += &left_out_text(manifest);
+    out + &warnings_text(&manifest.warnings)
+}
+
+/// The tables whose rows are not inside, and the foreign keys that suffer from it.
+fn left_out_text(manifest: &Manifest) -> String {
+    let mut out = String::new();
     if !manifest.left_out.is_empty() {
         out += "\nNot included (restored empty)\n";
         for left in &manifest.left_out {
-            out += &format!("  {}: {}\n", plain(&left.name), plain(&left.reason));
+            let (name, reason, rows) = (
+                plain(&left.name),
+                plain(&left.reason),
+                about(left.estimated_rows),
+            );
+            out += &format!("  {name}, about {rows} rows: {reason}\n");
         }
     }
     if !manifest.not_valid.is_empty() {
@@ -238,5 +253,5 @@ pub(crate) fn manifest_text(manifest: &Manifest) -> String {
             out += &format!("  {name} on {table}: {reason}\n");
         }
     }
-    out + &warnings_text(&manifest.warnings)
+    out
 }

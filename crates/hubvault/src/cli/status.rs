@@ -218,6 +218,11 @@ fn of_backups(job: &Job, status: &Status, now: Timestamp, zone: &TimeZone) -> Ve
         },
     );
     let mut lines = vec![("proven", proven), ("last run", last_run)];
+    let outside = status.newest_proven.as_ref().or(status.last_run.as_ref());
+    lines.extend(outside.and_then(|record| {
+        let outside = record.outside.as_ref()?;
+        Some(("not inside", outside.text(record.id)))
+    }));
     lines.extend(confinement(status).map(|missing| ("confinement", missing)));
     lines.extend(status.next_run.map(|at| ("next run", moment(at, zone))));
     let free = status

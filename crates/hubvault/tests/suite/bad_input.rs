@@ -45,14 +45,32 @@ fn an_unreadable_table_stops_the_run_before_the_export() {
         "CREATE TABLE secrets (id int); CREATE SEQUENCE hidden;
          CREATE TABLE filtered (id int); ALTER TABLE filtered ENABLE ROW LEVEL SECURITY;
          CREATE POLICY none ON filtered USING (false);
-         CREATE ROLE {role} LOGIN; GRANT SELECT ON users, filtered TO {role}"
+         CREATE SCHEMA apart; CREATE SEQUENCE apart.far;
+         CREATE ROLE {role} LOGIN; GRANT SELECT ON users, filtered TO {role};
+         REVOKE CONNECT ON DATABASE {} FROM PUBLIC",
+        database.name()
     ));
     let mut hub = Hub::whole(&database);
     hub.set("POSTGRES_USER", &role);
-    let said = hub.backup_fails(1, &["GRANT SELECT ON", "secrets"]);
-    // What it prints is the cure.
+    let said = hub.backup_fails(
+        1,
+        &["GRANT CONNECT ON DATABASE", "GRANT pg_read_all_data TO"],
+    );
     run_statements(&database, &said);
-    let said = hub.backup_fails(1, &["BYPASSRLS"]);
+    // What is known is shown, and everything that is missing.
+    let plan = stdout(&hub.run_expecting(3, &["backup", "--dry-run"]));
+    for part in [
+        "users",
+        "secrets",
+        "filtered",
+        "GRANT SELECT ON",
+        "BYPASSRLS",
+        "3 tables",
+    ] {
+        assert!(plan.contains(part), "{part}: {plan}");
+    }
+    let said = hub.backup_fails(1, &["GRANT SELECT ON", "secrets", "BYPASSRLS"]);
+    // What it prints is the cure, in one round.
     run_statements(&database, &said);
     hub.backup();
     database.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
@@ -60,7 +78,7 @@ fn an_unreadable_table_stops_the_run_before_the_export() {
 
 fn run_statements(database: &hubvault_testkit::Database, said: &str) {
     for line in said.lines().map(str::trim) {
-        if line.starts_with("GRANT ") && !line.contains("pg_read_all_data")
+        if line.starts_with("GRANT ") && !line.contains("GRANT pg_read_all_data")
             || line.starts_with("ALTER ROLE ")
         {
             database.execute(line.trim_end_matches(';'));

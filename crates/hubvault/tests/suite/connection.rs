@@ -14,6 +14,8 @@ const WHOLE: &str = "[scope]\ntables = [\"*\"]\nwindow = []\n";
 const METHODS: &str = "host all locked all scram-sha-256
 host all plain all password
 host all old all md5
+hostssl all certified all cert
+host all certified all reject
 ";
 
 fn start(settings: &[(&str, &str)]) -> ThrowawayServer {
@@ -30,15 +32,15 @@ fn execute(settings: &ConnectSettings, sql: &str) {
     session.simple("preparing a test", sql).unwrap();
 }
 
-/// A server on loopback with a certificate for `localhost`, and a role that needs a password.
-struct Listening {
+/// A server on loopback with a certificate for `localhost`, roles that need a password, and one that needs a certificate.
+pub(crate) struct Listening {
     server: ThrowawayServer,
     directory: tempfile::TempDir,
     port: u16,
 }
 
 impl Listening {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = free.local_addr().unwrap().port();
         drop(free);
@@ -63,7 +65,9 @@ impl Listening {
             "SET password_encryption = 'scram-sha-256'; CREATE ROLE locked SUPERUSER LOGIN PASSWORD 'right-password'",
             "CREATE ROLE plain SUPERUSER LOGIN PASSWORD 'right-password'",
             "SET password_encryption = md5; CREATE ROLE old SUPERUSER LOGIN PASSWORD 'right-password'",
+            "CREATE ROLE certified SUPERUSER LOGIN",
             "ALTER SYSTEM SET ssl = on",
+            "ALTER SYSTEM SET ssl_ca_file = 'clients.crt'",
             "SELECT pg_reload_conf()",
         ] {
             execute(&admin, sql);
@@ -83,11 +87,22 @@ impl Listening {
         let leaf = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
         let leaf = leaf.signed_by(&key, &authority).unwrap();
         std::fs::write(self.authority(), authority.pem()).unwrap();
+        let client_key = KeyPair::generate().unwrap();
+        let mut client = CertificateParams::new(Vec::new()).unwrap();
+        client
+            .distinguished_name
+            .push(DnType::CommonName, "certified");
+        let client = client.signed_by(&client_key, &authority).unwrap();
+        let [certificate, private] = self.client();
+        std::fs::write(certificate, client.pem()).unwrap();
+        std::fs::write(&private, client_key.serialize_pem()).unwrap();
+        std::fs::set_permissions(&private, std::fs::Permissions::from_mode(0o600)).unwrap();
         let data = self.server.directory().join("data");
         let owner = std::fs::metadata(&data).unwrap();
         for (name, text) in [
             ("server.crt", leaf.pem()),
             ("server.key", key.serialize_pem()),
+            ("clients.crt", authority.pem()),
         ] {
             let path = data.join(name);
             std::fs::write(&path, text).unwrap();
@@ -96,11 +111,26 @@ impl Listening {
         }
     }
 
-    fn authority(&self) -> PathBuf {
+    pub(crate) fn authority(&self) -> PathBuf {
         self.directory.path().join("ca.pem")
     }
 
-    fn hub(&self, host: &str, user: &str) -> Hub {
+    /// The certificate of the role `certified`, and its key.
+    pub(crate) fn client(&self) -> [PathBuf; 2] {
+        ["client.crt", "client.key"].map(|name| self.directory.path().join(name))
+    }
+
+    pub(crate) fn service_file(&self) -> PathBuf {
+        let path = self.directory.path().join("service.conf");
+        std::fs::write(
+            &path,
+            format!("[hub]\nport={}\ndbname=postgres\n", self.port),
+        )
+        .unwrap();
+        path
+    }
+
+    pub(crate) fn hub(&self, host: &str, user: &str) -> Hub {
         let settings = ConnectSettings {
             host: host.to_owned(),
             port: self.port,

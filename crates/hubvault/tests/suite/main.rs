@@ -54,3 +54,5 @@ mod drop_in;
 mod examples;
 mod permissions;
 mod schema_cost;
+mod libpq_variables;
+mod coverage;

@@ -3,7 +3,7 @@
 use crate::connect::pgpass;
 use crate::connect::settings::{ConnectSettings, SslMode};
 use crate::error::PgError;
-use hubvault_model::Cancel;
+use hubvault_model::{Cancel, quote_ident};
 use secrecy::SecretString;
 use std::thread::sleep;
 use std::time::Duration;
@@ -117,15 +117,36 @@ pub(crate) fn persistently<T>(
 pub(crate) fn classify(settings: &ConnectSettings, code: Option<&str>, why: String) -> Failure {
     let target = settings.to_string();
     match code {
-        None if why.contains("TLS") || why.contains("certificate") => {
+        // Also a server that wants a certificate of the client.
+        None if ["TLS", "certificate", "fatal alert"]
+            .iter()
+            .any(|word| why.contains(word)) =>
+        {
+            Failure::Final(PgError::Tls { target, why })
+        }
+        Some("28000") if why.contains("certificate") => {
             Failure::Final(PgError::Tls { target, why })
         }
         None if why.contains("password") => Failure::Final(PgError::Login { target, why }),
         // It starts up, is full, or is shutting down (appendix A: 57P03, 53300, 57P01, 57P02).
         None | Some("57P03" | "53300" | "57P01" | "57P02") => Failure::Again(why),
+        Some("42501") if why.contains("CONNECT") || why.contains("for database") => {
+            let (role, database) = (quote_ident(&settings.user), quote_ident(&settings.dbname));
+            Failure::Final(PgError::MayNotConnect {
+                target,
+                why,
+                statement: format!("GRANT CONNECT ON DATABASE {database} TO {role};"),
+                read_all: read_all(&settings.user),
+            })
+        }
         Some("3D000") => Failure::Final(PgError::NoSuchDatabase { target, why }),
         Some(_) => Failure::Final(PgError::Login { target, why }),
     }
+}
+
+/// With this a role may read every table and sequence, also those to come (`PostgreSQL` 14 and newer).
+pub(crate) fn read_all(role: &str) -> String {
+    format!("GRANT pg_read_all_data TO {};", quote_ident(role))
 }
 
 /// The password for these settings: their own, or the password file's.
@@ -141,7 +162,7 @@ pub(crate) fn password(settings: &ConnectSettings) -> Option<SecretString> {
 
 /// A Unix socket never has TLS.
 pub(crate) fn tls_mode(settings: &ConnectSettings) -> SslMode {
-    if settings.host.starts_with('/') {
+    if settings.is_local() {
         SslMode::Disable
     } else {
         settings.sslmode

@@ -190,6 +190,9 @@ fn open(settings: &ConnectSettings) -> Result<Client, Failure> {
         .keepalives_interval(KEEPALIVE_INTERVAL)
         .keepalives_retries(KEEPALIVE_RETRIES)
         .tcp_user_timeout(TCP_SILENCE);
+    if let Some(address) = settings.hostaddr {
+        config.hostaddr(address);
+    }
     if let Some(password) = password(settings) {
         config.password(password.expose_secret());
     }

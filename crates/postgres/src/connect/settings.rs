@@ -2,6 +2,7 @@
 
 use secrecy::SecretString;
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -60,11 +61,23 @@ impl std::str::FromStr for SslMode {
     }
 }
 
+/// The value of `sslrootcert` that means the authorities of the system, as in libpq of 16 and newer.
+pub const SYSTEM_ROOTS: &str = "system";
+
+impl ConnectSettings {
+    /// Whether the server is reached through a Unix socket.
+    pub(crate) fn is_local(&self) -> bool {
+        self.hostaddr.is_none() && self.host.starts_with('/')
+    }
+}
+
 /// One database on one server, and who asks.
 #[derive(Clone)]
 pub struct ConnectSettings {
     /// A host name, an address, or the directory of a Unix socket (starts with `/`).
     pub host: String,
+    /// Where to connect, instead of looking up [`ConnectSettings::host`], which stays the server's name for TLS.
+    pub hostaddr: Option<IpAddr>,
     /// The TCP port, also part of a socket's file name.
     pub port: u16,
     /// The role.
@@ -77,8 +90,12 @@ pub struct ConnectSettings {
     pub passfile: Option<PathBuf>,
     /// Whether and how TLS is used.
     pub sslmode: SslMode,
-    /// The authorities that are trusted (PEM); without it, the system's.
+    /// The authorities that are trusted (PEM); without it, or with [`SYSTEM_ROOTS`], the system's.
     pub sslrootcert: Option<PathBuf>,
+    /// The client's certificate (PEM), for a server that asks for one,
+    pub sslcert: Option<PathBuf>,
+    /// and its private key.
+    pub sslkey: Option<PathBuf>,
     /// Longest wait for one connection attempt.
     pub connect_timeout: Duration,
     /// Shown in `pg_stat_activity`.
@@ -91,6 +108,7 @@ impl Default for ConnectSettings {
     fn default() -> Self {
         Self {
             host: "localhost".into(),
+            hostaddr: None,
             port: 5432,
             user: "postgres".into(),
             dbname: "postgres".into(),
@@ -98,6 +116,8 @@ impl Default for ConnectSettings {
             passfile: None,
             sslmode: SslMode::default(),
             sslrootcert: None,
+            sslcert: None,
+            sslkey: None,
             connect_timeout: Duration::from_secs(10),
             application_name: "hubvault".into(),
             old_programs: false,

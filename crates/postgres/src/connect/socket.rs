@@ -10,7 +10,7 @@ use rustix::net::sockopt;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ impl Socket {
     /// Connects to the server, with TLS where `mode` says so.
     pub(super) fn open(settings: &ConnectSettings, mode: SslMode) -> Result<Self, Failure> {
         let again = |error: io::Error| Failure::Again(error.to_string());
-        if settings.host.starts_with('/') {
+        if settings.is_local() {
             let path = format!("{}/.s.PGSQL.{}", settings.host, settings.port);
             return Ok(Self::Unix(UnixStream::connect(path).map_err(again)?));
         }
@@ -102,7 +102,13 @@ impl Write for Socket {
 
 fn reach_tcp(settings: &ConnectSettings) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in (settings.host.as_str(), settings.port).to_socket_addrs()? {
+    let addresses: Vec<SocketAddr> = match settings.hostaddr {
+        Some(address) => vec![SocketAddr::new(address, settings.port)],
+        None => (settings.host.as_str(), settings.port)
+            .to_socket_addrs()?
+            .collect(),
+    };
+    for address in addresses {
         match TcpStream::connect_timeout(&address, settings.connect_timeout) {
             Ok(stream) => {
                 stream.set_nodelay(true)?;

@@ -1,14 +1,15 @@
 //! Maps `sslmode` to rustls.
 
-use crate::connect::settings::{ConnectSettings, SslMode};
+use crate::connect::settings::{ConnectSettings, SYSTEM_ROOTS, SslMode};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -31,12 +32,39 @@ pub(crate) fn client_config(settings: &ConnectSettings) -> Result<ClientConfig, 
             chain: None,
         }),
     };
-    Ok(ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth())
+        .with_custom_certificate_verifier(verifier);
+    match (&settings.sslcert, &settings.sslkey) {
+        (None, None) => Ok(builder.with_no_client_auth()),
+        (Some(certificate), Some(key)) => {
+            let wrong = |why: String| {
+                let (certificate, key) = (certificate.display(), key.display());
+                format!("sslcert {certificate} and sslkey {key} cannot be used: {why}")
+            };
+            let chain: Result<Vec<_>, _> =
+                CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect);
+            let chain = chain.map_err(|error| wrong(error.to_string()))?;
+            check_private(key).map_err(wrong)?;
+            // A key that is encrypted with a passphrase is no item that this finds.
+            let key =
+                PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(error.to_string()))?;
+            (builder.with_client_auth_cert(chain, key)).map_err(|error| wrong(error.to_string()))
+        }
+        _ => Err("of sslcert and sslkey only one is set; set both or none".to_owned()),
+    }
+}
+
+/// As libpq has it: others may not read a key, but for the group of one that belongs to root.
+fn check_private(key: &Path) -> Result<(), String> {
+    let meta = std::fs::metadata(key).map_err(|error| error.to_string())?;
+    let open = if meta.uid() == 0 { 0o037 } else { 0o077 };
+    if meta.mode() & open != 0 {
+        return Err("others may read the key; run chmod 600 on it".to_owned());
+    }
+    Ok(())
 }
 
 fn chain(
@@ -45,8 +73,8 @@ fn chain(
     name: bool,
 ) -> Result<Arc<dyn ServerCertVerifier>, String> {
     let roots = match &settings.sslrootcert {
-        Some(path) => roots_of(path)?,
-        None => system_roots()?,
+        Some(path) if path.as_os_str() != SYSTEM_ROOTS => roots_of(path)?,
+        _ => system_roots()?,
     };
     let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
         .build()

@@ -1,6 +1,7 @@
 //! Definitions: `pg_dump` takes them, `pg_restore` makes them again, over the logins that they may be made over.
 
 pub(crate) mod program_version;
+pub(crate) mod hidden_options;
 pub(crate) mod tools;
 pub(crate) mod contents;
 pub(crate) mod portions;

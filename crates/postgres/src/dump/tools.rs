@@ -1,6 +1,7 @@
 //! Finds the programs of `PostgreSQL` by version and runs them.
 
 use crate::connect::settings::ConnectSettings;
+use crate::dump::hidden_options::without_passwords;
 use crate::dump::program_version::{fixed_in, older_than_server};
 use crate::error::PgError;
 use hubvault_model::{Cancel, one_line};
@@ -208,6 +209,22 @@ const INHERITED: &[&str] = &[
     "PGKRBSRVNAME",
     "PGGSSLIB",
     "PGGSSENCMODE",
+    "PGGSSDELEGATION",
+    "PGREALM",
+    "PGSYSCONFDIR",
+    "PGREQUIREAUTH",
+    "PGSSLCRLDIR",
+    "PGSSLCERTMODE",
+    "PGSSLNEGOTIATION",
+    "PGSSLSNI",
+    "PGSSLCOMPRESSION",
+    "PGSSLMINPROTOCOLVERSION",
+    "PGSSLMAXPROTOCOLVERSION",
+    "PGMINPROTOCOLVERSION",
+    "PGMAXPROTOCOLVERSION",
+    "PGLOADBALANCEHOSTS",
+    "PGOAUTHDEBUG",
+    "PGOAUTHCAFILE",
 ];
 
 /// What makes programs write their messages in English.
@@ -251,8 +268,17 @@ pub(crate) fn connection(command: &mut Command, settings: &ConnectSettings) {
     if let Some(path) = &settings.passfile {
         command.env("PGPASSFILE", path);
     }
-    if let Some(path) = &settings.sslrootcert {
-        command.env("PGSSLROOTCERT", path);
+    if let Some(address) = settings.hostaddr {
+        command.env("PGHOSTADDR", address.to_string());
+    }
+    for (name, path) in [
+        ("PGSSLROOTCERT", &settings.sslrootcert),
+        ("PGSSLCERT", &settings.sslcert),
+        ("PGSSLKEY", &settings.sslkey),
+    ] {
+        if let Some(path) = path {
+            command.env(name, path);
+        }
     }
 }
 
@@ -335,7 +361,7 @@ pub(crate) fn run_to_end(
         .lines()
         .map(str::trim_end)
         .filter(|line| !line.is_empty())
-        .map(|line| one_line(line).into_owned())
+        .map(|line| without_passwords(&one_line(line)))
         .collect();
     Ok((status, Finished { stdout, stderr }))
 }

@@ -1,5 +1,6 @@
 //! Privileges that a role lacks, with the statements that grant them; privileges that a backup does not need.
 
+use crate::connect::open::read_all;
 use crate::connect::session::Session;
 use crate::error::{MissingPrivilege, PgError};
 use crate::inspect::{Relation, Sequence};
@@ -42,9 +43,28 @@ pub fn missing_privileges(
         .iter()
         .filter(|s| !s.can_read && !s.extension_member)
     {
+        // Either may be what is missing; both do no harm.
+        missing.insert(usage(role, &sequence.name.schema));
         missing.insert(select(role, "SEQUENCE ", &sequence.name));
     }
     missing.into_iter().collect()
+}
+
+/// The statements that grant what is missing, to be run as they are. Where one statement would grant all that is missing
+/// of tables, sequences and schemas, it comes last, as a comment.
+pub fn grants(role: &str, missing: &[MissingPrivilege], server_version_num: u32) -> Vec<String> {
+    let mut statements: Vec<String> = missing.iter().map(|one| one.statement.clone()).collect();
+    if server_version_num >= 140_000
+        && missing
+            .iter()
+            .any(|one| one.statement.starts_with("GRANT "))
+    {
+        let all = read_all(role);
+        statements.push(format!(
+            "-- instead of every GRANT above, and for all tables to come: {all}"
+        ));
+    }
+    statements
 }
 
 fn usage(role: &str, schema: &str) -> MissingPrivilege {

@@ -110,8 +110,8 @@ impl Relation {
     }
 }
 
-/// Tables that `pg_dump` would lock and that this session does not hold, as the transaction's snapshot shows
-/// them: created or renamed since the list for the locks was made.
+/// Tables that `pg_dump` would lock, that the role may lock and that this session does not hold, as the transaction's
+/// snapshot shows them: created or renamed since the list for the locks was made.
 pub(crate) fn unlocked(session: &mut Session) -> Result<Vec<String>, PgError> {
     let rows = session.rows(
         "looking for tables that are not locked",
@@ -119,11 +119,11 @@ pub(crate) fn unlocked(session: &mut Session) -> Result<Vec<String>, PgError> {
             "SELECT format('%I.%I', n.nspname, c.relname)
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
              WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND {USER_SCHEMA}
+               AND has_table_privilege(c.oid, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE')
                AND (NOT EXISTS (SELECT FROM pg_depend d
                                 WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
                                   AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e')
-                    OR (c.oid IN (SELECT unnest(e.extconfig) FROM pg_extension e)
-                        AND has_table_privilege(c.oid, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE')))
+                    OR c.oid IN (SELECT unnest(e.extconfig) FROM pg_extension e))
                AND NOT EXISTS (SELECT FROM pg_locks l
                                WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation'
                                  AND l.relation = c.oid AND l.mode = 'AccessShareLock' AND l.granted)

@@ -1,0 +1,99 @@
+//! What a backup does not hold, in short: the record keeps the number, the archive's manifest the list.
+
+use hubvault_archive::{Coverage, LeftOut, Manifest};
+use hubvault_model::{BackupId, counted};
+use serde::{Deserialize, Serialize};
+
+/// Tables whose rows are not in the archive, or not all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutsideRecord {
+    /// Tables without any row in the archive.
+    pub tables: u64,
+    /// Their rows, as far as the planner knew them.
+    pub estimated_rows: u64,
+    /// Those of them that refer to tables inside, or that tables inside refer to, with the reason.
+    pub related: Vec<String>,
+    /// Tables of which only some rows are in the archive.
+    pub in_part: u64,
+}
+
+/// So many tables are named; the others are in the list.
+const NAMED: usize = 3;
+
+impl OutsideRecord {
+    /// What a manifest says; `None` where every row of every table is inside.
+    pub fn of(manifest: &Manifest) -> Option<Self> {
+        let partly = |coverage: Coverage| coverage != Coverage::Whole;
+        let in_part = manifest
+            .tables
+            .iter()
+            .filter(|table| partly(table.coverage));
+        let related = manifest
+            .left_out
+            .iter()
+            .filter(|left| left.reason != LeftOut::NOT_IN_SCOPE);
+        let rows = manifest
+            .left_out
+            .iter()
+            .filter_map(|left| left.estimated_rows);
+        let outside = Self {
+            tables: manifest.left_out.len() as u64,
+            estimated_rows: rows.sum(),
+            related: related
+                .map(|left| format!("{} {}", left.name, left.reason))
+                .collect(),
+            in_part: in_part.count() as u64,
+        };
+        (outside != Self::default()).then_some(outside)
+    }
+
+    /// In a line.
+    pub fn text(&self, id: BackupId) -> String {
+        let mut parts = Vec::new();
+        if self.tables > 0 {
+            let rows = counted(self.estimated_rows, "row");
+            parts.push(format!(
+                "{} with about {rows}",
+                counted(self.tables, "table")
+            ));
+        }
+        if self.in_part > 0 {
+            parts.push(format!("some rows of {}", counted(self.in_part, "table")));
+        }
+        let mut text = parts.join(", and ");
+        if !self.related.is_empty() {
+            let more = match self.related.len().saturating_sub(NAMED) {
+                0 => String::new(),
+                more => format!("; {more} more"),
+            };
+            let named: Vec<&str> = self
+                .related
+                .iter()
+                .take(NAMED)
+                .map(String::as_str)
+                .collect();
+            text += &format!(" ({}{more})", named.join("; "));
+        }
+        format!("{text}; `hubvault show {}` lists them", id.short())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_outside_is_said_in_a_line_with_related_tables_first() {
+        let outside = OutsideRecord {
+            tables: 5,
+            estimated_rows: 1,
+            related: (1..=4).map(|n| format!("t{n} refers to users")).collect(),
+            in_part: 1,
+        };
+        assert_eq!(
+            outside.text(BackupId::from_u128(0)),
+            "5 tables with about 1 row, and some rows of 1 table (t1 refers to users; t2 refers to users; \
+             t3 refers to users; 1 more); `hubvault show 00000000` lists them"
+        );
+    }
+}

@@ -78,10 +78,17 @@ impl<'a> Statements<'a> {
     ) -> Result<(), RestoreError> {
         for view in &manifest.refresh {
             let sql = format!("REFRESH MATERIALIZED VIEW {}", view.sql());
+            let doing = format!("filling materialized view {view}");
+            let Some((error, is_done)) = self.either(&doing, &sql)? else {
+                continue;
+            };
             let object = format!("the rows of materialized view {view}");
-            let done = self.either("filling a materialized view", &sql, &object, report)?;
-            if let Some(error) = done {
-                report.failures.push(Failure::of_statement(object, &error));
+            let mut failure = Failure::of_statement(object, &error);
+            failure.explain(&mut self.session)?;
+            if is_done {
+                report.notes.push(failure.with_path(&doing));
+            } else {
+                report.failures.push(failure);
             }
         }
         Ok(())
@@ -89,39 +96,25 @@ impl<'a> Statements<'a> {
 
     /// Gathers statistics, which are no part of what is restored.
     pub(crate) fn analyze(&mut self, report: &mut ToolMessages) -> Result<(), RestoreError> {
-        let object = "gathering statistics";
-        if let Some(error) = self.either(object, "ANALYZE", object, report)? {
-            let note =
-                format!("statistics could not be gathered for all tables; run ANALYZE: {error}");
+        if let Some((error, false)) = self.either("gathering statistics", "ANALYZE")? {
+            let note = format!("not all statistics could be gathered, run ANALYZE: {error}");
             report.notes.push(note);
         }
         Ok(())
     }
 
-    /// Runs a statement, and with the source's `search_path` where a name is not found with the empty one.
-    fn either(
-        &mut self,
-        doing: &str,
-        sql: &str,
-        object: &str,
-        report: &mut ToolMessages,
-    ) -> Result<Option<PgError>, RestoreError> {
+    /// Runs a statement, and with the source's `search_path` where a name is not found with the empty one. The first
+    /// error, and whether it was done after it.
+    fn either(&mut self, doing: &str, sql: &str) -> Result<Option<(PgError, bool)>, RestoreError> {
         let Some(error) = passed(self.session.simple(doing, sql))? else {
             return Ok(None);
         };
         if !error.is_of_names() {
-            return Ok(Some(error));
+            return Ok(Some((error, false)));
         }
-        let mut session = self
-            .access
-            .as_at_source(self.access.checker(), self.cancel)?;
-        if passed(session.simple(doing, sql))?.is_some() {
-            return Ok(Some(error));
-        }
-        let why = Failure::of_statement(String::new(), &error).why;
-        let note = format!("{object} needs the source's search_path ({why})");
-        report.notes.push(note);
-        Ok(None)
+        let mut session = (self.access).as_at_source(self.access.checker(), self.cancel)?;
+        let is_done = passed(session.simple(doing, sql))?.is_none();
+        Ok(Some((error, is_done)))
     }
 }
 

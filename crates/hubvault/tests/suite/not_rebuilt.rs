@@ -74,7 +74,8 @@ fn what_cannot_be_rebuilt_is_named_and_the_rows_are_published() {
     let notes = [
         "index person_plain_idx needs the source's search_path (function plain() names unaccent() without a schema; \
          ALTER FUNCTION public.plain(text) SET search_path = public)",
-        "the rows of materialized view seen",
+        "filling materialized view seen needs the source's search_path (function four() names twice() without a schema; \
+         ALTER FUNCTION public.four(integer) SET search_path = public)",
     ];
     has(&list(&record, "notes"), &notes);
     assert_eq!(

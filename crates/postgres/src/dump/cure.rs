@@ -9,7 +9,7 @@ use crate::error::PgError;
 use hubvault_model::{Cancel, one_line, quote_literal};
 use postgres::error::{DbError, SqlState};
 
-/// Makes what failed again over `login`, the one it failed over, in the order of the dump.
+/// Makes what failed over [`Access::checker`] again, in the order of the dump.
 pub(crate) fn cure(
     dump: &DumpFile,
     access: &Access,
@@ -32,8 +32,11 @@ pub(crate) fn cure(
         let object = dump.described(id, cancel)?;
         let error = match run(&mut session, &text)? {
             Ok(()) if missing_name(&failure.why).is_some() => {
-                explain(&mut session, &mut failure)?;
-                cured.notes.push(with_path(&object, &failure));
+                // The index of a partition says it already.
+                if !object.starts_with("index attach ") {
+                    failure.explain(&mut session)?;
+                    cured.notes.push(failure.with_path(&object));
+                }
                 continue;
             }
             // What it needs was made before.
@@ -44,21 +47,11 @@ pub(crate) fn cure(
             cured.not_valid.push(format!("{object} ({problem})"));
         } else {
             failure.is_now(&error);
-            explain(&mut session, &mut failure)?;
+            failure.explain(&mut session)?;
             cured.failures.push(failure);
         }
     }
     Ok(cured)
-}
-
-/// The note for an object that only the source's `search_path` could make.
-pub(crate) fn with_path(object: &str, failure: &Failure) -> String {
-    let why = if failure.cure.is_empty() {
-        &failure.why
-    } else {
-        &failure.cure
-    };
-    format!("{object} needs the source's search_path ({why})")
 }
 
 /// Runs statements all or nothing. The outer error is that of the connection.
@@ -79,6 +72,60 @@ fn run(session: &mut Session, sql: &str) -> Result<Result<(), DbError>, PgError>
 }
 
 impl Failure {
+    /// The note for an object that only the source's `search_path` could make.
+    pub fn with_path(&self, object: &str) -> String {
+        let why = if self.cure.is_empty() {
+            &self.why
+        } else {
+            &self.cure
+        };
+        format!("{object} needs the source's search_path ({why})")
+    }
+
+    /// Says which function names what without a schema, and how to change that, where the server's message shows it.
+    pub fn explain(&mut self, session: &mut Session) -> Result<(), PgError> {
+        let Some(missing) = missing_name(&self.why) else {
+            return Ok(());
+        };
+        let Some(function) = running_function(&self.context) else {
+            return Ok(());
+        };
+        let doing = "looking for a function";
+        let own = "n.nspname !~ '^pg_(catalog|toast|temp)' AND n.nspname <> 'information_schema'";
+        let sql = format!(
+            "SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(p.proname) || '('
+                    || pg_catalog.pg_get_function_identity_arguments(p.oid) || ')', p.prokind = 'p', p.proname::text
+             FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+             WHERE {own} AND p.proname = {}",
+            quote_literal(&function)
+        );
+        let functions = session.rows(doing, &sql)?;
+        let name = quote_literal(missing.name);
+        let sql = format!(
+            "SELECT DISTINCT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_namespace n WHERE {own} AND (
+                 EXISTS (SELECT FROM pg_catalog.pg_proc p WHERE p.pronamespace = n.oid AND p.proname = {name})
+                 OR EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid AND c.relname = {name})
+                 OR EXISTS (SELECT FROM pg_catalog.pg_operator o WHERE o.oprnamespace = n.oid AND o.oprname = {name})
+                 OR EXISTS (SELECT FROM pg_catalog.pg_type t WHERE t.typnamespace = n.oid AND t.typname = {name}))
+             ORDER BY 1"
+        );
+        let schemas = session.rows(doing, &sql)?;
+        let schemas: Vec<&str> = schemas.iter().map(|row| row.get(0)).collect();
+        let (what, full) = (missing.what, missing.full);
+        self.cure = format!("function {function}() names {what}{full} without a schema");
+        if let ([function], false) = (functions.as_slice(), schemas.is_empty()) {
+            let kind = if function.get(1) {
+                "PROCEDURE"
+            } else {
+                "FUNCTION"
+            };
+            let (signature, path): (&str, _) = (function.get(0), schemas.join(", "));
+            let cure = format!("; ALTER {kind} {signature} SET search_path = {path}");
+            self.cure += &one_line(&cure);
+        }
+        Ok(())
+    }
+
     /// Takes over why it failed the second time. What is half there keeps its first reason.
     fn is_now(&mut self, error: &DbError) {
         let exists = [
@@ -108,50 +155,6 @@ fn is_of_rows(code: &SqlState) -> bool {
     [SqlState::CHECK_VIOLATION, SqlState::NOT_NULL_VIOLATION].contains(code)
 }
 
-/// Says which function names what without a schema, and how to change that, where the server's message shows it.
-pub(crate) fn explain(session: &mut Session, failure: &mut Failure) -> Result<(), PgError> {
-    let Some(missing) = missing_name(&failure.why) else {
-        return Ok(());
-    };
-    let Some(function) = running_function(&failure.context) else {
-        return Ok(());
-    };
-    let doing = "looking for a function";
-    let own = "n.nspname !~ '^pg_(catalog|toast|temp)' AND n.nspname <> 'information_schema'";
-    let sql = format!(
-        "SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(p.proname) || '('
-                || pg_catalog.pg_get_function_identity_arguments(p.oid) || ')', p.prokind = 'p', p.proname::text
-         FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
-         WHERE {own} AND p.proname = {}",
-        quote_literal(&function)
-    );
-    let functions = session.rows(doing, &sql)?;
-    let name = quote_literal(missing.name);
-    let sql = format!(
-        "SELECT DISTINCT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_namespace n WHERE {own} AND (
-             EXISTS (SELECT FROM pg_catalog.pg_proc p WHERE p.pronamespace = n.oid AND p.proname = {name})
-             OR EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid AND c.relname = {name})
-             OR EXISTS (SELECT FROM pg_catalog.pg_operator o WHERE o.oprnamespace = n.oid AND o.oprname = {name})
-             OR EXISTS (SELECT FROM pg_catalog.pg_type t WHERE t.typnamespace = n.oid AND t.typname = {name}))
-         ORDER BY 1"
-    );
-    let schemas = session.rows(doing, &sql)?;
-    let schemas: Vec<&str> = schemas.iter().map(|row| row.get(0)).collect();
-    let (what, full) = (missing.what, missing.full);
-    failure.cure = format!("function {function}() names {what}{full} without a schema");
-    if let ([function], false) = (functions.as_slice(), schemas.is_empty()) {
-        let kind = if function.get(1) {
-            "PROCEDURE"
-        } else {
-            "FUNCTION"
-        };
-        let (signature, path): (&str, _) = (function.get(0), schemas.join(", "));
-        let cure = format!("; ALTER {kind} {signature} SET search_path = {path}");
-        failure.cure += &one_line(&cure);
-    }
-    Ok(())
-}
-
 /// What a server did not find.
 #[derive(Debug, PartialEq, Eq)]
 struct Missing<'a> {
@@ -163,7 +166,7 @@ struct Missing<'a> {
     full: String,
 }
 
-/// From `function unaccent(text) does not exist` the name, unless that has a dump.
+/// From `function unaccent(text) does not exist` the name, unless that has a schema.
 fn missing_name(why: &str) -> Option<Missing<'_>> {
     let (before, _) = why.split_once(" does not exist")?;
     let quoted = |rest: &'_ str| rest.trim_matches('"').to_owned();

@@ -133,13 +133,24 @@ impl Parsed {
 impl Failure {
     /// Of a statement that is not of the dump.
     pub fn of_statement(object: String, error: &PgError) -> Self {
-        let why = match error {
+        let said = match error {
             PgError::Query { why, .. } => why.clone(),
             other => other.to_string(),
         };
+        // What follows the code is in the server's words, of which the context is of use.
+        let (why, rest) = said.split_once(" (SQLSTATE ").unwrap_or((&said, ""));
+        let is_context = |part: &&str| {
+            let kinds = ["SQL function ", "PL/pgSQL function "];
+            kinds.iter().any(|kind| part.starts_with(kind))
+        };
         Self {
             object,
-            why,
+            why: why.to_owned(),
+            context: rest
+                .split("; ")
+                .find(is_context)
+                .unwrap_or_default()
+                .to_owned(),
             ..Self::default()
         }
     }

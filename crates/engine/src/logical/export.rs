@@ -26,6 +26,8 @@ const ENTRY_STORED_BYTES: u64 = 12 << 20;
 /// And once it has this size before compression, so that an entry stays a small unit of restore when
 /// rows compress very well.
 const ENTRY_RAW_BYTES: u64 = 64 << 20;
+/// A row that makes an entry larger than this is one of the few that one worker alone may hold at a time.
+const LARGE_STORED_BYTES: u64 = ENTRY_STORED_BYTES + (4 << 20);
 /// Bytes between two progress reports.
 const TELL_BYTES: u64 = 256 << 10;
 
@@ -38,6 +40,8 @@ struct Shared<'a> {
     compression: Compression,
     source_digest: SourceDigest,
     taken_at: Timestamp,
+    /// Held by the worker whose entry is larger than entries usually are.
+    large: Mutex<()>,
     progress: &'a dyn Progress,
     throttle: Throttle,
 }
@@ -75,6 +79,7 @@ pub(crate) fn export(
         compression: job.archive.compression(),
         source_digest: asked_for(job),
         taken_at: plan.snapshot.taken_at,
+        large: Mutex::new(()),
         progress,
         throttle: Throttle::new(job.gentleness),
     };
@@ -140,14 +145,19 @@ impl Shared<'_> {
         let mut part = Part::begin(table, self.compression)?;
         let (mut told_rows, mut told_bytes) = (0, 0);
         let mut stored = 0;
+        let mut large = None;
         let sent = session.copy_out(&doing, &extent.copy_sql(table), |piece| {
             if part.is_full() && part.rows.at_row_end() {
                 let full = std::mem::replace(&mut part, Part::begin(table, self.compression)?);
                 stored += full.rows.so_far().rows;
                 self.store(extent, full, true)?;
+                large = None;
                 (told_rows, told_bytes) = (0, 0);
             }
             part.write(piece)?;
+            if large.is_none() && part.builder.stored_bytes() >= LARGE_STORED_BYTES {
+                large = Some(locked(&self.large));
+            }
             if part.bytes - told_bytes >= TELL_BYTES {
                 self.check_stop()?;
                 self.throttle

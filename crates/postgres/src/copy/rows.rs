@@ -124,6 +124,10 @@ impl<'a> Rows<'a> {
                     self.at += 5;
                     self.take(length);
                 } else if 5 + length > self.fits {
+                    // It begins a piece: whoever divides rows does so between two pieces.
+                    if self.ready > 0 {
+                        return Ok(Step::Enough);
+                    }
                     self.at += 5;
                     self.rest = length;
                 } else {
@@ -284,13 +288,15 @@ mod tests {
             let (pieces, error) = pieces(&stream, sizes);
             prop_assert!(error.is_none());
             prop_assert_eq!(pieces.concat(), expected);
-            let mut at = 0;
+            let (mut at, mut begins) = (0, vec![0]);
             for piece in &pieces {
                 at += piece.len();
                 let inside = lengths.iter().zip(&ends).find(|(length, from)| {
                     **from < at && at < **from + **length
                 });
                 prop_assert!(inside.is_none_or(|(length, _)| *length > BATCH));
+                prop_assert!(inside.is_none_or(|(_, from)| begins.contains(from)));
+                begins.push(at);
             }
         }
 

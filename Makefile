@@ -1,11 +1,11 @@
 # `make` or `make help` names the targets.
 CARGO ?= cargo
 
-# How much test-faults and test-versions try: short or long.
+# How much test-databases, test-faults and test-versions try: short or long.
 FORM ?= short
 
 .DEFAULT_GOAL := help
-.PHONY: help tools demo test test-attacks test-faults test-versions build lint fmt doc bench bench-quick peers pictures mail-pictures coverage mutants fuzz deny package package-smoke deploy-check image-smoke try-changes clean
+.PHONY: help tools demo test test-attacks test-databases test-faults test-versions build lint fmt doc bench bench-quick peers pictures mail-pictures coverage mutants fuzz deny package package-smoke deploy-check image-smoke try-changes clean
 
 help: ## Name the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ test: tools ## The whole suite, against a PostgreSQL that it starts itself
 
 test-attacks: tools ## Attacks by database owners, local users, archives and tokens, in two minutes (root)
 	$(CARGO) test -p hubvault --test attacks --locked
+
+test-databases: tools ## Databases in the manner of real ones, backed up, restored twice and compared; FORM=long: large ones, PostGIS, other versions
+	HUBVAULT_DATABASES=$(FORM) $(CARGO) test -p hubvault --test databases --locked -- --test-threads 2 --show-output
 
 test-faults: tools ## Faults injected and counted, in minutes; FORM=long: in full (target/reliability)
 	HUBVAULT_FAULTS=$(FORM) $(CARGO) test -p hubvault --test faults --locked -- --test-threads 2

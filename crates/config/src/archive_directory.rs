@@ -3,13 +3,28 @@
 use super::document::{Document, Field};
 use super::environment::Environment;
 use super::keys::Key;
+use hubvault_engine::state::mounts;
 use std::path::{Path, PathBuf};
 
+const PERMISSIONS: &str = "archive.permissions";
 const KEY: &str = "archive.directory";
 
 /// The archive directory of the job that a document is read for.
 pub(crate) fn of_job(environment: &Environment, document: &Document) -> PathBuf {
     below(document, &configured(environment, document))
+}
+
+/// Accepts what modes a mount gives, before the state in the directory is looked at, if file or variables say so. A
+/// mistake in the setting is reported where it is resolved.
+pub(crate) fn accept_modes(environment: &Environment, document: &Document) {
+    let in_file = document.value(PERMISSIONS);
+    let in_file = in_file.map(|field| Field::text(&field.value));
+    let variable = environment.setting("BACKUP_PERMISSIONS").ok().flatten();
+    let variable = variable.filter(|_| !document.is_own(PERMISSIONS));
+    let text = variable.map(|(text, _)| text).or(in_file);
+    if text.is_some_and(|text| text == "as-mounted") {
+        mounts::accept_as_mounted();
+    }
 }
 
 /// Each job has a directory of its own: unless it sets one, the subdirectory of its name.

@@ -4,7 +4,7 @@ use super::document::Document;
 use super::problem::Problem;
 use super::setting::{DEFAULT, WithOrigin};
 use super::table::Table;
-use hubvault_engine::job::FileSource;
+use hubvault_engine::job::{FileSource, LINKED, may_follow};
 use std::path::{Component, Path, PathBuf};
 
 /// The shell scripts' files, in the configuration directory.
@@ -14,6 +14,9 @@ const FILES: [&str; 4] = [
     "nginx.prod.conf",
     "ssl",
 ];
+
+const FOLLOW: &str =
+    "expected directories such as [\"/etc/letsencrypt\"], true for config_dir, or false";
 
 /// Reads the files; the default ones where the file does not mention files.
 pub(crate) fn files(
@@ -27,6 +30,7 @@ pub(crate) fn files(
                 source: config_dir.join(name),
                 name: format!("config/{name}"),
                 required: false,
+                follow: follow_default(config_dir),
             },
             origin: DEFAULT.to_owned(),
         };
@@ -34,7 +38,7 @@ pub(crate) fn files(
     };
     let mut files: Vec<WithOrigin<FileSource>> = Vec::new();
     for fields in all {
-        let known = &["source", "name", "required"];
+        let known = &["source", "name", "required", "follow"];
         let mut table = Table::new("file", document, fields, known, problems);
         let source = table.required("source", "expected the path of a file or directory");
         let Some(source) = source.map(PathBuf::from) else {
@@ -52,13 +56,37 @@ pub(crate) fn files(
             table.problem("name", what);
         }
         let required = table.flag("required").unwrap_or(false);
+        let follow = follow(&mut table, config_dir);
         files.push(table.located(FileSource {
             source: config_dir.join(source),
             name,
             required,
+            follow,
         }));
     }
     files
+}
+
+/// Links into the configuration directory are followed, unless it is one that holds all and sundry.
+fn follow_default(config_dir: &Path) -> Vec<PathBuf> {
+    let root = Some(config_dir).filter(|root| may_follow(root));
+    root.map(Path::to_owned).into_iter().collect()
+}
+
+fn follow(table: &mut Table<'_>, config_dir: &Path) -> Vec<PathBuf> {
+    let Some(roots) = table.switch_or_list("follow", FOLLOW) else {
+        return follow_default(config_dir);
+    };
+    let roots: Vec<PathBuf> = match roots {
+        Ok(true) => vec![config_dir.to_owned()],
+        Ok(false) => Vec::new(),
+        Err(roots) => roots.iter().map(|root| config_dir.join(root)).collect(),
+    };
+    for root in roots.iter().filter(|root| !may_follow(root)) {
+        let what = format!("links into {} are never followed; {FOLLOW}", root.display());
+        table.problem("follow", what);
+    }
+    roots
 }
 
 fn name_of(source: &Path) -> String {
@@ -80,7 +108,14 @@ fn check_name(name: &str) -> Result<(), String> {
         ));
     }
     let first = name.split('/').next().unwrap_or_default();
-    if ["database", "BACKUP_INFO.txt", "restore.sh", "manifest.json"].contains(&first) {
+    let own = [
+        "database",
+        LINKED,
+        "BACKUP_INFO.txt",
+        "restore.sh",
+        "manifest.json",
+    ];
+    if own.contains(&first) {
         return Err(format!(
             "{first} is hubvault's own; choose another name, such as config/{name}"
         ));
@@ -91,6 +126,18 @@ fn check_name(name: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn links_are_never_followed_into_everything() {
+        for good in ["/etc/letsencrypt", "/config", "/var/run/secrets/tls"] {
+            assert!(may_follow(Path::new(good)), "{good}");
+        }
+        for bad in [
+            "/", "/etc", "/etc/", "/proc/1", "/sys", "/dev/shm", "", "ssl",
+        ] {
+            assert!(!may_follow(Path::new(bad)), "{bad}");
+        }
+    }
 
     #[test]
     fn names_stay_inside_the_archive() {
@@ -104,6 +151,7 @@ mod tests {
             "config/../../x",
             "config/",
             "database/x",
+            "linked/x",
             "restore.sh",
         ] {
             assert!(check_name(bad).is_err(), "{bad}");

@@ -51,7 +51,7 @@ pub(crate) fn build(
     let recipients = recipients(values, document, &config_dir, problems);
     let mut tables = Vec::new();
     let all = &mut tables;
-    let windows = windows(document, problems);
+    let windows = windows(document, &values.zone(), problems);
     let windows = shown::values(all, "scope.window", shown::window, windows);
     let files = shown::values(all, "file", shown::file, files);
     let sources = shown::values(all, "source", shown::source, sources);

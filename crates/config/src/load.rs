@@ -91,6 +91,7 @@ fn load(
             return Err(ConfigError { problems });
         }
     };
+    archive_directory::accept_modes(environment, &document);
     let overlay = overlay::read(environment, &document, tried, &mut problems, &mut notices);
     let mut values = resolve(environment, &document, &overlay, &mut problems);
     set_defaults(environment, &mut values);

@@ -3,6 +3,7 @@
 use super::recipients::Administrator;
 use super::setting::WithOrigin;
 use hubvault_engine::job::{CommandSource, FileSource, Hook, UserCheck, Window, WindowRows};
+use std::path::PathBuf;
 
 /// One `[[table]]` of the file, or a default in place of it.
 pub struct TableEntry {
@@ -37,7 +38,14 @@ pub(crate) fn values<T>(
 pub(crate) fn window(window: &Window) -> String {
     let tables: Vec<String> = window.tables.iter().map(ToString::to_string).collect();
     let rows = match &window.rows {
-        WindowRows::Recent { column, length } => format!("{length} by {column}"),
+        WindowRows::Recent {
+            column,
+            length,
+            midnight,
+        } => {
+            let cut = midnight.as_ref().map_or("", |_| ", from midnight");
+            format!("{length} by {column}{cut}")
+        }
         WindowRows::Where(condition) => format!("where {condition}"),
     };
     format!("{}: {rows}", tables.join(", "))
@@ -45,7 +53,20 @@ pub(crate) fn window(window: &Window) -> String {
 
 pub(crate) fn file(file: &FileSource) -> String {
     let required = if file.required { ", required" } else { "" };
-    format!("{} as {}{required}", file.source.display(), file.name)
+    // Links into the directory around it are the usual ones.
+    let elsewhere = |root: &&PathBuf| !file.source.starts_with(root);
+    let roots = file.follow.iter().filter(elsewhere);
+    let roots: Vec<_> = roots.map(|root| root.display().to_string()).collect();
+    let follow = if roots.is_empty() {
+        String::new()
+    } else {
+        format!(", with what links into {} lead to", roots.join(", "))
+    };
+    format!(
+        "{} as {}{required}{follow}",
+        file.source.display(),
+        file.name
+    )
 }
 
 pub(crate) fn source(source: &CommandSource) -> String {

@@ -145,6 +145,22 @@ impl<'a> Table<'a> {
         None
     }
 
+    /// A flag, or a list of texts; it may be left out.
+    pub(crate) fn switch_or_list(
+        &mut self,
+        key: &str,
+        expected: &str,
+    ) -> Option<Result<bool, Vec<String>>> {
+        match self.field(key)? {
+            Field::Flag(flag) => Some(Ok(*flag)),
+            Field::List(texts) => Some(Err(texts.iter().map(|text| text.value.clone()).collect())),
+            Field::Text(_) => {
+                self.problem(key, expected);
+                None
+            }
+        }
+    }
+
     /// Patterns for the names of tables, which must be there.
     pub(crate) fn patterns(&mut self, key: &str) -> Vec<TablePattern> {
         let Some(Field::List(texts)) = self.field(key) else {

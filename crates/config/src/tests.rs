@@ -49,6 +49,7 @@ fn nothing_set_means_the_shell_scripts_defaults() {
     let recent = WindowRows::Recent {
         column: "created_at".into(),
         length: "3 months".into(),
+        midnight: Some(jiff::tz::TimeZone::system()),
     };
     assert_eq!(job.scope.windows[0].rows, recent);
     let files: Vec<String> = job

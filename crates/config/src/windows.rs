@@ -5,6 +5,7 @@ use super::problem::Problem;
 use super::setting::{DEFAULT, WithOrigin};
 use super::table::Table;
 use hubvault_engine::job::{ReferencePolicy, Window, WindowRows};
+use jiff::tz::TimeZone;
 
 /// The shell scripts' windows.
 const TABLES: [&str; 3] = ["credit_transactions", "point_transactions", "purchases"];
@@ -12,24 +13,33 @@ const COLUMN: &str = "created_at";
 const LENGTH: &str = "3 months";
 
 /// Reads the windows; the default ones where the file does not mention windows.
-pub(crate) fn windows(document: &Document, problems: &mut Vec<Problem>) -> Vec<WithOrigin<Window>> {
+pub(crate) fn windows(
+    document: &Document,
+    zone: &TimeZone,
+    problems: &mut Vec<Problem>,
+) -> Vec<WithOrigin<Window>> {
     let Some(all) = document.array("scope.window") else {
         let tables = TABLES.iter().filter_map(|name| name.parse().ok()).collect();
         let (column, length) = (COLUMN.to_owned(), LENGTH.to_owned());
         let value = Window {
             tables,
-            rows: WindowRows::Recent { column, length },
+            // As theirs began.
+            rows: WindowRows::Recent {
+                column,
+                length,
+                midnight: Some(zone.clone()),
+            },
             references: ReferencePolicy::default(),
         };
         let origin = DEFAULT.to_owned();
         return vec![WithOrigin { value, origin }];
     };
-    let known = &["tables", "column", "length", "where", "references"];
+    let known = &["tables", "column", "length", "cut", "where", "references"];
     let mut windows = Vec::new();
     for fields in all {
         let mut table = Table::new("scope.window", document, fields, known, problems);
         let tables = table.patterns("tables");
-        let rows = rows(&mut table);
+        let rows = rows(&mut table, zone);
         let references = match table.word("references", &["include", "warn"]) {
             None | Some(0) => ReferencePolicy::Include,
             Some(_) => ReferencePolicy::Warn,
@@ -43,15 +53,25 @@ pub(crate) fn windows(document: &Document, problems: &mut Vec<Problem>) -> Vec<W
     windows
 }
 
-fn rows(table: &mut Table<'_>) -> WindowRows {
+fn rows(table: &mut Table<'_>, zone: &TimeZone) -> WindowRows {
+    let cut = table.word("cut", &["moment", "midnight"]);
     let (column, length) = (table.text("column"), table.text("length"));
     match (column, length, table.text("where")) {
-        (None, None, Some(condition)) => WindowRows::Where(condition),
+        (None, None, Some(condition)) => {
+            if cut.is_some() {
+                table.problem("cut", "is for column and length, not for where");
+            }
+            WindowRows::Where(condition)
+        }
         (Some(column), Some(length), None) => {
             if let Err(what) = check_interval(&length) {
                 table.problem("length", what);
             }
-            WindowRows::Recent { column, length }
+            WindowRows::Recent {
+                column,
+                length,
+                midnight: (cut == Some(1)).then(|| zone.clone()),
+            }
         }
         _ => {
             table.problem("", "give either column and length, or where");

@@ -186,7 +186,7 @@ impl StagedTable {
             let columns: Vec<String> = self.columns.iter().map(column).collect();
             let columns = columns.join(", ");
             let rows = |from: &str| {
-                format!("SELECT to_jsonb(r)::text FROM (SELECT {columns} FROM {from} x) r")
+                format!("SELECT to_jsonb(r.*)::text FROM (SELECT {columns} FROM {from} x) r")
             };
             let (here, there) = (rows(&format!("ONLY {living}")), rows(&self.copy.sql()));
             let mut queries = vec![(Difference::Missing, format!("{there} EXCEPT ALL {here}"))];
@@ -231,19 +231,27 @@ impl StagedTable {
     /// constraints hold as ever; the table's own triggers do not fire.
     pub fn insert_missing(&self, session: &mut Session) -> Result<u64, PgError> {
         let (living, list) = (self.table.sql(), list(&self.columns));
+        // A table without columns has rows all the same.
+        let into = match list.as_str() {
+            "" => living.clone(),
+            list => format!("{living} ({list})"),
+        };
         let sql = if self.has_key() {
             format!(
-                "INSERT INTO {living} ({list}) OVERRIDING SYSTEM VALUE SELECT {list} FROM {} b \
+                "INSERT INTO {into} OVERRIDING SYSTEM VALUE SELECT {list} FROM {} b \
                  WHERE NOT EXISTS (SELECT FROM ONLY {living} a WHERE {})",
                 self.copy.sql(),
                 self.joined()
             )
         } else {
+            let columns = self.columns.iter();
+            let columns: Vec<String> = columns.map(|c| format!("p.{}", quote_ident(c))).collect();
             format!(
-                "INSERT INTO {living} ({list}) OVERRIDING SYSTEM VALUE \
-                 SELECT (jsonb_populate_record(NULL::{living}, m.r)).* FROM \
-                 (SELECT to_jsonb(r) FROM (SELECT {list} FROM {}) r EXCEPT ALL \
-                  SELECT to_jsonb(r) FROM (SELECT {list} FROM ONLY {living}) r) m (r)",
+                "INSERT INTO {into} OVERRIDING SYSTEM VALUE SELECT {} FROM \
+                 (SELECT to_jsonb(r.*) FROM (SELECT {list} FROM {}) r EXCEPT ALL \
+                  SELECT to_jsonb(r.*) FROM (SELECT {list} FROM ONLY {living}) r) m (r), \
+                 LATERAL jsonb_populate_record(NULL::{living}, m.r) p",
+                columns.join(", "),
                 self.copy.sql()
             )
         };

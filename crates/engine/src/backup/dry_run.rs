@@ -21,7 +21,7 @@ pub fn plan(job: &Job, cancel: &Cancel) -> Result<(Plan, Vec<Warning>), BackupEr
     );
     warnings.extend(files.warnings);
     if job.local_directory().is_dir() {
-        warnings.extend(exposed(job.local_directory())?);
+        warnings.extend(exposed(job)?);
     }
     if job.local_directory().is_dir()
         && let Err(error) = enough_space(job.spool(), plan.estimated_bytes())

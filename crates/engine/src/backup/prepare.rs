@@ -51,7 +51,7 @@ pub(super) fn prepare(job: &Job, run: &Run) -> Result<(Prepared, RunLock), Backu
         catalog,
         notification_pending,
         swept,
-        exposed: exposed(job.local_directory())?,
+        exposed: exposed(job)?,
     };
     Ok((prepared, lock))
 }
@@ -77,8 +77,9 @@ pub(super) fn end_leftovers(snapshot: &mut Snapshot, run: &Run, catalog: &Catalo
 }
 
 /// What others can read or replace of a backup directory.
-pub(super) fn exposed(directory: &Path) -> Result<Vec<Warning>, BackupError> {
-    permissions::look(directory, is_archive_or_sidecar)
+pub(super) fn exposed(job: &Job) -> Result<Vec<Warning>, BackupError> {
+    let (directory, state) = (job.local_directory(), StateDir::of(job.state_root()));
+    permissions::look(directory, state.path(), is_archive_or_sidecar)
         .map_err(BackupError::io("looking at who may read", directory))
 }
 

@@ -11,8 +11,9 @@ mod proof;
 pub use archive::{ArchiveOptions, SizeLimits};
 pub use destination::{Destination, Destinations, LOCAL, Place};
 pub use proof::{ProofOptions, ProofWhen, SourceDigest};
+pub(crate) use scope::midnight_before;
 pub use scope::{MissingPolicy, ReferencePolicy, Scope, Window, WindowRows};
-pub use sources::{CommandSource, FileSource, Hook, HookWhen};
+pub use sources::{CommandSource, FileSource, Hook, HookWhen, LINKED, may_follow};
 
 use crate::command::CommandLine;
 use crate::schedule::Schedule;

@@ -1,6 +1,8 @@
 //! Which tables, and which of their rows.
 
 use hubvault_model::TablePattern;
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp};
 
 /// What is in: whole tables and windows of tables.
 #[derive(Clone, Debug)]
@@ -62,7 +64,96 @@ pub enum WindowRows {
         column: String,
         /// A `PostgreSQL` interval such as `3 months`.
         length: String,
+        /// Whether the first day is taken whole: from its midnight, in this zone.
+        midnight: Option<TimeZone>,
     },
     /// Those for which an SQL expression is true.
     Where(String),
+}
+
+/// The midnight that begins the day `length` before the day of `at`; `None` where a calendar cannot say.
+pub(crate) fn midnight_before(at: Timestamp, length: &str, zone: &TimeZone) -> Option<Timestamp> {
+    let mut day = at.to_zoned(zone.clone()).start_of_day().ok()?;
+    let words: Vec<&str> = length.split_whitespace().collect();
+    for pair in words.chunks(2) {
+        let [count, unit] = *pair else { return None };
+        let (count, span) = (count.parse::<i64>().ok()?, Span::new());
+        let span = match unit.strip_suffix('s').unwrap_or(unit) {
+            "hour" => span.try_hours(count),
+            "day" => span.try_days(count),
+            "week" => span.try_weeks(count),
+            "month" => span.try_months(count),
+            "year" => span.try_years(count),
+            _ => return None,
+        };
+        day = day.checked_sub(span.ok()?).ok()?;
+    }
+    Some(day.start_of_day().ok()?.timestamp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_begins_at_midnight_of_its_zone_also_where_clocks_change() {
+        for (at, length, zone, from) in [
+            // Berlin: summer time in May, winter time in February.
+            (
+                "2026-05-31T01:30:00Z",
+                "3 months",
+                "Europe/Berlin",
+                "2026-02-27T23:00:00Z",
+            ),
+            (
+                "2026-05-30T22:30:00Z",
+                "3 months",
+                "Europe/Berlin",
+                "2026-02-27T23:00:00Z",
+            ),
+            (
+                "2026-05-30T21:30:00Z",
+                "3 months",
+                "Europe/Berlin",
+                "2026-02-27T23:00:00Z",
+            ),
+            (
+                "2026-03-30T10:00:00Z",
+                "1 day",
+                "Europe/Berlin",
+                "2026-03-28T23:00:00Z",
+            ),
+            (
+                "2026-03-29T10:00:00Z",
+                "36 hours",
+                "UTC",
+                "2026-03-27T00:00:00Z",
+            ),
+            // On this day clocks go from 00:00 to 01:00.
+            (
+                "2026-03-09T12:00:00Z",
+                "1 day",
+                "America/Havana",
+                "2026-03-08T05:00:00Z",
+            ),
+            (
+                "2026-05-31T01:30:00Z",
+                "1 year 1 week",
+                "UTC",
+                "2025-05-24T00:00:00Z",
+            ),
+        ] {
+            let zone = TimeZone::get(zone).unwrap();
+            let found = midnight_before(at.parse().unwrap(), length, &zone);
+            assert_eq!(found, Some(from.parse().unwrap()), "{at} {length}");
+        }
+        assert_eq!(
+            midnight_before(Timestamp::UNIX_EPOCH, "3 moons", &TimeZone::UTC),
+            None
+        );
+        assert_eq!(
+            midnight_before(Timestamp::UNIX_EPOCH, "99999999 years", &TimeZone::UTC),
+            None
+        );
+    }
 }

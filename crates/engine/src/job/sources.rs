@@ -2,8 +2,11 @@
 
 use crate::command::CommandLine;
 use crate::progress::Stage;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// Where in the archive that is which only links lead to.
+pub const LINKED: &str = "linked";
 
 /// A file or directory of the host that goes into the archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +17,27 @@ pub struct FileSource {
     pub name: String,
     /// Whether a backup without it is an error instead of a warning.
     pub required: bool,
+    /// Directories of which what links lead to is taken, too.
+    pub follow: Vec<PathBuf>,
+}
+
+impl FileSource {
+    /// The resolved directories of `follow`.
+    pub(crate) fn roots(&self) -> impl Iterator<Item = PathBuf> {
+        let roots = self.follow.iter();
+        let roots = roots.filter_map(|root| std::fs::canonicalize(root).ok());
+        roots.filter(|root| may_follow(root))
+    }
+}
+
+/// Whether links into a directory may be followed: not into everything, not into all secrets of the host, and not into
+/// file systems whose files are no files.
+pub fn may_follow(root: &Path) -> bool {
+    let kernels = ["/proc", "/sys", "/dev"];
+    root.is_absolute()
+        && root.parent().is_some()
+        && root != Path::new("/etc")
+        && !kernels.iter().any(|kernel| root.starts_with(kernel))
 }
 
 /// A command whose standard output goes into the archive.

@@ -1,9 +1,10 @@
 //! One configuration file: read whole, and as an entry of the archive.
 
+use crate::state::ownership::open_regular;
 use hubvault_archive::{Compression, EntryBuilder, EntryKind, EntryMeta, FileSummary};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
-use std::fs::{self, File, Metadata};
+use std::fs::Metadata;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -49,6 +50,9 @@ pub(super) fn summary(path: &Path, entry: &EntryMeta, meta: &Metadata) -> FileSu
     }
 }
 
+/// How to look at a path again: through a link where the user named the path, not through one that was put there.
+pub(super) type Look = fn(&Path) -> io::Result<Metadata>;
+
 /// A file that was read whole.
 pub(super) struct ReadFile {
     pub(super) builder: EntryBuilder,
@@ -66,9 +70,10 @@ pub(super) enum ReadError {
 /// Reads a whole file; `None` when it changed meanwhile.
 pub(super) fn read_once(
     path: &Path,
+    look: Look,
     compression: Compression,
 ) -> Result<Option<ReadFile>, ReadError> {
-    let mut file = File::open(path).map_err(ReadError::Io)?;
+    let mut file = open_regular(path).map_err(ReadError::Io)?;
     let before = file.metadata().map_err(ReadError::Io)?;
     let mut builder = EntryBuilder::new(compression);
     let mut hash = Sha256::new();
@@ -85,7 +90,7 @@ pub(super) fn read_once(
         }
     }
     // By path, so that a file which was replaced by another is noticed too.
-    let after = fs::metadata(path).map_err(ReadError::Io)?;
+    let after = look(path).map_err(ReadError::Io)?;
     let same = |m: &Metadata| (m.dev(), m.ino(), m.size(), m.mtime(), m.mtime_nsec());
     if same(&before) != same(&after) || builder.raw_bytes() != before.size() {
         return Ok(None);

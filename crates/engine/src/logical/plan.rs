@@ -8,14 +8,16 @@ use super::foreign_keys::{self, References};
 use super::huge_rows;
 use super::load_order;
 use super::scope::{self, Choice, Resolved};
-use crate::job::{Job, Scope, Window, WindowRows};
+use super::window_filters::filters;
+use crate::job::{Job, Scope, Window};
 use crate::run::BackupError;
 use hubvault_archive::{Coverage, LeftOut, LoadOrder};
-use hubvault_model::{DatabaseFacts, RowFormat, TableName, Warning, quote_ident, quote_literal};
+use hubvault_model::{DatabaseFacts, RowFormat, TableName, Warning};
 use hubvault_postgres::{
     Advice, MissingPrivilege, PERMIT_VIEWS, PgError, REFUSE_VIEWS, Relation, Requirements,
     Sequence, Session, Snapshot, SnapshotFacts, encoding_of_rows, inspect,
 };
+use jiff::Timestamp;
 use std::collections::BTreeMap;
 
 /// Everything that a run will include, and everything that it will not.
@@ -70,7 +72,7 @@ impl Plan {
                 names: found.missing,
             });
         }
-        let filters = conditions(session, &job.scope, &relations, &mut found)?;
+        let filters = conditions(session, job, facts.taken_at, &relations, &mut found)?;
         let closure = Closure::new(&relations, &found.chosen, &filters, &keys);
         let reachable = closure.reachable(&job.scope);
         let privileges =
@@ -229,87 +231,16 @@ fn when(own_conditions: bool, session: &mut Session, sql: &str) -> Result<(), Pg
 /// The condition of every table of which not all rows are taken, as SQL.
 fn conditions(
     session: &mut Session,
-    scope: &Scope,
+    job: &Job,
+    at: Timestamp,
     relations: &[Relation],
     found: &mut Resolved,
 ) -> Result<BTreeMap<u32, String>, BackupError> {
     let of_extensions = extensions::conditions(session, relations, found)?;
-    let mut conditions = filters(session, scope, relations, &found.chosen)?;
+    let mut conditions = filters(session, job, at, relations, &found.chosen)?;
     conditions.extend(of_extensions);
     huge_rows::leave_out(session, relations, found, &mut conditions)?;
     Ok(conditions)
-}
-
-/// The condition of every window's table as SQL, with the moment fixed once for all connections.
-fn filters(
-    session: &mut Session,
-    scope: &Scope,
-    relations: &[Relation],
-    chosen: &BTreeMap<u32, Choice>,
-) -> Result<BTreeMap<u32, String>, BackupError> {
-    let mut moments: Vec<Option<String>> = Vec::new();
-    for window in &scope.windows {
-        moments.push(match &window.rows {
-            WindowRows::Recent { length, .. } => Some(inspect::moment_before(session, length)?),
-            WindowRows::Where(_) => None,
-        });
-    }
-    let mut filters = BTreeMap::new();
-    for relation in relations {
-        if let Some(Choice::Window(window)) = chosen.get(&relation.oid) {
-            let moment = moments[*window].as_deref();
-            refuse_foreign_cast(session, &scope.windows[*window].rows, relation)?;
-            filters.insert(
-                relation.oid,
-                filter(&scope.windows[*window].rows, moment, relation)?,
-            );
-        }
-    }
-    Ok(filters)
-}
-
-/// The time is compared with a column of a built-in type, or without casts that others defined.
-fn refuse_foreign_cast(
-    session: &mut Session,
-    rows: &WindowRows,
-    relation: &Relation,
-) -> Result<(), BackupError> {
-    let WindowRows::Recent { column, .. } = rows else {
-        return Ok(());
-    };
-    let of_own_type = relation
-        .columns
-        .iter()
-        .any(|c| c.name == *column && c.own_type);
-    if of_own_type && inspect::has_foreign_casts(session)? {
-        return Err(BackupError::ForeignCast {
-            what: format!("the window's column {}", quote_ident(column)),
-            table: relation.name.clone(),
-            instead: "name another column in [[scope.window]]",
-        });
-    }
-    Ok(())
-}
-
-/// Rows without a date are included: leaving them out would go unnoticed.
-fn filter(
-    rows: &WindowRows,
-    moment: Option<&str>,
-    relation: &Relation,
-) -> Result<String, BackupError> {
-    match (rows, moment) {
-        (WindowRows::Where(condition), _) => Ok(condition.clone()),
-        (WindowRows::Recent { column, .. }, Some(moment))
-            if relation.columns.iter().any(|c| c.name == *column) =>
-        {
-            let (column, moment) = (quote_ident(column), quote_literal(moment));
-            Ok(format!("{column} >= {moment} OR {column} IS NULL"))
-        }
-        (WindowRows::Recent { column, .. }, _) => Err(BackupError::NoWindowColumn {
-            table: relation.name.clone(),
-            column: column.clone(),
-        }),
-    }
 }
 
 fn planned(

@@ -1,7 +1,7 @@
 //! Writes the archive: information and definitions, rows, and the table of contents.
 
 use super::command_sources::Sources;
-use super::files::Files;
+use super::file_pack::Files;
 use super::output::{Output, Writer};
 use super::plan::Plan;
 use super::schema::Dumping;

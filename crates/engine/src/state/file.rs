@@ -1,6 +1,7 @@
 //! Files of the state directory, and whatever else is made where other users may write: never through a link, never
 //! waited for, never somebody else's, and replaced as a whole.
 
+use super::mounts;
 use super::ownership::{ReadOnlyMount, Untrusted, is_own, is_unwritable, untrusted_file};
 use crate::command::shell_word;
 use rustix::fs::OFlags;
@@ -52,9 +53,19 @@ pub fn open(path: &Path, access: Access) -> io::Result<File> {
     let meta = file.metadata()?;
     // The directory's own owner was looked at before; see `check_state`.
     let of_directory = path.parent().and_then(|parent| fs::metadata(parent).ok());
-    match untrusted_entry(path, &meta, of_directory.map(|of| of.uid())) {
-        Some(untrusted) => Err(untrusted.into()),
+    let us = of_directory.map(|of| of.uid());
+    let is_of_us = is_own(meta.uid()) || us == Some(meta.uid());
+    match untrusted_entry(path, &meta, us) {
         None => Ok(file),
+        Some(_)
+            if is_of_us
+                && meta.is_file()
+                && meta.nlink() == 1
+                && path.parent().is_some_and(mounts::is_accepted) =>
+        {
+            Ok(file)
+        }
+        Some(untrusted) => Err(untrusted.into()),
     }
 }
 
@@ -159,8 +170,15 @@ pub fn check_state(state: &Path) -> Result<(), Untrusted> {
         return said_of_kind(state).map_or(Ok(()), Err);
     }
     let us = Some(meta.uid()).filter(|uid| !is_own(*uid) && is_owner_of_new(state, *uid));
+    let is_of_us = is_own(meta.uid()) || us.is_some();
     if let Some(untrusted) = untrusted_file(state, &meta, us) {
-        return Err(untrusted);
+        if !is_of_us || mounts::keeps_modes(state) {
+            return Err(untrusted);
+        }
+        if !mounts::is_accepted(state) {
+            return Err(untrusted.with_fix(mounts::fix(state)));
+        }
+        return Ok(());
     }
     // What cannot be read is said where it is needed.
     for entry in fs::read_dir(state).into_iter().flatten().flatten() {

@@ -3,6 +3,7 @@
 
 pub mod ownership;
 mod error;
+pub mod mounts;
 pub mod permissions;
 pub mod file;
 pub mod link;

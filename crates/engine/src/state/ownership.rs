@@ -33,6 +33,11 @@ impl Untrusted {
     pub(crate) fn new(what: String, fix: String) -> Self {
         Self { what, fix }
     }
+
+    /// The same with another cure.
+    pub(super) fn with_fix(self, fix: String) -> Self {
+        Self { fix, ..self }
+    }
 }
 
 impl From<Untrusted> for io::Error {
@@ -74,8 +79,28 @@ pub fn check_trusted(path: &Path, mount: ReadOnlyMount) -> io::Result<()> {
     Ok(())
 }
 
-/// Every directory and every link on the way to a file.
-fn check_path(path: &Path, mount: ReadOnlyMount) -> io::Result<()> {
+/// What a path leads to, if nobody but hubvault's user and root can make it lead elsewhere.
+pub(crate) fn trusted_way(path: &Path) -> io::Result<PathBuf> {
+    let mount = ReadOnlyMount::Trusted;
+    let real = check_path(path, mount).map_err(|error| {
+        let untrusted = error.get_ref().and_then(|it| it.downcast_ref());
+        match untrusted {
+            Some(Untrusted { what, .. }) => io::Error::other(what.clone()),
+            None => error,
+        }
+    })?;
+    let above = real.parent().unwrap_or(&real);
+    let owner = fs::symlink_metadata(&real)?.uid();
+    let sticky = fs::metadata(above)?.mode() & STICKY != 0;
+    if sticky && !is_own(owner) && !is_unwritable(above, mount) {
+        let (who, shown) = (user(owner), real.display());
+        return Err(io::Error::other(format!("{who} may replace {shown}")));
+    }
+    Ok(real)
+}
+
+/// Every directory and every link on the way to a file, whose resolved path is returned.
+fn check_path(path: &Path, mount: ReadOnlyMount) -> io::Result<PathBuf> {
     let mut done = PathBuf::from("/");
     let mut rest = components(&std::path::absolute(path)?);
     let mut links = 0;
@@ -107,7 +132,7 @@ fn check_path(path: &Path, mount: ReadOnlyMount) -> io::Result<()> {
         }
         done = next;
     }
-    Ok(())
+    Ok(done)
 }
 
 fn components(path: &Path) -> VecDeque<OsString> {

@@ -1,6 +1,7 @@
 //! Who else can get at what is ours. New files are made for their owner alone, whatever the umask; what is wider was
 //! copied there, or made by something else.
 
+use super::mounts;
 use super::ownership::is_own;
 use hubvault_model::Warning;
 use std::fs::{self, Metadata, Permissions};
@@ -57,20 +58,40 @@ fn close(path: &Path, meta: &Metadata) {
     }
     let narrow = mode & !OF_OTHERS;
     let path_shown = path.display();
-    match fs::set_permissions(path, Permissions::from_mode(narrow)) {
-        Ok(()) => tracing::warn!(
+    let closed = fs::set_permissions(path, Permissions::from_mode(narrow));
+    let after = fs::symlink_metadata(path).map_or(mode, |meta| meta.mode());
+    let directory = if meta.is_dir() {
+        Some(path)
+    } else {
+        path.parent()
+    };
+    match closed {
+        Ok(()) if after & OF_OTHERS == 0 => tracing::warn!(
             "{path_shown} was open to others (mode {mode:04o}); it is closed now ({narrow:04o})"
         ),
-        Err(error) => tracing::warn!(
-            "{path_shown} is open to others (mode {mode:04o}) and cannot be closed: {error}; run \
-             chmod go-rwx {path_shown} as its owner"
-        ),
+        // A run says it, once for the whole mount.
+        _ if directory.is_some_and(|directory| !mounts::keeps_modes(directory)) => {
+            tracing::debug!("{path_shown} is open to others (mode {mode:04o}) by its mount");
+        }
+        closed => {
+            let why = closed
+                .err()
+                .map_or_else(String::new, |error| format!(": {error}"));
+            tracing::warn!(
+                "{path_shown} is open to others (mode {mode:04o}) and cannot be closed{why}; run \
+                 chmod go-rwx {path_shown} as its owner"
+            );
+        }
     }
 }
 
 /// What others may do to archives and sidecars of a backup directory, with the command that cures it. Nothing is
 /// changed: whoever made it so may have meant it.
-pub fn look(directory: &Path, is_ours: impl Fn(&Path) -> bool) -> io::Result<Vec<Warning>> {
+pub fn look(
+    directory: &Path,
+    state: &Path,
+    is_ours: impl Fn(&Path) -> bool,
+) -> io::Result<Vec<Warning>> {
     let warning = |what: String| Warning::new("modes", directory.display(), what);
     let shown = directory.display();
     let mut warnings = Vec::new();
@@ -99,6 +120,16 @@ pub fn look(directory: &Path, is_ours: impl Fn(&Path) -> bool) -> io::Result<Vec
             "others than its owner may read {name} (mode {mode:04o}){others}; run chmod go-rwx \
              {shown}/critical_backup_*"
         )));
+    }
+    let state_mode = fs::metadata(state).map_or(0, |meta| meta.mode() & 0o7777);
+    if (state_mode & OF_OTHERS != 0 || !warnings.is_empty()) && !mounts::keeps_modes(state) {
+        warnings.clear();
+        if !mounts::is_accepted(state) {
+            let fix = mounts::fix(directory);
+            warnings.push(warning(format!(
+                "others than its owner may get at {shown} (its state has mode {state_mode:04o}): {fix}"
+            )));
+        }
     }
     Ok(warnings)
 }
@@ -155,12 +186,16 @@ mod tests {
             set(&directory.path().join(name), 0o600);
         }
         let ours = |path: &Path| path.to_string_lossy().contains("critical_backup_");
-        assert!(look(directory.path(), ours).unwrap().is_empty());
+        assert!(
+            look(directory.path(), directory.path(), ours)
+                .unwrap()
+                .is_empty()
+        );
         for name in archives {
             set(&directory.path().join(name), 0o640);
         }
         set(directory.path(), 0o777);
-        let said = look(directory.path(), ours).unwrap();
+        let said = look(directory.path(), directory.path(), ours).unwrap();
         assert_eq!(said.len(), 2, "{said:?}");
         assert!(said[0].message.contains("mode 0777") && said[0].message.contains("chmod o-w "));
         assert!(
@@ -171,6 +206,11 @@ mod tests {
         assert_eq!(mode_of(&directory.path().join(archives[0])), 0o640);
         // As /tmp has it.
         set(directory.path(), 0o1777);
-        assert_eq!(look(directory.path(), ours).unwrap().len(), 1);
+        assert_eq!(
+            look(directory.path(), directory.path(), ours)
+                .unwrap()
+                .len(),
+            1
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! Every version is backed up, proven, and restored on itself and on newer ones; the results are one table.
 
+use crate::fetched::target;
 use crate::hub::{Hub, stderr, stdout};
-use crate::servers::{Client, MAJORS, Running, long_form, target};
+use crate::servers::{Client, MAJORS, Running, long_form};
 use hubvault_postgres::ConnectSettings;
 use hubvault_testkit::{Digests, digests, extract, restore_at};
 use serde_json::Value;

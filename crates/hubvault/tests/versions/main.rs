@@ -8,6 +8,8 @@
 mod shared;
 use shared::hub;
 
+#[path = "../shared/fetched.rs"]
+mod fetched;
 mod servers;
 
 mod every_version;

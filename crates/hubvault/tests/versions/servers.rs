@@ -1,12 +1,12 @@
 //! The servers and client programs of every major version, as `make test-versions` fetched them.
 
+use crate::fetched::{fetched, reachable};
 use crate::hub::{Hub, stderr, stdout};
 use hubvault_model::Cancel;
 use hubvault_postgres::{ConnectSettings, ThrowawayOptions, ThrowawayServer};
 use hubvault_testkit::{NASTY, execute};
 use std::ffi::OsString;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use tempfile::TempDir;
 
@@ -22,25 +22,6 @@ pub(crate) fn long_form() -> bool {
         Ok("short") | Err(_) => false,
         Ok(other) => panic!("HUBVAULT_VERSIONS={other}: short or long"),
     }
-}
-
-/// The workspace's `target`, whatever directory cargo builds into.
-pub(crate) fn target() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../target")
-        .canonicalize()
-        .unwrap()
-}
-
-/// Where the programs of `name` (a major version, or `client-18`) are.
-fn fetched(name: &str) -> PathBuf {
-    let directory = target().join("postgres").join(name);
-    assert!(
-        directory.join("version").is_file(),
-        "there is no {}: run `make test-versions`, which fetches it",
-        directory.display()
-    );
-    directory
 }
 
 /// Client programs: `pg_dump`, `pg_restore`, `psql`.
@@ -188,25 +169,6 @@ impl Running {
 pub(crate) fn free_port() -> u16 {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     free.local_addr().unwrap().port()
-}
-
-/// A directory whose programs the server's user can reach; a copy, when a directory above is closed
-/// to it, as root's own is.
-fn reachable(directory: &Path) -> (PathBuf, Option<TempDir>) {
-    let open = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o001 != 0;
-    if !rustix::process::geteuid().is_root() || directory.ancestors().all(open) {
-        return (directory.join("bin"), None);
-    }
-    let copy = TempDir::with_prefix_in("hv-server-", "/tmp").unwrap();
-    std::fs::set_permissions(copy.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    // With the clients, to which a link leads.
-    let copied = Command::new("cp")
-        .arg("-a")
-        .args([directory, &fetched("client-18"), copy.path()])
-        .status();
-    assert!(copied.unwrap().success(), "copying {}", directory.display());
-    let name = directory.file_name().unwrap();
-    (copy.path().join(name).join("bin"), Some(copy))
 }
 
 /// The statements that docs/configuration.md gives for servers without `pg_read_all_data`.

@@ -274,6 +274,7 @@ fn job(settings: &Settings, server: &ThrowawayServer, directory: &Path) -> Resul
         source: config.join(name),
         name: format!("config/{name}"),
         required: false,
+        follow: Vec::new(),
     });
     Ok(Job {
         name: SOURCE.to_owned(),

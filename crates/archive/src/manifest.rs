@@ -1,7 +1,9 @@
 //! The table of contents, as `manifest.json`.
 
 use crate::{Codec, LoadOrder, Window};
-use hubvault_model::{BackupId, DatabaseFacts, RowDigest, RowFormat, TableName, Warning};
+use hubvault_model::{
+    BackupId, DatabaseFacts, HostNeeds, RowDigest, RowFormat, TableName, Warning,
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +47,9 @@ pub struct Manifest {
     /// What is loaded and added when.
     #[serde(default)]
     pub load_order: LoadOrder,
+    /// What the target of a restore must offer.
+    #[serde(default)]
+    pub needs: HostNeeds,
     /// Tables whose rows are not inside.
     pub left_out: Vec<LeftOut>,
     /// Foreign keys that come back `NOT VALID`.

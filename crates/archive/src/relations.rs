@@ -102,6 +102,10 @@ impl Manifest {
         for name in others {
             identifiers(name)?;
         }
+        let collations = self.needs.collations.iter();
+        let mut needs =
+            (self.needs.tablespaces.iter()).chain(collations.flat_map(|it| [&it.schema, &it.name]));
+        needs.try_for_each(|word| identifier(word))?;
         let mut words = self
             .roles
             .iter()

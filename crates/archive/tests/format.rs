@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 use hubvault_archive::*;
-use hubvault_model::{BackupId, RowDigester, RowFormat, TableName};
+use hubvault_model::{BackupId, HostNeeds, RowDigester, RowFormat, TableName};
 use jiff::Timestamp;
 use proptest::prelude::*;
 use std::io::Read;
@@ -46,6 +46,7 @@ fn manifest(codec: Codec) -> Manifest {
         roles: Vec::new(),
         refresh: Vec::new(),
         load_order: LoadOrder::default(),
+        needs: HostNeeds::default(),
         left_out: Vec::new(),
         not_valid: Vec::new(),
         files: Vec::new(),

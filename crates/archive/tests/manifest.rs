@@ -7,7 +7,9 @@ use hubvault_archive::{
     LoadOrder, Manifest, RowData, ScopeInfo, SequenceState, SnapshotInfo, TableSummary, Tool,
     UncheckedForeignKey,
 };
-use hubvault_model::{BackupId, DatabaseFacts, RowDigest, RowFormat, TableName, Warning};
+use hubvault_model::{
+    BackupId, DatabaseFacts, HostNeeds, RowDigest, RowFormat, TableName, Warning,
+};
 use jiff::Timestamp;
 use proptest::collection::vec;
 use proptest::option::of;
@@ -166,7 +168,7 @@ prop_compose! {
         let (sequences, left_out, not_valid, warnings) = lacks;
         Manifest {
             format_version: 1, id: BackupId::from_u128(id), job, tool: Tool { name, version }, started_at, finished_at, codec,
-            snapshot, database, scope: ScopeInfo { tables: whole, exclude, windows }, tables, sequences, roles, refresh, load_order, left_out, not_valid,
+            snapshot, database, scope: ScopeInfo { tables: whole, exclude, windows }, tables, sequences, roles, refresh, needs: HostNeeds::default(), load_order, left_out, not_valid,
             files, warnings, entries,
         }
     }

@@ -288,6 +288,12 @@ impl PgError {
         matches!(self, Self::Query { why, .. } if is_of_states(why, &["23514", "42P17"]))
     }
 
+    /// Whether a foreign table or a function could not reach another server (appendix A, class 08, and 2F003 of
+    /// `postgres_fdw` and `dblink`).
+    pub fn is_of_other_server(&self) -> bool {
+        matches!(self, Self::Query { why, .. } if is_of_states(why, &["08", "2F003"]))
+    }
+
     /// Whether the cause is the server's environment and not what it was given.
     pub fn is_environment(&self) -> bool {
         match self {
@@ -297,8 +303,7 @@ impl PgError {
             | Self::Exhausted { .. }
             | Self::Throwaway { .. }
             | Self::Io { .. } => true,
-            // Another server that a foreign table or a function asks (appendix A, class 08, and 2F003 of postgres_fdw).
-            Self::Query { why, .. } => is_of_states(why, &["08", "2F003"]),
+            Self::Query { .. } => self.is_of_other_server(),
             // What pg_restore passes on from libpq and from the server; both run with LC_MESSAGES=C.
             Self::Tool { why, .. } => [
                 "out of memory",

@@ -8,6 +8,7 @@ mod connect;
 mod copy;
 pub mod inspect;
 mod snapshot;
+mod scratch;
 pub mod target;
 mod staging;
 mod dump;

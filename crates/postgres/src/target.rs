@@ -3,8 +3,12 @@
 use crate::connect::session::Session;
 use crate::error::PgError;
 use hubvault_model::{DatabaseFacts, TableName, quote_ident, quote_literal};
-use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
+
+pub use crate::scratch::{
+    claim_name, create_owner, drop_database, drop_idle_roles, drop_subscriptions,
+    has_subscriptions, unused_databases,
+};
 
 /// Which of these tables exist.
 pub fn present<'a>(
@@ -132,6 +136,22 @@ pub fn extensions(session: &mut Session) -> Result<Vec<String>, PgError> {
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
+/// Those of these tablespaces that the session cannot use: they do not exist, or it has no right to.
+pub fn lacking_tablespaces(
+    session: &mut Session,
+    names: &[String],
+) -> Result<Vec<String>, PgError> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT spcname::text FROM pg_catalog.pg_tablespace
+               WHERE pg_catalog.has_tablespace_privilege(oid, 'CREATE')";
+    let rows = session.rows("asking for the tablespaces", sql)?;
+    let usable: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    let lacking = names.iter().filter(|name| !usable.contains(name));
+    Ok(lacking.cloned().collect())
+}
+
 /// All roles.
 pub fn roles(session: &mut Session) -> Result<Vec<String>, PgError> {
     let sql = "SELECT rolname::text FROM pg_catalog.pg_roles";
@@ -217,40 +237,6 @@ pub fn is_superuser(session: &mut Session) -> Result<bool, PgError> {
     let sql = "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user";
     let rows = session.rows("asking what the role may do", sql)?;
     Ok(rows.first().is_some_and(|row| row.get(0)))
-}
-
-/// Makes a role that can log in, owns the database of its name, and may do nothing else. In that database row security
-/// must hide nothing from it.
-pub fn create_owner(
-    session: &mut Session,
-    name: &str,
-    password: &SecretString,
-) -> Result<(), PgError> {
-    let sql = format!(
-        "CREATE ROLE {0} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION BYPASSRLS PASSWORD {1};
-         ALTER DATABASE {0} OWNER TO {0}",
-        quote_ident(name),
-        quote_literal(password.expose_secret())
-    );
-    session.simple("making the drill's role", &sql)
-}
-
-/// Drops the roles whose names begin with `prefix` and that have no database of their name any more. What another drill
-/// drops at the same moment, or still needs, is left to it.
-pub fn drop_idle_roles(session: &mut Session, prefix: &str) -> Result<(), PgError> {
-    let sql = format!(
-        "SELECT rolname::text FROM pg_catalog.pg_roles r WHERE pg_catalog.starts_with(rolname::text, {})
-           AND NOT EXISTS (SELECT FROM pg_catalog.pg_database d WHERE d.datname = r.rolname)",
-        quote_literal(prefix)
-    );
-    for row in session.rows("looking for roles", &sql)? {
-        let name: String = row.get(0);
-        let drop = format!("DROP ROLE IF EXISTS {}", quote_ident(&name));
-        if let Err(error) = session.simple("dropping a role", &drop) {
-            tracing::info!("could not remove {name}, leftover of a crashed drill: {error}");
-        }
-    }
-    Ok(())
 }
 
 /// The names of the foreign keys that are not validated (`pg_constraint`).
@@ -351,46 +337,4 @@ pub(crate) fn list(columns: &[String]) -> String {
         .map(|column| quote_ident(column))
         .collect::<Vec<_>>()
         .join(", ")
-}
-
-/// Drops a database with everything in it, sessions too ("DROP DATABASE", FORCE).
-pub fn drop_database(session: &mut Session, name: &str) -> Result<(), PgError> {
-    let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quote_ident(name));
-    session.simple("dropping a database", &sql)
-}
-
-/// Marks a name as in use for as long as this session lives, so that [`unused_databases`] leaves its database alone. The
-/// lock is an advisory one of the session's database ("Advisory Locks", 13.3.5).
-pub fn claim_name(session: &mut Session, name: &str) -> Result<(), PgError> {
-    let sql = format!("SELECT pg_catalog.pg_advisory_lock({})", name_key(name));
-    session.simple("claiming a name for the drill", &sql)
-}
-
-/// Databases whose names begin with `prefix`, that nobody is connected to and whose name no session has claimed.
-pub fn unused_databases(session: &mut Session, prefix: &str) -> Result<Vec<String>, PgError> {
-    let sql = format!(
-        "SELECT datname::text FROM pg_catalog.pg_database d
-         WHERE pg_catalog.starts_with(datname::text, {})
-           AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid)",
-        quote_literal(prefix)
-    );
-    let rows = session.rows("looking for databases", &sql)?;
-    let mut unused = Vec::new();
-    for row in &rows {
-        let name: String = row.get(0);
-        let key = name_key(&name);
-        // Released at once: a claim comes before its database, and no two drills have the same name.
-        let sql = format!(
-            "SELECT pg_catalog.pg_try_advisory_lock({key}) AND pg_catalog.pg_advisory_unlock({key})"
-        );
-        let free = session.rows("looking for a running drill", &sql)?;
-        if free.first().is_some_and(|row| row.get(0)) {
-            unused.push(name);
-        }
-    }
-    Ok(unused)
-}
-
-fn name_key(name: &str) -> String {
-    format!("pg_catalog.hashtextextended({}, 0)", quote_literal(name))
 }

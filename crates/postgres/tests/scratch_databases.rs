@@ -86,3 +86,18 @@ fn a_database_is_created_as_another_was() {
         assert!(again.unwrap_err().to_string().contains("already exists"));
     }
 }
+
+#[test]
+fn a_database_with_a_subscription_is_dropped() {
+    let server = ThrowawayServer::start(&ThrowawayOptions::plain("/tmp"), &Cancel::new()).unwrap();
+    server.create_database("drill").unwrap();
+    let connect = |name: &str| Session::connect(&server.settings(name), &Cancel::new()).unwrap();
+    let (mut other, mut drill) = (connect("postgres"), connect("drill"));
+    let make = "CREATE SUBSCRIPTION \"odd one\" CONNECTION 'host=/nonexistent' PUBLICATION p WITH (connect = false)";
+    drill.simple("subscribing", make).unwrap();
+    assert!(target::has_subscriptions(&mut other, "drill").unwrap());
+    target::drop_database(&mut other, "drill").unwrap_err();
+    target::drop_subscriptions(&mut drill).unwrap();
+    target::drop_database(&mut other, "drill").unwrap();
+    assert!(!target::has_subscriptions(&mut other, "drill").unwrap());
+}

@@ -169,6 +169,24 @@ pub(crate) fn of_rows(
     rows.chunks(ROWS_IN_EXTENT).map(extent).collect()
 }
 
+/// For reports: `whole`, the window's condition, and what is added to it.
+pub fn describe_coverage(table: &PlannedTable) -> String {
+    let added = match table.added_rows {
+        0 => String::new(),
+        rows => format!("{rows} rows that others refer to"),
+    };
+    match (table.coverage, &table.filter) {
+        (_, _) if table.extension.is_some() => format!(
+            "those that the extension {} marks as the user's",
+            table.extension.as_deref().unwrap_or_default()
+        ),
+        (Coverage::Window, Some(filter)) if added.is_empty() => filter.clone(),
+        (Coverage::Window, Some(filter)) => format!("{filter}; and {added}"),
+        (Coverage::Referenced, _) => format!("only {added}"),
+        _ => "whole".to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

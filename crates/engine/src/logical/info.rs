@@ -1,8 +1,8 @@
 //! `BACKUP_INFO.txt`: a readable summary of the archive.
 
-use super::extent::PlannedTable;
+use super::extent::{PlannedTable, describe_coverage};
 use super::needs::restore_needs;
-use super::plan::{Plan, describe_coverage};
+use super::plan::Plan;
 use crate::job::Job;
 use hubvault_archive::{Codec, Coverage, FileSummary};
 use hubvault_model::{BackupId, ByteSize, Warning, one_line};

@@ -25,8 +25,8 @@ mod write;
 pub(crate) mod double_read;
 
 pub(crate) use command_sources::Sources;
-pub use extent::{Extent, PlannedTable};
+pub use extent::{Extent, PlannedTable, describe_coverage};
 pub use foreign_keys::References;
-pub use plan::{Plan, describe_coverage};
+pub use plan::Plan;
 pub(crate) use schema::Dumping;
 pub(crate) use write::{WriteInput, write};

@@ -12,7 +12,7 @@ use super::window_filters::filters;
 use crate::job::{Job, Scope, Window};
 use crate::run::BackupError;
 use hubvault_archive::{Coverage, LeftOut, LoadOrder};
-use hubvault_model::{DatabaseFacts, RowFormat, TableName, Warning};
+use hubvault_model::{DatabaseFacts, HostNeeds, RowFormat, TableName, Warning};
 use hubvault_postgres::{
     Advice, MissingPrivilege, PERMIT_VIEWS, PgError, REFUSE_VIEWS, Relation, Requirements,
     Sequence, Session, Snapshot, SnapshotFacts, encoding_of_rows, inspect,
@@ -45,6 +45,8 @@ pub struct Plan {
     pub refresh: Vec<TableName>,
     /// What a restore loads and adds when.
     pub load_order: LoadOrder,
+    /// What a restore needs of the server.
+    pub host: HostNeeds,
     /// Roles that a restore needs.
     pub roles: Vec<String>,
     /// What else a restore needs.
@@ -101,6 +103,7 @@ impl Plan {
             of_extensions: extensions::left_out(&relations, &found.chosen, &found.warnings),
             refresh: inspect::materialized_views(session)?,
             load_order: load_order::load_order(session)?,
+            host: inspect::host_needs(session)?,
             roles: inspect::roles(session)?,
             database: inspect::database(session)?,
             needs: inspect::requirements(session)?,
@@ -302,22 +305,4 @@ fn planned(
     let extents = cut(index, relation.pages, table.estimated_bytes, may_cut);
     table.extents = extents.len();
     Ok((table, extents))
-}
-
-/// For reports: `whole`, the window's condition, and what is added to it.
-pub fn describe_coverage(table: &PlannedTable) -> String {
-    let added = match table.added_rows {
-        0 => String::new(),
-        rows => format!("{rows} rows that others refer to"),
-    };
-    match (table.coverage, &table.filter) {
-        (_, _) if table.extension.is_some() => format!(
-            "those that the extension {} marks as the user's",
-            table.extension.as_deref().unwrap_or_default()
-        ),
-        (Coverage::Window, Some(filter)) if added.is_empty() => filter.clone(),
-        (Coverage::Window, Some(filter)) => format!("{filter}; and {added}"),
-        (Coverage::Referenced, _) => format!("only {added}"),
-        _ => "whole".to_owned(),
-    }
 }

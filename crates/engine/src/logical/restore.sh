@@ -167,6 +167,18 @@ elif [ -n "$missing" ]; then
     printf '%s\n' "$missing" | sed 's/.*/made the role & without login: give it its password and rights/'
 fi
 
+# ---------------------------------------------------------------- tablespaces
+
+lacking=$(ask_each '$1 == "tablespace" {
+    print "SELECT " literal(word(plain($2))) " WHERE NOT coalesce((SELECT"
+    print "pg_catalog.has_tablespace_privilege(oid, \047CREATE\047) FROM pg_catalog.pg_tablespace WHERE spcname ="
+    print literal(plain($2)) "), false);"
+}') || die "cannot ask for the tablespaces of the server: see above"
+if [ -n "$lacking" ]; then
+    owner="$owner --no-tablespaces"
+    say "everything goes into the default tablespace: the server does not have, or the role may not use: $(printf '%s' "$lacking" | tr '\n' ' ')"
+fi
+
 # ---------------------------------------------------------------- what is there already
 
 present=$(ask_each '$1 == "table" {
@@ -619,7 +631,19 @@ printf '%s\n' "$statements" | sql -v ON_ERROR_STOP=0 -f - >"$work/refreshed" 2>/
 sort_out "$work/refreshed"
 # They fire for all that comes before.
 post_data events 1
-sql -c ANALYZE 2>"$work/said" || sql -c "$search_path" -c ANALYZE || echo "ANALYZE: see above" >>"$work/not_rebuilt"
+# ANALYZE of a table reads its foreign partitions, too, on another server: those tables go without.
+cat >"$work/analyze.sql" <<'SQL'
+WITH RECURSIVE above AS (
+    SELECT i.inhparent AS oid FROM pg_catalog.pg_inherits i
+    JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid AND c.relkind = 'f'
+    UNION SELECT i.inhparent FROM above JOIN pg_catalog.pg_inherits i ON i.inhrelid = above.oid)
+SELECT concat('ANALYZE ', pg_catalog.string_agg(pg_catalog.format('%I.%I', n.nspname, c.relname), ', '))
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE EXISTS (SELECT FROM above) AND c.relkind IN ('r', 'm', 'p') AND n.nspname !~ '^pg_'
+  AND n.nspname <> 'information_schema' AND c.oid NOT IN (SELECT oid FROM above)
+\gexec
+SQL
+sql -f "$work/analyze.sql" 2>"$work/said" || sql -c "$search_path" -f "$work/analyze.sql" || echo "ANALYZE: see above" >>"$work/not_rebuilt"
 
 # ---------------------------------------------------------------- as many rows as were backed up
 

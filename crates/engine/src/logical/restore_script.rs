@@ -25,6 +25,9 @@ pub(crate) fn restore_list(plan: &Plan, tables: &[TableSummary], pg_dump: &str) 
     for role in &plan.roles {
         list.record(&["role", role]);
     }
+    for tablespace in &plan.host.tablespaces {
+        list.record(&["tablespace", tablespace]);
+    }
     for table in tables {
         let TableName { schema, name } = &table.name;
         let rows = table.digest.rows.to_string();

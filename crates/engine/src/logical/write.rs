@@ -233,6 +233,7 @@ fn manifest(
         roles: plan.roles.clone(),
         refresh: plan.refresh.clone(),
         load_order: plan.load_order.clone(),
+        needs: plan.host.clone(),
         left_out,
         not_valid: plan.references.not_valid.clone(),
         files,

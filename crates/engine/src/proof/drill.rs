@@ -52,7 +52,6 @@ pub fn drill(
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Verdict, DrillError> {
-    let begun = Instant::now();
     let archive = Archive::open_path(path, identities).map_err(|source| DrillError::Archive {
         path: path.to_owned(),
         source,
@@ -70,6 +69,7 @@ pub fn drill(
             return Ok(Verdict::nothing_shown(reason));
         }
     };
+    let begun = Instant::now();
     drill_server::sweep_and_log(&lock);
     if let Some(reason) = too_full(options, needed) {
         return Ok(Verdict::nothing_shown(reason));
@@ -108,16 +108,13 @@ impl Drill<'_> {
         let manifest = self.archive.manifest();
         let server = match &self.options.server {
             Some(server) => DrillServer::scratch(manifest, server, self.cancel),
-            None => DrillServer::throwaway(manifest, self.options, directory, self.cancel),
+            None => DrillServer::throwaway(self.archive, self.options, directory, self.cancel),
         };
-        let (mut server, note) = match server {
+        let (mut server, notes) = match server {
             Ok(server) => server,
             Err(_) if self.cancel.is_requested() => return None,
             Err(error) => return unproven(format!("no server to drill on: {error}")),
         };
-        if let Some(note) = note {
-            tracing::warn!("the drill: {note}");
-        }
         let _forced_end = ForcedEnd::prepare(self.cancel, server.ender());
         match unfit(&server, manifest, self.cancel) {
             Some(_) if self.cancel.is_requested() => return None,
@@ -136,7 +133,10 @@ impl Drill<'_> {
                  reliable; check the functions that its tables use, and report this",
                 shown.intruders.join(", ")
             ))),
-            Ok(shown) => Ok(shown.verdict(self.begun, server.finish())),
+            Ok(mut shown) => {
+                shown.notes.extend(notes);
+                Ok(shown.verdict(self.begun, server.finish()))
+            }
             Err(error) => self.failed(error, &server),
         })
     }
@@ -228,6 +228,7 @@ impl Drill<'_> {
             create_roles: server.is_ours(),
             no_owner: !server.is_ours(),
             force: false,
+            isolated: true,
             clean: false,
             keep_going: true,
         };

@@ -1,8 +1,9 @@
 //! The server of a drill: a throwaway server, or a scratch database on an existing server.
 
+use super::preload::{DATABASE, Preload};
 use crate::job::ProofOptions;
 use crate::restore::Target;
-use hubvault_archive::Manifest;
+use hubvault_archive::{Archive, Manifest};
 use hubvault_model::{BackupId, Cancel};
 use hubvault_postgres::{
     Confinement, ConnectSettings, DrillLock, Isolation, PgError, Session, Swept, ThrowawayOptions,
@@ -12,7 +13,6 @@ use secrecy::SecretString;
 use std::path::Path;
 use std::sync::Mutex;
 
-const DATABASE: &str = "drill";
 /// Scratch databases begin with this.
 const PREFIX: &str = "hubvault_drill_";
 
@@ -33,11 +33,12 @@ impl DrillServer {
     /// On a server of its own below `directory`, which is private. Code of the archive may run there. Returns, too, what
     /// is different about the database.
     pub(crate) fn throwaway(
-        manifest: &Manifest,
+        archive: &Archive,
         proof: &ProofOptions,
         directory: &Path,
         cancel: &Cancel,
-    ) -> Result<(Self, Option<String>), PgError> {
+    ) -> Result<(Self, Vec<String>), PgError> {
+        let manifest = archive.manifest();
         let options = ThrowawayOptions {
             min_major: manifest.snapshot.server_version_num / 10_000,
             parent_dir: directory.to_owned(),
@@ -55,11 +56,13 @@ impl DrillServer {
                 environment: proof.environment.clone(),
             },
         };
-        let server = ThrowawayServer::start(&options, cancel)?;
+        // Definitions that cannot be read reject the archive where they are restored.
+        let preload = Preload::of(archive, cancel).unwrap_or_default();
+        let (server, mut notes) = preload.start(&options, cancel)?;
         let mut session = Session::connect(&server.settings("postgres"), cancel)?;
         let like = manifest.database.as_ref();
-        let note = target::create_database(&mut session, DATABASE, like)?;
-        Ok((Self::Throwaway(server), note))
+        notes.extend(target::create_database(&mut session, DATABASE, like)?);
+        Ok((Self::Throwaway(server), notes))
     }
 
     /// On an existing server. Leftovers of crashed drills are dropped first.
@@ -70,10 +73,10 @@ impl DrillServer {
         manifest: &Manifest,
         server: &ConnectSettings,
         cancel: &Cancel,
-    ) -> Result<(Self, Option<String>), PgError> {
+    ) -> Result<(Self, Vec<String>), PgError> {
         let mut session = Session::connect(server, cancel)?;
         for name in target::unused_databases(&mut session, PREFIX)? {
-            target::drop_database(&mut session, &name)?;
+            drop_scratch(server, &mut session, &name)?;
         }
         let name = format!("{PREFIX}{}", BackupId::random().short());
         let is_superuser = target::is_superuser(&mut session)?;
@@ -98,7 +101,7 @@ impl DrillServer {
         {
             target::create_owner(&mut session, &name, secret)?;
         }
-        Ok((drill_server, note))
+        Ok((drill_server, note.into_iter().collect()))
     }
 
     /// Another empty database on a server of ours, for a role that owns it and may do nothing else: a superuser's login
@@ -191,7 +194,7 @@ impl DrillServer {
                 let (server, name) = (server.clone(), name.clone());
                 Box::new(move || {
                     let dropped = Session::connect(&server, &Cancel::new())
-                        .and_then(|mut session| target::drop_database(&mut session, &name));
+                        .and_then(|mut session| drop_scratch(&server, &mut session, &name));
                     if let Err(error) = dropped {
                         tracing::warn!("could not end the drill on {server}: {error}");
                     }
@@ -204,6 +207,22 @@ impl DrillServer {
     pub(crate) fn is_ours(&self) -> bool {
         matches!(self, Self::Throwaway(_))
     }
+}
+
+/// Drops a scratch database, with subscriptions that were restored into it.
+fn drop_scratch(
+    server: &ConnectSettings,
+    session: &mut Session,
+    name: &str,
+) -> Result<(), PgError> {
+    if target::has_subscriptions(session, name)? {
+        let database = ConnectSettings {
+            dbname: name.to_owned(),
+            ..server.clone()
+        };
+        target::drop_subscriptions(&mut Session::connect(&database, &Cancel::new())?)?;
+    }
+    target::drop_database(session, name)
 }
 
 /// Removes what crashed drills left in a directory, unless one is at work there.
@@ -252,7 +271,7 @@ impl Drop for DrillServer {
         };
         // Not with the run's wish to stop, or nothing would be dropped after a signal.
         let dropped = Session::connect(server, &Cancel::new()).and_then(|mut session| {
-            target::drop_database(&mut session, name)?;
+            drop_scratch(server, &mut session, name)?;
             if lesser.is_some() {
                 target::drop_idle_roles(&mut session, name)?;
             }

@@ -3,6 +3,7 @@
 pub mod integrity;
 mod drill_result;
 mod drill_limit;
+mod preload;
 mod drill_server;
 mod checks;
 mod shown;

@@ -5,11 +5,12 @@ use super::drill_server::DrillServer;
 use crate::command::{CommandLine, Ended};
 use crate::restore::{self, Compared, RestoreError};
 use hubvault_archive::{Archive, Manifest, TableSummary};
-use hubvault_model::{BackupId, Cancel, RowFormat, one_line, quote_ident};
+use hubvault_model::{BackupId, Cancel, RowFormat, TableName, list_field, one_line, quote_ident};
 use hubvault_postgres::{Access, ConnectSettings, SchemaOptions, Session, inspect};
 use secrecy::ExposeSecret;
+use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -76,6 +77,7 @@ impl ScriptDrill<'_> {
         let options = SchemaOptions {
             jobs: self.workers,
             no_owner: true,
+            no_tablespaces: true,
             server: session.server_version_num() / 10_000,
         };
         schema.make_extensions(&mut session, login, options, self.cancel)?;
@@ -93,6 +95,8 @@ impl ScriptDrill<'_> {
 
     /// Names of entries stay inside of the directory: an archive with others is not opened.
     fn unpack(&self, directory: &Path) -> Result<(), RestoreError> {
+        let mut session = Session::connect(&self.server.settings(), self.cancel)?;
+        let filled = inspect::materialized_views(&mut session)?;
         for entry in &self.archive.manifest().entries {
             if entry.is_bare()
                 || !(entry.name.starts_with("database/") || entry.name == "restore.sh")
@@ -101,9 +105,15 @@ impl ScriptDrill<'_> {
             }
             let path = directory.join(&entry.name);
             let mut content = self.archive.content(entry)?;
-            let mut write = || {
+            let write = || {
                 fs::create_dir_all(path.parent().unwrap_or(directory))?;
-                io::copy(&mut content, &mut File::create_new(&path)?)
+                let mut file = File::create_new(&path)?;
+                if entry.name != "database/restore.list" {
+                    return io::copy(&mut content, &mut file).map(|_| ());
+                }
+                let mut list = String::new();
+                content.take(LIST_LIMIT).read_to_string(&mut list)?;
+                file.write_all(only_filled(&list, &filled).as_bytes())
             };
             write().map_err(|source| io_error("unpacking", &path, source))?;
             if self.cancel.is_requested() {
@@ -148,6 +158,26 @@ impl ScriptDrill<'_> {
         let compared = restore::compare(&tables, login, &logins, self.workers, self.cancel)?;
         Ok(compared.iter().filter_map(Compared::problem).collect())
     }
+}
+
+/// The largest list of an archive, in bytes.
+const LIST_LIMIT: u64 = 64 << 20;
+
+/// Takes the views out of `restore.list` that were not filled the first time: they rest on other servers.
+fn only_filled(list: &str, filled: &[TableName]) -> String {
+    let records: HashSet<String> = filled
+        .iter()
+        .map(|view| {
+            let (schema, name) = (list_field(&view.schema), list_field(&view.name));
+            format!("refresh\t{schema}\t{name}")
+        })
+        .collect();
+    let lines = list.split_inclusive('\n');
+    lines
+        .filter(|line| {
+            !line.starts_with("refresh\t") || records.contains(line.trim_end_matches('\n'))
+        })
+        .collect()
 }
 
 /// What the end of its output says is wrong, but for what needs a superuser.
@@ -244,6 +274,16 @@ impl Drop for Unpacked {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn views_that_were_not_filled_are_left_out() {
+        let list = "role\ta\nrefresh\tpublic\tseen\nrefresh\tpublic\ta%09b\nend\n";
+        let filled = [TableName::new("public", "a\tb")];
+        assert_eq!(
+            only_filled(list, &filled),
+            "role\ta\nrefresh\tpublic\ta%09b\nend\n"
+        );
+    }
 
     #[test]
     fn only_what_the_script_could_not_do_is_its_problem() {

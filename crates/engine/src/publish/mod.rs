@@ -4,6 +4,7 @@ use crate::catalog::sidecar::{self, Seal, Sidecar};
 use crate::catalog::{BackupCopy, ProofRecord};
 use crate::job::Destination;
 use crate::proof::JudgedArchive;
+use crate::retain::{self, PREFIX, REJECTED};
 use crate::run::BackupError;
 use crate::state::file::{Durability, replace};
 use hubvault_archive::{Codec, Manifest, SEALED_ENDING};
@@ -18,16 +19,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Archives begin with this, as they did under the shell scripts.
-pub(crate) const PREFIX: &str = "critical_backup_";
 /// What the marks of the shell scripts begin with.
 const MARK: &str = ".last_backup_";
 /// What a scratch file is called between its creation and its removal.
 const SCRATCH: &str = "source_";
 /// An archive that is not finished ends with this and begins with a dot.
 const PARTIAL: &str = ".partial";
-/// An archive that failed its proof ends with this.
-const REJECTED: &str = ".rejected";
 
 /// The file that a run writes; removed when dropped, unless it was published.
 #[derive(Debug)]
@@ -189,7 +186,29 @@ pub(crate) fn reject(mut partial: Partial) -> Result<PathBuf, BackupError> {
         .map_err(BackupError::io("setting aside the archive", &path))?;
     partial.armed = false;
     sync_directory(&partial.directory)?;
+    remove_rejected(&partial.directory, Timestamp::now());
     Ok(path)
+}
+
+/// Old archives that failed their proof take room that the run may need.
+pub(crate) fn remove_rejected(directory: &Path, now: Timestamp) {
+    match retain::remove_rejected(directory, now) {
+        Ok((removed, problems)) => {
+            for path in removed {
+                tracing::info!(
+                    "removed {}, an old archive that failed its proof",
+                    path.display()
+                );
+            }
+            for problem in problems {
+                tracing::warn!("{problem}");
+            }
+        }
+        Err(error) => {
+            let directory = directory.display();
+            tracing::warn!("could not look for old rejected archives in {directory}: {error}");
+        }
+    }
 }
 
 /// The marks of the shell scripts: the second of the last success, and its size in MiB.

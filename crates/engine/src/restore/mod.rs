@@ -5,6 +5,7 @@ mod error;
 mod order;
 mod rows;
 mod extension_rows;
+mod lacking;
 mod compare;
 mod statements;
 mod whole;
@@ -73,6 +74,8 @@ pub struct RestoreOptions {
     pub no_owner: bool,
     /// Try a server that is older than the archive's source.
     pub force: bool,
+    /// In a drill: reach no other server, and do without what only this host lacks.
+    pub isolated: bool,
     /// Drop the archive's objects from the target first.
     pub clean: bool,
     /// Continue past tables whose rows cannot be loaded; they are in the report, as definitions always are.

@@ -4,7 +4,7 @@ use super::error::RestoreError;
 use super::text;
 use hubvault_archive::{Archive, Manifest, Source};
 use hubvault_model::{Cancel, quote_literal};
-use hubvault_postgres::{Access, Failure, PgError, Session, ToolMessages};
+use hubvault_postgres::{Access, Failure, PgError, Session, ToolMessages, inspect};
 
 /// The session that runs them, which is no superuser's where owners have logins.
 pub(crate) struct Statements<'a> {
@@ -70,19 +70,45 @@ impl<'a> Statements<'a> {
         Ok(())
     }
 
-    /// Fills the materialized views.
+    /// Fills the materialized views; where no other server may be reached, those that rest on one stay empty.
     pub(crate) fn refresh(
         &mut self,
         manifest: &Manifest,
+        isolated: bool,
         report: &mut ToolMessages,
     ) -> Result<(), RestoreError> {
+        let remote = if isolated && !manifest.refresh.is_empty() {
+            inspect::remote_views(&mut self.session)?
+        } else {
+            Vec::new()
+        };
+        let unfilled = |view, why: &str| {
+            format!(
+                "materialized view {view} was not filled, as a drill reaches no other server: {why}"
+            )
+        };
+        let mut is_any_unfilled = false;
         for view in &manifest.refresh {
+            if let Some(remote) = remote.iter().find(|remote| remote.name == *view) {
+                let why = format!("it rests on {}", remote.rests_on);
+                report.notes.push(unfilled(view, &why));
+                is_any_unfilled = true;
+                continue;
+            }
             let sql = format!("REFRESH MATERIALIZED VIEW {}", view.sql());
             let doing = format!("filling materialized view {view}");
             let Some((error, is_done)) = self.either(&doing, &sql)? else {
                 continue;
             };
             let object = format!("the rows of materialized view {view}");
+            let why = error.to_string();
+            // A view that is not filled is `object_not_in_prerequisite_state`.
+            let needs_other = is_any_unfilled && why.contains("(SQLSTATE 55000)");
+            if isolated && (error.is_of_other_server() || needs_other) {
+                report.notes.push(unfilled(view, &why));
+                is_any_unfilled = true;
+                continue;
+            }
             let mut failure = Failure::of_statement(object, &error);
             failure.explain(&mut self.session)?;
             if is_done {
@@ -96,7 +122,8 @@ impl<'a> Statements<'a> {
 
     /// Gathers statistics, which are no part of what is restored.
     pub(crate) fn analyze(&mut self, report: &mut ToolMessages) -> Result<(), RestoreError> {
-        if let Some((error, false)) = self.either("gathering statistics", "ANALYZE")? {
+        let sql = inspect::analyze_statement(&mut self.session)?;
+        if let Some((error, false)) = self.either("gathering statistics", &sql)? {
             let note = format!("not all statistics could be gathered, run ANALYZE: {error}");
             report.notes.push(note);
         }
@@ -113,8 +140,11 @@ impl<'a> Statements<'a> {
             return Ok(Some((error, false)));
         }
         let mut session = (self.access).as_at_source(self.access.checker(), self.cancel)?;
-        let is_done = passed(session.simple(doing, sql))?.is_none();
-        Ok(Some((error, is_done)))
+        Ok(Some(match passed(session.simple(doing, sql))? {
+            None => (error, true),
+            Some(second) if second.is_of_other_server() => (second, false),
+            Some(_) => (error, false),
+        }))
     }
 }
 
@@ -122,7 +152,11 @@ impl<'a> Statements<'a> {
 fn passed(result: Result<(), PgError>) -> Result<Option<PgError>, RestoreError> {
     match result {
         Ok(()) => Ok(None),
-        Err(error @ PgError::Query { .. }) if !error.is_environment() => Ok(Some(error)),
+        Err(error @ PgError::Query { .. })
+            if !error.is_environment() || error.is_of_other_server() =>
+        {
+            Ok(Some(error))
+        }
         Err(error) => Err(error.into()),
     }
 }

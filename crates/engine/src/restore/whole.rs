@@ -3,6 +3,7 @@
 use super::compare::compare;
 use super::error::RestoreError;
 use super::extension_rows;
+use super::lacking;
 use super::rows::{NotLoaded, Transactions, load};
 use super::statements::Statements;
 use super::{RestoreOptions, Restored, Target, definitions, entry};
@@ -64,13 +65,8 @@ pub(crate) fn whole_with<S: Source>(
     let to = target.definer();
     let (mut session, server) = ready(manifest, to, options, cancel)?;
     drop_existing(&mut session, &schema, manifest, options, cancel)?;
-    let access = if let Target::Owners(_) = target {
-        let superusers = schema.superusers(&manifest.roles, cancel)?;
-        Access::of_owners(to, &mut session, &manifest.roles, superusers)?
-    } else {
-        Access::single(to.clone())
-    };
-    let access = access.with_search_path(&search_path(manifest));
+    let lacking = target::lacking_tablespaces(&mut session, &manifest.needs.tablespaces)?;
+    let access = access_of(target, &mut session, &schema, manifest, cancel)?;
     let mut superuser = match target {
         Target::Lesser { superuser, .. } => Some(Session::connect(superuser, cancel)?),
         _ => None,
@@ -85,12 +81,19 @@ pub(crate) fn whole_with<S: Source>(
     let said = SchemaOptions {
         jobs: options.workers,
         no_owner: options.no_owner,
+        // A drill's server has none, whatever an archive of an earlier version does not say.
+        no_tablespaces: options.isolated || !lacking.is_empty(),
         server,
     };
     let mut report = ToolMessages::default();
+    report.notes.extend(lacking::tablespaces(&lacking));
     progress.stage(Stage::Definitions, None);
     if let Some(superuser) = &mut superuser {
         report.extend(schema.make_extensions(superuser, to, said, cancel)?);
+    }
+    if options.isolated {
+        let needed = &manifest.needs.collations;
+        report.extend(schema.replace_collations(needed, &access, &mut session, said, cancel)?);
     }
     report.extend(schema.pre_data(&access, &mut session, said, cancel)?);
     let logins = access.of_tables(&mut session)?;
@@ -113,6 +116,24 @@ pub(crate) fn whole_with<S: Source>(
         access,
         logins,
     })
+}
+
+/// The logins of a restore.
+fn access_of(
+    target: &Target,
+    session: &mut Session,
+    schema: &SchemaRestore,
+    manifest: &Manifest,
+    cancel: &Cancel,
+) -> Result<Access, RestoreError> {
+    let to = target.definer();
+    let access = if let Target::Owners(_) = target {
+        let superusers = schema.superusers(&manifest.roles, cancel)?;
+        Access::of_owners(to, session, &manifest.roles, superusers)?
+    } else {
+        Access::single(to.clone())
+    };
+    Ok(access.with_search_path(&search_path(manifest)))
 }
 
 /// Checks that the target can hold the archive; returns a session on it and its major version.
@@ -202,7 +223,7 @@ impl<S: Source> Restore<'_, S> {
         };
         report.extend(schema.post_data(self.access, session, said, self.cancel, after_indexes)?);
         statements.foreign_keys(self.archive, report)?;
-        statements.refresh(manifest, report)?;
+        statements.refresh(manifest, self.options.isolated, report)?;
         report.extend(schema.event_triggers(self.access, session, said, self.cancel)?);
         statements.analyze(report)?;
         Ok(passed_over)

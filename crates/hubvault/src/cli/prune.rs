@@ -63,7 +63,15 @@ pub(crate) fn run(settings: &Settings, args: &PruneArgs) -> Result<Exit> {
     if args.dry_run {
         return Ok(Exit::Done);
     }
-    let problems = retain::apply(&catalog, &job.destinations, &plan, now)?;
+    let mut problems = retain::apply(&catalog, &job.destinations, &plan, now)?;
+    let (removed, failed) = retain::remove_rejected(job.local_directory(), now)?;
+    for path in removed {
+        tracing::info!(
+            "removed {}, an old archive that failed its proof",
+            path.display()
+        );
+    }
+    problems.extend(failed);
     for problem in &problems {
         tracing::warn!("{problem}");
     }

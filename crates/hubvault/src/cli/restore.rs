@@ -116,6 +116,7 @@ pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
         create_roles: args.create_roles,
         no_owner: args.no_owner,
         force: args.force,
+        isolated: false,
         clean: args.clean,
         keep_going: args.keep_going,
     };

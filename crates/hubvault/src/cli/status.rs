@@ -10,6 +10,7 @@ use hubvault_engine::disk::free_bytes;
 use hubvault_engine::job::Job;
 use hubvault_engine::monitor::{CheckState, Finding, Look, examine};
 use hubvault_engine::overview::{Assurance, Risk, SEAL_REMEDY, age, mail_risk, moment};
+use hubvault_engine::retain::{self, DAYS, KEPT, Rejected};
 use hubvault_model::{ByteSize, Cancel, counted};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -27,6 +28,8 @@ struct Status {
     next_run: Option<Timestamp>,
     archives: usize,
     archives_bytes: u64,
+    /// Archives that failed their proof and are kept for study.
+    rejected: usize,
     free_bytes: Option<u64>,
     /// What the database role may do that a backup does not need; empty where it can only read, null before a run.
     role: Option<String>,
@@ -38,6 +41,9 @@ struct Status {
     last_mail: Option<LastMail>,
     /// What is at risk, in sentences.
     risks: Vec<String>,
+    /// The newest of those that failed their proof; for people.
+    #[serde(skip)]
+    newest_rejected: Option<Rejected>,
     /// What can be restored; for people.
     #[serde(skip)]
     assurance: Option<Assurance>,
@@ -115,6 +121,7 @@ fn status_of(look: &Look<'_>) -> Status {
         Risk::Missing(_) | Risk::MailedUnsealed => true,
     });
     risks.extend(others.map(ToString::to_string));
+    let rejected = retain::rejected(job.local_directory()).unwrap_or_default();
     let last_mail = look.outbox.iter().find(|item| item.channel == "mail");
     Status {
         job: job.name.clone(),
@@ -124,6 +131,8 @@ fn status_of(look: &Look<'_>) -> Status {
         next_run: look.next_due,
         archives: overview.archives,
         archives_bytes: overview.archives_bytes,
+        rejected: rejected.len(),
+        newest_rejected: rejected.into_iter().next(),
         free_bytes: free_bytes(job.spool()).ok(),
         role: None,
         sealed_to: Vec::new(),
@@ -235,6 +244,12 @@ fn of_backups(job: &Job, status: &Status, now: Timestamp, zone: &TimeZone) -> Ve
         job.local_directory().display()
     );
     lines.push(("archives", archives));
+    if let Some(newest) = &status.newest_rejected {
+        let many = counted(status.rejected as u64, "rejected archive");
+        let (at, file) = (moment(newest.at, zone), newest.path.display());
+        let kept = format!("the newest {KEPT} are kept for {DAYS} days");
+        lines.push(("rejected", format!("{many}, newest {at}: {file}; {kept}")));
+    }
     lines
 }
 

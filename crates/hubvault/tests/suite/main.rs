@@ -20,6 +20,7 @@ mod file_trees;
 mod drill;
 mod forged;
 mod drill_failures;
+mod drill_host;
 mod drill_differences;
 mod not_rebuilt;
 mod restore;

@@ -8,6 +8,7 @@ mod sweep;
 mod lock;
 mod directory;
 mod sandbox;
+mod nameless;
 mod programs;
 mod throwaway;
 

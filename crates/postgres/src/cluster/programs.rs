@@ -1,6 +1,7 @@
 //! The programs of a throwaway server: `initdb`, and `postgres` in its sandbox, by a thread that waits for it.
 
 use super::directory::ServerDirectory;
+use super::nameless::{self, Name};
 use super::options::{Isolation, ThrowawayOptions};
 use super::reap::{Adoption, Mark, Server, own_network};
 use super::sandbox::{self, Confinement, Namespaces, Sandbox};
@@ -47,7 +48,7 @@ pub(super) fn initdb(
     users: Option<&Users>,
     cancel: &Cancel,
 ) -> Result<(), PgError> {
-    let initdb = |locale: &str| {
+    let initdb = |locale: &str, name: &Name| {
         let mut command = Command::new(bin.join("initdb"));
         set_environment(&mut command, &options.isolation);
         command
@@ -59,6 +60,7 @@ pub(super) fn initdb(
         if let Some(users) = users {
             command.uid(users.makes.uid).gid(users.runs.gid);
         }
+        name.apply(&mut command)?;
         let Some(password) = password else {
             command.args(["-A", "trust"]);
             return tools::run(command, &[], cancel);
@@ -77,7 +79,15 @@ pub(super) fn initdb(
         tools::run(command, &[], cancel)
     };
     // Older systems do not have C.UTF-8.
-    initdb("C.UTF-8").or_else(|_| initdb("C")).map(|_| ())
+    let made = |name: &Name| initdb("C.UTF-8", name).or_else(|_| initdb("C", name));
+    match made(&Name::Known) {
+        Err(error) if nameless::is_cause(&error) => {
+            let others = Name::others(directory.path());
+            let is_made = others.iter().any(|name| made(name).is_ok());
+            is_made.then_some(()).ok_or_else(nameless::error)
+        }
+        other => other.map(|_| ()),
+    }
 }
 
 /// A running server; when dropped without [`Running::end`], its thread ends it.

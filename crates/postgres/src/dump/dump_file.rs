@@ -2,7 +2,7 @@
 
 use crate::connect::settings::ConnectSettings;
 use crate::connect::unknown_setting::UNKNOWN_SETTING;
-use crate::dump::contents::{self, Step, is_object, lines_of};
+use crate::dump::contents::{self, DEPENDS, Step, is_object, lines_of};
 use crate::dump::failures::{Failure, described};
 use crate::dump::tools::{self, Tool};
 use crate::error::PgError;
@@ -21,6 +21,8 @@ pub struct SchemaOptions {
     pub jobs: usize,
     /// Everything belongs to who restores, and nothing is granted.
     pub no_owner: bool,
+    /// Everything goes into the default tablespace.
+    pub no_tablespaces: bool,
     /// The target's major version.
     pub server: u32,
 }
@@ -30,6 +32,9 @@ impl SchemaOptions {
     pub(crate) fn apply(self, command: &mut Command) {
         if self.no_owner {
             command.args(["--no-owner", "--no-privileges"]);
+        }
+        if self.no_tablespaces {
+            command.arg("--no-tablespaces");
         }
     }
 }
@@ -72,6 +77,28 @@ impl DumpFile {
         command.arg(self.path());
         let list = contents::list(command, &[], cancel)?.stdout;
         Ok(self.contents.get_or_init(|| list))
+    }
+
+    /// Takes objects that are there already out of the list of all.
+    pub(crate) fn leave_out(
+        &mut self,
+        is_there: impl Fn(&str) -> bool,
+        cancel: &Cancel,
+    ) -> Result<(), PgError> {
+        let text = String::from_utf8_lossy(self.contents(cancel)?);
+        let mut lines = String::new();
+        let mut is_left_out = false;
+        for line in text.lines() {
+            if !line.starts_with(DEPENDS) {
+                is_left_out = is_object(line) && is_there(line);
+            }
+            if !is_left_out {
+                lines.push_str(line);
+                lines.push('\n');
+            }
+        }
+        self.contents = OnceLock::from(lines.into_bytes());
+        Ok(())
     }
 
     /// The statements of what a list names.

@@ -1,6 +1,7 @@
 //! Definitions that could not be made, as `pg_restore` reports them.
 
 use crate::dump::contents::{DEPENDS, is_object, kind_of};
+use crate::dump::hints::hint;
 use crate::error::PgError;
 use hubvault_model::counted;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +33,8 @@ impl fmt::Display for Failure {
         } else {
             &self.cure
         };
-        write!(f, "{} ({why})", self.object)?;
+        let hint = hint(why).map_or_else(String::new, |hint| format!("; {hint}"));
+        write!(f, "{} ({why}{hint})", self.object)?;
         match self.needed_by {
             0 => Ok(()),
             1 => f.write_str(" and 1 object that needs it"),

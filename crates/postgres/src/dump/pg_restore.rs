@@ -20,15 +20,17 @@ use std::os::fd::AsRawFd;
 use std::process::Command;
 
 /// What is made before all else where a superuser makes the extensions.
-const MADE_BEFORE: [&str; 2] = ["SCHEMA ", privileged::KINDS[0]];
+pub(crate) const MADE_BEFORE: [&str; 2] = ["SCHEMA ", privileged::KINDS[0]];
 
 /// Definitions in memory, ready to be put back.
 #[derive(Debug)]
 pub struct SchemaRestore {
-    dump: DumpFile,
+    pub(crate) dump: DumpFile,
     list: Vec<u8>,
     /// Whether schemas and extensions are there already, made over other logins.
-    has_extensions: bool,
+    pub(crate) has_extensions: bool,
+    /// Whether the list of all lacks what is there already.
+    pub(crate) is_cut: bool,
 }
 
 impl SchemaRestore {
@@ -46,6 +48,7 @@ impl SchemaRestore {
             dump: DumpFile::new(dump, major, target)?,
             list: post_data_list,
             has_extensions: false,
+            is_cut: false,
         })
     }
 
@@ -98,18 +101,15 @@ impl SchemaRestore {
         options: SchemaOptions,
         cancel: &Cancel,
     ) -> Result<ToolMessages, PgError> {
-        if !self.has_extensions {
-            return self.section(
-                ("pre-data", None),
-                access,
-                access.definer(),
-                options,
-                cancel,
-            );
-        }
-        let list = contents::lines_of_kinds(self.contents(cancel)?, &MADE_BEFORE, true);
+        let made: &[&str] = if self.has_extensions {
+            &MADE_BEFORE
+        } else {
+            &[]
+        };
+        let list = contents::lines_of_kinds(self.contents(cancel)?, made, true);
+        let list = (self.has_extensions || self.is_cut).then_some(&list[..]);
         self.section(
-            ("pre-data", Some(&list)),
+            ("pre-data", list),
             access,
             access.definer(),
             options,
@@ -264,13 +264,19 @@ impl SchemaRestore {
         Ok(roots(failures, self.contents(cancel)?))
     }
 
+    /// Whether the definitions hold security labels.
+    pub fn has_labels(&self, cancel: &Cancel) -> Result<bool, PgError> {
+        let labels = contents::lines_of_kinds(self.contents(cancel)?, &["SECURITY LABEL "], false);
+        Ok(!contents::names_nothing(&labels))
+    }
+
     fn contents(&self, cancel: &Cancel) -> Result<&[u8], PgError> {
         self.dump.contents(cancel)
     }
 
     /// Makes a section over a login and goes on after errors. What failed over [`Access::checker`] is made again
     /// ([`cure`]); over a superuser's login nothing is made with a `search_path` that names schemas of the owners.
-    fn section(
+    pub(crate) fn section(
         &self,
         (section, list): (&str, Option<&[u8]>),
         access: &Access,

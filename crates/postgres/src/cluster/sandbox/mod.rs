@@ -6,7 +6,7 @@ mod files;
 mod calls;
 mod namespaces;
 
-pub(super) use namespaces::{Namespaces, only};
+pub(super) use namespaces::{Namespaces, OwnUser, only};
 
 use crate::error::PgError;
 use landlock::RulesetCreated;

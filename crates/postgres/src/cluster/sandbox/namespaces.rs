@@ -56,25 +56,35 @@ impl Drop for Namespaces {
 }
 
 /// Namespaces that a process makes for itself as the only user of its own user namespace (`user_namespaces(7)`).
-pub(super) struct OwnUser {
+pub(in crate::cluster) struct OwnUser {
     files: [(PathBuf, String); 3],
+    flags: UnshareFlags,
 }
 
 impl OwnUser {
+    /// A namespace in which this user has another id, and nothing else is different.
+    pub(in crate::cluster) fn with_id(id: u32) -> Self {
+        Self::seen_as(id, UnshareFlags::NEWUSER)
+    }
+
+    fn seen_as(id: u32, flags: UnshareFlags) -> Self {
+        let (user, group) = (geteuid().as_raw(), getegid().as_raw());
+        let own = |name: &str, text: String| (Path::new("/proc/self").join(name), text);
+        let files = [
+            own("setgroups", "deny".to_owned()),
+            own("uid_map", format!("{id} {user} 1")),
+            own("gid_map", format!("{group} {group} 1")),
+        ];
+        Self { files, flags }
+    }
+
     /// Whether this host lets an ordinary user make them.
     pub(super) fn probe(
         environment: &[(String, String)],
         missing: &mut Vec<String>,
     ) -> Option<Self> {
-        let (user, group) = (geteuid().as_raw(), getegid().as_raw());
-        let own = |name: &str, text: String| (Path::new("/proc/self").join(name), text);
-        let make = || Self {
-            files: [
-                own("setgroups", "deny".to_owned()),
-                own("uid_map", format!("{user} {user} 1")),
-                own("gid_map", format!("{group} {group} 1")),
-            ],
-        };
+        let flags = UnshareFlags::NEWUSER | UnshareFlags::NEWNET | UnshareFlags::NEWIPC;
+        let make = || Self::seen_as(geteuid().as_raw(), flags);
         let tried = make();
         let mut command = Command::new("true");
         only(&mut command, environment);
@@ -100,12 +110,11 @@ impl OwnUser {
         }
     }
 
-    pub(super) fn enter(&self) -> io::Result<()> {
+    pub(in crate::cluster) fn enter(&self) -> io::Result<()> {
         // A process that cannot be dumped may not write these files; it is another program in a moment.
         set_dumpable_behavior(DumpableBehavior::Dumpable)?;
-        let flags = UnshareFlags::NEWUSER | UnshareFlags::NEWNET | UnshareFlags::NEWIPC;
         // SAFETY: this process has one thread.
-        unsafe { unshare_unsafe(flags)? };
+        unsafe { unshare_unsafe(self.flags)? };
         for (path, text) in &self.files {
             fs::write(path, text)?;
         }

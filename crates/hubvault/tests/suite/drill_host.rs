@@ -1,0 +1,132 @@
+//! What only the host of a drill or of a restore lacks is left out or replaced, and said.
+
+use crate::hub::{Hub, stderr, stdout};
+use hubvault_model::Cancel;
+use hubvault_postgres::{ThrowawayOptions, ThrowawayServer};
+use hubvault_testkit::{execute, open_directory, server, value};
+use serde_json::Value;
+
+const SCOPE: &str = "[scope]\ntables = [\"*\"]\nwindow = []\n";
+
+/// A server in another's place: with tablespaces, a library that it preloads, and foreign tables of a server that does
+/// not answer.
+const ELSEWHERE: &str = "CREATE EXTENSION pg_stat_statements;
+    CREATE MATERIALIZED VIEW calls AS SELECT count(*) FROM pg_stat_statements;
+    CREATE TABLE own (id int PRIMARY KEY USING INDEX TABLESPACE \"Odd 'space'\") TABLESPACE fast;
+    INSERT INTO own VALUES (1);
+    CREATE EXTENSION postgres_fdw; CREATE SERVER s FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '/nonexistent');
+    CREATE USER MAPPING FOR postgres SERVER s; CREATE FOREIGN TABLE far (id int) SERVER s;
+    CREATE VIEW over_far AS SELECT * FROM far; CREATE TABLE parted (id int) PARTITION BY RANGE (id);
+    CREATE TABLE near PARTITION OF parted FOR VALUES FROM (0) TO (10); INSERT INTO near VALUES (3);
+    CREATE MATERIALIZED VIEW seen AS SELECT id FROM over_far WITH NO DATA;
+    CREATE MATERIALIZED VIEW again AS SELECT id FROM seen WITH NO DATA;
+    CREATE MATERIALIZED VIEW parts AS SELECT id FROM parted;
+    CREATE FOREIGN TABLE away PARTITION OF parted FOR VALUES FROM (10) TO (20) SERVER s;
+    SET allow_system_table_mods = on; UPDATE pg_class SET relispopulated = true WHERE relname IN ('seen', 'again');";
+
+#[test]
+fn what_another_server_has_costs_no_proof_and_no_restore() {
+    let options = ThrowawayOptions {
+        settings: vec![(
+            "shared_preload_libraries".into(),
+            "pg_stat_statements,auto_explain".into(),
+        )],
+        ..ThrowawayOptions::plain("/tmp")
+    };
+    let server = ThrowawayServer::start(&options, &Cancel::new()).unwrap();
+    let spaces = open_directory();
+    let place = |name: &str| spaces.path().join(name).display().to_string();
+    for (at, name) in [("a", "fast"), ("b", "\"Odd 'space'\"")] {
+        // By the server, as its owner must be the server's user.
+        let make = format!("COPY (SELECT 1) TO PROGRAM 'mkdir -m 700 {}'", place(at));
+        execute(&server.settings("postgres"), &make);
+        let make = format!("CREATE TABLESPACE {name} LOCATION '{}'", place(at));
+        execute(&server.settings("postgres"), &make);
+    }
+    server.create_database("source").unwrap();
+    execute(&server.settings("source"), ELSEWHERE);
+    let mut hub = Hub::at(&server.settings("source"), SCOPE);
+    let _drills = hub.prove();
+    let output = hub.run_expecting(3, &["backup", "--json"]);
+    let record: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(record["state"], "proven", "{record}");
+    let notes = record["proof"]["drill"]["notes"].to_string();
+    for said in [
+        "tablespaces Odd 'space', fast are not on the target",
+        "view seen was not filled, as a drill reaches no other server: it rests on foreign table public.far",
+        "view again was not filled",
+        "view parts was not filled",
+    ] {
+        assert!(notes.contains(said), "{said:?} is not in {notes}");
+    }
+    assert!(!notes.contains("calls"), "{notes}");
+
+    let placed = "SELECT count(*)::int FROM pg_class WHERE reltablespace <> 0 AND relname ~ '^own'";
+    let restore = |name: &str| {
+        stderr(&hub.run_expecting(3, &["restore", "latest", "--create", "--database", name]))
+    };
+    let said = restore("there");
+    assert!(
+        said.contains("not rebuilt: the rows of materialized view seen"),
+        "{said}"
+    );
+    assert_eq!(value(&server.settings("there"), placed), "2");
+    for name in ["source", "there"] {
+        execute(
+            &server.settings("postgres"),
+            &format!("DROP DATABASE {name}"),
+        );
+    }
+    execute(&server.settings("postgres"), "DROP TABLESPACE fast");
+    let said = restore("elsewhere");
+    assert!(
+        said.contains("tablespace fast is not on the target"),
+        "{said}"
+    );
+    assert_eq!(value(&server.settings("elsewhere"), placed), "0");
+}
+
+#[test]
+fn a_locale_that_is_missing_is_named_and_all_rows_are_shown() {
+    let source = server().database();
+    source.execute(
+        "CREATE SCHEMA \"odd s\"; CREATE COLLATION \"odd s\".\"a \"\"one\" (locale = 'C');
+         COMMENT ON COLLATION \"odd s\".\"a \"\"one\" IS 'stays';
+         CREATE DOMAIN word AS text COLLATE \"odd s\".\"a \"\"one\";
+         CREATE TABLE person (name word PRIMARY KEY) PARTITION BY RANGE (name);
+         CREATE TABLE first PARTITION OF person FOR VALUES FROM ('a') TO ('n');
+         CREATE TABLE last PARTITION OF person DEFAULT; INSERT INTO person VALUES ('ada'), ('zoe');
+         SET allow_system_table_mods = on;
+         UPDATE pg_collation SET collcollate = 'xx_YY.utf8', collctype = 'xx_YY.utf8' WHERE collname = 'a \"one'",
+    );
+    let mut hub = Hub::whole(&source);
+    let _drills = hub.prove();
+    let output = hub.run_expecting(3, &["backup", "--json"]);
+    let record: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(record["state"], "unproven", "{record}");
+    assert_eq!(record["proof"]["drill"]["rows"], 2);
+    let reason = record["proof"]["reason"].as_str().unwrap();
+    assert!(
+        reason.starts_with(
+            "rows equal; not rebuilt: collation \"odd s\".\"a \"\"one\" (the locale xx_YY.utf8 is"
+        ),
+        "{reason}"
+    );
+    assert!(!reason.contains("and 1"), "{reason}");
+}
+
+#[test]
+fn rejected_archives_are_counted() {
+    let source = server().database();
+    source.execute("CREATE TABLE t (id int)");
+    let hub = Hub::whole(&source);
+    for day in 1..=4 {
+        let name = format!("critical_backup_2026010{day}_000000.tar.gz.rejected");
+        std::fs::write(hub.backups().join(name), "").unwrap();
+    }
+    let said = stdout(&hub.run(&["status"]));
+    assert!(said.contains("4 rejected archives, newest "), "{said}");
+    hub.backup();
+    let said = stdout(&hub.run(&["status"]));
+    assert!(said.contains("3 rejected archives, newest "), "{said}");
+}

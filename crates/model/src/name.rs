@@ -43,6 +43,7 @@ impl TableName {
                 "schema-pre-data",
                 "schema-post-data",
                 "foreign-keys",
+                "properties",
             ]
             .contains(&name.as_str())
             {
@@ -316,6 +317,10 @@ mod tests {
     fn a_table_that_is_named_like_an_entry_of_ours_does_not_hide_it() {
         assert_eq!(TableName::new("public", "sequences").path(), "%73equences");
         assert_eq!(TableName::new("public", "schema").path(), "%73chema");
+        assert_eq!(
+            TableName::new("public", "properties").path(),
+            "%70roperties"
+        );
     }
 
     #[test]

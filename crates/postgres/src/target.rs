@@ -2,7 +2,7 @@
 
 use crate::connect::session::Session;
 use crate::error::PgError;
-use hubvault_model::{DatabaseFacts, TableName, quote_ident, quote_literal};
+use hubvault_model::{DatabaseFacts, TableName, one_line, quote_ident, quote_literal};
 use std::collections::BTreeMap;
 
 pub use crate::scratch::{
@@ -230,6 +230,23 @@ fn encoding_and_locale(like: &DatabaseFacts) -> String {
         sql.extend(value.as_ref().map(|value| option(name, value)));
     }
     sql
+}
+
+/// Gives a database its properties; the statements that the server refused, each with the reason.
+pub fn set_properties(
+    session: &mut Session,
+    statements: &[String],
+) -> Result<Vec<String>, PgError> {
+    let mut refused = Vec::new();
+    for statement in statements {
+        match session.simple("setting a property of the database", statement) {
+            Err(PgError::Query { why, .. }) => {
+                refused.push(format!("{} ({why})", one_line(statement)));
+            }
+            result => result?,
+        }
+    }
+    Ok(refused)
 }
 
 /// Whether the session is a superuser's.

@@ -138,6 +138,12 @@ fn append_definitions(
             EntryKind::Schema,
             schema.post_data_list,
         ),
+        // Readers of older versions do not know other kinds.
+        (
+            "properties.sql",
+            EntryKind::Schema,
+            schema.properties.into_bytes(),
+        ),
         (
             "foreign-keys.sql",
             EntryKind::ForeignKeys,

@@ -3,11 +3,13 @@
 use crate::connect::settings::ConnectSettings;
 use crate::dump::contents;
 use crate::dump::dump_file::first_reader;
+use crate::dump::properties::DatabaseProperties;
+use crate::dump::restored::read_definitions;
 use crate::dump::tools::{self, Finished, Tool};
 use crate::error::PgError;
 use crate::memory_file::in_memory;
 use crate::snapshot::SnapshotFacts;
-use hubvault_model::Cancel;
+use hubvault_model::{Cancel, one_line};
 use std::os::fd::AsRawFd;
 use std::process::Command;
 
@@ -22,6 +24,8 @@ pub struct SchemaDump {
     pub post_data: Vec<u8>,
     /// The list for `pg_restore -L`, with the skipped foreign keys commented out.
     pub post_data_list: Vec<u8>,
+    /// Statements for psql that give a database the owner, grants, comment and settings of the source's.
+    pub properties: String,
     /// Everything that the programs wrote to standard error.
     pub messages: Vec<String>,
     /// The version of `pg_dump`.
@@ -135,8 +139,14 @@ impl Definitions {
         let in_memory = in_memory("hubvault-list", &post_data_list)?;
         let use_list = format!("--use-list=/proc/self/fd/{}", in_memory.as_raw_fd());
         let post_data = convert(&["--section=post-data", "--file=-", &use_list])?;
+        let properties = DatabaseProperties::of(&read_definitions(&*self.custom)?.definitions);
+        messages.extend(properties.unknown.iter().map(|statement| {
+            let statement = one_line(statement);
+            format!("a property of the database is not in the archive: {statement}")
+        }));
         Ok(SchemaDump {
             custom: self.custom,
+            properties: properties.script(),
             pre_data,
             post_data,
             post_data_list,

@@ -1,0 +1,217 @@
+//! Compares the definitions of two dumps, object by object.
+
+use crate::dump::toc::Definition;
+use hubvault_model::one_line;
+use std::collections::BTreeMap;
+
+/// How a restored database differs from its source.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct DefinitionDifferences {
+    /// What is missing, for people.
+    pub missing: Vec<String>,
+    /// What is there besides, and whose owner differs.
+    pub other: Vec<String>,
+    /// Objects that are there with other statements: as the source has them, and as they were restored.
+    pub texts: Vec<(Definition, Definition)>,
+}
+
+impl DefinitionDifferences {
+    /// Compares everything but the database itself. Objects of one name (operators, functions of other tables) are
+    /// told apart by their statements.
+    pub fn between(source: &[Definition], restored: &[Definition]) -> Self {
+        let mut by_name: BTreeMap<Key<'_>, [Vec<&Definition>; 2]> = BTreeMap::new();
+        for (side, definitions) in [source, restored].into_iter().enumerate() {
+            for definition in definitions.iter().filter(|one| is_object(one)) {
+                by_name.entry(key(definition)).or_default()[side].push(definition);
+            }
+        }
+        let mut differences = Self::default();
+        for [mut source, mut restored] in by_name.into_values() {
+            source.retain(|one| {
+                let equal = restored.iter().position(|other| is_equal(one, other));
+                equal.map(|at| restored.remove(at)).is_none()
+            });
+            while let (Some(_), Some(_)) = (source.last(), restored.last()) {
+                if let (Some(one), Some(other)) = (source.pop(), restored.pop()) {
+                    differences.pair(one, other);
+                }
+            }
+            let missing = source
+                .iter()
+                .map(|one| format!("{} is missing", shown(one)));
+            differences.missing.extend(missing);
+            let more = restored.iter();
+            let more = more.map(|one| format!("{} is not in the source", shown(one)));
+            differences.other.extend(more);
+        }
+        differences
+    }
+
+    fn pair(&mut self, source: &Definition, restored: &Definition) {
+        if source.owner != restored.owner {
+            self.other.push(format!(
+                "{} belongs to {} instead of {}",
+                shown(source),
+                one_line(&restored.owner),
+                one_line(&source.owner)
+            ));
+        }
+        if source.sql != restored.sql || source.storage != restored.storage {
+            self.texts.push((source.clone(), restored.clone()));
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.missing.is_empty() && self.other.is_empty() && self.texts.is_empty()
+    }
+}
+
+type Key<'a> = (&'a str, &'a str, &'a str);
+
+fn key(definition: &Definition) -> Key<'_> {
+    (&definition.kind, &definition.schema, &definition.name)
+}
+
+fn is_equal(one: &Definition, other: &Definition) -> bool {
+    one.owner == other.owner && one.sql == other.sql && one.storage == other.storage
+}
+
+/// Settings of the dump itself are no objects, and the database is compared by itself.
+fn is_object(definition: &Definition) -> bool {
+    let of_the_dump = ["ENCODING", "STDSTRINGS", "SEARCHPATH"];
+    !of_the_dump.contains(&definition.kind.as_str()) && !definition.is_of_database()
+}
+
+impl Definition {
+    /// Whether it is the same definition of the same object, whatever its oid.
+    pub fn is_same(&self, other: &Self) -> bool {
+        key(self) == key(other) && is_equal(self, other)
+    }
+
+    /// Whether it is the database, or a property of it.
+    pub fn is_of_database(&self) -> bool {
+        let about = ["ACL", "COMMENT", "SECURITY LABEL"].contains(&self.kind.as_str());
+        ["DATABASE", "DATABASE PROPERTIES"].contains(&self.kind.as_str())
+            || (about && self.schema.is_empty() && self.name.starts_with("DATABASE "))
+    }
+}
+
+/// An object for people: `comment on constraint a_pkey on public.a`, `trigger t on public.a`.
+pub fn shown(definition: &Definition) -> String {
+    let (kind, name) = (definition.kind.as_str(), definition.name.as_str());
+    let about = match kind {
+        "ACL" => "grants on ",
+        "COMMENT" => "comment on ",
+        "SECURITY LABEL" => "security label on ",
+        _ => "",
+    };
+    let (kind, name) = if about.is_empty() {
+        (kind, name)
+    } else {
+        kind_and_name(name)
+    };
+    let schema = |name: &str| match definition.schema.as_str() {
+        "" => name.to_owned(),
+        schema => format!("{schema}.{name}"),
+    };
+    let of_table = [
+        "CHECK CONSTRAINT",
+        "CONSTRAINT",
+        "DEFAULT",
+        "FK CONSTRAINT",
+        "POLICY",
+        "RULE",
+        "TRIGGER",
+    ];
+    let name = match (name.rsplit_once(" ON "), name.split_once(' ')) {
+        (Some((name, table)), _) if !about.is_empty() => {
+            format!("{name} on {}", schema(table))
+        }
+        (_, Some((table, name))) if about.is_empty() && of_table.contains(&kind) => {
+            format!("{name} on {}", schema(table))
+        }
+        _ => schema(name),
+    };
+    let text = format!("{about}{} {name}", kind.to_lowercase());
+    one_line(&text).into_owned()
+}
+
+/// `TEXT SEARCH PARSER p` is of the kind TEXT SEARCH PARSER.
+fn kind_and_name(tag: &str) -> (&str, &str) {
+    let mut end = 0;
+    for word in tag.split_inclusive(' ') {
+        let kind = word.trim_end();
+        let rest = &tag[end + word.len()..];
+        if rest.is_empty() || kind.is_empty() || !kind.bytes().all(|b| b.is_ascii_uppercase()) {
+            break;
+        }
+        end += word.len();
+    }
+    (tag[..end].trim_end(), &tag[end..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn definition(kind: &str, schema: &str, name: &str, sql: &str) -> Definition {
+        Definition {
+            kind: kind.into(),
+            schema: schema.into(),
+            name: name.into(),
+            owner: "app".into(),
+            sql: sql.into(),
+            ..Definition::default()
+        }
+    }
+
+    #[test]
+    fn every_difference_is_named() {
+        let table = definition("TABLE", "public", "a", "CREATE TABLE a (x int);");
+        let comment = definition("COMMENT", "public", "CONSTRAINT a_pkey ON a", "COMMENT …");
+        let trigger = definition("TRIGGER", "public", "a t\n1", "CREATE TRIGGER …");
+        let acl = definition("ACL", "", "FOREIGN SERVER s", "GRANT …");
+        let plus = |sql| definition("OPERATOR", "public", "+", sql);
+        let source = [table.clone(), comment, trigger, acl, plus("1"), plus("2")];
+        let other = Definition {
+            owner: "boss".into(),
+            sql: "CREATE TABLE a ();".into(),
+            ..table.clone()
+        };
+        let view = definition("VIEW", "public", "v", "");
+        let restored = [other.clone(), view, plus("2"), plus("1")];
+        let found = DefinitionDifferences::between(&source, &restored);
+        assert_eq!(
+            found.missing,
+            [
+                "grants on foreign server s is missing",
+                "comment on constraint a_pkey on public.a is missing",
+                "trigger t\\n1 on public.a is missing",
+            ]
+        );
+        assert_eq!(
+            found.other,
+            [
+                "table public.a belongs to boss instead of app",
+                "view public.v is not in the source",
+            ]
+        );
+        assert_eq!(found.texts, [(table, other)]);
+        assert!(DefinitionDifferences::between(&source, &source).is_empty());
+    }
+
+    #[test]
+    fn the_database_and_the_settings_of_the_dump_are_no_objects() {
+        for (kind, name) in [
+            ("ENCODING", "ENCODING"),
+            ("DATABASE", "hub"),
+            ("DATABASE PROPERTIES", "hub"),
+            ("ACL", "DATABASE hub"),
+            ("COMMENT", "DATABASE hub"),
+        ] {
+            assert!(!is_object(&definition(kind, "", name, "")), "{kind}");
+        }
+        assert!(is_object(&definition("COMMENT", "s", "DATABASE hub", "")));
+    }
+}

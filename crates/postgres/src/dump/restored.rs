@@ -1,0 +1,78 @@
+//! The definitions of a restored database, as `pg_dump` writes them.
+
+use crate::connect::session::Session;
+use crate::connect::settings::ConnectSettings;
+use crate::dump::access::Access;
+use crate::dump::toc::{self, Contents};
+use crate::dump::tools;
+use crate::error::PgError;
+use hubvault_model::{Cancel, quote_ident, quote_literal};
+use std::io::Read;
+use std::process::Command;
+
+/// Reads the definitions at the start of a dump.
+pub fn read_definitions(dump: impl Read) -> Result<Contents, PgError> {
+    toc::read(dump).map_err(|error| PgError::Tool {
+        program: "pg_dump".to_owned(),
+        why: format!("its dump cannot be read: {error}"),
+    })
+}
+
+/// Takes the definitions of a database by a `pg_dump` that is as new as `pg_dump`, where there is one.
+pub fn take_definitions(
+    login: &ConnectSettings,
+    (server, pg_dump): (u32, u32),
+    cancel: &Cancel,
+) -> Result<Contents, PgError> {
+    let tool = tools::find_client("pg_dump", pg_dump, login.old_programs)
+        .or_else(|_| tools::find_client("pg_dump", server, login.old_programs))?;
+    let mut command = Command::new(&tool.path);
+    tools::connection(&mut command, login);
+    command.args([
+        "--schema-only",
+        "--format=custom",
+        "--no-password",
+        "--encoding=UTF8",
+    ]);
+    command.env("PGOPTIONS", own_settings(server));
+    read_definitions(tools::run(command, &[], cancel)?.stdout.as_slice())
+}
+
+/// Undoes what settings of the database would do to the session. Since 17 a login can run an event trigger.
+fn own_settings(server: u32) -> String {
+    let mut settings = String::from(
+        "-c session_preload_libraries= -c local_preload_libraries= -c role=none -c statement_timeout=0 \
+         -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c client_min_messages=warning",
+    );
+    if server >= 17 {
+        settings += " -c event_triggers=off -c transaction_timeout=0";
+    }
+    settings
+}
+
+/// Takes back what the logins of a drill were granted to load and check the tables, by the definer's session.
+pub fn withdraw_grants(access: &Access, session: &mut Session) -> Result<(), PgError> {
+    if !access.is_split() {
+        return Ok(());
+    }
+    let doing = "taking back the grants of the drill";
+    let joint = &access.checker().user;
+    let sql = format!(
+        "SELECT DISTINCT pg_catalog.format('TABLE %I.%I', n.nspname, c.relname)
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace,
+              LATERAL pg_catalog.aclexplode(c.relacl) a
+         WHERE a.grantee = {0}::pg_catalog.regrole
+         UNION
+         SELECT pg_catalog.format('SCHEMA %I', n.nspname)
+         FROM pg_catalog.pg_namespace n, LATERAL pg_catalog.aclexplode(n.nspacl) a
+         WHERE a.grantee = {0}::pg_catalog.regrole",
+        quote_literal(&quote_ident(joint))
+    );
+    let rows = session.rows(doing, &sql)?;
+    let joint = quote_ident(joint);
+    let revoke = |row: &postgres::Row| {
+        let object: &str = row.get(0);
+        format!("REVOKE ALL ON {object} FROM {joint};\n")
+    };
+    session.simple(doing, &rows.iter().map(revoke).collect::<Vec<_>>().concat())
+}

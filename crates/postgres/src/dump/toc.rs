@@ -1,0 +1,183 @@
+//! The table of contents of a custom-format dump, read from its bytes.
+//!
+//! `pg_restore` prints it only as text, in which a name can look like anything. Its form (`pg_backup_archiver.c`,
+//! `ReadHead` and `ReadToc`) is the same from PostgreSQL 12 (1.14) to 18 (1.16) but for two fields.
+
+use std::io::{self, BufReader, Read};
+
+/// One object of a dump.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Definition {
+    /// `TABLE`, `COMMENT`, `ACL` …
+    pub kind: String,
+    /// The schema; empty where there is none.
+    pub schema: String,
+    /// The name, for some kinds with the table or the arguments.
+    pub name: String,
+    /// The owner; empty where the object of it has one.
+    pub owner: String,
+    /// The statements.
+    pub sql: String,
+    /// The tablespace and the access method, which are no part of the statements.
+    pub storage: [String; 2],
+    /// The object's oid at the source.
+    pub oid: u32,
+}
+
+/// All objects of a dump, and what wrote it.
+#[derive(Clone, Debug, Default)]
+pub struct Contents {
+    /// The major version of the server.
+    pub server: u32,
+    /// The major version of `pg_dump`.
+    pub pg_dump: u32,
+    /// The objects, in their order.
+    pub definitions: Vec<Definition>,
+}
+
+/// Longest text, in bytes; the whole file is no longer.
+const LONGEST: u64 = 256 << 20;
+
+/// Reads the table of contents at the start of a dump.
+pub(crate) fn read(dump: impl Read) -> io::Result<Contents> {
+    let mut file = Toc {
+        from: BufReader::new(dump),
+        minor: 0,
+        integer: 4,
+        offset: 8,
+    };
+    let mut contents = Contents::default();
+    file.head(&mut contents)?;
+    for _ in 0..file.int()? {
+        let definition = file.definition()?;
+        contents.definitions.push(definition);
+    }
+    Ok(contents)
+}
+
+struct Toc<R> {
+    from: BufReader<R>,
+    /// Of the format's version.
+    minor: u8,
+    /// Bytes of an integer, after its sign.
+    integer: usize,
+    /// Bytes of a position in the file.
+    offset: usize,
+}
+
+impl<R: Read> Toc<R> {
+    fn bytes<const N: usize>(&mut self) -> io::Result<[u8; N]> {
+        let mut bytes = [0; N];
+        self.from.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn head(&mut self, contents: &mut Contents) -> io::Result<()> {
+        let [
+            b'P',
+            b'G',
+            b'D',
+            b'M',
+            b'P',
+            1,
+            minor @ 14..=16,
+            _,
+            integer,
+            offset,
+            1,
+        ] = self.bytes()?
+        else {
+            return Err(bad("the format of this version of pg_dump is not known"));
+        };
+        if !(4..=8).contains(&integer) || offset > 8 {
+            return Err(bad("its numbers have an unknown size"));
+        }
+        (self.minor, self.integer, self.offset) = (minor, integer.into(), offset.into());
+        if minor >= 15 {
+            self.bytes::<1>()?;
+        } else {
+            self.int()?;
+        }
+        // The moment in seven numbers, and the name of the database.
+        for _ in 0..7 {
+            self.int()?;
+        }
+        self.text()?;
+        contents.server = major(&self.text()?);
+        contents.pg_dump = major(&self.text()?);
+        Ok(())
+    }
+
+    fn definition(&mut self) -> io::Result<Definition> {
+        // The dump's own id, and whether there are rows.
+        (self.int()?, self.int()?);
+        self.text()?;
+        let oid = self.text()?.parse().unwrap_or(0);
+        let (name, kind) = (self.text()?, self.text()?);
+        self.int()?;
+        let sql = self.text()?;
+        // The statements to drop it, and to load rows.
+        (self.text()?, self.text()?);
+        let schema = self.text()?;
+        let storage = [self.text()?, self.text()?];
+        if self.minor >= 16 {
+            self.int()?;
+        }
+        let owner = self.text()?;
+        self.text()?;
+        // What it needs, up to an absent text.
+        while self.optional()?.is_some() {}
+        let mut position = [0; 9];
+        self.from.read_exact(&mut position[..=self.offset])?;
+        Ok(Definition {
+            kind,
+            schema,
+            name,
+            owner,
+            sql,
+            storage,
+            oid,
+        })
+    }
+
+    fn int(&mut self) -> io::Result<i64> {
+        let [negative] = self.bytes::<1>()?;
+        let mut bytes = [0; 8];
+        self.from.read_exact(&mut bytes[..self.integer])?;
+        let value = i64::from_le_bytes(bytes);
+        Ok(if negative == 0 { value } else { -value })
+    }
+
+    fn optional(&mut self) -> io::Result<Option<String>> {
+        let Ok(length) = u64::try_from(self.int()?) else {
+            return Ok(None);
+        };
+        if length > LONGEST {
+            return Err(bad("a text is longer than the file may be"));
+        }
+        let mut bytes = Vec::new();
+        self.from.by_ref().take(length).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 != length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        // What is no UTF-8 stays different from all that differs from it.
+        let text = String::from_utf8(bytes);
+        Ok(Some(text.unwrap_or_else(|error| {
+            error.into_bytes().into_iter().map(char::from).collect()
+        })))
+    }
+
+    fn text(&mut self) -> io::Result<String> {
+        Ok(self.optional()?.unwrap_or_default())
+    }
+}
+
+/// Of `15.20 (Debian 15.20-0+deb12u1)`.
+fn major(version: &str) -> u32 {
+    let end = version.find(|c: char| !c.is_ascii_digit());
+    version[..end.unwrap_or(version.len())].parse().unwrap_or(0)
+}
+
+fn bad(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why.to_owned())
+}

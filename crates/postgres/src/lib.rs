@@ -9,6 +9,7 @@ mod copy;
 pub mod inspect;
 mod snapshot;
 mod scratch;
+mod new_database;
 pub mod target;
 mod staging;
 mod dump;

@@ -140,7 +140,38 @@ pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
             ByteSize(archive.len())
         ))?;
     }
-    report(&restored, &to)
+    let exit = report(&restored, &to)?;
+    match set_properties(&archive, &to, args, &cancel)? {
+        Exit::Done => Ok(exit),
+        refused => Ok(refused),
+    }
+}
+
+/// Gives a database that was created the properties of the source's; says that an existing one keeps its own.
+fn set_properties(
+    archive: &Archive<ArchiveFile<Counting>>,
+    to: &ConnectSettings,
+    args: &RestoreArgs,
+    cancel: &Cancel,
+) -> Result<Exit> {
+    if !args.create {
+        if args.tables.is_empty() && restore::properties(archive)?.are_special() {
+            tracing::info!(
+                "the database existed and keeps its owner, grants and settings; --create applies those of the source, \
+                 which are in database/properties.sql"
+            );
+        }
+        return Ok(Exit::Done);
+    }
+    let refused = restore::set_properties(archive, to, args.no_owner, cancel)?;
+    for statement in &refused {
+        tracing::warn!("a property of the database was not set: {statement}");
+    }
+    Ok(if refused.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Warnings
+    })
 }
 
 /// Restores everything, or the tables that were named.

@@ -28,6 +28,7 @@ mod load_order;
 mod script_drill;
 mod missing_rows;
 mod window_cut;
+mod definitions;
 mod references;
 mod encodings;
 mod extension_rows;

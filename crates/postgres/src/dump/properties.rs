@@ -91,6 +91,15 @@ impl Statement {
 }
 
 impl DatabaseProperties {
+    /// Whether there is more than an owner.
+    pub fn are_special(&self) -> bool {
+        let is_owner = |one: &Statement| {
+            let after = one.after.as_ref();
+            after.is_some_and(|after| after.starts_with(" OWNER TO "))
+        };
+        !self.statements.iter().all(is_owner)
+    }
+
     /// Only what names no role as owner or in grants.
     pub fn without_roles(mut self) -> Self {
         self.statements.retain(|one| !one.is_about_roles());

@@ -1,0 +1,36 @@
+//! Gives a database that was created for a restore the properties of the source's: owner, grants, comment, settings.
+
+use super::{DUMP_LIMIT, RestoreError, record};
+use hubvault_archive::{Archive, Source};
+use hubvault_model::Cancel;
+use hubvault_postgres::{
+    ConnectSettings, DatabaseProperties, DefinitionContents, Session, read_definitions, target,
+};
+
+/// The definitions of an archive, object by object.
+fn contents<S: Source>(archive: &Archive<S>) -> Result<DefinitionContents, RestoreError> {
+    let record = record(archive, "database/schema.dump", DUMP_LIMIT)?;
+    Ok(read_definitions(archive.content(record)?)?)
+}
+
+/// The properties of the source's database.
+pub fn properties<S: Source>(archive: &Archive<S>) -> Result<DatabaseProperties, RestoreError> {
+    Ok(DatabaseProperties::of(&contents(archive)?.definitions))
+}
+
+/// Applies them to a database that holds everything else already: settings may stop a restore. Without owners only what
+/// concerns no role. Returns the statements that the server refused.
+pub fn set_properties<S: Source>(
+    archive: &Archive<S>,
+    to: &ConnectSettings,
+    no_owner: bool,
+    cancel: &Cancel,
+) -> Result<Vec<String>, RestoreError> {
+    let mut properties = properties(archive)?;
+    if no_owner {
+        properties = properties.without_roles();
+    }
+    let statements = properties.for_database(&to.dbname);
+    let mut session = Session::connect(to, cancel)?;
+    Ok(target::set_properties(&mut session, &statements)?)
+}

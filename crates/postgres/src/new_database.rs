@@ -1,0 +1,87 @@
+//! Creates a database like another one.
+
+use crate::connect::session::Session;
+use crate::error::PgError;
+use hubvault_model::{DatabaseFacts, one_line, quote_ident, quote_literal};
+
+/// Makes an empty database from `template0`, through another database of the same server: with the encoding and locale
+/// of `like` where they are known. Returns what is different about it where the server does not have that locale.
+pub fn create_database(
+    session: &mut Session,
+    name: &str,
+    like: Option<&DatabaseFacts>,
+) -> Result<Option<String>, PgError> {
+    let mut create = |with: &str| {
+        let name = quote_ident(name);
+        let sql = format!("CREATE DATABASE {name} TEMPLATE template0{with}");
+        session.simple("creating a database", &sql)
+    };
+    let Some(like) = like else {
+        return create("").map(|()| None);
+    };
+    let Err(error) = create(&encoding_and_locale(like)) else {
+        return Ok(None);
+    };
+    // C goes with every encoding, so that the last error is never about the locale.
+    let mut last = None;
+    for locale in ["C.UTF-8", "C"] {
+        let instead = DatabaseFacts {
+            provider: "libc".to_owned(),
+            collate: locale.to_owned(),
+            ctype: locale.to_owned(),
+            locale: None,
+            icu_rules: None,
+            ..like.clone()
+        };
+        match create(&encoding_and_locale(&instead)) {
+            Err(error) => last = Some(error),
+            Ok(()) => {
+                return Ok(Some(format!(
+                    "the locale {} of the source's database is not available on this server ({error}): the database \
+                     was created with {locale} instead, which sorts text differently and may treat letters outside of \
+                     ASCII differently",
+                    like.locale_shown()
+                )));
+            }
+        }
+    }
+    Err(last.unwrap_or(error))
+}
+
+/// The options of "CREATE DATABASE". Servers before 15 do not know providers; there is only one.
+fn encoding_and_locale(like: &DatabaseFacts) -> String {
+    let option = |name: &str, value: &String| format!(" {name} {}", quote_literal(value));
+    let mut sql = option("ENCODING", &like.encoding)
+        + &option("LC_COLLATE", &like.collate)
+        + &option("LC_CTYPE", &like.ctype);
+    let name_of_locale = match like.provider.as_str() {
+        "icu" => "ICU_LOCALE",
+        "builtin" => "BUILTIN_LOCALE",
+        _ => return sql,
+    };
+    sql += &option("LOCALE_PROVIDER", &like.provider);
+    for (name, value) in [
+        (name_of_locale, &like.locale),
+        ("ICU_RULES", &like.icu_rules),
+    ] {
+        sql.extend(value.as_ref().map(|value| option(name, value)));
+    }
+    sql
+}
+
+/// Gives a database its properties; the statements that the server refused, each with the reason.
+pub fn set_properties(
+    session: &mut Session,
+    statements: &[String],
+) -> Result<Vec<String>, PgError> {
+    let mut refused = Vec::new();
+    for statement in statements {
+        match session.simple("setting a property of the database", statement) {
+            Err(PgError::Query { why, .. }) => {
+                refused.push(format!("{} ({why})", one_line(statement)));
+            }
+            result => result?,
+        }
+    }
+    Ok(refused)
+}

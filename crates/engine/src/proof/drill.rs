@@ -2,6 +2,7 @@
 //! snapshot's.
 
 use super::checks;
+use super::definitions::{self, Circumstances};
 use super::drill_limit::{self, DiskLimit, ForcedEnd, Limit, LockResult};
 use super::drill_result::{DrillError, Verdict};
 use super::drill_server::{self, DrillServer};
@@ -270,6 +271,21 @@ impl Drill<'_> {
             return Err(RestoreError::Different { tables: wrong });
         }
         shown.intruders = shown.restored.access.other_superusers(&mut session)?;
+        let circumstances = Circumstances {
+            access: &shown.restored.access,
+            has_failures: !shown.restored.said.failures.is_empty(),
+            has_not_valid: !shown.restored.said.not_valid.is_empty(),
+        };
+        match definitions::compare(archive, server, circumstances, cancel) {
+            Ok(compared) => {
+                shown.differ = compared.differ;
+                shown.notes.extend(compared.notes);
+            }
+            Err(error) => {
+                let why = format!("the definitions could not be compared: {error}");
+                shown.unloaded.push(why);
+            }
+        }
         Ok(shown)
     }
 }

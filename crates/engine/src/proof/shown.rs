@@ -25,6 +25,8 @@ pub(super) struct Shown {
     pub(super) unloaded: Vec<String>,
     /// What could not be made, each with the reason.
     pub(super) not_rebuilt: Vec<String>,
+    /// How the definitions differ from the source's.
+    pub(super) differ: Vec<String>,
     /// What was done another way than on the source's server.
     pub(super) notes: Vec<String>,
     /// What the archive's own `restore.sh` could not do.
@@ -54,6 +56,7 @@ impl Shown {
             not_provable: Vec::new(),
             unloaded: Vec::new(),
             not_rebuilt,
+            differ: Vec::new(),
             notes: restored.said.notes.clone(),
             script_problems: Vec::new(),
             script: None,
@@ -151,6 +154,15 @@ impl Shown {
             };
             let objects = first(&self.not_rebuilt, NAMED).join("; ");
             reasons.push(format!("{equal}not rebuilt: {objects}"));
+        }
+        if !self.differ.is_empty() {
+            let differences = first(&self.differ, NAMED).join("; ");
+            let equal = if reasons.is_empty() && self.not_provable.is_empty() {
+                "rows equal; "
+            } else {
+                ""
+            };
+            reasons.push(format!("{equal}definitions differ: {differences}"));
         }
         if !self.script_problems.is_empty() {
             let problems = first(&self.script_problems, NAMED).join("; ");

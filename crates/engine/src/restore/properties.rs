@@ -8,7 +8,9 @@ use hubvault_postgres::{
 };
 
 /// The definitions of an archive, object by object.
-fn contents<S: Source>(archive: &Archive<S>) -> Result<DefinitionContents, RestoreError> {
+pub(crate) fn contents<S: Source>(
+    archive: &Archive<S>,
+) -> Result<DefinitionContents, RestoreError> {
     let record = record(archive, "database/schema.dump", DUMP_LIMIT)?;
     Ok(read_definitions(archive.content(record)?)?)
 }

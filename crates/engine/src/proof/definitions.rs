@@ -1,0 +1,235 @@
+//! Compares the definitions of the drill's database, and the properties of the database itself, with the archive's.
+
+use super::drill_server::DrillServer;
+use crate::restore::{self, RestoreError};
+use hubvault_archive::{Archive, Manifest};
+use hubvault_model::{Cancel, counted, one_line};
+use hubvault_postgres::{
+    Access, ConnectSettings, DatabaseProperties, Definition, DefinitionContents,
+    DefinitionDifferences, PgError, SchemaOptions, Session, shown_definition, take_definitions,
+    target, withdraw_grants,
+};
+use std::collections::BTreeSet;
+
+/// How many objects a note names.
+const NAMED: usize = 5;
+
+/// The database in which differing definitions are made again.
+const REBUILT: &str = "rebuilt";
+
+/// What the restore did otherwise than the source has it, and has said.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Circumstances<'a> {
+    /// Who made and loaded everything.
+    pub(super) access: &'a Access,
+    /// Whether something could not be made.
+    pub(super) has_failures: bool,
+    /// Whether constraints came back `NOT VALID`, because rows break them.
+    pub(super) has_not_valid: bool,
+}
+
+/// The result of the comparison.
+#[derive(Debug, Default)]
+pub(super) struct DefinitionsCompared {
+    /// Each difference, for people.
+    pub(super) differ: Vec<String>,
+    /// What could not be compared, and differences that are PostgreSQL's own.
+    pub(super) notes: Vec<String>,
+}
+
+impl DefinitionsCompared {
+    fn not_compared(why: &str) -> Self {
+        Self {
+            differ: Vec::new(),
+            notes: vec![format!("the definitions were not compared: {why}")],
+        }
+    }
+}
+
+/// Compares everything that was restored. It is the last step of a drill: the database gets the properties of the
+/// source's, which may keep others from connecting.
+pub(super) fn compare(
+    archive: &Archive,
+    server: &DrillServer,
+    restored: Circumstances<'_>,
+    cancel: &Cancel,
+) -> Result<DefinitionsCompared, RestoreError> {
+    if !server.is_ours() {
+        return Ok(DefinitionsCompared::not_compared(
+            "on the server that proof.server names, everything belongs to the drill's role",
+        ));
+    }
+    let source = match restore::contents(archive) {
+        Ok(source) => source,
+        Err(error) => return Ok(DefinitionsCompared::not_compared(&error.to_string())),
+    };
+    let login = server.settings();
+    let mut session = Session::connect(&login, cancel)?;
+    let here = session.server_version_num() / 10_000;
+    if here != source.server {
+        let from = source.server;
+        let why =
+            format!("the drill's server runs PostgreSQL {here}, the source PostgreSQL {from}");
+        return Ok(DefinitionsCompared::not_compared(&why));
+    }
+    let properties = DatabaseProperties::of(&source.definitions);
+    let mut compared = DefinitionsCompared::default();
+    compared.apply(&properties, &login.dbname, &mut session, cancel)?;
+    withdraw_grants(restored.access, &mut session)?;
+    let found = take_definitions(&login, (here, source.pg_dump), cancel)?;
+    if found.pg_dump != source.pg_dump {
+        let (one, other) = (source.pg_dump, found.pg_dump);
+        let why = format!("the backup was made by pg_dump {one}, and here is pg_dump {other}");
+        return Ok(DefinitionsCompared::not_compared(&why));
+    }
+    compared.properties(&properties, &found, &login.dbname);
+    compared.objects(archive, restored, &source, found, cancel)?;
+    Ok(compared)
+}
+
+impl DefinitionsCompared {
+    /// Applies the properties of the source's database to the drill's.
+    fn apply(
+        &mut self,
+        properties: &DatabaseProperties,
+        database: &str,
+        session: &mut Session,
+        cancel: &Cancel,
+    ) -> Result<(), RestoreError> {
+        for failed in target::set_properties(session, &properties.for_database(database))? {
+            if cancel.is_requested() {
+                return Err(PgError::Cancelled.into());
+            }
+            self.differ.push(failed);
+        }
+        Ok(())
+    }
+
+    /// Compares the properties, statement by statement.
+    fn properties(
+        &mut self,
+        source: &DatabaseProperties,
+        found: &DefinitionContents,
+        database: &str,
+    ) {
+        let mut found = DatabaseProperties::of(&found.definitions).for_database(database);
+        for statement in source.for_database(database) {
+            match found.iter().position(|other| *other == statement) {
+                Some(at) => drop(found.swap_remove(at)),
+                None => self.differ.push(format!(
+                    "the database lacks a property: {}",
+                    one_line(&statement)
+                )),
+            }
+        }
+        let more = found.iter().map(|statement| {
+            let statement = one_line(statement);
+            format!("the database has a property that the source does not have: {statement}")
+        });
+        self.differ.extend(more);
+    }
+
+    /// Compares the objects.
+    fn objects(
+        &mut self,
+        archive: &Archive,
+        restored: Circumstances<'_>,
+        source: &DefinitionContents,
+        found: DefinitionContents,
+        cancel: &Cancel,
+    ) -> Result<(), RestoreError> {
+        let manifest = archive.manifest();
+        let expected = without_late_keys(&source.definitions, manifest);
+        let found = without_late_keys(&found.definitions, manifest);
+        let DefinitionDifferences {
+            missing,
+            other,
+            texts,
+        } = DefinitionDifferences::between(&expected, &found);
+        // What could not be made is named already, and so is what needs it.
+        if !restored.has_failures {
+            self.differ.extend(missing);
+        }
+        self.differ.extend(other);
+        let mut texts: Vec<(Definition, Definition)> = texts;
+        texts.retain(|(source, found)| !is_on_purpose(source, found, restored.has_not_valid));
+        if texts.is_empty() {
+            return Ok(());
+        }
+        let rebuilt = rebuild(archive, restored.access.definer(), source.pg_dump, cancel)?;
+        let mut own = Vec::new();
+        for (source, found) in texts {
+            let name = shown_definition(&source);
+            if rebuilt.definitions.iter().any(|one| one.is_same(&found)) {
+                own.push(name);
+            } else {
+                self.differ.push(format!("{name} differs"));
+            }
+        }
+        self.notes.extend(own_notation(&own));
+        Ok(())
+    }
+}
+
+/// All but the foreign keys that come back `NOT VALID`: on a partitioned table they are on its partitions then.
+fn without_late_keys(definitions: &[Definition], manifest: &Manifest) -> Vec<Definition> {
+    let is_late = |definition: &&Definition| {
+        definition.kind == "FK CONSTRAINT"
+            && (manifest.not_valid.iter()).any(|key| {
+                let before = definition.name.strip_suffix(key.name.as_str());
+                before.is_some_and(|before| before.ends_with(' '))
+            })
+    };
+    let kept = definitions.iter().filter(|one| !is_late(one));
+    kept.cloned().collect()
+}
+
+/// What the drill did another way and said: tablespaces that it does not have, and constraints that rows break.
+fn is_on_purpose(source: &Definition, found: &Definition, has_not_valid: bool) -> bool {
+    let is_elsewhere = found.storage[0].is_empty() && found.storage[1] == source.storage[1];
+    let is_not_valid = has_not_valid && found.sql.replace(" NOT VALID;", ";") == source.sql;
+    (is_elsewhere || found.storage == source.storage) && (found.sql == source.sql || is_not_valid)
+}
+
+/// Makes the definitions of the archive once more, alone, and takes what `pg_dump` says of them.
+fn rebuild(
+    archive: &Archive,
+    login: &ConnectSettings,
+    pg_dump: u32,
+    cancel: &Cancel,
+) -> Result<DefinitionContents, RestoreError> {
+    let manifest = archive.manifest();
+    let mut session = Session::connect(login, cancel)?;
+    let server = session.server_version_num() / 10_000;
+    target::create_database(&mut session, REBUILT, manifest.database.as_ref())?;
+    let login = ConnectSettings {
+        dbname: REBUILT.to_owned(),
+        ..login.clone()
+    };
+    let mut session = Session::connect(&login, cancel)?;
+    let schema = restore::schema(archive, &login)?;
+    let superusers = schema.superusers(&manifest.roles, cancel)?;
+    let access = Access::of_owners(&login, &mut session, &manifest.roles, superusers)?;
+    let options = SchemaOptions {
+        jobs: 1,
+        no_owner: false,
+        server,
+    };
+    schema.pre_data(&access, &mut session, options, cancel)?;
+    schema.post_data(&access, &mut session, options, cancel)?;
+    withdraw_grants(&access, &mut session)?;
+    Ok(take_definitions(&login, (server, pg_dump), cancel)?)
+}
+
+/// Says which definitions PostgreSQL writes differently once they were restored.
+fn own_notation(names: &[String]) -> Option<String> {
+    let first: Vec<&str> = names.iter().take(NAMED).map(String::as_str).collect();
+    let more = if names.len() > NAMED { ", …" } else { "" };
+    (!names.is_empty()).then(|| {
+        format!(
+            "{} has another text after every restore, as PostgreSQL writes its expressions anew: {}{more}",
+            counted(names.len() as u64, "definition"),
+            first.join(", ")
+        )
+    })
+}

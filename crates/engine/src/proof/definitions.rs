@@ -24,8 +24,22 @@ pub(super) struct Circumstances<'a> {
     pub(super) access: &'a Access,
     /// Whether something could not be made.
     pub(super) has_failures: bool,
-    /// Whether constraints came back `NOT VALID`, because rows break them.
-    pub(super) has_not_valid: bool,
+    /// Constraints that came back `NOT VALID`, because rows break them: `foreign key k on t (…)`.
+    pub(super) not_valid: &'a [String],
+}
+
+impl Circumstances<'_> {
+    /// Whether a difference is about one of those constraints: a CHECK is an object of its own then, a foreign key of a
+    /// partitioned table is on its partitions.
+    fn is_not_valid(&self, difference: &str) -> bool {
+        let kinds = ["fk constraint ", "check constraint "];
+        let constraint = kinds.iter().find_map(|kind| difference.strip_prefix(kind));
+        let name = constraint.and_then(|text| text.split_once(" on "));
+        name.is_some_and(|(name, _)| {
+            let about = format!(" {name} on ");
+            self.not_valid.iter().any(|told| told.contains(&about))
+        })
+    }
 }
 
 /// The result of the comparison.
@@ -147,12 +161,15 @@ impl DefinitionsCompared {
             texts,
         } = DefinitionDifferences::between(&expected, &found);
         // What could not be made is named already, and so is what needs it.
+        let unexpected = |text: &String| !restored.is_not_valid(text);
         if !restored.has_failures {
-            self.differ.extend(missing);
+            self.differ.extend(missing.into_iter().filter(unexpected));
         }
-        self.differ.extend(other);
+        self.differ.extend(other.into_iter().filter(unexpected));
         let mut texts: Vec<(Definition, Definition)> = texts;
-        texts.retain(|(source, found)| !is_on_purpose(source, found, restored.has_not_valid));
+        texts.retain(|(source, found)| {
+            !is_on_purpose(source, found, !restored.not_valid.is_empty())
+        });
         if texts.is_empty() {
             return Ok(());
         }
@@ -187,8 +204,16 @@ fn without_late_keys(definitions: &[Definition], manifest: &Manifest) -> Vec<Def
 /// What the drill did another way and said: tablespaces that it does not have, and constraints that rows break.
 fn is_on_purpose(source: &Definition, found: &Definition, has_not_valid: bool) -> bool {
     let is_elsewhere = found.storage[0].is_empty() && found.storage[1] == source.storage[1];
-    let is_not_valid = has_not_valid && found.sql.replace(" NOT VALID;", ";") == source.sql;
-    (is_elsewhere || found.storage == source.storage) && (found.sql == source.sql || is_not_valid)
+    // Without its CHECK, which is an object of its own then.
+    let is_less = || {
+        let line = |line: &str| line.trim_end_matches(',').to_owned();
+        let lines: BTreeSet<String> = source.sql.lines().map(line).collect();
+        found.sql.lines().all(|one| lines.contains(&line(one)))
+    };
+    (is_elsewhere || found.storage == source.storage)
+        && (found.sql == source.sql
+            || (has_not_valid
+                && (found.sql.replace(" NOT VALID;", ";") == source.sql || is_less())))
 }
 
 /// Makes the definitions of the archive once more, alone, and takes what `pg_dump` says of them.
@@ -199,7 +224,12 @@ fn rebuild(
     cancel: &Cancel,
 ) -> Result<DefinitionContents, RestoreError> {
     let manifest = archive.manifest();
-    let mut session = Session::connect(login, cancel)?;
+    // The drill's own database has the settings of the source's now.
+    let elsewhere = ConnectSettings {
+        dbname: "postgres".to_owned(),
+        ..login.clone()
+    };
+    let mut session = Session::connect(&elsewhere, cancel)?;
     let server = session.server_version_num() / 10_000;
     target::create_database(&mut session, REBUILT, manifest.database.as_ref())?;
     let login = ConnectSettings {
@@ -227,7 +257,7 @@ fn own_notation(names: &[String]) -> Option<String> {
     let more = if names.len() > NAMED { ", …" } else { "" };
     (!names.is_empty()).then(|| {
         format!(
-            "{} has another text after every restore, as PostgreSQL writes its expressions anew: {}{more}",
+            "{} whose text PostgreSQL writes differently after any restore: {}{more}",
             counted(names.len() as u64, "definition"),
             first.join(", ")
         )

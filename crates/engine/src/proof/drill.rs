@@ -274,7 +274,7 @@ impl Drill<'_> {
         let circumstances = Circumstances {
             access: &shown.restored.access,
             has_failures: !shown.restored.said.failures.is_empty(),
-            has_not_valid: !shown.restored.said.not_valid.is_empty(),
+            not_valid: &shown.restored.said.not_valid,
         };
         match definitions::compare(archive, server, circumstances, cancel) {
             Ok(compared) => {

@@ -1,6 +1,8 @@
 //! Definitions, and the properties of the database itself, come back as they were.
 
-use crate::hub::{Hub, stderr};
+use crate::drill::drilling;
+use crate::forged::forged_with;
+use crate::hub::{Hub, stderr, stdout};
 use hubvault_postgres::ConnectSettings;
 use hubvault_testkit::{database_with, execute, extract, server, value};
 use std::fs;
@@ -71,4 +73,57 @@ fn a_created_database_has_the_properties_of_the_source() {
     for name in [source, back] {
         execute(&postgres, &format!("DROP DATABASE {}", quoted(name)));
     }
+}
+
+/// Definitions that come back only if nothing is lost on the way, and one whose text PostgreSQL writes otherwise.
+const DEFINITIONS: &str = "CREATE ROLE one; CREATE ROLE two;
+    CREATE TABLE a (id int CONSTRAINT a_pk PRIMARY KEY, u int CONSTRAINT a_u UNIQUE, r int REFERENCES a,
+        v varchar CHECK (v IN ('x', 'y')));
+    INSERT INTO a VALUES (1, 1, 1); CREATE INDEX a_i ON a (u) WHERE u > 1; ALTER TABLE a CLUSTER ON a_pk;
+    COMMENT ON CONSTRAINT a_pk ON a IS 'the key'; COMMENT ON CONSTRAINT a_u ON a IS 'the unique';
+    COMMENT ON CONSTRAINT a_r_fkey ON a IS 'the fk'; COMMENT ON INDEX a_pk IS 'the index';
+    CREATE POLICY two_roles ON a TO two, one USING (u > 0);
+    COMMENT ON TABLE a IS E'x\n-- Name: b; Type: TABLE; Schema: public; Owner: me\nCREATE TABLE b ();';
+    CREATE TABLE \"o d\nd\" (\"c c\" int); GRANT SELECT (\"c c\") ON \"o d\nd\" TO one;
+    CREATE FUNCTION t() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+    CREATE TRIGGER \"t\nt\" BEFORE INSERT ON a FOR EACH ROW EXECUTE FUNCTION t();
+    ALTER TABLE a DISABLE TRIGGER \"t\nt\"; ALTER TABLE a REPLICA IDENTITY FULL;
+    ALTER DEFAULT PRIVILEGES FOR ROLE two GRANT SELECT ON TABLES TO one";
+
+#[test]
+fn a_definition_that_a_restore_loses_is_a_failed_proof() {
+    let database = database_with(DEFINITIONS);
+    let name = database.name();
+    database.execute(&format!(
+        "ALTER DATABASE {name} SET statement_timeout = '9min'; ALTER DATABASE {name} OWNER TO two;
+         ALTER DATABASE {name} SET default_transaction_read_only = on; REVOKE ALL ON DATABASE {name} FROM PUBLIC"
+    ));
+    let (hub, _drills) = drilling(&database);
+    let (record, archive) = hub.backup();
+    let notes = record["proof"]["drill"]["notes"].to_string();
+    assert_eq!(record["state"], "proven", "{record}");
+    assert!(notes.contains("1 definition whose text PostgreSQL writes differently after any restore: table public.a"), "{record}");
+
+    let lost = [
+        "COMMENT public CONSTRAINT a_pk",
+        "INDEX public a_i",
+        "TRIGGER public a t",
+        "POLICY public a",
+    ];
+    let without = |name: &str, content: &mut Vec<u8>| {
+        if name == "database/schema-post-data.list" {
+            let text = String::from_utf8(content.clone()).unwrap();
+            let lines = text.split_inclusive('\n');
+            let kept = lines.filter(|line| !lost.iter().any(|lost| line.contains(lost)));
+            *content = kept.collect::<String>().into_bytes();
+        }
+    };
+    let copy = hub.config().join("lost.tar.gz");
+    let lost = forged_with(&archive, &copy, without, |_| (), |_| ());
+    let output = hub.run_expecting(3, &["verify", lost.to_str().unwrap(), "--drill"]);
+    let said = stdout(&output);
+    let expected = "unproven: rows equal; definitions differ: comment on constraint a_pk on public.a is missing; \
+                    index public.a_i is missing; policy two_roles on public.a is missing; trigger t\\nt on public.a is \
+                    missing";
+    assert!(said.contains(expected), "{said}");
 }

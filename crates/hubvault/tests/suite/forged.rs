@@ -17,6 +17,17 @@ pub(crate) fn forged(
     change: impl Fn(&mut Vec<u8>),
     amend: impl Fn(&mut Manifest),
 ) -> PathBuf {
+    forged_with(archive, to, |_, _| (), change, amend)
+}
+
+/// The same, with the content of other entries changed.
+pub(crate) fn forged_with(
+    archive: &Path,
+    to: &Path,
+    other: impl Fn(&str, &mut Vec<u8>),
+    change: impl Fn(&mut Vec<u8>),
+    amend: impl Fn(&mut Manifest),
+) -> PathBuf {
     let archive = Archive::open_path(archive, &Identities::none()).unwrap();
     let compression = Compression::default();
     let mut writer = ArchiveWriter::new(std::fs::File::create(to).unwrap(), compression);
@@ -30,6 +41,7 @@ pub(crate) fn forged(
                 .read_to_end(&mut content)
                 .unwrap();
         }
+        other(&record.name, &mut content);
         let mut rows = record.rows.clone();
         if let Some(rows) = rows
             .as_mut()

@@ -6,8 +6,8 @@ use hubvault_archive::{Archive, Manifest};
 use hubvault_model::{Cancel, counted, one_line};
 use hubvault_postgres::{
     Access, ConnectSettings, DatabaseProperties, Definition, DefinitionContents,
-    DefinitionDifferences, PgError, SchemaOptions, Session, shown_definition, take_definitions,
-    target, withdraw_grants,
+    DefinitionDifferences, PgError, SchemaOptions, Session, ToolMessages, shown_definition,
+    take_definitions, target, withdraw_grants,
 };
 use std::collections::BTreeSet;
 
@@ -243,10 +243,13 @@ fn rebuild(
     let options = SchemaOptions {
         jobs: 1,
         no_owner: false,
+        no_tablespaces: true,
         server,
     };
     schema.pre_data(&access, &mut session, options, cancel)?;
-    schema.post_data(&access, &mut session, options, cancel)?;
+    let nothing = |_: &mut ToolMessages| Ok::<(), PgError>(());
+    schema.post_data(&access, &mut session, options, cancel, nothing)?;
+    schema.event_triggers(&access, &mut session, options, cancel)?;
     withdraw_grants(&access, &mut session)?;
     Ok(take_definitions(&login, (server, pg_dump), cancel)?)
 }

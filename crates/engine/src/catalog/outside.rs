@@ -23,11 +23,11 @@ const NAMED: usize = 3;
 impl OutsideRecord {
     /// What a manifest says; `None` where every row of every table is inside.
     pub fn of(manifest: &Manifest) -> Option<Self> {
-        let partly = |coverage: Coverage| coverage != Coverage::Whole;
+        // The other rows of an extension's table are its own: CREATE EXTENSION makes them.
         let in_part = manifest
             .tables
             .iter()
-            .filter(|table| partly(table.coverage));
+            .filter(|table| table.coverage != Coverage::Whole && table.extension.is_none());
         let related = manifest
             .left_out
             .iter()

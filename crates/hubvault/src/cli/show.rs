@@ -197,6 +197,7 @@ pub(crate) fn manifest_text(manifest: &Manifest) -> String {
                 grouped(table.digest.rows),
                 ByteSize(table.bytes).to_string(),
                 match table.coverage {
+                    _ if table.extension.is_some() => "the user's rows".to_owned(),
                     Coverage::Whole => "whole".to_owned(),
                     Coverage::Window if table.added_rows > 0 => {
                         format!("window, {} added", grouped(table.added_rows))

@@ -14,6 +14,9 @@ const NAMES: &str = "CREATE EXTENSION unaccent;
         'BEGIN RETURN twice(twice($1)); END';
     CREATE TABLE numbers (v int CHECK (four(v) < 10), w int GENERATED ALWAYS AS (four(v)) STORED);
     INSERT INTO numbers VALUES (1);
+    CREATE TABLE zone (id int, n int); INSERT INTO zone VALUES (1, 5);
+    CREATE FUNCTION zone_n(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT n FROM public.zone WHERE id = $1';
+    CREATE TABLE later (id int, n int GENERATED ALWAYS AS (zone_n(id)) STORED); INSERT INTO later VALUES (1);
     CREATE MATERIALIZED VIEW seen AS SELECT four(v) AS four FROM numbers;";
 
 /// Rows that their own foreign keys refuse: one of an ordinary table, one of a partition.

@@ -3,7 +3,7 @@
 use crate::connect::session::Session;
 use crate::dump::access::Access;
 use crate::dump::dump_file::{DumpFile, SchemaOptions};
-use crate::dump::failures::{Failure, ToolMessages};
+use crate::dump::failures::{Failure, ToolMessages, merged};
 use crate::dump::not_valid;
 use crate::error::PgError;
 use hubvault_model::{Cancel, one_line, quote_literal};
@@ -13,7 +13,7 @@ use postgres::error::{DbError, SqlState};
 pub(crate) fn cure(
     dump: &DumpFile,
     access: &Access,
-    mut failed: Vec<Failure>,
+    failed: Vec<Failure>,
     options: SchemaOptions,
     cancel: &Cancel,
 ) -> Result<ToolMessages, PgError> {
@@ -22,6 +22,7 @@ pub(crate) fn cure(
         return Ok(cured);
     }
     let mut session = access.as_at_source(access.checker(), cancel)?;
+    let mut failed = merged(failed);
     dump.sort(&mut failed, cancel)?;
     for mut failure in failed {
         let Some(id) = failure.id else {

@@ -254,8 +254,8 @@ pub(crate) fn roots(failures: Vec<Failure>, contents: &[u8]) -> Vec<Failure> {
     failures
 }
 
-/// One failure for each object: its first.
-fn merged(failures: Vec<Failure>) -> Vec<Failure> {
+/// One failure for each object: its first, of which the others come (no owner for what was not made).
+pub(crate) fn merged(failures: Vec<Failure>) -> Vec<Failure> {
     let mut known = BTreeSet::new();
     let is_new = |failure: &Failure| failure.id.is_none_or(|id| known.insert(id));
     failures.into_iter().filter(is_new).collect()

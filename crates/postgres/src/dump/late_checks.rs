@@ -108,10 +108,11 @@ impl LateChecks {
                 none => none.insert(access.as_at_source(access.checker(), cancel)?),
             };
             match refused(other, &sql)? {
-                None => report.notes.push(format!(
-                    "{object} needs the source's search_path ({})",
-                    Failure::of_statement(String::new(), &first).why
-                )),
+                None => {
+                    let mut failure = Failure::of_statement(object, &first);
+                    failure.explain(other)?;
+                    report.notes.push(failure.with_path(&failure.object));
+                }
                 Some(error) if error.is_of_check() => match check.not_valid(other)? {
                     Some(problem) => report.not_valid.push(format!("{object} ({problem})")),
                     None => report.failures.push(Failure::of_statement(object, &error)),

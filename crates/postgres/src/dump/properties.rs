@@ -61,7 +61,7 @@ impl DatabaseProperties {
     pub fn script(&self) -> String {
         let mut script = String::from(
             "-- Owner, grants, comment and settings of the database, for the one that psql is connected to.\n\
-             -- restore.sh --create runs this after everything else; new sessions have the settings.\n",
+             -- hubvault restore --create applies this. After restore.sh: psql -X -d DATABASE -f database/properties.sql\n",
         );
         for statement in &self.statements {
             script += &statement.with(CURRENT);

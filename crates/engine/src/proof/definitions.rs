@@ -97,7 +97,7 @@ pub(super) fn compare(
         return Ok(DefinitionsCompared::not_compared(&why));
     }
     compared.properties(&properties, &found, &login.dbname);
-    compared.objects(archive, restored, &source, found, cancel)?;
+    compared.objects(archive, restored, &source, &found, cancel)?;
     Ok(compared)
 }
 
@@ -149,7 +149,7 @@ impl DefinitionsCompared {
         archive: &Archive,
         restored: Circumstances<'_>,
         source: &DefinitionContents,
-        found: DefinitionContents,
+        found: &DefinitionContents,
         cancel: &Cancel,
     ) -> Result<(), RestoreError> {
         let manifest = archive.manifest();

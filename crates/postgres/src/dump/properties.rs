@@ -101,6 +101,7 @@ impl DatabaseProperties {
     }
 
     /// Only what names no role as owner or in grants.
+    #[must_use]
     pub fn without_roles(mut self) -> Self {
         self.statements.retain(|one| !one.is_about_roles());
         self

@@ -110,14 +110,16 @@ impl<R: Read> Toc<R> {
 
     fn definition(&mut self) -> io::Result<Definition> {
         // The dump's own id, and whether there are rows.
-        (self.int()?, self.int()?);
+        self.int()?;
+        self.int()?;
         self.text()?;
         let oid = self.text()?.parse().unwrap_or(0);
         let (name, kind) = (self.text()?, self.text()?);
         self.int()?;
         let sql = self.text()?;
         // The statements to drop it, and to load rows.
-        (self.text()?, self.text()?);
+        self.text()?;
+        self.text()?;
         let schema = self.text()?;
         let storage = [self.text()?, self.text()?];
         if self.minor >= 16 {

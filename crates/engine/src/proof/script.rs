@@ -5,7 +5,9 @@ use super::drill_server::DrillServer;
 use crate::command::{CommandLine, Ended};
 use crate::restore::{self, Compared, RestoreError};
 use hubvault_archive::{Archive, Manifest, TableSummary};
-use hubvault_model::{BackupId, Cancel, RowFormat, TableName, list_field, one_line, quote_ident};
+use hubvault_model::{
+    BackupId, Cancel, RowFormat, TableName, list_field, one_line, quote_ident, quote_literal,
+};
 use hubvault_postgres::{Access, ConnectSettings, SchemaOptions, Session, inspect};
 use secrecy::ExposeSecret;
 use std::collections::HashSet;
@@ -90,6 +92,15 @@ impl ScriptDrill<'_> {
             );
             session.simple("granting what extensions made", &grant)?;
         }
+        // The servers and foreign tables of the archive are the login's, and nothing is read from them.
+        let wrappers = format!(
+            "DO $$ DECLARE wrapper name; BEGIN
+                 FOR wrapper IN SELECT fdwname FROM pg_catalog.pg_foreign_data_wrapper LOOP
+                     EXECUTE pg_catalog.format('GRANT USAGE ON FOREIGN DATA WRAPPER %I TO %I', wrapper, {});
+                 END LOOP; END $$",
+            quote_literal(&login.user)
+        );
+        session.simple("granting foreign data wrappers", &wrappers)?;
         Ok(())
     }
 

@@ -55,10 +55,10 @@ fn tar_gives_files_their_owners_and_makes_no_set_user_id_program() {
         let restored = rights(&ours.path().join("config/ssl").join(name));
         assert_eq!(restored, (user, group, mode & 0o777), "{name}");
     }
-    let info = fs::read_to_string(tarred.path().join("BACKUP_INFO.txt")).unwrap();
+    let summary = fs::read_to_string(tarred.path().join("BACKUP_INFO.txt")).unwrap();
     assert!(
-        info.contains("ssl/tool, without its set-user-ID and set-group-ID bits)"),
-        "{info}"
+        summary.contains("ssl/tool, without its set-user-ID and set-group-ID bits)"),
+        "{summary}"
     );
     assert_eq!(rights(&tarred.path().join("restore.sh")).2 & 0o6000, 0);
 }

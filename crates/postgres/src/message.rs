@@ -64,7 +64,7 @@ mod tests {
         );
         assert_eq!(
             said,
-            "violates (SQLSTATE 23514); PL/pgSQL function f() line 1 COPY t, line 1"
+            "violates (SQLSTATE 23514); PL/pgSQL function f() line 1\\nCOPY t, line 1"
         );
         assert_eq!(without_row("COPY t, line 3"), Some("COPY t, line 3"));
     }

@@ -90,7 +90,7 @@ pub(super) fn compare(
     let mut compared = DefinitionsCompared::default();
     compared.apply(&properties, &login.dbname, &mut session, cancel)?;
     withdraw_grants(restored.access, &mut session)?;
-    let found = take_definitions(&login, (here, source.pg_dump), cancel)?;
+    let found = take_definitions(&login, &mut session, (here, source.pg_dump), cancel)?;
     if found.pg_dump != source.pg_dump {
         let (one, other) = (source.pg_dump, found.pg_dump);
         let why = format!("the backup was made by pg_dump {one}, and here is pg_dump {other}");
@@ -251,7 +251,12 @@ fn rebuild(
     schema.post_data(&access, &mut session, options, cancel, nothing)?;
     schema.event_triggers(&access, &mut session, options, cancel)?;
     withdraw_grants(&access, &mut session)?;
-    Ok(take_definitions(&login, (server, pg_dump), cancel)?)
+    Ok(take_definitions(
+        &login,
+        &mut session,
+        (server, pg_dump),
+        cancel,
+    )?)
 }
 
 /// Says which definitions PostgreSQL writes differently once they were restored.

@@ -54,7 +54,6 @@ CREATE INDEX earth_i ON earth_t USING gist (at);
 -- @ file_fdw
 CREATE EXTENSION file_fdw;
 CREATE SERVER files FOREIGN DATA WRAPPER file_fdw;
-CREATE FOREIGN TABLE file_t (line text) SERVER files OPTIONS (filename '/etc/hostname');
 -- @ fuzzystrmatch
 CREATE EXTENSION fuzzystrmatch SCHEMA ext;
 CREATE TABLE fuzzy_t (name text, sound text GENERATED ALWAYS AS (ext.soundex(name)) STORED);

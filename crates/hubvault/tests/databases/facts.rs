@@ -10,14 +10,14 @@ const ROWS: &str = r#"
 -- Functions that are called without their schema, while a table with such an index is planned, are there.
 SET search_path = pg_catalog, public;
 SET row_security = off;
-CREATE TEMPORARY VIEW relation AS
+WITH relation AS (
     SELECT c.oid, relkind, format('%I.%I', nspname, relname) AS name, NOT relispopulated AS unfilled,
         (SELECT string_agg(format('t.%I', attname), ', ' ORDER BY attname) FROM pg_attribute
          WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped) AS columns
     FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
     WHERE nspname NOT LIKE 'pg\_%' AND nspname <> 'information_schema' AND relkind IN ('r', 'm', 'S')
         AND (NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e')
-            OR EXISTS (SELECT FROM pg_extension WHERE c.oid = ANY (extconfig)));
+            OR EXISTS (SELECT FROM pg_extension WHERE c.oid = ANY (extconfig))))
 SELECT CASE
         WHEN unfilled THEN format('SELECT %L, %L', name, 'unfilled')
         WHEN relkind = 'S' THEN format('SELECT %L, last_value, is_called FROM %s', name, name)

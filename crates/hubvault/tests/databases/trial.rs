@@ -27,6 +27,8 @@ pub(crate) struct Trial<'a> {
     pub(crate) codes: [i32; 3],
     /// `pg_dump | pg_restore` fails itself, so that it is no reference.
     pub(crate) plain_fails: bool,
+    /// What the least role is granted beside what the dry run asks for; `ROLE` is its name.
+    pub(crate) besides: &'a str,
     /// What comes back otherwise and may.
     pub(crate) known: &'a [Known<'a>],
     /// What is not right yet, and why; empty when all is.
@@ -45,6 +47,7 @@ pub(crate) const EQUAL: Trial = Trial {
     says: &[],
     codes: [0, 0, 0],
     plain_fails: false,
+    besides: "",
     known: &[],
     short: "",
 };
@@ -85,7 +88,7 @@ pub(crate) fn try_filled(server: &RealServer, trial: &Trial<'_>) -> Vec<String> 
         format!("{name:.50} back"),
         format!("{name:.50} by script"),
     ];
-    let mut wrong: Vec<String> = make_least_role(server, name, &role)
+    let mut wrong: Vec<String> = make_least_role(server, name, &role, trial.besides)
         .err()
         .into_iter()
         .collect();

@@ -71,9 +71,12 @@ pub(crate) fn make_least_role(
     server: &RealServer,
     database: &str,
     role: &str,
+    besides: &str,
 ) -> Result<(), String> {
     let (hub, _drills) = hub(server, database, role, By::LeastRole);
-    server.run("postgres", &format!("CREATE ROLE {} LOGIN", quoted(role)));
+    let role = quoted(role);
+    server.run("postgres", &format!("CREATE ROLE {role} LOGIN"));
+    server.run("postgres", &besides.replace("ROLE", &role));
     for _ in 0..ROUNDS {
         let output = hub.run(&["backup", "--dry-run"]);
         let said = stdout(&output) + &stderr(&output);
@@ -158,18 +161,29 @@ impl Taken {
     pub(crate) fn restore_by_script(&self, server: &RealServer, into: &str) -> Restored {
         let unpacked = tempfile::tempdir().unwrap();
         extract(self.archive.as_ref().unwrap(), unpacked.path());
-        let script = std::fs::read_to_string(unpacked.path().join("restore.sh")).unwrap();
-        let mut command = server.program("sh", into);
-        command
-            .arg("restore.sh")
-            .current_dir(unpacked.path())
-            .env_remove("PGOPTIONS");
-        if script.contains("--create)") {
-            command.arg("--create");
+        server.create(into, &same_kind(server, &self.database));
+        let run = |program: &str, arguments: &[&str]| {
+            let mut command = server.program(program, into);
+            command.args(arguments).current_dir(unpacked.path());
+            ended(command.env_remove("PGOPTIONS"))
+        };
+        let restored = run("sh", &["restore.sh"]);
+        // As `docs/restore.md` says.
+        let applied = run(
+            "psql",
+            &[
+                "-X",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-f",
+                "database/properties.sql",
+            ],
+        );
+        if applied.code == Some(0) {
+            restored
         } else {
-            server.create(into, &same_kind(server, &self.database));
+            applied
         }
-        ended(&mut command)
     }
 }
 

@@ -157,7 +157,7 @@ impl Definitions {
 }
 
 /// The text of definitions is in UTF-8; of a database without an encoding it is as it stands there.
-fn encoding(of_database: &str) -> &'static str {
+pub(crate) fn encoding(of_database: &str) -> &'static str {
     if of_database == "SQL_ASCII" {
         "--encoding=SQL_ASCII"
     } else {

@@ -3,6 +3,7 @@
 use crate::connect::session::Session;
 use crate::connect::settings::ConnectSettings;
 use crate::dump::access::Access;
+use crate::dump::pg_dump::encoding;
 use crate::dump::toc::{self, Contents};
 use crate::dump::tools;
 use crate::error::PgError;
@@ -18,12 +19,15 @@ pub fn read_definitions(dump: impl Read) -> Result<Contents, PgError> {
     })
 }
 
-/// Takes the definitions of a database by a `pg_dump` that is as new as `pg_dump`, where there is one.
+/// Takes the definitions of the session's database by a `pg_dump` that is as new as `pg_dump`, where there is one.
 pub fn take_definitions(
     login: &ConnectSettings,
+    session: &mut Session,
     (server, pg_dump): (u32, u32),
     cancel: &Cancel,
 ) -> Result<Contents, PgError> {
+    let rows = session.rows("asking for the encoding", "SHOW server_encoding")?;
+    let of_database: Option<String> = rows.first().map(|row| row.get(0));
     let tool = tools::find_client("pg_dump", pg_dump, login.old_programs)
         .or_else(|_| tools::find_client("pg_dump", server, login.old_programs))?;
     let mut command = Command::new(&tool.path);
@@ -32,7 +36,7 @@ pub fn take_definitions(
         "--schema-only",
         "--format=custom",
         "--no-password",
-        "--encoding=UTF8",
+        encoding(of_database.as_deref().unwrap_or_default()),
     ]);
     command.env("PGOPTIONS", own_settings(server));
     read_definitions(tools::run(command, &[], cancel)?.stdout.as_slice())

@@ -4,7 +4,7 @@ use crate::connect::open::read_all;
 use crate::connect::session::Session;
 use crate::error::{MissingPrivilege, PgError};
 use crate::inspect::{Relation, Sequence};
-use hubvault_model::{TableName, quote_ident};
+use hubvault_model::{TableName, is_unseen, quote_ident};
 use std::collections::BTreeSet;
 
 /// Tables that the role may not lock; `pg_dump` locks every table whose definition it takes, and
@@ -67,14 +67,32 @@ pub fn grants(role: &str, missing: &[MissingPrivilege], server_version_num: u32)
     statements
 }
 
+/// A name in a statement that is shown: what a screen does not show as it is, such as a line break, is written as an
+/// escape ("Lexical Structure", Identifiers and Key Words), so that the statement can be run as it is shown.
+fn in_line(name: &str) -> String {
+    if !name.contains(is_unseen) {
+        return quote_ident(name);
+    }
+    let mut escaped = String::from("U&\"");
+    for c in name.chars() {
+        match c {
+            '"' => escaped += "\"\"",
+            '\\' => escaped += "\\\\",
+            c if is_unseen(c) => escaped += &format!("\\+{:06x}", u32::from(c)),
+            c => escaped.push(c),
+        }
+    }
+    escaped + "\""
+}
+
 fn usage(role: &str, schema: &str) -> MissingPrivilege {
     MissingPrivilege {
         object: schema.to_owned(),
         problem: "no USAGE on the schema".to_owned(),
         statement: format!(
             "GRANT USAGE ON SCHEMA {} TO {};",
-            quote_ident(schema),
-            quote_ident(role)
+            in_line(schema),
+            in_line(role)
         ),
     }
 }
@@ -84,9 +102,10 @@ fn select(role: &str, kind: &str, name: &TableName) -> MissingPrivilege {
         object: name.to_string(),
         problem: "no SELECT".to_owned(),
         statement: format!(
-            "GRANT SELECT ON {kind}{} TO {};",
-            name.sql(),
-            quote_ident(role)
+            "GRANT SELECT ON {kind}{}.{} TO {};",
+            in_line(&name.schema),
+            in_line(&name.name),
+            in_line(role)
         ),
     }
 }

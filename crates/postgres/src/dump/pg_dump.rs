@@ -70,7 +70,7 @@ impl Definitions {
             "--schema-only",
             "--format=custom",
             "--no-password",
-            encoding(&snapshot.encoding),
+            tools::encoding(&snapshot.encoding),
         ]);
         command.args([
             "--lock-wait-timeout=60000",
@@ -153,15 +153,6 @@ impl Definitions {
             messages,
             pg_dump_version: self.pg_dump_version,
         })
-    }
-}
-
-/// The text of definitions is in UTF-8; of a database without an encoding it is as it stands there.
-pub(crate) fn encoding(of_database: &str) -> &'static str {
-    if of_database == "SQL_ASCII" {
-        "--encoding=SQL_ASCII"
-    } else {
-        "--encoding=UTF8"
     }
 }
 

@@ -3,7 +3,6 @@
 use crate::connect::session::Session;
 use crate::connect::settings::ConnectSettings;
 use crate::dump::access::Access;
-use crate::dump::pg_dump::encoding;
 use crate::dump::toc::{self, Contents};
 use crate::dump::tools;
 use crate::error::PgError;
@@ -36,7 +35,7 @@ pub fn take_definitions(
         "--schema-only",
         "--format=custom",
         "--no-password",
-        encoding(of_database.as_deref().unwrap_or_default()),
+        tools::encoding(of_database.as_deref().unwrap_or_default()),
     ]);
     command.env("PGOPTIONS", own_settings(server));
     read_definitions(tools::run(command, &[], cancel)?.stdout.as_slice())

@@ -3,6 +3,7 @@
 use crate::connect::settings::ConnectSettings;
 use crate::dump::contents;
 use crate::dump::dump_file::first_reader;
+use crate::dump::program_version;
 use crate::dump::properties::DatabaseProperties;
 use crate::dump::restored::read_definitions;
 use crate::dump::tools::{self, Finished, Tool};
@@ -70,7 +71,7 @@ impl Definitions {
             "--schema-only",
             "--format=custom",
             "--no-password",
-            tools::encoding(&snapshot.encoding),
+            program_version::encoding(&snapshot.encoding),
         ]);
         command.args([
             "--lock-wait-timeout=60000",

@@ -74,6 +74,15 @@ pub(crate) fn older_than_server(program: &str, version: &str, server: u32) -> Op
     })
 }
 
+/// The text of definitions is in UTF-8; of a database without an encoding it is as it stands there.
+pub(crate) fn encoding(of_database: &str) -> &'static str {
+    if of_database == "SQL_ASCII" {
+        "--encoding=SQL_ASCII"
+    } else {
+        "--encoding=UTF8"
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

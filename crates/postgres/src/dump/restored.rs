@@ -3,6 +3,7 @@
 use crate::connect::session::Session;
 use crate::connect::settings::ConnectSettings;
 use crate::dump::access::Access;
+use crate::dump::program_version;
 use crate::dump::toc::{self, Contents};
 use crate::dump::tools;
 use crate::error::PgError;
@@ -35,7 +36,7 @@ pub fn take_definitions(
         "--schema-only",
         "--format=custom",
         "--no-password",
-        tools::encoding(of_database.as_deref().unwrap_or_default()),
+        program_version::encoding(of_database.as_deref().unwrap_or_default()),
     ]);
     command.env("PGOPTIONS", own_settings(server));
     read_definitions(tools::run(command, &[], cancel)?.stdout.as_slice())

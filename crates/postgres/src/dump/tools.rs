@@ -395,12 +395,3 @@ fn kill(pid: u32) {
         let _ = kill_process(pid, Signal::KILL);
     }
 }
-
-/// The text of definitions is in UTF-8; of a database without an encoding it is as it stands there.
-pub(crate) fn encoding(of_database: &str) -> &'static str {
-    if of_database == "SQL_ASCII" {
-        "--encoding=SQL_ASCII"
-    } else {
-        "--encoding=UTF8"
-    }
-}

@@ -46,5 +46,6 @@ pub use inspect::{
     RowAddress, Rules, Sequence, WritableRows,
 };
 pub use memory_file::memory_file;
+pub use new_database::create_options;
 pub use snapshot::{Invitation, Snapshot, SnapshotFacts};
 pub use staging::{Difference, DifferentRow, StagedTable};

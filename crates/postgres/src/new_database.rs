@@ -48,25 +48,32 @@ pub fn create_database(
     Err(last.unwrap_or(error))
 }
 
-/// The options of "CREATE DATABASE". Servers before 15 do not know providers; there is only one.
-fn encoding_and_locale(like: &DatabaseFacts) -> String {
-    let option = |name: &str, value: &String| format!(" {name} {}", quote_literal(value));
-    let mut sql = option("ENCODING", &like.encoding)
-        + &option("LC_COLLATE", &like.collate)
-        + &option("LC_CTYPE", &like.ctype);
+/// The options of "CREATE DATABASE" that give a database this encoding and locale, with their values. Servers before 15
+/// do not know providers; there is only one.
+pub fn create_options(like: &DatabaseFacts) -> Vec<(&'static str, &str)> {
+    let mut options = vec![
+        ("ENCODING", like.encoding.as_str()),
+        ("LC_COLLATE", &like.collate),
+        ("LC_CTYPE", &like.ctype),
+    ];
     let name_of_locale = match like.provider.as_str() {
         "icu" => "ICU_LOCALE",
         "builtin" => "BUILTIN_LOCALE",
-        _ => return sql,
+        _ => return options,
     };
-    sql += &option("LOCALE_PROVIDER", &like.provider);
+    options.push(("LOCALE_PROVIDER", &like.provider));
     for (name, value) in [
         (name_of_locale, &like.locale),
         ("ICU_RULES", &like.icu_rules),
     ] {
-        sql.extend(value.as_ref().map(|value| option(name, value)));
+        options.extend(value.as_deref().map(|value| (name, value)));
     }
-    sql
+    options
+}
+
+fn encoding_and_locale(like: &DatabaseFacts) -> String {
+    let option = |(name, value)| format!(" {name} {}", quote_literal(value));
+    create_options(like).into_iter().map(option).collect()
 }
 
 /// Gives a database its properties; the statements that the server refused, each with the reason.

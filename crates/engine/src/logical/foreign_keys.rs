@@ -230,10 +230,14 @@ fn not_valid_statement(key: &ForeignKey, table: &TableName) -> String {
     } else {
         " NOT VALID"
     };
-    format!(
-        "ALTER TABLE ONLY {} ADD CONSTRAINT {} {}{suffix};",
-        table.sql(),
-        quote_ident(&key.name),
-        key.definition
-    )
+    let (table, name) = (table.sql(), quote_ident(&key.name));
+    let definition = &key.definition;
+    let statement = format!("ALTER TABLE ONLY {table} ADD CONSTRAINT {name} {definition}{suffix};");
+    let Some(comment) = &key.comment else {
+        return statement;
+    };
+    // In one line, as each is made by itself.
+    let comment = comment.replace('\\', "\\\\").replace('\'', "''");
+    let comment = comment.replace('\n', "\\n").replace('\r', "\\r");
+    format!("{statement} COMMENT ON CONSTRAINT {name} ON {table} IS E'{comment}';")
 }

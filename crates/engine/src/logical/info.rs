@@ -228,8 +228,8 @@ fn how_to_restore(
     3. PGDATABASE=hub_restored sh restore.sh --create-roles
 
   restore.sh uses PGHOST, PGPORT, PGUSER and PGPASSWORD as psql does. It refuses a
-  database that already holds these tables (--clean drops them first), stops at the
-  first error, and ends by comparing every row count with this backup's.
+  database that already holds these tables (--clean drops them first), and ends by
+  comparing every row count with this backup's and naming what could not be rebuilt.
   `sh restore.sh --help` names the other options.
 
   One table only: psql runs database/<table>.sql as it is; a .csv file is loaded with

@@ -12,6 +12,7 @@ usage: PGDATABASE=target sh restore.sh [options]
 Restores into the database that PGDATABASE (with PGHOST, PGPORT, PGUSER, PGPASSWORD) names.
 The database must exist; it must not hold the tables of this archive.
 
+  --create        create the database, with the encoding, locale, owner, grants and settings of the source's
   --clean         drop what this archive holds from the database first
   --create-roles  make roles that are missing, without login and password
   --no-owner      everything belongs to who restores; no grants
@@ -24,10 +25,11 @@ at the end could not be rebuilt as it was; 1 not all rows are there, or the rest
 TEXT
 }
 
-clean=no create_roles=no force=no jobs=${JOBS:-2} owner=''
+clean=no create=no create_roles=no force=no jobs=${JOBS:-2} owner=''
 while [ $# -gt 0 ]; do
     case $1 in
     --clean) clean=yes ;;
+    --create) create=yes ;;
     --create-roles) create_roles=yes ;;
     --no-owner) owner='--no-owner --no-privileges' ;;
     --jobs) shift; jobs=${1:?--jobs needs a number} ;;
@@ -143,6 +145,32 @@ ask_each() {
     statements=$(records "$1") || exit 1
     printf '%s\n' "$statements" | sql -f -
 }
+
+# ---------------------------------------------------------------- the database
+
+# With these options, over the database postgres, which every server has.
+create_with() {
+    printf 'CREATE DATABASE :"name" TEMPLATE template0%s;\n' "$1" |
+        sql -d postgres -v name="$PGDATABASE" -o /dev/null -f - 2>"$work/said"
+}
+if [ $create = yes ]; then
+    say "creating the database"
+    encoding=$(records '$1 == "database" && $2 == "ENCODING" { printf " ENCODING %s", literal(plain($3)) }')
+    options=$(records '$1 == "database" && $2 ~ /^[A-Z_]+$/ { printf " %s %s", $2, literal(plain($3)) }')
+    if ! create_with "$options"; then
+        refused=$(sed 's/^psql:[^ ]*: //' "$work/said")
+        instead=none
+        # C goes with every encoding.
+        for locale in C.UTF-8 C; do
+            if create_with "$encoding LC_COLLATE '$locale' LC_CTYPE '$locale'"; then
+                instead=$locale
+                break
+            fi
+        done
+        [ "$instead" != none ] || die "cannot create the database $PGDATABASE: $refused"
+        printf 'the database has the locale %s and not that of the source: %s\n' "$instead" "$refused" >>"$work/not_rebuilt"
+    fi
+fi
 
 # ---------------------------------------------------------------- versions and roles
 
@@ -671,6 +699,19 @@ $1 == "extension-table" {
 counted=$(printf '%s\n' "$search_path" "$statements" | sql -v ON_ERROR_STOP=0 -f -) || die "counting the rows failed: see above"
 [ -z "$counted" ] || printf '%s\n' "$counted"
 wrong=$(printf '%s\n' "$counted" | grep -c '  DIFFERENT$')
+
+# Last, as one of them may make the database read-only.
+case $create$owner in
+yes*--no-owner*)
+    echo "owner, grants and settings of the database: not with --no-owner; see database/properties.sql" >>"$work/not_rebuilt"
+    ;;
+yes*)
+    say "properties of the database"
+    sql -v ON_ERROR_STOP=0 -o /dev/null -f database/properties.sql 2>"$work/said" ||
+        die "the server was lost while the database got its properties"
+    sed -n 's/^psql:database.properties.sql:[0-9]*: /property of the database: /p' "$work/said" >>"$work/not_rebuilt"
+    ;;
+esac
 
 # Says one of the lists that were gathered.
 listed() {

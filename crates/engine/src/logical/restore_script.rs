@@ -3,7 +3,7 @@
 use super::plan::Plan;
 use hubvault_archive::{CheckedKind, LoadGroup, TableSummary};
 use hubvault_model::{RowFormat, TableName, list_field, quote_literal};
-use hubvault_postgres::{Sequence, encoding_of_rows};
+use hubvault_postgres::{Sequence, create_options, encoding_of_rows};
 use std::fmt::Write;
 
 /// The script, identical in every archive: names are data that it reads, so that none can become a command.
@@ -21,6 +21,9 @@ pub(crate) fn restore_list(plan: &Plan, tables: &[TableSummary], pg_dump: &str) 
     list.record(&["pg_dump", pg_dump]);
     if let Some(encoding) = encoding_of_rows(&plan.snapshot.encoding) {
         list.record(&["encoding", &encoding]);
+    }
+    for (option, value) in create_options(&plan.database) {
+        list.record(&["database", option, value]);
     }
     for role in &plan.roles {
         list.record(&["role", role]);

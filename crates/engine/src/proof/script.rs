@@ -250,6 +250,7 @@ pub(crate) fn shape(manifest: &Manifest) -> String {
         ("after-indexes", !order.after_indexes.is_empty()),
         ("key", !manifest.not_valid.is_empty()),
         ("refresh", !manifest.refresh.is_empty()),
+        ("tablespace", !manifest.needs.tablespaces.is_empty()),
     ];
     let kinds = kinds.iter().filter(|(_, has)| *has).map(|(kind, _)| *kind);
     std::iter::once(text)

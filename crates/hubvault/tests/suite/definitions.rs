@@ -4,7 +4,7 @@ use crate::drill::drilling;
 use crate::forged::forged_with;
 use crate::hub::{Hub, stderr, stdout};
 use hubvault_postgres::ConnectSettings;
-use hubvault_testkit::{database_with, execute, extract, server, value};
+use hubvault_testkit::{database_with, execute, extract, restore_at, server, value};
 use std::fs;
 
 /// What is said about a database outside of it.
@@ -66,11 +66,21 @@ fn a_created_database_has_the_properties_of_the_source() {
     assert!(script.contains("ALTER DATABASE :\"DBNAME\" SET \"nowhere.loaded\" TO"));
     assert!(!script.contains("so=\"\"ur"), "{script}");
 
+    let script_back = format!("{back} 2");
+    let output = restore_at(
+        directory.path(),
+        &server.settings(&script_back),
+        None,
+        &["--create"],
+    );
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(properties(&postgres, &script_back), expected);
+
     // A database that was there keeps its own, and this is said.
     let there = database_with("");
     let output = hub.run_expecting(0, &["restore", "latest", "--database", there.name()]);
     assert!(stderr(&output).contains("keeps its owner, grants and settings"));
-    for name in [source, back] {
+    for name in [source, back, &script_back] {
         execute(&postgres, &format!("DROP DATABASE {}", quoted(name)));
     }
 }

@@ -65,10 +65,12 @@ pub(crate) fn names_nothing(list: &[u8]) -> bool {
     !String::from_utf8_lossy(list).lines().any(is_object)
 }
 
-/// Comments out the lines whose object is one of the foreign keys `oids`, and leaves out who needs whom.
+/// Comments out the lines whose object is one of the foreign keys `oids`, with the comments on them, and leaves out who
+/// needs whom.
 pub(crate) fn without(list: &[u8], oids: &[u32]) -> Vec<u8> {
     let text = String::from_utf8_lossy(list);
     let mut out = String::with_capacity(text.len() + oids.len());
+    let mut is_skipped = false;
     for line in text.lines().filter(|line| !line.starts_with(DEPENDS)) {
         let object = line.split_once("; ").and_then(|(_, rest)| {
             let mut words = rest.split(' ');
@@ -79,7 +81,10 @@ pub(crate) fn without(list: &[u8], oids: &[u32]) -> Vec<u8> {
             )
                 .into()
         });
-        if matches!(object, Some(("2606", oid, "FK")) if oids.contains(&oid)) {
+        if !is_about_another(kind_of(line)) {
+            is_skipped = matches!(object, Some(("2606", oid, "FK")) if oids.contains(&oid));
+        }
+        if is_skipped {
             out.push(';');
         }
         out.push_str(line);
@@ -295,9 +300,11 @@ mod tests {
     fn only_the_foreign_keys_that_are_named_are_commented_out() {
         let list = b";\n; Archive\n215; 1259 16386 TABLE public users postgres\n\
             3357; 2606 16395 FK CONSTRAINT public a a_b_fkey postgres\n\
+            3400; 0 0 COMMENT public CONSTRAINT a_b_fkey ON a postgres\n\
             3358; 2606 16396 FK CONSTRAINT public a a_c_fkey postgres\n";
         let text = String::from_utf8(without(list, &[16395, 16386])).unwrap();
         assert!(text.contains("\n;3357; 2606 16395 FK"));
+        assert!(text.contains("\n;3400; 0 0 COMMENT"));
         assert!(text.contains("\n3358; 2606 16396 FK"));
         assert!(text.contains("\n215; 1259 16386 TABLE"));
     }

@@ -31,6 +31,8 @@ pub struct ForeignKey {
     pub parent: Option<u32>,
     /// Whether the referencing table is partitioned.
     pub table_is_partitioned: bool,
+    /// The comment on it.
+    pub comment: Option<String>,
 }
 
 /// Every foreign key.
@@ -62,7 +64,8 @@ pub fn foreign_keys(session: &mut Session) -> Result<Vec<ForeignKey>, PgError> {
                             JOIN pg_proc p ON p.oid = x.castfunc
                             JOIN pg_roles r ON r.oid = p.proowner
                             WHERE NOT r.rolsuper AND r.rolname <> current_user)
-                    AND (SELECT me.rolsuper FROM pg_roles me WHERE me.rolname = current_user)
+                    AND (SELECT me.rolsuper FROM pg_roles me WHERE me.rolname = current_user),
+                    obj_description(k.oid, 'pg_constraint')
              FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
              WHERE k.contype = 'f' ORDER BY k.conrelid, k.conname",
             names("conkey", "conrelid"),
@@ -84,6 +87,7 @@ pub fn foreign_keys(session: &mut Session) -> Result<Vec<ForeignKey>, PgError> {
             table_is_partitioned: row.get(9),
             operators: row.get(10),
             runs_cast: row.get(11),
+            comment: row.get(12),
         })
         .collect())
 }

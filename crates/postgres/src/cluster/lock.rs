@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 
 /// How often the private directories may change while they are being locked.
 const ATTEMPTS: usize = 100;
+/// The bits of a mode that a private directory does not have: its server's group may enter it, and nobody else.
+const OPEN: u32 = 0o7067;
 
 /// The right to drill in a directory, and a private directory below it for the drill's server. Both end when dropped.
 #[derive(Debug)]
@@ -125,9 +127,8 @@ fn private_directories(parent: &Path) -> io::Result<Vec<String>> {
         let Some(name) = name.to_str().filter(|name| name.starts_with(&prefix)) else {
             continue;
         };
-        let is_private = look_at(CWD, parent.join(name)).is_ok_and(|stat| {
-            is_directory(&stat) && stat.st_uid == me && stat.st_mode & 0o7067 == 0
-        });
+        let is_private = look_at(CWD, parent.join(name))
+            .is_ok_and(|stat| is_directory(&stat) && stat.st_uid == me && stat.st_mode & OPEN == 0);
         if is_private {
             names.push(name.to_owned());
         }
@@ -138,7 +139,18 @@ fn private_directories(parent: &Path) -> io::Result<Vec<String>> {
 
 fn make(parent: &Path) -> io::Result<()> {
     let name = format!("{PRIVATE_PREFIX}{}-{}", geteuid().as_raw(), random_name(8)?);
-    DirBuilder::new().mode(0o700).create(parent.join(name))
+    let path = parent.join(name);
+    DirBuilder::new().mode(0o700).create(&path)?;
+    let mode = look_at(CWD, &path)?.st_mode & 0o7777;
+    if mode & OPEN == 0 {
+        return Ok(());
+    }
+    // It would be passed over, and made again and again.
+    fs::remove_dir(&path)?;
+    Err(io::Error::other(format!(
+        "a directory made there is open to others (mode {mode:04o}, as on a mount without modes of its own); set \
+         proof.directory to a place on another file system"
+    )))
 }
 
 /// Locks one and makes sure that it still has its name; `None` when another process has the lock.

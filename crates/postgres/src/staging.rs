@@ -295,9 +295,7 @@ impl StagedTable {
     ) -> Result<u64, PgError> {
         let silenced = target::disable_triggers(session, &self.table)?;
         let rows = session.execute(doing, sql)?;
-        if silenced {
-            target::enable_triggers(session, &self.table)?;
-        }
+        target::enable_triggers(session, &self.table, &silenced)?;
         Ok(rows)
     }
 

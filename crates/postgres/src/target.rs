@@ -237,34 +237,36 @@ pub fn create_like(
     session.simple(&format!("making {name}"), &sql)
 }
 
-/// Disables a table's own triggers in this transaction; returns whether it has any.
-pub fn disable_triggers(session: &mut Session, table: &TableName) -> Result<bool, PgError> {
+/// Disables a table's own triggers; returns the SQL that enables those which were enabled, each as it was, and is empty
+/// where there are none.
+pub fn disable_triggers(session: &mut Session, table: &TableName) -> Result<String, PgError> {
     let doing = format!("switching off the triggers of {table}");
     let sql = format!(
-        "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger
-         WHERE tgrelid = {}::regclass AND NOT tgisinternal)",
+        "SELECT pg_catalog.format('ALTER TABLE ONLY %s ENABLE %s TRIGGER %I;', {0},
+             CASE tgenabled WHEN 'A' THEN 'ALWAYS' WHEN 'R' THEN 'REPLICA' ELSE '' END, tgname)
+         FROM pg_catalog.pg_trigger
+         WHERE tgrelid = {0}::regclass AND NOT tgisinternal AND tgenabled <> 'D'",
         quote_literal(&table.sql())
     );
-    let any = session
-        .rows(&doing, &sql)?
-        .first()
-        .is_some_and(|row| row.get(0));
-    if any {
-        session.simple(
-            &doing,
-            &format!("ALTER TABLE ONLY {} DISABLE TRIGGER USER", table.sql()),
-        )?;
+    let rows = session.rows(&doing, &sql)?;
+    let enable = rows.iter().map(|row| row.get::<_, String>(0)).collect();
+    if !rows.is_empty() {
+        let sql = format!("ALTER TABLE ONLY {} DISABLE TRIGGER USER", table.sql());
+        session.simple(&doing, &sql)?;
     }
-    Ok(any)
+    Ok(enable)
 }
 
-/// Undoes [`disable_triggers`].
-pub fn enable_triggers(session: &mut Session, table: &TableName) -> Result<(), PgError> {
-    let doing = format!("switching on the triggers of {table}");
-    session.simple(
-        &doing,
-        &format!("ALTER TABLE ONLY {} ENABLE TRIGGER USER", table.sql()),
-    )
+/// Undoes [`disable_triggers`] with what it returned.
+pub fn enable_triggers(
+    session: &mut Session,
+    table: &TableName,
+    enable: &str,
+) -> Result<(), PgError> {
+    if enable.is_empty() {
+        return Ok(());
+    }
+    session.simple(&format!("switching on the triggers of {table}"), enable)
 }
 
 pub(crate) fn list(columns: &[String]) -> String {

@@ -620,9 +620,19 @@ pg_restore --list database/schema.dump >"$work/list" || die "pg_restore cannot r
 build definitions pre-data 1
 drop_checks
 # Their foreign keys are there already: one after the other, in the order of the list.
+# They are as the triggers left them, which do not fire again; who does not own the tables cannot switch those off.
+ask_each '$1 == "extension-table" {
+    print "SELECT format(\047ALTER TABLE ONLY %s ENABLE %s TRIGGER %I;\047, tgrelid::regclass, CASE tgenabled"
+    print "WHEN \047A\047 THEN \047ALWAYS\047 WHEN \047R\047 THEN \047REPLICA\047 ELSE \047\047 END, tgname) FROM pg_trigger"
+    print "WHERE NOT tgisinternal AND tgenabled <> \047D\047 AND tgrelid = to_regclass(" literal(relation($2, $3)) ");"
+}' >"$work/triggers.sql" || die "cannot ask for the triggers of extensions: see above"
+if [ -s "$work/triggers.sql" ]; then
+    sed 's/ ENABLE [A-Z]* *TRIGGER / DISABLE TRIGGER /' "$work/triggers.sql" | sql -v ON_ERROR_STOP=0 -f - 2>/dev/null
+fi
 wanted_jobs=$jobs jobs=1
 load_group extensions "rows of extensions"
 jobs=$wanted_jobs
+sql -v ON_ERROR_STOP=0 -f "$work/triggers.sql" 2>/dev/null
 load_group first "rows"
 load_group after-tables "rows of tables whose columns are computed"
 say "sequences"

@@ -91,6 +91,28 @@ pub(super) fn load<S: Source>(
         access.admit(&table.name, cancel)?;
     }
     let wanted = parents_first(session, wanted)?;
+    // The rows are as the triggers left them. Who does not own the tables cannot switch those off.
+    let triggers: Vec<(&TableName, String)> = (wanted.iter())
+        .filter_map(|it| Some((&it.name, target::disable_triggers(session, &it.name).ok()?)))
+        .collect();
+    let loaded = rows(archive, access, &wanted, options, progress, cancel);
+    for (table, enable) in &triggers {
+        target::enable_triggers(session, table, enable)?;
+    }
+    problems.extend(loaded?);
+    Ok(problems)
+}
+
+/// Loads the rows of these tables in their order, in one transaction.
+fn rows<S: Source>(
+    archive: &Archive<S>,
+    access: &Access,
+    wanted: &[&TableSummary],
+    options: RestoreOptions,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<Vec<NotLoaded>, RestoreError> {
+    let mut problems = Vec::new();
     let mut session = Session::connect(access.checker(), cancel)?;
     session.simple("beginning", "BEGIN")?;
     for table in wanted.iter().rev() {
@@ -100,7 +122,7 @@ pub(super) fn load<S: Source>(
         let done = one(&mut session, |session| Ok(session.simple(&doing, &sql)?));
         note(done, table, options, &mut problems)?;
     }
-    for table in &wanted {
+    for table in wanted {
         let done = one(&mut session, |session| {
             for entry in archive.entries_of(table) {
                 if let Some(rows) = &entry.rows {

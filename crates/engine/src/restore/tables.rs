@@ -116,8 +116,6 @@ fn load_table<S: Source>(
             load_entry(archive, session, entry, rows, &sql, progress)?;
         }
     }
-    if silenced {
-        target::enable_triggers(session, &place.name)?;
-    }
+    target::enable_triggers(session, &place.name, &silenced)?;
     Ok(())
 }

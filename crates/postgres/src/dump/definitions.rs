@@ -48,7 +48,7 @@ impl DefinitionDifferences {
     }
 
     fn pair(&mut self, source: &Definition, restored: &Definition) {
-        if source.owner != restored.owner {
+        if !is_of_one_owner(source, restored) {
             self.other.push(format!(
                 "{} belongs to {} instead of {}",
                 shown(source),
@@ -73,8 +73,13 @@ fn key(definition: &Definition) -> Key<'_> {
     (&definition.kind, &definition.schema, &definition.name)
 }
 
+/// Grants have the owner of their object, which is compared by itself; that of an extension's is whoever creates it.
+fn is_of_one_owner(one: &Definition, other: &Definition) -> bool {
+    one.owner == other.owner || one.kind == "ACL"
+}
+
 fn is_equal(one: &Definition, other: &Definition) -> bool {
-    one.owner == other.owner && one.sql == other.sql && one.storage == other.storage
+    is_of_one_owner(one, other) && one.sql == other.sql && one.storage == other.storage
 }
 
 /// Settings of the dump itself are no objects, and the database is compared by itself.
@@ -198,6 +203,12 @@ mod tests {
             ]
         );
         assert_eq!(found.texts, [(table, other)]);
+        let grants = |owner: &str| Definition {
+            owner: owner.into(),
+            ..definition("ACL", "", "TABLE of_extension", "GRANT …")
+        };
+        let found = DefinitionDifferences::between(&[grants("a")], &[grants("b")]);
+        assert!(found.is_empty(), "{found:?}");
         assert!(DefinitionDifferences::between(&source, &source).is_empty());
     }
 

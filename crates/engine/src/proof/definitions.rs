@@ -3,11 +3,11 @@
 use super::drill_server::DrillServer;
 use crate::restore::{self, RestoreError};
 use hubvault_archive::{Archive, Manifest};
-use hubvault_model::{Cancel, counted, one_line};
+use hubvault_model::{Cancel, TableName, counted, one_line};
 use hubvault_postgres::{
     Access, ConnectSettings, DatabaseProperties, Definition, DefinitionContents,
-    DefinitionDifferences, PgError, SchemaOptions, Session, ToolMessages, shown_definition,
-    take_definitions, target, withdraw_grants,
+    DefinitionDifferences, Failure, PgError, SchemaOptions, Session, ToolMessages,
+    shown_definition, take_definitions, target, withdraw_grants,
 };
 use std::collections::BTreeSet;
 
@@ -22,23 +22,46 @@ const REBUILT: &str = "rebuilt";
 pub(super) struct Circumstances<'a> {
     /// Who made and loaded everything.
     pub(super) access: &'a Access,
-    /// Whether something could not be made.
-    pub(super) has_failures: bool,
+    /// What could not be made.
+    pub(super) failures: &'a [Failure],
     /// Constraints that came back `NOT VALID`, because rows break them: `foreign key k on t (…)`.
     pub(super) not_valid: &'a [String],
 }
 
 impl Circumstances<'_> {
+    /// Whether it is a collation in whose place the drill made another, or the comment on one: that is said already.
+    fn is_replaced(&self, definition: &Definition) -> bool {
+        let name = match definition.kind.as_str() {
+            "COLLATION" => definition.name.clone(),
+            "COMMENT" => match definition.name.strip_prefix("COLLATION ") {
+                Some(quoted) if quoted.starts_with('"') => {
+                    quoted[1..].trim_end_matches('"').replace("\"\"", "\"")
+                }
+                Some(name) => name.to_owned(),
+                None => return false,
+            },
+            _ => return false,
+        };
+        let object = format!("collation {}", TableName::new(&definition.schema, name));
+        self.failures.iter().any(|failure| failure.object == object)
+    }
+
     /// Whether a difference is about one of those constraints: a CHECK is an object of its own then, a foreign key of a
     /// partitioned table is on its partitions.
     fn is_not_valid(&self, difference: &str) -> bool {
         let kinds = ["fk constraint ", "check constraint "];
         let constraint = kinds.iter().find_map(|kind| difference.strip_prefix(kind));
         let name = constraint.and_then(|text| text.split_once(" on "));
-        name.is_some_and(|(name, _)| {
-            let about = format!(" {name} on ");
-            self.not_valid.iter().any(|told| told.contains(&about))
-        })
+        let mut name = name.map(|(name, _)| name);
+        // The end of its table's name comes before it, where that has spaces.
+        while let Some(here) = name {
+            let about = format!(" {here} on ");
+            if self.not_valid.iter().any(|told| told.contains(&about)) {
+                return true;
+            }
+            name = here.split_once(' ').map(|(_, rest)| rest);
+        }
+        false
     }
 }
 
@@ -153,8 +176,12 @@ impl DefinitionsCompared {
         cancel: &Cancel,
     ) -> Result<(), RestoreError> {
         let manifest = archive.manifest();
-        let expected = without_late_keys(&source.definitions, manifest);
-        let found = without_late_keys(&found.definitions, manifest);
+        let without = |definitions: &[Definition]| {
+            let mut kept = without_late_keys(definitions, manifest);
+            kept.retain(|definition| !restored.is_replaced(definition));
+            kept
+        };
+        let (expected, found) = (without(&source.definitions), without(&found.definitions));
         let DefinitionDifferences {
             missing,
             other,
@@ -162,7 +189,7 @@ impl DefinitionsCompared {
         } = DefinitionDifferences::between(&expected, &found);
         // What could not be made is named already, and so is what needs it.
         let unexpected = |text: &String| !restored.is_not_valid(text);
-        if !restored.has_failures {
+        if restored.failures.is_empty() {
             self.differ.extend(missing.into_iter().filter(unexpected));
         }
         self.differ.extend(other.into_iter().filter(unexpected));
@@ -206,7 +233,7 @@ fn is_on_purpose(source: &Definition, found: &Definition, has_not_valid: bool) -
     let is_elsewhere = found.storage[0].is_empty() && found.storage[1] == source.storage[1];
     // Without its CHECK, which is an object of its own then.
     let is_less = || {
-        let line = |line: &str| line.trim_end_matches(',').to_owned();
+        let line = |line: &str| line.trim_end_matches([',', ';']).to_owned();
         let lines: BTreeSet<String> = source.sql.lines().map(line).collect();
         found.sql.lines().all(|one| lines.contains(&line(one)))
     };

@@ -273,7 +273,7 @@ impl Drill<'_> {
         shown.intruders = shown.restored.access.other_superusers(&mut session)?;
         let circumstances = Circumstances {
             access: &shown.restored.access,
-            has_failures: !shown.restored.said.failures.is_empty(),
+            failures: &shown.restored.said.failures,
             not_valid: &shown.restored.said.not_valid,
         };
         match definitions::compare(archive, server, circumstances, cancel) {

@@ -9,6 +9,10 @@ use crate::error::PgError;
 use hubvault_model::{Cancel, one_line, quote_literal};
 use postgres::error::{DbError, SqlState};
 
+/// What is said of a foreign key that a partitioned table lost. restore.sh says it with the same words.
+const ONLY_ON_PARTITIONS: &str =
+    "rows break it; its partitions have it NOT VALID; new partitions will not get it";
+
 /// Makes what failed over [`Access::checker`] again, in the order of the dump.
 pub(crate) fn cure(
     dump: &DumpFile,
@@ -44,8 +48,12 @@ pub(crate) fn cure(
             Ok(()) => continue,
             Err(error) => error,
         };
-        if let Some(problem) = not_valid::make(&mut session, &text, &error)? {
-            cured.not_valid.push(format!("{object} ({problem})"));
+        if let Some(made) = not_valid::make(&mut session, &text, &error)? {
+            cured.not_valid.push(format!("{object} ({})", made.problem));
+            if made.is_on_partitions {
+                let why = ONLY_ON_PARTITIONS.to_owned();
+                cured.failures.push(Failure { why, ..failure });
+            }
         } else {
             failure.is_now(&error);
             failure.explain(&mut session)?;

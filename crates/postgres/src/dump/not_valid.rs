@@ -5,13 +5,21 @@ use crate::error::PgError;
 use hubvault_model::{TableName, counted, one_line, quote_ident, quote_literal};
 use postgres::error::{DbError, SqlState};
 
-/// Makes the one constraint that `text` adds `NOT VALID`, if rows break it; what they break, for people. `None` when the
-/// error is another one, or it cannot be made like that.
+/// A constraint that was made `NOT VALID`.
+pub(crate) struct Made {
+    /// What the rows break, for people.
+    pub(crate) problem: String,
+    /// Whether only the partitions of its table have it: those that are added later do not get it.
+    pub(crate) is_on_partitions: bool,
+}
+
+/// Makes the one constraint that `text` adds `NOT VALID`, if rows break it. `None` when the error is another one, or it
+/// cannot be made like that.
 pub(crate) fn make(
     session: &mut Session,
     text: &str,
     error: &DbError,
-) -> Result<Option<String>, PgError> {
+) -> Result<Option<Made>, PgError> {
     let broken = [SqlState::FOREIGN_KEY_VIOLATION, SqlState::CHECK_VIOLATION];
     if !broken.contains(error.code()) {
         return Ok(None);
@@ -19,12 +27,17 @@ pub(crate) fn make(
     let Some(constraint) = Constraint::read(text) else {
         return Ok(None);
     };
-    add(
-        session,
-        &constraint.table,
-        &constraint.name,
-        &constraint.definition,
-    )
+    let Constraint {
+        table,
+        name,
+        definition,
+    } = constraint;
+    let is_on_partitions = bearers(session, &table, &definition)? != [table.clone()];
+    let problem = add(session, &table, &name, &definition)?;
+    Ok(problem.map(|problem| Made {
+        problem,
+        is_on_partitions,
+    }))
 }
 
 /// Adds a constraint `NOT VALID` to a table, or to the partitions of one that cannot have it, and says which rows break it:

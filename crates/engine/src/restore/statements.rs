@@ -110,7 +110,7 @@ impl<'a> Statements<'a> {
                 continue;
             }
             let mut failure = Failure::of_statement(object, &error);
-            failure.explain(&mut self.session)?;
+            failure.explain(&mut self.session, self.access)?;
             if is_done {
                 report.notes.push(failure.with_path(&doing));
             } else {

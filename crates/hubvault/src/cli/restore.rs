@@ -61,7 +61,8 @@ pub(crate) struct RestoreArgs {
     /// Do not ask
     #[arg(long)]
     pub(crate) yes: bool,
-    /// Continue past tables whose rows cannot be loaded; they are listed at the end, with exit code 1
+    /// With --table: continue past tables whose rows cannot be loaded; they are listed at the end, with exit code 1. A
+    /// whole database is always restored so
     #[arg(long, conflicts_with_all = ["missing_rows", "upsert"])]
     pub(crate) keep_going: bool,
     /// Create missing roles, without login
@@ -118,7 +119,8 @@ pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
         force: args.force,
         isolated: false,
         clean: args.clean,
-        keep_going: args.keep_going,
+        // Rows that one table refuses cost no other table of a whole restore.
+        keep_going: args.keep_going || args.tables.is_empty(),
     };
     if args.clean && !args.yes {
         ask(&restore::present(&archive, &to, &cancel)?, &to)?;
@@ -140,8 +142,10 @@ pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
             ByteSize(archive.len())
         ))?;
     }
+    // Also where not all rows were loaded.
+    let properties = set_properties(&archive, &to, args, &cancel);
     let exit = report(&restored, &to)?;
-    match set_properties(&archive, &to, args, &cancel)? {
+    match properties? {
         Exit::Done => Ok(exit),
         refused => Ok(refused),
     }

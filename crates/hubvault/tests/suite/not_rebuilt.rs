@@ -59,6 +59,12 @@ fn what_cannot_be_rebuilt_is_named_and_the_rows_are_published() {
     let server = server();
     let source = server.database();
     source.execute(&[NAMES, ORPHANS, LOST].concat());
+    // A function may name things of several schemas: the printed cure keeps the whole path.
+    let path = format!(
+        "CREATE SCHEMA \"Oth er\"; ALTER DATABASE {} SET search_path = \"Oth er\", public",
+        source.name()
+    );
+    source.execute(&path);
     let (hub, _drills) = drilling(&source);
     let backup = |code| {
         let output = hub.run_expecting(code, &["backup", "--json"]);
@@ -85,9 +91,9 @@ fn what_cannot_be_rebuilt_is_named_and_the_rows_are_published() {
     has(&list(&record, "not_valid"), &not_valid);
     let notes = [
         "index person_plain_idx needs the source's search_path (function plain() names unaccent() without a schema; \
-         ALTER FUNCTION public.plain(text) SET search_path = public)",
+         ALTER FUNCTION public.plain(text) SET search_path = \"Oth er\", public)",
         "filling materialized view seen needs the source's search_path (function four() names twice() without a schema; \
-         ALTER FUNCTION public.four(integer) SET search_path = public)",
+         ALTER FUNCTION public.four(integer) SET search_path = \"Oth er\", public)",
     ];
     has(&list(&record, "notes"), &notes);
     assert_eq!(

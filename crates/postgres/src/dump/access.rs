@@ -18,8 +18,8 @@ use std::sync::{Mutex, PoisonError};
 pub struct Access {
     definer: ConnectSettings,
     owners: Option<OwnerLogins>,
-    /// The `search_path` of the source, as SQL; definitions and rows that fail with the empty one are tried with it.
-    search_path: String,
+    /// The `search_path` of the source; definitions and rows that fail with the empty one are tried with it.
+    pub(super) search_path: Vec<String>,
 }
 
 /// Logins on a server that is nobody else's. None of them is a superuser while code of the owners may run.
@@ -39,14 +39,14 @@ impl Access {
         Self {
             definer: login,
             owners: None,
-            search_path: String::new(),
+            search_path: Vec::new(),
         }
     }
 
     /// With the schemas of the source's `search_path`.
     #[must_use]
     pub fn with_search_path(mut self, schemas: &[String]) -> Self {
-        self.search_path = search_path(schemas);
+        self.search_path = schemas.to_vec();
         self
     }
 
@@ -57,7 +57,8 @@ impl Access {
         cancel: &Cancel,
     ) -> Result<Session, PgError> {
         let mut session = Session::connect(login, cancel)?;
-        session.simple("setting the search_path of the source", &self.search_path)?;
+        let set = search_path(&self.search_path);
+        session.simple("setting the search_path of the source", &set)?;
         Ok(session)
     }
 
@@ -96,7 +97,7 @@ impl Access {
                 raised,
                 admitting: Mutex::new(()),
             }),
-            search_path: String::new(),
+            search_path: Vec::new(),
         })
     }
 
@@ -163,7 +164,7 @@ impl Access {
     /// Who loads and reads each of the tables that are there, asked over the definer's session.
     pub fn of_tables(&self, session: &mut Session) -> Result<TableLogins, PgError> {
         let mut logins = TableLogins::single(self.checker().clone());
-        logins.search_path.clone_from(&self.search_path);
+        logins.search_path = search_path(&self.search_path);
         let Some(owners) = &self.owners else {
             return Ok(logins);
         };

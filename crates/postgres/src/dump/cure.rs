@@ -6,7 +6,7 @@ use crate::dump::dump_file::{DumpFile, SchemaOptions};
 use crate::dump::failures::{Failure, ToolMessages, merged};
 use crate::dump::not_valid;
 use crate::error::PgError;
-use hubvault_model::{Cancel, one_line, quote_literal};
+use hubvault_model::{Cancel, one_line, quote_ident, quote_literal};
 use postgres::error::{DbError, SqlState};
 
 /// What is said of a foreign key that a partitioned table lost. restore.sh says it with the same words.
@@ -39,7 +39,7 @@ pub(crate) fn cure(
             Ok(()) if missing_name(&failure.why).is_some() => {
                 // The index of a partition says it already.
                 if !object.starts_with("index attach ") {
-                    failure.explain(&mut session)?;
+                    failure.explain(&mut session, access)?;
                     cured.notes.push(failure.with_path(&object));
                 }
                 continue;
@@ -56,7 +56,7 @@ pub(crate) fn cure(
             }
         } else {
             failure.is_now(&error);
-            failure.explain(&mut session)?;
+            failure.explain(&mut session, access)?;
             cured.failures.push(failure);
         }
     }
@@ -92,7 +92,8 @@ impl Failure {
     }
 
     /// Says which function names what without a schema, and how to change that, where the server's message shows it.
-    pub fn explain(&mut self, session: &mut Session) -> Result<(), PgError> {
+    /// Each name after the missing one needs its schema, too: the function gets the whole path of the source.
+    pub fn explain(&mut self, session: &mut Session, access: &Access) -> Result<(), PgError> {
         let Some(missing) = missing_name(&self.why) else {
             return Ok(());
         };
@@ -111,7 +112,7 @@ impl Failure {
         let functions = session.rows(doing, &sql)?;
         let name = quote_literal(missing.name);
         let sql = format!(
-            "SELECT DISTINCT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_namespace n WHERE {own} AND (
+            "SELECT n.nspname::text FROM pg_catalog.pg_namespace n WHERE {own} AND (
                  EXISTS (SELECT FROM pg_catalog.pg_proc p WHERE p.pronamespace = n.oid AND p.proname = {name})
                  OR EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid AND c.relname = {name})
                  OR EXISTS (SELECT FROM pg_catalog.pg_operator o WHERE o.oprnamespace = n.oid AND o.oprname = {name})
@@ -119,7 +120,7 @@ impl Failure {
              ORDER BY 1"
         );
         let schemas = session.rows(doing, &sql)?;
-        let schemas: Vec<&str> = schemas.iter().map(|row| row.get(0)).collect();
+        let schemas: Vec<String> = schemas.iter().map(|row| row.get(0)).collect();
         let (what, full) = (missing.what, missing.full);
         self.cure = format!("function {function}() names {what}{full} without a schema");
         if let ([function], false) = (functions.as_slice(), schemas.is_empty()) {
@@ -128,7 +129,8 @@ impl Failure {
             } else {
                 "FUNCTION"
             };
-            let (signature, path): (&str, _) = (function.get(0), schemas.join(", "));
+            let (signature, path): (&str, _) =
+                (function.get(0), path(&access.search_path, &schemas));
             let cure = format!("; ALTER {kind} {signature} SET search_path = {path}");
             self.cure += &one_line(&cure);
         }
@@ -157,6 +159,18 @@ impl Failure {
         let context = error.where_().and_then(|text| text.lines().next());
         self.context = context.map_or_else(String::new, |line| one_line(line).into_owned());
     }
+}
+
+/// The source's `search_path` for a function; if the missing name is in none of its schemas, with those that have it.
+fn path(of_source: &[String], has_name: &[String]) -> String {
+    let is_there = has_name.iter().any(|schema| of_source.contains(schema));
+    let after: &[String] = if is_there { &[] } else { has_name };
+    let path: Vec<String> = of_source
+        .iter()
+        .chain(after)
+        .map(|name| quote_ident(name))
+        .collect();
+    path.join(", ")
 }
 
 /// Whether the details of an error hold a whole row ("Failing row contains").
@@ -217,6 +231,20 @@ fn running_function(context: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_function_gets_the_whole_path_in_its_order() {
+        let of = |names: &[&str]| {
+            names
+                .iter()
+                .map(|&name| name.to_owned())
+                .collect::<Vec<_>>()
+        };
+        let source = of(&["b", "Oth er", "a"]);
+        assert_eq!(path(&source, &of(&["Oth er"])), "b, \"Oth er\", a");
+        assert_eq!(path(&source, &of(&["a", "b"])), "b, \"Oth er\", a");
+        assert_eq!(path(&source, &of(&["z"])), "b, \"Oth er\", a, z");
+    }
 
     #[test]
     fn names_are_read_from_messages() {

@@ -110,7 +110,7 @@ impl LateChecks {
             match refused(other, &sql)? {
                 None => {
                     let mut failure = Failure::of_statement(object, &first);
-                    failure.explain(other)?;
+                    failure.explain(other, access)?;
                     report.notes.push(failure.with_path(&failure.object));
                 }
                 Some(error) if error.is_of_check() => match check.not_valid(other)? {

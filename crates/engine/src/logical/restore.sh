@@ -287,11 +287,16 @@ search_path=$(records '$1 == "search_path" {
 END { print "SET search_path = " (path == "" ? "\047\047" : path) ";" }') || exit 1
 export search_path
 
-# Says how many rows break the constraints :chosen, which are NOT VALID, and the keys of the first.
-cat >"$work/broken.sql" <<'SQL'
-SELECT format('SELECT concat(%L, count(*), CASE count(*) WHEN 1 THEN '' row breaks it'' ELSE '' rows break it'' END,
-                   %L, (SELECT string_agg(key, '', '') FROM
-                   (SELECT ROW(%s)::text FROM %s c WHERE %s LIMIT 3) first (key))) FROM %s c WHERE %s',
+# Says how many rows break the constraints :chosen, which are NOT VALID, and the keys of the first. Only the expressions
+# of the archive see the source's search_path: what others may create in its schemas is not called by queries of ours.
+cat >"$work/broken.sql" <<SQL
+SET search_path = '';
+SELECT '$(printf %s "$search_path" | sed "s/'/''/g")',
+SQL
+cat >>"$work/broken.sql" <<'SQL'
+       format('SELECT pg_catalog.concat(%L::pg_catalog.text, pg_catalog.count(*), CASE WHEN pg_catalog.count(*) OPERATOR(pg_catalog.=) 1 THEN
+                   '' row breaks it'' ELSE '' rows break it'' END, %L::pg_catalog.text, (SELECT pg_catalog.string_agg(key, '', ''::pg_catalog.text) FROM
+                   (SELECT ROW(%s)::pg_catalog.text FROM %s c WHERE %s LIMIT 3) first (key))) FROM %s c WHERE %s',
               format('%s on %s: ', quote_ident(conname), relation),
               CASE WHEN keys = '' THEN '' ELSE ', the first: ' END,
               CASE WHEN keys = '' THEN 'NULL' ELSE keys END, relation,
@@ -364,6 +369,7 @@ cure() {
 # foreign key like that before PostgreSQL 18, its leaves can; those whose rows keep it have it as before.
 without_rows() {
     {
+        # The statements of the archive see the source's search_path, and nothing else does.
         echo "SELECT coalesce(string_agg(oid::text, ','), '0') AS before FROM pg_constraint WHERE NOT convalidated \\gset"
         LC_ALL=C awk -v leaves="${1:-}" "$functions"'
         { line[NR] = $0; if (/^ALTER TABLE / && !first) first = NR; if (/;$/ && !/^--/) last = NR }
@@ -371,14 +377,14 @@ without_rows() {
             sub(/;$/, " NOT VALID" (leaves == "" ? ";" : ""), line[last])
             if (leaves == "") { for (i = 1; i <= NR; i++) print line[i]; exit }
             for (i = first + 1; i <= last; i++) rest = rest "\n" line[i]
-            print ENVIRON["search_path"]
             sub(/^ALTER TABLE (ONLY )?/, "", line[first])
-            print "SELECT format(\047ALTER TABLE ONLY %s %s\047, relid::regclass, " literal(rest) ")"
+            print "SELECT " literal(ENVIRON["search_path"]) ", format(\047ALTER TABLE ONLY %s %s\047, relid::regclass, " literal(rest) ")"
             print "FROM pg_partition_tree(to_regclass(" literal(line[first]) ")) WHERE isleaf \\gexec"
-            print "\\set ON_ERROR_STOP 0"
-            print "SELECT format(\047ALTER TABLE ONLY %s VALIDATE CONSTRAINT %I\047, conrelid::regclass, conname)"
+            print "SET search_path = \047\047;\n\\set ON_ERROR_STOP 0"
+            print "SELECT " literal(ENVIRON["search_path"]) ", format(\047ALTER TABLE ONLY %s VALIDATE CONSTRAINT %I\047, conrelid::regclass, conname)"
             print "FROM pg_constraint WHERE NOT convalidated AND conparentid = 0 AND oid NOT IN (:before) \\gexec"
         }' "$work/one.sql"
+        echo "SET search_path = '';"
         echo "SELECT coalesce(string_agg(oid::text, ','), '0') AS chosen FROM pg_constraint"
         # A key that refers to a partitioned table has another below it for each partition.
         echo 'WHERE NOT convalidated AND conparentid = 0 AND oid NOT IN (:before) \gset'
@@ -563,8 +569,8 @@ add_checks() {
     [ -s "$work/checks" ] || return 0
     # The records of the list come first, then those lines.
     LC_ALL=C awk -F '\t' "$functions"'
-    function add(hex, rest) {
-        print "SELECT convert_from(decode(\047" hex "\047, \047hex\047), getdatabaseencoding()::name) || \047" rest "\047 \\gexec"
+    function add(hex, rest, path) {
+        print "SELECT " (path == "" ? "" : literal(path) ", ") "convert_from(decode(\047" hex "\047, \047hex\047), getdatabaseencoding()::name) || \047" rest "\047 \\gexec"
     }
     function of_its_table() {
         return " FROM pg_constraint WHERE conname = " literal(plain(kept[n, 5])) " AND contype = \047c\047 AND " \
@@ -578,8 +584,7 @@ add_checks() {
         label = "CHECK " word(kept[n, 5]) " on " shown(kept[n, 3], kept[n, 4])
         add(hex, "")
         print "\\if :ERROR"
-        print ENVIRON["search_path"]
-        add(hex, "")
+        add(hex, "", ENVIRON["search_path"])
         print "\\if :ERROR"
         # Rows break it, or those of a parent, whose constraint is NOT VALID then (42P17).
         print "SELECT :\047LAST_ERROR_SQLSTATE\047 IN (\04723514\047, \04742P17\047) AS broken, :\047LAST_ERROR_MESSAGE\047 AS why \\gset"
@@ -591,7 +596,7 @@ add_checks() {
         print "\\else"
         print "SELECT concat(\047not_valid \047, " literal(label) ", \047: rows break it\047)" of_its_table() " AND contypid <> 0;"
         print "SELECT coalesce(string_agg(oid::text, \047,\047), \0470\047) AS chosen" of_its_table() " \\gset"
-        print ENVIRON["search_path"] "\n\\i :broken_sql"
+        print "\\i :broken_sql"
         print "\\if :ERROR"
         print "SELECT concat(\047not_valid \047, " literal(label) ", \047: rows break it\047);"
         print "\\endif\nSET search_path = \047\047;"
@@ -600,8 +605,8 @@ add_checks() {
         print "SELECT concat(\047not_rebuilt \047, " literal(label) ", \047: \047, replace(:\047why\047, E\047\\n\047, \047 \047));"
         print "\\endif"
         print "\\else"
-        print "SELECT concat(\047notes \047, " literal(label) ");"
         print "SET search_path = \047\047;"
+        print "SELECT concat(\047notes \047, " literal(label) ");"
         print "\\endif"
         print "\\endif"
     }
@@ -669,10 +674,10 @@ sed -n 's/^psql:database.foreign-keys.sql:[0-9]*: //p' "$work/said" >>"$work/not
 say "materialized views"
 statements=$(records '$1 == "refresh" {
     refresh = "REFRESH MATERIALIZED VIEW " relation($2, $3) ";"
-    print refresh "\n\\if :ERROR\n" ENVIRON["search_path"] "\n" refresh "\n\\if :ERROR"
+    print refresh "\n\\if :ERROR\n" ENVIRON["search_path"] "\n" refresh "\n\\if :ERROR\nSET search_path = \047\047;"
     print "SELECT concat(\047not_rebuilt \047, " literal("rows of MATERIALIZED VIEW " shown($2, $3) ": ")
     print ", replace(:\047LAST_ERROR_MESSAGE\047, E\047\\n\047, \047 \047));\n\\else"
-    print "SELECT concat(\047notes \047, " literal("MATERIALIZED VIEW " shown($2, $3)) ");\n\\endif\nSET search_path = \047\047;\n\\endif"
+    print "SET search_path = \047\047;\nSELECT concat(\047notes \047, " literal("MATERIALIZED VIEW " shown($2, $3)) ");\n\\endif\n\\endif"
 }') || exit 1
 printf '%s\n' "$statements" | sql -v ON_ERROR_STOP=0 -f - >"$work/refreshed" 2>/dev/null ||
     die "the server was lost while materialized views were filled"
@@ -685,13 +690,14 @@ WITH RECURSIVE above AS (
     SELECT i.inhparent AS oid FROM pg_catalog.pg_inherits i
     JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid AND c.relkind = 'f'
     UNION SELECT i.inhparent FROM above JOIN pg_catalog.pg_inherits i ON i.inhrelid = above.oid)
-SELECT concat('ANALYZE ', pg_catalog.string_agg(pg_catalog.format('%I.%I', n.nspname, c.relname), ', '))
+SELECT :'path', concat('ANALYZE ', pg_catalog.string_agg(pg_catalog.format('%I.%I', n.nspname, c.relname), ', '))
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE EXISTS (SELECT FROM above) AND c.relkind IN ('r', 'm', 'p') AND n.nspname !~ '^pg_'
   AND n.nspname <> 'information_schema' AND c.oid NOT IN (SELECT oid FROM above)
 \gexec
 SQL
-sql -f "$work/analyze.sql" 2>"$work/said" || sql -c "$search_path" -f "$work/analyze.sql" || echo "ANALYZE: see above" >>"$work/not_rebuilt"
+analyze() { sql -v path="$1" -f "$work/analyze.sql"; }
+analyze "SET search_path = '';" 2>"$work/said" || analyze "$search_path" || echo "ANALYZE: see above" >>"$work/not_rebuilt"
 
 # ---------------------------------------------------------------- as many rows as were backed up
 

@@ -9,7 +9,7 @@ use crate::connect::{pooler, tls};
 use crate::error::PgError;
 use crate::message::full_text;
 use fallible_iterator::FallibleIterator;
-use hubvault_model::{Cancel, CancelGuard};
+use hubvault_model::{Cancel, CancelGuard, quote_literal};
 use postgres::error::SqlState;
 use postgres::types::ToSql;
 use postgres::{Client, Config, NoTls};
@@ -88,6 +88,26 @@ impl Session {
         self.client
             .batch_execute(sql)
             .map_err(|e| PgError::query(doing, &e, self.cancel.is_requested()))
+    }
+
+    /// Runs queries of ours in a session that has the source's `search_path` for statements of the archive: what others
+    /// may create in its schemas is not called by them (CVE-2018-1058).
+    pub(crate) fn with_empty_path<T>(
+        &mut self,
+        queries: impl FnOnce(&mut Self) -> Result<T, PgError>,
+    ) -> Result<T, PgError> {
+        let doing = "changing the search_path";
+        let sql = "SELECT pg_catalog.current_setting('search_path')";
+        let rows = self.rows(doing, sql)?;
+        let path: String = rows.first().map(|row| row.get(0)).unwrap_or_default();
+        self.simple(doing, "SET search_path = ''")?;
+        let result = queries(self);
+        let path = quote_literal(&path);
+        self.simple(
+            doing,
+            &format!("SELECT pg_catalog.set_config('search_path', {path}, false)"),
+        )?;
+        result
     }
 
     /// Runs one statement; how many rows it changed.

@@ -94,6 +94,10 @@ impl Failure {
     /// Says which function names what without a schema, and how to change that, where the server's message shows it.
     /// Each name after the missing one needs its schema, too: the function gets the whole path of the source.
     pub fn explain(&mut self, session: &mut Session, access: &Access) -> Result<(), PgError> {
+        session.with_empty_path(|session| self.look_up(session, access))
+    }
+
+    fn look_up(&mut self, session: &mut Session, access: &Access) -> Result<(), PgError> {
         let Some(missing) = missing_name(&self.why) else {
             return Ok(());
         };

@@ -50,7 +50,8 @@ pub fn add(
 ) -> Result<Option<String>, PgError> {
     let constraint = quote_ident(name);
     let mut problems = Vec::new();
-    for bearer in bearers(session, table, definition)? {
+    let bearers = session.with_empty_path(|session| bearers(session, table, definition))?;
+    for bearer in bearers {
         let alter = format!("ALTER TABLE {}{}", only(definition), bearer.sql());
         let sql = format!("{alter} ADD CONSTRAINT {constraint} {definition} NOT VALID");
         if !done(session, &sql)? {
@@ -122,7 +123,8 @@ const NAMED: usize = 3;
 
 /// What the rows that break a constraint of `table` are, counted, with the first keys.
 fn broken_rows(session: &mut Session, table: &TableName, name: &str) -> Result<String, PgError> {
-    let Some(query) = Broken::of(session, table, name)? else {
+    let query = session.with_empty_path(|session| Broken::of(session, table, name))?;
+    let Some(query) = query else {
         return Ok(format!("rows of {table} break it"));
     };
     let (keys, from) = (query.keys.join(", "), &query.from);

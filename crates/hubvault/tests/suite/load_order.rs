@@ -129,9 +129,9 @@ fn rules_that_rows_break_come_back_not_valid_and_names_without_schema_are_found(
     for words in [
         "INDEX public by_size",
         "CHECK numbers_v_check on public.numbers",
-        "late on booking: 1 row breaks it, the first: (7)",
-        "part_b on part_2: 1 row breaks it",
-        "half_key on half_1: 1 row breaks it",
+        "late on public.booking: 1 row breaks it, the first: (7)",
+        "part_b on public.part_2: 1 row breaks it",
+        "half_key on public.half_1: 1 row breaks it",
         "FK CONSTRAINT public part part_b postgres: rows break it; its partitions have it NOT VALID; new partitions",
         "every row count equal",
     ] {
@@ -139,7 +139,7 @@ fn rules_that_rows_break_come_back_not_valid_and_names_without_schema_are_found(
     }
     let of_partitions = said.matches("its partitions have it").count();
     assert_eq!(
-        (of_partitions, said.matches("on half_").count()),
+        (of_partitions, said.matches("on public.half_").count()),
         (2, 1),
         "{said}"
     );

@@ -283,9 +283,10 @@ impl PgError {
             && !self.is_refusal()
     }
 
-    /// Whether rows break a CHECK constraint, or those of a parent, whose constraint is `NOT VALID` then.
-    pub(crate) fn is_of_check(&self) -> bool {
-        matches!(self, Self::Query { why, .. } if is_of_states(why, &["23514", "42P17"]))
+    /// Whether rows break a CHECK constraint, or those of a parent, whose constraint is `NOT VALID` then. The server
+    /// validates none of a domain that is inside an array, composite or range of a table (0A000).
+    pub fn is_of_check(&self) -> bool {
+        matches!(self, Self::Query { why, .. } if is_of_states(why, &["23514", "42P17", "0A000"]))
     }
 
     /// Whether a foreign table or a function could not reach another server (appendix A, class 08, and 2F003 of

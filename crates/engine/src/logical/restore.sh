@@ -323,6 +323,36 @@ FROM (
 \gexec
 SQL
 
+# Drops the CHECK :name of the table :relation, of what that inherits from, or of the domain :type, and writes a line as
+# drop_checks does, with its names instead of the number of a record. Parents' come first.
+cat >"$work/refusing.sql" <<'SQL'
+WITH RECURSIVE up(oid) AS (
+    SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = :'schema' AND c.relname = :'relation'
+    UNION SELECT i.inhparent FROM up JOIN pg_inherits i ON i.inhrelid = up.oid),
+found AS (
+    SELECT k.*, CASE k.contypid WHEN 0 THEN 'TABLE' ELSE 'DOMAIN' END AS kind,
+           CASE k.contypid WHEN 0 THEN k.conrelid::regclass::text ELSE k.contypid::regtype::text END AS object,
+           n.nspname, coalesce(c.relname, t.typname) AS relation, obj_description(k.oid, 'pg_constraint') AS said
+    FROM pg_constraint k LEFT JOIN pg_class c ON c.oid = k.conrelid LEFT JOIN pg_type t ON t.oid = k.contypid
+    JOIN pg_namespace n ON n.oid = coalesce(c.relnamespace, t.typnamespace)
+    WHERE k.contype = 'c' AND k.coninhcount = 0 AND k.conname = :'name' AND (k.conrelid IN (SELECT oid FROM up)
+          OR k.contypid <> 0 AND n.nspname = :'schema' AND t.typname = :'type')
+    ORDER BY k.contypid, k.conrelid LIMIT 1)
+SELECT format('ALTER %s %s DROP CONSTRAINT %I', kind, object, conname) AS dropping,
+       (SELECT 'refused ' || string_agg(encode(convert_to(part, getdatabaseencoding()::name), 'hex'), ' ' ORDER BY at)
+        FROM unnest(ARRAY[format('ALTER %s %s ADD CONSTRAINT %I %s', kind, object, conname, pg_get_constraintdef(oid)),
+                          nspname, relation, conname]) WITH ORDINALITY u (part, at)) AS line,
+       CASE WHEN said <> '' THEN 'comment 0 ' || encode(convert_to(
+            format('COMMENT ON CONSTRAINT %I ON %s%s IS %L', conname,
+                   CASE kind WHEN 'DOMAIN' THEN 'DOMAIN ' ELSE '' END, object, said),
+            getdatabaseencoding()::name), 'hex') ELSE '' END AS comment
+FROM found \gset
+SELECT :'dropping' \gexec
+SELECT :'line';
+SELECT :'comment';
+SQL
+
 # Runs SQL of the archive's definitions with the source's search_path; the setting before it is of newer servers.
 with_path() {
     LC_ALL=C awk '
@@ -469,6 +499,29 @@ csv_to_text() {
     }'
 }
 
+# Takes away the CHECK that a message of psql in $1 names, for add_checks. Fails where there is none.
+drop_refusing() {
+    name_of() { LC_ALL=C sed -n "s/^$1 NAME:  //p" "$refused" | sed -n 1p; }
+    refused=$1
+    sql -v schema="$(name_of SCHEMA)" -v relation="$(name_of TABLE)" -v type="$(name_of DATATYPE)" \
+        -v name="$(name_of CONSTRAINT)" \
+        -f "$work/refusing.sql" 2>/dev/null >"$refused.dropped" || return 1
+    sed '/^$/d' "$refused.dropped" >>"$work/checks"
+}
+
+# Loads the entry of $1.one: with the source's search_path, and without the CHECKs that refuse its rows. Another worker
+# may have dropped such a CHECK at the same time.
+load_alone() {
+    misses=0
+    while [ $misses -lt 2 ]; do
+        { printf '%s\n' '\set VERBOSITY verbose' "$search_path"; feed <"$1.one" 2>/dev/null; } |
+            LC_ALL=C sql -f - >/dev/null 2>"$1.one.said" && return 0
+        grep -q '^psql:[^ ]* [^ ]*:  23514: ' "$1.one.said" || return 1
+        drop_refusing "$1.one.said" || misses=$((misses + 1))
+    done
+    return 1
+}
+
 # Loads a list of entries over one connection. psql ends at an error, as it would take the rows after it for commands;
 # the entry is tried again with the source's search_path, and another psql loads the rest.
 load_list() {
@@ -483,8 +536,7 @@ load_list() {
         mv "$todo.rest" "$todo"
         entry=$(cut -f 2 "$todo.one")
         echo "$entry" >>"$todo.loaded"
-        if [ -n "$entry" ] && ! { printf '%s\n' "$search_path"; feed <"$todo.one" 2>/dev/null; } |
-            sql -f - >/dev/null 2>"$todo.one.said"; then
+        if [ -n "$entry" ] && ! load_alone "$todo"; then
             cat "$todo.said" >&2
             echo "$entry" >>"$work/not_loaded"
             echo "restore.sh: loading $entry failed: see above" >&2
@@ -572,6 +624,15 @@ add_checks() {
     function add(hex, rest, path) {
         print "SELECT " (path == "" ? "" : literal(path) ", ") "convert_from(decode(\047" hex "\047, \047hex\047), getdatabaseencoding()::name) || \047" rest "\047 \\gexec"
     }
+    # Digits as a field of a record.
+    function bytes(digits,    out, two, c) {
+        for (; digits != ""; digits = substr(digits, 3)) {
+            two = toupper(substr(digits, 1, 2))
+            c = 16 * digit(substr(two, 1, 1)) + digit(substr(two, 2, 1))
+            out = out (c < 32 || c == 37 || c == 127 ? "%" two : sprintf("%c", c))
+        }
+        return out
+    }
     function of_its_table() {
         return " FROM pg_constraint WHERE conname = " literal(plain(kept[n, 5])) " AND contype = \047c\047 AND " \
             "(conrelid = to_regclass(" literal(relation(kept[n, 3], kept[n, 4])) ") OR contypid = to_regtype(" \
@@ -579,6 +640,12 @@ add_checks() {
     }
     NR == FNR { if ($1 == "check") for (i = 2; i <= 5; i++) kept[FNR, i] = $i; next }
     { split($0, part, " "); n = part[2]; hex = part[3] }
+    part[1] == "refused" {
+        part[1] = "check"
+        hex = part[2]
+        n = "refused " NR
+        for (i = 3; i <= 5; i++) kept[n, i] = bytes(part[i])
+    }
     part[1] == "comment" { comments[++commented] = hex; next }
     part[1] == "check" {
         label = "CHECK " word(kept[n, 5]) " on " shown(kept[n, 3], kept[n, 4])
@@ -586,8 +653,9 @@ add_checks() {
         print "\\if :ERROR"
         add(hex, "", ENVIRON["search_path"])
         print "\\if :ERROR"
-        # Rows break it, or those of a parent, whose constraint is NOT VALID then (42P17).
-        print "SELECT :\047LAST_ERROR_SQLSTATE\047 IN (\04723514\047, \04742P17\047) AS broken, :\047LAST_ERROR_MESSAGE\047 AS why \\gset"
+        # Rows break it, or those of a parent, whose constraint is NOT VALID then (42P17), or it is of a domain inside an
+        # array, composite or range, which the server cannot validate (0A000).
+        print "SELECT :\047LAST_ERROR_SQLSTATE\047 IN (\04723514\047, \04742P17\047, \0470A000\047) AS broken, :\047LAST_ERROR_MESSAGE\047 AS why \\gset"
         print "SET search_path = \047\047;"
         print "\\if :broken"
         add(hex, " NOT VALID")

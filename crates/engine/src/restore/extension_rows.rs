@@ -166,7 +166,11 @@ fn note(
     match done {
         Err(error) if options.keep_going && !error.is_environment() => {
             let table = table.name.clone();
-            problems.push(NotLoaded { table, error });
+            problems.push(NotLoaded {
+                table,
+                error,
+                entries: Vec::new(),
+            });
             Ok(())
         }
         done => done,

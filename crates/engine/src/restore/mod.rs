@@ -4,6 +4,7 @@
 mod error;
 mod order;
 mod rows;
+mod refused;
 mod extension_rows;
 mod lacking;
 mod compare;

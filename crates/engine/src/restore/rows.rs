@@ -36,6 +36,8 @@ pub struct NotLoaded {
     pub table: TableName,
     /// Why.
     pub error: RestoreError,
+    /// The names of the entries that were not loaded, where they are known.
+    pub(crate) entries: Vec<String>,
 }
 
 /// Loads entries into the tables of the same names, largest first, each over the login that `access` has for it.
@@ -163,8 +165,12 @@ impl<S: Source> Load<'_, S> {
         {
             *session = None;
             let mut as_at_source = self.access.as_at_source(login, self.cancel)?;
-            if self.portion(&mut as_at_source, portion).is_ok() {
-                loaded = Ok(());
+            match self.portion(&mut as_at_source, portion) {
+                Ok(()) => loaded = Ok(()),
+                Err(RestoreError::Postgres(error)) if error.is_of_check() => {
+                    loaded = Err(error.into());
+                }
+                Err(_) => {}
             }
         }
         match loaded {
@@ -174,6 +180,11 @@ impl<S: Source> Load<'_, S> {
                 let problem = NotLoaded {
                     table: table.clone(),
                     error,
+                    entries: portion
+                        .entries
+                        .iter()
+                        .map(|entry| entry.name.clone())
+                        .collect(),
                 };
                 self.problems
                     .lock()

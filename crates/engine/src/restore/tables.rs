@@ -59,6 +59,7 @@ pub fn tables<S: Source>(
             Err(error) if keep_going && !cancel.is_requested() => {
                 session.simple("rolling a table back", "ROLLBACK TO SAVEPOINT one_table")?;
                 passed_over.push(NotLoaded {
+                    entries: Vec::new(),
                     table: table.name.clone(),
                     error,
                 });

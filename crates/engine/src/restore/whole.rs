@@ -4,6 +4,7 @@ use super::compare::compare;
 use super::error::RestoreError;
 use super::extension_rows;
 use super::lacking;
+use super::refused::without_checks;
 use super::rows::{NotLoaded, Transactions, load};
 use super::statements::Statements;
 use super::{RestoreOptions, Restored, Target, definitions, entry};
@@ -195,7 +196,7 @@ impl<S: Source> Restore<'_, S> {
         report: &mut ToolMessages,
     ) -> Result<Vec<NotLoaded>, RestoreError> {
         let manifest = self.archive.manifest();
-        let late = LateChecks::drop(session, &late_checks(manifest))?;
+        let mut late = LateChecks::drop(session, &late_checks(manifest))?;
         let transactions = if target::writes_no_wal(session)? {
             Transactions::Table
         } else {
@@ -211,14 +212,20 @@ impl<S: Source> Restore<'_, S> {
             self.progress,
             self.cancel,
         )?;
-        let rows = |group| self.rows(&entries, group, transactions, logins);
-        passed_over.extend(rows(LoadGroup::First)?);
-        passed_over.extend(rows(LoadGroup::AfterTables)?);
+        let rows = |group, late: &mut LateChecks| {
+            let refused = self.rows(&entries, &|of, _| of == group, transactions, logins)?;
+            without_checks(refused, late, (self.access, self.cancel), |names| {
+                let is_named = |_, entry: &EntryRecord| names.contains(&entry.name);
+                self.rows(&entries, &is_named, Transactions::Entry, logins)
+            })
+        };
+        passed_over.extend(rows(LoadGroup::First, &mut late)?);
+        passed_over.extend(rows(LoadGroup::AfterTables, &mut late)?);
         self.progress.stage(Stage::Indexes, None);
         let mut statements = Statements::new(self.access, self.cancel)?;
         statements.sequences(self.archive, report)?;
         let after_indexes = |report: &mut ToolMessages| -> Result<(), RestoreError> {
-            passed_over.extend(rows(LoadGroup::AfterIndexes)?);
+            passed_over.extend(rows(LoadGroup::AfterIndexes, &mut late)?);
             Ok(late.add(self.access, report, self.cancel)?)
         };
         report.extend(schema.post_data(self.access, session, said, self.cancel, after_indexes)?);
@@ -245,15 +252,15 @@ impl<S: Source> Restore<'_, S> {
         entries.map(|entry| (group(entry), entry)).collect()
     }
 
-    /// Loads one group; the tables that were passed over.
+    /// Loads the entries that are chosen; the tables that were passed over.
     fn rows(
         &self,
         entries: &[(LoadGroup, &EntryRecord)],
-        group: LoadGroup,
+        is_chosen: &dyn Fn(LoadGroup, &EntryRecord) -> bool,
         transactions: Transactions,
         logins: &TableLogins,
     ) -> Result<Vec<NotLoaded>, RestoreError> {
-        let entries = entries.iter().filter(|(of, _)| *of == group);
+        let entries = entries.iter().filter(|(of, entry)| is_chosen(*of, entry));
         load(
             self.archive,
             entries.map(|(_, entry)| *entry).collect(),

@@ -160,3 +160,35 @@ fn rows_that_cannot_be_loaded_leave_the_archive_unproven_and_appear_in_no_messag
     assert!(!text.contains("a secret"), "{text}");
     hub.run_expecting(0, &["verify", "latest"]);
 }
+
+#[test]
+fn rows_that_a_check_refuses_are_loaded_and_the_check_is_not_valid() {
+    let server = server();
+    let source = server.database();
+    // The server adds no CHECK to a domain inside an array, unless it is NOT VALID.
+    source.execute(
+        "CREATE TABLE zone (id int); INSERT INTO zone VALUES (1);
+         CREATE FUNCTION there(int) RETURNS boolean LANGUAGE sql AS 'SELECT EXISTS (SELECT FROM public.zone WHERE id = $1)';
+         CREATE DOMAIN known AS int CHECK (there(VALUE));
+         CREATE TABLE boxed (id int PRIMARY KEY, v known[]); INSERT INTO boxed VALUES (1, '{1}');
+         CREATE TABLE unboxed (v known); INSERT INTO unboxed VALUES (1); DELETE FROM zone;
+         CREATE TABLE own (id int PRIMARY KEY, n int); INSERT INTO own VALUES (1, 5), (2, -5);
+         ALTER TABLE own ADD CONSTRAINT \"po si\" CHECK (n > 0) NOT VALID;
+         UPDATE pg_constraint SET convalidated = true WHERE conname = 'po si'",
+    );
+    let (hub, _drills) = drilling(&source);
+    let output = hub.run(&["backup", "--json"]);
+    let record: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(record["state"], "proven", "{record}");
+    let not_valid = [
+        "check constraint known_check on known (",
+        "check constraint po si on own (1 row of own breaks it: id = 2)",
+    ];
+    has(&list(&record, "not_valid"), &not_valid);
+    let target = server.database();
+    let restore = ["restore", "latest", "--database", target.name()];
+    has(&stderr(&hub.run_expecting(3, &restore)), &not_valid);
+    let made = "SELECT string_agg(conname || convalidated, ' ' ORDER BY conname) FROM pg_constraint
+        WHERE contype = 'c' AND oid >= 16384";
+    assert_eq!(target.value(made), "known_checkfalse po sifalse");
+}

@@ -84,6 +84,14 @@ impl LateChecks {
         Ok(late)
     }
 
+    /// With others; whether there were any.
+    pub fn extend(&mut self, others: Self) -> bool {
+        let is_any = !others.dropped.is_empty();
+        self.dropped.extend(others.dropped);
+        self.comments.extend(others.comments);
+        is_any
+    }
+
     /// Adds them over the login that checks constraints: with the source's `search_path` if the empty one fails, and
     /// `NOT VALID` if rows break them.
     pub fn add(

@@ -26,7 +26,7 @@ pub use relations::{Column, ConfigRows, Relation, RelationKind, relations};
 pub(crate) use relations::{renamed, unlocked};
 pub use remote::{RemoteView, analyze_statement, remote_views};
 pub use requirements::{Requirements, requirements};
-pub use rules::{Check, Rules, rules};
+pub use rules::{Check, Rules, refusing_check, rules};
 pub use search_path::{schemas, search_path};
 pub use sequences::{Sequence, read_sequences, sequences};
 pub use views::materialized_views;

@@ -4,7 +4,7 @@
 use super::USER_SCHEMA;
 use crate::connect::session::Session;
 use crate::error::PgError;
-use hubvault_model::TableName;
+use hubvault_model::{TableName, quote_literal};
 
 /// A CHECK constraint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,14 +37,7 @@ pub fn rules(session: &mut Session) -> Result<Rules, PgError> {
         &late_checks(&contains),
     )?;
     Ok(Rules {
-        late_checks: late_checks
-            .iter()
-            .map(|row| Check {
-                of_domain: row.get(0),
-                owner: TableName::new(row.get::<_, String>(1), row.get::<_, String>(2)),
-                name: row.get(3),
-            })
-            .collect(),
+        late_checks: late_checks.iter().map(check).collect(),
         after_tables: tables(
             session,
             "listing the tables whose rows need functions",
@@ -56,6 +49,41 @@ pub fn rules(session: &mut Session) -> Result<Rules, PgError> {
             &after_indexes(&contains),
         )?,
     })
+}
+
+fn check(row: &postgres::Row) -> Check {
+    Check {
+        of_domain: row.get(0),
+        owner: TableName::new(row.get::<_, String>(1), row.get::<_, String>(2)),
+        name: row.get(3),
+    }
+}
+
+/// The CHECK of a table, or of the tables that it inherits from, or of a domain, that a message of the server names.
+/// Parents' come first, as theirs cannot be dropped from the table alone.
+pub fn refusing_check(
+    session: &mut Session,
+    table: &TableName,
+    message: &str,
+) -> Result<Option<Check>, PgError> {
+    let (table, message) = (quote_literal(&table.sql()), quote_literal(message));
+    let sql = format!(
+        "WITH RECURSIVE up(oid) AS (
+             SELECT to_regclass({table})::oid
+             UNION SELECT i.inhparent FROM up JOIN pg_inherits i ON i.inhrelid = up.oid)
+         SELECT k.contypid <> 0, n.nspname::text, coalesce(c.relname, t.typname)::text, k.conname::text
+         FROM pg_constraint k
+         LEFT JOIN pg_class c ON c.oid = k.conrelid
+         LEFT JOIN pg_type t ON t.oid = k.contypid
+         JOIN pg_namespace n ON n.oid = coalesce(c.relnamespace, t.typnamespace)
+         WHERE k.contype = 'c' AND k.coninhcount = 0 AND strpos({message}, '\"' || k.conname || '\"') > 0
+           AND (k.conrelid IN (SELECT oid FROM up)
+                OR k.contypid <> 0 AND (strpos({message}, ' ' || format_type(k.contypid, NULL) || ' ') > 0
+                                        OR strpos({message}, ' ' || quote_ident(t.typname) || ' ') > 0))
+         ORDER BY k.contypid, k.conrelid LIMIT 1"
+    );
+    let rows = session.rows("looking for the CHECK that refused rows", &sql)?;
+    Ok(rows.first().map(check))
 }
 
 fn tables(session: &mut Session, doing: &str, sql: &str) -> Result<Vec<TableName>, PgError> {

@@ -89,13 +89,12 @@ pub(crate) fn without_slots(subscriptions: &[String]) -> Option<String> {
     Some(format!(
         "DO $$ DECLARE s pg_catalog.name; BEGIN \
   FOR s IN SELECT subname FROM pg_catalog.pg_subscription \
-    WHERE subname IN ({}) AND subslotname IS NOT NULL AND NOT subenabled \
+    WHERE subname IN ({names}) AND subslotname IS NOT NULL AND NOT subenabled \
       AND subdbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) \
       AND (pg_catalog.pg_get_userbyid(subowner) = current_user \
            OR (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)) \
   LOOP EXECUTE pg_catalog.format('ALTER SUBSCRIPTION %I SET (slot_name = NONE)', s); END LOOP; \
-         END $$;",
-        names
+         END $$;"
     ))
 }
 

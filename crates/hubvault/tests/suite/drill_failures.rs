@@ -10,12 +10,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// A table whose rows do `what` where a drill loads them.
+/// A table whose rows do `what` where a drill loads them: a CHECK would be added after the rows.
 fn rows_that(what: &str) -> String {
     format!(
-        "CREATE FUNCTION odd(int) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN
+        "CREATE FUNCTION odd(int) RETURNS bool IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
              IF current_database() LIKE '%drill%' THEN {what} END IF; RETURN true; END $$;
-         CREATE TABLE users (id int CHECK (public.odd(id))); INSERT INTO users VALUES (1)"
+         CREATE TABLE users (id int, odd bool GENERATED ALWAYS AS (public.odd(id)) STORED); INSERT INTO users VALUES (1)"
     )
 }
 
@@ -73,12 +73,7 @@ fn find_loading(drills: &Path) -> Option<Loading> {
 fn a_crash_of_the_drill_server_leaves_the_backup_unproven() {
     let server = server();
     let database = server.database();
-    // Its rows take for ever, but only where the drill loads them.
-    database.execute(
-        "CREATE FUNCTION slow(int) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN
-             IF current_database() = 'drill' THEN PERFORM pg_sleep(600); END IF; RETURN true; END $$;
-         CREATE TABLE users (id int CHECK (public.slow(id))); INSERT INTO users VALUES (1)",
-    );
+    database.execute(&rows_that("PERFORM pg_sleep(600);"));
     let (hub, drills) = drilling(&database);
     let child = hub
         .command(&["backup", "--no-progress"])

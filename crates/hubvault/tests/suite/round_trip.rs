@@ -121,7 +121,7 @@ fn the_restore_script_says_what_is_not_as_it_was() {
         (
             "2\t77\tuser 2\n",
             3,
-            "users_up_fkey on users: 1 row breaks it, the first: (2)",
+            "users_up_fkey on public.users: 1 row breaks it, the first: (2)",
         ),
         ("x\t\\N\tuser 2\n", 1, "loading database/users.sql failed"),
         ("", 1, "another number of rows"),

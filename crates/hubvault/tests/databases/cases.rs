@@ -225,5 +225,5 @@ fn databases_that_once_were_not_brought_back() {
             });
         }
     });
-    passed(wrong.into_inner().unwrap());
+    passed(&wrong.into_inner().unwrap());
 }

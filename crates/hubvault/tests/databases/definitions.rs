@@ -14,11 +14,12 @@ pub(crate) fn definitions(dump: &str) -> Definitions {
     let (mut tablespace, mut method) = ("", "");
     for block in dump.split("\n--\n-- ").skip(1) {
         let (title, text) = block.split_once('\n').unwrap_or((block, ""));
-        let placed = PLACED
-            .iter()
-            .any(|kind| title.contains(&format!("; Type: {kind};")))
-            .then(|| format!("{tablespace}{method}"))
-            .unwrap_or_default();
+        let is_placed = |kind: &&str| title.contains(&format!("; Type: {kind};"));
+        let placed = if PLACED.iter().any(is_placed) {
+            format!("{tablespace}{method}")
+        } else {
+            String::new()
+        };
         let mut kept = Vec::new();
         for line in text.lines() {
             // Said once, for the objects that follow.

@@ -30,7 +30,7 @@ fn installed_part(server: &RealServer, sql: &str) -> String {
 fn extensions_of_postgresql() {
     let server = RealServer::shared();
     let installed = installed_part(&server, include_str!("contrib.sql"));
-    passed(try_database(
+    passed(&try_database(
         &server,
         &Trial {
             title: "extensions of PostgreSQL",
@@ -51,7 +51,7 @@ fn pg_partman_has_its_configuration() {
     if !available(&server, "pg_partman") {
         return skip("pg_partman", "it is not installed");
     }
-    passed(try_database(
+    passed(&try_database(
         &server,
         &Trial {
             title: "pg_partman",
@@ -72,7 +72,7 @@ fn postgis_has_its_own_reference_systems() {
         return skip("PostGIS", "it is not installed, or this is the short form");
     }
     let installed = installed_part(&server, include_str!("postgis.sql"));
-    passed(try_database(
+    passed(&try_database(
         &server,
         &Trial {
             title: "PostGIS",
@@ -99,7 +99,7 @@ fn preloaded_libraries() {
         // Its worker must not do the jobs of this test.
         ("cron.launch_active_jobs", "off"),
     ]);
-    passed(try_database(
+    passed(&try_database(
         &server,
         &Trial {
             title: "pg_cron",

@@ -28,7 +28,7 @@ SELECT 'large objects', count(*), sum(hashtextextended(encode(lo_get(oid), 'hex'
 "#;
 
 /// Settings, owner, grants, comment, label, encoding, locale, limits; neither name nor numbers of its own.
-const PROPERTIES: &str = r#"
+const PROPERTIES: &str = r"
 SET search_path = pg_catalog;
 SELECT 'setting ' || coalesce(rolname, 'of all') || ' ' || setting, '' FROM pg_db_role_setting s
     LEFT JOIN pg_roles r ON r.oid = setrole, unnest(setconfig) setting
@@ -41,7 +41,7 @@ SELECT 'owner', pg_get_userbyid(datdba) FROM pg_database WHERE datname = current
 SELECT key, value FROM pg_database d, jsonb_each_text(to_jsonb(d)) WHERE datname = current_database()
     AND key IN ('encoding', 'datcollate', 'datctype', 'datlocprovider', 'daticulocale', 'datlocale', 'datconnlimit',
         'datistemplate', 'datallowconn');
-"#;
+";
 
 /// All that is compared.
 pub(crate) struct Facts {

@@ -109,7 +109,7 @@ fn every_kind_of_object() {
         }
     }
     wrong.extend(try_filled(&server, &trial));
-    passed(wrong);
+    passed(&wrong);
 }
 
 const KNOWN: &[Known<'_>] = &[

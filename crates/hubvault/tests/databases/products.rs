@@ -61,32 +61,32 @@ const NAMES: Trial<'_> = Trial {
 
 #[test]
 fn content_management_system() {
-    passed(try_database(&RealServer::shared(), &CMS));
+    passed(&try_database(&RealServer::shared(), &CMS));
 }
 
 #[test]
 fn shop() {
-    passed(try_database(&RealServer::shared(), &SHOP));
+    passed(&try_database(&RealServer::shared(), &SHOP));
 }
 
 #[test]
 fn event_store() {
-    passed(try_database(&RealServer::shared(), &EVENTS));
+    passed(&try_database(&RealServer::shared(), &EVENTS));
 }
 
 #[test]
 fn many_tenants() {
-    passed(try_database(&RealServer::shared(), &TENANTS));
+    passed(&try_database(&RealServer::shared(), &TENANTS));
 }
 
 #[test]
 fn application_frameworks() {
-    passed(try_database(&RealServer::shared(), &FRAMEWORKS));
+    passed(&try_database(&RealServer::shared(), &FRAMEWORKS));
 }
 
 #[test]
 fn odd_names_and_shapes() {
-    passed(try_database(&RealServer::shared(), &NAMES));
+    passed(&try_database(&RealServer::shared(), &NAMES));
 }
 
 #[test]
@@ -109,5 +109,5 @@ fn products_on_newer_versions() {
             wrong.extend(found.into_iter().map(|what| format!("{major}: {what}")));
         }
     }
-    passed(wrong);
+    passed(&wrong);
 }

@@ -69,7 +69,7 @@ pub(crate) fn fill(server: &RealServer, trial: &Trial<'_>) {
 }
 
 /// Panics with all that is wrong.
-pub(crate) fn passed(wrong: Vec<String>) {
+pub(crate) fn passed(wrong: &[String]) {
     assert!(wrong.is_empty(), "\n- {}", wrong.join("\n- "));
 }
 

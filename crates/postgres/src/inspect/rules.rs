@@ -122,7 +122,7 @@ fn contains(session: &Session) -> String {
 }
 
 /// Domains with such a CHECK, every type that has such a domain in it, and whether it is boxed: inside an array, a
-/// composite or a range. The server adds no CHECK to a domain that is boxed in some column.
+/// composite or a range. The server adds no CHECK to a domain that is boxed in some column, or in a view or rule.
 fn domains(contains: &str) -> String {
     let late = is_late();
     format!(
@@ -137,7 +137,9 @@ fn domains(contains: &str) -> String {
          boxed(seed) AS MATERIALIZED (
              SELECT DISTINCT has.seed FROM has JOIN pg_attribute a ON a.atttypid = has.type
              JOIN pg_class c ON c.oid = a.attrelid
-             WHERE has.boxed AND c.relkind IN ('r', 'p', 'm') AND a.attnum > 0 AND NOT a.attisdropped)"
+             WHERE has.boxed AND c.relkind IN ('r', 'p', 'm') AND a.attnum > 0 AND NOT a.attisdropped
+             UNION SELECT has.seed FROM has JOIN pg_depend d ON d.refobjid = has.type
+             WHERE has.boxed AND d.refclassid = 'pg_type'::regclass AND d.classid = 'pg_rewrite'::regclass)"
     )
 }
 

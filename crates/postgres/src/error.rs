@@ -241,8 +241,7 @@ impl PgError {
         })
     }
 
-    /// An error when two answers about the same snapshot differ: a bit flipped on the way is unlikely to flip the same
-    /// way twice.
+    /// An error when two answers about the same snapshot differ: a bit hardly flips the same way twice.
     pub fn check_same_answer(doing: &str, once: &str, twice: &str) -> Result<(), Self> {
         if once == twice {
             return Ok(());
@@ -276,11 +275,15 @@ impl PgError {
         }
     }
 
-    /// Whether a name was not found, as happens where a function names something without its schema (appendix A,
-    /// classes 42 and 3F).
+    /// Whether a name was not found, as of something that a function names without its schema (classes 42 and 3F).
     pub fn is_of_names(&self) -> bool {
         matches!(self, Self::Query { why, .. } if is_of_states(why, &["42", "3F"]))
             && !self.is_refusal()
+    }
+
+    /// Whether the text of a row is none that its columns can have: a server never writes such (appendix A, class 22).
+    pub fn is_of_text(&self) -> bool {
+        matches!(self, Self::Query { why, .. } if is_of_states(why, &["2200", "22021", "22P0"]))
     }
 
     /// Whether rows break a CHECK constraint, or those of a parent, whose constraint is `NOT VALID` then. The server
@@ -289,8 +292,7 @@ impl PgError {
         matches!(self, Self::Query { why, .. } if is_of_states(why, &["23514", "42P17", "0A000"]))
     }
 
-    /// Whether a foreign table or a function could not reach another server (appendix A, class 08, and 2F003 of
-    /// `postgres_fdw` and `dblink`).
+    /// Whether another server could not be reached (class 08, and 2F003 of `postgres_fdw` and `dblink`).
     pub fn is_of_other_server(&self) -> bool {
         matches!(self, Self::Query { why, .. } if is_of_states(why, &["08", "2F003"]))
     }

@@ -94,11 +94,17 @@ impl Shown {
         }
     }
 
-    /// Tables whose rows are there and differ.
+    /// Tables whose rows are there and differ, or are not as the source wrote them.
     pub(super) fn different(&self) -> Vec<String> {
+        let passed_over = self.restored.passed_over.iter();
+        let unreadable = passed_over
+            .filter(|one| one.error.is_of_rows())
+            .map(|one| format!("{}: {}", one.table, one.error));
         let tables = self.restored.tables.iter();
         let read = tables.filter(|table| !self.is_not_provable(table));
-        read.filter_map(Compared::problem).collect()
+        read.filter_map(Compared::problem)
+            .chain(unreadable)
+            .collect()
     }
 
     pub(super) fn is_not_provable(&self, table: &Compared) -> bool {

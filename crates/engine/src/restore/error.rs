@@ -18,6 +18,15 @@ impl RestoreError {
         matches!(self, Self::Postgres(error @ PgError::Query { .. }) if !error.is_environment())
     }
 
+    /// Whether rows are not as they were written: text that no column can have, or another number of them.
+    pub(crate) fn is_of_rows(&self) -> bool {
+        match self {
+            Self::Postgres(error) => error.is_of_text(),
+            Self::Different { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Whether a name was not found.
     pub(crate) fn is_of_names(&self) -> bool {
         matches!(self, Self::Postgres(error) if error.is_of_names())

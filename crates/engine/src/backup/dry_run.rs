@@ -12,7 +12,7 @@ pub fn plan(job: &Job, cancel: &Cancel) -> Result<(Plan, Vec<Warning>), BackupEr
     let mut snapshot = Snapshot::open(&job.database, job.lock_timeout, cancel)?;
     let programs = Definitions::can_be_taken(&job.database, snapshot.info())?;
     let plan = Plan::make(&mut snapshot, job)?;
-    let files = files::read(&job.files, job.archive.compression())?;
+    let files = files::read(&job.files, job.local_directory(), job.archive.compression())?;
     let mut warnings = plan.warnings.clone();
     warnings.extend(
         programs

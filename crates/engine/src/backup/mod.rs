@@ -84,7 +84,7 @@ fn take(
     refuse_blind_spots(&plan, job)?;
     enough_space(job.spool(), plan.estimated_bytes() + sources.bytes())?;
     stages.enter(Stage::Files, None)?;
-    let files = files::read(&job.files, job.archive.compression())?;
+    let files = files::read(&job.files, job.local_directory(), job.archive.compression())?;
     let unfinished = create_partial(job, run)?;
     stages.enter(Stage::Export, Some(plan.estimated_bytes()))?;
     let gathered = WriteInput {

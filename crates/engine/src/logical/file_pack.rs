@@ -28,6 +28,8 @@ pub(crate) struct Files {
     pub(super) names: HashSet<String>,
     /// The resolved paths of the sources, with their names.
     pub(super) places: Vec<(PathBuf, String)>,
+    /// Where archives are kept.
+    pub(super) backups: Option<PathBuf>,
     /// Links of the current source that are left out, and why.
     pub(super) left_out: Vec<String>,
 }

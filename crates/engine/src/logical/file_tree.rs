@@ -136,6 +136,11 @@ impl Files {
         if let Some(name) = self.name_of(&real) {
             return Ok(Ok(name));
         }
+        if let Some(backups) = &self.backups
+            && (real.starts_with(backups) || backups.starts_with(&real))
+        {
+            return Ok(Err("archives are kept there".to_owned()));
+        }
         let mut roots = tree.source.roots();
         if !roots.any(|root| real.starts_with(root)) {
             let around = real.parent().unwrap_or(&real).display();

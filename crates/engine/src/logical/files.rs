@@ -6,15 +6,22 @@ use crate::job::FileSource;
 use crate::run::BackupError;
 use hubvault_archive::Compression;
 use std::fs;
+use std::path::Path;
 
-/// Reads every source; a missing or unreadable one is a warning unless it is required.
-pub(crate) fn read(sources: &[FileSource], compression: Compression) -> Result<Files, BackupError> {
+/// Reads every source; a missing or unreadable one is a warning unless it is required. No link is followed into the
+/// directory of the archives, `backups`: each would hold those before it.
+pub(crate) fn read(
+    sources: &[FileSource],
+    backups: &Path,
+    compression: Compression,
+) -> Result<Files, BackupError> {
     let places = sources.iter().filter_map(|source| {
         let real = fs::canonicalize(&source.source).ok()?;
         Some((real, source.name.clone()))
     });
     let mut files = Files {
         places: places.collect(),
+        backups: fs::canonicalize(backups).ok(),
         ..Files::default()
     };
     for source in sources {
@@ -46,13 +53,16 @@ mod tests {
     use super::*;
     use hubvault_archive::Codec;
     use std::os::unix::fs::symlink;
-    use std::path::Path;
 
     fn compression() -> Compression {
         Compression {
             codec: Codec::Gzip,
             level: 1,
         }
+    }
+
+    fn nowhere() -> &'static Path {
+        Path::new("/nonexistent")
     }
 
     fn source(path: &Path, required: bool) -> FileSource {
@@ -67,9 +77,9 @@ mod tests {
     #[test]
     fn a_missing_file_is_a_warning_and_a_required_one_an_error() {
         let gone = Path::new("/nonexistent/file");
-        let files = read(&[source(gone, false)], compression()).unwrap();
+        let files = read(&[source(gone, false)], nowhere(), compression()).unwrap();
         assert_eq!(files.warnings[0].code, "missing-file");
-        assert!(read(&[source(gone, true)], compression()).is_err());
+        assert!(read(&[source(gone, true)], nowhere(), compression()).is_err());
     }
 
     #[test]
@@ -82,7 +92,7 @@ mod tests {
         symlink("../../etc/passwd", root.join("live/up.pem")).unwrap();
         symlink("/etc/passwd", root.join("passwd")).unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(root.join("sock")).unwrap();
-        let files = read(&[source(root, false)], compression()).unwrap();
+        let files = read(&[source(root, false)], nowhere(), compression()).unwrap();
         let names: Vec<&str> = files.summaries.iter().map(|s| s.name.as_str()).collect();
         assert_eq!(
             names,
@@ -103,6 +113,26 @@ mod tests {
     }
 
     #[test]
+    fn no_link_leads_to_the_archives() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = fs::canonicalize(dir.path()).unwrap();
+        let (tree, backups) = (root.join("tree"), root.join("data/backups"));
+        fs::create_dir(&tree).unwrap();
+        fs::create_dir_all(&backups).unwrap();
+        for (name, to) in [("itself", "../data/backups"), ("above", "../data")] {
+            symlink(to, tree.join(name)).unwrap();
+        }
+        let source = FileSource {
+            follow: vec![root.clone()],
+            ..source(&tree, false)
+        };
+        let files = read(&[source], &backups, compression()).unwrap();
+        assert_eq!(files.summaries.len(), 1, "{:?}", files.summaries);
+        let said = &files.warnings[0].message;
+        assert!(said.contains("archives are kept there"), "{said}");
+    }
+
+    #[test]
     fn a_file_that_never_holds_still_is_left_out_and_said() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("busy");
@@ -118,7 +148,7 @@ mod tests {
                     fs::rename(&next, &path).unwrap();
                 }
             });
-            let files = read(&[source(&path, false)], compression());
+            let files = read(&[source(&path, false)], nowhere(), compression());
             stop.store(true, std::sync::atomic::Ordering::Relaxed);
             let files = files.unwrap();
             // Either it was caught between two changes and is whole, or it was left out aloud.

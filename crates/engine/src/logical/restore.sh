@@ -715,7 +715,8 @@ fi
 wanted_jobs=$jobs jobs=1
 load_group extensions "rows of extensions"
 jobs=$wanted_jobs
-sql -v ON_ERROR_STOP=0 -f "$work/triggers.sql" 2>/dev/null
+sql -v ON_ERROR_STOP=0 -f "$work/triggers.sql" 2>"$work/said"
+sed -n 's/^psql:[^ ]*: /trigger of an extension: /p' "$work/said" | grep -v 'must be owner' >>"$work/not_rebuilt"
 load_group first "rows"
 load_group after-tables "rows of tables whose columns are computed"
 say "sequences"

@@ -2,7 +2,7 @@
 
 use super::drill_server::DrillServer;
 use crate::restore::{self, RestoreError};
-use hubvault_archive::{Archive, Manifest};
+use hubvault_archive::{Archive, Manifest, UncheckedForeignKey};
 use hubvault_model::{Cancel, TableName, counted, one_line};
 use hubvault_postgres::{
     Access, ConnectSettings, DatabaseProperties, Definition, DefinitionContents,
@@ -62,6 +62,39 @@ impl Circumstances<'_> {
             name = here.split_once(' ').map(|(_, rest)| rest);
         }
         false
+    }
+
+    /// What the drill did another way and said: tablespaces that it does not have, and constraints that rows break.
+    fn is_on_purpose(&self, source: &Definition, found: &Definition) -> bool {
+        let is_elsewhere = found.storage[0].is_empty() && found.storage[1] == source.storage[1];
+        (is_elsewhere || found.storage == source.storage)
+            && (found.sql == source.sql || self.is_for_later_rows(source, found))
+    }
+
+    /// Whether two definitions differ by one of those constraints alone: it is `NOT VALID`, or a table or domain is without
+    /// its CHECK, which is an object of its own then.
+    fn is_for_later_rows(&self, source: &Definition, found: &Definition) -> bool {
+        if found.sql.replace(" NOT VALID;", ";") == source.sql {
+            return self.is_not_valid(&shown_definition(source));
+        }
+        let lines = |sql: &str| -> BTreeSet<String> {
+            let line = |line: &str| line.trim_end_matches([',', ';']).to_owned();
+            sql.lines().map(line).collect()
+        };
+        let (source, found) = (lines(&source.sql), lines(&found.sql));
+        let is_told = |line: &String| {
+            let check = line.trim_start().strip_prefix("CONSTRAINT ");
+            let name = check.and_then(|check| Some(check.split_once(" CHECK (")?.0));
+            let plain = name.map(|name| match name.strip_prefix('"') {
+                Some(quoted) => quoted.trim_end_matches('"').replace("\"\"", "\""),
+                None => name.to_owned(),
+            });
+            plain.is_some_and(|name| {
+                let about = format!("check constraint {name} on ");
+                self.not_valid.iter().any(|told| told.starts_with(&about))
+            })
+        };
+        found.is_subset(&source) && source.difference(&found).all(is_told)
     }
 }
 
@@ -176,12 +209,17 @@ impl DefinitionsCompared {
         cancel: &Cancel,
     ) -> Result<(), RestoreError> {
         let manifest = archive.manifest();
-        let without = |definitions: &[Definition]| {
-            let mut kept = without_late_keys(definitions, manifest);
-            kept.retain(|definition| !restored.is_replaced(definition));
-            kept
+        let without = |definitions: &[Definition], is_late: &dyn Fn(&Definition) -> bool| {
+            let kept = definitions
+                .iter()
+                .filter(|one| !is_late(one) && !restored.is_replaced(one));
+            kept.cloned().collect::<Vec<Definition>>()
         };
-        let (expected, found) = (without(&source.definitions), without(&found.definitions));
+        let expected = without(&source.definitions, &|one| is_late_key(one, manifest));
+        let is_late_here = |one: &Definition| {
+            is_named_like_late_key(one, manifest) && !expected.iter().any(|it| it.is_of(one))
+        };
+        let found = without(&found.definitions, &is_late_here);
         let DefinitionDifferences {
             missing,
             other,
@@ -194,9 +232,7 @@ impl DefinitionsCompared {
         }
         self.differ.extend(other.into_iter().filter(unexpected));
         let mut texts: Vec<(Definition, Definition)> = texts;
-        texts.retain(|(source, found)| {
-            !is_on_purpose(source, found, !restored.not_valid.is_empty())
-        });
+        texts.retain(|(source, found)| !restored.is_on_purpose(source, found));
         if texts.is_empty() {
             return Ok(());
         }
@@ -215,32 +251,25 @@ impl DefinitionsCompared {
     }
 }
 
-/// All but the foreign keys that come back `NOT VALID`: on a partitioned table they are on its partitions then.
-fn without_late_keys(definitions: &[Definition], manifest: &Manifest) -> Vec<Definition> {
-    let is_late = |definition: &&Definition| {
-        definition.kind == "FK CONSTRAINT"
-            && (manifest.not_valid.iter()).any(|key| {
-                let before = definition.name.strip_suffix(key.name.as_str());
-                before.is_some_and(|before| before.ends_with(' '))
-            })
-    };
-    let kept = definitions.iter().filter(|one| !is_late(one));
-    kept.cloned().collect()
+/// Whether it is a foreign key that comes back `NOT VALID`, as it leads out of the archive.
+fn is_late_key(definition: &Definition, manifest: &Manifest) -> bool {
+    manifest.not_valid.iter().any(|key| is_of(key, definition))
 }
 
-/// What the drill did another way and said: tablespaces that it does not have, and constraints that rows break.
-fn is_on_purpose(source: &Definition, found: &Definition, has_not_valid: bool) -> bool {
-    let is_elsewhere = found.storage[0].is_empty() && found.storage[1] == source.storage[1];
-    // Without its CHECK, which is an object of its own then.
-    let is_less = || {
-        let line = |line: &str| line.trim_end_matches([',', ';']).to_owned();
-        let lines: BTreeSet<String> = source.sql.lines().map(line).collect();
-        found.sql.lines().all(|one| lines.contains(&line(one)))
+fn is_of(key: &UncheckedForeignKey, definition: &Definition) -> bool {
+    let TableName { schema, name } = &key.table;
+    definition.kind == "FK CONSTRAINT"
+        && *schema == definition.schema
+        && definition.name == format!("{name} {}", key.name)
+}
+
+/// Whether it may be one where it was restored: a partitioned table's is on its partitions.
+fn is_named_like_late_key(definition: &Definition, manifest: &Manifest) -> bool {
+    let is_this = |key: &UncheckedForeignKey| {
+        let before = definition.name.strip_suffix(key.name.as_str());
+        before.is_some_and(|before| before.ends_with(' '))
     };
-    (is_elsewhere || found.storage == source.storage)
-        && (found.sql == source.sql
-            || (has_not_valid
-                && (found.sql.replace(" NOT VALID;", ";") == source.sql || is_less())))
+    definition.kind == "FK CONSTRAINT" && manifest.not_valid.iter().any(is_this)
 }
 
 /// Makes the definitions of the archive once more, alone, and takes what `pg_dump` says of them.
@@ -297,4 +326,72 @@ fn own_notation(names: &[String]) -> Option<String> {
             first.join(", ")
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_constraint_that_rows_break_excuses_no_other_loss() {
+        let access = Access::single(ConnectSettings::default());
+        let not_valid = ["check constraint of day on booking (1 row breaks it)".to_owned()];
+        let restored = Circumstances {
+            access: &access,
+            failures: &[],
+            not_valid: &not_valid,
+        };
+        let table = |columns: &[&str]| Definition {
+            kind: "TABLE".into(),
+            schema: "public".into(),
+            name: "booking".into(),
+            sql: format!(
+                "CREATE TABLE public.booking (\n{}\n);\n",
+                columns.join(",\n")
+            ),
+            ..Definition::default()
+        };
+        let (day, told, other) = (
+            "    day date DEFAULT now()",
+            "    CONSTRAINT \"of day\" CHECK ((day > now()))",
+            "    CONSTRAINT other CHECK ((day > now()))",
+        );
+        let source = table(&[day, other, told]);
+        assert!(restored.is_on_purpose(&source, &source));
+        assert!(restored.is_on_purpose(&source, &table(&[day, other])));
+        for lost in [vec![day, told], vec![other, told], vec![day], vec![]] {
+            assert!(!restored.is_on_purpose(&source, &table(&lost)), "{lost:?}");
+        }
+        let key = |schema: &str, sql: &str| Definition {
+            kind: "FK CONSTRAINT".into(),
+            schema: schema.into(),
+            name: "booking k".into(),
+            sql: sql.into(),
+            ..Definition::default()
+        };
+        // It is not said of this one.
+        let (whole, later) = (key("a", "… k;"), key("a", "… k NOT VALID;"));
+        assert!(!restored.is_on_purpose(&whole, &later));
+    }
+
+    #[test]
+    fn a_late_key_is_known_by_its_table_and_name() {
+        let key = |schema: &str, name: &str| Definition {
+            kind: "FK CONSTRAINT".into(),
+            schema: schema.into(),
+            name: name.into(),
+            ..Definition::default()
+        };
+        let late = UncheckedForeignKey {
+            name: "k".into(),
+            table: TableName::new("a", "t"),
+            references: TableName::new("a", "p"),
+            reason: String::new(),
+        };
+        let is_late = |one: &Definition| is_of(&late, one);
+        assert!(is_late(&key("a", "t k")));
+        for other in [key("b", "t k"), key("a", "u k"), key("a", "t kk")] {
+            assert!(!is_late(&other), "{other:?}");
+        }
+    }
 }

@@ -94,6 +94,11 @@ impl Definition {
         key(self) == key(other) && is_equal(self, other)
     }
 
+    /// Whether it is of the same object.
+    pub fn is_of(&self, other: &Self) -> bool {
+        key(self) == key(other)
+    }
+
     /// Whether it is the database, or a property of it.
     pub fn is_of_database(&self) -> bool {
         let about = ["ACL", "COMMENT", "SECURITY LABEL"].contains(&self.kind.as_str());

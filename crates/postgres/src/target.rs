@@ -63,6 +63,33 @@ pub fn config_tables(session: &mut Session) -> Result<BTreeMap<TableName, String
     Ok(rows.iter().map(|row| (name(row), row.get(2))).collect())
 }
 
+/// Checks that a table has these columns to load. A COPY that fails before its first row leaves a session of the library
+/// in which nothing else can be done.
+pub fn check_columns(
+    session: &mut Session,
+    table: &TableName,
+    columns: &[String],
+) -> Result<(), PgError> {
+    let doing = format!("restoring {table}");
+    let sql = format!(
+        "SELECT attname::text FROM pg_catalog.pg_attribute
+         WHERE attrelid = {}::pg_catalog.regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''",
+        quote_literal(&table.sql())
+    );
+    let rows = session.rows(&doing, &sql)?;
+    let there: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
+    match columns.iter().find(|it| !there.contains(&it.as_str())) {
+        None => Ok(()),
+        Some(column) => Err(PgError::Query {
+            doing,
+            why: format!(
+                "it has no column {} to load, which the archive has",
+                quote_ident(column)
+            ),
+        }),
+    }
+}
+
 /// Lets a role load and read a table of an extension, which a superuser owns.
 pub fn admit_to(session: &mut Session, table: &TableName, role: &str) -> Result<(), PgError> {
     let (schema, role) = (quote_ident(&table.schema), quote_ident(role));

@@ -8,7 +8,7 @@ use hubvault_archive::{Archive, Manifest, TableSummary};
 use hubvault_model::{
     BackupId, Cancel, RowFormat, TableName, list_field, one_line, quote_ident, quote_literal,
 };
-use hubvault_postgres::{Access, ConnectSettings, SchemaOptions, Session, inspect};
+use hubvault_postgres::{Access, ConnectSettings, SchemaOptions, Session, inspect, target};
 use secrecy::ExposeSecret;
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -83,6 +83,7 @@ impl ScriptDrill<'_> {
             server: session.server_version_num() / 10_000,
         };
         schema.make_extensions(&mut session, login, options, self.cancel)?;
+        self.prepare_tables_of_extensions(&mut session)?;
         let to = quote_ident(&login.user);
         for name in inspect::schemas(&mut session)? {
             let schema = quote_ident(&name);
@@ -101,6 +102,29 @@ impl ScriptDrill<'_> {
             quote_literal(&login.user)
         );
         session.simple("granting foreign data wrappers", &wrappers)?;
+        Ok(())
+    }
+
+    /// The script refuses rows where those of the archive come, and CREATE EXTENSION may have put some there; it switches
+    /// off triggers, which this login may not. What fails here the script says.
+    fn prepare_tables_of_extensions(&self, superuser: &mut Session) -> Result<(), RestoreError> {
+        let there = target::config_tables(superuser)?;
+        let tables = self.archive.manifest().tables.iter();
+        let tables: Vec<&TableName> = tables
+            .filter(|it| it.extension.is_some() && there.get(&it.name) == it.extension.as_ref())
+            .map(|it| &it.name)
+            .collect();
+        if tables.is_empty() {
+            return Ok(());
+        }
+        for table in &tables {
+            target::disable_triggers(superuser, table)?;
+        }
+        let names: Vec<String> = tables.iter().map(|it| it.sql()).collect();
+        let sql = format!("TRUNCATE ONLY {}", names.join(", ONLY "));
+        if let Err(error) = superuser.simple("emptying tables of extensions", &sql) {
+            tracing::info!("{error}");
+        }
         Ok(())
     }
 

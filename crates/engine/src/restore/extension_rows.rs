@@ -126,6 +126,7 @@ fn rows<S: Source>(
         let done = one(&mut session, |session| {
             for entry in archive.entries_of(table) {
                 if let Some(rows) = &entry.rows {
+                    target::check_columns(session, &rows.table, &rows.columns)?;
                     let sql = target::copy_into(&rows.table, &rows.columns);
                     load_entry(archive, session, entry, rows, &sql, progress)?;
                 }

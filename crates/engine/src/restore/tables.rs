@@ -113,6 +113,7 @@ fn load_table<S: Source>(
     let silenced = target::disable_triggers(session, &place.name)?;
     for entry in archive.entries_of(table) {
         if let Some(rows) = &entry.rows {
+            target::check_columns(session, &place.name, &rows.columns)?;
             let sql = target::copy_into(&place.name, &rows.columns);
             load_entry(archive, session, entry, rows, &sql, progress)?;
         }

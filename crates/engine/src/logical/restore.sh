@@ -808,6 +808,9 @@ yes*)
     ;;
 esac
 
+# The lists are on a disk that may be full.
+echo end >"$work/end" || die "the directory for temporary files, $work, is full: what could not be rebuilt may be listed in part"
+
 # Says one of the lists that were gathered.
 listed() {
     [ ! -s "$work/$1" ] || printf '%s:\n%s\n' "$2" "$(sed 's/^/  /' "$work/$1")"

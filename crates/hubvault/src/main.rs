@@ -3,8 +3,10 @@
 //! The binary reads the configuration, hands a job to the engine and prints what came of it.
 
 mod text;
+mod answer;
 mod progress;
 mod signals;
+mod failure;
 mod cli;
 
 use clap::Parser;
@@ -19,19 +21,14 @@ fn main() -> ExitCode {
     keep_memory_private();
     keep_own_rights();
     signals::outlive_the_terminal();
-    match cli::run(&Cli::parse()) {
+    answer::choose(std::env::args_os().skip(1));
+    let done = Cli::try_parse().map_err(Into::into);
+    match done.and_then(|cli| cli::run(&cli)) {
         Ok(Exit::Done) => ExitCode::SUCCESS,
         Ok(Exit::Failing) => ExitCode::FAILURE,
         Ok(Exit::Warnings) => ExitCode::from(3),
         Ok(Exit::Code(code)) => ExitCode::from(code),
-        Err(error) => {
-            let text =
-                hubvault_model::indented(&hubvault_service::logging::masked(&text::chain(&error)));
-            text::complain(&format!("error: {text}"));
-            let of_configuration = error.is::<hubvault_config::ConfigError>();
-            let code = signals::exit_code().unwrap_or(if of_configuration { 2 } else { 1 });
-            ExitCode::from(code)
-        }
+        Err(error) => ExitCode::from(failure::report(&error)),
     }
 }
 

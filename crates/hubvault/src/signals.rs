@@ -1,10 +1,11 @@
 //! SIGINT and SIGTERM: the run is asked to stop, and stops within two seconds in any case. SIGHUP stops nothing: a run
 //! outlives its terminal, and `kill -HUP $(pidof hubvault)`, which is for the service.
 
+use crate::answer::{self, Kind};
 use crate::text::complain;
-
 use anyhow::{Context, Result};
 use hubvault_model::Cancel;
+use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
@@ -114,9 +115,13 @@ fn end(signal: i32) -> ! {
     for watched in work.iter().rev() {
         (watched.last_resort)();
     }
+    let code = 128 + signal;
     if !work.is_empty() {
         // Nobody else says it any more.
-        complain("error: stopped on request; a server or program did not answer");
+        let message = "stopped on request; a server or program did not answer";
+        complain(&format!("error: {message}"));
+        let of_json = u8::try_from(code).unwrap_or(1);
+        answer::failed(Kind::Interrupted, message, of_json, json!({}));
     }
-    std::process::exit(128 + signal);
+    std::process::exit(code);
 }

@@ -1,7 +1,8 @@
 //! `hubvault alert`: alerts listed, silenced and tested.
 
 use super::Exit;
-use super::check::known_or_exit;
+use super::check::known;
+use crate::answer;
 use crate::text::{Align, columns, print};
 use anyhow::{Result, bail};
 use clap::Subcommand;
@@ -15,6 +16,7 @@ use hubvault_model::Cancel;
 use hubvault_notify::EventKind;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AlertCommand {
@@ -22,11 +24,7 @@ pub(crate) enum AlertCommand {
     #[command(
         after_long_help = "Exit codes: 0 nothing is wrong; 1 something is; 2 bad configuration."
     )]
-    List {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    List,
     /// Silence a check for a while; its recovery is still reported
     #[command(after_long_help = "Examples:
   hubvault alert silence disk --for 2h
@@ -51,17 +49,21 @@ Exit codes: 0 silenced; 1 the catalog cannot be written; 2 no such check, or bad
 pub(crate) fn run(settings: &Settings, command: &AlertCommand) -> Result<Exit> {
     let job = settings.job();
     if let AlertCommand::Silence { check, .. } = command {
-        known_or_exit(job, check);
+        known(job, check)?;
     }
     let catalog = Catalog::open(&StateDir::open(job.state_root())?)?;
     match command {
-        AlertCommand::List { json } => list(job, &catalog, &settings.zone, *json),
+        AlertCommand::List => list(job, &catalog, &settings.zone),
         AlertCommand::Silence { check, length } => {
             let now = Timestamp::now();
             let until = now.checked_add(*length)?;
             catalog.silence(&job.name, check, until, now)?;
-            let until = moment(until, &settings.zone);
-            print(&format!("{check}: silenced until {until}\n"))?;
+            if answer::is_json() {
+                answer::json(&json!({ "check": check, "silenced_until": until }))?;
+            } else {
+                let until = moment(until, &settings.zone);
+                print(&format!("{check}: silenced until {until}\n"))?;
+            }
             Ok(Exit::Done)
         }
         AlertCommand::Test => test(job, &catalog, &settings.zone),
@@ -83,11 +85,11 @@ fn span(text: &str) -> Result<SignedDuration, String> {
         .ok_or_else(|| "expected a time such as `30 min`, `2h` or `3d`, at most a year".to_owned())
 }
 
-fn list(job: &Job, catalog: &Catalog, zone: &TimeZone, as_json: bool) -> Result<Exit> {
+fn list(job: &Job, catalog: &Catalog, zone: &TimeZone) -> Result<Exit> {
     let states = catalog.alerts(&job.name)?;
     let now = Timestamp::now();
-    if as_json {
-        print(&(serde_json::to_string_pretty(&states)? + "\n"))?;
+    if answer::is_json() {
+        answer::json(&states)?;
     } else if states.is_empty() {
         print("no checks recorded yet; run hubvault check --alert\n")?;
     } else {
@@ -151,10 +153,12 @@ fn test(job: &Job, catalog: &Catalog, zone: &TimeZone) -> Result<Exit> {
     if outcome.record.notified.is_empty() {
         bail!("no recipient was reached; hubvault status lists the recipients");
     }
-    print(&format!(
-        "notified {}\n",
-        outcome.record.notified.join(", ")
-    ))?;
+    if answer::is_json() {
+        answer::json(&outcome.record)?;
+    } else {
+        let notified = outcome.record.notified.join(", ");
+        print(&format!("notified {notified}\n"))?;
+    }
     Ok(if outcome.record.is_complete() {
         Exit::Done
     } else {

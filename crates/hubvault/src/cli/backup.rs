@@ -4,21 +4,22 @@ use super::Exit;
 use super::plan::{plan_json, plan_text, warnings_text};
 use super::proof::proof_lines;
 use super::seal::sealed_text;
-use crate::progress;
-use crate::signals;
+use crate::answer::{self, Kind};
 use crate::text::{self, duration, plain, print};
+use crate::{failure, progress, signals};
 use anyhow::Result;
 use clap::Args;
 use hubvault_config::Settings;
 use hubvault_engine::backup;
-use hubvault_engine::catalog::{BackupRecord, State, Undelivered};
+use hubvault_engine::catalog::{BackupRecord, Catalog, State, Undelivered};
 use hubvault_engine::job::Job;
 use hubvault_engine::run::{BackupError, Run, RunRequest};
 use hubvault_engine::state::progress_file::ProgressFile;
 use hubvault_engine::state::{StateDir, StateError};
-use hubvault_model::{ByteSize, Cancel, counted, indented};
+use hubvault_model::{BackupId, ByteSize, Cancel, counted, indented};
 use hubvault_service::child::RunResult;
 use hubvault_service::logging;
+use serde_json::json;
 use std::sync::Arc;
 
 /// `hubvault backup`
@@ -27,9 +28,6 @@ pub(crate) struct BackupArgs {
     /// Print the plan and touch nothing
     #[arg(long)]
     dry_run: bool,
-    /// Print JSON
-    #[arg(long)]
-    pub(super) json: bool,
     /// No progress bar and no progress lines
     #[arg(long)]
     no_progress: bool,
@@ -39,20 +37,28 @@ pub(crate) struct BackupArgs {
 pub(crate) fn run(settings: &Settings, args: &BackupArgs) -> Result<Exit> {
     log_notices(settings);
     if args.dry_run {
-        return dry_run(settings.job(), args.json);
+        return dry_run(settings.job());
     }
-    let record = take_for(settings, RunRequest::by_hand(), args.no_progress)?;
-    let text = if args.json {
+    let request = RunRequest::by_hand();
+    let id = request.id;
+    let record = match take_for(settings, request, args.no_progress) {
+        Ok(record) => record,
+        Err(error) => {
+            let more = json!({ "backup": recorded(settings, id) });
+            return Ok(Exit::Code(failure::report_with(&error, more)));
+        }
+    };
+    let printed = if answer::is_json() {
         // For the person behind the program that reads the JSON.
         record
             .warnings
             .iter()
             .for_each(|warning| tracing::warn!("{warning}"));
-        serde_json::to_string_pretty(&record)? + "\n"
+        answer::json(&record)
     } else {
-        record_text(&record)
+        print(&record_text(&record))
     };
-    if let Err(error) = print(&text) {
+    if let Err(error) = printed {
         // The archive is there all the same.
         tracing::warn!("could not write the report to standard output: {error}");
         return Ok(Exit::Warnings);
@@ -60,16 +66,25 @@ pub(crate) fn run(settings: &Settings, args: &BackupArgs) -> Result<Exit> {
     Ok(exit_of(&record))
 }
 
-fn dry_run(job: &Job, json: bool) -> Result<Exit> {
+/// The record of a run that failed, unless it was not recorded either.
+fn recorded(settings: &Settings, id: BackupId) -> Option<BackupRecord> {
+    let state = StateDir::of(settings.job().state_root());
+    if !state.path().is_dir() {
+        return None;
+    }
+    let catalog = Catalog::open(&state).ok()?;
+    catalog.find(&id.to_string()).ok().flatten()
+}
+
+fn dry_run(job: &Job) -> Result<Exit> {
     let cancel = Cancel::new();
     let _signals = signals::watch(cancel.clone(), || {})?;
     let (plan, warnings) = backup::plan(job, &cancel)?;
-    let text = if json {
-        serde_json::to_string_pretty(&plan_json(job, &plan, &warnings))? + "\n"
+    if answer::is_json() {
+        answer::json(&plan_json(job, &plan, &warnings))?;
     } else {
-        plan_text(job, &plan, &warnings)
-    };
-    print(&text)?;
+        print(&plan_text(job, &plan, &warnings))?;
+    }
     Ok(if warnings.is_empty() && plan.privileges.is_empty() {
         Exit::Done
     } else {
@@ -152,6 +167,7 @@ pub(crate) fn take(job: &Arc<Job>, mut run: Run) -> Result<BackupRecord> {
 fn give_up(error: &BackupError) {
     let text = indented(&logging::masked(&error.to_string()));
     text::complain(&format!("error: {text}"));
+    answer::failed(Kind::Failed, &text, 1, json!({}));
     std::process::exit(1);
 }
 

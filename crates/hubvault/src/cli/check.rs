@@ -1,8 +1,8 @@
 //! `hubvault check`: every check with what it found and what to do next.
 
 use super::{Cli, Exit};
-use crate::signals;
 use crate::text::{entry, plain, print};
+use crate::{answer, signals};
 use anyhow::{Result, bail};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory};
@@ -31,9 +31,6 @@ pub(crate) struct CheckArgs {
     /// Only these checks: built-in ones, or those of `[[check]]`
     #[arg(value_name = "NAME")]
     names: Vec<String>,
-    /// Print JSON
-    #[arg(long)]
-    pub(super) json: bool,
     /// Notify the recipients of what changed since the last check, and call the ping of `[monitor]`
     #[arg(long, conflicts_with = "names")]
     alert: bool,
@@ -44,7 +41,6 @@ impl CheckArgs {
     pub(super) fn alert() -> Self {
         Self {
             names: Vec::new(),
-            json: false,
             alert: true,
         }
     }
@@ -54,7 +50,7 @@ impl CheckArgs {
 pub(crate) fn run(settings: &Settings, args: &CheckArgs) -> Result<Exit> {
     let job = settings.job();
     for name in &args.names {
-        known_or_exit(job, name);
+        known(job, name)?;
     }
     let catalog = catalog::current(job)?;
     let cancel = Cancel::new();
@@ -74,7 +70,7 @@ pub(crate) fn run(settings: &Settings, args: &CheckArgs) -> Result<Exit> {
         bail!("stopped on request");
     }
     let all_well = findings.iter().all(|f| f.state != CheckState::Failing);
-    if args.json {
+    if answer::is_json() {
         let mut report = json!({ "job": job.name, "ok": all_well, "findings": findings });
         if args.alert {
             report["notices"] = json!(watched.notices);
@@ -82,7 +78,7 @@ pub(crate) fn run(settings: &Settings, args: &CheckArgs) -> Result<Exit> {
             report["told"] = json!(watched.delivery.record.notified);
             report["untold"] = json!(watched.delivery.record.undelivered);
         }
-        print(&(serde_json::to_string_pretty(&report)? + "\n"))?;
+        answer::json(&report)?;
     } else {
         print(&(findings_text(findings) + &notices_text(&watched)))?;
     }
@@ -95,12 +91,12 @@ pub(crate) fn run(settings: &Settings, args: &CheckArgs) -> Result<Exit> {
     Ok(if all_well { Exit::Done } else { Exit::Failing })
 }
 
-/// Ends the program with the usage's exit code where there is no check of this name.
-pub(super) fn known_or_exit(job: &Job, name: &str) {
+/// Wrong usage where there is no check of this name.
+pub(super) fn known(job: &Job, name: &str) -> Result<()> {
     let all = checks(job);
     let mut names = all.iter().map(Check::name);
     if names.clone().any(|known| known == name) {
-        return;
+        return Ok(());
     }
     let hint = nearest(name, names.clone());
     let known: Vec<&str> = names.by_ref().collect();
@@ -108,7 +104,7 @@ pub(super) fn known_or_exit(job: &Job, name: &str) {
         "there is no check {name:?}{hint} (there are {})",
         known.join(", ")
     );
-    Cli::command().error(ErrorKind::InvalidValue, what).exit()
+    Err(Cli::command().error(ErrorKind::InvalidValue, what).into())
 }
 
 /// Which notices were sent, and to whom.

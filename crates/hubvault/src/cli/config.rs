@@ -1,6 +1,7 @@
 //! `hubvault config`: write a commented file, check the configuration, show the settings in effect.
 
 use super::Exit;
+use crate::answer;
 use crate::text::{Align, columns, print};
 use anyhow::{Context, Result};
 use hubvault_config::Settings;
@@ -22,6 +23,10 @@ pub(crate) fn init(path: &Path) -> Result<Exit> {
         .open(path);
     file.and_then(|mut file| file.write_all(EXAMPLE.as_bytes()))
         .with_context(|| format!("writing a new {} (it must not exist)", path.display()))?;
+    if answer::is_json() {
+        answer::json(&json!({ "file": path }))?;
+        return Ok(Exit::Done);
+    }
     print(&format!(
         "wrote {}; every line in it is a comment until you change it\n",
         path.display()
@@ -31,6 +36,15 @@ pub(crate) fn init(path: &Path) -> Result<Exit> {
 
 /// Reports that the configuration is valid; mistakes were reported when it was loaded.
 pub(crate) fn check(settings: &Settings) -> Result<Exit> {
+    let exit = if settings.notices.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Warnings
+    };
+    if answer::is_json() {
+        answer::json(&json!({ "file": settings.file, "notices": settings.notices }))?;
+        return Ok(exit);
+    }
     let mut out = format!("{}\n", read_from(settings));
     for notice in &settings.notices {
         out += &format!("! {notice}\n");
@@ -55,16 +69,12 @@ pub(crate) fn check(settings: &Settings) -> Result<Exit> {
         job.local_directory().display()
     );
     print(&out)?;
-    Ok(if settings.notices.is_empty() {
-        Exit::Done
-    } else {
-        Exit::Warnings
-    })
+    Ok(exit)
 }
 
 /// Prints every setting with its origin.
-pub(crate) fn show(settings: &Settings, as_json: bool) -> Result<Exit> {
-    if as_json {
+pub(crate) fn show(settings: &Settings) -> Result<Exit> {
+    if answer::is_json() {
         let all: Vec<_> = rows(settings)
             .map(|row| {
                 json!({
@@ -72,10 +82,9 @@ pub(crate) fn show(settings: &Settings, as_json: bool) -> Result<Exit> {
                 })
             })
             .collect();
-        let report = json!({
+        answer::json(&json!({
             "file": settings.file, "settings": all, "notices": settings.notices,
-        });
-        print(&(serde_json::to_string_pretty(&report)? + "\n"))?;
+        }))?;
         return Ok(Exit::Done);
     }
     let rows: Vec<Vec<String>> = rows(settings)

@@ -5,7 +5,7 @@ use super::differences::Differences;
 use super::seal::{IdentityArgs, witness};
 use super::select::resolve;
 use crate::text::{Align, columns, grouped, print, print_with};
-use crate::{progress, signals};
+use crate::{answer, progress, signals};
 use anyhow::{Context, Result};
 use clap::Args;
 use hubvault_archive::Archive;
@@ -28,11 +28,8 @@ pub(crate) struct DiffArgs {
     /// Only this table; may be given more than once, and may be a glob
     #[arg(long = "table", value_name = "TABLE")]
     pub(crate) tables: Vec<TablePattern>,
-    /// Print counts and the keys of all rows that differ as JSON
-    #[arg(long, conflicts_with = "csv")]
-    pub(crate) json: bool,
     /// Print the keys of all rows that differ as CSV
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json")]
     pub(crate) csv: bool,
     /// Run window conditions that only the archive has; they are SQL written by whoever made the archive
     #[arg(long)]
@@ -59,7 +56,7 @@ pub(crate) fn run(settings: &Settings, args: &DiffArgs) -> Result<Exit> {
     let bar = progress::choose(args.no_progress);
     let job = settings.job();
     let conditions = Conditions::new(&job.scope, args.trust_conditions);
-    let mut kept = (args.json || args.csv)
+    let mut kept = (answer::is_json() || args.csv)
         .then(|| Differences::keep(&settings.temp_dir))
         .transpose()?;
     let mut each = |table, row| kept.as_mut().map_or(Ok(()), |kept| kept.add(table, &row));
@@ -75,7 +72,7 @@ pub(crate) fn run(settings: &Settings, args: &DiffArgs) -> Result<Exit> {
     )?;
     drop(bar);
     match kept {
-        Some(kept) if args.json => print_with(|out| kept.json(&found, out))?,
+        Some(kept) if answer::is_json() => answer::stream(|out| kept.json(&found, out))?,
         Some(kept) => print_with(|out| kept.csv(&found, out))?,
         None => print(&diff_text(&found))?,
     }

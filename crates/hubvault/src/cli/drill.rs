@@ -5,7 +5,7 @@ use super::proof::proof_text;
 use super::seal::{IdentityArgs, witness};
 use super::select::resolve;
 use crate::text::{chain, print};
-use crate::{progress, signals};
+use crate::{answer, progress, signals};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use hubvault_archive::Identities;
@@ -15,7 +15,8 @@ use hubvault_engine::catalog::{BackupRecord, Catalog, Contents, ProofRecord, Sta
 use hubvault_engine::progress::{Progress, Stage};
 use hubvault_engine::proof::{DrillError, drill as engine};
 use hubvault_engine::state::StateDir;
-use hubvault_model::Cancel;
+use hubvault_model::{Cancel, counted};
+use serde_json::json;
 use std::path::{Path, PathBuf};
 
 /// `hubvault drill`
@@ -48,50 +49,104 @@ pub(crate) fn run(settings: &Settings, args: &DrillArgs) -> Result<Exit> {
     let cancel = Cancel::new();
     let _signals = signals::watch(cancel.clone(), || {})?;
     let bar = progress::choose(args.no_progress);
-    let (mut unproven, mut rejected) = (0, Vec::new());
+    let mut all = Vec::new();
     for path in &paths {
-        let mut proof = ProofRecord::default();
-        let done = drill(
-            settings,
-            path,
-            &identities,
-            bar.as_ref(),
-            &cancel,
-            &mut proof,
-        );
-        let line = match done {
-            Ok(()) => proof_text(&proof),
-            // Not a failure of the archive; it is one of the command if the archive was named.
-            Err(error) if args.all && error.downcast_ref().is_some_and(DrillError::is_sealed) => {
-                "sealed, not drilled; add --identity with the file of a recipient's private key\n"
-                    .to_owned()
-            }
-            Err(error) if error.downcast_ref().is_some_and(DrillError::is_sealed) => {
-                return Err(error);
-            }
-            Err(error) if error.is::<DrillError>() && !cancel.is_requested() => {
-                disprove(settings, path, &identities, &error)?;
-                rejected.push(path.display().to_string());
-                format!("REJECTED: {error}\n")
-            }
-            Err(error) => return Err(error),
-        };
-        let not_valid = proof.drill.iter().any(|drill| !drill.not_valid.is_empty());
-        unproven += usize::from(!proof.proven || not_valid);
-        print(&format!("{}: {line}", path.display()))?;
+        let (bar, all_of_them) = (bar.as_ref(), args.all);
+        let one = one_of(settings, path, &identities, bar, &cancel, all_of_them)?;
+        if !answer::is_json() {
+            print(&format!("{}: {}", path.display(), one.text()))?;
+        }
+        all.push(one);
     }
-    if !rejected.is_empty() {
+    if answer::is_json() {
+        answer::json(&all.iter().map(Drilled::as_json).collect::<Vec<_>>())?;
+    }
+    let rejected = all.iter().filter(|one| one.is_rejected()).count();
+    if rejected > 0 {
         bail!(
-            "{} of {} archives failed the drill",
-            rejected.len(),
-            paths.len()
+            "{rejected} of {} failed the drill",
+            counted(all.len() as u64, "archive")
         );
     }
-    Ok(if unproven == 0 {
+    Ok(if all.iter().all(Drilled::is_proven) {
         Exit::Done
     } else {
         Exit::Warnings
     })
+}
+
+/// The result for one archive.
+struct Drilled {
+    path: PathBuf,
+    result: Outcome,
+}
+
+enum Outcome {
+    Judged(ProofRecord),
+    Sealed,
+    Rejected(String),
+}
+
+impl Drilled {
+    fn is_rejected(&self) -> bool {
+        matches!(self.result, Outcome::Rejected(_))
+    }
+
+    /// And nothing came back `NOT VALID`.
+    fn is_proven(&self) -> bool {
+        let Outcome::Judged(proof) = &self.result else {
+            return false;
+        };
+        proof.proven && proof.drill.iter().all(|drill| drill.not_valid.is_empty())
+    }
+
+    fn text(&self) -> String {
+        match &self.result {
+            Outcome::Judged(proof) => proof_text(proof),
+            Outcome::Sealed => format!("{SEALED}\n"),
+            Outcome::Rejected(why) => format!("REJECTED: {why}\n"),
+        }
+    }
+
+    fn as_json(&self) -> serde_json::Value {
+        let (word, reason, proof) = match &self.result {
+            Outcome::Judged(proof) if proof.proven => ("proven", None, Some(proof)),
+            Outcome::Judged(proof) => ("unproven", proof.reason.as_deref(), Some(proof)),
+            Outcome::Sealed => ("sealed", Some(SEALED), None),
+            Outcome::Rejected(why) => ("rejected", Some(why.as_str()), None),
+        };
+        json!({ "file": self.path, "result": word, "reason": reason, "proof": proof })
+    }
+}
+
+const SEALED: &str =
+    "sealed, not drilled; add --identity with the file of a recipient's private key";
+
+/// Drills one of several archives, or the one that was named: a failure of the drill is its result.
+fn one_of(
+    settings: &Settings,
+    path: &Path,
+    identities: &Identities,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+    of_several: bool,
+) -> Result<Drilled> {
+    let mut proof = ProofRecord::default();
+    let done = drill(settings, path, identities, progress, cancel, &mut proof);
+    let is_sealed = |error: &anyhow::Error| error.downcast_ref().is_some_and(DrillError::is_sealed);
+    let result = match done {
+        Ok(()) => Outcome::Judged(proof),
+        // Not a failure of the archive; it is one of the command if the archive was named.
+        Err(error) if is_sealed(&error) && of_several => Outcome::Sealed,
+        Err(error) if is_sealed(&error) => return Err(error),
+        Err(error) if error.is::<DrillError>() && !cancel.is_requested() => {
+            disprove(settings, path, identities, &error)?;
+            Outcome::Rejected(error.to_string())
+        }
+        Err(error) => return Err(error),
+    };
+    let path = path.to_owned();
+    Ok(Drilled { path, result })
 }
 
 /// Drills one archive and records the result if the archive is in the catalog.

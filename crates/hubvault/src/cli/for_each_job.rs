@@ -21,16 +21,17 @@ const NOBODY: u32 = 0;
 /// Whether the command works on all jobs and none is named. With `--json` one must be named, as each job has a document of
 /// its own.
 pub(super) fn is_for_all(cli: &Cli) -> bool {
-    let may = match &cli.command {
-        Command::Backup(args) => !args.json,
-        Command::List(args) => !args.json,
-        Command::Prune(args) => !args.json,
-        Command::Check(args) => !args.json,
-        Command::Status { json } => !json,
-        Command::Config(super::ConfigCommand::Check) | Command::Mail(MailCommand::Retry) => true,
-        _ => false,
-    };
-    may && cli.job.is_none()
+    let may = matches!(
+        &cli.command,
+        Command::Backup(_)
+            | Command::List
+            | Command::Prune(_)
+            | Command::Check(_)
+            | Command::Status
+            | Command::Config(super::ConfigCommand::Check)
+            | Command::Mail(MailCommand::Retry)
+    );
+    may && !cli.json && cli.job.is_none()
 }
 
 /// Runs the command for each job, under a heading with its name. A failure does not stop the next.

@@ -1,32 +1,24 @@
 //! `hubvault list` and `hubvault catalog rebuild`.
 
 use super::Exit;
+use crate::answer;
 use crate::text::{Align, columns, grouped, print};
 use anyhow::Result;
-use clap::Args;
 use hubvault_config::Settings;
 use hubvault_engine::catalog;
-use hubvault_engine::catalog::{BackupRecord, Catalog, State, rebuild};
+use hubvault_engine::catalog::{BackupRecord, Catalog, Rebuilt, State, rebuild};
 use hubvault_engine::overview::{Presence, presence};
 use hubvault_engine::state::StateDir;
 use hubvault_model::ByteSize;
-use serde_json::Value;
-
-/// `hubvault list`
-#[derive(Debug, Args)]
-pub(crate) struct ListArgs {
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
+use serde_json::{Value, json};
 
 /// Lists every run, newest first.
-pub(crate) fn run(settings: &Settings, args: &ListArgs) -> Result<Exit> {
+pub(crate) fn run(settings: &Settings) -> Result<Exit> {
     let job = settings.job();
     let records = catalog::current(job)?.list()?;
-    if args.json {
+    if answer::is_json() {
         let all: Vec<Value> = records.iter().map(as_json).collect::<Result<_>>()?;
-        print(&(serde_json::to_string_pretty(&all)? + "\n"))?;
+        answer::json(&all)?;
         return Ok(Exit::Done);
     }
     if records.is_empty() {
@@ -104,6 +96,18 @@ pub(crate) fn rebuild_catalog(settings: &Settings) -> Result<Exit> {
     let job = settings.job();
     let catalog = Catalog::open(&StateDir::open(job.state_root())?)?;
     let found = rebuild(&catalog, job.local_directory())?;
+    for (path, error) in &found.unreadable {
+        tracing::warn!("{}: {error}", path.display());
+    }
+    let exit = if found.unreadable.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Warnings
+    };
+    if answer::is_json() {
+        answer::json(&rebuilt_json(&found))?;
+        return Ok(exit);
+    }
     let mut out = String::new();
     let added = found.added.iter().map(|record| ("added", record));
     let returned = found.returned.iter().map(|record| ("found again", record));
@@ -124,12 +128,20 @@ pub(crate) fn rebuild_catalog(settings: &Settings) -> Result<Exit> {
         found.added.len(),
         found.known
     ))?;
-    for (path, error) in &found.unreadable {
-        tracing::warn!("{}: {error}", path.display());
-    }
-    Ok(if found.unreadable.is_empty() {
-        Exit::Done
-    } else {
-        Exit::Warnings
+    Ok(exit)
+}
+
+fn rebuilt_json(found: &Rebuilt) -> Value {
+    let all = |records: &[BackupRecord]| -> Vec<Value> {
+        let one = |record: &BackupRecord| json!({ "id": record.id, "file": record.file() });
+        records.iter().map(one).collect()
+    };
+    let unreadable = found
+        .unreadable
+        .iter()
+        .map(|(path, error)| json!({ "file": path, "error": error.to_string() }));
+    json!({
+        "added": all(&found.added), "returned": all(&found.returned), "known": found.known,
+        "unreadable": unreadable.collect::<Vec<_>>(),
     })
 }

@@ -1,6 +1,7 @@
 //! `hubvault mail`: mail previewed, tested, sent and resent.
 
 use super::Exit;
+use crate::answer;
 use crate::text::{Align, columns, print};
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
@@ -13,6 +14,7 @@ use hubvault_engine::delivery::{About, DeliveryOutcome, MAIL_TYPES, Notifier, Te
 use hubvault_engine::job::Job;
 use hubvault_engine::overview::archive;
 use hubvault_model::Cancel;
+use serde_json::json;
 use std::ffi::OsStr;
 use std::path::Path;
 
@@ -36,11 +38,7 @@ Exit codes: 0 printed; 1 no such type; 2 bad configuration; 3 a template has a m
         text: bool,
     },
     /// List messages: sent, queued and refused, newest first
-    Outbox {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Outbox,
     /// Try to send all queued messages now
     #[command(
         after_long_help = "Exit codes: 0 the queue is empty; 1 the catalog cannot be read; 2 bad \
@@ -102,7 +100,12 @@ pub(crate) fn run(settings: &Settings, command: &MailCommand) -> Result<Exit> {
             for problem in &rendered.problems {
                 tracing::warn!("{problem}");
             }
-            if *html {
+            if answer::is_json() {
+                answer::json(&json!({
+                    "type": kind, "subject": rendered.subject, "text": rendered.text,
+                    "html": rendered.html, "problems": rendered.problems,
+                }))?;
+            } else if *html {
                 print(&rendered.html)?;
             } else {
                 print(&format!(
@@ -116,11 +119,13 @@ pub(crate) fn run(settings: &Settings, command: &MailCommand) -> Result<Exit> {
                 Exit::Warnings
             })
         }
-        MailCommand::Outbox { json } => outbox(&catalog, *json),
+        MailCommand::Outbox => outbox(&catalog),
         MailCommand::Retry => {
             let tried = notifier.retry()?;
             let rows: Vec<Vec<String>> = tried.iter().map(line).collect();
-            if rows.is_empty() {
+            if answer::is_json() {
+                answer::json(&tried)?;
+            } else if rows.is_empty() {
                 print("no messages are queued\n")?;
             } else {
                 print(&columns(&HEADER, &rows))?;
@@ -224,7 +229,9 @@ fn sent(job: &Job, outcome: &DeliveryOutcome) -> Result<Exit> {
         undelivered,
         ..
     } = outcome.record.clone();
-    if !names.is_empty() {
+    if !names.is_empty() && answer::is_json() {
+        answer::json(&outcome.record)?;
+    } else if !names.is_empty() {
         print(&format!("sent to {}\n", names.join(", ")))?;
     }
     let warnings = outcome.warnings();
@@ -252,10 +259,10 @@ const HEADER: [(&str, Align); 7] = [
     ("to", Align::Left),
 ];
 
-fn outbox(catalog: &Catalog, json: bool) -> Result<Exit> {
+fn outbox(catalog: &Catalog) -> Result<Exit> {
     let items = catalog.outbox()?;
-    if json {
-        print(&(serde_json::to_string_pretty(&items)? + "\n"))?;
+    if answer::is_json() {
+        answer::json(&items)?;
         return Ok(Exit::Done);
     }
     if items.is_empty() {

@@ -70,6 +70,9 @@ pub(crate) struct Cli {
     /// Without it, backup, list, prune, check, status and mail retry work on all jobs, one after the other.
     #[arg(long, global = true, value_name = "NAME")]
     job: Option<String>,
+    /// Print JSON, errors included (docs/json.md)
+    #[arg(long, global = true)]
+    json: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -107,7 +110,7 @@ on when its terminal is closed.")]
   hubvault list --json | jq -r '.[] | select(.state == \"failed\") | .error'
 
 Exit codes: 0 listed; 1 the catalog cannot be read; 2 bad configuration.")]
-    List(list::ListArgs),
+    List,
     /// Show what an archive holds
     ///
     /// Reads the archive's own manifest; the database is not needed.
@@ -187,11 +190,7 @@ Exit codes: 0 done; 1 failed; 2 bad usage or configuration; 3 something could no
         after_long_help = "Exit codes: 0 safe; 1 the catalog cannot be read; 2 bad configuration; 3 \
                            something is at risk."
     )]
-    Status {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Status,
     /// Take backups on the schedule, until stopped
     ///
     /// Each run is a process of its own. SIGHUP reloads the configuration for later runs; SIGTERM stops the
@@ -261,11 +260,7 @@ enum ConfigCommand {
     )]
     Check,
     /// Print the effective settings and where each was set; secrets are masked
-    Show {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Show,
 }
 
 #[derive(Debug, Subcommand)]
@@ -279,6 +274,9 @@ enum CatalogCommand {
 
 /// Runs what the arguments ask for.
 pub(crate) fn run(cli: &Cli) -> Result<Exit> {
+    if cli.json && !cli.command.answers_programs() {
+        return usage("this command has no answer in JSON; leave --json out");
+    }
     let inputs = Inputs::new(Environment::of_process(), cli.config.clone());
     if for_each_job::is_for_all(cli) {
         let all = Settings::load_all(&inputs)?;
@@ -293,7 +291,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
     };
     match &cli.command {
         Command::Backup(args) => backup::run(&load()?, args),
-        Command::List(args) => list::run(&load()?, args),
+        Command::List => list::run(&load()?),
         Command::Show(args) => show::show(&load()?, args),
         Command::Verify(args) => show::verify(&load()?, args),
         Command::Drill(args) => drill::run(&load()?, args),
@@ -303,12 +301,9 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
         Command::Diff(args) => diff::run(&load()?, args),
         Command::Restore(args) => restore::run(&load()?, args),
         Command::Seal(command) => seal::run(&load()?, command),
-        Command::Status { json } => status::run(&load()?, *json),
+        Command::Status => status::run(&load()?),
         Command::Serve if cli.job.is_some() => {
-            let what = "serve keeps all jobs of its configuration; leave --job out";
-            Cli::command()
-                .error(ErrorKind::ArgumentConflict, what)
-                .exit()
+            usage("serve keeps all jobs of its configuration; leave --job out")
         }
         Command::Serve => {
             service::run(&inputs)?;
@@ -321,7 +316,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
         Command::Token(command) => run_token(&inputs, command),
         Command::Config(ConfigCommand::Init { file }) => config::init(file),
         Command::Config(ConfigCommand::Check) => config::check(&load()?),
-        Command::Config(ConfigCommand::Show { json }) => config::show(&load()?, *json),
+        Command::Config(ConfigCommand::Show) => config::show(&load()?),
         Command::Catalog(CatalogCommand::Rebuild) => list::rebuild_catalog(&load()?),
         Command::Demo(args) => run_demo(&inputs, args),
         Command::Completions { shell } => {
@@ -336,6 +331,27 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
             Ok(Exit::Done)
         }
     }
+}
+
+impl Command {
+    /// Whether it has a result that a program may want to read.
+    fn answers_programs(&self) -> bool {
+        !matches!(
+            self,
+            Self::Serve
+                | Self::Child(_)
+                | Self::Demo(_)
+                | Self::Completions { .. }
+                | Self::Man { .. }
+        )
+    }
+}
+
+/// Arguments that do not go together.
+fn usage<T>(what: &str) -> Result<T> {
+    Err(Cli::command()
+        .error(ErrorKind::ArgumentConflict, what)
+        .into())
 }
 
 /// Tokens belong to the service, whatever its jobs are.

@@ -1,6 +1,7 @@
 //! `hubvault prune`, `pin` and `unpin`: which archives stay.
 
 use super::Exit;
+use crate::answer;
 use crate::text::{Align, columns, print};
 use anyhow::{Result, bail};
 use clap::Args;
@@ -29,9 +30,6 @@ pub(crate) struct PruneArgs {
     /// Remove nothing; accept that archives were removed by hand
     #[arg(long)]
     pub(crate) gone: bool,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 /// Decides, prints, and unless it is a dry run, removes.
@@ -53,13 +51,11 @@ pub(crate) fn run(settings: &Settings, args: &PruneArgs) -> Result<Exit> {
         now,
         &settings.zone,
     )?;
-    let text = if args.json {
-        let all: Vec<_> = plan.iter().map(as_json).collect();
-        serde_json::to_string_pretty(&all)? + "\n"
+    if answer::is_json() {
+        answer::json(&plan.iter().map(as_json).collect::<Vec<_>>())?;
     } else {
-        plan_text(&plan)
-    };
-    print(&text)?;
+        print(&plan_text(&plan))?;
+    }
     if args.dry_run {
         return Ok(Exit::Done);
     }
@@ -86,15 +82,14 @@ pub(crate) fn run(settings: &Settings, args: &PruneArgs) -> Result<Exit> {
 fn missing(catalog: &Catalog, job: &str, args: &PruneArgs, now: Timestamp) -> Result<Exit> {
     let missing = retain::missing(catalog, job)?;
     let path = |record: &BackupRecord| record.file().map(ToOwned::to_owned).unwrap_or_default();
-    if args.json {
+    if answer::is_json() {
         let of = |record: &BackupRecord| {
             json!({
                 "id": record.id, "file": path(record), "decision": "gone",
                 "reason": "the file is missing, and hubvault did not remove it",
             })
         };
-        let all: Vec<_> = missing.records.iter().map(of).collect();
-        print(&(serde_json::to_string_pretty(&all)? + "\n"))?;
+        answer::json(&missing.records.iter().map(of).collect::<Vec<_>>())?;
     } else if missing.records.is_empty() {
         print("no archive is missing\n")?;
     } else {
@@ -180,6 +175,10 @@ pub(crate) fn pin(settings: &Settings, backup: &str, pinned: bool) -> Result<Exi
         );
     };
     retain::pin(&catalog, &record, pinned)?;
+    if answer::is_json() {
+        answer::json(&json!({ "id": record.id, "file": record.file(), "pinned": pinned }))?;
+        return Ok(Exit::Done);
+    }
     let what = if pinned {
         "is kept, whatever the rules say"
     } else {

@@ -1,6 +1,7 @@
 //! `hubvault seal check`, and `--identity` of the commands that open archives.
 
 use super::Exit;
+use crate::answer;
 use crate::text::{Align, columns, print};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
@@ -60,9 +61,6 @@ pub(crate) struct CheckArgs {
     /// What a recipient read in such a file, at most 7 days ago
     #[arg(long, value_name = "TEXT")]
     answer: Option<String>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
 }
 
 /// Runs what is asked for.
@@ -93,7 +91,7 @@ pub(crate) fn run(settings: &Settings, command: &SealCommand) -> Result<Exit> {
     }
     let recipients = &settings.job().seal;
     let table = standing(recipients, &catalog.shown_recipients()?);
-    let text = if args.json {
+    if answer::is_json() {
         let all: Vec<_> = people
             .iter()
             .zip(&table)
@@ -106,13 +104,12 @@ pub(crate) fn run(settings: &Settings, command: &SealCommand) -> Result<Exit> {
                 })
             })
             .collect();
-        serde_json::to_string_pretty(&all)? + "\n"
+        answer::json(&all)?;
     } else if people.is_empty() {
-        "archives are in the clear: no recipients are configured ([seal] recipients)\n".to_owned()
+        print("archives are in the clear: no recipients are configured ([seal] recipients)\n")?;
     } else {
-        said + &check_text(&people, &table)
-    };
-    print(&text)?;
+        print(&(said + &check_text(&people, &table)))?;
+    }
     let all_shown = !table.is_empty() && table.iter().all(|row| row.shown_at.is_some());
     Ok(if all_shown {
         Exit::Done

@@ -6,6 +6,7 @@ use super::plan::warnings_text;
 use super::proof::proof_text;
 use super::seal::{IdentityArgs, sealed_text, witness};
 use super::select::resolve;
+use crate::answer;
 use crate::text::{Align, about, columns, grouped, plain, print};
 use crate::{progress, signals};
 use anyhow::{Context, Result};
@@ -30,9 +31,6 @@ pub(crate) struct VerifyArgs {
     pub(crate) drill: bool,
     #[command(flatten)]
     pub(crate) identity: IdentityArgs,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
     /// No progress bar and no progress lines
     #[arg(long)]
     pub(crate) no_progress: bool,
@@ -43,9 +41,6 @@ pub(crate) struct VerifyArgs {
 pub(crate) struct ShowArgs {
     /// An id, an unambiguous prefix of one, `latest`, or a file (with a / or the ending of an archive)
     pub(crate) backup: String,
-    /// Print the manifest as JSON
-    #[arg(long)]
-    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) identity: IdentityArgs,
 }
@@ -58,22 +53,21 @@ pub(crate) fn show(settings: &Settings, args: &ShowArgs) -> Result<Exit> {
         contents(&path, &identities).with_context(|| format!("opening {}", path.display()))?;
     witness(settings, &known.opened_by);
     let sealed = sealed_text(&known.sealed_to(), known.opened);
-    let text = if args.json {
+    if answer::is_json() {
         if !known.opened {
             tracing::warn!("{}: {}", path.display(), sealed.trim_end());
         }
-        serde_json::to_string_pretty(&known.manifest)? + "\n"
+        answer::json(&known.manifest)?;
     } else {
         let size = ByteSize(known.bytes);
         // What was proven is known beside the archive; elsewhere it is not known.
         let proof = known.proof.as_ref().map_or_else(String::new, proof_text);
-        format!(
+        print(&format!(
             "{}  {size}\n{sealed}{proof}{}",
             path.display(),
             manifest_text(&known.manifest)
-        )
-    };
-    print(&text)?;
+        ))?;
+    }
     Ok(Exit::Done)
 }
 
@@ -96,7 +90,7 @@ pub(crate) fn verify(settings: &Settings, args: &VerifyArgs) -> Result<Exit> {
             let seal = known.seal.clone().ok_or(error)?;
             integrity::same_file(&path, &seal, &tell, &cancel)?;
             drop(bar);
-            print(&only_the_file(&path, &known, &seal.sha256, args.json)?)?;
+            only_the_file(&path, &known, &seal.sha256)?;
             return Ok(Exit::Warnings);
         }
         other => other?,
@@ -111,7 +105,7 @@ pub(crate) fn verify(settings: &Settings, args: &VerifyArgs) -> Result<Exit> {
         drill(settings, &path, &identities, bar, &cancel, &mut proof)?;
     }
     drop(bar);
-    print(&verified(&path, &read, &proof, args)?)?;
+    verified(&path, &read, &proof, args.drill)?;
     Ok(if args.drill && !proof.proven {
         Exit::Warnings
     } else {
@@ -123,57 +117,52 @@ fn is_sealed(error: &IntegrityError) -> bool {
     matches!(error, IntegrityError::Archive { source, .. } if source.is_sealed())
 }
 
-fn verified(
-    path: &Path,
-    read: &ReadBack,
-    proof: &ProofRecord,
-    args: &VerifyArgs,
-) -> Result<String> {
+fn verified(path: &Path, read: &ReadBack, proof: &ProofRecord, drilled: bool) -> Result<()> {
     let rows: u64 = read
         .manifest
         .tables
         .iter()
         .map(|table| table.digest.rows)
         .sum();
-    if args.json {
+    if answer::is_json() {
         let report = json!({
             "id": read.manifest.id, "file": path, "ok": true, "checked": "whole",
             "bytes": read.bytes, "entries": read.manifest.entries.len(),
             "tables": read.manifest.tables.len(), "rows": rows, "proof": proof,
         });
-        return Ok(serde_json::to_string_pretty(&report)? + "\n");
+        return Ok(answer::json(&report)?);
     }
-    let drilled = if args.drill {
+    let drilled = if drilled {
         proof_text(proof)
     } else {
         String::new()
     };
-    Ok(format!(
+    Ok(print(&format!(
         "{}: whole; {} entries, {}, {}, {} read, every checksum and digest equal\n{drilled}",
         path.display(),
         read.manifest.entries.len(),
         counted(read.manifest.tables.len() as u64, "table"),
         counted(rows, "row"),
         ByteSize(read.bytes)
-    ))
+    ))?)
 }
 
 /// What is known about a sealed archive that was not opened.
-fn only_the_file(path: &Path, known: &Contents, sha256: &str, as_json: bool) -> Result<String> {
-    if as_json {
+fn only_the_file(path: &Path, known: &Contents, sha256: &str) -> Result<()> {
+    if answer::is_json() {
         let report = json!({
             "id": known.manifest.id, "file": path, "ok": null, "checked": "file",
             "bytes": known.bytes, "entries": known.manifest.entries.len(),
             "tables": known.manifest.tables.len(), "rows": null, "proof": known.proof,
         });
-        return Ok(serde_json::to_string_pretty(&report)? + "\n");
+        return Ok(answer::json(&report)?);
     }
-    Ok(format!(
+    Ok(print(&format!(
         "{}: sealed and not opened; the file is the one that was published ({}, SHA-256 {sha256}).\nIts \
          contents were not checked: add --identity FILE to read it back whole.\n",
         path.display(),
         ByteSize(known.bytes)
-    ))
+    ))?)
 }
 
 /// A manifest for people.

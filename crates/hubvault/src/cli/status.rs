@@ -1,6 +1,7 @@
 //! `hubvault status`: am I safe? In one screen.
 
 use super::Exit;
+use crate::answer;
 use crate::text::{entry, plain, print};
 use anyhow::Result;
 use hubvault_config::{Administrator, Settings};
@@ -83,7 +84,7 @@ struct Opener {
 }
 
 /// Prints it; 3 when something is at risk.
-pub(crate) fn run(settings: &Settings, json: bool) -> Result<Exit> {
+pub(crate) fn run(settings: &Settings) -> Result<Exit> {
     let job = settings.job();
     let catalog = catalog::current(job)?;
     let mut status = status_of(&Look::new(job, &catalog, Timestamp::now(), &settings.zone)?);
@@ -91,8 +92,8 @@ pub(crate) fn run(settings: &Settings, json: bool) -> Result<Exit> {
     // Changes over HTTP that an earlier version accepted.
     status.risks.extend(settings.weakened_in_words());
     add_seal(&mut status, settings, job, &catalog)?;
-    if json {
-        print(&(serde_json::to_string_pretty(&status)? + "\n"))?;
+    if answer::is_json() {
+        answer::json(&status)?;
     } else {
         print(&text(job, &status, Timestamp::now(), &settings.zone))?;
     }

@@ -1,6 +1,7 @@
 //! `hubvault token`: API tokens.
 
 use super::Exit;
+use crate::answer;
 use crate::text::{Align, columns, complain, print};
 use anyhow::Result;
 use clap::Subcommand;
@@ -25,11 +26,7 @@ Exit codes: 0 made; 1 not; 2 bad usage or configuration.")]
         role: Role,
     },
     /// List the tokens, without their text
-    List {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    List,
     /// Revoke a token, effective at once
     Revoke {
         /// Its name
@@ -43,25 +40,33 @@ pub(crate) fn run(settings: &Settings, command: &TokenCommand) -> Result<Exit> {
     match command {
         TokenCommand::Create { name, role } => {
             let text = tokens.create(name, *role)?;
-            print(&format!("{text}\n"))?;
+            if answer::is_json() {
+                answer::json(&json!({ "name": name, "role": role, "token": text }))?;
+            } else {
+                print(&format!("{text}\n"))?;
+            }
             // Not on standard output, which may go into a file.
             complain(
                 "The token is shown only this once. Use it like this:\n  curl -H \"Authorization: Bearer $TOKEN\" \
                  http://127.0.0.1:PORT/backup/status",
             );
         }
-        TokenCommand::List { json: true } => {
+        TokenCommand::List if answer::is_json() => {
             let all: Vec<_> = tokens
                 .list()?
                 .iter()
                 .map(|token| json!({"name": token.name, "role": token.role, "created_at": token.created_at}))
                 .collect();
-            print(&(serde_json::to_string_pretty(&all)? + "\n"))?;
+            answer::json(&all)?;
         }
-        TokenCommand::List { json: false } => print(&table(&tokens)?)?,
+        TokenCommand::List => print(&table(&tokens)?)?,
         TokenCommand::Revoke { name } => {
             tokens.revoke(name)?;
-            print(&format!("revoked the token {name}\n"))?;
+            if answer::is_json() {
+                answer::json(&json!({ "name": name, "revoked": true }))?;
+            } else {
+                print(&format!("revoked the token {name}\n"))?;
+            }
         }
     }
     Ok(Exit::Done)

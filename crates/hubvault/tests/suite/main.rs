@@ -45,6 +45,7 @@ mod mail_errors;
 mod process_observer;
 mod secrets;
 mod output;
+mod json;
 mod http;
 mod http_clients;
 mod links;

@@ -52,7 +52,13 @@ const ENGINE: &[&[&str]] = &[
 ];
 
 /// The binary's rooms from the top floor down.
-const BINARY: &[&[&str]] = &[&["cli"], &["progress", "signals"], &["text"]];
+const BINARY: &[&[&str]] = &[
+    &["cli"],
+    &["failure"],
+    &["progress", "signals"],
+    &["answer"],
+    &["text"],
+];
 
 fn crates() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))

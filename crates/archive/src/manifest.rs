@@ -190,6 +190,9 @@ pub struct LeftOut {
 impl LeftOut {
     /// The reason of a table that is not related to what is inside.
     pub const NOT_IN_SCOPE: &str = "not in the scope";
+    /// The reason of a table whose definition is not inside, either.
+    pub const NOT_READABLE: &str =
+        "not readable for the backup's role: its definition is missing, too";
 }
 
 /// A foreign key that references rows outside the archive.

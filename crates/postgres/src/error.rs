@@ -171,17 +171,6 @@ pub enum PgError {
     },
 }
 
-/// A privilege that a backup needs and the role lacks.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct MissingPrivilege {
-    /// The object.
-    pub object: String,
-    /// What is missing, in words.
-    pub problem: String,
-    /// The statement with which a superuser or the owner grants it.
-    pub statement: String,
-}
-
 impl PgError {
     /// The error of a statement or a COPY.
     pub(crate) fn query(doing: &str, error: &postgres::Error, cancelled: bool) -> Self {

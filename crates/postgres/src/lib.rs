@@ -39,11 +39,11 @@ pub use dump::properties::DatabaseProperties;
 pub use dump::restored::{read_definitions, take_definitions, withdraw_grants};
 pub use dump::toc::{Contents as DefinitionContents, Definition};
 pub use dump::tools::SECRET_VARIABLES;
-pub use error::{MissingPrivilege, PgError};
+pub use error::PgError;
 pub use inspect::privileges::{Advice, advice};
 pub use inspect::{
-    Check, Column, ConfigRows, Estimate, ForeignKey, Relation, RelationKind, Requirements,
-    RowAddress, Rules, Sequence, WritableRows,
+    Check, Column, ConfigRows, Estimate, ForeignKey, MissingPrivilege, Relation, RelationKind,
+    Requirements, RowAddress, Rules, Sequence, WritableRows,
 };
 pub use memory_file::memory_file;
 pub use new_database::create_options;

@@ -1,9 +1,11 @@
 //! What a run would do.
 
 use super::prepare::{enough_space, exposed};
+use crate::catalog::{Catalog, LastScope};
 use crate::job::Job;
-use crate::logical::{Plan, files};
+use crate::logical::{Plan, Spared, files};
 use crate::run::BackupError;
+use crate::state::StateDir;
 use hubvault_model::{Cancel, Warning};
 use hubvault_postgres::{Definitions, Snapshot};
 
@@ -11,7 +13,9 @@ use hubvault_postgres::{Definitions, Snapshot};
 pub fn plan(job: &Job, cancel: &Cancel) -> Result<(Plan, Vec<Warning>), BackupError> {
     let mut snapshot = Snapshot::open(&job.database, job.lock_timeout, cancel)?;
     let programs = Definitions::can_be_taken(&job.database, snapshot.info())?;
-    let plan = Plan::make(&mut snapshot, job)?;
+    let last = last_scope(job);
+    let spared = Spared::find(&mut snapshot, &job.scope, last.as_ref())?;
+    let plan = Plan::make(&mut snapshot, job, &spared)?;
     let files = files::read(&job.files, job.local_directory(), job.archive.compression())?;
     let mut warnings = plan.warnings.clone();
     warnings.extend(
@@ -33,4 +37,17 @@ pub fn plan(job: &Job, cancel: &Cancel) -> Result<(Plan, Vec<Warning>), BackupEr
         ));
     }
     Ok((plan, warnings))
+}
+
+/// What the catalog knows, where there is one. A plan that cannot read it is made as for a first backup.
+fn last_scope(job: &Job) -> Option<LastScope> {
+    let state = StateDir::of(job.state_root());
+    if !state.file("catalog.sqlite").is_file() {
+        return None;
+    }
+    let last = Catalog::open(&state).and_then(|catalog| catalog.last_scope(&job.name));
+    last.unwrap_or_else(|error| {
+        tracing::warn!("could not read which tables the last backup holds: {error}");
+        None
+    })
 }

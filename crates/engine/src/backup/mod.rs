@@ -13,7 +13,7 @@ use crate::catalog::{BackupRecord, Catalog};
 use crate::delivery::Notifier;
 use crate::job::Job;
 use crate::logical::{
-    self, Dumping, Plan, Sources, WriteInput, command_sources, double_read, files,
+    self, Dumping, Plan, Sources, Spared, WriteInput, command_sources, double_read, files,
 };
 use crate::progress::{Progress, Stage};
 use crate::proof::{
@@ -77,9 +77,12 @@ fn take(
     let mut snapshot = Snapshot::open(&job.database, job.lock_timeout, &run.work)?;
     end_leftovers(&mut snapshot, run, catalog);
     let twice = double_read::is_wanted(job, &snapshot)?;
-    let dumping = Dumping::start(&job.database, snapshot.info(), twice, &run.work);
+    let last = catalog.last_scope(&job.name)?;
+    let spared = Spared::find(&mut snapshot, &job.scope, last.as_ref())?;
+    let (at, without) = (snapshot.info(), spared.objects());
+    let dumping = Dumping::start(&job.database, at, without, twice, &run.work);
     stages.enter(Stage::Plan, None)?;
-    let plan = Plan::make(&mut snapshot, job)?;
+    let plan = Plan::make(&mut snapshot, job, &spared)?;
     remember_role(&plan, job, catalog);
     refuse_blind_spots(&plan, job)?;
     enough_space(job.spool(), plan.estimated_bytes() + sources.bytes())?;
@@ -95,7 +98,7 @@ fn take(
     };
     let (partial, written) = write(job, run, &mut snapshot, gathered, unfinished)?;
     if twice {
-        double_read::confirm(&plan, &mut snapshot, job)?;
+        double_read::confirm(&plan, &mut snapshot, job, &spared)?;
     }
     // The source is free again: locks, and what VACUUM may remove. The rest needs only the file.
     drop(snapshot);

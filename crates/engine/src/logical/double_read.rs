@@ -2,6 +2,7 @@
 //! compared. A flipped bit is unlikely to flip the same way twice.
 
 use super::plan::Plan;
+use super::spared::Spared;
 use crate::job::{Job, ProofWhen, SourceDigest};
 use crate::run::BackupError;
 use hubvault_postgres::{PgError, Snapshot};
@@ -22,8 +23,13 @@ pub(crate) fn is_wanted(job: &Job, snapshot: &Snapshot) -> Result<bool, BackupEr
 }
 
 /// Makes the plan again from the same snapshot; an error when it differs.
-pub(crate) fn confirm(plan: &Plan, snapshot: &mut Snapshot, job: &Job) -> Result<(), BackupError> {
-    let again = Plan::make(snapshot, job)?;
+pub(crate) fn confirm(
+    plan: &Plan,
+    snapshot: &mut Snapshot,
+    job: &Job,
+    spared: &Spared,
+) -> Result<(), BackupError> {
+    let again = Plan::make(snapshot, job, spared)?;
     PgError::check_same_answer(
         "asking the catalogs again",
         &comparable(plan),

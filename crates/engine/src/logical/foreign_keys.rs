@@ -89,12 +89,12 @@ impl References {
     pub(crate) fn outside(
         &self,
         relations: &[Relation],
-        chosen: &BTreeMap<u32, Choice>,
+        is_listed: impl Fn(u32) -> bool,
     ) -> Vec<LeftOut> {
         let mut tables: Vec<LeftOut> = relations
             .iter()
             .filter(|r| r.kind == RelationKind::Table && r.extension_member.is_none())
-            .filter(|r| !chosen.contains_key(&r.oid))
+            .filter(|r| !is_listed(r.oid))
             .filter(|r| !self.left_out.iter().any(|left| left.name == r.name))
             .map(|r| LeftOut {
                 name: r.name.clone(),

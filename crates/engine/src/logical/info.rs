@@ -165,8 +165,20 @@ fn not_inside(out: &mut String, plan: &Plan) -> std::fmt::Result {
     for left in &plan.outside {
         writeln!(out, "    {}", one_line(&left.name.to_string()))?;
     }
-    if left_out().next().is_none() && plan.outside.is_empty() {
+    let none = left_out().next().is_none() && plan.outside.is_empty();
+    if none && plan.unreadable.is_empty() {
         writeln!(out, "    none: every table is inside")?;
+    } else if none {
+        writeln!(out, "    none")?;
+    }
+    if !plan.unreadable.is_empty() {
+        writeln!(
+            out,
+            "\n  These tables, which are missing after a restore: the backup's role may not read them.\n"
+        )?;
+    }
+    for left in &plan.unreadable {
+        writeln!(out, "    {}", one_line(&left.name.to_string()))?;
     }
     writeln!(
         out,

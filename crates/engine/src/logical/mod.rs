@@ -1,6 +1,7 @@
 //! What a logical backup is: which tables, rows and files to take, and how they become an archive.
 
 mod scope;
+mod spared;
 mod closure;
 mod foreign_keys;
 mod extent;
@@ -29,4 +30,5 @@ pub use extent::{Extent, PlannedTable, describe_coverage};
 pub use foreign_keys::References;
 pub use plan::Plan;
 pub(crate) use schema::Dumping;
+pub use spared::Spared;
 pub(crate) use write::{WriteInput, write};

@@ -8,14 +8,15 @@ use super::foreign_keys::{self, References};
 use super::huge_rows;
 use super::load_order;
 use super::scope::{self, Choice, Resolved};
+use super::spared::Spared;
 use super::window_filters::filters;
 use crate::job::{Job, Scope, Window};
 use crate::run::BackupError;
 use hubvault_archive::{Coverage, LeftOut, LoadOrder};
 use hubvault_model::{DatabaseFacts, HostNeeds, RowFormat, TableName, Warning};
 use hubvault_postgres::{
-    Advice, MissingPrivilege, PERMIT_VIEWS, PgError, REFUSE_VIEWS, Relation, Requirements,
-    Sequence, Session, Snapshot, SnapshotFacts, encoding_of_rows, inspect,
+    Advice, ForeignKey, MissingPrivilege, PERMIT_VIEWS, PgError, REFUSE_VIEWS, Relation,
+    Requirements, Sequence, Session, Snapshot, SnapshotFacts, encoding_of_rows, inspect,
 };
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -37,6 +38,8 @@ pub struct Plan {
     pub references: References,
     /// Tables with rows that are not related to the archive.
     pub outside: Vec<LeftOut>,
+    /// Tables without rows or definition in the archive, because the role may not read them and no backup had them.
+    pub unreadable: Vec<LeftOut>,
     /// Tables of extensions with rows that are not in the archive.
     pub of_extensions: Vec<LeftOut>,
     /// Tables of extensions with rows that are, in the order in which they are loaded.
@@ -53,6 +56,8 @@ pub struct Plan {
     pub needs: Requirements,
     /// Privileges that the backup's role lacks; a run refuses to start while there are any.
     pub privileges: Vec<MissingPrivilege>,
+    /// Privileges that it lacks for what the run leaves out with a warning.
+    pub more_privileges: Vec<MissingPrivilege>,
     /// Privileges of the role that a backup does not need. Not a warning: the backup is as good.
     pub advice: Option<Advice>,
     /// Warnings.
@@ -60,28 +65,24 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Makes the plan from the database as of the snapshot.
-    pub fn make(snapshot: &mut Snapshot, job: &Job) -> Result<Self, BackupError> {
+    /// Makes the plan from the database as of the snapshot, without what is spared.
+    pub fn make(snapshot: &mut Snapshot, job: &Job, spared: &Spared) -> Result<Self, BackupError> {
         let facts = snapshot.info().clone();
         let session = snapshot.session();
         let relations = inspect::relations(session)?;
-        let keys = inspect::foreign_keys(session)?;
+        let mut keys = inspect::foreign_keys(session)?;
         let mut sequences = inspect::sequences(session)?;
         let unread = inspect::read_sequences(session, &mut sequences)?;
-        let mut found = scope::resolve(&job.scope, &relations);
-        if !found.missing.is_empty() {
-            return Err(BackupError::MissingTables {
-                names: found.missing,
-            });
-        }
+        let mut found = resolved(job, spared, &relations, &mut keys)?;
+        let role = &job.database.user;
+        let more_privileges = spared.more_privileges(role, &relations, &sequences, &found.chosen);
         let filters = conditions(session, job, facts.taken_at, &relations, &mut found)?;
         let closure = Closure::new(&relations, &found.chosen, &filters, &keys);
         let reachable = closure.reachable(&job.scope);
-        let privileges =
-            inspect::missing_privileges(&job.database.user, &relations, &sequences, &|relation| {
-                found.chosen.contains_key(&relation.oid) || reachable.contains(&relation.oid)
-            });
-        sequences.retain(Sequence::is_taken);
+        let privileges = spared.privileges(role, &relations, &sequences, &|relation| {
+            found.chosen.contains_key(&relation.oid) || reachable.contains(&relation.oid)
+        });
+        sequences.retain(|it| it.is_taken() && !spared.has_sequence(it));
         // A condition of the configuration may name views.
         let own_conditions = job.scope.windows.iter().any(Window::has_own_condition);
         when(own_conditions, session, PERMIT_VIEWS)?;
@@ -98,7 +99,10 @@ impl Plan {
         let mut plan = Self {
             tables: Vec::new(),
             extents: Vec::new(),
-            outside: references.outside(&relations, &found.chosen),
+            outside: references.outside(&relations, |oid| {
+                found.chosen.contains_key(&oid) || spared.has(oid)
+            }),
+            unreadable: spared.left_out(&relations),
             extension_tables: extensions::parents_first(&relations, &found.chosen, &keys),
             of_extensions: extensions::left_out(&relations, &found.chosen, &found.warnings),
             refresh: inspect::materialized_views(session)?,
@@ -113,6 +117,7 @@ impl Plan {
             sequences,
             references,
             privileges,
+            more_privileges,
         };
         plan.advise_of_code(&relations, &found.chosen);
         plan.warn(&unread, inspect::large_objects(session)?);
@@ -125,10 +130,20 @@ impl Plan {
             &added,
         )?;
         when(own_conditions, session, REFUSE_VIEWS)?;
-        if plan.tables.is_empty() {
+        plan.refuse_nothing()?;
+        Ok(plan)
+    }
+
+    /// Without any table there is no backup. Those that were spared are needed then.
+    fn refuse_nothing(&mut self) -> Result<(), BackupError> {
+        if !self.tables.is_empty() {
+            return Ok(());
+        }
+        if self.unreadable.is_empty() {
             return Err(BackupError::NothingInScope);
         }
-        Ok(plan)
+        self.privileges.append(&mut self.more_privileges);
+        Ok(())
     }
 
     fn warn(&mut self, unread_sequences: &[String], large_objects: u64) {
@@ -173,9 +188,15 @@ impl Plan {
         }
     }
 
-    /// The statements that grant what is missing.
+    /// The statements that grant all that is missing, also for what is left out without it.
     pub fn grants(&self, role: &str) -> Vec<String> {
-        inspect::grants(role, &self.privileges, self.snapshot.server_version_num)
+        let missing: Vec<&MissingPrivilege> = self.missing().collect();
+        inspect::grants(role, &missing, self.snapshot.server_version_num)
+    }
+
+    /// All privileges that are missing.
+    pub fn missing(&self) -> impl Iterator<Item = &MissingPrivilege> {
+        self.privileges.iter().chain(&self.more_privileges)
     }
 
     /// The expected size of all extents, in bytes of heap and TOAST.
@@ -221,6 +242,26 @@ impl Plan {
             .sort_by_key(|e| std::cmp::Reverse(e.estimated_bytes));
         Ok(())
     }
+}
+
+/// The scope's tables that are not spared, with warnings; also `keys` are those between others.
+fn resolved(
+    job: &Job,
+    spared: &Spared,
+    relations: &[Relation],
+    keys: &mut Vec<ForeignKey>,
+) -> Result<Resolved, BackupError> {
+    let mut found = scope::resolve(&job.scope, relations);
+    if !found.missing.is_empty() {
+        return Err(BackupError::MissingTables {
+            names: found.missing,
+        });
+    }
+    let unreadable = spared.warnings(&job.database.user, relations, keys);
+    found.warnings.extend(unreadable);
+    found.chosen.retain(|table, _| !spared.has(*table));
+    keys.retain(|key| !spared.has(key.references) && !spared.has(key.table));
+    Ok(found)
 }
 
 /// Permits or refuses views where conditions of the configuration may name them.

@@ -1,6 +1,6 @@
 //! Runs `pg_dump` for the definitions in parallel with the plan, the files and the first rows.
 
-use hubvault_model::{Cancel, CancelGuard};
+use hubvault_model::{Cancel, CancelGuard, TableName};
 use hubvault_postgres::{ConnectSettings, Definitions, PgError, SchemaDump, SnapshotFacts};
 use std::thread::JoinHandle;
 
@@ -12,10 +12,11 @@ pub(crate) struct Dumping {
 }
 
 impl Dumping {
-    /// Starts `pg_dump` on the snapshot, `twice` to compare the results; ends when the run must stop.
+    /// Starts `pg_dump` on the snapshot for all but the tables and sequences in `without`, `twice` to compare the results; ends when the run must stop.
     pub(crate) fn start(
         settings: &ConnectSettings,
         at: &SnapshotFacts,
+        without: &[TableName],
         twice: bool,
         run: &Cancel,
     ) -> Self {
@@ -23,10 +24,12 @@ impl Dumping {
         let follower = cancel.clone();
         let follows = run.on_request(move || follower.request());
         let (settings, at, stop) = (settings.clone(), at.clone(), cancel.clone());
+        let without = without.to_vec();
         let thread = std::thread::spawn(move || {
-            let dumped = Definitions::dump(&settings, &at, &stop)?;
+            let dumped = Definitions::dump(&settings, &at, &without, &stop)?;
             if twice {
-                dumped.confirm(&Definitions::dump(&settings, &at, &stop)?, &stop)?;
+                let again = Definitions::dump(&settings, &at, &without, &stop)?;
+                dumped.confirm(&again, &stop)?;
             }
             Ok(dumped)
         });

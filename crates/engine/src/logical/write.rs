@@ -199,6 +199,7 @@ fn manifest(
     warnings: Vec<Warning>,
 ) -> Manifest {
     let mut left_out = plan.references.left_out.clone();
+    left_out.extend(plan.unreadable.iter().cloned());
     left_out.extend(plan.of_extensions.iter().cloned());
     left_out.extend(plan.outside.iter().cloned());
     let words =

@@ -52,7 +52,7 @@ pub(crate) fn plan_text(job: &Job, plan: &Plan, warnings: &[Warning]) -> String 
     }
     out += &commands_text(job);
     out += &left_out_text(plan);
-    if !plan.privileges.is_empty() {
+    if plan.missing().next().is_some() {
         out += "\nMissing privileges; run as a superuser or the owner:\n";
         for statement in plan.grants(&job.database.user) {
             out += &format!("  {}\n", plain(&statement));
@@ -122,7 +122,18 @@ fn left_out_text(plan: &Plan) -> String {
         out += &format!("  {}\n", others.join(", "));
     }
     if left_out().next().is_none() && others.is_empty() {
-        out += "  nothing: every table is included\n";
+        out += if plan.unreadable.is_empty() {
+            "  nothing: every table is included\n"
+        } else {
+            "  nothing\n"
+        };
+    }
+    if !plan.unreadable.is_empty() {
+        out += "\nNot readable and new (missing after a restore)\n";
+    }
+    for left in &plan.unreadable {
+        let rows = about(left.estimated_rows);
+        out += &format!("  {}, about {rows} rows\n", plain(&left.name));
     }
     if !plan.references.not_valid.is_empty() {
         out += "\nForeign keys restored as NOT VALID\n";
@@ -182,7 +193,8 @@ pub(super) fn plan_json(job: &Job, plan: &Plan, warnings: &[Warning]) -> serde_j
         "left_out": plan.references.left_out.iter().chain(&plan.of_extensions).collect::<Vec<_>>(),
         "outside": plan.outside.iter().map(|left| left.name.to_string()).collect::<Vec<_>>(),
         "not_valid": plan.references.not_valid,
-        "privileges": plan.privileges.iter().map(|p| &p.statement).collect::<Vec<_>>(),
+        "unreadable": plan.unreadable,
+        "privileges": plan.missing().map(|p| &p.statement).collect::<Vec<_>>(),
         "warnings": warnings,
     })
 }

@@ -76,7 +76,7 @@ fn an_unreadable_table_stops_the_run_before_the_export() {
     database.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
 }
 
-fn run_statements(database: &hubvault_testkit::Database, said: &str) {
+pub(crate) fn run_statements(database: &hubvault_testkit::Database, said: &str) {
     for line in said.lines().map(str::trim) {
         if line.starts_with("GRANT ") && !line.contains("GRANT pg_read_all_data")
             || line.starts_with("ALTER ROLE ")

@@ -1,8 +1,9 @@
 //! Rows of users in tables of extensions are backed up, proven and restored, in every way that brings rows back.
 
+use crate::bad_input::run_statements;
 use crate::drill::drilling;
-use crate::hub::{stderr, stdout};
-use hubvault_testkit::{restore_with_plain_tools, server};
+use crate::hub::{Hub, stderr, stdout};
+use hubvault_testkit::{Database, restore_with_plain_tools, server};
 use serde_json::Value;
 
 /// The condition of the first table ends in an order, as `pg_dump` takes it, and has what psql would read as a command.
@@ -23,6 +24,23 @@ const PARTMAN: &str =
     "SELECT string_agg(line, E'\\n' ORDER BY line) FROM (SELECT c::text FROM partman.part_config c
     UNION ALL SELECT s::text FROM partman.part_config_sub s) rows (line)";
 
+fn what_a_role_lacks_for_them_is_printed(source: &Database, hub: &mut Hub) {
+    let role = format!("reader_{}", source.name());
+    source.execute(&format!("CREATE ROLE {role} LOGIN"));
+    hub.set("POSTGRES_USER", &role);
+    let plan = stdout(&hub.run_expecting(3, &["backup", "--dry-run"]));
+    let grant = format!("GRANT SELECT ON partman.part_config TO {role};");
+    assert!(plan.contains(&grant), "{plan}");
+    run_statements(source, &plan);
+    let plan = stdout(&hub.run(&["backup", "--dry-run"]));
+    assert!(
+        !plan.contains("GRANT ") && !plan.contains("part_config,"),
+        "{plan}"
+    );
+    source.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+    hub.set("POSTGRES_USER", source.settings().user);
+}
+
 #[test]
 fn rows_that_an_extension_marks_as_the_users_come_back() {
     let server = server();
@@ -34,6 +52,7 @@ fn rows_that_an_extension_marks_as_the_users_come_back() {
     }
     source.execute(CONFIGURATION);
     let (mut hub, _drills) = drilling(&source);
+    what_a_role_lacks_for_them_is_printed(&source, &mut hub);
     let (record, archive) = hub.backup();
     assert_eq!(record["state"], "proven", "{record}");
     let shown = hub.run_expecting(0, &["show", "latest", "--json"]);

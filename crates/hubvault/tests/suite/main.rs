@@ -27,6 +27,7 @@ mod restore;
 mod load_order;
 mod script_drill;
 mod missing_rows;
+mod unreadable_tables;
 mod window_cut;
 mod definitions;
 mod references;

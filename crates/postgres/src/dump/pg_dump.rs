@@ -10,7 +10,7 @@ use crate::dump::tools::{self, Finished, Tool};
 use crate::error::PgError;
 use crate::memory_file::in_memory;
 use crate::snapshot::SnapshotFacts;
-use hubvault_model::{Cancel, one_line};
+use hubvault_model::{Cancel, TableName, one_line};
 use std::os::fd::AsRawFd;
 use std::process::Command;
 
@@ -57,10 +57,11 @@ impl Definitions {
         Ok(warnings)
     }
 
-    /// Takes them as of the snapshot, which must be held until this returns.
+    /// Takes them as of the snapshot, which must be held until this returns; not those of `without`.
     pub fn dump(
         settings: &ConnectSettings,
         snapshot: &SnapshotFacts,
+        without: &[TableName],
         cancel: &Cancel,
     ) -> Result<Self, PgError> {
         let major = snapshot.server_version_num / 10_000;
@@ -77,6 +78,7 @@ impl Definitions {
             "--lock-wait-timeout=60000",
             &format!("--snapshot={}", snapshot.id),
         ]);
+        command.args(without.iter().map(excluded));
         let Finished { stdout, stderr } =
             tools::run(command, &[], cancel).map_err(|error| match error {
                 PgError::Tool { program, why } if why.contains("conflict with recovery") => {
@@ -155,6 +157,16 @@ impl Definitions {
             pg_dump_version: self.pg_dump_version,
         })
     }
+}
+
+/// In quotes nothing of a name is a pattern ("psql", Patterns).
+fn excluded(name: &TableName) -> String {
+    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+    format!(
+        "--exclude-table={}.{}",
+        quoted(&name.schema),
+        quoted(&name.name)
+    )
 }
 
 /// What `pg_restore` writes last into SQL.

@@ -21,7 +21,10 @@ pub use huge_rows::{WritableRows, writable_rows};
 pub use keys::{ForeignKey, foreign_keys};
 pub use needs::host_needs;
 pub use planner::{Estimate, estimate, works};
-pub use privileges::{grants, missing_privileges};
+pub use privileges::{
+    MissingPrivilege, grants, is_any_unreadable, missing_for_more, missing_privileges,
+    new_and_unreadable,
+};
 pub use relations::{Column, ConfigRows, Relation, RelationKind, relations};
 pub(crate) use relations::{renamed, unlocked};
 pub use remote::{RemoteView, analyze_statement, remote_views};

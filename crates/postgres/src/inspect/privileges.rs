@@ -2,63 +2,140 @@
 
 use crate::connect::open::read_all;
 use crate::connect::session::Session;
-use crate::error::{MissingPrivilege, PgError};
-use crate::inspect::{Relation, Sequence};
+use crate::error::PgError;
+use crate::inspect::{Relation, Sequence, USER_SCHEMA};
 use hubvault_model::{TableName, is_unseen, quote_ident};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+
+/// A privilege that a backup needs and the role lacks.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MissingPrivilege {
+    /// The object.
+    pub object: String,
+    /// What is missing, in words.
+    pub problem: String,
+    /// The statement with which a superuser or the owner grants it.
+    pub statement: String,
+    /// The statement that grants the same of what the owner will make in the schema.
+    pub for_later: Option<String>,
+}
 
 /// Tables that the role may not lock; `pg_dump` locks every table whose definition it takes, and
 /// `LOCK TABLE ... ACCESS SHARE` needs `SELECT` ("LOCK", Notes).
-pub(crate) fn unlockable(role: &str, relations: &[Relation]) -> Vec<MissingPrivilege> {
-    let mut missing = BTreeSet::new();
-    for relation in relations.iter().filter(|relation| relation.is_lockable()) {
-        if !relation.schema_usage {
-            missing.insert(usage(role, &relation.name.schema));
-        }
-        if !relation.can_select {
-            missing.insert(select(role, "", &relation.name));
-        }
+fn unlockable(role: &str, relation: &Relation, missing: &mut BTreeSet<MissingPrivilege>) {
+    if !relation.schema_usage {
+        missing.insert(usage(role, &relation.name.schema));
     }
-    missing.into_iter().collect()
+    if !relation.can_select {
+        missing.insert(select(role, TABLES, &relation.name, &relation.owner));
+    }
 }
 
 /// Everything that is missing for a backup of the tables for which `in_scope` holds.
 ///
 /// Row-level security that would hide rows counts only there: a definition has no rows to hide.
-pub fn missing_privileges(
+pub fn missing_privileges<'a>(
     role: &str,
-    relations: &[Relation],
-    sequences: &[Sequence],
+    relations: impl Iterator<Item = &'a Relation> + Clone,
+    sequences: impl Iterator<Item = &'a Sequence>,
     in_scope: &dyn Fn(&Relation) -> bool,
 ) -> Vec<MissingPrivilege> {
-    let mut missing: BTreeSet<MissingPrivilege> = unlockable(role, relations).into_iter().collect();
-    if let Some(hidden) = relations.iter().find(|r| r.rls_filters && in_scope(r)) {
+    let mut missing = BTreeSet::new();
+    for relation in relations.clone().filter(|relation| relation.is_lockable()) {
+        unlockable(role, relation, &mut missing);
+    }
+    if let Some(hidden) = relations.clone().find(|r| r.rls_filters && in_scope(r)) {
         missing.insert(MissingPrivilege {
             object: hidden.name.to_string(),
             problem: "row-level security would hide rows".to_owned(),
             statement: format!("ALTER ROLE {} BYPASSRLS;", quote_ident(role)),
+            for_later: None,
         });
     }
-    for sequence in sequences
-        .iter()
-        .filter(|s| !s.can_read && !s.extension_member)
-    {
-        // Either may be what is missing; both do no harm.
-        missing.insert(usage(role, &sequence.name.schema));
-        missing.insert(select(role, "SEQUENCE ", &sequence.name));
+    for sequence in sequences.filter(|s| !s.can_read && !s.extension_member) {
+        unread_sequence(role, sequence, &mut missing);
     }
     missing.into_iter().collect()
 }
 
-/// The statements that grant what is missing, to be run as they are. Where one statement would grant all that is missing
-/// of tables, sequences and schemas, it comes last, as a comment.
-pub fn grants(role: &str, missing: &[MissingPrivilege], server_version_num: u32) -> Vec<String> {
-    let mut statements: Vec<String> = missing.iter().map(|one| one.statement.clone()).collect();
-    if server_version_num >= 140_000
-        && missing
+/// What is missing to read tables and sequences that a backup can do without.
+pub fn missing_for_more<'a>(
+    role: &str,
+    relations: impl Iterator<Item = &'a Relation>,
+    sequences: impl Iterator<Item = &'a Sequence>,
+) -> Vec<MissingPrivilege> {
+    let mut missing = BTreeSet::new();
+    relations.for_each(|relation| unlockable(role, relation, &mut missing));
+    for sequence in sequences.filter(|sequence| !sequence.can_read) {
+        unread_sequence(role, sequence, &mut missing);
+    }
+    missing.into_iter().collect()
+}
+
+/// Either may be what is missing; both do no harm.
+fn unread_sequence(role: &str, sequence: &Sequence, missing: &mut BTreeSet<MissingPrivilege>) {
+    missing.insert(usage(role, &sequence.name.schema));
+    missing.insert(select(role, SEQUENCES, &sequence.name, &sequence.owner));
+}
+
+/// Whether there is any table that the role may not lock.
+pub fn is_any_unreadable(session: &mut Session) -> Result<bool, PgError> {
+    let sql = format!(
+        "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                        WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND {USER_SCHEMA}
+                          AND NOT (has_table_privilege(c.oid, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE')))"
+    );
+    let rows = session.rows("asking which tables the role may not read", &sql)?;
+    Ok(rows.first().is_some_and(|row| row.get(0)))
+}
+
+/// Tables that the role may not read and that are new, by oid, with everything that inherits from them: neither they nor
+/// any table of their family is among the `known` names. A partition of a table that is known is not new.
+pub fn new_and_unreadable(relations: &[Relation], known: &BTreeSet<String>) -> BTreeSet<u32> {
+    let mut relatives: HashMap<u32, Vec<u32>> = HashMap::new();
+    let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
+    for relation in relations {
+        for parent in &relation.parents {
+            children.entry(*parent).or_default().push(relation.oid);
+            relatives.entry(*parent).or_default().push(relation.oid);
+            relatives.entry(relation.oid).or_default().push(*parent);
+        }
+    }
+    let is_known = |relation: &&Relation| known.contains(&relation.name.to_string());
+    let known = relations.iter().filter(is_known).map(|it| it.oid);
+    let known = reachable(known, &relatives);
+    let is_new = |it: &&Relation| !it.is_readable() && it.is_lockable() && !known.contains(&it.oid);
+    let new = relations.iter().filter(is_new).map(|it| it.oid);
+    reachable(new, &children)
+}
+
+fn reachable(from: impl Iterator<Item = u32>, next: &HashMap<u32, Vec<u32>>) -> BTreeSet<u32> {
+    let mut left: Vec<u32> = from.collect();
+    let mut found = BTreeSet::new();
+    while let Some(oid) = left.pop() {
+        if found.insert(oid) {
+            left.extend(next.get(&oid).into_iter().flatten());
+        }
+    }
+    found
+}
+
+/// The statements that grant what is missing, to be run as they are. Comments come last: what grants the same for tables
+/// to come, and where one statement would grant all that is missing of tables, sequences and schemas, that one.
+pub fn grants(role: &str, missing: &[&MissingPrivilege], server_version_num: u32) -> Vec<String> {
+    let statements: BTreeSet<&MissingPrivilege> = missing.iter().copied().collect();
+    let mut statements: Vec<String> = statements.iter().map(|it| it.statement.clone()).collect();
+    let later: BTreeSet<&String> = missing
+        .iter()
+        .filter_map(|it| it.for_later.as_ref())
+        .collect();
+    statements.extend(
+        later
             .iter()
-            .any(|one| one.statement.starts_with("GRANT "))
-    {
+            .map(|one| format!("-- for those to come: {one}")),
+    );
+    let is_grant = |one: &&MissingPrivilege| one.statement.starts_with("GRANT ");
+    if server_version_num >= 140_000 && missing.iter().any(is_grant) {
         let all = read_all(role);
         statements.push(format!(
             "-- instead of every GRANT above, and for all tables to come: {all}"
@@ -94,19 +171,28 @@ fn usage(role: &str, schema: &str) -> MissingPrivilege {
             in_line(schema),
             in_line(role)
         ),
+        for_later: None,
     }
 }
 
-fn select(role: &str, kind: &str, name: &TableName) -> MissingPrivilege {
+/// The keyword in GRANT, and that of all of them in a schema.
+type Kind = (&'static str, &'static str);
+const TABLES: Kind = ("", "TABLES");
+const SEQUENCES: Kind = ("SEQUENCE ", "SEQUENCES");
+
+fn select(role: &str, (kind, all): Kind, name: &TableName, owner: &str) -> MissingPrivilege {
+    let (schema, role) = (in_line(&name.schema), in_line(role));
     MissingPrivilege {
         object: name.to_string(),
         problem: "no SELECT".to_owned(),
         statement: format!(
-            "GRANT SELECT ON {kind}{}.{} TO {};",
-            in_line(&name.schema),
-            in_line(&name.name),
-            in_line(role)
+            "GRANT SELECT ON {kind}{schema}.{} TO {role};",
+            in_line(&name.name)
         ),
+        for_later: Some(format!(
+            "ALTER DEFAULT PRIVILEGES FOR ROLE {} IN SCHEMA {schema} GRANT SELECT ON {all} TO {role};",
+            in_line(owner)
+        )),
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Sequence {
     pub is_config: bool,
     /// Its owner.
     pub owner: String,
+    /// The table of the column that it numbers.
+    pub of_table: Option<u32>,
 }
 
 /// Every sequence, without its value.
@@ -45,7 +47,10 @@ pub fn sequences(session: &mut Session) -> Result<Vec<Sequence>, PgError> {
                                OR EXISTS (SELECT FROM pg_depend d
                                           WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
                                             AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
-                                            AND d.refobjid = ANY (e.extconfig)))
+                                            AND d.refobjid = ANY (e.extconfig))),
+                    (SELECT d.refobjid FROM pg_depend d
+                      WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+                        AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i') LIMIT 1)
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
              WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND {USER_SCHEMA} AND {NOT_GONE}
              ORDER BY 1, 2"
@@ -62,6 +67,7 @@ pub fn sequences(session: &mut Session) -> Result<Vec<Sequence>, PgError> {
             extension_member: row.get(4),
             is_config: row.get(6),
             owner: row.get(2),
+            of_table: row.get(7),
         })
         .collect())
 }

@@ -1,9 +1,11 @@
 //! Whether the next run could read what it must.
 
 use super::super::{Finding, Look};
-use crate::job::Scope;
+use crate::catalog::LastScope;
+use crate::job::{MissingPolicy, Scope};
 use hubvault_model::Cancel;
-use hubvault_postgres::{ConnectSettings, PgError, Relation, Session, inspect};
+use hubvault_postgres::{ConnectSettings, PgError, Relation, Sequence, Session, inspect};
+use std::collections::BTreeSet;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -21,6 +23,7 @@ pub(super) fn look(look: &Look<'_>, cancel: &Cancel) -> Finding {
         ..look.job.database.clone()
     };
     let scope = look.job.scope.clone();
+    let last = look.records.iter().find_map(LastScope::of);
     // Its own wish to stop: one that hangs is given up, and the run goes on.
     let inner = Cancel::new();
     let (sender, receiver) = channel();
@@ -31,7 +34,7 @@ pub(super) fn look(look: &Look<'_>, cancel: &Cancel) -> Finding {
     };
     std::thread::spawn(move || {
         // Nobody listens once the time is up.
-        let _ = sender.send(readable(&settings, &scope, &theirs));
+        let _ = sender.send(readable(&settings, &scope, last.as_ref(), &theirs));
     });
     let target = &look.job.database;
     let next = "see that the server runs and takes connections from here; hubvault backup --dry-run says more";
@@ -77,15 +80,25 @@ struct Readable {
 fn readable(
     settings: &ConnectSettings,
     scope: &Scope,
+    last: Option<&LastScope>,
     cancel: &Cancel,
 ) -> Result<Readable, PgError> {
     let mut session = Session::at_source(settings, cancel)?;
     let relations = inspect::relations(&mut session)?;
     let sequences = inspect::sequences(&mut session)?;
+    let known = last.and_then(|last| last.tables_in(&settings.dbname));
+    // A run leaves these out and warns.
+    let spared = match (known, scope.missing) {
+        (Some(known), MissingPolicy::Warn) => inspect::new_and_unreadable(&relations, known),
+        _ => BTreeSet::new(),
+    };
+    let needed = relations.iter().filter(|it| !spared.contains(&it.oid));
+    let of_spared = |it: &&Sequence| it.of_table.is_some_and(|table| spared.contains(&table));
+    let sequences = sequences.iter().filter(|it| !of_spared(it));
     let chosen = |relation: &Relation| in_scope(scope, relation);
-    let missing = inspect::missing_privileges(&settings.user, &relations, &sequences, &chosen);
+    let missing = inspect::missing_privileges(&settings.user, needed.clone(), sequences, &chosen);
     Ok(Readable {
-        tables: relations.iter().filter(|relation| chosen(relation)).count(),
+        tables: needed.filter(|relation| chosen(relation)).count(),
         missing: missing
             .into_iter()
             .map(|missing| missing.statement)

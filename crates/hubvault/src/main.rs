@@ -9,8 +9,7 @@ mod signals;
 mod failure;
 mod cli;
 
-use clap::Parser;
-use cli::{Cli, Exit};
+use cli::Exit;
 use rustix::fs::Mode;
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit, umask,
@@ -22,8 +21,7 @@ fn main() -> ExitCode {
     keep_own_rights();
     signals::outlive_the_terminal();
     answer::choose(std::env::args_os().skip(1));
-    let done = Cli::try_parse().map_err(Into::into);
-    match done.and_then(|cli| cli::run(&cli)) {
+    match cli::parse().and_then(|cli| cli::run(&cli)) {
         Ok(Exit::Done) => ExitCode::SUCCESS,
         Ok(Exit::Failing) => ExitCode::FAILURE,
         Ok(Exit::Warnings) => ExitCode::from(3),

@@ -139,6 +139,21 @@ fn seconds(span: SignedDuration) -> String {
     }
 }
 
+/// `2h`, `30 min`, `3 days`; at most a year.
+pub(crate) fn time_span(text: &str) -> Result<SignedDuration, String> {
+    let days = |text: &str| {
+        let endings = ["days", "day", "d"];
+        let number = endings
+            .iter()
+            .find_map(|ending| text.strip_suffix(ending))?;
+        let days: i64 = number.trim().parse().ok()?;
+        Some(SignedDuration::from_hours(days.checked_mul(24)?))
+    };
+    let span = days(text).or_else(|| text.parse().ok());
+    span.filter(|span| !span.is_negative() && span.as_hours() <= 24 * 366)
+        .ok_or_else(|| "expected a time such as `30 min`, `2h` or `3d`, at most a year".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,5 +172,21 @@ mod tests {
     fn durations_are_short() {
         assert_eq!(seconds(SignedDuration::from_millis(1_260)), "1.3 s");
         assert_eq!(seconds(SignedDuration::from_secs(200)), "3 min 20 s");
+    }
+
+    #[test]
+    fn times_have_units() {
+        for (text, hours) in [
+            ("2h", 2),
+            ("120 min", 2),
+            ("3d", 72),
+            ("1 day", 24),
+            ("0s", 0),
+        ] {
+            assert_eq!(time_span(text).unwrap().as_hours(), hours, "{text}");
+        }
+        for bad in ["", "two hours", "-1h", "400d", "5"] {
+            assert!(time_span(bad).is_err(), "{bad}");
+        }
     }
 }

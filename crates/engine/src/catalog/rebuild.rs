@@ -30,9 +30,25 @@ pub struct Rebuilt {
 impl Rebuilt {
     /// Logs the files that are not listed because they cannot be read.
     pub(crate) fn warn_unreadable(&self) {
-        for (path, error) in &self.unreadable {
-            tracing::warn!("{} is not listed: {error}", path.display());
+        for line in self.unreadable_in_words() {
+            tracing::warn!("{line}");
         }
+    }
+
+    /// Why each of those files is not listed, and what to do.
+    pub fn unreadable_in_words(&self) -> impl Iterator<Item = String> {
+        self.unreadable.iter().map(|(path, error)| {
+            let path = path.display();
+            if error.is_sealed() {
+                // No command that reads the directory takes a key.
+                format!(
+                    "{path} is not listed: it is sealed, and its sidecar {path}.manifest.json is missing; put that back, \
+                     or read the archive with `hubvault verify {path} --identity FILE`"
+                )
+            } else {
+                format!("{path} is not listed: {error}")
+            }
+        })
     }
 }
 

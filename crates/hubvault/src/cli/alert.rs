@@ -3,7 +3,7 @@
 use super::Exit;
 use super::check::known;
 use crate::answer;
-use crate::text::{Align, columns, print};
+use crate::text::{Align, columns, print, time_span};
 use anyhow::{Result, bail};
 use clap::Subcommand;
 use hubvault_config::Settings;
@@ -35,7 +35,7 @@ Exit codes: 0 silenced; 1 the catalog cannot be written; 2 no such check, or bad
         /// The check
         check: String,
         /// How long: 30 min, 2h, 3d
-        #[arg(long = "for", value_name = "TIME", value_parser = span)]
+        #[arg(long = "for", value_name = "TIME", value_parser = time_span)]
         length: SignedDuration,
     },
     /// Send an alert and its recovery, marked as a test, to all recipients
@@ -68,21 +68,6 @@ pub(crate) fn run(settings: &Settings, command: &AlertCommand) -> Result<Exit> {
         }
         AlertCommand::Test => test(job, &catalog, &settings.zone),
     }
-}
-
-/// `2h`, `30 min`, `3 days`; at most a year.
-fn span(text: &str) -> Result<SignedDuration, String> {
-    let days = |text: &str| {
-        let endings = ["days", "day", "d"];
-        let number = endings
-            .iter()
-            .find_map(|ending| text.strip_suffix(ending))?;
-        let days: i64 = number.trim().parse().ok()?;
-        Some(SignedDuration::from_hours(days.checked_mul(24)?))
-    };
-    let span = days(text).or_else(|| text.parse().ok());
-    span.filter(|span| !span.is_negative() && span.as_hours() <= 24 * 366)
-        .ok_or_else(|| "expected a time such as `30 min`, `2h` or `3d`, at most a year".to_owned())
 }
 
 fn list(job: &Job, catalog: &Catalog, zone: &TimeZone) -> Result<Exit> {
@@ -164,25 +149,4 @@ fn test(job: &Job, catalog: &Catalog, zone: &TimeZone) -> Result<Exit> {
     } else {
         Exit::Warnings
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_have_units() {
-        for (text, hours) in [
-            ("2h", 2),
-            ("120 min", 2),
-            ("3d", 72),
-            ("1 day", 24),
-            ("0s", 0),
-        ] {
-            assert_eq!(span(text).unwrap().as_hours(), hours, "{text}");
-        }
-        for bad in ["", "two hours", "-1h", "400d", "5"] {
-            assert!(span(bad).is_err(), "{bad}");
-        }
-    }
 }

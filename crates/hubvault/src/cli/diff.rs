@@ -15,10 +15,6 @@ use hubvault_model::{Cancel, TablePattern};
 
 /// `hubvault diff`
 #[derive(Debug, Args)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a flag of the command line"
-)]
 pub(crate) struct DiffArgs {
     /// An id, an unambiguous prefix of one, `latest`, or a file (with a / or the ending of an archive)
     pub(crate) backup: String,

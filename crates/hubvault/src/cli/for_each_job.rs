@@ -24,7 +24,7 @@ pub(super) fn is_for_all(cli: &Cli) -> bool {
     let may = matches!(
         &cli.command,
         Command::Backup(_)
-            | Command::List
+            | Command::List(_)
             | Command::Prune(_)
             | Command::Check(_)
             | Command::Status

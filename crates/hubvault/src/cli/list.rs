@@ -2,30 +2,89 @@
 
 use super::Exit;
 use crate::answer;
-use crate::text::{Align, columns, grouped, print};
+use crate::text::{Align, columns, grouped, print, time_span};
 use anyhow::Result;
+use clap::Args;
 use hubvault_config::Settings;
 use hubvault_engine::catalog;
 use hubvault_engine::catalog::{BackupRecord, Catalog, Rebuilt, State, rebuild};
 use hubvault_engine::overview::{Presence, presence};
 use hubvault_engine::state::StateDir;
 use hubvault_model::ByteSize;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-/// Lists every run, newest first.
-pub(crate) fn run(settings: &Settings) -> Result<Exit> {
+/// `hubvault list`
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Only the newest N of them
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Only runs that failed
+    #[arg(long)]
+    failed: bool,
+    /// Only runs that began since: `12h`, `7d`, or a date (2026-01-31), or a time (2026-01-31T02:00:00Z)
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    since: Option<Since>,
+}
+
+/// From when on.
+#[derive(Clone, Copy, Debug)]
+enum Since {
+    Ago(SignedDuration),
+    /// Its beginning where the job's schedule is.
+    Day(Date),
+    At(Timestamp),
+}
+
+fn since(text: &str) -> Result<Since, String> {
+    let ago = time_span(text).map(Since::Ago);
+    ago.or_else(|_| text.parse().map(Since::At))
+        .or_else(|_| text.parse().map(Since::Day))
+        .map_err(|_| {
+            "expected a time such as `12h` or `7d`, a date such as 2026-01-31, or a time as in RFC 3339".to_owned()
+        })
+}
+
+impl Since {
+    fn begin(self, now: Timestamp, zone: &TimeZone) -> Result<Timestamp> {
+        Ok(match self {
+            Self::Ago(span) => now.checked_sub(span)?,
+            Self::Day(day) => day.to_zoned(zone.clone())?.timestamp(),
+            Self::At(at) => at,
+        })
+    }
+}
+
+/// Lists the runs, newest first.
+pub(crate) fn run(settings: &Settings, args: &ListArgs) -> Result<Exit> {
     let job = settings.job();
-    let records = catalog::current(job)?.list()?;
+    let since = args
+        .since
+        .map(|since| since.begin(Timestamp::now(), &settings.zone));
+    let since = since.transpose()?;
+    let mut records = catalog::current(job)?.list()?;
+    records.retain(|record| {
+        let is_late = since.is_none_or(|since| record.started_at >= since);
+        is_late && (!args.failed || record.state == State::Failed)
+    });
+    records.truncate(args.limit.unwrap_or(usize::MAX));
     if answer::is_json() {
         let all: Vec<Value> = records.iter().map(as_json).collect::<Result<_>>()?;
         answer::json(&all)?;
         return Ok(Exit::Done);
     }
     if records.is_empty() {
-        print(&format!(
-            "no backups in {} yet\n",
-            job.local_directory().display()
-        ))?;
+        let directory = job.local_directory().display();
+        let is_part = args.failed || since.is_some() || args.limit.is_some();
+        let text = if is_part {
+            format!("no such runs in {directory}\n")
+        } else {
+            format!("no backups in {directory} yet\n")
+        };
+        print(&text)?;
         return Ok(Exit::Done);
     }
     let rows: Vec<Vec<String>> = records.iter().map(line).collect();
@@ -96,8 +155,8 @@ pub(crate) fn rebuild_catalog(settings: &Settings) -> Result<Exit> {
     let job = settings.job();
     let catalog = Catalog::open(&StateDir::open(job.state_root())?)?;
     let found = rebuild(&catalog, job.local_directory())?;
-    for (path, error) in &found.unreadable {
-        tracing::warn!("{}: {error}", path.display());
+    for line in found.unreadable_in_words() {
+        tracing::warn!("{line}");
     }
     let exit = if found.unreadable.is_empty() {
         Exit::Done

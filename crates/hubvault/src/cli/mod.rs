@@ -6,6 +6,7 @@ mod proof;
 mod plan;
 mod backup;
 mod list;
+mod logs;
 mod drill;
 mod show;
 mod restore;
@@ -18,15 +19,17 @@ mod token;
 mod check;
 mod alert;
 mod config;
+mod completions;
 mod demo;
 mod child;
 mod for_each_job;
+#[cfg(test)]
+mod hints;
 
-use crate::text;
 use anyhow::{Context, Result};
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
-use hubvault_config::{ConfigError, Environment, Inputs, LogFormat, Settings};
+use hubvault_config::{ConfigError, Environment, Inputs, LogFormat, Settings, nearest};
 use hubvault_model::Masks;
 use hubvault_service::{self as service, logging};
 use seal::SealCommand;
@@ -57,7 +60,6 @@ const EXIT_CODES: &str = "Exit codes:
 /// tar and psql restore.
 #[derive(Debug, Parser)]
 #[command(name = "hubvault", version, after_help = EXIT_CODES, after_long_help = LONG_HELP)]
-#[command(disable_help_subcommand = true)]
 pub(crate) struct Cli {
     /// The configuration file
     ///
@@ -106,11 +108,13 @@ warnings or unproven; 130 or 143 interrupted, nothing was published. SIGHUP is i
 on when its terminal is closed.")]
     Backup(backup::BackupArgs),
     /// List the runs, newest first
-    #[command(after_long_help = "Example:
+    #[command(after_long_help = "Examples:
+  hubvault list --limit 20
+  hubvault list --failed --since 7d
   hubvault list --json | jq -r '.[] | select(.state == \"failed\") | .error'
 
-Exit codes: 0 listed; 1 the catalog cannot be read; 2 bad configuration.")]
-    List,
+Exit codes: 0 listed; 1 the catalog cannot be read; 2 bad usage or configuration.")]
+    List(list::ListArgs),
     /// Show what an archive holds
     ///
     /// Reads the archive's own manifest; the database is not needed.
@@ -191,6 +195,14 @@ Exit codes: 0 done; 1 failed; 2 bad usage or configuration; 3 something could no
                            something is at risk."
     )]
     Status,
+    /// Print the log of a run, by default of the newest
+    #[command(after_long_help = "Examples:
+  hubvault logs
+  hubvault logs 3f2a91c0
+  hubvault logs --follow    # of a run that is running
+
+Exit codes: 0 printed; 1 no such run, or its log is missing; 2 bad usage or configuration.")]
+    Logs(logs::LogsArgs),
     /// Take backups on the schedule, until stopped
     ///
     /// Each run is a process of its own. SIGHUP reloads the configuration for later runs; SIGTERM stops the
@@ -230,13 +242,13 @@ started as root, the server runs as the user postgres.
 
 Exit codes: 0 restored and equal; 1 anything else.")]
     Demo(demo::DemoArgs),
-    /// Print a completion script for a shell
-    #[command(after_long_help = "Example:
-  hubvault completions bash > /etc/bash_completion.d/hubvault")]
-    Completions {
-        /// The shell
-        shell: clap_complete::Shell,
-    },
+    /// Print a completion script for a shell, or install it
+    #[command(after_long_help = "Examples:
+  hubvault completions bash --install
+  hubvault completions bash > /etc/bash_completion.d/hubvault
+
+Exit codes: 0 done; 1 the file cannot be written, or is not hubvault's; 2 bad usage.")]
+    Completions(completions::CompletionsArgs),
     /// Write the manual pages, one for each command
     #[command(hide = true)]
     Man {
@@ -272,6 +284,25 @@ enum CatalogCommand {
     Rebuild,
 }
 
+/// Reads the arguments. The nearest command is named only where it is near: three letters of four are not.
+pub(crate) fn parse() -> Result<Cli> {
+    Cli::try_parse().map_err(|mut error| {
+        let written = error.get(ContextKind::InvalidSubcommand).cloned();
+        if let Some(ContextValue::String(written)) = written {
+            let is_near = |name: &String| !nearest(&written, [name.as_str()]).is_empty();
+            let named = error.remove(ContextKind::SuggestedSubcommand);
+            if let Some(ContextValue::Strings(mut names)) = named {
+                names.retain(is_near);
+                if !names.is_empty() {
+                    let names = ContextValue::Strings(names);
+                    error.insert(ContextKind::SuggestedSubcommand, names);
+                }
+            }
+        }
+        error.into()
+    })
+}
+
 /// Runs what the arguments ask for.
 pub(crate) fn run(cli: &Cli) -> Result<Exit> {
     if cli.json && !cli.command.answers_programs() {
@@ -291,7 +322,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
     };
     match &cli.command {
         Command::Backup(args) => backup::run(&load()?, args),
-        Command::List => list::run(&load()?),
+        Command::List(args) => list::run(&load()?, args),
         Command::Show(args) => show::show(&load()?, args),
         Command::Verify(args) => show::verify(&load()?, args),
         Command::Drill(args) => drill::run(&load()?, args),
@@ -301,6 +332,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
         Command::Diff(args) => diff::run(&load()?, args),
         Command::Restore(args) => restore::run(&load()?, args),
         Command::Seal(command) => seal::run(&load()?, command),
+        Command::Logs(args) => logs::run(&load()?, args),
         Command::Status => status::run(&load()?),
         Command::Serve if cli.job.is_some() => {
             usage("serve keeps all jobs of its configuration; leave --job out")
@@ -319,12 +351,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
         Command::Config(ConfigCommand::Show) => config::show(&load()?),
         Command::Catalog(CatalogCommand::Rebuild) => list::rebuild_catalog(&load()?),
         Command::Demo(args) => run_demo(&inputs, args),
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(*shell, &mut Cli::command(), "hubvault", &mut script);
-            text::print(&String::from_utf8_lossy(&script))?;
-            Ok(Exit::Done)
-        }
+        Command::Completions(args) => completions::run(&inputs.environment, args),
         Command::Man { dir } => {
             clap_mangen::generate_to(Cli::command(), dir)
                 .with_context(|| format!("writing manual pages to {}", dir.display()))?;
@@ -338,12 +365,8 @@ impl Command {
     fn answers_programs(&self) -> bool {
         !matches!(
             self,
-            Self::Serve
-                | Self::Child(_)
-                | Self::Demo(_)
-                | Self::Completions { .. }
-                | Self::Man { .. }
-        )
+            Self::Serve | Self::Child(_) | Self::Demo(_) | Self::Man { .. }
+        ) && !matches!(self, Self::Completions(args) if !args.install)
     }
 }
 

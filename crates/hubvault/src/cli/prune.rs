@@ -16,10 +16,6 @@ use serde_json::json;
 
 /// `hubvault prune`
 #[derive(Debug, Args)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a flag of the command line"
-)]
 pub(crate) struct PruneArgs {
     /// Print every decision and remove nothing
     #[arg(long)]
@@ -174,6 +170,12 @@ pub(crate) fn pin(settings: &Settings, backup: &str, pinned: bool) -> Result<Exi
             job.local_directory().display()
         );
     };
+    if pinned && !record.is_kept() {
+        bail!(
+            "backup {} has no archive that could be kept; `hubvault list` shows which exist",
+            record.id.short()
+        );
+    }
     retain::pin(&catalog, &record, pinned)?;
     if answer::is_json() {
         answer::json(&json!({ "id": record.id, "file": record.file(), "pinned": pinned }))?;

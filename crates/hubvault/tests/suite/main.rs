@@ -47,6 +47,8 @@ mod process_observer;
 mod secrets;
 mod output;
 mod json;
+mod hints;
+mod logs;
 mod http;
 mod http_clients;
 mod links;

@@ -22,18 +22,20 @@ mod config;
 mod completions;
 mod demo;
 mod child;
+mod usage;
 mod for_each_job;
 #[cfg(test)]
 mod hints;
 
 use anyhow::{Context, Result};
-use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
-use hubvault_config::{ConfigError, Environment, Inputs, LogFormat, Settings, nearest};
+use hubvault_config::{ConfigError, Environment, Inputs, LogFormat, Settings};
 use hubvault_model::Masks;
 use hubvault_service::{self as service, logging};
 use seal::SealCommand;
 use std::path::PathBuf;
+pub(crate) use usage::parse;
+use usage::wrong;
 
 /// How a command that did not fail ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +61,7 @@ const EXIT_CODES: &str = "Exit codes:
 /// recent window of transactions and configuration files, as of one moment, in one archive that
 /// tar and psql restore.
 #[derive(Debug, Parser)]
-#[command(name = "hubvault", version, after_help = EXIT_CODES, after_long_help = LONG_HELP)]
+#[command(name = "hubvault", version, after_help = EXIT_CODES, after_long_help = format!("{START}\n\n{EXIT_CODES}"))]
 pub(crate) struct Cli {
     /// The configuration file
     ///
@@ -79,18 +81,11 @@ pub(crate) struct Cli {
     command: Command,
 }
 
-const LONG_HELP: &str = "Start here:
+const START: &str = "Start here:
   hubvault demo                see the whole of it on a server of its own
   hubvault config check        is what is configured right?
   hubvault backup --dry-run    what would be taken, what would not, what is wrong?
-  hubvault backup
-
-Exit codes:
-  0  done as asked; a backup is proven
-  1  failed; nothing was published
-  2  bad usage or configuration
-  3  done, with warnings: something of the scope is missing, or the backup is unproven
-  130, 143  interrupted by SIGINT, SIGTERM; nothing was published, unless mail was being sent";
+  hubvault backup";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -284,29 +279,10 @@ enum CatalogCommand {
     Rebuild,
 }
 
-/// Reads the arguments. The nearest command is named only where it is near: three letters of four are not.
-pub(crate) fn parse() -> Result<Cli> {
-    Cli::try_parse().map_err(|mut error| {
-        let written = error.get(ContextKind::InvalidSubcommand).cloned();
-        if let Some(ContextValue::String(written)) = written {
-            let is_near = |name: &String| !nearest(&written, [name.as_str()]).is_empty();
-            let named = error.remove(ContextKind::SuggestedSubcommand);
-            if let Some(ContextValue::Strings(mut names)) = named {
-                names.retain(is_near);
-                if !names.is_empty() {
-                    let names = ContextValue::Strings(names);
-                    error.insert(ContextKind::SuggestedSubcommand, names);
-                }
-            }
-        }
-        error.into()
-    })
-}
-
 /// Runs what the arguments ask for.
 pub(crate) fn run(cli: &Cli) -> Result<Exit> {
     if cli.json && !cli.command.answers_programs() {
-        return usage("this command has no answer in JSON; leave --json out");
+        return wrong("this command has no answer in JSON; leave --json out");
     }
     let inputs = Inputs::new(Environment::of_process(), cli.config.clone());
     if for_each_job::is_for_all(cli) {
@@ -335,7 +311,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
         Command::Logs(args) => logs::run(&load()?, args),
         Command::Status => status::run(&load()?),
         Command::Serve if cli.job.is_some() => {
-            usage("serve keeps all jobs of its configuration; leave --job out")
+            wrong("serve keeps all jobs of its configuration; leave --job out")
         }
         Command::Serve => {
             service::run(&inputs)?;
@@ -368,13 +344,6 @@ impl Command {
             Self::Serve | Self::Child(_) | Self::Demo(_) | Self::Man { .. }
         ) && !matches!(self, Self::Completions(args) if !args.install)
     }
-}
-
-/// Arguments that do not go together.
-fn usage<T>(what: &str) -> Result<T> {
-    Err(Cli::command()
-        .error(ErrorKind::ArgumentConflict, what)
-        .into())
 }
 
 /// Tokens belong to the service, whatever its jobs are.

@@ -85,7 +85,7 @@ fn place(environment: &Environment, shell: Shell) -> Result<PathBuf> {
         Shell::Fish => of("XDG_CONFIG_HOME", ".config")?.join("fish/completions/hubvault.fish"),
         Shell::Zsh => of("ZDOTDIR", "")?.join(".zfunc/_hubvault"),
         other => bail!(
-            "{other} has no directory for completions of a user; `hubvault completions {other}` prints the script"
+            "{other} has no directory for completions of a user; `hubvault completions SHELL` prints the script"
         ),
     })
 }

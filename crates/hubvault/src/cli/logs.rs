@@ -119,7 +119,7 @@ impl Log {
         Ok(Some(masked(&String::from_utf8_lossy(&bytes))))
     }
 
-    /// Writes everything; with `follow`, goes on while the run is at work.
+    /// Writes everything; with `follow`, goes on while the run is running.
     fn print(
         &mut self,
         out: &mut dyn Write,

@@ -50,6 +50,9 @@ pub struct Manifest {
     /// What the target of a restore must offer.
     #[serde(default)]
     pub needs: HostNeeds,
+    /// User mappings, subscriptions and the like whose passwords were taken out of the definitions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub masked: Vec<String>,
     /// Tables whose rows are not inside.
     pub left_out: Vec<LeftOut>,
     /// Foreign keys that come back `NOT VALID`.

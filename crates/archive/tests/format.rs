@@ -46,6 +46,7 @@ fn manifest(codec: Codec) -> Manifest {
         roles: Vec::new(),
         refresh: Vec::new(),
         load_order: LoadOrder::default(),
+        masked: Vec::new(),
         needs: HostNeeds::default(),
         left_out: Vec::new(),
         not_valid: Vec::new(),

@@ -148,10 +148,11 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn database()(texts in any::<[String; 4]>(), locale in of(text()), icu_rules in of(text()), limit in any::<i32>())
+    fn database()(texts in any::<[String; 4]>(), locale in of(text()), icu_rules in of(text()), limit in any::<i32>(),
+        tablespace in of(text()))
     -> DatabaseFacts {
         let [encoding, provider, collate, ctype] = texts;
-        DatabaseFacts { encoding, provider, collate, ctype, locale, icu_rules, connection_limit: limit }
+        DatabaseFacts { encoding, provider, collate, ctype, locale, icu_rules, connection_limit: limit, tablespace }
     }
 }
 
@@ -160,7 +161,7 @@ prop_compose! {
         head in (any::<u128>(), text(), text(), text(), moment(), moment(), select(vec![Codec::Gzip, Codec::Zstd])),
         snapshot in snapshot(), scope in any::<[Vec<String>; 3]>(), tables in vec(tables(), 0..4), lacks in missing_rows(),
         roles in vec(text(), 0..3), refresh in vec(table(), 0..3), files in vec(file(), 0..3), entries in vec(entry(), 0..4),
-        load_order in load_order(),
+        load_order in load_order(), masked in vec(text(), 0..3),
         database in of(database()),
     ) -> Manifest {
         let (id, job, name, version, started_at, finished_at, codec) = head;
@@ -168,7 +169,7 @@ prop_compose! {
         let (sequences, left_out, not_valid, warnings) = lacks;
         Manifest {
             format_version: 1, id: BackupId::from_u128(id), job, tool: Tool { name, version }, started_at, finished_at, codec,
-            snapshot, database, scope: ScopeInfo { tables: whole, exclude, windows }, tables, sequences, roles, refresh, needs: HostNeeds::default(), load_order, left_out, not_valid,
+            snapshot, database, scope: ScopeInfo { tables: whole, exclude, windows }, tables, sequences, roles, refresh, needs: HostNeeds::default(), load_order, masked, left_out, not_valid,
             files, warnings, entries,
         }
     }

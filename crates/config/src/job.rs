@@ -161,7 +161,11 @@ fn archive(values: &Values, problems: &mut Vec<Problem>) -> ArchiveOptions {
     {
         problems.push(values.problem("archive.level", error.to_string()));
     }
-    ArchiveOptions { codec, level }
+    ArchiveOptions {
+        codec,
+        level,
+        mask_passwords: values.flag("archive.mask_passwords"),
+    }
 }
 
 fn limits(values: &Values, problems: &mut Vec<Problem>) -> SizeLimits {

@@ -90,6 +90,7 @@ pub(crate) const KEYS: &[Key] = keys! {
     "archive.min_size_mb" [BACKUP_MIN_SIZE_MB] MEGABYTES;
     "archive.max_size_mb" [BACKUP_MAX_SIZE_MB] MEGABYTES;
     "archive.permissions" [BACKUP_PERMISSIONS] Choice(&["closed", "as-mounted"]) => "closed";
+    "archive.mask_passwords" [BACKUP_MASK_PASSWORDS] YES_NO => "false";
     "archive.workers" [BACKUP_WORKERS] Integer(1, 64);
     "archive.time_limit" [BACKUP_TIME_LIMIT] Duration => "12 h";
     "archive.pause" [BACKUP_PAUSE] Duration;

@@ -21,6 +21,9 @@ pub struct DatabaseFacts {
     pub icu_rules: Option<String>,
     /// Sessions at once; -1 is no limit.
     pub connection_limit: i32,
+    /// Where its tables are that name no tablespace; `None` is the default one of every server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tablespace: Option<String>,
 }
 
 impl DatabaseFacts {

@@ -48,6 +48,26 @@ pub fn create_database(
     Err(last.unwrap_or(error))
 }
 
+/// Moves a new database into the tablespace of `like`; why it stays in the default one.
+pub fn set_tablespace(
+    session: &mut Session,
+    name: &str,
+    like: Option<&DatabaseFacts>,
+) -> Result<Option<String>, PgError> {
+    let Some(tablespace) = like.and_then(|like| like.tablespace.as_ref()) else {
+        return Ok(None);
+    };
+    let (name, to) = (quote_ident(name), quote_ident(tablespace));
+    let sql = format!("ALTER DATABASE {name} SET TABLESPACE {to}");
+    match session.simple("setting the tablespace of the database", &sql) {
+        Err(PgError::Query { why, .. }) => Ok(Some(format!(
+            "the database is in the default tablespace and not in {}: {why}",
+            one_line(tablespace)
+        ))),
+        result => result.map(|()| None),
+    }
+}
+
 /// The options of "CREATE DATABASE" that give a database this encoding and locale, with their values. Servers before 15
 /// do not know providers; there is only one.
 pub fn create_options(like: &DatabaseFacts) -> Vec<(&'static str, &str)> {

@@ -2,7 +2,7 @@
 
 use crate::connect::session::Session;
 use crate::error::PgError;
-pub use crate::new_database::{create_database, set_properties};
+pub use crate::new_database::{create_database, set_properties, set_tablespace};
 use hubvault_model::{TableName, quote_ident, quote_literal};
 use std::collections::BTreeMap;
 

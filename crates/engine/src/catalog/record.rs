@@ -153,6 +153,16 @@ pub struct DrillRecord {
     pub confinement: Option<Confinement>,
 }
 
+impl ProofRecord {
+    /// What could not be rebuilt and is not in the reason, which names the first few.
+    pub fn also_not_rebuilt(&self) -> impl Iterator<Item = &str> {
+        let reason = self.reason.as_deref().unwrap_or_default();
+        let all = self.drill.iter().flat_map(|drill| &drill.not_rebuilt);
+        all.map(String::as_str)
+            .filter(move |object| !reason.contains(object))
+    }
+}
+
 impl DrillRecord {
     /// What the drill noticed beside the archive itself.
     pub(crate) fn warnings(&self) -> Vec<Warning> {

@@ -182,6 +182,9 @@ fn proof(record: &BackupRecord) -> ProofFacts {
         }
         None => "nothing was proven".to_owned(),
     };
+    let text = (record.proof.also_not_rebuilt()).fold(text, |text, object| {
+        format!("{text}; not rebuilt: {object}")
+    });
     let notes = record.proof.drill.iter().flat_map(|drill| &drill.notes);
     let text = notes.fold(text, |text, note| format!("{text}; note: {note}"));
     ProofFacts {

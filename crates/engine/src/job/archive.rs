@@ -10,6 +10,8 @@ pub struct ArchiveOptions {
     pub codec: Codec,
     /// Its level: gzip 1 to 12, zstd 1 to 19.
     pub level: i32,
+    /// Whether the passwords of user mappings and subscriptions are taken out of the definitions.
+    pub mask_passwords: bool,
 }
 
 impl ArchiveOptions {

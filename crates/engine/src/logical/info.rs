@@ -1,12 +1,12 @@
 //! `BACKUP_INFO.txt`: a readable summary of the archive.
 
 use super::extent::{PlannedTable, describe_coverage};
-use super::needs::restore_needs;
+use super::needs::{masked_passwords, restore_needs};
 use super::plan::Plan;
 use crate::job::Job;
 use hubvault_archive::{Codec, Coverage, FileSummary};
 use hubvault_model::{BackupId, ByteSize, Warning, one_line};
-use hubvault_postgres::encoding_of_rows;
+use hubvault_postgres::{SchemaDump, encoding_of_rows};
 use std::fmt::Write;
 
 /// What is inside besides the database.
@@ -22,12 +22,14 @@ pub(crate) fn backup_info(
     id: BackupId,
     plan: &Plan,
     inside: &Inside<'_>,
-    pg_dump: &str,
+    schema: &SchemaDump,
     warnings: &[Warning],
 ) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
     let _ = write_info(&mut text, job, id, plan, inside, warnings);
+    let _ = masked_passwords(&mut text, &schema.masked);
+    let pg_dump = &schema.pg_dump_version;
     let encoding = encoding_of_rows(&plan.snapshot.encoding);
     let _ = how_to_restore(&mut text, job, pg_dump, encoding.as_deref());
     text
@@ -69,7 +71,14 @@ fn write_info(
 
     contents(out, plan, inside)?;
     not_inside(out, plan)?;
-    restore_needs(out, snapshot.server_version_num, &plan.roles, &plan.needs)
+    let are_masked = job.archive.mask_passwords;
+    restore_needs(
+        out,
+        snapshot.server_version_num,
+        &plan.roles,
+        &plan.needs,
+        are_masked,
+    )
 }
 
 fn contents(out: &mut String, plan: &Plan, inside: &Inside<'_>) -> std::fmt::Result {
@@ -243,6 +252,9 @@ fn how_to_restore(
   database that already holds these tables (--clean drops them first), and ends by
   comparing every row count with this backup's and naming what could not be rebuilt.
   `sh restore.sh --help` names the other options.
+
+  This text was written before the archive was drilled: the result is in ARCHIVE.manifest.json beside
+  the archive (proof), and what restore.sh cannot rebuild it lists at its end, with the reason.
 
   One table only: psql runs database/<table>.sql as it is; a .csv file is loaded with
     \\copy <table> (<columns of its first line>) from '<file>' with (format csv, header true)

@@ -1,6 +1,7 @@
 //! What a restore needs, for `BACKUP_INFO.txt`, and what keeps a restored subscription from the living one's slot.
 
-use hubvault_model::{counted, one_line, quote_literal};
+use crate::job::Job;
+use hubvault_model::{Warning, counted, one_line, quote_literal};
 use hubvault_postgres::Requirements;
 use std::fmt::Write;
 
@@ -10,6 +11,7 @@ pub(crate) fn restore_needs(
     version: u32,
     roles: &[String],
     needs: &Requirements,
+    are_masked: bool,
 ) -> std::fmt::Result {
     writeln!(out, "\nA RESTORE NEEDS\n")?;
     let major = version / 10_000;
@@ -42,13 +44,42 @@ pub(crate) fn restore_needs(
             counted(needs.mappings_hidden.unsigned_abs(), "user mapping")
         )?;
     }
-    if let Some(secrets) = secrets(needs) {
+    if let Some(secrets) = secrets(needs).filter(|_| !are_masked) {
         writeln!(
             out,
             "\n  {secrets}: the archive is as secret as they are; seal it."
         )?;
     }
     Ok(())
+}
+
+/// Whose passwords were taken out, and how to set them.
+pub(crate) fn masked_passwords(out: &mut String, masked: &[String]) -> std::fmt::Result {
+    if masked.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "\n  The passwords of these are not inside (archive.mask_passwords): **** is in their place. Set them after a\n\
+         \x20 restore, for example: ALTER USER MAPPING ... OPTIONS (SET password '...'); ALTER SUBSCRIPTION ... CONNECTION '...';\n"
+    )?;
+    for object in masked {
+        writeln!(out, "    {}", one_line(object))?;
+    }
+    Ok(())
+}
+
+/// A warning when passwords lie in an archive that everybody can read who has it.
+pub(crate) fn unsealed_passwords(job: &Job, needs: &Requirements) -> Option<Warning> {
+    if job.archive.mask_passwords || !job.seal.is_empty() {
+        return None;
+    }
+    let secrets = secrets(needs)?;
+    let why = format!(
+        "{secrets}, which the archive shows to whoever has it; seal it (seal.recipients), or take passwords out \
+         (archive.mask_passwords = true)"
+    );
+    Some(Warning::new("unsealed-passwords", "archive", why))
 }
 
 /// `2 user mappings and 1 subscription hold a password`; `None` where none does.
@@ -111,7 +142,7 @@ mod tests {
             ..Requirements::default()
         };
         let mut text = String::new();
-        restore_needs(&mut text, 150_018, &[], &needs).unwrap();
+        restore_needs(&mut text, 150_018, &[], &needs, false).unwrap();
         assert!(
             text.contains("PostgreSQL 15 or newer") && text.contains("hstore 1.8"),
             "{text}"

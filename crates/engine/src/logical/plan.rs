@@ -7,6 +7,7 @@ use super::extent::{Extent, PlannedTable, cut, of_rows};
 use super::foreign_keys::{self, References};
 use super::huge_rows;
 use super::load_order;
+use super::needs;
 use super::scope::{self, Choice, Resolved};
 use super::spared::Spared;
 use super::window_filters::filters;
@@ -120,6 +121,8 @@ impl Plan {
             more_privileges,
         };
         plan.advise_of_code(&relations, &found.chosen);
+        let passwords = needs::unsealed_passwords(job, &plan.needs);
+        plan.warnings.extend(passwords);
         plan.warn(&unread, inspect::large_objects(session)?);
         plan.add_tables(
             session,

@@ -3,6 +3,7 @@
 #
 # This text is the same in every archive. What comes from the database is data in database/restore.list: no name
 # is evaluated by the shell. awk turns the names into quoted SQL, which psql reads from its standard input.
+# shellcheck disable=SC2016 # programs for awk have a $ of their own
 set -u
 
 usage() {
@@ -169,6 +170,11 @@ if [ $create = yes ]; then
         done
         [ "$instead" != none ] || die "cannot create the database $PGDATABASE: $refused"
         printf 'the database has the locale %s and not that of the source: %s\n' "$instead" "$refused" >>"$work/not_rebuilt"
+    fi
+    tablespace=$(records '$1 == "database-tablespace" { print "ALTER DATABASE :\"name\" SET TABLESPACE " name($2) ";" }')
+    if ! printf '%s\n' "$tablespace" | sql -d postgres -v name="$PGDATABASE" -f - 2>"$work/said"; then
+        refused=$(sed 's/^psql:[^ ]*: //' "$work/said")
+        echo "the database is in the default tablespace: $refused" >>"$work/not_rebuilt"
     fi
 fi
 
@@ -436,6 +442,7 @@ build() {
         cat "$work/said" >&2
         die "pg_restore of $1 failed: see above"
     fi
+    # shellcheck disable=SC2013 # words of digits
     for id in $(sed -n 's/^pg_restore: from TOC entry \([0-9]*\); .*/\1/p' "$work/said" | awk '!seen[$0]++'); do
         cure "$id"
     done
@@ -815,6 +822,8 @@ echo end >"$work/end" || die "the directory for temporary files, $work, is full:
 listed() {
     [ ! -s "$work/$1" ] || printf '%s:\n%s\n' "$2" "$(sed 's/^/  /' "$work/$1")"
 }
+masked=$(records '$1 == "masked" { print "  " $2 }')
+[ -z "$masked" ] || printf 'passwords that are masked in the archive and have to be set again:\n%s\n' "$masked"
 listed notes "built with the search_path of the source, as functions name others without their schema"
 listed not_valid "came back NOT VALID, as rows of the archive break it"
 listed not_rebuilt "not rebuilt"

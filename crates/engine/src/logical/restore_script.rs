@@ -13,7 +13,12 @@ pub(crate) const RESTORE_SCRIPT: &str = include_str!("restore.sh");
 const LIST_FORMAT: &str = "1";
 
 /// `database/restore.list`: the script's data for one archive, one record per line.
-pub(crate) fn restore_list(plan: &Plan, tables: &[TableSummary], pg_dump: &str) -> String {
+pub(crate) fn restore_list(
+    plan: &Plan,
+    tables: &[TableSummary],
+    pg_dump: &str,
+    masked: &[String],
+) -> String {
     let mut list = List::default();
     let server = (plan.snapshot.server_version_num / 10_000).to_string();
     list.record(&["hubvault-restore", LIST_FORMAT]);
@@ -25,12 +30,12 @@ pub(crate) fn restore_list(plan: &Plan, tables: &[TableSummary], pg_dump: &str) 
     for (option, value) in create_options(&plan.database) {
         list.record(&["database", option, value]);
     }
-    for role in &plan.roles {
-        list.record(&["role", role]);
+    if let Some(tablespace) = &plan.database.tablespace {
+        list.record(&["database-tablespace", tablespace]);
     }
-    for tablespace in &plan.host.tablespaces {
-        list.record(&["tablespace", tablespace]);
-    }
+    list.each("role", &plan.roles);
+    list.each("masked", masked);
+    list.each("tablespace", &plan.host.tablespaces);
     for table in tables {
         let TableName { schema, name } = &table.name;
         let rows = table.digest.rows.to_string();
@@ -83,6 +88,12 @@ impl List {
         let fields: Vec<String> = fields.iter().map(|field| list_field(field)).collect();
         self.0.push_str(&fields.join("\t"));
         self.0.push('\n');
+    }
+
+    fn each(&mut self, kind: &str, values: &[String]) {
+        for value in values {
+            self.record(&[kind, value]);
+        }
     }
 
     fn record_of(&mut self, kind: &str, fields: &[String]) {

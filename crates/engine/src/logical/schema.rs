@@ -40,14 +40,17 @@ impl Dumping {
         }
     }
 
-    /// Waits for it and converts; foreign keys in `skipped` (oids) are left out.
-    pub(crate) fn finish(mut self, skipped: &[u32]) -> Result<SchemaDump, PgError> {
+    /// Waits for it and converts; foreign keys in `skipped` (oids) are left out, and passwords with `mask`.
+    pub(crate) fn finish(mut self, skipped: &[u32], mask: bool) -> Result<SchemaDump, PgError> {
         let Some(thread) = self.thread.take() else {
             return Err(PgError::Cancelled);
         };
-        let dumped = thread
+        let mut dumped = thread
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        if mask {
+            dumped.mask()?;
+        }
         dumped.convert(skipped, &self.cancel)
     }
 }

@@ -54,13 +54,15 @@ pub(crate) fn write(
         files: &files.summaries,
         sources: &sources.summaries(),
     };
-    let mut pg_dump = String::new();
+    let (mut pg_dump, mut masked) = (String::new(), Vec::new());
     let before_the_rows = |writer: &mut Writer| {
-        let schema = gathered.dumping.finish(&plan.references.skipped)?;
+        let schema =
+            (gathered.dumping).finish(&plan.references.skipped, job.archive.mask_passwords)?;
         pg_dump.clone_from(&schema.pg_dump_version);
+        masked.clone_from(&schema.masked);
         let said = schema.messages.iter();
         warnings.extend(said.map(|m| Warning::new("pg_dump", "schema", m)));
-        let info = info::backup_info(job, run.id, plan, &inside, &pg_dump, &warnings);
+        let info = info::backup_info(job, run.id, plan, &inside, &schema, &warnings);
         writer.append(text.pack("BACKUP_INFO.txt", EntryKind::Info, 0o644, info.as_bytes())?)?;
         append_definitions(writer, &text, schema, plan)?;
         for entry in files.packed {
@@ -82,10 +84,13 @@ pub(crate) fn write(
     // chapter 13, Concurrency Control).
     snapshot.check_held()?;
     let mut writer = writer.into_inner().unwrap_or_else(PoisonError::into_inner);
-    append_restore_script(&mut writer, &text, plan, &tables, &pg_dump)?;
+    append_restore_script(&mut writer, &text, plan, &tables, (&pg_dump, &masked))?;
     let mut inside = files.summaries;
     inside.extend(sources.summaries());
-    let manifest = manifest(job, run, plan, tables, inside, warnings);
+    let manifest = Manifest {
+        masked,
+        ..manifest(job, run, plan, tables, inside, warnings)
+    };
     let (output, manifest) = writer.finish(manifest)?;
     let durable = (output.make_durable()).map_err(BackupError::io("making durable", path))?;
     let seal = durable.sealed_sha256.map(|sha256| Seal {
@@ -106,9 +111,9 @@ fn append_restore_script(
     text: &Texts,
     plan: &Plan,
     tables: &[TableSummary],
-    pg_dump: &str,
+    (pg_dump, masked): (&str, &[String]),
 ) -> Result<(), BackupError> {
-    let list = restore_script::restore_list(plan, tables, pg_dump);
+    let list = restore_script::restore_list(plan, tables, pg_dump, masked);
     for (name, mode, content) in [
         ("database/restore.list", 0o600, list.as_str()),
         ("restore.sh", 0o755, restore_script::RESTORE_SCRIPT),
@@ -240,6 +245,7 @@ fn manifest(
         roles: plan.roles.clone(),
         refresh: plan.refresh.clone(),
         load_order: plan.load_order.clone(),
+        masked: Vec::new(),
         needs: plan.host.clone(),
         left_out,
         not_valid: plan.references.not_valid.clone(),

@@ -50,6 +50,7 @@ fn job(directory: &Path) -> Job {
         archive: ArchiveOptions {
             codec: Codec::Gzip,
             level: 1,
+            mask_passwords: false,
         },
         seal: Vec::new(),
         destinations: Destinations::local(directory),

@@ -19,3 +19,17 @@ pub(super) fn tablespaces(lacking: &[String]) -> Option<String> {
         names.join(", ")
     ))
 }
+
+/// Tells which passwords the archive does not have, as its makers chose.
+pub(super) fn passwords(masked: &[String]) -> Option<String> {
+    let names: Vec<String> = masked
+        .iter()
+        .map(|name| one_line(name).into_owned())
+        .collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "passwords that are masked in the archive were neither restored nor compared, and have to be set again: {}",
+            names.join(", ")
+        )
+    })
+}

@@ -88,6 +88,7 @@ pub(crate) fn whole_with<S: Source>(
     };
     let mut report = ToolMessages::default();
     report.notes.extend(lacking::tablespaces(&lacking));
+    report.notes.extend(lacking::passwords(&manifest.masked));
     progress.stage(Stage::Definitions, None);
     if let Some(superuser) = &mut superuser {
         report.extend(schema.make_extensions(superuser, to, said, cancel)?);

@@ -41,6 +41,9 @@ pub(crate) fn proof_lines(proof: &ProofRecord) -> String {
         }
     };
     let mut out = proven + &confinement;
+    for object in proof.also_not_rebuilt() {
+        out += &format!("not rebuilt: {}\n", indented(object));
+    }
     for note in proof.drill.iter().flat_map(|drill| &drill.notes) {
         out += &format!("note: {}\n", indented(note));
     }

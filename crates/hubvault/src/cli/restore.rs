@@ -108,7 +108,11 @@ pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
         };
         let mut session = Session::connect(&server, &cancel)?;
         let like = archive.manifest().database.as_ref();
-        if let Some(note) = target::create_database(&mut session, &to.dbname, like)? {
+        let notes = [
+            target::create_database(&mut session, &to.dbname, like)?,
+            target::set_tablespace(&mut session, &to.dbname, like)?,
+        ];
+        for note in notes.iter().flatten() {
             tracing::warn!("{note}");
         }
     }

@@ -236,6 +236,12 @@ fn left_out_text(manifest: &Manifest) -> String {
             out += &format!("  {name}, about {rows} rows: {reason}\n");
         }
     }
+    if !manifest.masked.is_empty() {
+        out += "\nPasswords masked (archive.mask_passwords)\n";
+        for object in &manifest.masked {
+            out += &format!("  {}\n", plain(object));
+        }
+    }
     if !manifest.not_valid.is_empty() {
         out += "\nForeign keys restored as NOT VALID\n";
         for key in &manifest.not_valid {

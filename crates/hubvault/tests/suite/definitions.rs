@@ -40,7 +40,8 @@ fn a_created_database_has_the_properties_of_the_source() {
             "ALTER DATABASE {name} OWNER TO \"owner; of\";
              REVOKE ALL ON DATABASE {name} FROM PUBLIC; GRANT CONNECT ON DATABASE {name} TO guest;
              REVOKE TEMPORARY ON DATABASE {name} FROM \"owner; of\";
-             COMMENT ON DATABASE {name} IS 'it''s; :\"DBNAME\"\n-- ON DATABASE y';
+             COMMENT ON DATABASE {name} IS E'it''s; \\\\ :\"DBNAME\"\n-- ON DATABASE y';
+             ALTER DATABASE {name} SET standard_conforming_strings = off;
              ALTER DATABASE {name} SET search_path = app, \"$user\", 'o''dd; name';
              ALTER DATABASE {name} SET timezone = 'Asia/Tokyo';
              ALTER DATABASE {name} SET default_transaction_read_only = on;

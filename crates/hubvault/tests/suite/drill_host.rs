@@ -3,7 +3,7 @@
 use crate::hub::{Hub, stderr, stdout};
 use hubvault_model::Cancel;
 use hubvault_postgres::{ThrowawayOptions, ThrowawayServer};
-use hubvault_testkit::{execute, open_directory, server, value};
+use hubvault_testkit::{execute, extract, open_directory, restore_at, server, value};
 use serde_json::Value;
 
 const SCOPE: &str = "[scope]\ntables = [\"*\"]\nwindow = []\n";
@@ -36,7 +36,11 @@ fn what_another_server_has_costs_no_proof_and_no_restore() {
     let server = ThrowawayServer::start(&options, &Cancel::new()).unwrap();
     let spaces = open_directory();
     let place = |name: &str| spaces.path().join(name).display().to_string();
-    for (at, name) in [("a", "fast"), ("b", "\"Odd 'space'\"")] {
+    for (at, name) in [
+        ("a", "fast"),
+        ("b", "\"Odd 'space'\""),
+        ("c", "\"The \"\"home\""),
+    ] {
         // By the server, as its owner must be the server's user.
         let make = format!("COPY (SELECT 1) TO PROGRAM 'mkdir -m 700 {}'", place(at));
         execute(&server.settings("postgres"), &make);
@@ -44,6 +48,8 @@ fn what_another_server_has_costs_no_proof_and_no_restore() {
         execute(&server.settings("postgres"), &make);
     }
     server.create_database("source").unwrap();
+    let home = "ALTER DATABASE source SET TABLESPACE \"The \"\"home\"";
+    execute(&server.settings("postgres"), home);
     execute(&server.settings("source"), ELSEWHERE);
     let mut hub = Hub::at(&server.settings("source"), SCOPE);
     let _drills = hub.prove();
@@ -71,19 +77,46 @@ fn what_another_server_has_costs_no_proof_and_no_restore() {
         "{said}"
     );
     assert_eq!(value(&server.settings("there"), placed), "2");
-    for name in ["source", "there"] {
+    let home = "SELECT t.spcname FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace
+        WHERE datname = current_database()";
+    assert_eq!(value(&server.settings("there"), home), "The \"home");
+    // restore.sh does the same.
+    let directory = tempfile::tempdir().unwrap();
+    let file = record["file"].as_str().unwrap();
+    extract(file.as_ref(), directory.path());
+    let by_script = |name: &str| {
+        let to = server.settings(name);
+        let output = restore_at(directory.path(), &to, None, &["--create"]);
+        let space = value(&to, home);
+        (stdout(&output), space)
+    };
+    assert_eq!(by_script("by_script").1, "The \"home");
+    for name in ["source", "there", "by_script"] {
         execute(
             &server.settings("postgres"),
             &format!("DROP DATABASE {name}"),
         );
     }
-    execute(&server.settings("postgres"), "DROP TABLESPACE fast");
+    let drop = ["DROP TABLESPACE fast", "DROP TABLESPACE \"The \"\"home\""];
+    for sql in drop {
+        execute(&server.settings("postgres"), sql);
+    }
     let said = restore("elsewhere");
     assert!(
         said.contains("tablespace fast is not on the target"),
         "{said}"
     );
+    assert!(
+        said.contains("in the default tablespace and not in The \"home: tablespace"),
+        "{said}"
+    );
     assert_eq!(value(&server.settings("elsewhere"), placed), "0");
+    let (said, space) = by_script("elsewhere 2");
+    assert!(
+        said.contains("  the database is in the default tablespace: ERROR:  tablespace"),
+        "{said}"
+    );
+    assert_eq!(space, "pg_default");
 }
 
 #[test]

@@ -26,6 +26,7 @@ mod not_rebuilt;
 mod restore;
 mod load_order;
 mod script_drill;
+mod restore_shells;
 mod missing_rows;
 mod unreadable_tables;
 mod window_cut;

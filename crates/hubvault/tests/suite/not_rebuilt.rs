@@ -2,11 +2,12 @@
 
 use crate::drill::drilling;
 use crate::hub::{stderr, stdout};
-use hubvault_testkit::server;
+use crate::mailing::{only_mail, send_mail_to, text, without_tls};
+use hubvault_testkit::{MailServer, MailTls, server};
 use serde_json::Value;
 
 /// Functions that name others without a schema, in an index, a CHECK, a generated column and a materialized view.
-const NAMES: &str = "CREATE EXTENSION unaccent;
+pub(crate) const NAMES: &str = "CREATE EXTENSION unaccent;
     CREATE FUNCTION plain(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT unaccent($1)';
     CREATE TABLE person (name text); INSERT INTO person VALUES ('Zoë'); CREATE INDEX ON person (plain(name));
     CREATE FUNCTION twice(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 2 * $1';
@@ -20,7 +21,7 @@ const NAMES: &str = "CREATE EXTENSION unaccent;
     CREATE MATERIALIZED VIEW seen AS SELECT four(v) AS four FROM numbers;";
 
 /// Rows that their own rules refuse: foreign keys of an ordinary table and of a partition, and a domain's CHECK.
-const ORPHANS: &str = "CREATE TABLE p (id int PRIMARY KEY); INSERT INTO p VALUES (1);
+pub(crate) const ORPHANS: &str = "CREATE TABLE p (id int PRIMARY KEY); INSERT INTO p VALUES (1);
     CREATE TABLE c (id int PRIMARY KEY, \"P\" int CONSTRAINT \"C; p\" REFERENCES p);
     CREATE TABLE parted (k int, p int CONSTRAINT parted_p REFERENCES p) PARTITION BY LIST (k);
     CREATE TABLE part1 PARTITION OF parted FOR VALUES IN (1);
@@ -34,8 +35,14 @@ const ORPHANS: &str = "CREATE TABLE p (id int PRIMARY KEY); INSERT INTO p VALUES
     CREATE TABLE sized (v \"a size\"); INSERT INTO sized VALUES (1);
     CREATE OR REPLACE FUNCTION lower_bound() RETURNS int LANGUAGE sql STABLE AS 'SELECT 2';";
 
+/// More objects that cannot be made again than a reason names.
+const MANY: &str = "DO $$ BEGIN FOR n IN 1..6 LOOP
+        EXECUTE format('CREATE TABLE m%1$s (id int); INSERT INTO m%1$s VALUES (1), (1); CREATE INDEX m%1$s_i ON m%1$s (id)', n);
+    END LOOP; END $$;
+    UPDATE pg_index SET indisunique = true WHERE indexrelid::regclass::text ~ '^m[1-6]_i$';";
+
 /// What cannot be made again at all: an index with a key twice, and rows that a view divides by.
-const LOST: &str =
+pub(crate) const LOST: &str =
     "CREATE TABLE d (id int); INSERT INTO d VALUES (1), (1); CREATE INDEX d_id ON d (id);
     UPDATE pg_index SET indisunique = true WHERE indexrelid = 'd_id'::regclass;
     COMMENT ON INDEX d_id IS 'goes with it';
@@ -136,6 +143,23 @@ fn what_cannot_be_rebuilt_is_named_and_the_rows_are_published() {
     let record = backup(0);
     assert_eq!(record["state"], "proven", "{record}");
     has(&list(&record, "notes"), &notes);
+}
+
+#[test]
+fn every_object_that_cannot_be_rebuilt_is_in_the_mail_and_shown() {
+    let source = server().database();
+    source.execute(MANY);
+    let (mut hub, _drills) = drilling(&source);
+    let server = MailServer::start(without_tls());
+    send_mail_to(&mut hub, &server, MailTls::Plain);
+    hub.run_expecting(3, &["backup"]);
+    let mail = text(&only_mail(&server)).to_owned();
+    let shown = stdout(&hub.run(&["show", "latest"]));
+    for n in 1..=6 {
+        let object = format!("index m{n}_i (could not create unique index");
+        has(&shown, &[&object]);
+        has(&mail.replace(['\n', '\r'], " "), &[&object]);
+    }
 }
 
 #[test]

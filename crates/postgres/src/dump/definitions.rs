@@ -117,7 +117,8 @@ pub fn shown(definition: &Definition) -> String {
         _ => "",
     };
     let (kind, name) = if about.is_empty() {
-        (kind, name)
+        // A user mapping's name begins with its kind.
+        (kind, name.strip_prefix("USER MAPPING ").unwrap_or(name))
     } else {
         kind_and_name(name)
     };

@@ -5,6 +5,7 @@ pub(crate) mod hidden_options;
 pub(crate) mod tools;
 pub(crate) mod contents;
 pub(crate) mod toc;
+pub(crate) mod masked;
 pub(crate) mod definitions;
 pub(crate) mod properties;
 pub(crate) mod portions;

@@ -2,10 +2,13 @@
 
 use crate::connect::settings::ConnectSettings;
 use crate::dump::contents;
+use crate::dump::definitions::shown;
 use crate::dump::dump_file::first_reader;
+use crate::dump::masked::without_secrets;
 use crate::dump::program_version;
 use crate::dump::properties::DatabaseProperties;
 use crate::dump::restored::read_definitions;
+use crate::dump::toc;
 use crate::dump::tools::{self, Finished, Tool};
 use crate::error::PgError;
 use crate::memory_file::in_memory;
@@ -27,6 +30,8 @@ pub struct SchemaDump {
     pub post_data_list: Vec<u8>,
     /// Statements for psql that give a database the owner, grants, comment and settings of the source's.
     pub properties: String,
+    /// Objects whose passwords were taken out, for people.
+    pub masked: Vec<String>,
     /// Everything that the programs wrote to standard error.
     pub messages: Vec<String>,
     /// The version of `pg_dump`.
@@ -40,6 +45,7 @@ pub struct Definitions {
     messages: Vec<String>,
     pg_dump_version: String,
     pg_restore: Tool,
+    masked: Vec<String>,
 }
 
 impl Definitions {
@@ -98,7 +104,20 @@ impl Definitions {
             messages,
             pg_dump_version: pg_dump.version,
             pg_restore,
+            masked: Vec::new(),
         })
+    }
+
+    /// Takes the passwords of user mappings, subscriptions, foreign servers and foreign tables out.
+    pub fn mask(&mut self) -> Result<(), PgError> {
+        let (custom, objects) =
+            toc::rewritten(&self.custom, without_secrets).map_err(|error| PgError::Tool {
+                program: "pg_dump".to_owned(),
+                why: format!("its dump cannot be read, to take the passwords out: {error}"),
+            })?;
+        self.custom = custom;
+        self.masked = objects.iter().map(shown).collect();
+        Ok(())
     }
 
     /// An error when another dump of the same snapshot has different definitions.
@@ -153,6 +172,7 @@ impl Definitions {
             pre_data,
             post_data,
             post_data_list,
+            masked: self.masked,
             messages,
             pg_dump_version: self.pg_dump_version,
         })

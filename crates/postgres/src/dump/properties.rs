@@ -27,9 +27,13 @@ impl DatabaseProperties {
     /// Those in a dump. `pg_dump` creates the database with its encoding and locale; that is not among them.
     pub fn of(definitions: &[Definition]) -> Self {
         let mut properties = Self::default();
+        // What pg_dump writes into a string depends on this setting of the database.
+        let plain_backslashes = !definitions
+            .iter()
+            .any(|one| one.kind == "STDSTRINGS" && one.sql.contains("'off'"));
         for definition in definitions.iter().filter(|one| one.is_of_database()) {
             if definition.kind != "DATABASE" {
-                properties.read(&definition.sql);
+                properties.read(&independent(&definition.sql, plain_backslashes));
                 continue;
             }
             if !definition.owner.is_empty() {
@@ -153,6 +157,40 @@ impl Words<'_> {
     }
 }
 
+/// The same statements for any `standard_conforming_strings`: a string with a backslash gets its `E`.
+fn independent(sql: &str, plain_backslashes: bool) -> String {
+    let mut out = String::with_capacity(sql.len());
+    let mut rest = sql;
+    while let Some(open) = rest.find(['\'', '"']) {
+        let quote = &rest[open..=open];
+        // A doubled quote is inside.
+        let inside = &rest[open + 1..];
+        let mut end = 0;
+        while let Some(close) = inside[end..].find(quote) {
+            end += close;
+            if !inside[end + 1..].starts_with(quote) {
+                break;
+            }
+            end += 2;
+        }
+        let close = (open + 2 + end).min(rest.len());
+        let (before, string) = (&rest[..open], &rest[open..close]);
+        out += before;
+        if quote == "'" && string.contains('\\') && !before.ends_with('E') {
+            out.push('E');
+            if plain_backslashes {
+                out += &string.replace('\\', "\\\\");
+            } else {
+                out += string;
+            }
+        } else {
+            out += string;
+        }
+        rest = &rest[close..];
+    }
+    out + rest
+}
+
 /// Cuts SQL of `pg_dump` into statements, and these into words; what is quoted is one word.
 fn split(sql: &str) -> Vec<Words<'_>> {
     let (mut statements, mut words) = (Vec::new(), Vec::new());
@@ -230,6 +268,19 @@ mod tests {
         );
         let settings = properties.without_roles().for_database("x");
         assert_eq!(settings.len(), 4, "{settings:?}");
+    }
+
+    #[test]
+    fn strings_with_backslashes_mean_the_same_with_any_setting() {
+        let sql = |text| {
+            format!("COMMENT ON DATABASE \"a'\\b\" IS '{text}';\nSET x TO 'y', E'a\\\\b';\n")
+        };
+        let on = independent(&sql("it''s \\ a"), true);
+        let off = independent(&sql("it''s \\\\ a"), false);
+        let expected =
+            "COMMENT ON DATABASE \"a'\\b\" IS E'it''s \\\\ a';\nSET x TO 'y', E'a\\\\b';\n";
+        assert_eq!([on, off], [expected, expected]);
+        assert_eq!(independent("IS 'a", true), "IS 'a");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! `ReadHead` and `ReadToc`) is the same from PostgreSQL 12 (1.14) to 18 (1.16) but for two fields.
 
 use std::io::{self, BufReader, Read};
+use std::ops::Range;
 
 /// One object of a dump.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,23 +41,48 @@ const LONGEST: u64 = 256 << 20;
 
 /// Reads the table of contents at the start of a dump.
 pub(crate) fn read(dump: impl Read) -> io::Result<Contents> {
-    let mut file = Toc {
-        from: BufReader::new(dump),
-        minor: 0,
-        integer: 4,
-        offset: 8,
-    };
+    let mut file = Toc::new(dump);
     let mut contents = Contents::default();
     file.head(&mut contents)?;
     for _ in 0..file.int()? {
-        let definition = file.definition()?;
+        let (definition, _) = file.definition()?;
         contents.definitions.push(definition);
     }
     Ok(contents)
 }
 
+/// The dump with other statements for the objects for which `change`, called with their kind and statements, gives some;
+/// and these objects. A dump of definitions alone has no positions in it.
+pub(crate) fn rewritten(
+    dump: &[u8],
+    change: impl Fn(&str, &[u8]) -> Option<Vec<u8>>,
+) -> io::Result<(Vec<u8>, Vec<Definition>)> {
+    let mut file = Toc::new(dump);
+    file.head(&mut Contents::default())?;
+    let (mut out, mut done) = (Vec::with_capacity(dump.len()), 0);
+    let mut changed = Vec::new();
+    for _ in 0..file.int()? {
+        let (definition, sql) = file.definition()?;
+        let head = sql.start + 1 + file.integer;
+        let old = dump.get(head..sql.end).unwrap_or_default();
+        let Some(new) = change(&definition.kind, old) else {
+            continue;
+        };
+        out.extend_from_slice(&dump[done..sql.start]);
+        out.push(0);
+        out.extend_from_slice(&(new.len() as u64).to_le_bytes()[..file.integer]);
+        out.extend_from_slice(&new);
+        done = sql.end;
+        changed.push(definition);
+    }
+    out.extend_from_slice(&dump[done..]);
+    Ok((out, changed))
+}
+
 struct Toc<R> {
     from: BufReader<R>,
+    /// Bytes that were read.
+    at: usize,
     /// Of the format's version.
     minor: u8,
     /// Bytes of an integer, after its sign.
@@ -66,9 +92,24 @@ struct Toc<R> {
 }
 
 impl<R: Read> Toc<R> {
+    fn new(dump: R) -> Self {
+        Self {
+            from: BufReader::new(dump),
+            at: 0,
+            minor: 0,
+            integer: 4,
+            offset: 8,
+        }
+    }
+
+    fn fill(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        self.at += bytes.len();
+        self.from.read_exact(bytes)
+    }
+
     fn bytes<const N: usize>(&mut self) -> io::Result<[u8; N]> {
         let mut bytes = [0; N];
-        self.from.read_exact(&mut bytes)?;
+        self.fill(&mut bytes)?;
         Ok(bytes)
     }
 
@@ -108,7 +149,8 @@ impl<R: Read> Toc<R> {
         Ok(())
     }
 
-    fn definition(&mut self) -> io::Result<Definition> {
+    /// An object, and where its statements are, from their length on.
+    fn definition(&mut self) -> io::Result<(Definition, Range<usize>)> {
         // The dump's own id, and whether there are rows.
         self.int()?;
         self.int()?;
@@ -116,7 +158,9 @@ impl<R: Read> Toc<R> {
         let oid = self.text()?.parse().unwrap_or(0);
         let (name, kind) = (self.text()?, self.text()?);
         self.int()?;
+        let from = self.at;
         let sql = self.text()?;
+        let place = from..self.at;
         // The statements to drop it, and to load rows.
         self.text()?;
         self.text()?;
@@ -130,8 +174,9 @@ impl<R: Read> Toc<R> {
         // What it needs, up to an absent text.
         while self.optional()?.is_some() {}
         let mut position = [0; 9];
-        self.from.read_exact(&mut position[..=self.offset])?;
-        Ok(Definition {
+        let length = self.offset + 1;
+        self.fill(&mut position[..length])?;
+        let definition = Definition {
             kind,
             schema,
             name,
@@ -139,13 +184,15 @@ impl<R: Read> Toc<R> {
             sql,
             storage,
             oid,
-        })
+        };
+        Ok((definition, place))
     }
 
     fn int(&mut self) -> io::Result<i64> {
         let [negative] = self.bytes::<1>()?;
         let mut bytes = [0; 8];
-        self.from.read_exact(&mut bytes[..self.integer])?;
+        let length = self.integer;
+        self.fill(&mut bytes[..length])?;
         let value = i64::from_le_bytes(bytes);
         Ok(if negative == 0 { value } else { -value })
     }
@@ -158,7 +205,7 @@ impl<R: Read> Toc<R> {
             return Err(bad("a text is longer than the file may be"));
         }
         let mut bytes = Vec::new();
-        self.from.by_ref().take(length).read_to_end(&mut bytes)?;
+        self.at += self.from.by_ref().take(length).read_to_end(&mut bytes)?;
         if bytes.len() as u64 != length {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

@@ -65,7 +65,8 @@ pub fn database(session: &mut Session) -> Result<DatabaseFacts, PgError> {
                     WHEN 'i' THEN 'icu' WHEN 'b' THEN 'builtin' ELSE 'libc' END,
                 datcollate::text, datctype::text,
                 coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale'),
-                to_jsonb(d) ->> 'daticurules', datconnlimit
+                to_jsonb(d) ->> 'daticurules', datconnlimit,
+                (SELECT t.spcname::text FROM pg_tablespace t WHERE t.oid = d.dattablespace AND t.spcname <> 'pg_default')
          FROM pg_database d WHERE datname = current_database()",
     )?;
     let row = rows.first().ok_or_else(|| PgError::Query {
@@ -80,6 +81,7 @@ pub fn database(session: &mut Session) -> Result<DatabaseFacts, PgError> {
         locale: row.get(4),
         icu_rules: row.get(5),
         connection_limit: row.get(6),
+        tablespace: row.get(7),
     })
 }
 

@@ -1,5 +1,6 @@
 //! Runs `pg_dump` for the definitions in parallel with the plan, the files and the first rows.
 
+use crate::job::ArchiveOptions;
 use hubvault_model::{Cancel, CancelGuard, TableName};
 use hubvault_postgres::{ConnectSettings, Definitions, PgError, SchemaDump, SnapshotFacts};
 use std::thread::JoinHandle;
@@ -40,15 +41,19 @@ impl Dumping {
         }
     }
 
-    /// Waits for it and converts; foreign keys in `skipped` (oids) are left out, and passwords with `mask`.
-    pub(crate) fn finish(mut self, skipped: &[u32], mask: bool) -> Result<SchemaDump, PgError> {
+    /// Waits for it and converts; foreign keys in `skipped` (oids) are left out, and so are passwords where the options say so.
+    pub(crate) fn finish(
+        mut self,
+        skipped: &[u32],
+        options: ArchiveOptions,
+    ) -> Result<SchemaDump, PgError> {
         let Some(thread) = self.thread.take() else {
             return Err(PgError::Cancelled);
         };
         let mut dumped = thread
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        if mask {
+        if options.mask_passwords {
             dumped.mask()?;
         }
         dumped.convert(skipped, &self.cancel)

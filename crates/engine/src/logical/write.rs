@@ -56,8 +56,9 @@ pub(crate) fn write(
     };
     let (mut pg_dump, mut masked) = (String::new(), Vec::new());
     let before_the_rows = |writer: &mut Writer| {
-        let schema =
-            (gathered.dumping).finish(&plan.references.skipped, job.archive.mask_passwords)?;
+        let schema = gathered
+            .dumping
+            .finish(&plan.references.skipped, job.archive)?;
         pg_dump.clone_from(&schema.pg_dump_version);
         masked.clone_from(&schema.masked);
         let said = schema.messages.iter();
@@ -87,10 +88,8 @@ pub(crate) fn write(
     append_restore_script(&mut writer, &text, plan, &tables, (&pg_dump, &masked))?;
     let mut inside = files.summaries;
     inside.extend(sources.summaries());
-    let manifest = Manifest {
-        masked,
-        ..manifest(job, run, plan, tables, inside, warnings)
-    };
+    let mut manifest = manifest(job, run, plan, tables, inside, warnings);
+    manifest.masked = masked;
     let (output, manifest) = writer.finish(manifest)?;
     let durable = (output.make_durable()).map_err(BackupError::io("making durable", path))?;
     let seal = durable.sealed_sha256.map(|sha256| Seal {

@@ -40,7 +40,8 @@ pub(crate) fn write(
     file: File,
     path: &Path,
 ) -> Result<WrittenArchive, BackupError> {
-    let (plan, files, mut sources) = (gathered.plan, gathered.files, gathered.sources);
+    let (plan, dumping) = (gathered.plan, gathered.dumping);
+    let (files, mut sources) = (gathered.files, gathered.sources);
     let text = Texts {
         compression: job.archive.compression(),
         at: plan.snapshot.taken_at,
@@ -56,13 +57,11 @@ pub(crate) fn write(
     };
     let (mut pg_dump, mut masked) = (String::new(), Vec::new());
     let before_the_rows = |writer: &mut Writer| {
-        let schema = gathered
-            .dumping
-            .finish(&plan.references.skipped, job.archive)?;
+        let schema = dumping.finish(&plan.references.skipped, job.archive)?;
         pg_dump.clone_from(&schema.pg_dump_version);
         masked.clone_from(&schema.masked);
-        let said = schema.messages.iter();
-        warnings.extend(said.map(|m| Warning::new("pg_dump", "schema", m)));
+        let warn = |said| Warning::new("pg_dump", "schema", said);
+        warnings.extend(schema.messages.iter().map(warn));
         let info = info::backup_info(job, run.id, plan, &inside, &schema, &warnings);
         writer.append(text.pack("BACKUP_INFO.txt", EntryKind::Info, 0o644, info.as_bytes())?)?;
         append_definitions(writer, &text, schema, plan)?;
@@ -86,8 +85,7 @@ pub(crate) fn write(
     snapshot.check_held()?;
     let mut writer = writer.into_inner().unwrap_or_else(PoisonError::into_inner);
     append_restore_script(&mut writer, &text, plan, &tables, (&pg_dump, &masked))?;
-    let mut inside = files.summaries;
-    inside.extend(sources.summaries());
+    let inside = [files.summaries, sources.summaries()].concat();
     let mut manifest = manifest(job, run, plan, tables, inside, warnings);
     manifest.masked = masked;
     let (output, manifest) = writer.finish(manifest)?;

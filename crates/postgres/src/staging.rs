@@ -1,6 +1,7 @@
 //! Compares a live table with a copy of it from an archive, and restores the rows that differ.
 
 use crate::connect::session::Session;
+use crate::drift::{Drift, live_columns, looking_at, made_like};
 use crate::error::PgError;
 use crate::target::{self, list};
 use hubvault_model::{TableName, quote_ident, quote_literal};
@@ -32,78 +33,68 @@ pub struct DifferentRow {
 #[derive(Debug)]
 pub struct StagedTable {
     table: TableName,
+    /// The columns that both have.
     columns: Vec<String>,
     key: Vec<String>,
     /// Columns that an UPDATE may set.
     settable: Vec<String>,
+    /// The archive's columns.
+    loaded: Vec<String>,
+    drift: Drift,
     copy: TableName,
 }
 
 impl StagedTable {
-    /// Makes an empty copy of the columns of a living table; `number` tells the copies of one
-    /// session apart.
+    /// Makes an empty copy of the columns of a live table, as far as it has those of the archive. Those in `as_text`, of
+    /// which the live type does not take the archive's values, are texts. `number` tells the copies of one session apart.
     pub fn prepare(
         session: &mut Session,
         table: &TableName,
         columns: &[String],
+        as_text: &[String],
         number: usize,
     ) -> Result<Self, PgError> {
-        let doing = format!("looking at {table} in the target");
-        let literal = quote_literal(&table.sql());
-        let rows = session.rows(
-            &doing,
-            &format!(
-                "SELECT a.attname::text, a.attidentity = 'a', coalesce(a.attnum = ANY (i.indkey), false)
-                 FROM pg_catalog.pg_attribute a
-                 LEFT JOIN pg_catalog.pg_index i ON i.indrelid = a.attrelid AND i.indisprimary
-                 WHERE a.attrelid = {literal}::regclass AND a.attnum > 0 AND NOT a.attisdropped
-                 ORDER BY array_position(i.indkey::int2[], a.attnum), a.attnum"
-            ),
-        )?;
+        let live = live_columns(session, table)?;
+        let drift = Drift::between(columns, &live, as_text);
+        let is_compared = |column: &&String| !drift.is_left_out(column);
+        let compared: Vec<String> = columns.iter().filter(is_compared).cloned().collect();
         let (mut key, mut settable) = (Vec::new(), Vec::new());
-        let mut unknown: HashSet<&String> = columns.iter().collect();
-        for row in &rows {
-            let (name, always, in_key): (String, bool, bool) = (row.get(0), row.get(1), row.get(2));
-            unknown.remove(&name);
-            if in_key {
-                key.push(name);
-            } else if !always && columns.contains(&name) {
-                settable.push(name);
+        for column in live {
+            if column.in_key {
+                key.push(column.name);
+            } else if !column.always && compared.contains(&column.name) {
+                settable.push(column.name);
             }
         }
-        if let Some(column) = unknown.into_iter().min() {
-            return Err(PgError::Query {
-                doing,
-                why: format!(
-                    "it has no column {}, which the archive has",
-                    quote_ident(column)
-                ),
-            });
-        }
-        if !key.iter().all(|column| columns.contains(column)) {
+        if !key.iter().all(|column| compared.contains(column)) {
             key.clear();
         }
         let copy = TableName::new("pg_temp", format!("hubvault_{number}"));
-        let columns_list = list(columns);
-        session.simple(
-            &doing,
-            &format!(
-                "CREATE TEMP TABLE hubvault_{number} AS SELECT {columns_list} FROM ONLY {} WITH NO DATA",
-                table.sql()
-            ),
-        )?;
+        let made = made_like(table, columns, &drift);
+        let sql = format!(
+            "DROP TABLE IF EXISTS {}; CREATE TEMP TABLE hubvault_{number} AS {made}",
+            copy.sql()
+        );
+        session.simple(&looking_at(table), &sql)?;
         Ok(Self {
             table: table.clone(),
-            columns: columns.to_vec(),
+            columns: compared,
             key,
             settable,
+            loaded: columns.to_vec(),
+            drift,
             copy,
         })
     }
 
+    /// How the live table's columns differ from the archive's.
+    pub fn drift(&self) -> &Drift {
+        &self.drift
+    }
+
     /// The COPY that fills it.
     pub fn copy_sql(&self) -> String {
-        target::copy_into(&self.copy, &self.columns)
+        target::copy_into(&self.copy, &self.loaded)
     }
 
     /// Whether rows are told apart by a primary key; else by all of their values.
@@ -171,7 +162,8 @@ impl StagedTable {
             quote_literal(&self.table.sql())
         );
         let rows = session.rows(doing, &sql)?;
-        Ok(rows.iter().map(|row| row.get(0)).collect())
+        let foreign = rows.iter().map(|row| row.get(0));
+        Ok(foreign.chain(self.drift.retyped.iter().cloned()).collect())
     }
 
     fn queries(&self, within: Option<&str>, as_text: &AsText) -> Vec<(Difference, String)> {

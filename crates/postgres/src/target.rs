@@ -1,6 +1,7 @@
 //! Queries and statements on the target database of a restore.
 
 use crate::connect::session::Session;
+use crate::drift::{Drift, live_columns, made_like};
 use crate::error::PgError;
 pub use crate::new_database::{create_database, set_properties, set_tablespace};
 use hubvault_model::{TableName, quote_ident, quote_literal};
@@ -247,19 +248,21 @@ pub fn writes_no_wal(session: &mut Session) -> Result<bool, PgError> {
         .is_some_and(|row| row.get::<_, &str>(0) == "minimal"))
 }
 
-/// Creates an empty table with some columns of another, and the schema if it is missing.
+/// Creates an empty table with an archive's columns, and the schema if it is missing: of the types of another table,
+/// texts where that has no such column, and those in `as_text`.
 pub fn create_like(
     session: &mut Session,
     like: &TableName,
     name: &TableName,
     columns: &[String],
+    as_text: &[String],
 ) -> Result<(), PgError> {
+    let drift = Drift::between(columns, &live_columns(session, like)?, as_text);
     let sql = format!(
-        "CREATE SCHEMA IF NOT EXISTS {}; CREATE TABLE {} AS SELECT {} FROM ONLY {} WITH NO DATA",
+        "CREATE SCHEMA IF NOT EXISTS {}; CREATE TABLE {} AS {}",
         quote_ident(&name.schema),
         name.sql(),
-        list(columns),
-        like.sql()
+        made_like(like, columns, &drift)
     );
     session.simple(&format!("making {name}"), &sql)
 }

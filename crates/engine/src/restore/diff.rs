@@ -1,4 +1,6 @@
-//! Compares an archive with a live database row by row, and restores only the rows that are missing or changed.
+//! Compares an archive with a live database row by row, and restores only the rows that are missing or changed. Of a
+//! table whose columns are others than in the archive, those that both have. What is wrong with one table keeps none of the
+//! others from being tried.
 
 use super::error::RestoreError;
 use super::order::parents_first;
@@ -7,7 +9,9 @@ use super::window::Conditions;
 use crate::progress::{Progress, Stage};
 use hubvault_archive::{Archive, Source, TableSummary};
 use hubvault_model::{Cancel, TableName, TablePattern};
-use hubvault_postgres::{ConnectSettings, Difference, DifferentRow, Session, StagedTable, target};
+use hubvault_postgres::{
+    ConnectSettings, Difference, DifferentRow, Drift, Session, StagedTable, target,
+};
 use std::io;
 
 /// How one table differs.
@@ -27,12 +31,32 @@ pub struct TableDiff {
     pub changed: u64,
     /// Rows that are only in the database.
     pub extra: u64,
+    /// How its columns differ.
+    pub drift: Drift,
+    /// Why it could not be compared.
+    pub problem: Option<String>,
 }
 
 impl TableDiff {
-    /// Whether no row differs.
+    /// One that was not compared yet.
+    pub fn of(name: TableName, has_key: bool, knows_extra: bool) -> Self {
+        Self {
+            name,
+            has_key,
+            knows_extra,
+            missing: 0,
+            changed: 0,
+            extra: 0,
+            drift: Drift::default(),
+            problem: None,
+        }
+    }
+
+    /// Whether no row differs, and every column was compared.
     pub fn is_equal(&self) -> bool {
         self.missing + self.changed + self.extra == 0
+            && self.problem.is_none()
+            && self.drift.is_none()
     }
 
     fn count(&mut self, difference: Difference) {
@@ -53,6 +77,10 @@ pub struct PutBack {
     pub inserted: u64,
     /// Rows that had other values.
     pub updated: u64,
+    /// How its columns differ.
+    pub drift: Drift,
+    /// Why nothing was put back.
+    pub problem: Option<String>,
 }
 
 /// Which rows of the archive's tables differ from a live database. Nothing is changed there but
@@ -71,35 +99,58 @@ pub fn diff<S: Source>(
     // A condition that may not be run is an error before anything is done.
     let living = chosen.iter().map(|table| conditions.living(table));
     let living = living.collect::<Result<Vec<_>, _>>()?;
-    let mut session = Session::connect(to, cancel)?;
-    target::only_tables(&mut session)?;
+    let connect = || {
+        let mut session = Session::connect(to, cancel)?;
+        target::only_tables(&mut session)?;
+        Ok::<_, RestoreError>(session)
+    };
+    let mut session = connect()?;
     progress.stage(
         Stage::Compare,
         Some(chosen.iter().map(|table| table.bytes).sum()),
     );
     let mut found = Vec::new();
     for (number, (table, within)) in chosen.into_iter().zip(living).enumerate() {
-        let staged = stage(archive, &mut session, table, number, progress)?;
-        let mut counted = TableDiff {
-            name: table.name.clone(),
-            has_key: staged.has_key(),
-            knows_extra: within.is_some(),
-            missing: 0,
-            changed: 0,
-            extra: 0,
+        let mut counted = TableDiff::of(table.name.clone(), true, within.is_some());
+        let mut compare = || {
+            let staged = stage(archive, &mut session, table, number, progress)?;
+            counted.has_key = staged.has_key();
+            counted.drift = staged.drift().clone();
+            staged.differences(&mut session, within.as_deref(), |row| {
+                counted.count(row.difference);
+                each(number, row).map_err(|source| RestoreError::Differences { source })
+            })?;
+            Ok(staged.finish(&mut session)?)
         };
-        staged.differences(&mut session, within.as_deref(), |row| {
-            counted.count(row.difference);
-            each(number, row).map_err(|source| RestoreError::Differences { source })
-        })?;
-        staged.finish(&mut session)?;
+        if let Err(error) = compare() {
+            counted.problem = Some(of_table(error)?);
+            // It may be in a transaction that failed.
+            session = connect()?;
+        }
         found.push(counted);
     }
     Ok(found)
 }
 
+/// What is wrong with one table only; else the error.
+fn of_table(error: RestoreError) -> Result<String, RestoreError> {
+    let is_of_table = error.is_refused_by_server()
+        || matches!(
+            error,
+            RestoreError::NotThere { .. }
+                | RestoreError::Different { .. }
+                | RestoreError::Drifted { .. }
+                | RestoreError::Archive(_)
+        );
+    if is_of_table {
+        Ok(error.to_string())
+    } else {
+        Err(error)
+    }
+}
+
 /// Inserts rows that are only in the archive, and with `update` also overwrites rows that have other
-/// values. All in one transaction.
+/// values. All in one transaction; into a table that refuses them none.
 pub fn put_back<S: Source>(
     archive: &Archive<S>,
     to: &ConnectSettings,
@@ -111,9 +162,6 @@ pub fn put_back<S: Source>(
     let mut session = Session::connect(to, cancel)?;
     target::only_tables(&mut session)?;
     let chosen = super::chosen(archive.manifest(), wanted)?;
-    for table in &chosen {
-        there(&mut session, table)?;
-    }
     let chosen = parents_first(&mut session, chosen)?;
     progress.stage(
         Stage::Rows,
@@ -121,30 +169,68 @@ pub fn put_back<S: Source>(
     );
     let mut staged = Vec::new();
     for (number, table) in chosen.into_iter().enumerate() {
-        staged.push((
-            table,
-            stage(archive, &mut session, table, number, progress)?,
-        ));
+        let one = stage(archive, &mut session, table, number, progress);
+        let one = one.and_then(|staged| match staged.drift().obstacle() {
+            None => Ok(staged),
+            Some(why) => Err(RestoreError::Drifted {
+                table: table.name.clone(),
+                why,
+            }),
+        });
+        staged.push((table, one));
     }
     session.simple("beginning", "BEGIN; SET CONSTRAINTS ALL DEFERRED")?;
     let mut done = Vec::new();
-    for (table, staged) in &staged {
-        let inserted = staged.insert_missing(&mut session)?;
-        let updated = if update {
-            staged.update_changed(&mut session)?
-        } else {
-            0
+    for (table, staged) in staged {
+        session.simple("beginning a table", "SAVEPOINT one_table")?;
+        let drift = staged.as_ref().map(|it| it.drift().clone()).ok();
+        let result = staged.and_then(|staged| put_back_table(&mut session, &staged, update));
+        let ((inserted, updated), problem) = match result {
+            Ok(rows) => (rows, None),
+            Err(error) => {
+                let problem = of_table(with_remedy(table, error))?;
+                session.simple("rolling a table back", "ROLLBACK TO SAVEPOINT one_table")?;
+                ((0, 0), Some(problem))
+            }
         };
         done.push(PutBack {
             name: table.name.clone(),
             inserted,
             updated,
+            drift: drift.unwrap_or_default(),
+            problem,
         });
     }
     session.simple("making it lasting", "COMMIT")?;
     Ok(done)
 }
 
+/// A refusal of the server, with what can be done instead.
+fn with_remedy(table: &TableSummary, error: RestoreError) -> RestoreError {
+    if !error.is_refused_by_server() {
+        return error;
+    }
+    RestoreError::Drifted {
+        table: table.name.clone(),
+        why: error.to_string(),
+    }
+}
+
+fn put_back_table(
+    session: &mut Session,
+    staged: &StagedTable,
+    update: bool,
+) -> Result<(u64, u64), RestoreError> {
+    let inserted = staged.insert_missing(session)?;
+    let updated = if update {
+        staged.update_changed(session)?
+    } else {
+        0
+    };
+    Ok((inserted, updated))
+}
+
+/// Loads the archive's rows into a temporary table with the live table's types, and texts where those do not take a value.
 fn stage<S: Source>(
     archive: &Archive<S>,
     session: &mut Session,
@@ -153,13 +239,24 @@ fn stage<S: Source>(
     progress: &dyn Progress,
 ) -> Result<StagedTable, RestoreError> {
     there(session, table)?;
-    let staged = StagedTable::prepare(session, &table.name, &table.columns, number)?;
-    for entry in archive.entries_of(table) {
-        if let Some(rows) = &entry.rows {
-            load_entry(archive, session, entry, rows, &staged.copy_sql(), progress)?;
+    let mut as_text: Vec<String> = Vec::new();
+    loop {
+        let columns = &table.columns;
+        let staged = StagedTable::prepare(session, &table.name, columns, &as_text, number)?;
+        let entries = archive.entries_of(table).into_iter();
+        let mut entries = entries.filter_map(|entry| Some((entry, entry.rows.as_ref()?)));
+        let loaded = entries.try_for_each(|(entry, rows)| {
+            load_entry(archive, session, entry, rows, &staged.copy_sql(), progress)
+        });
+        let Err(error) = loaded else {
+            return Ok(staged);
+        };
+        let known = as_text.len();
+        as_text.extend(error.refusing_columns(columns, &as_text));
+        if as_text.len() == known {
+            return Err(error);
         }
     }
-    Ok(staged)
 }
 
 /// Checks that a name of the archive is a table in the database: reading a view runs its functions.

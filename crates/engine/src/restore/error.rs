@@ -27,6 +27,18 @@ impl RestoreError {
         }
     }
 
+    /// The columns of a COPY that refused a value, but for those that are `known`.
+    pub(crate) fn refusing_columns(&self, columns: &[String], known: &[String]) -> Vec<String> {
+        match self {
+            Self::Postgres(error) if self.is_refused_by_server() => {
+                let mut refusing = error.refusing_columns(columns);
+                refusing.retain(|column| !known.contains(column));
+                refusing
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// Whether a name was not found.
     pub(crate) fn is_of_names(&self) -> bool {
         matches!(self, Self::Postgres(error) if error.is_of_names())
@@ -101,6 +113,16 @@ pub enum RestoreError {
     NotThere {
         /// The table.
         table: TableName,
+    },
+    /// A table of the target has other columns, so that rows cannot be put back.
+    #[error(
+        "{why}; put its rows into a new table beside it: --table '{table}' --into-schema SCHEMA"
+    )]
+    Drifted {
+        /// The table.
+        table: TableName,
+        /// The difference.
+        why: String,
     },
     /// The restored rows differ from those of the backup.
     #[error("restored, but not equal: {}", tables.join("; "))]

@@ -43,18 +43,7 @@ pub fn tables<S: Source>(
     let (mut places, mut passed_over) = (Vec::new(), Vec::new());
     for table in chosen {
         session.simple("beginning a table", "SAVEPOINT one_table")?;
-        let mut load = || {
-            let place = match into_schema {
-                Some(schema) => beside(&mut session, table, schema)?,
-                None => itself(&mut session, table)?,
-            };
-            load_table(archive, &mut session, table, &place, progress)?;
-            // Now, and not at the end, so that the error names the table.
-            session.simple("checking the constraints", "SET CONSTRAINTS ALL IMMEDIATE")?;
-            session.simple("deferring again", "SET CONSTRAINTS ALL DEFERRED")?;
-            Ok(place)
-        };
-        match load() {
+        match load_or_undo(archive, &mut session, table, into_schema, progress) {
             Ok(place) => places.push(place),
             Err(error) if keep_going && !cancel.is_requested() => {
                 session.simple("rolling a table back", "ROLLBACK TO SAVEPOINT one_table")?;
@@ -81,6 +70,40 @@ pub fn tables<S: Source>(
     })
 }
 
+/// Loads one table. Into a new one with texts where the live table's types do not take a value.
+fn load_or_undo<S: Source>(
+    archive: &Archive<S>,
+    session: &mut Session,
+    table: &TableSummary,
+    into_schema: Option<&str>,
+    progress: &dyn Progress,
+) -> Result<TableSummary, RestoreError> {
+    let mut as_text: Vec<String> = Vec::new();
+    loop {
+        let mut load = || {
+            let place = match into_schema {
+                Some(schema) => beside(session, table, schema, &as_text)?,
+                None => itself(session, table)?,
+            };
+            load_table(archive, session, table, &place, progress)?;
+            // Now, and not at the end, so that the error names the table.
+            session.simple("checking the constraints", "SET CONSTRAINTS ALL IMMEDIATE")?;
+            session.simple("deferring again", "SET CONSTRAINTS ALL DEFERRED")?;
+            Ok(place)
+        };
+        let error = match load() {
+            Err(error) if into_schema.is_some() => error,
+            other => return other,
+        };
+        let refusing = error.refusing_columns(&table.columns, &as_text);
+        if refusing.is_empty() {
+            return Err(error);
+        }
+        as_text.extend(refusing);
+        session.simple("rolling a table back", "ROLLBACK TO SAVEPOINT one_table")?;
+    }
+}
+
 fn itself(session: &mut Session, table: &TableSummary) -> Result<TableSummary, RestoreError> {
     if !target::is_empty(session, &table.name)? {
         return Err(RestoreError::HasRows {
@@ -94,9 +117,10 @@ fn beside(
     session: &mut Session,
     table: &TableSummary,
     schema: &str,
+    as_text: &[String],
 ) -> Result<TableSummary, RestoreError> {
     let name = TableName::new(schema, &table.name.name);
-    target::create_like(session, &table.name, &name, &table.columns)?;
+    target::create_like(session, &table.name, &name, &table.columns, as_text)?;
     Ok(TableSummary {
         name,
         ..table.clone()

@@ -3,10 +3,10 @@
 use super::Exit;
 use super::differences::Differences;
 use super::seal::{IdentityArgs, witness};
-use super::select::resolve;
-use crate::text::{Align, columns, grouped, print, print_with};
+use super::select::{resolve, target_of};
+use crate::text::{Align, columns, grouped, plain, print, print_with};
 use crate::{answer, progress, signals};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use hubvault_archive::Archive;
 use hubvault_config::Settings;
@@ -19,8 +19,11 @@ pub(crate) struct DiffArgs {
     /// An id, an unambiguous prefix of one, `latest`, or a file (with a / or the ending of an archive)
     pub(crate) backup: String,
     /// The database: a postgres:// URL or name=value pairs [default: the configured one]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", conflicts_with = "database")]
     pub(crate) to: Option<String>,
+    /// The database on the configured server
+    #[arg(long, value_name = "NAME")]
+    pub(crate) database: Option<String>,
     /// Only this table; may be given more than once, and may be a glob
     #[arg(long = "table", value_name = "TABLE")]
     pub(crate) tables: Vec<TablePattern>,
@@ -45,10 +48,7 @@ pub(crate) fn run(settings: &Settings, args: &DiffArgs) -> Result<Exit> {
     witness(settings, &archive.source().opened_by());
     let cancel = Cancel::new();
     let _signals = signals::watch(cancel.clone(), || {})?;
-    let to = match &args.to {
-        Some(url) => settings.target(url)?,
-        None => settings.job().database.clone(),
-    };
+    let to = target_of(settings, args.to.as_deref(), args.database.as_deref())?;
     let bar = progress::choose(args.no_progress);
     let job = settings.job();
     let conditions = Conditions::new(&job.scope, args.trust_conditions);
@@ -67,10 +67,19 @@ pub(crate) fn run(settings: &Settings, args: &DiffArgs) -> Result<Exit> {
         &cancel,
     )?;
     drop(bar);
+    complain_of(&found);
     match kept {
         Some(kept) if answer::is_json() => answer::stream(|out| kept.json(&found, out))?,
         Some(kept) => print_with(|out| kept.csv(&found, out))?,
         None => print(&diff_text(&found))?,
+    }
+    let problems = found.iter().filter(|table| table.problem.is_some());
+    let problems: Vec<String> = problems.map(|table| plain(&table.name)).collect();
+    if !problems.is_empty() {
+        bail!(
+            "could not compare {}; see the reasons above",
+            problems.join(", ")
+        );
     }
     let equal = found.iter().all(TableDiff::is_equal);
     Ok(if equal { Exit::Done } else { Exit::Warnings })
@@ -81,12 +90,17 @@ pub(crate) fn diff_text(found: &[TableDiff]) -> String {
     let rows: Vec<Vec<String>> = found
         .iter()
         .map(|table| {
+            let is_compared = table.problem.is_none();
             let known = |known: bool, rows| {
-                if known { grouped(rows) } else { "?".to_owned() }
+                if known && is_compared {
+                    grouped(rows)
+                } else {
+                    "?".to_owned()
+                }
             };
             vec![
                 table.name.to_string(),
-                grouped(table.missing),
+                known(true, table.missing),
                 known(table.has_key, table.changed),
                 known(table.knows_extra, table.extra),
             ]
@@ -98,5 +112,23 @@ pub(crate) fn diff_text(found: &[TableDiff]) -> String {
         ("changed", Align::Right),
         ("only in the database", Align::Right),
     ];
-    columns(&header, &rows)
+    let mut text = columns(&header, &rows);
+    let drifted = found.iter().filter(|table| !table.drift.is_none());
+    let drifted: Vec<String> = drifted
+        .map(|table| format!("  {}: {}\n", plain(&table.name), plain(&table.drift.text())))
+        .collect();
+    if !drifted.is_empty() {
+        text += "\nColumns that differ: only those in both were compared, as text where the type is another\n";
+        text += &drifted.concat();
+    }
+    text
+}
+
+/// Says of every table that was not compared why.
+fn complain_of(found: &[TableDiff]) {
+    for table in found {
+        if let Some(problem) = &table.problem {
+            tracing::warn!("{}: {problem}", table.name);
+        }
+    }
 }

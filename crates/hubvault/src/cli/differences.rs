@@ -46,19 +46,21 @@ impl Differences {
         let mut between = "[";
         for (number, table) in tables.iter().enumerate() {
             write!(out, "{between}\n  {{")?;
-            self.list(
-                number,
-                Some(Difference::Changed).filter(|_| table.has_key),
-                "changed",
+            let is_compared = table.problem.is_none();
+            let list = |difference, is_known: bool, name, out: &mut dyn Write| {
+                let wanted = Some(difference).filter(|_| is_known && is_compared);
+                self.list(number, wanted, name, out)
+            };
+            list(Difference::Changed, table.has_key, "changed", out)?;
+            let columns = serde_json::to_string_pretty(&json!(table.drift))?;
+            let columns = columns.replace('\n', "\n    ");
+            write!(
                 out,
+                "\n    \"columns\": {columns},\n    \"error\": {},",
+                json!(table.problem)
             )?;
-            self.list(
-                number,
-                Some(Difference::Extra).filter(|_| table.knows_extra),
-                "extra",
-                out,
-            )?;
-            self.list(number, Some(Difference::Missing), "missing", out)?;
+            list(Difference::Extra, table.knows_extra, "extra", out)?;
+            list(Difference::Missing, true, "missing", out)?;
             write!(
                 out,
                 "\n    \"table\": {}\n  }}",
@@ -153,15 +155,11 @@ fn letter(difference: Difference) -> char {
 mod tests {
     use super::*;
     use hubvault_model::TableName;
+    use hubvault_postgres::Drift;
 
     fn found() -> (Vec<TableDiff>, Differences) {
-        let table = |name: &str, has_key, knows_extra| TableDiff {
-            name: TableName::new("public", name),
-            has_key,
-            knows_extra,
-            missing: 0,
-            changed: 0,
-            extra: 0,
+        let table = |name: &str, has_key, knows_extra| {
+            TableDiff::of(TableName::new("public", name), has_key, knows_extra)
         };
         let tables = vec![
             table("empty", true, true),
@@ -190,13 +188,16 @@ mod tests {
         let mut out = Vec::new();
         let (tables, kept) = found();
         kept.json(&tables, &mut out).unwrap();
+        let columns = json!(Drift::default());
         let expected = json!([
-            { "table": "empty", "missing": [], "changed": [], "extra": [] },
+            { "table": "empty", "missing": [], "changed": [], "extra": [], "error": null, "columns": columns },
             {
-                "table": "a", "missing": [{ "id": 1, "text": "a\n\"b" }, { "id": 2 }], "changed": [{ "id": 3 }],
+                "error": null, "columns": columns, "table": "a", "missing": [{ "id": 1, "text": "a\n\"b" }, { "id": 2 }], "changed": [{ "id": 3 }],
                 "extra": null,
             },
-            { "table": "\"B\"", "missing": [], "changed": null, "extra": [{}] },
+            {
+                "error": null, "columns": columns, "table": "\"B\"", "missing": [], "changed": null, "extra": [{}],
+            },
         ]);
         let expected = serde_json::to_string_pretty(&expected).unwrap() + "\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);

@@ -8,6 +8,7 @@ mod backup;
 mod list;
 mod drill;
 mod show;
+mod restored;
 mod restore;
 mod differences;
 mod diff;
@@ -144,17 +145,20 @@ and only the file's checksum was compared.")]
   hubvault restore latest --table users --missing-rows
   hubvault restore latest --files /tmp/config
 
-Exit codes: 0 restored and equal; 1 not; 2 bad usage or configuration; 130 or 143 interrupted.")]
+Exit codes: 0 restored and equal; 1 not; 2 bad usage or configuration; 3 restored, and something is
+not as it was: a definition that could not be rebuilt, a constraint that came back NOT VALID, a column
+that the table no longer has; 130 or 143 interrupted.")]
     Restore(restore::RestoreArgs),
     /// Compare an archive with a live database, row by row
     ///
-    /// Rows are matched by primary key. Nothing is changed in the database.
+    /// Rows are matched by primary key, columns by their names. Nothing is changed in the database.
     #[command(after_long_help = "Examples:
   hubvault diff latest
   hubvault diff latest --table users --csv
   hubvault restore latest --table users --missing-rows    # put back what is missing
 
-Exit codes: 0 no difference; 1 failed; 2 bad usage or configuration; 3 there are differences.")]
+Exit codes: 0 no difference; 1 a table could not be compared; 2 bad usage or configuration; 3 there are
+differences, also in columns.")]
     Diff(diff::DiffArgs),
     /// Restore old backups into a throwaway server and compare them
     #[command(after_long_help = "Examples:

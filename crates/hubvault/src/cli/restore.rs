@@ -1,9 +1,11 @@
 //! `hubvault restore`: a whole database, the rows of some tables, or the configuration files.
 
 use super::Exit;
+use super::restored::{report, report_rows};
 use super::seal::{IdentityArgs, witness};
-use super::select::resolve;
-use crate::text::{Align, columns, grouped, plain, print};
+use super::select::{resolve, target_of};
+use crate::answer;
+use crate::text::{plain, print};
 use crate::{progress, signals};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
@@ -11,9 +13,10 @@ use hubvault_archive::{Archive, ArchiveFile, Identities, Source, open_regular};
 use hubvault_config::Settings;
 use hubvault_engine::disk::unnamed_file;
 use hubvault_engine::progress::Progress;
-use hubvault_engine::restore::{self, PutBack, RestoreError, RestoreOptions, Restored, Target};
-use hubvault_model::{ByteSize, Cancel, TableName, TablePattern, counted, remedy};
+use hubvault_engine::restore::{self, RestoreError, RestoreOptions, Restored, Target};
+use hubvault_model::{ByteSize, Cancel, TableName, TablePattern, remedy};
 use hubvault_postgres::{ConnectSettings, Session, target};
+use serde_json::json;
 use std::fs::File;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -92,15 +95,19 @@ pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
     if let Some(directory) = &args.files {
         let files = restore::files(&archive, directory)?;
         let directory = directory.display();
-        print(&format!(
-            "{} files and directories restored into {directory}\n",
-            files.len()
-        ))?;
+        if answer::is_json() {
+            answer::json(&json!({ "directory": args.files, "files": files }))?;
+        } else {
+            print(&format!(
+                "{} files and directories restored into {directory}\n",
+                files.len()
+            ))?;
+        }
         return Ok(Exit::Done);
     }
     let cancel = Cancel::new();
     let _signals = signals::watch(cancel.clone(), || {})?;
-    let to = target_of(settings, args)?;
+    let to = target_of(settings, args.to.as_deref(), args.database.as_deref())?;
     if args.create {
         let server = ConnectSettings {
             dbname: "postgres".to_owned(),
@@ -134,12 +141,11 @@ pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
         let (tables, over) = (&args.tables, args.upsert);
         let done = restore::put_back(&archive, &to, tables, over, bar.as_ref(), &cancel)?;
         drop(bar);
-        print(&put_back_text(&done))?;
-        return Ok(Exit::Done);
+        return report_rows(&done);
     }
     let restored = load(&archive, &to, args, options, bar.as_ref(), &cancel)?;
     drop(bar);
-    if args.verbose {
+    if args.verbose && !answer::is_json() {
         let read = ByteSize(read.load(Ordering::Relaxed));
         print(&format!(
             "read {read} of the archive's {}\n",
@@ -269,7 +275,7 @@ fn ask(present: &[TableName], to: &ConnectSettings) -> Result<()> {
     }
     let names: Vec<String> = present.iter().map(plain).collect();
     let names = names.join(", ");
-    if !std::io::stdin().is_terminal() {
+    if answer::is_json() || !std::io::stdin().is_terminal() {
         bail!("--clean would drop from {to}: {names}; add --yes to confirm");
     }
     print(&format!(
@@ -281,81 +287,4 @@ fn ask(present: &[TableName], to: &ConnectSettings) -> Result<()> {
         bail!("nothing was done");
     }
     Ok(())
-}
-
-/// What was put back, a line for each table.
-pub(crate) fn put_back_text(done: &[PutBack]) -> String {
-    let rows: Vec<Vec<String>> = done
-        .iter()
-        .map(|table| {
-            vec![
-                table.name.to_string(),
-                grouped(table.inserted),
-                grouped(table.updated),
-            ]
-        })
-        .collect();
-    let header = [
-        ("table", Align::Left),
-        ("put back", Align::Right),
-        ("overwritten", Align::Right),
-    ];
-    columns(&header, &rows)
-}
-
-fn target_of(settings: &Settings, args: &RestoreArgs) -> Result<ConnectSettings> {
-    let configured = settings.job().database.clone();
-    Ok(match (&args.to, &args.database) {
-        (Some(url), _) => settings.target(url)?,
-        (None, Some(name)) => ConnectSettings {
-            dbname: name.clone(),
-            ..configured
-        },
-        (None, None) => configured,
-    })
-}
-
-fn report(restored: &Restored, to: &ConnectSettings) -> Result<Exit> {
-    let said = &restored.said;
-    for message in &said.warnings {
-        tracing::warn!("{message}");
-    }
-    for one in &restored.passed_over {
-        tracing::warn!("{}: {}", one.table, one.error);
-    }
-    for failure in &said.failures {
-        tracing::warn!("not rebuilt: {failure}");
-    }
-    for constraint in &said.not_valid {
-        tracing::warn!("came back NOT VALID, because rows of the archive break it: {constraint}");
-    }
-    for note in &said.notes {
-        tracing::info!("{note}");
-    }
-    if !restored.passed_over.is_empty() {
-        let names = restored.passed_over.iter().map(|one| plain(&one.table));
-        let names: Vec<String> = names.collect();
-        bail!("not restored: {}; see the reasons above", names.join(", "));
-    }
-    restored.all_equal()?;
-    let rows: u64 = restored
-        .tables
-        .iter()
-        .map(|table| table.expected.rows)
-        .sum();
-    let not_rebuilt = match said.failures.len() as u64 {
-        0 => String::new(),
-        many => format!(
-            "; {} of the definitions could not be rebuilt, see above",
-            grouped(many)
-        ),
-    };
-    print(&format!(
-        "restored into {to}: {}, {}, every row equal{not_rebuilt}\n",
-        counted(restored.tables.len() as u64, "table"),
-        counted(rows, "row")
-    ))?;
-    let is_clean =
-        said.warnings.is_empty() && said.failures.is_empty() && said.not_valid.is_empty();
-    Ok(if is_clean { Exit::Done } else { Exit::Warnings })
 }

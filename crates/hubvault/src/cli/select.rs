@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, bail};
 use hubvault_config::Settings;
 use hubvault_engine::catalog;
+use hubvault_postgres::ConnectSettings;
 use std::path::{Path, PathBuf};
 
 /// Endings of archives, also of renamed and rejected ones.
@@ -57,4 +58,21 @@ pub(crate) fn resolve(settings: &Settings, word: &str) -> Result<PathBuf> {
         );
     }
     Ok(file.to_owned())
+}
+
+/// The database that `--to` or `--database` names; without them the configured one.
+pub(crate) fn target_of(
+    settings: &Settings,
+    to: Option<&str>,
+    database: Option<&str>,
+) -> Result<ConnectSettings> {
+    let configured = settings.job().database.clone();
+    Ok(match (to, database) {
+        (Some(url), _) => settings.target(url)?,
+        (None, Some(name)) => ConnectSettings {
+            dbname: name.to_owned(),
+            ..configured
+        },
+        (None, None) => configured,
+    })
 }

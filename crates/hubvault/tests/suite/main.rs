@@ -21,6 +21,7 @@ mod drill;
 mod forged;
 mod drill_failures;
 mod drill_host;
+mod drift;
 mod drill_differences;
 mod not_rebuilt;
 mod restore;

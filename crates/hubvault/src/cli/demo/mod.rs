@@ -8,7 +8,7 @@ use super::Exit;
 use super::backup::{record_text, take};
 use super::diff::diff_text;
 use super::plan::plan_text;
-use super::restore::put_back_text;
+use super::restored::put_back_text;
 use crate::text::print;
 use crate::{progress, signals};
 use anyhow::{Context, Result, bail};

@@ -109,19 +109,7 @@ pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
     let _signals = signals::watch(cancel.clone(), || {})?;
     let to = target_of(settings, args.to.as_deref(), args.database.as_deref())?;
     if args.create {
-        let server = ConnectSettings {
-            dbname: "postgres".to_owned(),
-            ..to.clone()
-        };
-        let mut session = Session::connect(&server, &cancel)?;
-        let like = archive.manifest().database.as_ref();
-        let notes = [
-            target::create_database(&mut session, &to.dbname, like)?,
-            target::set_tablespace(&mut session, &to.dbname, like)?,
-        ];
-        for note in notes.iter().flatten() {
-            tracing::warn!("{note}");
-        }
+        create(&archive, &to, &cancel)?;
     }
     let options = RestoreOptions {
         workers: settings.job().workers,
@@ -159,6 +147,28 @@ pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
         Exit::Done => Ok(exit),
         refused => Ok(refused),
     }
+}
+
+/// Creates the database as the source's was created.
+fn create(
+    archive: &Archive<ArchiveFile<Counting>>,
+    to: &ConnectSettings,
+    cancel: &Cancel,
+) -> Result<()> {
+    let server = ConnectSettings {
+        dbname: "postgres".to_owned(),
+        ..to.clone()
+    };
+    let mut session = Session::connect(&server, cancel)?;
+    let like = archive.manifest().database.as_ref();
+    let notes = [
+        target::create_database(&mut session, &to.dbname, like)?,
+        target::set_tablespace(&mut session, &to.dbname, like)?,
+    ];
+    for note in notes.iter().flatten() {
+        tracing::warn!("{note}");
+    }
+    Ok(())
 }
 
 /// Gives a database that was created the properties of the source's; says that an existing one keeps its own.

@@ -1,6 +1,6 @@
 //! The answer to a program: with `--json` one document on standard output, also where the command fails (docs/json.md).
 
-use crate::text::{print, print_with};
+use crate::text::{print_data, print_with};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::ffi::{OsStr, OsString};
@@ -40,7 +40,7 @@ pub(crate) fn is_json() -> bool {
 pub(crate) fn json(document: &impl Serialize) -> io::Result<()> {
     let text = serde_json::to_string_pretty(document)? + "\n";
     IS_GIVEN.store(true, Ordering::Release);
-    print(&text)
+    print_data(&text)
 }
 
 /// Prints the document that `write` makes piece by piece.

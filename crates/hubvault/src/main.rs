@@ -2,6 +2,7 @@
 //!
 //! The binary reads the configuration, hands a job to the engine and prints what came of it.
 
+mod screen;
 mod text;
 mod answer;
 mod progress;

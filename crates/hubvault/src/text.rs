@@ -1,19 +1,30 @@
 //! Plain text for people: aligned columns, numbers that can be read, durations.
 
+use crate::screen;
+pub(crate) use crate::screen::{Align, Meaning, bullets, columns, grid, paint, paragraph};
 pub(crate) use hubvault_model::grouped;
-use hubvault_model::{indented, one_line, printable};
+use hubvault_model::{one_line, printable};
 pub(crate) use hubvault_service::logging::{chain, complain};
 use jiff::{SignedDuration, Timestamp};
-use std::fmt::Write as _;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
 /// Linux: what a terminal answers that was closed.
 const EIO: i32 = 5;
 
-/// Writes to standard output; what could move a terminal's cursor is written out. That nobody reads on (`| head`), or that the terminal is gone, is no error.
+/// Writes to standard output, in colours where [`paint`] marked it; what could move a terminal's cursor is written out.
+/// That nobody reads on (`| head`), or that the terminal is gone, is no error.
 pub(crate) fn print(text: &str) -> io::Result<()> {
+    write_out(&screen::coloured(&printable(text)))
+}
+
+/// The same for programs: nothing in it has a colour.
+pub(crate) fn print_data(text: &str) -> io::Result<()> {
+    write_out(&printable(text))
+}
+
+fn write_out(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    let written = out.write_all(printable(text).as_bytes());
+    let written = out.write_all(text.as_bytes());
     unless_nobody_reads(written.and_then(|()| out.flush()))
 }
 
@@ -71,55 +82,6 @@ pub(crate) fn plain(of: impl std::fmt::Display) -> String {
     one_line(&of.to_string()).into_owned()
 }
 
-/// An entry of a list, `  ! {entry}`: its further lines are under its first, so that none looks like an entry.
-pub(crate) fn entry(of: impl std::fmt::Display) -> String {
-    indented(&of.to_string()).replace('\n', "\n    ")
-}
-
-/// How a column is aligned.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Align {
-    Left,
-    Right,
-}
-
-/// Rows of cells under a header, as wide as they need to be, indented by two spaces.
-pub(crate) fn columns(header: &[(&str, Align)], rows: &[Vec<String>]) -> String {
-    let rows: Vec<Vec<String>> = rows
-        .iter()
-        .map(|row| row.iter().map(plain).collect())
-        .collect();
-    let width = |i: usize| {
-        let cells = rows
-            .iter()
-            .filter_map(|row| row.get(i))
-            .map(|cell| cell.chars().count());
-        cells
-            .chain([header[i].0.chars().count()])
-            .max()
-            .unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..header.len()).map(width).collect();
-    let mut out = String::new();
-    let titles: Vec<String> = header
-        .iter()
-        .map(|(title, _)| (*title).to_owned())
-        .collect();
-    for row in std::iter::once(&titles).chain(&rows) {
-        let mut line = String::from(" ");
-        for ((cell, width), (_, align)) in row.iter().zip(&widths).zip(header) {
-            // Writing to a String cannot fail.
-            let _ = match align {
-                Align::Left => write!(line, " {cell:<width$} "),
-                Align::Right => write!(line, " {cell:>width$} "),
-            };
-        }
-        out.push_str(line.trim_end());
-        out.push('\n');
-    }
-    out
-}
-
 /// The planner's estimate, or that there is none.
 pub(crate) fn about(rows: Option<u64>) -> String {
     rows.map_or_else(|| "?".to_owned(), grouped)
@@ -157,16 +119,6 @@ pub(crate) fn time_span(text: &str) -> Result<SignedDuration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn columns_are_as_wide_as_their_widest_cell() {
-        let rows = vec![
-            vec!["users".into(), "5".into()],
-            vec!["é".into(), "1,000".into()],
-        ];
-        let text = columns(&[("table", Align::Left), ("rows", Align::Right)], &rows);
-        assert_eq!(text, "  table   rows\n  users      5\n  é      1,000\n");
-    }
 
     #[test]
     fn durations_are_short() {

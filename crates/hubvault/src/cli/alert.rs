@@ -3,7 +3,7 @@
 use super::Exit;
 use super::check::known;
 use crate::answer;
-use crate::text::{Align, columns, print, time_span};
+use crate::text::{Align, Meaning, columns, paint, print, time_span};
 use anyhow::{Result, bail};
 use clap::Subcommand;
 use hubvault_config::Settings;
@@ -85,7 +85,7 @@ fn list(job: &Job, catalog: &Catalog, zone: &TimeZone) -> Result<Exit> {
             ("since", Align::Left),
             ("notified", Align::Left),
             ("silenced until", Align::Left),
-            ("what", Align::Left),
+            ("what", Align::Wrap),
         ];
         print(&columns(&header, &rows))?;
     }
@@ -104,8 +104,9 @@ fn line(state: &AlertState, now: Timestamp, zone: &TimeZone) -> Vec<String> {
     vec![
         state.check.clone(),
         match state.state {
-            CheckState::Failing => "FAILING".to_owned(),
-            other => other.as_str().to_owned(),
+            CheckState::Failing => paint(Meaning::Bad, "FAILING"),
+            CheckState::Ok => paint(Meaning::Good, state.state.as_str()),
+            CheckState::Skipped => state.state.as_str().to_owned(),
         },
         ago(state.since),
         or_none(state.told_at.map(ago)),

@@ -1,7 +1,7 @@
 //! `hubvault check`: every check with what it found and what to do next.
 
 use super::{Cli, Exit};
-use crate::text::{entry, plain, print};
+use crate::text::{Meaning, grid, paint, plain, print};
 use crate::{answer, signals};
 use anyhow::{Result, bail};
 use clap::error::ErrorKind;
@@ -10,7 +10,7 @@ use hubvault_config::{Settings, nearest};
 use hubvault_engine::catalog;
 use hubvault_engine::job::Job;
 use hubvault_engine::monitor::{Check, CheckState, Finding, Look, Watched, checks, examine, watch};
-use hubvault_model::Cancel;
+use hubvault_model::{Cancel, indented};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -128,28 +128,17 @@ fn notices_text(watched: &Watched) -> String {
 
 /// A line a check, and what to do under those that fail.
 pub(super) fn findings_text(findings: &[Finding]) -> String {
-    let width = findings.iter().map(|finding| finding.check.len()).max();
-    let width = width.unwrap_or_default();
-    let mut out = String::new();
-    for Finding {
-        check,
-        state,
-        what,
-        next,
-    } in findings
-    {
-        let word = match state {
-            CheckState::Ok => "ok",
-            CheckState::Failing => "FAILING",
-            CheckState::Skipped => "skipped",
+    let row = |finding: &Finding| {
+        let word = match finding.state {
+            CheckState::Ok => paint(Meaning::Good, "ok      "),
+            CheckState::Failing => paint(Meaning::Bad, "FAILING "),
+            CheckState::Skipped => "skipped ".to_owned(),
         };
-        out += &format!(
-            "{word:<8} {check:<width$}  {}\n",
-            plain(what.replace('\n', " | "))
-        );
-        if !next.is_empty() {
-            out += &format!("{:<8} {:<width$}  -> {}\n", "", "", entry(next));
+        let mut text = plain(finding.what.replace('\n', " | "));
+        if !finding.next.is_empty() {
+            text += &format!("\n-> {}", indented(&finding.next).replace('\n', "\n   "));
         }
-    }
-    out
+        vec![word, plain(&finding.check), text]
+    };
+    grid(&findings.iter().map(row).collect::<Vec<_>>(), &[1, 2])
 }

@@ -102,8 +102,8 @@ pub(crate) fn show(settings: &Settings) -> Result<Exit> {
         .collect();
     let header = [
         ("setting", Align::Left),
-        ("value", Align::Left),
-        ("from", Align::Left),
+        ("value", Align::Wrap),
+        ("from", Align::Wrap),
     ];
     let mut out = format!("{}\n\n{}", read_from(settings), columns(&header, &rows));
     for notice in &settings.notices {

@@ -107,7 +107,7 @@ pub(crate) fn diff_text(found: &[TableDiff]) -> String {
         })
         .collect();
     let header = [
-        ("table", Align::Left),
+        ("table", Align::Wrap),
         ("only in the backup", Align::Right),
         ("changed", Align::Right),
         ("only in the database", Align::Right),

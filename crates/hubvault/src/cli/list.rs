@@ -2,7 +2,7 @@
 
 use super::Exit;
 use crate::answer;
-use crate::text::{Align, columns, grouped, print, time_span};
+use crate::text::{Align, Meaning, columns, grouped, paint, print, time_span};
 use anyhow::Result;
 use clap::Args;
 use hubvault_config::Settings;
@@ -92,11 +92,11 @@ pub(crate) fn run(settings: &Settings, args: &ListArgs) -> Result<Exit> {
         ("id", Align::Left),
         ("started (UTC)", Align::Left),
         ("state", Align::Left),
-        ("tables", Align::Right),
-        ("rows", Align::Right),
+        ("tables", Align::Detail),
+        ("rows", Align::Detail),
         ("size", Align::Right),
-        ("warnings", Align::Right),
-        ("archive", Align::Left),
+        ("warnings", Align::Detail),
+        ("archive", Align::Cut),
     ];
     print(&columns(&header, &rows))?;
     Ok(Exit::Done)
@@ -111,27 +111,33 @@ fn as_json(record: &BackupRecord) -> Result<Value> {
     Ok(json)
 }
 
+/// The state in its colour; one that needs nobody has none.
+pub(super) fn state_painted(record: &BackupRecord) -> String {
+    let text = record.state_text();
+    match record.state {
+        State::Proven if text == State::Proven.as_str() => paint(Meaning::Good, &text),
+        State::Failed => paint(Meaning::Bad, &text),
+        State::Proven | State::Unproven => paint(Meaning::Warning, &text),
+        State::Running => text,
+    }
+}
+
 fn line(record: &BackupRecord) -> Vec<String> {
     let archive = match (record.archive_name(), &record.error) {
         (Some(name), _) => {
-            format!(
-                "{name}{}",
-                match presence(record) {
-                    Presence::Removed if record.is_lost() => " (missing, accepted)",
-                    Presence::Removed => " (removed by retention)",
-                    Presence::Missing => " (FILE IS MISSING)",
-                    Presence::Present if record.pinned => " (pinned)",
-                    Presence::Present | Presence::NeverMade => "",
-                }
-            )
+            let note = match presence(record) {
+                Presence::Removed if record.is_lost() => "(missing, accepted) ".to_owned(),
+                Presence::Removed => "(removed by retention) ".to_owned(),
+                Presence::Missing => paint(Meaning::Bad, "(FILE IS MISSING) "),
+                Presence::Present if record.pinned => "(pinned) ".to_owned(),
+                Presence::Present | Presence::NeverMade => String::new(),
+            };
+            note + name
         }
-        (None, Some(error)) => error
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .chars()
-            .take(60)
-            .collect(),
+        (None, Some(error)) => match error.split_once('\n') {
+            Some((first, _)) => format!("{first} …"),
+            None => error.clone(),
+        },
         (None, None) => "-".to_owned(),
     };
     let made = record.state != State::Failed && record.state != State::Running;
@@ -139,7 +145,7 @@ fn line(record: &BackupRecord) -> Vec<String> {
     vec![
         record.id.short(),
         record.started_at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
-        record.state_text(),
+        state_painted(record),
         number(record.tables.len().to_string()),
         number(grouped(record.rows())),
         record

@@ -256,7 +256,7 @@ const HEADER: [(&str, Align); 7] = [
     ("by", Align::Left),
     ("state", Align::Left),
     ("tries", Align::Right),
-    ("to", Align::Left),
+    ("to", Align::Wrap),
 ];
 
 fn outbox(catalog: &Catalog) -> Result<Exit> {

@@ -1,10 +1,10 @@
 //! What `hubvault backup --dry-run` prints.
 
 use super::seal::sealed_text;
-use crate::text::{Align, about, columns, entry, plain};
+use crate::text::{Align, about, bullets, columns, grid, plain};
 use hubvault_engine::job::{Job, ProofWhen};
 use hubvault_engine::logical::{Plan, describe_coverage};
-use hubvault_model::{ByteSize, Warning, counted};
+use hubvault_model::{ByteSize, Warning, counted, indented};
 use serde_json::json;
 
 /// What a run would do, for people.
@@ -29,22 +29,23 @@ pub(crate) fn plan_text(job: &Job, plan: &Plan, warnings: &[Warning]) -> String 
         })
         .collect();
     let header = [
-        ("table", Align::Left),
+        ("table", Align::Wrap),
         ("rows (est.)", Align::Right),
         ("size (est.)", Align::Right),
-        ("extents", Align::Right),
-        ("rows taken", Align::Left),
+        ("extents", Align::Detail),
+        ("rows taken", Align::Wrap),
     ];
     out += &columns(&header, &rows);
     let number = |count: usize, noun| counted(count as u64, noun);
-    out += &format!(
-        "\n  {}, {}, about {} on {}; {}; the definitions of the whole database\n",
+    let whole = format!(
+        "{}, {}, about {} on {}; {}; the definitions of the whole database",
         number(plan.tables.len(), "table"),
         number(plan.extents.len(), "extent"),
         ByteSize(plan.estimated_bytes()),
         number(job.workers, "connection"),
         number(plan.sequences.len(), "sequence")
     );
+    out += &format!("\n{}", grid(&[vec![" ".to_owned(), whole]], &[1]));
     out += "\nFiles\n";
     for file in &job.files {
         let required = if file.required { " (required)" } else { "" };
@@ -150,11 +151,8 @@ pub(crate) fn warnings_text(warnings: &[Warning]) -> String {
     if warnings.is_empty() {
         return String::new();
     }
-    let mut out = format!("\nWarnings ({})\n", warnings.len());
-    for warning in warnings {
-        out += &format!("  ! {}\n", entry(warning));
-    }
-    out
+    let texts = warnings.iter().map(|one| indented(&one.to_string()));
+    format!("\nWarnings ({})\n", warnings.len()) + &bullets(texts)
 }
 
 /// The same for programs.

@@ -1,5 +1,6 @@
 //! The result of a drill, as every command prints it.
 
+use crate::text::{Meaning, paint, paragraph};
 use hubvault_engine::catalog::{DrillRecord, ProofRecord};
 use hubvault_model::{counted, indented};
 
@@ -28,7 +29,7 @@ pub(crate) fn proof_lines(proof: &ProofRecord) -> String {
         .as_ref()
         .map_or_else(String::new, confinement_text);
     let proven = match (&proof.reason, shown) {
-        (None, Some(shown)) => format!("proven: {shown}\n"),
+        (None, Some(shown)) => format!("{}: {shown}\n", paint(Meaning::Good, "proven")),
         (reason, shown) => {
             let reason = indented(reason.as_deref().unwrap_or("not drilled"));
             let read = if proof.read_back {
@@ -37,7 +38,10 @@ pub(crate) fn proof_lines(proof: &ProofRecord) -> String {
                 "not read back"
             };
             let shown = shown.map_or_else(String::new, |shown| format!("; {shown}"));
-            format!("unproven: {reason}; {read}{shown}\n")
+            format!(
+                "{}: {reason}; {read}{shown}\n",
+                paint(Meaning::Warning, "unproven")
+            )
         }
     };
     let mut out = proven + &confinement;
@@ -47,7 +51,7 @@ pub(crate) fn proof_lines(proof: &ProofRecord) -> String {
     for note in proof.drill.iter().flat_map(|drill| &drill.notes) {
         out += &format!("note: {}\n", indented(note));
     }
-    out
+    paragraph(&out)
 }
 
 /// What was missing to confine the drill's server, and which processes were left in it; empty text for nothing.

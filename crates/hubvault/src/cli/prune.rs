@@ -146,7 +146,7 @@ fn plan_text(plan: &[Pruned]) -> String {
         ("started (UTC)", Align::Left),
         ("state", Align::Left),
         ("size", Align::Right),
-        ("reason", Align::Left),
+        ("reason", Align::Wrap),
     ];
     columns(&header, &rows)
 }

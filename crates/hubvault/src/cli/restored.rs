@@ -80,7 +80,7 @@ pub(crate) fn put_back_text(done: &[PutBack]) -> String {
         })
         .collect();
     let header = [
-        ("table", Align::Left),
+        ("table", Align::Wrap),
         ("put back", Align::Right),
         ("overwritten", Align::Right),
     ];

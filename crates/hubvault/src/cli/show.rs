@@ -7,7 +7,7 @@ use super::proof::proof_text;
 use super::seal::{IdentityArgs, sealed_text, witness};
 use super::select::resolve;
 use crate::answer;
-use crate::text::{Align, about, columns, grouped, plain, print};
+use crate::text::{Align, about, columns, grouped, paragraph, plain, print};
 use crate::{progress, signals};
 use anyhow::{Context, Result};
 use clap::Args;
@@ -168,8 +168,8 @@ fn only_the_file(path: &Path, known: &Contents, sha256: &str) -> Result<()> {
 /// A manifest for people.
 pub(crate) fn manifest_text(manifest: &Manifest) -> String {
     let snapshot = &manifest.snapshot;
-    let mut out = format!(
-        "backup {} of {}\ndatabase {} on PostgreSQL {}, as of {:.0} (WAL {})\n\n",
+    let origin = format!(
+        "backup {} of {}\ndatabase {} on PostgreSQL {}, as of {:.0} (WAL {})",
         manifest.id,
         plain(&manifest.job),
         plain(&snapshot.database),
@@ -177,6 +177,7 @@ pub(crate) fn manifest_text(manifest: &Manifest) -> String {
         snapshot.taken_at,
         plain(&snapshot.lsn)
     );
+    let mut out = paragraph(&origin) + "\n";
     let rows: Vec<Vec<String>> = manifest
         .tables
         .iter()
@@ -199,11 +200,11 @@ pub(crate) fn manifest_text(manifest: &Manifest) -> String {
         })
         .collect();
     let header = [
-        ("table", Align::Left),
+        ("table", Align::Wrap),
         ("rows", Align::Right),
         ("COPY bytes", Align::Right),
         ("taken", Align::Left),
-        ("row digest", Align::Left),
+        ("row digest", Align::Detail),
     ];
     out += &columns(&header, &rows);
     if let Some(outside) = OutsideRecord::of(manifest) {

@@ -2,7 +2,7 @@
 
 use super::Exit;
 use crate::answer;
-use crate::text::{entry, plain, print};
+use crate::text::{Meaning, bullets, grid, paint, paragraph, plain, print};
 use anyhow::Result;
 use hubvault_config::{Administrator, Settings};
 use hubvault_engine::catalog;
@@ -12,7 +12,7 @@ use hubvault_engine::job::Job;
 use hubvault_engine::monitor::{CheckState, Finding, Look, examine};
 use hubvault_engine::overview::{Assurance, Risk, SEAL_REMEDY, age, mail_risk, moment};
 use hubvault_engine::retain::{self, DAYS, KEPT, Rejected};
-use hubvault_model::{ByteSize, Cancel, counted};
+use hubvault_model::{ByteSize, Cancel, counted, indented};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -181,23 +181,21 @@ fn sealed(status: &Status, now: Timestamp) -> String {
 /// The screen: the answer, its details, what is at risk.
 fn text(job: &Job, status: &Status, now: Timestamp, zone: &TimeZone) -> String {
     let verdict = match (status.safe, &status.newest_proven) {
-        (true, _) => "SAFE",
-        (false, Some(_)) => "AT RISK",
-        (false, None) => "NOT SAFE",
+        (true, _) => paint(Meaning::Good, "SAFE"),
+        (false, Some(_)) => paint(Meaning::Warning, "AT RISK"),
+        (false, None) => paint(Meaning::Bad, "NOT SAFE"),
     };
     let mut out = format!("{}: {verdict}\n\n", status.job);
     if let Some(assurance) = &status.assurance {
-        out += &format!("{}\n\n", assurance.text(now, zone));
+        out += &(paragraph(&assurance.text(now, zone)) + "\n");
     }
     let backups = of_backups(job, status, now, zone);
-    for (name, what) in backups.into_iter().chain(of_recipients(job, status, now)) {
-        out += &format!("  {name:<14} {}\n", plain(what));
-    }
+    let all = backups.into_iter().chain(of_recipients(job, status, now));
+    let rows = all.map(|(name, what)| vec![format!("  {name:<14}"), plain(what)]);
+    out += &grid(&rows.collect::<Vec<_>>(), &[1]);
     if !status.risks.is_empty() {
         out += "\nAt risk\n";
-        for risk in &status.risks {
-            out += &format!("  ! {}\n", entry(risk));
-        }
+        out += &bullets(status.risks.iter().map(|risk| indented(risk)));
     }
     out
 }

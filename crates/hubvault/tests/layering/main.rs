@@ -58,6 +58,7 @@ const BINARY: &[&[&str]] = &[
     &["progress", "signals"],
     &["answer"],
     &["text"],
+    &["screen"],
 ];
 
 fn crates() -> PathBuf {

@@ -51,6 +51,8 @@ mod output;
 mod json;
 mod hints;
 mod logs;
+mod terminal;
+mod screens;
 mod http;
 mod http_clients;
 mod links;

@@ -23,6 +23,7 @@ pub(crate) fn database(values: &Values) -> ConnectSettings {
         sslcert: values.path("database.sslcert"),
         sslkey: values.path("database.sslkey"),
         connect_timeout: values.duration("database.connect_timeout"),
+        attempts: values.parsed("archive.connect_attempts"),
         application_name: "hubvault".to_owned(),
         old_programs: values.flag("database.old_programs"),
     }

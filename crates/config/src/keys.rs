@@ -92,6 +92,7 @@ pub(crate) const KEYS: &[Key] = keys! {
     "archive.permissions" [BACKUP_PERMISSIONS] Choice(&["closed", "as-mounted"]) => "closed";
     "archive.mask_passwords" [BACKUP_MASK_PASSWORDS] YES_NO => "false";
     "archive.workers" [BACKUP_WORKERS] Integer(1, 64);
+    "archive.connect_attempts" [BACKUP_CONNECT_ATTEMPTS] Integer(1, 100) => "6";
     "archive.time_limit" [BACKUP_TIME_LIMIT] Duration => "12 h";
     "archive.pause" [BACKUP_PAUSE] Duration;
     "archive.max_mb_per_second" [BACKUP_MAX_MB_PER_SECOND] MEGABYTES;

@@ -40,6 +40,12 @@ impl Settings {
         weaker
     }
 
+    /// What is at risk, with the changes over HTTP that an earlier version accepted.
+    pub fn with_weakened(&self, mut risks: Vec<String>) -> Vec<String> {
+        risks.extend(self.weakened_in_words());
+        risks
+    }
+
     /// A sentence for each setting that the overlay makes weaker than file and variables set it.
     pub fn weakened_in_words(&self) -> Vec<String> {
         let weakened = changeable().filter(|key| self.is_weakened(key));

@@ -16,6 +16,7 @@ fn facts(kind: &str, record: &BackupRecord, history: &[BackupRecord]) -> Facts {
         presence: by_record,
         max_age_hours: 25,
         mails_unsealed: false,
+        risks: None,
         now: record.started_at + SignedDuration::from_mins(5),
         zone: &TimeZone::UTC,
     };

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 type Action = Arc<dyn Fn() + Send + Sync>;
 
@@ -45,6 +47,16 @@ impl Cancel {
         for action in actions {
             std::thread::spawn(move || action());
         }
+    }
+
+    /// Waits this long, or until the request; whether it was requested.
+    pub fn wait(&self, longest: Duration) -> bool {
+        let (requested, wakes) = channel();
+        let _guard = self.on_request(move || {
+            // Nobody waits any more once the time is up.
+            let _ = requested.send(());
+        });
+        wakes.recv_timeout(longest).is_ok()
     }
 
     /// Registers an action that wakes waiting work; it is removed when the guard is dropped.

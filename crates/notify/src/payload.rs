@@ -31,6 +31,15 @@ pub struct Event {
     pub body: serde_json::Value,
 }
 
+impl Event {
+    /// Whether an archive is there, and something about it is to be looked at: it is unproven, or has warnings.
+    pub(crate) fn has_warnings(&self) -> bool {
+        let warnings = self.body["warnings"].as_array();
+        let warned = warnings.is_some_and(|warnings| !warnings.is_empty());
+        self.kind == EventKind::Success && (warned || self.body["proven"] == false)
+    }
+}
+
 /// The kind of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventKind {
@@ -151,6 +160,7 @@ pub(crate) fn slack(event: &Event) -> Payload {
 /// A message for an ntfy topic; the secret is an access token.
 pub(crate) fn ntfy(event: &Event, token: Option<&str>) -> Payload {
     let (priority, tags) = match event.kind {
+        EventKind::Success if event.has_warnings() => ("default", "warning"),
         EventKind::Failure => ("high", "rotating_light"),
         EventKind::Alert => ("high", "warning"),
         EventKind::Start => ("default", "hourglass"),

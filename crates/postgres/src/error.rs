@@ -10,16 +10,15 @@ use std::path::PathBuf;
 pub enum PgError {
     /// No connection.
     #[error(
-        "connecting to {target} failed after {attempts} attempts: {why}; check that the server \
-         runs and that host and port are right"
+        "connecting to {target} failed: {why}; check that the server runs and that host and port are right{tried}"
     )]
     Unreachable {
         /// `user@host:port/database`.
         target: String,
-        /// The number of attempts.
-        attempts: u32,
         /// The last cause.
         why: String,
+        /// How often it was tried, if more than once; after everything else that is said.
+        tried: String,
     },
     /// The server refuses this role or password.
     #[error("{target} refuses the login: {why}; check POSTGRES_USER and POSTGRES_PASSWORD")]
@@ -241,6 +240,20 @@ impl PgError {
                   TLS (sslmode = verify-full), and check the network"
                 .to_owned(),
         })
+    }
+
+    /// Whether there was no session, or it broke.
+    pub fn is_of_connection(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable { .. }
+                | Self::Login { .. }
+                | Self::NoSuchDatabase { .. }
+                | Self::Pooler { .. }
+                | Self::Tls { .. }
+                | Self::MayNotConnect { .. }
+                | Self::ConnectionLost { .. }
+        )
     }
 
     /// Whether the role may not do what was asked (appendix A, 42501).

@@ -253,6 +253,15 @@ impl JobScheduler {
         self.removed && self.running.is_none()
     }
 
+    /// Nobody misses the service any more.
+    pub(super) fn end(&mut self) {
+        let ended = self.service_lock.take().map_or(Ok(()), ServiceLock::end);
+        if let Err(error) = ended {
+            let prefix = &self.prefix;
+            tracing::warn!("{prefix}could not empty the service lock: {error}");
+        }
+    }
+
     /// Asks the run in progress to end.
     pub(super) fn stop_run(&self) {
         if let Some(running) = &self.running {

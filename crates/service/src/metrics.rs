@@ -16,6 +16,8 @@ pub(crate) struct Seen {
     pub(crate) outbox: Vec<OutboxState>,
     /// What the checks last found.
     pub(crate) checks: Vec<AlertState>,
+    /// How many things are at risk.
+    pub(crate) risks: usize,
     pub(crate) free_bytes: Option<u64>,
     pub(crate) started_at: Timestamp,
     pub(crate) next_run: Option<Timestamp>,
@@ -36,6 +38,11 @@ const METRICS: &[(&str, &str)] = &[
         "hubvault_catalog_readable",
         "1 while the catalog of the job can be read; without it there is nothing about its runs",
     ),
+    (
+        "hubvault_safe",
+        "1 while nothing is at risk, as hubvault status says it",
+    ),
+    ("hubvault_risks", "How many things are at risk"),
     ("hubvault_running", "1 while a run is active"),
     (
         "hubvault_max_age_seconds",
@@ -123,6 +130,8 @@ fn of_job(out: &mut Page, seen: &Seen) {
     if !seen.readable {
         return;
     }
+    out.put("hubvault_safe", &of, flag(seen.risks == 0));
+    out.put("hubvault_risks", &of, seen.risks as f64);
     for (job, overview) in &seen.overviews {
         runs(out, job, overview);
         archives(out, job, overview);
@@ -301,6 +310,7 @@ mod tests {
             overviews: [(record.job.clone(), Overview::of([&record], presence))].into(),
             outbox: Vec::new(),
             checks: Vec::new(),
+            risks: 0,
             free_bytes: Some(1),
             started_at: at(1),
             next_run: Some(at(20)),

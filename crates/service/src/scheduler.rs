@@ -50,7 +50,10 @@ impl Scheduler {
         loop {
             match events.recv_timeout(TICK) {
                 Ok(Event::Signal(SIGHUP)) => self.reload(),
-                Ok(Event::Signal(SIGINT | SIGTERM)) => return self.stop(events),
+                Ok(Event::Signal(SIGINT | SIGTERM)) => {
+                    self.stop(events);
+                    return self.jobs.iter_mut().for_each(JobScheduler::end);
+                }
                 Ok(Event::RunRequested { job, request }) => self.request(&job, request),
                 // SIGCHLD, or nothing at all: collect and tick.
                 Ok(Event::Signal(_)) | Err(_) => {}
@@ -62,6 +65,9 @@ impl Scheduler {
             }
             let now = Timestamp::now();
             self.jobs.iter_mut().for_each(|job| job.tick(now));
+            for job in self.jobs.iter_mut().filter(|job| job.is_finished()) {
+                job.end();
+            }
             self.jobs.retain(|job| !job.is_finished());
         }
     }
@@ -103,7 +109,7 @@ impl Scheduler {
     }
 
     /// Gives runs the grace period to end, then asks them to.
-    fn stop(mut self, events: &Receiver<Event>) {
+    fn stop(&mut self, events: &Receiver<Event>) {
         let runs: Vec<(usize, BackupId)> = (self.jobs.iter().enumerate())
             .filter_map(|(n, job)| Some((n, job.running()?)))
             .collect();

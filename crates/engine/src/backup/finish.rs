@@ -2,7 +2,7 @@
 
 use super::prepare::Prepared;
 use super::stages::Stages;
-use crate::catalog::{BackupRecord, Catalog, DeliveryRecord, DrillRecord, State};
+use crate::catalog::{BackupRecord, Catalog, DeliveryRecord, DrillRecord, State, TRIED_AGAIN};
 use crate::delivery::{self, DeliveryOutcome, Notifier};
 use crate::job::Job;
 use crate::monitor::{self, RowChange, compare_rows};
@@ -25,7 +25,7 @@ fn failed(job: &Job, run: &Run, stages: Stages<'_>, error: &BackupError) -> Back
         let what = format!("next attempt in {} s", pause.as_secs());
         record
             .warnings
-            .push(Warning::new("tried-again", &job.name, what));
+            .push(Warning::new(TRIED_AGAIN, &job.name, what));
     }
     stages.ended(&mut record);
     // Nothing else says them of a run that failed.
@@ -39,6 +39,9 @@ fn failed(job: &Job, run: &Run, stages: Stages<'_>, error: &BackupError) -> Back
 pub(super) fn died_of(job: &Job, run: &Run, error: &BackupError) -> BackupRecord {
     let mut record = BackupRecord::failed(run.id, &job.name, run.started_at, error);
     record.stages = run.progress.times();
+    record.stopped = error.is_cancelled();
+    record.failed_check = error.check().map(str::to_owned);
+    record.needed_bytes = run.needed_bytes();
     record.error = record.error.map(|text| job.delivery.masks.mask(&text));
     record
 }
@@ -68,7 +71,7 @@ pub(super) fn not_prepared(
     let record = failed(job, run, stages, &error);
     // What it failed at may leave the catalog usable.
     let catalog = record_anyway(job, &record);
-    if run.is_last_attempt() {
+    if run.is_last_attempt() && !error.is_cancelled() {
         notify(job, run, catalog.as_ref(), &record, Some(&error));
     }
     error
@@ -170,6 +173,7 @@ fn settle(
     let mut record = BackupRecord::published(&manifest, copy, proof);
     record.sealed_to = seal.map_or_else(Vec::new, |seal| seal.sealed_to);
     record.finished_at = Some(Timestamp::now());
+    record.needed_bytes = run.needed_bytes();
     record.stages = run.progress.times();
     for path in &prepared.swept {
         tracing::info!("removed {}, the leftover of a crashed run", path.display());

@@ -24,7 +24,8 @@ use crate::run::{BackupError, Run};
 use hubvault_postgres::Snapshot;
 use jiff::Timestamp;
 use prepare::{
-    end_leftovers, enough_space, named_after, prepare, refuse_blind_spots, remember_role,
+    end_leftovers, enough_space, named_after, needed_bytes, prepare, refuse_blind_spots,
+    remember_role,
 };
 use stages::Stages;
 use std::fs::File;
@@ -85,7 +86,9 @@ fn take(
     let plan = Plan::make(&mut snapshot, job, &spared)?;
     remember_role(&plan, job, catalog);
     refuse_blind_spots(&plan, job)?;
-    enough_space(job.spool(), plan.estimated_bytes() + sources.bytes())?;
+    let needed = needed_bytes(plan.estimated_bytes() + sources.bytes());
+    run.needs(needed);
+    enough_space(job.spool(), needed)?;
     stages.enter(Stage::Files, None)?;
     let files = files::read(&job.files, job.local_directory(), job.archive.compression())?;
     let unfinished = create_partial(job, run)?;

@@ -112,8 +112,11 @@ pub(super) fn refuse_blind_spots(plan: &Plan, job: &Job) -> Result<(), BackupErr
 
 /// COPY text compresses to a third or so; half of the tables' size is asked for, so that a backup
 /// is refused when it would surely fail and not when it might.
-pub(super) fn enough_space(directory: &Path, estimated: u64) -> Result<(), BackupError> {
-    let needed = estimated / 2;
+pub(super) fn needed_bytes(estimated: u64) -> u64 {
+    estimated / 2
+}
+
+pub(super) fn enough_space(directory: &Path, needed: u64) -> Result<(), BackupError> {
     let free =
         free_bytes(directory).map_err(BackupError::io("asking for free space of", directory))?;
     if free < needed {

@@ -18,6 +18,11 @@ pub(super) const SCHEMA: &str = "
         looked_at TEXT NOT NULL,
         PRIMARY KEY (job, check_name)
     ) STRICT;
+    CREATE TABLE IF NOT EXISTS alerts_by_run (
+        job TEXT NOT NULL,
+        check_name TEXT NOT NULL,
+        PRIMARY KEY (job, check_name)
+    ) STRICT;
 ";
 
 /// What a check found.
@@ -64,6 +69,8 @@ pub struct AlertState {
     pub since: Timestamp,
     /// When the alert that stands was last told; `None` where none stands that anybody knows of.
     pub told_at: Option<Timestamp>,
+    /// Whether the message about a run was the one that told it, and no message of its own.
+    pub by_run: bool,
     /// Until when nobody is told.
     pub silenced_until: Option<Timestamp>,
     /// What it last said.
@@ -83,10 +90,18 @@ impl Catalog {
     /// What is remembered of the checks of a job, by name.
     pub fn alerts(&self, job: &str) -> Result<Vec<AlertState>, CatalogError> {
         let read = || {
-            let mut statement = self.db.prepare(
-                "SELECT job, check_name, state, since, told_at, silenced_until, what, looked_at
+            // Not in a catalog of an earlier version that can only be read.
+            let by_run = match self.db.table_exists(None, "alerts_by_run")? {
+                true => {
+                    "EXISTS (SELECT 1 FROM alerts_by_run AS told
+                         WHERE told.job = alerts.job AND told.check_name = alerts.check_name)"
+                }
+                false => "false",
+            };
+            let mut statement = self.db.prepare(&format!(
+                "SELECT job, check_name, state, since, told_at, silenced_until, what, looked_at, {by_run}
                  FROM alerts WHERE job = ?1 ORDER BY check_name",
-            )?;
+            ))?;
             let rows = statement.query_map(params![job], alert)?;
             rows.collect::<rusqlite::Result<_>>()
         };
@@ -95,8 +110,14 @@ impl Catalog {
 
     /// Remembers what a check found. A silence is left as it is: it may have been asked for meanwhile.
     pub fn put_alert(&self, alert: &AlertState) -> Result<(), CatalogError> {
-        self.db
-            .execute(
+        // An earlier version knows nothing of the second table, and reads the first one.
+        let by_run = match alert.by_run {
+            true => "INSERT OR IGNORE INTO alerts_by_run VALUES (?1, ?2)",
+            false => "DELETE FROM alerts_by_run WHERE job = ?1 AND check_name = ?2",
+        };
+        let write = || {
+            let both = self.db.unchecked_transaction()?;
+            both.execute(
                 "INSERT INTO alerts VALUES (?1, ?2, ?3, ?4, ?5, NULL, ?6, ?7)
                  ON CONFLICT (job, check_name) DO UPDATE SET state = excluded.state,
                      since = excluded.since, told_at = excluded.told_at, what = excluded.what,
@@ -110,9 +131,11 @@ impl Catalog {
                     alert.what,
                     alert.looked_at.to_string(),
                 ],
-            )
-            .map(|_| ())
-            .map_err(self.failed("writing the alerts to"))
+            )?;
+            both.execute(by_run, params![alert.job, alert.check])?;
+            both.commit()
+        };
+        write().map_err(self.failed("writing the alerts to"))
     }
 
     /// Tells nobody of a check until `until`, whether it was ever looked at or not.
@@ -160,6 +183,7 @@ fn alert(row: &Row<'_>) -> rusqlite::Result<AlertState> {
         silenced_until: moment(5)?,
         what: row.get(6)?,
         looked_at: moment(7)?.unwrap_or_default(),
+        by_run: row.get(8)?,
     })
 }
 
@@ -178,6 +202,7 @@ mod tests {
             state: CheckState::Failing,
             since: at(10),
             told_at: Some(at(11)),
+            by_run: true,
             silenced_until: None,
             what: "full".into(),
             looked_at: at(12),

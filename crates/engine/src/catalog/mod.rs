@@ -25,6 +25,7 @@ pub use outbox::Claimed;
 pub use outbox_item::{Content, Enclosure, OutboxItem, OutboxState, Recipient, RecipientState};
 pub use outside::OutsideRecord;
 pub use rebuild::{Rebuilt, catch_up, current, rebuild};
+pub(crate) use record::TRIED_AGAIN;
 pub use record::{
     BackupRecord, DeliveryRecord, DrillRecord, ProofRecord, State, TableRecord, Undelivered,
 };

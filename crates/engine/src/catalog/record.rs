@@ -10,6 +10,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+/// The code of the warning that a failed run is tried again.
+pub(crate) const TRIED_AGAIN: &str = "tried-again";
+
 /// How far a backup got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -78,6 +81,15 @@ pub struct BackupRecord {
     pub warnings: Vec<Warning>,
     /// Why it failed.
     pub error: Option<String>,
+    /// Whether it failed because somebody stopped it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopped: bool,
+    /// The check that looks at what it failed of: `database`, `disk`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_check: Option<String>,
+    /// The free space that its plan asked for, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needed_bytes: Option<u64>,
     /// Whether somebody said that the archive stays.
     #[serde(default)]
     pub pinned: bool,
@@ -240,6 +252,26 @@ impl BackupRecord {
         }
     }
 
+    /// Whether somebody stopped it. Earlier versions recorded only the words.
+    pub fn was_stopped(&self) -> bool {
+        let said = |error: &String| error.starts_with("stopped on request");
+        self.stopped || (self.state == State::Failed && self.error.as_ref().is_some_and(said))
+    }
+
+    /// Whether another attempt follows; nobody is notified before that one's end.
+    pub fn is_tried_again(&self) -> bool {
+        self.warnings
+            .iter()
+            .any(|warning| warning.code == TRIED_AGAIN)
+    }
+
+    /// When it ended, where every recipient was notified of it, and there was one.
+    pub fn reported_at(&self) -> Option<Timestamp> {
+        let delivery = self.delivery.as_ref()?;
+        let is_reported = delivery.is_complete() && !delivery.notified.is_empty();
+        self.finished_at.filter(|_| is_reported)
+    }
+
     /// Whether a message about it is queued, as far as the record knows.
     pub(crate) fn has_queued(&self) -> bool {
         let mut undelivered = self.delivery.iter().flat_map(|d| &d.undelivered);
@@ -266,6 +298,9 @@ impl BackupRecord {
             delivery: None,
             warnings: Vec::new(),
             error: None,
+            stopped: false,
+            failed_check: None,
+            needed_bytes: None,
             pinned: false,
             other: Map::new(),
         }

@@ -83,7 +83,10 @@ impl DigestFacts {
                 _ => String::new(),
             },
             tables: growth(latest, oldest.copied()),
-            risks: risks.iter().map(ToString::to_string).collect(),
+            risks: match known.risks {
+                Some(risks) => risks.to_vec(),
+                None => risks.iter().map(ToString::to_string).collect(),
+            },
             undelivered: known
                 .outbox
                 .iter()

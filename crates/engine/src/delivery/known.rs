@@ -20,6 +20,8 @@ pub struct Known<'a> {
     pub max_age_hours: u32,
     /// Whether archives are mailed that anybody can read.
     pub mails_unsealed: bool,
+    /// What is at risk, in sentences, where the caller found that out; else the history alone says it.
+    pub risks: Option<&'a [String]>,
     /// The moment that counts as now.
     pub now: Timestamp,
     /// The zone of moments in the message.

@@ -9,7 +9,7 @@ use super::outcome::{DeliveryOutcome, channel_name, summary};
 use super::sample;
 use super::send::Sender;
 use super::template::{About, Rendered, Templates};
-use crate::catalog::{BackupRecord, Catalog, CatalogError, State};
+use crate::catalog::{AlertState, BackupRecord, Catalog, CatalogError, CheckState, State};
 use crate::job::{Delivery, Job, MailOptions};
 use crate::overview::{mail_risk, presence};
 use hubvault_model::{BackupId, Cancel, Warning};
@@ -26,6 +26,8 @@ pub struct Notifier<'a> {
     pub(super) cancel: &'a Cancel,
     pings: bool,
     next_run: Option<Timestamp>,
+    risks: Option<Vec<String>>,
+    queues: bool,
 }
 
 impl std::fmt::Debug for Notifier<'_> {
@@ -51,7 +53,23 @@ impl<'a> Notifier<'a> {
             cancel,
             pings: true,
             next_run: None,
+            risks: None,
+            queues: true,
         }
+    }
+
+    /// With what is at risk, for the digest.
+    #[must_use]
+    pub fn with_risks(mut self, risks: Vec<String>) -> Self {
+        self.risks = Some(risks);
+        self
+    }
+
+    /// For a test: whoever made it reads the result, and what fails is not tried again later.
+    #[must_use]
+    pub fn without_queue(mut self) -> Self {
+        self.queues = false;
+        self
     }
 
     /// With the moment at which the next run is due.
@@ -145,10 +163,14 @@ impl<'a> Notifier<'a> {
         &self.job.delivery
     }
 
+    fn queue(&self) -> Option<&Catalog> {
+        self.catalog.filter(|_| self.queues)
+    }
+
     pub(super) fn sender(&self) -> Sender<'_> {
         Sender {
             delivery: self.delivery(),
-            catalog: self.catalog,
+            catalog: self.queue(),
             cancel: self.cancel,
         }
     }
@@ -184,6 +206,7 @@ impl<'a> Notifier<'a> {
             presence,
             max_age_hours: self.job.monitor.max_age_hours,
             mails_unsealed: mail_risk(self.job).is_some(),
+            risks: self.risks.as_deref(),
             now: Timestamp::now(),
             zone: self.zone,
         };
@@ -221,7 +244,7 @@ impl<'a> Notifier<'a> {
     /// Records first, then tries.
     pub(super) fn dispatch(&self, composed: Composed) -> DeliveryOutcome {
         let mut warnings = composed.warnings;
-        if let Some(catalog) = self.catalog {
+        if let Some(catalog) = self.queue() {
             for item in &composed.items {
                 if let Err(error) = catalog.put_outbox(item) {
                     let what = format!(
@@ -232,7 +255,10 @@ impl<'a> Notifier<'a> {
             }
         }
         let tries = self.delivery().tries.max(1);
-        let items = self.sender().all(composed.items, tries);
+        let mut items = self.sender().all(composed.items, tries);
+        let left = items.iter_mut().filter(|item| item.is_open());
+        left.filter(|_| !self.queues)
+            .for_each(|item| self.sender().give_up(item));
         DeliveryOutcome {
             record: summary(&items, composed.attachment),
             warnings,
@@ -267,8 +293,35 @@ impl<'a> Notifier<'a> {
             items,
             ..Composed::default()
         });
+        if !alerted.record.notified.is_empty() {
+            self.remember_alert("delivery", &facts.alert.what);
+        }
         for warning in alerted.warnings() {
             tracing::warn!("{warning}");
+        }
+    }
+}
+
+impl Notifier<'_> {
+    /// The next check does not alert once more of what was told with a run.
+    fn remember_alert(&self, check: &str, what: &str) {
+        let Some(catalog) = self.catalog else {
+            return;
+        };
+        let now = Timestamp::now();
+        let alert = AlertState {
+            job: self.job.name.clone(),
+            check: check.to_owned(),
+            state: CheckState::Failing,
+            since: now,
+            told_at: Some(now),
+            by_run: false,
+            silenced_until: None,
+            what: what.to_owned(),
+            looked_at: now,
+        };
+        if let Err(error) = catalog.put_alert(&alert) {
+            tracing::warn!("{error}");
         }
     }
 }

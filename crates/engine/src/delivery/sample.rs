@@ -152,6 +152,7 @@ pub(super) fn facts(kind: &str) -> Facts {
         presence: by_record,
         max_age_hours: 25,
         mails_unsealed: true,
+        risks: None,
         now: record.started_at + SignedDuration::from_mins(5),
         zone: &TimeZone::UTC,
     };

@@ -29,53 +29,86 @@ impl Notice {
     }
 }
 
+/// What the runs of the job say about a check.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct OfRuns {
+    /// A run is at work, or about to be tried again, that changes what the check finds: nobody is told before its end.
+    pub(super) pending: bool,
+    /// When the newest run ended, whose message told of what the check finds now.
+    pub(super) told_at: Option<Timestamp>,
+}
+
+/// A notice, and whether the message about a run has told it already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Decision {
+    /// What somebody is told.
+    pub(super) notice: Notice,
+    /// Nobody is told once more.
+    pub(super) by_run: bool,
+}
+
 /// Whether somebody is told of `finding`, `previous` being what is remembered of the check. A zero
 /// `reminder` means none.
 ///
 /// Nobody is told twice of one alert but by a reminder, nobody of a recovery from what nobody was told
 /// of, and nobody of anything but that while the check is silenced. A check that could not look changes
-/// nothing.
-pub fn decide(
+/// nothing. What the message about a run told is told; it ends as silently, with the message about another run.
+pub(super) fn decide(
     previous: Option<&AlertState>,
     finding: &Finding,
     now: Timestamp,
     reminder: Duration,
-) -> Option<Notice> {
+    runs: OfRuns,
+) -> Option<Decision> {
     let told_at = previous.and_then(|previous| previous.told_at);
     let is_silenced = previous.is_some_and(|previous| previous.is_silenced(now));
+    let began_by_run = previous.is_some_and(|previous| previous.by_run);
+    let decision = |notice, by_run| Some(Decision { notice, by_run });
     match (finding.state, told_at) {
-        (CheckState::Ok, Some(_)) => Some(Notice::Recovered),
+        _ if runs.pending => None,
+        (CheckState::Ok, Some(_)) => {
+            decision(Notice::Recovered, began_by_run && runs.told_at.is_some())
+        }
         (CheckState::Ok, None) | (CheckState::Skipped, _) => None,
         (CheckState::Failing, _) if is_silenced => None,
-        (CheckState::Failing, None) => Some(Notice::Firing),
+        (CheckState::Failing, None) => decision(Notice::Firing, runs.told_at.is_some()),
         (CheckState::Failing, Some(at)) => {
             let every = SignedDuration::try_from(reminder).unwrap_or(SignedDuration::MAX);
             let is_due = !every.is_zero() && now.duration_since(at) >= every;
-            is_due.then_some(Notice::Reminder)
+            let by_run = runs.told_at.is_some_and(|told| told > at);
+            is_due.then_some(Decision {
+                notice: Notice::Reminder,
+                by_run,
+            })
         }
     }
 }
 
-/// What is remembered of a check once `notice` is told.
-pub fn remember(
+/// What is remembered of a check once `decision` is carried out.
+pub(super) fn remember(
     job: &str,
     previous: Option<&AlertState>,
     finding: &Finding,
-    notice: Option<Notice>,
+    decision: Option<Decision>,
     now: Timestamp,
 ) -> AlertState {
     let told_before = previous.and_then(|previous| previous.told_at);
+    let began_by_run = previous.is_some_and(|previous| previous.by_run);
     let same = previous.filter(|previous| previous.state == finding.state);
+    let (told_at, by_run) = match decision.map(|decision| (decision.notice, decision.by_run)) {
+        Some((Notice::Firing, by_run)) => (Some(now), by_run),
+        // The alert has a message of its own from now on, and so has its end.
+        Some((Notice::Reminder, by_run)) => (Some(now), began_by_run && by_run),
+        Some((Notice::Recovered, _)) => (None, false),
+        None => (told_before, began_by_run),
+    };
     AlertState {
         job: job.to_owned(),
         check: finding.check.clone(),
         state: finding.state,
         since: same.map_or(now, |previous| previous.since),
-        told_at: match notice {
-            Some(Notice::Firing | Notice::Reminder) => Some(now),
-            Some(Notice::Recovered) => None,
-            None => told_before,
-        },
+        told_at,
+        by_run,
         silenced_until: previous.and_then(|previous| previous.silenced_until),
         what: finding.what.clone(),
         looked_at: now,
@@ -109,9 +142,12 @@ mod tests {
                 previous.silenced_until = silenced.contains(&minute).then(|| at(silenced.end));
             }
             let every = Duration::from_secs(reminder * 60);
-            let notice = decide(previous.as_ref(), &finding, now, every);
-            previous = Some(remember("hub", previous.as_ref(), &finding, notice, now));
-            all.push(notice);
+            let runs = OfRuns::default();
+            let decision = decide(previous.as_ref(), &finding, now, every, runs);
+            let remembered = remember("hub", previous.as_ref(), &finding, decision, now);
+            previous = Some(remembered);
+            assert!(!decision.is_some_and(|decision| decision.by_run));
+            all.push(decision.map(|decision| decision.notice));
         }
         all
     }
@@ -149,6 +185,60 @@ mod tests {
             ]
         );
         assert_eq!(told(&[0, 1, 0, 0], 1..3, 1), [None; 4]);
+    }
+
+    /// What is told aloud of a look at `minute`, and what is remembered then.
+    fn look(
+        previous: Option<&AlertState>,
+        minute: i64,
+        state: u8,
+        runs: OfRuns,
+    ) -> (Option<Notice>, AlertState) {
+        let finding = finding(state);
+        let every = Duration::from_mins(60);
+        let decision = decide(previous, &finding, at(minute), every, runs);
+        let told = decision.filter(|decision| !decision.by_run);
+        let state = remember("hub", previous, &finding, decision, at(minute));
+        (told.map(|decision| decision.notice), state)
+    }
+
+    #[test]
+    fn what_the_message_about_a_run_told_is_not_told_again_until_it_lasts_too_long() {
+        let told_by_run = |minute| OfRuns {
+            told_at: Some(at(minute)),
+            ..OfRuns::default()
+        };
+        let (told, alert) = look(None, 5, 1, told_by_run(4));
+        assert_eq!((told, alert.by_run), (None, true));
+        // Another run fails of the same, and says so.
+        let (told, alert) = look(Some(&alert), 66, 1, told_by_run(64));
+        assert_eq!((told, alert.by_run), (None, true));
+        let (told, ended) = look(Some(&alert), 70, 0, told_by_run(69));
+        assert_eq!((told, ended.told_at), (None, None));
+        // No run since: that is said, and its end, too.
+        let (told, lasting) = look(Some(&alert), 140, 1, told_by_run(64));
+        assert_eq!((told, lasting.by_run), (Some(Notice::Reminder), false));
+        let (told, _) = look(Some(&lasting), 141, 0, told_by_run(140));
+        assert_eq!(told, Some(Notice::Recovered));
+        // Nobody was told of the run that ended it.
+        let (told, _) = look(Some(&alert), 70, 0, OfRuns::default());
+        assert_eq!(told, Some(Notice::Recovered));
+    }
+
+    #[test]
+    fn nobody_is_told_before_the_end_of_a_run() {
+        let pending = OfRuns {
+            pending: true,
+            told_at: None,
+        };
+        let (told, alert) = look(None, 1, 1, pending);
+        assert_eq!((told, alert.told_at), (None, None));
+        let (told, alert) = look(Some(&alert), 2, 1, OfRuns::default());
+        assert_eq!(told, Some(Notice::Firing));
+        let (told, alert) = look(Some(&alert), 3, 0, pending);
+        assert_eq!(told, None, "the run may fail once more");
+        let (told, _) = look(Some(&alert), 4, 0, OfRuns::default());
+        assert_eq!(told, Some(Notice::Recovered));
     }
 
     proptest! {

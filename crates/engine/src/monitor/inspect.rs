@@ -2,15 +2,19 @@
 
 use crate::catalog::{BackupRecord, Catalog, CatalogError, OutboxItem};
 use crate::job::Job;
-use crate::overview::{Overview, Presence, archive, by_record, presence};
+use crate::overview::{Overview, Presence, archive, by_record};
 use crate::state::StateDir;
 use crate::state::service_lock::{Seen, ServiceLock};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use std::ops::ControlFlow;
 use std::path::Path;
 
 /// So far back is looked for a run that was due, in days.
 const LOOK_BACK: i64 = 32;
+
+/// Runs whose archives are gone are looked at only if they are among the newest.
+const RECENT: usize = 100;
 
 /// One look at one job: everything that the checks go by, read once.
 pub struct Look<'a> {
@@ -28,7 +32,7 @@ pub struct Look<'a> {
     pub next_due: Option<Timestamp>,
     /// When a service should have made the last one.
     pub last_due: Option<Timestamp>,
-    /// Its runs, newest first.
+    /// Its newest runs and all with an archive, newest first.
     pub records: Vec<BackupRecord>,
     /// What they say together.
     pub overview: Overview,
@@ -53,8 +57,14 @@ impl<'a> Look<'a> {
         now: Timestamp,
         zone: &'a TimeZone,
     ) -> Result<Self, CatalogError> {
-        let mut records = catalog.list()?;
-        records.retain(|record| record.job == job.name);
+        let mut records = Vec::new();
+        catalog.each(|record| {
+            let is_of_use = records.len() < RECENT || by_record(&record) == Presence::Present;
+            if record.job == job.name && is_of_use {
+                records.push(record);
+            }
+            ControlFlow::Continue(())
+        })?;
         let service = ServiceLock::seen(&StateDir::of(job.state_root()));
         let (next_due, last_due) = match service {
             Seen::AtWork { since } => (
@@ -74,7 +84,7 @@ impl<'a> Look<'a> {
             service,
             next_due,
             last_due,
-            overview: Overview::of(&records, presence),
+            overview: Overview::read(catalog, &job.name)?,
             records,
             outbox: catalog.outbox()?,
         })

@@ -4,12 +4,15 @@ mod alert;
 mod inspect;
 mod rows;
 mod checks;
+mod of_runs;
+mod risks;
 mod watch;
 
 pub use crate::catalog::{AlertState, CheckState};
-pub use alert::{Notice, decide, remember};
+pub use alert::Notice;
 pub use checks::{Check, NAMES, checks};
 pub use inspect::Look;
+pub use risks::risks;
 pub use rows::{Change, RowChange, compare_rows, proven_before};
 pub use watch::{Noticed, Watched, watch};
 

@@ -1,6 +1,7 @@
 //! One look that tells: every check, what is remembered of it, and who hears of a change.
 
 use super::alert::{Notice, decide, remember};
+use super::of_runs::{of_runs, reminder};
 use super::{AlertState, CheckState, Finding, Look, checks, examine};
 use crate::catalog::{Catalog, CatalogError};
 use crate::delivery::{AlertFacts, DeliveryOutcome, Notifier};
@@ -90,9 +91,11 @@ fn tell(look: &Look<'_>, cancel: &Cancel, watched: &mut Watched) {
     let mut states = Vec::new();
     for finding in &watched.findings {
         let previous = known.iter().find(|state| state.check == finding.check);
-        let notice = decide(previous, finding, look.now, look.job.monitor.reminder);
-        let state = remember(&look.job.name, previous, finding, notice, look.now);
-        if let Some(notice) = notice {
+        let runs = of_runs(look, finding);
+        let decision = decide(previous, finding, look.now, reminder(look, finding), runs);
+        let state = remember(&look.job.name, previous, finding, decision, look.now);
+        let aloud = decision.filter(|decision| !decision.by_run);
+        if let Some(notice) = aloud.map(|decision| decision.notice) {
             facts.push(facts_of(look, notice, previous, finding, &state));
             watched.notices.push(Noticed {
                 check: finding.check.clone(),

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 pub struct Overview {
     /// The newest run, whatever became of it.
     pub last_run: Option<BackupRecord>,
-    /// The newest run that ended.
+    /// The newest run that ended by itself: one that somebody stopped says nothing about the next.
     pub last_ended: Option<BackupRecord>,
     /// The newest run that published an archive, whether it is still there or not.
     pub last_published: Option<BackupRecord>,
@@ -29,6 +29,8 @@ pub struct Overview {
     pub archives_bytes: u64,
     /// Those of them that are pinned.
     pub archives_pinned: usize,
+    /// Those of them that are sealed.
+    pub archives_sealed: usize,
     /// Archives that should be there and are not, newest first.
     pub missing: Vec<PathBuf>,
     /// How long things take.
@@ -71,7 +73,7 @@ impl Overview {
 
     fn add(&mut self, record: &BackupRecord, presence: Presence) {
         self.last_run.get_or_insert_with(|| record.clone());
-        if record.state != State::Running {
+        if record.state != State::Running && !record.was_stopped() {
             self.last_ended.get_or_insert_with(|| record.clone());
         }
         if matches!(record.state, State::Proven | State::Unproven) {
@@ -87,6 +89,7 @@ impl Overview {
                 self.archives += 1;
                 self.archives_bytes += record.bytes.unwrap_or_default();
                 self.archives_pinned += usize::from(record.pinned);
+                self.archives_sealed += usize::from(!record.sealed_to.is_empty());
             }
             (Presence::Missing, Some(file)) => self.missing.push(file.to_owned()),
             _ => {}
@@ -116,7 +119,7 @@ impl Overview {
         risks
     }
 
-    /// Whether the newest run that ended failed. One at work since does not undo that.
+    /// Whether the newest run that ended failed. One at work since, or stopped by hand, does not undo that.
     pub fn failure(&self) -> Option<Risk> {
         let last = self.last_ended.as_ref();
         let failed = last.filter(|record| record.state == State::Failed)?;

@@ -210,6 +210,22 @@ impl BackupError {
         )
     }
 
+    /// The check that looks at the same thing, between runs; `None` where none does.
+    pub fn check(&self) -> Option<&'static str> {
+        let is_full = |source: &io::Error| source.kind() == io::ErrorKind::StorageFull;
+        match self {
+            Self::Privileges { .. } => Some("database"),
+            Self::Postgres(error) if error.is_of_connection() => Some("database"),
+            Self::NoSpace { .. } => Some("disk"),
+            Self::Io { source, .. } | Self::Archive(ArchiveError::Write { source, .. })
+                if is_full(source) =>
+            {
+                Some("disk")
+            }
+            _ => None,
+        }
+    }
+
     /// True when the run stopped because it was asked to, not because something went wrong.
     pub fn is_cancelled(&self) -> bool {
         matches!(self, Self::Cancelled | Self::Postgres(PgError::Cancelled))

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// One run: what was asked, when it began, how it is stopped, who watches.
 pub struct Run {
@@ -37,6 +37,8 @@ pub struct Run {
     /// The last lines of its log, for the mail that says that it failed.
     pub log: fn() -> Vec<String>,
     unfinished: Mutex<Option<PathBuf>>,
+    /// The free space that its plan asks for, in bytes.
+    needed: OnceLock<u64>,
 }
 
 impl Run {
@@ -61,6 +63,7 @@ impl Run {
             progress: Arc::new(Stopwatch::new(progress)),
             log: Vec::new,
             unfinished: Mutex::new(None),
+            needed: OnceLock::new(),
         }
     }
 
@@ -83,6 +86,15 @@ impl Run {
 
     pub(crate) fn is_too_long(&self) -> bool {
         self.work.is_requested() && !self.cancel.is_requested()
+    }
+
+    /// The plan asks for so much free space.
+    pub(crate) fn needs(&self, bytes: u64) {
+        self.needed.get_or_init(|| bytes);
+    }
+
+    pub(crate) fn needed_bytes(&self) -> Option<u64> {
+        self.needed.get().copied()
     }
 
     pub(crate) fn writes_to(&self, path: Option<PathBuf>) {

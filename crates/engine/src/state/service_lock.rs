@@ -12,15 +12,15 @@ use std::io::{self, Read, Write};
 /// of it when the process ends, however it ends.
 #[derive(Debug)]
 pub struct ServiceLock {
-    _file: File,
+    file: File,
 }
 
 /// What is known of services in a state directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// None ever was at work here.
+    /// None is at work, and none is missing.
     Never,
-    /// One was, and is no more.
+    /// One was, and crashed.
     Gone {
         /// When the first one began.
         since: Timestamp,
@@ -44,7 +44,15 @@ impl ServiceLock {
         if file.metadata()?.len() == 0 {
             file.write_all(format!("{now}\n").as_bytes())?;
         }
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+
+    /// The service ends as it was asked to, and is not missed, unless another one is at work. An `Err` comes from the file.
+    pub fn end(self) -> io::Result<()> {
+        if flock(&self.file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            self.file.set_len(0)?;
+        }
+        Ok(())
     }
 
     /// Looks for one. What cannot be read counts as none.
@@ -88,5 +96,21 @@ mod tests {
             ServiceLock::seen(&StateDir::at(state.path())),
             Seen::Gone { since }
         );
+        // One that ends as it was asked to is not missed, unless another one would be.
+        let third = ServiceLock::announce(&StateDir::at(state.path()), later).unwrap();
+        let fourth = ServiceLock::announce(&StateDir::at(state.path()), later).unwrap();
+        third.end().unwrap();
+        assert_eq!(
+            ServiceLock::seen(&StateDir::at(state.path())),
+            Seen::AtWork { since }
+        );
+        fourth.end().unwrap();
+        assert_eq!(ServiceLock::seen(&StateDir::at(state.path())), Seen::Never);
+        let fifth = ServiceLock::announce(&StateDir::at(state.path()), later).unwrap();
+        assert_eq!(
+            ServiceLock::seen(&StateDir::at(state.path())),
+            Seen::AtWork { since: later }
+        );
+        drop(fifth);
     }
 }

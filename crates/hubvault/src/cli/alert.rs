@@ -132,7 +132,8 @@ fn test(job: &Job, catalog: &Catalog, zone: &TimeZone) -> Result<Exit> {
     ];
     let mut records = catalog.list()?.into_iter();
     let last = records.find(|record| record.job == job.name);
-    let outcome = Notifier::new(job, Some(catalog), zone, &cancel).alerts(&both, last.as_ref());
+    let notifier = Notifier::new(job, Some(catalog), zone, &cancel).without_queue();
+    let outcome = notifier.alerts(&both, last.as_ref());
     for warning in outcome.warnings() {
         tracing::warn!("{warning}");
     }

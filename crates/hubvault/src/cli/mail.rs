@@ -12,8 +12,10 @@ use hubvault_engine::catalog::{
 };
 use hubvault_engine::delivery::{About, DeliveryOutcome, MAIL_TYPES, Notifier, Templates, sample};
 use hubvault_engine::job::Job;
+use hubvault_engine::monitor::{Look, risks};
 use hubvault_engine::overview::archive;
 use hubvault_model::Cancel;
+use jiff::Timestamp;
 use serde_json::json;
 use std::ffi::OsStr;
 use std::path::Path;
@@ -91,7 +93,11 @@ pub(crate) fn run(settings: &Settings, command: &MailCommand) -> Result<Exit> {
     let job = settings.job();
     let catalog = catalog::current(job)?;
     let (zone, cancel) = (settings.zone.clone(), Cancel::new());
-    let notifier = Notifier::new(job, Some(&catalog), &zone, &cancel);
+    let mut notifier = Notifier::new(job, Some(&catalog), &zone, &cancel);
+    if let MailCommand::Preview { .. } | MailCommand::Send { .. } = command {
+        let look = Look::new(job, &catalog, Timestamp::now(), &zone)?;
+        notifier = notifier.with_risks(settings.with_weakened(risks(&look)?));
+    }
     match command {
         MailCommand::Preview { kind, html, .. } => {
             known(job, kind)?;
@@ -133,7 +139,7 @@ pub(crate) fn run(settings: &Settings, command: &MailCommand) -> Result<Exit> {
             let all = tried.iter().all(OutboxItem::reached_all);
             Ok(if all { Exit::Done } else { Exit::Warnings })
         }
-        MailCommand::Test => sent(job, &notifier.send("test", None)),
+        MailCommand::Test => sent(job, &notifier.without_queue().send("test", None)),
         MailCommand::Send {
             kind,
             backup,

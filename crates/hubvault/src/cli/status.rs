@@ -9,10 +9,10 @@ use hubvault_engine::catalog;
 use hubvault_engine::catalog::{BackupRecord, Catalog, OutboxItem, OutboxState};
 use hubvault_engine::disk::free_bytes;
 use hubvault_engine::job::Job;
-use hubvault_engine::monitor::{CheckState, Finding, Look, examine};
-use hubvault_engine::overview::{Assurance, Risk, SEAL_REMEDY, age, mail_risk, moment};
+use hubvault_engine::monitor::{self, Look};
+use hubvault_engine::overview::{Assurance, age, moment};
 use hubvault_engine::retain::{self, DAYS, KEPT, Rejected};
-use hubvault_model::{ByteSize, Cancel, counted, indented};
+use hubvault_model::{ByteSize, counted, indented};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -29,6 +29,7 @@ struct Status {
     next_run: Option<Timestamp>,
     archives: usize,
     archives_bytes: u64,
+    archives_sealed: usize,
     /// Archives that failed their proof and are kept for study.
     rejected: usize,
     free_bytes: Option<u64>,
@@ -68,14 +69,6 @@ impl LastMail {
     }
 }
 
-/// The quick checks of what is at risk. The seal is reported by names instead; the other checks are slow
-/// (`hubvault check`).
-const CHECKS: &[&str] = &[
-    "time", "size", "disk", "rows", "proof", "delivery", "schedule", "clock",
-];
-/// Warnings of a run that a check reports as they are now.
-const SAID_BY_CHECKS: &[&str] = &["nobody-told", "undelivered", "rows"];
-
 /// A recipient, and when their private key last opened an archive.
 #[derive(Debug, Serialize)]
 struct Opener {
@@ -87,11 +80,11 @@ struct Opener {
 pub(crate) fn run(settings: &Settings) -> Result<Exit> {
     let job = settings.job();
     let catalog = catalog::current(job)?;
-    let mut status = status_of(&Look::new(job, &catalog, Timestamp::now(), &settings.zone)?);
+    let look = Look::new(job, &catalog, Timestamp::now(), &settings.zone)?;
+    let risks = settings.with_weakened(monitor::risks(&look)?);
+    let mut status = status_of(&look, risks);
     status.role = catalog.role_advice(&job.name)?;
-    // Changes over HTTP that an earlier version accepted.
-    status.risks.extend(settings.weakened_in_words());
-    add_seal(&mut status, settings, job, &catalog)?;
+    add_openers(&mut status, settings, &catalog)?;
     if answer::is_json() {
         answer::json(&status)?;
     } else {
@@ -104,24 +97,9 @@ pub(crate) fn run(settings: &Settings) -> Result<Exit> {
     })
 }
 
-fn status_of(look: &Look<'_>) -> Status {
+fn status_of(look: &Look<'_>, risks: Vec<String>) -> Status {
     let job = look.job;
     let overview = &look.overview;
-    let findings = examine(look, &Cancel::new(), &|name| CHECKS.contains(&name));
-    let failing: Vec<&Finding> = findings
-        .iter()
-        .filter(|finding| finding.state == CheckState::Failing)
-        .collect();
-    let said = |check: &str| failing.iter().any(|finding| finding.check == check);
-    let mut risks: Vec<String> = failing.iter().map(|finding| finding.what.clone()).collect();
-    let others = overview.risks(job.monitor.max_age_hours, look.now);
-    let others = others.iter().filter(|risk| match risk {
-        Risk::NeverProven | Risk::TooOld { .. } | Risk::Failed(_) => false,
-        Risk::Unproven(_) => !said("proof"),
-        Risk::Warned(warning) => !SAID_BY_CHECKS.contains(&warning.code.as_str()),
-        Risk::Missing(_) | Risk::MailedUnsealed => true,
-    });
-    risks.extend(others.map(ToString::to_string));
     let rejected = retain::rejected(job.local_directory()).unwrap_or_default();
     let last_mail = look.outbox.iter().find(|item| item.channel == "mail");
     Status {
@@ -132,6 +110,7 @@ fn status_of(look: &Look<'_>) -> Status {
         next_run: look.next_due,
         archives: overview.archives,
         archives_bytes: overview.archives_bytes,
+        archives_sealed: overview.archives_sealed,
         rejected: rejected.len(),
         newest_rejected: rejected.into_iter().next(),
         free_bytes: free_bytes(job.spool()).ok(),
@@ -144,38 +123,42 @@ fn status_of(look: &Look<'_>) -> Status {
     }
 }
 
-/// Archives that are mailed unsealed are at risk, and so are those that nobody may be able to open.
-fn add_seal(status: &mut Status, settings: &Settings, job: &Job, catalog: &Catalog) -> Result<()> {
+/// Who can open the archives that the next run seals.
+fn add_openers(status: &mut Status, settings: &Settings, catalog: &Catalog) -> Result<()> {
     let shown = catalog.shown_recipients()?;
     let opener = |administrator: &Administrator| Opener {
         name: administrator.label(),
         shown_at: shown.get(&administrator.recipient.to_string()).copied(),
     };
     status.sealed_to = settings.administrators().map(opener).collect();
-    status
-        .risks
-        .extend(mail_risk(job).map(|risk| format!("{risk}; {SEAL_REMEDY}")));
-    let never = |opener: &&Opener| opener.shown_at.is_none();
-    for opener in status.sealed_to.iter().filter(never) {
-        status.risks.push(format!(
-            "{} was never shown to be able to open an archive; run `hubvault seal check`",
-            opener.name
-        ));
-    }
-    status.safe = status.risks.is_empty();
     Ok(())
 }
 
 fn sealed(status: &Status, now: Timestamp) -> String {
+    let unsealed = status.archives - status.archives_sealed;
     if status.sealed_to.is_empty() {
-        return "no: anybody who has an archive can read it".to_owned();
+        return match (status.archives_sealed, unsealed) {
+            (0, _) => "no: anybody who has an archive can read it".to_owned(),
+            (sealed, 0) => format!(
+                "{} yes, the next one no: there is no recipient any more",
+                counted(sealed as u64, "archive")
+            ),
+            (sealed, _) => format!(
+                "{sealed} of {}; the next one not: there is no recipient any more",
+                counted(status.archives as u64, "archive")
+            ),
+        };
     }
     let one = |opener: &Opener| match opener.shown_at {
         Some(at) => format!("{} (shown {} ago)", opener.name, age(at, now)),
         None => format!("{} (never shown)", opener.name),
     };
     let all: Vec<String> = status.sealed_to.iter().map(one).collect();
-    format!("to {}", all.join(", "))
+    let earlier = match unsealed {
+        0 => String::new(),
+        many => format!("; {} made before that not", counted(many as u64, "archive")),
+    };
+    format!("to {}{earlier}", all.join(", "))
 }
 
 /// The screen: the answer, its details, what is at risk.

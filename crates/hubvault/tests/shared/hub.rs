@@ -42,6 +42,8 @@ impl Hub {
             // Most promises are about what is written; those about the drill switch it on.
             ("PROOF", "off".to_owned()),
             ("EMAIL_ENABLED", "false".to_owned()),
+            // A server that is not there does not come back in a test.
+            ("BACKUP_CONNECT_ATTEMPTS", "1".to_owned()),
         ];
         let toml = if toml.contains("[[file]]") {
             toml.to_owned()

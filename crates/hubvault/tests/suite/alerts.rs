@@ -27,7 +27,7 @@ fn hub_with_flag_check(database: &Database, mail: &MailServer) -> (Hub, PathBuf)
 }
 
 /// The notices of one check run: each check and its change.
-fn run_checks(hub: &Hub) -> Vec<String> {
+pub(crate) fn run_checks(hub: &Hub) -> Vec<String> {
     let output = hub.run(&["check", "--alert", "--json"]);
     let report: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", stderr(&output)));

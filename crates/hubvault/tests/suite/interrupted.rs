@@ -5,12 +5,12 @@ use hubvault_testkit::{database_with, wait_for};
 use std::process::{Child, Stdio};
 
 /// Large enough that a signal comes before the end.
-const LARGE: &str = "CREATE TABLE users (id int PRIMARY KEY, name text);
+pub(crate) const LARGE: &str = "CREATE TABLE users (id int PRIMARY KEY, name text);
     INSERT INTO users SELECT n, repeat(md5(n::text), 12) FROM generate_series(1, 400000) n;
     ANALYZE;";
 
 /// Starts a backup and waits until it writes rows.
-fn start_until_it_writes(hub: &Hub) -> Child {
+pub(crate) fn start_until_it_writes(hub: &Hub) -> Child {
     let child = hub
         .command(&["backup", "--no-progress"])
         .stdout(Stdio::piped())
@@ -26,7 +26,7 @@ fn start_until_it_writes(hub: &Hub) -> Child {
     child
 }
 
-fn signal(child: &Child, name: &str) {
+pub(crate) fn signal(child: &Child, name: &str) {
     let pid = child.id().to_string();
     assert!(
         std::process::Command::new("kill")

@@ -95,7 +95,29 @@ fn all_say(history: &[Ran], newest: Option<usize>) {
     let seconds = line.map(|line| line.rsplit(' ').next().unwrap().parse::<i64>().unwrap());
     assert_eq!(seconds, began.map(Timestamp::as_second), "{metrics}");
 
-    // And about how safe that is.
+    // And about how safe that is: the same risks, wherever they are shown.
+    assert_eq!(http["risks"], status["risks"], "HTTP");
+    assert_eq!(http["safe"], status["safe"]);
+    let of_risks = status["risks"].as_array().unwrap();
+    let is_safe = of_risks.is_empty();
+    assert_eq!(status["safe"], is_safe);
+    let metric = |name: &str| {
+        let line = metrics.lines().find(|line| line.starts_with(name)).unwrap();
+        line.rsplit(' ').next().unwrap().parse::<usize>().unwrap()
+    };
+    assert_eq!(metric("hubvault_safe{"), usize::from(is_safe));
+    assert_eq!(metric("hubvault_risks{"), of_risks.len());
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for risk in of_risks {
+        let risk = words(risk.as_str().unwrap());
+        assert!(
+            words(&digest).contains(&risk),
+            "{risk:?} is not in {digest}"
+        );
+    }
+    let screen = stdout(&hub.run(&["status"]));
+    let verdict = if is_safe { ": SAFE" } else { " SAFE" };
+    assert_eq!(screen.contains(": SAFE"), is_safe, "{verdict}: {screen}");
     let risks = status["risks"].to_string();
     let error = health["error"].as_str();
     if let Some(said) = error {

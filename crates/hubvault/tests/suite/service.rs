@@ -83,10 +83,11 @@ fn a_service_survives_a_week_of_faults_and_reports_each_once() {
     clock.set("2040-03-23T01:30:00Z");
     wait_for_runs(&hub, &service, 2);
 
-    // Down for a day and a half: one run replaces the missed ones, and the checks notice that it is down.
+    // Stopped for a day and a half: one run replaces the missed ones. That nothing runs shows by the age alone, as cron
+    // may have taken over.
     assert_eq!(service.stop(), Some(0), "{}", service.log());
     clock.set("2040-03-24T10:00:00Z");
-    assert_eq!(check(&hub, "schedule"), Some(1));
+    assert_eq!(check(&hub, "schedule"), Some(0));
     assert_eq!(check(&hub, "time"), Some(1));
     service = ServiceProcess::start(&hub);
     service.wait_for_log("starting it now", 1);

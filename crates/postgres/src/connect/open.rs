@@ -5,11 +5,11 @@ use crate::connect::settings::{ConnectSettings, SslMode};
 use crate::error::PgError;
 use hubvault_model::{Cancel, quote_ident};
 use secrecy::SecretString;
-use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How often a connection is tried.
-const ATTEMPTS: u32 = 3;
+/// Before the second attempt to connect and those that follow, in seconds; the last one is that of all further attempts.
+/// Six attempts are spread over 30 s: a server that is restarted, or promoted, is back by then.
+const PAUSES: [u64; 5] = [1, 2, 4, 8, 15];
 
 /// Keepalive probes start after this much silence on a TCP connection; unacknowledged data may
 /// wait as long.
@@ -82,34 +82,64 @@ pub(crate) enum Failure {
     Again(String),
 }
 
-/// Calls `open` until it succeeds, three times with a growing pause; a refused login or an unknown
-/// database is final at once.
+impl Failure {
+    /// The server took the connection, and its time is up.
+    pub(crate) fn no_answer(limit: Duration) -> Self {
+        let seconds = limit.as_secs_f64();
+        Self::Again(format!(
+            "the server did not answer the login within {seconds} s"
+        ))
+    }
+}
+
+/// Calls `open` until it succeeds, as often as the settings allow and with growing pauses, which a stop request ends; a
+/// refused login or an unknown database is final at once.
 pub(crate) fn persistently<T>(
     settings: &ConnectSettings,
     cancel: &Cancel,
     mut open: impl FnMut() -> Result<T, Failure>,
 ) -> Result<T, PgError> {
+    let begun = Instant::now();
+    let attempts = settings.attempts.max(1);
     let mut attempt = 1;
     loop {
         if cancel.is_requested() {
             return Err(PgError::Cancelled);
         }
-        match open() {
+        let why = match open() {
             Ok(connected) => return Ok(connected),
             Err(Failure::Final(error)) => return Err(error),
-            Err(Failure::Again(why)) if attempt == ATTEMPTS => {
-                return Err(PgError::Unreachable {
-                    target: settings.to_string(),
-                    attempts: ATTEMPTS,
-                    why,
-                });
-            }
-            Err(Failure::Again(why)) => {
-                tracing::info!("connecting to {settings} failed, retrying: {why}");
-                sleep(Duration::from_millis(300) * attempt * attempt);
-                attempt += 1;
-            }
+            Err(Failure::Again(why)) => why,
+        };
+        if attempt >= attempts {
+            return Err(PgError::Unreachable {
+                target: settings.to_string(),
+                why,
+                tried: tried(attempt, begun.elapsed()),
+            });
         }
+        let pause = pause_after(attempt);
+        attempt += 1;
+        tracing::warn!(
+            "connecting to {settings} failed: {why}; attempt {attempt} of {attempts} in {} s",
+            pause.as_secs()
+        );
+        if cancel.wait(pause) {
+            return Err(PgError::Cancelled);
+        }
+    }
+}
+
+fn pause_after(attempt: u32) -> Duration {
+    let at = (attempt.max(1) as usize - 1).min(PAUSES.len() - 1);
+    Duration::from_secs(PAUSES[at])
+}
+
+/// What an error says of its attempts; nothing of a single one.
+fn tried(attempts: u32, took: Duration) -> String {
+    match attempts {
+        0 | 1 => String::new(),
+        many => format!("; tried {many} times within {} s", took.as_secs()),
     }
 }
 
@@ -166,5 +196,36 @@ pub(crate) fn tls_mode(settings: &ConnectSettings) -> SslMode {
         SslMode::Disable
     } else {
         settings.sslmode
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn six_attempts_are_spread_over_half_a_minute() {
+        let pauses = (1..6).map(pause_after);
+        assert_eq!(pauses.sum::<Duration>(), Duration::from_secs(30));
+        assert_eq!(pause_after(0), Duration::from_secs(1));
+        assert_eq!(pause_after(u32::MAX), Duration::from_secs(15));
+    }
+
+    #[test]
+    fn a_stop_request_ends_the_pause_between_two_attempts() {
+        let settings = ConnectSettings {
+            attempts: u32::MAX,
+            ..ConnectSettings::default()
+        };
+        let cancel = Cancel::new();
+        let mut attempts = 0;
+        let result = persistently(&settings, &cancel, || -> Result<(), Failure> {
+            attempts += 1;
+            // Longer pauses would follow.
+            cancel.request();
+            Err(Failure::Again("starting up".to_owned()))
+        });
+        assert!(matches!(result, Err(PgError::Cancelled)));
+        assert_eq!(attempts, 1);
     }
 }

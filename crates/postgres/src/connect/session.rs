@@ -15,6 +15,7 @@ use postgres::types::ToSql;
 use postgres::{Client, Config, NoTls};
 use secrecy::ExposeSecret;
 use std::io::{Read, Write};
+use std::sync::mpsc::channel;
 
 /// A pinned connection.
 pub struct Session {
@@ -27,10 +28,10 @@ pub struct Session {
 impl Session {
     /// Connects and pins the settings.
     ///
-    /// A server that does not answer, starts up or is full is tried three times with a growing
-    /// pause; a refused login or an unknown database is final at once.
+    /// A server that does not answer, starts up or is full is tried again with growing pauses; a refused login or an
+    /// unknown database is final at once.
     pub fn connect(settings: &ConnectSettings, cancel: &Cancel) -> Result<Self, PgError> {
-        let client = persistently(settings, cancel, || open(settings))?;
+        let client = persistently(settings, cancel, || open_in_time(settings, cancel))?;
         pooler::refuse(settings, cancel)?;
         Self::pin(client, settings, cancel)
     }
@@ -195,6 +196,23 @@ fn lost(doing: &str, error: &std::io::Error, cancel: &Cancel) -> PgError {
             why: error.to_string(),
         },
     }
+}
+
+/// Connects and logs in within the time limit, and until a stop request. The library limits only the connection: a server
+/// that takes it and never answers is left to a thread that waits for nothing but it.
+fn open_in_time(settings: &ConnectSettings, cancel: &Cancel) -> Result<Client, Failure> {
+    let (sender, receiver) = channel();
+    let (theirs, requested) = (settings.clone(), sender.clone());
+    let _wake = cancel.on_request(move || {
+        let _ = requested.send(Err(Failure::Final(PgError::Cancelled)));
+    });
+    std::thread::spawn(move || {
+        // Nobody listens any more where it took too long.
+        let _ = sender.send(open(&theirs));
+    });
+    let limit = settings.login_timeout();
+    let waited = receiver.recv_timeout(limit);
+    waited.unwrap_or_else(|_| Err(Failure::no_answer(limit)))
 }
 
 fn open(settings: &ConnectSettings) -> Result<Client, Failure> {

@@ -64,7 +64,15 @@ impl std::str::FromStr for SslMode {
 /// The value of `sslrootcert` that means the authorities of the system, as in libpq of 16 and newer.
 pub const SYSTEM_ROOTS: &str = "system";
 
+/// A server that is busy, or asks others who somebody is, takes longer for a login than for a connection.
+const LOGINS: u32 = 3;
+
 impl ConnectSettings {
+    /// Longest wait for a server that took the connection and does not answer.
+    pub(crate) fn login_timeout(&self) -> Duration {
+        self.connect_timeout.saturating_mul(LOGINS)
+    }
+
     /// Whether the server is reached through a Unix socket.
     pub(crate) fn is_local(&self) -> bool {
         self.hostaddr.is_none() && self.host.starts_with('/')
@@ -96,8 +104,10 @@ pub struct ConnectSettings {
     pub sslcert: Option<PathBuf>,
     /// and its private key.
     pub sslkey: Option<PathBuf>,
-    /// Longest wait for one connection attempt.
+    /// Longest wait for one connection attempt; the login may take three times as long.
     pub connect_timeout: Duration,
+    /// How often a server that does not answer, starts up or is full is tried.
+    pub attempts: u32,
     /// Shown in `pg_stat_activity`.
     pub application_name: String,
     /// Whether `pg_dump` and `pg_restore` may lack security fixes.
@@ -119,6 +129,7 @@ impl Default for ConnectSettings {
             sslcert: None,
             sslkey: None,
             connect_timeout: Duration::from_secs(10),
+            attempts: 3,
             application_name: "hubvault".into(),
             old_programs: false,
         }

@@ -22,12 +22,17 @@ pub(super) enum Socket {
 }
 
 impl Socket {
-    /// Connects to the server, with TLS where `mode` says so.
+    /// Connects to the server, with TLS where `mode` says so. Until [`Socket::wait_as_long_as_it_takes`], no answer may
+    /// take longer than a login.
     pub(super) fn open(settings: &ConnectSettings, mode: SslMode) -> Result<Self, Failure> {
         let again = |error: io::Error| Failure::Again(error.to_string());
         if settings.is_local() {
             let path = format!("{}/.s.PGSQL.{}", settings.host, settings.port);
-            return Ok(Self::Unix(UnixStream::connect(path).map_err(again)?));
+            let stream = UnixStream::connect(path).map_err(again)?;
+            stream
+                .set_read_timeout(Some(settings.login_timeout()))
+                .map_err(again)?;
+            return Ok(Self::Unix(stream));
         }
         let mut stream = reach_tcp(settings).map_err(again)?;
         if mode == SslMode::Disable {
@@ -43,7 +48,7 @@ impl Socket {
         stream
             .write_all(&out)
             .and_then(|()| stream.read_exact(&mut answer))
-            .map_err(again)?;
+            .map_err(|error| unanswered(settings, &error))?;
         match answer {
             [b'S'] => {}
             _ if mode == SslMode::Prefer => return Ok(Self::Tcp(stream)),
@@ -57,10 +62,22 @@ impl Socket {
         while session.is_handshaking() {
             session
                 .complete_io(&mut stream)
-                .map_err(|error| refused(error.to_string()))?;
+                .map_err(|error| match error.kind() {
+                    io::ErrorKind::WouldBlock => unanswered(settings, &error),
+                    _ => refused(error.to_string()),
+                })?;
         }
         let stream = StreamOwned::new(session, stream);
         Ok(Self::Tls(Box::new(stream)))
+    }
+
+    /// After the login: a statement takes as long as it takes.
+    pub(super) fn wait_as_long_as_it_takes(&self) -> io::Result<()> {
+        match self {
+            Self::Unix(stream) => stream.set_read_timeout(None),
+            Self::Tcp(stream) => stream.set_read_timeout(None),
+            Self::Tls(stream) => stream.get_ref().set_read_timeout(None),
+        }
     }
 
     /// Whether what is sent cannot be changed on its way unnoticed: it does not leave this host, or is under TLS.
@@ -100,6 +117,16 @@ impl Write for Socket {
     }
 }
 
+/// The failure of a read or write before the end of the login: a time-out says "Resource temporarily unavailable".
+pub(super) fn unanswered(settings: &ConnectSettings, error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+            Failure::no_answer(settings.login_timeout())
+        }
+        _ => Failure::Again(error.to_string()),
+    }
+}
+
 fn reach_tcp(settings: &ConnectSettings) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     let addresses: Vec<SocketAddr> = match settings.hostaddr {
@@ -112,6 +139,7 @@ fn reach_tcp(settings: &ConnectSettings) -> io::Result<TcpStream> {
         match TcpStream::connect_timeout(&address, settings.connect_timeout) {
             Ok(stream) => {
                 stream.set_nodelay(true)?;
+                stream.set_read_timeout(Some(settings.login_timeout()))?;
                 sockopt::set_socket_keepalive(&stream, true)?;
                 sockopt::set_tcp_keepidle(&stream, TCP_SILENCE)?;
                 sockopt::set_tcp_keepintvl(&stream, KEEPALIVE_INTERVAL)?;

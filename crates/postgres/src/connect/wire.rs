@@ -3,7 +3,7 @@
 
 use crate::connect::open::{Failure, classify, password, tls_mode};
 use crate::connect::settings::{ConnectSettings, SslMode};
-use crate::connect::socket::Socket;
+use crate::connect::socket::{Socket, unanswered};
 use crate::error::PgError;
 use crate::message::as_text;
 use bytes::BytesMut;
@@ -80,6 +80,9 @@ impl Wire {
             let socket = Socket::open(settings, mode)?;
             Self::log_in(socket, settings, password.as_ref()).map_err(|error| match error {
                 WireError::Server { code, text } => classify(settings, Some(&code), text),
+                WireError::Io(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    unanswered(settings, &error)
+                }
                 WireError::Io(error) => classify(settings, None, error.to_string()),
             })
         };
@@ -113,7 +116,10 @@ impl Wire {
                 Message::BackendKeyData(body) => {
                     wire.key = Some((body.process_id(), body.secret_key()));
                 }
-                Message::ReadyForQuery(_) => return Ok(wire),
+                Message::ReadyForQuery(_) => {
+                    wire.socket.wait_as_long_as_it_takes()?;
+                    return Ok(wire);
+                }
                 _ => {}
             }
         }
@@ -307,5 +313,33 @@ pub(crate) fn cancel(settings: &ConnectSettings, (process, secret): (i32, i32)) 
 pub(crate) fn notice(fields: ErrorFields<'_>) {
     if let WireError::Server { text, .. } = WireError::said(fields) {
         tracing::info!("the server says: {text}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    #[test]
+    fn a_server_that_takes_connections_and_never_answers_is_given_up() {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        for sslmode in [SslMode::Disable, SslMode::Require] {
+            let settings = ConnectSettings {
+                host: "127.0.0.1".to_owned(),
+                port: silent.local_addr().unwrap().port(),
+                connect_timeout: Duration::from_millis(100),
+                sslmode,
+                ..ConnectSettings::default()
+            };
+            match Wire::open(&settings) {
+                Err(Failure::Again(why)) => {
+                    assert_eq!(why, "the server did not answer the login within 0.3 s");
+                }
+                Err(Failure::Final(error)) => panic!("{error}"),
+                Ok(_) => panic!("nobody answers"),
+            }
+        }
     }
 }

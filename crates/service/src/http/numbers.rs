@@ -7,8 +7,10 @@ use crate::metrics::{self, Seen};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use hubvault_engine::disk::free_bytes;
+use hubvault_engine::monitor::{self, Look};
 use hubvault_engine::overview::Overview;
 use hubvault_engine::state::progress_file::running;
+use jiff::Timestamp;
 
 /// Metrics about runs, archives, messages and the disk.
 #[utoipa::path(
@@ -37,13 +39,15 @@ fn look(of: &OfJob) -> Seen {
     let read = || -> anyhow::Result<_> {
         let catalog = of.catalog()?;
         let overviews = Overview::read_all(&catalog)?;
+        let look = Look::new(job, &catalog, Timestamp::now(), &settings.zone)?;
         Ok((
             overviews,
             catalog.outbox_states()?,
             catalog.alerts(&job.name)?,
+            settings.with_weakened(monitor::risks(&look)?),
         ))
     };
-    let (readable, (overviews, outbox, checks)) = match read() {
+    let (readable, (overviews, outbox, checks, risks)) = match read() {
         Ok(all) => (true, all),
         Err(error) => {
             tracing::error!("http: the metrics of {}: {error:#}", job.name);
@@ -55,6 +59,7 @@ fn look(of: &OfJob) -> Seen {
         overviews,
         outbox,
         checks,
+        risks: risks.len(),
         free_bytes: free_bytes(job.spool()).ok(),
         started_at: of.daemon.started_at(),
         next_run: of.job.next_run(),

@@ -6,6 +6,7 @@ use super::of_job::{OfJob, Which};
 use super::summary::Summary;
 use axum::Json;
 use hubvault_engine::disk::free_bytes;
+use hubvault_engine::monitor::{self, Look};
 use hubvault_engine::state::progress_file::running;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -16,6 +17,10 @@ use utoipa::ToSchema;
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Status {
     job: String,
+    /// Nothing is at risk.
+    safe: bool,
+    /// What is at risk, in sentences.
+    risks: Vec<String>,
     last_backup: Option<Summary>,
     newest_proven: Option<Summary>,
     schedule: Schedule,
@@ -75,10 +80,15 @@ pub(super) async fn status(app: OfJob) -> Result<Json<Status>, ApiError> {
 fn look(app: &OfJob) -> anyhow::Result<Status> {
     let settings = app.job.settings();
     let job = settings.job();
-    let overview = app.overview()?;
-    let messages = app.catalog()?.outbox_states()?;
+    let catalog = app.catalog()?;
+    let look = Look::new(job, &catalog, Timestamp::now(), &settings.zone)?;
+    let risks = settings.with_weakened(monitor::risks(&look)?);
+    let overview = look.overview;
+    let messages = catalog.outbox_states()?;
     let rules = job.retention;
     Ok(Status {
+        safe: risks.is_empty(),
+        risks,
         last_backup: overview.last_run.as_ref().map(Summary::of),
         newest_proven: overview.newest_proven.as_ref().map(Summary::of),
         schedule: Schedule {

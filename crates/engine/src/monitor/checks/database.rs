@@ -12,6 +12,8 @@ use std::time::Duration;
 pub(super) const NAME: &str = "database";
 /// A look is quick, whatever a run may wait for.
 const CONNECT: Duration = Duration::from_secs(3);
+/// A server that is being restarted answers the second or third attempt, three seconds later.
+const ATTEMPTS: u32 = 3;
 /// All of it, with what is tried again.
 const LIMIT: Duration = Duration::from_secs(12);
 /// How many statements a report has room for.
@@ -20,6 +22,7 @@ const STATEMENTS: usize = 3;
 pub(super) fn look(look: &Look<'_>, cancel: &Cancel) -> Finding {
     let settings = ConnectSettings {
         connect_timeout: look.job.database.connect_timeout.min(CONNECT),
+        attempts: look.job.database.attempts.min(ATTEMPTS),
         ..look.job.database.clone()
     };
     let scope = look.job.scope.clone();

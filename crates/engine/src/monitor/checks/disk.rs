@@ -24,15 +24,19 @@ pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
     };
     let newest = look.archives().find_map(|(record, _)| record.bytes);
     let more = look.job.monitor.min_free.map_or(0, |size| size.0);
-    let needed = newest
-        .unwrap_or_default()
-        .saturating_mul(2)
-        .saturating_add(more);
+    let twice = newest.unwrap_or_default().saturating_mul(2);
+    let asked = asked_for(look);
+    let needed = twice.max(asked).saturating_add(more);
     let what = format!("{} free in {directory}", ByteSize(free));
     if free < needed {
         let what = format!(
-            "{what}, less than {} (twice the newest archive{})",
+            "{what}, less than {} ({}{})",
             ByteSize(needed),
+            if asked > twice {
+                "what the last run needed"
+            } else {
+                "twice the newest archive"
+            },
             if more > 0 {
                 " and monitor.min_free_mb"
             } else {
@@ -57,4 +61,18 @@ pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
         return Finding::failing(NAME, what, next);
     }
     Finding::ok(NAME, what)
+}
+
+/// What the newest run asked for; one that filled the disk needed more than its plan said.
+fn asked_for(look: &Look<'_>) -> u64 {
+    let mut runs = look.records.iter();
+    let Some((run, asked)) = runs.find_map(|run| Some((run, run.needed_bytes?))) else {
+        return 0;
+    };
+    let has_filled = run.failed_check.as_deref() == Some(NAME);
+    if has_filled {
+        asked.saturating_mul(2)
+    } else {
+        asked
+    }
 }

@@ -18,8 +18,8 @@ pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
     }
     let say = |at| moment(at, look.zone);
     if let Seen::Gone { .. } = look.service {
-        let what = "the service that ran the schedule is no longer running";
-        let next = "start hubvault serve again; where cron calls hubvault backup now, remove \
+        let what = "the service that ran the schedule crashed or was killed";
+        let next = "start hubvault serve again, and see its log; where cron calls hubvault backup now, remove \
                     .hubvault/service.lock in the backup directory";
         return Finding::failing(NAME, what, next);
     }

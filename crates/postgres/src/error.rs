@@ -242,20 +242,6 @@ impl PgError {
         })
     }
 
-    /// Whether there was no session, or it broke.
-    pub fn is_of_connection(&self) -> bool {
-        matches!(
-            self,
-            Self::Unreachable { .. }
-                | Self::Login { .. }
-                | Self::NoSuchDatabase { .. }
-                | Self::Pooler { .. }
-                | Self::Tls { .. }
-                | Self::MayNotConnect { .. }
-                | Self::ConnectionLost { .. }
-        )
-    }
-
     /// Whether the role may not do what was asked (appendix A, 42501).
     pub fn is_refusal(&self) -> bool {
         match self {

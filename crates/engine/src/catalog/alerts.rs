@@ -93,8 +93,8 @@ impl Catalog {
             // Not in a catalog of an earlier version that can only be read.
             let by_run = match self.db.table_exists(None, "alerts_by_run")? {
                 true => {
-                    "EXISTS (SELECT 1 FROM alerts_by_run AS told
-                         WHERE told.job = alerts.job AND told.check_name = alerts.check_name)"
+                    "EXISTS (SELECT 1 FROM alerts_by_run AS other
+                         WHERE other.job = alerts.job AND other.check_name = alerts.check_name)"
                 }
                 false => "false",
             };

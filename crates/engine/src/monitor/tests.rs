@@ -35,6 +35,7 @@ fn job(directory: &Path) -> Job {
             sslkey: None,
             hostaddr: None,
             connect_timeout: Duration::from_secs(1),
+            attempts: 1,
             application_name: "hubvault".into(),
             old_programs: false,
         },

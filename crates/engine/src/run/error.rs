@@ -215,7 +215,16 @@ impl BackupError {
         let is_full = |source: &io::Error| source.kind() == io::ErrorKind::StorageFull;
         match self {
             Self::Privileges { .. } => Some("database"),
-            Self::Postgres(error) if error.is_of_connection() => Some("database"),
+            // There was no session, or it broke.
+            Self::Postgres(
+                PgError::Unreachable { .. }
+                | PgError::Login { .. }
+                | PgError::NoSuchDatabase { .. }
+                | PgError::Pooler { .. }
+                | PgError::Tls { .. }
+                | PgError::MayNotConnect { .. }
+                | PgError::ConnectionLost { .. },
+            ) => Some("database"),
             Self::NoSpace { .. } => Some("disk"),
             Self::Io { source, .. } | Self::Archive(ArchiveError::Write { source, .. })
                 if is_full(source) =>

@@ -95,8 +95,7 @@ pub(crate) fn run(settings: &Settings, command: &MailCommand) -> Result<Exit> {
     let (zone, cancel) = (settings.zone.clone(), Cancel::new());
     let mut notifier = Notifier::new(job, Some(&catalog), &zone, &cancel);
     if let MailCommand::Preview { .. } | MailCommand::Send { .. } = command {
-        let look = Look::new(job, &catalog, Timestamp::now(), &zone)?;
-        notifier = notifier.with_risks(settings.with_weakened(risks(&look)?));
+        notifier = notifier.with_risks(known_risks(settings, &catalog)?);
     }
     match command {
         MailCommand::Preview { kind, html, .. } => {
@@ -159,6 +158,12 @@ pub(crate) fn run(settings: &Settings, command: &MailCommand) -> Result<Exit> {
             sent(job, &outcome)
         }
     }
+}
+
+/// What a digest says of what is at risk.
+fn known_risks(settings: &Settings, catalog: &Catalog) -> Result<Vec<String>> {
+    let look = Look::new(settings.job(), catalog, Timestamp::now(), &settings.zone)?;
+    Ok(settings.with_weakened(risks(&look)?))
 }
 
 /// The run of an archive that still is there.

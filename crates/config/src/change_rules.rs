@@ -68,6 +68,10 @@ const RULES: &[(&str, Rule)] = &[
         Rule::Host("whoever is in it is mailed the archive"),
     ),
     ("email.attach", Rule::Host("it decides where archives go")),
+    (
+        "email.max_message_mb",
+        Rule::Host("it decides where archives go"),
+    ),
     ("monitor.max_age_hours", Rule::Lowered),
 ];
 /// In either direction: too high or too low, and every run fails.

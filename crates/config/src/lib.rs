@@ -15,6 +15,7 @@ mod input;
 mod archive_directory;
 mod setting;
 mod change_rules;
+mod change_body;
 mod overlay;
 mod url;
 mod libpq;
@@ -38,6 +39,7 @@ mod review;
 mod job_notices;
 mod load;
 
+pub use change_body::{ChangeBody, SCHEDULE_ENABLED, is_number_or_yes_no, old_name};
 pub use change_rules::{is_changeable, longest_gap};
 pub use environment::Environment;
 pub use input::Inputs;

@@ -2,6 +2,7 @@
 //! keys alone, and only to make them stricter (`change_rules`). What an earlier version wrote there is still read.
 
 use super::archive_directory;
+use super::change_body::ALIASES;
 use super::change_rules::{changeable, is_changeable};
 use super::document::Document;
 use super::environment::Environment;
@@ -87,7 +88,8 @@ fn not_changeable(key: &str) -> String {
     if Key::named(key).is_some() {
         return "cannot be changed over HTTP; set it in hubvault.toml or by a variable".to_owned();
     }
-    let hint = nearest(key, changeable());
+    let aliases = ALIASES.iter().map(|(alias, _)| *alias);
+    let hint = nearest(key, changeable().chain(aliases));
     format!("no such key{hint}")
 }
 

@@ -76,6 +76,27 @@ fn a_stolen_admin_token_weakens_nothing_and_everybody_is_notified() {
         }
         assert_eq!(service.get("/backup/config", &stolen).text(), before);
     }
+    // In tables, and by the names of the service before hubvault.
+    let other_shapes = json!({
+        "proof": {"when": "off"}, "schedule": {"cron_expression": "0 0 29 2 *", "enabled": false},
+        "email": {"recipients": ["mallory@evil.example"], "attachment_threshold_mb": 1000, "enabled": false},
+    });
+    let refused = service.put("/backup/config", &stolen, &other_shapes);
+    assert_eq!(refused.status, 403, "{}", refused.text());
+    let details = refused.json()["details"].clone();
+    for key in [
+        "proof.when",
+        "schedule.cron",
+        "schedule.enabled",
+        "email.to",
+        "email.max_message_mb",
+        "email.enabled",
+    ] {
+        assert!(
+            details[key].as_str().unwrap_or_default().contains("HTTP"),
+            "{key}: {details}"
+        );
+    }
     let overlay = hub.backups().join(".hubvault/overlay.toml");
     assert!(!overlay.exists());
     // Settings that are in effect anyway do not block the host's next change of them.
@@ -86,7 +107,7 @@ fn a_stolen_admin_token_weakens_nothing_and_everybody_is_notified() {
         !stored.contains("ada") && !stored.contains("daily"),
         "{stored}"
     );
-    let mails = change_mails(&mail, wishes.len());
+    let mails = change_mails(&mail, wishes.len() + 1);
     let first = text(&mails[0]);
     assert!(
         subject(&mails[0]).contains("REFUSED CHANGE"),

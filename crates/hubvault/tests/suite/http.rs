@@ -340,3 +340,43 @@ fn an_archive_is_downloaded_only_by_its_own_link() {
     std::fs::remove_file(&file).unwrap();
     is_error(&service.get(&path, ""), 404, "not_found", &plain);
 }
+
+#[test]
+fn tables_and_the_names_of_the_service_before_hubvault_are_understood() {
+    let database = database();
+    let mut hub = hub(&database);
+    hub.set("HTTP_PUBLIC_URL", "https://backups.example.com/hub/");
+    let admin = hub.token("root", "admin");
+    hub.backup();
+    let service = ServiceProcess::start_http(&hub);
+    let put = |body: Value| service.put("/backup/config", &admin, &body);
+    let body = json!({
+        "schedule": {"cron_expression": "0 4 28 2 *", "enabled": true}, "retention": {"days": 31},
+    });
+    let changed = put(body);
+    assert_eq!(changed.status, 200, "{}", changed.text());
+    let shown = service.get("/backup/config", &admin).json();
+    assert_eq!(shown, changed.json());
+    let config = &shown["config"];
+    assert_eq!(config["schedule"]["cron"], "0 4 28 2 *", "{config}");
+    assert_eq!(config["schedule"]["cron_expression"], "0 4 28 2 *");
+    assert_eq!(config["schedule"]["enabled"], true);
+    assert_eq!(config["retention"]["days"], 31);
+    assert_eq!(config["email"]["recipients"], config["email"]["to"]);
+    assert_eq!(config["email"]["enabled"], false);
+    let twice = put(json!({"retention": {"days": 32}, "retention.days": 33}));
+    let details = is_error(&twice, 400, "bad_request", "/backup/config")["details"].clone();
+    let said = details["retention.days"].as_str().unwrap();
+    assert!(said.contains("twice"), "{details}");
+    let unknown = put(json!({"schedule": {"cron_expresion": "0 3 * * *"}}));
+    let details = is_error(&unknown, 400, "bad_request", "/backup/config")["details"].clone();
+    let said = details["schedule.cron_expresion"].as_str().unwrap();
+    assert!(said.contains("schedule.cron_expression"), "{details}");
+    let link = service.post("/backup/latest/link", &admin, "").json();
+    let url = link["url"].as_str().unwrap();
+    assert!(
+        url.starts_with("https://backups.example.com/hub/download/"),
+        "{link}"
+    );
+    assert_eq!(link["hint"], Value::Null);
+}

@@ -15,7 +15,9 @@ use anyhow::{Context, Result};
 use axum::body::Bytes;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
-use hubvault_config::{Changes, ConfigError, Difference, Settings, longest_gap};
+use hubvault_config::{
+    ChangeBody, Changes, ConfigError, Difference, SCHEDULE_ENABLED, Settings, longest_gap,
+};
 use hubvault_engine::catalog::{Catalog, OutboxItem};
 use hubvault_engine::delivery::{ChangeFacts, ChangedSetting, Notifier};
 use hubvault_engine::overview::moment;
@@ -29,7 +31,22 @@ use std::time::Instant;
 /// What a key of the schedule is refused by when it puts the next run off.
 const NEXT_RUN: &str = "schedule.cron";
 
-/// Makes some settings stricter, `{"retention.days": 60}`; null takes a change back.
+/// What a body asks for that wants no backups any more; no setting says so.
+fn schedule_off() -> Difference {
+    Difference {
+        key: SCHEDULE_ENABLED,
+        from: "true".to_owned(),
+        to: "false".to_owned(),
+    }
+}
+
+const HOW_TO_STOP: &str = "cannot be changed over HTTP, as no backups would be taken; to do so, stop hubvault serve where \
+                           hubvault is started";
+
+/// Makes some settings stricter, `{"retention.days": 60}` or `{"retention": {"days": 60}}`; null takes a change back.
+///
+/// The names of the service before hubvault are understood, too: `schedule.cron_expression`, `schedule.enabled`,
+/// `email.recipients`, `email.attachment_threshold_mb`. A setting with two values is refused.
 ///
 /// They are kept in `overlay.toml` of the state directory and win over file and variables. The whole
 /// configuration is tried with them first; if it is not right nothing changes. What would make something weaker than
@@ -55,9 +72,10 @@ pub(super) async fn change(
 ) -> Result<(Extension<Audit>, Json<Config>), ApiError> {
     let wish: Map<String, Value> = serde_json::from_slice(&body)
         .map_err(|error| ApiError::bad(format!("the body is no JSON object: {error}")))?;
+    let wish = ChangeBody::read(&wish).map_err(|error| wrong(&error))?;
     if wish.is_empty() {
         return Err(ApiError::bad(
-            "nothing to change; {\"schedule.cron\": \"0 3 * * *\"}",
+            "nothing to change; {\"schedule.cron\": \"0 3 * * *\"} or {\"schedule\": {\"cron\": \"0 3 * * *\"}}",
         ));
     }
     blocking(move || {
@@ -72,7 +90,8 @@ pub(super) async fn change(
 
 impl OfJob {
     /// Makes the change, or says why not; returns what the audit line says.
-    fn try_change(&self, wish: &Map<String, Value>, caller: &Caller) -> Result<String, ApiError> {
+    fn try_change(&self, body: &ChangeBody, caller: &Caller) -> Result<String, ApiError> {
+        let wish = &body.settings;
         let directory = self.state()?;
         let stored = Changes::stored(&directory).map_err(|error| wrong(&error))?;
         let merged = |wish| Changes::merged(&directory, wish).map_err(|error| wrong(&error));
@@ -87,7 +106,10 @@ impl OfJob {
         }
         let changes = merged(&lasting)?;
         let before = self.job.settings();
-        let differences = tried.differences(&before);
+        let mut differences = tried.differences(&before);
+        if body.stops_schedule {
+            differences.push(schedule_off());
+        }
         if !differences.is_empty()
             && let Err(seconds) = self.changes.take((), Instant::now())
         {
@@ -119,6 +141,9 @@ impl OfJob {
         let weaker = tried.weaker_than(before, differences);
         let detail = |it: &Difference| (it.key.to_owned(), json!(tried.refusal(it.key, &it.to)));
         let mut details: Map<String, Value> = weaker.iter().map(detail).collect();
+        if differences.contains(&schedule_off()) {
+            details.insert(SCHEDULE_ENABLED.to_owned(), json!(HOW_TO_STOP));
+        }
         let is_of_schedule = |it: &Difference| it.key.starts_with("schedule.");
         if details.is_empty()
             && differences.iter().any(is_of_schedule)

@@ -43,11 +43,18 @@ fn a_day() -> i64 {
 pub(crate) struct Link {
     /// To be put after the address of this service. Whoever has it has the archive.
     path: String,
+    /// The whole link, where `http.public_url` says at which address people reach the service.
+    url: Option<String>,
+    /// How to get a whole link, where there is none.
+    hint: Option<&'static str>,
     #[schema(value_type = String, format = DateTime)]
     expires_at: Timestamp,
     bytes: Option<u64>,
     sealed: bool,
 }
+
+const HOW_TO_LINK: &str = "put the path after the address at which people reach the service; with that address in \
+                           http.public_url (HTTP_PUBLIC_URL), url is the whole link";
 
 /// What a link carries.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -101,8 +108,14 @@ pub(super) async fn link(
         let (id, hours) = (record.id, wish.hours);
         let audit = format!("link to {id} ({bytes} bytes{sealed}) for {hours} hours");
         let token = caller.token.context("a link is made by a token")?;
+        let path = key(&app)?.path(record.id, expires_at, &Maker::Token(token.id()));
+        let settings = app.job.settings();
+        let links = settings.job().delivery.links.as_ref();
+        let url = links.map(|links| format!("{}{path}", links.base));
         let link = Link {
-            path: key(&app)?.path(record.id, expires_at, &Maker::Token(token.id())),
+            path,
+            hint: url.is_none().then_some(HOW_TO_LINK),
+            url,
             expires_at,
             bytes: record.bytes,
             sealed: !record.sealed_to.is_empty(),

@@ -3,9 +3,11 @@
 use super::error::ErrorBody;
 use super::of_job::{OfJob, Which};
 use axum::Json;
-use hubvault_config::{Settings, Value as Held, is_changeable};
+use hubvault_config::{
+    SCHEDULE_ENABLED, Settings, Value as Held, is_changeable, is_number_or_yes_no, old_name,
+};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 /// One setting. A secret's value is never shown.
@@ -27,6 +29,9 @@ pub(crate) struct One {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Config {
     settings: Vec<One>,
+    /// The same values as tables, `{"retention": {"days": 60}}`, also by the names of the service before hubvault.
+    #[schema(value_type = Object)]
+    config: Value,
     /// What is set and has no effect, or looks like a mistake.
     notices: Vec<String>,
 }
@@ -59,8 +64,36 @@ pub(super) fn all(settings: &Settings) -> Config {
         hides: setting.hidden.clone(),
         changeable: is_changeable(setting.key.name),
     });
+    let settings_of: Vec<One> = settings_of.collect();
     Config {
-        settings: settings_of.collect(),
+        config: tables(&settings_of),
+        settings: settings_of,
         notices: settings.notices.clone(),
     }
+}
+
+/// Numbers, and true and false, as such.
+fn tables(settings: &[One]) -> Value {
+    let mut tables = Map::new();
+    let mut put = |name: &str, value: &Value| {
+        let (table, name) = name.split_once('.').unwrap_or(("", name));
+        let table = tables.entry(table).or_insert_with(|| json!({}));
+        table[name] = value.clone();
+    };
+    for setting in settings {
+        let key = setting.key.as_str();
+        let value = typed(key, &setting.value);
+        put(key, &value);
+        if let Some(alias) = old_name(key) {
+            put(alias, &value);
+        }
+    }
+    put(SCHEDULE_ENABLED, &json!(true));
+    Value::Object(tables)
+}
+
+fn typed(key: &str, value: &Value) -> Value {
+    let text = value.as_str().filter(|_| is_number_or_yes_no(key));
+    let parsed = text.and_then(|text| serde_json::from_str(text).ok());
+    parsed.unwrap_or_else(|| value.clone())
 }

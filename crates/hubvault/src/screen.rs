@@ -3,7 +3,7 @@
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Row, Table};
-use console::{Term, measure_text_width};
+use console::{Term, measure_text_width, truncate_str};
 use hubvault_model::one_line;
 
 /// What a colour says; the words say it, too.
@@ -73,6 +73,16 @@ pub(crate) fn width() -> Option<usize> {
     let terminal = Term::stdout();
     let (_, columns) = terminal.is_term().then(|| terminal.size_checked())??;
     Some(usize::from(columns)).filter(|columns| *columns >= NARROWEST)
+}
+
+/// The text as long as a line of the terminal at standard error, with an ellipsis where it is cut.
+pub(crate) fn cut_for_errors(line: &str) -> String {
+    let columns = Term::stderr().size_checked();
+    columns.map_or_else(
+        || line.to_owned(),
+        // A terminal may go to the next line once the last column is full.
+        |(_, columns)| truncate_str(line, usize::from(columns).saturating_sub(1), "…").into_owned(),
+    )
 }
 
 /// How a column is aligned, and what happens to it where the terminal is too narrow.

@@ -5,8 +5,9 @@ use super::plan::{plan_json, plan_text, warnings_text};
 use super::proof::proof_lines;
 use super::seal::sealed_text;
 use crate::answer::{self, Kind};
+use crate::progress::{self, Of};
 use crate::text::{self, duration, plain, print};
-use crate::{failure, progress, signals};
+use crate::{failure, signals};
 use anyhow::Result;
 use clap::Args;
 use hubvault_config::Settings;
@@ -135,7 +136,7 @@ fn log_notices(settings: &Settings) {
 /// Makes the requested run, with its log and its progress where other processes find them.
 fn take_for(settings: &Settings, request: RunRequest, no_progress: bool) -> Result<BackupRecord> {
     let mut job = Arc::clone(settings.job());
-    let mut progress = progress::choose(no_progress);
+    let mut progress = progress::choose_for(settings, Of::Backup, no_progress);
     // A directory that cannot be created fails the run, which notifies the recipients.
     if let Ok(state) = StateDir::open(job.state_root()) {
         logging::of_run(request.id, &state);

@@ -4,8 +4,9 @@ use super::Exit;
 use super::proof::proof_text;
 use super::seal::{IdentityArgs, witness};
 use super::select::resolve;
+use crate::progress::{self, Of};
 use crate::text::{chain, print};
-use crate::{answer, progress, signals};
+use crate::{answer, signals};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use hubvault_archive::Identities;
@@ -48,7 +49,7 @@ pub(crate) fn run(settings: &Settings, args: &DrillArgs) -> Result<Exit> {
     let identities = args.identity.read()?;
     let cancel = Cancel::new();
     let _signals = signals::watch(cancel.clone(), || {})?;
-    let bar = progress::choose(args.no_progress);
+    let bar = progress::choose_for(settings, Of::Drill, args.no_progress);
     let mut all = Vec::new();
     for path in &paths {
         let (bar, all_of_them) = (bar.as_ref(), args.all);

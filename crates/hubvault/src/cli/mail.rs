@@ -263,7 +263,7 @@ fn sent(job: &Job, outcome: &DeliveryOutcome) -> Result<Exit> {
 const HEADER: [(&str, Align); 7] = [
     ("id", Align::Left),
     ("when (UTC)", Align::Left),
-    ("type", Align::Left),
+    ("type", Align::Wrap),
     ("by", Align::Left),
     ("state", Align::Left),
     ("tries", Align::Right),

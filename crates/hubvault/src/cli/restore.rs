@@ -5,8 +5,9 @@ use super::restored::{report, report_rows};
 use super::seal::{IdentityArgs, witness};
 use super::select::{resolve, target_of};
 use crate::answer;
+use crate::progress::{self, Of};
+use crate::signals;
 use crate::text::{plain, print};
-use crate::{progress, signals};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use hubvault_archive::{Archive, ArchiveFile, Identities, Source, open_regular};
@@ -124,13 +125,14 @@ pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
     if args.clean && !args.yes {
         ask(&restore::present(&archive, &to, &cancel)?, &to)?;
     }
-    let bar = progress::choose(args.no_progress);
     if args.missing_rows || args.upsert {
+        let bar = progress::choose(args.no_progress);
         let (tables, over) = (&args.tables, args.upsert);
         let done = restore::put_back(&archive, &to, tables, over, bar.as_ref(), &cancel)?;
         drop(bar);
         return report_rows(&done);
     }
+    let bar = progress::choose_for(settings, Of::Restore, args.no_progress);
     let restored = load(&archive, &to, args, options, bar.as_ref(), &cancel)?;
     drop(bar);
     if args.verbose && !answer::is_json() {

@@ -112,3 +112,42 @@ fn colours_say_what_words_say_and_can_be_switched_off() {
         insta::assert_snapshot!(format!("diff_{columns}"), diff);
     }
 }
+
+/// The percentages of the lines that were drawn, in their order.
+fn percentages(drawn: &str) -> Vec<u32> {
+    let before = drawn.split(" % [").map(str::trim_end);
+    let mut all: Vec<u32> = before
+        .filter_map(|text| text.rsplit(' ').next()?.parse().ok())
+        .collect();
+    // What is after the last one is no percentage.
+    all.truncate(drawn.matches(" % [").count());
+    all
+}
+
+#[test]
+fn progress_is_one_line_that_never_goes_back_and_knows_what_is_left() {
+    let database = database_with(ROWS);
+    let mut hub = Hub::whole(&database);
+    let _drills = hub.prove();
+    for is_first in [true, false] {
+        crate::retention::next_second();
+        let (drawn, code) = on_terminal(&hub, 80, &["backup"]);
+        assert_eq!(code, Some(0), "{drawn}");
+        let all = percentages(&drawn);
+        assert!(all.len() > 8, "{all:?}: {drawn:?}");
+        assert!(all.is_sorted(), "{all:?}");
+        assert!(all.last().is_some_and(|last| *last > 80), "{all:?}");
+        // Only an earlier run says how long the rest takes.
+        assert_eq!(drawn.contains(" s left"), !is_first, "{drawn:?}");
+        for line in drawn.split(['\r', '\n']) {
+            let is_log = line.contains("\u{1b}[2m20");
+            assert!(is_log || columns_of(line) <= 80, "{line:?}");
+        }
+        let last = drawn.rsplit("\u{1b}[2K").next().unwrap();
+        assert!(!last.contains(" % ["), "it is cleared: {last:?}");
+    }
+    let (drawn, _) = on_terminal(&hub, 80, &["drill", "--all"]);
+    let all = percentages(&drawn);
+    let backwards = all.windows(2).filter(|pair| pair[0] > pair[1]).count();
+    assert_eq!(backwards, 1, "once, for the second archive: {all:?}");
+}

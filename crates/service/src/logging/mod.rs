@@ -32,7 +32,25 @@ static MASKS: OnceLock<Masks> = OnceLock::new();
 static IS_JSON: OnceLock<bool> = OnceLock::new();
 static RUN: OnceLock<BackupId> = OnceLock::new();
 static FILES: Mutex<Vec<LogFile>> = Mutex::new(Vec::new());
+static AROUND: Mutex<Option<Around>> = Mutex::new(None);
 static RECENT: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
+
+/// Calls what writes a line, when the line can be written.
+pub type Around = Box<dyn Fn(&mut dyn FnMut()) + Send + Sync>;
+
+/// Lets every line to standard error be written through `around` from now on: a bar on the terminal makes room for it.
+pub fn around_lines(around: Option<Around>) {
+    *AROUND.lock().unwrap_or_else(PoisonError::into_inner) = around;
+}
+
+fn write_error(text: &str) {
+    // A terminal that is gone must not end the run, and `tracing` would panic in trying to complain about it.
+    let mut write = || drop(io::stderr().write_all(text.as_bytes()));
+    match &*AROUND.lock().unwrap_or_else(PoisonError::into_inner) {
+        Some(around) => around(&mut write),
+        None => write(),
+    }
+}
 
 /// Starts logging as the configuration has it, for people where it leaves that open.
 pub fn start_for(settings: &Settings) {
@@ -149,8 +167,7 @@ impl Write for Masked {
                 let _ = writeln!(io::stderr(), "the log {path} is not written: {error}{help}");
             }
         }
-        // A terminal that is gone must not end the run, and `tracing` would panic in trying to complain about it.
-        let _ = io::stderr().write_all(text.as_bytes());
+        write_error(&text);
         Ok(line.len())
     }
 
@@ -230,8 +247,7 @@ impl Visit for Fields<'_> {
 }
 /// Writes lines to standard error. `eprintln!` would panic where the terminal is gone.
 pub fn complain(text: &str) {
-    // There is no other place to say it.
-    let _ = writeln!(io::stderr(), "{}", printable(text));
+    write_error(&format!("{}\n", printable(text)));
 }
 
 /// An error with its causes. Some of ours already say their cause; it is not said twice.

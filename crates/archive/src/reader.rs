@@ -107,13 +107,8 @@ impl<S: Source> Archive<S> {
     }
 
     /// The length of the file in bytes, its seal included.
-    pub fn len(&self) -> u64 {
+    pub fn size(&self) -> u64 {
         self.size
-    }
-
-    /// Never true: an archive has at least a manifest.
-    pub fn is_empty(&self) -> bool {
-        self.size == 0
     }
 
     /// The record of an entry by its name.

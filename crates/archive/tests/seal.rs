@@ -206,7 +206,7 @@ fn one_entry_of_a_sealed_archive_is_read_without_the_rest() {
         read: Arc::clone(&read),
     };
     let archive = Archive::open(ArchiveFile::open(source, &of_run).unwrap()).unwrap();
-    assert_eq!(archive.len(), size);
+    assert_eq!(archive.size(), size);
     let mut content = Vec::new();
     let entry = archive.entry("e1").unwrap();
     archive

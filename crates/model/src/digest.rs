@@ -209,6 +209,17 @@ mod tests {
     }
 
     #[test]
+    fn what_was_read_so_far_can_be_asked_for_and_shown() {
+        let mut rows = RowDigester::new(RowFormat::Text);
+        rows.update(b"a\nb\nc");
+        let (mut two, so_far) = (RowDigest::default(), rows.so_far());
+        two.add_row(b"a");
+        two.add_row(b"b");
+        assert_eq!(so_far, two);
+        assert!(format!("{rows:?}").starts_with("RowDigester { format: Text, digest: "));
+    }
+
+    #[test]
     fn a_row_in_many_pieces_has_the_digest_of_one_in_one_piece() {
         let row: Vec<u8> = (0..100_000_u32).map(|n| b'a' + (n % 23) as u8).collect();
         let mut whole = RowDigest::default();

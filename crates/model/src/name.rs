@@ -314,6 +314,12 @@ mod tests {
     }
 
     #[test]
+    fn letters_digits_and_two_signs_stay_as_they_are_in_a_path() {
+        let name = TableName::new("s-1", "t_2é.%");
+        assert_eq!(name.path(), "s-1/t_2é%2E%25");
+    }
+
+    #[test]
     fn a_table_that_is_named_like_an_entry_of_ours_does_not_hide_it() {
         assert_eq!(TableName::new("public", "sequences").path(), "%73equences");
         assert_eq!(TableName::new("public", "schema").path(), "%73chema");

@@ -60,7 +60,7 @@ pub fn contents(path: &Path, identities: &Identities) -> Result<Contents, Archiv
                 None => (None, false, None),
             };
             Ok(Contents {
-                bytes: archive.len(),
+                bytes: archive.size(),
                 proof,
                 pinned,
                 seal,

@@ -12,6 +12,7 @@ use hubvault_archive::{Compression, EntryKind};
 use hubvault_model::Warning;
 use std::fs::{self, Metadata};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 /// A directory that is taken.
@@ -49,6 +50,14 @@ impl Files {
     ) -> Result<(), BackupError> {
         let directory = format!("{name}/");
         if self.names.contains(&directory) {
+            return Ok(());
+        }
+        if self.is_of_archives(meta) {
+            self.warn(
+                "archive-directory",
+                path,
+                "is where archives are kept: left out",
+            );
             return Ok(());
         }
         let listing = fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
@@ -90,6 +99,12 @@ impl Files {
             }
         }
         Ok(())
+    }
+
+    /// Whether it is the directory of the archives, however it was reached: each archive would hold those before it.
+    fn is_of_archives(&self, meta: &Metadata) -> bool {
+        let archives = self.backups.as_ref().and_then(|at| fs::metadata(at).ok());
+        archives.is_some_and(|it| (it.dev(), it.ino()) == (meta.dev(), meta.ino()))
     }
 
     fn link(

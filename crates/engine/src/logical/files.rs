@@ -8,8 +8,8 @@ use hubvault_archive::Compression;
 use std::fs;
 use std::path::Path;
 
-/// Reads every source; a missing or unreadable one is a warning unless it is required. No link is followed into the
-/// directory of the archives, `backups`: each would hold those before it.
+/// Reads every source; a missing or unreadable one is a warning unless it is required. The directory of the archives,
+/// `backups`, is left out wherever it is: each would hold those before it.
 pub(crate) fn read(
     sources: &[FileSource],
     backups: &Path,
@@ -130,6 +130,29 @@ mod tests {
         assert_eq!(files.summaries.len(), 1, "{:?}", files.summaries);
         let said = &files.warnings[0].message;
         assert!(said.contains("archives are kept there"), "{said}");
+    }
+
+    #[test]
+    fn a_tree_around_the_archives_is_taken_without_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let backups = dir.path().join("data/backups");
+        fs::create_dir_all(backups.join("deeper")).unwrap();
+        for at in ["data/kept", "data/backups/archive", "data/backups/deeper/x"] {
+            fs::write(dir.path().join(at), "").unwrap();
+        }
+        let read = |top: &Path| {
+            let files = read(&[source(top, false)], &backups, compression()).unwrap();
+            let names = files.summaries.into_iter().map(|file| file.name);
+            (names.collect::<Vec<_>>(), files.warnings)
+        };
+        let (names, warnings) = read(dir.path());
+        assert_eq!(names, ["config/x/", "config/x/data/", "config/x/data/kept"]);
+        let said = &warnings[0].message;
+        assert!(
+            said.contains("data/backups is where archives are kept"),
+            "{said}"
+        );
+        assert_eq!(read(&backups).0, [""; 0]);
     }
 
     #[test]

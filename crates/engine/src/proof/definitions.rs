@@ -1,21 +1,19 @@
 //! Compares the definitions of the drill's database, and the properties of the database itself, with the archive's.
 
 use super::drill_server::DrillServer;
+use super::rebuilt;
 use crate::restore::{self, RestoreError};
 use hubvault_archive::{Archive, Manifest, UncheckedForeignKey};
 use hubvault_model::{Cancel, TableName, counted, one_line};
 use hubvault_postgres::{
-    Access, ConnectSettings, DatabaseProperties, Definition, DefinitionContents,
-    DefinitionDifferences, Failure, PgError, SchemaOptions, Session, ToolMessages,
-    shown_definition, take_definitions, target, withdraw_grants,
+    Access, DatabaseProperties, Definition, DefinitionContents, DefinitionDifferences, Failure,
+    PgError, Session, shown_definition, take_definitions, target, withdraw_grants,
 };
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 /// How many objects a note names.
 const NAMED: usize = 5;
-
-/// The database in which differing definitions are made again.
-const REBUILT: &str = "rebuilt";
 
 /// What the restore did otherwise than the source has it, and has said.
 #[derive(Clone, Copy, Debug)]
@@ -133,6 +131,7 @@ pub(super) fn compare(
         Ok(source) => source,
         Err(error) => return Ok(DefinitionsCompared::not_compared(&error.to_string())),
     };
+    let begun = Instant::now();
     let login = server.settings();
     let mut session = Session::connect(&login, cancel)?;
     let here = session.server_version_num() / 10_000;
@@ -154,6 +153,8 @@ pub(super) fn compare(
     }
     compared.properties(&properties, &found, &login.dbname);
     compared.objects(archive, restored, &source, &found, cancel)?;
+    let seconds = begun.elapsed().as_secs_f64();
+    tracing::debug!("compared the definitions in {seconds:.2} s");
     Ok(compared)
 }
 
@@ -236,16 +237,10 @@ impl DefinitionsCompared {
         if texts.is_empty() {
             return Ok(());
         }
-        let rebuilt = rebuild(archive, restored.access.definer(), source.pg_dump, cancel)?;
-        let mut own = Vec::new();
-        for (source, found) in texts {
-            let name = shown_definition(&source);
-            if rebuilt.definitions.iter().any(|one| one.is_same(&found)) {
-                own.push(name);
-            } else {
-                self.differ.push(format!("{name} differs"));
-            }
-        }
+        let login = restored.access.definer();
+        let (own, other) = rebuilt::sort_out(archive, login, source.pg_dump, texts, cancel)?;
+        let differs = |name: String| format!("{name} differs");
+        self.differ.extend(other.into_iter().map(differs));
         self.notes.extend(own_notation(&own));
         Ok(())
     }
@@ -272,49 +267,6 @@ fn is_named_like_late_key(definition: &Definition, manifest: &Manifest) -> bool 
     definition.kind == "FK CONSTRAINT" && manifest.not_valid.iter().any(is_this)
 }
 
-/// Makes the definitions of the archive once more, alone, and takes what `pg_dump` says of them.
-fn rebuild(
-    archive: &Archive,
-    login: &ConnectSettings,
-    pg_dump: u32,
-    cancel: &Cancel,
-) -> Result<DefinitionContents, RestoreError> {
-    let manifest = archive.manifest();
-    // The drill's own database has the settings of the source's now.
-    let elsewhere = ConnectSettings {
-        dbname: "postgres".to_owned(),
-        ..login.clone()
-    };
-    let mut session = Session::connect(&elsewhere, cancel)?;
-    let server = session.server_version_num() / 10_000;
-    target::create_database(&mut session, REBUILT, manifest.database.as_ref())?;
-    let login = ConnectSettings {
-        dbname: REBUILT.to_owned(),
-        ..login.clone()
-    };
-    let mut session = Session::connect(&login, cancel)?;
-    let schema = restore::schema(archive, &login)?;
-    let superusers = schema.superusers(&manifest.roles, cancel)?;
-    let access = Access::of_owners(&login, &mut session, &manifest.roles, superusers)?;
-    let options = SchemaOptions {
-        jobs: 1,
-        no_owner: false,
-        no_tablespaces: true,
-        server,
-    };
-    schema.pre_data(&access, &mut session, options, cancel)?;
-    let nothing = |_: &mut ToolMessages| Ok::<(), PgError>(());
-    schema.post_data(&access, &mut session, options, cancel, nothing)?;
-    schema.event_triggers(&access, &mut session, options, cancel)?;
-    withdraw_grants(&access, &mut session)?;
-    Ok(take_definitions(
-        &login,
-        &mut session,
-        (server, pg_dump),
-        cancel,
-    )?)
-}
-
 /// Says which definitions PostgreSQL writes differently once they were restored.
 fn own_notation(names: &[String]) -> Option<String> {
     let first: Vec<&str> = names.iter().take(NAMED).map(String::as_str).collect();
@@ -331,6 +283,7 @@ fn own_notation(names: &[String]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hubvault_postgres::ConnectSettings;
 
     #[test]
     fn one_constraint_that_rows_break_excuses_no_other_loss() {

@@ -172,7 +172,7 @@ pub fn read_back(
     Pool::new(entries, cancel).run(threads, || Ok(()), verify)?;
     // Opening it checked the tables' totals; the digests of their entries were just recomputed.
     Ok(ReadBack {
-        bytes: archive.len(),
+        bytes: archive.size(),
         opened_by: archive.source().opened_by(),
         manifest: archive.into_manifest(),
     })

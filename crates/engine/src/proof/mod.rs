@@ -5,6 +5,7 @@ mod drill_result;
 mod drill_limit;
 mod preload;
 mod drill_server;
+mod rebuilt;
 mod definitions;
 mod checks;
 mod shown;

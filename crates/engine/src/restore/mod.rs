@@ -22,7 +22,7 @@ pub(crate) use compare::{compare, unlike_the_source};
 pub use diff::{PutBack, TableDiff, diff, put_back};
 pub use error::RestoreError;
 pub use files::files;
-pub(crate) use properties::contents;
+pub(crate) use properties::{contents, dump};
 pub use properties::{properties, set_properties};
 pub use rows::NotLoaded;
 pub use tables::tables;

@@ -6,13 +6,19 @@ use hubvault_model::Cancel;
 use hubvault_postgres::{
     ConnectSettings, DatabaseProperties, DefinitionContents, Session, read_definitions, target,
 };
+use std::io::Read;
 
 /// The definitions of an archive, object by object.
 pub(crate) fn contents<S: Source>(
     archive: &Archive<S>,
 ) -> Result<DefinitionContents, RestoreError> {
+    Ok(read_definitions(dump(archive)?)?)
+}
+
+/// The dump that they are in.
+pub(crate) fn dump<S: Source>(archive: &Archive<S>) -> Result<impl Read, RestoreError> {
     let record = record(archive, "database/schema.dump", DUMP_LIMIT)?;
-    Ok(read_definitions(archive.content(record)?)?)
+    Ok(archive.content(record)?)
 }
 
 /// The properties of the source's database.

@@ -139,7 +139,7 @@ pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
         let read = ByteSize(read.load(Ordering::Relaxed));
         print(&format!(
             "read {read} of the archive's {}\n",
-            ByteSize(archive.len())
+            ByteSize(archive.size())
         ))?;
     }
     // Also where not all rows were loaded.

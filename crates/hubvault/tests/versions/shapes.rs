@@ -88,6 +88,30 @@ fn objects_that_pg_dump_cannot_restore_are_never_proven() {
 }
 
 #[test]
+fn a_not_null_constraint_that_rows_break_comes_back_as_it_was() {
+    let running = Running::start(18, &[]);
+    running.server.create_database("hub").unwrap();
+    let rows = "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, NULL), (2, 2);
+        ALTER TABLE t ADD CONSTRAINT v_set NOT NULL v NOT VALID;
+        CREATE TABLE parted (k int, v int) PARTITION BY LIST (k);
+        CREATE TABLE part PARTITION OF parted FOR VALUES IN (1); INSERT INTO parted VALUES (1, NULL);
+        ALTER TABLE parted ADD CONSTRAINT v_set NOT NULL v NOT VALID";
+    execute(&running.admin("hub"), rows);
+    let (mut hub, _drills) = running.hub_at(&running.admin("hub"), Client::Newest);
+    hub.set("PROOF_SCRIPT", "always");
+    let (record, _) = hub.backup();
+    assert_eq!(record["state"], "proven", "{record}");
+    assert!(record["proof"]["drill"]["script"].is_string(), "{record}");
+    let back = ["restore", "latest", "--create", "--database", "back"];
+    hub.run_expecting(0, &back);
+    let made = "SELECT string_agg(conrelid::regclass::text || convalidated, ' ' ORDER BY 1) FROM pg_constraint
+        WHERE conname = 'v_set'";
+    let expected = value(&running.admin("hub"), made);
+    assert_eq!(value(&running.admin("back"), made), expected);
+    assert!(expected.contains("tfalse"), "{expected}");
+}
+
+#[test]
 fn a_role_without_rights_gets_the_statements_that_it_lacks() {
     for major in [MAJORS[0], MAJORS[5]] {
         let running = Running::start(major, &[]);

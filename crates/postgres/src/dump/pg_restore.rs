@@ -15,6 +15,7 @@ use crate::dump::tools;
 use crate::error::PgError;
 use crate::memory_file::in_memory;
 use hubvault_model::Cancel;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::process::Command;
@@ -50,6 +51,18 @@ impl SchemaRestore {
             has_extensions: false,
             is_cut: false,
         })
+    }
+
+    /// Keeps only the objects of these numbers.
+    pub fn keep(&mut self, ids: &BTreeSet<u32>, cancel: &Cancel) -> Result<(), PgError> {
+        let id = |line: &str| line.split(';').next().and_then(|id| id.parse().ok());
+        let is_kept = |line: &str| id(line).is_some_and(|id| ids.contains(&id));
+        self.dump.leave_out(|line| !is_kept(line), cancel)?;
+        let list = String::from_utf8_lossy(&self.list);
+        let lines = list.split_inclusive('\n').filter(|line| is_kept(line));
+        self.list = lines.collect::<String>().into_bytes();
+        self.is_cut = true;
+        Ok(())
     }
 
     /// Makes types, tables, functions: everything that comes before the rows. Returns what

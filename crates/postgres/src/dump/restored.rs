@@ -4,19 +4,33 @@ use crate::connect::session::Session;
 use crate::connect::settings::ConnectSettings;
 use crate::dump::access::Access;
 use crate::dump::program_version;
-use crate::dump::toc::{self, Contents};
+use crate::dump::toc::{self, Contents, Definition};
 use crate::dump::tools;
 use crate::error::PgError;
 use hubvault_model::{Cancel, quote_ident, quote_literal};
-use std::io::Read;
+use std::collections::BTreeSet;
+use std::io::{self, Read};
 use std::process::Command;
 
 /// Reads the definitions at the start of a dump.
 pub fn read_definitions(dump: impl Read) -> Result<Contents, PgError> {
-    toc::read(dump).map_err(|error| PgError::Tool {
+    toc::read(dump).map_err(unreadable)
+}
+
+/// The numbers of these definitions in a dump, of what belongs to them and of what all of these need.
+pub fn needed_definitions(
+    dump: impl Read,
+    wanted: &[&Definition],
+) -> Result<BTreeSet<u32>, PgError> {
+    let is_wanted = |one: &Definition| wanted.iter().any(|it| it.is_same(one));
+    toc::closure(dump, is_wanted).map_err(unreadable)
+}
+
+fn unreadable(error: io::Error) -> PgError {
+    PgError::Tool {
         program: "pg_dump".to_owned(),
         why: format!("its dump cannot be read: {error}"),
-    })
+    }
 }
 
 /// Takes the definitions of the session's database by a `pg_dump` that is as new as `pg_dump`, where there is one.

@@ -3,6 +3,7 @@
 //! `pg_restore` prints it only as text, in which a name can look like anything. Its form (`pg_backup_archiver.c`,
 //! `ReadHead` and `ReadToc`) is the same from PostgreSQL 12 (1.14) to 18 (1.16) but for two fields.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufReader, Read};
 use std::ops::Range;
 
@@ -45,10 +46,40 @@ pub(crate) fn read(dump: impl Read) -> io::Result<Contents> {
     let mut contents = Contents::default();
     file.head(&mut contents)?;
     for _ in 0..file.int()? {
-        let (definition, _) = file.definition()?;
-        contents.definitions.push(definition);
+        contents.definitions.push(file.object()?.definition);
     }
     Ok(contents)
+}
+
+/// The numbers of the objects that are wanted, of what needs one of these (its indexes, defaults, comments, grants), of
+/// all that these need in turn, and of every schema and extension.
+pub(crate) fn closure(
+    dump: impl Read,
+    is_wanted: impl Fn(&Definition) -> bool,
+) -> io::Result<BTreeSet<u32>> {
+    let mut file = Toc::new(dump);
+    file.head(&mut Contents::default())?;
+    let (mut needs, mut wanted, mut todo) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
+    for _ in 0..file.int()? {
+        let object = file.object()?;
+        if is_wanted(&object.definition) {
+            wanted.insert(object.id);
+        }
+        if ["SCHEMA", "EXTENSION"].contains(&object.definition.kind.as_str()) {
+            todo.push(object.id);
+        }
+        needs.insert(object.id, object.needs);
+    }
+    let belongs = |(_, needs): &(&u32, &Vec<u32>)| needs.iter().any(|id| wanted.contains(id));
+    todo.extend(needs.iter().filter(belongs).map(|(id, _)| *id));
+    todo.extend(&wanted);
+    let mut closure = BTreeSet::new();
+    while let Some(id) = todo.pop() {
+        if closure.insert(id) {
+            todo.extend(needs.get(&id).into_iter().flatten());
+        }
+    }
+    Ok(closure)
 }
 
 /// The dump with other statements for the objects for which `change`, called with their kind and statements, gives some;
@@ -62,7 +93,9 @@ pub(crate) fn rewritten(
     let (mut out, mut done) = (Vec::with_capacity(dump.len()), 0);
     let mut changed = Vec::new();
     for _ in 0..file.int()? {
-        let (definition, sql) = file.definition()?;
+        let Object {
+            definition, sql, ..
+        } = file.object()?;
         let head = sql.start + 1 + file.integer;
         let old = dump.get(head..sql.end).unwrap_or_default();
         let Some(new) = change(&definition.kind, old) else {
@@ -77,6 +110,16 @@ pub(crate) fn rewritten(
     }
     out.extend_from_slice(&dump[done..]);
     Ok((out, changed))
+}
+
+/// A definition with what its dump says besides.
+struct Object {
+    id: u32,
+    definition: Definition,
+    /// Where its statements are, from their length on.
+    sql: Range<usize>,
+    /// The numbers of the objects that it needs.
+    needs: Vec<u32>,
 }
 
 struct Toc<R> {
@@ -149,10 +192,9 @@ impl<R: Read> Toc<R> {
         Ok(())
     }
 
-    /// An object, and where its statements are, from their length on.
-    fn definition(&mut self) -> io::Result<(Definition, Range<usize>)> {
-        // The dump's own id, and whether there are rows.
-        self.int()?;
+    fn object(&mut self) -> io::Result<Object> {
+        let id = u32::try_from(self.int()?).map_err(|_| bad("an object has no number"))?;
+        // Whether there are rows.
         self.int()?;
         self.text()?;
         let oid = self.text()?.parse().unwrap_or(0);
@@ -172,7 +214,10 @@ impl<R: Read> Toc<R> {
         let owner = self.text()?;
         self.text()?;
         // What it needs, up to an absent text.
-        while self.optional()?.is_some() {}
+        let mut needs = Vec::new();
+        while let Some(id) = self.optional()? {
+            needs.extend(id.parse::<u32>());
+        }
         let mut position = [0; 9];
         let length = self.offset + 1;
         self.fill(&mut position[..length])?;
@@ -185,7 +230,12 @@ impl<R: Read> Toc<R> {
             storage,
             oid,
         };
-        Ok((definition, place))
+        Ok(Object {
+            id,
+            definition,
+            sql: place,
+            needs,
+        })
     }
 
     fn int(&mut self) -> io::Result<i64> {

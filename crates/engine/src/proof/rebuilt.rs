@@ -1,0 +1,94 @@
+//! Differences of definitions that are PostgreSQL's own: the source's definitions, made again without anything else,
+//! become the same text.
+
+use crate::restore::{self, RestoreError};
+use hubvault_archive::Archive;
+use hubvault_model::Cancel;
+use hubvault_postgres::{
+    Access, ConnectSettings, Definition, DefinitionContents, PgError, SchemaOptions, Session,
+    ToolMessages, needed_definitions, shown_definition, take_definitions, target, withdraw_grants,
+};
+
+/// The databases in which differing definitions are made again: they with what they need, and all.
+const DATABASES: [(&str, bool); 2] = [("rebuilt", true), ("rebuilt whole", false)];
+
+/// Names the definitions whose text PostgreSQL writes differently after any restore, and those that differ otherwise.
+///
+/// Most differ for the first reason, and to make only them, with what they need, is much faster than to make a large
+/// database again. Those that are different then, too, are compared with all of it.
+pub(super) fn sort_out(
+    archive: &Archive,
+    login: &ConnectSettings,
+    pg_dump: u32,
+    texts: Vec<(Definition, Definition)>,
+    cancel: &Cancel,
+) -> Result<(Vec<String>, Vec<String>), RestoreError> {
+    let (mut own, mut left) = (Vec::new(), texts);
+    for (database, is_part) in DATABASES {
+        if left.is_empty() {
+            break;
+        }
+        let wanted: Vec<&Definition> = left.iter().map(|(source, _)| source).collect();
+        let wanted = is_part.then_some(&wanted[..]);
+        let rebuilt = match rebuild(archive, login, (database, wanted), pg_dump, cancel) {
+            Err(_) if is_part && !cancel.is_requested() => continue,
+            rebuilt => rebuilt?,
+        };
+        let is_own = |(_, found): &(Definition, Definition)| {
+            rebuilt.definitions.iter().any(|one| one.is_same(found))
+        };
+        let (here, others): (Vec<_>, Vec<_>) = left.into_iter().partition(is_own);
+        own.extend(here.iter().map(|(source, _)| shown_definition(source)));
+        left = others;
+    }
+    let other = left.iter().map(|(source, _)| shown_definition(source));
+    Ok((own, other.collect()))
+}
+
+/// Makes the definitions of the archive once more, all or those that are wanted, and takes what `pg_dump` says of them.
+fn rebuild(
+    archive: &Archive,
+    login: &ConnectSettings,
+    (database, wanted): (&str, Option<&[&Definition]>),
+    pg_dump: u32,
+    cancel: &Cancel,
+) -> Result<DefinitionContents, RestoreError> {
+    let manifest = archive.manifest();
+    // The drill's own database has the settings of the source's now.
+    let elsewhere = ConnectSettings {
+        dbname: "postgres".to_owned(),
+        ..login.clone()
+    };
+    let mut session = Session::connect(&elsewhere, cancel)?;
+    let server = session.server_version_num() / 10_000;
+    target::create_database(&mut session, database, manifest.database.as_ref())?;
+    let login = ConnectSettings {
+        dbname: database.to_owned(),
+        ..login.clone()
+    };
+    let mut session = Session::connect(&login, cancel)?;
+    let mut schema = restore::schema(archive, &login)?;
+    if let Some(wanted) = wanted {
+        let needed = needed_definitions(restore::dump(archive)?, wanted)?;
+        schema.keep(&needed, cancel)?;
+    }
+    let superusers = schema.superusers(&manifest.roles, cancel)?;
+    let access = Access::of_owners(&login, &mut session, &manifest.roles, superusers)?;
+    let options = SchemaOptions {
+        jobs: 1,
+        no_owner: false,
+        no_tablespaces: true,
+        server,
+    };
+    schema.pre_data(&access, &mut session, options, cancel)?;
+    let nothing = |_: &mut ToolMessages| Ok::<(), PgError>(());
+    schema.post_data(&access, &mut session, options, cancel, nothing)?;
+    schema.event_triggers(&access, &mut session, options, cancel)?;
+    withdraw_grants(&access, &mut session)?;
+    Ok(take_definitions(
+        &login,
+        &mut session,
+        (server, pg_dump),
+        cancel,
+    )?)
+}

@@ -12,6 +12,7 @@ mod scratch;
 mod new_database;
 mod drift;
 pub mod target;
+pub mod target_facts;
 mod staging;
 mod dump;
 mod cluster;

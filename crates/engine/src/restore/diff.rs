@@ -99,6 +99,49 @@ pub fn diff<S: Source>(
     // A condition that may not be run is an error before anything is done.
     let living = chosen.iter().map(|table| conditions.living(table));
     let living = living.collect::<Result<Vec<_>, _>>()?;
+    let chosen = chosen.into_iter().zip(living).collect();
+    compare(archive, to, chosen, each, progress, cancel)
+}
+
+/// What [`put_back`] would do, without writing.
+pub(super) fn would_put_back<S: Source>(
+    archive: &Archive<S>,
+    to: &ConnectSettings,
+    wanted: &[TablePattern],
+    update: bool,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<Vec<PutBack>, RestoreError> {
+    let chosen = super::chosen(archive.manifest(), wanted)?;
+    let chosen = chosen.into_iter().map(|table| (table, None)).collect();
+    let found = compare(archive, to, chosen, &mut |_, _| Ok(()), progress, cancel)?;
+    let would = |table: TableDiff| {
+        let obstacle = table.drift.obstacle().map(|why| {
+            let table = table.name.clone();
+            RestoreError::Drifted { table, why }.to_string()
+        });
+        let problem = table.problem.or(obstacle);
+        let rows = |rows| if problem.is_none() { rows } else { 0 };
+        PutBack {
+            name: table.name,
+            inserted: rows(table.missing),
+            updated: rows(if update { table.changed } else { 0 }),
+            drift: table.drift,
+            problem,
+        }
+    };
+    Ok(found.into_iter().map(would).collect())
+}
+
+/// Compares tables, each with the condition of the live rows that could be extra.
+fn compare<S: Source>(
+    archive: &Archive<S>,
+    to: &ConnectSettings,
+    chosen: Vec<(&TableSummary, Option<String>)>,
+    each: &mut dyn FnMut(usize, DifferentRow) -> io::Result<()>,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<Vec<TableDiff>, RestoreError> {
     let connect = || {
         let mut session = Session::connect(to, cancel)?;
         target::only_tables(&mut session)?;
@@ -107,10 +150,10 @@ pub fn diff<S: Source>(
     let mut session = connect()?;
     progress.stage(
         Stage::Compare,
-        Some(chosen.iter().map(|table| table.bytes).sum()),
+        Some(chosen.iter().map(|(table, _)| table.bytes).sum()),
     );
     let mut found = Vec::new();
-    for (number, (table, within)) in chosen.into_iter().zip(living).enumerate() {
+    for (number, (table, within)) in chosen.into_iter().enumerate() {
         let mut counted = TableDiff::of(table.name.clone(), true, within.is_some());
         let mut compare = || {
             let staged = stage(archive, &mut session, table, number, progress)?;

@@ -20,6 +20,29 @@ pub fn files<S: Source>(
     archive: &Archive<S>,
     directory: &Path,
 ) -> Result<Vec<PathBuf>, RestoreError> {
+    let entries = entries(archive)?;
+    let owners = owners(archive);
+    let mut place =
+        TargetDirectory::open(directory).map_err(failed("opening the directory", directory))?;
+    let mut written = Vec::new();
+    for entry in &entries {
+        let path = directory.join(&entry.name);
+        one(archive, entry, &mut place, rights(entry, &owners), &path)?;
+        written.push(path);
+    }
+    // Last, as a directory without write permission could not be filled; children before their parents.
+    let directories = entries.iter().rev();
+    for entry in directories.filter(|entry| entry.kind == EntryKind::Directory) {
+        let path = directory.join(&entry.name);
+        place
+            .settle(bare(&entry.name), rights(entry, &owners))
+            .map_err(failed("setting mode and owner of", &path))?;
+    }
+    Ok(written)
+}
+
+/// The files, directories and links, the links last; an error where one leads out.
+pub(super) fn entries<S: Source>(archive: &Archive<S>) -> Result<Vec<&EntryRecord>, RestoreError> {
     let mut entries: Vec<&EntryRecord> = archive
         .manifest()
         .entries
@@ -40,24 +63,7 @@ pub fn files<S: Source>(
             name: name.to_owned(),
         });
     }
-    let owners = owners(archive);
-    let mut place =
-        TargetDirectory::open(directory).map_err(failed("opening the directory", directory))?;
-    let mut written = Vec::new();
-    for entry in &entries {
-        let path = directory.join(&entry.name);
-        one(archive, entry, &mut place, rights(entry, &owners), &path)?;
-        written.push(path);
-    }
-    // Last, as a directory without write permission could not be filled; children before their parents.
-    let directories = entries.iter().rev();
-    for entry in directories.filter(|entry| entry.kind == EntryKind::Directory) {
-        let path = directory.join(&entry.name);
-        place
-            .settle(bare(&entry.name), rights(entry, &owners))
-            .map_err(failed("setting mode and owner of", &path))?;
-    }
-    Ok(written)
+    Ok(entries)
 }
 
 type Owners<'a> = HashMap<&'a str, (u32, u32)>;

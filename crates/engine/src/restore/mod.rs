@@ -16,12 +16,14 @@ mod window;
 mod diff;
 mod target_directory;
 mod files;
+mod preview;
 
 pub use compare::{Compared, digest};
 pub(crate) use compare::{compare, unlike_the_source};
 pub use diff::{PutBack, TableDiff, diff, put_back};
 pub use error::RestoreError;
 pub use files::files;
+pub use preview::{Asked, Preview, PreviewTable};
 pub(crate) use properties::{contents, dump};
 pub use properties::{properties, set_properties};
 pub use rows::NotLoaded;

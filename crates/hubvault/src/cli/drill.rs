@@ -76,6 +76,11 @@ pub(crate) fn run(settings: &Settings, args: &DrillArgs) -> Result<Exit> {
     })
 }
 
+/// Whether an archive is proven and nothing of it came back `NOT VALID`.
+pub(crate) fn leaves_nothing(proof: &ProofRecord) -> bool {
+    proof.proven && proof.drill.iter().all(|drill| drill.not_valid.is_empty())
+}
+
 /// The result for one archive.
 struct Drilled {
     path: PathBuf,
@@ -98,7 +103,7 @@ impl Drilled {
         let Outcome::Judged(proof) = &self.result else {
             return false;
         };
-        proof.proven && proof.drill.iter().all(|drill| drill.not_valid.is_empty())
+        leaves_nothing(proof)
     }
 
     fn text(&self) -> String {

@@ -9,6 +9,8 @@ mod list;
 mod drill;
 mod show;
 mod restored;
+mod restore_args;
+mod restore_plan;
 mod restore;
 mod differences;
 mod diff;
@@ -132,7 +134,8 @@ Exit codes: 0 shown; 1 no such backup, or not an archive; 2 bad usage or configu
 Of a sealed archive without --identity only the file's checksum is compared with its sidecar.
 
 Exit codes: 0 whole; 1 damaged, with the entry and offset; 2 bad usage or configuration; 3 sealed,
-and only the file's checksum was compared.")]
+and only the file's checksum was compared, or with --drill unproven, or a constraint came back NOT
+VALID.")]
     Verify(show::VerifyArgs),
     /// Restore a whole database, the rows of some tables, or the configuration files
     ///
@@ -144,11 +147,12 @@ and only the file's checksum was compared.")]
   hubvault restore 3f2a91c0 --table purchases --to postgres://postgres@db/hub
   hubvault restore latest --table users --missing-rows
   hubvault restore latest --files /tmp/config
+  hubvault restore latest --clean --dry-run    # what would be dropped?
 
 Exit codes: 0 restored and equal; 1 not; 2 bad usage or configuration; 3 restored, and something is
 not as it was: a definition that could not be rebuilt, a constraint that came back NOT VALID, a column
 that the table no longer has; 130 or 143 interrupted.")]
-    Restore(restore::RestoreArgs),
+    Restore(restore_args::RestoreArgs),
     /// Compare an archive with a live database, row by row
     ///
     /// Rows are matched by primary key, columns by their names. Nothing is changed in the database.
@@ -166,7 +170,8 @@ differences, also in columns.")]
   hubvault drill --all --sample 2    # a random sample of two
 
 Exit codes: 0 proven; 1 an archive could not be restored or differs; 2 bad usage or
-configuration; 3 unproven, or with --all an archive is sealed and --identity does not open it.")]
+configuration; 3 unproven, a constraint came back NOT VALID, or with --all an archive is sealed and
+--identity does not open it.")]
     Drill(drill::DrillArgs),
     /// Remove archives that no retention rule keeps; every backup does this at its end
     #[command(after_long_help = "Examples:

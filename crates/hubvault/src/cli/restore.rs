@@ -1,97 +1,37 @@
 //! `hubvault restore`: a whole database, the rows of some tables, or the configuration files.
 
 use super::Exit;
+use super::restore_args::RestoreArgs;
+use super::restore_plan;
 use super::restored::{report, report_rows};
-use super::seal::{IdentityArgs, witness};
+use super::seal::witness;
 use super::select::{resolve, target_of};
 use crate::answer;
 use crate::progress::{self, Of};
 use crate::signals;
 use crate::text::{plain, print};
 use anyhow::{Context, Result, anyhow, bail};
-use clap::Args;
 use hubvault_archive::{Archive, ArchiveFile, Identities, Source, open_regular};
 use hubvault_config::Settings;
 use hubvault_engine::disk::unnamed_file;
 use hubvault_engine::progress::Progress;
 use hubvault_engine::restore::{self, RestoreError, RestoreOptions, Restored, Target};
-use hubvault_model::{ByteSize, Cancel, TableName, TablePattern, remedy};
+use hubvault_model::{ByteSize, Cancel, TableName, remedy};
 use hubvault_postgres::{ConnectSettings, Session, target};
 use serde_json::json;
 use std::fs::File;
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// `hubvault restore`
-#[derive(Debug, Args)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a flag of the command line"
-)]
-pub(crate) struct RestoreArgs {
-    /// An id, an unambiguous prefix of one, `latest`, a file (with a / or the ending of an archive), or `-` for
-    /// standard input
-    pub(crate) backup: String,
-    /// The database: a postgres:// URL or name=value pairs [default: the configured server]
-    #[arg(long, value_name = "URL", conflicts_with = "database")]
-    pub(crate) to: Option<String>,
-    /// The database on the configured server
-    #[arg(long, value_name = "NAME")]
-    pub(crate) database: Option<String>,
-    /// Create the database first; it must not exist
-    #[arg(long)]
-    pub(crate) create: bool,
-    /// Only the rows of this table, into the same table, which must be empty; may be given more
-    /// than once, and may be a glob
-    #[arg(long = "table", value_name = "TABLE", conflicts_with = "create")]
-    pub(crate) tables: Vec<TablePattern>,
-    /// Only rows that are missing in the database, by primary key; nothing is overwritten
-    #[arg(long, conflicts_with_all = ["create", "upsert"])]
-    pub(crate) missing_rows: bool,
-    /// Only rows that are missing or differ; rows that differ are overwritten
-    #[arg(long, conflicts_with = "create")]
-    pub(crate) upsert: bool,
-    /// Only the configuration files, into this directory
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["to", "database", "create", "tables"])]
-    pub(crate) files: Option<PathBuf>,
-    /// Put the rows of --table into a new table of this schema, beside the live table
-    #[arg(long, value_name = "SCHEMA", requires = "tables", conflicts_with_all = ["missing_rows", "upsert"])]
-    pub(crate) into_schema: Option<String>,
-    /// Drop what the archive holds from the database first; asks, unless --yes
-    #[arg(long, conflicts_with_all = ["create", "tables", "missing_rows", "upsert"])]
-    pub(crate) clean: bool,
-    /// Do not ask
-    #[arg(long)]
-    pub(crate) yes: bool,
-    /// With --table: continue past tables whose rows cannot be loaded; they are listed at the end, with exit code 1. A
-    /// whole database is always restored so
-    #[arg(long, conflicts_with_all = ["missing_rows", "upsert"])]
-    pub(crate) keep_going: bool,
-    /// Create missing roles, without login
-    #[arg(long)]
-    pub(crate) create_roles: bool,
-    /// Make the restoring role the owner of everything; grant nothing
-    #[arg(long)]
-    pub(crate) no_owner: bool,
-    /// Allow a server that is older than the archive's
-    #[arg(long)]
-    pub(crate) force: bool,
-    #[command(flatten)]
-    pub(crate) identity: IdentityArgs,
-    /// Print how much of the archive was read
-    #[arg(long, short)]
-    pub(crate) verbose: bool,
-    /// No progress bar and no progress lines
-    #[arg(long)]
-    pub(crate) no_progress: bool,
-}
 
 /// Restores and says what came back.
 pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
     let read = Arc::new(AtomicU64::new(0));
     let archive = open(settings, &args.backup, &args.identity.read()?, &read)?;
+    if args.dry_run {
+        return restore_plan::run(settings, args, &archive);
+    }
     witness(settings, &archive.source().opened_by());
     if let Some(directory) = &args.files {
         let files = restore::files(&archive, directory)?;

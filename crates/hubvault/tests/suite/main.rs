@@ -23,6 +23,7 @@ mod forged;
 mod drill_failures;
 mod drill_host;
 mod drift;
+mod restore_dry_run;
 mod drill_differences;
 mod not_rebuilt;
 mod restore;

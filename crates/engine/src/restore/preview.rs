@@ -1,0 +1,356 @@
+//! What a restore would do, without doing it.
+
+use super::diff::would_put_back;
+use super::error::RestoreError;
+use super::files::entries;
+use super::properties::contents;
+use super::{PutBack, chosen, extension_rows, schema};
+use crate::disk::free_bytes;
+use crate::progress::Progress;
+use hubvault_archive::{Archive, EntryKind, Manifest, Source, TableSummary};
+use hubvault_model::{Cancel, TableName, TablePattern};
+use hubvault_postgres::{ConnectSettings, Session, target, target_facts};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// What a restore would make, drop and overwrite.
+#[derive(Debug, Default, Serialize)]
+pub struct Preview {
+    /// The database that would be created.
+    pub created_database: Option<String>,
+    /// Roles that would be made.
+    pub roles: Vec<String>,
+    /// Schemas that would be made.
+    pub schemas: Vec<String>,
+    /// Tables, with what would be done with their rows.
+    pub tables: Vec<PreviewTable>,
+    /// Tables that would be dropped first, with all rows.
+    pub dropped: Vec<String>,
+    /// How many statements would drop them and all else that the archive defines.
+    pub drop_statements: usize,
+    /// Definitions besides tables that would be made.
+    pub definitions: usize,
+    /// Files, directories and links that would be made.
+    pub files: Vec<PathBuf>,
+    /// About so many bytes are needed.
+    pub needed_bytes: u64,
+    /// So many are free, where that can be known.
+    pub free_bytes: Option<u64>,
+    /// What is good to know and ends nothing.
+    pub notes: Vec<String>,
+    /// What would end the restore, or rows that it could not bring back.
+    pub obstacles: Vec<String>,
+}
+
+/// What would be done with a table.
+#[derive(Debug, Serialize)]
+pub struct PreviewTable {
+    /// Its name in the target.
+    pub table: String,
+    /// Whether it would be made.
+    pub is_made: bool,
+    /// Rows that would be inserted.
+    pub inserted: u64,
+    /// Rows that would be overwritten.
+    pub overwritten: u64,
+}
+
+/// How a whole restore was asked for.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an answer that a user gives"
+)]
+pub struct Asked {
+    /// Create the database.
+    pub create: bool,
+    /// Drop what is there.
+    pub clean: bool,
+    /// Create missing roles.
+    pub create_roles: bool,
+    /// Without owners.
+    pub no_owner: bool,
+    /// Also on an older server.
+    pub force: bool,
+}
+
+/// Rows in a table and its indexes take about twice the bytes of their text, by the products that were measured.
+const GROWTH: u64 = 2;
+
+impl Preview {
+    /// Of a whole restore.
+    pub fn whole<S: Source>(
+        archive: &Archive<S>,
+        to: &ConnectSettings,
+        asked: Asked,
+        cancel: &Cancel,
+    ) -> Result<Self, RestoreError> {
+        let manifest = archive.manifest();
+        let mut found = Self::default();
+        let mut session = found.session(to, asked, cancel)?;
+        found.compare_versions(&mut session, manifest, asked);
+        found.find_roles(&mut session, manifest, asked)?;
+        let definitions = contents(archive)?.definitions;
+        let schemas = definitions.iter().filter(|it| it.kind == "SCHEMA");
+        let mut schemas: Vec<String> = schemas.map(|it| it.name.clone()).collect();
+        let made =
+            |it: &&hubvault_postgres::Definition| it.kind != "SCHEMA" && !it.is_of_database();
+        let tables = manifest.tables.iter().filter(|it| it.extension.is_none());
+        let made = definitions.iter().filter(made).count();
+        found.definitions = made.saturating_sub(tables.count());
+        if !asked.create {
+            let there = target_facts::all_schemas(&mut session)?;
+            schemas.retain(|schema| !there.contains(schema));
+            let present = extension_rows::present(&mut session, manifest)?;
+            let names: Vec<String> = present.iter().map(ToString::to_string).collect();
+            if asked.clean && !names.is_empty() {
+                let drops = schema(archive, to)?.drop_statements(cancel)?;
+                found.drop_statements = drops.lines().filter(|it| it.ends_with(';')).count();
+                found.dropped = names;
+            } else if !names.is_empty() {
+                let refused = RestoreError::NotEmpty { names };
+                found.obstacles.push(refused.to_string());
+            }
+        }
+        found.schemas = schemas;
+        let tables = manifest.tables.iter();
+        found.tables = tables.map(|table| made_table(&table.name, table)).collect();
+        found.room(&mut session, to, manifest.tables.iter())?;
+        Ok(found)
+    }
+
+    /// A session at the target, or at the server where the database is still to be made.
+    fn session(
+        &mut self,
+        to: &ConnectSettings,
+        asked: Asked,
+        cancel: &Cancel,
+    ) -> Result<Session, RestoreError> {
+        if !asked.create {
+            let mut session = Session::connect(to, cancel)?;
+            if !target_facts::may_make(&mut session)?.schemas {
+                self.may_not(
+                    to,
+                    "create schemas in this database (GRANT CREATE ON DATABASE)",
+                );
+            }
+            return Ok(session);
+        }
+        let server = ConnectSettings {
+            dbname: "postgres".to_owned(),
+            ..to.clone()
+        };
+        let mut session = Session::connect(&server, cancel)?;
+        if target_facts::has_database(&mut session, &to.dbname)? {
+            let what = format!(
+                "the database {} exists; leave --create out, or name another",
+                to.dbname
+            );
+            self.obstacles.push(what);
+        } else {
+            self.created_database = Some(to.dbname.clone());
+        }
+        if !target_facts::may_make(&mut session)?.databases {
+            self.may_not(to, "create databases (CREATEDB)");
+        }
+        Ok(session)
+    }
+
+    fn may_not(&mut self, to: &ConnectSettings, what: &str) {
+        let what = format!("the role {} may not {what}", to.user);
+        self.obstacles.push(what);
+    }
+
+    fn compare_versions(&mut self, session: &mut Session, manifest: &Manifest, asked: Asked) {
+        let archive = manifest.snapshot.server_version_num / 10_000;
+        let target = session.server_version_num() / 10_000;
+        if target < archive && !asked.force {
+            let refused = RestoreError::OlderServer { archive, target };
+            self.obstacles.push(refused.to_string());
+        }
+    }
+
+    fn find_roles(
+        &mut self,
+        session: &mut Session,
+        manifest: &Manifest,
+        asked: Asked,
+    ) -> Result<(), RestoreError> {
+        if asked.no_owner {
+            return Ok(());
+        }
+        let known = target::roles(session)?;
+        let missing = manifest.roles.iter().filter(|role| !known.contains(role));
+        let names: Vec<String> = missing.cloned().collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        if !asked.create_roles {
+            self.obstacles
+                .push(RestoreError::Roles { names }.to_string());
+            return Ok(());
+        }
+        if !target_facts::may_make(session)?.roles {
+            let what =
+                "this role may not create roles (CREATEROLE); create them first, or use --no-owner";
+            self.obstacles.push(what.to_owned());
+        }
+        self.roles = names;
+        Ok(())
+    }
+
+    /// Of the rows of some tables, into the same ones or into new ones of a schema.
+    pub fn tables<S: Source>(
+        archive: &Archive<S>,
+        to: &ConnectSettings,
+        wanted: &[TablePattern],
+        into_schema: Option<&str>,
+        cancel: &Cancel,
+    ) -> Result<Self, RestoreError> {
+        let mut session = Session::connect(to, cancel)?;
+        target::only_tables(&mut session)?;
+        let chosen = chosen(archive.manifest(), wanted)?;
+        let mut found = Self::default();
+        if let Some(schema) = into_schema {
+            if !target_facts::all_schemas(&mut session)?
+                .iter()
+                .any(|it| it == schema)
+            {
+                found.schemas.push(schema.to_owned());
+                if !target_facts::may_make(&mut session)?.schemas {
+                    found.may_not(
+                        to,
+                        "create schemas in this database (GRANT CREATE ON DATABASE)",
+                    );
+                }
+            }
+        }
+        for table in &chosen {
+            found.table(&mut session, table, into_schema)?;
+        }
+        found.room(&mut session, to, chosen.into_iter())?;
+        Ok(found)
+    }
+
+    fn table(
+        &mut self,
+        session: &mut Session,
+        table: &TableSummary,
+        into_schema: Option<&str>,
+    ) -> Result<(), RestoreError> {
+        let name = table.name.clone();
+        let refused = if !target::is_table(session, &name)? {
+            Some(RestoreError::NotThere { table: name })
+        } else if let Some(schema) = into_schema {
+            let name = TableName::new(schema, &name.name);
+            if !target::present(session, std::iter::once(&name))?.is_empty() {
+                self.obstacles.push(format!(
+                    "{name} exists already; drop it, or name another schema"
+                ));
+            }
+            self.tables.push(made_table(&name, table));
+            return Ok(());
+        } else if !target::is_empty(session, &name)? {
+            Some(RestoreError::HasRows { table: name })
+        } else {
+            let check = target::check_columns(session, &name, &table.columns);
+            check.err().map(RestoreError::from)
+        };
+        self.obstacles
+            .extend(refused.map(|error| error.to_string()));
+        self.tables.push(PreviewTable {
+            is_made: false,
+            ..made_table(&table.name, table)
+        });
+        Ok(())
+    }
+
+    /// Of the rows that are missing or changed: they are compared as `diff` does.
+    pub fn rows<S: Source>(
+        archive: &Archive<S>,
+        to: &ConnectSettings,
+        wanted: &[TablePattern],
+        update: bool,
+        progress: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<Self, RestoreError> {
+        let mut found = Self::default();
+        for table in would_put_back(archive, to, wanted, update, progress, cancel)? {
+            found.put_back(table);
+        }
+        Ok(found)
+    }
+
+    fn put_back(&mut self, table: PutBack) {
+        let name = table.name.to_string();
+        if let Some(problem) = table.problem {
+            self.obstacles.push(format!("{name}: {problem}"));
+        } else if !table.drift.is_none() {
+            let what = format!("{name} has other columns: {}", table.drift.text());
+            self.notes.push(what);
+        }
+        self.tables.push(PreviewTable {
+            table: name,
+            is_made: false,
+            inserted: table.inserted,
+            overwritten: table.updated,
+        });
+    }
+
+    /// Of the configuration files.
+    pub fn files<S: Source>(archive: &Archive<S>, directory: &Path) -> Result<Self, RestoreError> {
+        let mut found = Self::default();
+        for entry in entries(archive)? {
+            let path = directory.join(&entry.name);
+            // Directories that are there are used.
+            let is_there = path
+                .symlink_metadata()
+                .is_ok_and(|it| !(it.is_dir() && entry.kind == EntryKind::Directory));
+            if is_there {
+                let what = format!("{} exists and would not be overwritten", path.display());
+                found.obstacles.push(what);
+            }
+            found.needed_bytes += entry.raw_bytes;
+            found.files.push(path);
+        }
+        let mut existing = directory.ancestors();
+        let existing = existing.find(|it| it.is_dir()).unwrap_or(Path::new("."));
+        found.free_bytes = free_bytes(existing).ok();
+        found.compare_room();
+        Ok(found)
+    }
+
+    /// How much room the rows need and the server's disk has, where it is on this host.
+    fn room<'a>(
+        &mut self,
+        session: &mut Session,
+        to: &ConnectSettings,
+        tables: impl Iterator<Item = &'a TableSummary>,
+    ) -> Result<(), RestoreError> {
+        self.needed_bytes = tables
+            .map(|table| table.bytes)
+            .fold(0, u64::saturating_add)
+            .saturating_mul(GROWTH);
+        let directory = target_facts::data_directory(session, to)?;
+        self.free_bytes = directory.and_then(|directory| free_bytes(&directory).ok());
+        self.compare_room();
+        Ok(())
+    }
+
+    fn compare_room(&mut self) {
+        if self.free_bytes.is_some_and(|free| free < self.needed_bytes) {
+            let what =
+                "there is not enough room on the disk; free some space, or restore elsewhere";
+            self.obstacles.push(what.to_owned());
+        }
+    }
+}
+
+fn made_table(name: &TableName, table: &TableSummary) -> PreviewTable {
+    PreviewTable {
+        table: name.to_string(),
+        is_made: true,
+        inserted: table.digest.rows,
+        overwritten: 0,
+    }
+}

@@ -1,0 +1,73 @@
+//! What `hubvault restore` is asked for.
+
+use super::seal::IdentityArgs;
+use clap::Args;
+use hubvault_model::TablePattern;
+use std::path::PathBuf;
+
+/// `hubvault restore`
+#[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
+pub(crate) struct RestoreArgs {
+    /// An id, an unambiguous prefix of one, `latest`, a file (with a / or the ending of an archive), or `-` for
+    /// standard input
+    pub(crate) backup: String,
+    /// The database: a postgres:// URL or name=value pairs [default: the configured server]
+    #[arg(long, value_name = "URL", conflicts_with = "database")]
+    pub(crate) to: Option<String>,
+    /// The database on the configured server
+    #[arg(long, value_name = "NAME")]
+    pub(crate) database: Option<String>,
+    /// Create the database first; it must not exist
+    #[arg(long)]
+    pub(crate) create: bool,
+    /// Only the rows of this table, into the same table, which must be empty; may be given more
+    /// than once, and may be a glob
+    #[arg(long = "table", value_name = "TABLE", conflicts_with = "create")]
+    pub(crate) tables: Vec<TablePattern>,
+    /// Only rows that are missing in the database, by primary key; nothing is overwritten
+    #[arg(long, conflicts_with_all = ["create", "upsert"])]
+    pub(crate) missing_rows: bool,
+    /// Only rows that are missing or differ; rows that differ are overwritten
+    #[arg(long, conflicts_with = "create")]
+    pub(crate) upsert: bool,
+    /// Only the configuration files, into this directory
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["to", "database", "create", "tables"])]
+    pub(crate) files: Option<PathBuf>,
+    /// Put the rows of --table into a new table of this schema, beside the live table
+    #[arg(long, value_name = "SCHEMA", requires = "tables", conflicts_with_all = ["missing_rows", "upsert"])]
+    pub(crate) into_schema: Option<String>,
+    /// Drop what the archive holds from the database first; asks, unless --yes
+    #[arg(long, conflicts_with_all = ["create", "tables", "missing_rows", "upsert"])]
+    pub(crate) clean: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Print what would be made, dropped and overwritten, the room and the time; change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// With --table: continue past tables whose rows cannot be loaded; they are listed at the end, with exit code 1. A
+    /// whole database is always restored so
+    #[arg(long, conflicts_with_all = ["missing_rows", "upsert"])]
+    pub(crate) keep_going: bool,
+    /// Create missing roles, without login
+    #[arg(long)]
+    pub(crate) create_roles: bool,
+    /// Make the restoring role the owner of everything; grant nothing
+    #[arg(long)]
+    pub(crate) no_owner: bool,
+    /// Allow a server that is older than the archive's
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) identity: IdentityArgs,
+    /// Print how much of the archive was read
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+    /// No progress bar and no progress lines
+    #[arg(long)]
+    pub(crate) no_progress: bool,
+}

@@ -1,0 +1,197 @@
+//! `restore --dry-run` says what a restore would do, and does nothing of it.
+
+use crate::hub::{Hub, stderr, stdout};
+use hubvault_testkit::{Database, database_with, server};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+const SHOP: &str = "CREATE SCHEMA shop; CREATE TABLE shop.users (id int PRIMARY KEY, name text);
+    INSERT INTO shop.users SELECT g, 'user ' || g FROM generate_series(1, 9) g;
+    CREATE TABLE orders (id int PRIMARY KEY); INSERT INTO orders VALUES (1);
+    CREATE VIEW all_orders AS SELECT * FROM orders";
+
+/// Everything below a directory, with its content.
+fn tree(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut left = vec![directory.to_owned()];
+    while let Some(next) = left.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                left.push(path.clone());
+                found.insert(path, Vec::new());
+            } else {
+                found.insert(path.clone(), std::fs::read(path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+/// What the server has, but for rows.
+fn state(database: &Database) -> String {
+    database.value(
+        "SELECT concat((SELECT string_agg(datname, ',' ORDER BY datname) FROM pg_database WHERE datname = current_database()
+                           OR datname LIKE 'dry_%'),
+                       (SELECT string_agg(rolname, ',' ORDER BY rolname) FROM pg_roles WHERE rolname LIKE 'dry_%'),
+                       (SELECT string_agg(oid::text, ',' ORDER BY oid) FROM pg_class),
+                       (SELECT string_agg(nspname, ',' ORDER BY nspname) FROM pg_namespace WHERE nspname !~ '^pg_'))",
+    )
+}
+
+/// The plan as JSON, after checks that nothing changed.
+fn plan(hub: &Hub, database: &Database, code: i32, more: &[&str]) -> Value {
+    let before = (
+        tree(&hub.backups()),
+        tree(&hub.config()),
+        state(database),
+        database.digests(),
+    );
+    let mut words = vec!["restore", "latest", "--dry-run"];
+    words.extend(more);
+    let text = stdout(&hub.run_expecting(code, &words));
+    assert!(text.contains("Nothing was changed"), "{text}");
+    words.push("--json");
+    let output = hub.run_expecting(code, &words);
+    let after = (
+        tree(&hub.backups()),
+        tree(&hub.config()),
+        state(database),
+        database.digests(),
+    );
+    assert!(before == after, "{more:?} changed something");
+    let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(plan["dry_run"], true, "{}", stderr(&output));
+    plan
+}
+
+#[test]
+fn a_whole_restore_is_planned_and_nothing_is_changed() {
+    let source = database_with(SHOP);
+    let role = format!("dry_{}", source.name());
+    source.execute(&format!(
+        "CREATE ROLE {role}; ALTER TABLE orders OWNER TO {role}"
+    ));
+    let mut hub = Hub::whole(&source);
+    let _drills = hub.prove();
+    hub.backup();
+    let new = format!("dry_new_{}", source.name());
+    let made = plan(&hub, &source, 0, &["--database", &new, "--create"]);
+    assert_eq!(made["created_database"], new.as_str(), "{made}");
+    assert_eq!(made["schemas"], json!(["shop"]));
+    assert_eq!(made["tables"].as_array().unwrap().len(), 2);
+    assert!(
+        made["needed_bytes"].as_u64().unwrap() > 0 && made["free_bytes"].is_u64(),
+        "{made}"
+    );
+    assert!(made["seconds"].as_f64().unwrap() > 0.0, "{made}");
+    let refused = plan(&hub, &source, 3, &[]);
+    let obstacles = refused["obstacles"].to_string();
+    assert!(
+        obstacles.contains("already holds") && obstacles.contains("shop.users"),
+        "{obstacles}"
+    );
+    let clean = plan(&hub, &source, 0, &["--clean"]);
+    assert_eq!(clean["dropped"], json!(["orders", "shop.users"]), "{clean}");
+    assert!(clean["drop_statements"].as_u64().unwrap() >= 3, "{clean}");
+    // A role that is missing ends a restore, or is made.
+    let target = server().database();
+    source.execute(&format!(
+        "ALTER TABLE orders OWNER TO CURRENT_USER; DROP ROLE {role}"
+    ));
+    let missing = plan(&hub, &target, 3, &["--database", target.name()]);
+    assert!(
+        missing["obstacles"].to_string().contains("--create-roles"),
+        "{missing}"
+    );
+    let made = plan(
+        &hub,
+        &target,
+        0,
+        &["--database", target.name(), "--create-roles"],
+    );
+    assert_eq!(made["roles"], json!([role]), "{made}");
+    plan(
+        &hub,
+        &target,
+        0,
+        &["--database", target.name(), "--no-owner"],
+    );
+}
+
+#[test]
+fn rows_and_tables_are_planned_as_they_are_restored() {
+    let source = database_with(SHOP);
+    let hub = Hub::whole(&source);
+    hub.backup();
+    source.execute(
+        "DELETE FROM shop.users WHERE id < 3; UPDATE shop.users SET name = 'other' WHERE id = 4",
+    );
+    let of = |plan: &Value| {
+        let table = plan["tables"].as_array().unwrap().iter();
+        let table = table.filter(|table| table["table"] == "shop.users");
+        let numbers = table.map(|it| (it["inserted"].clone(), it["overwritten"].clone()));
+        numbers.last().unwrap()
+    };
+    let missing = plan(&hub, &source, 0, &["--missing-rows"]);
+    assert_eq!(of(&missing), (json!(2), json!(0)));
+    let over = plan(&hub, &source, 0, &["--upsert", "--table", "shop.users"]);
+    assert_eq!(of(&over), (json!(2), json!(1)));
+    let done = hub.run_expecting(0, &["restore", "latest", "--upsert", "--json"]);
+    let done: Value = serde_json::from_slice(&done.stdout).unwrap();
+    let done = done.as_array().unwrap();
+    let users = done
+        .iter()
+        .find(|table| table["table"] == "shop.users")
+        .unwrap();
+    assert_eq!(
+        (&users["inserted"], &users["updated"]),
+        (&json!(2), &json!(1))
+    );
+    let full = plan(&hub, &source, 3, &["--table", "orders"]);
+    assert!(
+        full["obstacles"].to_string().contains("is not empty"),
+        "{full}"
+    );
+    let beside = ["--table", "orders", "--into-schema", "rescue"];
+    let made = plan(&hub, &source, 0, &beside);
+    assert_eq!(made["schemas"], json!(["rescue"]));
+    assert_eq!(made["tables"][0]["table"], "rescue.orders");
+    let mut words = vec!["restore", "latest"];
+    words.extend(beside);
+    hub.run_expecting(0, &words);
+    plan(&hub, &source, 3, &beside);
+}
+
+#[test]
+fn files_are_planned_with_those_that_are_there() {
+    let source = database_with("CREATE TABLE t ()");
+    let mut hub = Hub::whole(&source);
+    let file = hub.config().join("app.env");
+    std::fs::write(&file, "A=1\n").unwrap();
+    hub.write(&format!(
+        "[scope]\ntables = [\"*\"]\nwindow = []\n[[file]]\nsource = {file:?}\nname = \"config/app.env\"\n"
+    ));
+    hub.backup();
+    let target = tempfile::tempdir().unwrap();
+    let directory = target.path().join("new");
+    let words = ["--files", directory.to_str().unwrap()];
+    let made = plan(&hub, &source, 0, &words);
+    let path = directory.join("config/app.env");
+    assert!(
+        made["files"].to_string().contains(path.to_str().unwrap()),
+        "{made}"
+    );
+    assert!(!directory.exists());
+    let mut restore = vec!["restore", "latest"];
+    restore.extend(words);
+    hub.run_expecting(0, &restore);
+    let again = plan(&hub, &source, 3, &words);
+    assert!(
+        again["obstacles"]
+            .to_string()
+            .contains("would not be overwritten"),
+        "{again}"
+    );
+}

@@ -41,6 +41,12 @@ fn keeps(history: &[Kept], rules: &RetentionRules) -> Vec<bool> {
 }
 
 #[test]
+fn a_backup_of_exactly_the_days_is_no_longer_younger() {
+    let history = [at(1, true), at(7, true)];
+    assert_eq!(keeps(&history, &rules()), [true, false]);
+}
+
+#[test]
 fn days_and_last_and_the_newest_proven() {
     let history = [
         at(1, false),

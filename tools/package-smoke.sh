@@ -94,7 +94,8 @@ window = []
 [email]
 enabled = false
 TOML
-as hubvault -- hubvault config check
+# 3: one disk holds the database and the archives.
+as hubvault -- hubvault config check || [ $? = 3 ]
 as hubvault -- hubvault backup
 as hubvault -- hubvault status
 pg_ctlcluster 15 main stop

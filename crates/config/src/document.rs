@@ -66,6 +66,11 @@ impl Document {
         self.values.get(key)
     }
 
+    /// Whether nothing is set: there is no file, or only comments.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.values.is_empty() && self.arrays.is_empty() && self.job.is_none()
+    }
+
     /// An array of tables; `None` where the file does not mention it.
     pub(crate) fn array(&self, name: &str) -> Option<&[AtLine<Fields>]> {
         self.arrays.get(name).map(Vec::as_slice)

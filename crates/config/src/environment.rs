@@ -54,6 +54,54 @@ impl Environment {
         self
     }
 
+    /// The same with a setting that wins over the variables of its name.
+    #[must_use]
+    pub fn with_setting(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.variables.remove(&format!("{name}_FILE"));
+        self.with(name, value)
+    }
+
+    /// The variables that say which database and role, of those that are set.
+    pub fn of_database(&self) -> Vec<String> {
+        let keys = KEYS.iter().filter(|key| key.name.starts_with("database."));
+        let names = keys.flat_map(|key| key.variables.iter().copied());
+        let names = names.chain(["PGSERVICE"]);
+        let names = names.flat_map(|name| [name.to_owned(), format!("{name}_FILE")]);
+        names.filter(|name| self.text(name).is_some()).collect()
+    }
+
+    /// The same, of the settings with those of the database alone.
+    #[must_use]
+    pub fn only_database(&self) -> Self {
+        let mut only = Self::bare(self);
+        for name in self.of_database() {
+            if let Some(text) = self.text(&name) {
+                only = only.with(&name, text);
+            }
+        }
+        only
+    }
+
+    /// The same without those of the database.
+    #[must_use]
+    pub fn without_database(mut self) -> Self {
+        for name in self.of_database() {
+            self.variables.remove(&name);
+        }
+        self
+    }
+
+    /// The same without any variable that a setting has.
+    #[must_use]
+    pub fn without_settings(mut self) -> Self {
+        let settings = KEYS.iter().flat_map(|key| key.variables.iter().copied());
+        for name in settings.chain(["PGSERVICE", "CONFIG_DIR"]) {
+            self.variables.remove(name);
+            self.variables.remove(&format!("{name}_FILE"));
+        }
+        self
+    }
+
     /// The text of a variable. An empty one counts as unset, like `${NAME:-default}` in the shell scripts.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.variables

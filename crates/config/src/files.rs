@@ -1,10 +1,11 @@
 //! `[[file]]`: files and directories of the host that go into the archive.
 
+use super::default_scope::DefaultScope;
 use super::document::Document;
 use super::problem::Problem;
 use super::setting::{DEFAULT, WithOrigin};
 use super::table::Table;
-use hubvault_engine::job::{FileSource, LINKED, may_follow};
+use hubvault_engine::job::{FileSource, IfMissing, LINKED, may_follow};
 use std::path::{Component, Path, PathBuf};
 
 /// The shell scripts' files, in the configuration directory.
@@ -22,14 +23,20 @@ const FOLLOW: &str =
 pub(crate) fn files(
     document: &Document,
     config_dir: &Path,
+    defaults: DefaultScope,
     problems: &mut Vec<Problem>,
 ) -> Vec<WithOrigin<FileSource>> {
     let Some(all) = document.array("file") else {
+        let if_missing = match defaults {
+            DefaultScope::Whole => return Vec::new(),
+            DefaultScope::BashSystem => IfMissing::WarnTogether,
+            DefaultScope::BashSystemWithFile => IfMissing::Ignore,
+        };
         let default = |name: &&str| WithOrigin {
             value: FileSource {
                 source: config_dir.join(name),
                 name: format!("config/{name}"),
-                required: false,
+                if_missing,
                 follow: follow_default(config_dir),
             },
             origin: DEFAULT.to_owned(),
@@ -55,12 +62,15 @@ pub(crate) fn files(
             );
             table.problem("name", what);
         }
-        let required = table.flag("required").unwrap_or(false);
+        let if_missing = match table.flag("required") {
+            Some(true) => IfMissing::Fail,
+            _ => IfMissing::Warn,
+        };
         let follow = follow(&mut table, config_dir);
         files.push(table.located(FileSource {
             source: config_dir.join(source),
             name,
-            required,
+            if_missing,
             follow,
         }));
     }

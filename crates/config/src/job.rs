@@ -3,6 +3,7 @@
 use super::command_secrets;
 use super::commands;
 use super::database::{connect_to, database};
+use super::default_scope::DefaultScope;
 use super::delivery::{channel, delivery};
 use super::document::Document;
 use super::environment::Environment;
@@ -44,14 +45,15 @@ pub(crate) fn build(
     problems: &mut Vec<Problem>,
 ) -> Option<Built> {
     let config_dir = PathBuf::from(values.text("config_dir"));
-    let files = files(document, &config_dir, problems);
+    let defaults = DefaultScope::of(environment, document);
+    let files = files(document, &config_dir, defaults, problems);
     let sources = commands::sources(document, &files, problems);
     let hooks = commands::hooks(document, problems);
     let checks = commands::checks(document, problems);
     let recipients = recipients(values, document, &config_dir, problems);
     let mut tables = Vec::new();
     let all = &mut tables;
-    let windows = windows(document, &values.zone(), problems);
+    let windows = windows(document, defaults, &values.zone(), problems);
     let windows = shown::values(all, "scope.window", shown::window, windows);
     let files = shown::values(all, "file", shown::file, files);
     let sources = shown::values(all, "source", shown::source, sources);
@@ -71,7 +73,7 @@ pub(crate) fn build(
     let when = proof.when;
     let job = Job {
         name: document.job.clone().unwrap_or(database.dbname.clone()),
-        scope: scope(values, windows, problems),
+        scope: scope(values, windows, defaults, problems),
         files,
         sources,
         hooks,
@@ -132,7 +134,12 @@ pub(crate) fn schedule(values: &Values) -> Option<Schedule> {
     Some(schedule)
 }
 
-fn scope(values: &Values, windows: Vec<Window>, problems: &mut Vec<Problem>) -> Scope {
+fn scope(
+    values: &Values,
+    windows: Vec<Window>,
+    defaults: DefaultScope,
+    problems: &mut Vec<Problem>,
+) -> Scope {
     let mut patterns = |key| {
         let texts = values.list(key).iter().map(String::as_str);
         patterns(texts, |what| problems.push(values.problem(key, what)))
@@ -145,6 +152,7 @@ fn scope(values: &Values, windows: Vec<Window>, problems: &mut Vec<Problem>) -> 
             _ => MissingPolicy::Warn,
         },
         windows,
+        by_default: defaults == DefaultScope::BashSystem,
     }
 }
 

@@ -79,8 +79,7 @@ pub(crate) const KEYS: &[Key] = keys! {
     "database.connect_timeout" [PGCONNECT_TIMEOUT] Duration => "10 s";
     "database.lock_timeout" [] Duration => "5 s";
     "database.old_programs" [POSTGRES_OLD_PROGRAMS] YES_NO => "false";
-    "scope.tables" [] List => "users,user_roles,organizations,agencies,referrals,exchange_rates,system_settings,roles,\
-         permissions,role_permissions";
+    "scope.tables" [] List => "*";
     "scope.exclude" [] List;
     "scope.missing" [] Choice(&["warn", "fail"]) => "warn";
     "config_dir" [CONFIG_DIR] Text => "/config";

@@ -1,6 +1,7 @@
 //! Reads variables and file and makes the settings of one job, or of all.
 
 use super::change_rules::changeable;
+use super::default_scope::{self, DefaultScope};
 use super::delivery;
 use super::document::Document;
 use super::environment::Environment;
@@ -94,7 +95,7 @@ fn load(
     archive_directory::accept_modes(environment, &document);
     let overlay = overlay::read(environment, &document, tried, &mut problems, &mut notices);
     let mut values = resolve(environment, &document, &overlay, &mut problems);
-    set_defaults(environment, &mut values);
+    set_defaults(environment, &document, &mut values);
     let shared = archive_directory::configured(environment, &whole);
     let service_directory = jobs::set_directory(&document, shared, &mut values);
     check_included(&values, &mut problems);
@@ -140,8 +141,19 @@ fn baseline(
 }
 
 /// Defaults that depend on something: as in libpq, the database has the role's name, and the password file and the
-/// client's certificate are in the home directory. Drills use the directory for short-lived files.
-fn set_defaults(environment: &Environment, values: &mut Values) {
+/// client's certificate are in the home directory. Drills use the directory for short-lived files. The Bash system had
+/// tables of its own.
+fn set_defaults(environment: &Environment, document: &Document, values: &mut Values) {
+    if DefaultScope::of(environment, document) == DefaultScope::BashSystem
+        && let Some(setting) = values.get_mut("scope.tables")
+    {
+        setting.value = Value::List(
+            default_scope::TABLES
+                .split(',')
+                .map(str::to_owned)
+                .collect(),
+        );
+    }
     let user = values.text("database.user").to_owned();
     let home = environment.home();
     let passfile = home

@@ -52,7 +52,7 @@ pub(crate) fn window(window: &Window) -> String {
 }
 
 pub(crate) fn file(file: &FileSource) -> String {
-    let required = if file.required { ", required" } else { "" };
+    let required = if file.is_required() { ", required" } else { "" };
     // Links into the directory around it are the usual ones.
     let elsewhere = |root: &&PathBuf| !file.source.starts_with(root);
     let roots = file.follow.iter().filter(elsewhere);

@@ -39,8 +39,8 @@ pub(crate) fn refused(variables: &[(&str, &str)], toml: &str, parts: &[&str]) {
 }
 
 #[test]
-fn nothing_set_means_the_shell_scripts_defaults() {
-    let settings = load(&[], "").unwrap();
+fn the_variables_of_the_bash_system_alone_mean_its_tables_windows_and_files() {
+    let settings = load(&[("POSTGRES_HOST", "localhost")], "# only a comment\n").unwrap();
     let job = settings.job();
     assert_eq!(job.local_directory(), Path::new("/backups"));
     assert_eq!(job.scope.tables.len(), 10);
@@ -92,6 +92,41 @@ fn variables_win_over_the_file_and_say_what_they_hide() {
     );
     let bash = load(&variables[1..], toml).unwrap();
     assert_eq!(bash.job().database.host, "bash");
+}
+
+#[test]
+fn elsewhere_the_whole_database_is_backed_up() {
+    let all = |variables: &[(&str, &str)], toml: &str| {
+        let settings = load(variables, toml).unwrap();
+        let scope = &settings.job().scope;
+        assert!(!scope.by_default);
+        let tables: Vec<String> = scope.tables.iter().map(ToString::to_string).collect();
+        (
+            tables.join(","),
+            scope.windows.len(),
+            settings.job().files.len(),
+        )
+    };
+    assert_eq!(all(&[], ""), ("*".to_owned(), 0, 0));
+    let libpq = [
+        ("PGHOST", "db"),
+        ("BACKUP_DIR", "/b"),
+        ("DATABASE_URL", "postgres://u@h/d"),
+    ];
+    assert_eq!(all(&libpq, ""), ("*".to_owned(), 0, 0));
+    assert_eq!(
+        all(&[], "[log]\nlevel = \"warn\"\n"),
+        ("*".to_owned(), 0, 0)
+    );
+    // Beside a file, what the Bash system took is still taken where it exists.
+    let bash = [("POSTGRES_USER", "backup")];
+    assert_eq!(
+        all(&bash, "[log]\nlevel = \"warn\"\n"),
+        ("*".to_owned(), 0, 4)
+    );
+    let named = "[scope]\ntables = [\"users\"]\n";
+    assert_eq!(all(&bash, named), ("users".to_owned(), 1, 4));
+    assert_eq!(all(&[], named), ("users".to_owned(), 0, 0));
 }
 
 #[test]

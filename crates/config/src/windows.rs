@@ -1,5 +1,6 @@
 //! `[[scope.window]]`: the tables of which some rows are taken.
 
+use super::default_scope::DefaultScope;
 use super::document::Document;
 use super::problem::Problem;
 use super::setting::{DEFAULT, WithOrigin};
@@ -15,10 +16,18 @@ const LENGTH: &str = "3 months";
 /// Reads the windows; the default ones where the file does not mention windows.
 pub(crate) fn windows(
     document: &Document,
+    defaults: DefaultScope,
     zone: &TimeZone,
     problems: &mut Vec<Problem>,
 ) -> Vec<WithOrigin<Window>> {
     let Some(all) = document.array("scope.window") else {
+        let of_file = || document.value("scope.tables").is_some();
+        match defaults {
+            DefaultScope::BashSystem => {}
+            DefaultScope::BashSystemWithFile if of_file() => {}
+            // All tables are taken, or those that are named.
+            DefaultScope::BashSystemWithFile | DefaultScope::Whole => return Vec::new(),
+        }
         let tables = TABLES.iter().filter_map(|name| name.parse().ok()).collect();
         let (column, length) = (COLUMN.to_owned(), LENGTH.to_owned());
         let value = Window {
@@ -30,6 +39,7 @@ pub(crate) fn windows(
                 midnight: Some(zone.clone()),
             },
             references: ReferencePolicy::default(),
+            by_default: true,
         };
         let origin = DEFAULT.to_owned();
         return vec![WithOrigin { value, origin }];
@@ -48,6 +58,7 @@ pub(crate) fn windows(
             tables,
             rows,
             references,
+            by_default: false,
         }));
     }
     windows

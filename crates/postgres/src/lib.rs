@@ -19,7 +19,7 @@ mod cluster;
 
 pub use cluster::{
     Confinement, DrillLock, Isolation, Swept, ThrowawayOptions, ThrowawayServer, directory_bytes,
-    sweep,
+    sandbox_lacks, sweep,
 };
 pub use connect::leftovers::{end_leftovers, name_of_run};
 pub use connect::open::{LIMIT_CATALOGS, PERMIT_VIEWS, REFUSE_VIEWS, UNLIMIT_STATEMENTS};
@@ -34,6 +34,7 @@ pub use dump::access::{Access, TableLogins};
 pub use dump::definitions::{DefinitionDifferences, shown as shown_definition};
 pub use dump::dump_file::SchemaOptions;
 pub use dump::failures::{Failure, ToolMessages};
+pub use dump::installed::{Program, programs};
 pub use dump::late_checks::LateChecks;
 pub use dump::not_valid::add as add_not_valid;
 pub use dump::pg_dump::{Definitions, SchemaDump};

@@ -30,7 +30,7 @@ fn what_a_job_says_wins_and_what_stands_at_the_top_is_every_jobs() {
     assert_eq!((tables(jobs[0]), tables(jobs[1])), (1, 2));
     assert_eq!(jobs[0].local_directory(), Path::new("/srv/hub"));
     assert_eq!(jobs[1].local_directory(), Path::new("/far/shop"));
-    assert!(jobs[0].files.len() > 1 && jobs[1].files.len() == 1);
+    assert!(jobs[0].files.len() == 4 && jobs[1].files.len() == 1);
     for settings in &all {
         assert_eq!(settings.service.directory, Path::new("/srv"));
     }

@@ -13,7 +13,7 @@ pub use destination::{Destination, Destinations, LOCAL, Place};
 pub use proof::{ProofOptions, ProofWhen, SourceDigest};
 pub(crate) use scope::midnight_before;
 pub use scope::{MissingPolicy, ReferencePolicy, Scope, Window, WindowRows};
-pub use sources::{CommandSource, FileSource, Hook, HookWhen, LINKED, may_follow};
+pub use sources::{CommandSource, FileSource, Hook, HookWhen, IfMissing, LINKED, may_follow};
 
 use crate::command::CommandLine;
 use crate::schedule::Schedule;

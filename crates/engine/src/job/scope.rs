@@ -15,6 +15,9 @@ pub struct Scope {
     pub missing: MissingPolicy,
     /// Tables of which some rows are taken.
     pub windows: Vec<Window>,
+    /// Whether its tables are the Bash system's, because nothing names any. Those that do not exist are one warning;
+    /// where none of them exists, the whole database is taken.
+    pub by_default: bool,
 }
 
 /// What to do about something named that is not there.
@@ -36,6 +39,8 @@ pub struct Window {
     pub rows: WindowRows,
     /// What about the rows that these refer to.
     pub references: ReferencePolicy,
+    /// Whether it is one of the Bash system's: it takes only tables that exist and that nothing else takes.
+    pub by_default: bool,
 }
 
 impl Window {

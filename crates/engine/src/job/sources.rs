@@ -15,13 +15,32 @@ pub struct FileSource {
     pub source: PathBuf,
     /// Its path inside the archive, such as `config/nginx.prod.conf`.
     pub name: String,
-    /// Whether a backup without it is an error instead of a warning.
-    pub required: bool,
+    /// What to do when it does not exist or cannot be read.
+    pub if_missing: IfMissing,
     /// Directories of which what links lead to is taken, too.
     pub follow: Vec<PathBuf>,
 }
 
+/// What to do about a file that does not exist.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IfMissing {
+    /// The backup fails, also if the file cannot be read.
+    Fail,
+    /// A warning.
+    #[default]
+    Warn,
+    /// One warning for all such files: they are defaults.
+    WarnTogether,
+    /// Nothing: it is a default, and the configuration names other things.
+    Ignore,
+}
+
 impl FileSource {
+    /// Whether a backup without it is an error instead of a warning.
+    pub fn is_required(&self) -> bool {
+        self.if_missing == IfMissing::Fail
+    }
+
     /// The resolved directories of `follow`.
     pub(crate) fn roots(&self) -> impl Iterator<Item = PathBuf> {
         let roots = self.follow.iter();

@@ -2,11 +2,13 @@
 
 use super::file_pack::{Files, describe};
 use super::file_tree::Tree;
-use crate::job::FileSource;
+use crate::job::{FileSource, IfMissing};
 use crate::run::BackupError;
 use hubvault_archive::Compression;
+use hubvault_model::Warning;
 use std::fs;
-use std::path::Path;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 /// Reads every source; a missing or unreadable one is a warning unless it is required. The directory of the archives,
 /// `backups`, is left out wherever it is: each would hold those before it.
@@ -24,6 +26,7 @@ pub(crate) fn read(
         backups: fs::canonicalize(backups).ok(),
         ..Files::default()
     };
+    let mut absent = Vec::new();
     for source in sources {
         let before = files.warnings.len();
         // The path that the user named may itself be a link (a Kubernetes ConfigMap is one).
@@ -37,15 +40,41 @@ pub(crate) fn read(
                 let (path, name) = (&source.source, &source.name);
                 files.plain(path, name, &meta, |path| fs::metadata(path), compression)?;
             }
+            Err(error) if error.kind() == ErrorKind::NotFound => match source.if_missing {
+                IfMissing::Ignore => {}
+                IfMissing::WarnTogether => absent.push(&source.source),
+                IfMissing::Fail | IfMissing::Warn => {
+                    files.warn("missing-file", &source.source, &describe(&error));
+                }
+            },
             Err(error) => files.warn("missing-file", &source.source, &describe(&error)),
         }
-        if source.required && files.warnings.len() > before {
+        if source.is_required() && files.warnings.len() > before {
             return Err(BackupError::RequiredFile {
                 message: files.warnings[before].message.clone(),
             });
         }
     }
+    files.warnings.extend(defaults_missing(&absent));
     Ok(files)
+}
+
+/// One warning for all default files that do not exist.
+fn defaults_missing(absent: &[&PathBuf]) -> Option<Warning> {
+    let first = absent.first()?;
+    let names: Vec<String> = absent
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    let what = match names.len() {
+        1 => "the default file does",
+        _ => "default files do",
+    };
+    let message = format!(
+        "{what} not exist: {}; name others with [[file]] in hubvault.toml, or write `file = []`",
+        names.join(", ")
+    );
+    Some(Warning::new("missing-file", first.display(), message))
 }
 
 #[cfg(test)]
@@ -66,10 +95,15 @@ mod tests {
     }
 
     fn source(path: &Path, required: bool) -> FileSource {
+        let if_missing = if required {
+            IfMissing::Fail
+        } else {
+            IfMissing::Warn
+        };
         FileSource {
             source: path.to_owned(),
             name: "config/x".into(),
-            required,
+            if_missing,
             follow: Vec::new(),
         }
     }
@@ -80,6 +114,30 @@ mod tests {
         let files = read(&[source(gone, false)], nowhere(), compression()).unwrap();
         assert_eq!(files.warnings[0].code, "missing-file");
         assert!(read(&[source(gone, true)], nowhere(), compression()).is_err());
+    }
+
+    #[test]
+    fn default_files_that_do_not_exist_are_one_warning_or_none() {
+        let of = |if_missing| {
+            let named = |name: &str| FileSource {
+                if_missing,
+                ..source(&Path::new("/nonexistent").join(name), false)
+            };
+            let files = read(&[named("a"), named("b")], nowhere(), compression()).unwrap();
+            files
+                .warnings
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+        };
+        let together = of(IfMissing::WarnTogether);
+        assert_eq!(together.len(), 1, "{together:?}");
+        assert!(
+            together[0].contains("/nonexistent/a, /nonexistent/b"),
+            "{together:?}"
+        );
+        assert_eq!(of(IfMissing::Warn).len(), 2);
+        assert!(of(IfMissing::Ignore).is_empty());
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub(crate) struct Resolved {
     pub(crate) warnings: Vec<Warning>,
     /// Named tables that do not exist, when the scope says that this is an error.
     pub(crate) missing: Vec<String>,
+    /// Default tables that do not exist.
+    absent_defaults: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,12 +47,13 @@ pub(crate) fn resolve(scope: &Scope, relations: &[Relation]) -> Resolved {
     let children = children_of(relations);
     let by_oid: HashMap<u32, &Relation> = relations.iter().map(|r| (r.oid, r)).collect();
     let mut found = Resolved::default();
-    let windows = scope
-        .windows
-        .iter()
-        .enumerate()
-        .flat_map(|(i, w)| w.tables.iter().map(move |p| (p, Choice::Window(i))));
-    for (pattern, choice) in windows.chain(scope.tables.iter().map(|p| (p, Choice::Whole))) {
+    let windows = |by_default| {
+        let windows = scope.windows.iter().enumerate();
+        let windows = windows.filter(move |(_, window)| window.by_default == by_default);
+        windows.flat_map(|(i, window)| window.tables.iter().map(move |p| (p, Choice::Window(i))))
+    };
+    let whole = scope.tables.iter().map(|p| (p, Choice::Whole));
+    for (pattern, choice) in windows(false).chain(whole).chain(windows(true)) {
         let mut hits = 0;
         for relation in relations.iter().filter(|r| pattern.matches(&r.name)) {
             hits += 1;
@@ -64,10 +67,41 @@ pub(crate) fn resolve(scope: &Scope, relations: &[Relation]) -> Resolved {
             found.not_there(pattern, choice, scope);
         }
     }
+    if scope.by_default {
+        found.say_absent_defaults(scope, relations);
+    }
     found
 }
 
 impl Resolved {
+    /// One warning for all default tables that do not exist. A database that has none of them is another product's.
+    fn say_absent_defaults(&mut self, scope: &Scope, relations: &[Relation]) {
+        let absent = std::mem::take(&mut self.absent_defaults);
+        let windows = scope.windows.iter().map(|window| window.tables.len());
+        let all = scope.tables.len() + windows.sum::<usize>();
+        if absent.is_empty() {
+            return;
+        }
+        let (names, next) = (
+            absent.join(", "),
+            "name its tables in hubvault.toml, as `hubvault init` does",
+        );
+        let message = if absent.len() == all {
+            let everything = "*".parse::<TablePattern>();
+            for (relation, all) in relations.iter().zip(everything.iter().cycle()) {
+                self.take(relation, Choice::Whole, all, &scope.exclude);
+            }
+            format!(
+                "this database has none of the default tables ({names}), so all tables are taken; {next}"
+            )
+        } else {
+            let verb = if absent.len() == 1 { "does" } else { "do" };
+            format!("of the default tables, {names} {verb} not exist in this database; {next}")
+        };
+        self.warnings
+            .push(Warning::new("missing-table", &absent[0], message));
+    }
+
     fn take(
         &mut self,
         relation: &Relation,
@@ -111,6 +145,14 @@ impl Resolved {
     }
 
     fn not_there(&mut self, pattern: &TablePattern, choice: Choice, scope: &Scope) {
+        let by_default = match choice {
+            Choice::Window(i) => scope.windows[i].by_default,
+            _ => scope.by_default,
+        };
+        if by_default {
+            self.absent_defaults.push(pattern.to_string());
+            return;
+        }
         if scope.missing == MissingPolicy::Fail {
             self.missing.push(pattern.to_string());
             return;

@@ -44,6 +44,7 @@ fn job(directory: &Path) -> Job {
             exclude: Vec::new(),
             missing: MissingPolicy::Warn,
             windows: Vec::new(),
+            by_default: false,
         },
         sources: Vec::new(),
         hooks: Vec::new(),

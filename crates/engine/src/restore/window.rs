@@ -66,10 +66,12 @@ mod tests {
                 tables: Vec::new(),
                 rows: WindowRows::Where("state = 'open'".to_owned()),
                 references: ReferencePolicy::Warn,
+                by_default: false,
             }],
             tables: Vec::new(),
             exclude: Vec::new(),
             missing: MissingPolicy::Warn,
+            by_default: false,
         };
         let living = |filter: &str, trusted| {
             let conditions = Conditions::new(&scope, trusted);

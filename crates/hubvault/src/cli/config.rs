@@ -1,10 +1,13 @@
 //! `hubvault config`: write a commented file, check the configuration, show the settings in effect.
 
 use super::Exit;
+use super::consequences::consequences;
 use crate::answer;
-use crate::text::{Align, columns, print};
+use crate::screen::{Align, bullets, columns};
+use crate::text::print;
 use anyhow::{Context, Result};
 use hubvault_config::Settings;
+use hubvault_model::counted;
 use serde_json::json;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -34,21 +37,28 @@ pub(crate) fn init(path: &Path) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Reports that the configuration is valid; mistakes were reported when it was loaded.
+/// Reports that the configuration is valid, and what it leads to; mistakes were reported when it was loaded.
 pub(crate) fn check(settings: &Settings) -> Result<Exit> {
-    let exit = if settings.notices.is_empty() {
+    let warnings = consequences(settings.job(), None);
+    let exit = if settings.notices.is_empty() && warnings.is_empty() {
         Exit::Done
     } else {
         Exit::Warnings
     };
     if answer::is_json() {
-        answer::json(&json!({ "file": settings.file, "notices": settings.notices }))?;
+        answer::json(&json!({
+            "file": settings.file, "notices": settings.notices, "warnings": warnings,
+        }))?;
         return Ok(exit);
     }
+    print(&check_text(settings, &warnings))?;
+    Ok(exit)
+}
+
+/// What is valid, and every warning.
+pub(super) fn check_text(settings: &Settings, warnings: &[String]) -> String {
     let mut out = format!("{}\n", read_from(settings));
-    for notice in &settings.notices {
-        out += &format!("! {notice}\n");
-    }
+    out += &bullets(settings.notices.iter().chain(warnings).cloned());
     let job = settings.job();
     let patterns: usize = job
         .scope
@@ -62,14 +72,13 @@ pub(crate) fn check(settings: &Settings) -> Result<Exit> {
         more => format!(", sealed to {more} recipients"),
     };
     out += &format!(
-        "valid: {}, {} table patterns whole, {patterns} in windows, {} files, archives to {}{sealed}\n",
+        "valid: {}, {} whole, {patterns} in windows, {}, archives to {}{sealed}\n",
         job.database,
-        job.scope.tables.len(),
-        job.files.len(),
+        counted(job.scope.tables.len() as u64, "table pattern"),
+        counted(job.files.len() as u64, "file"),
         job.local_directory().display()
     );
-    print(&out)?;
-    Ok(exit)
+    out
 }
 
 /// Prints every setting with its origin.
@@ -121,14 +130,14 @@ fn read_from(settings: &Settings) -> String {
 }
 
 /// A row of `config show`.
-struct Row<'a> {
-    key: &'a str,
-    value: String,
-    origin: &'a str,
+pub(super) struct Row<'a> {
+    pub(super) key: &'a str,
+    pub(super) value: String,
+    pub(super) origin: &'a str,
     hidden: &'a [String],
 }
 
-fn rows(settings: &Settings) -> impl Iterator<Item = Row<'_>> {
+pub(super) fn rows(settings: &Settings) -> impl Iterator<Item = Row<'_>> {
     let values = settings.values.iter().map(|setting| Row {
         key: setting.key.name,
         value: setting.shown("-"),

@@ -21,8 +21,11 @@ mod logs;
 mod token;
 mod check;
 mod alert;
+mod consequences;
 mod config;
 mod completions;
+mod doctor;
+mod init;
 mod demo;
 mod child;
 mod usage;
@@ -86,6 +89,7 @@ pub(crate) struct Cli {
 
 const START: &str = "Start here:
   hubvault demo                see the whole of it on a server of its own
+  hubvault init                write a configuration for a database of yours
   hubvault config check        is what is configured right?
   hubvault backup --dry-run    what would be taken, what would not, what is wrong?
   hubvault backup";
@@ -231,9 +235,16 @@ Exit codes: 0 stopped by SIGTERM or SIGINT; 1 failed; 2 bad configuration.")]
     /// Create, list and revoke API tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Write a first configuration for a database
+    ///
+    /// Looks at the database, proposes what to back up and where to, asks on a terminal, writes hubvault.toml and shows what
+    /// a backup would take.
+    Init(Box<init::InitArgs>),
     /// Create, check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Print a report to attach to a bug: versions, settings, checks, last errors; secrets are masked
+    Doctor(doctor::DoctorArgs),
     /// Rebuild the catalog of runs
     #[command(subcommand)]
     Catalog(CatalogCommand),
@@ -264,7 +275,7 @@ Exit codes: 0 done; 1 the file cannot be written, or is not hubvault's; 2 bad us
 
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
-    /// Write a commented hubvault.toml
+    /// Write a file with every setting as a comment; `hubvault init` writes one for a database
     Init {
         /// The file to create; it must not exist
         #[arg(default_value = "hubvault.toml")]
@@ -331,6 +342,8 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
         Command::Alert(command) => alert::run(&load()?, command),
         Command::Mail(command) => mail::run(&load()?, command),
         Command::Token(command) => run_token(&inputs, command),
+        Command::Doctor(_) => doctor::run(&inputs, cli.job.as_deref()),
+        Command::Init(args) => init::run(&inputs.environment, args),
         Command::Config(ConfigCommand::Init { file }) => config::init(file),
         Command::Config(ConfigCommand::Check) => config::check(&load()?),
         Command::Config(ConfigCommand::Show) => config::show(&load()?),
@@ -367,7 +380,7 @@ fn run_token(inputs: &Inputs, command: &token::TokenCommand) -> Result<Exit> {
 fn run_demo(inputs: &Inputs, args: &demo::DemoArgs) -> Result<Exit> {
     let bare =
         Environment::bare(&inputs.environment).with("BACKUP_DIR", args.dir.to_string_lossy());
-    let inputs = Inputs::new(bare, Some(PathBuf::from("/dev/null")));
+    let inputs = Inputs::with_text(bare, demo::CONFIGURATION.into());
     let nothing = Settings::load(&inputs, None)?;
     logging::start_lines(tracing::Level::INFO, LogFormat::Text, Masks::default());
     demo::run(&nothing, args)

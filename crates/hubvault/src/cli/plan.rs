@@ -46,9 +46,13 @@ pub(crate) fn plan_text(job: &Job, plan: &Plan, warnings: &[Warning]) -> String 
         number(plan.sequences.len(), "sequence")
     );
     out += &format!("\n{}", grid(&[vec![" ".to_owned(), whole]], &[1]));
-    out += "\nFiles\n";
-    for file in &job.files {
-        let required = if file.required { " (required)" } else { "" };
+    for (n, file) in job.files.iter().enumerate() {
+        out += if n == 0 { "\nFiles\n" } else { "" };
+        let required = if file.is_required() {
+            " (required)"
+        } else {
+            ""
+        };
         out += &format!("  {} -> {}{required}\n", file.source.display(), file.name);
     }
     out += &commands_text(job);
@@ -178,7 +182,7 @@ pub(super) fn plan_json(job: &Job, plan: &Plan, warnings: &[Warning]) -> serde_j
         "estimated_bytes": plan.estimated_bytes(),
         "sequences": plan.sequences.len(),
         "files": job.files.iter().map(|file| json!({
-            "source": file.source, "name": file.name, "required": file.required,
+            "source": file.source, "name": file.name, "required": file.is_required(),
         })).collect::<Vec<_>>(),
         "sources": job.sources.iter().map(|source| json!({
             "name": source.name, "required": source.required,

@@ -101,7 +101,7 @@ fn commands(text: &str) -> BTreeSet<String> {
     blocks
         .chain(inline)
         .map(|line| {
-            let ends = [" #", " |", " &&", " >", ";", "  "]
+            let ends = [" #", " \\", " |", " &&", " >", ";", "  "]
                 .iter()
                 .filter_map(|end| line.find(end));
             line[..ends.min().unwrap_or(line.len())]

@@ -2,7 +2,8 @@
 
 use crate::hub::{HUBVAULT, Hub, stderr, stdout};
 use crate::mailing::{code, mailing, only_mail, subject, text, without_tls};
-use hubvault_testkit::{MailServer, MailTls, USERS, database_with, server};
+use hubvault_testkit::{Database, MailServer, MailTls, USERS, database_with, server};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
@@ -176,4 +177,82 @@ fn the_checks_of_the_bash_system_keep_their_names() {
         assert_eq!(code(&output), Some(0), "{check}: {}", stderr(&output));
         assert!(stdout(&output).contains("passed"), "{}", stdout(&output));
     }
+}
+
+/// What a dry run says with the variables of the Bash system and this file: its tables, and its warnings.
+fn planned(source: &Database, toml: &str) -> (Vec<String>, Vec<String>) {
+    let mut hub = Hub::whole(source);
+    hub.write(toml);
+    let output = hub.run(&["backup", "--dry-run", "--json"]);
+    let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let texts = |key: &str, of: &str| -> Vec<String> {
+        let all = plan[key].as_array().unwrap().iter();
+        all.map(|one| one[of].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let warnings = texts("warnings", "message");
+    let ends_with = if warnings.is_empty() { 0 } else { 3 };
+    assert_eq!(code(&output), Some(ends_with), "{plan}");
+    (texts("tables", "name"), warnings)
+}
+
+const PURCHASES: &str = "CREATE TABLE purchases (id int PRIMARY KEY, created_at timestamptz);
+    INSERT INTO purchases VALUES (1, now()), (2, now() - interval '1 year');
+    CREATE TABLE others (id int); CREATE SCHEMA far CREATE TABLE away (id int); ANALYZE;";
+
+#[test]
+fn the_variables_alone_mean_the_bash_systems_tables_and_one_warning_for_all_that_are_absent() {
+    let source = database_with(&format!("{USERS} {PURCHASES}"));
+    let (tables, warnings) = planned(&source, "");
+    assert_eq!(tables, ["purchases", "users"]);
+    let [absent, files] = warnings.as_slice() else {
+        panic!("{warnings:?}");
+    };
+    assert!(
+        absent.contains("user_roles, organizations")
+            && absent.contains("point_transactions do not exist"),
+        "{absent}"
+    );
+    assert!(
+        files.contains(".env.production") && files.contains("/ssl;"),
+        "{files}"
+    );
+    let mut hub = Hub::whole(&source);
+    hub.write("");
+    let (record, _) = hub.backup();
+    let rows = record["tables"].as_array().unwrap().iter();
+    let rows: Vec<u64> = rows.map(|table| table["rows"].as_u64().unwrap()).collect();
+    assert_eq!(
+        rows.iter().sum::<u64>(),
+        1_001,
+        "the window's recent row, all users"
+    );
+}
+
+#[test]
+fn a_database_without_any_of_these_tables_is_taken_whole() {
+    let source =
+        database_with("CREATE TABLE things (id int); CREATE SCHEMA far CREATE TABLE away (id int)");
+    let (tables, warnings) = planned(&source, "");
+    assert_eq!(tables, ["far.away", "things"]);
+    assert!(
+        warnings[0].contains("so all tables are taken"),
+        "{warnings:?}"
+    );
+    assert_eq!(warnings.len(), 2, "and one about the files: {warnings:?}");
+}
+
+#[test]
+fn beside_a_file_the_tables_of_the_bash_system_are_no_warning() {
+    let source = database_with(&format!("{USERS} {PURCHASES}"));
+    let all = ["far.away", "others", "purchases", "users"];
+    let (tables, warnings) = planned(&source, "[log]\nlevel = \"warn\"\n");
+    assert_eq!(
+        (tables, warnings),
+        (all.map(str::to_owned).to_vec(), Vec::new())
+    );
+    // Its windows go on, where nothing else takes the table.
+    let (tables, warnings) = planned(&source, "[scope]\ntables = [\"users\"]\n");
+    assert_eq!(tables, ["purchases", "users"]);
+    assert!(warnings.is_empty(), "{warnings:?}");
 }

@@ -72,3 +72,7 @@ mod mount_modes;
 mod schema_cost;
 mod libpq_variables;
 mod coverage;
+mod questions;
+mod init;
+mod first_hour;
+mod doctor;

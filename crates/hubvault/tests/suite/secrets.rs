@@ -244,6 +244,8 @@ fn a_run_never_passes_writes_or_sends_a_secret() {
             &["mail", "outbox", "--json"],
             &["mail", "retry"],
             &["config", "show"],
+            &["doctor"],
+            &["doctor", "--json"],
             &["show", "latest"],
             &["verify", "latest", "--drill"],
         ] {

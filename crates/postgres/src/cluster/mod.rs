@@ -15,6 +15,6 @@ mod throwaway;
 pub use lock::DrillLock;
 pub use nofollow::directory_bytes;
 pub use options::{Isolation, ThrowawayOptions};
-pub use sandbox::Confinement;
+pub use sandbox::{Confinement, sandbox_lacks};
 pub use sweep::{Swept, sweep};
 pub use throwaway::ThrowawayServer;

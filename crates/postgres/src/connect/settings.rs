@@ -74,7 +74,7 @@ impl ConnectSettings {
     }
 
     /// Whether the server is reached through a Unix socket.
-    pub(crate) fn is_local(&self) -> bool {
+    pub fn is_local(&self) -> bool {
         self.hostaddr.is_none() && self.host.starts_with('/')
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod program_version;
 pub(crate) mod hidden_options;
 pub(crate) mod tools;
+pub(crate) mod installed;
 pub(crate) mod contents;
 pub(crate) mod toc;
 pub(crate) mod masked;

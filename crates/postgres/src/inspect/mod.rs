@@ -13,9 +13,11 @@ mod requirements;
 mod views;
 mod needs;
 mod remote;
+mod reader_role;
 pub(crate) mod privileges;
 mod rules;
 mod search_path;
+mod survey;
 
 pub use huge_rows::{WritableRows, writable_rows};
 pub use keys::{ForeignKey, foreign_keys};
@@ -25,6 +27,7 @@ pub use privileges::{
     MissingPrivilege, grants, is_any_unreadable, missing_for_more, missing_privileges,
     new_and_unreadable,
 };
+pub use reader_role::{READER, password_literal, reader_role, role_exists};
 pub use relations::{Column, ConfigRows, Relation, RelationKind, relations};
 pub(crate) use relations::{renamed, unlocked};
 pub use remote::{RemoteView, analyze_statement, remote_views};
@@ -32,6 +35,7 @@ pub use requirements::{Requirements, requirements};
 pub use rules::{Check, Rules, refusing_check, rules};
 pub use search_path::{schemas, search_path};
 pub use sequences::{Sequence, read_sequences, sequences};
+pub use survey::{GrowingTable, Survey, SurveyedTable, growing, survey};
 pub use views::materialized_views;
 
 /// User schemas: not the system's, not temporary ones.

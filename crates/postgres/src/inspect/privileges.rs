@@ -3,8 +3,9 @@
 use crate::connect::open::read_all;
 use crate::connect::session::Session;
 use crate::error::PgError;
+use crate::inspect::reader_role::{READER, in_line, reader_role};
 use crate::inspect::{Relation, Sequence, USER_SCHEMA};
-use hubvault_model::{TableName, is_unseen, quote_ident};
+use hubvault_model::{TableName, quote_ident};
 use std::collections::{BTreeSet, HashMap};
 
 /// A privilege that a backup needs and the role lacks.
@@ -144,24 +145,6 @@ pub fn grants(role: &str, missing: &[&MissingPrivilege], server_version_num: u32
     statements
 }
 
-/// A name in a statement that is shown: what a screen does not show as it is, such as a line break, is written as an
-/// escape ("Lexical Structure", Identifiers and Key Words), so that the statement can be run as it is shown.
-fn in_line(name: &str) -> String {
-    if !name.contains(is_unseen) {
-        return quote_ident(name);
-    }
-    let mut escaped = String::from("U&\"");
-    for c in name.chars() {
-        match c {
-            '"' => escaped += "\"\"",
-            '\\' => escaped += "\\\\",
-            c if is_unseen(c) => escaped += &format!("\\+{:06x}", u32::from(c)),
-            c => escaped.push(c),
-        }
-    }
-    escaped + "\""
-}
-
 fn usage(role: &str, schema: &str) -> MissingPrivilege {
     MissingPrivilege {
         object: schema.to_owned(),
@@ -207,7 +190,7 @@ pub struct Advice {
 
 /// Predefined roles that a database's owner could abuse by making the backup's role run his code ("Predefined Roles").
 const POWERS: &str = "
-    SELECT current_user::text, current_database()::text, current_setting('server_version_num')::int4,
+    SELECT current_user::text,
            array_remove(ARRAY[
                CASE WHEN r.rolsuper THEN 'is a superuser' END,
                CASE WHEN r.rolcreaterole AND NOT r.rolsuper THEN 'may make roles' END,
@@ -217,10 +200,6 @@ const POWERS: &str = "
                     THEN 'may write files of the server' END,
                CASE WHEN NOT r.rolsuper AND pg_has_role('pg_read_server_files', 'MEMBER')
                     THEN 'may read files of the server' END], NULL),
-           EXISTS (SELECT FROM pg_class c WHERE c.relrowsecurity),
-           ARRAY(SELECT DISTINCT n.nspname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                 WHERE c.relkind IN ('r', 'p', 'S') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-                 ORDER BY 1),
            EXISTS (SELECT FROM pg_settings WHERE name = 'restrict_nonsystem_relation_kind'),
            current_setting('server_version')
     FROM pg_roles r WHERE r.rolname = current_user";
@@ -231,14 +210,13 @@ pub fn advice(session: &mut Session) -> Result<Option<Advice>, PgError> {
     let Some(row) = rows.first() else {
         return Ok(None);
     };
-    let (role, database): (String, String) = (row.get(0), row.get(1));
-    let version: i32 = row.get(2);
-    let mut powers: Vec<String> = row.get(3);
+    let role: String = row.get(0);
+    let mut powers: Vec<String> = row.get(1);
     if powers.is_empty() {
         return Ok(None);
     }
-    if !row.get::<_, bool>(6) {
-        let server: String = row.get(7);
+    if !row.get::<_, bool>(2) {
+        let server: String = row.get(3);
         powers.push(format!(
             "reads from a server ({server}) that lacks the fix of CVE-2024-7348"
         ));
@@ -249,63 +227,6 @@ pub fn advice(session: &mut Session) -> Result<Option<Advice>, PgError> {
             quote_ident(&role),
             powers.join(" and "),
         ),
-        statements: lesser_role(&database, version, row.get(4), row.get(5)),
+        statements: reader_role(session, READER, Some("'...'"))?,
     }))
-}
-
-/// The statements for a role that can read a database and nothing else.
-fn lesser_role(
-    database: &str,
-    version: i32,
-    row_security: bool,
-    schemas: Vec<String>,
-) -> Vec<String> {
-    const ROLE: &str = "hubvault_backup";
-    let mut statements = vec![
-        format!("CREATE ROLE {ROLE} LOGIN PASSWORD '...';"),
-        format!(
-            "GRANT CONNECT ON DATABASE {} TO {ROLE};",
-            quote_ident(database)
-        ),
-    ];
-    if version >= 140_000 {
-        statements.push(format!("GRANT pg_read_all_data TO {ROLE};"));
-    } else {
-        for schema in schemas {
-            let schema = quote_ident(&schema);
-            statements.push(format!(
-                "GRANT USAGE ON SCHEMA {schema} TO {ROLE}; GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {ROLE}; \
-                 GRANT SELECT ON ALL SEQUENCES IN SCHEMA {schema} TO {ROLE};"
-            ));
-        }
-    }
-    if row_security {
-        statements.push(format!("ALTER ROLE {ROLE} BYPASSRLS;"));
-    }
-    statements
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_lesser_role_is_made_in_one_round() {
-        let schemas = || vec!["public".to_owned(), "Odd".to_owned()];
-        let new = lesser_role("hub", 150_018, true, schemas());
-        assert_eq!(
-            new[1..],
-            [
-                "GRANT CONNECT ON DATABASE hub TO hubvault_backup;",
-                "GRANT pg_read_all_data TO hubvault_backup;",
-                "ALTER ROLE hubvault_backup BYPASSRLS;"
-            ]
-        );
-        let old = lesser_role("hub", 130_000, false, schemas());
-        assert!(
-            old[3].starts_with("GRANT USAGE ON SCHEMA \"Odd\" TO"),
-            "{old:?}"
-        );
-        assert_eq!(old.len(), 4);
-    }
 }

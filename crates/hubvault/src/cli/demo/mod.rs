@@ -16,7 +16,9 @@ use clap::Args;
 use hubvault_archive::{Archive, Identities};
 use hubvault_config::Settings;
 use hubvault_engine::backup;
-use hubvault_engine::job::{AttachWhen, Delivery, Destinations, FileSource, Job, MailOptions};
+use hubvault_engine::job::{
+    AttachWhen, Delivery, Destinations, FileSource, IfMissing, Job, MailOptions,
+};
 use hubvault_engine::restore::{self, Conditions, TableDiff};
 use hubvault_engine::run::{Run, RunRequest};
 use hubvault_model::{ByteSize, Cancel};
@@ -41,6 +43,17 @@ pub(crate) struct DemoArgs {
     #[arg(long)]
     pub(crate) no_progress: bool,
 }
+
+/// What the demonstration backs up of its database.
+pub(crate) const CONFIGURATION: &str = r#"
+[scope]
+tables = ["users", "user_roles", "exchange_rates", "system_settings", "roles", "permissions", "role_permissions"]
+[[scope.window]]
+tables = ["credit_transactions", "point_transactions", "purchases"]
+column = "created_at"
+length = "3 months"
+cut = "midnight"
+"#;
 
 const HUB: &str = include_str!("hub.sql");
 const SOURCE: &str = "hub";
@@ -273,7 +286,7 @@ fn job(settings: &Settings, server: &ThrowawayServer, directory: &Path) -> Resul
     let files = names.map(|name| FileSource {
         source: config.join(name),
         name: format!("config/{name}"),
-        required: false,
+        if_missing: IfMissing::Warn,
         follow: Vec::new(),
     });
     Ok(Job {

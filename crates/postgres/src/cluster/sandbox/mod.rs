@@ -8,6 +8,7 @@ mod namespaces;
 
 pub(super) use namespaces::{Namespaces, OwnUser, only};
 
+use crate::dump::tools::find_server;
 use crate::error::PgError;
 use landlock::RulesetCreated;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -36,6 +37,14 @@ pub(super) struct Sandbox {
     counts_processes: bool,
     pub(super) missing: Vec<String>,
     pub(super) environment: Vec<(String, String)>,
+}
+
+/// What this host does not offer to confine the server of a drill, in sentences.
+pub fn sandbox_lacks(environment: &[(String, String)]) -> Result<Vec<String>, PgError> {
+    let server = find_server(0)?;
+    let is_root = rustix::process::geteuid().is_root();
+    let sandbox = Sandbox::prepare(&server.path, &[], environment, is_root, is_root)?;
+    Ok(sandbox.missing)
 }
 
 impl Sandbox {

@@ -1,0 +1,197 @@
+//! `hubvault init`: looks at a database, proposes what to back up, and writes a first `hubvault.toml`.
+
+mod ask;
+mod found;
+mod place;
+mod secret_file;
+mod arguments;
+mod role;
+mod proposal;
+mod outcome;
+
+pub(crate) use arguments::InitArgs;
+
+use super::Exit;
+use crate::signals;
+use crate::text::complain;
+use anyhow::{Context, Result, bail};
+use ask::Ask;
+use hubvault_config::{Environment, Inputs, Settings};
+use hubvault_model::{Cancel, Masks};
+use hubvault_postgres::{ConnectSettings, Session, inspect};
+use hubvault_service::logging;
+use outcome::Outcome;
+use proposal::Proposal;
+use role::{NewRole, owner_settings};
+use secrecy::ExposeSecret;
+use std::path::{Path, PathBuf};
+
+/// Asks, looks, writes, checks. Nothing is written before the last question is answered.
+pub(crate) fn run(variables: &Environment, args: &InitArgs) -> Result<Exit> {
+    logging::start_lines(
+        tracing::Level::WARN,
+        hubvault_config::LogFormat::Text,
+        Masks::default(),
+    );
+    let ask = Ask::new(args.yes);
+    let output = std::path::absolute(&args.output).context("asking for the working directory")?;
+    refuse_unwritable(&output, args.force)?;
+    let cancel = Cancel::new();
+    // While somebody is asked, a signal ends the process at once.
+    drop(signals::watch(cancel.clone(), || {})?);
+    let environment = args.environment(variables);
+    let (environment, database, mut session) = connect(environment, ask, &cancel)?;
+    let survey = inspect::survey(&mut session)?;
+    ask.say(&proposal::survey_text(&survey))?;
+    let mut proposal = Proposal::make(&mut session, survey, environment, args, ask, &output)?;
+    let role = new_role(&mut session, &proposal, args, ask, &output)?;
+    drop(session);
+    let owner = owner(&proposal, args, &database, role.as_ref())?;
+    if let Some(role) = &role {
+        proposal.draft.set("database.user", &role.name);
+        proposal.draft.forget_password();
+        proposal
+            .draft
+            .name_secret_file("database.password", &role.password_file);
+    }
+    ask.say(&format!("\n{}\n", proposal.draft.text()))?;
+    if !ask.confirm(&format!("Write this to {}?", output.display()), true)? {
+        bail!("nothing was written");
+    }
+    let _signals = signals::watch(cancel.clone(), || {})?;
+    let mut outcome = Outcome::new(&output, &proposal.survey, proposal.doubts.clone());
+    if let Some(role) = role {
+        outcome.make_role(
+            role,
+            owner.as_ref(),
+            &database,
+            &mut proposal.draft,
+            &cancel,
+        )?;
+    }
+    outcome.write(&mut proposal.draft, &proposal.directory, args.force)?;
+    outcome.report(variables, &cancel)
+}
+
+/// Refuses before the first question what would fail after the last one.
+fn refuse_unwritable(output: &Path, force: bool) -> Result<()> {
+    if output.symlink_metadata().is_ok() && !force {
+        bail!(
+            "{} exists; `hubvault config check` checks it, --force replaces it, --output names another file",
+            output.display()
+        );
+    }
+    let directory = output.parent().context("the file is in no directory")?;
+    rustix::fs::access(directory, rustix::fs::Access::WRITE_OK).with_context(|| {
+        format!(
+            "cannot write to {}; name another file with --output",
+            directory.display()
+        )
+    })
+}
+
+/// Connects with what the variables and options say; asks for what they do not say.
+fn connect(
+    mut environment: Environment,
+    ask: Ask,
+    cancel: &Cancel,
+) -> Result<(Environment, ConnectSettings, Session)> {
+    let mut is_given = !environment.of_database().is_empty();
+    loop {
+        if !is_given && ask.is_interactive {
+            environment = ask_for_database(environment, ask)?;
+        }
+        let inputs = Inputs::new(
+            environment.only_database(),
+            Some(PathBuf::from("/dev/null")),
+        );
+        let settings = Settings::load(&inputs, None)?;
+        // Somebody waits, and may have mistyped.
+        let database = ConnectSettings {
+            attempts: 1,
+            ..settings.job().database.clone()
+        };
+        match Session::at_source(&database, cancel) {
+            Ok(session) => return Ok((environment, database, session)),
+            Err(error) if ask.is_interactive && !cancel.is_requested() => {
+                complain(&format!("error: {error}"));
+                is_given = false;
+                environment = environment.without_database();
+            }
+            Err(error) if is_given => return Err(error.into()),
+            Err(error) => {
+                let next = "name the database with --url, or set DATABASE_URL or POSTGRES_HOST, POSTGRES_DB and POSTGRES_USER";
+                return Err(error).context(next);
+            }
+        }
+    }
+}
+
+fn ask_for_database(environment: Environment, ask: Ask) -> Result<Environment> {
+    let host = ask.text(
+        "Host of the database, or directory of its Unix socket",
+        "localhost",
+    )?;
+    let port = ask.text("Port", "5432")?;
+    let name = ask.text("Database", "postgres")?;
+    let user = ask.text(
+        "Role (a superuser may make one that can only read)",
+        "postgres",
+    )?;
+    let password = ask.password("Password (empty: from ~/.pgpass, or none)")?;
+    let mut environment = environment
+        .with_setting("POSTGRES_HOST", host)
+        .with_setting("POSTGRES_PORT", port)
+        .with_setting("POSTGRES_DB", name)
+        .with_setting("POSTGRES_USER", user);
+    if let Some(password) = password {
+        environment = environment.with_setting("POSTGRES_PASSWORD", password.expose_secret());
+    }
+    Ok(environment)
+}
+
+/// The role that is to be made, if one is.
+fn new_role(
+    session: &mut Session,
+    proposal: &Proposal,
+    args: &InitArgs,
+    ask: Ask,
+    output: &Path,
+) -> Result<Option<NewRole>> {
+    let is_asked_for = args.role.is_some() || args.owner_url.is_some();
+    let proposed = args.role.as_deref().unwrap_or(inspect::READER);
+    if !is_asked_for {
+        let Some(advice) = &proposal.advice else {
+            return Ok(None);
+        };
+        ask.say(&format!("\n{}\n", advice.problem))?;
+        if !ask.is_interactive || !ask.confirm("Use a role that can only read?", true)? {
+            return Ok(None);
+        }
+    }
+    let name = match &args.role {
+        Some(name) => name.clone(),
+        None => ask.text("Its name", proposed)?,
+    };
+    NewRole::plan(session, &name, output).map(Some)
+}
+
+/// The connection over which the role is made; `None` if its statements are only printed.
+fn owner(
+    proposal: &Proposal,
+    args: &InitArgs,
+    database: &ConnectSettings,
+    role: Option<&NewRole>,
+) -> Result<Option<ConnectSettings>> {
+    let Some(role) = role else { return Ok(None) };
+    if let Some(url) = &args.owner_url {
+        return owner_settings(url, &proposal.survey.database, &proposal.environment).map(Some);
+    }
+    let question = format!(
+        "Make the role {} now, as {}?",
+        role.name, proposal.survey.role
+    );
+    let may = proposal.ask.is_interactive && proposal.survey.may_make_roles;
+    let agreed = may && proposal.ask.confirm(&question, true)?;
+    Ok(agreed.then(|| database.clone()))
+}

@@ -1,0 +1,109 @@
+//! A role that can only read, for the backups.
+
+use super::secret_file;
+use anyhow::{Context, Result, bail};
+use hubvault_config::{Environment, Inputs, Settings};
+use hubvault_model::Cancel;
+use hubvault_postgres::inspect::{password_literal, reader_role, role_exists};
+use hubvault_postgres::{ConnectSettings, PgError, Session};
+use secrecy::{ExposeSecret, SecretString};
+use std::path::{Path, PathBuf};
+
+/// A role that is to be made.
+pub(super) struct NewRole {
+    /// Its name.
+    pub(super) name: String,
+    /// Its password, which goes into
+    password: SecretString,
+    /// this file.
+    pub(super) password_file: PathBuf,
+    /// The statements that make it, for a superuser.
+    pub(super) statements: Vec<String>,
+}
+
+impl NewRole {
+    /// The role `name` of the session's database. Its password is in a file beside the configuration, and is that of an
+    /// earlier call if that one was interrupted.
+    pub(super) fn plan(session: &mut Session, name: &str, configuration: &Path) -> Result<Self> {
+        let password_file = secret_file::path(configuration, "database.password");
+        let is_ours = password_file.exists();
+        let exists = role_exists(session, name)?;
+        if exists && !is_ours {
+            bail!(
+                "the role {name:?} exists, and its password is not in {}; name another one with --role, or give its \
+                 connection with --url",
+                password_file.display()
+            );
+        }
+        let password = secret_file::known_or_new(&password_file)?;
+        let literal = password_literal(password.expose_secret());
+        let literal = Some(literal.as_str()).filter(|_| !exists);
+        Ok(Self {
+            statements: reader_role(session, name, literal)?,
+            name: name.to_owned(),
+            password,
+            password_file,
+        })
+    }
+
+    /// Writes its password, then makes it, all at once. It is there before the role is: nobody has to set it again.
+    pub(super) fn make(&self, owner: &mut Session) -> Result<()> {
+        self.keep_password()?;
+        let sql = self.statements.join("\n");
+        owner.simple("making the role", &sql).with_context(|| {
+            format!(
+                "the role {:?} was not made; run its statements as a superuser",
+                self.name
+            )
+        })
+    }
+
+    /// Writes its password.
+    pub(super) fn keep_password(&self) -> Result<()> {
+        secret_file::write(&self.password_file, &self.password, false)
+    }
+
+    /// Whether it can log in where `as_owner` says; else the host where it can: over a Unix socket most servers want the
+    /// user of the system to have the role's name.
+    pub(super) fn reachable_host(
+        &self,
+        as_owner: &ConnectSettings,
+        cancel: &Cancel,
+    ) -> Result<String, PgError> {
+        let mut settings = ConnectSettings {
+            user: self.name.clone(),
+            password: Some(self.password.clone()),
+            passfile: None,
+            ..as_owner.clone()
+        };
+        let first = match Session::connect(&settings, cancel) {
+            Ok(_) => return Ok(settings.host),
+            Err(error) => error,
+        };
+        if settings.is_local() {
+            "localhost".clone_into(&mut settings.host);
+            if Session::connect(&settings, cancel).is_ok() {
+                return Ok(settings.host);
+            }
+        }
+        Err(first)
+    }
+}
+
+/// A superuser's connection to the same database.
+pub(super) fn owner_settings(
+    url: &str,
+    database: &str,
+    environment: &Environment,
+) -> Result<ConnectSettings> {
+    let owner = environment
+        .only_database()
+        .with_setting("DATABASE_URL", url);
+    let settings = Settings::load(&Inputs::new(owner, Some("/dev/null".into())), None)
+        .context("reading --owner-url")?;
+    Ok(ConnectSettings {
+        dbname: database.to_owned(),
+        attempts: 1,
+        ..settings.job().database.clone()
+    })
+}

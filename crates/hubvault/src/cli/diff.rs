@@ -13,6 +13,14 @@ use hubvault_config::Settings;
 use hubvault_engine::restore::{self, Conditions, TableDiff};
 use hubvault_model::{Cancel, TablePattern};
 
+pub(super) const EXAMPLES: &str = "Examples:
+  hubvault diff latest
+  hubvault diff latest --table users --csv
+  hubvault restore latest --table users --missing-rows    # put back what is missing
+
+Exit codes: 0 no difference; 1 a table could not be compared; 2 bad usage or configuration; 3 there are
+differences, also in columns.";
+
 /// `hubvault diff`
 #[derive(Debug, Args)]
 pub(crate) struct DiffArgs {

@@ -10,6 +10,7 @@ mod drill;
 mod show;
 mod restored;
 mod restore_args;
+mod restore_ask;
 mod restore_plan;
 mod restore;
 mod differences;
@@ -145,37 +146,15 @@ VALID.")]
     ///
     /// Compares every row with the archive's manifest at the end. Refuses a database that already holds
     /// the archive's tables.
-    #[command(after_long_help = "Examples:
-  hubvault restore latest --database hub_restored --create
-  hubvault restore latest --to postgres://postgres@db2/hub --create-roles
-  hubvault restore 3f2a91c0 --table purchases --to postgres://postgres@db/hub
-  hubvault restore latest --table users --missing-rows
-  hubvault restore latest --files /tmp/config
-  hubvault restore latest --clean --dry-run    # what would be dropped?
-
-Exit codes: 0 restored and equal; 1 not; 2 bad usage or configuration; 3 restored, and something is
-not as it was: a definition that could not be rebuilt, a constraint that came back NOT VALID, a column
-that the table no longer has; 130 or 143 interrupted.")]
+    #[command(after_long_help = restore_args::EXAMPLES)]
     Restore(restore_args::RestoreArgs),
     /// Compare an archive with a live database, row by row
     ///
     /// Rows are matched by primary key, columns by their names. Nothing is changed in the database.
-    #[command(after_long_help = "Examples:
-  hubvault diff latest
-  hubvault diff latest --table users --csv
-  hubvault restore latest --table users --missing-rows    # put back what is missing
-
-Exit codes: 0 no difference; 1 a table could not be compared; 2 bad usage or configuration; 3 there are
-differences, also in columns.")]
+    #[command(after_long_help = diff::EXAMPLES)]
     Diff(diff::DiffArgs),
     /// Restore old backups into a throwaway server and compare them
-    #[command(after_long_help = "Examples:
-  hubvault drill latest
-  hubvault drill --all --sample 2    # a random sample of two
-
-Exit codes: 0 proven; 1 an archive could not be restored or differs; 2 bad usage or
-configuration; 3 unproven, a constraint came back NOT VALID, or with --all an archive is sealed and
---identity does not open it.")]
+    #[command(after_long_help = drill::EXAMPLES)]
     Drill(drill::DrillArgs),
     /// Remove archives that no retention rule keeps; every backup does this at its end
     #[command(after_long_help = "Examples:
@@ -326,6 +305,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
         Command::Pin { backup } => prune::pin(&load()?, backup, true),
         Command::Unpin { backup } => prune::pin(&load()?, backup, false),
         Command::Diff(args) => diff::run(&load()?, args),
+        Command::Restore(args) if args.backup.is_none() => restore_asked(&load()?, args),
         Command::Restore(args) => restore::run(&load()?, args),
         Command::Seal(command) => seal::run(&load()?, command),
         Command::Logs(args) => logs::run(&load()?, args),
@@ -365,6 +345,16 @@ impl Command {
             self,
             Self::Serve | Self::Child(_) | Self::Demo(_) | Self::Man { .. }
         ) && !matches!(self, Self::Completions(args) if !args.install)
+    }
+}
+
+/// Restores what the answers at the terminal say, as if they had been arguments.
+fn restore_asked(settings: &Settings, args: &restore_args::RestoreArgs) -> Result<Exit> {
+    let answers = restore_ask::ask(settings, args)?;
+    let words = std::env::args_os().chain(answers.into_iter().map(Into::into));
+    match Cli::parse_from(words).command {
+        Command::Restore(args) => restore::run(settings, &args),
+        _ => anyhow::bail!("the answers are no arguments of restore"),
     }
 }
 

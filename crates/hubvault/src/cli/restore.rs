@@ -28,7 +28,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Restores and says what came back.
 pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
     let read = Arc::new(AtomicU64::new(0));
-    let archive = open(settings, &args.backup, &args.identity.read()?, &read)?;
+    let word = args.backup.as_deref().context("there is no backup named")?;
+    let archive = open(settings, word, &args.identity.read()?, &read)?;
     if args.dry_run {
         return restore_plan::run(settings, args, &archive);
     }

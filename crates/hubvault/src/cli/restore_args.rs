@@ -1,9 +1,24 @@
 //! What `hubvault restore` is asked for.
 
 use super::seal::IdentityArgs;
+use crate::answer;
 use clap::Args;
 use hubvault_model::TablePattern;
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
+
+pub(super) const EXAMPLES: &str = "Examples:
+  hubvault restore latest --database hub_restored --create
+  hubvault restore latest --to postgres://postgres@db2/hub --create-roles
+  hubvault restore 3f2a91c0 --table purchases --to postgres://postgres@db/hub
+  hubvault restore latest --table users --missing-rows
+  hubvault restore latest --files /tmp/config
+  hubvault restore                             # asks, on a terminal
+  hubvault restore latest --clean --dry-run    # what would be dropped?
+
+Exit codes: 0 restored and equal; 1 not; 2 bad usage or configuration; 3 restored, and something is
+not as it was: a definition that could not be rebuilt, a constraint that came back NOT VALID, a column
+that the table no longer has; 130 or 143 interrupted.";
 
 /// `hubvault restore`
 #[derive(Debug, Args)]
@@ -13,8 +28,9 @@ use std::path::PathBuf;
 )]
 pub(crate) struct RestoreArgs {
     /// An id, an unambiguous prefix of one, `latest`, a file (with a / or the ending of an archive), or `-` for
-    /// standard input
-    pub(crate) backup: String,
+    /// standard input; without it, on a terminal, it is asked for, with all else
+    #[arg(required = !may_ask())]
+    pub(crate) backup: Option<String>,
     /// The database: a postgres:// URL or name=value pairs [default: the configured server]
     #[arg(long, value_name = "URL", conflicts_with = "database")]
     pub(crate) to: Option<String>,
@@ -70,4 +86,18 @@ pub(crate) struct RestoreArgs {
     /// No progress bar and no progress lines
     #[arg(long)]
     pub(crate) no_progress: bool,
+}
+
+impl RestoreArgs {
+    /// Whether they say what is to be restored, or where.
+    pub(super) fn says_what(&self) -> bool {
+        let is_place = self.to.is_some() || self.database.is_some();
+        let is_part = !self.tables.is_empty() || self.missing_rows || self.upsert;
+        is_place || is_part || self.files.is_some() || self.create || self.clean
+    }
+}
+
+/// Whether somebody at a terminal can answer.
+fn may_ask() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal() && !answer::is_json()
 }

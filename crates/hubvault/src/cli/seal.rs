@@ -24,6 +24,11 @@ pub(crate) struct IdentityArgs {
 }
 
 impl IdentityArgs {
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.identities.is_empty()
+    }
+
     /// All of them.
     pub(crate) fn read(&self) -> Result<Identities> {
         let mut identities = Identities::none();

@@ -24,6 +24,7 @@ mod drill_failures;
 mod drill_host;
 mod drift;
 mod restore_dry_run;
+mod restore_ask;
 mod drill_differences;
 mod not_rebuilt;
 mod restore;

@@ -1,10 +1,10 @@
-//! `[[source]]`, `[[hook]]` and `[[check]]`: the user's commands.
+//! `[[source]]`, `[[hook]]`, `[[check]]` and `[[notify]]`: the user's commands.
 
 use super::document::Document;
 use super::problem::Problem;
 use super::setting::WithOrigin;
 use super::table::Table;
-use hubvault_engine::job::{CommandSource, FileSource, Hook, HookWhen, UserCheck};
+use hubvault_engine::job::{CommandSource, FileSource, Hook, HookWhen, UserCommand};
 use hubvault_engine::monitor;
 use hubvault_engine::progress::Stage;
 use std::path::{Component, Path};
@@ -16,6 +16,8 @@ const SOURCE_TIMEOUT: Duration = Duration::from_mins(10);
 const HOOK_TIMEOUT: Duration = Duration::from_mins(5);
 /// The default time limit of a check.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(4);
+/// The default time limit of a command that notifies.
+const NOTIFY_TIMEOUT: Duration = Duration::from_secs(30);
 /// The stages that have hooks; `None` is the whole run.
 const STAGES: [Option<Stage>; 9] = [
     None,
@@ -109,14 +111,32 @@ pub(crate) fn hooks(document: &Document, problems: &mut Vec<Problem>) -> Vec<Wit
 pub(crate) fn checks(
     document: &Document,
     problems: &mut Vec<Problem>,
-) -> Vec<WithOrigin<UserCheck>> {
-    let mut checks: Vec<WithOrigin<UserCheck>> = Vec::new();
-    for fields in document.array("check").unwrap_or_default() {
+) -> Vec<WithOrigin<UserCommand>> {
+    named(document, "check", CHECK_TIMEOUT, problems)
+}
+
+/// Reads the commands that notify somebody.
+pub(crate) fn notify(
+    document: &Document,
+    problems: &mut Vec<Problem>,
+) -> Vec<WithOrigin<UserCommand>> {
+    named(document, "notify", NOTIFY_TIMEOUT, problems)
+}
+
+/// The commands of an array of tables that have names of their own.
+fn named(
+    document: &Document,
+    array: &'static str,
+    timeout: Duration,
+    problems: &mut Vec<Problem>,
+) -> Vec<WithOrigin<UserCommand>> {
+    let mut all: Vec<WithOrigin<UserCommand>> = Vec::new();
+    for fields in document.array(array).unwrap_or_default() {
         let known = &["name", "command", "timeout"];
-        let mut table = Table::new("check", document, fields, known, problems);
+        let mut table = Table::new(array, document, fields, known, problems);
         let name = table.required("name", "expected a name such as queue-length");
         let command = table.command();
-        let timeout = table.timeout(CHECK_TIMEOUT);
+        let timeout = table.timeout(timeout);
         let (Some(name), Some(command)) = (name, command) else {
             continue;
         };
@@ -124,19 +144,22 @@ pub(crate) fn checks(
         if !name.chars().all(plain) {
             table.problem("name", "expected lower-case letters, digits, - and _");
         }
-        if monitor::NAMES.contains(&name.as_str()) {
+        if array == "check" && monitor::NAMES.contains(&name.as_str()) {
             table.problem("name", format!("{name} is a built-in check of hubvault"));
         }
-        if checks.iter().any(|other| other.value.name == name) {
-            table.problem("name", format!("{name} is also the name of another check"));
+        if all.iter().any(|other| other.value.name == name) {
+            table.problem(
+                "name",
+                format!("{name} is also the name of another {array}"),
+            );
         }
-        checks.push(table.located(UserCheck {
+        all.push(table.located(UserCommand {
             name,
             command,
             timeout,
         }));
     }
-    checks
+    all
 }
 
 /// Whether a path is relative, stays below its directory and has its shortest form.

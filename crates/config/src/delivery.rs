@@ -4,22 +4,29 @@ use super::links;
 use super::problem::Problem;
 use super::setting::Values;
 use hubvault_engine::delivery::check_templates;
-use hubvault_engine::job::{AttachWhen, Delivery, MailOptions};
+use hubvault_engine::job::{AttachWhen, Delivery, MailOptions, UserCommand};
 use hubvault_engine::schedule::Schedule;
 use hubvault_model::{ByteSize, Masks};
 use hubvault_notify::{Channel, ChannelKind, Security, SmtpSettings, check_address, is_loopback};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 /// A channel and the names of its settings: kind, URL, secret.
 const CHANNELS: &[(ChannelKind, &str, &str)] = &[
     (ChannelKind::Webhook, "webhook.url", "webhook.secret"),
     (ChannelKind::Slack, "slack.url", ""),
     (ChannelKind::Ntfy, "ntfy.url", "ntfy.token"),
+    (ChannelKind::Discord, "discord.url", ""),
+    (ChannelKind::Teams, "teams.url", ""),
     (ChannelKind::Ping, "ping.url", ""),
 ];
 
 /// Everything about notifications. `masks` hides secrets in each of them.
-pub(crate) fn delivery(values: &Values, masks: Masks, problems: &mut Vec<Problem>) -> Delivery {
+pub(crate) fn delivery(
+    values: &Values,
+    commands: Vec<UserCommand>,
+    masks: Masks,
+    problems: &mut Vec<Problem>,
+) -> Delivery {
     let templates = values.path("email.templates_dir");
     if let Some(directory) = &templates {
         let wrong = check_templates(directory).into_iter();
@@ -28,10 +35,16 @@ pub(crate) fn delivery(values: &Values, masks: Masks, problems: &mut Vec<Problem
     let channels = CHANNELS
         .iter()
         .filter_map(|(kind, url, key)| channel(values, *kind, url, key));
+    let channels = channels
+        .chain(telegram(values, problems))
+        .chain(pagerduty(values))
+        .chain(commands.iter().map(|command| of_command(values, command)));
+    let channels = channels.collect();
     Delivery {
         missing: missing(values),
         mail: mail(values, problems),
-        channels: channels.collect(),
+        channels,
+        commands,
         tries: values.parsed("delivery.tries"),
         pause: values.duration("delivery.pause"),
         templates,
@@ -50,6 +63,42 @@ pub(crate) fn channel(values: &Values, kind: ChannelKind, url: &str, key: &str) 
         timeout: values.duration("email.timeout"),
         ca_file: values.path("delivery.ca_file"),
     })
+}
+
+fn at(values: &Values, kind: ChannelKind, url: String, secret: Option<SecretString>) -> Channel {
+    Channel {
+        kind,
+        url: SecretString::from(url),
+        secret,
+        timeout: values.duration("email.timeout"),
+        ca_file: values.path("delivery.ca_file"),
+    }
+}
+
+/// A chat of Telegram, where a bot's token is set. The token is a part of the URL.
+fn telegram(values: &Values, problems: &mut Vec<Problem>) -> Option<Channel> {
+    let token = values.secret("telegram.token")?;
+    let chat = values.text("telegram.chat");
+    if chat.is_empty() {
+        let what = "is missing; set TELEGRAM_CHAT_ID to the chat that the bot writes to";
+        problems.push(values.problem("telegram.chat", what));
+    }
+    let base = values.text("telegram.url").trim_end_matches('/');
+    let url = format!("{base}/bot{}/sendMessage", token.expose_secret().trim());
+    let chat = SecretString::from(chat);
+    Some(at(values, ChannelKind::Telegram, url, Some(chat)))
+}
+
+fn pagerduty(values: &Values) -> Option<Channel> {
+    let key = values.secret("pagerduty.key")?;
+    let base = values.text("pagerduty.url").trim_end_matches('/');
+    let url = format!("{base}/v2/enqueue");
+    Some(at(values, ChannelKind::PagerDuty, url, Some(key.clone())))
+}
+
+/// It is known by its name.
+fn of_command(values: &Values, command: &UserCommand) -> Channel {
+    at(values, ChannelKind::Command, command.name.clone(), None)
 }
 
 /// Settings of mail that are probably mistakes.

@@ -18,7 +18,7 @@ use hubvault_archive::{Codec, Compression};
 use hubvault_engine::command::CommandLine;
 use hubvault_engine::job::{
     ArchiveOptions, Destinations, Gentleness, Job, MissingPolicy, MonitorOptions, ProofOptions,
-    ProofWhen, RetentionRules, RowLimits, Scope, SizeLimits, SourceDigest, UserCheck, Window,
+    ProofWhen, RetentionRules, RowLimits, Scope, SizeLimits, SourceDigest, UserCommand, Window,
 };
 use hubvault_engine::schedule::{CatchUp, Schedule};
 use hubvault_model::Masks;
@@ -50,6 +50,7 @@ pub(crate) fn build(
     let sources = commands::sources(document, &files, problems);
     let hooks = commands::hooks(document, problems);
     let checks = commands::checks(document, problems);
+    let notify = commands::notify(document, problems);
     let recipients = recipients(values, document, &config_dir, problems);
     let mut tables = Vec::new();
     let all = &mut tables;
@@ -59,6 +60,7 @@ pub(crate) fn build(
     let sources = shown::values(all, "source", shown::source, sources);
     let hooks = shown::values(all, "hook", shown::hook, hooks);
     let checks = shown::values(all, "check", shown::check, checks);
+    let notify = shown::values(all, "notify", shown::check, notify);
     let administrators = shown::values(all, "seal.recipient", shown::recipient, recipients);
 
     let database = database(values);
@@ -66,7 +68,7 @@ pub(crate) fn build(
     let commands = sources.iter().map(|source| &source.command);
     let commands = commands
         .chain(hooks.iter().map(|hook| &hook.command))
-        .chain(checks.iter().map(|check| &check.command));
+        .chain(checks.iter().chain(&notify).map(|own| &own.command));
     let servers = std::iter::once(&database).chain(&proof.server);
     let masks = masks(values, servers, commands);
     let default_workers = || available_parallelism().map_or(1, NonZero::get).min(4);
@@ -85,7 +87,7 @@ pub(crate) fn build(
         destinations: Destinations::local(values.text("archive.directory")),
         limits: limits(values, problems),
         proof,
-        delivery: delivery(values, masks, problems),
+        delivery: delivery(values, notify, masks, problems),
         retention: retention(values),
         monitor: monitor(values, checks, when),
         workers: values
@@ -234,7 +236,7 @@ fn retention(values: &Values) -> RetentionRules {
     }
 }
 
-fn monitor(values: &Values, checks: Vec<UserCheck>, when: ProofWhen) -> MonitorOptions {
+fn monitor(values: &Values, checks: Vec<UserCommand>, when: ProofWhen) -> MonitorOptions {
     let max_age_hours = values.parsed("monitor.max_age_hours");
     let reminder_hours: u32 = values.parsed("monitor.reminder_hours");
     MonitorOptions {

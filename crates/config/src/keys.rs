@@ -145,6 +145,13 @@ pub(crate) const KEYS: &[Key] = keys! {
     "slack.url" [SLACK_WEBHOOK_URL] Secret;
     "ntfy.url" [NTFY_URL] Secret;
     "ntfy.token" [NTFY_TOKEN] Secret;
+    "telegram.token" [TELEGRAM_BOT_TOKEN] Secret;
+    "telegram.chat" [TELEGRAM_CHAT_ID] Text;
+    "telegram.url" [] Text => "https://api.telegram.org";
+    "discord.url" [DISCORD_WEBHOOK_URL] Secret;
+    "teams.url" [TEAMS_WEBHOOK_URL] Secret;
+    "pagerduty.key" [PAGERDUTY_ROUTING_KEY] Secret;
+    "pagerduty.url" [] Text => "https://events.pagerduty.com";
     "ping.url" [PING_URL HEALTHCHECKS_URL] Secret;
     "seal.recipients" [BACKUP_RECIPIENTS] List;
     "http.address" [HTTP_ADDR] Listen;
@@ -170,6 +177,7 @@ pub(crate) const ARRAYS: &[&str] = &[
     "file",
     "seal.recipient",
     "check",
+    "notify",
     "hook",
     "source",
 ];

@@ -170,6 +170,8 @@ impl Resolver<'_> {
             "database.hostaddr" => &["database.url", "database.host"],
             "email.password" => &["email.host", "email.user"],
             "ntfy.token" => &["ntfy.url"],
+            "telegram.token" => &["telegram.url"],
+            "pagerduty.key" => &["pagerduty.url"],
             _ => return false,
         };
         of.iter().any(|key| self.is_own(key, true))

@@ -2,7 +2,7 @@
 
 use super::recipients::Administrator;
 use super::setting::WithOrigin;
-use hubvault_engine::job::{CommandSource, FileSource, Hook, UserCheck, Window, WindowRows};
+use hubvault_engine::job::{CommandSource, FileSource, Hook, UserCommand, Window, WindowRows};
 use std::path::PathBuf;
 
 /// One `[[table]]` of the file, or a default in place of it.
@@ -83,7 +83,7 @@ pub(crate) fn hook(hook: &Hook) -> String {
     format!("{when} {stage}: {command}, at most {limit} s, on failure {failure}")
 }
 
-pub(crate) fn check(check: &UserCheck) -> String {
+pub(crate) fn check(check: &UserCommand) -> String {
     format!("{}: {}", check.name, check.command)
 }
 

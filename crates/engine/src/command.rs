@@ -6,7 +6,7 @@ use rustix::process::{
 };
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -102,7 +102,18 @@ impl CommandLine {
         limit: Duration,
         cancel: &Cancel,
     ) -> io::Result<Ended> {
-        self.start(None, environment, limit, cancel)
+        self.start(Vec::new(), None, environment, limit, cancel)
+    }
+
+    /// The same with this on standard input.
+    pub fn run_with(
+        &self,
+        input: Vec<u8>,
+        environment: &[(String, String)],
+        limit: Duration,
+        cancel: &Cancel,
+    ) -> io::Result<Ended> {
+        self.start(input, None, environment, limit, cancel)
     }
 
     /// The same with its standard output in a file.
@@ -113,11 +124,12 @@ impl CommandLine {
         limit: Duration,
         cancel: &Cancel,
     ) -> io::Result<Ended> {
-        self.start(Some(stdout), environment, limit, cancel)
+        self.start(Vec::new(), Some(stdout), environment, limit, cancel)
     }
 
     fn start(
         &self,
+        input: Vec<u8>,
         stdout: Option<File>,
         environment: &[(String, String)],
         limit: Duration,
@@ -133,7 +145,11 @@ impl CommandLine {
         command
             .args(arguments)
             .envs(environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
+            .stdin(if input.is_empty() {
+                Stdio::null()
+            } else {
+                Stdio::piped()
+            })
             .stdout(match stdout {
                 Some(file) => Stdio::from(file),
                 None => Stdio::from(end.try_clone()?),
@@ -147,6 +163,10 @@ impl CommandLine {
         let mut child = command.spawn()?;
         // It holds our ends of the pipe.
         drop(command);
+        if let Some(mut stdin) = child.stdin.take() {
+            // One that does not read it is judged by how it ends.
+            std::thread::spawn(move || drop(stdin.write_all(&input)));
+        }
         let tail = Tail::read(output);
         let timed_out = wait(&child, limit, cancel);
         // The child is not reaped yet, so that its group is still its own.

@@ -5,11 +5,30 @@ pub(crate) use crate::screen::{Align, Meaning, bullets, columns, grid, paint, pa
 pub(crate) use hubvault_model::grouped;
 use hubvault_model::{one_line, printable};
 pub(crate) use hubvault_service::logging::{chain, complain};
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
 /// Linux: what a terminal answers that was closed.
 const EIO: i32 = 5;
+
+/// A moment in a table whose title [`in_zone`] names the zone of.
+pub(crate) fn local(at: Timestamp, zone: &TimeZone) -> String {
+    let local = at.to_zoned(zone.clone());
+    local.strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// The title of a column of moments: `started (Europe/Berlin)`. The names of archives have their moment in the same zone.
+pub(crate) fn in_zone(title: &str, zone: &TimeZone) -> String {
+    match zone.iana_name() {
+        Some(name) => format!("{title} ({name})"),
+        // One that is only an offset, or a file without a name.
+        None => {
+            let offset = zone.to_offset(Timestamp::now());
+            format!("{title} (UTC{offset})")
+        }
+    }
+}
 
 /// Writes to standard output, in colours where [`paint`] marked it; what could move a terminal's cursor is written out.
 /// That nobody reads on (`| head`), or that the terminal is gone, is no error.

@@ -1,10 +1,10 @@
 //! Webhooks, Slack, ntfy and pings: one POST, one answer.
 
 use crate::error::{Problem, SendError};
-use crate::payload::{self, Event, EventKind, Payload};
+use crate::kind::ChannelKind;
+use crate::payload::{Event, EventKind, Payload};
 use crate::stream::is_loopback;
 use crate::tls;
-use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use std::io;
 use std::path::PathBuf;
@@ -13,72 +13,15 @@ use ureq::http::{HeaderValue, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Timeout};
 
-/// The kinds of channels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ChannelKind {
-    /// hubvault's own JSON (`docs/webhooks.md`).
-    Webhook,
-    /// Slack's incoming webhooks, and what is compatible with them.
-    Slack,
-    /// A topic of an ntfy server.
-    Ntfy,
-    /// A check of Healthchecks, or what is compatible with it.
-    Ping,
-}
-
-/// The properties of a kind of channel.
-struct Definition {
-    /// Its name in settings.
-    name: &'static str,
-    /// The events that are sent to it.
-    events: &'static [EventKind],
-    /// Makes the request for one of them; the channel's secret may be part of it.
-    payload: fn(&Event, Option<&str>) -> Payload,
-}
-
-impl ChannelKind {
-    /// The table of all kinds.
-    fn definition(self) -> Definition {
-        use EventKind::{Alert, Failure, Recovered, Start, Success};
-        let results = &[Success, Failure, Alert, Recovered];
-        match self {
-            Self::Webhook => Definition {
-                name: "webhook",
-                events: results,
-                payload: |event, secret| payload::webhook(event, secret, Timestamp::now()),
-            },
-            Self::Slack => Definition {
-                name: "slack",
-                events: results,
-                payload: |event, _| payload::slack(event),
-            },
-            Self::Ntfy => Definition {
-                name: "ntfy",
-                events: results,
-                payload: payload::ntfy,
-            },
-            Self::Ping => Definition {
-                name: "ping",
-                events: &[Start, Success, Failure, Alert],
-                payload: |event, _| payload::ping(event),
-            },
-        }
-    }
-
-    /// Its name in settings.
-    pub fn as_str(self) -> &'static str {
-        self.definition().name
-    }
-}
-
 /// A destination of events.
 #[derive(Clone, Debug)]
 pub struct Channel {
     /// Its kind.
     pub kind: ChannelKind,
-    /// Its URL; whoever knows the path may post, so it is a secret.
+    /// Its URL; whoever knows the path may post, so it is a secret. Of a command its name.
     pub url: SecretString,
-    /// Of a webhook the key of the signature, of ntfy an access token; others have none.
+    /// Of a webhook the key of the signature, of ntfy an access token, of PagerDuty the routing key, of Telegram the chat;
+    /// others have none.
     pub secret: Option<SecretString>,
     /// How long looking up, connecting, sending and the answer may take together.
     pub timeout: Duration,
@@ -95,6 +38,9 @@ impl Channel {
 
     /// Scheme, host and port, for messages; the rest of the URL may be a secret.
     pub fn host(&self) -> String {
+        if self.kind == ChannelKind::Command {
+            return self.url.expose_secret().to_owned();
+        }
         let Some(uri) = self.uri() else {
             return "(an address that is no URL)".to_owned();
         };

@@ -29,12 +29,16 @@ mod connection;
 mod smtp;
 mod transaction;
 mod payload;
+mod chat;
+mod pagerduty;
+mod kind;
 mod http;
 
 pub use address::check_address;
 pub use attachment::{Attachment, encoded_attachment_size};
 pub use error::{Problem, Refused, SendError};
-pub use http::{Channel, ChannelKind};
+pub use http::Channel;
+pub use kind::{ChannelKind, command_input};
 pub use message::Email;
 pub use payload::{Event, EventKind};
 pub use settings::{Security, SmtpSettings};

@@ -77,6 +77,17 @@ pub(crate) struct Payload {
     pub(crate) body: Vec<u8>,
 }
 
+impl Payload {
+    /// JSON, to the channel's URL.
+    pub(crate) fn json(body: &serde_json::Value) -> Self {
+        Self {
+            suffix: None,
+            headers: vec![("content-type", "application/json".to_owned())],
+            body: body.to_string().into_bytes(),
+        }
+    }
+}
+
 /// What a webhook's JSON has, in this order.
 #[derive(Serialize)]
 struct Webhook<'a> {
@@ -149,12 +160,7 @@ pub(crate) fn slack(event: &Event) -> Payload {
         escape(&one_line(&event.title)),
         escape(&event.text)
     );
-    let body = serde_json::json!({ "text": first_bytes(&text, SLACK_BYTES) });
-    Payload {
-        suffix: None,
-        headers: vec![("content-type", "application/json".to_owned())],
-        body: body.to_string().into_bytes(),
-    }
+    Payload::json(&serde_json::json!({ "text": first_bytes(&text, SLACK_BYTES) }))
 }
 
 /// A message for an ntfy topic; the secret is an access token.
@@ -231,7 +237,7 @@ fn encoded_words(text: &str) -> String {
 }
 
 /// The beginning of a text, marked when it was cut.
-fn first_bytes(text: &str, limit: usize) -> String {
+pub(crate) fn first_bytes(text: &str, limit: usize) -> String {
     if text.len() <= limit {
         return text.to_owned();
     }

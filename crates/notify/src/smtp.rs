@@ -110,7 +110,7 @@ fn plain_refused(settings: &SmtpSettings) -> SendError {
     unusable(
         settings,
         "mail, and what is attached, would cross the network in the clear",
-        "use starttls or tls; if you mean it, allow_plain permits it",
+        "use security = \"starttls\" or \"tls\"; if you mean it, allow_plain = true (SMTP_ALLOW_PLAIN) permits it",
     )
 }
 
@@ -120,13 +120,10 @@ fn unusable(settings: &SmtpSettings, what: &str, next: &str) -> SendError {
 }
 
 fn no_tls(connection: &Connection, what: &str, permanent: bool) -> SendError {
-    SendError::new(
-        Problem::NoTls,
-        connection.doing(),
-        what,
-        "nothing was sent in the clear; use tls if the port speaks it from the start (465), or set TLS up there",
-    )
-    .lasting(permanent)
+    let next = "nothing was sent in the clear; for a relay on this host or in its own network set security = \"none\" \
+                (SMTP_SECURITY=none), for one on another host also allow_plain = true (SMTP_ALLOW_PLAIN); set security \
+                = \"tls\" if the port speaks TLS from the start (465), or set TLS up there";
+    SendError::new(Problem::NoTls, connection.doing(), what, next).lasting(permanent)
 }
 
 /// The reply if it has one of these codes, else an error that quotes it.

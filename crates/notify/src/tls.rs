@@ -74,7 +74,8 @@ pub(crate) fn meaning(error: &Error) -> (Problem, &'static str) {
         ),
         CertificateError::UnknownIssuer => (
             Problem::CertificateUntrusted,
-            "if the server is yours, name its authority's certificate in ca_file",
+            "if the server is yours, name its authority's certificate in ca_file; a mail relay on this host needs no TLS: \
+             security = \"none\" (SMTP_SECURITY=none)",
         ),
         // webpki takes no authority's certificate for a server's, which `openssl req -x509` makes.
         CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => (

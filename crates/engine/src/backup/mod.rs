@@ -21,7 +21,7 @@ use crate::proof::{
 };
 use crate::publish::{self, Partial, Published};
 use crate::run::{BackupError, Run};
-use hubvault_postgres::Snapshot;
+use hubvault_postgres::{Session, Snapshot};
 use jiff::Timestamp;
 use prepare::{
     end_leftovers, enough_space, named_after, needed_bytes, prepare, refuse_blind_spots,
@@ -50,6 +50,18 @@ pub fn run(job: &Job, run: &Run) -> Result<BackupRecord, BackupError> {
     // Notifying may take its time: it holds up no other run.
     drop(lock);
     finish::notify_all(job, run, &prepared, outcome)
+}
+
+/// Before a first run creates the backup directory: one that reaches no database leaves nothing behind, not even a
+/// directory on the wrong disk. Nothing records that it failed; the recipients are notified.
+pub fn reach_first(job: &Job, run: &Run) -> Result<(), BackupError> {
+    let reached = Session::connect(&job.database, &run.work).map_err(BackupError::from);
+    reached.map(drop).inspect_err(|error| {
+        if !error.is_cancelled() {
+            let record = finish::died_of(job, run, error);
+            finish::notify(job, run, None, &record, Some(error));
+        }
+    })
 }
 
 /// Records the run before its first byte, and runs the hooks before it.

@@ -15,6 +15,7 @@ mod message;
 mod event;
 mod compose;
 mod email;
+mod run_command;
 mod send;
 mod outcome;
 mod notifier;

@@ -2,10 +2,13 @@
 
 use super::compose::TOO_LARGE;
 use super::email::{compose, is_missing, leave_out, obey};
+use super::run_command;
 use crate::catalog::{Catalog, Claimed, Content, OutboxItem, OutboxState, RecipientState};
 use crate::job::{Delivery, MailOptions};
 use hubvault_model::{Cancel, one_line};
-use hubvault_notify::{Email, Event, EventKind, Mailer, Problem, Refused, SendError};
+use hubvault_notify::{
+    Channel, ChannelKind, Email, Event, EventKind, Mailer, Problem, Refused, SendError,
+};
 use jiff::{SignedDuration, Timestamp};
 use std::time::{Duration, Instant};
 
@@ -228,7 +231,16 @@ impl Sender<'_> {
             return Ok(());
         };
         let channels = self.delivery.channels.iter();
-        let mut channels = channels.filter(|channel| channel.kind.as_str() == item.channel);
+        // Of commands there may be several.
+        let is_it = |channel: &&Channel| {
+            channel.kind.as_str() == item.channel
+                && (channel.kind != ChannelKind::Command
+                    || item
+                        .recipients
+                        .iter()
+                        .any(|to| to.address == channel.host()))
+        };
+        let mut channels = channels.filter(is_it);
         let Some(channel) = channels.next() else {
             let channel = &item.channel;
             return Err(Failure::to_fix(&format!(
@@ -243,17 +255,33 @@ impl Sender<'_> {
             EventKind::Recovered,
         ];
         let kind = kinds.into_iter().find(|kind| kind.as_str() == item.kind);
-        channel.post(&Event {
+        let event = Event {
             id: item.id.clone(),
             kind: kind.unwrap_or(EventKind::Alert),
             title: title.clone(),
             text: text.clone(),
             body: body.clone(),
-        })?;
+        };
+        match channel.kind {
+            ChannelKind::Command => self.run(&channel.host(), &event)?,
+            _ => channel.post(&event)?,
+        }
         for recipient in &mut item.recipients {
             recipient.state = RecipientState::Accepted;
         }
         Ok(())
+    }
+
+    /// Runs a command of the user's. Another try may succeed, whatever it says.
+    fn run(&self, name: &str, event: &Event) -> Result<(), Failure> {
+        let mut own = self.delivery.commands.iter();
+        let own = own.find(|own| own.name == name);
+        let own = own.ok_or_else(|| Failure::to_fix("no such command is configured any more"))?;
+        let masks = &self.delivery.masks;
+        run_command::run(own, event, masks, self.cancel).map_err(|what| Failure {
+            retryable: true,
+            ..Failure::to_fix(&what)
+        })
     }
 
     /// Marks recipients as refused, and records the server's replies about the others.

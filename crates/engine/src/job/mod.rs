@@ -110,6 +110,8 @@ pub struct Delivery {
     pub mail: Option<MailOptions>,
     /// Other ways of telling: webhooks, pings.
     pub channels: Vec<Channel>,
+    /// The commands of the channels of that kind.
+    pub commands: Vec<UserCommand>,
     /// Why nobody would hear of a run, where somebody should: `ADMIN_EMAILS is not set`.
     pub missing: Option<String>,
     /// How often each message is tried within a run.
@@ -142,6 +144,7 @@ impl Default for Delivery {
         Self {
             mail: None,
             channels: Vec::new(),
+            commands: Vec::new(),
             missing: None,
             tries: 3,
             pause: Duration::from_secs(30),
@@ -223,7 +226,7 @@ pub struct MonitorOptions {
     /// Notices are logged and recorded, and not sent.
     pub test_mode: bool,
     /// The user's own checks.
-    pub checks: Vec<UserCheck>,
+    pub checks: Vec<UserCommand>,
 }
 
 impl Default for MonitorOptions {
@@ -261,10 +264,10 @@ impl Default for RowLimits {
     }
 }
 
-/// A check of the user's own: a command that ends with exit code 0 where all is well.
+/// A command of the user's own, as a check or a way to notify: it ends with exit code 0 where all is well.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UserCheck {
-    /// Its name in reports; none of the built-in ones.
+pub struct UserCommand {
+    /// Its name in reports, its own within `[[check]]` or `[[notify]]`.
     pub name: String,
     /// What is run.
     pub command: CommandLine,

@@ -137,18 +137,30 @@ fn log_notices(settings: &Settings) {
 fn take_for(settings: &Settings, request: RunRequest, no_progress: bool) -> Result<BackupRecord> {
     let mut job = Arc::clone(settings.job());
     let mut progress = progress::choose_for(settings, Of::Backup, no_progress);
-    // A directory that cannot be created fails the run, which notifies the recipients.
-    if let Ok(state) = StateDir::open(job.state_root()) {
-        logging::of_run(request.id, &state);
-        progress = Arc::new(ProgressFile::new(progress, &state, request.id, &job.name));
-    }
     if !request.notify {
         let delivery = &mut Arc::make_mut(&mut job).delivery;
         delivery.mail = None;
         delivery.channels.clear();
         delivery.missing = None;
     }
-    let run = Run::new(request, settings.zone.clone(), Cancel::new(), progress);
+    let cancel = Cancel::new();
+    if !job.state_root().exists() {
+        let progress = Arc::clone(&progress);
+        let first = Run::new(
+            request.clone(),
+            settings.zone.clone(),
+            cancel.clone(),
+            progress,
+        );
+        let _signals = signals::watch(cancel.clone(), || {})?;
+        backup::reach_first(&job, &first)?;
+    }
+    // A directory that cannot be created fails the run, which notifies the recipients.
+    if let Ok(state) = StateDir::open(job.state_root()) {
+        logging::of_run(request.id, &state);
+        progress = Arc::new(ProgressFile::new(progress, &state, request.id, &job.name));
+    }
+    let run = Run::new(request, settings.zone.clone(), cancel, progress);
     take(&job, run)
 }
 

@@ -2,7 +2,7 @@
 
 use super::Exit;
 use crate::answer;
-use crate::text::{Align, Meaning, columns, grouped, paint, print, time_span};
+use crate::text::{Align, Meaning, columns, grouped, in_zone, local, paint, print, time_span};
 use anyhow::Result;
 use clap::Args;
 use hubvault_config::Settings;
@@ -60,10 +60,8 @@ impl Since {
 
 /// Lists the runs, newest first.
 pub(crate) fn run(settings: &Settings, args: &ListArgs) -> Result<Exit> {
-    let job = settings.job();
-    let since = args
-        .since
-        .map(|since| since.begin(Timestamp::now(), &settings.zone));
+    let (job, zone) = (settings.job(), &settings.zone);
+    let since = args.since.map(|since| since.begin(Timestamp::now(), zone));
     let since = since.transpose()?;
     let mut records = catalog::current(job)?.list()?;
     records.retain(|record| {
@@ -87,10 +85,11 @@ pub(crate) fn run(settings: &Settings, args: &ListArgs) -> Result<Exit> {
         print(&text)?;
         return Ok(Exit::Done);
     }
-    let rows: Vec<Vec<String>> = records.iter().map(line).collect();
+    let rows: Vec<Vec<String>> = records.iter().map(|record| line(record, zone)).collect();
+    let started = in_zone("started", zone);
     let header = [
         ("id", Align::Left),
-        ("started (UTC)", Align::Left),
+        (started.as_str(), Align::Left),
         ("state", Align::Left),
         ("tables", Align::Detail),
         ("rows", Align::Detail),
@@ -122,7 +121,7 @@ pub(super) fn state_painted(record: &BackupRecord) -> String {
     }
 }
 
-fn line(record: &BackupRecord) -> Vec<String> {
+fn line(record: &BackupRecord, zone: &TimeZone) -> Vec<String> {
     let archive = match (record.archive_name(), &record.error) {
         (Some(name), _) => {
             let note = match presence(record) {
@@ -144,7 +143,7 @@ fn line(record: &BackupRecord) -> Vec<String> {
     let number = |text: String| if made { text } else { "-".to_owned() };
     vec![
         record.id.short(),
-        record.started_at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        local(record.started_at, zone),
         state_painted(record),
         number(record.tables.len().to_string()),
         number(grouped(record.rows())),

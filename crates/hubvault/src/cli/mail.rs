@@ -2,7 +2,7 @@
 
 use super::Exit;
 use crate::answer;
-use crate::text::{Align, columns, print};
+use crate::text::{Align, columns, in_zone, local, print};
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use hubvault_config::Settings;
@@ -16,6 +16,7 @@ use hubvault_engine::monitor::{Look, risks};
 use hubvault_engine::overview::archive;
 use hubvault_model::Cancel;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::json;
 use std::ffi::OsStr;
 use std::path::Path;
@@ -124,16 +125,15 @@ pub(crate) fn run(settings: &Settings, command: &MailCommand) -> Result<Exit> {
                 Exit::Warnings
             })
         }
-        MailCommand::Outbox => outbox(&catalog),
+        MailCommand::Outbox => outbox(&catalog, &zone),
         MailCommand::Retry => {
             let tried = notifier.retry()?;
-            let rows: Vec<Vec<String>> = tried.iter().map(line).collect();
             if answer::is_json() {
                 answer::json(&tried)?;
-            } else if rows.is_empty() {
+            } else if tried.is_empty() {
                 print("no messages are queued\n")?;
             } else {
-                print(&columns(&HEADER, &rows))?;
+                print(&table(&tried, &zone))?;
             }
             let all = tried.iter().all(OutboxItem::reached_all);
             Ok(if all { Exit::Done } else { Exit::Warnings })
@@ -260,17 +260,22 @@ fn sent(job: &Job, outcome: &DeliveryOutcome) -> Result<Exit> {
     })
 }
 
-const HEADER: [(&str, Align); 7] = [
-    ("id", Align::Left),
-    ("when (UTC)", Align::Left),
-    ("type", Align::Wrap),
-    ("by", Align::Left),
-    ("state", Align::Left),
-    ("tries", Align::Right),
-    ("to", Align::Wrap),
-];
+fn table(items: &[OutboxItem], zone: &TimeZone) -> String {
+    let when = in_zone("when", zone);
+    let header = [
+        ("id", Align::Left),
+        (when.as_str(), Align::Left),
+        ("type", Align::Wrap),
+        ("by", Align::Left),
+        ("state", Align::Left),
+        ("tries", Align::Right),
+        ("to", Align::Wrap),
+    ];
+    let rows: Vec<Vec<String>> = items.iter().map(|item| line(item, zone)).collect();
+    columns(&header, &rows)
+}
 
-fn outbox(catalog: &Catalog) -> Result<Exit> {
+fn outbox(catalog: &Catalog, zone: &TimeZone) -> Result<Exit> {
     let items = catalog.outbox()?;
     if answer::is_json() {
         answer::json(&items)?;
@@ -280,8 +285,7 @@ fn outbox(catalog: &Catalog) -> Result<Exit> {
         print("no messages yet\n")?;
         return Ok(Exit::Done);
     }
-    let rows: Vec<Vec<String>> = items.iter().map(line).collect();
-    let mut out = columns(&HEADER, &rows);
+    let mut out = table(&items, zone);
     let errors = items.iter().filter(|item| item.is_open());
     for (item, error) in errors.filter_map(|item| Some((item, item.error.as_ref()?))) {
         out += &format!("\n  {}: {error}\n", short(item));
@@ -294,7 +298,7 @@ fn short(item: &OutboxItem) -> String {
     item.id.chars().take(8).collect()
 }
 
-fn line(item: &OutboxItem) -> Vec<String> {
+fn line(item: &OutboxItem, zone: &TimeZone) -> Vec<String> {
     let kind = match &item.content {
         Content::Email {
             enclosure: Some(enclosure),
@@ -313,7 +317,7 @@ fn line(item: &OutboxItem) -> Vec<String> {
         .collect();
     vec![
         short(item),
-        item.created_at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        local(item.created_at, zone),
         kind,
         item.channel.clone(),
         item.state.as_str().to_owned(),

@@ -2,7 +2,7 @@
 
 use super::Exit;
 use crate::answer;
-use crate::text::{Align, columns, print};
+use crate::text::{Align, columns, in_zone, local, print};
 use anyhow::{Result, bail};
 use clap::Args;
 use hubvault_config::Settings;
@@ -12,6 +12,7 @@ use hubvault_engine::retain::{self, Pruned};
 use hubvault_engine::state::{RunLock, StateDir};
 use hubvault_model::{BackupId, ByteSize};
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::json;
 
 /// `hubvault prune`
@@ -50,7 +51,7 @@ pub(crate) fn run(settings: &Settings, args: &PruneArgs) -> Result<Exit> {
     if answer::is_json() {
         answer::json(&plan.iter().map(as_json).collect::<Vec<_>>())?;
     } else {
-        print(&plan_text(&plan))?;
+        print(&plan_text(&plan, &settings.zone))?;
     }
     if args.dry_run {
         return Ok(Exit::Done);
@@ -119,18 +120,14 @@ fn word(pruned: &Pruned) -> &'static str {
     }
 }
 
-fn plan_text(plan: &[Pruned]) -> String {
+fn plan_text(plan: &[Pruned], zone: &TimeZone) -> String {
     let rows: Vec<Vec<String>> = plan
         .iter()
         .map(|pruned| {
             vec![
                 word(pruned).to_owned(),
                 pruned.record.id.short(),
-                pruned
-                    .record
-                    .started_at
-                    .strftime("%Y-%m-%d %H:%M")
-                    .to_string(),
+                local(pruned.record.started_at, zone),
                 pruned.record.state.as_str().to_owned(),
                 pruned
                     .record
@@ -140,10 +137,11 @@ fn plan_text(plan: &[Pruned]) -> String {
             ]
         })
         .collect();
+    let started = in_zone("started", zone);
     let header = [
         ("", Align::Left),
         ("id", Align::Left),
-        ("started (UTC)", Align::Left),
+        (started.as_str(), Align::Left),
         ("state", Align::Left),
         ("size", Align::Right),
         ("reason", Align::Wrap),

@@ -2,7 +2,7 @@
 
 use super::Exit;
 use crate::answer;
-use crate::text::{Align, columns, print};
+use crate::text::{Align, columns, in_zone, local, print};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use hubvault_archive::{Identities, Recipient};
@@ -11,6 +11,7 @@ use hubvault_engine::catalog::{Answered, Catalog, Standing, standing};
 use hubvault_engine::state::StateDir;
 use hubvault_engine::state::file::{self, Durability};
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -113,7 +114,7 @@ pub(crate) fn run(settings: &Settings, command: &SealCommand) -> Result<Exit> {
     } else if people.is_empty() {
         print("archives are in the clear: no recipients are configured ([seal] recipients)\n")?;
     } else {
-        print(&(said + &check_text(&people, &table)))?;
+        print(&(said + &check_text(&people, &table, &settings.zone)))?;
     }
     let all_shown = !table.is_empty() && table.iter().all(|row| row.shown_at.is_some());
     Ok(if all_shown {
@@ -123,7 +124,7 @@ pub(crate) fn run(settings: &Settings, command: &SealCommand) -> Result<Exit> {
     })
 }
 
-fn check_text(people: &[&Administrator], table: &[Standing]) -> String {
+fn check_text(people: &[&Administrator], table: &[Standing], zone: &TimeZone) -> String {
     let rows: Vec<Vec<String>> = people
         .iter()
         .zip(table)
@@ -132,18 +133,17 @@ fn check_text(people: &[&Administrator], table: &[Standing]) -> String {
                 person.name.clone().unwrap_or_else(|| "-".to_owned()),
                 row.recipient.short(),
                 row.recipient.kind().to_owned(),
-                row.shown_at.map_or_else(
-                    || "never".to_owned(),
-                    |at| at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
-                ),
+                row.shown_at
+                    .map_or_else(|| "never".to_owned(), |at| local(at, zone)),
             ]
         })
         .collect();
+    let confirmed = in_zone("confirmed", zone);
     let header = [
         ("recipient", Align::Left),
         ("key", Align::Left),
         ("kind", Align::Left),
-        ("confirmed (UTC)", Align::Left),
+        (confirmed.as_str(), Align::Left),
     ];
     columns(&header, &rows)
 }

@@ -2,12 +2,13 @@
 
 use super::Exit;
 use crate::answer;
-use crate::text::{Align, columns, complain, print};
+use crate::text::{Align, columns, complain, in_zone, local, print};
 use anyhow::Result;
 use clap::Subcommand;
 use hubvault_config::Settings;
 use hubvault_engine::state::StateDir;
 use hubvault_service::token::{Role, Tokens};
+use jiff::tz::TimeZone;
 use serde_json::json;
 
 #[derive(Debug, Subcommand)]
@@ -59,7 +60,7 @@ pub(crate) fn run(settings: &Settings, command: &TokenCommand) -> Result<Exit> {
                 .collect();
             answer::json(&all)?;
         }
-        TokenCommand::List => print(&table(&tokens)?)?,
+        TokenCommand::List => print(&table(&tokens, &settings.zone)?)?,
         TokenCommand::Revoke { name } => {
             tokens.revoke(name)?;
             if answer::is_json() {
@@ -72,12 +73,12 @@ pub(crate) fn run(settings: &Settings, command: &TokenCommand) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn table(tokens: &Tokens) -> Result<String> {
+fn table(tokens: &Tokens, zone: &TimeZone) -> Result<String> {
     let rows: Vec<Vec<String>> = tokens
         .list()?
         .into_iter()
         .map(|token| {
-            let at = token.created_at.strftime("%Y-%m-%d %H:%M:%S").to_string();
+            let at = local(token.created_at, zone);
             vec![token.name, token.role.as_str().to_owned(), at]
         })
         .collect();
@@ -86,10 +87,11 @@ fn table(tokens: &Tokens) -> Result<String> {
             "no tokens; create one with hubvault token create NAME --role read\n".to_owned(),
         );
     }
+    let created = in_zone("created", zone);
     let header = [
         ("name", Align::Left),
         ("role", Align::Left),
-        ("created (UTC)", Align::Left),
+        (created.as_str(), Align::Left),
     ];
     Ok(columns(&header, &rows))
 }

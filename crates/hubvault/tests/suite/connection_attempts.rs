@@ -109,3 +109,48 @@ fn a_server_that_never_answers_the_login_holds_up_no_run() {
         hub.backup_fails(1, &["the server did not answer the login within 0.6 s"]);
     }
 }
+
+#[test]
+fn a_first_run_that_reaches_no_database_creates_no_directory() {
+    let database = hubvault_testkit::database_with("CREATE TABLE users AS SELECT 1 AS id");
+    let mail = hubvault_testkit::MailServer::start(crate::mailing::without_tls());
+    let mut hub = crate::mailing::mailing(&database, &mail, hubvault_testkit::MailTls::Plain);
+    hub.set("POSTGRES_PORT", "1");
+    std::fs::remove_dir(hub.backups()).unwrap();
+    let output = hub.run_expecting(1, &["backup"]);
+    assert!(
+        stderr(&output).contains("connecting to"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(!hub.backups().exists());
+    let told = mail.messages();
+    assert_eq!(told.len(), 1, "the failure is mailed all the same");
+    hub.set("POSTGRES_PORT", database.settings().port.to_string());
+    hub.set("EMAIL_ENABLED", "false");
+    hub.run(&["backup"]);
+    assert!(hub.backups().is_dir());
+}
+
+#[test]
+fn moments_are_in_the_zone_of_the_archives_names() {
+    let database = hubvault_testkit::database_with("CREATE TABLE users AS SELECT 1 AS id");
+    let mut hub = Hub::whole(&database);
+    hub.set("TZ", "Pacific/Kiritimati");
+    let (_, archive) = hub.backup();
+    let name = archive.file_name().unwrap().to_str().unwrap();
+    // critical_backup_20260131_160000.tar.gz
+    let digits = |text: &str| -> String { text.chars().filter(char::is_ascii_digit).collect() };
+    let moment = digits(name);
+    for arguments in [
+        ["list", "--limit", "1"],
+        ["prune", "--dry-run", "--after-failed-run"],
+    ] {
+        let shown = crate::hub::stdout(&hub.run(&arguments));
+        assert!(shown.contains("(Pacific/Kiritimati)"), "{shown}");
+        assert!(
+            digits(&shown).contains(&moment),
+            "{moment} is not in {shown}"
+        );
+    }
+}

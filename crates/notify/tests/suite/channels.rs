@@ -7,9 +7,9 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-const SECRET: &str = "signing-key-xyzzy";
+pub(crate) const SECRET: &str = "signing-key-xyzzy";
 
-fn channel(kind: ChannelKind, sink: &HttpSink, path: &str) -> Channel {
+pub(crate) fn channel(kind: ChannelKind, sink: &HttpSink, path: &str) -> Channel {
     Channel {
         kind,
         url: SecretString::from(sink.url(path)),
@@ -19,7 +19,7 @@ fn channel(kind: ChannelKind, sink: &HttpSink, path: &str) -> Channel {
     }
 }
 
-fn event(kind: EventKind) -> Event {
+pub(crate) fn event(kind: EventKind) -> Event {
     Event {
         id: "run-1.failure".to_owned(),
         kind,

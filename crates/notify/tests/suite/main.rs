@@ -7,3 +7,4 @@ mod mail;
 mod mail_faults;
 mod mail_tls;
 mod channels;
+mod chats;

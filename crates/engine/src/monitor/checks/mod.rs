@@ -22,7 +22,7 @@ mod clock;
 mod user;
 
 use super::{Finding, Look};
-use crate::job::{Job, UserCheck};
+use crate::job::{Job, UserCommand};
 use hubvault_model::Cancel;
 
 type CheckFn = fn(&Look<'_>, &Cancel) -> Finding;
@@ -59,7 +59,7 @@ pub enum Check<'a> {
     /// One of hubvault's own.
     BuiltIn(&'static str, CheckFn),
     /// A command of the configuration (`[[check]]`).
-    Command(&'a UserCheck),
+    Command(&'a UserCommand),
 }
 
 impl<'a> Check<'a> {

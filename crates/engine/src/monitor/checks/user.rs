@@ -1,14 +1,14 @@
 //! The user's own checks.
 
 use super::super::{Finding, Look};
-use crate::job::UserCheck;
+use crate::job::UserCommand;
 use hubvault_model::Cancel;
 
 /// How much of a command's output is in the finding, in characters.
 const MAX_OUTPUT: usize = 500;
 
-pub(super) fn run(check: &UserCheck, look: &Look<'_>, cancel: &Cancel) -> Finding {
-    let UserCheck {
+pub(super) fn run(check: &UserCommand, look: &Look<'_>, cancel: &Cancel) -> Finding {
+    let UserCommand {
         name,
         command,
         timeout,

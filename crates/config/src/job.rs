@@ -65,8 +65,7 @@ pub(crate) fn build(
 
     let database = database(values);
     let proof = proof(environment, values, &database, problems);
-    let commands = sources.iter().map(|source| &source.command);
-    let commands = commands
+    let commands = (sources.iter().map(|source| &source.command))
         .chain(hooks.iter().map(|hook| &hook.command))
         .chain(checks.iter().chain(&notify).map(|own| &own.command));
     let servers = std::iter::once(&database).chain(&proof.server);

@@ -21,7 +21,7 @@ pub(crate) fn local(at: Timestamp, zone: &TimeZone) -> String {
 /// The title of a column of moments: `started (Europe/Berlin)`. The names of archives have their moment in the same zone.
 pub(crate) fn in_zone(title: &str, zone: &TimeZone) -> String {
     match zone.iana_name() {
-        Some(name) => format!("{title} ({name})"),
+        Some(name) => format!("{title} ({})", name.trim_start_matches("Etc/")),
         // One that is only an offset, or a file without a name.
         None => {
             let offset = zone.to_offset(Timestamp::now());

@@ -77,7 +77,7 @@ fn a_command_gets_the_event_as_json_and_its_words_in_the_environment() {
     let mut hub = Hub::whole(&database);
     hub.write(&format!(
         "{WHOLE}[[notify]]\nname = \"pager\"\ncommand = [\"sh\", \"-c\", 'cat > {at}/$HUBVAULT_EVENT.json; \
-         echo \"$HUBVAULT_TITLE\" > {at}/title; test -n \"$HUBVAULT_TEXT\"']\n\
+         echo \"$HUBVAULT_TITLE\" > {at}/title-$HUBVAULT_EVENT; test -n \"$HUBVAULT_TEXT\"']\n\
          [[notify]]\nname = \"broken\"\ncommand = [\"sh\", \"-c\", \"cat >/dev/null; echo no network; exit 7\"]\n"
     ));
     let output = hub.run_expecting(3, &["backup", "--json"]);
@@ -97,7 +97,7 @@ fn a_command_gets_the_event_as_json_and_its_words_in_the_environment() {
     let event: Value = serde_json::from_slice(&json).unwrap();
     assert_eq!(event["event"], "success");
     assert_eq!(event["data"]["job"], database.settings().dbname);
-    let title = fs::read_to_string(directory.path().join("title")).unwrap();
+    let title = fs::read_to_string(directory.path().join("title-success")).unwrap();
     assert!(event["title"] == title.trim(), "{title}");
     // What could not be delivered is tried again by its name.
     let queued = outbox(&hub);

@@ -50,7 +50,6 @@ pub(crate) fn build(
     let sources = commands::sources(document, &files, problems);
     let hooks = commands::hooks(document, problems);
     let checks = commands::checks(document, problems);
-    let notify = commands::notify(document, problems);
     let recipients = recipients(values, document, &config_dir, problems);
     let mut tables = Vec::new();
     let all = &mut tables;
@@ -60,6 +59,7 @@ pub(crate) fn build(
     let sources = shown::values(all, "source", shown::source, sources);
     let hooks = shown::values(all, "hook", shown::hook, hooks);
     let checks = shown::values(all, "check", shown::check, checks);
+    let notify = commands::notify(document, problems);
     let notify = shown::values(all, "notify", shown::check, notify);
     let administrators = shown::values(all, "seal.recipient", shown::recipient, recipients);
 
@@ -71,7 +71,6 @@ pub(crate) fn build(
     let servers = std::iter::once(&database).chain(&proof.server);
     let masks = masks(values, servers, commands);
     let default_workers = || available_parallelism().map_or(1, NonZero::get).min(4);
-    let when = proof.when;
     let job = Job {
         name: document.job.clone().unwrap_or(database.dbname.clone()),
         scope: scope(values, windows, defaults, problems),
@@ -85,10 +84,10 @@ pub(crate) fn build(
             .collect(),
         destinations: Destinations::local(values.text("archive.directory")),
         limits: limits(values, problems),
+        monitor: monitor(values, checks, proof.when),
         proof,
         delivery: delivery(values, notify, masks, problems),
         retention: retention(values),
-        monitor: monitor(values, checks, when),
         workers: values
             .number("archive.workers")
             .unwrap_or_else(default_workers),

@@ -1,5 +1,6 @@
 //! Errors of writing and reading archives.
 
+use hubvault_model::counted;
 use std::io;
 
 /// An error of the archive format. Every message names the place.
@@ -102,10 +103,7 @@ pub enum ArchiveError {
 }
 
 fn sealed(recipients: usize, tried: usize) -> String {
-    let to = match recipients {
-        1 => "1 recipient".to_owned(),
-        more => format!("{more} recipients"),
-    };
+    let to = counted(recipients as u64, "recipient");
     match tried {
         0 => format!(
             "the archive is sealed to {to}; name the file of a recipient's private key with \

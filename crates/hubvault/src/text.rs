@@ -3,7 +3,7 @@
 use crate::screen;
 pub(crate) use crate::screen::{Align, Meaning, bullets, columns, grid, paint, paragraph};
 pub(crate) use hubvault_model::grouped;
-use hubvault_model::{one_line, printable};
+use hubvault_model::{counted, one_line, printable};
 pub(crate) use hubvault_service::logging::{chain, complain};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -104,6 +104,11 @@ pub(crate) fn plain(of: impl std::fmt::Display) -> String {
 /// The planner's estimate, or that there is none.
 pub(crate) fn about(rows: Option<u64>) -> String {
     rows.map_or_else(|| "?".to_owned(), grouped)
+}
+
+/// The same with its noun: `1 row`, `? rows`.
+pub(crate) fn about_rows(rows: Option<u64>) -> String {
+    rows.map_or_else(|| "? rows".to_owned(), |rows| counted(rows, "row"))
 }
 
 /// `4.2 s`, `3 min 20 s`.

@@ -77,10 +77,15 @@ pub fn grouped(number: u64) -> String {
     out
 }
 
-/// A number with its noun: `1 file`, `1,234 files`. For nouns whose plural ends with s.
+/// A number with its noun: `1 file`, `1,234 files`, `2 copies`, `3 processes`. For nouns whose plural ends with s.
 pub fn counted(number: u64, noun: &str) -> String {
-    let ending = if number == 1 { "" } else { "s" };
-    format!("{} {noun}{ending}", grouped(number))
+    let number_of = |noun: &str, ending: &str| format!("{} {noun}{ending}", grouped(number));
+    match (number, noun.strip_suffix('y')) {
+        (1, _) => number_of(noun, ""),
+        (_, Some(stem)) if !stem.ends_with(['a', 'e', 'o', 'u']) => number_of(stem, "ies"),
+        _ if noun.ends_with(['s', 'x']) || noun.ends_with("ch") => number_of(noun, "es"),
+        _ => number_of(noun, "s"),
+    }
 }
 
 #[cfg(test)]
@@ -92,6 +97,10 @@ mod tests {
         assert_eq!(counted(1, "file"), "1 file");
         assert_eq!(counted(0, "row"), "0 rows");
         assert_eq!(counted(1234, "row"), "1,234 rows");
+        assert_eq!(counted(1, "copy"), "1 copy");
+        assert_eq!(counted(2, "copy"), "2 copies");
+        assert_eq!(counted(2, "day"), "2 days");
+        assert_eq!(counted(2, "process"), "2 processes");
     }
 
     #[test]

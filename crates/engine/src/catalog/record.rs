@@ -4,7 +4,7 @@ use super::copy::{BackupCopy, shape};
 use super::outside::OutsideRecord;
 use crate::progress::StageTime;
 use hubvault_archive::{Coverage, FileSummary, Manifest, SnapshotInfo};
-use hubvault_model::{BackupId, Warning};
+use hubvault_model::{BackupId, Warning, counted};
 use hubvault_postgres::Confinement;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -179,10 +179,7 @@ impl DrillRecord {
     /// What the drill noticed beside the archive itself.
     pub(crate) fn warnings(&self) -> Vec<Warning> {
         let not_valid = (!self.not_valid.is_empty()).then(|| {
-            let what = match self.not_valid.len() {
-                1 => "1 constraint".to_owned(),
-                many => format!("{many} constraints"),
-            };
+            let what = counted(self.not_valid.len() as u64, "constraint");
             let message = format!(
                 "{what} came back NOT VALID, because rows of the source break it: {}",
                 self.not_valid.join("; ")
@@ -194,16 +191,15 @@ impl DrillRecord {
 
     fn left_behind(&self) -> Option<Warning> {
         let left = self.confinement.as_ref()?.processes_left;
-        let what = match left {
-            0 => return None,
-            1 => "1 process left behind by code of the database in the drill's server was killed; look for functions of \
-                  its owner that start programs"
-                .to_owned(),
-            many => format!(
-                "{many} processes left behind by code of the database in the drill's server were killed; look for \
-                 functions of its owner that start programs"
-            ),
-        };
+        if left == 0 {
+            return None;
+        }
+        let verb = if left == 1 { "was" } else { "were" };
+        let what = format!(
+            "{} left behind by code of the database in the drill's server {verb} killed; look for functions of its \
+             owner that start programs",
+            counted(left as u64, "process")
+        );
         Some(Warning::new("drill-processes", "drill", what))
     }
 }

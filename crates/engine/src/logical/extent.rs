@@ -2,7 +2,7 @@
 
 use super::closure::among;
 use hubvault_archive::Coverage;
-use hubvault_model::{RowFormat, TableName, quote_ident};
+use hubvault_model::{RowFormat, TableName, counted, quote_ident};
 use hubvault_postgres::{PageRange, Relation, RowAddress, copy_option, copy_options};
 use std::collections::BTreeSet;
 
@@ -173,7 +173,7 @@ pub(crate) fn of_rows(
 pub fn describe_coverage(table: &PlannedTable) -> String {
     let added = match table.added_rows {
         0 => String::new(),
-        rows => format!("{rows} rows that others refer to"),
+        rows => format!("{} that others refer to", counted(rows, "row")),
     };
     match (table.coverage, &table.filter) {
         (_, _) if table.extension.is_some() => format!(

@@ -5,7 +5,7 @@ use super::needs::{masked_passwords, restore_needs};
 use super::plan::Plan;
 use crate::job::Job;
 use hubvault_archive::{Codec, Coverage, FileSummary};
-use hubvault_model::{BackupId, ByteSize, Warning, one_line};
+use hubvault_model::{BackupId, ByteSize, Warning, counted, one_line};
 use hubvault_postgres::{SchemaDump, encoding_of_rows};
 use std::fmt::Write;
 
@@ -89,13 +89,13 @@ fn contents(out: &mut String, plan: &Plan, inside: &Inside<'_>) -> std::fmt::Res
     )?;
     writeln!(
         out,
-        "  The values of {} sequences (database/sequences.sql).",
-        plan.sequences.len()
+        "  The values of {} (database/sequences.sql).",
+        counted(plan.sequences.len() as u64, "sequence")
     )?;
     writeln!(
         out,
-        "  The rows of {} tables; row counts are estimates, the exact",
-        plan.tables.len()
+        "  The rows of {}; row counts are estimates, the exact",
+        counted(plan.tables.len() as u64, "table")
     )?;
     writeln!(
         out,
@@ -240,8 +240,8 @@ fn how_to_restore(
         writeln!(
             out,
             "    1. mkdir restored && age -d -i KEY ARCHIVE | tar {flag} -C restored && cd restored\n       \
-             (sealed with age to {} recipients; KEY is the private key of one of them)",
-            job.seal.len()
+             (sealed with age to {}; KEY is the private key of one of them)",
+            counted(job.seal.len() as u64, "recipient")
         )?;
     }
     out.write_str(

@@ -3,7 +3,7 @@
 use crate::catalog::{BackupRecord, Catalog, CatalogError, State};
 use crate::job::RowLimits;
 use crate::overview::{Presence, presence};
-use hubvault_model::grouped;
+use hubvault_model::{counted, grouped};
 use std::fmt;
 
 /// Tables that had fewer rows say nothing by doubling or halving.
@@ -42,13 +42,14 @@ impl RowChange {
 
 impl fmt::Display for RowChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (table, before, after) = (&self.table, grouped(self.before), grouped(self.after));
+        let (table, after) = (&self.table, grouped(self.after));
+        let before = counted(self.before, "row");
         match self.change {
-            Change::Fell => write!(f, "{table} fell from {before} rows to {after}"),
+            Change::Fell => write!(f, "{table} fell from {before} to {after}"),
             Change::Vanished => {
-                write!(f, "{table}, which had {before} rows, is not there any more")
+                write!(f, "{table}, which had {before}, is not there any more")
             }
-            Change::Grew => write!(f, "{table} grew from {before} rows to {after}"),
+            Change::Grew => write!(f, "{table} grew from {before} to {after}"),
         }
     }
 }

@@ -32,10 +32,7 @@ impl Assurance {
         if let Some(seconds) = self.restore_seconds {
             sentences.push(format!("A restore takes about {}.", span(seconds)));
         }
-        let copies = match self.copies {
-            1 => "1 copy".to_owned(),
-            many => format!("{many} copies"),
-        };
+        let copies = counted(self.copies as u64, "copy");
         let places = counted(self.places as u64, "place");
         sentences.push(format!("{copies} in {places}."));
         sentences.join(" ")

@@ -1,5 +1,6 @@
 //! Moments and spans as people read them.
 
+use hubvault_model::counted;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -18,5 +19,5 @@ pub fn age(from: Timestamp, now: Timestamp) -> String {
         120..2_880 => (minutes / 60, "hour"),
         _ => (minutes / 1_440, "day"),
     };
-    format!("{number} {unit}{}", if number == 1 { "" } else { "s" })
+    counted(number as u64, unit)
 }

@@ -3,7 +3,7 @@
 use super::moments::age;
 use crate::catalog::BackupRecord;
 use crate::job::{AttachWhen, Job};
-use hubvault_model::Warning;
+use hubvault_model::{Warning, counted};
 use jiff::{SignedDuration, Timestamp};
 use std::fmt;
 use std::path::PathBuf;
@@ -38,8 +38,9 @@ impl fmt::Display for Risk {
             Self::NeverProven => f.write_str("there is no proven backup"),
             Self::TooOld { age, max_age_hours } => write!(
                 f,
-                "the newest proven backup is {age} old, more than the {max_age_hours} hours that \
-                 BACKUP_MAX_AGE_HOURS and PROOF allow"
+                "the newest proven backup is {age} old, more than the {} that \
+                 BACKUP_MAX_AGE_HOURS and PROOF allow",
+                counted(u64::from(*max_age_hours), "hour")
             ),
             Self::Failed(why) => write!(f, "the last run failed: {why}"),
             Self::Unproven(why) => write!(f, "the last backup is unproven: {why}"),

@@ -5,7 +5,9 @@ use super::extension_rows::users_rows;
 use super::order::in_order;
 use crate::pool::Pool;
 use hubvault_archive::TableSummary;
-use hubvault_model::{Cancel, RowDigest, RowDigester, RowFormat, TableName, quote_ident};
+use hubvault_model::{
+    Cancel, RowDigest, RowDigester, RowFormat, TableName, counted, grouped, quote_ident,
+};
 use hubvault_postgres::{
     ConnectSettings, CopySession, PageRange, PgError, ServerDigest, Session, TableLogins,
     copy_option, copy_options, target,
@@ -38,8 +40,10 @@ impl Compared {
         match &self.found {
             Err(why) => Some(format!("{}: {why}", self.name)),
             Ok(found) if found.rows != self.expected.rows => Some(format!(
-                "{}: {} rows in the archive, {} in the database",
-                self.name, self.expected.rows, found.rows
+                "{}: {} in the archive, {} in the database",
+                self.name,
+                counted(self.expected.rows, "row"),
+                grouped(found.rows)
             )),
             Ok(found) if *found != self.expected => {
                 Some(format!("{}: row counts match, contents differ", self.name))

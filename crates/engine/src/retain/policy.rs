@@ -1,7 +1,7 @@
 //! Which backups stay: history, moment and rules in, a decision with its reason for each out.
 
 use crate::job::RetentionRules;
-use hubvault_model::{BackupId, ByteSize};
+use hubvault_model::{BackupId, ByteSize, counted};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -65,7 +65,10 @@ pub fn decide(
         }
         let age = now.duration_since(kept.at);
         let reason = if age < SignedDuration::from_hours(24 * i64::from(rules.days)) {
-            Some(format!("younger than {} days", rules.days))
+            Some(format!(
+                "younger than {}",
+                counted(u64::from(rules.days), "day")
+            ))
         } else if kept.proven && proven <= rules.keep_last {
             Some(format!("one of the last {} proven", rules.keep_last))
         } else {

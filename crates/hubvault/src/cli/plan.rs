@@ -1,7 +1,7 @@
 //! What `hubvault backup --dry-run` prints.
 
 use super::seal::sealed_text;
-use crate::text::{Align, about, bullets, columns, grid, plain};
+use crate::text::{Align, about, about_rows, bullets, columns, grid, plain};
 use hubvault_engine::job::{Job, ProofWhen};
 use hubvault_engine::logical::{Plan, describe_coverage};
 use hubvault_model::{ByteSize, Warning, counted, indented};
@@ -118,9 +118,9 @@ fn left_out_text(plan: &Plan) -> String {
     let mut out = String::from("\nLeft out (restored empty)\n");
     let left_out = || plan.references.left_out.iter().chain(&plan.of_extensions);
     for left in left_out() {
-        let rows = about(left.estimated_rows);
+        let rows = about_rows(left.estimated_rows);
         let (name, reason) = (plain(&left.name), plain(&left.reason));
-        out += &format!("  {name}, about {rows} rows, {reason}\n");
+        out += &format!("  {name}, about {rows}, {reason}\n");
     }
     let others: Vec<String> = plan.outside.iter().map(|left| plain(&left.name)).collect();
     if !others.is_empty() {
@@ -137,8 +137,8 @@ fn left_out_text(plan: &Plan) -> String {
         out += "\nNot readable and new (missing after a restore)\n";
     }
     for left in &plan.unreadable {
-        let rows = about(left.estimated_rows);
-        out += &format!("  {}, about {rows} rows\n", plain(&left.name));
+        let rows = about_rows(left.estimated_rows);
+        out += &format!("  {}, about {rows}\n", plain(&left.name));
     }
     if !plan.references.not_valid.is_empty() {
         out += "\nForeign keys restored as NOT VALID\n";

@@ -66,12 +66,11 @@ pub(crate) fn confinement_text(drill: &DrillRecord) -> String {
             indented(&confinement.missing.join("; "))
         );
     }
-    match confinement.processes_left {
-        0 => {}
-        1 => out += "1 process left behind by code of the database was killed\n",
-        many => {
-            out += &format!("{many} processes left behind by code of the database were killed\n");
-        }
+    let left = confinement.processes_left;
+    if left > 0 {
+        let verb = if left == 1 { "was" } else { "were" };
+        let what = counted(left as u64, "process");
+        out += &format!("{what} left behind by code of the database {verb} killed\n");
     }
     out
 }

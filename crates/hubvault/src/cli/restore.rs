@@ -16,7 +16,7 @@ use hubvault_config::Settings;
 use hubvault_engine::disk::unnamed_file;
 use hubvault_engine::progress::Progress;
 use hubvault_engine::restore::{self, RestoreError, RestoreOptions, Restored, Target};
-use hubvault_model::{ByteSize, Cancel, TableName, remedy};
+use hubvault_model::{ByteSize, Cancel, TableName, counted, remedy};
 use hubvault_postgres::{ConnectSettings, Session, target};
 use serde_json::json;
 use std::fs::File;
@@ -41,8 +41,8 @@ pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
             answer::json(&json!({ "directory": args.files, "files": files }))?;
         } else {
             print(&format!(
-                "{} files and directories restored into {directory}\n",
-                files.len()
+                "{} (directories included) restored into {directory}\n",
+                counted(files.len() as u64, "file")
             ))?;
         }
         return Ok(Exit::Done);

@@ -10,6 +10,7 @@ use hubvault_config::{Administrator, Settings};
 use hubvault_engine::catalog::{Answered, Catalog, Standing, standing};
 use hubvault_engine::state::StateDir;
 use hubvault_engine::state::file::{self, Durability};
+use hubvault_model::counted;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::json;
@@ -232,8 +233,7 @@ pub(crate) fn witness(settings: &Settings, opened_by: &[Recipient]) {
 pub(crate) fn sealed_text(sealed_to: &[String], opened: bool) -> String {
     let recipients = match sealed_to.len() {
         0 => return String::new(),
-        1 => "1 recipient".to_owned(),
-        more => format!("{more} recipients"),
+        many => counted(many as u64, "recipient"),
     };
     let keys: Vec<String> = sealed_to
         .iter()

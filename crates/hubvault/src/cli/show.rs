@@ -7,7 +7,7 @@ use super::proof::proof_text;
 use super::seal::{IdentityArgs, sealed_text, witness};
 use super::select::resolve;
 use crate::answer;
-use crate::text::{Align, about, columns, grouped, paragraph, plain, print};
+use crate::text::{Align, about_rows, columns, grouped, paragraph, plain, print};
 use crate::{progress, signals};
 use anyhow::{Context, Result};
 use clap::Args;
@@ -138,9 +138,9 @@ fn verified(path: &Path, read: &ReadBack, proof: &ProofRecord, drilled: bool) ->
         String::new()
     };
     Ok(print(&format!(
-        "{}: whole; {} entries, {}, {}, {} read, every checksum and digest equal\n{drilled}",
+        "{}: whole; {}, {}, {}, {} read, every checksum and digest equal\n{drilled}",
         path.display(),
-        read.manifest.entries.len(),
+        counted(read.manifest.entries.len() as u64, "entry"),
         counted(read.manifest.tables.len() as u64, "table"),
         counted(rows, "row"),
         ByteSize(read.bytes)
@@ -232,9 +232,9 @@ fn left_out_text(manifest: &Manifest) -> String {
             let (name, reason, rows) = (
                 plain(&left.name),
                 plain(&left.reason),
-                about(left.estimated_rows),
+                about_rows(left.estimated_rows),
             );
-            out += &format!("  {name}, about {rows} rows: {reason}\n");
+            out += &format!("  {name}, about {rows}: {reason}\n");
         }
     }
     if !manifest.masked.is_empty() {

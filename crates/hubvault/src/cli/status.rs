@@ -277,6 +277,6 @@ fn notified(job: &Job, status: &Status) -> String {
     match status.waiting {
         0 => who,
         1 => format!("{who}; 1 message is queued"),
-        many => format!("{who}; {many} messages are queued"),
+        many => format!("{who}; {} are queued", counted(many as u64, "message")),
     }
 }

@@ -103,7 +103,7 @@ fn every_setting_is_shown_in_the_plan_and_in_config_show() {
     assert_eq!(verified["checked"], "whole");
     assert_contains(
         &run_text(&hub, &["check", "seal"], &[0]),
-        &["all 1 recipients were shown"],
+        &["the recipient was shown"],
     );
     assert_contains(&run_text(&hub, &["status"], &[0, 1, 3]), &["alice (shown "]);
     let shown = run_text(

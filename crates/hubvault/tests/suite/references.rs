@@ -110,7 +110,7 @@ fn many_added_rows_come_in_several_extents_and_the_plan_counts_them() {
                 column = \"at\"\nlength = \"1 day\"\n";
     let plan = stdout(&Hub::with(&database, toml).run(&["backup", "--dry-run"]));
     assert!(
-        plan.contains("only 50000 rows that others refer to"),
+        plan.contains("only 50,000 rows that others refer to"),
         "{plan}"
     );
 }

@@ -3,7 +3,7 @@
 use super::super::{Finding, Look};
 use crate::catalog::LastScope;
 use crate::job::{MissingPolicy, Scope};
-use hubvault_model::Cancel;
+use hubvault_model::{Cancel, counted};
 use hubvault_postgres::{ConnectSettings, PgError, Relation, Sequence, Session, inspect};
 use std::collections::BTreeSet;
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -44,7 +44,10 @@ pub(super) fn look(look: &Look<'_>, cancel: &Cancel) -> Finding {
     match receiver.recv_timeout(LIMIT) {
         Ok(Ok(Readable { tables, missing })) if missing.is_empty() => Finding::ok(
             NAME,
-            format!("{target} answers, {tables} tables can be read"),
+            format!(
+                "{target} answers, {} can be read",
+                counted(tables as u64, "table")
+            ),
         ),
         Ok(Ok(Readable { missing, .. })) => {
             let what = format!(

@@ -4,7 +4,7 @@ use super::super::{Finding, Look};
 use crate::catalog::State;
 use crate::job::ProofWhen;
 use crate::overview::age;
-use hubvault_model::Cancel;
+use hubvault_model::{Cancel, counted};
 
 pub(super) const NAME: &str = "proof";
 
@@ -30,7 +30,8 @@ pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
     let old = age(last, look.now);
     if look.since(last).as_hours() >= i64::from(limit) {
         let what = format!(
-            "the last drill was {old} ago, more than the {limit} hours that monitor.max_drill_age_hours allows"
+            "the last drill was {old} ago, more than the {} that monitor.max_drill_age_hours allows",
+            counted(u64::from(limit), "hour")
         );
         return Finding::failing(NAME, what, next);
     }

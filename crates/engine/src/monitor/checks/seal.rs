@@ -26,10 +26,10 @@ pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
         .map(|one| one.recipient.short())
         .collect();
     if never.is_empty() {
-        let what = format!(
-            "all {} recipients were shown to open an archive",
-            standing.len()
-        );
+        let what = match standing.len() {
+            1 => "the recipient was shown to open an archive".to_owned(),
+            many => format!("all {many} recipients were shown to open an archive"),
+        };
         return Finding::ok(NAME, what);
     }
     let what = format!(

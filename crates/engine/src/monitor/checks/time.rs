@@ -3,7 +3,7 @@
 use super::super::{Finding, Look};
 use crate::job::ProofWhen;
 use crate::overview::{Risk, age, age_risk};
-use hubvault_model::Cancel;
+use hubvault_model::{Cancel, counted};
 use jiff::SignedDuration;
 
 pub(super) const NAME: &str = "time";
@@ -16,8 +16,9 @@ fn unproven_risk(look: &Look<'_>) -> Option<String> {
     let old = look.since(newest.started_at) > SignedDuration::from_hours(i64::from(limit));
     old.then(|| {
         format!(
-            "the newest backup is {} old, more than the {limit} hours that BACKUP_MAX_AGE_HOURS allows",
-            age(newest.started_at, look.now)
+            "the newest backup is {} old, more than the {} that BACKUP_MAX_AGE_HOURS allows",
+            age(newest.started_at, look.now),
+            counted(u64::from(limit), "hour")
         )
     })
 }

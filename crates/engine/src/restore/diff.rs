@@ -231,7 +231,7 @@ pub fn put_back<S: Source>(
         let ((inserted, updated), problem) = match result {
             Ok(rows) => (rows, None),
             Err(error) => {
-                let problem = of_table(with_remedy(table, error))?;
+                let problem = of_table(error.with_remedy(&table.name))?;
                 session.simple("rolling a table back", "ROLLBACK TO SAVEPOINT one_table")?;
                 ((0, 0), Some(problem))
             }
@@ -246,17 +246,6 @@ pub fn put_back<S: Source>(
     }
     session.simple("making it lasting", "COMMIT")?;
     Ok(done)
-}
-
-/// A refusal of the server, with what can be done instead.
-fn with_remedy(table: &TableSummary, error: RestoreError) -> RestoreError {
-    if !error.is_refused_by_server() {
-        return error;
-    }
-    RestoreError::Drifted {
-        table: table.name.clone(),
-        why: error.to_string(),
-    }
 }
 
 fn put_back_table(

@@ -27,6 +27,17 @@ impl RestoreError {
         }
     }
 
+    /// A refusal of rows by the server, with what can be done instead.
+    pub(crate) fn with_remedy(self, table: &TableName) -> Self {
+        if !self.is_refused_by_server() {
+            return self;
+        }
+        Self::Drifted {
+            table: table.clone(),
+            why: self.to_string(),
+        }
+    }
+
     /// The columns of a COPY that refused a value, but for those that are `known`.
     pub(crate) fn refusing_columns(&self, columns: &[String], known: &[String]) -> Vec<String> {
         match self {

@@ -93,7 +93,7 @@ fn load_or_undo<S: Source>(
         };
         let error = match load() {
             Err(error) if into_schema.is_some() => error,
-            other => return other,
+            other => return other.map_err(|error: RestoreError| error.with_remedy(&table.name)),
         };
         let refusing = error.refusing_columns(&table.columns, &as_text);
         if refusing.is_empty() {

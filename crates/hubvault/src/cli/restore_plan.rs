@@ -120,7 +120,7 @@ fn preview_text(preview: &Preview, place: &str, seconds: Option<f64>) -> String 
         );
     }
     for (title, list) in [
-        ("To know", &preview.notes),
+        ("Notes", &preview.notes),
         ("It would not succeed", &preview.obstacles),
     ] {
         if !list.is_empty() {

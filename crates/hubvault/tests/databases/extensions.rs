@@ -58,8 +58,6 @@ fn pg_partman_has_its_configuration() {
             special: "rows in tables of the extension, which keep partitions being made",
             database: "partman",
             fill: include_str!("partman.sql"),
-            besides: "GRANT pg_read_all_data TO ROLE",
-            short: "the dry run does not ask for the privilege to read its tables, the backup warns: granted here",
             ..EQUAL
         },
     ));

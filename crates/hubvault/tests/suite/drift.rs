@@ -107,6 +107,13 @@ fn rows_are_put_back_where_they_can_be_and_beside_the_table_elsewhere() {
     assert_eq!(database.value("SELECT count(*) FROM keyed"), "4");
     restore(&["--table", "cols", "--upsert"], 3);
     assert_eq!(database.value(cols), "1k1new1 2k2new2");
+    // Rows of a table alone are refused with the same proposal.
+    database.execute("TRUNCATE cols");
+    let (_, said) = restore(&["--table", "cols"], 1);
+    assert!(
+        said.contains("no column dropped") && said.contains("--into-schema"),
+        "{said}"
+    );
     // The command that it proposes.
     restore(
         &[

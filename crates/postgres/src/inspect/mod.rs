@@ -59,6 +59,13 @@ pub fn has_foreign_casts(session: &mut Session) -> Result<bool, PgError> {
     Ok(rows.first().is_some_and(|row| row.get(0)))
 }
 
+/// The name that the server knows the database by; a pooler may have another.
+pub fn current_database(session: &mut Session) -> Result<String, PgError> {
+    let sql = "SELECT current_database()::text";
+    let rows = session.rows("asking for the database", sql)?;
+    Ok(rows.first().map(|row| row.get(0)).unwrap_or_default())
+}
+
 /// What the database was created with. The columns of the locale have other names in every second major version.
 pub fn database(session: &mut Session) -> Result<DatabaseFacts, PgError> {
     let doing = "reading the properties of the database";

@@ -92,7 +92,8 @@ fn readable(
     let mut session = Session::at_source(settings, cancel)?;
     let relations = inspect::relations(&mut session)?;
     let sequences = inspect::sequences(&mut session)?;
-    let known = last.and_then(|last| last.tables_in(&settings.dbname));
+    let database = inspect::current_database(&mut session)?;
+    let known = last.and_then(|last| last.tables_in(&database));
     // A run leaves these out and warns.
     let spared = match (known, scope.missing) {
         (Some(known), MissingPolicy::Warn) => inspect::new_and_unreadable(&relations, known),

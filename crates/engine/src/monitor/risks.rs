@@ -5,7 +5,6 @@ use super::{CheckState, Finding, Look, examine};
 use crate::catalog::CatalogError;
 use crate::overview::{Risk, age};
 use hubvault_model::Cancel;
-use hubvault_model::Warning;
 
 /// The checks that ask neither the server nor a command of the user's, and read no archive.
 const QUICK: [&str; 9] = [
@@ -17,28 +16,21 @@ const SAID_BY_CHECKS: [&str; 3] = ["nobody-told", "undelivered", "rows"];
 /// What is at risk as of now, in sentences; empty where nothing is.
 pub fn risks(look: &Look<'_>) -> Result<Vec<String>, CatalogError> {
     let findings = examine(look, &Cancel::new(), &|name| QUICK.contains(&name));
-    let mut failing = findings
-        .iter()
-        .filter(|finding| finding.state == CheckState::Failing);
-    let mut risks: Vec<String> = failing.clone().map(in_words).collect();
+    let is_failing = |finding: &&Finding| finding.state == CheckState::Failing;
+    let failing: Vec<&Finding> = findings.iter().filter(is_failing).collect();
+    let mut risks: Vec<String> = failing.iter().copied().map(in_words).collect();
     risks.extend(remembered(look)?);
-    let is_said = |risk: &Risk, said: &mut dyn FnMut(&str) -> bool| match risk {
+    let is_said = |risk: &&Risk| match risk {
         Risk::NeverProven | Risk::TooOld { .. } | Risk::Failed(_) | Risk::MailedUnsealed => true,
-        Risk::Unproven(_) => said("proof"),
-        Risk::Warned(warning) => is_said_by_check(warning),
+        Risk::Unproven(_) => failing.iter().any(|finding| finding.check == "proof"),
+        Risk::Warned(warning) => SAID_BY_CHECKS.contains(&warning.code.as_str()),
         Risk::Missing(_) => false,
     };
-    let mut said = |check: &str| failing.any(|finding| finding.check == check);
-    let others = look
-        .overview
-        .risks(look.job.monitor.max_age_hours, look.now);
-    let others = others.iter().filter(|risk| !is_said(risk, &mut said));
+    let max_age_hours = look.job.monitor.max_age_hours;
+    let others = look.overview.risks(max_age_hours, look.now);
+    let others = others.iter().filter(|risk| !is_said(risk));
     risks.extend(others.map(ToString::to_string));
     Ok(risks)
-}
-
-fn is_said_by_check(warning: &Warning) -> bool {
-    SAID_BY_CHECKS.contains(&warning.code.as_str())
 }
 
 /// What is wrong; how a seal is put right is not in the manual of checks alone.

@@ -8,10 +8,6 @@ use std::path::PathBuf;
 
 /// What the role of a session may make.
 #[derive(Clone, Copy, Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a column of the query"
-)]
 pub struct MayMake {
     /// Databases.
     pub databases: bool,
@@ -19,15 +15,13 @@ pub struct MayMake {
     pub roles: bool,
     /// Schemas in this database.
     pub schemas: bool,
-    /// Objects for other owners.
-    pub is_superuser: bool,
 }
 
 /// Asks for it.
 pub fn may_make(session: &mut Session) -> Result<MayMake, PgError> {
     let doing = "asking what the role may make";
     let sql = "SELECT rolsuper OR rolcreatedb, rolsuper OR rolcreaterole,
-                      pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'), rolsuper
+                      pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')
                FROM pg_catalog.pg_roles WHERE rolname = current_user";
     let rows = session.rows(doing, sql)?;
     let row = rows.first().ok_or_else(|| PgError::Query {
@@ -38,7 +32,6 @@ pub fn may_make(session: &mut Session) -> Result<MayMake, PgError> {
         databases: row.get(0),
         roles: row.get(1),
         schemas: row.get(2),
-        is_superuser: row.get(3),
     })
 }
 

@@ -211,18 +211,17 @@ impl Preview {
         target::only_tables(&mut session)?;
         let chosen = chosen(archive.manifest(), wanted)?;
         let mut found = Self::default();
-        if let Some(schema) = into_schema {
-            if !target_facts::all_schemas(&mut session)?
+        if let Some(schema) = into_schema
+            && !target_facts::all_schemas(&mut session)?
                 .iter()
                 .any(|it| it == schema)
-            {
-                found.schemas.push(schema.to_owned());
-                if !target_facts::may_make(&mut session)?.schemas {
-                    found.may_not(
-                        to,
-                        "create schemas in this database (GRANT CREATE ON DATABASE)",
-                    );
-                }
+        {
+            found.schemas.push(schema.to_owned());
+            if !target_facts::may_make(&mut session)?.schemas {
+                found.may_not(
+                    to,
+                    "create schemas in this database (GRANT CREATE ON DATABASE)",
+                );
             }
         }
         for table in &chosen {

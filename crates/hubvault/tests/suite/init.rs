@@ -254,6 +254,15 @@ fn what_cannot_work_is_said_and_nothing_is_left() {
         assert!(said.contains(words), "{words} is not in {said}");
         place.nothing_written();
     }
+    let open = place.path("open");
+    std::fs::create_dir(&open).unwrap();
+    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let said = place.run_expecting(
+        1,
+        &["init", "--yes", "--url", &url, "--output", "open/x.toml"],
+    );
+    assert!(said.contains("chmod"), "{said}");
+    assert_eq!(std::fs::read_dir(&open).unwrap().count(), 0);
     std::fs::write(place.path("file"), "").unwrap();
     let said = place.run_expecting(
         1,

@@ -17,6 +17,7 @@ use crate::text::complain;
 use anyhow::{Context, Result, bail};
 use ask::Ask;
 use hubvault_config::{Environment, Inputs, Settings};
+use hubvault_engine::state::ownership::{ReadOnlyMount, check_trusted};
 use hubvault_model::{Cancel, Masks};
 use hubvault_postgres::{ConnectSettings, Session, inspect};
 use hubvault_service::logging;
@@ -24,6 +25,7 @@ use outcome::Outcome;
 use proposal::Proposal;
 use role::{NewRole, owner_settings};
 use secrecy::ExposeSecret;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Asks, looks, writes, checks. Nothing is written before the last question is answered.
@@ -87,7 +89,14 @@ fn refuse_unwritable(output: &Path, force: bool) -> Result<()> {
             "cannot write to {}; name another file with --output",
             directory.display()
         )
-    })
+    })?;
+    // Every later command would refuse it.
+    match check_trusted(output, ReadOnlyMount::Untrusted) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("checking who may write {}", output.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Connects with what the variables and options say; asks for what they do not say.

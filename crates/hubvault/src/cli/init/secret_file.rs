@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use hubvault_engine::state::file::{Durability, replace};
+use hubvault_engine::state::ownership::{ReadOnlyMount, read_trusted};
 use secrecy::{ExposeSecret, SecretString};
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -12,11 +13,14 @@ pub(super) fn path(configuration: &Path, what: &str) -> PathBuf {
     configuration.with_extension(what.replace('.', "_"))
 }
 
-/// Writes it. What is there and differs is replaced only with `force`.
+/// More than any secret has.
+const MOST_BYTES: u64 = 1 << 16;
+
+/// Writes it, also over the same text: then its mode is right. What differs is replaced only with `force`.
 pub(super) fn write(path: &Path, secret: &SecretString, force: bool) -> Result<()> {
     let text = secret.expose_secret();
-    match std::fs::read_to_string(path) {
-        Ok(known) if known == *text => return Ok(()),
+    match read_trusted(path, MOST_BYTES, ReadOnlyMount::Untrusted) {
+        Ok(known) if known == *text => {}
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         _ if force => {}
         _ => bail!(
@@ -28,9 +32,10 @@ pub(super) fn write(path: &Path, secret: &SecretString, force: bool) -> Result<(
         .with_context(|| format!("writing {}", path.display()))
 }
 
-/// What an earlier call left there, such as one that was interrupted; else a new password, which nobody can guess.
+/// What an earlier call left there, such as one that was interrupted; else a new password, which nobody can guess. A file
+/// that others could have written is refused: they would know the password.
 pub(super) fn known_or_new(path: &Path) -> Result<SecretString> {
-    match std::fs::read_to_string(path) {
+    match read_trusted(path, MOST_BYTES, ReadOnlyMount::Untrusted) {
         Ok(known) if !known.trim().is_empty() => return Ok(SecretString::from(known)),
         Err(error) if error.kind() != ErrorKind::NotFound => {
             return Err(error).with_context(|| format!("reading {}", path.display()));
@@ -69,5 +74,7 @@ mod tests {
             "{refused}"
         );
         write(&file, &other, true).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o666)).unwrap();
+        assert!(known_or_new(&file).is_err(), "others may have written it");
     }
 }

@@ -92,11 +92,8 @@ fn no_proof(job: &Job) -> Vec<String> {
     for program in ["pg_dump", "pg_restore"] {
         all.extend(missing(program).map(|why| format!("no backup is possible: {why}")));
     }
-    if job.proof.when == ProofWhen::Off {
-        all.push(
-            "no backup is restored and compared, so none is proven; set proof.when = \"always\" (PROOF)".to_owned(),
-        );
-    } else if job.proof.server.is_none()
+    if job.proof.when != ProofWhen::Off
+        && job.proof.server.is_none()
         && let Some(why) = missing("postgres")
     {
         let why = why.replace("postgresql-client-", "postgresql-");

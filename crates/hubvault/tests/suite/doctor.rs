@@ -33,10 +33,6 @@ fn the_report_has_versions_settings_checks_and_the_last_errors() {
     ] {
         assert!(report.contains(words), "{words:?} is not in:\n{report}");
     }
-    assert!(
-        report.contains("no backup is restored and compared"),
-        "PROOF is off here: {report}"
-    );
     let json = stdout(&hub.run_expecting(0, &["doctor", "--json"]));
     let answer: Value = serde_json::from_str(&json).unwrap();
     assert!(
@@ -91,9 +87,6 @@ fn a_right_configuration_says_what_it_leads_to() {
         let warnings = answer["warnings"].as_array().unwrap();
         assert_eq!(warnings.len(), 1, "{answer}{}", stderr(&json));
     };
-    hub.set("PROOF", "off");
-    says(&hub, "none is proven; set proof.when");
-    hub.set("PROOF", "always");
     hub.set("EMAIL_ENABLED", "true");
     says(
         &hub,

@@ -6,7 +6,8 @@ use std::process::{Command, Output};
 /// Starts `program` on a terminal of its own and answers each question once it is asked; what the terminal showed is its
 /// standard output.
 const PROGRAM: &str = r#"
-import json, os, pty, select, sys
+import json, os, pty, select, sys, termios, time
+end = time.monotonic() + 300
 steps, command = json.loads(sys.argv[1]), sys.argv[2:]
 pid, terminal = pty.fork()
 if pid == 0:
@@ -25,6 +26,9 @@ while True:
     seen += data
     while steps and (at := seen.find(steps[0][0].encode(), start)) >= 0:
         start = at + len(steps[0][0].encode())
+        # What is typed before the program reads may be thrown away.
+        while termios.tcgetattr(terminal)[3] & termios.ECHO and time.monotonic() < end:
+            time.sleep(0.01)
         os.write(terminal, steps.pop(0)[1].encode())
 _, status = os.waitpid(pid, 0)
 sys.stdout.write(seen.decode(errors="replace"))

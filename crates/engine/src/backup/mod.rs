@@ -21,6 +21,7 @@ use crate::proof::{
 };
 use crate::publish::{self, Partial, Published};
 use crate::run::{BackupError, Run};
+use crate::state::notify_lock::NotifyLock;
 use hubvault_postgres::{Session, Snapshot};
 use jiff::Timestamp;
 use prepare::{
@@ -47,7 +48,8 @@ pub fn run(job: &Job, run: &Run) -> Result<BackupRecord, BackupError> {
     let published = begin(job, run, catalog, &mut stages)
         .and_then(|()| time_limit::within(job, run, || take(job, run, catalog, &mut stages)));
     let outcome = finish::record(job, run, &prepared, stages, published);
-    // Notifying may take its time: it holds up no other run.
+    // Notifying may take its time: it holds up no other run, and the checks notify nobody meanwhile.
+    let _notifying = NotifyLock::take(catalog.state(), &job.name, &run.cancel);
     drop(lock);
     finish::notify_all(job, run, &prepared, outcome)
 }

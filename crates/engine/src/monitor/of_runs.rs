@@ -11,8 +11,6 @@ use std::time::Duration;
 /// The built-in checks that look at what no run changes.
 const UNCHANGED: [&str; 2] = ["seal", "clock"];
 
-/// Messages about a run that ended longer ago are not on their way any more.
-const SENDING: SignedDuration = SignedDuration::from_mins(10);
 /// By when another attempt has begun once its pause is over.
 const BEGINS: SignedDuration = SignedDuration::from_mins(1);
 
@@ -33,18 +31,13 @@ pub(super) fn reminder(look: &Look<'_>, finding: &Finding) -> Duration {
     look.job.monitor.reminder
 }
 
-/// Whether a run is at work, will be tried again, or is about to be told.
+/// Whether a run is at work or will be tried again. While it sends its own messages, it holds the lock of notifications.
 fn is_pending(look: &Look<'_>) -> bool {
-    let Some(newest) = look.records.first() else {
-        return false;
+    let again = |run: &BackupRecord| {
+        let ended = run.finished_at.filter(|_| run.is_tried_again());
+        ended.is_some_and(|ended| look.since(ended) < longest_pause(look) + BEGINS)
     };
-    let Some(ended) = newest.finished_at else {
-        return newest.state == State::Running && RunLock::is_held(look.catalog.state());
-    };
-    if newest.is_tried_again() {
-        return look.since(ended) < longest_pause(look) + BEGINS;
-    }
-    newest.delivery.is_none() && look.since(ended) < SENDING
+    RunLock::is_held(look.catalog.state()) || look.records.first().is_some_and(again)
 }
 
 fn longest_pause(look: &Look<'_>) -> SignedDuration {

@@ -52,7 +52,7 @@ fn help_is_a_command_and_only_a_near_command_is_proposed() {
     for (written, near) in [
         ("lits", Some("list")),
         ("statsu", Some("status")),
-        ("tini", None),
+        ("nip", None),
         ("xyz", None),
     ] {
         let said = stderr(&hub.run_expecting(2, &[written]));

@@ -270,7 +270,7 @@ fn sealed_archives_are_listed_checked_and_pruned_without_a_key() {
     let rebuilt = hub.run(&["catalog", "rebuild"]);
     assert_eq!(code(&rebuilt), Some(3), "{}", stdout(&rebuilt));
     assert!(
-        stderr(&rebuilt).contains("sealed to 1 recipient"),
+        stderr(&rebuilt).contains("it is sealed, and its sidecar"),
         "{}",
         stderr(&rebuilt)
     );

@@ -14,11 +14,12 @@ tools: ## Install PostgreSQL's programs and a C compiler where they are missing
 	@tools/install-postgres.sh
 
 demo: tools ## A sample hub backed up, restored with plain tools, compared
+	@[ -e target/debug/hubvault ] || echo "Building takes about 3 minutes on two processors, the demonstration 20 seconds."
 	$(CARGO) build --locked
 	target/debug/hubvault demo
 
 test: tools ## The whole suite, against a PostgreSQL that it starts itself
-	$(CARGO) test --workspace --locked
+	@CARGO="$(CARGO)" tools/test.sh
 
 test-attacks: tools ## Attacks by database owners, local users, archives and tokens, in two minutes (root)
 	$(CARGO) test -p hubvault --test attacks --locked

@@ -20,7 +20,7 @@ pub struct Channel {
     pub kind: ChannelKind,
     /// Its URL; whoever knows the path may post, so it is a secret. Of a command its name.
     pub url: SecretString,
-    /// Of a webhook the key of the signature, of ntfy an access token, of PagerDuty the routing key, of Telegram the chat;
+    /// Of a webhook the key of the signature, of ntfy an access token, of `PagerDuty` the routing key, of Telegram the chat;
     /// others have none.
     pub secret: Option<SecretString>,
     /// How long looking up, connecting, sending and the answer may take together.

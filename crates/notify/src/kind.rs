@@ -19,7 +19,7 @@ pub enum ChannelKind {
     Discord,
     /// A channel or chat of Microsoft Teams, through a workflow.
     Teams,
-    /// A service of PagerDuty.
+    /// A service of `PagerDuty`.
     PagerDuty,
     /// A command of the user's: the caller runs it.
     Command,

@@ -1,14 +1,14 @@
-//! PagerDuty's Events API v2: an incident is opened, and resolved by what ended it.
+//! `PagerDuty`'s Events API v2: an incident is opened, and resolved by what ended it.
 
 use crate::message::one_line;
 use crate::payload::{Event, EventKind, Payload, first_bytes};
 use serde_json::{Value, json};
 
-/// A summary at most, in bytes; PagerDuty allows 1,024 characters ("PD-CEF").
+/// A summary at most, in bytes; `PagerDuty` allows 1,024 characters ("PD-CEF").
 const SUMMARY_BYTES: usize = 1_000;
 /// The details at most, in bytes; an event may have 512 KB.
 const DETAILS_BYTES: usize = 30_000;
-/// A key at most; PagerDuty allows 255 characters.
+/// A key at most; `PagerDuty` allows 255 characters.
 const KEY_CHARACTERS: usize = 255;
 
 /// A failed run opens the incident of the job's runs, and the next run that publishes an archive resolves it. Each check has

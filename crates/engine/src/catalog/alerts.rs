@@ -91,12 +91,11 @@ impl Catalog {
     pub fn alerts(&self, job: &str) -> Result<Vec<AlertState>, CatalogError> {
         let read = || {
             // Not in a catalog of an earlier version that can only be read.
-            let by_run = match self.db.table_exists(None, "alerts_by_run")? {
-                true => {
-                    "EXISTS (SELECT 1 FROM alerts_by_run AS other
-                         WHERE other.job = alerts.job AND other.check_name = alerts.check_name)"
-                }
-                false => "false",
+            let by_run = if self.db.table_exists(None, "alerts_by_run")? {
+                "EXISTS (SELECT 1 FROM alerts_by_run AS other
+                     WHERE other.job = alerts.job AND other.check_name = alerts.check_name)"
+            } else {
+                "false"
             };
             let mut statement = self.db.prepare(&format!(
                 "SELECT job, check_name, state, since, told_at, silenced_until, what, looked_at, {by_run}
@@ -111,9 +110,10 @@ impl Catalog {
     /// Remembers what a check found. A silence is left as it is: it may have been asked for meanwhile.
     pub fn put_alert(&self, alert: &AlertState) -> Result<(), CatalogError> {
         // An earlier version knows nothing of the second table, and reads the first one.
-        let by_run = match alert.by_run {
-            true => "INSERT OR IGNORE INTO alerts_by_run VALUES (?1, ?2)",
-            false => "DELETE FROM alerts_by_run WHERE job = ?1 AND check_name = ?2",
+        let by_run = if alert.by_run {
+            "INSERT OR IGNORE INTO alerts_by_run VALUES (?1, ?2)"
+        } else {
+            "DELETE FROM alerts_by_run WHERE job = ?1 AND check_name = ?2"
         };
         let write = || {
             let both = self.db.unchecked_transaction()?;

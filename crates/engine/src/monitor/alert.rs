@@ -195,7 +195,7 @@ mod tests {
         runs: OfRuns,
     ) -> (Option<Notice>, AlertState) {
         let finding = finding(state);
-        let every = Duration::from_mins(60);
+        let every = Duration::from_hours(1);
         let decision = decide(previous, &finding, at(minute), every, runs);
         let told = decision.filter(|decision| !decision.by_run);
         let state = remember("hub", previous, &finding, decision, at(minute));

@@ -214,9 +214,9 @@ impl BackupError {
     pub fn check(&self) -> Option<&'static str> {
         let is_full = |source: &io::Error| source.kind() == io::ErrorKind::StorageFull;
         match self {
-            Self::Privileges { .. } => Some("database"),
             // There was no session, or it broke.
-            Self::Postgres(
+            Self::Privileges { .. }
+            | Self::Postgres(
                 PgError::Unreachable { .. }
                 | PgError::Login { .. }
                 | PgError::NoSuchDatabase { .. }

@@ -143,8 +143,8 @@ fn test(job: &Job, catalog: &Catalog, zone: &TimeZone) -> Result<Exit> {
     if answer::is_json() {
         answer::json(&outcome.record)?;
     } else {
-        let notified = outcome.record.notified.join(", ");
-        print(&format!("notified {notified}\n"))?;
+        let people = outcome.record.notified.join(", ");
+        print(&format!("notified {people}\n"))?;
     }
     Ok(if outcome.record.is_complete() {
         Exit::Done

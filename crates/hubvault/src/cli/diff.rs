@@ -123,7 +123,7 @@ pub(crate) fn diff_text(found: &[TableDiff]) -> String {
     let mut text = columns(&header, &rows);
     let drifted = found.iter().filter(|table| !table.drift.is_none());
     let drifted: Vec<String> = drifted
-        .map(|table| format!("  {}: {}\n", plain(&table.name), plain(&table.drift.text())))
+        .map(|table| format!("  {}: {}\n", plain(&table.name), plain(table.drift.text())))
         .collect();
     if !drifted.is_empty() {
         text += "\nColumns that differ: only those in both were compared, as text where the type is another\n";

@@ -96,7 +96,7 @@ struct Drilled {
 }
 
 enum Outcome {
-    Judged(ProofRecord),
+    Judged(Box<ProofRecord>),
     Sealed,
     Rejected(String),
 }
@@ -149,7 +149,7 @@ fn one_of(
     let done = drill(settings, path, identities, progress, cancel, &mut proof);
     let is_sealed = |error: &anyhow::Error| error.downcast_ref().is_some_and(DrillError::is_sealed);
     let result = match done {
-        Ok(()) => Outcome::Judged(proof),
+        Ok(()) => Outcome::Judged(Box::new(proof)),
         // Not a failure of the archive; it is one of the command if the archive was named.
         Err(error) if is_sealed(&error) && of_several => Outcome::Sealed,
         Err(error) if is_sealed(&error) => return Err(error),

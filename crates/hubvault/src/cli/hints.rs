@@ -194,7 +194,7 @@ fn every_flag_in_a_message_is_one_of_a_command() {
     let (mut count, mut wrong) = (0, Vec::new());
     let messages = |path: &PathBuf| {
         let place = path.to_string_lossy().into_owned();
-        let is_source = place.ends_with(".rs") && !place.contains("/demo/");
+        let is_source = path.extension().is_some_and(|it| it == "rs") && !place.contains("/demo/");
         // What goes to PostgreSQL's programs is no message.
         is_source && !place.contains("/postgres/src") && !place.contains("/proof/script")
     };

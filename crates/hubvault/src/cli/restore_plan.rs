@@ -80,7 +80,7 @@ fn measured(settings: &Settings, job: &str) -> Option<f64> {
 
 fn preview_text(preview: &Preview, place: &str, seconds: Option<f64>) -> String {
     let mut out = format!("A restore into {} would\n\n", plain(place));
-    let names = |names: &[String]| plain(&names.join(", "));
+    let names = |names: &[String]| plain(names.join(", "));
     if let Some(database) = &preview.created_database {
         out += &format!("  create the database {}\n", plain(database));
     }

@@ -13,11 +13,11 @@ pub(crate) fn parse() -> Result<Cli> {
         if let Some(ContextValue::String(written)) = written {
             let is_near = |name: &String| !nearest(&written, [name.as_str()]).is_empty();
             let named = error.remove(ContextKind::SuggestedSubcommand);
-            if let Some(ContextValue::Strings(mut names)) = named {
-                names.retain(is_near);
-                if !names.is_empty() {
-                    let names = ContextValue::Strings(names);
-                    error.insert(ContextKind::SuggestedSubcommand, names);
+            if let Some(ContextValue::Strings(mut near)) = named {
+                near.retain(is_near);
+                if !near.is_empty() {
+                    let near = ContextValue::Strings(near);
+                    error.insert(ContextKind::SuggestedSubcommand, near);
                 }
             }
         }

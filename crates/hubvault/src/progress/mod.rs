@@ -108,7 +108,7 @@ fn last_times(settings: &Settings) -> Option<Vec<StageTime>> {
 
 /// The line on a terminal. Log lines are written above it.
 struct Bar {
-    bar: ProgressBar,
+    line: ProgressBar,
     state: Arc<Mutex<BarState>>,
     /// Dropped to end the thread that draws.
     stop: Option<Sender<()>>,
@@ -143,7 +143,7 @@ impl Bar {
             }
         });
         Self {
-            bar,
+            line: bar,
             state,
             stop: Some(stop),
             drawing: Some(drawing),
@@ -152,9 +152,9 @@ impl Bar {
 }
 
 /// Nothing is drawn before the first stage.
-fn draw(bar: &ProgressBar, state: &Mutex<BarState>) {
-    let (now, mut state) = (Instant::now(), lock(state));
-    let (Some(stage), ..) = state.share.stage() else {
+fn draw(bar: &ProgressBar, of: &Mutex<BarState>) {
+    let (now, mut state) = (Instant::now(), lock(of));
+    let (Some(now_in), ..) = state.share.stage() else {
         return;
     };
     let (part, left) = state.share.whole(now);
@@ -162,7 +162,7 @@ fn draw(bar: &ProgressBar, state: &Mutex<BarState>) {
     let width = WIDTH as usize;
     let line = format!(
         "{:11} {percent:>3} % [{done:<width$}] {}",
-        stage.as_str(),
+        now_in.as_str(),
         state.message(left, now)
     );
     drop(state);
@@ -201,12 +201,12 @@ fn about(left: Duration) -> String {
 
 impl Progress for Bar {
     fn stage(&self, stage: Stage, expected_bytes: Option<u64>) {
-        let mut state = lock(&self.state);
-        state.share.begin(stage, expected_bytes, Instant::now());
-        state.rows = 0;
-        state.table = None;
-        drop(state);
-        draw(&self.bar, &self.state);
+        let mut of = lock(&self.state);
+        of.share.begin(stage, expected_bytes, Instant::now());
+        of.rows = 0;
+        of.table = None;
+        drop(of);
+        draw(&self.line, &self.state);
     }
 
     fn advance(&self, table: Option<&TableName>, rows: u64, bytes: u64) {
@@ -227,7 +227,7 @@ impl Drop for Bar {
             let _ = drawing.join();
         }
         logging::around_lines(None);
-        self.bar.finish_and_clear();
+        self.line.finish_and_clear();
     }
 }
 

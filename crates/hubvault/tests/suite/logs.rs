@@ -75,17 +75,17 @@ fn the_log_of_a_run_is_followed_until_it_ends() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut followed = BufReader::new(follower.stdout.take().unwrap())
+    let mut printed = BufReader::new(follower.stdout.take().unwrap())
         .lines()
         .map(Result::unwrap);
-    followed.find(|line| line.contains("INFO files")).unwrap();
+    printed.find(|line| line.contains("INFO files")).unwrap();
     assert!(
         follower.try_wait().unwrap().is_none(),
         "it waits for the run"
     );
     std::fs::write(go, "").unwrap();
-    followed.find(|line| line.contains("INFO publish")).unwrap();
-    assert_eq!(followed.last(), None, "what comes after the last line");
+    printed.find(|line| line.contains("INFO publish")).unwrap();
+    assert_eq!(printed.last(), None, "what comes after the last line");
     assert!(follower.wait().unwrap().success());
     lines.for_each(drop);
     // Unproven, as nothing was drilled.

@@ -74,13 +74,13 @@ fn every_shell_restores_the_same_and_says_the_same() {
         );
         assert_eq!(target.value(rows), source.value(rows), "{shell}");
         let text = stdout(&output).replace(&format!("into {}:", target.name()), "into it:");
-        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-        lines.sort();
+        let mut report: Vec<String> = text.lines().map(str::to_owned).collect();
+        report.sort();
         assert!(
             text.contains("not rebuilt:") && text.contains("came back NOT VALID"),
             "{text}"
         );
-        said.push((shell.to_owned(), lines));
+        said.push((shell.to_owned(), report));
     }
     for pair in said.windows(2) {
         assert_eq!(pair[0].1, pair[1].1, "{} and {}", pair[0].0, pair[1].0);

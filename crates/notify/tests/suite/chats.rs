@@ -1,4 +1,4 @@
-//! Telegram, Discord, Microsoft Teams and PagerDuty, against a receiver that records what it gets.
+//! Telegram, Discord, Microsoft Teams and `PagerDuty`, against a receiver that records what it gets.
 
 use crate::channels::{SECRET, channel, event};
 use hubvault_notify::{ChannelKind, Event, EventKind};

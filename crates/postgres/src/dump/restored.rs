@@ -14,7 +14,7 @@ use std::process::Command;
 
 /// Reads the definitions at the start of a dump.
 pub fn read_definitions(dump: impl Read) -> Result<Contents, PgError> {
-    toc::read(dump).map_err(unreadable)
+    toc::read(dump).map_err(|error| unreadable(&error))
 }
 
 /// The numbers of these definitions in a dump, of what belongs to them and of what all of these need.
@@ -23,10 +23,10 @@ pub fn needed_definitions(
     wanted: &[&Definition],
 ) -> Result<BTreeSet<u32>, PgError> {
     let is_wanted = |one: &Definition| wanted.iter().any(|it| it.is_same(one));
-    toc::closure(dump, is_wanted).map_err(unreadable)
+    toc::closure(dump, is_wanted).map_err(|error| unreadable(&error))
 }
 
-fn unreadable(error: io::Error) -> PgError {
+fn unreadable(error: &io::Error) -> PgError {
     PgError::Tool {
         program: "pg_dump".to_owned(),
         why: format!("its dump cannot be read: {error}"),

@@ -37,15 +37,21 @@ fn unlockable(role: &str, relation: &Relation, missing: &mut BTreeSet<MissingPri
 /// Row-level security that would hide rows counts only there: a definition has no rows to hide.
 pub fn missing_privileges<'a>(
     role: &str,
-    relations: impl Iterator<Item = &'a Relation> + Clone,
+    relations: impl Iterator<Item = &'a Relation>,
     sequences: impl Iterator<Item = &'a Sequence>,
     in_scope: &dyn Fn(&Relation) -> bool,
 ) -> Vec<MissingPrivilege> {
     let mut missing = BTreeSet::new();
-    for relation in relations.clone().filter(|relation| relation.is_lockable()) {
-        unlockable(role, relation, &mut missing);
+    let mut hidden = None;
+    for relation in relations {
+        if relation.is_lockable() {
+            unlockable(role, relation, &mut missing);
+        }
+        if hidden.is_none() && relation.rls_filters && in_scope(relation) {
+            hidden = Some(relation);
+        }
     }
-    if let Some(hidden) = relations.clone().find(|r| r.rls_filters && in_scope(r)) {
+    if let Some(hidden) = hidden {
         missing.insert(MissingPrivilege {
             object: hidden.name.to_string(),
             problem: "row-level security would hide rows".to_owned(),

@@ -31,7 +31,8 @@ pub(crate) struct Config {
     settings: Vec<One>,
     /// The same values as tables, `{"retention": {"days": 60}}`, also by the names of the service before hubvault.
     #[schema(value_type = Object)]
-    config: Value,
+    #[serde(rename = "config")]
+    tables: Value,
     /// What is set and has no effect, or looks like a mistake.
     notices: Vec<String>,
 }
@@ -66,7 +67,7 @@ pub(super) fn all(settings: &Settings) -> Config {
     });
     let settings_of: Vec<One> = settings_of.collect();
     Config {
-        config: tables(&settings_of),
+        tables: tables(&settings_of),
         settings: settings_of,
         notices: settings.notices.clone(),
     }

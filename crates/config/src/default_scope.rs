@@ -35,7 +35,7 @@ impl DefaultScope {
             environment.text(name).is_some() || environment.text(&format!("{name}_FILE")).is_some()
         };
         match (
-            VARIABLES.iter().any(|name| is_set(&name)),
+            VARIABLES.iter().any(|name| is_set(name)),
             document.is_empty(),
         ) {
             (false, _) => Self::Whole,

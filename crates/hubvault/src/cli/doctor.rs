@@ -248,7 +248,7 @@ fn run_line(record: &BackupRecord) -> String {
         .proof
         .drill
         .as_ref()
-        .map_or_else(String::new, |drill| confinement_text(drill));
+        .map_or_else(String::new, confinement_text);
     format!(
         "{} {} {}{}{}{}",
         record.started_at,

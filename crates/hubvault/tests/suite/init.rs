@@ -317,9 +317,10 @@ fn variables_are_taken_over_and_their_secrets_go_into_files() {
 
 #[test]
 fn odd_databases_get_a_configuration() {
-    let many: String = (0..500)
+    let many: Vec<String> = (0..500)
         .map(|n| format!("CREATE TABLE t{n} (id int);"))
         .collect();
+    let many = many.concat();
     let (empty, many) = (server().database(), database_with(&many));
     empty.execute("CREATE DATABASE \"a=b 'c\"");
     let odd = ConnectSettings {

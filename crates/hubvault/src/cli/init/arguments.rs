@@ -28,7 +28,7 @@ pub(crate) struct InitArgs {
     /// Ask nothing; take the defaults for what no option says
     #[arg(long, short)]
     pub(super) yes: bool,
-    /// The database and the role that reads it: postgres://reader@db/shop
+    /// The database and the role that reads it: `postgres://reader@db/shop`
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// A superuser's connection, over which a role that can only read is made

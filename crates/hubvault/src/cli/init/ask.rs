@@ -34,7 +34,7 @@ impl Ask {
     }
 
     /// Shows what was found, unless a program reads.
-    pub(super) fn say(self, text: &str) -> Result<()> {
+    pub(super) fn say(text: &str) -> Result<()> {
         if !answer::is_json() {
             print(text)?;
         }

@@ -41,7 +41,8 @@ fn name_of(path: &Path) -> String {
 
 fn is_of_product(path: &Path) -> bool {
     let name = name_of(path);
-    let is_yaml = name.ends_with(".yml") || name.ends_with(".yaml");
+    let is = |extension: &str| path.extension().is_some_and(|it| it == extension);
+    let is_yaml = is("yml") || is("yaml");
     let is_sample = ["example", "sample", "dist", "template"]
         .iter()
         .any(|end| name.ends_with(end));
@@ -49,7 +50,7 @@ fn is_of_product(path: &Path) -> bool {
     !is_sample
         && (is_yaml && is_compose
             || is_environment(&name)
-            || name.starts_with("nginx") && name.ends_with(".conf")
+            || name.starts_with("nginx") && is("conf")
             || name == "Caddyfile")
 }
 

@@ -44,7 +44,7 @@ pub(crate) fn run(variables: &Environment, args: &InitArgs) -> Result<Exit> {
     let environment = args.environment(variables);
     let (environment, database, mut session) = connect(environment, ask, &cancel)?;
     let survey = inspect::survey(&mut session)?;
-    ask.say(&proposal::survey_text(&survey))?;
+    Ask::say(&proposal::survey_text(&survey))?;
     let mut proposal = Proposal::make(&mut session, survey, environment, args, ask, &output)?;
     let role = new_role(&mut session, &proposal, args, ask, &output)?;
     drop(session);
@@ -56,7 +56,7 @@ pub(crate) fn run(variables: &Environment, args: &InitArgs) -> Result<Exit> {
             .draft
             .name_secret_file("database.password", &role.password_file);
     }
-    ask.say(&format!("\n{}\n", proposal.draft.text()))?;
+    Ask::say(&format!("\n{}\n", proposal.draft.text()))?;
     if !ask.confirm(&format!("Write this to {}?", output.display()), true)? {
         bail!("nothing was written");
     }
@@ -173,7 +173,7 @@ fn new_role(
         let Some(advice) = &proposal.advice else {
             return Ok(None);
         };
-        ask.say(&format!("\n{}\n", advice.problem))?;
+        Ask::say(&format!("\n{}\n", advice.problem))?;
         if !ask.is_interactive || !ask.confirm("Use a role that can only read?", true)? {
             return Ok(None);
         }

@@ -101,7 +101,7 @@ impl Proposal {
         let mut doubts = Vec::new();
         let (environment, directory) =
             directory(environment, &survey, ask, &here, &beside, &mut doubts)?;
-        let (environment, settings) = people(environment, ask)?;
+        let (environment, settings) = people(&environment, ask)?;
         let mut draft = Draft::of(&settings, &environment, &here);
         let is_sealed = !settings.job().seal.is_empty();
         if settings.job().delivery.mail.is_some() && !is_sealed && !draft.says("email.attach") {
@@ -239,7 +239,7 @@ fn directory(
 }
 
 /// Asks who is notified and who can open archives, until what is answered is right.
-fn people(environment: Environment, ask: Ask) -> Result<(Environment, Settings)> {
+fn people(environment: &Environment, ask: Ask) -> Result<(Environment, Settings)> {
     loop {
         let answered = if ask.is_interactive {
             ask_for_people(environment.clone(), ask)?

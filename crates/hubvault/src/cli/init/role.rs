@@ -76,9 +76,8 @@ impl NewRole {
             passfile: None,
             ..as_owner.clone()
         };
-        let first = match Session::connect(&settings, cancel) {
-            Ok(_) => return Ok(settings.host),
-            Err(error) => error,
+        let Err(first) = Session::connect(&settings, cancel) else {
+            return Ok(settings.host);
         };
         if settings.is_local() {
             "localhost".clone_into(&mut settings.host);

@@ -45,8 +45,8 @@ pub(super) fn known_or_new(path: &Path) -> Result<SecretString> {
     let mut bytes = [0; 24];
     let random = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
     random.context("reading random bytes from /dev/urandom")?;
-    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(SecretString::from(text))
+    let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(SecretString::from(digits.concat()))
 }
 
 #[cfg(test)]

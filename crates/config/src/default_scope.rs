@@ -34,10 +34,7 @@ impl DefaultScope {
         let is_set = |name: &&str| {
             environment.text(name).is_some() || environment.text(&format!("{name}_FILE")).is_some()
         };
-        match (
-            VARIABLES.iter().any(|name| is_set(name)),
-            document.is_empty(),
-        ) {
+        match (VARIABLES.iter().any(is_set), document.is_empty()) {
             (false, _) => Self::Whole,
             (true, true) => Self::BashSystem,
             (true, false) => Self::BashSystemWithFile,

@@ -20,14 +20,11 @@ pub(crate) fn local(at: Timestamp, zone: &TimeZone) -> String {
 
 /// The title of a column of moments: `started (Europe/Berlin)`. The names of archives have their moment in the same zone.
 pub(crate) fn in_zone(title: &str, zone: &TimeZone) -> String {
-    match zone.iana_name() {
-        Some(name) => format!("{title} ({})", name.trim_start_matches("Etc/")),
-        // One that is only an offset, or a file without a name.
-        None => {
-            let offset = zone.to_offset(Timestamp::now());
-            format!("{title} (UTC{offset})")
-        }
+    if let Some(name) = zone.iana_name() {
+        return format!("{title} ({})", name.trim_start_matches("Etc/"));
     }
+    // One that is only an offset, or a file without a name.
+    format!("{title} (UTC{})", zone.to_offset(Timestamp::now()))
 }
 
 /// Writes to standard output, in colours where [`paint`] marked it; what could move a terminal's cursor is written out.

@@ -17,7 +17,7 @@ const OFFERED: usize = 30;
 /// The arguments that are missing, after a last yes.
 pub(super) fn ask(settings: &Settings, args: &RestoreArgs) -> Result<Vec<String>> {
     let record = backup(settings)?;
-    let mut words = vec![record.id.short().to_string()];
+    let mut words = vec![record.id.short()];
     if !record.sealed_to.is_empty() && args.identity.is_empty() {
         let key = text("File of the private key that opens it", None)?;
         words.extend(["--identity".to_owned(), key]);

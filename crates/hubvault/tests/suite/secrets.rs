@@ -30,6 +30,8 @@ fn secrets(database: &Database, sink: &HttpSink) -> Vec<(&'static str, String)> 
         ("SLACK_WEBHOOK_URL", sink.url("/slack-secret-4")),
         ("NTFY_URL", sink.url("/ntfy-secret-5")),
         ("NTFY_TOKEN", "ntfy-secret-6".to_owned()),
+        ("DISCORD_WEBHOOK_URL", sink.url("/discord-secret-10")),
+        ("TEAMS_WEBHOOK_URL", sink.url("/teams-secret-11")),
         ("PING_URL", sink.url("/ping-secret-7")),
         ("MONITOR_PING_URL", sink.url("/monitor-secret-8")),
         ("PROOF_SERVER", proof),

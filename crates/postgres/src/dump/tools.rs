@@ -230,8 +230,7 @@ const INHERITED: &[&str] = &[
 /// What makes programs write their messages in English.
 pub(crate) const LANGUAGE: (&str, &str) = ("LC_ALL", "C");
 
-/// Variables of hubvault that hold secrets. No program of `PostgreSQL` needs them, a throwaway server may belong to
-/// another user, and a program's environment can be read by its own user.
+/// Variables of hubvault that hold secrets, which no program of `PostgreSQL` needs: its own user can read its environment.
 pub const SECRET_VARIABLES: &[&str] = &[
     "DATABASE_URL",
     "POSTGRES_PASSWORD",
@@ -242,6 +241,10 @@ pub const SECRET_VARIABLES: &[&str] = &[
     "SLACK_WEBHOOK_URL",
     "NTFY_URL",
     "NTFY_TOKEN",
+    "TELEGRAM_BOT_TOKEN",
+    "DISCORD_WEBHOOK_URL",
+    "TEAMS_WEBHOOK_URL",
+    "PAGERDUTY_ROUTING_KEY",
     "PING_URL",
     "HEALTHCHECKS_URL",
     "MONITOR_PING_URL",

@@ -82,11 +82,18 @@ fn flatten<'a>(before: &str, body: &'a Map<String, Value>, named: &mut Vec<(Stri
     for (name, value) in body {
         let name = format!("{before}{name}");
         match value {
-            // A reader of JSON bounds how deep they are.
-            Value::Object(table) => flatten(&format!("{name}."), table, named),
+            // A reader of JSON bounds how deep they are. A table in the place of a value is refused with the other values.
+            Value::Object(table) if !is_setting(&name) => {
+                flatten(&format!("{name}."), table, named)
+            }
             value => named.push((name, value)),
         }
     }
+}
+
+fn is_setting(name: &str) -> bool {
+    let is_old = ALIASES.iter().any(|(alias, _)| *alias == name);
+    is_old || name == SCHEDULE_ENABLED || Key::named(name).is_some()
 }
 
 #[cfg(test)]
@@ -134,5 +141,10 @@ mod tests {
         let off = json!({"schedule": {"enabled": false}, "schedule.enabled": true});
         assert!(read(off).unwrap().stops_schedule);
         assert!(read(json!({"email": {}})).unwrap().is_empty());
+        // Ignored, it would look like a change that was made.
+        let table = read(json!({"email": {"recipients": {}}, "retention.days": {"a": 1}})).unwrap();
+        let expected = json!({"email.to": {}, "retention.days": {"a": 1}});
+        assert_eq!(Value::Object(table.settings), expected);
+        assert!(read(json!({"schedule": {"enabled": {}}})).is_err());
     }
 }

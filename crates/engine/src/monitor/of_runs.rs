@@ -33,11 +33,23 @@ pub(super) fn reminder(look: &Look<'_>, finding: &Finding) -> Duration {
 
 /// Whether a run is at work or will be tried again. While it sends its own messages, it holds the lock of notifications.
 fn is_pending(look: &Look<'_>) -> bool {
-    let again = |run: &BackupRecord| {
-        let ended = run.finished_at.filter(|_| run.is_tried_again());
-        ended.is_some_and(|ended| look.since(ended) < longest_pause(look) + BEGINS)
+    let Some(newest) = look.records.first() else {
+        return RunLock::is_held(look.catalog.state());
     };
-    RunLock::is_held(look.catalog.state()) || look.records.first().is_some_and(again)
+    let again = newest.finished_at.filter(|_| newest.is_tried_again());
+    let is_tried_again =
+        again.is_some_and(|ended| look.since(ended) < longest_pause(look) + BEGINS);
+    // One that ended since then has changed what was found.
+    let was_at_work = newest.state == State::Running;
+    let is_at_work = was_at_work || RunLock::is_held(look.catalog.state());
+    is_tried_again || is_at_work && !is_overdue(look, newest)
+}
+
+/// Whether it would have been ended by its time limit: a process that hangs in a dead file system holds its lock for ever,
+/// and must not keep everybody from being notified for ever.
+fn is_overdue(look: &Look<'_>, run: &BackupRecord) -> bool {
+    let limit = SignedDuration::try_from(look.job.time_limit).unwrap_or(SignedDuration::MAX);
+    look.since(run.started_at) > limit.saturating_add(BEGINS)
 }
 
 fn longest_pause(look: &Look<'_>) -> SignedDuration {

@@ -7,7 +7,7 @@ use crate::job::{
     ProofOptions, ProofWhen, RetentionRules, Scope, SizeLimits, SourceDigest,
 };
 use crate::schedule::Schedule;
-use crate::state::StateDir;
+use crate::state::{RunLock, StateDir};
 use hubvault_archive::Codec;
 use hubvault_model::{BackupId, ByteSize};
 use hubvault_postgres::{ConnectSettings, SslMode};
@@ -289,4 +289,22 @@ fn every_check_of_another_job_is_blind_to_this_one() {
         assert_eq!(found.state, CheckState::Skipped, "{found:?}");
         assert!(!found.what.is_empty());
     }
+}
+
+#[test]
+fn a_run_at_work_holds_alerts_back_and_one_that_hangs_beyond_its_time_limit_does_not() {
+    let mut house = House::new();
+    house.job.time_limit = Duration::from_hours(12);
+    let zone = TimeZone::UTC;
+    let begun = BackupRecord::begun(BackupId::random(), "hub", house.now);
+    house.catalog.begin(&begun).unwrap();
+    let _lock = RunLock::take(house.catalog.state(), begun.id).unwrap();
+    let is_pending = |hours| {
+        let now = house.now + SignedDuration::from_hours(hours);
+        let look = Look::new(&house.job, &house.catalog, now, &zone).unwrap();
+        let finding = Finding::failing("time", "no proven backup", "take one");
+        of_runs::of_runs(&look, &finding).pending
+    };
+    assert!(is_pending(1) && is_pending(11));
+    assert!(!is_pending(13), "its process hangs");
 }

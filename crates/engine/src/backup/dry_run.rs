@@ -1,7 +1,7 @@
 //! What a run would do.
 
 use super::prepare::{enough_space, exposed, needed_bytes};
-use crate::catalog::{Catalog, LastScope};
+use crate::catalog::{Catalog, KnownTables};
 use crate::job::Job;
 use crate::logical::{Plan, Spared, files};
 use crate::run::BackupError;
@@ -13,8 +13,8 @@ use hubvault_postgres::{Definitions, Snapshot};
 pub fn plan(job: &Job, cancel: &Cancel) -> Result<(Plan, Vec<Warning>), BackupError> {
     let mut snapshot = Snapshot::open(&job.database, job.lock_timeout, cancel)?;
     let programs = Definitions::can_be_taken(&job.database, snapshot.info())?;
-    let last = last_scope(job);
-    let spared = Spared::find(&mut snapshot, &job.scope, last.as_ref())?;
+    let known = known_tables(job);
+    let spared = Spared::find(&mut snapshot, &job.scope, &known)?;
     let plan = Plan::make(&mut snapshot, job, &spared)?;
     let files = files::read(&job.files, job.local_directory(), job.archive.compression())?;
     let mut warnings = plan.warnings.clone();
@@ -40,14 +40,14 @@ pub fn plan(job: &Job, cancel: &Cancel) -> Result<(Plan, Vec<Warning>), BackupEr
 }
 
 /// What the catalog knows, where there is one. A plan that cannot read it is made as for a first backup.
-fn last_scope(job: &Job) -> Option<LastScope> {
+fn known_tables(job: &Job) -> KnownTables {
     let state = StateDir::of(job.state_root());
     if !state.file("catalog.sqlite").is_file() {
-        return None;
+        return KnownTables::default();
     }
-    let last = Catalog::open(&state).and_then(|catalog| catalog.last_scope(&job.name));
-    last.unwrap_or_else(|error| {
-        tracing::warn!("could not read which tables the last backup holds: {error}");
-        None
+    let known = Catalog::open(&state).and_then(|catalog| catalog.known_tables(&job.name));
+    known.unwrap_or_else(|error| {
+        tracing::warn!("could not read which tables the backups hold: {error}");
+        KnownTables::default()
     })
 }

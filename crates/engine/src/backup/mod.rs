@@ -92,8 +92,8 @@ fn take(
     let mut snapshot = Snapshot::open(&job.database, job.lock_timeout, &run.work)?;
     end_leftovers(&mut snapshot, run, catalog);
     let twice = double_read::is_wanted(job, &snapshot)?;
-    let last = catalog.last_scope(&job.name)?;
-    let spared = Spared::find(&mut snapshot, &job.scope, last.as_ref())?;
+    let known = catalog.known_tables(&job.name)?;
+    let spared = Spared::find(&mut snapshot, &job.scope, &known)?;
     let (at, without) = (snapshot.info(), spared.objects());
     let dumping = Dumping::start(&job.database, at, without, twice, &run.work);
     stages.enter(Stage::Plan, None)?;

@@ -2,7 +2,7 @@
 //! which somebody makes does not end all backups.
 
 use super::scope::Choice;
-use crate::catalog::LastScope;
+use crate::catalog::KnownTables;
 use crate::job::{MissingPolicy, Scope};
 use crate::run::BackupError;
 use hubvault_archive::LeftOut;
@@ -23,24 +23,20 @@ pub struct Spared {
 const NAMED: usize = 5;
 
 impl Spared {
-    /// Finds them. None before the first good backup of this database, and where what is missing is to fail: there the
+    /// Finds them. None before the first backup of this database, and where what is missing is to fail: there the
     /// plan asks for the privileges and no run goes on without them.
     pub fn find(
         snapshot: &mut Snapshot,
         scope: &Scope,
-        last: Option<&LastScope>,
+        known: &KnownTables,
     ) -> Result<Self, BackupError> {
         let database = snapshot.info().database.clone();
-        let known = last.and_then(|last| last.tables_in(&database));
-        let (Some(known), MissingPolicy::Warn) = (known, scope.missing) else {
-            return Ok(Self::default());
-        };
         let session = snapshot.session();
-        if !inspect::is_any_unreadable(session)? {
+        if scope.missing == MissingPolicy::Fail || !inspect::is_any_unreadable(session)? {
             return Ok(Self::default());
         }
         let relations = inspect::relations(session)?;
-        let tables = inspect::new_and_unreadable(&relations, known);
+        let tables = known.new_and_unreadable(&relations, scope, &database);
         Self::of(session, tables, &relations)
     }
 
@@ -147,8 +143,8 @@ impl Spared {
             let names: Vec<String> = tables.iter().map(|it| it.name.to_string()).collect();
             let missing = inspect::missing_for_more(role, tables.iter().copied(), [].iter());
             let message = format!(
-                "the role {role} may not read {}, new since the last backup: neither definition nor rows are in the \
-                 archive{}; grant it: {}",
+                "the role {role} may not read {}, which no backup holds: neither definition nor rows are in the \
+                 archive, and what uses it (views, functions, columns of its type) cannot be restored either{}; grant it: {}",
                 some(&names, ", "),
                 lost_keys(&tables, relations, keys),
                 statements(&missing)
@@ -174,10 +170,7 @@ fn lost_keys(tables: &[&Relation], relations: &[Relation], keys: &[ForeignKey]) 
     if names.is_empty() {
         return String::new();
     }
-    format!(
-        ", and these foreign keys cannot be restored: {}",
-        some(&names, ", ")
-    )
+    format!(", nor these foreign keys: {}", some(&names, ", "))
 }
 
 /// The statements for the first tables, and those for tables to come.

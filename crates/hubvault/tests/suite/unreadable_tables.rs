@@ -183,3 +183,47 @@ fn a_backup_without_a_new_table_is_restored_with_plain_tools() {
         "t"
     );
 }
+
+#[test]
+fn what_any_backup_held_or_the_scope_names_is_never_left_out() {
+    let database = database_with(SHOP);
+    let reader = Reader::new(&database);
+    let name = &reader.name;
+    let mut hub = hub(&reader, "");
+    hub.backup();
+    let set = |hub: &mut Hub, tables: &str| {
+        hub.write(&format!("[scope]\ntables = {tables}\nwindow = []\n"));
+    };
+    let fails = |hub: &Hub, word: &str| {
+        let said = stderr(&hub.run_expecting(1, &["backup"]));
+        assert!(said.contains(word), "{word}: {said}");
+        let checked = hub.run(&["check", "database", "--json"]);
+        assert!(stdout(&checked).contains(word), "{}", stdout(&checked));
+    };
+    // Leaves come and go; their parent is readable.
+    database.execute(
+        "DROP TABLE events_old; CREATE TABLE events_new PARTITION OF events
+             FOR VALUES FROM ('2026-02-01') TO ('2026-03-01')",
+    );
+    fails(&hub, "GRANT SELECT ON public.events_new");
+    database.execute(&format!("GRANT SELECT ON events_new TO {name}"));
+    // A narrower run in between forgets nothing: neither rows nor definitions.
+    set(&mut hub, "[\"events\"]");
+    hub.backup();
+    database.execute(&format!("REVOKE SELECT ON users FROM {name}"));
+    fails(&hub, "GRANT SELECT ON public.users");
+    set(&mut hub, "[\"*\"]");
+    fails(&hub, "GRANT SELECT ON public.users");
+    // Named without a wildcard, a new one is wanted for certain.
+    database.execute(&format!(
+        "GRANT SELECT ON users TO {name}; CREATE TABLE wanted (id int)"
+    ));
+    set(&mut hub, "[\"users\", \"wanted\"]");
+    fails(&hub, "GRANT SELECT ON public.wanted");
+    set(&mut hub, "[\"users\"]");
+    let warnings = hub.backup().0["warnings"].to_string();
+    assert!(
+        warnings.contains("wanted, which no backup holds"),
+        "{warnings}"
+    );
+}

@@ -97,8 +97,12 @@ pub fn is_any_unreadable(session: &mut Session) -> Result<bool, PgError> {
 }
 
 /// Tables that the role may not read and that are new, by oid, with everything that inherits from them: neither they nor
-/// any table of their family is among the `known` names. A partition of a table that is known is not new.
-pub fn new_and_unreadable(relations: &[Relation], known: &BTreeSet<String>) -> BTreeSet<u32> {
+/// any table of their family is known. A partition of a table that is known is not new, and of one that the role may
+/// read neither: somebody has wanted its rows to be read, and leaves come and go.
+pub fn new_and_unreadable(
+    relations: &[Relation],
+    is_known: &dyn Fn(&TableName) -> bool,
+) -> BTreeSet<u32> {
     let mut relatives: HashMap<u32, Vec<u32>> = HashMap::new();
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     for relation in relations {
@@ -108,9 +112,10 @@ pub fn new_and_unreadable(relations: &[Relation], known: &BTreeSet<String>) -> B
             relatives.entry(relation.oid).or_default().push(*parent);
         }
     }
-    let is_known = |relation: &&Relation| known.contains(&relation.name.to_string());
-    let known = relations.iter().filter(is_known).map(|it| it.oid);
-    let known = reachable(known, &relatives);
+    let known = relations.iter().filter(|it| is_known(&it.name));
+    let mut known = reachable(known.map(|it| it.oid), &relatives);
+    let readable = relations.iter().filter(|it| it.is_readable());
+    known.extend(reachable(readable.map(|it| it.oid), &children));
     let is_new = |it: &&Relation| !it.is_readable() && it.is_lockable() && !known.contains(&it.oid);
     let new = relations.iter().filter(is_new).map(|it| it.oid);
     reachable(new, &children)

@@ -1,7 +1,7 @@
 //! Whether the next run could read what it must.
 
 use super::super::{Finding, Look};
-use crate::catalog::LastScope;
+use crate::catalog::KnownTables;
 use crate::job::{MissingPolicy, Scope};
 use hubvault_model::{Cancel, counted};
 use hubvault_postgres::{ConnectSettings, PgError, Relation, Sequence, Session, inspect};
@@ -26,7 +26,7 @@ pub(super) fn look(look: &Look<'_>, cancel: &Cancel) -> Finding {
         ..look.job.database.clone()
     };
     let scope = look.job.scope.clone();
-    let last = look.records.iter().find_map(LastScope::of);
+    let known = KnownTables::of(&look.records);
     // Its own wish to stop: one that hangs is given up, and the run goes on.
     let inner = Cancel::new();
     let (sender, receiver) = channel();
@@ -37,7 +37,7 @@ pub(super) fn look(look: &Look<'_>, cancel: &Cancel) -> Finding {
     };
     std::thread::spawn(move || {
         // Nobody listens once the time is up.
-        let _ = sender.send(readable(&settings, &scope, last.as_ref(), &theirs));
+        let _ = sender.send(readable(&settings, &scope, &known, &theirs));
     });
     let target = &look.job.database;
     let next = "see that the server runs and takes connections from here; hubvault backup --dry-run says more";
@@ -86,17 +86,18 @@ struct Readable {
 fn readable(
     settings: &ConnectSettings,
     scope: &Scope,
-    last: Option<&LastScope>,
+    known: &KnownTables,
     cancel: &Cancel,
 ) -> Result<Readable, PgError> {
     let mut session = Session::at_source(settings, cancel)?;
     let relations = inspect::relations(&mut session)?;
     let sequences = inspect::sequences(&mut session)?;
     let database = inspect::current_database(&mut session)?;
-    let known = last.and_then(|last| last.tables_in(&database));
     // A run leaves these out and warns.
-    let spared = match (known, scope.missing) {
-        (Some(known), MissingPolicy::Warn) => inspect::new_and_unreadable(&relations, known),
+    let spared = match scope.missing {
+        MissingPolicy::Warn if relations.iter().any(|it| !it.is_readable()) => {
+            known.new_and_unreadable(&relations, scope, &database)
+        }
         _ => BTreeSet::new(),
     };
     let needed = relations.iter().filter(|it| !spared.contains(&it.oid));

@@ -1,0 +1,103 @@
+//! Which tables the archives of a job held, by their rows or their definitions: what is not among them is new.
+
+use super::{BackupRecord, Catalog, CatalogError, State, contents};
+use crate::job::Scope;
+use hubvault_archive::{Identities, LeftOut};
+use hubvault_model::{TableName, TablePattern};
+use hubvault_postgres::{Relation, inspect};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+/// The tables of every backup that was published, by database, whether or not its archive is still there.
+#[derive(Clone, Debug, Default)]
+pub struct KnownTables {
+    databases: BTreeMap<String, Known>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Known {
+    tables: BTreeSet<String>,
+    /// The newest archive: its manifest names the tables of which it has the definition alone.
+    newest: Option<PathBuf>,
+}
+
+impl KnownTables {
+    /// From the records of a job, newest first.
+    pub fn of<'a>(records: impl IntoIterator<Item = &'a BackupRecord>) -> Self {
+        let mut found = Self::default();
+        records.into_iter().for_each(|record| found.add(record));
+        found
+    }
+
+    fn add(&mut self, record: &BackupRecord) {
+        let Some(snapshot) = &record.snapshot else {
+            return;
+        };
+        if !matches!(record.state, State::Proven | State::Unproven) {
+            return;
+        }
+        let database = snapshot.database.clone();
+        let known = self.databases.entry(database).or_insert_with(|| Known {
+            newest: record.file().map(ToOwned::to_owned),
+            ..Known::default()
+        });
+        known
+            .tables
+            .extend(record.tables.iter().map(|it| it.name.clone()));
+    }
+
+    /// The tables that the role may not read and that no backup held, by oid; none before the first backup of `database`.
+    /// A table that the scope names without a wildcard is wanted for certain, and is as one that a backup held.
+    pub fn new_and_unreadable(
+        &self,
+        relations: &[Relation],
+        scope: &Scope,
+        database: &str,
+    ) -> BTreeSet<u32> {
+        let Some(known) = self.tables_in(database) else {
+            return BTreeSet::new();
+        };
+        let windows = scope.windows.iter().flat_map(|window| &window.tables);
+        let named = scope.tables.iter().chain(windows);
+        let named: Vec<TableName> = named.filter_map(TablePattern::exact).collect();
+        inspect::new_and_unreadable(relations, &|table| {
+            named.contains(table) || known.contains(&table.to_string())
+        })
+    }
+
+    /// The names for people of the tables of `database`. Reads the newest archive's manifest.
+    fn tables_in(&self, database: &str) -> Option<BTreeSet<String>> {
+        let known = self.databases.get(database)?;
+        let mut tables = known.tables.clone();
+        let Some(path) = known.newest.as_ref().filter(|path| path.is_file()) else {
+            return Some(tables);
+        };
+        match contents(path, &Identities::default()) {
+            Ok(contents) => {
+                let left_out = contents.manifest.left_out.into_iter();
+                let defined = left_out.filter(|left| left.reason != LeftOut::NOT_READABLE);
+                tables.extend(defined.map(|left| left.name.to_string()));
+            }
+            Err(error) => tracing::warn!(
+                "could not read which tables {} defines: {error}",
+                path.display()
+            ),
+        }
+        Some(tables)
+    }
+}
+
+impl Catalog {
+    /// What the backups of a job held.
+    pub fn known_tables(&self, job: &str) -> Result<KnownTables, CatalogError> {
+        let mut found = KnownTables::default();
+        self.each(|record| {
+            if record.job == job {
+                found.add(&record);
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(found)
+    }
+}

@@ -21,24 +21,24 @@ const EVENTS: &str = "CREATE SCHEMA \"My Shop\";
     UPDATE changing SET v = v; ANALYZE;";
 
 /// A user's working directory.
-struct Place {
+pub(crate) struct Place {
     directory: TempDir,
     variables: Vec<(String, String)>,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             directory: tempfile::tempdir().unwrap(),
             variables: Vec::new(),
         }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(HUBVAULT);
         command
             .args(arguments)
@@ -71,7 +71,7 @@ impl Place {
 }
 
 /// A connection as `name=value` pairs, as psql takes them.
-fn pairs(settings: &ConnectSettings) -> String {
+pub(crate) fn pairs(settings: &ConnectSettings) -> String {
     let database = settings.dbname.replace('\\', "\\\\").replace('\'', "\\'");
     format!(
         "host={} port={} user={} dbname='{database}'",
@@ -84,11 +84,11 @@ fn mode(path: &Path) -> u32 {
 }
 
 /// A role's name that no other test of this server has.
-fn role_of(database: &Database) -> String {
+pub(crate) fn role_of(database: &Database) -> String {
     format!("reader of {}", database.name())
 }
 
-fn drop_role(database: &Database, role: &str) {
+pub(crate) fn drop_role(database: &Database, role: &str) {
     database.execute(&format!("DROP OWNED BY \"{role}\"; DROP ROLE \"{role}\""));
 }
 

@@ -77,5 +77,6 @@ mod libpq_variables;
 mod coverage;
 mod questions;
 mod init;
+mod init_role;
 mod first_hour;
 mod doctor;

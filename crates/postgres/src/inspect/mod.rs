@@ -14,6 +14,7 @@ mod views;
 mod needs;
 mod remote;
 mod reader_role;
+mod known_role;
 pub(crate) mod privileges;
 mod rules;
 mod search_path;
@@ -21,6 +22,7 @@ mod survey;
 
 pub use huge_rows::{WritableRows, writable_rows};
 pub use keys::{ForeignKey, foreign_keys};
+pub use known_role::why_not_ours;
 pub use needs::host_needs;
 pub use planner::{Estimate, estimate, works};
 pub use privileges::{

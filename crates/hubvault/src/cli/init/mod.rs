@@ -46,9 +46,14 @@ pub(crate) fn run(variables: &Environment, args: &InitArgs) -> Result<Exit> {
     let survey = inspect::survey(&mut session)?;
     Ask::say(&proposal::survey_text(&survey))?;
     let mut proposal = Proposal::make(&mut session, survey, environment, args, ask, &output)?;
+    let named_owner = named_owner(&proposal, args)?;
+    if let Some(owner) = &named_owner {
+        // Only a superuser sees whose a role is; and it may be another server's than that of --url.
+        session = Session::connect(owner, &cancel)?;
+    }
     let role = new_role(&mut session, &proposal, args, ask, &output)?;
     drop(session);
-    let owner = owner(&proposal, args, &database, role.as_ref())?;
+    let owner = owner(&proposal, named_owner, &database, role.as_ref())?;
     if let Some(role) = &role {
         proposal.draft.set("database.user", &role.name);
         proposal.draft.forget_password();
@@ -182,22 +187,34 @@ fn new_role(
         Some(name) => name.clone(),
         None => ask.text("Its name", proposed)?,
     };
-    NewRole::plan(session, &name, output).map(Some)
+    NewRole::plan(session, &name, output, args.force).map(Some)
+}
+
+/// The connection of `--owner-url`.
+fn named_owner(proposal: &Proposal, args: &InitArgs) -> Result<Option<ConnectSettings>> {
+    let url = args.owner_url.as_deref();
+    url.map(|url| owner_settings(url, &proposal.survey.database, &proposal.environment))
+        .transpose()
 }
 
 /// The connection over which the role is made; `None` if its statements are only printed.
 fn owner(
     proposal: &Proposal,
-    args: &InitArgs,
+    named_owner: Option<ConnectSettings>,
     database: &ConnectSettings,
     role: Option<&NewRole>,
 ) -> Result<Option<ConnectSettings>> {
     let Some(role) = role else { return Ok(None) };
-    if let Some(url) = &args.owner_url {
-        return owner_settings(url, &proposal.survey.database, &proposal.environment).map(Some);
+    if named_owner.is_some() {
+        return Ok(named_owner);
     }
+    let what = if role.exists {
+        "Give its rights to"
+    } else {
+        "Make"
+    };
     let question = format!(
-        "Make the role {} now, as {}?",
+        "{what} the role {} now, as {}?",
         role.name, proposal.survey.role
     );
     let may = proposal.ask.is_interactive && proposal.survey.may_make_roles;

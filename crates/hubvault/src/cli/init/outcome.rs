@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 pub(super) struct Outcome {
     output: PathBuf,
     secret_files: Vec<PathBuf>,
-    /// The role, and whether it was made.
+    /// The role, and whether its statements were run.
     role: Option<(NewRole, bool)>,
     warnings: Vec<String>,
     data_directory: Option<PathBuf>,
@@ -52,8 +52,9 @@ impl Outcome {
                 role.make(&mut Session::connect(owner, cancel)?)?;
                 let host = role.reachable_host(database, cancel).with_context(|| {
                     format!(
-                        "the role {:?} was made, and cannot log in; allow it in pg_hba.conf and run this command again",
-                        role.name
+                        "the role {:?} {}, and cannot log in; allow it in pg_hba.conf and run this command again",
+                        role.name,
+                        if role.exists { "has its rights" } else { "was made" }
                     )
                 })?;
                 draft.set("database.host", &host);
@@ -120,7 +121,11 @@ impl Outcome {
             answer::json(&json!({
                 "file": self.output,
                 "secret_files": self.secret_files,
-                "role": role.map(|(role, made)| json!({ "name": role.name, "made": made })),
+                "role": role.map(|(role, done)| json!({
+                    "name": role.name,
+                    "made": *done && !role.exists,
+                    "rights_given": done,
+                })),
                 "statements": to_run,
                 "warnings": self.warnings.iter().chain(&settings.notices).chain(&said).collect::<Vec<_>>(),
                 "plan": planned.as_ref().map(|(plan, warnings)| plan_json(job, plan, warnings)),
@@ -141,7 +146,15 @@ impl Outcome {
             out += &format!("wrote {}, for its owner alone\n", plain(path.display()));
         }
         if let Some((role, true)) = &self.role {
-            out += &format!("made the role {}, which can only read\n", plain(&role.name));
+            let what = if role.exists {
+                "gave rights to"
+            } else {
+                "made"
+            };
+            out += &format!(
+                "{what} the role {}, which can only read\n",
+                plain(&role.name)
+            );
         }
         out += &format!("\n{check}");
         out += &bullets(self.warnings.iter().cloned());

@@ -4,50 +4,79 @@ use super::secret_file;
 use anyhow::{Context, Result, bail};
 use hubvault_config::{Environment, Inputs, Settings};
 use hubvault_model::Cancel;
-use hubvault_postgres::inspect::{password_literal, reader_role, role_exists};
+use hubvault_postgres::inspect::{password_literal, reader_role, role_exists, why_not_ours};
 use hubvault_postgres::{ConnectSettings, PgError, Session};
 use secrecy::{ExposeSecret, SecretString};
 use std::path::{Path, PathBuf};
 
-/// A role that is to be made.
+/// A role that is to be made, or only to get its rights.
 pub(super) struct NewRole {
     /// Its name.
     pub(super) name: String,
+    /// Whether it exists already.
+    pub(super) exists: bool,
     /// Its password, which goes into
     password: SecretString,
     /// this file.
     pub(super) password_file: PathBuf,
+    force: bool,
     /// The statements that make it, for a superuser.
     pub(super) statements: Vec<String>,
 }
 
 impl NewRole {
-    /// The role `name` of the session's database. Its password is in a file beside the configuration, and is that of an
-    /// earlier call if that one was interrupted.
-    pub(super) fn plan(session: &mut Session, name: &str, configuration: &Path) -> Result<Self> {
+    /// The role `name` of the session's database, which is that of a superuser where it is made. Its password is in a
+    /// file beside the configuration, and is that of an earlier call if that one was interrupted. A role that exists
+    /// gets no rights unless it is provably of such a call.
+    pub(super) fn plan(
+        session: &mut Session,
+        name: &str,
+        configuration: &Path,
+        force: bool,
+    ) -> Result<Self> {
         let password_file = secret_file::path(configuration, "database.password");
-        let is_ours = password_file.exists();
         let exists = role_exists(session, name)?;
-        if exists && !is_ours {
-            bail!(
-                "the role {name:?} exists, and its password is not in {}; name another one with --role, or give its \
-                 connection with --url",
-                password_file.display()
-            );
-        }
-        let password = secret_file::known_or_new(&password_file)?;
+        let made = secret_file::made_before(&password_file)?;
+        let password = match made {
+            Some(made) => made,
+            None if exists => bail!(refusal(
+                name,
+                &format!(
+                    "a password that was made for it is not in {}",
+                    password_file.display()
+                )
+            )),
+            None => secret_file::new_password(&password_file, force)?,
+        };
         let literal = password_literal(password.expose_secret());
         let literal = Some(literal.as_str()).filter(|_| !exists);
-        Ok(Self {
+        let role = Self {
             statements: reader_role(session, name, literal)?,
             name: name.to_owned(),
+            exists,
             password,
             password_file,
-        })
+            force,
+        };
+        role.refuse_of_others(session)?;
+        Ok(role)
+    }
+
+    /// Refuses a role that exists and is not provably ours.
+    fn refuse_of_others(&self, session: &mut Session) -> Result<()> {
+        if !self.exists {
+            return Ok(());
+        }
+        match why_not_ours(session, &self.name, self.password.expose_secret())? {
+            Some(why) => bail!(refusal(&self.name, why)),
+            None => Ok(()),
+        }
     }
 
     /// Writes its password, then makes it, all at once. It is there before the role is: nobody has to set it again.
     pub(super) fn make(&self, owner: &mut Session) -> Result<()> {
+        // Since it was planned, somebody was asked.
+        self.refuse_of_others(owner)?;
         self.keep_password()?;
         let sql = self.statements.join("\n");
         owner.simple("making the role", &sql).with_context(|| {
@@ -60,7 +89,7 @@ impl NewRole {
 
     /// Writes its password.
     pub(super) fn keep_password(&self) -> Result<()> {
-        secret_file::write(&self.password_file, &self.password, false)
+        secret_file::write(&self.password_file, &self.password, self.force)
     }
 
     /// Whether it can log in where `as_owner` says; else the host where it can: over a Unix socket most servers want the
@@ -87,6 +116,13 @@ impl NewRole {
         }
         Err(first)
     }
+}
+
+fn refusal(name: &str, why: &str) -> String {
+    format!(
+        "the role {name:?} exists and gets no rights: {why}; name another one with --role, or give its connection with \
+         --url"
+    )
 }
 
 /// A superuser's connection to the same database.

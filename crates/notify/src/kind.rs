@@ -33,6 +33,8 @@ pub(crate) struct Definition {
     pub(crate) name: &'static str,
     /// The events that are sent to it.
     pub(crate) events: &'static [EventKind],
+    /// Whether it shows the state that its last message reported, so that a late message would report a wrong one.
+    pub(crate) is_state: bool,
     /// Makes the request for one of them; the channel's secret may be part of it.
     pub(crate) payload: fn(&Event, Option<&str>) -> Payload,
 }
@@ -45,6 +47,7 @@ impl ChannelKind {
         let of_results = |name, payload| Definition {
             name,
             events: results,
+            is_state: false,
             payload,
         };
         match self {
@@ -56,13 +59,17 @@ impl ChannelKind {
             Self::Telegram => of_results("telegram", chat::telegram),
             Self::Discord => of_results("discord", |event, _| chat::discord(event)),
             Self::Teams => of_results("teams", |event, _| chat::teams(event)),
-            Self::PagerDuty => of_results("pagerduty", pagerduty::event),
+            Self::PagerDuty => Definition {
+                is_state: true,
+                ..of_results("pagerduty", pagerduty::event)
+            },
             Self::Command => of_results("command", |event, _| {
                 payload::webhook(event, None, Timestamp::now())
             }),
             Self::Ping => Definition {
                 name: "ping",
                 events: &[Start, Success, Failure, Alert],
+                is_state: true,
                 payload: |event, _| payload::ping(event),
             },
         }
@@ -71,6 +78,11 @@ impl ChannelKind {
     /// Its name in settings.
     pub fn as_str(self) -> &'static str {
         self.definition().name
+    }
+
+    /// Whether it shows the state that its last message reported: of a subject, only the newest message is sent.
+    pub fn is_state(self) -> bool {
+        self.definition().is_state
     }
 }
 

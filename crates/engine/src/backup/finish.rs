@@ -3,7 +3,7 @@
 use super::prepare::Prepared;
 use super::stages::Stages;
 use crate::catalog::{BackupRecord, Catalog, DeliveryRecord, DrillRecord, State, TRIED_AGAIN};
-use crate::delivery::{self, DeliveryOutcome, Notifier};
+use crate::delivery::{self, DeliveryOutcome, EarlierRun, Notifier};
 use crate::job::Job;
 use crate::monitor::{self, RowChange, compare_rows};
 use crate::publish::{self, Published};
@@ -13,6 +13,7 @@ use crate::run::Run;
 use crate::state::StateDir;
 use hubvault_model::{BackupId, Warning};
 use jiff::Timestamp;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 /// The code of the warning that the catalog could not be written.
@@ -121,7 +122,7 @@ pub(super) fn record(
     Err(Box::new((record, error)))
 }
 
-/// Notifies of this run, and of earlier ones that crashed before they could.
+/// Notifies of earlier runs that crashed before they could, and of this one.
 pub(super) fn notify_all(
     job: &Job,
     run: &Run,
@@ -129,7 +130,12 @@ pub(super) fn notify_all(
     outcome: Outcome,
 ) -> Result<BackupRecord, BackupError> {
     let catalog = &prepared.catalog;
-    let outcome = match outcome {
+    let is_notified = match &outcome {
+        Ok(_) => true,
+        Err(failure) => !failure.1.is_cancelled() && run.is_last_attempt(),
+    };
+    notify_earlier(job, run, prepared, is_notified);
+    match outcome {
         Ok(mut record) => {
             let delivered = notify(job, run, Some(catalog), &record, None);
             record.delivery = Some(delivered.record.clone());
@@ -138,19 +144,47 @@ pub(super) fn notify_all(
         }
         Err(failure) => {
             let (record, error) = *failure;
-            if !error.is_cancelled() && run.is_last_attempt() {
+            if is_notified {
                 notify(job, run, Some(catalog), &record, Some(&error));
             }
             Err(error)
         }
-    };
-    if run.is_last_attempt() {
-        mark_as_notified(catalog, &run.request.failed_attempts);
     }
-    for earlier in &prepared.notification_pending {
-        notify(job, run, Some(catalog), earlier, None);
+}
+
+/// Notifies of earlier runs, the oldest first, so that the last message is about the newest run.
+fn notify_earlier(job: &Job, run: &Run, prepared: &Prepared, is_followed: bool) {
+    let catalog = &prepared.catalog;
+    for earlier in prepared.notification_pending.iter().rev() {
+        // Its process may have been at it while this run began.
+        let known = catalog.find(&earlier.id.to_string());
+        if matches!(known, Ok(Some(known)) if known.delivery.is_some()) {
+            continue;
+        }
+        let earlier_run = if !is_followed && newest_before(job, run, catalog) == Some(earlier.id) {
+            EarlierRun::Newest
+        } else {
+            EarlierRun::Followed
+        };
+        let notifier = notifier(job, run, Some(catalog)).of_earlier_run(earlier_run);
+        send(&notifier, run, Some(catalog), earlier, None);
     }
-    outcome
+}
+
+/// The newest other run that is, or is to be, notified.
+fn newest_before(job: &Job, run: &Run, catalog: &Catalog) -> Option<BackupId> {
+    let mut newest = None;
+    let found = catalog.each(|record| {
+        let is_other = record.job == job.name && record.id != run.id;
+        let is_notified =
+            record.finished_at.is_some() && !record.stopped && !record.is_tried_again();
+        if is_other && is_notified {
+            newest = Some(record.id);
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    });
+    found.ok().and(newest)
 }
 
 /// The archive has its name: what cannot be written down now is a warning and no failure, or
@@ -203,9 +237,31 @@ fn settle(
     record
 }
 
-/// Notifies of the outcome of a run, and records who was notified.
+/// Notifies of the outcome of this run, and records who was notified of it and of the attempts before it.
 pub(super) fn notify(
     job: &Job,
+    run: &Run,
+    catalog: Option<&Catalog>,
+    record: &BackupRecord,
+    error: Option<&BackupError>,
+) -> DeliveryOutcome {
+    let outcome = send(&notifier(job, run, catalog), run, catalog, record, error);
+    if let Some(catalog) = catalog {
+        mark_as_notified(catalog, &run.request.failed_attempts);
+    }
+    outcome
+}
+
+fn notifier<'a>(job: &'a Job, run: &'a Run, catalog: Option<&'a Catalog>) -> Notifier<'a> {
+    // Only a service keeps to the schedule.
+    let due = run.request.due;
+    let next = due.and_then(|_| job.schedule.next_after(&job.name, Timestamp::now()));
+    Notifier::new(job, catalog, &run.zone, &run.cancel).with_next_run(next)
+}
+
+/// Notifies of the outcome of a run, and records who was notified.
+fn send(
+    notifier: &Notifier<'_>,
     run: &Run,
     catalog: Option<&Catalog>,
     record: &BackupRecord,
@@ -217,13 +273,6 @@ pub(super) fn notify(
     } else {
         Vec::new()
     };
-    // Only a service keeps to the schedule.
-    let due = run.request.due;
-    let next = due.and_then(|_| job.schedule.next_after(&job.name, Timestamp::now()));
-    let mut notifier = Notifier::new(job, catalog, &run.zone, &run.cancel).with_next_run(next);
-    if record.id != run.id {
-        notifier = notifier.without_pings();
-    }
     let mut outcome = notifier.ended(record, &causes, &log);
     if let Some(catalog) = catalog
         && let Err(error) = catalog.record_delivery(record.id, &outcome.record, outcome.warnings())

@@ -42,6 +42,14 @@ pub(super) fn event(
     }
 }
 
+/// The same, with the moment of its run: a channel shows it after messages about later ones.
+pub(super) fn late(mut item: OutboxItem, started: &str) -> OutboxItem {
+    if let Content::Event { text, .. } = &mut item.content {
+        text.insert_str(0, &format!("late: about the run of {started}\n"));
+    }
+    item
+}
+
 /// The lines of its text.
 fn lines(kind: EventKind, facts: &Facts, link: Option<&LinkFacts>) -> Vec<String> {
     let mut lines = Vec::new();

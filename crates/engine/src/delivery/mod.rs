@@ -27,7 +27,7 @@ mod alert;
 
 pub use facts::{AlertFacts, ChangeFacts, ChangedSetting, Facts, LinkFacts};
 pub use known::Known;
-pub use notifier::Notifier;
+pub use notifier::{EarlierRun, Notifier};
 pub use outcome::{DeliveryOutcome, nobody_notified};
 pub use template::{About, MAIL_TYPES, Rendered, TemplateProblem, Templates};
 

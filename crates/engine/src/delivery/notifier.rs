@@ -1,7 +1,7 @@
 //! Notifies the recipients of a job.
 
 use super::compose::Composer;
-use super::event::event;
+use super::event::{event, late};
 use super::facts::{AlertFacts, Facts};
 use super::known::Known;
 use super::message::Composed;
@@ -17,6 +17,15 @@ use hubvault_notify::{Channel, ChannelKind, Event, EventKind, Mailer};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+/// A run whose notification comes after the start of a later one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EarlierRun {
+    /// A later run is notified, too.
+    Followed,
+    /// No later run is notified.
+    Newest,
+}
+
 /// Notifies the recipients of a job, by mail and every other channel.
 pub struct Notifier<'a> {
     pub(super) job: &'a Job,
@@ -24,7 +33,7 @@ pub struct Notifier<'a> {
     pub(super) catalog: Option<&'a Catalog>,
     pub(super) zone: &'a TimeZone,
     pub(super) cancel: &'a Cancel,
-    pings: bool,
+    earlier: Option<EarlierRun>,
     next_run: Option<Timestamp>,
     risks: Option<Vec<String>>,
     queues: bool,
@@ -51,7 +60,7 @@ impl<'a> Notifier<'a> {
             catalog,
             zone,
             cancel,
-            pings: true,
+            earlier: None,
             next_run: None,
             risks: None,
             queues: true,
@@ -79,10 +88,11 @@ impl<'a> Notifier<'a> {
         self
     }
 
-    /// For a run that is not the newest: a dead-man's switch would take its end for that of the newest.
+    /// For a run that is not the newest. A dead-man's switch would take its end for that of the newest, and an incident
+    /// shows the state of the newest run that is notified.
     #[must_use]
-    pub fn without_pings(mut self) -> Self {
-        self.pings = false;
+    pub fn of_earlier_run(mut self, earlier: EarlierRun) -> Self {
+        self.earlier = Some(earlier);
         self
     }
 
@@ -183,7 +193,8 @@ impl<'a> Notifier<'a> {
     /// The channels that are notified of events of this kind.
     pub(super) fn channels(&self, kind: EventKind) -> impl Iterator<Item = &Channel> {
         let channels = self.delivery().channels.iter();
-        let wanted = move |channel: &&Channel| self.pings || channel.kind != ChannelKind::Ping;
+        let wanted =
+            move |channel: &&Channel| self.earlier.is_none() || channel.kind != ChannelKind::Ping;
         channels
             .filter(move |channel| channel.takes(kind))
             .filter(wanted)
@@ -236,8 +247,14 @@ impl<'a> Notifier<'a> {
 
     fn events(&self, kind: EventKind, facts: &Facts) -> Vec<crate::catalog::OutboxItem> {
         let masks = &self.delivery().masks;
+        let is_followed = self.earlier == Some(EarlierRun::Followed);
         self.channels(kind)
+            .filter(|channel| !(is_followed && channel.kind.is_state()))
             .map(|channel| event(channel, kind, facts, masks))
+            .map(|item| match self.earlier {
+                Some(_) => late(item, &facts.run.started),
+                None => item,
+            })
             .collect()
     }
 

@@ -238,7 +238,8 @@ fn a_killed_run_is_notified_by_the_next() {
         .map(|message| subject(&message.parts()).to_owned())
         .collect();
     assert_eq!(subjects.len(), 3, "{subjects:?}");
-    assert!(subjects[2].contains("FAILED"), "{subjects:?}");
+    // The newest run is the last of which somebody hears.
+    assert!(subjects[1].contains("FAILED"), "{subjects:?}");
     // A dead-man's switch is called for the newest run only.
     let pings: Vec<String> = sink.requests().iter().map(|r| r.target.clone()).collect();
     assert_eq!(pings, ["/uuid/start", "/uuid", "/uuid/start", "/uuid"]);
@@ -260,13 +261,13 @@ fn a_run_that_crashed_before_its_notification_is_notified_by_the_next() {
     hub.backup();
     let messages = mail.messages();
     assert_eq!(messages.len(), 3);
-    let late = messages[2].parts();
+    let late = messages[1].parts();
     let name = first.file_name().unwrap().to_str().unwrap();
     assert_eq!(late.attachments[0].name, name);
 }
 
 /// Changes a catalog by hand.
-fn rewrite(catalog: &Path, sql: &str) {
+pub(crate) fn rewrite(catalog: &Path, sql: &str) {
     let script = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute(sys.argv[2]); db.commit()";
     let status = std::process::Command::new("python3")
         .args(["-c", script])

@@ -76,6 +76,7 @@ mod schema_cost;
 mod libpq_variables;
 mod coverage;
 mod questions;
+mod incidents;
 mod init;
 mod init_role;
 mod first_hour;

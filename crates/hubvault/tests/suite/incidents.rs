@@ -1,0 +1,77 @@
+//! An incident shows the state of the newest run, and of what a check found last, whatever was sent late.
+
+use crate::hub::Hub;
+use crate::mail_failures::rewrite;
+use hubvault_testkit::{Database, HttpSink, database_with};
+use serde_json::Value;
+
+const WHOLE: &str =
+    "file = []\n[scope]\ntables = [\"*\"]\nwindow = []\n[delivery]\npause = \"10 ms\"\ntries = 1\n";
+const KEY: &str = "R0xyzzyxyzzyxyzzyxyzzyxyzzyxyzzy";
+
+fn hub_with_incidents(database: &Database, pager: &HttpSink, toml: &str) -> Hub {
+    let mut hub = Hub::whole(database);
+    hub.write(&format!(
+        "{WHOLE}[pagerduty]\nurl = \"{}\"\n{toml}",
+        pager.url("")
+    ));
+    hub.set("PAGERDUTY_ROUTING_KEY", KEY);
+    hub
+}
+
+/// What an incident was told, in order.
+fn actions(pager: &HttpSink, subject: &str) -> Vec<String> {
+    let requests = pager.requests().into_iter();
+    let bodies = requests.map(|request| serde_json::from_slice::<Value>(&request.body).unwrap());
+    let of_subject = bodies.filter(|body| {
+        let key = body["dedup_key"].as_str().unwrap();
+        key.rsplit('/').next() == Some(subject)
+    });
+    of_subject
+        .map(|body| body["event_action"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// The last run crashed before it could notify anybody.
+fn crash_before_notification(hub: &Hub) {
+    let catalog = hub.backups().join(".hubvault/catalog.sqlite");
+    rewrite(
+        &catalog,
+        "UPDATE backups SET record = json_set(record, '$.delivery', json('null'))
+         WHERE rowid = (SELECT max(rowid) FROM backups)",
+    );
+}
+
+#[test]
+fn a_late_success_closes_no_incident_of_a_newer_run() {
+    let database = database_with("CREATE TABLE users AS SELECT 1 AS id");
+    let (pager, hook) = (HttpSink::start([]), HttpSink::start([]));
+    let mut hub = hub_with_incidents(&database, &pager, "");
+    let port = database.settings().port.to_string();
+    hub.backup();
+    crash_before_notification(&hub);
+    hub.set("WEBHOOK_URL", hook.url("/hook"));
+    hub.set("POSTGRES_PORT", "1");
+    hub.run_expecting(1, &["backup"]);
+    assert_eq!(actions(&pager, "run"), ["resolve", "trigger"]);
+    // Who keeps every message gets both, in their order, the late one with its time.
+    let told = |hook: &HttpSink| -> Vec<(String, String)> {
+        let requests = hook.requests().into_iter();
+        let bodies = requests.map(|request| serde_json::from_slice::<Value>(&request.body));
+        let word = |value: &Value| value.as_str().unwrap().to_owned();
+        bodies
+            .map(|body| body.unwrap())
+            .map(|body| (word(&body["event"]), word(&body["text"])))
+            .collect()
+    };
+    let both = told(&hook);
+    assert_eq!(both.len(), 2, "{both:?}");
+    assert!(both[0].0 == "success" && both[0].1.starts_with("late: about the run of 20"));
+    assert!(both[1].0 == "failure" && !both[1].1.contains("late:"));
+    // And the reverse.
+    crash_before_notification(&hub);
+    hub.set("POSTGRES_PORT", port);
+    hub.backup();
+    assert_eq!(actions(&pager, "run"), ["resolve", "trigger", "resolve"]);
+    assert_eq!(told(&hook).len(), 4);
+}

@@ -4,16 +4,19 @@ use crate::alerts::run_checks;
 use crate::clock::Clock;
 use crate::hub::{Hub, stderr, stdout};
 use crate::interrupted::{LARGE, signal};
-use crate::mailing::{mailing, outbox, subject, without_tls};
+use crate::mailing::{mailing, outbox, subject, text, without_tls};
 use crate::monitor::USERS;
 use crate::service_process::ServiceProcess;
 use hubvault_engine::catalog::{BackupRecord, Catalog, State};
+use hubvault_engine::run::RunRequest;
 use hubvault_engine::state::StateDir;
 use hubvault_model::{BackupId, Warning};
 use hubvault_testkit::{Database, MailServer, MailTls, database_with, wait_for};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use std::process::Stdio;
+use std::io::Write;
+use std::process::{Child, Stdio};
+use std::time::Duration;
 
 const NONE: [&str; 0] = [];
 
@@ -119,6 +122,58 @@ fn a_run_that_was_stopped_by_hand_alerts_nobody_until_the_newest_backup_is_too_o
     let late = Timestamp::now() + SignedDuration::from_hours(40);
     let _clock = Clock::of(&mut hub, &late.to_string());
     assert_eq!(run_checks(&hub), ["time firing"]);
+}
+
+/// A run as the service starts it.
+fn child_run(hub: &Hub, request: &RunRequest) -> Child {
+    let task = serde_json::json!({ "backup": request });
+    let mut child = hub
+        .command(&["child", "backup"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let toml = std::fs::read_to_string(hub.config().join("hubvault.toml")).unwrap();
+    let mut input = child.stdin.take().unwrap();
+    write!(input, "{task}\n{toml}").unwrap();
+    child
+}
+
+#[test]
+fn failed_attempts_stay_pending_when_the_last_one_is_stopped() {
+    let database = database_with(LARGE);
+    let mail = MailServer::start(without_tls());
+    let mut hub = mailing_hub(&database, &mail, "");
+    hub.run_expecting(0, &["backup"]);
+    let first = hub.backups().read_dir().unwrap().count();
+    hub.set("POSTGRES_PORT", "1");
+    let attempt = RunRequest {
+        retry_after: Some(Duration::from_mins(5)),
+        ..RunRequest::by_hand()
+    };
+    child_run(&hub, &attempt).wait().unwrap();
+    hub.set("POSTGRES_PORT", database.settings().port.to_string());
+    hub.set("BACKUP_PAUSE", "1 s");
+    let last = RunRequest {
+        failed_attempts: vec![attempt.id],
+        ..RunRequest::by_hand()
+    };
+    let mut child = child_run(&hub, &last);
+    wait_for(
+        || hub.backups().read_dir().unwrap().count() > first,
+        || "a partial file".to_owned(),
+    );
+    signal(&child, "TERM");
+    child.wait().unwrap();
+    let listed = stdout(&hub.run(&["list", "--json"]));
+    assert!(listed.contains(&last.id.to_string()), "{listed}");
+    assert_eq!(subjects(&mail), ["OK"]);
+    hub.set("BACKUP_PAUSE", "1 ms");
+    hub.run_expecting(0, &["backup"]);
+    assert_eq!(subjects(&mail), ["OK", "FAILED", "OK"]);
+    let failed = mail.messages()[1].parts();
+    assert!(text(&failed).contains(&attempt.id.to_string()));
 }
 
 #[test]

@@ -5,7 +5,8 @@ use crate::error::PgError;
 use hubvault_model::{TableName, one_line, quote_ident, quote_literal};
 use serde::Serialize;
 
-/// The differences in columns. The archive knows their names; that a type is another shows when it takes no value.
+/// The differences in columns. The archive knows their names; that a type is another shows when it does not take a value
+/// as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Drift {
     /// Columns that only the archive has.
@@ -14,7 +15,7 @@ pub struct Drift {
     /// Columns that only the database has.
     #[serde(rename = "only_in_database")]
     pub added: Vec<String>,
-    /// Columns whose type does not take the archive's values: they are compared as texts.
+    /// Columns whose type does not take the archive's values, or changes them: they are compared as texts.
     pub retyped: Vec<String>,
     /// Columns that the database computes and the archive has as values.
     pub computed: Vec<String>,
@@ -114,8 +115,9 @@ impl Drift {
             return Some(format!("the archive does not have its primary key ({key})"));
         }
         let retyped = shown(&self.retyped);
-        (!self.retyped.is_empty())
-            .then(|| format!("the type of {retyped} does not take the archive's values"))
+        (!self.retyped.is_empty()).then(|| {
+            format!("the type of {retyped} does not take the archive's values as they are")
+        })
     }
 
     /// In a line.
@@ -140,11 +142,34 @@ fn shown(columns: &[String]) -> String {
     one_line(&names.join(", ")).into_owned()
 }
 
-/// A query without rows, with an archive's columns: of the live type where there is one that takes the values.
+/// The columns of which two copies of the same rows do not have the same values.
+pub fn unlike_columns(
+    session: &mut Session,
+    (one, other): (&TableName, &TableName),
+    columns: &[String],
+) -> Result<Vec<String>, PgError> {
+    let mut unlike = Vec::new();
+    for column in columns {
+        let values = |of: &TableName| {
+            let (column, of) = (quote_ident(column), of.sql());
+            format!("SELECT pg_catalog.format('%L', {column}) FROM ONLY {of}")
+        };
+        let (one, other) = (values(one), values(other));
+        let sql = format!("SELECT EXISTS ({one} EXCEPT ALL {other})");
+        let rows = session.rows("comparing the values of each column", &sql)?;
+        if rows.first().is_some_and(|row| row.get(0)) {
+            unlike.push(column.clone());
+        }
+    }
+    Ok(unlike)
+}
+
+/// A query without rows, with an archive's columns: of the live type where there is one that takes the values. Columns that
+/// are not compared are texts, which take every value.
 pub(crate) fn made_like(like: &TableName, columns: &[String], drift: &Drift) -> String {
     let column = |column: &String| {
         let name = quote_ident(column);
-        if drift.removed.contains(column) || drift.retyped.contains(column) {
+        if drift.is_left_out(column) || drift.retyped.contains(column) {
             return format!("NULL::pg_catalog.text AS {name}");
         }
         name

@@ -29,7 +29,7 @@ pub use copy::encoding::{copy_option, copy_options, encoding_of_rows};
 pub use copy::pages::PageRange;
 pub use copy::server_digest::ServerDigest;
 pub use copy::session::CopySession;
-pub use drift::Drift;
+pub use drift::{Drift, unlike_columns};
 pub use dump::access::{Access, TableLogins};
 pub use dump::definitions::{DefinitionDifferences, shown as shown_definition};
 pub use dump::dump_file::SchemaOptions;

@@ -46,13 +46,13 @@ pub struct StagedTable {
 
 impl StagedTable {
     /// Makes an empty copy of the columns of a live table, as far as it has those of the archive. Those in `as_text`, of
-    /// which the live type does not take the archive's values, are texts. `number` tells the copies of one session apart.
+    /// which the live type does not take the archive's values, are texts. `name` tells the copies of one session apart.
     pub fn prepare(
         session: &mut Session,
         table: &TableName,
         columns: &[String],
         as_text: &[String],
-        number: usize,
+        name: &str,
     ) -> Result<Self, PgError> {
         let live = live_columns(session, table)?;
         let drift = Drift::between(columns, &live, as_text);
@@ -69,11 +69,12 @@ impl StagedTable {
         if !key.iter().all(|column| compared.contains(column)) {
             key.clear();
         }
-        let copy = TableName::new("pg_temp", format!("hubvault_{number}"));
+        let copy = TableName::new("pg_temp", format!("hubvault_{name}"));
         let made = made_like(table, columns, &drift);
         let sql = format!(
-            "DROP TABLE IF EXISTS {}; CREATE TEMP TABLE hubvault_{number} AS {made}",
-            copy.sql()
+            "DROP TABLE IF EXISTS {}; CREATE TEMP TABLE {} AS {made}",
+            copy.sql(),
+            quote_ident(&copy.name)
         );
         session.simple(&looking_at(table), &sql)?;
         Ok(Self {
@@ -90,6 +91,11 @@ impl StagedTable {
     /// How the live table's columns differ from the archive's.
     pub fn drift(&self) -> &Drift {
         &self.drift
+    }
+
+    /// The temporary table.
+    pub fn copy(&self) -> &TableName {
+        &self.copy
     }
 
     /// The COPY that fills it.

@@ -60,21 +60,39 @@ pub fn digest(
     table: &TableSummary,
     filter: Option<&str>,
 ) -> Result<RowDigest, PgError> {
-    let csv = (table.format == RowFormat::Csv).then(|| "FORMAT csv".to_owned());
-    let options = copy_options(&[csv, table.encoding.as_deref().map(copy_option)]);
-    let sql = format!("COPY ({}) TO STDOUT{options}", rows_sql(table, filter));
     let mut rows = RowDigester::new(table.format);
     let doing = format!("comparing {}", table.name);
-    let sent = session.copy_out(&doing, &sql, |piece| {
+    let sent = session.copy_out(&doing, &copy_sql(table, filter), |piece| {
         rows.update(piece);
         Ok::<_, PgError>(())
     })?;
-    let rows = rows.finish().map_err(|error| PgError::Query {
-        doing: doing.clone(),
-        why: error.to_string(),
-    })?;
+    let rows = finished(rows, &doing)?;
     PgError::check_row_count(&doing, sent, rows.rows)?;
     Ok(rows)
+}
+
+/// The same of the rows that a transaction of `session` sees.
+pub(super) fn digest_inside(
+    session: &mut Session,
+    table: &TableSummary,
+) -> Result<RowDigest, PgError> {
+    let mut rows = RowDigester::new(table.format);
+    let doing = format!("comparing {}", table.name);
+    session.copy_out(&doing, &copy_sql(table, None), |piece| rows.update(piece))?;
+    finished(rows, &doing)
+}
+
+fn copy_sql(table: &TableSummary, filter: Option<&str>) -> String {
+    let csv = (table.format == RowFormat::Csv).then(|| "FORMAT csv".to_owned());
+    let options = copy_options(&[csv, table.encoding.as_deref().map(copy_option)]);
+    format!("COPY ({}) TO STDOUT{options}", rows_sql(table, filter))
+}
+
+fn finished(rows: RowDigester, doing: &str) -> Result<RowDigest, PgError> {
+    rows.finish().map_err(|error| PgError::Query {
+        doing: doing.to_owned(),
+        why: error.to_string(),
+    })
 }
 
 /// Tables whose rows differ from the source server's digest, as text.

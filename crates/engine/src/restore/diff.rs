@@ -4,7 +4,7 @@
 
 use super::error::RestoreError;
 use super::order::parents_first;
-use super::rows::load_entry;
+use super::staging::stage;
 use super::window::Conditions;
 use crate::progress::{Progress, Stage};
 use hubvault_archive::{Archive, Source, TableSummary};
@@ -182,6 +182,7 @@ fn of_table(error: RestoreError) -> Result<String, RestoreError> {
             error,
             RestoreError::NotThere { .. }
                 | RestoreError::Different { .. }
+                | RestoreError::NotAsArchived { .. }
                 | RestoreError::Drifted { .. }
                 | RestoreError::Archive(_)
         );
@@ -260,43 +261,4 @@ fn put_back_table(
         0
     };
     Ok((inserted, updated))
-}
-
-/// Loads the archive's rows into a temporary table with the live table's types, and texts where those do not take a value.
-fn stage<S: Source>(
-    archive: &Archive<S>,
-    session: &mut Session,
-    table: &TableSummary,
-    number: usize,
-    progress: &dyn Progress,
-) -> Result<StagedTable, RestoreError> {
-    there(session, table)?;
-    let mut as_text: Vec<String> = Vec::new();
-    loop {
-        let columns = &table.columns;
-        let staged = StagedTable::prepare(session, &table.name, columns, &as_text, number)?;
-        let entries = archive.entries_of(table).into_iter();
-        let mut entries = entries.filter_map(|entry| Some((entry, entry.rows.as_ref()?)));
-        let loaded = entries.try_for_each(|(entry, rows)| {
-            load_entry(archive, session, entry, rows, &staged.copy_sql(), progress)
-        });
-        let Err(error) = loaded else {
-            return Ok(staged);
-        };
-        let known = as_text.len();
-        as_text.extend(error.refusing_columns(columns, &as_text));
-        if as_text.len() == known {
-            return Err(error);
-        }
-    }
-}
-
-/// Checks that a name of the archive is a table in the database: reading a view runs its functions.
-fn there(session: &mut Session, table: &TableSummary) -> Result<(), RestoreError> {
-    if target::is_table(session, &table.name)? {
-        return Ok(());
-    }
-    Err(RestoreError::NotThere {
-        table: table.name.clone(),
-    })
 }

@@ -135,6 +135,15 @@ pub enum RestoreError {
         /// The difference.
         why: String,
     },
+    /// Rows that were loaded are not those of the archive, though every column was a text.
+    #[error(
+        "the rows of {table} are not those of the archive after they were loaded, even as text; nothing was put into it: \
+         check the archive with `hubvault verify`"
+    )]
+    NotAsArchived {
+        /// The table.
+        table: TableName,
+    },
     /// The restored rows differ from those of the backup.
     #[error("restored, but not equal: {}", tables.join("; "))]
     Different {

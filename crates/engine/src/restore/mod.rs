@@ -11,6 +11,7 @@ mod compare;
 mod statements;
 mod properties;
 mod whole;
+mod staging;
 mod tables;
 mod window;
 mod diff;

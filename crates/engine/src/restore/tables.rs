@@ -1,9 +1,10 @@
 //! Restores the rows of some tables into a live database: into the same tables, or into copies in another schema.
 
-use super::compare::compare;
+use super::compare::Compared;
 use super::error::RestoreError;
 use super::order::parents_first;
 use super::rows::{NotLoaded, load_entry};
+use super::staging::{changing_columns, is_as_archived};
 use super::{Restored, chosen};
 use crate::progress::{Progress, Stage};
 use hubvault_archive::{Archive, Source, TableSummary};
@@ -14,7 +15,7 @@ use hubvault_postgres::{Access, ConnectSettings, Session, TableLogins, ToolMessa
 /// must be there and empty, or into new tables of the schema `into_schema`, which have the live
 /// tables' columns and nothing else. With `keep_going` a table that cannot be restored is rolled back
 /// and named, and the others go on. Foreign keys are checked; the tables' own triggers do not
-/// fire. Compares at the end.
+/// fire. Every table is compared before anything lasts: one that changed the rows is rolled back.
 pub fn tables<S: Source>(
     archive: &Archive<S>,
     to: &ConnectSettings,
@@ -40,11 +41,15 @@ pub fn tables<S: Source>(
         Some(chosen.iter().map(|table| table.bytes).sum()),
     );
     session.simple("beginning", "BEGIN; SET CONSTRAINTS ALL DEFERRED")?;
-    let (mut places, mut passed_over) = (Vec::new(), Vec::new());
+    let (mut tables, mut passed_over) = (Vec::new(), Vec::new());
     for table in chosen {
         session.simple("beginning a table", "SAVEPOINT one_table")?;
         match load_or_undo(archive, &mut session, table, into_schema, progress) {
-            Ok(place) => places.push(place),
+            Ok(name) => tables.push(Compared {
+                name,
+                expected: table.digest,
+                found: Ok(table.digest),
+            }),
             Err(error) if keep_going && !cancel.is_requested() => {
                 session.simple("rolling a table back", "ROLLBACK TO SAVEPOINT one_table")?;
                 passed_over.push(NotLoaded {
@@ -57,27 +62,24 @@ pub fn tables<S: Source>(
         }
     }
     session.simple("making it lasting", "COMMIT")?;
-    progress.stage(Stage::Compare, None);
-    let places: Vec<&TableSummary> = places.iter().collect();
-    let logins = TableLogins::single(to.clone());
-    let tables = compare(&places, to, &logins, 1, cancel)?;
     Ok(Restored {
         tables,
         passed_over,
         said: ToolMessages::default(),
         access: Access::single(to.clone()),
-        logins,
+        logins: TableLogins::single(to.clone()),
     })
 }
 
-/// Loads one table. Into a new one with texts where the live table's types do not take a value.
+/// Loads one table, and compares it. Into a new one with texts where the live table's types do not take a value, or change
+/// it.
 fn load_or_undo<S: Source>(
     archive: &Archive<S>,
     session: &mut Session,
     table: &TableSummary,
     into_schema: Option<&str>,
     progress: &dyn Progress,
-) -> Result<TableSummary, RestoreError> {
+) -> Result<TableName, RestoreError> {
     let mut as_text: Vec<String> = Vec::new();
     loop {
         let mut load = || {
@@ -89,28 +91,45 @@ fn load_or_undo<S: Source>(
             // Now, and not at the end, so that the error names the table.
             session.simple("checking the constraints", "SET CONSTRAINTS ALL IMMEDIATE")?;
             session.simple("deferring again", "SET CONSTRAINTS ALL DEFERRED")?;
-            Ok(place)
+            let is_equal = is_as_archived(session, table, &place)?;
+            Ok::<_, RestoreError>((place, is_equal))
         };
-        let error = match load() {
-            Err(error) if into_schema.is_some() => error,
-            other => return other.map_err(|error: RestoreError| error.with_remedy(&table.name)),
+        let refusing = match load() {
+            Ok((place, true)) => return Ok(place),
+            Ok((place, false)) if into_schema.is_some() => {
+                changing_columns(archive, session, table, &place, &as_text, progress)?
+            }
+            Ok((_, false)) => {
+                return Err(RestoreError::Drifted {
+                    table: table.name.clone(),
+                    why: format!(
+                        "{} changes the archive's values as it takes them: a column has another type now; nothing was \
+                         put into it",
+                        table.name
+                    ),
+                });
+            }
+            Err(error) if into_schema.is_some() => {
+                let refusing = error.refusing_columns(&table.columns, &as_text);
+                if refusing.is_empty() {
+                    return Err(error);
+                }
+                refusing
+            }
+            Err(error) => return Err(error.with_remedy(&table.name)),
         };
-        let refusing = error.refusing_columns(&table.columns, &as_text);
-        if refusing.is_empty() {
-            return Err(error);
-        }
         as_text.extend(refusing);
         session.simple("rolling a table back", "ROLLBACK TO SAVEPOINT one_table")?;
     }
 }
 
-fn itself(session: &mut Session, table: &TableSummary) -> Result<TableSummary, RestoreError> {
+fn itself(session: &mut Session, table: &TableSummary) -> Result<TableName, RestoreError> {
     if !target::is_empty(session, &table.name)? {
         return Err(RestoreError::HasRows {
             table: table.name.clone(),
         });
     }
-    Ok(table.clone())
+    Ok(table.name.clone())
 }
 
 fn beside(
@@ -118,30 +137,27 @@ fn beside(
     table: &TableSummary,
     schema: &str,
     as_text: &[String],
-) -> Result<TableSummary, RestoreError> {
+) -> Result<TableName, RestoreError> {
     let name = TableName::new(schema, &table.name.name);
     target::create_like(session, &table.name, &name, &table.columns, as_text)?;
-    Ok(TableSummary {
-        name,
-        ..table.clone()
-    })
+    Ok(name)
 }
 
 fn load_table<S: Source>(
     archive: &Archive<S>,
     session: &mut Session,
     table: &TableSummary,
-    place: &TableSummary,
+    place: &TableName,
     progress: &dyn Progress,
 ) -> Result<(), RestoreError> {
-    let silenced = target::disable_triggers(session, &place.name)?;
+    let silenced = target::disable_triggers(session, place)?;
     for entry in archive.entries_of(table) {
         if let Some(rows) = &entry.rows {
-            target::check_columns(session, &place.name, &rows.columns)?;
-            let sql = target::copy_into(&place.name, &rows.columns);
+            target::check_columns(session, place, &rows.columns)?;
+            let sql = target::copy_into(place, &rows.columns);
             load_entry(archive, session, entry, rows, &sql, progress)?;
         }
     }
-    target::enable_triggers(session, &place.name, &silenced)?;
+    target::enable_triggers(session, place, &silenced)?;
     Ok(())
 }

@@ -14,7 +14,7 @@ use postgres::error::SqlState;
 use postgres::types::ToSql;
 use postgres::{Client, Config, NoTls};
 use secrecy::ExposeSecret;
-use std::io::{Read, Write};
+use std::io::{BufRead, Read, Write};
 use std::sync::mpsc::channel;
 
 /// A pinned connection.
@@ -178,6 +178,28 @@ impl Session {
             writer
                 .write_all(&buffer[..n])
                 .map_err(|e| lost(doing, &e, &cancel))?;
+        }
+    }
+
+    /// Runs a `COPY ... TO STDOUT` and hands on what it sends, a row at a time. Sees what this session's transaction did;
+    /// a [`CopySession`](crate::CopySession) is faster.
+    pub fn copy_out(
+        &mut self,
+        doing: &str,
+        sql: &str,
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<(), PgError> {
+        let cancel = self.cancel.clone();
+        let failed = |e: &postgres::Error| PgError::query(doing, e, cancel.is_requested());
+        let mut reader = self.client.copy_out(sql).map_err(|e| failed(&e))?;
+        loop {
+            let row = reader.fill_buf().map_err(|e| lost(doing, &e, &cancel))?;
+            let length = row.len();
+            if length == 0 {
+                return Ok(());
+            }
+            each(row);
+            reader.consume(length);
         }
     }
 }

@@ -4,6 +4,7 @@ use crate::connect::session::Session;
 use crate::error::PgError;
 use hubvault_model::{TableName, one_line, quote_ident, quote_literal};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// The differences in columns. The archive knows their names; that a type is another shows when it does not take a value
 /// as it is.
@@ -22,6 +23,12 @@ pub struct Drift {
     /// The columns of the live primary key, where the archive does not have all of them.
     #[serde(rename = "key_not_in_backup")]
     pub key: Vec<String>,
+    /// The columns of the primary key in the archive, where the live table has none, or one of other columns.
+    #[serde(rename = "key_in_backup")]
+    pub former_key: Vec<String>,
+    /// The columns of the live primary key, where the table had none in the archive.
+    #[serde(rename = "key_only_in_database")]
+    pub new_key: Vec<String>,
 }
 
 /// A column of a live table.
@@ -37,7 +44,7 @@ pub(crate) fn looking_at(table: &TableName) -> String {
     format!("looking at {table} in the target")
 }
 
-/// Those of the primary key first, in its order.
+/// Those of the primary key first, in its order; columns that its index only includes are not of it.
 pub(crate) fn live_columns(
     session: &mut Session,
     table: &TableName,
@@ -46,11 +53,12 @@ pub(crate) fn live_columns(
     let rows = session.rows(
         &looking_at(table),
         &format!(
-            "SELECT a.attname::text, a.attidentity = 'a', coalesce(a.attnum = ANY (i.indkey), false), a.attgenerated <> ''
+            "SELECT a.attname::text, a.attidentity = 'a', coalesce(a.attnum = ANY (i.key), false), a.attgenerated <> ''
              FROM pg_catalog.pg_attribute a
-             LEFT JOIN pg_catalog.pg_index i ON i.indrelid = a.attrelid AND i.indisprimary
+             LEFT JOIN (SELECT indrelid, (indkey::int2[])[0:indnkeyatts - 1] AS key
+                        FROM pg_catalog.pg_index WHERE indisprimary) i ON i.indrelid = a.attrelid
              WHERE a.attrelid = {literal}::regclass AND a.attnum > 0 AND NOT a.attisdropped
-             ORDER BY array_position(i.indkey::int2[], a.attnum), a.attnum"
+             ORDER BY array_position(i.key, a.attnum), a.attnum"
         ),
     )?;
     let column = |row: &postgres::Row| LiveColumn {
@@ -89,6 +97,17 @@ impl Drift {
             retyped: retyped.cloned().collect(),
             computed,
             key,
+            ..Self::default()
+        }
+    }
+
+    /// Compares the live primary key with the one of the archive, in whatever order their columns are.
+    pub(crate) fn compare_keys(&mut self, archive: &[String], live: &[String]) {
+        let (sorted, other) = (BTreeSet::from_iter(archive), BTreeSet::from_iter(live));
+        if archive.is_empty() {
+            self.new_key = live.to_vec();
+        } else if sorted != other {
+            self.former_key = archive.to_vec();
         }
     }
 
@@ -114,6 +133,12 @@ impl Drift {
             let key = shown(&self.key);
             return Some(format!("the archive does not have its primary key ({key})"));
         }
+        if !self.former_key.is_empty() {
+            let key = shown(&self.former_key);
+            return Some(format!(
+                "its primary key was ({key}) in the backup and is not the same now, so that rows cannot be matched"
+            ));
+        }
         let retyped = shown(&self.retyped);
         (!self.retyped.is_empty()).then(|| {
             format!("the type of {retyped} does not take the archive's values as they are")
@@ -128,11 +153,16 @@ impl Drift {
             ("of another type: ", &self.retyped),
             ("computed in the database: ", &self.computed),
             ("primary key not in the backup: ", &self.key),
+            ("primary key only in the database: ", &self.new_key),
         ];
         let parts = parts.iter().filter(|(_, columns)| !columns.is_empty());
-        let parts: Vec<String> = parts
+        let mut parts: Vec<String> = parts
             .map(|(what, columns)| format!("{what}{}", shown(columns)))
             .collect();
+        if !self.former_key.is_empty() {
+            let key = shown(&self.former_key);
+            parts.push(format!("primary key was ({key}) in the backup"));
+        }
         parts.join("; ")
     }
 }

@@ -39,6 +39,7 @@ pub use dump::late_checks::LateChecks;
 pub use dump::not_valid::add as add_not_valid;
 pub use dump::pg_dump::{Definitions, SchemaDump};
 pub use dump::pg_restore::SchemaRestore;
+pub use dump::primary_keys::PrimaryKeys;
 pub use dump::properties::DatabaseProperties;
 pub use dump::restored::{needed_definitions, read_definitions, take_definitions, withdraw_grants};
 pub use dump::toc::{Contents as DefinitionContents, Definition};

@@ -35,7 +35,9 @@ pub struct StagedTable {
     table: TableName,
     /// The columns that both have.
     columns: Vec<String>,
+    /// Those of the live primary key; none where the archive does not have all of them.
     key: Vec<String>,
+    live_key: Vec<String>,
     /// Columns that an UPDATE may set.
     settable: Vec<String>,
     /// The archive's columns.
@@ -66,6 +68,7 @@ impl StagedTable {
                 settable.push(column.name);
             }
         }
+        let live_key = key.clone();
         if !key.iter().all(|column| compared.contains(column)) {
             key.clear();
         }
@@ -81,11 +84,20 @@ impl StagedTable {
             table: table.clone(),
             columns: compared,
             key,
+            live_key,
             settable,
             loaded: columns.to_vec(),
             drift,
             copy,
         })
+    }
+
+    /// Compares the live primary key with the one that the archive has; `None` where that is not known.
+    pub fn with_former_key(mut self, archive: Option<&[String]>) -> Self {
+        if let Some(archive) = archive {
+            self.drift.compare_keys(archive, &self.live_key);
+        }
+        self
     }
 
     /// How the live table's columns differ from the archive's.

@@ -4,7 +4,7 @@
 
 use super::error::RestoreError;
 use super::order::parents_first;
-use super::staging::stage;
+use super::staging::{archived_keys, stage};
 use super::window::Conditions;
 use crate::progress::{Progress, Stage};
 use hubvault_archive::{Archive, Source, TableSummary};
@@ -142,6 +142,7 @@ fn compare<S: Source>(
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Vec<TableDiff>, RestoreError> {
+    let keys = archived_keys(archive)?;
     let connect = || {
         let mut session = Session::connect(to, cancel)?;
         target::only_tables(&mut session)?;
@@ -156,7 +157,7 @@ fn compare<S: Source>(
     for (number, (table, within)) in chosen.into_iter().enumerate() {
         let mut counted = TableDiff::of(table.name.clone(), true, within.is_some());
         let mut compare = || {
-            let staged = stage(archive, &mut session, table, number, progress)?;
+            let staged = stage(archive, &mut session, table, number, &keys, progress)?;
             counted.has_key = staged.has_key();
             counted.drift = staged.drift().clone();
             staged.differences(&mut session, within.as_deref(), |row| {
@@ -203,6 +204,7 @@ pub fn put_back<S: Source>(
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Vec<PutBack>, RestoreError> {
+    let keys = archived_keys(archive)?;
     let mut session = Session::connect(to, cancel)?;
     target::only_tables(&mut session)?;
     let chosen = super::chosen(archive.manifest(), wanted)?;
@@ -213,7 +215,7 @@ pub fn put_back<S: Source>(
     );
     let mut staged = Vec::new();
     for (number, table) in chosen.into_iter().enumerate() {
-        let one = stage(archive, &mut session, table, number, progress);
+        let one = stage(archive, &mut session, table, number, &keys, progress);
         let one = one.and_then(|staged| match staged.drift().obstacle() {
             None => Ok(staged),
             Some(why) => Err(RestoreError::Drifted {

@@ -2,11 +2,12 @@
 
 use super::compare::digest_inside;
 use super::error::RestoreError;
+use super::properties::contents;
 use super::rows::load_entry;
 use crate::progress::Progress;
 use hubvault_archive::{Archive, Source, TableSummary};
 use hubvault_model::TableName;
-use hubvault_postgres::{PgError, Session, StagedTable, target, unlike_columns};
+use hubvault_postgres::{PgError, PrimaryKeys, Session, StagedTable, target, unlike_columns};
 
 /// Loads the archive's rows into a temporary table with the live table's types, and texts where those do not take a value, or
 /// change it. What was loaded is read once and compared with the archive's digest.
@@ -15,6 +16,7 @@ pub(super) fn stage<S: Source>(
     session: &mut Session,
     table: &TableSummary,
     number: usize,
+    keys: &PrimaryKeys,
     progress: &dyn Progress,
 ) -> Result<StagedTable, RestoreError> {
     there(session, table)?;
@@ -23,12 +25,17 @@ pub(super) fn stage<S: Source>(
     loop {
         let staged = load(archive, session, table, &mut as_text, &name, progress)?;
         if is_as_archived(session, table, staged.copy())? {
-            return Ok(staged);
+            return Ok(staged.with_former_key(keys.of_table(&table.name)));
         }
         let changing =
             changing_columns(archive, session, table, staged.copy(), &as_text, progress)?;
         as_text.extend(changing);
     }
+}
+
+/// The primary keys that an archive's definitions give its tables.
+pub(super) fn archived_keys<S: Source>(archive: &Archive<S>) -> Result<PrimaryKeys, RestoreError> {
+    Ok(PrimaryKeys::of(&contents(archive)?.definitions))
 }
 
 /// Whether a table has the rows of the archive's `table`, byte by byte.

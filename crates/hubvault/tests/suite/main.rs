@@ -24,6 +24,7 @@ mod forged;
 mod drill_failures;
 mod drill_host;
 mod drift;
+mod drift_keys;
 mod drift_types;
 mod restore_dry_run;
 mod restore_ask;

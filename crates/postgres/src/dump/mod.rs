@@ -17,6 +17,7 @@ pub(crate) mod hints;
 pub(crate) mod failures;
 pub(crate) mod dump_file;
 pub(crate) mod not_valid;
+pub(crate) mod primary_keys;
 pub(crate) mod cure;
 pub(crate) mod late_checks;
 pub(crate) mod restored;

@@ -266,15 +266,15 @@ fn text_of(of: &str, column: &str) -> String {
 
 /// `ALTER TABLE [ONLY] schema.table ADD CONSTRAINT name definition;`
 #[derive(Debug, PartialEq, Eq)]
-struct Constraint {
-    table: TableName,
+pub(crate) struct Constraint {
+    pub(crate) table: TableName,
     name: String,
-    definition: String,
+    pub(crate) definition: String,
 }
 
 impl Constraint {
     /// Reads the statement of a text of `pg_restore` that adds one constraint.
-    fn read(text: &str) -> Option<Self> {
+    pub(crate) fn read(text: &str) -> Option<Self> {
         let (_, statement) = text.split_once("\nALTER TABLE ")?;
         let rest = statement.strip_prefix("ONLY ").unwrap_or(statement);
         let (schema, rest) = identifier(rest)?;
@@ -291,7 +291,7 @@ impl Constraint {
 }
 
 /// A name as PostgreSQL quotes it, and what follows it.
-fn identifier(text: &str) -> Option<(String, &str)> {
+pub(crate) fn identifier(text: &str) -> Option<(String, &str)> {
     if let Some(rest) = text.strip_prefix('"') {
         return crate::dump::privileged::quoted(rest, '"');
     }

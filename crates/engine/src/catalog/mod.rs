@@ -21,7 +21,7 @@ pub use contents::{Contents, contents};
 pub use copy::{BackupCopy, CopyState};
 pub use error::CatalogError;
 pub use known_tables::KnownTables;
-pub use outbox::Claimed;
+pub use outbox::{CHANGE_CHECK, Claimed};
 pub use outbox_item::{Content, Enclosure, OutboxItem, OutboxState, Recipient, RecipientState};
 pub use outside::OutsideRecord;
 pub use rebuild::{Rebuilt, catch_up, current, rebuild};

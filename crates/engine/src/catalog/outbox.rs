@@ -15,6 +15,14 @@ pub(super) const SCHEMA: &str = "
     ) STRICT;
 ";
 
+/// The check of an alert about a change of the configuration: each is a message of its own, and none has an end.
+pub const CHANGE_CHECK: &str = "configuration";
+
+/// Whether the messages `own` and `other` are about the same subject: the channel's, of the job's runs or one check.
+const SAME_SUBJECT: &str = "json_extract(other.item, '$.channel') = json_extract(own.item, '$.channel')
+    AND json_extract(other.item, '$.content.body.job') = json_extract(own.item, '$.content.body.job')
+    AND json_extract(other.item, '$.content.body.alert.check') IS json_extract(own.item, '$.content.body.alert.check')";
+
 /// What is over is forgotten after so long.
 const KEPT_DAYS: i64 = 90;
 
@@ -60,24 +68,33 @@ impl Catalog {
     }
 
     /// Makes a waiting message this process's own until `until`, by when its try must be over: who
-    /// died with a message in hand does not keep it.
+    /// died with a message in hand does not keep it. With `in_turn`, only while no older message about the same subject
+    /// is being sent: it would arrive after this one.
     pub fn claim_outbox(
         &self,
         id: &str,
         now: Timestamp,
         until: Timestamp,
+        in_turn: bool,
     ) -> Result<Claimed, CatalogError> {
         let claim = uuid::Uuid::new_v4().to_string();
         let item = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
+        let sql = format!(
+            "UPDATE outbox AS own SET state = 'sending', claim = ?2, claimed_until = ?3
+             WHERE id = ?1
+               AND (state = 'waiting' OR (state = 'sending' AND claimed_until < ?4))
+               AND NOT (?5 AND EXISTS (
+                   SELECT 1 FROM outbox AS other
+                   WHERE other.state = 'sending' AND other.claimed_until >= ?4
+                     AND other.rowid < own.rowid AND {SAME_SUBJECT}))
+             RETURNING item"
+        );
         let write = || {
             let mine = self
                 .db
                 .query_row(
-                    "UPDATE outbox SET state = 'sending', claim = ?2, claimed_until = ?3
-                     WHERE id = ?1
-                       AND (state = 'waiting' OR (state = 'sending' AND claimed_until < ?4))
-                     RETURNING item",
-                    params![id, claim, until.as_second(), now.as_second()],
+                    &sql,
+                    params![id, claim, until.as_second(), now.as_second(), in_turn],
                     item,
                 )
                 .optional()?;
@@ -100,6 +117,21 @@ impl Catalog {
                 (None, None) => Claimed::Unrecorded,
             },
         )
+    }
+
+    /// Whether a newer message about the same subject was recorded, whatever became of it. While a claim on the older one
+    /// lasts, the newer one is not sent ([`Catalog::claim_outbox`]), so that the answer holds until then.
+    pub fn is_superseded(&self, id: &str) -> Result<bool, CatalogError> {
+        let sql = format!(
+            "SELECT EXISTS (
+                 SELECT 1 FROM outbox AS own JOIN outbox AS other ON other.rowid > own.rowid
+                 WHERE own.id = ?1 AND {SAME_SUBJECT}
+                   AND (json_extract(other.item, '$.kind') <> json_extract(own.item, '$.kind')
+                        OR json_extract(own.item, '$.content.body.alert.check') IS NOT ?2))"
+        );
+        self.db
+            .query_row(&sql, params![id, CHANGE_CHECK], |row| row.get(0))
+            .map_err(self.failed("reading the outbox of"))
     }
 
     /// Records what came of a try, unless the claim was lost to somebody else; whether it was not.
@@ -177,6 +209,7 @@ mod tests {
             tried_at: None,
             error: None,
             recipients: Vec::new(),
+            superseded: false,
             content: Content::Event {
                 title: "t".into(),
                 text: "x".into(),
@@ -195,16 +228,17 @@ mod tests {
         one.put_outbox(&item("a")).unwrap();
         let now = Timestamp::now();
         let until = now + SignedDuration::from_mins(5);
-        let Claimed::Mine { claim: first, .. } = one.claim_outbox("a", now, until).unwrap() else {
+        let Claimed::Mine { claim: first, .. } = one.claim_outbox("a", now, until, true).unwrap()
+        else {
             panic!("nobody else has it");
         };
-        let elsewhere = other.claim_outbox("a", now, until).unwrap();
+        let elsewhere = other.claim_outbox("a", now, until, true).unwrap();
         assert!(matches!(elsewhere, Claimed::Elsewhere(_)));
         assert_eq!(other.outbox().unwrap()[0].state, OutboxState::Sending);
         // Its process seems to have died: another takes over, and what the first one says later
         // changes nothing.
         let later = until + SignedDuration::from_secs(1);
-        let again = other.claim_outbox("a", later, later).unwrap();
+        let again = other.claim_outbox("a", later, later, true).unwrap();
         let Claimed::Mine { mut item, claim } = again else {
             panic!("its time was over");
         };
@@ -213,8 +247,103 @@ mod tests {
         item.state = OutboxState::Waiting;
         assert!(!one.settle_outbox(&item, &first).unwrap());
         assert_eq!(one.outbox().unwrap()[0].state, OutboxState::Sent);
-        let over = one.claim_outbox("a", later, later).unwrap();
+        let over = one.claim_outbox("a", later, later, true).unwrap();
         assert!(matches!(over, Claimed::Elsewhere(item) if item.state == OutboxState::Sent));
+    }
+
+    /// A message about a run, or about a check.
+    fn about(id: &str, kind: &str, check: Option<&str>) -> OutboxItem {
+        let alert = check.map(|check| serde_json::json!({ "check": check }));
+        OutboxItem {
+            kind: kind.into(),
+            content: Content::Event {
+                title: "t".into(),
+                text: "x".into(),
+                body: serde_json::json!({ "job": "hub", "alert": alert }),
+            },
+            ..item(id)
+        }
+    }
+
+    #[test]
+    fn a_message_is_superseded_by_a_newer_one_about_the_same_subject_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let catalog = Catalog::open(&StateDir::at(dir.path())).unwrap();
+        for (id, kind, check) in [
+            ("run", "success", None),
+            ("disk", "recovered", Some("disk")),
+            ("seal", "alert", Some("seal")),
+            ("change", "alert", Some(CHANGE_CHECK)),
+        ] {
+            catalog.put_outbox(&about(id, kind, check)).unwrap();
+        }
+        let other_channel = OutboxItem {
+            channel: "webhook".into(),
+            ..about("elsewhere", "failure", None)
+        };
+        catalog.put_outbox(&other_channel).unwrap();
+        let superseded = || -> Vec<&str> {
+            let all = ["run", "disk", "seal", "change"].into_iter();
+            all.filter(|id| catalog.is_superseded(id).unwrap())
+                .collect()
+        };
+        assert!(superseded().is_empty());
+        let failed = OutboxItem {
+            state: OutboxState::Failed,
+            ..about("run2", "failure", None)
+        };
+        catalog.put_outbox(&failed).unwrap();
+        for (id, check) in [
+            ("disk2", "disk"),
+            ("seal2", "seal"),
+            ("change2", CHANGE_CHECK),
+        ] {
+            catalog
+                .put_outbox(&about(id, "alert", Some(check)))
+                .unwrap();
+        }
+        // Each change of the configuration is told.
+        assert_eq!(superseded(), ["run", "disk", "seal"]);
+    }
+
+    #[test]
+    fn a_newer_message_waits_while_another_process_sends_an_older_one_about_the_same_subject() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, other) = (
+            Catalog::open(&StateDir::at(dir.path())).unwrap(),
+            Catalog::open(&StateDir::at(dir.path())).unwrap(),
+        );
+        let (now, until) = (
+            Timestamp::now(),
+            Timestamp::now() + SignedDuration::from_mins(5),
+        );
+        one.put_outbox(&about("old", "success", None)).unwrap();
+        let Claimed::Mine { mut item, claim } = one.claim_outbox("old", now, until, true).unwrap()
+        else {
+            panic!("nobody else has it");
+        };
+        assert!(!one.is_superseded("old").unwrap(), "it is sent now");
+        other.put_outbox(&about("new", "failure", None)).unwrap();
+        other
+            .put_outbox(&about("check", "alert", Some("disk")))
+            .unwrap();
+        let claimed = |id, in_turn| {
+            let claimed = other.claim_outbox(id, now, until, in_turn).unwrap();
+            matches!(claimed, Claimed::Mine { .. })
+        };
+        assert!(!claimed("new", true));
+        assert!(claimed("check", true));
+        // It is still to be sent.
+        assert!(
+            other
+                .outbox()
+                .unwrap()
+                .iter()
+                .any(|item| item.id == "new" && item.state == OutboxState::Waiting)
+        );
+        item.state = OutboxState::Sent;
+        assert!(one.settle_outbox(&item, &claim).unwrap());
+        assert!(claimed("new", true));
     }
 
     #[test]
@@ -222,7 +351,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let catalog = Catalog::open(&StateDir::at(dir.path())).unwrap();
         let now = Timestamp::now();
-        let claimed = catalog.claim_outbox("a", now, now).unwrap();
+        let claimed = catalog.claim_outbox("a", now, now, true).unwrap();
         assert!(matches!(claimed, Claimed::Unrecorded));
     }
 

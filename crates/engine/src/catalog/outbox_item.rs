@@ -28,6 +28,9 @@ pub struct OutboxItem {
     pub error: Option<String>,
     /// Who is to have it; for a channel, its host.
     pub recipients: Vec<Recipient>,
+    /// Whether a newer message about the same subject took its place before it was sent; it counts as failed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub superseded: bool,
     /// What is sent.
     pub content: Content,
 }
@@ -139,10 +142,22 @@ impl OutboxItem {
         self.state.is_open()
     }
 
-    /// Whether everybody has it.
-    pub fn reached_all(&self) -> bool {
+    /// Whether somebody does not have it, and no newer one took its place.
+    pub fn is_missed(&self) -> bool {
         let has = |recipient: &Recipient| recipient.state == RecipientState::Accepted;
-        self.recipients.iter().all(has)
+        !self.superseded && !self.recipients.iter().all(has)
+    }
+
+    /// Marks it as superseded: it is never sent.
+    pub(crate) fn supersede(&mut self) {
+        self.superseded = true;
+        self.state = OutboxState::Failed;
+        self.error = Some("superseded by a newer message about the same subject".to_owned());
+        for recipient in &mut self.recipients {
+            if recipient.state == RecipientState::Waiting {
+                recipient.state = RecipientState::Refused;
+            }
+        }
     }
 
     /// Why somebody does not have it, as far as that is known.

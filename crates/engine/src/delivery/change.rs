@@ -4,7 +4,7 @@ use super::event::event;
 use super::facts::{AlertFacts, ChangeFacts};
 use super::notifier::Notifier;
 use super::outcome::{DeliveryOutcome, summary};
-use crate::catalog::{CatalogError, OutboxItem};
+use crate::catalog::{CHANGE_CHECK, CatalogError, OutboxItem};
 use hubvault_notify::{ChannelKind, EventKind};
 
 /// The template.
@@ -17,7 +17,7 @@ impl Notifier<'_> {
         let masks = &self.delivery().masks;
         let change = change.masked(masks);
         let alert = AlertFacts {
-            check: "configuration".to_owned(),
+            check: CHANGE_CHECK.to_owned(),
             what: change.in_words(),
             next: format!(
                 "if none of you made this change, revoke the token: hubvault token revoke {}; hubvault config show \

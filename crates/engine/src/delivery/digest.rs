@@ -90,7 +90,7 @@ impl DigestFacts {
             undelivered: known
                 .outbox
                 .iter()
-                .filter(|item| item.created_at >= from && !item.reached_all())
+                .filter(|item| item.created_at >= from && item.is_missed())
                 .map(|item| {
                     let (kind, channel) = (&item.kind, &item.channel);
                     let why = item.why_not().unwrap_or("not tried yet");

@@ -36,6 +36,7 @@ pub(super) fn item(
         tried_at: None,
         error: None,
         recipients: Vec::new(),
+        superseded: false,
         content,
     }
 }

@@ -42,7 +42,8 @@ pub(super) fn summary(items: &[OutboxItem], attachment: String) -> DeliveryRecor
         attachment: left_out.map_or(attachment, |why| format!("not attached: {why}")),
         ..DeliveryRecord::default()
     };
-    for item in items {
+    // Of what a newer message took the place, nobody misses anything.
+    for item in items.iter().filter(|item| !item.superseded) {
         for recipient in &item.recipients {
             let to = match item.content {
                 Content::Email { .. } => recipient.address.clone(),

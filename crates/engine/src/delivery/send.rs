@@ -58,7 +58,7 @@ impl Sender<'_> {
 
     /// Marks a message as failed. A late ping would be about a run that is long over.
     pub(super) fn give_up(&self, item: &mut OutboxItem) {
-        let Some(claim) = self.claim(item) else {
+        let Some(claim) = self.claim(item, false) else {
             return;
         };
         refuse(item);
@@ -77,7 +77,7 @@ impl Sender<'_> {
 
     /// Claims a message for one try and brings it up to date; `None` if another process has it or sent it. The claim is
     /// empty if it could not be recorded.
-    fn claim(&self, item: &mut OutboxItem) -> Option<String> {
+    fn claim(&self, item: &mut OutboxItem, in_turn: bool) -> Option<String> {
         let Some(catalog) = self.catalog else {
             return Some(String::new());
         };
@@ -86,7 +86,7 @@ impl Sender<'_> {
         // Connecting, the message, and the message without its archive.
         let longest = limit.unwrap_or_default() * 3 + MARGIN;
         let until = now + SignedDuration::try_from(longest).unwrap_or(SignedDuration::MAX);
-        match catalog.claim_outbox(&item.id, now, until) {
+        match catalog.claim_outbox(&item.id, now, until, in_turn) {
             Ok(Claimed::Mine {
                 item: stored,
                 claim,
@@ -124,11 +124,34 @@ impl Sender<'_> {
         }
     }
 
+    /// Whether its channel shows the state that the last message reported.
+    fn is_of_state(&self, item: &OutboxItem) -> bool {
+        let mut channels = self.delivery.channels.iter();
+        channels.any(|channel| channel.kind.is_state() && channel.kind.as_str() == item.channel)
+    }
+
+    fn is_superseded(&self, item: &OutboxItem) -> bool {
+        let answer = self.catalog.map(|catalog| catalog.is_superseded(&item.id));
+        answer.is_some_and(|answer| {
+            answer.unwrap_or_else(|error| {
+                // Better a wrong state, which the next message corrects, than none.
+                tracing::warn!("{error}");
+                false
+            })
+        })
+    }
+
     /// Tries one message, recorded before and after; returns whether another try may help.
     fn one(&self, item: &mut OutboxItem, connection: &mut Connection) -> bool {
-        let Some(claim) = self.claim(item) else {
+        let is_state = self.is_of_state(item);
+        let Some(claim) = self.claim(item, is_state) else {
             return item.is_open();
         };
+        if is_state && !claim.is_empty() && self.is_superseded(item) {
+            item.supersede();
+            self.record(item, &claim);
+            return false;
+        }
         item.tries += 1;
         item.tried_at = Some(Timestamp::now());
         let tried = match &item.content {

@@ -135,8 +135,8 @@ pub(crate) fn run(settings: &Settings, command: &MailCommand) -> Result<Exit> {
             } else {
                 print(&table(&tried, &zone))?;
             }
-            let all = tried.iter().all(OutboxItem::reached_all);
-            Ok(if all { Exit::Done } else { Exit::Warnings })
+            let missed = tried.iter().any(OutboxItem::is_missed);
+            Ok(if missed { Exit::Warnings } else { Exit::Done })
         }
         MailCommand::Test => sent(job, &notifier.without_queue().send("test", None)),
         MailCommand::Send {
@@ -312,6 +312,9 @@ fn line(item: &OutboxItem, zone: &TimeZone) -> Vec<String> {
         .map(|recipient| match recipient.state {
             RecipientState::Accepted => recipient.address.clone(),
             RecipientState::Waiting => format!("{} (queued)", recipient.address),
+            RecipientState::Refused if item.superseded => {
+                format!("{} (superseded)", recipient.address)
+            }
             RecipientState::Refused => format!("{} (REFUSED)", recipient.address),
         })
         .collect();

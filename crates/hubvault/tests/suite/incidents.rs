@@ -1,8 +1,11 @@
 //! An incident shows the state of the newest run, and of what a check found last, whatever was sent late.
 
-use crate::hub::Hub;
+use crate::alerts::run_checks;
+use crate::hub::{Hub, stdout};
 use crate::mail_failures::rewrite;
-use hubvault_testkit::{Database, HttpSink, database_with};
+use crate::mailing::outbox;
+use crate::monitor::run_check;
+use hubvault_testkit::{Answer, Database, HttpSink, database_with};
 use serde_json::Value;
 
 const WHOLE: &str =
@@ -74,4 +77,62 @@ fn a_late_success_closes_no_incident_of_a_newer_run() {
     hub.backup();
     assert_eq!(actions(&pager, "run"), ["resolve", "trigger", "resolve"]);
     assert_eq!(told(&hook).len(), 4);
+}
+
+#[test]
+fn a_queued_message_never_overtakes_a_newer_one_about_the_same_subject() {
+    let database = database_with("CREATE TABLE users AS SELECT 1 AS id");
+    let down = || Answer::Status(503);
+    // The success is not taken.
+    let pager = HttpSink::start([down()]);
+    let mut hub = hub_with_incidents(&database, &pager, "");
+    let port = database.settings().port.to_string();
+    hub.backup();
+    hub.set("POSTGRES_PORT", "1");
+    hub.run_expecting(1, &["backup"]);
+    assert_eq!(actions(&pager, "run"), ["resolve", "trigger"]);
+    // The delivery check recovers or not: this is about the runs.
+    hub.run_expecting(0, &["mail", "retry"]);
+    assert_eq!(actions(&pager, "run"), ["resolve", "trigger"]);
+    let items = outbox(&hub);
+    let first = items.last().unwrap();
+    assert_eq!(
+        (&first["state"], &first["superseded"]),
+        (&Value::from("failed"), &Value::from(true))
+    );
+    let table = stdout(&hub.run(&["mail", "outbox"]));
+    assert!(
+        table.contains("superseded") && !table.contains("REFUSED"),
+        "{table}"
+    );
+    // Nobody misses it.
+    assert_ne!(run_check(&hub, "delivery").0, "failing");
+    hub.set("POSTGRES_PORT", port);
+    hub.backup();
+    assert_eq!(actions(&pager, "run"), ["resolve", "trigger", "resolve"]);
+}
+
+#[test]
+fn an_alert_that_was_queued_is_not_sent_after_its_recovery() {
+    let database = database_with("CREATE TABLE users AS SELECT 1 AS id");
+    let pager = HttpSink::start([]);
+    let flag = "[[check]]\nname = \"flag\"\ncommand = \"test -e flag\"\n";
+    let mut hub = hub_with_incidents(&database, &pager, flag);
+    hub.backup();
+    let file = hub.backups().parent().unwrap().join("flag");
+    let dead = HttpSink::start((0..9).map(|_| Answer::Status(503)));
+    hub.write(&format!(
+        "{WHOLE}[pagerduty]\nurl = \"{}\"\n{flag}",
+        dead.url("")
+    ));
+    assert!(run_checks(&hub).contains(&"flag firing".to_owned()));
+    assert_eq!(actions(&dead, "flag"), ["trigger"]);
+    std::fs::write(file, "").unwrap();
+    hub.write(&format!(
+        "{WHOLE}[pagerduty]\nurl = \"{}\"\n{flag}",
+        pager.url("")
+    ));
+    assert!(run_checks(&hub).contains(&"flag recovered".to_owned()));
+    hub.run(&["mail", "retry"]);
+    assert_eq!(actions(&pager, "flag"), ["resolve"]);
 }

@@ -60,7 +60,7 @@ fn is_stuck(look: &Look<'_>, item: &OutboxItem) -> bool {
     let old = look.since(item.created_at);
     match item.state {
         OutboxState::Waiting | OutboxState::Sending => item.error.is_some() || old > ON_ITS_WAY,
-        OutboxState::Failed => old < FAILED_FOR,
+        OutboxState::Failed => old < FAILED_FOR && !item.superseded,
         OutboxState::Sent => false,
     }
 }

@@ -1,8 +1,8 @@
 //! Takes passwords out of definitions before they become part of an archive: `pg_dump` writes those of user mappings,
 //! subscriptions, foreign servers and foreign tables in plain text.
 
-/// In the place of a secret.
-const STARS: &str = "****";
+use super::masked_connection::{connection, content};
+use super::secret_values::{STARS, holds_secret, is_secret};
 
 /// The statements of an object without secrets; `None` where they hold none.
 ///
@@ -23,7 +23,9 @@ pub(crate) fn without_secrets(kind: &str, sql: &[u8]) -> Option<Vec<u8>> {
             (Some(Token::Other(b"(" | b",")), Some(name), Token::Literal(text)) => {
                 let value = String::from_utf8_lossy(content(text)).into_owned();
                 let is_word = ["true", "false", "on", "off", "yes", "no", "0", "1"];
-                let hide = is_secret(&name.name()) && !is_word.contains(&value.as_str());
+                let name = name.name();
+                let hide = is_secret(&name) && !is_word.contains(&value.as_str())
+                    || holds_secret(&name, &value);
                 hide.then(|| format!("'{STARS}'").into_bytes())
             }
             (_, Some(Token::Other(b"CONNECTION")), Token::Literal(text))
@@ -53,12 +55,6 @@ const HARMLESS: [&str; 8] = [
     "gssdelegation",
     "sslcert",
 ];
-
-/// Whether an option of this name has a secret as its value.
-fn is_secret(name: &str) -> bool {
-    let words = ["pass", "secret", "token", "credential"];
-    words.iter().any(|word| name.contains(word)) || name.len() > 3 && name.ends_with("key")
-}
 
 /// A part of a statement.
 enum Token<'a> {
@@ -91,12 +87,6 @@ impl<'a> Token<'a> {
         };
         String::from_utf8_lossy(name).to_ascii_lowercase()
     }
-}
-
-/// What is between the quotes.
-fn content(quoted: &[u8]) -> &[u8] {
-    let from = quoted.iter().take_while(|byte| **byte == b'E').count() + 1;
-    quoted.get(from..quoted.len() - 1).unwrap_or_default()
 }
 
 /// `pg_dump` doubles quotes within quotes, in every kind of literal, and never writes `\'`.
@@ -138,112 +128,6 @@ fn quoted_length(text: &[u8], quote: u8) -> usize {
     text.len()
 }
 
-/// The literal of a connection string without its secrets.
-///
-/// Quotes are doubled in it and backslashes may be. A value is replaced up to its end; where the end cannot be told for
-/// certain, more of it is replaced, never less.
-fn connection(literal: &[u8]) -> Option<Vec<u8>> {
-    let text = content(literal);
-    let scheme = [&b"postgresql://"[..], b"postgres://"];
-    let masked = match scheme.iter().find_map(|scheme| text.strip_prefix(*scheme)) {
-        Some(rest) => {
-            let head = text.len() - rest.len();
-            [&text[..head], &url(rest)].concat()
-        }
-        None => pairs(text),
-    };
-    (masked != text).then(|| {
-        let head = literal.len() - text.len() - 1;
-        [&literal[..head], &masked, b"'"].concat()
-    })
-}
-
-/// `user:password@host/database?password=…`
-fn url(text: &[u8]) -> Vec<u8> {
-    let find = |text: &[u8], wanted: &[u8]| text.iter().position(|byte| wanted.contains(byte));
-    let (place, query) = text.split_at(find(text, b"?").unwrap_or(text.len()));
-    // A password may hold what ends it elsewhere: up to the last @ it is one.
-    let at = place.iter().rposition(|byte| *byte == b'@');
-    let mut out = match at.and_then(|at| Some((at, find(&place[..at], b":")?))) {
-        Some((at, colon)) => [&place[..=colon], STARS.as_bytes(), &place[at..]].concat(),
-        None => place.to_vec(),
-    };
-    for (n, part) in query.split(|byte| *byte == b'&').enumerate() {
-        if n > 0 {
-            out.push(b'&');
-        }
-        let end = find(part, b"=").unwrap_or(part.len());
-        let name = String::from_utf8_lossy(&part[..end]).to_ascii_lowercase();
-        // Letters of the name may be escaped.
-        if end < part.len() && (is_secret(&name) || name.contains('%')) {
-            out.extend_from_slice(&part[..=end]);
-            out.extend_from_slice(STARS.as_bytes());
-        } else {
-            out.extend_from_slice(part);
-        }
-    }
-    out
-}
-
-/// `host=h password='it''s' dbname=d`, as in a literal: a quote is two.
-fn pairs(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    let word = |text: &[u8], of: fn(u8) -> bool| text.iter().take_while(|byte| of(**byte)).count();
-    let is_space = |byte: u8| byte.is_ascii_whitespace();
-    loop {
-        let blank = word(rest, is_space);
-        let name = blank
-            + word(&rest[blank..], |byte| {
-                !byte.is_ascii_whitespace() && byte != b'='
-            });
-        let equals = name + word(&rest[name..], is_space);
-        if rest.get(equals) != Some(&b'=') {
-            out.extend_from_slice(rest);
-            return out;
-        }
-        let value = equals + 1 + word(&rest[equals + 1..], is_space);
-        let end = value + value_length(&rest[value..]);
-        let key = String::from_utf8_lossy(&rest[blank..name]).to_ascii_lowercase();
-        let is_clear = !rest[value..end].contains(&b'\\');
-        if is_secret(&key) && end > value {
-            out.extend_from_slice(&rest[..value]);
-            out.extend_from_slice(STARS.as_bytes());
-        } else if is_clear || !is_secret(&String::from_utf8_lossy(rest).to_ascii_lowercase()) {
-            out.extend_from_slice(&rest[..end]);
-        } else {
-            out.extend_from_slice(&rest[..value]);
-            out.extend_from_slice(STARS.as_bytes());
-            return out;
-        }
-        rest = &rest[end..];
-    }
-}
-
-/// The length of a value of a connection string in a literal: up to a space, or in quotes, with what a backslash escapes.
-fn value_length(text: &[u8]) -> usize {
-    let is_quoted = text.starts_with(b"''");
-    let mut at = if is_quoted { 2 } else { 0 };
-    while at < text.len() {
-        match text[at] {
-            b'\\' => {
-                let slashes = text[at..].iter().take_while(|byte| **byte == b'\\').count();
-                at += slashes;
-                // One of an odd number escapes what follows; they may be doubled, so that any number may.
-                if text[at..].starts_with(b"''") {
-                    at += 2;
-                } else if at < text.len() {
-                    at += 1;
-                }
-            }
-            b'\'' if is_quoted => return (at + 2).min(text.len()),
-            byte if byte.is_ascii_whitespace() && !is_quoted => return at,
-            _ => at += 1,
-        }
-    }
-    text.len()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -271,38 +155,43 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_string_keeps_all_but_its_secrets() {
-        for (from, to) in [
-            (
-                "host=h password=geheim dbname=d",
-                "host=h password=**** dbname=d",
-            ),
-            (
-                "host=h PASSWORD = ''ge h\\''eim'' dbname=d",
-                "host=h PASSWORD = **** dbname=d",
-            ),
-            ("password=''ge\\\\\\\\'' user=u", "password=****"),
-            ("host=h\\\\ password=geheim", "host=****"),
-            ("host=h\\\\ user=u", "host=h\\\\ user=u"),
-            ("password=ge\\ heim user=u", "password=**** user=u"),
-            (
-                "sslpassword=geheim passfile=/geheim",
-                "sslpassword=**** passfile=****",
-            ),
-            (
-                "user=''password=x'' host=''''",
-                "user=''password=x'' host=''''",
-            ),
-            ("postgres://u:ge@he:im@h/d?a=b", "postgres://u:****@h/d?a=b"),
-            (
-                "postgresql://u@h:1/d?p%61ssword=geheim&x=%20",
-                "postgresql://u@h:1/d?p%61ssword=****&x=%20",
-            ),
-            ("dbname=d host=h", "dbname=d host=h"),
+    fn the_connection_of_a_subscription_has_no_password() {
+        let sql = "CREATE SUBSCRIPTION s CONNECTION 'host=h password=geheim' PUBLICATION p WITH (slot_name = 'a');\n";
+        let expected = sql.replace("geheim", STARS);
+        assert_eq!(masked("SUBSCRIPTION", sql).unwrap(), expected);
+    }
+
+    #[test]
+    fn values_that_hold_secrets_are_replaced_whatever_their_names() {
+        for (option, is_replaced) in [
+            ("pwd 'geheim'", true),
+            ("authorization 'geheim'", true),
+            ("auth_header 'geheim'", true),
+            ("key 'geheim'", true),
+            ("apikey 'geheim'", true),
+            ("options 'user=u Password = geheim'", true),
+            ("odbc_UID 'x;PWD=geheim'", true),
+            ("headers '{\"X-Token\": \"geheim\"}'", true),
+            ("config E'secret_id : geheim'", true),
+            ("uri 'https://u:geheim@h/d'", true),
+            ("program 'curl -u me:geheim example.com'", true),
+            ("program 'curl -ume:geheim example.com'", true),
+            ("program 'curl --user me:geheim example.com'", true),
+            ("program 'curl -H \"Authorization: Bearer geheim\" h'", true),
+            ("program 'cat /data/x.csv'", false),
+            ("uri 'https://h:1/d'", false),
+            ("uri 'https://u@h/d'", false),
+            ("table_name 'password'", false),
+            ("filename '/srv/passengers.csv'", false),
+            ("author 'off', use_remote_estimate 'true'", false),
         ] {
-            let sql = |text| format!("CREATE SUBSCRIPTION s CONNECTION '{text}' PUBLICATION p;\n");
-            let expected = (from != to).then(|| sql(to));
-            assert_eq!(masked("SUBSCRIPTION", &sql(from)), expected, "{from}");
+            for kind in ["SERVER", "FOREIGN DATA WRAPPER", "FOREIGN TABLE"] {
+                let sql = format!("CREATE {kind} s OPTIONS (\n    a '1',\n    {option}\n);\n");
+                let found = masked(kind, &sql);
+                assert_eq!(found.is_some(), is_replaced, "{sql}");
+                let is_in = |found: String| found.contains("geheim");
+                assert!(!found.is_some_and(is_in), "{sql}");
+            }
         }
     }
 }

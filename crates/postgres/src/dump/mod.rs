@@ -6,6 +6,8 @@ pub(crate) mod tools;
 pub(crate) mod installed;
 pub(crate) mod contents;
 pub(crate) mod toc;
+mod secret_values;
+mod masked_connection;
 pub(crate) mod masked;
 pub(crate) mod definitions;
 pub(crate) mod properties;

@@ -2,7 +2,7 @@
 //! with the names of the service before hubvault. Every name becomes a key of the configuration, so that one set
 //! of rules holds for all of them.
 
-use super::keys::Key;
+use super::keys::{KEYS, Key};
 use super::kind::Kind;
 use super::problem::{ConfigError, Problem};
 use serde_json::{Map, Value};
@@ -15,6 +15,9 @@ pub(crate) const ALIASES: &[(&str, &str)] = &[
 ];
 
 const ORIGIN: &str = "PUT /backup/config";
+
+/// More bytes than any name of a setting has.
+const LONGEST_NAME: usize = 100;
 
 /// The earlier service could be told to take no backups; hubvault is stopped instead.
 pub const SCHEDULE_ENABLED: &str = "schedule.enabled";
@@ -44,7 +47,9 @@ impl ChangeBody {
     /// Reads one. A setting that has two values in it is an error.
     pub fn read(body: &Map<String, Value>) -> Result<Self, ConfigError> {
         let mut named = Vec::new();
-        flatten("", body, &mut named);
+        flatten("", body, &mut named).map_err(|what| ConfigError {
+            problems: vec![Problem::new(ORIGIN, "", what)],
+        })?;
         let (mut found, mut problems) = (Self::default(), Vec::new());
         for (name, value) in named {
             if name == SCHEDULE_ENABLED {
@@ -78,17 +83,34 @@ impl ChangeBody {
     }
 }
 
-fn flatten<'a>(before: &str, body: &'a Map<String, Value>, named: &mut Vec<(String, &'a Value)>) {
+/// Refuses at once what cannot be a change, however much of it there is in a body.
+fn flatten<'a>(
+    before: &str,
+    body: &'a Map<String, Value>,
+    named: &mut Vec<(String, &'a Value)>,
+) -> Result<(), String> {
+    let most = KEYS.len() + ALIASES.len() + 1;
     for (name, value) in body {
+        if before.len() + name.len() > LONGEST_NAME {
+            return Err(format!(
+                "a name has more than {LONGEST_NAME} bytes, and no setting has; remove it"
+            ));
+        }
+        if named.len() >= most {
+            return Err(format!(
+                "more than {most} settings, and there are not so many; send those that are to change"
+            ));
+        }
         let name = format!("{before}{name}");
         match value {
             // A reader of JSON bounds how deep they are. A table in the place of a value is refused with the other values.
             Value::Object(table) if !is_setting(&name) => {
-                flatten(&format!("{name}."), table, named)
+                flatten(&format!("{name}."), table, named)?;
             }
             value => named.push((name, value)),
         }
     }
+    Ok(())
 }
 
 fn is_setting(name: &str) -> bool {
@@ -122,6 +144,35 @@ mod tests {
             assert_eq!(Value::Object(found.settings), expected);
             assert!(!found.stops_schedule);
         }
+    }
+
+    #[test]
+    fn what_cannot_be_a_change_is_refused_before_it_is_copied() {
+        let many = |count: usize| -> Map<String, Value> {
+            (0..count).map(|n| (n.to_string(), json!(1))).collect()
+        };
+        let long = "x".repeat(32_000);
+        for body in [
+            json!({ &long: many(3_900) }),
+            json!({ &long: 1 }),
+            json!({ "a": { &long[..99]: 1 } }),
+        ] {
+            let error = read(body).unwrap_err();
+            assert!(
+                error.contains("more than 100 bytes") && error.len() < 200,
+                "{error}"
+            );
+        }
+        let error = read(json!({ "a": many(3_900) })).unwrap_err();
+        assert!(
+            error.contains("settings, and there are not so many"),
+            "{error}"
+        );
+        // Every setting fits.
+        let all = KEYS.iter().map(|key| (key.name.to_owned(), json!(1)));
+        assert!(read(Value::Object(all.collect())).is_ok());
+        let longest = KEYS.iter().map(|key| key.name.len()).max().unwrap();
+        assert!(longest <= LONGEST_NAME);
     }
 
     #[test]

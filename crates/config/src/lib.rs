@@ -4,6 +4,7 @@
 //! The modules are listed in the order of the flow; each imports only from those above it.
 
 mod problem;
+mod json_object;
 mod trusted_file;
 mod address;
 mod kind;
@@ -46,6 +47,7 @@ pub use change_rules::{is_changeable, longest_gap};
 pub use draft::{Draft, DraftFile, DraftWindow};
 pub use environment::Environment;
 pub use input::Inputs;
+pub use json_object::JsonObject;
 pub use overlay::Changes;
 pub use problem::{ConfigError, Problem, nearest};
 pub use recipients::Administrator;

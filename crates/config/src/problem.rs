@@ -56,8 +56,14 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
+/// A longer text than this is near to no word, and comparing it would take long.
+const LONGEST_MISTAKE: usize = 100;
+
 /// `; did you mean "host"?` where one of `known` is close to what was written.
 pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    if written.len() > LONGEST_MISTAKE {
+        return String::new();
+    }
     known
         .into_iter()
         .map(|word| (strsim::damerau_levenshtein(written, word), word))

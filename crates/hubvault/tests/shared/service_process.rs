@@ -158,7 +158,13 @@ impl ServiceProcess {
         })
     }
 
-    fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    pub(crate) fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
         let uri = format!("{}{path}", self.base());
         let mut request = Request::builder().method(method).uri(uri);
         for (name, value) in headers {

@@ -91,7 +91,7 @@ fn masked_passwords_are_nowhere_in_an_archive_and_are_named_by_whoever_restores_
     // A wrapper that nobody knows, with options in places of their own.
     database.execute(
         "CREATE FOREIGN DATA WRAPPER own OPTIONS (token 'geheim');
-         CREATE SERVER \"o wn\" FOREIGN DATA WRAPPER own OPTIONS (api_key 'geheim', region 'x');
+         CREATE SERVER \"o wn\" FOREIGN DATA WRAPPER own OPTIONS (api_key 'geheim', region 'x', note 'Pwd = geheim', uri 'https://u:geheim@h/');
          CREATE FOREIGN TABLE leaf (id int OPTIONS (secret 'geheim')) SERVER \"o wn\" OPTIONS (\"Pass Word\" 'ge''heim');
          CREATE USER MAPPING FOR PUBLIC SERVER \"o wn\" OPTIONS (id 'geheim')",
     );
@@ -130,8 +130,8 @@ fn masked_passwords_are_nowhere_in_an_archive_and_are_named_by_whoever_restores_
         UNION ALL SELECT unnest(fdwoptions) FROM pg_foreign_data_wrapper UNION ALL SELECT unnest(ftoptions) FROM pg_foreign_table
         UNION ALL SELECT unnest(attfdwoptions) FROM pg_attribute UNION ALL SELECT subconninfo FROM pg_subscription
             WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())) all_of (o)";
-    let expected = "Pass Word=**** api_key=**** host=nowhere.invalid password=**** id=**** password=**** region=x secret=**** \
-                    token=**** user=u";
+    let expected = "Pass Word=**** api_key=**** host=nowhere.invalid password=**** id=**** note=**** password=**** region=x secret=**** \
+                    token=**** uri=**** user=u";
     let by_script = server().database();
     let output = restore_at(directory.path(), &by_script.settings(), None, &[]);
     assert!(output.status.success(), "{}", stderr(&output));

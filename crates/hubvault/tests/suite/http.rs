@@ -245,6 +245,24 @@ fn a_valid_change_of_the_configuration_is_kept_after_a_restart() {
         "{details}"
     );
     assert!(details["retention.days"].is_string());
+    for (body, words) in [
+        (
+            "{\"retention.days\": 31, \"retention.days\": 31}".to_owned(),
+            "twice",
+        ),
+        (too_much(), "more than 100 bytes"),
+    ] {
+        let bearer = format!("Bearer {admin}");
+        let refused = service.request(
+            "PUT",
+            "/backup/config",
+            &[("authorization", &bearer)],
+            &body,
+        );
+        is_error(&refused, 400, "bad_request", "/backup/config");
+        let said = refused.text();
+        assert!(said.contains(words) && said.len() < 1000, "{said}");
+    }
     let overlay = hub.backups().join(".hubvault/overlay.toml");
     assert!(!overlay.exists());
 
@@ -287,6 +305,12 @@ fn a_valid_change_of_the_configuration_is_kept_after_a_restart() {
         log.contains("audit: root (admin) PUT /backup/config"),
         "{log}"
     );
+}
+
+/// Thousands of names under one that is very long.
+fn too_much() -> String {
+    let many: Vec<String> = (0..3_000).map(|n| format!("\"{n:x}\":1")).collect();
+    format!("{{\"{}\":{{{}}}}}", "x".repeat(30_000), many.join(","))
 }
 
 #[test]

@@ -16,7 +16,8 @@ use axum::body::Bytes;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use hubvault_config::{
-    ChangeBody, Changes, ConfigError, Difference, SCHEDULE_ENABLED, Settings, longest_gap,
+    ChangeBody, Changes, ConfigError, Difference, JsonObject, SCHEDULE_ENABLED, Settings,
+    longest_gap,
 };
 use hubvault_engine::catalog::{Catalog, OutboxItem};
 use hubvault_engine::delivery::{ChangeFacts, ChangedSetting, Notifier};
@@ -46,7 +47,8 @@ const HOW_TO_STOP: &str = "cannot be changed over HTTP, as no backups would be t
 /// Makes some settings stricter, `{"retention.days": 60}` or `{"retention": {"days": 60}}`; null takes a change back.
 ///
 /// The names of the service before hubvault are understood, too: `schedule.cron_expression`, `schedule.enabled`,
-/// `email.recipients`, `email.attachment_threshold_mb`. A setting with two values is refused.
+/// `email.recipients`, `email.attachment_threshold_mb`. A setting with two values is refused, and so is a name that is twice in
+/// one object.
 ///
 /// They are kept in `overlay.toml` of the state directory and win over file and variables. The whole
 /// configuration is tried with them first; if it is not right nothing changes. What would make something weaker than
@@ -70,7 +72,7 @@ pub(super) async fn change(
     Extension(caller): Extension<Caller>,
     body: Bytes,
 ) -> Result<(Extension<Audit>, Json<Config>), ApiError> {
-    let wish: Map<String, Value> = serde_json::from_slice(&body)
+    let JsonObject(wish) = serde_json::from_slice(&body)
         .map_err(|error| ApiError::bad(format!("the body is no JSON object: {error}")))?;
     let wish = ChangeBody::read(&wish).map_err(|error| wrong(&error))?;
     if wish.is_empty() {
@@ -79,6 +81,11 @@ pub(super) async fn change(
         ));
     }
     blocking(move || {
+        // Before the work, and also for what is refused.
+        if let Err(seconds) = app.changes.take((), Instant::now()) {
+            let what = "too many changes; each is notified to the administrators";
+            return Err(too_many(what, seconds));
+        }
         // Two at once would lose one's change.
         static CHANGING: Mutex<()> = Mutex::new(());
         let _one = CHANGING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -110,11 +117,9 @@ impl OfJob {
         if body.stops_schedule {
             differences.push(schedule_off());
         }
-        if !differences.is_empty()
-            && let Err(seconds) = self.changes.take((), Instant::now())
-        {
-            let what = "too many changes; each is notified to the administrators";
-            return Err(too_many(what, seconds));
+        if differences.is_empty() {
+            // Nobody is notified of it.
+            self.changes.give_back(&());
         }
         self.refuse_what_weakens(&before, &tried, &differences, caller)?;
         changes.write(&directory)?;

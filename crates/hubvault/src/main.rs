@@ -6,6 +6,7 @@ mod screen;
 mod text;
 mod answer;
 mod progress;
+mod terminal;
 mod signals;
 mod failure;
 mod cli;

@@ -2,6 +2,7 @@
 //! outlives its terminal, and `kill -HUP $(pidof hubvault)`, which is for the service.
 
 use crate::answer::{self, Kind};
+use crate::terminal;
 use crate::text::complain;
 use anyhow::{Context, Result};
 use hubvault_model::Cancel;
@@ -70,6 +71,21 @@ pub(crate) fn watch(
     Ok(watch)
 }
 
+/// Before questions are asked: until there is work to stop, a signal ends the process at once, and leaves the terminal as
+/// it was before them.
+pub(crate) fn while_asking() -> Result<()> {
+    terminal::remember();
+    drop(watch(Cancel::new(), || {})?);
+    Ok(())
+}
+
+/// Ctrl-C at a question. The signal that it raises may not have been noticed yet.
+pub(crate) fn interrupted_a_question() {
+    terminal::restore();
+    let none = 0;
+    let _ = RECEIVED.compare_exchange(none, SIGINT, Ordering::AcqRel, Ordering::Acquire);
+}
+
 /// 130 after SIGINT, 143 after SIGTERM (POSIX shell, 2.8.2); `None` when no signal came.
 pub(crate) fn exit_code() -> Option<u8> {
     match RECEIVED.load(Ordering::Acquire) {
@@ -115,6 +131,7 @@ fn end(signal: i32) -> ! {
     for watched in work.iter().rev() {
         (watched.last_resort)();
     }
+    terminal::restore();
     let code = 128 + signal;
     if !work.is_empty() {
         // Nobody else says it any more.

@@ -2,6 +2,7 @@
 //! the same.
 
 use super::restore_args::RestoreArgs;
+use crate::signals;
 use crate::text::{plain, print};
 use anyhow::{Context, Result, anyhow, bail};
 use dialoguer::{Confirm, Input, Select};
@@ -16,6 +17,7 @@ const OFFERED: usize = 30;
 
 /// The arguments that are missing, after a last yes.
 pub(super) fn ask(settings: &Settings, args: &RestoreArgs) -> Result<Vec<String>> {
+    signals::while_asking()?;
     let record = backup(settings)?;
     let mut words = vec![record.id.short()];
     if !record.sealed_to.is_empty() && args.identity.is_empty() {
@@ -178,7 +180,10 @@ fn yes(question: &str, default: bool) -> Result<bool> {
 fn stopped(error: dialoguer::Error) -> anyhow::Error {
     let dialoguer::Error::IO(error) = error;
     match error.kind() {
-        ErrorKind::Interrupted => anyhow!("stopped; nothing was done"),
+        ErrorKind::Interrupted => {
+            signals::interrupted_a_question();
+            anyhow!("stopped; nothing was done")
+        }
         _ => anyhow!(error).context("reading an answer from the terminal"),
     }
 }

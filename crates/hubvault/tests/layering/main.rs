@@ -56,6 +56,7 @@ const BINARY: &[&[&str]] = &[
     &["cli"],
     &["failure"],
     &["progress", "signals"],
+    &["terminal"],
     &["answer"],
     &["text"],
     &["screen"],

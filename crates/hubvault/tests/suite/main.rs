@@ -13,6 +13,7 @@ mod connection_attempts;
 mod configuration;
 mod bad_input;
 mod interrupted;
+mod interrupted_questions;
 mod lost_terminal;
 mod damaged_archives;
 mod catalog;

@@ -1,6 +1,7 @@
 //! Questions on a terminal. Where there is none, the answer is the default.
 
 use crate::answer;
+use crate::signals;
 use crate::text::print;
 use anyhow::{Result, anyhow};
 use dialoguer::{Confirm, Input, MultiSelect, Password};
@@ -18,7 +19,10 @@ pub(super) struct Ask {
 fn stopped(error: dialoguer::Error) -> anyhow::Error {
     let dialoguer::Error::IO(error) = error;
     match error.kind() {
-        io::ErrorKind::Interrupted => anyhow!("stopped; nothing was written"),
+        io::ErrorKind::Interrupted => {
+            signals::interrupted_a_question();
+            anyhow!("stopped; nothing was written")
+        }
         _ => anyhow!(error)
             .context("reading an answer from the terminal (with --yes nothing is asked)"),
     }

@@ -39,8 +39,7 @@ pub(crate) fn run(variables: &Environment, args: &InitArgs) -> Result<Exit> {
     let output = std::path::absolute(&args.output).context("asking for the working directory")?;
     refuse_unwritable(&output, args.force)?;
     let cancel = Cancel::new();
-    // While somebody is asked, a signal ends the process at once.
-    drop(signals::watch(cancel.clone(), || {})?);
+    signals::while_asking()?;
     let environment = args.environment(variables);
     let (environment, database, mut session) = connect(environment, ask, &cancel)?;
     let survey = inspect::survey(&mut session)?;

@@ -23,6 +23,12 @@ pub(super) const SCHEMA: &str = "
         check_name TEXT NOT NULL,
         PRIMARY KEY (job, check_name)
     ) STRICT;
+    CREATE TABLE IF NOT EXISTS alerts_unreached (
+        job TEXT NOT NULL,
+        check_name TEXT NOT NULL,
+        tried_at TEXT NOT NULL,
+        PRIMARY KEY (job, check_name)
+    ) STRICT;
 ";
 
 /// What a check found.
@@ -71,6 +77,9 @@ pub struct AlertState {
     pub told_at: Option<Timestamp>,
     /// Whether the message about a run was the one that told it, and no message of its own.
     pub by_run: bool,
+    /// When its last message was refused by every recipient for good, so that it is sent once more.
+    #[serde(skip)]
+    pub unreached_at: Option<Timestamp>,
     /// Until when nobody is told.
     pub silenced_until: Option<Timestamp>,
     /// What it last said.
@@ -97,8 +106,14 @@ impl Catalog {
             } else {
                 "false"
             };
+            let unreached_at = if self.db.table_exists(None, "alerts_unreached")? {
+                "(SELECT tried_at FROM alerts_unreached AS other
+                     WHERE other.job = alerts.job AND other.check_name = alerts.check_name)"
+            } else {
+                "NULL"
+            };
             let mut statement = self.db.prepare(&format!(
-                "SELECT job, check_name, state, since, told_at, silenced_until, what, looked_at, {by_run}
+                "SELECT job, check_name, state, since, told_at, silenced_until, what, looked_at, {by_run}, {unreached_at}
                  FROM alerts WHERE job = ?1 ORDER BY check_name",
             ))?;
             let rows = statement.query_map(params![job], alert)?;
@@ -109,7 +124,7 @@ impl Catalog {
 
     /// Remembers what a check found. A silence is left as it is: it may have been asked for meanwhile.
     pub fn put_alert(&self, alert: &AlertState) -> Result<(), CatalogError> {
-        // An earlier version knows nothing of the second table, and reads the first one.
+        // An earlier version knows nothing of the other tables, and reads the first one.
         let by_run = if alert.by_run {
             "INSERT OR IGNORE INTO alerts_by_run VALUES (?1, ?2)"
         } else {
@@ -133,6 +148,16 @@ impl Catalog {
                 ],
             )?;
             both.execute(by_run, params![alert.job, alert.check])?;
+            both.execute(
+                "DELETE FROM alerts_unreached WHERE job = ?1 AND check_name = ?2",
+                params![alert.job, alert.check],
+            )?;
+            if let Some(at) = alert.unreached_at {
+                both.execute(
+                    "INSERT INTO alerts_unreached VALUES (?1, ?2, ?3)",
+                    params![alert.job, alert.check, at.to_string()],
+                )?;
+            }
             both.commit()
         };
         write().map_err(self.failed("writing the alerts to"))
@@ -184,6 +209,7 @@ fn alert(row: &Row<'_>) -> rusqlite::Result<AlertState> {
         what: row.get(6)?,
         looked_at: moment(7)?.unwrap_or_default(),
         by_run: row.get(8)?,
+        unreached_at: moment(9)?,
     })
 }
 
@@ -203,6 +229,7 @@ mod tests {
             since: at(10),
             told_at: Some(at(11)),
             by_run: true,
+            unreached_at: Some(at(11)),
             silenced_until: None,
             what: "full".into(),
             looked_at: at(12),
@@ -214,6 +241,9 @@ mod tests {
         }
         let catalog = Catalog::open(&StateDir::at(dir.path())).unwrap();
         state.silenced_until = Some(at(100));
+        assert_eq!(catalog.alerts("hub").unwrap(), [state.clone()]);
+        state.unreached_at = None;
+        catalog.put_alert(&state).unwrap();
         assert_eq!(catalog.alerts("hub").unwrap(), [state.clone()]);
         assert!(state.is_silenced(at(99)) && !state.is_silenced(at(100)));
         assert!(catalog.alerts("other").unwrap().is_empty());

@@ -25,10 +25,11 @@ mod resend;
 mod change;
 mod alert;
 
+pub use alert::AlertsOutcome;
 pub use facts::{AlertFacts, ChangeFacts, ChangedSetting, Facts, LinkFacts};
 pub use known::Known;
 pub use notifier::{EarlierRun, Notifier};
-pub use outcome::{DeliveryOutcome, nobody_notified};
+pub use outcome::{DeliveryOutcome, nobody_notified, what_to_do};
 pub use template::{About, MAIL_TYPES, Rendered, TemplateProblem, Templates};
 
 /// The mistakes in the templates of a directory, each rendered with a sample of everything.

@@ -5,11 +5,13 @@ use super::event::{event, late};
 use super::facts::{AlertFacts, Facts};
 use super::known::Known;
 use super::message::Composed;
-use super::outcome::{DeliveryOutcome, channel_name, summary};
+use super::outcome::{DeliveryOutcome, channel_name, summary, what_to_do};
 use super::sample;
 use super::send::Sender;
 use super::template::{About, Rendered, Templates};
-use crate::catalog::{AlertState, BackupRecord, Catalog, CatalogError, CheckState, State};
+use crate::catalog::{
+    AlertState, BackupRecord, Catalog, CatalogError, CheckState, OutboxItem, State,
+};
 use crate::job::{Delivery, Job, MailOptions};
 use crate::overview::{mail_risk, presence};
 use hubvault_model::{BackupId, Cancel, Warning};
@@ -245,7 +247,7 @@ impl<'a> Notifier<'a> {
         composer.emails(template, facts, attached)
     }
 
-    fn events(&self, kind: EventKind, facts: &Facts) -> Vec<crate::catalog::OutboxItem> {
+    fn events(&self, kind: EventKind, facts: &Facts) -> Vec<OutboxItem> {
         let masks = &self.delivery().masks;
         let is_followed = self.earlier == Some(EarlierRun::Followed);
         self.channels(kind)
@@ -261,8 +263,21 @@ impl<'a> Notifier<'a> {
     /// Records first, then tries.
     pub(super) fn dispatch(&self, composed: Composed) -> DeliveryOutcome {
         let mut warnings = composed.warnings;
+        let items = self.dispatch_items(composed.items, &mut warnings);
+        DeliveryOutcome {
+            record: summary(&items, composed.attachment),
+            warnings,
+        }
+    }
+
+    /// The same; the messages with their outcomes, in the same order.
+    pub(super) fn dispatch_items(
+        &self,
+        items: Vec<OutboxItem>,
+        warnings: &mut Vec<Warning>,
+    ) -> Vec<OutboxItem> {
         if let Some(catalog) = self.queue() {
-            for item in &composed.items {
+            for item in &items {
                 if let Err(error) = catalog.put_outbox(item) {
                     let what = format!(
                         "could not record a message in the outbox; it will not be sent later: {error}"
@@ -272,14 +287,11 @@ impl<'a> Notifier<'a> {
             }
         }
         let tries = self.delivery().tries.max(1);
-        let mut items = self.sender().all(composed.items, tries);
+        let mut items = self.sender().all(items, tries);
         let left = items.iter_mut().filter(|item| item.is_open());
         left.filter(|_| !self.queues)
             .for_each(|item| self.sender().give_up(item));
-        DeliveryOutcome {
-            record: summary(&items, composed.attachment),
-            warnings,
-        }
+        items
     }
 
     /// Alerts every other channel if somebody could not be notified of a run.
@@ -292,9 +304,7 @@ impl<'a> Notifier<'a> {
         let alert = AlertFacts {
             check: "delivery".to_owned(),
             what: format!("not notified: {}; {}", names.join(", "), first.reason),
-            next:
-                "hubvault mail outbox lists queued messages; hubvault mail retry tries them again"
-                    .to_owned(),
+            next: what_to_do(undelivered.iter().any(|one| one.queued)).to_owned(),
             ..AlertFacts::default()
         };
         let facts = self.facts("alert", record).of_alert(alert);
@@ -333,6 +343,7 @@ impl Notifier<'_> {
             since: now,
             told_at: Some(now),
             by_run: false,
+            unreached_at: None,
             silenced_until: None,
             what: what.to_owned(),
             looked_at: now,

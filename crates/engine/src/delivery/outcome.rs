@@ -73,6 +73,17 @@ pub(super) fn summary(items: &[OutboxItem], attachment: String) -> DeliveryRecor
     record
 }
 
+/// What to do about messages that were not delivered, some of them queued or none.
+pub fn what_to_do(is_queued: bool) -> &'static str {
+    if is_queued {
+        "hubvault mail outbox lists queued messages, hubvault mail retry tries them again, hubvault mail test tests the \
+         connection"
+    } else {
+        "hubvault mail outbox shows what each recipient answered; correct its address or key in the configuration, then \
+         test it with hubvault alert test"
+    }
+}
+
 /// As the record names a channel.
 pub(super) fn channel_name(channel: &Channel) -> String {
     format!("{} ({})", channel.kind.as_str(), channel.host())

@@ -6,6 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use std::time::Duration;
 
+/// What every recipient refused for good is sent once more after this, as long as nobody has it.
+const AGAIN: SignedDuration = SignedDuration::from_mins(15);
+
 /// What somebody is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -52,7 +55,7 @@ pub(super) struct Decision {
 ///
 /// Nobody is told twice of one alert but by a reminder, nobody of a recovery from what nobody was told
 /// of, and nobody of anything but that while the check is silenced. A check that could not look changes
-/// nothing. What the message about a run told is told; it ends as silently, with the message about another run.
+/// nothing. What reached nobody is told once more after a pause. What the message about a run told is told; it ends as silently, with the message about another run.
 pub(super) fn decide(
     previous: Option<&AlertState>,
     finding: &Finding,
@@ -66,6 +69,7 @@ pub(super) fn decide(
     let decision = |notice, by_run| Some(Decision { notice, by_run });
     match (finding.state, told_at) {
         _ if runs.pending => None,
+        _ if previous.is_some_and(|previous| is_too_soon(previous, now)) => None,
         (CheckState::Ok, Some(_)) => {
             decision(Notice::Recovered, began_by_run && runs.told_at.is_some())
         }
@@ -81,6 +85,35 @@ pub(super) fn decide(
                 by_run,
             })
         }
+    }
+}
+
+/// Whether its last message has just been refused. A clock that went back holds nothing up.
+fn is_too_soon(previous: &AlertState, now: Timestamp) -> bool {
+    previous.unreached_at.is_some_and(|at| {
+        let since = now.duration_since(at);
+        !since.is_negative() && since < AGAIN
+    })
+}
+
+/// What is remembered of a check where the notice about it reached nobody and is not queued: what was told before.
+pub(super) fn remember_unreached(
+    state: AlertState,
+    previous: Option<&AlertState>,
+    notice: Notice,
+    now: Timestamp,
+) -> AlertState {
+    let since = match (notice, previous) {
+        // A recovery says since when it was wrong.
+        (Notice::Recovered, Some(previous)) => previous.since,
+        _ => state.since,
+    };
+    AlertState {
+        since,
+        told_at: previous.and_then(|previous| previous.told_at),
+        by_run: previous.is_some_and(|previous| previous.by_run),
+        unreached_at: Some(now),
+        ..state
     }
 }
 
@@ -109,6 +142,10 @@ pub(super) fn remember(
         since: same.map_or(now, |previous| previous.since),
         told_at,
         by_run,
+        unreached_at: match decision {
+            None => previous.and_then(|previous| previous.unreached_at),
+            Some(_) => None,
+        },
         silenced_until: previous.and_then(|previous| previous.silenced_until),
         what: finding.what.clone(),
         looked_at: now,
@@ -223,6 +260,33 @@ mod tests {
         // Nobody was told of the run that ended it.
         let (told, _) = look(Some(&alert), 70, 0, OfRuns::default());
         assert_eq!(told, Some(Notice::Recovered));
+    }
+
+    #[test]
+    fn what_reached_nobody_is_told_again_after_a_pause() {
+        use Notice::{Firing, Recovered};
+        let none = OfRuns::default();
+        let (told, state) = look(None, 0, 1, none);
+        assert_eq!(told, Some(Firing));
+        let unreached = remember_unreached(state, None, Firing, at(0));
+        assert_eq!(unreached.told_at, None);
+        let (told, waits) = look(Some(&unreached), 14, 1, none);
+        assert_eq!((told, waits.unreached_at), (None, Some(at(0))));
+        let (told, state) = look(Some(&waits), 15, 1, none);
+        assert_eq!((told, state.told_at), (Some(Firing), Some(at(15))));
+        assert_eq!(state.unreached_at, None);
+        // So is its end, which says since when it was wrong.
+        let (told, ended) = look(Some(&state), 20, 0, none);
+        assert_eq!(told, Some(Recovered));
+        let ended = remember_unreached(ended, Some(&state), Recovered, at(20));
+        assert_eq!((ended.since, ended.told_at), (at(0), Some(at(15))));
+        let (told, ended) = look(Some(&ended), 21, 0, none);
+        assert_eq!(told, None);
+        let (told, ended) = look(Some(&ended), 35, 0, none);
+        assert_eq!((told, ended.told_at), (Some(Recovered), None));
+        // The clock went back.
+        let (told, _) = look(Some(&unreached), -5, 1, none);
+        assert_eq!(told, Some(Firing));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One look that tells: every check, what is remembered of it, and who hears of a change.
 
-use super::alert::{Notice, decide, remember};
+use super::alert::{Notice, decide, remember, remember_unreached};
 use super::of_runs::{of_runs, reminder};
 use super::{AlertState, CheckState, Finding, Look, checks, examine};
 use crate::catalog::{Catalog, CatalogError};
@@ -111,7 +111,15 @@ fn tell(look: &Look<'_>, cancel: &Cancel, watched: &mut Watched) {
         }
     } else if !facts.is_empty() {
         let notifier = Notifier::new(look.job, Some(look.catalog), look.zone, cancel);
-        watched.delivery = notifier.alerts(&facts, look.records.first());
+        let outcome = notifier.alerts(&facts, look.records.first());
+        watched.delivery = outcome.delivery;
+        for state in &mut states {
+            let noticed = watched.notices.iter().find(|it| it.check == state.check);
+            if let Some(noticed) = noticed.filter(|it| outcome.unreached.contains(&it.check)) {
+                let previous = known.iter().find(|known| known.check == state.check);
+                *state = remember_unreached(state.clone(), previous, noticed.notice, look.now);
+            }
+        }
     }
     record(look, &known, &states, &mut watched.problems);
 }

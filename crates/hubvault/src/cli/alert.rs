@@ -133,7 +133,7 @@ fn test(job: &Job, catalog: &Catalog, zone: &TimeZone) -> Result<Exit> {
     let mut records = catalog.list()?.into_iter();
     let last = records.find(|record| record.job == job.name);
     let notifier = Notifier::new(job, Some(catalog), zone, &cancel).without_queue();
-    let outcome = notifier.alerts(&both, last.as_ref());
+    let outcome = notifier.alerts(&both, last.as_ref()).delivery;
     for warning in outcome.warnings() {
         tracing::warn!("{warning}");
     }

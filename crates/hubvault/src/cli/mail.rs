@@ -286,7 +286,7 @@ fn outbox(catalog: &Catalog, zone: &TimeZone) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     let mut out = table(&items, zone);
-    let errors = items.iter().filter(|item| item.is_open());
+    let errors = items.iter().filter(|item| item.is_missed());
     for (item, error) in errors.filter_map(|item| Some((item, item.error.as_ref()?))) {
         out += &format!("\n  {}: {error}\n", short(item));
     }

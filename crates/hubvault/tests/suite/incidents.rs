@@ -1,11 +1,12 @@
 //! An incident shows the state of the newest run, and of what a check found last, whatever was sent late.
 
 use crate::alerts::run_checks;
+use crate::clock::Clock;
 use crate::hub::{Hub, stdout};
 use crate::mail_failures::rewrite;
 use crate::mailing::outbox;
 use crate::monitor::run_check;
-use hubvault_testkit::{Answer, Database, HttpSink, database_with};
+use hubvault_testkit::{Answer, Database, HttpSink, database_with, server};
 use serde_json::Value;
 
 const WHOLE: &str =
@@ -135,4 +136,39 @@ fn an_alert_that_was_queued_is_not_sent_after_its_recovery() {
     assert!(run_checks(&hub).contains(&"flag recovered".to_owned()));
     hub.run(&["mail", "retry"]);
     assert_eq!(actions(&pager, "flag"), ["resolve"]);
+}
+
+#[test]
+fn an_alert_that_every_recipient_refused_is_sent_again_after_a_pause() {
+    let server = server();
+    let database = server.database();
+    let refusing = HttpSink::start((0..50).map(|_| Answer::Status(404)));
+    let flag =
+        "[monitor]\nreminder_hours = 0\n[[check]]\nname = \"flag\"\ncommand = \"test -e flag\"\n";
+    let mut hub = hub_with_incidents(&database, &refusing, flag);
+    let clock = Clock::of(&mut hub, "2040-03-21T12:00:00Z");
+    let told = |hub: &Hub, at: &str| {
+        clock.set(at);
+        run_checks(hub).contains(&"flag firing".to_owned())
+    };
+    assert!(told(&hub, "2040-03-21T12:00:00Z"));
+    assert!(!told(&hub, "2040-03-21T12:10:00Z"), "not at every look");
+    assert!(told(&hub, "2040-03-21T12:16:00Z"));
+    assert_eq!(actions(&refusing, "flag"), ["trigger", "trigger"]);
+    let (_, _, finding) = run_check(&hub, "delivery");
+    assert!(
+        finding.contains("hubvault alert test") && !finding.contains("mail retry"),
+        "{finding}"
+    );
+    let outbox = stdout(&hub.run(&["mail", "outbox"]));
+    assert!(outbox.contains("404"), "{outbox}");
+    // Somebody corrects the address.
+    let pager = HttpSink::start([]);
+    hub.write(&format!(
+        "{WHOLE}[pagerduty]\nurl = \"{}\"\n{flag}",
+        pager.url("")
+    ));
+    assert!(told(&hub, "2040-03-21T12:35:00Z"));
+    assert!(!told(&hub, "2040-03-21T13:35:00Z"));
+    assert_eq!(actions(&pager, "flag"), ["trigger"]);
 }

@@ -2,7 +2,7 @@
 
 use super::super::{Finding, Look};
 use crate::catalog::{OutboxItem, OutboxState};
-use crate::delivery::nobody_notified;
+use crate::delivery::{nobody_notified, what_to_do};
 use hubvault_model::Cancel;
 use jiff::SignedDuration;
 
@@ -43,9 +43,8 @@ pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
         ));
     }
     if !wrong.is_empty() {
-        let next = "hubvault mail outbox lists queued messages, hubvault mail retry tries them again, hubvault mail test \
-                    tests the connection";
-        return Finding::failing(NAME, wrong.join("; "), next);
+        let is_queued = look.outbox.iter().any(OutboxItem::is_open);
+        return Finding::failing(NAME, wrong.join("; "), what_to_do(is_queued));
     }
     if delivery.mail.is_none() && delivery.channels.is_empty() {
         return Finding::skipped(NAME, "nobody is to be notified (email.enabled is false)");

@@ -1,33 +1,11 @@
 //! Compares a live table with a copy of it from an archive, and restores the rows that differ.
 
 use crate::connect::session::Session;
+use crate::differences::{AsText, Changes, Difference, DifferentRow, differs, value};
 use crate::drift::{Drift, live_columns, looking_at, made_like};
 use crate::error::PgError;
 use crate::target::{self, list};
 use hubvault_model::{TableName, quote_ident, quote_literal};
-use serde::Serialize;
-use std::collections::HashSet;
-
-/// How a row differs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Difference {
-    /// Only in the archive.
-    Missing,
-    /// In both, with other values.
-    Changed,
-    /// Only in the database.
-    Extra,
-}
-
-/// One row that differs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DifferentRow {
-    /// How.
-    pub difference: Difference,
-    /// Its primary key as a JSON object; the whole row of a table without one.
-    pub key: String,
-}
 
 /// A temporary table that holds an archive's rows in the session that made it.
 #[derive(Debug)]
@@ -40,6 +18,8 @@ pub struct StagedTable {
     live_key: Vec<String>,
     /// Columns that an UPDATE may set.
     settable: Vec<String>,
+    /// Those that it may not set: GENERATED ALWAYS AS IDENTITY.
+    fixed: Vec<String>,
     /// The archive's columns.
     loaded: Vec<String>,
     drift: Drift,
@@ -60,12 +40,17 @@ impl StagedTable {
         let drift = Drift::between(columns, &live, as_text);
         let is_compared = |column: &&String| !drift.is_left_out(column);
         let compared: Vec<String> = columns.iter().filter(is_compared).cloned().collect();
-        let (mut key, mut settable) = (Vec::new(), Vec::new());
+        let (mut key, mut settable, mut fixed) = (Vec::new(), Vec::new(), Vec::new());
         for column in live {
             if column.in_key {
                 key.push(column.name);
-            } else if !column.always && compared.contains(&column.name) {
-                settable.push(column.name);
+            } else if compared.contains(&column.name) {
+                let list = if column.always {
+                    &mut fixed
+                } else {
+                    &mut settable
+                };
+                list.push(column.name);
             }
         }
         let live_key = key.clone();
@@ -86,6 +71,7 @@ impl StagedTable {
             key,
             live_key,
             settable,
+            fixed,
             loaded: columns.to_vec(),
             drift,
             copy,
@@ -93,6 +79,7 @@ impl StagedTable {
     }
 
     /// Compares the live primary key with the one that the archive has; `None` where that is not known.
+    #[must_use]
     pub fn with_former_key(mut self, archive: Option<&[String]>) -> Self {
         if let Some(archive) = archive {
             self.drift.compare_keys(archive, &self.live_key);
@@ -127,7 +114,7 @@ impl StagedTable {
         session: &mut Session,
         within: Option<&str>,
         mut each: impl FnMut(DifferentRow) -> Result<(), E>,
-    ) -> Result<(), E> {
+    ) -> Result<Changes, E> {
         let doing = format!("comparing {} with the archive", self.table);
         // What a name means does not change while it is locked.
         let lock = format!(
@@ -146,7 +133,40 @@ impl StagedTable {
                 each(DifferentRow { difference, key })
             })?;
         }
-        Ok(session.simple(&doing, "COMMIT")?)
+        let changes = self.changes(session)?;
+        session.simple(&doing, "COMMIT")?;
+        Ok(changes)
+    }
+
+    /// Which of the rows that are in both [`StagedTable::update_changed`] can give the archive's values.
+    pub fn changes(&self, session: &mut Session) -> Result<Changes, PgError> {
+        if !self.has_key() || self.fixed.is_empty() {
+            return Ok(Changes::default());
+        }
+        let sql = format!(
+            "SELECT count(*) FILTER (WHERE {}), count(*) FILTER (WHERE {}) FROM {} b JOIN ONLY {} a ON {}",
+            differs(&self.settable),
+            differs(&self.fixed),
+            self.copy.sql(),
+            self.table.sql(),
+            self.joined()
+        );
+        let doing = format!("comparing {} with the archive", self.table);
+        let rows = session.rows(&doing, &sql)?;
+        let count = |at| {
+            rows.first()
+                .map_or(0, |row| row.get::<_, i64>(at).max(0) as u64)
+        };
+        let not_settable = count(1);
+        Ok(Changes {
+            settable: Some(count(0)),
+            not_settable,
+            columns: if not_settable > 0 {
+                self.fixed.clone()
+            } else {
+                Vec::new()
+            },
+        })
     }
 
     /// Drops the archive's rows: those of the next table need the space.
@@ -221,7 +241,7 @@ impl StagedTable {
                 format!(
                     "SELECT {} FROM {copy} b JOIN ONLY {living} a ON {on} WHERE {}",
                     self.key_of("b", as_text),
-                    self.differs()
+                    differs(&self.columns)
                 ),
             ),
         ];
@@ -272,7 +292,8 @@ impl StagedTable {
         )
     }
 
-    /// Gives changed rows the archive's values; how many there were. Needs a primary key.
+    /// Gives rows that differ in columns that can be set the archive's values there; how many there were. Needs a primary
+    /// key.
     pub fn update_changed(&self, session: &mut Session) -> Result<u64, PgError> {
         if !self.has_key() || self.settable.is_empty() {
             return Ok(0);
@@ -288,7 +309,7 @@ impl StagedTable {
             set.join(", "),
             self.copy.sql(),
             self.joined(),
-            self.differs()
+            differs(&self.settable)
         );
         self.without_triggers(
             session,
@@ -321,17 +342,6 @@ impl StagedTable {
         self.key.iter().map(equal).collect::<Vec<_>>().join(" AND ")
     }
 
-    /// As literals, in which NULL is another than every text.
-    fn differs(&self) -> String {
-        let side = |side: &str| {
-            let text = |column: &String| {
-                format!("pg_catalog.format('%L', {side}.{})", quote_ident(column))
-            };
-            self.columns.iter().map(text).collect::<Vec<_>>().join(", ")
-        };
-        format!("ROW({}) IS DISTINCT FROM ROW({})", side("a"), side("b"))
-    }
-
     fn key_of(&self, side: &str, as_text: &AsText) -> String {
         let pair = |column: &String| {
             format!(
@@ -343,17 +353,4 @@ impl StagedTable {
         let pairs: Vec<String> = self.key.iter().map(pair).collect();
         format!("jsonb_build_object({})::text", pairs.join(", "))
     }
-}
-
-/// Columns whose values are shown as the text that they are stored as.
-type AsText = HashSet<String>;
-
-/// A column's value, for JSON.
-fn value(side: &str, column: &String, as_text: &AsText) -> String {
-    let value = format!("{side}.{}", quote_ident(column));
-    if !as_text.contains(column) {
-        return value;
-    }
-    // IS NULL is true of a composite value of nothing but NULLs, too.
-    format!("CASE WHEN pg_catalog.num_nulls({value}) = 0 THEN pg_catalog.format('%s', {value}) END")
 }

@@ -282,6 +282,9 @@ impl Preview {
 
     fn put_back(&mut self, table: PutBack) {
         let name = table.name.to_string();
+        let left = table.not_overwritten();
+        self.obstacles
+            .extend(left.map(|what| format!("{name}: {what}")));
         if let Some(problem) = table.problem {
             self.obstacles.push(format!("{name}: {problem}"));
         } else if !table.drift.is_none() {

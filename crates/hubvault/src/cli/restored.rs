@@ -13,7 +13,7 @@ fn put_back_json(done: &[PutBack]) -> Value {
     let table = |table: &PutBack| {
         json!({
             "table": table.name.to_string(), "inserted": table.inserted, "updated": table.updated,
-            "columns": table.drift, "error": table.problem,
+            "not_settable": table.not_settable.1, "columns": table.drift, "error": table.problem,
         })
     };
     done.iter().map(table).collect()
@@ -54,6 +54,9 @@ pub(super) fn report_rows(done: &[PutBack]) -> Result<Exit> {
                 "{name} has other columns than the backup, those in both were put back: {drift}"
             );
         }
+        if let Some(left) = table.not_overwritten() {
+            tracing::warn!("{}: {left}", table.name);
+        }
     }
     let problems = done.iter().filter(|table| table.problem.is_some());
     let problems: Vec<String> = problems.map(|table| plain(&table.name)).collect();
@@ -63,7 +66,8 @@ pub(super) fn report_rows(done: &[PutBack]) -> Result<Exit> {
             problems.join(", ")
         );
     }
-    let is_same = done.iter().all(|table| table.drift.is_none());
+    let is_same = |table: &PutBack| table.drift.is_none() && table.not_settable.0 == 0;
+    let is_same = done.iter().all(is_same);
     Ok(if is_same { Exit::Done } else { Exit::Warnings })
 }
 

@@ -21,7 +21,7 @@ mod preview;
 
 pub use compare::{Compared, digest};
 pub(crate) use compare::{compare, unlike_the_source};
-pub use diff::{PutBack, TableDiff, diff, put_back};
+pub use diff::{NotSettable, PutBack, TableDiff, diff, put_back};
 pub use error::RestoreError;
 pub use files::files;
 pub use preview::{Asked, Preview, PreviewTable};

@@ -83,6 +83,8 @@ fn a_new_role_gets_no_password_of_another_role() {
     let (place, role) = (Place::new(), role_of(&source));
     let path = place.path("hubvault.database_password");
     let settings = source.settings();
+    // No role of another test has it.
+    let made: String = MADE.chars().rev().collect();
     let mut owned = place.command(&["init", "--yes", "--backup-dir", "b", "--url"]);
     owned.arg(format!("{} password=SuperPw", pairs(&settings)));
     assert_eq!(owned.output().unwrap().status.code(), Some(3));
@@ -100,12 +102,19 @@ fn a_new_role_gets_no_password_of_another_role() {
     // One that an interrupted call made is taken again, without what an editor put after it.
     drop_role(&source, &role);
     std::fs::remove_file(place.path("hubvault.toml")).unwrap();
-    std::fs::write(&path, format!("{MADE}\n")).unwrap();
+    std::fs::write(&path, format!("{made}\n")).unwrap();
     let (code, said) = with_role(&place, &source, &role, &[]);
     assert_eq!(code, 3, "{said}");
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), MADE);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), made.as_str());
     // Its password is that without the line break, or it would be somebody else's now.
     let (code, said) = with_role(&place, &source, &role, &["--force"]);
     assert!(code == 3 && said.contains("gave rights to"), "{said}");
+    // Another role's password may look the same.
+    let other = format!("other {role}");
+    source.execute(&format!("ALTER ROLE \"{role}\" RENAME TO \"{other}\""));
+    let (code, said) = with_role(&place, &source, &role, &["--force"]);
+    assert!(code == 3 && said.contains("made the role"), "{said}");
+    assert_ne!(std::fs::read_to_string(&path).unwrap(), made.as_str());
+    drop_role(&source, &other);
     drop_role(&source, &role);
 }

@@ -60,7 +60,25 @@ pub fn why_not_ours(
     Ok((!is_ours).then_some("it has another password than the one in the file"))
 }
 
-/// Whether a verifier of `pg_authid` is that of this password, which has ASCII alone: SASLprep changes nothing.
+/// Whether some role has this password, as far as this session may know.
+pub fn is_password_of_a_role(session: &mut Session, password: &str) -> Result<bool, PgError> {
+    let rows = session.rows(
+        "asking whether passwords may be compared",
+        "SELECT pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'SELECT')",
+    )?;
+    if !rows.first().is_some_and(|row| row.get(0)) {
+        return Ok(false);
+    }
+    let rows = session.rows(
+        "asking how passwords are kept",
+        "SELECT rolname::text, rolpassword FROM pg_catalog.pg_authid WHERE rolpassword IS NOT NULL",
+    )?;
+    Ok(rows
+        .iter()
+        .any(|row| verifies(row.get(1), row.get(0), password)))
+}
+
+/// Whether a verifier of `pg_authid` is that of this password, which has ASCII alone: `SASLprep` changes nothing.
 fn verifies(verifier: &str, role: &str, password: &str) -> bool {
     if verifier.starts_with("md5") {
         return verifier == md5(password.as_bytes(), role);

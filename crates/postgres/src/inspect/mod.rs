@@ -22,7 +22,7 @@ mod survey;
 
 pub use huge_rows::{WritableRows, writable_rows};
 pub use keys::{ForeignKey, foreign_keys};
-pub use known_role::why_not_ours;
+pub use known_role::{is_password_of_a_role, why_not_ours};
 pub use needs::host_needs;
 pub use planner::{Estimate, estimate, works};
 pub use privileges::{

@@ -81,13 +81,13 @@ pub(super) async fn change(
         ));
     }
     blocking(move || {
+        // Two at once would lose one's change.
+        static CHANGING: Mutex<()> = Mutex::new(());
         // Before the work, and also for what is refused.
         if let Err(seconds) = app.changes.take((), Instant::now()) {
             let what = "too many changes; each is notified to the administrators";
             return Err(too_many(what, seconds));
         }
-        // Two at once would lose one's change.
-        static CHANGING: Mutex<()> = Mutex::new(());
         let _one = CHANGING.lock().unwrap_or_else(PoisonError::into_inner);
         let audit = app.try_change(&wish, &caller)?;
         Ok((Extension(Audit(audit)), Json(all(&app.job.settings()))))

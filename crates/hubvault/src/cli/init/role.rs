@@ -4,7 +4,9 @@ use super::secret_file;
 use anyhow::{Context, Result, bail};
 use hubvault_config::{Environment, Inputs, Settings};
 use hubvault_model::Cancel;
-use hubvault_postgres::inspect::{password_literal, reader_role, role_exists, why_not_ours};
+use hubvault_postgres::inspect::{
+    is_password_of_a_role, password_literal, reader_role, role_exists, why_not_ours,
+};
 use hubvault_postgres::{ConnectSettings, PgError, Session};
 use secrecy::{ExposeSecret, SecretString};
 use std::path::{Path, PathBuf};
@@ -36,7 +38,14 @@ impl NewRole {
     ) -> Result<Self> {
         let password_file = secret_file::path(configuration, "database.password");
         let exists = role_exists(session, name)?;
-        let made = secret_file::made_before(&password_file)?;
+        let mut made = secret_file::made_before(&password_file)?;
+        if let Some(password) = &made
+            && !exists
+            && is_password_of_a_role(session, password.expose_secret())?
+        {
+            // Somebody else's, which only looks as if it had been made here.
+            made = None;
+        }
         let password = match made {
             Some(made) => made,
             None if exists => bail!(refusal(

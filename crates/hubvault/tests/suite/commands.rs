@@ -3,7 +3,7 @@
 use crate::hub::{Hub, stderr, stdout};
 use crate::keys::{Pair, open_with_age, text};
 use crate::stages::STAGES;
-use hubvault_testkit::{Database, database_with, extract, noise, wait_for};
+use hubvault_testkit::{Database, HttpSink, database_with, extract, noise, wait_for};
 use serde_json::Value;
 use std::iter;
 use std::os::unix::fs::PermissionsExt;
@@ -292,6 +292,28 @@ fn hooks_run_in_the_order_of_the_stages_and_know_their_stage() {
     expected.push(format!("after run {job} {id}|proven|{file}|"));
     let told_lines = std::fs::read_to_string(&notes).unwrap();
     assert_eq!(told_lines.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_password_of_a_command_is_in_no_message_about_it() {
+    let sink = HttpSink::start([]);
+    let command =
+        "command = \"false --user=backup:xyzzyxyzzy || { echo refused: xyzzyxyzzy; exit 4; }\"\n";
+    let toml = format!(
+        "[[check]]\nname = \"upload\"\n{command}[[hook]]\nstage = \"run\"\nwhen = \"before\"\n{command}"
+    );
+    let (mut hub, _database) = hub(&toml);
+    hub.set("WEBHOOK_URL", sink.url("/hook"));
+    let said = hub.backup_fails(1, &["refused: ***"]);
+    let checked = hub.run(&["check", "--alert"]);
+    let said = said + &stdout(&checked) + &stderr(&checked);
+    let sent = sink.requests().into_iter().map(|request| request.body);
+    let sent: Vec<String> = sent.map(|body| String::from_utf8(body).unwrap()).collect();
+    assert!(
+        sent.iter().any(|body| body.contains("refused: ***")),
+        "{sent:?}"
+    );
+    assert!(!(said + &sent.concat()).contains("xyzzy"), "{sent:?}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::connect::session::Session;
 use crate::connect::settings::ConnectSettings;
 use crate::error::PgError;
-use hubvault_model::quote_literal;
+use hubvault_model::{TableName, quote_literal};
 use std::path::PathBuf;
 
 /// What the role of a session may make.
@@ -65,4 +65,59 @@ pub fn data_directory(
         .first()
         .map(|row| PathBuf::from(row.get::<_, String>(0)));
     Ok(path.filter(|path| path.is_dir()))
+}
+
+/// The columns of a table that every new row must have a value for, besides `columns`.
+pub fn columns_without_value(
+    session: &mut Session,
+    table: &TableName,
+    columns: &[String],
+) -> Result<Vec<String>, PgError> {
+    let sql = format!(
+        "SELECT a.attname::text FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+         WHERE a.attrelid = {}::pg_catalog.regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+         AND a.attidentity = '' AND NOT a.atthasdef AND t.typdefault IS NULL
+         AND (a.attnotnull OR t.typtype = 'd' AND t.typnotnull) ORDER BY a.attnum",
+        quote_literal(&table.sql())
+    );
+    let rows = session.rows(&format!("looking at {table} in the target"), &sql)?;
+    let names = rows.iter().map(|row| row.get::<_, String>(0));
+    Ok(names.filter(|name| !columns.contains(name)).collect())
+}
+
+/// The relations that keep some of these from being dropped: views of them, tables with foreign keys to them, with defaults
+/// from them or that inherit from them.
+pub fn dependents(session: &mut Session, of: &[TableName]) -> Result<Vec<TableName>, PgError> {
+    if of.is_empty() {
+        return Ok(Vec::new());
+    }
+    let names: Vec<String> = of.iter().map(|name| quote_literal(&name.sql())).collect();
+    let sql = format!(
+        "WITH dropped (oid) AS (
+             SELECT pg_catalog.to_regclass(name)::oid FROM unnest(ARRAY[{}]::text[]) n (name)
+             WHERE pg_catalog.to_regclass(name) IS NOT NULL
+         ), found (oid) AS (
+             SELECT r.ev_class FROM pg_catalog.pg_depend d JOIN dropped ON dropped.oid = d.refobjid
+             JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid
+             WHERE d.refclassid = 'pg_catalog.pg_class'::regclass AND d.classid = 'pg_catalog.pg_rewrite'::regclass
+             UNION
+             SELECT f.adrelid FROM pg_catalog.pg_depend d JOIN dropped ON dropped.oid = d.refobjid
+             JOIN pg_catalog.pg_attrdef f ON f.oid = d.objid
+             WHERE d.refclassid = 'pg_catalog.pg_class'::regclass AND d.classid = 'pg_catalog.pg_attrdef'::regclass
+             UNION
+             SELECT k.conrelid FROM pg_catalog.pg_constraint k JOIN dropped ON dropped.oid = k.confrelid
+             WHERE k.contype = 'f'
+             UNION
+             SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN dropped ON dropped.oid = i.inhparent
+             JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid WHERE c.relkind IN ('r', 'f') AND NOT c.relispartition
+         )
+         SELECT DISTINCT n.nspname::text, c.relname::text FROM found JOIN pg_catalog.pg_class c ON c.oid = found.oid
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.oid NOT IN (SELECT oid FROM dropped) ORDER BY 1, 2",
+        names.join(", ")
+    );
+    let rows = session.rows("looking for what depends on the tables", &sql)?;
+    let name =
+        |row: &postgres::Row| TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
+    Ok(rows.iter().map(name).collect())
 }

@@ -112,7 +112,7 @@ fn one<S: Source>(
     }
 }
 
-fn bare(directory: &str) -> &str {
+pub(super) fn bare(directory: &str) -> &str {
     directory.strip_suffix('/').unwrap_or(directory)
 }
 

@@ -18,6 +18,7 @@ mod diff;
 mod target_directory;
 mod files;
 mod preview;
+mod preview_parts;
 
 pub use compare::{Compared, digest};
 pub(crate) use compare::{compare, unlike_the_source};

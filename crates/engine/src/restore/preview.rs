@@ -1,17 +1,14 @@
 //! What a restore would do, without doing it.
 
-use super::diff::would_put_back;
 use super::error::RestoreError;
-use super::files::entries;
 use super::properties::contents;
-use super::{PutBack, chosen, extension_rows, schema};
+use super::{extension_rows, schema};
 use crate::disk::free_bytes;
-use crate::progress::Progress;
-use hubvault_archive::{Archive, EntryKind, Manifest, Source, TableSummary};
-use hubvault_model::{Cancel, TableName, TablePattern};
-use hubvault_postgres::{ConnectSettings, Session, target, target_facts};
+use hubvault_archive::{Archive, Manifest, Source, TableSummary};
+use hubvault_model::{Cancel, TableName};
+use hubvault_postgres::{ConnectSettings, Definition, Session, target, target_facts};
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What a restore would make, drop and overwrite.
 #[derive(Debug, Default, Serialize)]
@@ -93,8 +90,7 @@ impl Preview {
         let definitions = contents(archive)?.definitions;
         let schemas = definitions.iter().filter(|it| it.kind == "SCHEMA");
         let mut schemas: Vec<String> = schemas.map(|it| it.name.clone()).collect();
-        let made =
-            |it: &&hubvault_postgres::Definition| it.kind != "SCHEMA" && !it.is_of_database();
+        let made = |it: &&Definition| it.kind != "SCHEMA" && !it.is_of_database();
         let tables = manifest.tables.iter().filter(|it| it.extension.is_none());
         let made = definitions.iter().filter(made).count();
         found.definitions = made.saturating_sub(tables.count());
@@ -107,6 +103,7 @@ impl Preview {
                 let drops = schema(archive, to)?.drop_statements(cancel)?;
                 found.drop_statements = drops.lines().filter(|it| it.ends_with(';')).count();
                 found.dropped = names;
+                found.find_dependents(&mut session, &definitions)?;
             } else if !names.is_empty() {
                 let refused = RestoreError::NotEmpty { names };
                 found.obstacles.push(refused.to_string());
@@ -117,6 +114,41 @@ impl Preview {
         found.tables = tables.map(|table| made_table(&table.name, table)).collect();
         found.room(&mut session, to, manifest.tables.iter())?;
         Ok(found)
+    }
+
+    /// What keeps the archive's relations from being dropped.
+    fn find_dependents(
+        &mut self,
+        session: &mut Session,
+        definitions: &[Definition],
+    ) -> Result<(), RestoreError> {
+        let is_relation = |it: &&Definition| {
+            let kinds = [
+                "TABLE",
+                "VIEW",
+                "MATERIALIZED VIEW",
+                "FOREIGN TABLE",
+                "SEQUENCE",
+            ];
+            kinds.contains(&it.kind.as_str())
+        };
+        let relations = definitions.iter().filter(is_relation);
+        let relations = relations.map(|it| TableName::new(it.schema.clone(), it.name.clone()));
+        let relations: Vec<TableName> = relations.collect();
+        let names = target_facts::dependents(session, &relations)?;
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        if names.is_empty() {
+            let note = "--clean: views, foreign keys, defaults and inheriting tables that are not in the archive were \
+                        looked for; another object that depends on what is dropped would stop it";
+            self.notes.push(note.to_owned());
+        } else {
+            self.obstacles.push(format!(
+                "--clean cannot drop what others depend on that are not in the archive: {}; drop them or their foreign \
+                 keys first",
+                names.join(", ")
+            ));
+        }
+        Ok(())
     }
 
     /// A session at the target, or at the server where the database is still to be made.
@@ -156,7 +188,7 @@ impl Preview {
         Ok(session)
     }
 
-    fn may_not(&mut self, to: &ConnectSettings, what: &str) {
+    pub(super) fn may_not(&mut self, to: &ConnectSettings, what: &str) {
         let what = format!("the role {} may not {what}", to.user);
         self.obstacles.push(what);
     }
@@ -199,131 +231,8 @@ impl Preview {
         Ok(())
     }
 
-    /// Of the rows of some tables, into the same ones or into new ones of a schema.
-    pub fn tables<S: Source>(
-        archive: &Archive<S>,
-        to: &ConnectSettings,
-        wanted: &[TablePattern],
-        into_schema: Option<&str>,
-        cancel: &Cancel,
-    ) -> Result<Self, RestoreError> {
-        let mut session = Session::connect(to, cancel)?;
-        target::only_tables(&mut session)?;
-        let chosen = chosen(archive.manifest(), wanted)?;
-        let mut found = Self::default();
-        if let Some(schema) = into_schema
-            && !target_facts::all_schemas(&mut session)?
-                .iter()
-                .any(|it| it == schema)
-        {
-            found.schemas.push(schema.to_owned());
-            if !target_facts::may_make(&mut session)?.schemas {
-                found.may_not(
-                    to,
-                    "create schemas in this database (GRANT CREATE ON DATABASE)",
-                );
-            }
-        }
-        for table in &chosen {
-            found.table(&mut session, table, into_schema)?;
-        }
-        found.room(&mut session, to, chosen.into_iter())?;
-        Ok(found)
-    }
-
-    fn table(
-        &mut self,
-        session: &mut Session,
-        table: &TableSummary,
-        into_schema: Option<&str>,
-    ) -> Result<(), RestoreError> {
-        let name = table.name.clone();
-        let refused = if !target::is_table(session, &name)? {
-            Some(RestoreError::NotThere { table: name })
-        } else if let Some(schema) = into_schema {
-            let name = TableName::new(schema, &name.name);
-            if !target::present(session, std::iter::once(&name))?.is_empty() {
-                self.obstacles.push(format!(
-                    "{name} exists already; drop it, or name another schema"
-                ));
-            }
-            self.tables.push(made_table(&name, table));
-            return Ok(());
-        } else if !target::is_empty(session, &name)? {
-            Some(RestoreError::HasRows { table: name })
-        } else {
-            let check = target::check_columns(session, &name, &table.columns);
-            check.err().map(RestoreError::from)
-        };
-        self.obstacles
-            .extend(refused.map(|error| error.to_string()));
-        self.tables.push(PreviewTable {
-            is_made: false,
-            ..made_table(&table.name, table)
-        });
-        Ok(())
-    }
-
-    /// Of the rows that are missing or changed: they are compared as `diff` does.
-    pub fn rows<S: Source>(
-        archive: &Archive<S>,
-        to: &ConnectSettings,
-        wanted: &[TablePattern],
-        update: bool,
-        progress: &dyn Progress,
-        cancel: &Cancel,
-    ) -> Result<Self, RestoreError> {
-        let mut found = Self::default();
-        for table in would_put_back(archive, to, wanted, update, progress, cancel)? {
-            found.put_back(table);
-        }
-        Ok(found)
-    }
-
-    fn put_back(&mut self, table: PutBack) {
-        let name = table.name.to_string();
-        let left = table.not_overwritten();
-        self.obstacles
-            .extend(left.map(|what| format!("{name}: {what}")));
-        if let Some(problem) = table.problem {
-            self.obstacles.push(format!("{name}: {problem}"));
-        } else if !table.drift.is_none() {
-            let what = format!("{name} has other columns: {}", table.drift.text());
-            self.notes.push(what);
-        }
-        self.tables.push(PreviewTable {
-            table: name,
-            is_made: false,
-            inserted: table.inserted,
-            overwritten: table.updated,
-        });
-    }
-
-    /// Of the configuration files.
-    pub fn files<S: Source>(archive: &Archive<S>, directory: &Path) -> Result<Self, RestoreError> {
-        let mut found = Self::default();
-        for entry in entries(archive)? {
-            let path = directory.join(&entry.name);
-            // Directories that are there are used.
-            let is_there = path
-                .symlink_metadata()
-                .is_ok_and(|it| !(it.is_dir() && entry.kind == EntryKind::Directory));
-            if is_there {
-                let what = format!("{} exists and would not be overwritten", path.display());
-                found.obstacles.push(what);
-            }
-            found.needed_bytes += entry.raw_bytes;
-            found.files.push(path);
-        }
-        let mut existing = directory.ancestors();
-        let existing = existing.find(|it| it.is_dir()).unwrap_or(Path::new("."));
-        found.free_bytes = free_bytes(existing).ok();
-        found.compare_room();
-        Ok(found)
-    }
-
     /// How much room the rows need and the server's disk has, where it is on this host.
-    fn room<'a>(
+    pub(super) fn room<'a>(
         &mut self,
         session: &mut Session,
         to: &ConnectSettings,
@@ -339,7 +248,7 @@ impl Preview {
         Ok(())
     }
 
-    fn compare_room(&mut self) {
+    pub(super) fn compare_room(&mut self) {
         if self.free_bytes.is_some_and(|free| free < self.needed_bytes) {
             let what =
                 "there is not enough room on the disk; free some space, or restore elsewhere";
@@ -348,7 +257,7 @@ impl Preview {
     }
 }
 
-fn made_table(name: &TableName, table: &TableSummary) -> PreviewTable {
+pub(super) fn made_table(name: &TableName, table: &TableSummary) -> PreviewTable {
     PreviewTable {
         table: name.to_string(),
         is_made: true,

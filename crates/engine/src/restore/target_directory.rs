@@ -130,6 +130,22 @@ impl TargetDirectory {
     }
 }
 
+/// Whether [`TargetDirectory::open`] would open or make it; makes nothing.
+pub(super) fn check(directory: &Path) -> io::Result<()> {
+    if directory.symlink_metadata().is_ok() {
+        return root(directory).map(|_| ());
+    }
+    let mut above = directory.ancestors().skip(1);
+    let above = above.find(|it| it.symlink_metadata().is_ok());
+    match above {
+        Some(above) if !above.is_dir() => Err(io::Error::other(format!(
+            "{} is not a directory",
+            above.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Opens the directory that a user named. It may be a link, but not one of another user, who could change it meanwhile.
 fn root(directory: &Path) -> io::Result<OwnedFd> {
     let mut path = directory.to_owned();

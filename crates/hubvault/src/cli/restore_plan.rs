@@ -31,13 +31,13 @@ pub(super) fn run<S: Source>(
         let to = target_of(settings, args.to.as_deref(), args.database.as_deref())?;
         let (tables, schema) = (&args.tables, args.into_schema.as_deref());
         let is_whole = !args.missing_rows && !args.upsert && tables.is_empty();
+        let bar = progress::choose(args.no_progress);
         let preview = if args.missing_rows || args.upsert {
-            let bar = progress::choose(args.no_progress);
             Preview::rows(archive, &to, tables, args.upsert, bar.as_ref(), &cancel)?
         } else if is_whole {
             Preview::whole(archive, &to, asked(args), &cancel)?
         } else {
-            Preview::tables(archive, &to, tables, schema, &cancel)?
+            Preview::tables(archive, &to, tables, schema, bar.as_ref(), &cancel)?
         };
         let seconds = measured(settings, &archive.manifest().job).filter(|_| is_whole);
         (preview, to.to_string(), seconds)

@@ -28,6 +28,7 @@ mod drift;
 mod drift_keys;
 mod drift_types;
 mod restore_dry_run;
+mod restore_dry_run_refusals;
 mod restore_ask;
 mod drill_differences;
 mod not_rebuilt;

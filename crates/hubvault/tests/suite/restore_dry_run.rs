@@ -41,7 +41,7 @@ fn state(database: &Database) -> String {
 }
 
 /// The plan as JSON, after checks that nothing changed.
-fn plan(hub: &Hub, database: &Database, code: i32, more: &[&str]) -> Value {
+pub(crate) fn plan(hub: &Hub, database: &Database, code: i32, more: &[&str]) -> Value {
     let before = (
         tree(&hub.backups()),
         tree(&hub.config()),

@@ -121,7 +121,7 @@ mod tests {
         ] {
             std::fs::write(&file, &text).unwrap();
             let known = made_before(&file).unwrap();
-            let known = known.as_ref().map(|known| known.expose_secret());
+            let known = known.as_ref().map(ExposeSecret::expose_secret);
             assert_eq!(known, is_made.then_some(made.as_str()), "{text:?}");
         }
     }

@@ -10,7 +10,8 @@ use crate::progress::{Progress, Stage};
 use hubvault_archive::{Archive, Source, TableSummary};
 use hubvault_model::{Cancel, TableName, TablePattern, counted, one_line, quote_ident};
 use hubvault_postgres::{
-    Changes, ConnectSettings, Difference, DifferentRow, Drift, Session, StagedTable, target,
+    Changes, ConnectSettings, Difference, DifferentRow, Drift, PrimaryKeys, Session, StagedTable,
+    target,
 };
 use std::io;
 
@@ -128,7 +129,11 @@ pub fn diff<S: Source>(
     let living = chosen.iter().map(|table| conditions.living(table));
     let living = living.collect::<Result<Vec<_>, _>>()?;
     let chosen = chosen.into_iter().zip(living).collect();
-    compare(archive, to, chosen, each, progress, cancel)
+    let keys = archived_keys(archive).unwrap_or_else(|error| {
+        tracing::warn!("the primary keys are not compared with those of the backup: {error}");
+        PrimaryKeys::default()
+    });
+    compare(archive, to, chosen, &keys, each, progress, cancel)
 }
 
 /// What [`put_back`] would do, without writing.
@@ -142,7 +147,9 @@ pub(super) fn would_put_back<S: Source>(
 ) -> Result<Vec<PutBack>, RestoreError> {
     let chosen = super::chosen(archive.manifest(), wanted)?;
     let chosen = chosen.into_iter().map(|table| (table, None)).collect();
-    let found = compare(archive, to, chosen, &mut |_, _| Ok(()), progress, cancel)?;
+    let keys = archived_keys(archive)?;
+    let each = &mut |_, _| Ok(());
+    let found = compare(archive, to, chosen, &keys, each, progress, cancel)?;
     let would = |table: TableDiff| {
         let obstacle = table.drift.obstacle().map(|why| {
             let table = table.name.clone();
@@ -171,11 +178,11 @@ fn compare<S: Source>(
     archive: &Archive<S>,
     to: &ConnectSettings,
     chosen: Vec<(&TableSummary, Option<String>)>,
+    keys: &PrimaryKeys,
     each: &mut dyn FnMut(usize, DifferentRow) -> io::Result<()>,
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Vec<TableDiff>, RestoreError> {
-    let keys = archived_keys(archive)?;
     let connect = || {
         let mut session = Session::connect(to, cancel)?;
         target::only_tables(&mut session)?;
@@ -190,7 +197,7 @@ fn compare<S: Source>(
     for (number, (table, within)) in chosen.into_iter().enumerate() {
         let mut counted = TableDiff::of(table.name.clone(), true, within.is_some());
         let mut compare = || {
-            let staged = stage(archive, &mut session, table, number, &keys, progress)?;
+            let staged = stage(archive, &mut session, table, number, keys, progress)?;
             counted.has_key = staged.has_key();
             counted.drift = staged.drift().clone();
             counted.changes = staged.differences(&mut session, within.as_deref(), |row| {

@@ -6,6 +6,7 @@ use super::{CheckState, Finding, Look, NAMES};
 use crate::catalog::{BackupRecord, State};
 use crate::state::RunLock;
 use jiff::{SignedDuration, Timestamp};
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 /// The built-in checks that look at what no run changes.
@@ -33,23 +34,44 @@ pub(super) fn reminder(look: &Look<'_>, finding: &Finding) -> Duration {
 
 /// Whether a run is at work or will be tried again. While it sends its own messages, it holds the lock of notifications.
 fn is_pending(look: &Look<'_>) -> bool {
-    let Some(newest) = look.records.first() else {
-        return RunLock::is_held(look.catalog.state());
-    };
-    let again = newest.finished_at.filter(|_| newest.is_tried_again());
-    let is_tried_again =
-        again.is_some_and(|ended| look.since(ended) < longest_pause(look) + BEGINS);
-    // One that ended since then has changed what was found.
-    let was_at_work = newest.state == State::Running;
-    let is_at_work = was_at_work || RunLock::is_held(look.catalog.state());
-    is_tried_again || is_at_work && !is_overdue(look, newest)
+    let newest = look.records.first();
+    let again = newest.and_then(|run| run.finished_at.filter(|_| run.is_tried_again()));
+    let pause = longest_pause(look).saturating_add(BEGINS);
+    if again.is_some_and(|ended| apart(look, ended) < pause) {
+        return true;
+    }
+    let state = look.catalog.state();
+    if RunLock::is_held(state) {
+        // Right after it was taken the newest run in the catalog still is the one before.
+        return RunLock::since(state).is_none_or(|since| !is_overdue(look, since));
+    }
+    // A run that ended since then has changed what was found. One that crashed is called running until the next run.
+    has_changed(look, newest)
+}
+
+/// Whether the newest run is another one by now, or has got further.
+fn has_changed(look: &Look<'_>, newest: Option<&BackupRecord>) -> bool {
+    let mut now = None;
+    let read = look.catalog.each(|record| {
+        if record.job != look.job.name {
+            return ControlFlow::Continue(());
+        }
+        now = Some((record.id, record.state));
+        ControlFlow::Break(())
+    });
+    read.is_ok() && now != newest.map(|run| (run.id, run.state))
 }
 
 /// Whether it would have been ended by its time limit: a process that hangs in a dead file system holds its lock for ever,
 /// and must not keep everybody from being notified for ever.
-fn is_overdue(look: &Look<'_>, run: &BackupRecord) -> bool {
+fn is_overdue(look: &Look<'_>, since: Timestamp) -> bool {
     let limit = SignedDuration::try_from(look.job.time_limit).unwrap_or(SignedDuration::MAX);
-    look.since(run.started_at) > limit.saturating_add(BEGINS)
+    apart(look, since) > limit.saturating_add(BEGINS)
+}
+
+/// How far away that is, also where the clock went back since: that must not take until the clock is there again.
+fn apart(look: &Look<'_>, at: Timestamp) -> SignedDuration {
+    look.now.duration_since(at).abs()
 }
 
 fn longest_pause(look: &Look<'_>) -> SignedDuration {

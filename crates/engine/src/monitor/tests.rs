@@ -291,20 +291,62 @@ fn every_check_of_another_job_is_blind_to_this_one() {
     }
 }
 
+/// Whether an alert waits for a run, so many hours after the beginning of the test.
+fn waits(house: &House, hours: i64) -> bool {
+    let now = house.now + SignedDuration::from_hours(hours);
+    let zone = TimeZone::UTC;
+    is_pending(&Look::new(&house.job, &house.catalog, now, &zone).unwrap())
+}
+
+fn is_pending(look: &Look<'_>) -> bool {
+    let finding = Finding::failing("time", "no proven backup", "take one");
+    of_runs::of_runs(look, &finding).pending
+}
+
+fn house_of_runs() -> House {
+    let mut house = House::new();
+    house.now = Timestamp::now();
+    house.job.time_limit = Duration::from_hours(12);
+    house
+}
+
 #[test]
 fn a_run_at_work_holds_alerts_back_and_one_that_hangs_beyond_its_time_limit_does_not() {
-    let mut house = House::new();
-    house.job.time_limit = Duration::from_hours(12);
-    let zone = TimeZone::UTC;
+    let house = house_of_runs();
     let begun = BackupRecord::begun(BackupId::random(), "hub", house.now);
     house.catalog.begin(&begun).unwrap();
     let _lock = RunLock::take(house.catalog.state(), begun.id).unwrap();
-    let is_pending = |hours| {
-        let now = house.now + SignedDuration::from_hours(hours);
-        let look = Look::new(&house.job, &house.catalog, now, &zone).unwrap();
-        let finding = Finding::failing("time", "no proven backup", "take one");
-        of_runs::of_runs(&look, &finding).pending
-    };
-    assert!(is_pending(1) && is_pending(11));
-    assert!(!is_pending(13), "its process hangs");
+    assert!(waits(&house, 1) && waits(&house, 11));
+    assert!(!waits(&house, 13), "its process hangs");
+    // The clock went back.
+    assert!(waits(&house, -1));
+    assert!(!waits(&house, -24 * 300));
+}
+
+#[test]
+fn a_run_that_is_not_in_the_catalog_yet_holds_alerts_back() {
+    let house = house_of_runs();
+    let day_ago = house.now - SignedDuration::from_hours(24);
+    let mut yesterday = BackupRecord::begun(BackupId::random(), "hub", day_ago);
+    yesterday.state = State::Failed;
+    yesterday.finished_at = Some(day_ago);
+    house.catalog.finish(&yesterday).unwrap();
+    assert!(!waits(&house, 0));
+    let _lock = RunLock::take(house.catalog.state(), BackupId::random()).unwrap();
+    assert!(waits(&house, 0) && !waits(&house, 13));
+}
+
+#[test]
+fn a_run_that_crashed_holds_no_alert_back_and_one_that_ended_during_the_look_does() {
+    let house = house_of_runs();
+    let mut run = BackupRecord::begun(BackupId::random(), "hub", house.now);
+    house.catalog.begin(&run).unwrap();
+    assert!(!waits(&house, 0), "nobody holds its lock");
+    let zone = TimeZone::UTC;
+    let look = Look::new(&house.job, &house.catalog, house.now, &zone).unwrap();
+    run.state = State::Failed;
+    run.finished_at = Some(house.now);
+    house.catalog.finish(&run).unwrap();
+    assert!(is_pending(&look), "what it found is of before");
+    assert!(!waits(&house, 0));
 }

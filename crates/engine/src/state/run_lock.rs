@@ -21,6 +21,8 @@ pub struct RunLock {
 /// is at work holds it for an instant.
 const TRIES: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(50);
+/// What is read of the text in it, in bytes.
+const LONGEST: u64 = 200;
 
 impl RunLock {
     /// Whether a run is at work. What cannot be asked counts as no.
@@ -29,6 +31,15 @@ impl RunLock {
             return false;
         };
         flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
+    }
+
+    /// Since when the lock is held, as its holder wrote into it; `None` where that cannot be read.
+    pub(crate) fn since(state: &StateDir) -> Option<Timestamp> {
+        let file = open(&state.file("run.lock"), Access::Read).ok()?;
+        let mut holder = String::new();
+        file.take(LONGEST).read_to_string(&mut holder).ok()?;
+        let (_, since) = holder.trim().rsplit_once("since ")?;
+        since.parse().ok()
     }
 
     /// Takes the lock for a moment where no run is at work, and leaves no word of it. `None` also where it
@@ -58,7 +69,7 @@ impl RunLock {
             let mut holder = String::new();
             // Best effort: the holder may be writing its name right now.
             let _ = Read::by_ref(&mut file)
-                .take(200)
+                .take(LONGEST)
                 .read_to_string(&mut holder);
             return Err(StateError::Locked {
                 path,

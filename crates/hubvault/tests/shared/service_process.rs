@@ -218,7 +218,7 @@ impl ServiceProcess {
         &self,
         path: &str,
         token: &str,
-        condition: impl Fn(&Value) -> bool,
+        mut condition: impl FnMut(&Value) -> bool,
     ) -> Value {
         let last = RefCell::new(Value::Null);
         let is_met = || {

@@ -5,7 +5,7 @@ CARGO ?= cargo
 FORM ?= short
 
 .DEFAULT_GOAL := help
-.PHONY: help tools demo test test-attacks test-databases test-faults test-versions build lint fmt doc bench bench-quick peers pictures mail-pictures coverage mutants fuzz deny package package-smoke deploy-check image-smoke try-changes clean
+.PHONY: help tools demo test test-attacks test-databases test-faults test-versions build lint fmt doc bench bench-quick bench-stores peers pictures screen-pictures mail-pictures page-check coverage mutants fuzz deny package package-smoke deploy-check image-smoke try-changes clean
 
 help: ## Name the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,10 +13,11 @@ help: ## Name the targets
 tools: ## Install PostgreSQL's programs and a C compiler where they are missing
 	@tools/install-postgres.sh
 
-demo: tools ## A sample hub backed up, restored with plain tools, compared
-	@[ -e target/debug/hubvault ] || echo "Building takes about 3 minutes on two processors, the demonstration 20 seconds."
-	$(CARGO) build --locked
-	target/debug/hubvault demo
+demo: ## A sample hub backed up, restored with plain tools and from an S3 server alone, compared
+	@tools/install-postgres.sh demo
+	@[ -e target/debug/hubvault ] || echo "Building takes about 3 minutes on two processors, the demonstration about a minute."
+	$(CARGO) build -p hubvault --locked
+	target/debug/hubvault demo $$([ ! -x target/stores/seaweedfs/weed ] || echo --s3-server target/stores/seaweedfs/weed)
 
 test: tools ## The whole suite, against a PostgreSQL that it starts itself
 	@CARGO="$(CARGO)" tools/test.sh
@@ -60,14 +61,24 @@ bench-quick: tools peers build ## The same at a twentieth of the size, in under 
 	bench/run.py --scale 0.05 --rounds 2 --large 200 --out target/bench-quick.md
 	@cat target/bench-quick.md
 
+bench-stores: tools build ## Copies in an S3 server beside rclone and aws, restores from it, ten thousand backups: bench/STORES.md
+	tools/fetch-stores.sh seaweedfs
+	bench/stores.py
+
 peers:
 	@tools/install-postgres.sh peers
 
 pictures: tools build ## The pictures of the README, from a real backup and its mail (needs chromium): docs/pictures
 	python3 -B tools/pictures.py target/release/hubvault docs/pictures
 
+screen-pictures: tools build ## Every screen with 80 and 120 columns, light and dark: target/screen-pictures (needs chromium)
+	python3 -B tools/pictures.py target/release/hubvault target/screen-pictures --screens
+
 mail-pictures: build ## Every mail as a phone and a desktop show it, light and dark: target/mail-pictures
 	tools/mail-pictures.sh target/release/hubvault target/mail-pictures
+
+page-check: build ## The page of a sample hub in a browser: accessibility, sizes, without JavaScript; its pictures: target/page-pictures
+	tools/page-check.sh target/release/hubvault target/page-pictures
 
 coverage: tools ## Lines that the tests run, by crate: target/coverage (needs LLVM 19's llvm-cov)
 	tools/coverage.sh

@@ -11,7 +11,7 @@ import measure
 from server import BIN, as_server
 
 ROOT = Path(__file__).parent.parent
-HUBVAULT = ROOT / "target/release/hubvault"
+HUBVAULT = Path(os.environ.get("HV", ROOT / "target/release/hubvault"))
 EVERYTHING = '[scope]\ntables = ["*"]\nwindow = []\n'
 HUB_SCOPE = ""
 # The default scope (crates/config/src/keys.rs), as the shell scripts knew it.
@@ -27,15 +27,16 @@ class Bench:
         self.place, self.source, self.target, self.database = place / database, source, target, database
         self.scope = scope
         self.archives = {}
-        self.place.mkdir(mode=0o777)
-        self.place.chmod(0o777)
+        # A configuration in a directory that others may write is refused.
+        self.place.mkdir(mode=0o755)
+        self.place.chmod(0o755)
 
     def fresh(self, name):
         """An empty directory below the place."""
         path = self.place / name
         shutil.rmtree(path, ignore_errors=True)
-        path.mkdir(mode=0o777)
-        path.chmod(0o777)
+        path.mkdir(mode=0o755)
+        path.chmod(0o755)
         return path
 
     def shell(self, name, script):
@@ -181,6 +182,8 @@ class Bench:
     def pgbackrest(self):
         """A full physical backup of the whole cluster, zst-3, two processes: more than one database, and no proof."""
         directory = self.fresh("pgbackrest")
+        if os.geteuid() == 0:
+            shutil.chown(directory, "postgres", "postgres")
         options = ["--stanza=bench", f"--pg1-path={self.source.data}", f"--pg1-socket-path={self.source.place}",
                    "--pg1-user=postgres", f"--repo1-path={directory}/repository", f"--lock-path={directory}/lock",
                    "--log-level-file=off", "--log-level-console=error"]

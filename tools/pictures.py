@@ -2,6 +2,7 @@
 """Makes docs/pictures from the product itself: a terminal with a real backup, and the mail that it sent.
 
 pictures.py HUBVAULT DIRECTORY
+pictures.py HUBVAULT DIRECTORY --screens    every screen with 80 and 120 columns, light and dark, to be looked at
 
 Starts a PostgreSQL of its own, fills it with the sample of `hubvault demo`, runs hubvault on a pseudo terminal,
 receives its mail on loopback and draws what was printed. Needs PostgreSQL's programs, age and chromium. Nothing leaves
@@ -21,12 +22,14 @@ import sys
 import tempfile
 import threading
 
-from terminal import run_on_terminal, svg
+from terminal import DARK, LIGHT, run_on_terminal, svg
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 COLUMNS = 112
 LARGEST = 150_000
 USERS = 50_000
+# As many make a run short enough to be looked at ten times.
+FEW_USERS = 2_000
 CONFIG = """
 [scope]
 tables = ["users", "user_roles", "exchange_rates", "system_settings", "roles", "permissions", "role_permissions"]
@@ -109,12 +112,12 @@ class Database:
         self.run(self.bin / "pg_ctl", "-D", str(self.directory / "data"), "-m", "immediate", "stop")
 
 
-def fill(database):
+def fill(database, users):
     """The sample, and a role that can only read."""
     sample = (ROOT / "crates/hubvault/src/cli/demo/hub.sql").read_text()
     role = "CREATE ROLE backup LOGIN BYPASSRLS; GRANT pg_read_all_data TO backup"
     database.psql("postgres", f"CREATE DATABASE hub; {role}")
-    database.psql("hub", sample.replace("{{users}}", str(USERS)))
+    database.psql("hub", sample.replace("{{users}}", str(users)))
 
 
 def environment(work, hubvault, postgres, smtp):
@@ -147,27 +150,58 @@ def screens(work, variables):
     return lines[:-1]
 
 
+def each_screen(work, variables, database, directory):
+    """What people look at every day, on a day on which something is wrong."""
+    def run(command, **more):
+        subprocess.run(command.split(), cwd=work, env=variables | more, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL)
+    run("hubvault backup")
+    run("hubvault show latest --identity ada.txt")
+    run("hubvault backup", POSTGRES_DB="hbu")
+    run("hubvault backup")
+    database.psql("hub", "DELETE FROM user_roles; UPDATE users SET email = 'x' || email WHERE id IN (SELECT id FROM users LIMIT 3)")
+    run("hubvault check --alert", POSTGRES_DB="hub", BACKUP_MAX_AGE_HOURS="1")
+    for columns in [80, 120]:
+        for name in ["backup", "status", "list", "check", "diff"]:
+            command = f"hubvault {name}" + (" latest --identity ada.txt" if name == "diff" else "")
+            lines = run_on_terminal(command.split(), work, variables | {"POSTGRES_DB": "hub"}, columns)
+            for theme, colours in [("dark", DARK), ("light", LIGHT)]:
+                picture = directory / f"{name}-{columns}-{theme}"
+                page = work / "screen.svg"
+                page.write_text(svg(lines, columns, colours))
+                height = 40 + 19 * len(lines)
+                chromium(work, page, picture.with_suffix(".png"), f"{40 + round(columns * 8.4)},{height}")
+
+
 def photograph(work, message, picture):
-    """The HTML of a message in a headless Chromium."""
+    """The HTML of a message."""
     page = work / "mail.html"
     page.write_text(message.get_body(("html",)).get_content())
+    chromium(work, page, picture, "760,1290")
+
+
+def chromium(work, page, picture, size):
+    """A page in a headless Chromium."""
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-               "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--window-size=760,1290",
+               "--disable-component-update", "--disable-sync", "--hide-scrollbars", f"--window-size={size}",
                "--blink-settings=preferredColorScheme=1", f"--user-data-dir={work / 'profile'}"]
     subprocess.run(["chromium", *options, f"--screenshot={picture}", page.as_uri()],
                    check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def make(work, hubvault, directory):
-    """Both pictures."""
+def make(work, hubvault, directory, of_screens):
+    """Both pictures, or those of each screen."""
     database = Database(work / "server")
     mailbox = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Mailbox)
     mailbox.messages = []
     threading.Thread(target=mailbox.serve_forever, daemon=True).start()
     database.start()
     try:
-        fill(database)
+        fill(database, FEW_USERS if of_screens else USERS)
         variables = environment(work, hubvault, database.port, mailbox.server_address[1])
+        if of_screens:
+            each_screen(work, variables, database, directory)
+            return
         lines = screens(work, variables)
     finally:
         database.stop()
@@ -182,12 +216,13 @@ def make(work, hubvault, directory):
 
 
 def main():
-    hubvault, directory = (pathlib.Path(argument).resolve() for argument in sys.argv[1:])
+    of_screens = sys.argv[3:] == ["--screens"]
+    hubvault, directory = (pathlib.Path(argument).resolve() for argument in sys.argv[1:3])
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as work:
         # The server's user must get through.
         os.chmod(work, 0o755)
-        make(pathlib.Path(work), hubvault, directory)
+        make(pathlib.Path(work), hubvault, directory, of_screens)
 
 
 if __name__ == "__main__":

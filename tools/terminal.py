@@ -14,10 +14,13 @@ ROWS = 200
 SEQUENCE = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])")
 # Width and height of a character, in units of the picture.
 WIDTH, HEIGHT, MARGIN = 8.4, 19, 18
-COLOURS = {31: "#ff7b72", 32: "#7ee787", 33: "#e3b341", 34: "#79c0ff", 35: "#d2a8ff", 36: "#76e3ea"}
+DARK = {"text": "#e6edf3", "background": "#0d1117", "dim": "#8b949e",
+        31: "#ff7b72", 32: "#7ee787", 33: "#e3b341", 34: "#79c0ff", 35: "#d2a8ff", 36: "#76e3ea"}
+# As a terminal that comes with its system has them on white, without a theme that somebody chose with care.
+LIGHT = {"text": "#000000", "background": "#ffffff", "dim": "#666666",
+         31: "#990000", 32: "#00a600", 33: "#999900", 34: "#0000b2", 35: "#b200b2", 36: "#00a6b2"}
 # Renderers differ in which plain spaces they keep.
 SPACE = "\u00a0"
-TEXT, BACKGROUND, DIM = "#e6edf3", "#0d1117", "#8b949e"
 
 
 def run_on_terminal(command, directory, variables, columns):
@@ -116,13 +119,13 @@ def pieces(line):
         position += len(text)
 
 
-def drawn(line, y):
+def drawn(line, y, colours):
     """A line as SVG: each piece at its column and of its width, whatever font the reader has."""
     out = ""
     for column, text, style in pieces(line):
         if not text.strip():
             continue
-        colour = next((COLOURS[n] for n in style if n in COLOURS), DIM if 2 in style else TEXT)
+        colour = next((colours[n] for n in style if n in colours), colours["dim" if 2 in style else "text"])
         weight = ' font-weight="bold"' if 1 in style else ""
         x, length = MARGIN + column * WIDTH, len(text) * WIDTH
         out += (f'<text x="{x:.1f}" y="{y}" textLength="{length:.1f}" fill="{colour}"{weight}>'
@@ -130,12 +133,12 @@ def drawn(line, y):
     return out
 
 
-def svg(lines, columns):
+def svg(lines, columns, colours=DARK):
     """A picture of a terminal with these lines."""
     longest = max(sum(len(text) for _, text, _ in pieces(line)) for line in lines)
     width, height = round(2 * MARGIN + max(longest, columns * 3 // 4) * WIDTH), 2 * MARGIN + len(lines) * HEIGHT
-    body = "".join(drawn(line, MARGIN + (i + 1) * HEIGHT - 5) for i, line in enumerate(lines))
+    body = "".join(drawn(line, MARGIN + (i + 1) * HEIGHT - 5, colours) for i, line in enumerate(lines))
     return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
             'font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, \'DejaVu Sans Mono\', monospace" '
             'font-size="14">\n'
-            f'<rect width="100%" height="100%" rx="8" fill="{BACKGROUND}"/>\n{body}</svg>\n')
+            f'<rect width="100%" height="100%" rx="8" fill="{colours["background"]}"/>\n{body}</svg>\n')

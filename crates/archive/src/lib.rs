@@ -27,7 +27,7 @@ pub use manifest::{
     Coverage, EntryKind, EntryRecord, FORMAT_VERSION, FileSummary, LeftOut, Manifest, RowData,
     ScopeInfo, SequenceState, SnapshotInfo, TableSummary, Tool, UncheckedForeignKey,
 };
-pub use reader::{Archive, ContentReader, manifest_limit, open_regular};
+pub use reader::{AnyArchive, Archive, ContentReader, manifest_limit, open_regular};
 pub use seal::{
     ArchiveFile, BadIdentity, BadRecipient, Identities, Recipient, SEALED_ENDING, SealedFile,
     SealedWriter, seal,

@@ -196,6 +196,9 @@ impl LeftOut {
     /// The reason of a table whose definition is not inside, either.
     pub const NOT_READABLE: &str =
         "not readable for the backup's role: its definition is missing, too";
+    /// The same of several.
+    pub const NOT_READABLE_MANY: &str =
+        "the backup's role cannot read them, their definitions are missing, too";
 }
 
 /// A foreign key that references rows outside the archive.

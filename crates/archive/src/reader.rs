@@ -16,6 +16,12 @@ use std::io::{self, BufReader, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+/// A manifest that is larger than this in the file is read again instead of kept, in bytes.
+const KEPT_MANIFEST: u64 = 16 << 20;
+
+/// An archive of which only the source says where it is.
+pub type AnyArchive = Archive<ArchiveFile<Box<dyn Source>>>;
+
 /// An open archive whose trailer and manifest were checked.
 #[derive(Debug)]
 pub struct Archive<S: Source = ArchiveFile> {
@@ -52,6 +58,15 @@ impl Archive<ArchiveFile> {
     pub fn open_path(path: &Path, identities: &Identities) -> Result<Self, ArchiveError> {
         let file = open_regular(path).map_err(|source| ArchiveError::Read { offset: 0, source })?;
         Self::open(ArchiveFile::open(file, identities)?)
+    }
+}
+
+impl AnyArchive {
+    /// The same of a file.
+    pub fn open_file(path: &Path, identities: &Identities) -> Result<Self, ArchiveError> {
+        let file = open_regular(path).map_err(|source| ArchiveError::Read { offset: 0, source })?;
+        let source: Box<dyn Source> = Box::new(file);
+        Self::open(ArchiveFile::open(source, identities)?)
     }
 }
 
@@ -137,6 +152,7 @@ impl<S: Source> Archive<S> {
         &'a self,
         record: &'a EntryRecord,
     ) -> Result<ContentReader<'a>, ArchiveError> {
+        self.source.will_read(record.offset, record.stored_bytes);
         let stored = Range::new(&self.source, record.offset, record.stored_bytes);
         let open = || {
             let mut decoded = decoder(self.codec, BufReader::with_capacity(CHUNK, stored))?;
@@ -164,6 +180,7 @@ impl<S: Source> Archive<S> {
         record: &EntryRecord,
         stop: &dyn Fn() -> bool,
     ) -> Result<u64, ArchiveError> {
+        self.source.will_read(record.offset, record.stored_bytes);
         let verify = || {
             let mut stored = Hashing {
                 inner: Range::new(&self.source, record.offset, record.stored_bytes),
@@ -227,17 +244,31 @@ fn read_manifest(
     if trailer.length > limit {
         return Err(ArchiveError::Manifest("it is too large".to_owned()));
     }
-    let mut stored = Hashing {
-        inner: Range::new(source, trailer.offset, trailer.length),
+    // It is read three times: one that is not huge is kept meanwhile.
+    let is_kept = trailer.length <= KEPT_MANIFEST;
+    if is_kept {
+        source.will_read(trailer.offset, trailer.length);
+    }
+    let kept = is_kept
+        .then(|| read_exactly(source, trailer.offset, trailer.length))
+        .transpose()?;
+    let stored = || -> Box<dyn Read + Send + '_> {
+        if let Some(bytes) = &kept {
+            return Box::new(bytes.as_slice());
+        }
+        source.will_read(trailer.offset, trailer.length);
+        Box::new(Range::new(source, trailer.offset, trailer.length))
+    };
+    let mut hashed = Hashing {
+        inner: stored(),
         hash: Sha256::new(),
     };
-    io::copy(&mut stored, &mut io::sink()).map_err(damaged)?;
-    if stored.hash.finalize().as_slice() != trailer.sha256 {
+    io::copy(&mut hashed, &mut io::sink()).map_err(damaged)?;
+    if hashed.hash.finalize().as_slice() != trailer.sha256 {
         return Err(ArchiveError::Manifest("its checksum is wrong".to_owned()));
     }
     let text = || {
-        let stored = Range::new(source, trailer.offset, trailer.length);
-        let mut decoded = decoder(codec, BufReader::with_capacity(CHUNK, stored))?;
+        let mut decoded = decoder(codec, BufReader::with_capacity(CHUNK, stored()))?;
         let head = TarHead::read(&mut decoded)?;
         if head.name != MANIFEST || head.size > limit {
             return Err(invalid(

@@ -44,7 +44,7 @@ impl Manifest {
     }
 
     /// The end of the last entry. Entries follow one another without gaps from the first byte.
-    pub(crate) fn end_of_entries(&self) -> u64 {
+    pub fn end_of_entries(&self) -> u64 {
         (self.entries.last()).map_or(0, |entry| entry.offset.saturating_add(entry.stored_bytes))
     }
 

@@ -14,6 +14,26 @@ pub trait Source: Send + Sync {
     fn stored_size(&self) -> io::Result<u64> {
         self.size()
     }
+    /// Says that these bytes will be read soon, from front to back. A source far away begins to fetch them, and no others.
+    fn will_read(&self, _offset: u64, _length: u64) {}
+}
+
+impl Source for Box<dyn Source> {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        (**self).read_at(buffer, offset)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        (**self).size()
+    }
+
+    fn stored_size(&self) -> io::Result<u64> {
+        (**self).stored_size()
+    }
+
+    fn will_read(&self, offset: u64, length: u64) {
+        (**self).will_read(offset, length);
+    }
 }
 
 impl Source for File {

@@ -7,7 +7,7 @@ use crate::trailer::Trailer;
 use crate::{ArchiveError, Compression, EntryBuilder, EntryKind, Manifest, PackedEntry};
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 
 /// Writes an archive from front to back; it never seeks, so `out` may be a pipe or a cipher.
 pub struct ArchiveWriter<W: Write> {
@@ -116,10 +116,12 @@ impl<W: Write> ArchiveWriter<W> {
     /// Returns the flushed output and the manifest as it was written.
     pub fn finish(mut self, mut manifest: Manifest) -> Result<(W, Manifest), ArchiveError> {
         manifest.entries = std::mem::take(&mut self.records);
-        let mut json = serde_json::to_vec_pretty(&manifest).map_err(ArchiveError::Json)?;
-        json.push(b'\n');
-        let mut builder = EntryBuilder::new(self.compression);
-        builder.write(&json)?;
+        drop(std::mem::take(&mut self.names));
+        // Compressed as it is made: as text it is several times as large.
+        let mut json = Text(EntryBuilder::new(self.compression));
+        serde_json::to_writer_pretty(&mut json, &manifest).map_err(ArchiveError::Json)?;
+        let Text(mut builder) = json;
+        builder.write(b"\n")?;
         let packed = builder.finish(EntryMeta {
             name: MANIFEST.to_owned(),
             kind: EntryKind::Manifest,
@@ -148,6 +150,42 @@ impl<W: Write> ArchiveWriter<W> {
             source,
         })?;
         Ok((self.out, manifest))
+    }
+}
+
+/// The content of an entry, as a writer.
+struct Text(EntryBuilder);
+
+impl Write for Text {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).map_err(io::Error::other)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Manifest {
+    /// SHA-256 of its text: that of a manifest that was read is the same as that of the one that was written.
+    pub fn sha256(&self) -> Result<String, ArchiveError> {
+        let mut text = Hashed(Sha256::new());
+        serde_json::to_writer_pretty(&mut text, self).map_err(ArchiveError::Json)?;
+        Ok(sha256_hex(text.0))
+    }
+}
+
+struct Hashed(Sha256);
+
+impl Write for Hashed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! Where archives are, known before the settings are resolved: the overlay is in the same place.
 
+use super::destination_list::first_directory;
 use super::document::{Document, Field};
 use super::environment::Environment;
 use super::keys::Key;
@@ -35,14 +36,15 @@ pub(crate) fn below(document: &Document, configured: &Path) -> PathBuf {
     }
 }
 
-/// The archive directory that file and variables set. A mistake in it is reported where it is resolved.
+/// The archive directory that file and variables set, or the first directory of the destinations. A mistake in it is reported where it is resolved.
 pub(crate) fn configured(environment: &Environment, document: &Document) -> PathBuf {
     let of_variable = || {
         let variable = environment.setting("BACKUP_DIR").ok().flatten();
         variable.filter(|_| !document.is_own(KEY))
     };
     let in_file = || document.value(KEY).map(|field| Field::text(&field.value));
-    let default = || Key::named(KEY).map_or("", |key| key.default).to_owned();
     let text = of_variable().map(|(text, _)| text).or_else(in_file);
-    PathBuf::from(text.unwrap_or_else(default))
+    text.map(PathBuf::from)
+        .or_else(|| first_directory(environment, document))
+        .unwrap_or_else(|| PathBuf::from(Key::named(KEY).map_or("", |key| key.default)))
 }

@@ -13,6 +13,7 @@ pub(crate) struct AtLine<T> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Field {
     Text(String),
+    Number(String),
     List(Vec<AtLine<String>>),
     Flag(bool),
 }
@@ -21,7 +22,7 @@ impl Field {
     /// As one text; lists with commas between their items.
     pub(crate) fn text(&self) -> String {
         match self {
-            Self::Text(text) => text.clone(),
+            Self::Text(text) | Self::Number(text) => text.clone(),
             Self::Flag(flag) => flag.to_string(),
             Self::List(items) => {
                 let items: Vec<&str> = items.iter().map(|item| item.value.as_str()).collect();

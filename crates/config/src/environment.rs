@@ -61,6 +61,14 @@ impl Environment {
         self.with(name, value)
     }
 
+    /// The same without a variable, whether it holds its value or names a file.
+    #[must_use]
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.variables.remove(name);
+        self.variables.remove(&format!("{name}_FILE"));
+        self
+    }
+
     /// The variables that say which database and role, of those that are set.
     pub fn of_database(&self) -> Vec<String> {
         let keys = KEYS.iter().filter(|key| key.name.starts_with("database."));

@@ -5,9 +5,12 @@ use super::commands;
 use super::database::{connect_to, database};
 use super::default_scope::DefaultScope;
 use super::delivery::{channel, delivery};
+use super::destination_options;
+use super::destinations;
 use super::document::Document;
 use super::environment::Environment;
 use super::files::files;
+use super::lease::lease;
 use super::problem::Problem;
 use super::recipients::{Administrator, recipients};
 use super::setting::Values;
@@ -21,12 +24,13 @@ use hubvault_engine::job::{
     ProofWhen, RetentionRules, RowLimits, Scope, SizeLimits, SourceDigest, UserCommand, Window,
 };
 use hubvault_engine::schedule::{CatchUp, Schedule};
-use hubvault_model::Masks;
+use hubvault_engine::state::StateDir;
+use hubvault_model::{ByteSize, Masks};
 use hubvault_notify::ChannelKind;
 use hubvault_postgres::ConnectSettings;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -63,14 +67,17 @@ pub(crate) fn build(
     let notify = shown::values(all, "notify", shown::check, notify);
     let administrators = shown::values(all, "seal.recipient", shown::recipient, recipients);
 
+    let is_sealed = !administrators.is_empty();
+    let (destinations, in_options) =
+        destinations(environment, document, values, is_sealed, all, problems);
+
     let database = database(values);
     let proof = proof(environment, values, &database, problems);
     let commands = (sources.iter().map(|source| &source.command))
         .chain(hooks.iter().map(|hook| &hook.command))
         .chain(checks.iter().chain(&notify).map(|own| &own.command));
     let servers = std::iter::once(&database).chain(&proof.server);
-    let masks = masks(values, servers, commands);
-    let default_workers = || available_parallelism().map_or(1, NonZero::get).min(4);
+    let masks = masks(values, servers, commands, in_options);
     let job = Job {
         name: document.job.clone().unwrap_or(database.dbname.clone()),
         scope: scope(values, windows, defaults, problems),
@@ -82,19 +89,15 @@ pub(crate) fn build(
             .iter()
             .map(|it| it.recipient.clone())
             .collect(),
-        destinations: Destinations::local(values.text("archive.directory")),
+        lease: lease(values, &destinations, problems),
+        destinations,
         limits: limits(values, problems),
         monitor: monitor(values, checks, proof.when),
         proof,
         delivery: delivery(values, notify, masks, problems),
         retention: retention(values),
-        workers: values
-            .number("archive.workers")
-            .unwrap_or_else(default_workers),
-        gentleness: Gentleness {
-            pause: values.duration("archive.pause"),
-            bytes_per_second: values.mib("archive.max_mb_per_second"),
-        },
+        workers: workers(values),
+        gentleness: gentleness(values),
         time_limit: values.duration("archive.time_limit"),
         lock_timeout: values.duration("database.lock_timeout"),
         database,
@@ -109,16 +112,38 @@ pub(crate) fn build(
     problems.is_empty().then_some(built)
 }
 
-/// Every secret that is set, in a key of its own, in the URL of a server or in a command.
+/// The destinations, and what of their settings no message may hold.
+fn destinations(
+    environment: &Environment,
+    document: &Document,
+    values: &Values,
+    is_sealed: bool,
+    entries: &mut Vec<TableEntry>,
+    problems: &mut Vec<Problem>,
+) -> (Destinations, Vec<SecretString>) {
+    let found = destinations::configured(environment, document, values, is_sealed, problems);
+    let found = shown::values(entries, "destination", shown::destination, found);
+    let secrets = (found.iter()).flat_map(|it| destination_options::secrets(&it.options));
+    let secrets = secrets.collect();
+    (destinations::destinations(values, found, problems), secrets)
+}
+
+/// Every secret that is set, in a key of its own, in the URL of a server, in a command or for a destination.
 fn masks<'a>(
     values: &Values,
     servers: impl Iterator<Item = &'a ConnectSettings>,
     commands: impl Iterator<Item = &'a CommandLine>,
+    in_options: Vec<SecretString>,
 ) -> Masks {
     let passwords = servers.filter_map(|server| server.password.clone());
     let in_commands = commands.flat_map(command_secrets::secrets);
     let secrets = values.secrets().cloned();
-    Masks::new(secrets.chain(passwords).chain(in_commands))
+    Masks::new(
+        secrets
+            .chain(passwords)
+            .chain(in_commands)
+            .chain(in_options),
+    )
 }
 
 /// The schedule; `None` where a mistake in it was reported when it was resolved.
@@ -176,6 +201,18 @@ fn archive(values: &Values, problems: &mut Vec<Problem>) -> ArchiveOptions {
     }
 }
 
+fn gentleness(values: &Values) -> Gentleness {
+    Gentleness {
+        pause: values.duration("archive.pause"),
+        bytes_per_second: values.mib("archive.max_mb_per_second"),
+    }
+}
+
+fn workers(values: &Values) -> usize {
+    let default = || available_parallelism().map_or(1, NonZero::get).min(4);
+    values.number("archive.workers").unwrap_or_else(default)
+}
+
 fn limits(values: &Values, problems: &mut Vec<Problem>) -> SizeLimits {
     let limits = SizeLimits {
         min: values.mib("archive.min_size_mb"),
@@ -211,6 +248,11 @@ fn proof(
             _ => ProofWhen::Weekly,
         },
         directory: PathBuf::from(values.text("proof.directory")),
+        empty_clusters: match values.text("proof.empty_clusters") {
+            "" => Some(StateDir::of(Path::new(values.text("archive.directory"))).empty_clusters()),
+            "off" => None,
+            path => Some(PathBuf::from(path)),
+        },
         server,
         source_digest: match values.text("proof.source_digest") {
             "always" => SourceDigest::Always,
@@ -243,6 +285,7 @@ fn monitor(values: &Values, checks: Vec<UserCommand>, when: ProofWhen) -> Monito
         max_archive_age_hours: max_age_hours,
         max_drill_age_hours: values.parsed("monitor.max_drill_age_hours"),
         min_free: values.mib("monitor.min_free_mb"),
+        read_back: ByteSize::from_mib(values.parsed("monitor.read_back_mb_per_day")),
         rows: RowLimits {
             fell_percent: values.parsed("monitor.rows_fell_percent"),
             grew_percent: values.parsed("monitor.rows_grew_percent"),

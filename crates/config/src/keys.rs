@@ -84,6 +84,8 @@ pub(crate) const KEYS: &[Key] = keys! {
     "scope.missing" [] Choice(&["warn", "fail"]) => "warn";
     "config_dir" [CONFIG_DIR] Text => "/config";
     "archive.directory" [BACKUP_DIR] Text => "/backups";
+    "archive.destinations" [BACKUP_DESTINATIONS] List;
+    "archive.keep_local" [BACKUP_KEEP_LOCAL] YES_NO;
     "archive.codec" [] Choice(&["gzip", "zstd"]) => "gzip";
     "archive.level" [] Integer(1, 19);
     "archive.min_size_mb" [BACKUP_MIN_SIZE_MB] MEGABYTES;
@@ -95,6 +97,8 @@ pub(crate) const KEYS: &[Key] = keys! {
     "archive.time_limit" [BACKUP_TIME_LIMIT] Duration => "12 h";
     "archive.pause" [BACKUP_PAUSE] Duration;
     "archive.max_mb_per_second" [BACKUP_MAX_MB_PER_SECOND] MEGABYTES;
+    "lease.destination" [BACKUP_LEASE] Text;
+    "lease.length" [BACKUP_LEASE_LENGTH] Duration => "60 s";
     "log.level" [LOG_LEVEL] LOG_LEVELS => "info";
     "log.format" [LOG_FORMAT] Choice(&["auto", "text", "json"]) => "auto";
     "log.file" [LOG_FILE] Text;
@@ -102,6 +106,7 @@ pub(crate) const KEYS: &[Key] = keys! {
     "proof.when" [PROOF] Choice(&["always", "daily", "weekly", "off"]) => "always";
     "proof.script" [PROOF_SCRIPT] Choice(&["always", "weekly", "off"]) => "weekly";
     "proof.directory" [] Text;
+    "proof.empty_clusters" [PROOF_EMPTY_CLUSTERS] Text;
     "proof.server" [PROOF_SERVER] Secret;
     "proof.source_digest" [PROOF_SOURCE_DIGEST] Choice(&["auto", "always", "never"]) => "auto";
     "proof.time_limit" [] Duration => "30 min";
@@ -157,9 +162,12 @@ pub(crate) const KEYS: &[Key] = keys! {
     "http.address" [HTTP_ADDR] Listen;
     "http.public_url" [HTTP_PUBLIC_URL] PublicUrl;
     "http.link_hours" [] Integer(1, MOST_HOURS) => "72";
+    "http.page" [HTTP_PAGE] YES_NO => "true";
+    "http.first_token_file" [HTTP_FIRST_TOKEN_FILE] Text;
     "monitor.max_age_hours" [BACKUP_MAX_AGE_HOURS] HOURS => "25";
     "monitor.max_drill_age_hours" [] HOURS => "192";
     "monitor.min_free_mb" [] MEGABYTES;
+    "monitor.read_back_mb_per_day" [] MEGABYTES => "1024";
     "monitor.rows_fell_percent" [] Integer(1, 100) => "50";
     "monitor.rows_grew_percent" [] Integer(0, 1_000_000) => "100";
     "monitor.reminder_hours" [] Integer(0, 8_760) => "24";
@@ -175,6 +183,7 @@ pub(crate) const OF_SERVICE: &[&str] = &["config_dir", "http", "log", "service"]
 pub(crate) const ARRAYS: &[&str] = &[
     "scope.window",
     "file",
+    "destination",
     "seal.recipient",
     "check",
     "notify",

@@ -153,6 +153,14 @@ pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
         })
 }
 
+/// `30 days` or `1 day`: a whole number of days from 1 to 36500.
+pub(crate) fn days(text: &str) -> Option<u32> {
+    let number = text.trim().strip_suffix("days");
+    let number = number.or_else(|| text.trim().strip_suffix("day"))?;
+    let number: u32 = number.trim().parse().ok()?;
+    (1..=36_500).contains(&number).then_some(number)
+}
+
 /// `Europe/Berlin`, or a POSIX string such as `CET-1CEST,M3.5.0,M10.5.0/3`; nothing means the host's.
 pub(crate) fn zone(text: &str) -> Result<TimeZone, String> {
     match text.trim_start_matches(':') {

@@ -3,6 +3,8 @@
 use super::change_rules::changeable;
 use super::default_scope::{self, DefaultScope};
 use super::delivery;
+use super::destination_list::first_directory;
+use super::destination_places;
 use super::document::Document;
 use super::environment::Environment;
 use super::input::{ConfigFile, Inputs};
@@ -85,6 +87,7 @@ fn load(
     } = file;
     jobs::check_names(&whole, &mut problems);
     jobs::check_directories(environment, &whole, &mut problems);
+    destination_places::check(environment, &whole, &mut problems);
     let document = match jobs::select(&whole, wanted) {
         Ok(document) => document,
         Err(problem) => {
@@ -141,7 +144,7 @@ fn baseline(
 }
 
 /// Defaults that depend on something: as in libpq, the database has the role's name, and the password file and the
-/// client's certificate are in the home directory. Drills use the directory for short-lived files. The Bash system had
+/// client's certificate are in the home directory. Archives are made in the first directory of the destinations. Drills use the directory for short-lived files. The Bash system had
 /// tables of its own.
 fn set_defaults(environment: &Environment, document: &Document, values: &mut Values) {
     if DefaultScope::of(environment, document) == DefaultScope::BashSystem
@@ -166,7 +169,10 @@ fn set_defaults(environment: &Environment, document: &Document, values: &mut Val
     let hostaddr =
         Some(values.text("database.hostaddr").to_owned()).filter(|text| !text.is_empty());
     let temp_dir = environment.temp_dir().display().to_string();
+    let directory = first_directory(environment, document);
+    let directory = directory.map(|path| path.display().to_string());
     for (key, default) in [
+        ("archive.directory", directory),
         ("database.name", Some(user)),
         ("database.host", hostaddr),
         ("database.passfile", passfile),

@@ -1,5 +1,6 @@
 //! Reads TOML strictly: an unknown key is a mistake, and so is a value of the wrong type.
 
+use super::destination_list::TABLE;
 use super::document::{AtLine, Document, Field, Fields};
 use super::keys::{ARRAYS, KEYS, Key, OF_SERVICE};
 use super::kind::Kind;
@@ -176,26 +177,41 @@ impl Parser<'_> {
         let mut all = Vec::new();
         for (table, span) in self.tables(name, value) {
             let mut fields = Fields::new();
-            for (key, value) in table {
-                let name = format!("{name}.{}", key.get_ref());
-                let field = match value.get_ref() {
-                    DeValue::String(text) => Some(Field::Text(text.to_string())),
-                    DeValue::Boolean(flag) => Some(Field::Flag(*flag)),
-                    DeValue::Array(items) => self.list(&name, items).map(Field::List),
-                    _ => {
-                        self.mismatch(value, &name, "a text, a list or true/false");
-                        None
-                    }
-                };
-                if let Some(field) = field {
-                    let field = self.at_line(&value.span(), field);
-                    fields.insert(key.get_ref().to_string(), field);
-                }
-            }
+            self.fields(name, "", table, &mut fields);
             all.push(self.at_line(&span, fields));
         }
         if matches!(value.get_ref(), DeValue::Array(_)) {
             self.document.arrays.insert(name.to_owned(), all);
+        }
+    }
+
+    /// The keys of one table of an array. In a destination also numbers, and tables, whose keys have their name before
+    /// them, as in `keep.days`.
+    fn fields(&mut self, array: &str, prefix: &str, table: &DeTable<'_>, fields: &mut Fields) {
+        let is_rich = array == TABLE;
+        for (key, value) in table {
+            let key = format!("{prefix}{}", key.get_ref());
+            let name = format!("{array}.{key}");
+            let field = match value.get_ref() {
+                DeValue::String(text) => Some(Field::Text(text.to_string())),
+                DeValue::Integer(number) if is_rich => Some(Field::Number(decimal(number))),
+                DeValue::Boolean(flag) => Some(Field::Flag(*flag)),
+                DeValue::Array(items) => self.list(&name, items).map(Field::List),
+                DeValue::Table(inner) if is_rich && prefix.is_empty() => {
+                    self.fields(array, &format!("{key}."), inner, fields);
+                    continue;
+                }
+                _ => {
+                    let number = if is_rich { " a number," } else { "" };
+                    let expected = format!("a text,{number} a list or true/false");
+                    self.mismatch(value, &name, &expected);
+                    None
+                }
+            };
+            if let Some(field) = field {
+                let field = self.at_line(&value.span(), field);
+                fields.insert(key, field);
+            }
         }
     }
 }

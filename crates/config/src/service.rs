@@ -11,6 +11,10 @@ use tracing::Level;
 pub struct Service {
     /// Where HTTP listens, as a host and a port; `None` for nowhere.
     pub http_address: Option<String>,
+    /// Whether the web page is served there, too.
+    pub http_page: bool,
+    /// The file with the text of the first token, where no token was ever made.
+    pub first_token_file: Option<PathBuf>,
     /// What is logged, and how.
     pub log: LogOptions,
     /// How long a run at work may take to end by itself when the service is stopped.
@@ -46,6 +50,8 @@ pub enum LogFormat {
 pub(crate) fn service(values: &Values, directory: PathBuf) -> Service {
     Service {
         http_address: listen_address(values.text("http.address")).ok(),
+        http_page: values.flag("http.page"),
+        first_token_file: values.path("http.first_token_file"),
         log: LogOptions {
             level: values.number("log.level").unwrap_or(Level::INFO),
             format: match values.text("log.format") {

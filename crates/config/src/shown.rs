@@ -2,7 +2,12 @@
 
 use super::recipients::Administrator;
 use super::setting::WithOrigin;
-use hubvault_engine::job::{CommandSource, FileSource, Hook, UserCommand, Window, WindowRows};
+use hubvault_engine::job::{
+    CommandSource, CopyWhen, Destination, FileSource, Hook, SealRule, UserCommand, Window,
+    WindowRows,
+};
+use hubvault_model::counted;
+use hubvault_store::LockMode;
 use std::path::PathBuf;
 
 /// One `[[table]]` of the file, or a default in place of it.
@@ -85,6 +90,35 @@ pub(crate) fn hook(hook: &Hook) -> String {
 
 pub(crate) fn check(check: &UserCommand) -> String {
     format!("{}: {}", check.name, check.command)
+}
+
+pub(crate) fn destination(destination: &Destination) -> String {
+    let rules = &destination.rules;
+    let mut text = format!("{}: {}", destination.name, destination.location);
+    if rules.sealed == SealRule::Required {
+        text += ", sealed archives only";
+    }
+    if rules.when != CopyWhen::Always {
+        text += &format!(", {}", rules.when.as_str());
+    }
+    if let Some(limit) = rules.bytes_per_second {
+        text += &format!(", at most {limit} a second");
+    }
+    if let Some(lock) = destination.options.lock {
+        let mode = match lock.mode {
+            LockMode::Governance => "governance",
+            LockMode::Compliance => "compliance",
+        };
+        let days = counted(lock.days.into(), "day");
+        text += &format!(", locked for {days} ({mode})");
+    }
+    if rules.keep.is_some() {
+        text += ", with a retention of its own";
+    }
+    if !rules.required {
+        text += ", not required";
+    }
+    text
 }
 
 pub(crate) fn recipient(administrator: &Administrator) -> String {

@@ -4,8 +4,10 @@ use super::document::{AtLine, Document, Field, Fields};
 use super::kind;
 use super::problem::{Problem, nearest};
 use super::setting::WithOrigin;
+use super::trusted_file::read_value;
 use hubvault_engine::command::CommandLine;
 use hubvault_model::{PatternError, TablePattern};
+use secrecy::SecretString;
 use std::time::Duration;
 
 const COMMAND: &str = "expected a text for `sh -c`, or an array of a program and its arguments";
@@ -136,6 +138,43 @@ impl<'a> Table<'a> {
         })
     }
 
+    /// Whether a key is there.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.fields.value.contains_key(key)
+    }
+
+    /// A whole number up to `most`, which may be left out.
+    pub(crate) fn number(&mut self, key: &str, most: u32) -> Option<u32> {
+        let number = match self.field(key)? {
+            Field::Number(text) => text.parse().ok().filter(|number| *number <= most),
+            _ => None,
+        };
+        if number.is_none() {
+            let what = format!("expected a whole number from 0 to {most}, without quotes");
+            self.problem(key, what);
+        }
+        number
+    }
+
+    /// A secret, or the file that holds it (`key_file`); it may be left out.
+    pub(crate) fn secret(&mut self, key: &str) -> Option<SecretString> {
+        let by_file = format!("{key}_file");
+        if self.has(key) && self.has(&by_file) {
+            self.problem(&by_file, format!("{key} is set, too; keep one of them"));
+        }
+        if let Some(text) = self.text(key) {
+            return Some(SecretString::from(text));
+        }
+        let path = self.text(&by_file)?;
+        match read_value(&path) {
+            Ok(text) => Some(SecretString::from(text)),
+            Err(what) => {
+                self.problem(&by_file, what);
+                None
+            }
+        }
+    }
+
     /// A flag that may be left out.
     pub(crate) fn flag(&mut self, key: &str) -> Option<bool> {
         if let Field::Flag(flag) = self.field(key)? {
@@ -154,7 +193,7 @@ impl<'a> Table<'a> {
         match self.field(key)? {
             Field::Flag(flag) => Some(Ok(*flag)),
             Field::List(texts) => Some(Err(texts.iter().map(|text| text.value.clone()).collect())),
-            Field::Text(_) => {
+            Field::Text(_) | Field::Number(_) => {
                 self.problem(key, expected);
                 None
             }

@@ -1,5 +1,6 @@
 //! What a whole configuration comes to.
 
+mod destinations;
 mod jobs;
 mod mistakes;
 mod properties;
@@ -220,6 +221,7 @@ fn what_the_deployment_files_set_is_read() {
         include_str!("../../../docker-compose.dev.yml"),
         include_str!("../../../docker-compose.prod.yml"),
         include_str!("../../../deploy/kubernetes/deployment.yaml"),
+        include_str!("../../../deploy/kubernetes/replicas.yaml"),
         include_str!("../../../deploy/kubernetes/cronjob.yaml"),
     ];
     let is_name =

@@ -2,6 +2,7 @@
 //! it sends, and to whom.
 
 use hubvault_engine::state::ownership::{self, ReadOnlyMount};
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// More than any file of the configuration needs, in bytes.
@@ -13,6 +14,18 @@ pub(crate) fn text_of(path: &Path, mount: ReadOnlyMount) -> std::io::Result<Stri
         return std::fs::read_to_string(path);
     }
     ownership::read_trusted(path, LARGEST, mount)
+}
+
+/// The text of a file that may be missing. Only of one that is there it counts who can change it.
+pub(crate) fn existing(path: &Path) -> std::io::Result<Option<String>> {
+    let is_missing = |error: &std::io::Error| {
+        matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+    };
+    match std::fs::metadata(path) {
+        Err(error) if is_missing(&error) => return Ok(None),
+        _ => {}
+    }
+    text_of(path, ReadOnlyMount::Trusted).map(Some)
 }
 
 /// The text of a file that holds one value, without the line break at its end.

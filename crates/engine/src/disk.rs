@@ -14,6 +14,11 @@ pub fn free_bytes(directory: &Path) -> io::Result<u64> {
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
+/// What a directory's filesystem is known by, also after it was mounted again (statvfs(3), `f_fsid`).
+pub fn filesystem(directory: &Path) -> io::Result<u64> {
+    Ok(rustix::fs::statvfs(directory)?.f_fsid)
+}
+
 /// How many files a directory's filesystem still takes from us (statvfs(3), `f_favail`); `None` where it does not
 /// count them.
 pub fn free_inodes(directory: &Path) -> io::Result<Option<u64>> {

@@ -12,6 +12,7 @@ pub mod restore;
 pub mod delivery;
 pub mod retain;
 pub mod overview;
+pub mod remote;
 pub mod catalog;
 pub mod state;
 pub mod job;

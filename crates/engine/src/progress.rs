@@ -27,6 +27,9 @@ pub enum Stage {
     Drill,
     /// The archive gets its final name.
     Publish,
+    /// The archive is copied to other destinations. In records it is part of [`Stage::Publish`]: earlier versions do not
+    /// know it.
+    Copies,
     /// Definitions are put back, before the rows.
     Definitions,
     /// Rows are put back.
@@ -50,6 +53,7 @@ impl Stage {
             Self::Integrity => "integrity",
             Self::Drill => "drill",
             Self::Publish => "publish",
+            Self::Copies => "copies",
             Self::Definitions => "definitions",
             Self::Rows => "rows",
             Self::Indexes => "indexes",
@@ -108,8 +112,10 @@ impl Stopwatch {
 
 impl Progress for Stopwatch {
     fn stage(&self, stage: Stage, expected_bytes: Option<u64>) {
-        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-        begun.push((stage, Instant::now()));
+        if stage != Stage::Copies {
+            let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+            begun.push((stage, Instant::now()));
+        }
         self.inner.stage(stage, expected_bytes);
     }
 

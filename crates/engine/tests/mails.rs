@@ -4,7 +4,7 @@
 
 use hubvault_engine::catalog::{BackupCopy, BackupRecord, State};
 use hubvault_engine::delivery::{AlertFacts, Facts, Known, MAIL_TYPES, Templates, sample};
-use hubvault_engine::overview::by_record;
+use hubvault_engine::overview::recorded;
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 
@@ -13,7 +13,7 @@ fn facts(kind: &str, record: &BackupRecord, history: &[BackupRecord]) -> Facts {
         source: "hub on db:5432",
         history,
         outbox: &[],
-        presence: by_record,
+        look: recorded,
         max_age_hours: 25,
         mails_unsealed: false,
         risks: None,

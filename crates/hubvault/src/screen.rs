@@ -18,7 +18,7 @@ pub(crate) enum Meaning {
 const MARKS: [(char, Meaning, &str); 3] = [
     ('\u{2061}', Meaning::Good, "\u{1b}[32m"),
     ('\u{2062}', Meaning::Bad, "\u{1b}[1;31m"),
-    ('\u{2063}', Meaning::Warning, "\u{1b}[33m"),
+    ('\u{2063}', Meaning::Warning, "\u{1b}[1;33m"),
 ];
 const END: char = '\u{2064}';
 const RESET: &str = "\u{1b}[0m";

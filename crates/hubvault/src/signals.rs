@@ -135,10 +135,17 @@ fn end(signal: i32) -> ! {
     let code = 128 + signal;
     if !work.is_empty() {
         // Nobody else says it any more.
-        let message = "stopped on request; a server or program did not answer";
+        let last = work
+            .iter()
+            .rev()
+            .find_map(|watched| watched.cancel.last_failure());
+        let message = last.map_or_else(
+            || "stopped on request; a server or program did not answer".to_owned(),
+            |last| format!("stopped on request while trying again: {last}"),
+        );
         complain(&format!("error: {message}"));
         let of_json = u8::try_from(code).unwrap_or(1);
-        answer::failed(Kind::Interrupted, message, of_json, json!({}));
+        answer::failed(Kind::Interrupted, &message, of_json, json!({}));
     }
     std::process::exit(code);
 }

@@ -8,6 +8,7 @@ pub(crate) use hubvault_service::logging::{chain, complain};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::time::Duration;
 
 /// Linux: what a terminal answers that was closed.
 const EIO: i32 = 5;
@@ -103,9 +104,19 @@ pub(crate) fn about(rows: Option<u64>) -> String {
     rows.map_or_else(|| "?".to_owned(), grouped)
 }
 
-/// The same with its noun: `1 row`, `? rows`.
+/// The same with its noun: `about 1 row`, `rows not counted`.
 pub(crate) fn about_rows(rows: Option<u64>) -> String {
-    rows.map_or_else(|| "? rows".to_owned(), |rows| counted(rows, "row"))
+    let about = |rows| format!("about {}", counted(rows, "row"));
+    rows.map_or_else(|| "rows not counted".to_owned(), about)
+}
+
+/// A limit in its largest whole unit: `30 min`, `90 s`.
+pub(crate) fn limit(of: Duration) -> String {
+    match of.as_secs() {
+        seconds if seconds > 0 && seconds.is_multiple_of(3_600) => format!("{} h", seconds / 3_600),
+        seconds if seconds > 0 && seconds.is_multiple_of(60) => format!("{} min", seconds / 60),
+        seconds => format!("{seconds} s"),
+    }
 }
 
 /// `4.2 s`, `3 min 20 s`.

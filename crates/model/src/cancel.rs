@@ -19,6 +19,7 @@ struct Inner {
     requested: AtomicBool,
     next: AtomicU64,
     actions: Mutex<BTreeMap<u64, Action>>,
+    last_failure: Mutex<Option<String>>,
 }
 
 impl Cancel {
@@ -47,6 +48,18 @@ impl Cancel {
         for action in actions {
             std::thread::spawn(move || action());
         }
+    }
+
+    /// Notes why the work has to try something again, for whoever ends it meanwhile; `None` once it goes on.
+    pub fn set_last_failure(&self, why: Option<String>) {
+        let last = &self.inner.last_failure;
+        *last.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
+    /// What the work is trying again, if it does.
+    pub fn last_failure(&self) -> Option<String> {
+        let last = &self.inner.last_failure;
+        last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits this long, or until the request; whether it was requested.

@@ -14,7 +14,20 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
     written_out(text, |_| false)
 }
 
-/// The same for a text that was put together of lines and columns: line breaks and tabs stay.
+/// The same, and no more than the first `most` characters.
+///
+/// ```
+/// assert_eq!(hubvault_model::excerpt("a long\nstory", 8), r"a long\n…");
+/// ```
+pub fn excerpt(text: &str, most: usize) -> String {
+    let text = one_line(text.trim());
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.into_owned(),
+    }
+}
+
+/// As [`one_line`] for a text that was put together of lines and columns: line breaks and tabs stay.
 pub fn printable(text: &str) -> Cow<'_, str> {
     written_out(text, |c| matches!(c, '\n' | '\t'))
 }

@@ -28,7 +28,7 @@ pub use cancel::{Cancel, CancelGuard};
 pub use csv::CsvToText;
 pub use database::DatabaseFacts;
 pub use digest::{RowDigest, RowDigester, RowFormat, UnfinishedRow};
-pub use display::{indented, is_unseen, one_line, printable};
+pub use display::{excerpt, indented, is_unseen, one_line, printable};
 pub use id::BackupId;
 pub use mask::Masks;
 pub use name::{TableName, list_field, quote_ident, quote_literal};

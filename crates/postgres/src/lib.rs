@@ -20,7 +20,7 @@ mod cluster;
 
 pub use cluster::{
     Confinement, DrillLock, Isolation, Swept, ThrowawayOptions, ThrowawayServer, directory_bytes,
-    sandbox_lacks, sweep,
+    remove_empty_clusters, sandbox_lacks, sweep,
 };
 pub use connect::leftovers::{end_leftovers, name_of_run};
 pub use connect::open::{LIMIT_CATALOGS, PERMIT_VIEWS, REFUSE_VIEWS, UNLIMIT_STATEMENTS};
@@ -33,7 +33,7 @@ pub use copy::session::CopySession;
 pub use differences::{Changes, Difference, DifferentRow};
 pub use drift::{Drift, unlike_columns};
 pub use dump::access::{Access, TableLogins};
-pub use dump::definitions::{DefinitionDifferences, shown as shown_definition};
+pub use dump::definitions::{DefinitionDifferences, Fingerprint, shown as shown_definition};
 pub use dump::dump_file::SchemaOptions;
 pub use dump::failures::{Failure, ToolMessages};
 pub use dump::installed::{Program, programs};
@@ -54,5 +54,5 @@ pub use inspect::{
 };
 pub use memory_file::memory_file;
 pub use new_database::create_options;
-pub use snapshot::{Invitation, Snapshot, SnapshotFacts};
+pub use snapshot::{Invitation, Snapshot, SnapshotFacts, system_identifier};
 pub use staging::StagedTable;

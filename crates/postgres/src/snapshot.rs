@@ -285,8 +285,8 @@ fn facts(session: &mut Session) -> Result<SnapshotFacts, PgError> {
     })
 }
 
-/// `pg_control_system` is for superusers and those it was granted to.
-fn system_identifier(session: &mut Session) -> Result<Option<String>, PgError> {
+/// What tells one cluster from another, of which physical copies have the same. `None` where the role may not ask for it.
+pub fn system_identifier(session: &mut Session) -> Result<Option<String>, PgError> {
     let doing = "asking for the cluster's identity";
     let may = "has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')";
     let rows = session.rows(doing, &format!("SELECT {may}"))?;

@@ -85,6 +85,26 @@ pub fn columns_without_value(
     Ok(names.filter(|name| !columns.contains(name)).collect())
 }
 
+/// The privileges that the role lacks to put rows into a table, and to overwrite some with `update`.
+pub fn missing_to_write(
+    session: &mut Session,
+    table: &TableName,
+    update: bool,
+) -> Result<Vec<String>, PgError> {
+    let names = if update {
+        "'INSERT', 'UPDATE'"
+    } else {
+        "'INSERT'"
+    };
+    let sql = format!(
+        "SELECT name FROM unnest(ARRAY[{names}]) name
+         WHERE NOT pg_catalog.has_table_privilege({}::pg_catalog.regclass, name)",
+        quote_literal(&table.sql())
+    );
+    let rows = session.rows(&format!("asking for the rights on {table}"), &sql)?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
 /// The relations that keep some of these from being dropped: views of them, tables with foreign keys to them, with defaults
 /// from them or that inherit from them.
 pub fn dependents(session: &mut Session, of: &[TableName]) -> Result<Vec<TableName>, PgError> {

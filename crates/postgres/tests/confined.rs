@@ -28,6 +28,7 @@ fn drill() -> Drill {
         parent_dir: lock.directory(),
         settings: Vec::new(),
         superuser: "hv_boss".into(),
+        templates: None,
         isolation: Isolation::Confined {
             environment: vec![("PATH".into(), "/usr/bin:/bin".into())],
         },

@@ -18,6 +18,7 @@ fn a_drill_that_is_not_connected_at_the_moment_keeps_its_database() {
         parent_dir: lock.directory(),
         settings: Vec::new(),
         superuser: "hv_boss".into(),
+        templates: None,
         isolation: Isolation::Confined {
             environment: vec![("PATH".into(), "/usr/bin:/bin".into())],
         },

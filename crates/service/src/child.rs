@@ -23,6 +23,8 @@ pub enum Task {
     Check,
     /// Send the messages in the queue.
     RetryMail,
+    /// Try copies again, and look for those that are at their destinations.
+    Copies,
     /// Send the digest.
     Digest,
 }
@@ -34,6 +36,7 @@ impl Task {
             Self::Backup(_) => "backup",
             Self::Check => "check",
             Self::RetryMail => "mail-retry",
+            Self::Copies => "copies",
             Self::Digest => "digest",
         }
     }

@@ -195,6 +195,11 @@ impl ServedJob {
         Ok(id)
     }
 
+    /// Whether this run was requested, and is about to start or at work.
+    pub(crate) fn is_starting(&self, id: BackupId) -> bool {
+        *lock(&self.shared.running) == Some(id)
+    }
+
     pub(super) fn set_next_run(&self, at: Option<Timestamp>) {
         *lock(&self.shared.next_run) = at;
     }

@@ -80,8 +80,7 @@ impl JobScheduler {
             self.service_lock = Some(lock_directory(&settings, now)?);
         }
         if !self.caught_up {
-            self.catch_up(&settings, now)?;
-            self.caught_up = true;
+            self.caught_up = self.catch_up(&settings, now)?;
         }
         Ok(())
     }
@@ -138,15 +137,23 @@ impl JobScheduler {
         self.served.set_next_run(self.timetable.next());
     }
 
-    fn catch_up(&mut self, settings: &Settings, now: Timestamp) -> Result<()> {
+    /// Starts the run that was missed. `false` where that is not known yet: in a new directory of a job with a lease the
+    /// record first gets what other machines made.
+    fn catch_up(&mut self, settings: &Settings, now: Timestamp) -> Result<bool> {
+        if self.running.is_some() {
+            return Ok(true);
+        }
         let job = settings.job();
-        let catalog = catalog::current(job)?;
+        let catalog = catalog::current_or_new(job)?;
         let records = catalog.list()?;
         let of_job = || records.iter().filter(|record| record.job == job.name);
         let newest = of_job()
             .find(|record| record.was_published())
             .or_else(|| of_job().next_back())
             .map(|record| record.started_at);
+        if newest.is_none() && job.lease.is_some() {
+            return Ok(false);
+        }
         let prefix = &self.prefix;
         match self.timetable.missed(newest, now) {
             Ok(None) => {}
@@ -161,7 +168,7 @@ impl JobScheduler {
                 "{prefix}missed the run due at {at:.0}; skipped, as schedule.catch_up is \"none\""
             ),
         }
-        Ok(())
+        Ok(true)
     }
 
     fn start_due(&mut self, due: DueRun) {
@@ -193,7 +200,10 @@ impl JobScheduler {
 
     /// A process ended, which may have been one of the job's.
     pub(super) fn ended(&mut self, process: u32, status: WaitStatus) {
-        self.tasks.ended(process);
+        if self.tasks.ended(process) == Some(Task::Copies) && !self.caught_up {
+            // What other machines made is known by now.
+            self.next_start = Instant::now();
+        }
         let Some(Running { request, process }) = self.take_run(process) else {
             return;
         };

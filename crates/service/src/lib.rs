@@ -12,6 +12,7 @@ mod scheduler;
 mod metrics;
 pub mod token;
 mod http;
+mod page;
 
 use anyhow::{Context, Result};
 use daemon::{Daemon, Event};
@@ -33,7 +34,7 @@ pub fn run(inputs: &Inputs) -> Result<()> {
     reaper::adopt();
     let daemon = Daemon::new(inputs.clone(), jobs, events);
     let http = address
-        .map(|address| http::start(daemon.clone(), &address))
+        .map(|address| page::start(&daemon, &address))
         .transpose()?;
     Scheduler::new(daemon)?.run(&received);
     if let Some(http) = http {

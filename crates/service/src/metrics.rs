@@ -89,7 +89,15 @@ const METRICS: &[(&str, &str)] = &[
     ("hubvault_archives_pinned", "Those of them that are pinned"),
     (
         "hubvault_archives_missing",
-        "Archives that are missing and were not removed by hubvault",
+        "Copies that are missing or damaged and were not removed by hubvault",
+    ),
+    (
+        "hubvault_copies",
+        "Copies that should be there, by destination and state",
+    ),
+    (
+        "hubvault_last_proven_backup_copies",
+        "Copies of the newest proven backup that are there",
     ),
     ("hubvault_outbox", "Messages, by state"),
     (
@@ -228,6 +236,16 @@ fn archives(out: &mut Page, job: &str, overview: &Overview) {
     if let Some(proven) = &overview.newest_proven {
         let at = seconds(proven.started_at);
         out.put("hubvault_last_proven_backup_timestamp_seconds", &of, at);
+        let copies = overview.newest_at().count();
+        out.put("hubvault_last_proven_backup_copies", &of, copies as f64);
+    }
+    for ((destination, state), count) in &overview.copies {
+        let labels = [
+            ("job", job),
+            ("destination", destination.as_str()),
+            ("state", state),
+        ];
+        out.put("hubvault_copies", &labels, *count as f64);
     }
 }
 
@@ -283,7 +301,7 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
     use hubvault_engine::catalog::{BackupCopy, BackupRecord, TableRecord};
-    use hubvault_engine::overview::presence;
+    use hubvault_engine::overview::looked_for;
     use hubvault_model::BackupId;
     use std::collections::BTreeSet;
 
@@ -307,7 +325,7 @@ mod tests {
         text(&[Seen {
             job: "hub".to_owned(),
             readable: true,
-            overviews: [(record.job.clone(), Overview::of([&record], presence))].into(),
+            overviews: [(record.job.clone(), Overview::of([&record], looked_for))].into(),
             outbox: Vec::new(),
             checks: Vec::new(),
             risks: 0,
@@ -328,6 +346,8 @@ mod tests {
         );
         assert!(page.contains("hubvault_run_duration_seconds{job=\"hu\\\"b\"} 5\n"));
         assert!(page.contains("hubvault_archives_missing{job=\"hu\\\"b\"} 1\n"));
+        let copies = "hubvault_copies{job=\"hu\\\"b\",destination=\"local\",state=\"missing\"} 1\n";
+        assert!(page.contains(copies), "{page}");
         let types = page.lines().filter(|line| line.starts_with("# TYPE"));
         let names: Vec<&str> = types.collect();
         let once: BTreeSet<&str> = names.iter().copied().collect();

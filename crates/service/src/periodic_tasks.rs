@@ -1,20 +1,21 @@
-//! What the service does besides backups: checks, resending queued messages, the digest. Each is a child process.
+//! What the service does besides backups: checks, resending queued messages, copies, the digest. Each is a child process.
 
 use super::child::Task;
 use hubvault_config::Settings;
 use hubvault_engine::catalog::{Catalog, OutboxState};
+use hubvault_engine::publish::is_tending_due;
 use hubvault_engine::state::StateDir;
 use jiff::Timestamp;
 use std::time::{Duration, Instant};
 
-/// Between two attempts to send the queued messages.
+/// Between two attempts to send queued messages and to make queued copies.
 const RETRY_EVERY: Duration = Duration::from_mins(15);
 
 /// When each is due next, and which are running.
 #[derive(Debug)]
 pub(super) struct PeriodicTasks {
     checked: Option<Instant>,
-    retried: Instant,
+    retried: Option<Instant>,
     digest: Option<Timestamp>,
     running: Vec<(u32, Task)>,
 }
@@ -23,7 +24,8 @@ impl PeriodicTasks {
     pub(super) fn new(settings: &Settings, now: Timestamp) -> Self {
         Self {
             checked: None,
-            retried: Instant::now(),
+            // What other machines made is to be known at once.
+            retried: settings.job().lease.is_none().then(Instant::now),
             digest: next_digest(settings, now),
             running: Vec::new(),
         }
@@ -43,10 +45,13 @@ impl PeriodicTasks {
             self.checked = Some(Instant::now());
             due.push(Task::Check);
         }
-        if self.retried.elapsed() >= RETRY_EVERY {
-            self.retried = Instant::now();
+        if self.retried.is_none_or(|at| at.elapsed() >= RETRY_EVERY) {
+            self.retried = Some(Instant::now());
             if has_queued_messages(settings) {
                 due.push(Task::RetryMail);
+            }
+            if has_copies_to_tend(settings) {
+                due.push(Task::Copies);
             }
         }
         if self.digest.is_some_and(|at| at <= now) {
@@ -68,9 +73,10 @@ impl PeriodicTasks {
         self.running.push((process, task));
     }
 
-    /// A process ended, which may have been one of them.
-    pub(super) fn ended(&mut self, process: u32) {
-        self.running.retain(|(other, _)| *other != process);
+    /// A process ended: which of them it was, if it was one.
+    pub(super) fn ended(&mut self, process: u32) -> Option<Task> {
+        let at = (self.running.iter()).position(|(other, _)| *other == process)?;
+        Some(self.running.remove(at).1)
     }
 }
 
@@ -85,4 +91,12 @@ fn has_queued_messages(settings: &Settings) -> bool {
         .and_then(|state| Catalog::open(&state).ok()?.outbox_states().ok());
     // The child process reports a catalog that cannot be read.
     outbox.is_none_or(|states| states.into_iter().any(OutboxState::is_open))
+}
+
+fn has_copies_to_tend(settings: &Settings) -> bool {
+    let job = settings.job();
+    let catalog = StateDir::open(job.state_root())
+        .ok()
+        .and_then(|state| Catalog::open(&state).ok());
+    catalog.is_none_or(|catalog| is_tending_due(job, &catalog))
 }

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, bail};
 use hubvault_engine::state::StateDir;
 use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File, OpenOptions};
@@ -12,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 /// Starts every token, so that scanners find one that was committed to a repository.
 const PREFIX: &str = "hv_";
+/// The name of the token of a new installation.
+pub(crate) const FIRST: &str = "first";
 /// 64 bits of a hash of 256 random ones.
 const ID_DIGITS: usize = 16;
 
@@ -111,6 +114,35 @@ impl Tokens {
         Ok(text)
     }
 
+    /// Whether no token was ever made here.
+    pub(crate) fn is_new(&self) -> Result<bool> {
+        let exists = self.path.try_exists();
+        Ok(!exists.with_context(|| self.doing("looking for"))?)
+    }
+
+    /// Creates the administrator's token of a new installation: none was ever made here, not even one that was revoked
+    /// since. Of several services at once one does it. `given` is its text; without it, a random one is made and returned.
+    pub(crate) fn create_first(
+        &self,
+        given: Option<&SecretString>,
+    ) -> Result<Option<SecretString>> {
+        let _lock = self.lock()?;
+        if !self.is_new()? {
+            return Ok(None);
+        }
+        let text = match given {
+            Some(text) => text.clone(),
+            None => format!("{PREFIX}{}", hex(&random()?)).into(),
+        };
+        self.write(&[Token {
+            name: FIRST.to_owned(),
+            role: Role::Admin,
+            created_at: Timestamp::now(),
+            sha256: hash(text.expose_secret()),
+        }])?;
+        Ok(Some(text))
+    }
+
     /// Revokes a token.
     pub fn revoke(&self, name: &str) -> Result<()> {
         let _lock = self.lock()?;
@@ -176,7 +208,7 @@ fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 /// 256 random bits from the kernel.
-fn random() -> Result<[u8; 32]> {
+pub(crate) fn random() -> Result<[u8; 32]> {
     let mut bytes = [0; 32];
     File::open("/dev/urandom")
         .and_then(|mut file| file.read_exact(&mut bytes))
@@ -185,7 +217,7 @@ fn random() -> Result<[u8; 32]> {
 }
 
 /// Lower hexadecimal digits.
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     let digit = |bits: u8| char::from_digit(u32::from(bits), 16).unwrap_or('0');
     let digits = bytes
         .iter()
@@ -194,12 +226,12 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// Whether both are equal, in a time that depends only on their length.
-fn same(one: &[u8], other: &[u8]) -> bool {
+pub(crate) fn same(one: &[u8], other: &[u8]) -> bool {
     let differ = one.iter().zip(other).fold(0, |sum, (a, b)| sum | (a ^ b));
     one.len() == other.len() && std::hint::black_box(differ) == 0
 }
 
-fn hash(text: &str) -> String {
+pub(crate) fn hash(text: &str) -> String {
     hex(&Sha256::digest(text.as_bytes()))
 }
 

@@ -14,6 +14,14 @@ pub enum ErrorKind {
     Full,
     /// The store cannot be reached, is busy or gave up in the middle. May be retried.
     Unavailable,
+    /// The store asks for fewer requests. May be retried, later than what is unavailable.
+    Throttled,
+    /// The object is locked. Final until the lock ends.
+    Locked,
+    /// The store cannot do such a thing at all. Final.
+    Unsupported,
+    /// The object is another one than was asked for: it was replaced meanwhile. Final; what was read of it is to be read again.
+    Changed,
     /// The content that was to be stored could not be read; the store itself is well. Not the store's to retry.
     Content,
     /// Everything else. Final.
@@ -65,7 +73,18 @@ impl StoreError {
 
     /// Whether the same call may succeed a little later. Every call of a store may be made again.
     pub fn may_be_retried(&self) -> bool {
-        self.kind == ErrorKind::Unavailable
+        matches!(self.kind, ErrorKind::Unavailable | ErrorKind::Throttled)
+    }
+
+    /// Whether nothing came for as long as the store is waited for, so that asking at once again would take as long.
+    pub fn is_silence(&self) -> bool {
+        self.kind == ErrorKind::Unavailable && self.source.kind() == io::ErrorKind::TimedOut
+    }
+
+    /// Whether the store is silent, or there was not even a connection, also not at the tries that the call made.
+    pub fn is_unreachable(&self) -> bool {
+        let is_unavailable = self.kind == ErrorKind::Unavailable;
+        self.is_silence() || is_unavailable && self.source.kind() == io::ErrorKind::NotConnected
     }
 }
 
@@ -85,6 +104,7 @@ fn kind_of(error: &io::Error) -> ErrorKind {
         | Io::HostUnreachable
         | Io::NetworkUnreachable
         | Io::StaleNetworkFileHandle => ErrorKind::Unavailable,
+        Io::Unsupported => ErrorKind::Unsupported,
         _ => ErrorKind::Failed,
     }
 }

@@ -2,22 +2,25 @@
 
 use crate::error::{ErrorKind, StoreError};
 use crate::key::Key;
-use crate::store::{Object, Store};
+use crate::store::{Object, Store, Stored, Unfinished};
+use crate::usage::Requests;
+use jiff::Timestamp;
 use std::io::{self, Read};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The calls of a [`Store`]; `adopt` and `put_if_absent` count as `Put`.
+/// The calls of a [`Store`]; `adopt`, `put_if_absent` and `replace_if` count as `Put`; `check` counts as `List`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
-    /// `put`, `put_if_absent` and `adopt`.
+    /// `put`, `put_if_absent`, `replace_if` and `adopt`.
     Put,
-    /// `read_range`.
+    /// `read_range` and `read_object`.
     Read,
     /// `head`.
     Head,
-    /// `list`.
+    /// `list` and `check`.
     List,
-    /// `delete`.
+    /// `delete` and `remove_unfinished`.
     Delete,
 }
 
@@ -34,17 +37,21 @@ pub enum Fault {
 
 /// A store around another one, of which calls fail.
 #[derive(Debug)]
-pub struct Faulty<S> {
-    inner: S,
+pub struct Faulty {
+    inner: Box<dyn Store>,
     faults: Mutex<Vec<(Call, Fault)>>,
+    reads: AtomicU64,
+    bytes: AtomicU64,
 }
 
-impl<S: Store> Faulty<S> {
+impl Faulty {
     /// A store of which no call fails yet.
-    pub fn new(inner: S) -> Self {
+    pub fn new(inner: Box<dyn Store>) -> Self {
         Self {
             inner,
             faults: Mutex::default(),
+            reads: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
         }
     }
 
@@ -72,6 +79,25 @@ impl<S: Store> Faulty<S> {
         match self.take(call) {
             None => make(),
             Some(fault) => fault.happens(place, make),
+        }
+    }
+
+    fn read(
+        &self,
+        key: &Key,
+        length: u64,
+        read: impl FnOnce() -> Result<Box<dyn Read + Send>, StoreError>,
+    ) -> Result<Box<dyn Read + Send>, StoreError> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(length, Ordering::Relaxed);
+        match self.take(Call::Read) {
+            None => read(),
+            Some(Fault::CutAfter(bytes)) => Ok(Box::new(Cut {
+                content: read()?,
+                bytes,
+            })),
+            Some(Fault::Refused(kind)) => Err(failed(key.as_str()).of_kind(kind)),
+            Some(Fault::AnswerLost) => Err(failed(key.as_str())),
         }
     }
 
@@ -108,8 +134,8 @@ impl Fault {
     }
 }
 
-impl<S: Store> Store for Faulty<S> {
-    fn put(&self, key: &Key, content: &mut dyn Read) -> Result<Object, StoreError> {
+impl Store for Faulty {
+    fn put(&self, key: &Key, content: &mut dyn Read) -> Result<Stored, StoreError> {
         self.store(key, content, |content| self.inner.put(key, content))
     }
 
@@ -123,21 +149,34 @@ impl<S: Store> Store for Faulty<S> {
         })
     }
 
+    fn replace_if(
+        &self,
+        key: &Key,
+        version: &str,
+        content: &mut dyn Read,
+    ) -> Result<Option<Object>, StoreError> {
+        self.store(key, content, |content| {
+            self.inner.replace_if(key, version, content)
+        })
+    }
+
     fn read_range(
         &self,
         key: &Key,
         offset: u64,
         length: u64,
     ) -> Result<Box<dyn Read + Send>, StoreError> {
-        match self.take(Call::Read) {
-            None => self.inner.read_range(key, offset, length),
-            Some(Fault::CutAfter(bytes)) => {
-                let content = self.inner.read_range(key, offset, length)?;
-                Ok(Box::new(Cut { content, bytes }))
-            }
-            Some(Fault::Refused(kind)) => Err(failed(key.as_str()).of_kind(kind)),
-            Some(Fault::AnswerLost) => Err(failed(key.as_str())),
-        }
+        self.read(key, length, || self.inner.read_range(key, offset, length))
+    }
+
+    fn read_object(
+        &self,
+        object: &Object,
+        offset: u64,
+        length: u64,
+    ) -> Result<Box<dyn Read + Send>, StoreError> {
+        let read = || self.inner.read_object(object, offset, length);
+        self.read(&object.key, length, read)
     }
 
     fn head(&self, key: &Key) -> Result<Option<Object>, StoreError> {
@@ -150,6 +189,25 @@ impl<S: Store> Store for Faulty<S> {
 
     fn delete(&self, key: &Key) -> Result<(), StoreError> {
         self.call(Call::Delete, key.as_str(), || self.inner.delete(key))
+    }
+
+    fn remove_unfinished(&self, before: Timestamp) -> Result<Vec<Unfinished>, StoreError> {
+        self.call(Call::Delete, "unfinished uploads", || {
+            self.inner.remove_unfinished(before)
+        })
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        self.call(Call::List, "the store", || self.inner.check())
+    }
+
+    /// What was to be read, by calls and by bytes, whether it failed or not.
+    fn requests(&self) -> Requests {
+        Requests {
+            reads: self.reads.load(Ordering::Relaxed),
+            bytes_received: self.bytes.load(Ordering::Relaxed),
+            ..Requests::default()
+        }
     }
 }
 

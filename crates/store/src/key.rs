@@ -74,7 +74,8 @@ pub(crate) fn wrong(part: &str) -> Option<&'static str> {
     }
 }
 
-fn is_unfinished(part: &str) -> bool {
+/// Whether an object that nobody finished is called so.
+pub(crate) fn is_unfinished(part: &str) -> bool {
     part.strip_suffix(UNFINISHED)
         .and_then(|rest| rest.rsplit_once('.'))
         .is_some_and(|(_, random)| {

@@ -14,12 +14,26 @@
 
 mod key;
 mod error;
+mod usage;
+mod location;
+mod options;
 mod store;
+mod runtime;
 mod local;
+mod sftp;
 mod faulty;
+mod object;
+mod open;
+mod address;
 
+pub use address::Address;
 pub use error::{ErrorKind, StoreError};
 pub use faulty::{Call, Fault, Faulty};
 pub use key::{InvalidKey, Key};
 pub use local::LocalDirectory;
-pub use store::{Object, Store};
+pub use location::{Bucket, InvalidLocation, Location, Server};
+pub use open::open;
+pub use options::{Credentials, Encryption, Lock, LockMode, ObjectOptions, Options, SftpOptions};
+pub use sftp::Sftp;
+pub use store::{Object, Store, Stored, Unfinished};
+pub use usage::Requests;

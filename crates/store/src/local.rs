@@ -4,8 +4,9 @@
 //! `O_NOFOLLOW`), so that nobody who may write there can lead a copy out of it.
 
 use crate::error::{ErrorKind, StoreError};
-use crate::key::{Key, UNFINISHED, wrong};
-use crate::store::{Object, Store};
+use crate::key::{Key, UNFINISHED, is_unfinished, wrong};
+use crate::store::{Object, Store, Stored, Unfinished};
+use jiff::Timestamp;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
 use rustix::fs::{fsync, linkat, mkdirat, open, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
@@ -92,7 +93,7 @@ impl LocalDirectory {
         let stored = self.copy(key, content, file).and_then(|bytes| {
             let named = name(&parent, &fresh, last).map_err(self.failed("naming", key))?;
             let key = key.clone();
-            Ok((Object { key, bytes }, named))
+            Ok((Object::plain(key, bytes), named))
         });
         let stored = stored.inspect_err(|_| {
             // The error says more than that this fails, too; nothing counts what is left.
@@ -129,7 +130,7 @@ impl LocalDirectory {
 }
 
 impl Store for LocalDirectory {
-    fn put(&self, key: &Key, content: &mut dyn Read) -> Result<Object, StoreError> {
+    fn put(&self, key: &Key, content: &mut dyn Read) -> Result<Stored, StoreError> {
         let (object, ()) = self.store(key, content, |parent, fresh, last| {
             match renameat(parent, fresh, parent, last) {
                 // An empty directory of that name gives way.
@@ -139,7 +140,11 @@ impl Store for LocalDirectory {
                 done => done,
             }
         })?;
-        Ok(object)
+        Ok(Stored {
+            object,
+            // A disk says nothing of what it holds.
+            is_confirmed: false,
+        })
     }
 
     fn put_if_absent(
@@ -171,9 +176,9 @@ impl Store for LocalDirectory {
                 let content = File::open(file).map_err(|source| {
                     StoreError::new("reading", file.display().to_string(), source)
                 });
-                let object = self.put(key, &mut content?)?;
+                let stored = self.put(key, &mut content?)?;
                 let _ = std::fs::remove_file(file);
-                return Ok(object);
+                return Ok(stored.object);
             }
             Err(error) => return Err(failed(error)),
         }
@@ -251,6 +256,67 @@ impl Store for LocalDirectory {
             Err(error) => Err(self.failed("removing", key)(error)),
         }
     }
+
+    fn remove_unfinished(&self, before: Timestamp) -> Result<Vec<Unfinished>, StoreError> {
+        let mut removed = Vec::new();
+        openat(&self.root, ".", BELOW, Mode::empty())
+            .and_then(|root| sweep(&root, "", before, &mut removed))
+            .map_err(|error| {
+                let place = self.path.display().to_string();
+                StoreError::new("removing unfinished files in", place, error.into())
+            })?;
+        Ok(removed)
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        Dir::read_from(&self.root).map(drop).map_err(|error| {
+            StoreError::new("listing", self.path.display().to_string(), error.into())
+        })
+    }
+}
+
+/// Removes the unfinished objects of a directory and of those below it.
+fn sweep(
+    directory: &OwnedFd,
+    above: &str,
+    before: Timestamp,
+    removed: &mut Vec<Unfinished>,
+) -> Result<(), Errno> {
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().to_str() else {
+            continue;
+        };
+        if name.starts_with('.') {
+            continue;
+        }
+        let stat = match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => continue,
+            Err(error) => return Err(error),
+        };
+        let path = format!("{above}{name}");
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => match openat(directory, name, BELOW, Mode::empty()) {
+                Ok(opened) => sweep(&opened, &format!("{path}/"), before, removed)?,
+                Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => {}
+                Err(error) => return Err(error),
+            },
+            FileType::RegularFile if is_unfinished(name) => {
+                let began = Timestamp::from_second(stat.st_mtime).unwrap_or(Timestamp::MIN);
+                if began < before {
+                    unlinkat(directory, name, AtFlags::empty())?;
+                    removed.push(Unfinished {
+                        name: path,
+                        began,
+                        bytes: u64::try_from(stat.st_size).ok(),
+                    });
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Adds the objects of a directory and of those below it.
@@ -301,8 +367,5 @@ fn is_regular(stat: &Stat) -> bool {
 }
 
 fn object(key: Key, stat: &Stat) -> Object {
-    Object {
-        key,
-        bytes: u64::try_from(stat.st_size).unwrap_or_default(),
-    }
+    Object::plain(key, u64::try_from(stat.st_size).unwrap_or_default())
 }

@@ -1,10 +1,12 @@
 //! The contract of every store.
 
-use crate::error::StoreError;
+use crate::error::{ErrorKind, StoreError};
 use crate::key::Key;
+use crate::usage::Requests;
+use jiff::Timestamp;
 use std::fmt::Debug;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 /// An object as the store has it.
@@ -14,6 +16,42 @@ pub struct Object {
     pub key: Key,
     /// Its size.
     pub bytes: u64,
+    /// What tells this content of the key from an earlier or later one, where the store has conditional writes.
+    pub version: Option<String>,
+    /// Until when nobody can change or remove it. Only [`Store::head`] and [`Store::put`] find that out.
+    pub locked_until: Option<Timestamp>,
+}
+
+impl Object {
+    /// An object of a store that has neither versions nor locks.
+    pub fn plain(key: Key, bytes: u64) -> Self {
+        Self {
+            key,
+            bytes,
+            version: None,
+            locked_until: None,
+        }
+    }
+}
+
+/// What a [`Store::put`] stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// The object.
+    pub object: Object,
+    /// Whether the store said afterwards that it holds an object of this size and checksum. Else only reading it back tells.
+    pub is_confirmed: bool,
+}
+
+/// An upload that nobody finished, and that takes room although it is no object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfinished {
+    /// What it was to become, or the name that it has now.
+    pub name: String,
+    /// When it began.
+    pub began: Timestamp,
+    /// How much of it is there, where the store says so.
+    pub bytes: Option<u64>,
 }
 
 /// A place for objects.
@@ -22,37 +60,55 @@ pub struct Object {
 /// a whole, never changed in place. Calls may come from several threads and processes at once.
 ///
 /// A call that returns `Err` changed nothing, unless [`StoreError::is_uncertain`] says that it may have been done. Every
-/// call may be made again; which failures are worth it, [`StoreError::may_be_retried`] says. A store retries nothing
-/// itself, as the content of a `put` can be read only once: the caller has it, and knows how long to go on.
-///
-/// Conditional replacement (`replace_if`) will need a version in [`Object`]; nothing asks for it yet.
+/// call may be made again; which failures are worth it, [`StoreError::may_be_retried`] says. A store sends a part of a
+/// large object again itself, for a short while; a whole `put` it cannot, as its content can be read only once: the caller
+/// has it, and knows how long to go on.
 pub trait Store: Debug + Send + Sync {
     /// Stores what `content` yields, of whatever length, and replaces an object of this key. After `Ok` the object is
-    /// durable. Of two at once one wins, whole. A failure of `content` itself is an error of kind
-    /// [`Content`](crate::ErrorKind::Content).
-    fn put(&self, key: &Key, content: &mut dyn Read) -> Result<Object, StoreError>;
+    /// durable, and locked where the store was opened with a lock. Of two at once one wins, whole. A failure of `content`
+    /// itself is an error of kind [`Content`](ErrorKind::Content), also at its very end: no object is made of it before it
+    /// said that it ends. Memory is bounded, however long the content is.
+    fn put(&self, key: &Key, content: &mut dyn Read) -> Result<Stored, StoreError>;
 
-    /// The same, unless there is an object of this key: then `None`, and that one stays. Of several at once exactly one
-    /// gets `Some`. After an uncertain error, asking again may find the object of the first try.
+    /// Stores a small object (up to 1 MiB), unless there is one of this key: then `None`, and that one stays. Of several
+    /// at once exactly one gets `Some`. After an uncertain error, asking again may find the object of the first try. Never
+    /// locked. Where a store cannot do this, an error of kind [`Unsupported`](ErrorKind::Unsupported).
     fn put_if_absent(
         &self,
         key: &Key,
         content: &mut dyn Read,
     ) -> Result<Option<Object>, StoreError>;
 
+    /// Replaces a small object (up to 1 MiB), if it still is of this version: else `None`, and nothing was done. Of several
+    /// at once exactly one gets `Some`. Never locked. Where a store cannot do this, an error of kind
+    /// [`Unsupported`](ErrorKind::Unsupported).
+    fn replace_if(
+        &self,
+        key: &Key,
+        version: &str,
+        content: &mut dyn Read,
+    ) -> Result<Option<Object>, StoreError> {
+        let _ = (version, content);
+        let why = io::Error::new(
+            io::ErrorKind::Unsupported,
+            "this store has no conditional writes",
+        );
+        Err(StoreError::new("replacing", key.as_str(), why).of_kind(ErrorKind::Unsupported))
+    }
+
     /// Stores a finished file of this machine, which the store may move instead of copying. The file must be durable.
     /// After `Ok` it is gone from its place; after an error it is still there, unless the error is uncertain.
     fn adopt(&self, key: &Key, file: &Path) -> Result<Object, StoreError> {
         let failed = |source| StoreError::new("reading", file.display().to_string(), source);
         let mut content = File::open(file).map_err(failed)?;
-        let object = self.put(key, &mut content)?;
+        let stored = self.put(key, &mut content)?;
         // It is stored: what is left over is of no harm.
         let _ = fs::remove_file(file);
-        Ok(object)
+        Ok(stored.object)
     }
 
     /// Reads at most `length` bytes from `offset`. Beyond the end there is nothing, which is no error; an object that is
-    /// not there is one, of kind [`NotFound`](crate::ErrorKind::NotFound). What is yielded is of one object, also where it
+    /// not there is one, of kind [`NotFound`](ErrorKind::NotFound). What is yielded is of one object, also where it
     /// is replaced or deleted meanwhile; a reader that ends early with `Ok` is not possible.
     fn read_range(
         &self,
@@ -60,6 +116,22 @@ pub trait Store: Debug + Send + Sync {
         offset: u64,
         length: u64,
     ) -> Result<Box<dyn Read + Send>, StoreError>;
+
+    /// The same of an object as [`Store::head`] or [`Store::list`] found it. One that was replaced since is an error of kind
+    /// [`Changed`](ErrorKind::Changed), as far as the store tells versions or at least sizes apart.
+    fn read_object(
+        &self,
+        object: &Object,
+        offset: u64,
+        length: u64,
+    ) -> Result<Box<dyn Read + Send>, StoreError> {
+        let is_it = |now: Object| now.bytes == object.bytes && now.version == object.version;
+        if self.head(&object.key)?.is_none_or(is_it) {
+            return self.read_range(&object.key, offset, length);
+        }
+        let why = io::Error::other("it was replaced by another one meanwhile; begin again");
+        Err(StoreError::new("reading", object.key.as_str(), why).of_kind(ErrorKind::Changed))
+    }
 
     /// The object of this key; `None` where there is none.
     fn head(&self, key: &Key) -> Result<Option<Object>, StoreError>;
@@ -69,5 +141,19 @@ pub trait Store: Debug + Send + Sync {
     fn list(&self, prefix: &str) -> Result<Vec<Object>, StoreError>;
 
     /// Deletes the object of this key; `Ok` also where there is none. After a crash of the machine it may be there again.
+    /// One that is locked stays, with an error of kind [`Locked`](ErrorKind::Locked), where the store says so.
     fn delete(&self, key: &Key) -> Result<(), StoreError>;
+
+    /// Ends uploads that began before `before` and that nobody finished; returns them. Those of processes at work are
+    /// younger: the caller's choice of `before` says so.
+    fn remove_unfinished(&self, before: Timestamp) -> Result<Vec<Unfinished>, StoreError>;
+
+    /// Finds out without storing anything whether the place exists, whether it can be listed, and whether it locks what
+    /// is stored where it was opened with a lock.
+    fn check(&self) -> Result<(), StoreError>;
+
+    /// What was asked of the store since it was opened, as its owner is billed for it.
+    fn requests(&self) -> Requests {
+        Requests::default()
+    }
 }

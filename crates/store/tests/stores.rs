@@ -3,19 +3,18 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod contract;
+mod s3;
 
-use contract::{content, key, keys};
-use hubvault_store::{
-    Call, ErrorKind, Fault, Faulty, Key, LocalDirectory, Object, Store, StoreError,
-};
+use contract::{Has, content, key, keys};
+use hubvault_store::{Call, ErrorKind, Fault, Faulty, LocalDirectory, Store};
+use jiff::Timestamp;
 use std::fs;
 use std::io::Read;
+use std::ops::Deref;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
 use tempfile::TempDir;
 
 /// A store in a directory that ends with it.
-#[derive(Debug)]
 struct Temporary<S> {
     store: S,
     directory: TempDir,
@@ -29,61 +28,36 @@ fn local() -> Temporary<LocalDirectory> {
     }
 }
 
-fn faulty() -> Temporary<Faulty<LocalDirectory>> {
+fn faulty() -> Temporary<Faulty> {
     let Temporary { store, directory } = local();
     Temporary {
-        store: Faulty::new(store),
+        store: Faulty::new(Box::new(store)),
         directory,
     }
 }
 
-impl<S: Store> Store for Temporary<S> {
-    fn put(&self, key: &Key, content: &mut dyn Read) -> Result<Object, StoreError> {
-        self.store.put(key, content)
-    }
+impl<S> Deref for Temporary<S> {
+    type Target = S;
 
-    fn put_if_absent(
-        &self,
-        key: &Key,
-        content: &mut dyn Read,
-    ) -> Result<Option<Object>, StoreError> {
-        self.store.put_if_absent(key, content)
+    fn deref(&self) -> &S {
+        &self.store
     }
+}
 
-    fn adopt(&self, key: &Key, file: &Path) -> Result<Object, StoreError> {
-        self.store.adopt(key, file)
-    }
-
-    fn read_range(
-        &self,
-        key: &Key,
-        offset: u64,
-        length: u64,
-    ) -> Result<Box<dyn Read + Send>, StoreError> {
-        self.store.read_range(key, offset, length)
-    }
-
-    fn head(&self, key: &Key) -> Result<Option<Object>, StoreError> {
-        self.store.head(key)
-    }
-
-    fn list(&self, prefix: &str) -> Result<Vec<Object>, StoreError> {
-        self.store.list(prefix)
-    }
-
-    fn delete(&self, key: &Key) -> Result<(), StoreError> {
-        self.store.delete(key)
+impl<S: Store> Has for Temporary<S> {
+    fn store(&self) -> &dyn Store {
+        &self.store
     }
 }
 
 #[test]
 fn a_local_directory_keeps_the_contract() {
-    contract::all(local);
+    contract::all(&[], local);
 }
 
 #[test]
 fn a_faulty_store_without_faults_keeps_the_contract() {
-    contract::all(faulty);
+    contract::all(&[], faulty);
 }
 
 #[test]
@@ -100,6 +74,21 @@ fn objects_of_a_directory_are_private_and_leave_nothing_beside_them() {
 }
 
 #[test]
+fn what_nobody_finished_is_removed_once_it_is_old() {
+    let local = local();
+    local.put(&key("below/a"), &mut &b"x"[..]).unwrap();
+    let old = format!("below/b.{}.new", "a".repeat(32));
+    fs::write(local.directory.path().join(&old), "half").unwrap();
+    assert_eq!(local.remove_unfinished(Timestamp::MIN).unwrap(), []);
+    let later = Timestamp::now() + jiff::SignedDuration::from_hours(1);
+    let removed = local.remove_unfinished(later).unwrap();
+    assert_eq!(removed.len(), 1);
+    assert_eq!((&removed[0].name, removed[0].bytes), (&old, Some(4)));
+    assert!(!local.directory.path().join(&old).exists());
+    assert_eq!(keys(&*local, ""), ["below/a"]);
+}
+
+#[test]
 fn what_is_hidden_or_no_file_is_no_object() {
     let local = local();
     let path = |name: &str| local.directory.path().join(name);
@@ -108,11 +97,11 @@ fn what_is_hidden_or_no_file_is_no_object() {
     fs::write(path(".archive.partial"), "x").unwrap();
     fs::write(path(&format!("a.{}.new", "a".repeat(32))), "x").unwrap();
     fs::create_dir(path("directory")).unwrap();
-    assert!(keys(&local, "").is_empty());
+    assert!(keys(&*local, "").is_empty());
     assert_eq!(local.head(&key("directory")).unwrap(), None);
     // An empty one gives way.
     local.put(&key("directory"), &mut &b"x"[..]).unwrap();
-    assert_eq!(content(&local, &key("directory")), b"x");
+    assert_eq!(content(&*local, &key("directory")), b"x");
 }
 
 #[test]
@@ -126,12 +115,12 @@ fn no_link_leads_out_of_a_directory() {
         assert_eq!(local.head(&key(text)).unwrap(), None);
         assert!(local.read_range(&key(text), 0, 9).is_err());
     }
-    assert!(keys(&local, "").is_empty());
+    assert!(keys(&*local, "").is_empty());
     assert!(local.put(&key("way/new"), &mut &b"x"[..]).is_err());
     local.delete(&key("way/victim")).unwrap();
     // A link of the object's own name is replaced, not followed.
     local.put(&key("file"), &mut &b"ours"[..]).unwrap();
-    assert_eq!(content(&local, &key("file")), b"ours");
+    assert_eq!(content(&*local, &key("file")), b"ours");
     assert_eq!(fs::read(&victim).unwrap(), b"precious");
     assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1);
 }
@@ -147,7 +136,7 @@ fn faults_leave_what_the_contract_says() {
     fail(Call::Put, Fault::CutAfter(3));
     let error = store.put(&key, &mut &b"bytes"[..]).unwrap_err();
     assert!(error.may_be_retried() && !error.is_uncertain);
-    assert!(keys(&store, "").is_empty());
+    assert!(keys(&*store, "").is_empty());
     fail(Call::Put, Fault::AnswerLost);
     let error = store.put_if_absent(&key, &mut &b"bytes"[..]).unwrap_err();
     assert!(error.is_uncertain);
@@ -162,5 +151,5 @@ fn faults_leave_what_the_contract_says() {
     }
     assert!(store.head(&key).is_err() && store.list("").is_err() && store.delete(&key).is_err());
     store.delete(&key).unwrap();
-    assert!(keys(&store, "").is_empty());
+    assert!(keys(&*store, "").is_empty());
 }

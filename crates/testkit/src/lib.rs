@@ -1,5 +1,5 @@
 //! Real parts for the tests: a server that the tests start themselves, a fresh database for each test, the nasty
-//! schema, proxies that disturb connections, a mail server and a receiver of HTTP.
+//! schema, proxies that disturb connections, a mail server, an SSH server and a receiver of HTTP.
 
 mod waiting;
 mod certificates;
@@ -8,10 +8,12 @@ mod directory;
 mod http_sink;
 mod mail;
 mod messages;
+pub mod object_store;
 mod proxy;
 mod random;
 mod restarting;
 mod restore;
+mod sftp;
 mod standby;
 
 pub use database::{Database, Digests, Server, database_with, digests, execute, server, value};
@@ -25,6 +27,7 @@ pub use restarting::{RestartingServer, Shutdown};
 pub use restore::{
     extract, restore_at, restore_unpacked, restore_with_plain_tools, run_restore_script,
 };
+pub use sftp::{SftpServer, SftpServerOptions, make_key};
 pub use standby::Standby;
 pub use waiting::{PATIENCE, wait_for};
 

@@ -13,6 +13,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 const FIRST_LINE: &[u8] = b"age-encryption.org/v1\n";
 /// A longer header is refused: more than 300 recipients of the largest kind fit.
 const HEADER_LIMIT: usize = 256 << 10;
+/// Plaintext in a chunk, and what sealing adds to it, in bytes.
+const CHUNK: u64 = 64 << 10;
+const TAG: u64 = 16;
 /// Readers of a sealed file that are kept at once: each holds a decrypted chunk of 64 KiB.
 const OPEN_READERS: usize = 16;
 
@@ -62,6 +65,13 @@ impl<S: Source> Source for ArchiveFile<S> {
         match self {
             Self::Plain(source) => source.stored_size(),
             Self::Sealed(sealed) => sealed.source.stored_size(),
+        }
+    }
+
+    fn will_read(&self, offset: u64, length: u64) {
+        match self {
+            Self::Plain(source) => source.will_read(offset, length),
+            Self::Sealed(sealed) => sealed.will_read(offset, length),
         }
     }
 }
@@ -134,6 +144,20 @@ impl<S: Source> SealedFile<S> {
         }
         idle.push(reader);
         Ok(n)
+    }
+
+    /// The same of the chunks that these bytes are sealed in (age, "Payload"): each of 64 KiB, with a tag of 16 bytes.
+    fn will_read(&self, offset: u64, length: u64) {
+        let Ok(size) = self.source.size() else {
+            return;
+        };
+        let sealed = |chunks: u64| chunks.saturating_mul(CHUNK + TAG);
+        let payload = self.length + self.length.div_ceil(CHUNK).max(1) * TAG;
+        let begin = size.saturating_sub(payload);
+        let first = begin.saturating_add(sealed(offset / CHUNK));
+        let end = offset.saturating_add(length).div_ceil(CHUNK);
+        let end = begin.saturating_add(sealed(end)).min(size);
+        self.source.will_read(first, end.saturating_sub(first));
     }
 
     /// A reader at that offset, else a new one, else the least recently used.

@@ -1,6 +1,6 @@
 //! What a run would do.
 
-use super::prepare::{enough_space, exposed, needed_bytes};
+use super::prepare::{enough_space, exposed, needed_bytes, removable_bytes};
 use crate::catalog::{Catalog, KnownTables};
 use crate::job::Job;
 use crate::logical::{Plan, Spared, files};
@@ -28,7 +28,11 @@ pub fn plan(job: &Job, cancel: &Cancel) -> Result<(Plan, Vec<Warning>), BackupEr
         warnings.extend(exposed(job)?);
     }
     if job.local_directory().is_dir()
-        && let Err(error) = enough_space(job.spool(), needed_bytes(plan.estimated_bytes()))
+        && let Err(error) = enough_space(
+            job.spool(),
+            needed_bytes(plan.estimated_bytes()),
+            removable_bytes(job),
+        )
     {
         warnings.push(Warning::new(
             "no-space",

@@ -1,11 +1,12 @@
 //! What comes after a run, whichever way it ended: old archives removed, the outcome recorded, recipients notified.
 
+use super::copy::copy_out;
+use super::lost_rows::keep_what_is_lost;
 use super::prepare::Prepared;
 use super::stages::Stages;
 use crate::catalog::{BackupRecord, Catalog, DeliveryRecord, DrillRecord, State, TRIED_AGAIN};
 use crate::delivery::{self, DeliveryOutcome, EarlierRun, Notifier};
 use crate::job::Job;
-use crate::monitor::{self, RowChange, compare_rows};
 use crate::publish::{self, Published};
 use crate::retain;
 use crate::run::BackupError;
@@ -225,7 +226,12 @@ fn settle(
         .extend(drill.map(DrillRecord::warnings).unwrap_or_default());
     record.warnings.extend(stages.take_warnings());
     record.warnings.extend(delivery::nobody_notified(job));
+    record
+        .copies
+        .extend(publish::pending(job, catalog, &record, &run.zone));
     remember(catalog, &mut record, prepared.state.path());
+    let of_copies = copy_out(job, run, prepared, &mut record);
+    record.warnings.extend(of_copies);
     // Before the rules decide, which would remove the only archive that has what is lost here.
     record
         .warnings
@@ -306,53 +312,10 @@ fn causes(error: &BackupError) -> Vec<String> {
     causes
 }
 
-/// Holds the rows of a new archive against those of the proven one before it (the newest of any
-/// kind where none is proven). What changed too much is told; where rows are gone, the earlier archive is
-/// pinned, so that no rule removes it before somebody has looked.
-fn keep_what_is_lost(job: &Job, catalog: &Catalog, new: &BackupRecord) -> Vec<Warning> {
-    let warning = |subject: &str, what: String| Warning::new("rows", subject, what);
-    let earlier = match monitor::proven_before(catalog, new) {
-        Ok(earlier) => earlier,
-        Err(error) => {
-            let what =
-                format!("could not compare the rows with those of an earlier archive: {error}");
-            return vec![warning(&job.name, what)];
-        }
-    };
-    let Some(earlier) = earlier else {
-        return Vec::new();
-    };
-    let changes = compare_rows(&earlier, new, job.monitor.rows);
-    if changes.is_empty() {
-        return Vec::new();
-    }
-    let id = earlier.id.short();
-    let is_loss = changes.iter().any(RowChange::is_loss);
-    let kept = if !is_loss {
-        String::new()
-    } else if earlier.pinned {
-        format!("; that archive is pinned and is kept: hubvault diff {id} shows what is missing")
-    } else {
-        match retain::pin(catalog, &earlier, true) {
-            Ok(()) => format!(
-                "; that archive is pinned now and is kept: hubvault diff {id} shows what is missing, hubvault unpin {id} \
-                 releases it"
-            ),
-            Err(error) => format!("; that archive could not be pinned and may be removed: {error}"),
-        }
-    };
-    let told = |change: &RowChange| {
-        let kept = if change.is_loss() { kept.as_str() } else { "" };
-        let what = format!("{change} since backup {id}{kept}");
-        warning(&change.table, what)
-    };
-    changes.iter().map(told).collect()
-}
-
 fn remember(catalog: &Catalog, record: &mut BackupRecord, state: &Path) {
     // What failed before is true only where it fails again.
     record.warnings.retain(|warning| warning.code != UNRECORDED);
-    if let Err(error) = catalog.finish(record) {
+    if let Err(error) = catalog.finish_except_copies(record) {
         let what = format!("could not record how this run ended in the catalog: {error}");
         let warning = Warning::new(UNRECORDED, state.display(), what);
         record.warnings.push(warning);
@@ -364,19 +327,32 @@ fn remember(catalog: &Catalog, record: &mut BackupRecord, state: &Path) {
 fn prune(job: &Job, run: &Run, catalog: &Catalog) -> Vec<Warning> {
     let now = Timestamp::now();
     let warning = |what: String| Warning::new("retention", job.local_directory().display(), what);
-    let plan = match retain::plan(catalog, &job.name, &job.retention, false, now, &run.zone) {
-        Ok(plan) => plan,
+    // What other machines removed meanwhile is in place of nothing.
+    if let Err(error) = publish::adopt(job, catalog, &run.cancel) {
+        let what =
+            format!("could not look for what is there, so that retention removed nothing: {error}");
+        return vec![warning(what)];
+    }
+    let decide = || retain::plan(catalog, job, false, now, &run.zone);
+    let decided = match retain::decided(catalog, &job.destinations, decide, &run.zone, false) {
+        Ok(decided) => decided,
         Err(error) => return vec![warning(format!("could not apply retention: {error}"))],
     };
-    for pruned in plan.iter().filter(|pruned| !pruned.decision.keep) {
+    for pruned in decided.plan.iter().filter(|pruned| !pruned.decision.keep) {
         tracing::info!(
-            "removing {}: {}",
+            "removing {} from {}: {}",
             pruned.record.id.short(),
+            pruned.destination,
             pruned.decision.reason
         );
     }
-    match retain::apply(catalog, &job.destinations, &plan, now) {
-        Ok(problems) => problems.into_iter().map(warning).collect(),
+    match retain::apply(catalog, decided, now, &run.zone) {
+        Ok(applied) => {
+            for locked in &applied.locked {
+                tracing::info!("{locked}");
+            }
+            applied.problems.into_iter().map(warning).collect()
+        }
         Err(error) => vec![warning(format!(
             "could not remove all old archives: {error}"
         ))],

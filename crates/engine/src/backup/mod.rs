@@ -2,6 +2,8 @@
 
 mod stages;
 mod prepare;
+mod copy;
+mod lost_rows;
 mod finish;
 mod time_limit;
 mod dry_run;
@@ -19,13 +21,13 @@ use crate::progress::{Progress, Stage};
 use crate::proof::{
     CheckedArchive, DrillError, Due, JudgedArchive, WrittenArchive, integrity, is_due, judge, shape,
 };
-use crate::publish::{self, Partial, Published};
+use crate::publish::{self, HeldLease, Partial, Published};
 use crate::run::{BackupError, Run};
 use crate::state::notify_lock::NotifyLock;
 use hubvault_postgres::{Session, Snapshot};
 use jiff::Timestamp;
 use prepare::{
-    end_leftovers, enough_space, named_after, needed_bytes, prepare, refuse_blind_spots,
+    Prepared, end_leftovers, make_space, named_after, needed_bytes, prepare, refuse_blind_spots,
     remember_role,
 };
 use stages::Stages;
@@ -40,18 +42,25 @@ use std::sync::Arc;
 pub fn run(job: &Job, run: &Run) -> Result<BackupRecord, BackupError> {
     let job = &named_after(job, run);
     let mut stages = Stages::new(job, run);
-    let (prepared, lock) = match prepare(job, run) {
+    let (mut prepared, lock) = match prepare(job, run) {
         Ok(prepared) => prepared,
         Err(error) => return Err(finish::not_prepared(job, run, stages, error)),
     };
-    let catalog = &prepared.catalog;
+    let (catalog, lease) = (&prepared.catalog, prepared.lease.as_ref());
     let published = begin(job, run, catalog, &mut stages)
-        .and_then(|()| time_limit::within(job, run, || take(job, run, catalog, &mut stages)));
+        .and_then(|()| time_limit::within(job, run, || take(job, run, &prepared, &mut stages)))
+        .map_err(|error| match lease {
+            Some(lease) => lease.in_place_of(error),
+            None => error,
+        });
     let outcome = finish::record(job, run, &prepared, stages, published);
+    drop(prepared.lease.take());
     // Notifying may take its time: it holds up no other run, and the checks notify nobody meanwhile.
     let _notifying = NotifyLock::take(catalog.state(), &job.name, &run.cancel);
     drop(lock);
-    finish::notify_all(job, run, &prepared, outcome)
+    let mut record = finish::notify_all(job, run, &prepared, outcome)?;
+    copy::leave(job, catalog, &mut record);
+    Ok(record)
 }
 
 /// Before a first run creates the backup directory: one that reaches no database leaves nothing behind, not even a
@@ -83,9 +92,10 @@ fn begin(
 fn take(
     job: &Job,
     run: &Run,
-    catalog: &Catalog,
+    prepared: &Prepared,
     stages: &mut Stages<'_>,
 ) -> Result<Published, BackupError> {
+    let catalog = &prepared.catalog;
     // Before the snapshot, which holds up others for as long as it is there.
     let sources = capture_sources(job, run, stages)?;
     stages.enter(Stage::Snapshot, None)?;
@@ -102,10 +112,10 @@ fn take(
     refuse_blind_spots(&plan, job)?;
     let needed = needed_bytes(plan.estimated_bytes() + sources.bytes());
     run.needs(needed);
-    enough_space(job.spool(), needed)?;
+    make_space(job, needed)?;
     stages.enter(Stage::Files, None)?;
     let files = files::read(&job.files, job.local_directory(), job.archive.compression())?;
-    let unfinished = create_partial(job, run)?;
+    let unfinished = create_partial(job, run, prepared.lease.as_ref())?;
     stages.enter(Stage::Export, Some(plan.estimated_bytes()))?;
     let gathered = WriteInput {
         plan: &plan,
@@ -118,12 +128,13 @@ fn take(
         double_read::confirm(&plan, &mut snapshot, job, &spared)?;
     }
     // The source is free again: locks, and what VACUUM may remove. The rest needs only the file.
-    drop(snapshot);
+    drop((snapshot, plan));
     stages.enter(Stage::Integrity, Some(written.bytes))?;
     let checked = check(written, job, run)?;
     let (partial, judged) = prove(job, run, catalog, stages, partial, checked)?;
     stages.enter(Stage::Publish, None)?;
-    let published = publish::publish(partial, judged, job.destinations.first())?;
+    prepared.lease.as_ref().map_or(Ok(()), HeldLease::check)?;
+    let published = publish::publish(partial, judged, &job.destinations)?;
     run.writes_to(None);
     stages.published();
     Ok(published)
@@ -138,8 +149,15 @@ fn capture_sources(job: &Job, run: &Run, stages: &mut Stages<'_>) -> Result<Sour
 }
 
 /// Before the export begins, so that its hooks run only where the archive can be written.
-fn create_partial(job: &Job, run: &Run) -> Result<(Partial, File), BackupError> {
+fn create_partial(
+    job: &Job,
+    run: &Run,
+    lease: Option<&HeldLease>,
+) -> Result<(Partial, File), BackupError> {
     let ending = job.archive_ending();
+    let ending = lease.map_or(ending.clone(), |lease| {
+        format!("{}.{ending}", lease.number())
+    });
     let (partial, file) = Partial::create(job.spool(), &ending, run.started_at, &run.zone)?;
     run.writes_to(Some(partial.path()));
     Ok((partial, file))
@@ -181,7 +199,7 @@ fn prove(
 ) -> Result<(Partial, JudgedArchive), BackupError> {
     let last_drill = catalog.last_drill(&job.name)?;
     let now = Timestamp::now();
-    let last_script = catalog.last_script(&job.name, &shape(&checked.manifest))?;
+    let last_script = catalog.last_script(&job.name, &shape(checked.archive.manifest()))?;
     let due = Due {
         drill: is_due(job.proof.when, last_drill, now),
         script: is_due(job.proof.script, last_script, now),
@@ -189,19 +207,10 @@ fn prove(
     if due.drill {
         stages.enter(Stage::Drill, None)?;
     }
-    let path = partial.path();
     let progress = run.progress.as_ref();
-    match judge(
-        checked,
-        &path,
-        &job.proof,
-        job.workers,
-        due,
-        progress,
-        &run.work,
-    ) {
+    match judge(checked, &job.proof, job.workers, due, progress, &run.work) {
         Ok(judged) => Ok((partial, judged)),
-        Err(DrillError::Rejected { why }) => {
+        Err(DrillError::Rejected { why, .. }) => {
             // Setting it aside may fail for reasons of its own.
             tracing::error!("the archive failed the drill: {why}");
             let path = publish::reject(partial)?;

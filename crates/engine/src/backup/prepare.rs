@@ -1,17 +1,18 @@
 //! What must be there before a run, and what must hold before its first byte.
 
 use crate::catalog::{BackupRecord, Catalog, catch_up, is_archive_or_sidecar};
-use crate::disk::free_bytes;
+use crate::disk::{filesystem, free_bytes};
 use crate::job::Job;
 use crate::logical::Plan;
 use crate::proof::sweep_leftovers;
-use crate::publish;
+use crate::publish::{self, HeldLease, adopt_at_lease};
+use crate::retain;
 use crate::run::{BackupError, Run};
 use crate::state::file::sweep_state;
 use crate::state::{RunLock, StateDir, permissions};
 use hubvault_model::{ByteSize, Warning, counted};
-use hubvault_postgres::Snapshot;
-use jiff::SignedDuration;
+use hubvault_postgres::{Snapshot, directory_bytes, remove_empty_clusters};
+use jiff::{SignedDuration, Timestamp};
 use std::path::{Path, PathBuf};
 
 /// What must be there before a run.
@@ -24,6 +25,8 @@ pub(super) struct Prepared {
     pub(super) swept: Vec<PathBuf>,
     /// What others can read or replace.
     pub(super) exposed: Vec<Warning>,
+    /// Held until the run ends.
+    pub(super) lease: Option<HeldLease>,
 }
 
 /// Takes the run lock, makes the catalog current and removes leftovers of crashed runs.
@@ -32,29 +35,61 @@ pub(super) fn prepare(job: &Job, run: &Run) -> Result<(Prepared, RunLock), Backu
     let lock = RunLock::take(&state, run.id)?;
     permissions::close_all(state.path());
     sweep_state(state.path());
-    let catalog = Catalog::open(&state)?;
+    let catalog = Catalog::open(&state)?.of_job(&job.name, &job.destinations);
     let found = catch_up(&catalog, job.local_directory(), true, run.started_at)?;
     found.warn_unreadable();
     let day_ago = run.started_at - SignedDuration::from_hours(24);
-    if let Some(due) = run.request.due
-        && let Some(made) = catalog.made_since(&job.name, due)?
-    {
-        return Err(BackupError::AlreadyMade { id: made.id, due });
-    }
+    not_made_yet(job, run, &catalog)?;
     let mut notification_pending = catalog.notification_pending(&job.name, day_ago)?;
     notification_pending.retain(|record| !run.request.failed_attempts.contains(&record.id));
     let swept = publish::sweep(job.local_directory())?;
     publish::remove_rejected(job.local_directory(), run.started_at);
     // The next drill would do it, too, and may be weeks away.
     sweep_leftovers(&job.proof.directory);
+    let exposed = exposed(job)?;
+    // Last: nothing but the run follows, and waiting for it may take long.
+    let lease = HeldLease::take(job, run)?;
+    if lease.is_some() {
+        // Meanwhile another machine may have made this run.
+        adopt_at_lease(job, &catalog, &run.cancel)?;
+        not_made_yet(job, run, &catalog).inspect_err(|_| prune(job, run, &catalog))?;
+    }
     let prepared = Prepared {
         state,
         catalog,
         notification_pending,
         swept,
-        exposed: exposed(job)?,
+        exposed,
+        lease,
     };
     Ok((prepared, lock))
+}
+
+/// Fails where the run that is due was made.
+fn not_made_yet(job: &Job, run: &Run, catalog: &Catalog) -> Result<(), BackupError> {
+    let Some(due) = run.request.due else {
+        return Ok(());
+    };
+    match catalog.made_since(&job.name, due, Timestamp::now())? {
+        Some(made) => Err(BackupError::AlreadyMade { id: made.id, due }),
+        None => Ok(()),
+    }
+}
+
+/// Removes what the machine that made the run removed: only then the record of this one is true.
+fn prune(job: &Job, run: &Run, catalog: &Catalog) {
+    let now = Timestamp::now();
+    let decide = || retain::plan(catalog, job, false, now, &run.zone);
+    let pruned = retain::decided(catalog, &job.destinations, decide, &run.zone, false)
+        .and_then(|decided| retain::apply(catalog, decided, now, &run.zone));
+    match pruned {
+        Ok(applied) => {
+            for problem in applied.problems {
+                tracing::warn!("{problem}");
+            }
+        }
+        Err(error) => tracing::warn!("could not apply retention: {error}"),
+    }
 }
 
 /// The job whose sessions bear the run's id in `pg_stat_activity`.
@@ -116,9 +151,44 @@ pub(super) fn needed_bytes(estimated: u64) -> u64 {
     estimated / 2
 }
 
-pub(super) fn enough_space(directory: &Path, needed: u64) -> Result<(), BackupError> {
-    let free =
-        free_bytes(directory).map_err(BackupError::io("asking for free space of", directory))?;
+/// Fails where a backup has no room. Empty clusters that drills keep on the same disk are removed for it.
+pub(super) fn make_space(job: &Job, needed: u64) -> Result<(), BackupError> {
+    let enough = enough_space(job.spool(), needed, 0);
+    let Some(kept) = kept_clusters(job).filter(|_| enough.is_err()) else {
+        return enough;
+    };
+    match remove_empty_clusters(kept) {
+        Ok(()) => tracing::info!(
+            "removed the empty clusters in {}, as the backup needs their room",
+            kept.display()
+        ),
+        Err(error) => tracing::warn!("could not remove {}: {error}", kept.display()),
+    }
+    enough_space(job.spool(), needed, 0)
+}
+
+/// How much [`make_space`] would make free.
+pub(super) fn removable_bytes(job: &Job) -> u64 {
+    let kept = kept_clusters(job).map(directory_bytes);
+    kept.and_then(Result::ok).unwrap_or_default()
+}
+
+/// Where drills keep empty clusters, if that is on the disk of the archives.
+fn kept_clusters(job: &Job) -> Option<&Path> {
+    let kept = job.proof.empty_clusters.as_deref()?;
+    let is_same = filesystem(kept).ok()? == filesystem(job.spool()).ok()?;
+    is_same.then_some(kept)
+}
+
+/// The same, which removes nothing, where so much could be made free.
+pub(super) fn enough_space(
+    directory: &Path,
+    needed: u64,
+    removable: u64,
+) -> Result<(), BackupError> {
+    let free = free_bytes(directory)
+        .map_err(BackupError::io("asking for free space of", directory))?
+        .saturating_add(removable);
     if free < needed {
         return Err(BackupError::NoSpace {
             directory: directory.to_owned(),
@@ -127,4 +197,30 @@ pub(super) fn enough_space(directory: &Path, needed: u64) -> Result<(), BackupEr
         });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::monitor::tests::job;
+    use std::fs::{DirBuilder, create_dir};
+    use std::os::unix::fs::DirBuilderExt;
+
+    #[test]
+    fn empty_clusters_give_way_to_a_backup_that_needs_their_room() {
+        let root = tempfile::tempdir().unwrap();
+        let kept = root.path().join("kept");
+        DirBuilder::new().mode(0o700).create(&kept).unwrap();
+        let cluster = kept.join("new-cluster");
+        create_dir(&cluster).unwrap();
+        std::fs::write(cluster.join("wal"), vec![7; 1 << 20]).unwrap();
+        let mut job = job(root.path());
+        job.proof.empty_clusters = Some(kept);
+        assert!(removable_bytes(&job) >= 1 << 20);
+        make_space(&job, 1).unwrap();
+        assert!(cluster.exists());
+        let error = make_space(&job, u64::MAX).unwrap_err();
+        assert!(matches!(error, BackupError::NoSpace { .. }), "{error}");
+        assert!(!cluster.exists());
+    }
 }

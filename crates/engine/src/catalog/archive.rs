@@ -1,6 +1,7 @@
 //! Whether a backup has an archive, and where: everything that asks for it on the disk asks here.
 
 use super::copy::{BackupCopy, CopyState, is_lost, removed_at};
+use super::pin::Pin;
 use super::record::BackupRecord;
 use crate::job::LOCAL;
 use jiff::Timestamp;
@@ -15,6 +16,40 @@ impl BackupRecord {
     /// The copy on this machine.
     pub fn local_copy(&self) -> Option<&BackupCopy> {
         self.copies.iter().find(|copy| copy.path().is_some())
+    }
+
+    /// The copy at the destination of this name.
+    pub fn copy_at(&self, destination: &str) -> Option<&BackupCopy> {
+        let mut copies = self.copies.iter();
+        copies.find(|copy| copy.destination == destination)
+    }
+
+    /// The same, to change it.
+    pub fn copy_at_mut(&mut self, destination: &str) -> Option<&mut BackupCopy> {
+        let mut copies = self.copies.iter_mut();
+        copies.find(|copy| copy.destination == destination)
+    }
+
+    /// Records a pin that was found beside a copy. One that is known there is not new, also where it was released since and
+    /// is to be deleted.
+    pub(crate) fn learn_pin(&mut self, destination: &str, pin: &Pin) -> bool {
+        let Some(copy) = self.copy_at_mut(destination).filter(|it| !it.pin_stored) else {
+            return false;
+        };
+        copy.pin_stored = true;
+        self.pinned = true;
+        self.pin.get_or_insert_with(|| pin.clone());
+        true
+    }
+
+    /// How many copies are there, of how many that should be.
+    pub fn count_copies(&self) -> (usize, usize) {
+        let expected = || {
+            let copies = self.copies.iter();
+            copies.filter(|copy| copy.is_expected() && !copy.is_unconfigured())
+        };
+        let there = expected().filter(|copy| copy.is_there()).count();
+        (there, expected().count())
     }
 
     /// The archive's name, whether it is there or not.
@@ -65,8 +100,10 @@ impl BackupRecord {
     #[must_use]
     pub fn found(&self, path: &Path, bytes: u64) -> Self {
         let mut record = self.clone();
+        let before = record.copies.iter().find(|copy| copy.destination == LOCAL);
+        let mut copy = BackupCopy::local(path, Some(bytes));
+        copy.until_copied = before.is_some_and(|copy| copy.until_copied);
         record.copies.retain(|copy| copy.destination != LOCAL);
-        let copy = BackupCopy::local(path, Some(bytes));
         record.copies.insert(0, copy);
         record
     }
@@ -163,12 +200,33 @@ mod tests {
     fn what_a_newer_version_recorded_survives() {
         let mut json = serde_json::to_value(record().found(Path::new("/b/a"), 7)).unwrap();
         json["receipt"] = json!({"signed_by": "x"});
-        json["copies"][0]["locked_until"] = json!(at(99));
+        json["copies"][0]["mirrored_by"] = json!("x");
         let record: BackupRecord = serde_json::from_value(json).unwrap();
         let again = serde_json::to_value(record.removed(CopyState::Removed, at(9))).unwrap();
         assert_eq!(again["receipt"]["signed_by"], "x");
-        assert_eq!(again["copies"][0]["locked_until"], json!(at(99)));
+        assert_eq!(again["copies"][0]["mirrored_by"], "x");
         assert_eq!(again["copies"][0]["state"], "removed");
+    }
+
+    #[test]
+    fn a_copy_elsewhere_has_what_is_known_of_it_and_no_path() {
+        let mut record = record().found(Path::new("/b/a"), 7);
+        let mut copy = BackupCopy::pending("s3", "a", Some(7), at(5));
+        copy.attempts = 2;
+        copy.next_try_at = Some(at(60));
+        copy.error = Some("refused".to_owned());
+        record.copies.push(copy);
+        let json = serde_json::to_value(&record).unwrap();
+        let pending = json!({
+            "destination": "s3", "key": "a", "bytes": 7, "state": "pending", "removed_at": null, "since": at(5),
+            "attempts": 2, "next_try_at": at(60), "error": "refused",
+        });
+        assert_eq!(json["copies"][1], pending);
+        let mut read: BackupRecord = serde_json::from_value(json).unwrap();
+        read.locate(Path::new("/b"));
+        assert_eq!(read.copies, record.copies);
+        assert_eq!(read.copy_at("s3").unwrap().path(), None);
+        assert!(read.copies[0].is_present() && !read.copies[1].is_present());
     }
 
     #[test]

@@ -4,7 +4,9 @@
 use super::ProofRecord;
 use super::sidecar::{Seal, Sidecar};
 use crate::state::ownership::open_regular;
-use hubvault_archive::{Archive, ArchiveError, ArchiveFile, Identities, Manifest, Recipient};
+use hubvault_archive::{
+    Archive, ArchiveError, ArchiveFile, Identities, Manifest, Recipient, Source,
+};
 use std::path::Path;
 
 /// What is known about an archive.
@@ -50,17 +52,29 @@ impl Contents {
 pub fn contents(path: &Path, identities: &Identities) -> Result<Contents, ArchiveError> {
     // What is no file is not waited for: anybody may have made a pipe of that name.
     let file = open_regular(path).map_err(|source| ArchiveError::Read { offset: 0, source })?;
-    match ArchiveFile::open(file, identities).and_then(Archive::open) {
+    contents_of(Box::new(file), || Sidecar::beside(path), identities)
+}
+
+/// The same of an archive anywhere, with what its sidecar says.
+pub(crate) fn contents_of(
+    source: Box<dyn Source>,
+    sidecar: impl FnOnce() -> Option<Sidecar>,
+    identities: &Identities,
+) -> Result<Contents, ArchiveError> {
+    let bytes = source
+        .size()
+        .map_err(|source| ArchiveError::Read { offset: 0, source })?;
+    match ArchiveFile::open(source, identities).and_then(Archive::open) {
         Ok(archive) => {
             let id = archive.manifest().id;
             // One that speaks of another archive says nothing about this one.
-            let sidecar = Sidecar::beside(path).filter(|sidecar| sidecar.manifest.id == id);
+            let sidecar = sidecar().filter(|sidecar| sidecar.manifest.id == id);
             let (proof, pinned, seal) = match sidecar {
                 Some(sidecar) => (Some(sidecar.proof), sidecar.pinned, sidecar.seal),
                 None => (None, false, None),
             };
             Ok(Contents {
-                bytes: archive.size(),
+                bytes,
                 proof,
                 pinned,
                 seal,
@@ -70,13 +84,9 @@ pub fn contents(path: &Path, identities: &Identities) -> Result<Contents, Archiv
             })
         }
         Err(error) if error.is_sealed() && identities.is_empty() => {
-            let Some(sidecar) = Sidecar::beside(path).filter(|sidecar| sidecar.seal.is_some())
-            else {
+            let Some(sidecar) = sidecar().filter(|sidecar| sidecar.seal.is_some()) else {
                 return Err(error);
             };
-            let bytes = std::fs::metadata(path)
-                .map_err(|source| ArchiveError::Read { offset: 0, source })?
-                .len();
             Ok(Contents {
                 manifest: sidecar.manifest,
                 bytes,

@@ -1,7 +1,7 @@
 //! The copies of a backup: what is recorded of each, and in which shape.
 
-use crate::job::{Destination, LOCAL};
-use hubvault_store::Key;
+use crate::job::{Destination, Destinations, LOCAL};
+use hubvault_store::{Key, Location, Requests};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -18,17 +18,107 @@ pub struct BackupCopy {
     pub key: String,
     /// The archive's size there.
     pub bytes: Option<u64>,
+    /// The URL of the destination when it was stored there; `None` in records of earlier versions, and of [`LOCAL`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<String>,
+    /// Of a bucket: the server that was asked then. `None` in records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    /// Of a directory of this machine: the filesystem on which it was stored. `None` in records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filesystem: Option<String>,
     /// What is known of it.
     pub state: CopyState,
     /// Since when it is not expected to be there: retention removed it, or its loss was accepted.
     #[serde(default)]
     pub removed_at: Option<Timestamp>,
+    /// Whether it is only until the archive is copied elsewhere: it lies in a spool directory.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub until_copied: bool,
+    /// The archive's SHA-256 there, in hexadecimal digits, as it was compared when it was stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// When it was last compared with what was stored: by the store itself, or read back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checked_at: Option<Timestamp>,
+    /// Until when nobody can remove it there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locked_until: Option<Timestamp>,
+    /// Since when it is to be stored, or was found missing or damaged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// How often storing it failed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub attempts: u32,
+    /// When it is tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_try_at: Option<Timestamp>,
+    /// Why it is not there, or why it could not be read back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Whether the object that pins it is beside it, as far as the record knows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pin_stored: bool,
+    /// The mark of the latest drill beside it, as far as the record knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill_mark: Option<String>,
+    /// The names of marks beside it that were read and are none of this backup.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreadable_marks: Vec<String>,
+    /// How many marks beside it were not read when it was last looked for them: there are too many.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub unread_marks: usize,
+    /// What storing and reading it back asked of the store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<RequestRecord>,
     /// What a newer version recorded.
     #[serde(flatten)]
     pub other: Map<String, Value>,
     /// Where it is on this machine: in JSON, `file` of the backup.
     #[serde(skip)]
     pub(super) path: Option<PathBuf>,
+    /// Whether no destination that is configured has it.
+    #[serde(skip)]
+    is_unconfigured: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_none(number: &usize) -> bool {
+    *number == 0
+}
+
+/// What was asked of a store, as its owner is billed for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestRecord {
+    /// Requests that store or list something.
+    pub writes: u64,
+    /// Requests that read or look for something.
+    pub reads: u64,
+    /// Requests that delete something.
+    pub deletes: u64,
+    /// Bytes of content sent.
+    pub bytes_sent: u64,
+    /// Bytes of content received.
+    pub bytes_received: u64,
+}
+
+impl RequestRecord {
+    /// With what was asked since.
+    #[must_use]
+    pub fn plus(self, more: Requests) -> Self {
+        Self {
+            writes: self.writes + more.writes,
+            reads: self.reads + more.reads,
+            deletes: self.deletes + more.deletes,
+            bytes_sent: self.bytes_sent + more.bytes_sent,
+            bytes_received: self.bytes_received + more.bytes_received,
+        }
+    }
 }
 
 /// What is known of a copy.
@@ -47,6 +137,19 @@ pub enum CopyState {
     Removed,
 }
 
+impl CopyState {
+    /// The word in every report.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Present => "present",
+            Self::Missing => "missing",
+            Self::Damaged => "damaged",
+            Self::Removed => "removed",
+        }
+    }
+}
+
 impl BackupCopy {
     /// A stored archive of the destination [`LOCAL`], at its path.
     pub fn local(path: impl Into<PathBuf>, bytes: Option<u64>) -> Self {
@@ -56,31 +159,146 @@ impl BackupCopy {
             destination: LOCAL.to_owned(),
             key: name.to_string_lossy().into_owned(),
             bytes,
+            location: None,
+            server: None,
+            filesystem: None,
             state: CopyState::Present,
             removed_at: None,
+            until_copied: false,
+            sha256: None,
+            checked_at: None,
+            locked_until: None,
+            since: None,
+            attempts: 0,
+            next_try_at: None,
+            error: None,
+            pin_stored: false,
+            drill_mark: None,
+            unreadable_marks: Vec::new(),
+            unread_marks: 0,
+            requests: None,
             other: Map::new(),
             path: Some(path),
+            is_unconfigured: false,
         }
     }
 
     /// An archive that was stored whole at a destination.
     pub(crate) fn stored(destination: &Destination, key: &Key, bytes: u64) -> Self {
-        Self {
+        let is_local = destination.name == LOCAL;
+        let mut copy = Self {
             destination: destination.name.clone(),
             key: key.to_string(),
-            path: destination.path(key),
+            path: destination.path(key).filter(|_| is_local),
             ..Self::local(key.as_str(), Some(bytes))
+        };
+        if !is_local {
+            copy.set_place(destination);
+        }
+        copy
+    }
+
+    /// An archive that is to be stored at a destination.
+    pub fn pending(destination: &str, key: &str, bytes: Option<u64>, since: Timestamp) -> Self {
+        Self {
+            destination: destination.to_owned(),
+            key: key.to_owned(),
+            state: CopyState::Pending,
+            since: Some(since),
+            path: None,
+            ..Self::local(key, bytes)
         }
     }
 
-    /// Where it is on this machine, whether it is there or not; `None` for one that is elsewhere.
+    /// Where it is in the directory in which archives are made, whether it is there or not; `None` for one of another
+    /// destination.
     pub fn path(&self) -> Option<&Path> {
         self.path.as_deref()
+    }
+
+    /// Records that it is at the place that a destination has now.
+    pub(crate) fn set_place(&mut self, destination: &Destination) {
+        self.location = Some(destination.location.to_string());
+        self.server = destination.address().server().map(str::to_owned);
+        self.filesystem = destination.filesystem();
+    }
+
+    /// Where it was stored, for people: the URL, and the server that was asked.
+    pub fn place(&self) -> Option<String> {
+        let url = self.location.as_ref()?;
+        Some(match &self.server {
+            Some(server) => format!("{url} at {server}"),
+            None => url.clone(),
+        })
+    }
+
+    /// Whether a destination is the one at which it was stored, and not another place under the same name.
+    pub fn is_at(&self, destination: &Destination) -> bool {
+        self.destination == destination.name
+            && (self.state == CopyState::Pending || self.is_in_place_of(destination))
+    }
+
+    /// Whether it was stored at the place of a destination, whatever that is called; also where no place is recorded.
+    pub(crate) fn is_in_place_of(&self, destination: &Destination) -> bool {
+        let is_there = |url: &String| {
+            *url == destination.location.to_string()
+                || Location::parse(url).is_ok_and(|location| destination.is_at(&location))
+        };
+        let asks_it = |server: &String| destination.address().server() == Some(server);
+        self.location.as_ref().is_none_or(is_there) && self.server.as_ref().is_none_or(asks_it)
+    }
+
+    /// Whether it is at no destination of its job any more: nothing looks for it, and it counts nowhere.
+    pub fn is_unconfigured(&self) -> bool {
+        self.is_unconfigured
+    }
+
+    pub(super) fn compare_with(&mut self, destinations: &Destinations) {
+        let known = destinations.named(&self.destination);
+        self.is_unconfigured = !known.is_some_and(|destination| self.is_at(destination));
     }
 
     /// Whether it should be there.
     pub fn is_expected(&self) -> bool {
         self.removed_at.is_none() && self.state != CopyState::Removed
+    }
+
+    /// Whether it is there, as far as the record knows.
+    pub fn is_present(&self) -> bool {
+        self.state == CopyState::Present && self.removed_at.is_none() && !self.is_unconfigured
+    }
+
+    /// Whether it is there: looked for on this machine, elsewhere as far as the record knows.
+    pub fn is_there(&self) -> bool {
+        match self.path {
+            Some(_) => {
+                self.is_expected() && self.state != CopyState::Damaged && self.find().is_ok()
+            }
+            None => self.is_present(),
+        }
+    }
+
+    /// Whether it was found damaged, and should be whole.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.state == CopyState::Damaged && self.is_expected()
+    }
+
+    /// Whether it was found missing or damaged, and nobody accepted that.
+    pub fn is_lost(&self) -> bool {
+        self.is_expected()
+            && !self.is_unconfigured
+            && matches!(self.state, CopyState::Missing | CopyState::Damaged)
+    }
+
+    /// Whether retention was removing it when the process ended, or the destination could not be reached.
+    pub(crate) fn is_half_removed(&self) -> bool {
+        self.state == CopyState::Removed && self.next_try_at.is_some() && !self.is_unconfigured
+    }
+
+    /// Of one in a spool directory: whether it is to go, or went, to another destination. `all` are its backup's.
+    pub fn goes_elsewhere(&self, all: &[Self]) -> bool {
+        let mut others = all.iter().filter(|it| it.destination != self.destination);
+        others.any(|copy| copy.is_expected() && !copy.is_unconfigured)
     }
 
     /// Looks for it; its size. `NotFound` where it is not there.
@@ -110,7 +328,7 @@ pub(super) fn removed_at(copies: &[BackupCopy]) -> Option<Timestamp> {
 
 pub(super) fn is_lost(copies: &[BackupCopy]) -> bool {
     let lost = |copy: &BackupCopy| copy.state == CopyState::Missing && copy.removed_at.is_some();
-    copies.iter().any(lost)
+    removed_at(copies).is_some() && copies.iter().any(lost)
 }
 
 /// The copies in records and in `--json`. `file`, `removed_at` and `gone` are what earlier versions had instead: they are

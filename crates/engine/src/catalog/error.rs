@@ -28,6 +28,15 @@ pub enum CatalogError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// There is no backup directory.
+    #[error(
+        "the backup directory {} does not exist: mount its disk, correct archive.directory (BACKUP_DIR), or take the \
+         first backup, which creates it (hubvault backup)", path.display()
+    )]
+    NoDirectory {
+        /// Which one.
+        path: PathBuf,
+    },
     /// The backup directory.
     #[error("looking for archives in {}: {source}{}", path.display(), remedy(source))]
     Directory {

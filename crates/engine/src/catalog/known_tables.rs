@@ -4,7 +4,7 @@ use super::{BackupRecord, Catalog, CatalogError, State, contents};
 use crate::job::Scope;
 use hubvault_archive::{Identities, LeftOut};
 use hubvault_model::{TableName, TablePattern};
-use hubvault_postgres::{Relation, inspect};
+use hubvault_postgres::{Relation, Sequence, inspect};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -61,9 +61,32 @@ impl KnownTables {
         let windows = scope.windows.iter().flat_map(|window| &window.tables);
         let named = scope.tables.iter().chain(windows);
         let named: Vec<TableName> = named.filter_map(TablePattern::exact).collect();
-        inspect::new_and_unreadable(relations, &|table| {
+        let is_hidden = |it: &Relation| it.rls_filters && scope.takes(&it.name);
+        inspect::new_and_unreadable(relations, &is_hidden, &|table| {
             named.contains(table) || known.contains(&table.to_string())
         })
+    }
+
+    /// The sequences that the role may not read, that nothing uses and that the newest backup did not hold; none where
+    /// that cannot be known.
+    pub fn new_sequences(&self, sequences: &[Sequence], database: &str) -> Vec<Sequence> {
+        let new = || sequences.iter().filter(|it| it.can_be_spared());
+        let newest = self
+            .databases
+            .get(database)
+            .and_then(|it| it.newest.as_ref());
+        let (Some(path), Some(_)) = (newest, new().next()) else {
+            return Vec::new();
+        };
+        let Ok(contents) = contents(path, &Identities::default()) else {
+            return Vec::new();
+        };
+        let held = contents.manifest.sequences.into_iter();
+        let held: BTreeSet<TableName> = held.map(|it| it.name).collect();
+        new()
+            .filter(|it| !held.contains(&it.name))
+            .cloned()
+            .collect()
     }
 
     /// The names for people of the tables of `database`. Reads the newest archive's manifest.

@@ -3,11 +3,17 @@
 mod error;
 mod copy;
 mod outside;
+pub(crate) mod pin;
+pub(crate) mod drill_mark;
 mod record;
 mod archive;
+mod in_the_clear;
 pub mod sidecar;
+pub(crate) mod found_mark;
+pub(crate) mod marks_beside;
 mod contents;
 mod records;
+mod browse;
 mod known_tables;
 mod rebuild;
 mod outbox_item;
@@ -17,20 +23,29 @@ mod seal;
 mod role;
 
 pub use alerts::{AlertState, CheckState};
+pub use browse::{Order, RunMark, Selection};
+pub(crate) use contents::contents_of;
 pub use contents::{Contents, contents};
-pub use copy::{BackupCopy, CopyState};
+pub use copy::{BackupCopy, CopyState, RequestRecord};
+pub use drill_mark::DrillMark;
 pub use error::CatalogError;
+pub(crate) use found_mark::FoundMark;
 pub use known_tables::KnownTables;
+pub(crate) use marks_beside::Marks;
 pub use outbox::{CHANGE_CHECK, Claimed};
 pub use outbox_item::{Content, Enclosure, OutboxItem, OutboxState, Recipient, RecipientState};
 pub use outside::OutsideRecord;
-pub use rebuild::{Rebuilt, catch_up, current, rebuild};
+pub use pin::Pin;
+pub(crate) use rebuild::published_as;
+pub use rebuild::{Rebuilt, catch_up, current, current_or_new, rebuild};
 pub(crate) use record::TRIED_AGAIN;
 pub use record::{
     BackupRecord, DeliveryRecord, DrillRecord, ProofRecord, State, TableRecord, Undelivered,
 };
+pub(crate) use records::CLOCK_TOLERANCE;
 pub use seal::{Answered, Standing, standing};
 
+use crate::job::Destinations;
 use crate::state::StateDir;
 use crate::state::file::{Access, open};
 use hubvault_archive::SEALED_ENDING;
@@ -38,12 +53,19 @@ use rusqlite::{Connection, OpenFlags};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn is_denied(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
     matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem)
 }
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
+}
+
+/// How long another process that writes is waited for.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The open catalog.
 #[derive(Debug)]
@@ -52,6 +74,8 @@ pub struct Catalog {
     path: PathBuf,
     db: Connection,
     is_read_only: bool,
+    /// A job, and where its copies are.
+    known: Option<(String, Destinations)>,
 }
 
 const SCHEMA: &str = "
@@ -95,7 +119,7 @@ impl Catalog {
                 return Connection::open_with_flags(&path, flags);
             }
             let db = Connection::open(&path)?;
-            db.busy_timeout(Duration::from_secs(10))?;
+            db.busy_timeout(BUSY_TIMEOUT)?;
             db.pragma_update(None, "foreign_keys", true)?;
             // The journal's room and inode stay its own, so that a full disk can be written down as such, and an alert
             // that was told is not told at every look.
@@ -115,7 +139,14 @@ impl Catalog {
             }
             Ok(db)
         };
-        let db = connect().map_err(|source| CatalogError::Sqlite {
+        let begun = Instant::now();
+        let mut opened = connect();
+        // Where two make it at once, SQLite refuses one of them without waiting.
+        while opened.as_ref().is_err_and(is_busy) && begun.elapsed() < BUSY_TIMEOUT {
+            std::thread::sleep(Duration::from_millis(20));
+            opened = connect();
+        }
+        let db = opened.map_err(|source| CatalogError::Sqlite {
             doing: "opening",
             path: path.clone(),
             source,
@@ -125,7 +156,15 @@ impl Catalog {
             path,
             db,
             is_read_only,
+            known: None,
         })
+    }
+
+    /// The same, which compares what is recorded of this job's copies with its destinations.
+    #[must_use]
+    pub fn of_job(mut self, job: &str, destinations: &Destinations) -> Self {
+        self.known = Some((job.to_owned(), destinations.clone()));
+        self
     }
 
     /// True where it can only be read.

@@ -61,20 +61,30 @@ impl OutsideRecord {
             parts.push(format!("some rows of {}", counted(self.in_part, "table")));
         }
         let mut text = parts.join(", and ");
-        if !self.related.is_empty() {
-            let more = match self.related.len().saturating_sub(NAMED) {
-                0 => String::new(),
-                more => format!("; {more} more"),
-            };
-            let named: Vec<&str> = self
-                .related
-                .iter()
-                .take(NAMED)
-                .map(String::as_str)
-                .collect();
-            text += &format!(" ({}{more})", named.join("; "));
+        let is_unreadable = |it: &&String| it.ends_with(LeftOut::NOT_READABLE);
+        let (unreadable, related): (Vec<_>, Vec<_>) = self.related.iter().partition(is_unreadable);
+        if !related.is_empty() {
+            text += &format!(" ({})", some(&related, "; "));
+        }
+        // The reason is the same for all of them.
+        if !unreadable.is_empty() {
+            let names = unreadable
+                .into_iter()
+                .map(|it| it.trim_end_matches(LeftOut::NOT_READABLE).trim_end());
+            let names: Vec<&str> = names.collect();
+            text += &format!(" ({}: {})", LeftOut::NOT_READABLE_MANY, some(&names, ", "));
         }
         format!("{text}; `hubvault show {}` lists them", id.short())
+    }
+}
+
+/// The first of them, and how many more there are.
+fn some<S: AsRef<str>>(all: &[S], between: &str) -> String {
+    let named: Vec<&str> = all.iter().take(NAMED).map(AsRef::as_ref).collect();
+    let named = named.join(between);
+    match all.len().saturating_sub(NAMED) {
+        0 => named,
+        more => format!("{named}{between}{more} more"),
     }
 }
 

@@ -1,15 +1,17 @@
 //! The catalog made anew from the archives themselves.
 
+use super::drill_mark::split;
 use super::{
-    BackupCopy, BackupRecord, Catalog, CatalogError, Contents, DeliveryRecord, ProofRecord, State,
-    contents,
+    BackupCopy, BackupRecord, Catalog, CatalogError, Contents, DeliveryRecord, Marks, Pin,
+    ProofRecord, State, contents,
 };
-use crate::job::Job;
+use crate::job::{Job, LOCAL};
 use crate::state::{RunLock, StateDir};
 use hubvault_archive::{ArchiveError, Identities};
-use hubvault_model::Warning;
+use hubvault_model::{BackupId, Warning};
 use jiff::Timestamp;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -54,9 +56,21 @@ impl Rebuilt {
 
 /// Opens the catalog of a job and makes it current: crashed runs are closed where no run is at work, and
 /// archives that no record names are added. A catalog that can only be read stays as it is.
+///
+/// A directory that is missing is an error: it may be a disk that is not mounted.
 pub fn current(job: &Job) -> Result<Catalog, CatalogError> {
+    let path = job.state_root();
+    if path.try_exists().is_ok_and(|exists| !exists) {
+        let path = path.to_owned();
+        return Err(CatalogError::NoDirectory { path });
+    }
+    current_or_new(job)
+}
+
+/// The same where the directory is created if it is missing: what is notified must be recorded.
+pub fn current_or_new(job: &Job) -> Result<Catalog, CatalogError> {
     let state = StateDir::open(job.state_root())?;
-    let catalog = Catalog::open(&state)?;
+    let catalog = Catalog::open(&state)?.of_job(&job.name, &job.destinations);
     if catalog.is_read_only() {
         tracing::warn!(
             "{} is read-only; the list may be out of date",
@@ -81,24 +95,63 @@ pub fn current(job: &Job) -> Result<Catalog, CatalogError> {
 /// The data is not read back: a backup without its sidecar is unproven until it is drilled.
 pub fn rebuild(catalog: &Catalog, directory: &Path) -> Result<Rebuilt, CatalogError> {
     let mut found = Rebuilt::default();
-    for path in archives(directory)? {
+    let mut batch = Batch::new(catalog);
+    for (path, marks) in archives(directory)? {
         match look(&path) {
             Err(error) => found.unreadable.push((path, error)),
-            Ok(known) if catalog.knows(known.manifest.id)? => {
-                let record = catalog.find(&known.manifest.id.to_string())?;
-                match record.filter(|record| !record.is_kept()) {
-                    None => found.known += 1,
-                    Some(record) => {
-                        let record = record.found(&path, known.bytes);
-                        catalog.finish(&record)?;
-                        found.returned.push(record);
-                    }
+            Ok(known) => match batch.find(known.manifest.id)? {
+                None => found.added.push(batch.put(added(&path, &known, marks))?),
+                Some(record) if record.is_kept() => found.known += 1,
+                Some(record) => {
+                    let record = record.found(&path, known.bytes);
+                    found.returned.push(batch.put(record)?);
                 }
-            }
-            Ok(known) => found.added.push(add(catalog, &path, &known)?),
+            },
         }
     }
+    batch.write()?;
     Ok(found)
+}
+
+/// So many records are written together: each time the disk is waited for.
+const TOGETHER: usize = 200;
+
+/// Records that are about to be written.
+struct Batch<'a> {
+    catalog: &'a Catalog,
+    records: Vec<BackupRecord>,
+}
+
+impl<'a> Batch<'a> {
+    fn new(catalog: &'a Catalog) -> Self {
+        Self {
+            catalog,
+            records: Vec::new(),
+        }
+    }
+
+    /// The record of this id, whether it is written yet or not.
+    fn find(&self, id: BackupId) -> Result<Option<BackupRecord>, CatalogError> {
+        // The last one counts: of two copies of an archive both may be found.
+        if let Some(record) = self.records.iter().rfind(|record| record.id == id) {
+            return Ok(Some(record.clone()));
+        }
+        self.catalog.find(&id.to_string())
+    }
+
+    fn put(&mut self, record: BackupRecord) -> Result<BackupRecord, CatalogError> {
+        self.records.push(record.clone());
+        if self.records.len() >= TOGETHER {
+            self.write()?;
+        }
+        Ok(record)
+    }
+
+    fn write(&mut self) -> Result<(), CatalogError> {
+        self.catalog.finish_all(&self.records)?;
+        self.records.clear();
+        Ok(())
+    }
 }
 
 /// Makes the catalog say what is on the disk, after a process that died or a hand that moved files: archives that
@@ -123,7 +176,8 @@ pub fn catch_up(
         ControlFlow::Continue(())
     })?;
     let mut found = Rebuilt::default();
-    for path in archives(directory)? {
+    let mut batch = Batch::new(catalog);
+    for (path, marks) in archives(directory)? {
         if named.contains(&path) {
             found.known += 1;
             continue;
@@ -135,17 +189,17 @@ pub fn catch_up(
                 continue;
             }
         };
-        match catalog.find(&known.manifest.id.to_string())? {
-            None => found.added.push(add(catalog, &path, &known)?),
+        match batch.find(known.manifest.id)? {
+            None => found.added.push(batch.put(added(&path, &known, marks))?),
             Some(record) if alone => {
-                if let Some(record) = as_it_is(&record, &path, &known) {
-                    catalog.finish(&record)?;
-                    found.added.push(record);
+                if let Some(record) = as_it_is(&record, &path, &known, marks) {
+                    found.added.push(batch.put(record)?);
                 }
             }
             Some(_) => {}
         }
     }
+    batch.write()?;
     if alone {
         catalog.close_dead_runs(now)?;
     }
@@ -153,9 +207,14 @@ pub fn catch_up(
 }
 
 /// A record of which an archive was found that it does not name; `None` for a second copy.
-fn as_it_is(record: &BackupRecord, path: &Path, known: &Contents) -> Option<BackupRecord> {
+fn as_it_is(
+    record: &BackupRecord,
+    path: &Path,
+    known: &Contents,
+    marks: Vec<String>,
+) -> Option<BackupRecord> {
     if matches!(record.state, State::Running | State::Failed) {
-        let mut published = published(path, known);
+        let mut published = published(path, known, marks);
         published.warnings.push(Warning::new(
             "died",
             path.display(),
@@ -167,20 +226,33 @@ fn as_it_is(record: &BackupRecord, path: &Path, known: &Contents) -> Option<Back
     (!is_second).then(|| record.found(path, known.bytes))
 }
 
-/// The files of a directory that are called as archives are.
-fn archives(directory: &Path) -> Result<Vec<PathBuf>, CatalogError> {
-    let mut paths: Vec<PathBuf> = fs::read_dir(directory)
+/// The files of a directory that are called as archives are, and the names of the marks beside each.
+fn archives(directory: &Path) -> Result<Vec<(PathBuf, Vec<String>)>, CatalogError> {
+    let entries = fs::read_dir(directory)
         .and_then(Iterator::collect::<std::io::Result<Vec<_>>>)
         .map_err(|source| CatalogError::Directory {
             path: directory.to_owned(),
             source,
-        })?
-        .iter()
-        .map(fs::DirEntry::path)
-        .filter(|path| super::is_archive_name(path))
-        .collect();
+        })?;
+    let mut marks: HashMap<OsString, Vec<String>> = HashMap::new();
+    let mut paths = Vec::new();
+    for entry in entries {
+        let name = entry.file_name();
+        if let Some((archive, mark)) = name.to_str().and_then(split) {
+            marks
+                .entry(archive.into())
+                .or_default()
+                .push(mark.to_owned());
+        } else if super::is_archive_name(Path::new(&name)) {
+            paths.push(entry.path());
+        }
+    }
     paths.sort();
-    Ok(paths)
+    let mut with_marks = |path: PathBuf| {
+        let marks = path.file_name().and_then(|name| marks.remove(name));
+        (path, marks.unwrap_or_default())
+    };
+    Ok(paths.into_iter().map(&mut with_marks).collect())
 }
 
 /// Nobody who keeps archives needs to hold a key: a sealed one is known by its sidecar, which must be its own.
@@ -200,17 +272,27 @@ fn look(path: &Path) -> Result<Contents, ArchiveError> {
     Ok(known)
 }
 
-fn add(catalog: &Catalog, path: &Path, known: &Contents) -> Result<BackupRecord, CatalogError> {
-    let record = BackupRecord {
+fn added(path: &Path, known: &Contents, marks: Vec<String>) -> BackupRecord {
+    BackupRecord {
         // Who was told of it then is not known, and nobody needs to hear of it now.
         delivery: Some(DeliveryRecord::default()),
-        ..published(path, known)
-    };
-    catalog.finish(&record)?;
-    Ok(record)
+        ..published(path, known, marks)
+    }
 }
 
-fn published(path: &Path, known: &Contents) -> BackupRecord {
+fn published(path: &Path, known: &Contents, marks: Vec<String>) -> BackupRecord {
+    let mut record = published_as(BackupCopy::local(path, Some(known.bytes)), known);
+    if let Some(pin) = Pin::beside(path, record.id) {
+        record.learn_pin(LOCAL, &pin);
+    }
+    let marks = Marks::beside(path, marks, record.id);
+    record.learn_marks(LOCAL, &marks.found);
+    record.note_marks(LOCAL, &marks);
+    record
+}
+
+/// The record of a backup of which this copy was found.
+pub(crate) fn published_as(copy: BackupCopy, known: &Contents) -> BackupRecord {
     let proof = known.proof.clone().unwrap_or_else(|| ProofRecord {
         reason: Some("known from its manifest only".to_owned()),
         ..ProofRecord::default()
@@ -218,10 +300,6 @@ fn published(path: &Path, known: &Contents) -> BackupRecord {
     BackupRecord {
         pinned: known.pinned,
         sealed_to: known.sealed_to(),
-        ..BackupRecord::published(
-            &known.manifest,
-            BackupCopy::local(path, Some(known.bytes)),
-            proof,
-        )
+        ..BackupRecord::published(&known.manifest, copy, proof)
     }
 }

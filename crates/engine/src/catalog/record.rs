@@ -1,7 +1,9 @@
 //! One backup as the catalog keeps it and as `--json` prints it: one documented shape.
 
 use super::copy::{BackupCopy, shape};
+use super::drill_mark::DrillMark;
 use super::outside::OutsideRecord;
+use super::pin::Pin;
 use crate::progress::StageTime;
 use hubvault_archive::{Coverage, FileSummary, Manifest, SnapshotInfo};
 use hubvault_model::{BackupId, Warning, counted};
@@ -93,6 +95,12 @@ pub struct BackupRecord {
     /// Whether somebody said that the archive stays.
     #[serde(default)]
     pub pinned: bool,
+    /// Who said so, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<Pin>,
+    /// Which drill the proof is of; `None` where that was made before the archive was published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill_mark: Option<DrillMark>,
     /// What a newer version recorded.
     #[serde(flatten)]
     pub other: Map<String, Value>,
@@ -120,7 +128,7 @@ fn whole() -> Coverage {
 }
 
 /// What was proven about a backup.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProofRecord {
     /// True once it was restored and every row compared.
     pub proven: bool,
@@ -166,6 +174,15 @@ pub struct DrillRecord {
 }
 
 impl ProofRecord {
+    /// What it makes of a backup that was published.
+    pub fn state(&self) -> State {
+        if self.proven {
+            State::Proven
+        } else {
+            State::Unproven
+        }
+    }
+
     /// What could not be rebuilt and is not in the reason, which names the first few.
     pub fn also_not_rebuilt(&self) -> impl Iterator<Item = &str> {
         let reason = self.reason.as_deref().unwrap_or_default();
@@ -237,15 +254,26 @@ impl DeliveryRecord {
 }
 
 impl BackupRecord {
-    /// The state in words: `proven`, `proven, undelivered`.
+    /// The state in words: `proven`, `proven, 2 of 3 copies, undelivered`, `stopped`.
     pub fn state_text(&self) -> String {
         let undelivered = self.delivery.as_ref().is_some_and(|d| !d.is_complete());
-        let state = self.state.as_str();
-        if undelivered {
-            format!("{state}, undelivered")
+        let state = if self.was_stopped() {
+            "stopped"
         } else {
-            state.to_owned()
+            self.state.as_str()
+        };
+        let mut text = state.to_owned();
+        let several = self.copies.len() > 1 || self.copies.iter().any(BackupCopy::is_damaged);
+        if let Some((there, of)) = several.then(|| self.count_copies())
+            && there < of
+        {
+            let copies = if of == 1 { "copy" } else { "copies" };
+            text += &format!(", {there} of {of} {copies}");
         }
+        if undelivered {
+            text += ", undelivered";
+        }
+        text
     }
 
     /// Whether somebody stopped it. Earlier versions recorded only the words.
@@ -298,6 +326,8 @@ impl BackupRecord {
             failed_check: None,
             needed_bytes: None,
             pinned: false,
+            pin: None,
+            drill_mark: None,
             other: Map::new(),
         }
     }
@@ -307,11 +337,7 @@ impl BackupRecord {
         Self {
             bytes: copy.bytes,
             copies: vec![copy],
-            state: if proof.proven {
-                State::Proven
-            } else {
-                State::Unproven
-            },
+            state: proof.state(),
             finished_at: Some(manifest.finished_at),
             snapshot: Some(manifest.snapshot.clone()),
             tables: manifest

@@ -1,10 +1,13 @@
 //! The runs in the catalog.
 
-use super::{BackupRecord, Catalog, CatalogError, DeliveryRecord, State};
+use super::{BackupRecord, Catalog, CatalogError, DeliveryRecord, DrillRecord, State};
 use hubvault_model::{BackupId, Warning};
-use jiff::Timestamp;
-use rusqlite::{OptionalExtension, params};
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, params};
 use std::ops::ControlFlow;
+
+/// The clocks of two machines may differ so much.
+pub(crate) const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(60);
 
 impl Catalog {
     /// Records a run before its first byte.
@@ -24,23 +27,98 @@ impl Catalog {
         delivery: &DeliveryRecord,
         warnings: Vec<Warning>,
     ) -> Result<(), CatalogError> {
+        self.change(id, |record| {
+            record.delivery = Some(delivery.clone());
+            record.warnings.extend(warnings);
+        })
+        .map(|_| ())
+    }
+
+    /// Changes a record as it is now, which nobody else writes meanwhile; returns it as it is then. `None` where there is
+    /// none.
+    pub fn change(
+        &self,
+        id: BackupId,
+        change: impl FnOnce(&mut BackupRecord),
+    ) -> Result<Option<BackupRecord>, CatalogError> {
+        let tx = self.writing()?;
         let Some(mut record) = self.find(&id.to_string())? else {
-            return Ok(());
+            return Ok(None);
         };
-        record.delivery = Some(delivery.clone());
-        record.warnings.extend(warnings);
-        self.put(&record)
+        change(&mut record);
+        self.write(&tx, &record)?;
+        tx.commit().map_err(self.failed("writing to"))?;
+        Ok(Some(record))
+    }
+
+    /// Records several at once, as [`Catalog::finish`] does each: all of them, or none.
+    pub fn finish_all(&self, records: &[BackupRecord]) -> Result<(), CatalogError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let tx = self.writing()?;
+        for record in records {
+            self.write(&tx, record)?;
+        }
+        tx.commit().map_err(self.failed("writing to"))
+    }
+
+    /// Changes the copies of several records as they are now, in one transaction: all of them, or none.
+    pub fn change_copies(
+        &self,
+        ids: &[BackupId],
+        mut change: impl FnMut(&mut BackupRecord),
+    ) -> Result<(), CatalogError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let tx = self.writing()?;
+        for id in ids {
+            let Some(mut record) = self.find(&id.to_string())? else {
+                continue;
+            };
+            change(&mut record);
+            let json = self.json(&record)?;
+            let file = record.file().map(|file| file.display().to_string());
+            // Its tables stay as they are: there may be hundreds.
+            tx.prepare_cached("UPDATE backups SET record = ?2, file = ?3 WHERE id = ?1")
+                .and_then(|mut update| update.execute(params![id.to_string(), json, file]))
+                .map_err(self.failed("writing to"))?;
+        }
+        tx.commit().map_err(self.failed("writing to"))
+    }
+
+    /// Records what came of a run, but of its copies what is recorded already: others may work at them.
+    pub fn finish_except_copies(&self, record: &mut BackupRecord) -> Result<(), CatalogError> {
+        let tx = self.writing()?;
+        if let Some(known) = self.find(&record.id.to_string())?
+            && !known.copies.is_empty()
+        {
+            record.copies = known.copies;
+        }
+        self.write(&tx, record)?;
+        tx.commit().map_err(self.failed("writing to"))
+    }
+
+    fn writing(&self) -> Result<Transaction<'_>, CatalogError> {
+        Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)
+            .map_err(self.failed("writing to"))
     }
 
     fn put(&self, record: &BackupRecord) -> Result<(), CatalogError> {
+        let tx = self.writing()?;
+        self.write(&tx, record)?;
+        tx.commit().map_err(self.failed("writing to"))
+    }
+
+    fn write(&self, tx: &Transaction<'_>, record: &BackupRecord) -> Result<(), CatalogError> {
         let json = self.json(record)?;
         let write = || {
-            let tx = self.db.unchecked_transaction()?;
             let id = record.id.to_string();
-            tx.execute("DELETE FROM backups WHERE id = ?1", params![id])?;
-            tx.execute(
-                "INSERT INTO backups VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-                params![
+            tx.prepare_cached("DELETE FROM backups WHERE id = ?1")?
+                .execute(params![id])?;
+            tx.prepare_cached("INSERT INTO backups VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
+                .execute(params![
                     id,
                     record.job,
                     record.state.as_str(),
@@ -49,21 +127,18 @@ impl Catalog {
                     record.finished_at.map(|t| t.to_string()),
                     record.bytes.map(|b| b as i64),
                     json,
-                ],
-            )?;
+                ])?;
+            let mut insert = tx.prepare_cached("INSERT INTO tables VALUES (?1, ?2, ?3, ?4, ?5)")?;
             for table in &record.tables {
-                tx.execute(
-                    "INSERT INTO tables VALUES (?1, ?2, ?3, ?4, ?5)",
-                    params![
-                        id,
-                        table.name,
-                        table.rows as i64,
-                        table.bytes as i64,
-                        table.digest
-                    ],
-                )?;
+                insert.execute(params![
+                    id,
+                    table.name,
+                    table.rows as i64,
+                    table.bytes as i64,
+                    table.digest
+                ])?;
             }
-            tx.commit()
+            Ok(())
         };
         write().map_err(self.failed("writing to"))
     }
@@ -85,26 +160,30 @@ impl Catalog {
         job: &str,
         since: Timestamp,
     ) -> Result<Vec<BackupRecord>, CatalogError> {
-        let mut records = self.list()?;
-        records.retain(|record| {
-            record.job == job
-                && record.delivery.is_none()
-                && record.finished_at.is_some_and(|at| at >= since)
-        });
-        Ok(records)
+        let mut pending = Vec::new();
+        self.each(|record| {
+            let ended = record.finished_at.is_some_and(|at| at >= since);
+            if record.job == job && record.delivery.is_none() && ended {
+                pending.push(record);
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(pending)
     }
 
-    /// A run of a job that began at `due` or later and left an archive.
+    /// A run of a job that began at `due` or later and left an archive. One that begins after `now` was made by a clock that is
+    /// ahead, and nobody knows when.
     pub fn made_since(
         &self,
         job: &str,
         due: Timestamp,
+        now: Timestamp,
     ) -> Result<Option<BackupRecord>, CatalogError> {
-        let mut records = self.list()?.into_iter();
-        Ok(records.find(|record| {
+        let latest = now + CLOCK_TOLERANCE;
+        self.first(|record| {
             let made = matches!(record.state, State::Proven | State::Unproven);
-            made && record.job == job && record.started_at >= due
-        }))
+            made && record.job == job && (due..=latest).contains(&record.started_at)
+        })
     }
 
     /// Every record, newest first. A catalog keeps every run, so that this takes memory for all of them.
@@ -135,21 +214,26 @@ impl Catalog {
         Ok(all)
     }
 
-    fn visit(
+    pub(super) fn visit<'v>(
         &self,
         sql: &str,
-        value: Option<&str>,
+        values: impl IntoIterator<Item = &'v str>,
         mut see: impl FnMut(BackupRecord) -> ControlFlow<()>,
     ) -> Result<(), CatalogError> {
         let failed = |source| self.failed("reading")(source);
-        let mut statement = self.db.prepare(sql).map_err(failed)?;
+        let mut statement = self.db.prepare_cached(sql).map_err(failed)?;
         let mut rows = statement
-            .query(rusqlite::params_from_iter(value))
+            .query(rusqlite::params_from_iter(values))
             .map_err(failed)?;
         while let Some(row) = rows.next().map_err(failed)? {
             let json: String = row.get(0).map_err(failed)?;
             let mut record: BackupRecord = self.parse(&json)?;
             record.locate(self.directory());
+            if let Some((_, known)) = self.known.as_ref().filter(|(job, _)| *job == record.job) {
+                for copy in &mut record.copies {
+                    copy.compare_with(known);
+                }
+            }
             if see(record).is_break() {
                 break;
             }
@@ -161,17 +245,7 @@ impl Catalog {
     /// unambiguous prefix of one, or the name of an archive. `None` when there is none.
     pub fn find(&self, word: &str) -> Result<Option<BackupRecord>, CatalogError> {
         if word == "latest" {
-            let mut latest = None;
-            self.each(|record| {
-                let is_listed = record.is_kept();
-                latest = Some(record).filter(|_| is_listed);
-                if is_listed {
-                    ControlFlow::Break(())
-                } else {
-                    ControlFlow::Continue(())
-                }
-            })?;
-            return Ok(latest);
+            return self.first(BackupRecord::is_kept);
         }
         if word
             .parse::<BackupId>()
@@ -181,10 +255,7 @@ impl Catalog {
             return Ok(self.query(sql, Some(word))?.pop());
         }
         let records = self.list()?;
-        let named = |r: &BackupRecord| {
-            r.file()
-                .is_some_and(|f| f.file_name().is_some_and(|n| n == word))
-        };
+        let named = |r: &BackupRecord| r.archive_name() == Some(word);
         if let Some(at) = records.iter().position(named) {
             return Ok(records.into_iter().nth(at));
         }
@@ -205,22 +276,44 @@ impl Catalog {
         Ok(fits.pop())
     }
 
+    /// The newest record that `is_wanted`.
+    fn first(
+        &self,
+        is_wanted: impl Fn(&BackupRecord) -> bool,
+    ) -> Result<Option<BackupRecord>, CatalogError> {
+        let mut found = None;
+        self.each(|record| {
+            found = Some(record).filter(&is_wanted);
+            match found {
+                Some(_) => ControlFlow::Break(()),
+                None => ControlFlow::Continue(()),
+            }
+        })?;
+        Ok(found)
+    }
+
     /// When an archive of this job was last drilled.
     pub fn last_drill(&self, job: &str) -> Result<Option<Timestamp>, CatalogError> {
-        let records = self.list()?.into_iter().filter(|record| record.job == job);
-        Ok(records
-            .filter_map(|record| Some(record.proof.drill?.drilled_at))
-            .max())
+        self.last(job, |_| true)
     }
 
     /// When a `restore.sh` of this kind last brought back an archive of this job.
     pub fn last_script(&self, job: &str, kind: &str) -> Result<Option<Timestamp>, CatalogError> {
-        let records = self.list()?.into_iter().filter(|record| record.job == job);
-        let drills = records.filter_map(|record| record.proof.drill);
-        Ok(drills
-            .filter(|drill| drill.script.as_deref() == Some(kind))
-            .map(|drill| drill.drilled_at)
-            .max())
+        self.last(job, |drill| drill.script.as_deref() == Some(kind))
+    }
+
+    fn last(
+        &self,
+        job: &str,
+        is_wanted: impl Fn(&DrillRecord) -> bool,
+    ) -> Result<Option<Timestamp>, CatalogError> {
+        let mut last = None;
+        self.each(|record| {
+            let drill = record.proof.drill.filter(&is_wanted);
+            last = last.max(drill.filter(|_| record.job == job).map(|it| it.drilled_at));
+            ControlFlow::Continue(())
+        })?;
+        Ok(last)
     }
 
     /// True when the catalog knows this id.

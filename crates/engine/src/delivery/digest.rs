@@ -52,9 +52,13 @@ impl DigestFacts {
         let (now, zone) = (known.now, known.zone);
         let from = now - SignedDuration::from_hours(24 * 7);
         let of_job = || known.history.iter().filter(|record| record.job == job);
-        let overview = Overview::of(of_job(), known.presence);
+        let overview = Overview::of(of_job(), known.look);
         let week: Vec<&BackupRecord> = of_job()
-            .filter(|record| record.started_at >= from && record.state != State::Running)
+            .filter(|record| {
+                // One that was stopped by hand is no failure.
+                let has_ended = record.state != State::Running && !record.was_stopped();
+                record.started_at >= from && has_ended
+            })
             .collect();
         let count = |state| week.iter().filter(|record| record.state == state).count();
         let newest = overview.newest_proven.as_ref();

@@ -127,6 +127,8 @@ pub struct ArchiveFacts {
     pub attached: bool,
     /// In words: attached, or why not and how to fetch it.
     pub attachment: String,
+    /// The state of its copy at each destination, a line each; empty where there is one destination.
+    pub copies: Vec<String>,
     /// A link that downloads it; `none` if links are not configured.
     pub link: Option<LinkFacts>,
     /// The part that this message carries, of `parts`; 0 when it is not cut.
@@ -268,6 +270,11 @@ impl Facts {
         texts.extend(&mut digest.failed);
         texts.extend(&mut digest.risks);
         texts.extend(&mut digest.undelivered);
+        texts.extend(
+            self.archive
+                .iter_mut()
+                .flat_map(|archive| &mut archive.copies),
+        );
         if let Some(failure) = &mut self.failure {
             texts.extend(&mut failure.causes);
             texts.extend(&mut failure.log);

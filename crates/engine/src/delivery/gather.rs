@@ -8,8 +8,8 @@ use super::facts::{
 use super::known::Known;
 use super::phrases::{change, size_change, took};
 use super::previous_run::previous;
-use crate::catalog::{BackupRecord, TableRecord};
-use crate::overview::{Overview, moment};
+use crate::catalog::{BackupCopy, BackupRecord, TableRecord};
+use crate::overview::{Overview, copy_text, moment};
 use hubvault_archive::Coverage;
 use hubvault_model::{ByteSize, counted, grouped};
 use jiff::tz::TimeZone;
@@ -24,7 +24,7 @@ impl Facts {
         };
         let before =
             others().find(|other| other.started_at < record.started_at && other.was_published());
-        let proven = Overview::of(others(), known.presence).newest_proven;
+        let proven = Overview::of(others(), known.look).newest_proven;
         let earlier = |other: &BackupRecord| previous(other, now, zone);
         Self {
             kind: kind.to_owned(),
@@ -48,7 +48,7 @@ impl Facts {
                     size: ByteSize(file.bytes).to_string(),
                 })
                 .collect(),
-            archive: archive(record, before),
+            archive: archive(record, before, known),
             proof: proof(record),
             warnings: record.warnings.iter().map(ToString::to_string).collect(),
             next_run: String::new(),
@@ -128,7 +128,28 @@ fn tables(record: &BackupRecord, before: Option<&BackupRecord>) -> Vec<TableFact
         .collect()
 }
 
-fn archive(record: &BackupRecord, before: Option<&BackupRecord>) -> Option<ArchiveFacts> {
+/// The state of each copy; one alone is in the message anyhow.
+fn copies(record: &BackupRecord, known: &Known<'_>) -> Vec<String> {
+    let expected: Vec<&BackupCopy> = record
+        .copies
+        .iter()
+        .filter(|copy| copy.is_expected())
+        .collect();
+    if expected.len() < 2 {
+        return Vec::new();
+    }
+    let line = |copy: &&BackupCopy| {
+        let text = copy_text(copy, record, known.now, known.zone);
+        format!("{}: {text}", copy.destination)
+    };
+    expected.iter().map(line).collect()
+}
+
+fn archive(
+    record: &BackupRecord,
+    before: Option<&BackupRecord>,
+    known: &Known<'_>,
+) -> Option<ArchiveFacts> {
     let path = record.file()?;
     let bytes = record.bytes.unwrap_or_default();
     let name = record.archive_name()?.to_owned();
@@ -154,6 +175,7 @@ fn archive(record: &BackupRecord, before: Option<&BackupRecord>) -> Option<Archi
             .map_or_else(String::new, |before| size_change(before, bytes)),
         attached: false,
         attachment: String::new(),
+        copies: copies(record, known),
         link: None,
         part: 0,
         parts: 0,

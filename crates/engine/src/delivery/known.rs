@@ -14,8 +14,8 @@ pub struct Known<'a> {
     pub history: &'a [BackupRecord],
     /// All its messages, newest first.
     pub outbox: &'a [OutboxItem],
-    /// How to find out whether an archive is there.
-    pub presence: LookFn,
+    /// How to find out whether a copy is there.
+    pub look: LookFn,
     /// How old the newest proven backup may be.
     pub max_age_hours: u32,
     /// Whether archives are mailed that anybody can read.

@@ -13,7 +13,7 @@ use crate::catalog::{
     AlertState, BackupRecord, Catalog, CatalogError, CheckState, OutboxItem, State,
 };
 use crate::job::{Delivery, Job, MailOptions};
-use crate::overview::{mail_risk, presence};
+use crate::overview::{looked_for, mail_risk};
 use hubvault_model::{BackupId, Cancel, Warning};
 use hubvault_notify::{Channel, ChannelKind, Event, EventKind, Mailer};
 use jiff::Timestamp;
@@ -216,7 +216,7 @@ impl<'a> Notifier<'a> {
             source: &self.job.database.to_string(),
             history: &history,
             outbox: &outbox,
-            presence,
+            look: looked_for,
             max_age_hours: self.job.monitor.max_age_hours,
             mails_unsealed: mail_risk(self.job).is_some(),
             risks: self.risks.as_deref(),

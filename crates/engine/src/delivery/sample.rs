@@ -3,7 +3,7 @@
 use super::facts::{AlertFacts, ChangeFacts, ChangedSetting, Facts, LinkFacts};
 use super::known::Known;
 use crate::catalog::{BackupCopy, BackupRecord, DrillRecord, ProofRecord, State, TableRecord};
-use crate::overview::by_record;
+use crate::overview::recorded;
 use crate::progress::{Stage, StageTime};
 use hubvault_archive::{Coverage, FileSummary};
 use hubvault_model::{BackupId, Warning};
@@ -149,7 +149,7 @@ pub(super) fn facts(kind: &str) -> Facts {
         source: "hub on db:5432",
         history: &[record.clone(), before("hub")],
         outbox: &[],
-        presence: by_record,
+        look: recorded,
         max_age_hours: 25,
         mails_unsealed: true,
         risks: None,

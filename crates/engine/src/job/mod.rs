@@ -3,13 +3,15 @@
 //! The configuration makes one; nothing below it reads the environment or parses again.
 
 mod destination;
+mod lease;
 mod scope;
 mod sources;
 mod archive;
 mod proof;
 
 pub use archive::{ArchiveOptions, SizeLimits};
-pub use destination::{Destination, Destinations, LOCAL, Place};
+pub use destination::{CopyRules, CopyWhen, Destination, Destinations, LOCAL, SealRule};
+pub use lease::LeaseOptions;
 pub use proof::{ProofOptions, ProofWhen, SourceDigest};
 pub(crate) use scope::midnight_before;
 pub use scope::{MissingPolicy, ReferencePolicy, Scope, Window, WindowRows};
@@ -47,6 +49,8 @@ pub struct Job {
     pub seal: Vec<Recipient>,
     /// Where the copies of its backups go.
     pub destinations: Destinations,
+    /// What keeps other machines with the same job from running at once.
+    pub lease: Option<LeaseOptions>,
     /// What a finished archive may measure.
     pub limits: SizeLimits,
     /// When and where a new archive is drilled.
@@ -217,6 +221,8 @@ pub struct MonitorOptions {
     pub max_drill_age_hours: u32,
     /// What must be free besides room for two more archives.
     pub min_free: Option<ByteSize>,
+    /// How much of the copies is read back a day.
+    pub read_back: ByteSize,
     /// When rows changed too much.
     pub rows: RowLimits,
     /// When an alert that still stands is told again; zero for never.
@@ -237,6 +243,7 @@ impl Default for MonitorOptions {
             max_archive_age_hours: 25,
             max_drill_age_hours: 192,
             min_free: None,
+            read_back: ByteSize::from_mib(1_024),
             rows: RowLimits::default(),
             reminder: Duration::from_hours(24),
             ping: None,

@@ -13,6 +13,8 @@ pub struct ProofOptions {
     pub script: ProofWhen,
     /// Where the throwaway server's directory is made; short, as it holds a socket.
     pub directory: PathBuf,
+    /// Where empty clusters are kept, of which the throwaway server gets a copy; `None`: each is made anew.
+    pub empty_clusters: Option<PathBuf>,
     /// A server on which a scratch database is made and dropped, instead of a throwaway server.
     pub server: Option<ConnectSettings>,
     /// When the server is asked for a digest of its own, which the drill compares.

@@ -1,6 +1,6 @@
 //! Which tables, and which of their rows.
 
-use hubvault_model::TablePattern;
+use hubvault_model::{TableName, TablePattern};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 
@@ -18,6 +18,16 @@ pub struct Scope {
     /// Whether its tables are the Bash system's, because nothing names any. Those that do not exist are one warning;
     /// where none of them exists, the whole database is taken.
     pub by_default: bool,
+}
+
+impl Scope {
+    /// Whether it takes rows of a table of this name.
+    pub fn takes(&self, table: &TableName) -> bool {
+        let windows = self.windows.iter().flat_map(|window| &window.tables);
+        let mut patterns = windows.chain(&self.tables);
+        patterns.any(|pattern| pattern.matches(table))
+            && !self.exclude.iter().any(|pattern| pattern.matches(table))
+    }
 }
 
 /// What to do about something named that is not there.

@@ -136,10 +136,11 @@ install PostgreSQL's client programs of that version or newer"
 # One time zone, one date style, no filter: the rows were written so.
 PGOPTIONS="${PGOPTIONS:-} -c client_encoding=UTF8 -c DateStyle=ISO -c IntervalStyle=postgres"
 PGOPTIONS="$PGOPTIONS -c TimeZone=UTC -c statement_timeout=0 -c row_security=off"
-PGOPTIONS="$PGOPTIONS -c client_min_messages=warning -c standard_conforming_strings=on -c search_path="
+PGOPTIONS="$PGOPTIONS -c client_min_messages=warning -c standard_conforming_strings=on"
 export PGOPTIONS PGCLIENTENCODING=UTF8
 
-sql() { psql -X -q -A -t -v ON_ERROR_STOP=1 "$@"; }
+# pg_restore empties the search_path itself: an extension's script may read what it is by default.
+sql() { PGOPTIONS="$PGOPTIONS -c search_path=" psql -X -q -A -t -v ON_ERROR_STOP=1 "$@"; }
 ask() { sql -c "$1" || die "the database $PGDATABASE does not answer: see above"; }
 # Runs the SQL that an awk program makes of the records, in one session.
 ask_each() {
@@ -396,8 +397,8 @@ cure() {
         fi ;;
     esac
     why=$(LC_ALL=C awk -v id="$id" '
-    /^pg_restore: from TOC entry / { here = $5 == id ";" }
-    here && sub(/^pg_restore: error: (could not execute query: )?/, "") { print; exit }' "$work/said")
+    sub(/^[a-z_: ]*from TOC entry /, "") { here = $1 == id ";" }
+    here && sub(/^[a-z_: ]*error: (could not execute query: )?/, "") { print; exit }' "$work/said")
     printf '%s: %s\n' "$object" "$why" >>"$work/not_rebuilt"
 }
 
@@ -442,8 +443,14 @@ build() {
         cat "$work/said" >&2
         die "pg_restore of $1 failed: see above"
     fi
-    # shellcheck disable=SC2013 # words of digits
-    for id in $(sed -n 's/^pg_restore: from TOC entry \([0-9]*\); .*/\1/p' "$work/said" | awk '!seen[$0]++'); do
+    # Several processes write the beginnings of their lines into each other's.
+    failed=$(sed -n 's/^[a-z_: ]*from TOC entry \([0-9]*\); .*/\1/p' "$work/said" | awk '!seen[$0]++')
+    # A server older than pg_restore does not know each of its settings. That fails no object, and none is named.
+    if [ -z "$failed" ] && grep 'error: ' "$work/said" | grep -qv 'unrecognized configuration parameter'; then
+        cat "$work/said" >&2
+        die "pg_restore of $1 does not say what failed: see above"
+    fi
+    for id in $failed; do
         cure "$id"
     done
 }

@@ -41,14 +41,16 @@ impl Dumping {
         }
     }
 
-    /// Waits for it and converts; foreign keys in `skipped` (oids) are left out, and so are passwords where the options say so.
-    pub(crate) fn finish(
+    /// Waits for it and gives `keep` its files; foreign keys in `skipped` (oids) are left out, and so are passwords where
+    /// the options say so.
+    pub(crate) fn finish<E: From<PgError>>(
         mut self,
         skipped: &[u32],
         options: ArchiveOptions,
-    ) -> Result<SchemaDump, PgError> {
+        keep: impl FnMut(&str, &[u8]) -> Result<(), E>,
+    ) -> Result<SchemaDump, E> {
         let Some(thread) = self.thread.take() else {
-            return Err(PgError::Cancelled);
+            return Err(PgError::Cancelled.into());
         };
         let mut dumped = thread
             .join()
@@ -56,7 +58,7 @@ impl Dumping {
         if options.mask_passwords {
             dumped.mask()?;
         }
-        dumped.convert(skipped, &self.cancel)
+        dumped.convert(skipped, &self.cancel, keep)
     }
 }
 

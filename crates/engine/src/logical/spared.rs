@@ -7,15 +7,15 @@ use crate::job::{MissingPolicy, Scope};
 use crate::run::BackupError;
 use hubvault_archive::LeftOut;
 use hubvault_model::{TableName, Warning, counted};
-use hubvault_postgres::{
-    ForeignKey, MissingPrivilege, Relation, Sequence, Session, Snapshot, inspect,
-};
+use hubvault_postgres::{ForeignKey, MissingPrivilege, Relation, Sequence, Snapshot, inspect};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a run leaves out of the definitions, too.
 #[derive(Clone, Debug, Default)]
 pub struct Spared {
     tables: BTreeSet<u32>,
+    /// Those of no table.
+    sequences: Vec<Sequence>,
     objects: Vec<TableName>,
 }
 
@@ -36,23 +36,12 @@ impl Spared {
             return Ok(Self::default());
         }
         let relations = inspect::relations(session)?;
-        let tables = known.new_and_unreadable(&relations, scope, &database);
-        Self::of(session, tables, &relations)
-    }
-
-    fn of(
-        session: &mut Session,
-        tables: BTreeSet<u32>,
-        relations: &[Relation],
-    ) -> Result<Self, BackupError> {
-        if tables.is_empty() {
-            return Ok(Self::default());
-        }
+        let sequences = inspect::sequences(session)?;
         let mut found = Self {
-            tables,
+            tables: known.new_and_unreadable(&relations, scope, &database),
+            sequences: known.new_sequences(&sequences, &database),
             objects: Vec::new(),
         };
-        let sequences = inspect::sequences(session)?;
         let sequences = sequences.into_iter().filter(|it| found.has_sequence(it));
         let names = relations.iter().filter(|it| found.has(it.oid));
         found.objects = names
@@ -73,6 +62,7 @@ impl Spared {
 
     pub(super) fn has_sequence(&self, sequence: &Sequence) -> bool {
         sequence.of_table.is_some_and(|table| self.has(table))
+            || self.sequences.iter().any(|it| it.oid == sequence.oid)
     }
 
     /// The tables, for the list of what is not in the archive.
@@ -151,7 +141,30 @@ impl Spared {
             );
             Warning::new("unreadable-table", schema, message)
         };
-        schemas.into_iter().map(warning).collect()
+        let of_tables = schemas.into_iter().map(warning);
+        of_tables.chain(self.of_sequences(role)).collect()
+    }
+
+    fn of_sequences(&self, role: &str) -> Option<Warning> {
+        let names: Vec<String> = self
+            .sequences
+            .iter()
+            .map(|it| it.name.to_string())
+            .collect();
+        let missing = inspect::missing_for_more(role, [].iter(), self.sequences.iter());
+        let message = format!(
+            "the role {role} may not read {} {}, which the last backup does not hold: neither definition nor value is in \
+             the archive; grant it: {}",
+            if names.len() == 1 {
+                "the sequence"
+            } else {
+                "the sequences"
+            },
+            some(&names, ", "),
+            statements(&missing)
+        );
+        let first = names.first()?;
+        Some(Warning::new("unreadable-sequence", first, message))
     }
 }
 
@@ -189,7 +202,7 @@ fn statements(missing: &[MissingPrivilege]) -> String {
     let later = if later.is_empty() {
         String::new()
     } else {
-        format!(" For tables to come: {}", some(&later, " "))
+        format!(" for tables to come: {}", some(&later, " "))
     };
     format!("{}{all}{later}", some(&now, " "))
 }

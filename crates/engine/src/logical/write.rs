@@ -49,7 +49,7 @@ pub(crate) fn write(
     let mut warnings = plan.warnings.clone();
     warnings.append(&mut sources.warnings);
     warnings.extend(files.warnings);
-    let (output, identities) = Output::new(file, &job.seal)?;
+    let (output, identities) = Output::new(file, &job.seal, !job.destinations.others().is_empty())?;
     let writer = Mutex::new(ArchiveWriter::new(output, text.compression));
     let inside = info::Inside {
         files: &files.summaries,
@@ -57,14 +57,14 @@ pub(crate) fn write(
     };
     let (mut pg_dump, mut masked) = (String::new(), Vec::new());
     let before_the_rows = |writer: &mut Writer| {
-        let schema = dumping.finish(&plan.references.skipped, job.archive)?;
+        let (schema, definitions) = packed_definitions(dumping, plan, job, &text)?;
         pg_dump.clone_from(&schema.pg_dump_version);
         masked.clone_from(&schema.masked);
         let warn = |said| Warning::new("pg_dump", "schema", said);
         warnings.extend(schema.messages.iter().map(warn));
         let info = info::backup_info(job, run.id, plan, &inside, &schema, &warnings);
         writer.append(text.pack("BACKUP_INFO.txt", EntryKind::Info, 0o644, info.as_bytes())?)?;
-        append_definitions(writer, &text, schema, plan)?;
+        append_definitions(writer, &text, definitions, (schema, plan))?;
         for entry in files.packed {
             writer.append(entry)?;
         }
@@ -90,17 +90,22 @@ pub(crate) fn write(
     manifest.masked = masked;
     let (output, manifest) = writer.finish(manifest)?;
     let durable = (output.make_durable()).map_err(BackupError::io("making durable", path))?;
-    let seal = durable.sealed_sha256.map(|sha256| Seal {
-        sealed_to: job.seal.iter().map(ToString::to_string).collect(),
-        sha256,
-    });
     Ok(WrittenArchive {
         path: path.to_owned(),
-        manifest,
+        manifest_sha256: manifest.sha256()?,
         bytes: durable.bytes,
-        seal,
+        seal: seal_of(job, path, durable.sha256.as_ref())?,
+        sha256: durable.sha256,
         identities,
     })
+}
+
+/// How the archive is sealed, if it is.
+fn seal_of(job: &Job, path: &Path, sha256: Option<&String>) -> Result<Option<Seal>, BackupError> {
+    let sealed_to: Vec<String> = job.seal.iter().map(ToString::to_string).collect();
+    let sealed = sha256.filter(|_| !sealed_to.is_empty());
+    let seal = sealed.map(|sha256| Seal::of(path, sealed_to, sha256.clone()));
+    seal.transpose().map_err(BackupError::io("reading", path))
 }
 
 fn append_restore_script(
@@ -121,43 +126,45 @@ fn append_restore_script(
     Ok(())
 }
 
+/// The definitions. They are packed at once, as they are much smaller then, and the information comes before them.
+fn packed_definitions(
+    dumping: Dumping,
+    plan: &Plan,
+    job: &Job,
+    text: &Texts,
+) -> Result<(SchemaDump, Vec<PackedEntry>), BackupError> {
+    let mut packed = Vec::new();
+    let keep = |name: &str, bytes: &[u8]| {
+        let name = format!("database/{name}");
+        packed.push(text.pack(&name, EntryKind::Schema, 0o600, bytes)?);
+        Ok::<_, BackupError>(())
+    };
+    let schema = dumping.finish(&plan.references.skipped, job.archive, keep)?;
+    Ok((schema, packed))
+}
+
+/// Them, and the statements that are run besides.
 fn append_definitions(
     writer: &mut Writer,
     text: &Texts,
-    schema: SchemaDump,
-    plan: &Plan,
+    definitions: Vec<PackedEntry>,
+    (schema, plan): (SchemaDump, &Plan),
 ) -> Result<(), BackupError> {
+    for entry in definitions {
+        writer.append(entry)?;
+    }
     let mut late = plan.references.statements.clone();
     late.extend(needs::without_slots(&plan.needs.subscriptions));
     let foreign_keys = restore_script::foreign_keys_sql(&late);
     let sequences = restore_script::sequences_sql(&plan.sequences);
-    for (name, kind, bytes) in [
-        ("schema.dump", EntryKind::Schema, schema.custom),
-        ("schema-pre-data.sql", EntryKind::Schema, schema.pre_data),
-        ("schema-post-data.sql", EntryKind::Schema, schema.post_data),
-        (
-            "schema-post-data.list",
-            EntryKind::Schema,
-            schema.post_data_list,
-        ),
+    for (name, kind, statements) in [
         // Readers of older versions do not know other kinds.
-        (
-            "properties.sql",
-            EntryKind::Schema,
-            schema.properties.into_bytes(),
-        ),
-        (
-            "foreign-keys.sql",
-            EntryKind::ForeignKeys,
-            foreign_keys.into_bytes(),
-        ),
-        (
-            "sequences.sql",
-            EntryKind::Sequences,
-            sequences.into_bytes(),
-        ),
+        ("properties.sql", EntryKind::Schema, schema.properties),
+        ("foreign-keys.sql", EntryKind::ForeignKeys, foreign_keys),
+        ("sequences.sql", EntryKind::Sequences, sequences),
     ] {
-        writer.append(text.pack(&format!("database/{name}"), kind, 0o600, &bytes)?)?;
+        let name = format!("database/{name}");
+        writer.append(text.pack(&name, kind, 0o600, statements.as_bytes())?)?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use crate::catalog::{BackupRecord, Catalog, CatalogError, OutboxItem};
 use crate::job::Job;
-use crate::overview::{Overview, Presence, archive, by_record};
+use crate::overview::{Overview, Presence, looked_for, presence};
 use crate::state::StateDir;
 use crate::state::service_lock::{Seen, ServiceLock};
 use jiff::tz::TimeZone;
@@ -57,11 +57,13 @@ impl<'a> Look<'a> {
         now: Timestamp,
         zone: &'a TimeZone,
     ) -> Result<Self, CatalogError> {
-        let mut records = Vec::new();
+        let (mut records, mut overview) = (Vec::new(), Overview::default());
         catalog.each(|record| {
-            let is_of_use = records.len() < RECENT || by_record(&record) == Presence::Present;
-            if record.job == job.name && is_of_use {
-                records.push(record);
+            if record.job == job.name {
+                overview.add(&record, looked_for);
+                if records.len() < RECENT || record.is_kept() {
+                    records.push(record);
+                }
             }
             ControlFlow::Continue(())
         })?;
@@ -84,24 +86,25 @@ impl<'a> Look<'a> {
             service,
             next_due,
             last_due,
-            overview: Overview::read(catalog, &job.name)?,
+            overview,
             records,
             outbox: catalog.outbox()?,
         })
     }
 
-    /// The archives that still lie there, newest first.
-    pub fn archives(&self) -> impl Iterator<Item = (&BackupRecord, &Path)> {
-        let with_archive = |record| Some((record, archive(record)?));
-        self.records.iter().filter_map(with_archive)
+    /// The backups of which a copy is there, newest first.
+    pub fn archives(&self) -> impl Iterator<Item = &BackupRecord> {
+        let is_there = |record: &&BackupRecord| presence(record) == Presence::Present;
+        self.records.iter().filter(is_there)
     }
 
-    /// The archives that should lie there, newest first.
+    /// The archives that should lie on this machine, newest first.
     pub fn known(&self) -> impl Iterator<Item = (&BackupRecord, &Path)> {
         self.records
             .iter()
-            .filter(|record| by_record(record) == Presence::Present)
-            .filter_map(|record| Some((record, record.file()?)))
+            .filter_map(|record| record.local_copy().map(|copy| (record, copy)))
+            .filter(|(_, copy)| copy.is_expected())
+            .filter_map(|(record, copy)| Some((record, copy.path()?)))
     }
 
     /// How long ago that was; nothing where it is yet to come.

@@ -12,7 +12,7 @@ pub use crate::catalog::{AlertState, CheckState};
 pub use alert::Notice;
 pub use checks::{Check, NAMES, checks};
 pub use inspect::Look;
-pub use risks::risks;
+pub use risks::{advice, risks};
 pub use rows::{Change, RowChange, compare_rows, proven_before};
 pub use watch::{Noticed, Watched, watch};
 
@@ -73,4 +73,4 @@ pub fn examine(look: &Look<'_>, cancel: &Cancel, wanted: &dyn Fn(&str) -> bool) 
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

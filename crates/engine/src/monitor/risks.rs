@@ -7,24 +7,49 @@ use crate::overview::{Risk, age};
 use hubvault_model::Cancel;
 
 /// The checks that ask neither the server nor a command of the user's, and read no archive.
-const QUICK: [&str; 9] = [
-    "time", "size", "disk", "rows", "proof", "delivery", "schedule", "seal", "clock",
+const QUICK: [&str; 10] = [
+    "time", "size", "copies", "disk", "rows", "proof", "delivery", "schedule", "seal", "clock",
 ];
 /// Warnings of a run that a check reports as they are now.
 const SAID_BY_CHECKS: [&str; 3] = ["nobody-told", "undelivered", "rows"];
 
 /// What is at risk as of now, in sentences; empty where nothing is.
 pub fn risks(look: &Look<'_>) -> Result<Vec<String>, CatalogError> {
-    let findings = examine(look, &Cancel::new(), &|name| QUICK.contains(&name));
-    let is_failing = |finding: &&Finding| finding.state == CheckState::Failing;
-    let failing: Vec<&Finding> = findings.iter().filter(is_failing).collect();
-    let mut risks: Vec<String> = failing.iter().copied().map(in_words).collect();
+    let findings = quick(look);
+    risks_of(look, &findings)
+}
+
+/// The same, each with what to do next; empty where the sentence says that, or nobody knows.
+pub fn advice(look: &Look<'_>) -> Result<Vec<(String, String)>, CatalogError> {
+    let findings = quick(look);
+    let advised = |what: String| {
+        let mut found = findings.iter().filter(|finding| finding.what == what);
+        let next = found.next().map(|finding| finding.next.clone());
+        (what, next.unwrap_or_default())
+    };
+    let risks = risks_of(look, &findings)?;
+    Ok(risks.into_iter().map(advised).collect())
+}
+
+/// What the quick checks find.
+fn quick(look: &Look<'_>) -> Vec<Finding> {
+    let mut findings = examine(look, &Cancel::new(), &|name| QUICK.contains(&name));
+    findings.retain(|finding| finding.state == CheckState::Failing);
+    findings
+}
+
+fn risks_of(look: &Look<'_>, failing: &[Finding]) -> Result<Vec<String>, CatalogError> {
+    let mut risks: Vec<String> = failing.iter().map(in_words).collect();
     risks.extend(remembered(look)?);
     let is_said = |risk: &&Risk| match risk {
         Risk::NeverProven | Risk::TooOld { .. } | Risk::Failed(_) | Risk::MailedUnsealed => true,
         Risk::Unproven(_) => failing.iter().any(|finding| finding.check == "proof"),
         Risk::Warned(warning) => SAID_BY_CHECKS.contains(&warning.code.as_str()),
-        Risk::Missing(_) => false,
+        Risk::Unconfigured(_) => false,
+        Risk::Missing(lost) => {
+            let is_elsewhere = lost.path.is_none();
+            is_elsewhere && failing.iter().any(|finding| finding.check == "copies")
+        }
     };
     let max_age_hours = look.job.monitor.max_age_hours;
     let others = look.overview.risks(max_age_hours, look.now);
@@ -33,10 +58,10 @@ pub fn risks(look: &Look<'_>) -> Result<Vec<String>, CatalogError> {
     Ok(risks)
 }
 
-/// What is wrong; how a seal is put right is not in the manual of checks alone.
+/// What is wrong; for some checks also what to do next.
 fn in_words(finding: &Finding) -> String {
     match finding.check.as_str() {
-        "seal" => format!("{}; {}", finding.what, finding.next),
+        "seal" | "rows" => format!("{}; {}", finding.what, finding.next),
         _ => finding.what.clone(),
     }
 }
@@ -50,6 +75,7 @@ fn remembered(look: &Look<'_>) -> Result<Vec<String>, CatalogError> {
             && !QUICK.contains(&alert.check.as_str())
             && known.iter().any(|check| check.name() == alert.check)
             && !is_of_missing(look, &alert.check)
+            && !is_of_failure(look, alert)
     });
     let in_words = |alert: super::AlertState| {
         let ago = age(alert.looked_at, look.now);
@@ -58,7 +84,14 @@ fn remembered(look: &Look<'_>) -> Result<Vec<String>, CatalogError> {
     Ok(failing.map(in_words).collect())
 }
 
+/// The failure of the last run has the same cause, and was named with it.
+fn is_of_failure(look: &Look<'_>, alert: &super::AlertState) -> bool {
+    let failure = look.overview.failure().map(|risk| risk.to_string());
+    failure.is_some_and(|failure| failure.contains(&alert.what))
+}
+
 /// The history names each archive that is missing.
 fn is_of_missing(look: &Look<'_>, check: &str) -> bool {
-    check == "files" && !look.overview.missing.is_empty()
+    let mut missing = look.overview.missing.iter();
+    check == "files" && missing.any(|lost| lost.path.is_some())
 }

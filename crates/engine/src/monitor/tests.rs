@@ -1,10 +1,10 @@
 //! Checks that go by the clock, looked at from other moments.
 
 use super::*;
-use crate::catalog::{BackupCopy, BackupRecord, Catalog, DrillRecord, State};
+use crate::catalog::{BackupCopy, BackupRecord, Catalog, CopyState, DrillRecord, State};
 use crate::job::{
-    ArchiveOptions, Delivery, Destinations, Gentleness, Job, MissingPolicy, MonitorOptions,
-    ProofOptions, ProofWhen, RetentionRules, Scope, SizeLimits, SourceDigest,
+    ArchiveOptions, Delivery, Destinations, Gentleness, Job, LeaseOptions, MissingPolicy,
+    MonitorOptions, ProofOptions, ProofWhen, RetentionRules, Scope, SizeLimits, SourceDigest,
 };
 use crate::schedule::Schedule;
 use crate::state::{RunLock, StateDir};
@@ -16,9 +16,11 @@ use jiff::{SignedDuration, Timestamp};
 use std::path::Path;
 use std::time::Duration;
 
+mod copies;
+
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
-fn job(directory: &Path) -> Job {
+pub(crate) fn job(directory: &Path) -> Job {
     Job {
         schedule: Schedule::new("0 2 * * *", TimeZone::UTC).unwrap(),
         name: "hub".into(),
@@ -56,10 +58,12 @@ fn job(directory: &Path) -> Job {
         },
         seal: Vec::new(),
         destinations: Destinations::local(directory),
+        lease: None,
         limits: SizeLimits::default(),
         proof: ProofOptions {
             when: ProofWhen::Always,
             directory: directory.to_owned(),
+            empty_clusters: None,
             server: None,
             script: ProofWhen::Off,
             source_digest: SourceDigest::Auto,
@@ -276,6 +280,39 @@ fn a_clock_that_goes_back_and_a_file_from_the_future_are_told() {
     house.fails("clock", house.now, "yet to come");
     file.set_modified(std::time::SystemTime::now()).unwrap();
     house.passes("clock", house.now);
+}
+
+#[test]
+fn another_machines_clock_that_is_ahead_is_named_and_its_run_is_not_the_one_that_is_due() {
+    let mut house = House::new();
+    house.job.lease = Some(LeaseOptions {
+        destination: "s3".into(),
+        lasts: Duration::from_mins(1),
+    });
+    let ahead = house.now + SignedDuration::from_mins(10);
+    let mut record = BackupRecord::begun(BackupId::random(), "hub", ahead);
+    record.state = State::Proven;
+    record.copies = vec![BackupCopy::pending(
+        "s3",
+        "critical_backup_1.7.tar.gz",
+        Some(7),
+        ahead,
+    )];
+    record.copies[0].state = CopyState::Present;
+    house.catalog.finish(&record).unwrap();
+    house.fails(
+        "clock",
+        house.now,
+        "the newest run began on another machine at",
+    );
+    let host = rustix::system::uname();
+    let here = format!("here ({})", host.nodename().to_string_lossy());
+    house.fails("clock", house.now, &here);
+    let stored = "and stored critical_backup_1.7.tar.gz";
+    house.fails("clock", house.now, stored);
+    let made = |now| house.catalog.made_since("hub", house.now, now).unwrap();
+    assert!(made(house.now).is_none());
+    assert_eq!(made(ahead).unwrap().id, record.id);
 }
 
 #[test]

@@ -1,14 +1,16 @@
 //! The history of a job in one pass, newest run first.
 
 use super::assurance::Assurance;
+use super::copies::{LostCopy, StrayCopy, count_places};
 use super::durations::Durations;
-use super::presence::{LookFn, Presence, presence};
+use super::presence::{LookFn, Presence, looked_for, presence, presence_by};
 use super::risk::{Risk, age_risk};
-use crate::catalog::{BackupRecord, Catalog, CatalogError, State};
+use super::space::Space;
+use crate::catalog::{BackupCopy, BackupRecord, Catalog, CatalogError, CopyState, State};
+use crate::job::Destinations;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 
 /// What is known of a job's backups.
 #[derive(Clone, Debug, Default)]
@@ -27,14 +29,24 @@ pub struct Overview {
     pub archives: usize,
     /// Their bytes.
     pub archives_bytes: u64,
+    /// Those of them that are in the directory on this machine, and their bytes.
+    pub archives_here: (usize, u64),
     /// Those of them that are pinned.
     pub archives_pinned: usize,
     /// Those of them that are sealed.
     pub archives_sealed: usize,
-    /// Archives that should be there and are not, newest first.
-    pub missing: Vec<PathBuf>,
+    /// Copies that should be there and are not as they were stored, newest backup first.
+    pub missing: Vec<LostCopy>,
+    /// A proven backup, newer than the newest of which a copy is there, that is only where no destination is any more.
+    pub stray: Option<StrayCopy>,
+    /// The names of the destinations that have the newest proven backup.
+    newest_at: Vec<String>,
+    /// How many copies that should be there are in each state, by destination.
+    pub copies: BTreeMap<(String, &'static str), usize>,
     /// How long things take.
     pub durations: Durations,
+    /// How the space that archives take on this machine changes.
+    pub space: Space,
     runs: [usize; 4],
 }
 
@@ -43,7 +55,7 @@ impl Overview {
     pub fn of<'a>(records: impl IntoIterator<Item = &'a BackupRecord>, look: LookFn) -> Self {
         let mut overview = Self::default();
         for record in records {
-            overview.add(record, look(record));
+            overview.add(record, look);
         }
         overview
     }
@@ -53,7 +65,7 @@ impl Overview {
         let mut overview = Self::default();
         catalog.each(|record| {
             if record.job == job {
-                overview.add(&record, presence(&record));
+                overview.add(&record, looked_for);
             }
             ControlFlow::Continue(())
         })?;
@@ -65,13 +77,16 @@ impl Overview {
         let mut jobs: BTreeMap<String, Self> = BTreeMap::new();
         catalog.each(|record| {
             let overview = jobs.entry(record.job.clone()).or_default();
-            overview.add(&record, presence(&record));
+            overview.add(&record, looked_for);
             ControlFlow::Continue(())
         })?;
         Ok(jobs)
     }
 
-    fn add(&mut self, record: &BackupRecord, presence: Presence) {
+    /// Takes one more run into account; the newest comes first.
+    pub(crate) fn add(&mut self, record: &BackupRecord, look: LookFn) {
+        self.space.add(record);
+        let presence = presence_by(record, look);
         self.last_run.get_or_insert_with(|| record.clone());
         if record.state != State::Running && !record.was_stopped() {
             self.last_ended.get_or_insert_with(|| record.clone());
@@ -79,23 +94,53 @@ impl Overview {
         if matches!(record.state, State::Proven | State::Unproven) {
             self.last_published.get_or_insert_with(|| record.clone());
         }
-        if counts(record, presence) {
-            self.newest_proven.get_or_insert_with(|| record.clone());
+        if self.newest_proven.is_none() && self.stray.is_none() && presence != Presence::Present {
+            self.stray = StrayCopy::of(record);
+        }
+        if counts(record, presence) && self.newest_proven.is_none() {
+            self.newest_proven = Some(record.clone());
+            let there = record.copies.iter().filter(|copy| look(copy));
+            self.newest_at = there.map(|copy| copy.destination.clone()).collect();
         }
         let drilled = record.proof.drill.as_ref().map(|drill| drill.drilled_at);
         self.last_drill = self.last_drill.max(drilled);
-        match (presence, record.file()) {
-            (Presence::Present, _) => {
-                self.archives += 1;
-                self.archives_bytes += record.bytes.unwrap_or_default();
-                self.archives_pinned += usize::from(record.pinned);
-                self.archives_sealed += usize::from(!record.sealed_to.is_empty());
+        if presence == Presence::Present {
+            self.archives += 1;
+            self.archives_bytes += record.bytes.unwrap_or_default();
+            if record.local_copy().is_some_and(look) {
+                self.archives_here.0 += 1;
+                self.archives_here.1 += record.bytes.unwrap_or_default();
             }
-            (Presence::Missing, Some(file)) => self.missing.push(file.to_owned()),
-            _ => {}
+            self.archives_pinned += usize::from(record.pinned);
+            self.archives_sealed += usize::from(!record.sealed_to.is_empty());
+        }
+        for copy in record
+            .copies
+            .iter()
+            .filter(|copy| copy.is_expected() && !copy.is_unconfigured())
+        {
+            self.add_copy(record, copy, look(copy));
         }
         self.durations.add(record);
         self.runs[record.state as usize] += 1;
+    }
+
+    fn add_copy(&mut self, record: &BackupRecord, copy: &BackupCopy, is_there: bool) {
+        let state = match copy.state {
+            _ if is_there => CopyState::Present,
+            CopyState::Present => CopyState::Missing,
+            state => state,
+        };
+        if matches!(state, CopyState::Missing | CopyState::Damaged) {
+            self.missing.push(LostCopy::of(record, copy));
+        }
+        let of = (copy.destination.clone(), state.as_str());
+        *self.copies.entry(of).or_default() += 1;
+    }
+
+    /// The names of the destinations that have the newest proven backup.
+    pub fn newest_at(&self) -> impl Iterator<Item = &str> {
+        self.newest_at.iter().map(String::as_str)
     }
 
     /// How many runs are in this state.
@@ -107,6 +152,7 @@ impl Overview {
     pub fn risks(&self, max_age_hours: u32, now: Timestamp) -> Vec<Risk> {
         let mut risks = Vec::new();
         risks.extend(age_risk(self.newest_proven.as_ref(), max_age_hours, now));
+        risks.extend(self.stray.clone().map(Risk::Unconfigured));
         risks.extend(self.failure());
         if let Some(last) = &self.last_published {
             if last.state == State::Unproven {
@@ -128,7 +174,7 @@ impl Overview {
     }
 
     /// What can be restored; `None` where nothing proven is there.
-    pub fn assurance(&self) -> Option<Assurance> {
+    pub fn assurance(&self, destinations: &Destinations) -> Option<Assurance> {
         let newest = self.newest_proven.as_ref()?;
         let snapshot = newest.snapshot.as_ref();
         Some(Assurance {
@@ -136,8 +182,8 @@ impl Overview {
             up_to: snapshot.map_or(newest.started_at, |snapshot| snapshot.taken_at),
             proven_at: newest.proof.drill.as_ref().map(|drill| drill.drilled_at),
             restore_seconds: self.durations.restore(),
-            copies: 1,
-            places: 1,
+            copies: self.newest_at.len(),
+            places: count_places(destinations, self.newest_at()),
         })
     }
 }

@@ -5,17 +5,21 @@
 
 mod moments;
 mod presence;
+mod copies;
 mod durations;
+mod space;
 mod risk;
 mod assurance;
 mod history;
 
 pub use assurance::Assurance;
+pub use copies::{LostCopy, StrayCopy, copy_text, count_places, lacking, moved_text, spooled_text};
 pub use durations::Durations;
 pub use history::{Overview, newest_proven};
 pub use moments::{age, moment};
-pub use presence::{LookFn, Presence, archive, by_record, presence};
+pub use presence::{LookFn, Presence, archive, by_record, looked_for, presence, recorded};
 pub use risk::{Risk, SEAL_REMEDY, age_risk, mail_risk};
+pub use space::Space;
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
-//! Whether the archive of a backup is there.
+//! Whether the copies of a backup are there.
 
-use crate::catalog::BackupRecord;
+use crate::catalog::{BackupCopy, BackupRecord};
 use std::path::Path;
 
 /// Where the archive of a backup is.
@@ -8,38 +8,54 @@ use std::path::Path;
 pub enum Presence {
     /// The run published none, or has not yet.
     NeverMade,
-    /// At its place.
+    /// A copy of it is there.
     Present,
-    /// It should be there and is not.
+    /// Copies should be there, and none is.
     Missing,
     /// Removed by retention, or its absence was accepted. It counts as removed even where the file still is there, as
     /// it is about to go.
     Removed,
 }
 
-/// How presence is found out: [`presence()`], or [`by_record`] where nothing may be looked at.
-pub type LookFn = fn(&BackupRecord) -> Presence;
+/// How it is found out whether a copy is there: [`looked_for`], or [`recorded`] where nothing may be looked at.
+pub type LookFn = fn(&BackupCopy) -> bool;
 
-/// Looks for the archive of a backup.
+/// Looks for a copy on this machine; one elsewhere is there as far as the record knows.
+pub fn looked_for(copy: &BackupCopy) -> bool {
+    copy.is_there()
+}
+
+/// What the record alone says.
+pub fn recorded(copy: &BackupCopy) -> bool {
+    copy.is_present()
+}
+
+/// Looks for the copies of a backup: it is there where one of them is.
 pub fn presence(record: &BackupRecord) -> Presence {
-    match by_record(record) {
-        Presence::Present if record.archive().is_none() => Presence::Missing,
-        recorded => recorded,
-    }
+    presence_by(record, looked_for)
 }
 
-/// What the record alone says: an archive that was not removed is there.
+/// What the record alone says of a backup.
 pub fn by_record(record: &BackupRecord) -> Presence {
-    if record.is_kept() {
+    presence_by(record, recorded)
+}
+
+pub(super) fn presence_by(record: &BackupRecord, look: LookFn) -> Presence {
+    if !record.is_kept() {
+        return if record.was_published() {
+            Presence::Removed
+        } else {
+            Presence::NeverMade
+        };
+    }
+    if record.copies.iter().any(look) {
         Presence::Present
-    } else if record.was_published() {
-        Presence::Removed
     } else {
-        Presence::NeverMade
+        Presence::Missing
     }
 }
 
-/// The archive of a backup, where it is there.
+/// The archive of a backup on this machine, where it is there.
 pub fn archive(record: &BackupRecord) -> Option<&Path> {
     record.archive()
 }

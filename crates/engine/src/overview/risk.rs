@@ -1,12 +1,12 @@
 //! What is at risk, in sentences.
 
+use super::copies::{LostCopy, StrayCopy};
 use super::moments::age;
 use crate::catalog::BackupRecord;
 use crate::job::{AttachWhen, Job};
 use hubvault_model::{Warning, counted};
 use jiff::{SignedDuration, Timestamp};
 use std::fmt;
-use std::path::PathBuf;
 
 /// One thing that is at risk. Its text is the same wherever it is shown.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,8 +26,10 @@ pub enum Risk {
     Unproven(String),
     /// The run of the newest backup warned.
     Warned(Warning),
-    /// An archive should be there and is not.
-    Missing(PathBuf),
+    /// A copy should be there and is not as it was stored.
+    Missing(LostCopy),
+    /// The newest proven backup is only where no destination is configured any more.
+    Unconfigured(StrayCopy),
     /// Archives are mailed, and not sealed.
     MailedUnsealed,
 }
@@ -45,7 +47,8 @@ impl fmt::Display for Risk {
             Self::Failed(why) => write!(f, "the last run failed: {why}"),
             Self::Unproven(why) => write!(f, "the last backup is unproven: {why}"),
             Self::Warned(warning) => write!(f, "the last backup has a warning: {warning}"),
-            Self::Missing(file) => write!(f, "{} is missing", file.display()),
+            Self::Missing(lost) => lost.fmt(f),
+            Self::Unconfigured(stray) => stray.fmt(f),
             Self::MailedUnsealed => f.write_str(
                 "archives are mailed unsealed, with the secrets and password hashes in them",
             ),

@@ -1,7 +1,7 @@
 //! What a drill compares beside the rows of tables.
 
 use crate::restore::RestoreError;
-use hubvault_archive::{Archive, Manifest};
+use hubvault_archive::{AnyArchive, Manifest};
 use hubvault_model::Cancel;
 use hubvault_postgres::{PgError, Session, target};
 use std::io::{self, Read};
@@ -30,7 +30,7 @@ pub(super) fn sequences(
 }
 
 /// Configuration files whose content is not what was read on the host.
-pub(super) fn files(archive: &Archive, cancel: &Cancel) -> Result<Vec<String>, RestoreError> {
+pub(super) fn files(archive: &AnyArchive, cancel: &Cancel) -> Result<Vec<String>, RestoreError> {
     let mut wrong = Vec::new();
     for file in archive
         .manifest()

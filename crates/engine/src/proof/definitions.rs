@@ -3,13 +3,13 @@
 use super::drill_server::DrillServer;
 use super::rebuilt;
 use crate::restore::{self, RestoreError};
-use hubvault_archive::{Archive, Manifest, UncheckedForeignKey};
+use hubvault_archive::{AnyArchive, Manifest, UncheckedForeignKey};
 use hubvault_model::{Cancel, TableName, counted, one_line};
 use hubvault_postgres::{
     Access, DatabaseProperties, Definition, DefinitionContents, DefinitionDifferences, Failure,
-    PgError, Session, shown_definition, take_definitions, target, withdraw_grants,
+    Fingerprint, PgError, Session, shown_definition, take_definitions, target, withdraw_grants,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 
 /// How many objects a note names.
@@ -117,7 +117,7 @@ impl DefinitionsCompared {
 /// Compares everything that was restored. It is the last step of a drill: the database gets the properties of the
 /// source's, which may keep others from connecting.
 pub(super) fn compare(
-    archive: &Archive,
+    archive: &AnyArchive,
     server: &DrillServer,
     restored: Circumstances<'_>,
     cancel: &Cancel,
@@ -127,7 +127,13 @@ pub(super) fn compare(
             "on the server that proof.server names, everything belongs to the drill's role",
         ));
     }
-    let source = match restore::contents(archive) {
+    // Of most objects a fingerprint is enough.
+    let mut unmatched: HashMap<Fingerprint, u32> = HashMap::new();
+    let count = |one: &Definition| {
+        *unmatched.entry(one.fingerprint()).or_default() += 1;
+        DatabaseProperties::are_in(one)
+    };
+    let source = match restore::contents(archive, count) {
         Ok(source) => source,
         Err(error) => return Ok(DefinitionsCompared::not_compared(&error.to_string())),
     };
@@ -145,17 +151,28 @@ pub(super) fn compare(
     let mut compared = DefinitionsCompared::default();
     compared.apply(&properties, &login.dbname, &mut session, cancel)?;
     withdraw_grants(restored.access, &mut session)?;
-    let found = take_definitions(&login, &mut session, (here, source.pg_dump), cancel)?;
+    let mut is_left = |one: &Definition| !is_matched(&mut unmatched, one);
+    let is_kept = |one: &Definition| is_left(one) || DatabaseProperties::are_in(one);
+    let programs = (here, source.pg_dump);
+    let found = take_definitions(&login, &mut session, programs, is_kept, cancel)?;
     if found.pg_dump != source.pg_dump {
         let (one, other) = (source.pg_dump, found.pg_dump);
         let why = format!("the backup was made by pg_dump {one}, and here is pg_dump {other}");
         return Ok(DefinitionsCompared::not_compared(&why));
     }
     compared.properties(&properties, &found, &login.dbname);
-    compared.objects(archive, restored, &source, &found, cancel)?;
+    let expected = restore::contents(archive, |one| is_matched(&mut unmatched, one))?;
+    compared.objects(archive, restored, (expected, found), cancel)?;
     let seconds = begun.elapsed().as_secs_f64();
     tracing::debug!("compared the definitions in {seconds:.2} s");
     Ok(compared)
+}
+
+/// Whether one more definition is among those that were counted and not matched yet.
+fn is_matched(unmatched: &mut HashMap<Fingerprint, u32>, definition: &Definition) -> bool {
+    let left = unmatched.get_mut(&definition.fingerprint());
+    let left = left.filter(|left| **left > 0);
+    left.map(|left| *left -= 1).is_some()
 }
 
 impl DefinitionsCompared {
@@ -200,27 +217,22 @@ impl DefinitionsCompared {
         self.differ.extend(more);
     }
 
-    /// Compares the objects.
+    /// Compares the objects that are not the same here and there.
     fn objects(
         &mut self,
-        archive: &Archive,
+        archive: &AnyArchive,
         restored: Circumstances<'_>,
-        source: &DefinitionContents,
-        found: &DefinitionContents,
+        (source, found): (DefinitionContents, DefinitionContents),
         cancel: &Cancel,
     ) -> Result<(), RestoreError> {
         let manifest = archive.manifest();
-        let without = |definitions: &[Definition], is_late: &dyn Fn(&Definition) -> bool| {
-            let kept = definitions
-                .iter()
-                .filter(|one| !is_late(one) && !restored.is_replaced(one));
-            kept.cloned().collect::<Vec<Definition>>()
-        };
-        let expected = without(&source.definitions, &|one| is_late_key(one, manifest));
+        let (mut expected, mut found, pg_dump) =
+            (source.definitions, found.definitions, source.pg_dump);
+        expected.retain(|one| !is_late_key(one, manifest) && !restored.is_replaced(one));
         let is_late_here = |one: &Definition| {
             is_named_like_late_key(one, manifest) && !expected.iter().any(|it| it.is_of(one))
         };
-        let found = without(&found.definitions, &is_late_here);
+        found.retain(|one| !is_late_here(one) && !restored.is_replaced(one));
         let DefinitionDifferences {
             missing,
             other,
@@ -238,7 +250,7 @@ impl DefinitionsCompared {
             return Ok(());
         }
         let login = restored.access.definer();
-        let (own, other) = rebuilt::sort_out(archive, login, source.pg_dump, texts, cancel)?;
+        let (own, other) = rebuilt::sort_out(archive, login, pg_dump, texts, cancel)?;
         let differs = |name: String| format!("{name} differs");
         self.differ.extend(other.into_iter().map(differs));
         self.notes.extend(own_notation(&own));

@@ -12,7 +12,7 @@ use crate::disk::free_bytes;
 use crate::job::ProofOptions;
 use crate::progress::Progress;
 use crate::restore::{self, RestoreError, RestoreOptions};
-use hubvault_archive::{Archive, EntryKind, Identities, Manifest, TableSummary};
+use hubvault_archive::{AnyArchive, EntryKind, Identities, Manifest, TableSummary};
 use hubvault_model::{ByteSize, Cancel};
 use hubvault_postgres::{PgError, Session, target};
 use std::path::Path;
@@ -53,10 +53,23 @@ pub fn drill(
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Verdict, DrillError> {
-    let archive = Archive::open_path(path, identities).map_err(|source| DrillError::Archive {
-        path: path.to_owned(),
-        source,
-    })?;
+    let archive =
+        AnyArchive::open_file(path, identities).map_err(|source| DrillError::Archive {
+            path: path.to_owned(),
+            source,
+        })?;
+    drill_open(&archive, options, workers, script, progress, cancel)
+}
+
+/// The same of one that is open, wherever it is.
+pub fn drill_open(
+    archive: &AnyArchive,
+    options: &ProofOptions,
+    workers: usize,
+    script: bool,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<Verdict, DrillError> {
     let needed = estimated_bytes(archive.manifest());
     // Waiting for another drill takes none of the time of this one.
     let lock = match drill_limit::wait_for_lock(options, cancel) {
@@ -80,7 +93,7 @@ pub fn drill(
     let disk = has_own_server.then(|| DiskLimit::of(archive.manifest(), &directory, needed));
     let limit = Limit::start(options.time_limit, disk, cancel);
     let drill = Drill {
-        archive: &archive,
+        archive,
         options,
         workers,
         script,
@@ -93,7 +106,7 @@ pub fn drill(
 
 /// One drill of one archive.
 struct Drill<'a> {
-    archive: &'a Archive,
+    archive: &'a AnyArchive,
     options: &'a ProofOptions,
     workers: usize,
     script: bool,
@@ -210,7 +223,8 @@ impl Drill<'_> {
                 _ => {
                     let why = error.to_string();
                     if !error.is_refused_by_server() {
-                        return Err(DrillError::Rejected { why });
+                        let of_file = error.is_of_file();
+                        return Err(DrillError::Rejected { why, of_file });
                     }
                     format!("the drill's server refused a step: {why}")
                 }

@@ -12,6 +12,8 @@ pub enum DrillError {
     Rejected {
         /// The problem.
         why: String,
+        /// Whether the file could not be read as what it should be, so that nothing is known of what it holds.
+        of_file: bool,
     },
     /// The file itself.
     #[error("{}: {source}", path.display())]
@@ -27,6 +29,15 @@ pub enum DrillError {
 }
 
 impl DrillError {
+    /// Whether it says something of the file alone: it cannot be read, or a checksum in it is wrong.
+    pub(crate) fn is_of_file(&self) -> bool {
+        match self {
+            Self::Archive { .. } => true,
+            Self::Rejected { of_file, .. } => *of_file,
+            Self::Cancelled => false,
+        }
+    }
+
     /// Whether the only problem is that the archive is sealed and no identity opens it.
     pub fn is_sealed(&self) -> bool {
         matches!(self, Self::Archive { source, .. } if source.is_sealed())

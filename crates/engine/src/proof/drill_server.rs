@@ -3,7 +3,7 @@
 use super::preload::{DATABASE, Preload};
 use crate::job::ProofOptions;
 use crate::restore::Target;
-use hubvault_archive::{Archive, Manifest};
+use hubvault_archive::{AnyArchive, Manifest};
 use hubvault_model::{BackupId, Cancel};
 use hubvault_postgres::{
     Confinement, ConnectSettings, DrillLock, Isolation, PgError, Session, Swept, ThrowawayOptions,
@@ -33,7 +33,7 @@ impl DrillServer {
     /// On a server of its own below `directory`, which is private. Code of the archive may run there. Returns, too, what
     /// is different about the database.
     pub(crate) fn throwaway(
-        archive: &Archive,
+        archive: &AnyArchive,
         proof: &ProofOptions,
         directory: &Path,
         cancel: &Cancel,
@@ -55,6 +55,7 @@ impl DrillServer {
             isolation: Isolation::Confined {
                 environment: proof.environment.clone(),
             },
+            templates: proof.empty_clusters.clone(),
         };
         // Definitions that cannot be read reject the archive where they are restored.
         let preload = Preload::of(archive, cancel).unwrap_or_default();

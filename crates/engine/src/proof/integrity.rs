@@ -3,10 +3,11 @@
 use crate::catalog::sidecar::Seal;
 use crate::job::SizeLimits;
 use crate::pool::{Pool, StopError};
-use hubvault_archive::{Archive, ArchiveError, Identities, Manifest, Recipient, hex, open_regular};
+use hubvault_archive::{
+    AnyArchive, ArchiveError, Identities, Manifest, Recipient, Source, hex, open_regular,
+};
 use hubvault_model::{ByteSize, Cancel};
 use sha2::{Digest, Sha256};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// An archive failed its integrity check.
@@ -67,23 +68,32 @@ impl StopError for IntegrityError {
 pub struct WrittenArchive {
     /// Where it is now.
     pub path: PathBuf,
-    /// What was written into it.
-    pub manifest: Manifest,
+    /// Of the manifest that was written into it.
+    pub manifest_sha256: String,
     /// Its size.
     pub bytes: u64,
+    /// Of the whole file, where it is sealed or copied elsewhere.
+    pub sha256: Option<String>,
     /// How it is sealed.
     pub seal: Option<Seal>,
     /// The key of the run, which opens it.
     pub identities: Identities,
 }
 
-/// An archive that was read back whole. Only [`check`] makes one.
-#[derive(Debug)]
+/// An archive that was read back whole and stays open, as its table of contents is large. Only [`check`] makes one.
 pub struct CheckedArchive {
-    pub(crate) manifest: Manifest,
-    pub(crate) bytes: u64,
+    pub(crate) archive: AnyArchive,
+    pub(crate) sha256: Option<String>,
     pub(crate) seal: Option<Seal>,
-    pub(crate) identities: Identities,
+}
+
+impl std::fmt::Debug for CheckedArchive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CheckedArchive")
+            .field("id", &self.archive.manifest().id)
+            .field("seal", &self.seal)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The result of reading an archive back.
@@ -108,18 +118,17 @@ pub fn check(
     tell: &(dyn Fn(u64) + Sync),
     cancel: &Cancel,
 ) -> Result<CheckedArchive, IntegrityError> {
-    let WrittenArchive {
-        path,
-        manifest,
-        seal,
-        identities,
-        ..
-    } = written;
-    let read = read_back(&path, &identities, threads, tell, cancel)?;
-    if read.manifest != manifest {
+    let path = &written.path;
+    let archive = opened(path, &written.identities)?;
+    read_all(&archive, path, threads, tell, cancel)?;
+    let sha256 = (archive.manifest().sha256()).map_err(|source| IntegrityError::Archive {
+        path: path.clone(),
+        source,
+    })?;
+    if sha256 != written.manifest_sha256 {
         return Err(IntegrityError::OtherManifest);
     }
-    let actual = ByteSize(read.bytes);
+    let actual = ByteSize(archive.size());
     if let Some(limit) = limits.min.filter(|limit| actual < *limit) {
         let (relation, setting) = ("less than", "BACKUP_MIN_SIZE_MB");
         return Err(IntegrityError::Size {
@@ -139,10 +148,9 @@ pub fn check(
         });
     }
     Ok(CheckedArchive {
-        manifest: read.manifest,
-        bytes: read.bytes,
-        seal,
-        identities,
+        archive,
+        sha256: written.sha256,
+        seal: written.seal,
     })
 }
 
@@ -154,11 +162,43 @@ pub fn read_back(
     tell: &(dyn Fn(u64) + Sync),
     cancel: &Cancel,
 ) -> Result<ReadBack, IntegrityError> {
-    let wrong = |source| IntegrityError::Archive {
+    read_back_open(opened(path, identities)?, path, threads, tell, cancel)
+}
+
+fn opened(path: &Path, identities: &Identities) -> Result<AnyArchive, IntegrityError> {
+    AnyArchive::open_file(path, identities).map_err(|source| IntegrityError::Archive {
         path: path.to_owned(),
         source,
+    })
+}
+
+/// The same of one that is open, wherever it is.
+pub fn read_back_open(
+    archive: AnyArchive,
+    place: &Path,
+    threads: usize,
+    tell: &(dyn Fn(u64) + Sync),
+    cancel: &Cancel,
+) -> Result<ReadBack, IntegrityError> {
+    read_all(&archive, place, threads, tell, cancel)?;
+    Ok(ReadBack {
+        bytes: archive.size(),
+        opened_by: archive.source().opened_by(),
+        manifest: archive.into_manifest(),
+    })
+}
+
+fn read_all(
+    archive: &AnyArchive,
+    place: &Path,
+    threads: usize,
+    tell: &(dyn Fn(u64) + Sync),
+    cancel: &Cancel,
+) -> Result<(), IntegrityError> {
+    let wrong = |source| IntegrityError::Archive {
+        path: place.to_owned(),
+        source,
     };
-    let archive = Archive::open_path(path, identities).map_err(wrong)?;
     let entries = &archive.manifest().entries;
     let verify = |(): &mut (), entry| {
         let is_stopped = || cancel.is_requested();
@@ -169,13 +209,8 @@ pub fn read_back(
         }
         Ok(())
     };
-    Pool::new(entries, cancel).run(threads, || Ok(()), verify)?;
-    // Opening it checked the tables' totals; the digests of their entries were just recomputed.
-    Ok(ReadBack {
-        bytes: archive.size(),
-        opened_by: archive.source().opened_by(),
-        manifest: archive.into_manifest(),
-    })
+    // Opening it checked the tables' totals; the digests of their entries are recomputed here.
+    Pool::new(entries, cancel).run(threads, || Ok(()), verify)
 }
 
 /// Reads a sealed file without opening it, and compares it with the checksum in its sidecar. Returns its
@@ -186,20 +221,35 @@ pub fn same_file(
     tell: &(dyn Fn(u64) + Sync),
     cancel: &Cancel,
 ) -> Result<u64, IntegrityError> {
+    let file = open_regular(path).map_err(|source| IntegrityError::Archive {
+        path: path.to_owned(),
+        source: ArchiveError::Read { offset: 0, source },
+    })?;
+    same_bytes(&file, path, seal, tell, cancel)
+}
+
+/// The same of a file anywhere.
+pub fn same_bytes(
+    file: &dyn Source,
+    place: &Path,
+    seal: &Seal,
+    tell: &(dyn Fn(u64) + Sync),
+    cancel: &Cancel,
+) -> Result<u64, IntegrityError> {
     let wrong = |offset| {
         move |source| IntegrityError::Archive {
-            path: path.to_owned(),
+            path: place.to_owned(),
             source: ArchiveError::Read { offset, source },
         }
     };
-    let mut file = open_regular(path).map_err(wrong(0))?;
+    file.will_read(0, u64::MAX);
     let (mut hash, mut bytes) = (Sha256::new(), 0);
     let mut buffer = vec![0; 1 << 20];
     loop {
         if cancel.is_requested() {
             return Err(IntegrityError::Cancelled);
         }
-        let n = file.read(&mut buffer).map_err(wrong(bytes))?;
+        let n = file.read_at(&mut buffer, bytes).map_err(wrong(bytes))?;
         if n == 0 {
             break;
         }
@@ -209,7 +259,7 @@ pub fn same_file(
     }
     if hex(&hash.finalize()) != seal.sha256 {
         return Err(IntegrityError::OtherFile {
-            path: path.to_owned(),
+            path: place.to_owned(),
         });
     }
     Ok(bytes)

@@ -1,14 +1,15 @@
 //! Libraries that the source's server preloads: the drill's server gets those that its archive needs.
 
 use crate::restore::{RestoreError, schema};
-use hubvault_archive::Archive;
+use hubvault_archive::AnyArchive;
 use hubvault_model::Cancel;
 use hubvault_postgres::{ConnectSettings, PgError, ThrowawayOptions, ThrowawayServer};
 
 /// The database that a throwaway server's drill restores into.
 pub(super) const DATABASE: &str = "drill";
 
-/// Those that start processes of their own, with the settings that keep them from working.
+/// Those that start processes of their own, with the settings that keep them from working. Their extensions cannot be
+/// created without them.
 const QUIETED: [(&str, &[(&str, &str)]); 2] = [
     (
         "pg_cron",
@@ -47,12 +48,9 @@ pub(super) struct Preload {
 
 impl Preload {
     /// What the archive needs: extensions of their libraries' names, and all of them where it has security labels, as
-    /// nothing says whose library checks a label. The names come from an archive, which may be hostile.
-    pub(super) fn of(archive: &Archive, cancel: &Cancel) -> Result<Self, RestoreError> {
-        let preloaded = &archive.manifest().needs.preloaded;
-        if preloaded.is_empty() {
-            return Ok(Self::default());
-        }
+    /// nothing says whose library checks a label. The names come from an archive, which may be hostile. The backup's
+    /// role may not have seen what the source preloads; its extensions say that these were.
+    pub(super) fn of(archive: &AnyArchive, cancel: &Cancel) -> Result<Self, RestoreError> {
         // Only its contents are read here, and no server is asked.
         let nowhere = ConnectSettings {
             old_programs: true,
@@ -60,9 +58,15 @@ impl Preload {
         };
         let schema = schema(archive, &nowhere)?;
         let (extensions, labels) = (schema.extensions(cancel)?, schema.has_labels(cancel)?);
-        let needed = preloaded.iter().filter(|name| is_plain(name));
+        let seen = &archive.manifest().needs.preloaded;
+        let must = QUIETED.map(|(name, _)| name.to_owned());
+        let unseen = must
+            .iter()
+            .filter(|name| !seen.contains(name) && extensions.contains(name));
+        let needed = seen.iter().filter(|name| is_plain(name));
         let needed = needed.filter(|name| labels || extensions.contains(name));
         let (left_out, libraries): (Vec<String>, _) = needed
+            .chain(unseen)
             .cloned()
             .partition(|name: &String| LEFT_OUT.contains(&name.as_str()));
         let note = |name: &String| {

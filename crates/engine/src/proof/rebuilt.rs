@@ -2,12 +2,13 @@
 //! become the same text.
 
 use crate::restore::{self, RestoreError};
-use hubvault_archive::Archive;
+use hubvault_archive::AnyArchive;
 use hubvault_model::Cancel;
 use hubvault_postgres::{
-    Access, ConnectSettings, Definition, DefinitionContents, PgError, SchemaOptions, Session,
-    ToolMessages, needed_definitions, shown_definition, take_definitions, target, withdraw_grants,
+    Access, ConnectSettings, Definition, PgError, SchemaOptions, Session, ToolMessages,
+    needed_definitions, shown_definition, take_definitions, target, withdraw_grants,
 };
+use std::collections::HashSet;
 
 /// The databases in which differing definitions are made again: they with what they need, and all.
 const DATABASES: [(&str, bool); 2] = [("rebuilt", true), ("rebuilt whole", false)];
@@ -17,7 +18,7 @@ const DATABASES: [(&str, bool); 2] = [("rebuilt", true), ("rebuilt whole", false
 /// Most differ for the first reason, and to make only them, with what they need, is much faster than to make a large
 /// database again. Those that are different then, too, are compared with all of it.
 pub(super) fn sort_out(
-    archive: &Archive,
+    archive: &AnyArchive,
     login: &ConnectSettings,
     pg_dump: u32,
     texts: Vec<(Definition, Definition)>,
@@ -30,13 +31,15 @@ pub(super) fn sort_out(
         }
         let wanted: Vec<&Definition> = left.iter().map(|(source, _)| source).collect();
         let wanted = is_part.then_some(&wanted[..]);
-        let rebuilt = match rebuild(archive, login, (database, wanted), pg_dump, cancel) {
+        let mut rebuilt = HashSet::new();
+        let see = |one: &Definition| {
+            rebuilt.insert(one.fingerprint());
+        };
+        match rebuild(archive, login, (database, wanted), pg_dump, see, cancel) {
             Err(_) if is_part && !cancel.is_requested() => continue,
-            rebuilt => rebuilt?,
-        };
-        let is_own = |(_, found): &(Definition, Definition)| {
-            rebuilt.definitions.iter().any(|one| one.is_same(found))
-        };
+            result => result?,
+        }
+        let is_own = |(_, found): &(Definition, Definition)| rebuilt.contains(&found.fingerprint());
         let (here, others): (Vec<_>, Vec<_>) = left.into_iter().partition(is_own);
         own.extend(here.iter().map(|(source, _)| shown_definition(source)));
         left = others;
@@ -45,14 +48,16 @@ pub(super) fn sort_out(
     Ok((own, other.collect()))
 }
 
-/// Makes the definitions of the archive once more, all or those that are wanted, and takes what `pg_dump` says of them.
+/// Makes the definitions of the archive once more, all or those that are wanted, and shows `see` what `pg_dump` says of
+/// them.
 fn rebuild(
-    archive: &Archive,
+    archive: &AnyArchive,
     login: &ConnectSettings,
     (database, wanted): (&str, Option<&[&Definition]>),
     pg_dump: u32,
+    mut see: impl FnMut(&Definition),
     cancel: &Cancel,
-) -> Result<DefinitionContents, RestoreError> {
+) -> Result<(), RestoreError> {
     let manifest = archive.manifest();
     // The drill's own database has the settings of the source's now.
     let elsewhere = ConnectSettings {
@@ -85,10 +90,10 @@ fn rebuild(
     schema.post_data(&access, &mut session, options, cancel, nothing)?;
     schema.event_triggers(&access, &mut session, options, cancel)?;
     withdraw_grants(&access, &mut session)?;
-    Ok(take_definitions(
-        &login,
-        &mut session,
-        (server, pg_dump),
-        cancel,
-    )?)
+    let is_kept = |one: &Definition| {
+        see(one);
+        false
+    };
+    take_definitions(&login, &mut session, (server, pg_dump), is_kept, cancel)?;
+    Ok(())
 }

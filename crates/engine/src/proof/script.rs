@@ -4,7 +4,7 @@
 use super::drill_server::DrillServer;
 use crate::command::{CommandLine, Ended};
 use crate::restore::{self, Compared, RestoreError};
-use hubvault_archive::{Archive, Manifest, TableSummary};
+use hubvault_archive::{AnyArchive, Manifest, TableSummary};
 use hubvault_model::{
     BackupId, Cancel, RowFormat, TableName, list_field, one_line, quote_ident, quote_literal,
 };
@@ -39,7 +39,7 @@ const OF_SUPERUSERS: [&str; 10] = [
 
 /// One run of the script.
 pub(super) struct ScriptDrill<'a> {
-    pub(super) archive: &'a Archive,
+    pub(super) archive: &'a AnyArchive,
     pub(super) server: &'a DrillServer,
     /// Where the archive is unpacked.
     pub(super) directory: &'a Path,
@@ -83,7 +83,12 @@ impl ScriptDrill<'_> {
             server: session.server_version_num() / 10_000,
         };
         schema.make_extensions(&mut session, login, options, self.cancel)?;
-        self.prepare_tables_of_extensions(&mut session)?;
+        let tables = self.tables_of_extensions(&mut session)?;
+        let tables = restore::parents_first(&mut session, tables)?;
+        for table in &tables {
+            // The script does this, too, which the login may not.
+            target::disable_triggers(&mut session, &table.name)?;
+        }
         let to = quote_ident(&login.user);
         for name in inspect::schemas(&mut session)? {
             let schema = quote_ident(&name);
@@ -93,6 +98,7 @@ impl ScriptDrill<'_> {
             );
             session.simple("granting what extensions made", &grant)?;
         }
+        self.empty(&tables, login)?;
         // The servers and foreign tables of the archive are the login's, and nothing is read from them.
         let wrappers = format!(
             "DO $$ DECLARE wrapper name; BEGIN
@@ -105,25 +111,28 @@ impl ScriptDrill<'_> {
         Ok(())
     }
 
-    /// The script refuses rows where those of the archive come, and CREATE EXTENSION may have put some there; it switches
-    /// off triggers, which this login may not. What fails here the script says.
-    fn prepare_tables_of_extensions(&self, superuser: &mut Session) -> Result<(), RestoreError> {
+    /// Those that the archive has rows of, and the extensions there mark themselves.
+    fn tables_of_extensions(
+        &self,
+        superuser: &mut Session,
+    ) -> Result<Vec<&TableSummary>, RestoreError> {
         let there = target::config_tables(superuser)?;
         let tables = self.archive.manifest().tables.iter();
-        let tables: Vec<&TableName> = tables
+        Ok(tables
             .filter(|it| it.extension.is_some() && there.get(&it.name) == it.extension.as_ref())
-            .map(|it| &it.name)
-            .collect();
-        if tables.is_empty() {
-            return Ok(());
-        }
-        for table in &tables {
-            target::disable_triggers(superuser, table)?;
-        }
-        let names: Vec<String> = tables.iter().map(|it| it.sql()).collect();
-        let sql = format!("TRUNCATE ONLY {}", names.join(", ONLY "));
-        if let Err(error) = superuser.simple("emptying tables of extensions", &sql) {
-            tracing::info!("{error}");
+            .collect())
+    }
+
+    /// The script refuses rows where those of the archive come, and CREATE EXTENSION may have put some there. All others
+    /// stay: definitions may need them. What fails here the script says.
+    fn empty(&self, tables: &[&TableSummary], login: &ConnectSettings) -> Result<(), RestoreError> {
+        let mut session = Session::connect(login, self.cancel)?;
+        for table in tables.iter().rev() {
+            // It is the archive's SQL: never over the superuser's session.
+            let sql = restore::delete_users_rows(table);
+            if let Err(error) = session.simple("emptying a table of an extension", &sql) {
+                tracing::info!("{error}");
+            }
         }
         Ok(())
     }

@@ -8,7 +8,6 @@ use crate::job::{ProofOptions, ProofWhen};
 use crate::progress::Progress;
 use hubvault_model::Cancel;
 use jiff::{SignedDuration, Timestamp};
-use std::path::Path;
 
 /// An archive with its proof. Only [`judge`] makes one.
 #[derive(Debug)]
@@ -33,10 +32,9 @@ pub struct Due {
     pub script: bool,
 }
 
-/// Drills the archive at `path` where that is due ([`is_due`]).
+/// Drills the archive where that is due ([`is_due`]).
 pub fn judge(
     checked: CheckedArchive,
-    path: &Path,
     options: &ProofOptions,
     workers: usize,
     due: Due,
@@ -48,9 +46,9 @@ pub fn judge(
         ..ProofRecord::default()
     };
     if due.drill {
-        let identities = &checked.identities;
-        proof.judged(drill::drill(
-            path, identities, options, workers, due.script, progress, cancel,
+        let archive = &checked.archive;
+        proof.judged(drill::drill_open(
+            archive, options, workers, due.script, progress, cancel,
         )?);
     } else {
         proof.reason = Some(match options.when {

@@ -1,8 +1,52 @@
 //! The archive's way from a `.partial` to its final name, and the marks that other tools read.
 
+pub mod lease;
+mod held_lease;
+mod paced;
+mod copy_error;
+mod proven;
+mod whole;
+mod source;
+mod destination_lock;
+mod compare;
+mod sidecars;
+mod upload;
+mod due;
+mod same_server;
+mod removed_there;
+mod adopt;
+mod same_place;
+mod absent;
+mod leased_queue;
+mod fill;
+mod remove_copy;
+mod copies;
+mod found_copy;
+mod check_copies;
+mod rejected_drill;
+mod tend;
+mod probe;
+#[cfg(test)]
+mod copy_tests;
+
+pub use absent::{Absent, AbsentCopy, find_absent};
+pub use adopt::adopt;
+pub(crate) use adopt::adopt_at_lease;
+pub use check_copies::{CheckedCopy, Depth, check_copies};
+pub(crate) use copies::pending;
+pub use copies::{Copier, Copying, leave_spool};
+pub use fill::CopyOutcome;
+
+pub(crate) use held_lease::HeldLease;
+pub use held_lease::Term;
+pub use probe::{Unusable, probe, probe_lease, unusable_directory};
+pub use rejected_drill::{Rejection, drill_rejected};
+pub use remove_copy::{RemoveError, Removed, remove_copy};
+pub use tend::{Tended, is_tending_due, remove_unfinished, remove_unfinished_daily, tend};
+
 use crate::catalog::sidecar::{self, Seal, Sidecar};
 use crate::catalog::{BackupCopy, ProofRecord};
-use crate::job::Destination;
+use crate::job::Destinations;
 use crate::proof::JudgedArchive;
 use crate::retain::{self, PREFIX, REJECTED};
 use crate::run::BackupError;
@@ -38,7 +82,8 @@ pub(crate) struct Partial {
 
 impl Partial {
     /// Makes `.<name>.<random>.partial` in `directory`, readable by its owner only. The name carries the
-    /// second of `now`, and `ending`; when an archive has that second, the next one that is free.
+    /// second of `now`, and `ending`; when an archive has that second, the next one that is free. Under a lease `ending`
+    /// begins with its number: no other machine gives an archive the same name.
     pub(crate) fn create(
         directory: &Path,
         ending: &str,
@@ -141,19 +186,22 @@ pub struct Published {
     pub seal: Option<Seal>,
 }
 
-/// Gives an archive its final name at a destination, after its proof. Only this function knows that name.
+/// Gives an archive its final name in the directory in which it was made, after its proof. Only this function knows that
+/// name.
 pub(crate) fn publish(
     mut partial: Partial,
     judged: JudgedArchive,
-    to: &Destination,
+    destinations: &Destinations,
 ) -> Result<Published, BackupError> {
+    let to = destinations.first();
     let path = partial.final_path();
     let (checked, proof) = judged.into_parts();
+    let bytes = checked.archive.size();
     let sidecar = Sidecar {
         proof,
         pinned: false,
         seal: checked.seal,
-        manifest: checked.manifest,
+        manifest: checked.archive.into_manifest(),
     };
     let store = to.open()?;
     let key = Key::parse(&partial.name)
@@ -169,8 +217,12 @@ pub(crate) fn publish(
         }
     })?;
     partial.armed = false;
+    let mut copy = BackupCopy::stored(to, &key, bytes);
+    copy.until_copied = !destinations.keeps_local();
+    // What was written is what was proven: what every copy is compared with.
+    copy.sha256 = checked.sha256;
     Ok(Published {
-        copy: BackupCopy::stored(to, &key, checked.bytes),
+        copy,
         manifest: sidecar.manifest,
         proof: sidecar.proof,
         seal: sidecar.seal,

@@ -225,6 +225,7 @@ fn of_table(error: RestoreError) -> Result<String, RestoreError> {
                 | RestoreError::Different { .. }
                 | RestoreError::NotAsArchived { .. }
                 | RestoreError::Drifted { .. }
+                | RestoreError::NotPermitted { .. }
                 | RestoreError::Archive(_)
         );
     if is_of_table {

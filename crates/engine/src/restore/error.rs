@@ -13,6 +13,11 @@ impl RestoreError {
         matches!(self, Self::Postgres(error) if error.is_environment())
     }
 
+    /// Whether the archive could not be read as what its manifest says.
+    pub(crate) fn is_of_file(&self) -> bool {
+        matches!(self, Self::Archive(_) | Self::Entry { .. })
+    }
+
     /// Whether the server refused a statement or rows, and nothing else is wrong.
     pub(crate) fn is_refused_by_server(&self) -> bool {
         matches!(self, Self::Postgres(error @ PgError::Query { .. }) if !error.is_environment())
@@ -32,9 +37,22 @@ impl RestoreError {
         if !self.is_refused_by_server() {
             return self;
         }
-        Self::Drifted {
-            table: table.clone(),
-            why: self.to_string(),
+        match self.with_role() {
+            error @ Self::NotPermitted { .. } => error,
+            error => Self::Drifted {
+                table: table.clone(),
+                why: error.to_string(),
+            },
+        }
+    }
+
+    /// A refusal for want of rights, with what can be done.
+    pub(crate) fn with_role(self) -> Self {
+        match &self {
+            Self::Postgres(error) if error.is_refusal() => Self::NotPermitted {
+                why: self.to_string(),
+            },
+            _ => self,
         }
     }
 
@@ -133,6 +151,12 @@ pub enum RestoreError {
         /// The table.
         table: TableName,
         /// The difference.
+        why: String,
+    },
+    /// The role may not write there.
+    #[error("{why}; name a role that may write there: --to postgres://OWNER@HOST/DATABASE")]
+    NotPermitted {
+        /// What the server said.
         why: String,
     },
     /// Rows that were loaded are not those of the archive, though every column was a text.

@@ -16,6 +16,12 @@ pub(super) fn users_rows(table: &TableSummary) -> Option<&str> {
     table.extension.as_ref().and(table.filter.as_deref())
 }
 
+/// Deletes the rows that the archive's replace. The condition is the archive's.
+pub(crate) fn delete_users_rows(table: &TableSummary) -> String {
+    let condition = users_rows(table).unwrap_or("true");
+    format!("DELETE FROM ONLY {} WHERE ({condition})", table.name.sql())
+}
+
 fn tables(manifest: &Manifest) -> impl Iterator<Item = &TableSummary> {
     manifest.tables.iter().filter(|it| it.extension.is_some())
 }
@@ -116,8 +122,7 @@ fn rows<S: Source>(
     let mut session = Session::connect(access.checker(), cancel)?;
     session.simple("beginning", "BEGIN")?;
     for table in wanted.iter().rev() {
-        let condition = users_rows(table).unwrap_or("true");
-        let sql = format!("DELETE FROM ONLY {} WHERE ({condition})", table.name.sql());
+        let sql = delete_users_rows(table);
         let doing = format!("replacing rows of {}", table.name);
         let done = one(&mut session, |session| Ok(session.simple(&doing, &sql)?));
         note(done, table, options, &mut problems)?;

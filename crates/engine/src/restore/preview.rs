@@ -87,7 +87,7 @@ impl Preview {
         let mut session = found.session(to, asked, cancel)?;
         found.compare_versions(&mut session, manifest, asked);
         found.find_roles(&mut session, manifest, asked)?;
-        let definitions = contents(archive)?.definitions;
+        let definitions = contents(archive, |_| true)?.definitions;
         let schemas = definitions.iter().filter(|it| it.kind == "SCHEMA");
         let mut schemas: Vec<String> = schemas.map(|it| it.name.clone()).collect();
         let made = |it: &&Definition| it.kind != "SCHEMA" && !it.is_of_database();

@@ -77,7 +77,10 @@ impl Preview {
             let check = target::check_columns(session, &name, &table.columns);
             let why = check.err().map(RestoreError::from);
             match why {
-                None => without_value(session, table)?,
+                None => match may_not_write(session, &table.name, false)? {
+                    None => without_value(session, table)?,
+                    why => why,
+                },
                 why => why,
             }
         };
@@ -131,6 +134,12 @@ impl Preview {
         let mut session = Session::connect(to, cancel)?;
         for mut table in tables {
             let mut summaries = archive.manifest().tables.iter();
+            if table.problem.is_none()
+                && let Some(why) = may_not_write(&mut session, &table.name, update)?
+            {
+                (table.inserted, table.updated) = (0, 0);
+                table.problem = Some(why.to_string());
+            }
             if table.inserted > 0
                 && let Some(summary) = summaries.find(|it| it.name == table.name)
                 && let Some(refused) = without_value(&mut session, summary)?
@@ -152,7 +161,11 @@ impl Preview {
         self.obstacles
             .extend(left.map(|what| format!("{name}: {what}")));
         if let Some(problem) = table.problem {
-            self.obstacles.push(format!("{name}: {problem}"));
+            self.obstacles.push(if problem.contains(&name) {
+                problem
+            } else {
+                format!("{name}: {problem}")
+            });
         } else if !table.drift.is_none() {
             let what = format!("{name} has other columns: {}", table.drift.text());
             self.notes.push(what);
@@ -199,6 +212,21 @@ impl Preview {
         found.compare_room();
         Ok(found)
     }
+}
+
+/// Why the role cannot put rows into a live table.
+fn may_not_write(
+    session: &mut Session,
+    table: &TableName,
+    update: bool,
+) -> Result<Option<RestoreError>, RestoreError> {
+    let missing = target_facts::missing_to_write(session, table, update)?;
+    Ok((!missing.is_empty()).then(|| RestoreError::NotPermitted {
+        why: format!(
+            "the role has no {} privilege on {table}",
+            missing.join(" and ")
+        ),
+    }))
 }
 
 /// Why a live table refuses every row of the archive: it has a column that needs a value.

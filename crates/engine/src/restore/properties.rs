@@ -4,15 +4,17 @@ use super::{DUMP_LIMIT, RestoreError, record};
 use hubvault_archive::{Archive, Source};
 use hubvault_model::Cancel;
 use hubvault_postgres::{
-    ConnectSettings, DatabaseProperties, DefinitionContents, Session, read_definitions, target,
+    ConnectSettings, DatabaseProperties, Definition, DefinitionContents, Session, read_definitions,
+    target,
 };
 use std::io::Read;
 
-/// The definitions of an archive, object by object.
+/// Those definitions of an archive that `is_kept`, which sees all of them, object by object.
 pub(crate) fn contents<S: Source>(
     archive: &Archive<S>,
+    is_kept: impl FnMut(&Definition) -> bool,
 ) -> Result<DefinitionContents, RestoreError> {
-    Ok(read_definitions(dump(archive)?)?)
+    Ok(read_definitions(dump(archive)?, is_kept)?)
 }
 
 /// The dump that they are in.
@@ -23,7 +25,8 @@ pub(crate) fn dump<S: Source>(archive: &Archive<S>) -> Result<impl Read, Restore
 
 /// The properties of the source's database.
 pub fn properties<S: Source>(archive: &Archive<S>) -> Result<DatabaseProperties, RestoreError> {
-    Ok(DatabaseProperties::of(&contents(archive)?.definitions))
+    let about = contents(archive, DatabaseProperties::are_in)?;
+    Ok(DatabaseProperties::of(&about.definitions))
 }
 
 /// Applies them to a database that holds everything else already: settings may stop a restore. Without owners only what

@@ -35,7 +35,7 @@ pub(super) fn stage<S: Source>(
 
 /// The primary keys that an archive's definitions give its tables.
 pub(super) fn archived_keys<S: Source>(archive: &Archive<S>) -> Result<PrimaryKeys, RestoreError> {
-    Ok(PrimaryKeys::of(&contents(archive)?.definitions))
+    Ok(PrimaryKeys::of(&contents(archive, |_| true)?.definitions))
 }
 
 /// Whether a table has the rows of the archive's `table`, byte by byte.

@@ -44,7 +44,8 @@ pub fn tables<S: Source>(
     let (mut tables, mut passed_over) = (Vec::new(), Vec::new());
     for table in chosen {
         session.simple("beginning a table", "SAVEPOINT one_table")?;
-        match load_or_undo(archive, &mut session, table, into_schema, progress) {
+        let loaded = load_or_undo(archive, &mut session, table, into_schema, progress);
+        match loaded.map_err(RestoreError::with_role) {
             Ok(name) => tables.push(Compared {
                 name,
                 expected: table.digest,

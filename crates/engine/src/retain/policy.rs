@@ -7,6 +7,9 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
 
+/// Why a pinned one stays.
+pub(super) const PINNED: &str = "pinned";
+
 /// A backup that has an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
@@ -33,6 +36,18 @@ pub struct Decision {
     pub reason: String,
     /// Whether no rule at all may remove it.
     protected: bool,
+}
+
+impl Decision {
+    /// Of a copy whose removal was begun and did not end.
+    pub(super) fn unfinished(id: BackupId) -> Self {
+        Self {
+            id,
+            keep: false,
+            reason: "its removal was interrupted".to_owned(),
+            protected: false,
+        }
+    }
 }
 
 /// Decides about every backup, newest first. `zone` says where days begin.
@@ -87,7 +102,7 @@ fn protected(newest_first: &[&Kept], now: Timestamp) -> Vec<Decision> {
     let newest_proven = newest_first.iter().position(|kept| kept.proven);
     let reason = |at: usize, kept: &Kept| {
         if kept.pinned {
-            Some("pinned")
+            Some(PINNED)
         } else if newest_proven == Some(at) {
             Some("the newest proven backup")
         } else if newest_first.len() == 1 {

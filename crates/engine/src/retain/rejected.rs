@@ -77,9 +77,10 @@ fn is_rejected(name: &str) -> bool {
         .and_then(|rest| rest.strip_suffix(REJECTED));
     rest.and_then(|rest| rest.split_once(".tar."))
         .is_some_and(|(moment, _)| {
+            // Under a lease its number follows.
+            let (moment, number) = moment.split_once('.').unwrap_or((moment, ""));
             let (date, time) = moment.split_once('_').unwrap_or_default();
-            let all_digits = moment
-                .bytes()
+            let all_digits = (moment.bytes().chain(number.bytes()))
                 .all(|byte| byte.is_ascii_digit() || byte == b'_');
             date.len() == 8 && time.len() == 6 && all_digits
         })
@@ -106,6 +107,7 @@ mod tests {
                 days,
             );
         }
+        make("critical_backup_20270101_070000.12.tar.gz.rejected", 20);
         let others = [
             "critical_backup_20270101_010000.tar.gz",
             "critical_backup_mine.tar.gz.rejected",
@@ -122,7 +124,10 @@ mod tests {
         assert!(problems.is_empty());
         let hour =
             |path: &PathBuf| path.to_str().unwrap().split("_0").nth(1).unwrap()[..1].to_owned();
-        assert_eq!(removed.iter().map(hour).collect::<Vec<_>>(), ["3", "5"]);
+        assert_eq!(
+            removed.iter().map(hour).collect::<Vec<_>>(),
+            ["3", "5", "7"]
+        );
         let left = rejected(directory.path()).unwrap();
         assert_eq!(
             left.iter().map(|one| hour(&one.path)).collect::<Vec<_>>(),

@@ -104,6 +104,24 @@ pub enum BackupError {
         /// When it was due.
         due: Timestamp,
     },
+    /// Another machine runs the same job.
+    #[error(
+        "another machine holds the lease of {place}: {holder}, until {until:.0} unless it is renewed; wait for its run to end"
+    )]
+    LeaseHeld {
+        /// The destination that has the lease.
+        place: String,
+        /// Host and run, as that run wrote them.
+        holder: String,
+        /// Until when, by that machine's clock.
+        until: Timestamp,
+    },
+    /// Another machine may run the same job by now.
+    #[error("lost the lease: {why}; nothing was published, so that no run is doubled")]
+    LeaseLost {
+        /// Who has it, or why it was not renewed.
+        why: String,
+    },
     /// Not enough room.
     #[error(
         "{} has {free} free and this backup needs about {needed}; free some space (hubvault prune \
@@ -206,7 +224,9 @@ impl BackupError {
     pub fn is_of_another_run(&self) -> bool {
         matches!(
             self,
-            Self::State(StateError::Locked { .. }) | Self::AlreadyMade { .. }
+            Self::State(StateError::Locked { .. })
+                | Self::LeaseHeld { .. }
+                | Self::AlreadyMade { .. }
         )
     }
 

@@ -10,6 +10,7 @@ pub mod link;
 mod run_lock;
 pub mod service_lock;
 pub mod notify_lock;
+pub mod lease_wait;
 pub mod progress_file;
 
 pub use error::StateError;
@@ -64,6 +65,11 @@ impl StateDir {
     /// The directory of the logs of runs.
     pub fn run_logs(&self) -> PathBuf {
         self.file("logs")
+    }
+
+    /// Where drills keep empty clusters, of which their servers get copies.
+    pub fn empty_clusters(&self) -> PathBuf {
+        self.file("empty-clusters")
     }
 
     /// The log of a run.

@@ -45,11 +45,10 @@ pub struct RunProgress {
 /// The progress of the run that is at work in a state directory, of whichever process; `None` when none is,
 /// or when it has not said anything yet.
 pub fn running(state: &StateDir) -> Option<RunProgress> {
-    if !RunLock::is_held(state) {
-        return None;
-    }
     let text = file::read(&path(state), LARGEST).ok()?;
-    serde_json::from_slice(&text).ok()
+    let progress: RunProgress = serde_json::from_slice(&text).ok()?;
+    // Until a run says something, what the one before it said is there.
+    RunLock::is_held_by(state, progress.id).then_some(progress)
 }
 
 fn path(state: &StateDir) -> PathBuf {

@@ -33,11 +33,15 @@ impl RunLock {
         flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
     }
 
+    /// Whether this run is at work.
+    pub fn is_held_by(state: &StateDir, run: BackupId) -> bool {
+        let holder = holder(state).unwrap_or_default();
+        holder.starts_with(&format!("run {run},")) && Self::is_held(state)
+    }
+
     /// Since when the lock is held, as its holder wrote into it; `None` where that cannot be read.
     pub(crate) fn since(state: &StateDir) -> Option<Timestamp> {
-        let file = open(&state.file("run.lock"), Access::Read).ok()?;
-        let mut holder = String::new();
-        file.take(LONGEST).read_to_string(&mut holder).ok()?;
+        let holder = holder(state)?;
         let (_, since) = holder.trim().rsplit_once("since ")?;
         since.parse().ok()
     }
@@ -89,4 +93,12 @@ impl RunLock {
             .map_err(StateError::io("writing the run lock", &path))?;
         Ok(Self { _file: file })
     }
+}
+
+/// What the holder wrote into the lock, also of one that is not held any more.
+fn holder(state: &StateDir) -> Option<String> {
+    let file = open(&state.file("run.lock"), Access::Read).ok()?;
+    let mut holder = String::new();
+    file.take(LONGEST).read_to_string(&mut holder).ok()?;
+    Some(holder)
 }

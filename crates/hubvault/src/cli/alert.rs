@@ -70,6 +70,12 @@ pub(crate) fn run(settings: &Settings, command: &AlertCommand) -> Result<Exit> {
     }
 }
 
+/// What a cell has where there is nothing.
+const NONE: &str = "-";
+/// Columns that are left out where all of their cells have nothing, the last one first.
+const NOTIFIED: usize = 4;
+const SILENCED: usize = 3;
+
 fn list(job: &Job, catalog: &Catalog, zone: &TimeZone) -> Result<Exit> {
     let states = catalog.alerts(&job.name)?;
     let now = Timestamp::now();
@@ -78,15 +84,24 @@ fn list(job: &Job, catalog: &Catalog, zone: &TimeZone) -> Result<Exit> {
     } else if states.is_empty() {
         print("no checks recorded yet; run hubvault check --alert\n")?;
     } else {
-        let rows: Vec<Vec<String>> = states.iter().map(|state| line(state, now, zone)).collect();
-        let header = [
+        let mut rows: Vec<Vec<String>> =
+            states.iter().map(|state| line(state, now, zone)).collect();
+        let mut header = vec![
             ("check", Align::Left),
             ("state", Align::Left),
             ("since", Align::Left),
-            ("notified", Align::Left),
             ("silenced until", Align::Left),
+            ("notified", Align::Detail),
             ("what", Align::Wrap),
         ];
+        for number in [NOTIFIED, SILENCED] {
+            if rows.iter().all(|row| row[number] == NONE) {
+                header.remove(number);
+                for row in &mut rows {
+                    row.remove(number);
+                }
+            }
+        }
         print(&columns(&header, &rows))?;
     }
     let is_failing = |state: &AlertState| state.state == CheckState::Failing;
@@ -99,7 +114,7 @@ fn list(job: &Job, catalog: &Catalog, zone: &TimeZone) -> Result<Exit> {
 
 fn line(state: &AlertState, now: Timestamp, zone: &TimeZone) -> Vec<String> {
     let ago = |at| format!("{} ago", age(at, now));
-    let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let or_none = |text: Option<String>| text.unwrap_or_else(|| NONE.to_owned());
     let silenced = state.silenced_until.filter(|until| now < *until);
     vec![
         state.check.clone(),
@@ -109,8 +124,8 @@ fn line(state: &AlertState, now: Timestamp, zone: &TimeZone) -> Vec<String> {
             CheckState::Skipped => state.state.as_str().to_owned(),
         },
         ago(state.since),
-        or_none(state.told_at.map(ago)),
         or_none(silenced.map(|until| moment(until, zone))),
+        or_none(state.told_at.map(ago)),
         state.what.replace('\n', " | "),
     ]
 }

@@ -6,7 +6,7 @@ use super::proof::proof_lines;
 use super::seal::sealed_text;
 use crate::answer::{self, Kind};
 use crate::progress::{self, Of};
-use crate::text::{self, duration, plain, print};
+use crate::text::{self, duration, paragraph, plain, print};
 use crate::{failure, signals};
 use anyhow::Result;
 use clap::Args;
@@ -114,7 +114,9 @@ pub(crate) fn run_requested(settings: &Settings, request: RunRequest) -> RunResu
                     tracing::info!("{text}");
                     RunResult::AlreadyDone
                 }
-                Some(BackupError::State(StateError::Locked { .. })) => {
+                Some(
+                    BackupError::State(StateError::Locked { .. }) | BackupError::LeaseHeld { .. },
+                ) => {
                     tracing::warn!("{text}");
                     RunResult::Locked
                 }
@@ -212,15 +214,24 @@ pub(crate) fn record_text(record: &BackupRecord) -> String {
         counted(files.count() as u64, "file"),
     );
     if let Some(outside) = &record.outside {
-        out += &format!("not inside: {}\n", plain(outside.text(record.id)));
+        out += &paragraph(&format!("not inside: {}", plain(outside.text(record.id))));
     }
     out += &sealed_text(&record.sealed_to, true);
     out += &proof_lines(&record.proof);
-    out += &delivery_text(record);
+    out += &paragraph_of(&delivery_text(record));
     if let Some(error) = &record.error {
         out += &format!("error: {}\n", indented(error));
     }
     out + &warnings_text(&record.warnings)
+}
+
+/// A line as wide as the terminal; empty text stays empty.
+fn paragraph_of(line: &str) -> String {
+    if line.is_empty() {
+        String::new()
+    } else {
+        paragraph(line)
+    }
 }
 
 /// Who was notified, in a line; empty text where nobody was to be.
@@ -230,7 +241,10 @@ fn delivery_text(record: &BackupRecord) -> String {
     };
     let attachment = match delivery.attachment.as_str() {
         "" => String::new(),
-        words => format!("; the archive: {words}"),
+        words => match words.strip_prefix("not attached: ") {
+            Some(why) => format!("; archive not attached ({why})"),
+            None => format!("; the archive: {words}"),
+        },
     };
     match (
         delivery.notified.as_slice(),

@@ -52,7 +52,11 @@ pub(crate) fn run(settings: &Settings, args: &CheckArgs) -> Result<Exit> {
     for name in &args.names {
         known(job, name)?;
     }
-    let catalog = catalog::current(job)?;
+    let catalog = if args.alert {
+        catalog::current_or_new(job)?
+    } else {
+        catalog::current(job)?
+    };
     let cancel = Cancel::new();
     let _signals = signals::watch(cancel.clone(), || {})?;
     let wanted = |name: &str| args.names.is_empty() || args.names.iter().any(|n| n == name);

@@ -2,7 +2,7 @@
 
 use super::check::{self, CheckArgs};
 use super::mail::{self, MailCommand};
-use super::{Exit, backup};
+use super::{Exit, backup, copies};
 use crate::text::print;
 use anyhow::Result;
 use clap::Args;
@@ -30,6 +30,7 @@ pub(crate) fn run(job: Option<&str>) -> Result<Exit> {
         }
         Task::Check => check::run(settings, &CheckArgs::alert()),
         Task::RetryMail => mail::run(settings, &MailCommand::Retry),
+        Task::Copies => copies::tend(settings),
         Task::Digest => mail::run(settings, &MailCommand::digest()),
     }
 }

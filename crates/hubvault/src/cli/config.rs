@@ -4,9 +4,14 @@ use super::Exit;
 use super::consequences::consequences;
 use crate::answer;
 use crate::screen::{Align, bullets, columns};
-use crate::text::print;
+use crate::text::{paragraph, print};
 use anyhow::{Context, Result};
 use hubvault_config::Settings;
+use hubvault_engine::catalog::{BackupCopy, Catalog};
+use hubvault_engine::job::{Destination, Job};
+use hubvault_engine::overview::lacking;
+use hubvault_engine::publish::{probe, probe_lease, unusable_directory};
+use hubvault_engine::state::StateDir;
 use hubvault_model::counted;
 use serde_json::json;
 use std::fs::OpenOptions;
@@ -39,8 +44,36 @@ pub(crate) fn init(path: &Path) -> Result<Exit> {
 
 /// Reports that the configuration is valid, and what it leads to; mistakes were reported when it was loaded.
 pub(crate) fn check(settings: &Settings) -> Result<Exit> {
-    let warnings = consequences(settings.job(), None);
-    let exit = if settings.notices.is_empty() && warnings.is_empty() {
+    let mut warnings = consequences(settings.job(), None);
+    let mut is_wrong = false;
+    warnings.extend(unfilled(settings.job()));
+    let directory = settings.job().local_directory();
+    warnings.extend(unusable_directory(directory).map(|why| {
+        let shown = directory.display();
+        format!("no archive can be made in {shown}: {why}; make it for the user of hubvault, or set BACKUP_DIR")
+    }));
+    let state = StateDir::of(settings.job().state_root());
+    for (destination, unusable) in probe(&settings.job().destinations, &state) {
+        is_wrong |= unusable.is_impossible;
+        let (name, error) = (&destination.name, settings.masks().mask(&unusable.what));
+        if unusable.only_keeps {
+            tracing::info!(
+                "the destination {name} takes copies and lets none be removed, so that they all stay there: {error}"
+            );
+            continue;
+        }
+        warnings.push(format!("the destination {name} cannot be used: {error}"));
+    }
+    if let Some(options) = &settings.job().lease
+        && let Err(unusable) = probe_lease(settings.job(), options)
+    {
+        is_wrong |= unusable.is_impossible;
+        let (name, error) = (&options.destination, settings.masks().mask(&unusable.what));
+        warnings.push(format!("the lease cannot be kept at {name}: {error}"));
+    }
+    let exit = if is_wrong {
+        Exit::Code(2)
+    } else if settings.notices.is_empty() && warnings.is_empty() {
         Exit::Done
     } else {
         Exit::Warnings
@@ -53,6 +86,37 @@ pub(crate) fn check(settings: &Settings) -> Result<Exit> {
     }
     print(&check_text(settings, &warnings))?;
     Ok(exit)
+}
+
+/// Destinations that have none of the backups that there are. What is wrong with the catalog is said by `status`.
+fn unfilled(job: &Job) -> Vec<String> {
+    let state = StateDir::of(job.state_root());
+    if !state.file("catalog.sqlite").is_file() {
+        return Vec::new();
+    }
+    let catalog = Catalog::open(&state).map(|it| it.of_job(&job.name, &job.destinations));
+    let mut records = catalog.and_then(|it| it.list()).unwrap_or_default();
+    records.retain(|record| {
+        record.job == job.name && record.copies.iter().any(BackupCopy::is_present)
+    });
+    let has_none = |destination: &&Destination| {
+        let copies = records
+            .iter()
+            .filter_map(|it| it.copy_at(&destination.name));
+        copies.filter(|copy| copy.is_at(destination)).count() == 0
+    };
+    let there = records.first();
+    let lacking = there
+        .into_iter()
+        .flat_map(|newest| lacking(newest, &job.destinations));
+    let many = counted(records.len() as u64, "backup");
+    let text = |it: &Destination| {
+        format!(
+            "the destination {} has no copy of the {many} that there are; hubvault copies sync makes them",
+            it.name
+        )
+    };
+    lacking.filter(has_none).map(text).collect()
 }
 
 /// What is valid, and every warning.
@@ -71,14 +135,17 @@ pub(super) fn check_text(settings: &Settings, warnings: &[String]) -> String {
         1 => ", sealed to 1 recipient".to_owned(),
         more => format!(", sealed to {more} recipients"),
     };
-    out += &format!(
-        "valid: {}, {} whole, {patterns} in windows, {}, archives to {}{sealed}\n",
-        job.database,
-        counted(job.scope.tables.len() as u64, "table pattern"),
-        counted(job.files.len() as u64, "file"),
-        job.local_directory().display()
-    );
-    out
+    let tables = counted(job.scope.tables.len() as u64, "table pattern");
+    let windows = match patterns {
+        0 => String::new(),
+        many => format!(", {} in windows", counted(many as u64, "table pattern")),
+    };
+    let files = counted(job.files.len() as u64, "file");
+    let directory = job.local_directory().display();
+    out + &paragraph(&format!(
+        "valid: {}; {tables}{windows}; {files}; archives in {directory}{sealed}",
+        job.database
+    ))
 }
 
 /// Prints every setting with its origin.

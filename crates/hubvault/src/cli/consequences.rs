@@ -49,7 +49,7 @@ pub(super) fn consequences(job: &Job, data: Option<&Path>) -> Vec<String> {
     all
 }
 
-/// Whether archives may get to another host, by mail or by a command.
+/// Whether archives may get elsewhere: by mail, by a command, to another destination.
 fn goes_elsewhere(job: &Job) -> bool {
     let is_attached = |mail: &MailOptions| match mail.attach {
         AttachWhen::Always => true,
@@ -59,7 +59,9 @@ fn goes_elsewhere(job: &Job) -> bool {
     let is_copied = |hook: &Hook| {
         hook.when == HookWhen::After && matches!(hook.stage, None | Some(Stage::Publish))
     };
-    job.delivery.mail.as_ref().is_some_and(is_attached) || job.hooks.iter().any(is_copied)
+    job.delivery.mail.as_ref().is_some_and(is_attached)
+        || job.hooks.iter().any(is_copied)
+        || !job.destinations.others().is_empty()
 }
 
 /// Whom a failure reaches, unless the configuration says that nobody is intended. Pings alone say that something is wrong,
@@ -116,7 +118,8 @@ fn keeps_one(job: &Job) -> Option<String> {
         rules.yearly,
     ];
     kept.iter().all(|kept| *kept == 0).then(|| {
-        "each backup removes the one before it; set retention.days (BACKUP_RETENTION_DAYS) or retention.keep_last"
+        "each backup removes the one before it; set retention.days (BACKUP_RETENTION_DAYS), or retention.keep_last \
+         to 2 or more"
             .to_owned()
     })
 }

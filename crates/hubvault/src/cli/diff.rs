@@ -2,13 +2,13 @@
 
 use super::Exit;
 use super::differences::Differences;
+use super::restored::about_table;
 use super::seal::{IdentityArgs, witness};
-use super::select::{resolve, target_of};
+use super::select::{FromArgs, backup_of, target_of};
 use crate::text::{Align, columns, grouped, plain, print, print_with};
 use crate::{answer, progress, signals};
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
-use hubvault_archive::Archive;
 use hubvault_config::Settings;
 use hubvault_engine::restore::{self, Conditions, TableDiff};
 use hubvault_model::{Cancel, TablePattern};
@@ -24,8 +24,11 @@ differences, also in columns.";
 /// `hubvault diff`
 #[derive(Debug, Args)]
 pub(crate) struct DiffArgs {
-    /// An id, an unambiguous prefix of one, `latest`, or a file (with a / or the ending of an archive)
+    /// An id, an unambiguous prefix of one, `latest`, a file (with a / or the ending of an archive), or a URL
+    /// (`s3://bucket/prefix/latest`)
     pub(crate) backup: String,
+    #[command(flatten)]
+    pub(crate) from: FromArgs,
     /// The database: a postgres:// URL or name=value pairs [default: the configured one]
     #[arg(long, value_name = "URL", conflicts_with = "database")]
     pub(crate) to: Option<String>,
@@ -50,12 +53,11 @@ pub(crate) struct DiffArgs {
 
 /// Prints the differences; 3 when there are any.
 pub(crate) fn run(settings: &Settings, args: &DiffArgs) -> Result<Exit> {
-    let path = resolve(settings, &args.backup)?;
-    let archive = Archive::open_path(&path, &args.identity.read()?)
-        .with_context(|| format!("opening {}", path.display()))?;
-    witness(settings, &archive.source().opened_by());
     let cancel = Cancel::new();
     let _signals = signals::watch(cancel.clone(), || {})?;
+    let backup = backup_of(settings, &args.from, &args.backup, &cancel)?;
+    let archive = backup.open(&args.identity.read()?)?;
+    witness(settings, &archive.source().opened_by());
     let to = target_of(settings, args.to.as_deref(), args.database.as_deref())?;
     let bar = progress::choose(args.no_progress);
     let job = settings.job();
@@ -125,6 +127,10 @@ pub(crate) fn diff_text(found: &[TableDiff]) -> String {
     let drifted: Vec<String> = drifted
         .map(|table| format!("  {}: {}\n", plain(&table.name), plain(table.drift.text())))
         .collect();
+    if found.iter().all(TableDiff::is_equal) {
+        text += "\nno differences\n";
+    }
+    text += &unknown(found);
     if !drifted.is_empty() {
         text += "\nColumns that differ: only those in both were compared, as text where the type is another\n";
         text += &drifted.concat();
@@ -132,11 +138,30 @@ pub(crate) fn diff_text(found: &[TableDiff]) -> String {
     text
 }
 
+/// Why a number is not known, for each kind that is in the table.
+fn unknown(found: &[TableDiff]) -> String {
+    let has = |is: fn(&TableDiff) -> bool| found.iter().filter(|it| it.problem.is_none()).any(is);
+    let mut text = String::new();
+    if has(|table| !table.has_key) {
+        text += "  tables without a primary key: a changed row counts once in each of the other columns\n";
+    }
+    if has(|table| !table.knows_extra) {
+        text += "  tables of which the backup holds only some rows: rows that are only in the database are not counted\n";
+    }
+    if found.iter().any(|table| table.problem.is_some()) {
+        text += "  tables that could not be compared: a warning says why\n";
+    }
+    if text.is_empty() {
+        return text;
+    }
+    format!("\n`?` marks a number that is not known:\n{text}")
+}
+
 /// Says of every table that was not compared why.
 fn complain_of(found: &[TableDiff]) {
     for table in found {
         if let Some(problem) = &table.problem {
-            tracing::warn!("{}: {problem}", table.name);
+            tracing::warn!("{}", about_table(&table.name, problem));
         }
     }
 }

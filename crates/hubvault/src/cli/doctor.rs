@@ -68,12 +68,12 @@ pub(crate) fn run(inputs: &Inputs, job: Option<&str>) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     let mut out = String::new();
-    for (title, lines) in sections {
-        out += &format!("{title}\n");
+    for (number, (title, lines)) in sections.into_iter().enumerate() {
+        let gap = if number == 0 { "" } else { "\n" };
+        out += &format!("{gap}{title}\n");
         for line in lines {
             out += &format!("  {}\n", indented(&line));
         }
-        out.push('\n');
     }
     print(&out)?;
     Ok(Exit::Done)
@@ -134,8 +134,8 @@ fn versions() -> Vec<String> {
         .find_map(|line| line.strip_prefix("PRETTY_NAME="));
     let distribution = distribution.map_or("unknown", |name| name.trim_matches('"'));
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-    let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let memory = memory.lines().next().unwrap_or_default().replace(' ', "");
+    let memory = rustix::system::sysinfo();
+    let memory = ByteSize(memory.totalram as u64 * u64::from(memory.mem_unit));
     let who = if rustix::process::geteuid().is_root() {
         "root"
     } else {
@@ -149,8 +149,8 @@ fn versions() -> Vec<String> {
         ),
         format!("kernel {} {}", text(name.sysname()), text(name.release())),
         format!("distribution {}", plain(distribution)),
-        format!("{cores} cores, {}, run as {who}", plain(memory)),
-        format!("at {}", Timestamp::now()),
+        format!("{cores} cores, {memory} of memory, run as {who}"),
+        format!("at {:.0}", Timestamp::now()),
     ]
 }
 
@@ -185,8 +185,8 @@ fn server(job: &Job, cancel: &Cancel) -> (Vec<String>, Option<u32>) {
             vec![
                 format!("PostgreSQL {}", survey.server_version),
                 format!(
-                    "{} tables, {unreadable} of them not readable, {size}",
-                    survey.tables.len()
+                    "{} ({unreadable} not readable), {size}",
+                    counted(survey.tables.len() as u64, "table")
                 ),
             ]
         }
@@ -250,10 +250,14 @@ fn run_line(record: &BackupRecord) -> String {
         .as_ref()
         .map_or_else(String::new, confinement_text);
     format!(
-        "{} {} {}{}{}{}",
+        "{:.0} {} {}{}{}{}",
         record.started_at,
         record.id.short(),
-        record.state.as_str(),
+        if record.was_stopped() {
+            "stopped"
+        } else {
+            record.state.as_str()
+        },
         error.unwrap_or_default(),
         warnings.collect::<String>(),
         if drill.is_empty() {

@@ -1,24 +1,29 @@
 //! `hubvault drill`: old archives restored into a throwaway server and compared.
 
 use super::Exit;
+use super::drill_answer::{others_text, rejection_text};
 use super::proof::proof_text;
 use super::seal::{IdentityArgs, witness};
-use super::select::resolve;
+use super::select::{FromArgs, backup_of};
 use crate::progress::{self, Of};
 use crate::text::{chain, print};
 use crate::{answer, signals};
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 use hubvault_archive::Identities;
 use hubvault_config::Settings;
 use hubvault_engine::catalog;
-use hubvault_engine::catalog::{BackupRecord, Catalog, Contents, ProofRecord, State, contents};
+use hubvault_engine::catalog::{Catalog, Contents, ProofRecord};
+use hubvault_engine::job::LOCAL;
 use hubvault_engine::progress::{Progress, Stage};
 use hubvault_engine::proof::{DrillError, drill as engine};
+use hubvault_engine::publish::{Rejection, drill_rejected};
+use hubvault_engine::remote::{Backup, RemoteError};
+use hubvault_engine::retain;
 use hubvault_engine::state::StateDir;
-use hubvault_model::{Cancel, counted};
+use hubvault_model::{BackupId, Cancel, counted};
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub(super) const EXAMPLES: &str = "Examples:
   hubvault drill latest
@@ -31,9 +36,12 @@ configuration; 3 unproven, a constraint came back NOT VALID, or with --all an ar
 /// `hubvault drill`
 #[derive(Debug, Args)]
 pub(crate) struct DrillArgs {
-    /// An id, an unambiguous prefix of one, `latest`, or a file (with a / or the ending of an archive)
+    /// An id, an unambiguous prefix of one, `latest`, a file (with a / or the ending of an archive), or a URL
+    /// (`s3://bucket/prefix/latest`)
     #[arg(conflicts_with = "all")]
     pub(crate) backup: Option<String>,
+    #[command(flatten)]
+    pub(crate) from: FromArgs,
     /// Every archive in the catalog
     #[arg(long)]
     pub(crate) all: bool,
@@ -49,23 +57,34 @@ pub(crate) struct DrillArgs {
 
 /// Drills one archive, all, or a random sample.
 pub(crate) fn run(settings: &Settings, args: &DrillArgs) -> Result<Exit> {
-    let paths = match (&args.backup, args.all) {
-        (Some(backup), _) => vec![resolve(settings, backup)?],
+    let cancel = Cancel::new();
+    let _signals = signals::watch(cancel.clone(), || {})?;
+    let backups = match (&args.backup, args.all) {
+        (Some(word), _) => vec![backup_of(settings, &args.from, word, &cancel)?],
+        (None, true) if args.from.destination.is_some() => {
+            bail!("--all drills the archives of the catalog; leave --destination out")
+        }
         (None, true) => sample(archives(settings)?, args.sample),
         (None, false) => bail!("name a backup, or add --all"),
     };
     let identities = args.identity.read()?;
-    let cancel = Cancel::new();
-    let _signals = signals::watch(cancel.clone(), || {})?;
     let bar = progress::choose_for(settings, Of::Drill, args.no_progress);
+    learn(settings);
     let mut all = Vec::new();
-    for path in &paths {
+    for backup in &backups {
         let (bar, all_of_them) = (bar.as_ref(), args.all);
-        let one = one_of(settings, path, &identities, bar, &cancel, all_of_them)?;
+        let one = one_of(settings, backup, &identities, bar, &cancel, all_of_them)?;
         if !answer::is_json() {
-            print(&format!("{}: {}", path.display(), one.text()))?;
+            print(&format!("{}: {}", one.place, one.text()))?;
         }
         all.push(one);
+    }
+    store(settings);
+    for one in &mut all {
+        one.others = others(settings, one.backup, one.came_back());
+        if let Some(others) = one.others.as_ref().filter(|_| !answer::is_json()) {
+            print(&format!("{}: {others}\n", one.place))?;
+        }
     }
     if answer::is_json() {
         answer::json(&all.iter().map(Drilled::as_json).collect::<Vec<_>>())?;
@@ -91,45 +110,65 @@ pub(crate) fn leaves_nothing(proof: &ProofRecord) -> bool {
 
 /// The result for one archive.
 struct Drilled {
-    path: PathBuf,
+    place: String,
     result: Outcome,
+    /// The backup that the catalog knows it is a copy of.
+    backup: Option<BackupId>,
+    /// Why the backup is not proven, or may not be, by drills of others.
+    others: Option<String>,
 }
 
 enum Outcome {
     Judged(Box<ProofRecord>),
     Sealed,
-    Rejected(String),
+    Rejected(String, Option<Rejection>),
 }
 
 impl Drilled {
     fn is_rejected(&self) -> bool {
-        matches!(self.result, Outcome::Rejected(_))
+        matches!(self.result, Outcome::Rejected(..))
     }
 
-    /// And nothing came back `NOT VALID`.
+    fn came_back(&self) -> bool {
+        matches!(&self.result, Outcome::Judged(proof) if proof.proven)
+    }
+
+    /// And nothing came back `NOT VALID`, and no drill of others says otherwise.
     fn is_proven(&self) -> bool {
         let Outcome::Judged(proof) = &self.result else {
             return false;
         };
-        leaves_nothing(proof)
+        leaves_nothing(proof) && self.others.is_none()
     }
 
     fn text(&self) -> String {
         match &self.result {
             Outcome::Judged(proof) => proof_text(proof),
             Outcome::Sealed => format!("{SEALED}\n"),
-            Outcome::Rejected(why) => format!("REJECTED: {why}\n"),
+            Outcome::Rejected(why, said) => {
+                let said = said.as_ref().map(rejection_text).unwrap_or_default();
+                format!("REJECTED: {why}\n{said}")
+            }
         }
     }
 
     fn as_json(&self) -> serde_json::Value {
         let (word, reason, proof) = match &self.result {
-            Outcome::Judged(proof) if proof.proven => ("proven", None, Some(proof)),
+            Outcome::Judged(proof) if proof.proven => match &self.others {
+                Some(others) => ("unproven", Some(others.as_str()), Some(proof)),
+                None => ("proven", None, Some(proof)),
+            },
             Outcome::Judged(proof) => ("unproven", proof.reason.as_deref(), Some(proof)),
             Outcome::Sealed => ("sealed", Some(SEALED), None),
-            Outcome::Rejected(why) => ("rejected", Some(why.as_str()), None),
+            Outcome::Rejected(why, _) => ("rejected", Some(why.as_str()), None),
         };
-        json!({ "file": self.path, "result": word, "reason": reason, "proof": proof })
+        let damaged = match &self.result {
+            Outcome::Rejected(_, Some(Rejection::Copy { destination, .. })) => Some(destination),
+            _ => None,
+        };
+        json!({
+            "file": self.place, "result": word, "reason": reason, "proof": proof, "damaged": damaged,
+        })
     }
 }
 
@@ -139,64 +178,145 @@ const SEALED: &str =
 /// Drills one of several archives, or the one that was named: a failure of the drill is its result.
 fn one_of(
     settings: &Settings,
-    path: &Path,
+    backup: &Backup,
     identities: &Identities,
     progress: &dyn Progress,
     cancel: &Cancel,
     of_several: bool,
 ) -> Result<Drilled> {
     let mut proof = ProofRecord::default();
-    let done = drill(settings, path, identities, progress, cancel, &mut proof);
+    let done = drill(settings, backup, identities, progress, cancel, &mut proof);
     let is_sealed = |error: &anyhow::Error| error.downcast_ref().is_some_and(DrillError::is_sealed);
+    let mut known = None;
     let result = match done {
-        Ok(()) => Outcome::Judged(Box::new(proof)),
+        Ok(id) => {
+            known = id;
+            Outcome::Judged(Box::new(proof))
+        }
         // Not a failure of the archive; it is one of the command if the archive was named.
         Err(error) if is_sealed(&error) && of_several => Outcome::Sealed,
         Err(error) if is_sealed(&error) => return Err(error),
         Err(error) if error.is::<DrillError>() && !cancel.is_requested() => {
-            disprove(settings, path, identities, &error)?;
-            Outcome::Rejected(error.to_string())
+            let said = disprove(settings, backup, &error, cancel).unwrap_or_else(|failed| {
+                tracing::warn!("could not record that the drill failed: {}", chain(&failed));
+                None
+            });
+            Outcome::Rejected(error.to_string(), said)
         }
         Err(error) => return Err(error),
     };
-    let path = path.to_owned();
-    Ok(Drilled { path, result })
+    Ok(Drilled {
+        place: backup.place(),
+        result,
+        backup: known,
+        others: None,
+    })
 }
 
-/// Drills one archive and records the result if the archive is in the catalog.
+/// Drills one archive and records the result if the archive is in the catalog: the backup of that record.
 pub(crate) fn drill(
     settings: &Settings,
-    path: &Path,
+    backup: &Backup,
     identities: &Identities,
     progress: &dyn Progress,
     cancel: &Cancel,
     proof: &mut ProofRecord,
-) -> Result<()> {
+) -> Result<Option<BackupId>> {
     progress.stage(Stage::Drill, None);
     let job = settings.job();
-    let verdict = engine::drill(
-        path,
-        identities,
-        &job.proof,
-        job.workers,
-        false,
-        progress,
-        cancel,
-    )?;
-    proof.judged(verdict);
-    let known =
-        contents(path, identities).with_context(|| format!("opening {}", path.display()))?;
+    let (options, workers) = (&job.proof, job.workers);
+    let archive = backup.open(identities).map_err(not_opened)?;
+    proof.judged(engine::drill_open(
+        &archive, options, workers, false, progress, cancel,
+    )?);
+    let known = backup.contents(identities)?;
     witness(settings, &known.opened_by);
-    remember(settings, path, known, proof)
+    let is_here = is_here(settings, backup);
+    match remember(settings, backup, known, proof) {
+        // The catalog may not know an archive that is elsewhere.
+        Err(error) if !is_here => {
+            tracing::warn!("could not record what the drill showed: {}", chain(&error));
+            Ok(None)
+        }
+        done => done,
+    }
 }
 
-fn archives(settings: &Settings) -> Result<Vec<PathBuf>> {
+/// Whether it is in the directory in which archives are made.
+fn is_here(settings: &Settings, backup: &Backup) -> bool {
+    let directory = settings.job().local_directory().canonicalize().ok();
+    let file = backup.file().and_then(|file| file.canonicalize().ok());
+    directory.is_some() && file.as_deref().and_then(Path::parent) == directory.as_deref()
+}
+
+/// Looks for drills of other machines, so that this one counts rather than those.
+pub(crate) fn learn(settings: &Settings) {
+    let job = settings.job();
+    let learned = writable_catalog(settings).and_then(|catalog| {
+        let learned = catalog.map(|catalog| retain::learn_drills(job, &catalog));
+        Ok(learned.transpose()?.unwrap_or_default())
+    });
+    // An archive may be drilled wherever it is, and nothing else has to be whole for that.
+    let problems = learned.unwrap_or_else(|error| vec![chain(&error)]);
+    for problem in problems {
+        tracing::warn!("{problem}");
+    }
+}
+
+/// Stores what drills showed beside the copies.
+pub(crate) fn store(settings: &Settings) {
+    let job = settings.job();
+    let stored = writable_catalog(settings).and_then(|catalog| {
+        let stored = catalog.map(|catalog| retain::store_drills(job, &catalog, None));
+        Ok(stored.transpose()?.unwrap_or_default())
+    });
+    for one in stored.unwrap_or_else(|error| {
+        tracing::warn!("{}", chain(&error));
+        Vec::new()
+    }) {
+        tracing::warn!(
+            "{}: backup {}: {}; the next run or hubvault copies sync tries again",
+            one.destination,
+            one.backup.short(),
+            one.problem
+        );
+    }
+}
+
+fn writable_catalog(settings: &Settings) -> Result<Option<Catalog>> {
+    Ok(catalog_of(settings)?.filter(|catalog| !catalog.is_read_only()))
+}
+
+/// The catalog, where there is one: an archive may be drilled where nothing is configured.
+fn catalog_of(settings: &Settings) -> Result<Option<Catalog>> {
+    let job = settings.job();
+    let state = StateDir::of(job.state_root());
+    if !state.file("catalog.sqlite").is_file() {
+        return Ok(None);
+    }
+    let catalog = Catalog::open(&state)?.of_job(&job.name, &job.destinations);
+    Ok(Some(catalog))
+}
+
+/// An archive that cannot be opened failed its drill, wherever it is.
+fn not_opened(error: RemoteError) -> anyhow::Error {
+    match error {
+        RemoteError::Archive { place, source } => DrillError::Archive {
+            path: place.into(),
+            source,
+        }
+        .into(),
+        other => other.into(),
+    }
+}
+
+fn archives(settings: &Settings) -> Result<Vec<Backup>> {
     let job = settings.job();
     let records = catalog::current(job)?.list()?;
     let there = records
         .into_iter()
-        .filter_map(|record| record.archive().map(Path::to_owned));
-    let found: Vec<PathBuf> = there.collect();
+        .filter_map(|record| Some(Backup::at(record.archive()?.to_owned())));
+    let found: Vec<Backup> = there.collect();
     if found.is_empty() {
         bail!("no archives in {}", job.local_directory().display());
     }
@@ -204,73 +324,61 @@ fn archives(settings: &Settings) -> Result<Vec<PathBuf>> {
 }
 
 /// A random sample of `number`, or all.
-fn sample(mut paths: Vec<PathBuf>, number: Option<usize>) -> Vec<PathBuf> {
-    let number = number.unwrap_or(paths.len()).min(paths.len());
+fn sample(mut all: Vec<Backup>, number: Option<usize>) -> Vec<Backup> {
+    let number = number.unwrap_or(all.len()).min(all.len());
     let mut chosen = Vec::new();
     while chosen.len() < number {
         let chance = hubvault_model::BackupId::random().to_u128();
-        chosen.push(paths.swap_remove((chance % paths.len() as u128) as usize));
+        chosen.push(all.swap_remove((chance % all.len() as u128) as usize));
     }
     chosen
 }
 
-/// Records that a drill rejected an archive: it is unproven from now on.
+/// Records what a drill that rejected an archive says of it, or of its backup. What a store did not deliver says nothing.
 fn disprove(
     settings: &Settings,
-    path: &Path,
-    identities: &Identities,
+    backup: &Backup,
     error: &anyhow::Error,
-) -> Result<()> {
-    let proof = ProofRecord {
-        reason: Some(format!("rejected by a drill: {}", chain(error))),
-        ..ProofRecord::default()
+    cancel: &Cancel,
+) -> Result<Option<Rejection>> {
+    let (Some(catalog), Some(rejected)) = (writable_catalog(settings)?, error.downcast_ref())
+    else {
+        return Ok(None);
     };
-    if let Ok(known) = contents(path, identities) {
-        return remember(settings, path, known, &proof);
-    }
-    // It cannot be opened; its record names its file.
-    let catalog = Catalog::open(&StateDir::open(settings.job().state_root())?)?;
-    let is_it = |record: &&BackupRecord| {
-        let file = record.file().and_then(|it| it.canonicalize().ok());
-        file.is_some() && file == path.canonicalize().ok()
-    };
-    if let Some(record) = catalog.list()?.iter().find(is_it) {
-        catalog.finish(&BackupRecord {
-            state: State::Unproven,
-            proof,
-            ..record.clone()
-        })?;
-    }
-    Ok(())
+    let why = chain(error);
+    let said = drill_rejected(settings.job(), &catalog, backup, (rejected, &why), cancel);
+    Ok(said?)
 }
 
-/// Records the proof if the archive is in the catalog.
-fn remember(settings: &Settings, path: &Path, known: Contents, proof: &ProofRecord) -> Result<()> {
-    let job = settings.job();
-    let ours = path
-        .canonicalize()
-        .ok()
-        .and_then(|path| Some(path.parent()?.to_owned()));
-    if ours.is_none() || job.local_directory().canonicalize().ok() != ours {
-        return Ok(());
-    }
-    let catalog = Catalog::open(&StateDir::open(job.state_root())?)?;
+/// Why a backup is not proven by a drill that proved it, or may not be: those of others.
+pub(super) fn others(
+    settings: &Settings,
+    backup: Option<BackupId>,
+    is_proven: bool,
+) -> Option<String> {
+    let catalog = catalog_of(settings).ok()??;
+    let record = catalog.find(&backup?.to_string()).ok()??;
+    others_text(record, is_proven)
+}
+
+/// Records the proof if the archive is a copy that the catalog knows: the backup of that record.
+fn remember(
+    settings: &Settings,
+    backup: &Backup,
+    known: Contents,
+    proof: &ProofRecord,
+) -> Result<Option<BackupId>> {
+    let Some(catalog) = catalog_of(settings)? else {
+        return Ok(None);
+    };
     let Some(record) = catalog.find(&known.manifest.id.to_string())? else {
-        return Ok(());
+        return Ok(None);
     };
-    let sidecar = known.into_sidecar(proof.clone(), record.pinned);
-    sidecar
-        .write(path)
-        .with_context(|| format!("writing the sidecar manifest of {}", path.display()))?;
-    let state = if proof.proven {
-        State::Proven
-    } else {
-        State::Unproven
+    let destinations = &settings.job().destinations;
+    let Some(at) = backup.copy_of(&record, destinations) else {
+        return Ok(None);
     };
-    catalog.finish(&BackupRecord {
-        state,
-        proof: proof.clone(),
-        ..record
-    })?;
-    Ok(())
+    let of_here = (at == LOCAL).then_some(known);
+    retain::record_drill(&catalog, record.id, proof, of_here)?;
+    Ok(Some(record.id))
 }

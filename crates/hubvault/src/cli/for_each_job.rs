@@ -1,16 +1,19 @@
 //! A command for all jobs, one after the other. Each runs in a process of its own, so that logs, locks and exit codes stay
 //! apart.
 
+use super::copies::CopiesCommand;
 use super::{Cli, Command, Exit, mail::MailCommand};
-use crate::signals;
 use crate::text::print;
+use crate::{answer, signals};
 use anyhow::{Context, Result, bail};
 use hubvault_config::Settings;
 use hubvault_model::Cancel;
 use hubvault_service::child;
+use serde_json::{Value, json};
+use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
-use std::process::Child;
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -18,8 +21,7 @@ use std::time::{Duration, Instant};
 /// No process has this number.
 const NOBODY: u32 = 0;
 
-/// Whether the command works on all jobs and none is named. With `--json` one must be named, as each job has a document of
-/// its own.
+/// Whether the command works on all jobs and none is named.
 pub(super) fn is_for_all(cli: &Cli) -> bool {
     let may = matches!(
         &cli.command,
@@ -28,13 +30,16 @@ pub(super) fn is_for_all(cli: &Cli) -> bool {
             | Command::Prune(_)
             | Command::Check(_)
             | Command::Status
+            | Command::Copies(CopiesCommand::Sync { .. } | CopiesCommand::Verify { .. })
             | Command::Config(super::ConfigCommand::Check)
             | Command::Mail(MailCommand::Retry)
     );
-    may && !cli.json && cli.job.is_none()
+    let is_elsewhere = matches!(&cli.command, Command::List(args) if args.place.is_some());
+    may && !is_elsewhere && cli.job.is_none()
 }
 
-/// Runs the command for each job, under a heading with its name. A failure does not stop the next.
+/// Runs the command for each job, under a heading with its name; with `--json` their answers are one document. A failure
+/// does not stop the next.
 pub(super) fn run(all: &[Settings]) -> Result<Exit> {
     let cancel = Cancel::new();
     let at_work = Arc::new(AtomicU32::new(NOBODY));
@@ -47,19 +52,25 @@ pub(super) fn run(all: &[Settings]) -> Result<Exit> {
             wait_a_moment_for(process);
         }
     })?;
-    let mut worst = 0;
+    let (mut worst, mut answers) = (0, Vec::new());
     for settings in all {
         let name = settings.job_name.as_deref().unwrap_or_default();
-        print(&format!("== {name}\n"))?;
+        if !answer::is_json() {
+            print(&format!("== {name}\n"))?;
+        }
         let mut command = child::same_command(settings, std::env::args_os().skip(1));
         // A signal from the terminal reaches us, and through us the child, only once.
         command.process_group(0);
+        if answer::is_json() {
+            command.stdout(Stdio::piped());
+        }
         let child = child::spawn(command, settings)
             .with_context(|| format!("starting hubvault for the job {name}"))?;
         at_work.store(child.id(), Ordering::Release);
-        let code = code_of(child, &cancel);
+        let ended = ended(child, &cancel);
         at_work.store(NOBODY, Ordering::Release);
-        let code = code?;
+        let (code, answer) = ended?;
+        answers.push(json!({ "job": name, "exit_code": code, "answer": answer }));
         if cancel.is_requested() {
             bail!("stopped on request, at the job {name}");
         }
@@ -67,15 +78,27 @@ pub(super) fn run(all: &[Settings]) -> Result<Exit> {
             worst = code;
         }
     }
+    if answer::is_json() {
+        answer::json(&json!({ "jobs": answers }))?;
+    }
     Ok(Exit::Code(worst))
 }
 
-fn code_of(mut child: Child, cancel: &Cancel) -> Result<u8> {
+/// The exit code of a job's process, and its answer where that is to be part of ours.
+fn ended(mut child: Child, cancel: &Cancel) -> Result<(u8, Value)> {
     let process = child.id();
     let _stop = cancel.on_request(move || child::stop(process));
+    let mut text = String::new();
+    if let Some(output) = &mut child.stdout {
+        output
+            .read_to_string(&mut text)
+            .context("reading the answer of the process")?;
+    }
     let status = child.wait().context("waiting for the process")?;
     let code = status.code().or(status.signal().map(|signal| 128 + signal));
-    Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+    let code = code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
+    // A process that was killed has none.
+    Ok((code, serde_json::from_str(&text).unwrap_or_default()))
 }
 
 fn wait_a_moment_for(process: u32) {

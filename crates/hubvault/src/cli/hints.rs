@@ -7,8 +7,14 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Flags of other programs that messages name: tar, `pg_dump`, curl.
-const FOREIGN: [&str; 3] = ["--zstd", "--large-objects", "--user"];
+/// Flags of other programs that messages name: tar, `pg_dump`, curl, aws.
+const FOREIGN: [&str; 5] = [
+    "--zstd",
+    "--large-objects",
+    "--user",
+    "--profile",
+    "--format",
+];
 
 /// The sources and templates of the crates that write messages.
 fn sources() -> Vec<PathBuf> {

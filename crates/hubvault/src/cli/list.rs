@@ -1,6 +1,8 @@
 //! `hubvault list` and `hubvault catalog rebuild`.
 
 use super::Exit;
+use super::list_store::{self, Listing};
+use super::select::FromArgs;
 use crate::answer;
 use crate::text::{Align, Meaning, columns, grouped, in_zone, local, paint, print, time_span};
 use anyhow::Result;
@@ -8,7 +10,7 @@ use clap::Args;
 use hubvault_config::Settings;
 use hubvault_engine::catalog;
 use hubvault_engine::catalog::{BackupRecord, Catalog, Rebuilt, State, rebuild};
-use hubvault_engine::overview::{Presence, presence};
+use hubvault_engine::overview::{Presence, by_record, presence};
 use hubvault_engine::state::StateDir;
 use hubvault_model::ByteSize;
 use jiff::civil::Date;
@@ -19,6 +21,11 @@ use serde_json::{Value, json};
 /// `hubvault list`
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
+    /// List the backups in this store instead (`s3://bucket/prefix`); no catalog is needed
+    #[arg(value_name = "URL", conflicts_with = "failed")]
+    pub(crate) place: Option<String>,
+    #[command(flatten)]
+    from: FromArgs,
     /// Only the newest N of them
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -28,6 +35,17 @@ pub(crate) struct ListArgs {
     /// Only runs that began since: `12h`, `7d`, or a date (2026-01-31), or a time (2026-01-31T02:00:00Z)
     #[arg(long, value_name = "TIME", value_parser = since)]
     since: Option<Since>,
+}
+
+/// `hubvault catalog rebuild`
+#[derive(Debug, Args)]
+pub(crate) struct RebuildArgs {
+    /// From the archives there and their sidecars: the name of a destination, or a URL (`s3://bucket/prefix`)
+    #[arg(long, value_name = "DESTINATION")]
+    from: Option<String>,
+    /// Also add backups of other database servers than that of the newest backup here
+    #[arg(long, requires = "from")]
+    every_server: bool,
 }
 
 /// From when on.
@@ -63,6 +81,11 @@ pub(crate) fn run(settings: &Settings, args: &ListArgs) -> Result<Exit> {
     let (job, zone) = (settings.job(), &settings.zone);
     let since = args.since.map(|since| since.begin(Timestamp::now(), zone));
     let since = since.transpose()?;
+    let (url, from) = (args.place.as_deref(), &args.from);
+    let stored = list_store::records(settings, url, from, args.limit, since)?;
+    if let Some(stored) = stored {
+        return print_stored(&stored, zone);
+    }
     let mut records = catalog::current(job)?.list()?;
     records.retain(|record| {
         let is_late = since.is_none_or(|since| record.started_at >= since);
@@ -70,7 +93,10 @@ pub(crate) fn run(settings: &Settings, args: &ListArgs) -> Result<Exit> {
     });
     records.truncate(args.limit.unwrap_or(usize::MAX));
     if answer::is_json() {
-        let all: Vec<Value> = records.iter().map(as_json).collect::<Result<_>>()?;
+        let all: Vec<Value> = records
+            .iter()
+            .map(|record| as_json(record, presence))
+            .collect::<Result<_>>()?;
         answer::json(&all)?;
         return Ok(Exit::Done);
     }
@@ -80,12 +106,53 @@ pub(crate) fn run(settings: &Settings, args: &ListArgs) -> Result<Exit> {
         let text = if is_part {
             format!("no such runs in {directory}\n")
         } else {
-            format!("no backups in {directory} yet\n")
+            format!("no backups in {directory} yet; `hubvault backup` takes the first\n")
         };
         print(&text)?;
         return Ok(Exit::Done);
     }
-    let rows: Vec<Vec<String>> = records.iter().map(|record| line(record, zone)).collect();
+    print_table(&records, zone, presence)?;
+    Ok(Exit::Done)
+}
+
+/// The backups of a store. What cannot be read was complained of already.
+fn print_stored(stored: &Listing, zone: &TimeZone) -> Result<Exit> {
+    let exit = if stored.unreadable.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Warnings
+    };
+    let (place, records) = (&stored.place, &stored.records);
+    let unreadable = stored.unlisted().count();
+    if answer::is_json() {
+        let mut all: Vec<Value> = (records.iter())
+            .map(|record| as_json(record, by_record))
+            .collect::<Result<_>>()?;
+        all.extend(stored.unlisted());
+        answer::json(&all)?;
+    } else if !records.is_empty() {
+        print_table(records, zone, by_record)?;
+    } else if unreadable > 0 {
+        let text = match unreadable {
+            1 => format!("the only archive in {place} cannot be read\n"),
+            many => format!("none of the {many} archives in {place} can be read\n"),
+        };
+        print(&text)?;
+    } else {
+        print(&format!("no such backups in {place}\n"))?;
+    }
+    Ok(exit)
+}
+
+fn print_table(
+    records: &[BackupRecord],
+    zone: &TimeZone,
+    look: fn(&BackupRecord) -> Presence,
+) -> Result<()> {
+    let rows: Vec<Vec<String>> = records
+        .iter()
+        .map(|record| line(record, zone, look))
+        .collect();
     let started = in_zone("started", zone);
     let header = [
         ("id", Align::Left),
@@ -97,14 +164,13 @@ pub(crate) fn run(settings: &Settings, args: &ListArgs) -> Result<Exit> {
         ("warnings", Align::Detail),
         ("archive", Align::Cut),
     ];
-    print(&columns(&header, &rows))?;
-    Ok(Exit::Done)
+    Ok(print(&columns(&header, &rows))?)
 }
 
 /// The record, and whether its archive is missing.
-fn as_json(record: &BackupRecord) -> Result<Value> {
+fn as_json(record: &BackupRecord, look: fn(&BackupRecord) -> Presence) -> Result<Value> {
     let mut json = serde_json::to_value(record)?;
-    if presence(record) == Presence::Missing {
+    if look(record) == Presence::Missing {
         json["missing"] = Value::Bool(true);
     }
     Ok(json)
@@ -115,16 +181,28 @@ pub(super) fn state_painted(record: &BackupRecord) -> String {
     let text = record.state_text();
     match record.state {
         State::Proven if text == State::Proven.as_str() => paint(Meaning::Good, &text),
+        State::Failed if record.was_stopped() => text,
         State::Failed => paint(Meaning::Bad, &text),
         State::Proven | State::Unproven => paint(Meaning::Warning, &text),
         State::Running => text,
     }
 }
 
-fn line(record: &BackupRecord, zone: &TimeZone) -> Vec<String> {
+/// An error without the `role@host:port/database` that it begins with: all runs of the list have the same.
+fn without_place(error: &str) -> &str {
+    let is_place = |start: &str| start.contains('@') && !start.contains(' ');
+    let parts = error.split_once(": ").filter(|(start, _)| is_place(start));
+    parts.map_or(error, |(_, rest)| rest)
+}
+
+fn line(
+    record: &BackupRecord,
+    zone: &TimeZone,
+    look: fn(&BackupRecord) -> Presence,
+) -> Vec<String> {
     let archive = match (record.archive_name(), &record.error) {
         (Some(name), _) => {
-            let note = match presence(record) {
+            let note = match look(record) {
                 Presence::Removed if record.is_lost() => "(missing, accepted) ".to_owned(),
                 Presence::Removed => "(removed by retention) ".to_owned(),
                 Presence::Missing => paint(Meaning::Bad, "(FILE IS MISSING) "),
@@ -134,8 +212,8 @@ fn line(record: &BackupRecord, zone: &TimeZone) -> Vec<String> {
             note + name
         }
         (None, Some(error)) => match error.split_once('\n') {
-            Some((first, _)) => format!("{first} …"),
-            None => error.clone(),
+            Some((first, _)) => format!("{} …", without_place(first)),
+            None => without_place(error).to_owned(),
         },
         (None, None) => "-".to_owned(),
     };
@@ -155,8 +233,11 @@ fn line(record: &BackupRecord, zone: &TimeZone) -> Vec<String> {
     ]
 }
 
-/// Rebuilds the catalog from the archives in the directory.
-pub(crate) fn rebuild_catalog(settings: &Settings) -> Result<Exit> {
+/// Rebuilds the catalog from the archives in the directory, or in a store.
+pub(crate) fn rebuild_catalog(settings: &Settings, args: &RebuildArgs) -> Result<Exit> {
+    if let Some(from) = &args.from {
+        return list_store::rebuild_catalog(settings, from, args.every_server);
+    }
     let job = settings.job();
     let catalog = Catalog::open(&StateDir::open(job.state_root())?)?;
     let found = rebuild(&catalog, job.local_directory())?;

@@ -92,7 +92,7 @@ impl MailCommand {
 /// Runs one of them.
 pub(crate) fn run(settings: &Settings, command: &MailCommand) -> Result<Exit> {
     let job = settings.job();
-    let catalog = catalog::current(job)?;
+    let catalog = catalog::current_or_new(job)?;
     let (zone, cancel) = (settings.zone.clone(), Cancel::new());
     let mut notifier = Notifier::new(job, Some(&catalog), &zone, &cancel);
     if let MailCommand::Preview { .. } | MailCommand::Send { .. } = command {
@@ -268,7 +268,7 @@ fn table(items: &[OutboxItem], zone: &TimeZone) -> String {
         ("type", Align::Wrap),
         ("by", Align::Left),
         ("state", Align::Left),
-        ("tries", Align::Right),
+        ("tries", Align::Detail),
         ("to", Align::Wrap),
     ];
     let rows: Vec<Vec<String>> = items.iter().map(|item| line(item, zone)).collect();

@@ -5,6 +5,8 @@ mod seal;
 mod proof;
 mod plan;
 mod backup;
+mod drill_answer;
+mod list_store;
 mod list;
 mod drill;
 mod show;
@@ -16,6 +18,8 @@ mod restore;
 mod differences;
 mod diff;
 mod prune;
+mod copies_sync;
+mod copies;
 mod mail;
 mod status;
 mod logs;
@@ -114,15 +118,18 @@ on when its terminal is closed.")]
     #[command(after_long_help = "Examples:
   hubvault list --limit 20
   hubvault list --failed --since 7d
+  hubvault list s3://acme-backups/hub
   hubvault list --json | jq -r '.[] | select(.state == \"failed\") | .error'
 
-Exit codes: 0 listed; 1 the catalog cannot be read; 2 bad usage or configuration.")]
+Exit codes: 0 listed; 1 the catalog or the store cannot be read; 2 bad usage or configuration; 3 an archive of the
+store cannot be read or is damaged.")]
     List(list::ListArgs),
     /// Show what an archive holds
     ///
     /// Reads the archive's own manifest; the database is not needed.
     #[command(after_long_help = "Examples:
   hubvault show latest
+  hubvault show s3://acme-backups/hub/latest
   hubvault show 3f2a91c0 --json | jq '.entries[].name'
   hubvault show ./critical_backup_20260131_020000.tar.gz
 
@@ -163,6 +170,9 @@ VALID.")]
 
 Exit codes: 0 done; 1 failed; 2 bad usage or configuration; 3 something could not be removed.")]
     Prune(prune::PruneArgs),
+    /// List, make, check and remove copies at other destinations
+    #[command(subcommand)]
+    Copies(copies::CopiesCommand),
     /// Keep an archive, whatever the retention rules say
     Pin {
         /// An id, an unambiguous prefix of one, a file name, or `latest`
@@ -228,10 +238,12 @@ Exit codes: 0 stopped by SIGTERM or SIGINT; 1 failed; 2 bad configuration.")]
     #[command(subcommand)]
     Catalog(CatalogCommand),
     /// Back up a sample database, mail it sealed, restore it from the mail and compare
-    #[command(after_long_help = "Example:
+    #[command(after_long_help = "Examples:
   hubvault demo --users 5000
+  hubvault demo --s3-server weed      # and restore from an S3 server alone
 
 Keeps only the archive and its key. Needs the PostgreSQL server programs, age, tar and python3;
+with --s3-server, SeaweedFS, and the archive that is kept comes out of the bucket;
 started as root, the server runs as the user postgres.
 
 Exit codes: 0 restored and equal; 1 anything else.")]
@@ -260,7 +272,7 @@ enum ConfigCommand {
         #[arg(default_value = "hubvault.toml")]
         file: PathBuf,
     },
-    /// Check the configuration; touches no database
+    /// Check the configuration; stores, reads and deletes a tiny object at each destination, touches no database
     #[command(
         after_long_help = "Exit codes: 0 right; 2 wrong; 3 right, but something has no effect."
     )]
@@ -275,7 +287,7 @@ enum CatalogCommand {
     #[command(
         after_long_help = "Exit codes: 0 all archives are known; 1 failed; 3 an archive cannot be read."
     )]
-    Rebuild,
+    Rebuild(list::RebuildArgs),
 }
 
 /// Runs what the arguments ask for.
@@ -302,6 +314,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
         Command::Verify(args) => show::verify(&load()?, args),
         Command::Drill(args) => drill::run(&load()?, args),
         Command::Prune(args) => prune::run(&load()?, args),
+        Command::Copies(command) => copies::run(&load()?, command),
         Command::Pin { backup } => prune::pin(&load()?, backup, true),
         Command::Unpin { backup } => prune::pin(&load()?, backup, false),
         Command::Diff(args) => diff::run(&load()?, args),
@@ -327,7 +340,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
         Command::Config(ConfigCommand::Init { file }) => config::init(file),
         Command::Config(ConfigCommand::Check) => config::check(&load()?),
         Command::Config(ConfigCommand::Show) => config::show(&load()?),
-        Command::Catalog(CatalogCommand::Rebuild) => list::rebuild_catalog(&load()?),
+        Command::Catalog(CatalogCommand::Rebuild(args)) => list::rebuild_catalog(&load()?, args),
         Command::Demo(args) => run_demo(&inputs, args),
         Command::Completions(args) => completions::run(&inputs.environment, args),
         Command::Man { dir } => {
@@ -366,14 +379,9 @@ fn run_token(inputs: &Inputs, command: &token::TokenCommand) -> Result<Exit> {
     token::run(settings, command)
 }
 
-/// The demonstration is the same whatever is configured here.
 fn run_demo(inputs: &Inputs, args: &demo::DemoArgs) -> Result<Exit> {
-    let bare =
-        Environment::bare(&inputs.environment).with("BACKUP_DIR", args.dir.to_string_lossy());
-    let inputs = Inputs::with_text(bare, demo::CONFIGURATION.into());
-    let nothing = Settings::load(&inputs, None)?;
     logging::start_lines(tracing::Level::INFO, LogFormat::Text, Masks::default());
-    demo::run(&nothing, args)
+    demo::run(inputs, args)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What `hubvault backup --dry-run` prints.
 
 use super::seal::sealed_text;
-use crate::text::{Align, about, about_rows, bullets, columns, grid, plain};
+use crate::text::{Align, about, about_rows, bullets, columns, grid, limit, plain};
 use hubvault_engine::job::{Job, ProofWhen};
 use hubvault_engine::logical::{Plan, describe_coverage};
 use hubvault_model::{ByteSize, Warning, counted, indented};
@@ -71,9 +71,9 @@ pub(crate) fn plan_text(job: &Job, plan: &Plan, warnings: &[Warning]) -> String 
     if job.proof.when != ProofWhen::Off {
         let place = job.proof.directory.display();
         out += &format!(
-            "\nDrill: {}, in {place}, for at most {} s\n",
+            "\nDrill: {}, in {place}, for at most {}\n",
             job.proof.when.as_str(),
-            job.proof.time_limit.as_secs()
+            limit(job.proof.time_limit)
         );
     }
     out + &warnings_text(warnings) + "\nNothing was written (dry run).\n"
@@ -120,7 +120,7 @@ fn left_out_text(plan: &Plan) -> String {
     for left in left_out() {
         let rows = about_rows(left.estimated_rows);
         let (name, reason) = (plain(&left.name), plain(&left.reason));
-        out += &format!("  {name}, about {rows}, {reason}\n");
+        out += &format!("  {name}, {rows}, {reason}\n");
     }
     let others: Vec<String> = plan.outside.iter().map(|left| plain(&left.name)).collect();
     if !others.is_empty() {
@@ -138,7 +138,7 @@ fn left_out_text(plan: &Plan) -> String {
     }
     for left in &plan.unreadable {
         let rows = about_rows(left.estimated_rows);
-        out += &format!("  {}, about {rows}\n", plain(&left.name));
+        out += &format!("  {}, {rows}\n", plain(&left.name));
     }
     if !plan.references.not_valid.is_empty() {
         out += "\nForeign keys restored as NOT VALID\n";

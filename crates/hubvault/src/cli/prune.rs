@@ -3,14 +3,16 @@
 use super::Exit;
 use crate::answer;
 use crate::text::{Align, columns, in_zone, local, print};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use hubvault_config::Settings;
 use hubvault_engine::catalog;
-use hubvault_engine::catalog::{BackupRecord, Catalog};
-use hubvault_engine::retain::{self, Pruned};
-use hubvault_engine::state::{RunLock, StateDir};
-use hubvault_model::{BackupId, ByteSize};
+use hubvault_engine::catalog::{Catalog, CopyState, Pin};
+use hubvault_engine::job::{Destination, Job};
+use hubvault_engine::publish;
+use hubvault_engine::retain::{self, MissingCopy, Pruned};
+use hubvault_engine::state::RunLock;
+use hubvault_model::{BackupId, ByteSize, Cancel};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::json;
@@ -32,31 +34,37 @@ pub(crate) struct PruneArgs {
 /// Decides, prints, and unless it is a dry run, removes.
 pub(crate) fn run(settings: &Settings, args: &PruneArgs) -> Result<Exit> {
     let job = settings.job();
-    let state = StateDir::open(job.state_root())?;
     let catalog = catalog::current(job)?;
     // Not beside a run, which prunes at its end.
-    let _lock = RunLock::take(&state, BackupId::random())?;
+    let _lock = RunLock::take(catalog.state(), BackupId::random())?;
     let now = Timestamp::now();
     if args.gone {
         return missing(&catalog, &job.name, args, now);
     }
-    let plan = retain::plan(
-        &catalog,
-        &job.name,
-        &job.retention,
-        args.after_failed_run,
-        now,
-        &settings.zone,
-    )?;
+    let zone = &settings.zone;
+    publish::adopt(job, &catalog, &Cancel::new())
+        .context("could not look for what is there, so that retention removed nothing")?;
+    let decide = || retain::plan(&catalog, job, args.after_failed_run, now, zone);
+    let decided = retain::decided(&catalog, &job.destinations, decide, zone, args.dry_run)?;
+    let plan = &decided.plan;
     if answer::is_json() {
         answer::json(&plan.iter().map(as_json).collect::<Vec<_>>())?;
+    } else if plan.is_empty() {
+        print(&format!(
+            "no archives in {}\n",
+            job.local_directory().display()
+        ))?;
     } else {
-        print(&plan_text(&plan, &settings.zone))?;
+        print(&plan_text(job, plan, zone))?;
     }
     if args.dry_run {
-        return Ok(Exit::Done);
+        return Ok(warn(&decided.problems));
     }
-    let mut problems = retain::apply(&catalog, &job.destinations, &plan, now)?;
+    let applied = retain::apply(&catalog, decided, now, zone)?;
+    for locked in &applied.locked {
+        tracing::info!("{locked}");
+    }
+    let mut problems = applied.problems;
     let (removed, failed) = retain::remove_rejected(job.local_directory(), now)?;
     for path in removed {
         tracing::info!(
@@ -65,37 +73,34 @@ pub(crate) fn run(settings: &Settings, args: &PruneArgs) -> Result<Exit> {
         );
     }
     problems.extend(failed);
-    for problem in &problems {
+    Ok(warn(&problems))
+}
+
+fn warn(problems: &[String]) -> Exit {
+    for problem in problems {
         tracing::warn!("{problem}");
     }
-    Ok(if problems.is_empty() {
+    if problems.is_empty() {
         Exit::Done
     } else {
         Exit::Warnings
-    })
+    }
 }
 
 /// Prints which archives are missing, and unless it is a dry run, accepts it.
 fn missing(catalog: &Catalog, job: &str, args: &PruneArgs, now: Timestamp) -> Result<Exit> {
     let missing = retain::missing(catalog, job)?;
-    let path = |record: &BackupRecord| record.file().map(ToOwned::to_owned).unwrap_or_default();
     if answer::is_json() {
-        let of = |record: &BackupRecord| {
-            json!({
-                "id": record.id, "file": path(record), "decision": "gone",
-                "reason": "the file is missing, and hubvault did not remove it",
-            })
-        };
-        answer::json(&missing.records.iter().map(of).collect::<Vec<_>>())?;
-    } else if missing.records.is_empty() {
+        answer::json(&missing.copies.iter().map(missing_json).collect::<Vec<_>>())?;
+    } else if missing.copies.is_empty() {
         print("no archive is missing\n")?;
     } else {
         let verb = if args.dry_run { "would be" } else { "is" };
-        for record in &missing.records {
-            let (file, id) = (path(record), record.id.short());
+        for lost in &missing.copies {
+            let (id, state) = (lost.record.id.short(), state_of(lost));
+            let place = place_of(lost);
             print(&format!(
-                "{} (backup {id}) is missing; this {verb} accepted\n",
-                file.display()
+                "{place} (backup {id}) is {state}; this {verb} accepted\n"
             ))?;
         }
     }
@@ -103,12 +108,50 @@ fn missing(catalog: &Catalog, job: &str, args: &PruneArgs, now: Timestamp) -> Re
         tracing::warn!("{what}");
     }
     if !args.dry_run {
-        retain::accept_missing(catalog, &missing.records, now)?;
+        retain::accept_missing(catalog, &missing.copies, now)?;
     }
     Ok(if missing.unclear.is_empty() {
         Exit::Done
     } else {
         Exit::Warnings
+    })
+}
+
+fn is_damaged(lost: &MissingCopy) -> bool {
+    lost.copy()
+        .is_some_and(|copy| copy.state == CopyState::Damaged)
+}
+
+fn state_of(lost: &MissingCopy) -> &'static str {
+    if is_damaged(lost) {
+        "damaged"
+    } else {
+        "missing"
+    }
+}
+
+/// Its path, or its key and destination.
+fn place_of(lost: &MissingCopy) -> String {
+    let copy = lost.copy();
+    let path = copy.and_then(|copy| copy.path());
+    path.map_or_else(
+        || {
+            let key = copy.map_or("", |copy| copy.key.as_str());
+            format!("{key} at {}", lost.destination)
+        },
+        |path| path.display().to_string(),
+    )
+}
+
+fn missing_json(lost: &MissingCopy) -> serde_json::Value {
+    let reason = if is_damaged(lost) {
+        "the file is damaged, and hubvault did not change it"
+    } else {
+        "the file is missing, and hubvault did not remove it"
+    };
+    json!({
+        "id": lost.record.id, "destination": lost.destination,
+        "file": lost.copy().and_then(|copy| copy.path()), "decision": "gone", "reason": reason,
     })
 }
 
@@ -120,9 +163,22 @@ fn word(pruned: &Pruned) -> &'static str {
     }
 }
 
-fn plan_text(plan: &[Pruned], zone: &TimeZone) -> String {
+/// A table; one for each destination where there are several.
+fn plan_text(job: &Job, plan: &[Pruned], zone: &TimeZone) -> String {
+    if job.destinations.others().is_empty() {
+        return table(plan.iter(), zone);
+    }
+    let one = |destination: &Destination| {
+        let name = &destination.name;
+        let here = plan.iter().filter(|it| it.destination == *name);
+        format!("{name}: {}\n{}", destination.location, table(here, zone))
+    };
+    let all: Vec<String> = job.destinations.configured().map(one).collect();
+    all.join("\n")
+}
+
+fn table<'a>(plan: impl Iterator<Item = &'a Pruned>, zone: &TimeZone) -> String {
     let rows: Vec<Vec<String>> = plan
-        .iter()
         .map(|pruned| {
             vec![
                 word(pruned).to_owned(),
@@ -152,7 +208,8 @@ fn plan_text(plan: &[Pruned], zone: &TimeZone) -> String {
 fn as_json(pruned: &Pruned) -> serde_json::Value {
     json!({
         "id": pruned.record.id,
-        "file": pruned.record.file(),
+        "destination": pruned.destination,
+        "file": pruned.copy().and_then(|copy| copy.path()),
         "decision": word(pruned),
         "reason": pruned.decision.reason,
     })
@@ -174,10 +231,23 @@ pub(crate) fn pin(settings: &Settings, backup: &str, pinned: bool) -> Result<Exi
             record.id.short()
         );
     }
-    retain::pin(&catalog, &record, pinned)?;
+    let reason = "hubvault pin";
+    let unstored = retain::pin(job, &catalog, &record, pinned.then(|| Pin::now(reason)))?;
+    for pin in &unstored {
+        tracing::warn!(
+            "{}: {}; the next run or hubvault copies sync tries again",
+            pin.destination,
+            pin.problem
+        );
+    }
+    let exit = if unstored.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Warnings
+    };
     if answer::is_json() {
         answer::json(&json!({ "id": record.id, "file": record.file(), "pinned": pinned }))?;
-        return Ok(Exit::Done);
+        return Ok(exit);
     }
     let what = if pinned {
         "is kept, whatever the rules say"
@@ -185,5 +255,5 @@ pub(crate) fn pin(settings: &Settings, backup: &str, pinned: bool) -> Result<Exi
         "is subject to the rules again"
     };
     print(&format!("backup {} {what}\n", record.id.short()))?;
-    Ok(Exit::Done)
+    Ok(exit)
 }

@@ -5,16 +5,17 @@ use super::restore_args::RestoreArgs;
 use super::restore_plan;
 use super::restored::{report, report_rows};
 use super::seal::witness;
-use super::select::{resolve, target_of};
+use super::select::{backup_of, target_of};
 use crate::answer;
 use crate::progress::{self, Of};
 use crate::signals;
 use crate::text::{plain, print};
 use anyhow::{Context, Result, anyhow, bail};
-use hubvault_archive::{Archive, ArchiveFile, Identities, Source, open_regular};
+use hubvault_archive::{AnyArchive, Archive, ArchiveFile, Identities, Source};
 use hubvault_config::Settings;
 use hubvault_engine::disk::unnamed_file;
 use hubvault_engine::progress::Progress;
+use hubvault_engine::remote::Backup;
 use hubvault_engine::restore::{self, RestoreError, RestoreOptions, Restored, Target};
 use hubvault_model::{ByteSize, Cancel, TableName, counted, remedy};
 use hubvault_postgres::{ConnectSettings, Session, target};
@@ -27,11 +28,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Restores and says what came back.
 pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
+    let cancel = Cancel::new();
+    let _signals = signals::watch(cancel.clone(), || {})?;
     let read = Arc::new(AtomicU64::new(0));
-    let word = args.backup.as_deref().context("there is no backup named")?;
-    let archive = open(settings, word, &args.identity.read()?, &read)?;
+    let backup = match args.backup.as_deref().context("there is no backup named")? {
+        "-" => None,
+        word => Some(backup_of(settings, &args.from, word, &cancel)?),
+    };
+    let archive = open(settings, backup.as_ref(), &args.identity.read()?, &read)?;
     if args.dry_run {
-        return restore_plan::run(settings, args, &archive);
+        return restore_plan::run(settings, args, &archive, &cancel);
     }
     witness(settings, &archive.source().opened_by());
     if let Some(directory) = &args.files {
@@ -47,8 +53,6 @@ pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
         }
         return Ok(Exit::Done);
     }
-    let cancel = Cancel::new();
-    let _signals = signals::watch(cancel.clone(), || {})?;
     let to = target_of(settings, args.to.as_deref(), args.database.as_deref())?;
     if args.create {
         create(&archive, &to, &cancel)?;
@@ -78,10 +82,7 @@ pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
     drop(bar);
     if args.verbose && !answer::is_json() {
         let read = ByteSize(read.load(Ordering::Relaxed));
-        print(&format!(
-            "read {read} of the archive's {}\n",
-            ByteSize(archive.size())
-        ))?;
+        tell_cost(read, ByteSize(archive.size()), backup.as_ref())?;
     }
     // Also where not all rows were loaded.
     let properties = set_properties(&archive, &to, args, &cancel);
@@ -92,12 +93,21 @@ pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
     }
 }
 
+/// What was read, and of a store also what it was asked for.
+fn tell_cost(read: ByteSize, size: ByteSize, backup: Option<&Backup>) -> Result<()> {
+    print(&format!("read {read} of the archive's {size}\n"))?;
+    if let Some(asked) = backup.and_then(Backup::requests) {
+        print(&format!(
+            "the store was asked {} and sent {}\n",
+            counted(asked.reads + asked.writes, "time"),
+            ByteSize(asked.bytes_received)
+        ))?;
+    }
+    Ok(())
+}
+
 /// Creates the database as the source's was created.
-fn create(
-    archive: &Archive<ArchiveFile<Counting>>,
-    to: &ConnectSettings,
-    cancel: &Cancel,
-) -> Result<()> {
+fn create(archive: &AnyArchive, to: &ConnectSettings, cancel: &Cancel) -> Result<()> {
     let server = ConnectSettings {
         dbname: "postgres".to_owned(),
         ..to.clone()
@@ -116,7 +126,7 @@ fn create(
 
 /// Gives a database that was created the properties of the source's; says that an existing one keeps its own.
 fn set_properties(
-    archive: &Archive<ArchiveFile<Counting>>,
+    archive: &AnyArchive,
     to: &ConnectSettings,
     args: &RestoreArgs,
     cancel: &Cancel,
@@ -143,7 +153,7 @@ fn set_properties(
 
 /// Restores everything, or the tables that were named.
 fn load(
-    archive: &Archive<ArchiveFile<Counting>>,
+    archive: &AnyArchive,
     to: &ConnectSettings,
     args: &RestoreArgs,
     options: RestoreOptions,
@@ -166,28 +176,25 @@ fn load(
     )
 }
 
-/// An archive that counts what is read of it. `-` is standard input: it is kept in a file without
+/// An archive that counts what is read of it; without a backup that of standard input, which is kept in a file without
 /// a name, as the table of contents comes last.
 fn open(
     settings: &Settings,
-    word: &str,
+    backup: Option<&Backup>,
     identities: &Identities,
     read: &Arc<AtomicU64>,
-) -> Result<Archive<ArchiveFile<Counting>>> {
-    let (file, name) = if word == "-" {
-        (keep_input(&settings.temp_dir)?, "standard input".to_owned())
-    } else {
-        let path = resolve(settings, word)?;
-        let file = open_regular(&path).with_context(|| format!("opening {}", path.display()))?;
-        (file, path.display().to_string())
+) -> Result<AnyArchive> {
+    let counting = |source| -> Box<dyn Source> {
+        let read = Arc::clone(read);
+        Box::new(Counting { source, read })
     };
-    let counting = Counting {
-        file,
-        read: Arc::clone(read),
-    };
-    ArchiveFile::open(counting, identities)
+    if let Some(backup) = backup {
+        return Ok(backup.open_source(counting(backup.source()?), identities)?);
+    }
+    let input = counting(Box::new(keep_input(&settings.temp_dir)?));
+    ArchiveFile::open(input, identities)
         .and_then(Archive::open)
-        .with_context(|| format!("opening {name}"))
+        .context("opening standard input")
 }
 
 fn keep_input(directory: &Path) -> Result<File> {
@@ -205,19 +212,23 @@ fn keep_input(directory: &Path) -> Result<File> {
 }
 
 struct Counting {
-    file: File,
+    source: Box<dyn Source>,
     read: Arc<AtomicU64>,
 }
 
 impl Source for Counting {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<usize> {
-        let n = Source::read_at(&self.file, buffer, offset)?;
+        let n = self.source.read_at(buffer, offset)?;
         self.read.fetch_add(n as u64, Ordering::Relaxed);
         Ok(n)
     }
 
     fn size(&self) -> std::io::Result<u64> {
-        Source::size(&self.file)
+        self.source.size()
+    }
+
+    fn will_read(&self, offset: u64, length: u64) {
+        self.source.will_read(offset, length);
     }
 }
 

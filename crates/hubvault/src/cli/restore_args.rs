@@ -1,6 +1,7 @@
 //! What `hubvault restore` is asked for.
 
 use super::seal::IdentityArgs;
+use super::select::FromArgs;
 use crate::answer;
 use clap::Args;
 use hubvault_model::TablePattern;
@@ -13,6 +14,7 @@ pub(super) const EXAMPLES: &str = "Examples:
   hubvault restore 3f2a91c0 --table purchases --to postgres://postgres@db/hub
   hubvault restore latest --table users --missing-rows
   hubvault restore latest --files /tmp/config
+  hubvault restore s3://acme-backups/hub/latest --table users --to postgres://postgres@db/hub
   hubvault restore                             # asks, on a terminal
   hubvault restore latest --clean --dry-run    # what would be dropped?
 
@@ -27,10 +29,12 @@ that the table no longer has; 130 or 143 interrupted.";
     reason = "each is a flag of the command line"
 )]
 pub(crate) struct RestoreArgs {
-    /// An id, an unambiguous prefix of one, `latest`, a file (with a / or the ending of an archive), or `-` for
-    /// standard input; without it, on a terminal, it is asked for, with all else
+    /// An id, an unambiguous prefix of one, `latest`, a file (with a / or the ending of an archive), a URL
+    /// (`s3://bucket/prefix/latest`), or `-` for standard input; without it, on a terminal, it is asked for, with all else
     #[arg(required = !may_ask())]
     pub(crate) backup: Option<String>,
+    #[command(flatten)]
+    pub(crate) from: FromArgs,
     /// The database: a postgres:// URL or name=value pairs [default: the configured server]
     #[arg(long, value_name = "URL", conflicts_with = "database")]
     pub(crate) to: Option<String>,

@@ -4,8 +4,8 @@ use super::Exit;
 use super::restore_args::RestoreArgs;
 use super::select::target_of;
 use crate::screen::{Align, columns};
-use crate::text::{grouped, plain, print};
-use crate::{answer, progress, signals};
+use crate::text::{bullets, grid, grouped, plain, print};
+use crate::{answer, progress};
 use anyhow::Result;
 use hubvault_archive::{Archive, Source};
 use hubvault_config::Settings;
@@ -21,9 +21,8 @@ pub(super) fn run<S: Source>(
     settings: &Settings,
     args: &RestoreArgs,
     archive: &Archive<S>,
+    cancel: &Cancel,
 ) -> Result<Exit> {
-    let cancel = Cancel::new();
-    let _signals = signals::watch(cancel.clone(), || {})?;
     let (preview, place, seconds) = if let Some(directory) = &args.files {
         let preview = Preview::files(archive, directory)?;
         (preview, directory.display().to_string(), None)
@@ -33,11 +32,11 @@ pub(super) fn run<S: Source>(
         let is_whole = !args.missing_rows && !args.upsert && tables.is_empty();
         let bar = progress::choose(args.no_progress);
         let preview = if args.missing_rows || args.upsert {
-            Preview::rows(archive, &to, tables, args.upsert, bar.as_ref(), &cancel)?
+            Preview::rows(archive, &to, tables, args.upsert, bar.as_ref(), cancel)?
         } else if is_whole {
-            Preview::whole(archive, &to, asked(args), &cancel)?
+            Preview::whole(archive, &to, asked(args), cancel)?
         } else {
-            Preview::tables(archive, &to, tables, schema, bar.as_ref(), &cancel)?
+            Preview::tables(archive, &to, tables, schema, bar.as_ref(), cancel)?
         };
         let seconds = measured(settings, &archive.manifest().job).filter(|_| is_whole);
         (preview, to.to_string(), seconds)
@@ -90,11 +89,12 @@ fn preview_text(preview: &Preview, place: &str, seconds: Option<f64>) -> String 
         }
     }
     if !preview.dropped.is_empty() {
-        out += &format!(
-            "  drop, with all rows: {}; {} for these and all else that the archive defines\n",
+        let line = format!(
+            "drop, with all rows: {}; {} for these and all else that the archive defines",
             names(&preview.dropped),
             counted(preview.drop_statements as u64, "statement")
         );
+        out += &grid(&[vec![" ".to_owned(), line]], &[1]);
     }
     out += &tables_text(preview);
     for file in &preview.files {
@@ -126,9 +126,7 @@ fn preview_text(preview: &Preview, place: &str, seconds: Option<f64>) -> String 
         if !list.is_empty() {
             out += &format!("\n{title} ({})\n", list.len());
         }
-        for one in list {
-            out += &format!("  ! {}\n", plain(one));
-        }
+        out += &bullets(list.iter().map(plain));
     }
     out + "\nNothing was changed (dry run).\n"
 }

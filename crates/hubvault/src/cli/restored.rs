@@ -5,9 +5,19 @@ use crate::answer;
 use crate::text::{Align, columns, grouped, plain, print};
 use anyhow::{Result, bail};
 use hubvault_engine::restore::{Compared, NotLoaded, PutBack, Restored};
-use hubvault_model::counted;
+use hubvault_model::{TableName, counted};
 use hubvault_postgres::ConnectSettings;
 use serde_json::{Value, json};
+
+/// A problem with the name of its table, once.
+pub(super) fn about_table(name: &TableName, problem: &str) -> String {
+    let name = name.to_string();
+    if problem.contains(&name) {
+        problem.to_owned()
+    } else {
+        format!("{name}: {problem}")
+    }
+}
 
 fn put_back_json(done: &[PutBack]) -> Value {
     let table = |table: &PutBack| {
@@ -47,7 +57,7 @@ pub(super) fn report_rows(done: &[PutBack]) -> Result<Exit> {
     }
     for table in done {
         if let Some(problem) = &table.problem {
-            tracing::warn!("{}: {problem}", table.name);
+            tracing::warn!("{}", about_table(&table.name, problem));
         } else if !table.drift.is_none() {
             let (name, drift) = (&table.name, table.drift.text());
             tracing::warn!(

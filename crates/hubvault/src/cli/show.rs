@@ -1,31 +1,39 @@
 //! `hubvault show` and `hubvault verify`: one archive, looked into or read back whole.
 
 use super::Exit;
-use super::drill::{drill, leaves_nothing};
+use super::drill::{drill, learn, leaves_nothing, others, store};
 use super::plan::warnings_text;
 use super::proof::proof_text;
 use super::seal::{IdentityArgs, sealed_text, witness};
-use super::select::resolve;
+use super::select::{FromArgs, backup_of};
 use crate::answer;
-use crate::text::{Align, about_rows, columns, grouped, paragraph, plain, print};
+use crate::text::{Align, about_rows, columns, grid, grouped, paragraph, plain, print};
 use crate::{progress, signals};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use hubvault_archive::{Coverage, Manifest};
 use hubvault_config::Settings;
-use hubvault_engine::catalog::{Contents, OutsideRecord, ProofRecord, contents};
+use hubvault_engine::catalog::{
+    BackupCopy, BackupRecord, Catalog, Contents, OutsideRecord, ProofRecord,
+};
+use hubvault_engine::overview::copy_text;
 use hubvault_engine::progress::Stage;
-use hubvault_engine::proof::{IntegrityError, ReadBack, integrity};
+use hubvault_engine::proof::{ReadBack, integrity};
+use hubvault_engine::state::StateDir;
 use hubvault_model::{ByteSize, Cancel, counted};
+use jiff::Timestamp;
 use serde_json::json;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// `hubvault verify`
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// An id, an unambiguous prefix of one, `latest`, or a file (with a / or the ending of an archive)
+    /// An id, an unambiguous prefix of one, `latest`, a file (with a / or the ending of an archive), or a URL
+    /// (`s3://bucket/prefix/latest`)
     #[arg(default_value = "latest")]
     pub(crate) backup: String,
+    #[command(flatten)]
+    pub(crate) from: FromArgs,
     /// Restore it into a throwaway server, too, and compare every row
     #[arg(long)]
     pub(crate) drill: bool,
@@ -39,82 +47,123 @@ pub(crate) struct VerifyArgs {
 /// `hubvault show`
 #[derive(Debug, Args)]
 pub(crate) struct ShowArgs {
-    /// An id, an unambiguous prefix of one, `latest`, or a file (with a / or the ending of an archive)
+    /// An id, an unambiguous prefix of one, `latest`, a file (with a / or the ending of an archive), or a URL
+    /// (`s3://bucket/prefix/latest`)
     pub(crate) backup: String,
+    #[command(flatten)]
+    pub(crate) from: FromArgs,
     #[command(flatten)]
     pub(crate) identity: IdentityArgs,
 }
 
 /// Prints what an archive holds, from its manifest.
 pub(crate) fn show(settings: &Settings, args: &ShowArgs) -> Result<Exit> {
-    let path = resolve(settings, &args.backup)?;
-    let identities = args.identity.read()?;
-    let known =
-        contents(&path, &identities).with_context(|| format!("opening {}", path.display()))?;
+    let cancel = Cancel::new();
+    let _signals = signals::watch(cancel.clone(), || {})?;
+    let backup = backup_of(settings, &args.from, &args.backup, &cancel)?;
+    let place = backup.place();
+    let known = backup.contents(&args.identity.read()?)?;
     witness(settings, &known.opened_by);
     let sealed = sealed_text(&known.sealed_to(), known.opened);
     if answer::is_json() {
         if !known.opened {
-            tracing::warn!("{}: {}", path.display(), sealed.trim_end());
+            tracing::warn!("{place}: {}", sealed.trim_end());
         }
         answer::json(&known.manifest)?;
     } else {
         let size = ByteSize(known.bytes);
-        // What was proven is known beside the archive; elsewhere it is not known.
-        let proof = known.proof.as_ref().map_or_else(String::new, proof_text);
+        let record = recorded(settings, &known.manifest);
+        // What was proven is known beside the archive; elsewhere it is not known. The record may have more details.
+        let proof = known.proof.map(|proof| match &record {
+            Some(record) => proof.or_same(&record.proof),
+            None => proof,
+        });
+        let proof = proof.as_ref().map_or_else(String::new, proof_text);
+        let copies = record.and_then(|record| copies_text(settings, &record));
+        let copies = copies.unwrap_or_default();
         print(&format!(
-            "{}  {size}\n{sealed}{proof}{}",
-            path.display(),
+            "{place}  {size}\n{sealed}{proof}{copies}{}",
             manifest_text(&known.manifest)
         ))?;
     }
     Ok(Exit::Done)
 }
 
+/// What the catalog knows of a backup; `None` where that is nothing, or it cannot be read.
+fn recorded(settings: &Settings, manifest: &Manifest) -> Option<BackupRecord> {
+    let job = settings.job();
+    let state = StateDir::of(job.state_root());
+    if !state.file("catalog.sqlite").is_file() {
+        return None;
+    }
+    Catalog::open(&state)
+        .and_then(|catalog| {
+            catalog
+                .of_job(&job.name, &job.destinations)
+                .find(&manifest.id.to_string())
+        })
+        .ok()?
+}
+
+/// The copies of a backup, a line each; `None` where there is one.
+fn copies_text(settings: &Settings, record: &BackupRecord) -> Option<String> {
+    let row = |copy: &BackupCopy| {
+        let text = copy_text(copy, record, Timestamp::now(), &settings.zone);
+        vec![format!("  {}", plain(&copy.destination)), plain(text)]
+    };
+    let rows: Vec<Vec<String>> = record.copies.iter().map(row).collect();
+    (rows.len() > 1).then(|| format!("Copies\n{}\n", grid(&rows, &[1])))
+}
+
 /// Reads an archive back whole: every member, checksum, row count and digest.
 pub(crate) fn verify(settings: &Settings, args: &VerifyArgs) -> Result<Exit> {
-    let path = resolve(settings, &args.backup)?;
-    let identities = args.identity.read()?;
     let cancel = Cancel::new();
     let _signals = signals::watch(cancel.clone(), || {})?;
+    let backup = backup_of(settings, &args.from, &args.backup, &cancel)?;
+    let identities = args.identity.read()?;
     let bar = progress::choose(args.no_progress);
-    let bytes = std::fs::metadata(&path).map(|meta| meta.len()).ok();
-    bar.stage(Stage::Integrity, bytes);
+    bar.stage(Stage::Integrity, backup.bytes());
     let threads = settings.job().workers;
     let tell = |n| bar.advance(None, 0, n);
-    let read = match integrity::read_back(&path, &identities, threads, &tell, &cancel) {
-        Err(error) if is_sealed(&error) && identities.is_empty() && !args.drill => {
+    let place = PathBuf::from(backup.place());
+    let read = match backup.open(&identities) {
+        Err(error) if error.is_sealed() && identities.is_empty() && !args.drill => {
             // Without a key the file itself can still be compared with its sidecar.
-            let known = contents(&path, &identities)
-                .with_context(|| format!("opening {}", path.display()))?;
+            let known = backup.contents(&identities)?;
             let seal = known.seal.clone().ok_or(error)?;
-            integrity::same_file(&path, &seal, &tell, &cancel)?;
+            let source = backup.source()?;
+            integrity::same_bytes(source.as_ref(), &place, &seal, &tell, &cancel)?;
             drop(bar);
-            only_the_file(&path, &known, &seal.sha256)?;
+            only_the_file(&place, &known, &seal.sha256)?;
             return Ok(Exit::Warnings);
         }
-        other => other?,
+        opened => integrity::read_back_open(opened?, &place, threads, &tell, &cancel)?,
     };
     witness(settings, &read.opened_by);
     let mut proof = ProofRecord {
         read_back: true,
         ..ProofRecord::default()
     };
+    let mut said = None;
     if args.drill {
         let bar = bar.as_ref();
-        drill(settings, &path, &identities, bar, &cancel, &mut proof)?;
+        learn(settings);
+        let done = drill(settings, &backup, &identities, bar, &cancel, &mut proof);
+        store(settings);
+        said = others(settings, done?, proof.proven);
     }
     drop(bar);
-    verified(&path, &read, &proof, args.drill)?;
-    Ok(if args.drill && !leaves_nothing(&proof) {
-        Exit::Warnings
-    } else {
-        Exit::Done
-    })
-}
-
-fn is_sealed(error: &IntegrityError) -> bool {
-    matches!(error, IntegrityError::Archive { source, .. } if source.is_sealed())
+    verified(&place, &read, &proof, args.drill)?;
+    if let Some(others) = &said {
+        tracing::warn!("{others}");
+    }
+    Ok(
+        if args.drill && (!leaves_nothing(&proof) || said.is_some()) {
+            Exit::Warnings
+        } else {
+            Exit::Done
+        },
+    )
 }
 
 fn verified(path: &Path, read: &ReadBack, proof: &ProofRecord, drilled: bool) -> Result<()> {
@@ -208,10 +257,11 @@ pub(crate) fn manifest_text(manifest: &Manifest) -> String {
     ];
     out += &columns(&header, &rows);
     if let Some(outside) = OutsideRecord::of(manifest) {
-        out += &format!("\nnot inside: {}\n", plain(outside.text(manifest.id)));
+        let line = format!("not inside: {}", plain(outside.text(manifest.id)));
+        out += &format!("\n{}", paragraph(&line));
     }
-    out += "\nFiles\n";
-    for file in &manifest.files {
+    for (number, file) in manifest.files.iter().enumerate() {
+        out += if number == 0 { "\nFiles\n" } else { "" };
         out += &format!(
             "  {}  {}  (from {})\n",
             plain(&file.name),
@@ -234,7 +284,7 @@ fn left_out_text(manifest: &Manifest) -> String {
                 plain(&left.reason),
                 about_rows(left.estimated_rows),
             );
-            out += &format!("  {name}, about {rows}: {reason}\n");
+            out += &format!("  {name}, {rows}: {reason}\n");
         }
     }
     if !manifest.masked.is_empty() {

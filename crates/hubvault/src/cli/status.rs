@@ -6,12 +6,14 @@ use crate::text::{Meaning, bullets, grid, paint, paragraph, plain, print};
 use anyhow::Result;
 use hubvault_config::{Administrator, Settings};
 use hubvault_engine::catalog;
-use hubvault_engine::catalog::{BackupRecord, Catalog, OutboxItem, OutboxState};
+use hubvault_engine::catalog::{BackupCopy, BackupRecord, Catalog, OutboxItem, OutboxState};
 use hubvault_engine::disk::free_bytes;
-use hubvault_engine::job::Job;
+use hubvault_engine::job::{Destination, Job};
 use hubvault_engine::monitor::{self, Look};
-use hubvault_engine::overview::{Assurance, age, moment};
+use hubvault_engine::overview::{Assurance, age, copy_text, lacking, moment, moved_text};
 use hubvault_engine::retain::{self, DAYS, KEPT, Rejected};
+use hubvault_engine::state::StateDir;
+use hubvault_engine::state::lease_wait::{LeaseWait, waiting};
 use hubvault_model::{ByteSize, counted, indented};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -29,6 +31,8 @@ struct Status {
     next_run: Option<Timestamp>,
     archives: usize,
     archives_bytes: u64,
+    #[serde(skip)]
+    archives_here: (usize, u64),
     archives_sealed: usize,
     /// Archives that failed their proof and are kept for study.
     rejected: usize,
@@ -37,6 +41,10 @@ struct Status {
     role: Option<String>,
     /// Who can open the archives; empty where they are not sealed.
     sealed_to: Vec<Opener>,
+    /// The copies of the newest proven backup.
+    copies: Vec<CopyStatus>,
+    /// The run that waits for the lease of another machine.
+    waiting_for_lease: Option<LeaseWait>,
     /// Messages that are queued.
     waiting: usize,
     /// The newest mail.
@@ -67,6 +75,53 @@ impl LastMail {
             state: item.state,
         }
     }
+}
+
+/// A copy of the newest proven backup.
+#[derive(Debug, Serialize)]
+struct CopyStatus {
+    destination: String,
+    /// Whether it is there.
+    present: bool,
+    /// Its state in words.
+    text: String,
+    /// Whether its destination is configured; others do not count.
+    #[serde(skip)]
+    counts: bool,
+}
+
+fn copies(look: &Look<'_>) -> Vec<CopyStatus> {
+    let Some(newest) = &look.overview.newest_proven else {
+        return Vec::new();
+    };
+    let lacks = |name: &str| {
+        let mut lacking = lacking(newest, &look.job.destinations);
+        lacking.any(|destination| destination.name == name)
+    };
+    let one = |copy: &BackupCopy| {
+        // One line of a destination that has another place now.
+        let is_moved = copy.is_unconfigured() && lacks(&copy.destination);
+        CopyStatus {
+            destination: copy.destination.clone(),
+            present: copy.is_there(),
+            text: if is_moved {
+                moved_text(copy)
+            } else {
+                copy_text(copy, newest, look.now, look.zone)
+            },
+            counts: is_moved || !copy.is_unconfigured(),
+        }
+    };
+    let known = newest.copies.iter().filter(|copy| copy.is_expected());
+    let is_new = |it: &&Destination| newest.copy_at(&it.name).is_none();
+    let without = lacking(newest, &look.job.destinations).filter(is_new);
+    let without = without.map(|destination| CopyStatus {
+        destination: destination.name.clone(),
+        present: false,
+        text: "no copy; hubvault copies sync makes it".to_owned(),
+        counts: true,
+    });
+    known.map(one).chain(without).collect()
 }
 
 /// A recipient, and when their private key last opened an archive.
@@ -110,6 +165,7 @@ fn status_of(look: &Look<'_>, risks: Vec<String>) -> Status {
         next_run: look.next_due,
         archives: overview.archives,
         archives_bytes: overview.archives_bytes,
+        archives_here: overview.archives_here,
         archives_sealed: overview.archives_sealed,
         rejected: rejected.len(),
         newest_rejected: rejected.into_iter().next(),
@@ -119,7 +175,9 @@ fn status_of(look: &Look<'_>, risks: Vec<String>) -> Status {
         waiting: look.outbox.iter().filter(|item| item.is_open()).count(),
         last_mail: last_mail.map(LastMail::of),
         risks,
-        assurance: overview.assurance(),
+        assurance: overview.assurance(&job.destinations),
+        copies: copies(look),
+        waiting_for_lease: waiting(&StateDir::of(job.state_root())),
     }
 }
 
@@ -190,13 +248,13 @@ fn of_backups(job: &Job, status: &Status, now: Timestamp, zone: &TimeZone) -> Ve
     let proven = proven.map_or_else(
         || "never".to_owned(),
         |record| {
-            let file = record.file().map(|file| file.display().to_string());
+            let file = record.archive();
+            let file = file.map_or_else(String::new, |file| format!(", {}", file.display()));
             format!(
-                "{} ago, {}, {}, {}",
+                "{} ago, {}, {}{file}",
                 age(record.started_at, now),
                 counted(record.tables.len() as u64, "table"),
                 counted(record.rows(), "row"),
-                file.unwrap_or_default()
             )
         },
     );
@@ -209,6 +267,15 @@ fn of_backups(job: &Job, status: &Status, now: Timestamp, zone: &TimeZone) -> Ve
         },
     );
     let mut lines = vec![("proven", proven), ("last run", last_run)];
+    lines.extend(status.waiting_for_lease.as_ref().map(|wait| {
+        let (id, since) = (wait.id.short(), moment(wait.since, zone));
+        let (place, holder) = (&wait.destination, &wait.holder);
+        let what = format!("run {id} for the lease of {place}, since {since}: {holder} holds it");
+        ("waiting", what)
+    }));
+    if status.copies.len() > 1 {
+        lines.push(("copies", copies_line(status)));
+    }
     let outside = status.newest_proven.as_ref().or(status.last_run.as_ref());
     lines.extend(outside.and_then(|record| {
         let outside = record.outside.as_ref()?;
@@ -219,12 +286,16 @@ fn of_backups(job: &Job, status: &Status, now: Timestamp, zone: &TimeZone) -> Ve
     let free = status
         .free_bytes
         .map_or_else(String::new, |free| format!(", {} free", ByteSize(free)));
-    let archives = format!(
-        "{} with {} in {}{free}",
-        status.archives,
-        ByteSize(status.archives_bytes),
-        job.local_directory().display()
-    );
+    let size = match status.archives_here {
+        (0, _) => "none".to_owned(),
+        (many, bytes) => format!("{many} with {}", ByteSize(bytes)),
+    };
+    let elsewhere = match status.archives - status.archives_here.0 {
+        0 => String::new(),
+        many => format!(", {many} only elsewhere"),
+    };
+    let directory = job.local_directory().display();
+    let archives = format!("{size} in {directory}{elsewhere}{free}");
     lines.push(("archives", archives));
     if let Some(newest) = &status.newest_rejected {
         let many = counted(status.rejected as u64, "rejected archive");
@@ -233,6 +304,21 @@ fn of_backups(job: &Job, status: &Status, now: Timestamp, zone: &TimeZone) -> Ve
         lines.push(("rejected", format!("{many}, newest {at}: {file}; {kept}")));
     }
     lines
+}
+
+/// `2 of 3; local: present; s3: pending since 02:00`, or that one fire takes them all.
+fn copies_line(status: &Status) -> String {
+    let there = status.copies.iter().filter(|copy| copy.present).count();
+    let one = |copy: &CopyStatus| format!("{}: {}", copy.destination, copy.text);
+    let all: Vec<String> = status.copies.iter().map(one).collect();
+    let places = status.assurance.as_ref().map_or(0, |known| known.places);
+    let notice = if there > 1 && places == 1 {
+        ", all in one place"
+    } else {
+        ""
+    };
+    let of = status.copies.iter().filter(|copy| copy.counts).count();
+    format!("{there} of {of}{notice}; {}", all.join("; "))
 }
 
 /// Who can open the archives, who may read the database, who is notified.

@@ -8,7 +8,7 @@ use crate::text::{grouped, plain};
 use hubvault_config::Settings;
 use hubvault_engine::catalog::Catalog;
 use hubvault_engine::job::ProofWhen;
-use hubvault_engine::progress::{Progress, Silent, Stage, StageTime};
+use hubvault_engine::progress::{Progress, Stage, StageTime};
 use hubvault_engine::state::StateDir;
 use hubvault_model::{ByteSize, TableName};
 use hubvault_service::logging;
@@ -85,7 +85,7 @@ pub(crate) fn choose_for(settings: &Settings, of: Of, no_progress: bool) -> Arc<
 
 fn choose_with(no_progress: bool, share: impl Fn() -> Share) -> Arc<dyn Progress> {
     if no_progress {
-        Arc::new(Silent)
+        Arc::new(Quiet)
     } else if std::io::stderr().is_terminal() {
         Arc::new(Bar::new(share()))
     } else {
@@ -199,8 +199,20 @@ fn about(left: Duration) -> String {
     }
 }
 
+/// Nothing on standard error. The log of the run has the stages all the same.
+struct Quiet;
+
+impl Progress for Quiet {
+    fn stage(&self, stage: Stage, _: Option<u64>) {
+        tracing::info!(target: logging::FILES_ONLY, "{}", stage.as_str());
+    }
+
+    fn advance(&self, _: Option<&TableName>, _: u64, _: u64) {}
+}
+
 impl Progress for Bar {
     fn stage(&self, stage: Stage, expected_bytes: Option<u64>) {
+        Quiet.stage(stage, None);
         let mut of = lock(&self.state);
         of.share.begin(stage, expected_bytes, Instant::now());
         of.rows = 0;

@@ -2,7 +2,7 @@
 
 use crate::form::{is_long, skip};
 use crate::real_server::{RealServer, literal};
-use crate::trial::{EQUAL, Trial, passed, try_database};
+use crate::trial::{EQUAL, Trial, copies_of, fill, passed, try_database, try_on_servers};
 
 /// Whether an extension could be created.
 fn available(server: &RealServer, extension: &str) -> bool {
@@ -88,26 +88,30 @@ fn preloaded_libraries() {
     if !is_long() || !available(&probe, "pg_cron") {
         return skip("pg_cron", "it is not installed, or this is the short form");
     }
-    let server = RealServer::start(&[
-        (
-            "shared_preload_libraries",
-            "pg_cron,pg_stat_statements,auto_explain",
-        ),
-        ("cron.database_name", "cron"),
-        // Its worker must not do the jobs of this test.
-        ("cron.launch_active_jobs", "off"),
-    ]);
-    passed(&try_database(
-        &server,
-        &Trial {
-            title: "pg_cron",
-            special: "libraries that must be preloaded; jobs in a table of the extension",
-            database: "cron",
-            fill: "CREATE EXTENSION pg_cron; CREATE EXTENSION pg_stat_statements;
-                   SELECT cron.schedule('nightly', '0 3 * * *', 'VACUUM');
-                   CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 100);
-                   CREATE VIEW slow AS SELECT query FROM pg_stat_statements;",
-            ..EQUAL
-        },
-    ));
+    // A server lets it be created in one database alone, which it names.
+    let server_of = |database: &str| {
+        RealServer::start(&[
+            (
+                "shared_preload_libraries",
+                "pg_cron,pg_stat_statements,auto_explain",
+            ),
+            ("cron.database_name", database),
+            // Its worker must not do the jobs of this test.
+            ("cron.launch_active_jobs", "off"),
+        ])
+    };
+    let trial = Trial {
+        title: "pg_cron",
+        special: "libraries that must be preloaded; jobs in a table of the extension",
+        database: "cron",
+        fill: "CREATE EXTENSION pg_cron; CREATE EXTENSION pg_stat_statements;
+               SELECT cron.schedule('nightly', '0 3 * * *', 'VACUUM');
+               CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 100);
+               CREATE VIEW slow AS SELECT query FROM pg_stat_statements;",
+        ..EQUAL
+    };
+    let server = server_of(trial.database);
+    let targets = copies_of(trial.database).map(|copy| server_of(&copy));
+    fill(&server, &trial);
+    passed(&try_on_servers(&server, targets.each_ref(), &trial));
 }

@@ -81,25 +81,41 @@ pub(crate) fn try_database(server: &RealServer, trial: &Trial<'_>) -> Vec<String
 
 /// The same with a database that is there already. Removes it.
 pub(crate) fn try_filled(server: &RealServer, trial: &Trial<'_>) -> Vec<String> {
+    try_on_servers(server, [server; 3], trial)
+}
+
+/// What the database is called where PostgreSQL, `hubvault restore` and `restore.sh` bring it back.
+pub(crate) fn copies_of(name: &str) -> [String; 3] {
+    ["plain", "back", "by script"].map(|way| format!("{name:.50} {way}"))
+}
+
+/// The same with a server for each copy, in the order of [`copies_of`].
+pub(crate) fn try_on_servers(
+    server: &RealServer,
+    targets: [&RealServer; 3],
+    trial: &Trial<'_>,
+) -> Vec<String> {
     let name = trial.database;
     let role = format!("least role, {:.40}", trial.title);
-    let copies = [
-        format!("{name:.50} plain"),
-        format!("{name:.50} back"),
-        format!("{name:.50} by script"),
-    ];
+    let copies = copies_of(name);
     let mut wrong: Vec<String> = make_least_role(server, name, &role, trial.besides)
         .err()
         .into_iter()
         .collect();
-    let plain = restore_reference(server, name, &copies[0]);
+    for other in targets
+        .iter()
+        .filter(|target| !std::ptr::eq(**target, server))
+    {
+        other.run("postgres", &format!("CREATE ROLE {}", quoted(&role)));
+    }
+    let plain = restore_reference(server, name, targets[0], &copies[0]);
     if (plain.code != Some(0)) != trial.plain_fails {
         wrong.push(format!(
             "pg_dump | pg_restore: {:?}: {}",
             plain.code, plain.said
         ));
     }
-    let reference = Facts::of(server, &copies[0]);
+    let reference = Facts::of(targets[0], &copies[0]);
     let source = Facts::of(server, name);
     let mut seen = vec![false; trial.known.len()];
     let mut own = 0;
@@ -120,12 +136,13 @@ pub(crate) fn try_filled(server: &RealServer, trial: &Trial<'_>) -> Vec<String> 
         if taken.archive().is_none() {
             continue;
         }
-        server.drop(&copies[1..]);
-        let restored = taken.restore(server, &copies[1]);
-        let by_script = taken.restore_by_script(server, &copies[2]);
-        for (way, code, restored, copy) in [
-            ("hubvault restore", restore_code, restored, &copies[1]),
-            ("restore.sh", script_code, by_script, &copies[2]),
+        targets[1].drop(&copies[1..2]);
+        targets[2].drop(&copies[2..]);
+        let restored = taken.restore(targets[1], &copies[1]);
+        let by_script = taken.restore_by_script(server, targets[2], &copies[2]);
+        for (way, code, restored, at) in [
+            ("hubvault restore", restore_code, restored, 1),
+            ("restore.sh", script_code, by_script, 2),
         ] {
             let Restored { code: ended, said } = restored;
             if ended != Some(code) {
@@ -134,7 +151,7 @@ pub(crate) fn try_filled(server: &RealServer, trial: &Trial<'_>) -> Vec<String> 
             if ended == Some(1) {
                 continue;
             }
-            let compared = source.compare(&Facts::of(server, copy), &reference);
+            let compared = source.compare(&Facts::of(targets[at], &copies[at]), &reference);
             own = own.max(compared.own);
             for difference in compared.differences {
                 let line = format!("{by}: {way}: {difference}");
@@ -157,7 +174,9 @@ pub(crate) fn try_filled(server: &RealServer, trial: &Trial<'_>) -> Vec<String> 
         source.relations()
     );
     server.drop(&[name.to_owned()]);
-    server.drop(&copies);
+    for target in targets {
+        target.drop(&copies);
+    }
     server.run("postgres", &format!("DROP ROLE {}", quoted(&role)));
     wrong.extend(not_in_the_table(trial));
     wrong

@@ -158,12 +158,17 @@ impl Taken {
     }
 
     /// The archive's own script, with `psql` and `pg_restore` alone.
-    pub(crate) fn restore_by_script(&self, server: &RealServer, into: &str) -> Restored {
+    pub(crate) fn restore_by_script(
+        &self,
+        source: &RealServer,
+        target: &RealServer,
+        into: &str,
+    ) -> Restored {
         let unpacked = tempfile::tempdir().unwrap();
         extract(self.archive.as_ref().unwrap(), unpacked.path());
-        server.create(into, &same_kind(server, &self.database));
+        target.create(into, &same_kind(source, &self.database));
         let run = |program: &str, arguments: &[&str]| {
-            let mut command = server.program(program, into);
+            let mut command = target.program(program, into);
             command.args(arguments).current_dir(unpacked.path());
             ended(command.env_remove("PGOPTIONS"))
         };
@@ -196,12 +201,17 @@ fn ended(command: &mut Command) -> Restored {
 }
 
 /// `pg_dump | pg_restore`, what the ways back are held against.
-pub(crate) fn restore_reference(server: &RealServer, database: &str, into: &str) -> Restored {
-    server.create(into, &same_kind(server, database));
+pub(crate) fn restore_reference(
+    source: &RealServer,
+    database: &str,
+    target: &RealServer,
+    into: &str,
+) -> Restored {
+    target.create(into, &same_kind(source, database));
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("dump");
     let dumped = ended(
-        server
+        source
             .program("pg_dump", database)
             .env_remove("PGOPTIONS")
             .arg("-Fc")
@@ -211,13 +221,12 @@ pub(crate) fn restore_reference(server: &RealServer, database: &str, into: &str)
     if dumped.code != Some(0) {
         return dumped;
     }
-    let target = format!("dbname={}", connection_value(into));
     ended(
-        server
+        target
             .program("pg_restore", into)
             .env_remove("PGOPTIONS")
             .arg("-d")
-            .arg(target)
+            .arg(format!("dbname={}", connection_value(into)))
             .arg(&file),
     )
 }

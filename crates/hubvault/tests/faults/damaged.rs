@@ -62,6 +62,7 @@ impl Specimen {
         let seal = key.as_ref().map(|_| Seal {
             sealed_to: Vec::new(),
             sha256: sidecar["sha256"].as_str().unwrap().to_owned(),
+            head_sha256: None,
         });
         let identities = key.as_ref().map_or_else(Identities::none, |key| {
             Identities::read(Path::new(key.identity())).unwrap()

@@ -23,7 +23,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("testkit", &["postgres", "model"]),
     (
         "config",
-        &["engine", "archive", "postgres", "notify", "model"],
+        &["engine", "archive", "postgres", "notify", "store", "model"],
     ),
     ("service", &["config", "engine", "archive", "model"]),
     (
@@ -44,6 +44,7 @@ const ENGINE: &[&[&str]] = &[
     &["proof"],
     &["restore", "delivery", "retain"],
     &["overview"],
+    &["remote"],
     &["catalog"],
     &["state"],
     &["job"],

@@ -11,6 +11,9 @@ use tempfile::TempDir;
 /// The program.
 pub(crate) const HUBVAULT: &str = env!("CARGO_BIN_EXE_hubvault");
 
+/// Where the drills of all tests keep empty clusters.
+const EMPTY_CLUSTERS: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/empty-clusters");
+
 /// A backup directory and a configuration directory, with hubvault pointed at one database.
 pub(crate) struct Hub {
     directory: TempDir,
@@ -41,6 +44,8 @@ impl Hub {
             ("POSTGRES_DB", settings.dbname.clone()),
             // Most promises are about what is written; those about the drill switch it on.
             ("PROOF", "off".to_owned()),
+            // One for all tests: most drill once, and initdb takes longer than that.
+            ("PROOF_EMPTY_CLUSTERS", EMPTY_CLUSTERS.to_owned()),
             ("EMAIL_ENABLED", "false".to_owned()),
             // A server that is not there does not come back in a test.
             ("BACKUP_CONNECT_ATTEMPTS", "1".to_owned()),

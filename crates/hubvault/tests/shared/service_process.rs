@@ -76,6 +76,9 @@ impl ServiceProcess {
             .unwrap();
         let agent = Agent::config_builder()
             .http_status_as_error(false)
+            // A redirect is an answer like any other.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
             .timeout_global(Some(PATIENCE))
             // After a body that was too large the service closes the connection.
             .max_idle_connections(0)

@@ -1,6 +1,6 @@
 //! The catalog records every run, and can be rebuilt from the archives alone.
 
-use crate::hub::{Hub, stdout};
+use crate::hub::{Hub, stderr, stdout};
 use hubvault_testkit::database_with;
 use serde_json::Value;
 
@@ -134,4 +134,30 @@ fn a_dry_run_prints_the_plan_and_touches_nothing() {
         serde_json::from_slice(&hub.run(&["backup", "--dry-run", "--json"]).stdout).unwrap();
     assert_eq!(json["tables"][0]["name"], "users");
     assert_eq!(std::fs::read_dir(hub.backups()).unwrap().count(), before);
+}
+
+#[test]
+fn a_backup_directory_that_is_missing_is_not_created_by_looking_at_it() {
+    let database = database_with("CREATE TABLE users (id int)");
+    let mut hub = Hub::whole(&database);
+    let missing = hub.backups().join("not mounted");
+    hub.set("BACKUP_DIR", missing.to_str().unwrap());
+    for arguments in [
+        &["status"][..],
+        &["list"],
+        &["check"],
+        &["prune"],
+        &["prune", "--dry-run"],
+        &["logs"],
+    ] {
+        let said = stderr(&hub.run_expecting(1, arguments));
+        assert!(
+            said.contains("not mounted does not exist: mount its disk"),
+            "{said}"
+        );
+        assert!(!missing.exists(), "{arguments:?}");
+    }
+    // What is notified must be recorded.
+    hub.run_expecting(1, &["check", "--alert"]);
+    assert!(missing.exists());
 }

@@ -109,3 +109,28 @@ fn help_teaches_what_a_command_does_and_how_it_ends() {
         );
     }
 }
+
+#[test]
+fn a_check_names_directories_that_cannot_be_made_and_makes_none() {
+    let mut hub = hub("");
+    let [file, other] = ["file", "other"].map(|name| hub.config().join(name));
+    for path in [&file, &other] {
+        std::fs::write(path, "").unwrap();
+    }
+    hub.set("BACKUP_DIR", format!("{}/backups", file.display()));
+    hub.write(&format!(
+        "[[destination]]\nname = \"far\"\nurl = \"{}\"\n",
+        other.display()
+    ));
+    let checked = stdout(&hub.run_expecting(3, &["config", "check"]));
+    let checked = checked.split_whitespace().collect::<Vec<_>>().join(" ");
+    for words in [
+        "no archive can be made in",
+        "cannot be created, as",
+        "file is not a directory",
+        "the destination far cannot be used",
+    ] {
+        assert!(checked.contains(words), "{words}: {checked}");
+    }
+    assert!(file.is_file() && other.is_file());
+}

@@ -1,5 +1,6 @@
 //! A backup counts once it was restored; an archive that cannot be restored is never published.
 
+use crate::copies::Copies;
 use crate::forged::forged;
 use crate::hub::{Hub, stderr, stdout};
 use hubvault_testkit::{Database, NASTY, USERS, database_with, server};
@@ -181,16 +182,116 @@ fn a_random_sample_of_old_archives_is_drilled_and_the_damaged_one_is_named() {
         let listed: Value = serde_json::from_slice(&hub.run(&["list", "--json"]).stdout).unwrap();
         listed[0].clone()
     };
-    let is_rejected = |record: &Value| {
-        let reason = record["proof"]["reason"].as_str().unwrap_or_default();
-        record["state"] == "unproven" && reason.starts_with("rejected by a drill: ")
-    };
-    assert!(is_rejected(&record()), "{}", record());
+    // It says something of this file, and nothing of the backup.
+    let is_damaged =
+        |record: &Value| record["state"] == "proven" && record["copies"][0]["state"] == "damaged";
+    assert!(is_damaged(&record()), "{}", record());
     // The same where it cannot be opened any more.
     let proven = hub.backup().1;
     hub.run(&["drill", "latest"]);
     assert_eq!(record()["state"], "proven");
     std::fs::write(&proven, "no archive").unwrap();
-    hub.run_expecting(1, &["drill", "latest"]);
-    assert!(is_rejected(&record()), "{}", record());
+    let bad = hub.run_expecting(1, &["drill", "latest"]);
+    assert!(stdout(&bad).contains("at local is damaged"));
+    assert!(is_damaged(&record()), "{}", record());
+}
+
+fn rot(archive: &Path) {
+    let mut bytes = std::fs::read(archive).unwrap();
+    let (begin, end) = (bytes.len() / 4, bytes.len() * 3 / 4);
+    bytes[begin..end].iter_mut().for_each(|byte| *byte ^= 0xff);
+    std::fs::write(archive, bytes).unwrap();
+}
+
+fn marks_in(directory: &Path) -> usize {
+    let paths = std::fs::read_dir(directory).unwrap();
+    let paths = paths.map(|entry| entry.unwrap().path());
+    let is_mark = |path: &std::path::PathBuf| path.extension().is_some_and(|it| it == "proof");
+    paths.filter(is_mark).count()
+}
+
+#[test]
+fn a_rotten_copy_takes_no_proof_from_the_whole_ones() {
+    let mut copies = Copies::new(USERS, "");
+    let _drills = copies.hub.prove();
+    let (_, archive) = copies.hub.backup();
+    let hub = &copies.hub;
+    let record = || -> Value {
+        let listed: Value = serde_json::from_slice(&hub.run(&["list", "--json"]).stdout).unwrap();
+        listed[0].clone()
+    };
+    let states = || {
+        let record = record();
+        assert_eq!(record["state"], "proven", "{record}");
+        let copies = record["copies"].as_array().unwrap().clone();
+        let mut states: Vec<String> = copies
+            .iter()
+            .map(|copy| format!("{} {}", copy["destination"], copy["state"]).replace('"', ""))
+            .collect();
+        states.sort();
+        states.join(", ")
+    };
+    let near = copies.place("near").join(archive.file_name().unwrap());
+    rot(&near);
+    let said = hub.run_expecting(1, &["drill", "latest", "--destination", "near"]);
+    let says_so = "at near is damaged";
+    assert!(stdout(&said).contains(says_so), "{}", stdout(&said));
+    assert_eq!(states(), "far present, local present, near damaged");
+    hub.run_expecting(0, &["copies", "sync"]);
+    assert_eq!(
+        std::fs::read(&near).unwrap(),
+        std::fs::read(&archive).unwrap()
+    );
+    rot(&archive);
+    let id = record()["id"].as_str().unwrap().to_owned();
+    let said = hub.run_expecting(1, &["drill", archive.to_str().unwrap(), "--json"]);
+    let said: Value = serde_json::from_slice(&said.stdout).unwrap();
+    assert_eq!(said[0]["damaged"], "local", "{said}");
+    assert_eq!(states(), "far present, local damaged, near present");
+    for place in [
+        archive.parent().unwrap(),
+        &copies.place("near"),
+        &copies.place("far"),
+    ] {
+        assert_eq!(marks_in(place), 0, "{}", place.display());
+    }
+    hub.run_expecting(0, &["drill", &id, "--destination", "far"]);
+}
+
+#[test]
+fn a_drill_says_proven_only_where_the_record_does() {
+    let database = database_with(USERS);
+    let (mut hub, _drills) = drilling(&database);
+    let (record, archive) = hub.backup();
+    hub.set("PROOF", "off");
+    for number in 10..160 {
+        let mark = serde_json::json!({
+            "format_version": 1, "id": record["id"], "after": [], "at": null, "machine": "db2",
+            "proof": { "proven": false, "read_back": false, "reason": "flood", "drill": null },
+        });
+        let path = format!("{}.{number}-aaaaaaaa.proof", archive.display());
+        std::fs::write(path, mark.to_string()).unwrap();
+    }
+    let state = |hub: &Hub| -> String {
+        let listed: Value = serde_json::from_slice(&hub.run(&["list", "--json"]).stdout).unwrap();
+        listed[0]["state"].as_str().unwrap().to_owned()
+    };
+    let said = hub.run_expecting(3, &["drill", "latest", "--json"]);
+    let said: Value = serde_json::from_slice(&said.stdout).unwrap();
+    assert_eq!(said[0]["result"], "unproven", "{said}");
+    let reason = said[0]["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("by db2") && reason.contains("flood"),
+        "{reason}"
+    );
+    assert_eq!(state(&hub), "unproven");
+    let mut code = 3;
+    for _ in 0..3 {
+        let done = hub.run(&["drill", "latest"]);
+        code = done.status.code().unwrap();
+        let (text, is_proven) = (stdout(&done), state(&hub) == "proven");
+        assert_eq!(code == 0, is_proven, "{text}");
+        assert_eq!(text.contains("unproven nevertheless"), !is_proven, "{text}");
+    }
+    assert_eq!(code, 0, "those that a drill saw count no more");
 }

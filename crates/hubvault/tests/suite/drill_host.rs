@@ -5,6 +5,7 @@ use hubvault_model::Cancel;
 use hubvault_postgres::{ThrowawayOptions, ThrowawayServer};
 use hubvault_testkit::{execute, extract, open_directory, restore_at, server, value};
 use serde_json::Value;
+use std::os::unix::fs::MetadataExt;
 
 const SCOPE: &str = "[scope]\ntables = [\"*\"]\nwindow = []\n";
 
@@ -163,4 +164,50 @@ fn rejected_archives_are_counted() {
     hub.backup();
     let said = stdout(&hub.run(&["status"]));
     assert!(said.contains("3 rejected archives, newest "), "{said}");
+}
+
+#[test]
+fn the_first_drill_keeps_an_empty_cluster_for_the_next_ones() {
+    let database = server().database();
+    execute(
+        &database.settings(),
+        "CREATE TABLE t (id int); INSERT INTO t VALUES (1)",
+    );
+    let mut hub = Hub::whole(&database);
+    let _drills = hub.prove();
+    hub.set("PROOF_EMPTY_CLUSTERS", "off");
+    let kept = hub.backups().join(".hubvault/empty-clusters");
+    let proven = |hub: &Hub| {
+        let output = hub.run_expecting(0, &["backup", "--json"]);
+        let record: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(record["state"], "proven", "{record}");
+    };
+    proven(&hub);
+    assert!(!kept.exists());
+
+    hub.set("PROOF_EMPTY_CLUSTERS", "");
+    let made = || {
+        let mut all = std::fs::read_dir(&kept).unwrap();
+        let one = all.next().unwrap().unwrap().path();
+        assert!(all.next().is_none());
+        (std::fs::metadata(&one).unwrap().ino(), one)
+    };
+    proven(&hub);
+    let first = made();
+    proven(&hub);
+    assert_eq!(made(), first);
+
+    // What somebody changed is not used.
+    let control = first.1.join("data/global/pg_control");
+    std::fs::write(&control, "nothing").unwrap();
+    proven(&hub);
+    assert_ne!(std::fs::read(&control).unwrap(), b"nothing");
+
+    // A directory that others reach costs no drill either, and nothing is put there.
+    let elsewhere = open_directory();
+    hub.set("PROOF_EMPTY_CLUSTERS", elsewhere.path().to_str().unwrap());
+    proven(&hub);
+    assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+    hub.set("PROOF_EMPTY_CLUSTERS", "/proc/no/place");
+    proven(&hub);
 }

@@ -121,3 +121,31 @@ fn its_backups_are_drilled_and_pruned() {
     let before = as_it_was(&hub);
     assert_ne!(drilled(1), before[1]["proof"]["drill"]["drilled_at"]);
 }
+
+#[test]
+fn its_backups_are_copied_with_their_sidecars_as_they_are() {
+    let server = server();
+    let mut hub = hub(&server.database());
+    // What retention would remove at once is not copied.
+    hub.write("[scope]\ntables = [\"*\"]\nwindow = []\n[retention]\ndays = 0\nkeep_last = 9\n");
+    let far = tempfile::tempdir().unwrap();
+    hub.set(
+        "BACKUP_DESTINATIONS",
+        format!("far=file://{}", far.path().display()),
+    );
+    succeeds(&hub, &["copies", "sync", "--no-progress"]);
+    for archive in ARCHIVES {
+        for name in [archive.to_owned(), format!("{archive}.manifest.json")] {
+            let copied = fs::read(far.path().join(&name)).unwrap();
+            assert!(
+                copied == fs::read(fixtures().join(&name)).unwrap(),
+                "{name}"
+            );
+        }
+    }
+    succeeds(&hub, &["copies", "verify", "--full"]);
+    let removed = hub.backups().join(ARCHIVES[0]);
+    fs::write(far.path().join(ARCHIVES[0]), "damaged").unwrap();
+    let refused = hub.run(&["copies", "remove", ARCHIVES[0], "--destination", "local"]);
+    assert!(!refused.status.success() && removed.exists());
+}

@@ -2,6 +2,8 @@
 
 use crate::hub::{coverage, stderr, stdout};
 use crate::keys::Pair;
+use hubvault_testkit::SftpServer;
+use hubvault_testkit::object_store::S3Server;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -208,7 +210,7 @@ fn one_host_with_compose_is_env_example_and_one_file() {
     let host = Host::new(&variables);
     let printed = host.check(Some(&example("one-host.toml")));
     assert!(
-        printed.contains("6 table patterns whole, 3 in windows, 3 files"),
+        printed.contains("6 table patterns, 3 table patterns in windows; 3 files"),
         "{printed}"
     );
     // Without a file of its own it is complete, too.
@@ -247,6 +249,37 @@ fn several_databases_are_three_jobs() {
 fn sealed_to_two_has_two_recipients() {
     let printed = Host::new(&[]).check(Some(&example("sealed-to-two.toml")));
     assert!(printed.contains("sealed to 2 recipients"), "{printed}");
+}
+
+#[test]
+fn copies_elsewhere_has_a_bucket_a_server_and_a_lease() {
+    let (bucket, server) = (S3Server::shared(), SftpServer::start());
+    bucket.create_bucket("acme-backups", true);
+    let key = bucket.owner();
+    let host = Host::new(&[]);
+    let at = |file: &str| host.root.path().join("etc/hubvault").join(file);
+    std::fs::write(at("secrets/s3_secret_key"), key.secret).unwrap();
+    std::fs::copy(server.key_file(), at("vault_key")).unwrap();
+    std::fs::copy(server.known_hosts(), at("known_hosts")).unwrap();
+    let mut toml = example("copies-elsewhere.toml");
+    let region = |name| format!("region = \"{name}\"");
+    let endpoint = format!("\nendpoint = \"{}\"", bucket.endpoint());
+    for (named, local) in [
+        (region("eu-central-1"), region("us-east-1") + &endpoint),
+        ("AKIA0000000000000000".to_owned(), key.id.to_owned()),
+        (
+            "sftp://vault@vault.example.com/~/hub".to_owned(),
+            server.url(),
+        ),
+    ] {
+        assert!(toml.contains(&named), "{named}");
+        toml = toml.replace(&named, &local);
+    }
+    let printed = host.check(Some(&toml));
+    assert!(printed.contains("sealed to 2 recipients"), "{printed}");
+    let lease = "# [lease]\n# destination = \"bucket\"\n# length = \"60 s\"\n";
+    assert!(toml.contains(lease));
+    host.check(Some(&toml.replace(lease, &lease.replace("# ", ""))));
 }
 
 #[test]

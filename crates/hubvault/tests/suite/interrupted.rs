@@ -48,7 +48,7 @@ fn a_signal_stops_the_run_and_leaves_nothing() {
         assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
         hub.nothing_published();
         let listed = stdout(&hub.run(&["list"]));
-        assert!(listed.contains("failed"), "{listed}");
+        assert!(listed.contains("  stopped  "), "{listed}");
     }
 }
 

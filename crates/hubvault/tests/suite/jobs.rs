@@ -20,7 +20,7 @@ fn hub_with_two_jobs(slow: &Database, quick: &Database) -> Hub {
     hub.write(&format!(
         "file = []\n[scope]\ntables = [\"*\"]\nwindow = []\n[schedule]\ncron = \"0 0 29 2 *\"\n\
          [[job]]\nname = \"slow\"\n\
-         [[job.hook]]\nstage = \"export\"\nwhen = \"before\"\ntimeout = \"1 min\"\n\
+         [[job.hook]]\nstage = \"export\"\nwhen = \"before\"\ntimeout = \"5 min\"\n\
          command = [\"sh\", \"-c\", \"until [ -e {} ]; do sleep 0.1; done\"]\n\
          [[job]]\nname = \"quick\"\n[job.database]\nname = \"{}\"\n",
         go.display(),
@@ -223,12 +223,27 @@ fn a_command_covers_all_jobs_and_its_exit_code_is_the_worst() {
     }
     for (arguments, words) in [
         (vec!["show", "latest"], "name one of slow, quick"),
-        (vec!["list", "--json"], "name one of slow, quick"),
+        (vec!["show", "latest", "--json"], "name one of slow, quick"),
         (vec!["list", "--job", "quikc"], "did you mean quick?"),
     ] {
         let output = hub.run(&arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(stderr(&output).contains(words), "{}", stderr(&output));
+    }
+    for command in ["list", "check", "status"] {
+        let output = hub.run_expecting(0, &[command, "--json"]);
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        for (number, job) in ["slow", "quick"].into_iter().enumerate() {
+            let one = &answer["jobs"][number];
+            assert_eq!((&one["job"], &one["exit_code"]), (&json!(job), &json!(0)));
+            let of_job = hub.run(&[command, "--json", "--job", job]);
+            let of_job: Value = serde_json::from_slice(&of_job.stdout).unwrap();
+            let is_same = command != "list" || one["answer"] == of_job;
+            assert!(
+                is_same && one["answer"].is_array() == of_job.is_array(),
+                "{answer}"
+            );
+        }
     }
     let shown = hub.run(&["show", "latest", "--job", "quick"]);
     assert!(stdout(&shown).contains("orders"), "{}", stdout(&shown));

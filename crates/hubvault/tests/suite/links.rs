@@ -4,7 +4,8 @@ use crate::hub::{Hub, stderr};
 use crate::mailing::{NOISE, html, mailing, subject, text, without_tls};
 use crate::service_process::{ServiceProcess, signed};
 use hubvault_testkit::{
-    Answer, Database, HttpSink, MailServer, MailServerOptions, MailTls, Parts, USERS, database_with,
+    Answer, Database, HttpSink, MailServer, MailServerOptions, MailTls, Parts, USERS,
+    database_with, wait_for,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -111,6 +112,10 @@ fn the_link_in_the_mail_downloads_the_archive_and_is_never_logged() {
     assert_eq!(begun.status, 202, "{}", begun.text());
     let run = begun.json()["backup_id"].as_str().unwrap().to_owned();
     service.get(&format!("/backup/{run}/events"), &operate);
+    wait_for(
+        || run_mails(&mail).len() > 1,
+        || format!("the mail of the run:\n{}", service.log()),
+    );
     let parts = &run_mails(&mail)[1];
     let second = link(text(parts), &base);
     let had = service.get(&second, "");

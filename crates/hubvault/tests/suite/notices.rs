@@ -14,6 +14,7 @@ use hubvault_model::{BackupId, Warning};
 use hubvault_testkit::{Database, MailServer, MailTls, database_with, wait_for};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
+use std::fs;
 use std::io::Write;
 use std::process::{Child, Stdio};
 use std::time::Duration;
@@ -305,14 +306,19 @@ fn a_service_that_was_killed_is_missed_and_one_that_was_stopped_is_not() {
     assert!(!is_missed());
     assert_eq!(service.stop(), Some(0));
     assert!(!is_missed());
+    let lock = hub.backups().join(".hubvault/service.lock");
+    let is_at_work = || fs::metadata(&lock).is_ok_and(|lock| lock.len() > 0);
+    assert!(!is_at_work());
     let killed = ServiceProcess::start(&hub);
-    killed.wait_for_log("next run at", 1);
+    wait_for(is_at_work, || "the service to take its lock".to_owned());
     killed.signal(rustix::process::Signal::KILL);
     wait_for(is_missed, || "the service to be missed".to_owned());
     // Another one takes its place, and is stopped.
     let mut service = ServiceProcess::start(&hub);
-    service.wait_for_log("next run at", 1);
-    assert!(!is_missed());
+    wait_for(
+        || !is_missed(),
+        || "another service to be at work".to_owned(),
+    );
     assert_eq!(service.stop(), Some(0));
     assert!(!is_missed());
 }

@@ -29,13 +29,14 @@ fn tree(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-/// What the server has, but for rows.
+/// What the server has of this test, but for rows. Temporary tables go a moment after their session.
 fn state(database: &Database) -> String {
     database.value(
         "SELECT concat((SELECT string_agg(datname, ',' ORDER BY datname) FROM pg_database WHERE datname = current_database()
-                           OR datname LIKE 'dry_%'),
-                       (SELECT string_agg(rolname, ',' ORDER BY rolname) FROM pg_roles WHERE rolname LIKE 'dry_%'),
-                       (SELECT string_agg(oid::text, ',' ORDER BY oid) FROM pg_class),
+                           OR datname LIKE 'dry_%' || current_database()),
+                       (SELECT string_agg(rolname, ',' ORDER BY rolname) FROM pg_roles
+                        WHERE rolname LIKE 'dry_%' || current_database()),
+                       (SELECT string_agg(oid::text, ',' ORDER BY oid) FROM pg_class WHERE relpersistence <> 't'),
                        (SELECT string_agg(nspname, ',' ORDER BY nspname) FROM pg_namespace WHERE nspname !~ '^pg_'))",
     )
 }
@@ -60,7 +61,22 @@ pub(crate) fn plan(hub: &Hub, database: &Database, code: i32, more: &[&str]) -> 
         state(database),
         database.digests(),
     );
-    assert!(before == after, "{more:?} changed something");
+    assert_eq!(before.2, after.2, "{more:?} changed the database");
+    assert_eq!(before.3, after.3, "{more:?} changed rows");
+    let paths = |tree: &BTreeMap<PathBuf, Vec<u8>>| tree.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(
+        paths(&before.0),
+        paths(&after.0),
+        "{more:?} changed the backups"
+    );
+    for (path, content) in &before.0 {
+        assert!(
+            after.0[path] == *content,
+            "{more:?} changed {}",
+            path.display()
+        );
+    }
+    assert!(before.1 == after.1, "{more:?} changed the configuration");
     let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(plan["dry_run"], true, "{}", stderr(&output));
     plan

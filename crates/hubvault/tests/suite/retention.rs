@@ -1,6 +1,7 @@
 //! Old archives are removed by the rules, and by nothing else.
 
 use crate::hub::{Hub, archives_and_partials, stderr, stdout};
+use crate::keys::Pair;
 use hubvault_testkit::database_with;
 use std::path::PathBuf;
 
@@ -108,4 +109,46 @@ fn a_failed_run_and_foreign_files_are_left_alone() {
     );
     assert!(first.exists() && !second.exists());
     assert_eq!(archives_and_partials(&hub.backups()).len(), 2);
+}
+
+/// How often the catalog was written: `SQLite` counts that in its file.
+fn writes(hub: &Hub) -> u32 {
+    let bytes = std::fs::read(hub.backups().join(".hubvault/catalog.sqlite")).unwrap();
+    u32::from_be_bytes(bytes[24..28].try_into().unwrap())
+}
+
+#[test]
+fn many_archives_are_added_and_removed_in_few_transactions() {
+    let database = database_with("CREATE TABLE users (id int); INSERT INTO users VALUES (1)");
+    let toml = "[scope]\ntables = [\"*\"]\nwindow = []\n[retention]\ndays = 0\nkeep_last = 0\n";
+    let mut hub = Hub::with(&database, toml);
+    let keys = tempfile::tempdir().unwrap();
+    let alice = Pair::age(keys.path(), "alice");
+    hub.set("BACKUP_RECIPIENTS", alice.public.as_str());
+    let (_, archive) = hub.backup();
+    // What is sealed is known by its sidecar.
+    let known = std::fs::read_to_string(sidecar(&archive)).unwrap();
+    let mut known: serde_json::Value = serde_json::from_str(&known).unwrap();
+    for number in 0..450 {
+        let name = format!("critical_backup_20250101_{number:06}.tar.gz.age");
+        let copy = hub.backups().join(name);
+        std::fs::copy(&archive, &copy).unwrap();
+        known["manifest"]["id"] = format!("00000000-0000-4000-8000-{number:012}").into();
+        known["manifest"]["started_at"] = "2025-01-01T00:00:00Z".into();
+        std::fs::write(sidecar(&copy), known.to_string()).unwrap();
+    }
+    let before = writes(&hub);
+    let listed: serde_json::Value =
+        serde_json::from_str(&stdout(&hub.run(&["list", "--json"]))).unwrap();
+    assert_eq!(listed.as_array().unwrap().len(), 451);
+    let added = writes(&hub) - before;
+    assert!((3..=4).contains(&added), "{added}");
+    let before = writes(&hub);
+    let pruned = hub.run(&["prune"]);
+    assert!(pruned.status.success(), "{}", stderr(&pruned));
+    let removed = writes(&hub) - before;
+    assert!((6..=8).contains(&removed), "{removed}");
+    assert_eq!(archives_and_partials(&hub.backups()).len(), 1);
+    assert!(archive.exists());
+    assert!(sidecar(&archive).exists());
 }

@@ -184,6 +184,13 @@ fn sealed_archives_are_listed_checked_and_pruned_without_a_key() {
     );
     hub.set("BACKUP_RECIPIENTS", &alice.public);
     let (record, first) = hub.backup();
+    let beside: Value = serde_json::from_slice(&std::fs::read(sidecar(&first)).unwrap()).unwrap();
+    let sum = std::process::Command::new("sh")
+        .args(["-c", "head -c 4096 \"$1\" | sha256sum | cut -c1-64", "sh"])
+        .arg(&first)
+        .output()
+        .unwrap();
+    assert_eq!(beside["head_sha256"], stdout(&sum).trim(), "{beside}");
 
     let shown = hub.run(&["show", "latest"]);
     assert_eq!(code(&shown), Some(0), "{}", stderr(&shown));
@@ -346,4 +353,64 @@ fn no_private_key_is_written_anywhere() {
         }
     }
     assert!(looked_at >= 4, "{looked_at}");
+}
+
+/// What a directory has in the clear: everything but archives and what is hidden.
+fn clear_texts(directory: &Path) -> String {
+    let entries = std::fs::read_dir(directory).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let texts =
+        paths.filter(|path| path.is_file() && path.extension().is_none_or(|it| it != "age"));
+    texts
+        .map(|path| std::fs::read_to_string(path).unwrap())
+        .collect()
+}
+
+#[test]
+fn nothing_that_quotes_rows_is_beside_a_sealed_archive() {
+    let source = server().database();
+    source.execute(
+        "CREATE TABLE z (v text); INSERT INTO z VALUES ('1');
+         CREATE MATERIALIZED VIEW number AS SELECT v::int AS n FROM z; UPDATE z SET v = 'topsecret'",
+    );
+    let (keys, far) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let pair = Pair::age(keys.path(), "alice");
+    let (mut hub, _drills) = drilling(&source);
+    hub.set("BACKUP_RECIPIENTS", &pair.public);
+    let place = text(far.path());
+    hub.write(&format!(
+        "{ALL}[[source]]\nname = \"notes\"\ncommand = [\"sh\", \"-c\", \"echo topsecret >&2; exit 1\"]\nrequired = false\n\
+         [[destination]]\nname = \"far\"\nurl = \"{place}\"\n"
+    ));
+    hub.run_expecting(3, &["backup"]);
+    let archives = || clear_texts(&hub.backups()) + &clear_texts(far.path());
+    let stored = archives();
+    assert!(stored.contains("have the details"), "{stored}");
+    assert!(stored.contains("source-failed"), "{stored}");
+    assert!(!stored.contains("topsecret"), "{stored}");
+    hub.run_expecting(3, &["drill", "latest", "--identity", pair.identity()]);
+    let stored = archives();
+    assert!(stored.contains("\"machine\""), "there is a mark: {stored}");
+    assert!(!stored.contains("topsecret"), "{stored}");
+    // Who drilled it sees all of it.
+    for command in [["list", "--json"], ["show", "latest"]] {
+        let said = stdout(&hub.run_expecting(0, &command));
+        assert!(said.contains("topsecret"), "{command:?}: {said}");
+    }
+    // Nor is a sidecar sent as an earlier version wrote it.
+    let mut archives = crate::hub::archives_and_partials(&hub.backups());
+    archives.retain(|path| path.extension().is_some_and(|it| it == "age"));
+    let archive = archives.remove(0);
+    let mut earlier: Value =
+        serde_json::from_str(&std::fs::read_to_string(sidecar(&archive)).unwrap()).unwrap();
+    earlier["proof"]["reason"] = "not rebuilt: number (topsecret)".into();
+    earlier["newer"] = true.into();
+    std::fs::write(sidecar(&archive), earlier.to_string()).unwrap();
+    for entry in std::fs::read_dir(far.path()).unwrap() {
+        std::fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    hub.run(&["copies", "sync"]);
+    let stored = clear_texts(far.path());
+    assert!(stored.contains("\"newer\""), "{stored}");
+    assert!(!stored.contains("topsecret"), "{stored}");
 }

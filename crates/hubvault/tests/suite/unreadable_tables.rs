@@ -227,3 +227,50 @@ fn what_any_backup_held_or_the_scope_names_is_never_left_out() {
         "{warnings}"
     );
 }
+
+#[test]
+fn a_new_sequence_of_no_table_and_a_new_table_with_hidden_rows_end_no_backup() {
+    let database = database_with(&format!(
+        "{SHOP}; CREATE SEQUENCE old; CREATE SEQUENCE used"
+    ));
+    let reader = Reader::new(&database);
+    let name = &reader.name;
+    database.execute(&format!("GRANT SELECT ON SEQUENCE old, used TO {name}"));
+    let mut hub = hub(&reader, "");
+    assert_eq!(hub.backup().0["warnings"].to_string(), "[]");
+    database.execute(&format!(
+        "CREATE SEQUENCE numbers; CREATE TABLE notes (id int); INSERT INTO notes VALUES (1);
+         ALTER TABLE notes ENABLE ROW LEVEL SECURITY; GRANT SELECT ON notes TO {name}"
+    ));
+    let plan = stdout(&hub.run_expecting(3, &["backup", "--dry-run"]));
+    let warnings = hub.backup().0["warnings"].to_string();
+    for cure in [
+        format!("GRANT SELECT ON SEQUENCE public.numbers TO {name};"),
+        format!("ALTER ROLE {name} BYPASSRLS;"),
+    ] {
+        assert!(plan.contains(&cure), "{cure}: {plan}");
+        assert!(warnings.contains(&cure), "{cure}: {warnings}");
+    }
+    let checked = stdout(&hub.run(&["check", "database", "--json"]));
+    assert!(checked.contains("\"ok\""), "{checked}");
+    // One that a backup held, and one that a table needs, are not left out.
+    database.execute(&format!("REVOKE SELECT ON SEQUENCE old FROM {name}"));
+    let fails = |hub: &Hub, word: &str| {
+        let said = stderr(&hub.run_expecting(1, &["backup"]));
+        assert!(said.contains(word), "{word}: {said}");
+    };
+    fails(&hub, "GRANT SELECT ON SEQUENCE public.old");
+    database.execute(&format!(
+        "GRANT SELECT ON SEQUENCE old TO {name}; CREATE SEQUENCE needed;
+         ALTER TABLE users ALTER id SET DEFAULT nextval('needed')"
+    ));
+    fails(&hub, "GRANT SELECT ON SEQUENCE public.needed");
+    database.execute(&format!("GRANT SELECT ON SEQUENCE needed TO {name}"));
+    hub.backup();
+    hub.write("[scope]\ntables = [\"*\"]\nwindow = []\nmissing = \"fail\"\n");
+    fails(&hub, "BYPASSRLS");
+    hub.write("file = []\n[scope]\ntables = [\"*\"]\nwindow = []\n");
+    // What is printed is the cure, in one round.
+    run_statements(&database, &plan);
+    assert_eq!(hub.backup().0["warnings"].to_string(), "[]");
+}

@@ -104,7 +104,7 @@ fn a_not_null_constraint_that_rows_break_comes_back_as_it_was() {
     assert!(record["proof"]["drill"]["script"].is_string(), "{record}");
     let back = ["restore", "latest", "--create", "--database", "back"];
     hub.run_expecting(0, &back);
-    let made = "SELECT string_agg(conrelid::regclass::text || convalidated, ' ' ORDER BY 1) FROM pg_constraint
+    let made = "SELECT string_agg(conrelid::regclass::text || convalidated, ' ' ORDER BY conrelid::regclass::text) FROM pg_constraint
         WHERE conname = 'v_set'";
     let expected = value(&running.admin("hub"), made);
     assert_eq!(value(&running.admin("back"), made), expected);

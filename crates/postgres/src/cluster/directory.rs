@@ -105,9 +105,14 @@ impl ServerDirectory {
         lines[lines.len().saturating_sub(10)..].join("\n")
     }
 
+    /// The directory of its data.
+    pub(super) fn open_data(&self) -> io::Result<OwnedFd> {
+        open_directory(&self.home, DATA)
+    }
+
     /// Gives the data that one user made to another.
     pub(super) fn give_data(&self, from: ServerUser, to: ServerUser) -> Result<(), PgError> {
-        open_directory(&self.home, DATA)
+        self.open_data()
             .and_then(|data| nofollow::give(data.as_fd(), from.uid, to.uid, to.gid))
             .map_err(|source| PgError::Io {
                 doing: "giving the server's user",
@@ -118,7 +123,8 @@ impl ServerDirectory {
 
     /// Whether connections are accepted: the eighth line of `postmaster.pid` says so.
     pub(super) fn is_ready(&self, user: u32) -> bool {
-        let text = open_directory(&self.home, DATA)
+        let text = self
+            .open_data()
             .and_then(|data| nofollow::read_small(&data, "postmaster.pid", &[user]));
         text.is_ok_and(|text| {
             let status = text.lines().nth(7);

@@ -10,8 +10,13 @@ mod directory;
 mod sandbox;
 mod nameless;
 mod programs;
+mod cluster_copy;
+mod kept_room;
+mod template;
+mod empty_cluster;
 mod throwaway;
 
+pub use kept_room::remove_empty_clusters;
 pub use lock::DrillLock;
 pub use nofollow::directory_bytes;
 pub use options::{Isolation, ThrowawayOptions};

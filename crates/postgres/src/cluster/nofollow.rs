@@ -62,7 +62,8 @@ pub(super) fn is_directory(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::Directory
 }
 
-fn names_in(directory: BorrowedFd<'_>) -> io::Result<Vec<CString>> {
+/// The names in a directory.
+pub(super) fn names_in(directory: BorrowedFd<'_>) -> io::Result<Vec<CString>> {
     let mut names = Vec::new();
     for entry in Dir::read_from(directory)? {
         let entry = entry?;
@@ -165,6 +166,11 @@ fn own(fd: BorrowedFd<'_>, user: u32, group: u32) -> io::Result<()> {
 /// The disk usage of a directory tree, in bytes. Files that vanish meanwhile are not counted.
 pub fn directory_bytes(directory: &Path) -> io::Result<u64> {
     Ok(sum(open_directory(CWD, directory)?.as_fd(), 0))
+}
+
+/// The same of an open directory.
+pub(super) fn bytes_below(directory: &OwnedFd) -> u64 {
+    sum(directory.as_fd(), 0)
 }
 
 fn sum(directory: BorrowedFd<'_>, depth: usize) -> u64 {

@@ -37,6 +37,9 @@ pub struct ThrowawayOptions {
     pub superuser: String,
     /// Whose code it runs.
     pub isolation: Isolation,
+    /// Where empty clusters are kept, of which a confined server gets a copy; its parent must exist. `None`: each server's
+    /// is made anew.
+    pub templates: Option<PathBuf>,
 }
 
 impl ThrowawayOptions {
@@ -48,7 +51,14 @@ impl ThrowawayOptions {
             settings: Vec::new(),
             superuser: "postgres".to_owned(),
             isolation: Isolation::Plain,
+            templates: None,
         }
+    }
+
+    /// Whether libraries are loaded when it starts.
+    pub(super) fn preloads(&self) -> bool {
+        let mut names = self.settings.iter().map(|(name, _)| name);
+        names.any(|name| name == "shared_preload_libraries")
     }
 
     /// The port, also of the socket; another than the usual one for a server that listens.

@@ -1,6 +1,7 @@
 //! A throwaway server: for the demonstration, the tests and the drill.
 
 use super::directory::ServerDirectory;
+use super::empty_cluster;
 use super::nofollow::random_name;
 use super::options::ThrowawayOptions;
 use super::programs::{self, Running, Users};
@@ -71,14 +72,39 @@ impl ThrowawayServer {
             is_removed: false,
             confinement: Confinement::default(),
         };
-        let password = server.password.as_ref();
-        let (bin, home) = (server.bin_dir(), &server.directory);
-        programs::initdb(bin, home, options, password, users.as_ref(), cancel)?;
-        if let Some(users) = users.filter(|users| users.makes != users.runs) {
-            home.give_data(users.makes, users.runs)?;
+        let templates = empty_cluster::templates(&server.postgres, options);
+        let home = &server.directory;
+        let copied = templates
+            .as_ref()
+            .and_then(|templates| empty_cluster::copy(templates, home, users));
+        if copied.is_none() {
+            let (bin, password) = (server.bin_dir(), server.password.as_ref());
+            programs::initdb(bin, home, options, password, users.as_ref(), cancel)?;
+            empty_cluster::keep(templates.as_ref(), home, &server.superuser, password);
+            if let Some(users) = users.filter(|users| users.makes != users.runs) {
+                home.give_data(users.makes, users.runs)?;
+            }
         }
-        server.launch(options, users, missing)?;
-        Ok(server)
+        let launched = server.launch(options, users, missing);
+        let (Some(templates), Some(first)) = (templates, copied) else {
+            return launched.map(|()| server);
+        };
+        match launched.and_then(|()| empty_cluster::take_over(first, &server.settings("postgres")))
+        {
+            Ok(()) => Ok(server),
+            Err(error) if cancel.is_requested() || options.preloads() => Err(error),
+            Err(error) => {
+                tracing::warn!("a copied empty cluster is of no use, it is made again: {error}");
+                let _ = templates.discard();
+                let postgres = server.postgres.clone();
+                drop(server);
+                let options = ThrowawayOptions {
+                    templates: None,
+                    ..options.clone()
+                };
+                Self::launch_with(postgres, &options, cancel)
+            }
+        }
     }
 
     fn launch(
@@ -256,7 +282,8 @@ impl std::fmt::Debug for ThrowawayServer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::sweep;
+    use crate::cluster::template::{Superuser, Templates};
+    use crate::cluster::{DrillLock, Isolation, nofollow, sweep};
 
     #[test]
     fn a_server_starts_serves_and_leaves_nothing() {
@@ -273,5 +300,67 @@ mod tests {
         assert!(directory.exists(), "a living server was swept");
         server.stop().unwrap();
         assert!(!directory.exists());
+    }
+
+    fn confined(parent: &Path, templates: &Path, superuser: &str) -> ThrowawayServer {
+        let path = std::env::var("PATH").unwrap_or_default();
+        let options = ThrowawayOptions {
+            superuser: superuser.to_owned(),
+            isolation: Isolation::Confined {
+                environment: vec![("PATH".to_owned(), path)],
+            },
+            templates: Some(templates.to_owned()),
+            ..ThrowawayOptions::plain(parent)
+        };
+        ThrowawayServer::start(&options, &Cancel::new()).unwrap()
+    }
+
+    fn superusers(settings: &ConnectSettings) -> Result<Vec<String>, PgError> {
+        let mut session = Session::connect(settings, &Cancel::new())?;
+        let asked = "SELECT rolname::text FROM pg_roles WHERE rolsuper";
+        let rows = session.rows("asking", asked)?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+
+    #[test]
+    fn a_copied_cluster_has_a_superuser_of_its_own_and_a_useless_one_is_made_anew() {
+        let parent = tempfile::tempdir().unwrap();
+        let lock = DrillLock::try_take(parent.path()).unwrap().unwrap();
+        let kept = parent.path().join("kept");
+        let first = confined(&lock.directory(), &kept, "first");
+        let of_first = first.settings("postgres");
+        assert_eq!(superusers(&of_first).unwrap(), ["first"]);
+        first.stop().unwrap();
+        let is_kept = || std::fs::read_dir(&kept).unwrap().count() == 1;
+        assert!(is_kept());
+        let second = confined(&lock.directory(), &kept, "second's own");
+        let settings = second.settings("postgres");
+        assert_eq!(superusers(&settings).unwrap(), ["second's own"]);
+        second.create_database("drill").unwrap();
+        let old = ConnectSettings {
+            host: settings.host,
+            ..of_first
+        };
+        superusers(&old).unwrap_err();
+        second.stop().unwrap();
+        // It was of use.
+        assert!(is_kept());
+
+        // Whole by its digest, and no cluster.
+        let postgres = tools::find_server(13).unwrap();
+        let path = std::env::var("PATH").unwrap_or_default();
+        let templates = Templates::of(&kept, &postgres, &[("PATH".to_owned(), path)]).unwrap();
+        templates.discard().unwrap();
+        let nothing = tempfile::tempdir().unwrap();
+        let nothing = nofollow::open_directory(rustix::fs::CWD, nothing.path()).unwrap();
+        let nobody = Superuser {
+            name: "first".to_owned(),
+            password: SecretString::from("secret"),
+        };
+        templates.keep(&nothing, &nobody).unwrap();
+        assert!(is_kept());
+        let third = confined(&lock.directory(), &kept, "third");
+        assert_eq!(superusers(&third.settings("postgres")).unwrap(), ["third"]);
+        assert!(!is_kept());
     }
 }

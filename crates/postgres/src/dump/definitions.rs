@@ -2,6 +2,7 @@
 
 use crate::dump::toc::Definition;
 use hubvault_model::one_line;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
 /// How a restored database differs from its source.
@@ -88,10 +89,29 @@ fn is_object(definition: &Definition) -> bool {
     !of_the_dump.contains(&definition.kind.as_str()) && !definition.is_of_database()
 }
 
+/// What two definitions have in common that are the same, of the same object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Fingerprint([u8; 32]);
+
 impl Definition {
-    /// Whether it is the same definition of the same object, whatever its oid.
-    pub fn is_same(&self, other: &Self) -> bool {
-        key(self) == key(other) && is_equal(self, other)
+    /// Its fingerprint; the oid is no part of it.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let owner = if self.kind == "ACL" { "" } else { &self.owner };
+        let [tablespace, method] = &self.storage;
+        let mut hash = Sha256::new();
+        for text in [
+            &self.kind,
+            &self.schema,
+            &self.name,
+            owner,
+            &self.sql,
+            tablespace,
+            method,
+        ] {
+            hash.update((text.len() as u64).to_le_bytes());
+            hash.update(text);
+        }
+        Fingerprint(hash.finalize().into())
     }
 
     /// Whether it is of the same object.
@@ -216,6 +236,40 @@ mod tests {
         let found = DefinitionDifferences::between(&[grants("a")], &[grants("b")]);
         assert!(found.is_empty(), "{found:?}");
         assert!(DefinitionDifferences::between(&source, &source).is_empty());
+    }
+
+    #[test]
+    fn a_fingerprint_is_of_the_object_and_its_statements() {
+        let index = definition("INDEX", "public", "a_x", "CREATE INDEX …");
+        let same = Definition {
+            oid: 7,
+            ..index.clone()
+        };
+        assert_eq!(index.fingerprint(), same.fingerprint());
+        for other in [
+            definition("TABLE", "public", "a_x", "CREATE INDEX …"),
+            definition("INDEX", "publica", "_x", "CREATE INDEX …"),
+            definition("INDEX", "public", "a_x", "CREATE INDEX …;"),
+            Definition {
+                owner: "boss".into(),
+                ..index.clone()
+            },
+            Definition {
+                storage: ["fast".into(), String::new()],
+                ..index.clone()
+            },
+            Definition {
+                storage: [String::new(), "fast".into()],
+                ..index.clone()
+            },
+        ] {
+            assert_ne!(index.fingerprint(), other.fingerprint(), "{other:?}");
+        }
+        let grants = |owner: &str| Definition {
+            owner: owner.into(),
+            ..definition("ACL", "", "TABLE of_extension", "GRANT …")
+        };
+        assert_eq!(grants("a").fingerprint(), grants("b").fingerprint());
     }
 
     #[test]

@@ -17,17 +17,9 @@ use hubvault_model::{Cancel, TableName, one_line};
 use std::os::fd::AsRawFd;
 use std::process::Command;
 
-/// The output of `pg_dump`.
+/// What `pg_dump` wrote besides the definitions.
 #[derive(Debug)]
 pub struct SchemaDump {
-    /// The custom-format dump, for `pg_restore`.
-    pub custom: Vec<u8>,
-    /// What comes before the rows, as SQL.
-    pub pre_data: Vec<u8>,
-    /// What comes after the rows, as SQL, without the skipped foreign keys.
-    pub post_data: Vec<u8>,
-    /// The list for `pg_restore -L`, with the skipped foreign keys commented out.
-    pub post_data_list: Vec<u8>,
     /// Statements for psql that give a database the owner, grants, comment and settings of the source's.
     pub properties: String,
     /// Objects whose passwords were taken out, for people.
@@ -142,14 +134,22 @@ impl Definitions {
         })
     }
 
-    /// Adds what can be read without `pg_restore`. Foreign keys whose `pg_constraint` oid is in
-    /// `skipped` stay in the dump and are left out of the list and of the SQL.
-    pub fn convert(self, skipped: &[u32], cancel: &Cancel) -> Result<SchemaDump, PgError> {
+    /// Gives `keep` the definitions, one file after the other, as only one of them needs to be in memory: `schema.dump`
+    /// in the custom format, what comes before and after the rows as SQL, and the list for `pg_restore -L`. Foreign keys
+    /// whose `pg_constraint` oid is in `skipped` stay in the dump and are left out of the list and of the SQL.
+    pub fn convert<E: From<PgError>>(
+        self,
+        skipped: &[u32],
+        cancel: &Cancel,
+        mut keep: impl FnMut(&str, &[u8]) -> Result<(), E>,
+    ) -> Result<SchemaDump, E> {
+        keep("schema.dump", &self.custom)?;
         let mut messages = self.messages;
         let list =
             contents::list(bare(&self.pg_restore), &self.custom, cancel).map_err(unreadable)?;
         messages.extend(list.stderr);
         let post_data_list = contents::without(&list.stdout, skipped);
+        drop(list.stdout);
         let mut convert = |arguments: &[&str]| -> Result<Vec<u8>, PgError> {
             let Finished { stdout, stderr } =
                 restore(&self.pg_restore, arguments, &self.custom, cancel)?;
@@ -157,21 +157,21 @@ impl Definitions {
             is_whole(&self.pg_restore, &stdout, arguments)?;
             Ok(stdout)
         };
-        let pre_data = convert(&["--section=pre-data", "--file=-"])?;
+        let pre_data = ["--section=pre-data", "--file=-"];
+        keep("schema-pre-data.sql", &convert(&pre_data)?)?;
         let in_memory = in_memory("hubvault-list", &post_data_list)?;
         let use_list = format!("--use-list=/proc/self/fd/{}", in_memory.as_raw_fd());
-        let post_data = convert(&["--section=post-data", "--file=-", &use_list])?;
-        let properties = DatabaseProperties::of(&read_definitions(&*self.custom)?.definitions);
+        let post_data = ["--section=post-data", "--file=-", &use_list];
+        keep("schema-post-data.sql", &convert(&post_data)?)?;
+        keep("schema-post-data.list", &post_data_list)?;
+        let about = read_definitions(&*self.custom, DatabaseProperties::are_in)?;
+        let properties = DatabaseProperties::of(&about.definitions);
         messages.extend(properties.unknown.iter().map(|statement| {
             let statement = one_line(statement);
             format!("a property of the database is not in the archive: {statement}")
         }));
         Ok(SchemaDump {
-            custom: self.custom,
             properties: properties.script(),
-            pre_data,
-            post_data,
-            post_data_list,
             masked: self.masked,
             messages,
             pg_dump_version: self.pg_dump_version,

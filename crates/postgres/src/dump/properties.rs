@@ -24,6 +24,11 @@ pub struct DatabaseProperties {
 const CURRENT: &str = ":\"DBNAME\"";
 
 impl DatabaseProperties {
+    /// Whether [`DatabaseProperties::of`] needs a definition.
+    pub fn are_in(definition: &Definition) -> bool {
+        definition.is_of_database() || definition.kind == "STDSTRINGS"
+    }
+
     /// Those in a dump. `pg_dump` creates the database with its encoding and locale; that is not among them.
     pub fn of(definitions: &[Definition]) -> Self {
         let mut properties = Self::default();

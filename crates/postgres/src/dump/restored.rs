@@ -3,18 +3,22 @@
 use crate::connect::session::Session;
 use crate::connect::settings::ConnectSettings;
 use crate::dump::access::Access;
+use crate::dump::definitions::Fingerprint;
 use crate::dump::program_version;
 use crate::dump::toc::{self, Contents, Definition};
 use crate::dump::tools;
 use crate::error::PgError;
 use hubvault_model::{Cancel, quote_ident, quote_literal};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io::{self, Read};
 use std::process::Command;
 
-/// Reads the definitions at the start of a dump.
-pub fn read_definitions(dump: impl Read) -> Result<Contents, PgError> {
-    toc::read(dump).map_err(|error| unreadable(&error))
+/// Reads those definitions at the start of a dump that `is_kept`, which sees all of them.
+pub fn read_definitions(
+    dump: impl Read,
+    is_kept: impl FnMut(&Definition) -> bool,
+) -> Result<Contents, PgError> {
+    toc::read(dump, is_kept).map_err(|error| unreadable(&error))
 }
 
 /// The numbers of these definitions in a dump, of what belongs to them and of what all of these need.
@@ -22,7 +26,8 @@ pub fn needed_definitions(
     dump: impl Read,
     wanted: &[&Definition],
 ) -> Result<BTreeSet<u32>, PgError> {
-    let is_wanted = |one: &Definition| wanted.iter().any(|it| it.is_same(one));
+    let wanted: HashSet<Fingerprint> = wanted.iter().map(|one| one.fingerprint()).collect();
+    let is_wanted = |one: &Definition| wanted.contains(&one.fingerprint());
     toc::closure(dump, is_wanted).map_err(|error| unreadable(&error))
 }
 
@@ -33,11 +38,13 @@ fn unreadable(error: &io::Error) -> PgError {
     }
 }
 
-/// Takes the definitions of the session's database by a `pg_dump` that is as new as `pg_dump`, where there is one.
+/// Takes the definitions of the session's database by a `pg_dump` that is as new as `pg_dump`, where there is one; of
+/// these, those that `is_kept`.
 pub fn take_definitions(
     login: &ConnectSettings,
     session: &mut Session,
     (server, pg_dump): (u32, u32),
+    is_kept: impl FnMut(&Definition) -> bool,
     cancel: &Cancel,
 ) -> Result<Contents, PgError> {
     let rows = session.rows("asking for the encoding", "SHOW server_encoding")?;
@@ -53,7 +60,8 @@ pub fn take_definitions(
         program_version::encoding(of_database.as_deref().unwrap_or_default()),
     ]);
     command.env("PGOPTIONS", own_settings(server));
-    read_definitions(tools::run(command, &[], cancel)?.stdout.as_slice())
+    let dump = tools::run(command, &[], cancel)?.stdout;
+    read_definitions(dump.as_slice(), is_kept)
 }
 
 /// Undoes what settings of the database would do to the session. Since 17 a login can run an event trigger.

@@ -26,7 +26,7 @@ pub struct Definition {
     pub oid: u32,
 }
 
-/// All objects of a dump, and what wrote it.
+/// Objects of a dump, and what wrote it.
 #[derive(Clone, Debug, Default)]
 pub struct Contents {
     /// The major version of the server.
@@ -40,13 +40,19 @@ pub struct Contents {
 /// Longest text, in bytes; the whole file is no longer.
 const LONGEST: u64 = 256 << 20;
 
-/// Reads the table of contents at the start of a dump.
-pub(crate) fn read(dump: impl Read) -> io::Result<Contents> {
+/// Reads the objects that `is_kept`, which sees all of them, in the table of contents at the start of a dump.
+pub(crate) fn read(
+    dump: impl Read,
+    mut is_kept: impl FnMut(&Definition) -> bool,
+) -> io::Result<Contents> {
     let mut file = Toc::new(dump);
     let mut contents = Contents::default();
     file.head(&mut contents)?;
     for _ in 0..file.int()? {
-        contents.definitions.push(file.object()?.definition);
+        let Object { definition, .. } = file.object()?;
+        if is_kept(&definition) {
+            contents.definitions.push(definition);
+        }
     }
     Ok(contents)
 }

@@ -52,12 +52,7 @@ pub fn missing_privileges<'a>(
         }
     }
     if let Some(hidden) = hidden {
-        missing.insert(MissingPrivilege {
-            object: hidden.name.to_string(),
-            problem: "row-level security would hide rows".to_owned(),
-            statement: format!("ALTER ROLE {} BYPASSRLS;", quote_ident(role)),
-            for_later: None,
-        });
+        missing.insert(bypass(role, hidden));
     }
     for sequence in sequences.filter(|s| !s.can_read && !s.extension_member) {
         unread_sequence(role, sequence, &mut missing);
@@ -72,11 +67,25 @@ pub fn missing_for_more<'a>(
     sequences: impl Iterator<Item = &'a Sequence>,
 ) -> Vec<MissingPrivilege> {
     let mut missing = BTreeSet::new();
-    relations.for_each(|relation| unlockable(role, relation, &mut missing));
+    for relation in relations {
+        unlockable(role, relation, &mut missing);
+        if relation.rls_filters {
+            missing.insert(bypass(role, relation));
+        }
+    }
     for sequence in sequences.filter(|sequence| !sequence.can_read) {
         unread_sequence(role, sequence, &mut missing);
     }
     missing.into_iter().collect()
+}
+
+fn bypass(role: &str, hidden: &Relation) -> MissingPrivilege {
+    MissingPrivilege {
+        object: hidden.name.to_string(),
+        problem: "row-level security would hide rows".to_owned(),
+        statement: format!("ALTER ROLE {} BYPASSRLS;", quote_ident(role)),
+        for_later: None,
+    }
 }
 
 /// Either may be what is missing; both do no harm.
@@ -85,12 +94,13 @@ fn unread_sequence(role: &str, sequence: &Sequence, missing: &mut BTreeSet<Missi
     missing.insert(select(role, SEQUENCES, &sequence.name, &sequence.owner));
 }
 
-/// Whether there is any table that the role may not lock.
+/// Whether there is any table or sequence that the role may not read, or not all rows of.
 pub fn is_any_unreadable(session: &mut Session) -> Result<bool, PgError> {
     let sql = format!(
         "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                        WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND {USER_SCHEMA}
-                          AND NOT (has_table_privilege(c.oid, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE')))"
+                        WHERE c.relkind IN ('r', 'p', 'S') AND c.relpersistence <> 't' AND {USER_SCHEMA}
+                          AND (NOT (has_table_privilege(c.oid, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE'))
+                               OR c.relrowsecurity AND row_security_active(c.oid)))"
     );
     let rows = session.rows("asking which tables the role may not read", &sql)?;
     Ok(rows.first().is_some_and(|row| row.get(0)))
@@ -98,9 +108,11 @@ pub fn is_any_unreadable(session: &mut Session) -> Result<bool, PgError> {
 
 /// Tables that the role may not read and that are new, by oid, with everything that inherits from them: neither they nor
 /// any table of their family is known. A partition of a table that is known is not new, and of one that the role may
-/// read neither: somebody has wanted its rows to be read, and leaves come and go.
+/// read neither: somebody has wanted its rows to be read, and leaves come and go. One whose rows are hidden counts as one
+/// that the role may not read.
 pub fn new_and_unreadable(
     relations: &[Relation],
+    is_hidden: &dyn Fn(&Relation) -> bool,
     is_known: &dyn Fn(&TableName) -> bool,
 ) -> BTreeSet<u32> {
     let mut relatives: HashMap<u32, Vec<u32>> = HashMap::new();
@@ -114,9 +126,12 @@ pub fn new_and_unreadable(
     }
     let known = relations.iter().filter(|it| is_known(&it.name));
     let mut known = reachable(known.map(|it| it.oid), &relatives);
-    let readable = relations.iter().filter(|it| it.is_readable());
+    let readable = relations
+        .iter()
+        .filter(|it| it.is_readable() && !is_hidden(it));
     known.extend(reachable(readable.map(|it| it.oid), &children));
-    let is_new = |it: &&Relation| !it.is_readable() && it.is_lockable() && !known.contains(&it.oid);
+    let is_unreadable = |it: &Relation| !it.is_readable() && it.is_lockable() || is_hidden(it);
+    let is_new = |it: &&Relation| is_unreadable(it) && !known.contains(&it.oid);
     let new = relations.iter().filter(is_new).map(|it| it.oid);
     reachable(new, &children)
 }

@@ -30,6 +30,15 @@ pub struct Sequence {
     pub owner: String,
     /// The table of the column that it numbers.
     pub of_table: Option<u32>,
+    /// Whether a default or a view uses it.
+    pub is_used: bool,
+}
+
+impl Sequence {
+    /// Whether the role may not read it, and nothing that is restored needs it.
+    pub fn can_be_spared(&self) -> bool {
+        !self.can_read && !self.extension_member && self.of_table.is_none() && !self.is_used
+    }
 }
 
 /// Every sequence, without its value.
@@ -50,7 +59,9 @@ pub fn sequences(session: &mut Session) -> Result<Vec<Sequence>, PgError> {
                                             AND d.refobjid = ANY (e.extconfig))),
                     (SELECT d.refobjid FROM pg_depend d
                       WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
-                        AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i') LIMIT 1)
+                        AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i') LIMIT 1),
+                    EXISTS (SELECT FROM pg_depend d
+                            WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid AND d.deptype = 'n')
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
              WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND {USER_SCHEMA} AND {NOT_GONE}
              ORDER BY 1, 2"
@@ -68,6 +79,7 @@ pub fn sequences(session: &mut Session) -> Result<Vec<Sequence>, PgError> {
             is_config: row.get(6),
             owner: row.get(2),
             of_table: row.get(7),
+            is_used: row.get(8),
         })
         .collect())
 }

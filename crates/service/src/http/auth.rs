@@ -48,6 +48,13 @@ pub(crate) async fn guard(
     if least <= Some(Role::Read) {
         return next.run(request).await;
     }
+    audited(caller, request, next).await
+}
+
+/// Answers a request that may change something, and logs that.
+pub(crate) async fn audited(caller: Caller, request: Request, next: Next) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let origin = caller.origin;
     // Whoever hangs up at once has changed something all the same, and that leaves its line.
     let audited = tokio::spawn(async move {
         let mut response = next.run(request).await;
@@ -77,15 +84,7 @@ fn admit(
         None => None,
     };
     if let Some(token) = shown {
-        if let Err(seconds) = app.requests_of_tokens.take(token.id(), now) {
-            return Err(too_many("too many requests with this token", seconds));
-        }
-        if Some(token.role) < least {
-            let (name, role) = (&token.name, token.role.as_str());
-            let least = least.map_or("", Role::as_str);
-            let what = format!("{name} has the role {role}; this needs {least}");
-            return Err(ApiError::new(StatusCode::FORBIDDEN, what));
-        }
+        may(app, &token, least, now)?;
         return Ok(Some(token));
     }
     // Its answer costs no more than a refusal, and a load balancer may share this host with a stranger.
@@ -114,6 +113,25 @@ fn admit(
     Err(ApiError::new(StatusCode::UNAUTHORIZED, what))
 }
 
+/// Whether a token may send a request now, and one that needs this role.
+pub(crate) fn may(
+    app: &App,
+    token: &Token,
+    least: Option<Role>,
+    now: Instant,
+) -> Result<(), ApiError> {
+    if let Err(seconds) = app.requests_of_tokens.take(token.id(), now) {
+        return Err(too_many("too many requests with this token", seconds));
+    }
+    if Some(token.role) < least {
+        let (name, role) = (&token.name, token.role.as_str());
+        let least = least.map_or("", Role::as_str);
+        let what = format!("{name} has the role {role}; this needs {least}");
+        return Err(ApiError::new(StatusCode::FORBIDDEN, what));
+    }
+    Ok(())
+}
+
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let text = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = text.split_once(' ')?;
@@ -121,7 +139,13 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
-fn refused(app: &App, error: &ApiError, method: &Method, path: &str, origin: &Origin) -> Response {
+pub(crate) fn refused(
+    app: &App,
+    error: &ApiError,
+    method: &Method,
+    path: &str,
+    origin: &Origin,
+) -> Response {
     let mut response = error.clone().into_response();
     let status = response.status();
     if status == StatusCode::UNAUTHORIZED {
@@ -136,7 +160,7 @@ fn refused(app: &App, error: &ApiError, method: &Method, path: &str, origin: &Or
 }
 
 /// 429, with the time after which to retry.
-pub(super) fn too_many(what: &str, seconds: u64) -> ApiError {
+pub(crate) fn too_many(what: &str, seconds: u64) -> ApiError {
     ApiError::new(StatusCode::TOO_MANY_REQUESTS, what).after(seconds)
 }
 

@@ -149,7 +149,7 @@ pub(super) fn find(app: &OfJob, word: &str) -> Result<BackupRecord, ApiError> {
 }
 
 /// A whole id, as prefixes may come to mean another run.
-pub(super) fn id(word: &str) -> Result<BackupId, ApiError> {
+pub(crate) fn id(word: &str) -> Result<BackupId, ApiError> {
     let id: Option<BackupId> = word.parse().ok();
     id.filter(|id| id.to_string() == word).ok_or_else(|| {
         let shown: String = word.chars().take(60).collect();
@@ -169,7 +169,8 @@ fn masked(value: Value) -> Value {
     }
 }
 
-fn last_lines(path: &std::path::Path) -> Option<Vec<String>> {
+/// The end of a file, line by line, masked.
+pub(crate) fn last_lines(path: &std::path::Path) -> Option<Vec<String>> {
     let read = || {
         let mut file = std::fs::File::open(path)?;
         let from = file.metadata()?.len().saturating_sub(LOG_BYTES);

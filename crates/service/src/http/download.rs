@@ -42,9 +42,9 @@ fn a_day() -> i64 {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Link {
     /// To be put after the address of this service. Whoever has it has the archive.
-    path: String,
+    pub(crate) path: String,
     /// The whole link, where `http.public_url` says at which address people reach the service.
-    url: Option<String>,
+    pub(crate) url: Option<String>,
     /// How to get a whole link, where there is none.
     hint: Option<&'static str>,
     #[schema(value_type = String, format = DateTime)]
@@ -83,7 +83,7 @@ pub(super) struct Signed {
         (status = 404, description = "No such archive", body = ErrorBody),
     )
 )]
-pub(super) async fn link(
+pub(crate) async fn link(
     app: OfJob,
     Extension(caller): Extension<Caller>,
     Path(word): Path<String>,

@@ -74,6 +74,11 @@ impl ApiError {
         &self.message
     }
 
+    /// After how many seconds it may go better, where that is known.
+    pub(crate) fn retry_after(&self) -> Option<u64> {
+        self.retry_after
+    }
+
     /// Not before so many seconds.
     pub(crate) fn after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);

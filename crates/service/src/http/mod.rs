@@ -1,29 +1,29 @@
 //! The service's HTTP API: JSON, one form of error, no access without a token but to the paths that are named.
 
-mod error;
-mod limit;
+pub(crate) mod error;
+pub(crate) mod limit;
 mod permits;
-mod audit;
-mod auth;
-mod of_job;
+pub(crate) mod audit;
+pub(crate) mod auth;
+pub(crate) mod of_job;
 mod summary;
 mod health;
 mod status;
-mod backups;
-mod run;
+pub(crate) mod backups;
+pub(crate) mod run;
 mod events;
 mod settings;
 mod change;
 mod slots;
-mod transfer;
-mod download;
+pub(crate) mod transfer;
+pub(crate) mod download;
 mod numbers;
 mod openapi;
 mod write_rate;
 mod connections;
 mod server;
 
-pub(crate) use server::start;
+pub(crate) use server::{Around, BODY_LIMIT, Handle, TIME_LIMIT, start};
 
 use super::daemon::Daemon;
 use super::token::Tokens;
@@ -56,16 +56,16 @@ const FOLLOWERS: (usize, usize) = (64, 16);
 
 /// What the handlers share.
 pub(crate) struct App {
-    daemon: Daemon,
-    requests: Limit,
+    pub(crate) daemon: Daemon,
+    pub(crate) requests: Limit,
     requests_for_health: Limit,
-    requests_of_tokens: Limit<String>,
-    failures: Limit,
+    pub(crate) requests_of_tokens: Limit<String>,
+    pub(crate) failures: Limit,
     changes: Limit<()>,
-    runs: Limit<String>,
+    pub(crate) runs: Limit<String>,
     downloads: Permits<IpAddr>,
     followers: Permits<String>,
-    refusals: Refusals,
+    pub(crate) refusals: Refusals,
     health: HealthCache,
     /// The last runs that were requested over HTTP, each with its job.
     triggered: Mutex<VecDeque<(String, BackupId)>>,
@@ -90,7 +90,7 @@ impl App {
     }
 
     /// The tokens, one list for all jobs.
-    fn tokens(&self) -> Result<Tokens> {
+    pub(crate) fn tokens(&self) -> Result<Tokens> {
         let jobs = self.daemon.jobs();
         let first = jobs.first().context("there is no job")?;
         let directory = &first.settings().service.directory;
@@ -119,7 +119,7 @@ impl App {
 }
 
 /// Runs file access on a thread for blocking work.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     match tokio::task::spawn_blocking(work).await {

@@ -22,7 +22,7 @@ use utoipa::IntoParams;
 #[into_params(parameter_in = Query)]
 pub(crate) struct Which {
     /// The job; may be left out where there is one, or where the path has the id of a backup.
-    job: Option<String>,
+    pub(crate) job: Option<String>,
 }
 
 /// A job of the service, for an answer about it.
@@ -48,7 +48,7 @@ impl OfJob {
 
     /// Its catalog.
     pub(crate) fn catalog(&self) -> Result<Catalog> {
-        Ok(catalog::current(self.job.settings().job())?)
+        Ok(catalog::current_or_new(self.job.settings().job())?)
     }
 
     /// What its catalog says of it.
@@ -118,7 +118,8 @@ fn which(parts: &Parts) -> Result<Which, ApiError> {
     Ok(which)
 }
 
-fn all(app: &Arc<App>) -> Vec<OfJob> {
+/// All jobs.
+pub(crate) fn all(app: &Arc<App>) -> Vec<OfJob> {
     let of = |job| OfJob {
         job,
         app: Arc::clone(app),
@@ -126,7 +127,8 @@ fn all(app: &Arc<App>) -> Vec<OfJob> {
     app.daemon.jobs().into_iter().map(of).collect()
 }
 
-fn choose(
+/// The job that has this name, or this backup, or the only one.
+pub(crate) fn choose(
     app: &Arc<App>,
     which: Which,
     id: Option<BackupId>,

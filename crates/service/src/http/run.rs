@@ -62,7 +62,7 @@ pub(crate) struct Triggered {
         (status = 409, description = "One runs already (`details.progress`), or was just proven", body = ErrorBody),
     )
 )]
-pub(super) async fn trigger(
+pub(crate) async fn trigger(
     app: OfJob,
     Extension(caller): Extension<Caller>,
     body: Bytes,

@@ -4,6 +4,7 @@ use super::super::daemon::Daemon;
 use super::connections::answer;
 use super::{App, auth, error, openapi};
 use anyhow::{Context, Result};
+use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -15,9 +16,9 @@ use tokio::sync::oneshot;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
-const BODY_LIMIT: usize = 64 * 1024;
+pub(crate) const BODY_LIMIT: usize = 64 * 1024;
 /// The time limit for the start of an answer; sending events and archives may take longer.
-const TIME_LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// The time that answers have when the server stops; after that they are cut off.
 const GRACE: Duration = Duration::from_millis(700);
 
@@ -52,8 +53,11 @@ impl Drop for Handle {
     }
 }
 
+/// Puts more routes around those of the API.
+pub(crate) type Around = fn(Arc<App>, Router) -> Router;
+
 /// Listens at `address` (`8080`, `:8080`, `host:8080`) and serves from a thread of its own.
-pub(crate) fn start(daemon: Daemon, address: &str) -> Result<Handle> {
+pub(crate) fn start(daemon: Daemon, address: &str, around: Option<Around>) -> Result<Handle> {
     let listener = listen(address)?;
     let local = listener.local_addr().context("asking where it listens")?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -68,7 +72,7 @@ pub(crate) fn start(daemon: Daemon, address: &str) -> Result<Handle> {
     let thread = std::thread::Builder::new()
         .name("http".to_owned())
         .spawn(move || {
-            if let Err(error) = runtime.block_on(serve(app, listener, stopped)) {
+            if let Err(error) = runtime.block_on(serve(app, around, listener, stopped)) {
                 tracing::error!("http: {error:#}");
             }
             // A handler that still reads a disk is not waited for.
@@ -108,7 +112,12 @@ fn listen(address: &str) -> Result<TcpListener> {
     Ok(listener)
 }
 
-async fn serve(app: Arc<App>, listener: TcpListener, stopped: oneshot::Receiver<()>) -> Result<()> {
+async fn serve(
+    app: Arc<App>,
+    around: Option<Around>,
+    listener: TcpListener,
+    stopped: oneshot::Receiver<()>,
+) -> Result<()> {
     let (router, _) = openapi::routes().split_for_parts();
     let router = router
         .layer(DefaultBodyLimit::disable())
@@ -119,7 +128,11 @@ async fn serve(app: Arc<App>, listener: TcpListener, stopped: oneshot::Receiver<
         ))
         .layer(from_fn_with_state(Arc::clone(&app), auth::guard))
         .layer(from_fn(error::shape))
-        .with_state(app);
+        .with_state(Arc::clone(&app));
+    let router = match around {
+        Some(around) => around(app, router),
+        None => router,
+    };
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let connections = answer(&listener, &router, stopped).await;
     // Nobody new.

@@ -7,6 +7,7 @@ use super::summary::Summary;
 use axum::Json;
 use hubvault_engine::disk::free_bytes;
 use hubvault_engine::monitor::{self, Look};
+use hubvault_engine::state::lease_wait::waiting;
 use hubvault_engine::state::progress_file::running;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -29,6 +30,10 @@ pub(crate) struct Status {
     /// The progress of the current run; null if there is none.
     #[schema(value_type = Option<Object>)]
     running: Option<Value>,
+    /// The run that waits for the lease of another machine: its id, the destination, who holds it, since when; null if
+    /// none does.
+    #[schema(value_type = Option<Object>)]
+    waiting_for_lease: Option<Value>,
     /// Queued messages.
     outbox_waiting: usize,
 }
@@ -111,6 +116,9 @@ fn look(app: &OfJob) -> anyhow::Result<Status> {
             free_bytes: free_bytes(job.spool()).ok(),
         },
         running: running(&app.state()?)
+            .map(serde_json::to_value)
+            .transpose()?,
+        waiting_for_lease: waiting(&app.state()?)
             .map(serde_json::to_value)
             .transpose()?,
         outbox_waiting: messages.iter().filter(|state| state.is_open()).count(),

@@ -1,11 +1,46 @@
 //! A summary of a run.
 
 use crate::logging;
-use hubvault_engine::catalog::BackupRecord;
+use hubvault_engine::catalog::{BackupCopy, BackupRecord, CopyState};
 use hubvault_engine::overview::{Presence, presence};
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
+
+/// One copy of an archive.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct CopySummary {
+    /// The destination's name.
+    destination: String,
+    /// `pending`, `present`, `missing` or `damaged`.
+    state: &'static str,
+    /// When it was last compared with what was stored.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    checked_at: Option<Timestamp>,
+    /// Until when nobody can remove it.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    locked_until: Option<Timestamp>,
+    /// Why it is not there.
+    error: Option<String>,
+}
+
+impl CopySummary {
+    fn of(copy: &BackupCopy) -> Self {
+        let is_lost = copy.state == CopyState::Present && !copy.is_there();
+        let state = if is_lost {
+            CopyState::Missing
+        } else {
+            copy.state
+        };
+        Self {
+            destination: copy.destination.clone(),
+            state: state.as_str(),
+            checked_at: copy.checked_at,
+            locked_until: copy.locked_until,
+            error: copy.error.as_deref().map(logging::masked),
+        }
+    }
+}
 
 /// A summary of a run; `/backup/{id}` has all fields.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -23,8 +58,10 @@ pub(crate) struct Summary {
     duration_seconds: Option<f64>,
     /// The archive's name; null if there is none.
     file: Option<String>,
-    /// Whether the archive is still there.
+    /// Whether a copy of the archive is still there.
     available: bool,
+    /// Its copies that should be there, by destination.
+    copies: Vec<CopySummary>,
     /// The archive's size.
     bytes: Option<u64>,
     tables: usize,
@@ -48,6 +85,12 @@ impl Summary {
             duration_seconds: record.seconds(),
             file: record.archive_name().map(str::to_owned),
             available: presence(record) == Presence::Present,
+            copies: record
+                .copies
+                .iter()
+                .filter(|copy| copy.is_expected())
+                .map(CopySummary::of)
+                .collect(),
             bytes: record.bytes,
             tables: record.tables.len(),
             rows: record.rows(),

@@ -9,11 +9,17 @@ use std::path::{Path, PathBuf};
 /// How many earlier files stay: `backup.log.1` is the newest.
 const KEPT: u32 = 5;
 
+/// The last line of a log that takes no more. Logs of text and of JSON have it.
+const FULL: &[u8] = b"{\"level\":\"WARN\",\"message\":\"this log is full; later lines are on standard error and in log.file\"}\n";
+
 /// An open log file.
 pub(super) struct LogFile {
     path: PathBuf,
     most_bytes: u64,
     file: File,
+    /// At its most bytes it ends with a line that says so; otherwise it is moved aside.
+    ends_full: bool,
+    is_full: bool,
     /// The last line was not written whole.
     is_torn: bool,
 }
@@ -25,7 +31,17 @@ impl LogFile {
             path: path.to_owned(),
             most_bytes,
             file: append(path)?,
+            ends_full: false,
+            is_full: false,
             is_torn: false,
+        })
+    }
+
+    /// The log of one process, which takes no more lines once it has `most_bytes`.
+    pub(super) fn open_bounded(path: &Path, most_bytes: u64) -> io::Result<Self> {
+        Ok(Self {
+            ends_full: true,
+            ..Self::open(path, most_bytes)?
         })
     }
 
@@ -37,14 +53,18 @@ impl LogFile {
     /// Writes a line in one piece. Where another process, or logrotate, moved the file aside, a new one is begun. A file
     /// that cannot be moved aside takes the line all the same; the error says that it grows.
     pub(super) fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.is_full {
+            return Ok(());
+        }
         if !self.is_in_place() {
             self.file = append(&self.path)?;
         }
-        let turned = if self.file.metadata()?.len() >= self.most_bytes {
-            self.turn_over()
-        } else {
-            Ok(())
-        };
+        let is_over = self.file.metadata()?.len() >= self.most_bytes;
+        if is_over && self.ends_full {
+            self.is_full = true;
+            return self.file.write_all(FULL);
+        }
+        let turned = if is_over { self.turn_over() } else { Ok(()) };
         if self.is_torn {
             self.file.write_all(b"\n")?;
         }
@@ -154,6 +174,26 @@ mod tests {
         let wanted: Vec<String> = (0..12).map(|number| format!("line {number}")).collect();
         assert_eq!(all.lines().collect::<Vec<_>>(), wanted);
         assert!(fs::metadata(&path).unwrap().len() < 60);
+    }
+
+    #[test]
+    fn a_bounded_log_keeps_its_beginning_and_says_that_it_is_full() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("run.log");
+        let mut log = LogFile::open_bounded(&path, 40).unwrap();
+        for number in 0..99 {
+            log.write(format!("line {number}\n").as_bytes()).unwrap();
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let last = text.lines().last().unwrap();
+        assert!(
+            text.starts_with("line 0\n") && last.contains("this log is full"),
+            "{text}"
+        );
+        assert!(
+            text.lines().count() == 7 && !log.numbered(1).exists(),
+            "{text}"
+        );
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
@@ -27,6 +27,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 const REMEMBERED: usize = 40;
 /// The logs of so many runs are kept.
 const RUN_LOGS: usize = 200;
+/// Of each so many bytes at most: some ten thousand lines.
+const RUN_LOG_BYTES: u64 = 2_000_000;
 
 static MASKS: OnceLock<Masks> = OnceLock::new();
 static IS_JSON: OnceLock<bool> = OnceLock::new();
@@ -77,11 +79,19 @@ pub fn start_lines(level: Level, format: LogFormat, masks: Masks) {
     } else {
         LevelFilter::WARN
     };
+    // What the libraries of SSH and TLS warn of is an error of the call, which says more.
+    let connections = if level == Level::TRACE {
+        LevelFilter::DEBUG
+    } else {
+        LevelFilter::OFF
+    };
     // The names of all crates of the workspace begin like this.
     let filter = Targets::new()
         .with_default(libraries)
+        .with_target("russh", connections)
+        .with_target("rustls", connections)
         .with_target("hubvault", level);
-    let lines = fmt::layer().with_writer(|| Masked);
+    let lines = fmt::layer().with_writer(Writers);
     let registry = tracing_subscriber::registry()
         .with(filter)
         .with(Remembering);
@@ -100,7 +110,11 @@ pub fn start_lines(level: Level, format: LogFormat, masks: Masks) {
 
 /// Every line from now on is in a file, too; it is moved aside when it is larger than `most_bytes`.
 pub fn to_file(path: &Path, most_bytes: u64) {
-    match LogFile::open(path, most_bytes) {
+    add_file(path, LogFile::open(path, most_bytes));
+}
+
+fn add_file(path: &Path, opened: io::Result<LogFile>) {
+    match opened {
         Ok(file) => files().push(file),
         Err(error) => {
             let help = remedy(&error);
@@ -119,7 +133,8 @@ pub fn of_run(id: BackupId, state: &StateDir) {
         let help = remedy(&error);
         tracing::warn!("the logs of runs in {}: {error}{help}", logs.display());
     }
-    to_file(&state.run_log(id), u64::MAX);
+    let path = state.run_log(id);
+    add_file(&path, LogFile::open_bounded(&path, RUN_LOG_BYTES));
 }
 
 /// Keeps the logs of the newest runs.
@@ -153,8 +168,29 @@ pub fn masked(text: &str) -> String {
         .map_or_else(|| text.to_owned(), |masks| masks.mask(text))
 }
 
+/// Lines to the log files alone are events of this target: the terminal shows the same in another way.
+pub const FILES_ONLY: &str = "hubvault::files_only";
+
+struct Writers;
+
+impl<'a> fmt::MakeWriter<'a> for Writers {
+    type Writer = Masked;
+
+    fn make_writer(&'a self) -> Masked {
+        Masked { is_shown: true }
+    }
+
+    fn make_writer_for(&'a self, meta: &Metadata<'_>) -> Masked {
+        Masked {
+            is_shown: meta.target() != FILES_ONLY,
+        }
+    }
+}
+
 /// Standard error without secrets; a line comes in one piece.
-struct Masked;
+struct Masked {
+    is_shown: bool,
+}
 
 impl Write for Masked {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
@@ -167,7 +203,9 @@ impl Write for Masked {
                 let _ = writeln!(io::stderr(), "the log {path} is not written: {error}{help}");
             }
         }
-        write_error(&text);
+        if self.is_shown {
+            write_error(&text);
+        }
         Ok(line.len())
     }
 

@@ -19,6 +19,7 @@ fn no_name_ends_its_record() {
 fn a_sequence_that_was_never_called_stays_so() {
     let sequence = Sequence {
         of_table: None,
+        is_used: false,
         oid: 16_384,
         name: TableName::new("public", "Odd seq"),
         last_value: Some(7),

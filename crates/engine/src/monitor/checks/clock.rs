@@ -1,28 +1,41 @@
 //! Whether this machine's clock can be believed: ages and rules go by it.
 
 use super::super::{Finding, Look};
+use crate::catalog::CLOCK_TOLERANCE;
 use crate::overview::moment;
 use hubvault_model::Cancel;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
+use rustix::system::uname;
 use std::fs;
 
 pub(super) const NAME: &str = "clock";
-/// Two machines may differ so much.
-const TOLERANCE: SignedDuration = SignedDuration::from_secs(60);
 
 pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
-    let is_ahead = |at: Timestamp| at.duration_since(look.now) > TOLERANCE;
+    let is_ahead = |at: Timestamp| at.duration_since(look.now) > CLOCK_TOLERANCE;
     let next = "set the clock right (NTP) before the next run: ages and retention go by it";
     let say = |at| moment(at, look.zone);
+    let host = uname();
+    let host = host.nodename().to_string_lossy();
     if let Some(newest) = look
         .records
         .first()
         .filter(|record| is_ahead(record.started_at))
     {
+        let of_another = look.job.lease.is_some() && newest.local_copy().is_none();
+        let (maker, next) = if of_another && newest.was_published() {
+            let next = "set the clock of each machine with this lease right (NTP): this one, or the one that made it, is \
+                        wrong; until then it counts as no run of the schedule";
+            (" on another machine", next)
+        } else {
+            ("", next)
+        };
+        let copy = newest.copies.iter().find(|_| !maker.is_empty());
+        let stored = copy.map(|copy| format!(" and stored {}", copy.key));
         let what = format!(
-            "it is {} here, and the newest run began at {}",
+            "it is {} here ({host}), and the newest run began{maker} at {}{}",
             say(look.now),
-            say(newest.started_at)
+            say(newest.started_at),
+            stored.unwrap_or_default()
         );
         return Finding::failing(NAME, what, next);
     }
@@ -38,7 +51,7 @@ pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
         let changed = changed.and_then(|at| Timestamp::try_from(at).ok());
         if let Some(at) = changed.filter(|at| is_ahead(*at)) {
             let what = format!(
-                "{} is of {}, which is yet to come",
+                "{} is of {}, which is yet to come by the clock of {host}",
                 entry.path().display(),
                 say(at)
             );

@@ -95,15 +95,26 @@ fn readable(
     let database = inspect::current_database(&mut session)?;
     // A run leaves these out and warns.
     let spared = match scope.missing {
-        MissingPolicy::Warn if relations.iter().any(|it| !it.is_readable()) => {
+        MissingPolicy::Warn
+            if relations
+                .iter()
+                .any(|it| !it.is_readable() || it.rls_filters) =>
+        {
             known.new_and_unreadable(&relations, scope, &database)
         }
         _ => BTreeSet::new(),
     };
     let needed = relations.iter().filter(|it| !spared.contains(&it.oid));
-    let of_spared = |it: &&Sequence| it.of_table.is_some_and(|table| spared.contains(&table));
+    let new = match scope.missing {
+        MissingPolicy::Warn => known.new_sequences(&sequences, &database),
+        MissingPolicy::Fail => Vec::new(),
+    };
+    let of_spared = |it: &&Sequence| {
+        it.of_table.is_some_and(|table| spared.contains(&table))
+            || new.iter().any(|new| new.oid == it.oid)
+    };
     let sequences = sequences.iter().filter(|it| !of_spared(it));
-    let chosen = |relation: &Relation| in_scope(scope, relation);
+    let chosen = |relation: &Relation| scope.takes(&relation.name);
     let missing = inspect::missing_privileges(&settings.user, needed.clone(), sequences, &chosen);
     Ok(Readable {
         tables: needed.filter(|relation| chosen(relation)).count(),
@@ -112,14 +123,4 @@ fn readable(
             .map(|missing| missing.statement)
             .collect(),
     })
-}
-
-fn in_scope(scope: &Scope, relation: &Relation) -> bool {
-    let windows = scope.windows.iter().flat_map(|window| &window.tables);
-    let mut patterns = windows.chain(&scope.tables);
-    patterns.any(|pattern| pattern.matches(&relation.name))
-        && !scope
-            .exclude
-            .iter()
-            .any(|pattern| pattern.matches(&relation.name))
 }

@@ -49,10 +49,11 @@ pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
     if delivery.mail.is_none() && delivery.channels.is_empty() {
         return Finding::skipped(NAME, "nobody is to be notified (email.enabled is false)");
     }
-    Finding::ok(
-        NAME,
-        "no messages are queued; everybody was notified of the last run",
-    )
+    let what = match last {
+        Some(_) => "no messages are queued; everybody was notified of the last run",
+        None => "no messages are queued",
+    };
+    Finding::ok(NAME, what)
 }
 
 fn is_stuck(look: &Look<'_>, item: &OutboxItem) -> bool {

@@ -22,7 +22,7 @@ pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
             );
         }
     };
-    let newest = look.archives().find_map(|(record, _)| record.bytes);
+    let newest = look.archives().find_map(|record| record.bytes);
     let more = look.job.monitor.min_free.map_or(0, |size| size.0);
     let twice = newest.unwrap_or_default().saturating_mul(2);
     let asked = asked_for(look);

@@ -15,6 +15,9 @@ const LARGEST: u64 = 200_000_000;
 
 pub(super) fn look(look: &Look<'_>, cancel: &Cancel) -> Finding {
     let known: Vec<(&BackupRecord, &Path)> = look.known().collect();
+    if known.is_empty() && look.records.iter().any(BackupRecord::is_kept) {
+        return Finding::ok(NAME, "all archives are at other destinations");
+    }
     if known.is_empty() && look.records.iter().any(BackupRecord::was_published) {
         // An alert about those that were there ends here.
         return Finding::ok(NAME, "all archives were removed; none should be there");

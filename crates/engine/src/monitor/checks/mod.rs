@@ -11,6 +11,7 @@
 mod time;
 mod size;
 mod files;
+mod copies;
 mod disk;
 mod database;
 mod rows;
@@ -32,6 +33,7 @@ const BUILT_IN: &[(&str, CheckFn)] = &[
     (time::NAME, time::look),
     (size::NAME, size::look),
     (files::NAME, files::look),
+    (copies::NAME, copies::look),
     (disk::NAME, disk::look),
     (database::NAME, database::look),
     (rows::NAME, rows::look),

@@ -9,7 +9,7 @@ use hubvault_model::{Cancel, counted};
 pub(super) const NAME: &str = "proof";
 
 pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
-    let Some((newest, _)) = look.archives().next() else {
+    let Some(newest) = look.archives().next() else {
         return Finding::skipped(NAME, "there is no archive yet");
     };
     let when = look.job.proof.when;

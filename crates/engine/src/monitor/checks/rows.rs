@@ -7,7 +7,7 @@ use hubvault_model::Cancel;
 pub(super) const NAME: &str = "rows";
 
 pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
-    let Some((newest, _)) = look.archives().next() else {
+    let Some(newest) = look.archives().next() else {
         return Finding::skipped(NAME, "there is no archive yet");
     };
     match proven_before(look.catalog, newest) {

@@ -36,10 +36,8 @@ pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
         (None, Some(due), _) => Finding::ok(NAME, format!("the run due at {} began", say(due))),
         (None, None, Some(_)) => Finding::ok(
             NAME,
-            "the last run did not fail; no schedule is known here, so that a missed run is seen by its age alone",
+            "the last run did not fail; no service runs here, so that only the age of the newest backup shows a missed run",
         ),
-        (None, None, None) => {
-            Finding::skipped(NAME, "nothing ran yet, and no schedule is known here")
-        }
+        (None, None, None) => Finding::skipped(NAME, "nothing ran yet, and no service runs here"),
     }
 }

@@ -11,7 +11,7 @@ const NEXT: &str = "hubvault backup takes one; hubvault list shows why the last 
 
 /// The newest archive is too old, although the newest proven one is not yet.
 fn unproven_risk(look: &Look<'_>) -> Option<String> {
-    let (newest, _) = look.archives().next()?;
+    let newest = look.archives().next()?;
     let limit = look.job.monitor.max_archive_age_hours;
     let old = look.since(newest.started_at) > SignedDuration::from_hours(i64::from(limit));
     old.then(|| {

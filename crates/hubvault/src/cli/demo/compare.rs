@@ -1,10 +1,10 @@
 //! Rows and digests of the source and of the restored database, both read anew.
 
 use crate::text::{Align, columns, grouped};
-use anyhow::Result;
-use hubvault_archive::Manifest;
+use anyhow::{Context, Result};
+use hubvault_archive::{Manifest, TableSummary};
 use hubvault_engine::restore::digest;
-use hubvault_model::Cancel;
+use hubvault_model::{Cancel, RowDigest, TableName};
 use hubvault_postgres::{ConnectSettings, CopySession};
 
 /// A line for each table of the archive; true when all are equal.
@@ -26,21 +26,49 @@ pub(super) fn compare(
             _ => table.digest,
         };
         let after = digest(&mut target, table, None)?;
-        let equal = before == after && after == table.digest;
-        all_equal &= equal;
-        rows.push(vec![
-            table.name.to_string(),
-            grouped(before.rows),
-            grouped(after.rows),
-            before.hex(),
-            after.hex(),
-            if equal {
-                "equal".to_owned()
-            } else {
-                "DIFFERENT".to_owned()
-            },
-        ]);
+        let (row, is_equal) = compared(table, before, after);
+        all_equal &= is_equal;
+        rows.push(row);
     }
+    let note = "\nFor tables of which only referenced rows are in the archive, the source is counted in the \
+                snapshot.\n";
+    Ok((text(&rows) + note, all_equal))
+}
+
+/// The line of one table that was restored into `schema` of the same database, beside the live one.
+pub(super) fn compare_beside(
+    manifest: &Manifest,
+    name: &str,
+    schema: &str,
+    database: &ConnectSettings,
+    cancel: &Cancel,
+) -> Result<(String, bool)> {
+    let mut session = CopySession::connect(database, cancel)?;
+    let live = manifest.tables.iter().find(|table| table.name.name == name);
+    let live = live.with_context(|| format!("the archive has no table {name}"))?;
+    let mut restored = live.clone();
+    restored.name = TableName::new(schema, name);
+    let before = digest(&mut session, live, live.filter.as_deref())?;
+    let after = digest(&mut session, &restored, None)?;
+    let (row, is_equal) = compared(&restored, before, after);
+    Ok((text(&[row]), is_equal))
+}
+
+/// A table's line, and whether both digests are the archive's.
+fn compared(table: &TableSummary, before: RowDigest, after: RowDigest) -> (Vec<String>, bool) {
+    let is_equal = before == after && after == table.digest;
+    let row = vec![
+        table.name.to_string(),
+        grouped(before.rows),
+        grouped(after.rows),
+        before.hex(),
+        after.hex(),
+        if is_equal { "equal" } else { "DIFFERENT" }.to_owned(),
+    ];
+    (row, is_equal)
+}
+
+fn text(rows: &[Vec<String>]) -> String {
     let header = [
         ("table", Align::Left),
         ("source rows", Align::Right),
@@ -49,7 +77,5 @@ pub(super) fn compare(
         ("restored digest", Align::Left),
         ("", Align::Left),
     ];
-    let note = "\nFor tables of which only referenced rows are in the archive, the source is counted in the \
-                snapshot.\n";
-    Ok((columns(&header, &rows) + note, all_equal))
+    columns(&header, rows)
 }

@@ -3,6 +3,9 @@
 mod compare;
 mod mailbox;
 mod tools;
+mod s3;
+mod new_machine;
+mod kept;
 
 use super::Exit;
 use super::backup::{record_text, take};
@@ -14,17 +17,18 @@ use crate::{progress, signals};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use hubvault_archive::{Archive, Identities};
-use hubvault_config::Settings;
+use hubvault_config::{Environment, Inputs, Settings};
 use hubvault_engine::backup;
-use hubvault_engine::job::{
-    AttachWhen, Delivery, Destinations, FileSource, IfMissing, Job, MailOptions,
-};
+use hubvault_engine::job::{AttachWhen, Delivery, FileSource, IfMissing, Job, MailOptions};
 use hubvault_engine::restore::{self, Conditions, TableDiff};
 use hubvault_engine::run::{Run, RunRequest};
 use hubvault_model::{ByteSize, Cancel};
 use hubvault_notify::{Security, SmtpSettings};
 use hubvault_postgres::{ConnectSettings, Session, ThrowawayOptions, ThrowawayServer, sweep};
+use kept::Kept;
 use mailbox::Mailbox;
+use new_machine::Machine;
+use s3::S3Server;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -39,13 +43,19 @@ pub(crate) struct DemoArgs {
     /// How many users the sample hub has
     #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(10..=5_000_000))]
     pub(crate) users: u32,
+    /// Also keep a copy in an S3 server and restore from it alone: the path of `SeaweedFS`'s program `weed`
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) s3_server: Option<PathBuf>,
+    /// Go on with the service, whose page shows the sample hub, until Ctrl-C
+    #[arg(long)]
+    pub(crate) keep: bool,
     /// No progress bar and no progress lines
     #[arg(long)]
     pub(crate) no_progress: bool,
 }
 
 /// What the demonstration backs up of its database.
-pub(crate) const CONFIGURATION: &str = r#"
+const CONFIGURATION: &str = r#"
 [scope]
 tables = ["users", "user_roles", "exchange_rates", "system_settings", "roles", "permissions", "role_permissions"]
 [[scope.window]]
@@ -73,7 +83,7 @@ const MISHAP: &str = "
     DELETE FROM users WHERE id IN (SELECT id FROM gone)";
 
 /// Runs the whole demonstration; only the archive stays.
-pub(crate) fn run(settings: &Settings, args: &DemoArgs) -> Result<Exit> {
+pub(crate) fn run(inputs: &Inputs, args: &DemoArgs) -> Result<Exit> {
     let begun = Instant::now();
     let cancel = Cancel::new();
     let leftover: Arc<OnceLock<PathBuf>> = Arc::default();
@@ -85,6 +95,8 @@ pub(crate) fn run(settings: &Settings, args: &DemoArgs) -> Result<Exit> {
     let directory = std::path::absolute(&args.dir)?;
     fs::create_dir_all(&directory)
         .with_context(|| format!("creating the demo's directory {}", directory.display()))?;
+    let store = store(inputs, args, &cancel)?;
+    let settings = &settings(inputs, &directory, store.as_ref())?;
 
     say("1. A throwaway PostgreSQL with a sample hub in it")?;
     let server = start(&settings.temp_dir, &cancel)?;
@@ -96,7 +108,7 @@ pub(crate) fn run(settings: &Settings, args: &DemoArgs) -> Result<Exit> {
     let job = Arc::new(Job {
         seal: vec![key.public.parse()?],
         delivery: delivery(&mailbox),
-        ..job(settings, &server, &directory)?
+        ..job(settings, &server)?
     });
 
     say("2. The plan (hubvault backup --dry-run)")?;
@@ -114,18 +126,87 @@ pub(crate) fn run(settings: &Settings, args: &DemoArgs) -> Result<Exit> {
     restore_by_hand(&server, &mailbox, &key.file, &cancel)?;
     let open = Archive::open_path(archive, &Identities::read(&key.file)?)?;
     let left = compare_and_put_back(&open, &job, &server, &cancel)?;
-    server.stop()?;
-
-    print(&format!(
-        "\nKept: the archive {}\nand the key that opens it {}\nEverything else was removed. The demonstration took {:.1} s.\n",
-        archive.display(),
-        key.file.display(),
-        begun.elapsed().as_secs_f64()
-    ))?;
     if !left.iter().all(TableDiff::is_equal) {
         bail!("the rows that were put back differ from the archive's");
     }
+    let kept = match (&store, job.destinations.others().first()) {
+        (Some(store), Some(bucket)) => {
+            let machine = Machine::new(store, inputs.environment.text("PATH"))?;
+            new_machine::recover(&machine, &server, open.manifest(), &key.file, &cancel)?;
+            new_machine::fetch(bucket, &directory, archive)?
+        }
+        _ => archive.to_owned(),
+    };
+    drop(store);
+    finish(args, &kept, &key.file, begun)?;
+    if args.keep {
+        let kept = Kept {
+            directory: &directory,
+            server: &server,
+            key: &key,
+            temp_dir: &settings.temp_dir,
+            path: inputs.environment.text("PATH").unwrap_or_default(),
+        };
+        kept.serve(&cancel)?;
+    }
+    server.stop()?;
     Ok(Exit::Done)
+}
+
+/// The S3 server, where its program is named.
+fn store(inputs: &Inputs, args: &DemoArgs, cancel: &Cancel) -> Result<Option<S3Server>> {
+    let temp_dir = inputs.environment.temp_dir();
+    let program = args.s3_server.as_deref();
+    program
+        .map(|program| S3Server::start(program, &temp_dir, cancel))
+        .transpose()
+}
+
+/// Says what stays, and how to see what was left out.
+fn finish(args: &DemoArgs, archive: &Path, key: &Path, begun: Instant) -> Result<()> {
+    print(&format!(
+        "\nKept: the archive {}{}\nand the key that opens it {}\nEverything else {}. The demonstration took {:.1} s.\n",
+        archive.display(),
+        if args.s3_server.is_some() {
+            ", out of the bucket"
+        } else {
+            ""
+        },
+        key.display(),
+        if args.keep {
+            "is removed at the end"
+        } else {
+            "was removed"
+        },
+        begun.elapsed().as_secs_f64()
+    ))?;
+    if !args.keep {
+        print("`hubvault demo --keep` goes on with the page of this hub, until Ctrl-C.\n")?;
+    }
+    if args.s3_server.is_none() {
+        print(
+            "With SeaweedFS's program, `hubvault demo --s3-server weed` also restores from an S3 server alone.\n",
+        )?;
+    }
+    Ok(())
+}
+
+/// The demonstration is the same whatever is configured here. With a store, archives are made on a machine that gets
+/// lost, and copied to the bucket.
+fn settings(inputs: &Inputs, directory: &Path, store: Option<&S3Server>) -> Result<Settings> {
+    let local = store.map_or_else(|| directory.to_owned(), new_machine::lost);
+    let mut bare =
+        Environment::bare(&inputs.environment).with("BACKUP_DIR", local.to_string_lossy());
+    if let Some(store) = store {
+        bare = bare.with("BACKUP_DESTINATIONS", s3::URL);
+        for (name, value) in store.environment() {
+            bare = bare.with(name, value);
+        }
+    }
+    Ok(Settings::load(
+        &Inputs::with_text(bare, CONFIGURATION.into()),
+        None,
+    )?)
 }
 
 /// Reads the mail, opens the attached archive and restores it with standard programs.
@@ -258,7 +339,7 @@ fn fill(source: &ConnectSettings, users: u32, cancel: &Cancel) -> Result<()> {
 }
 
 /// The job that the defaults make, pointed at the sample and at a few sample files.
-fn job(settings: &Settings, server: &ThrowawayServer, directory: &Path) -> Result<Job> {
+fn job(settings: &Settings, server: &ThrowawayServer) -> Result<Job> {
     let config = server.directory().join("config");
     fs::create_dir_all(config.join("ssl"))?;
     fs::write(
@@ -292,7 +373,6 @@ fn job(settings: &Settings, server: &ThrowawayServer, directory: &Path) -> Resul
     Ok(Job {
         name: SOURCE.to_owned(),
         database: server.settings(SOURCE),
-        destinations: Destinations::local(directory),
         files: files.into(),
         ..Job::clone(settings.job())
     })

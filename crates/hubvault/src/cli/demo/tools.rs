@@ -104,7 +104,8 @@ pub(super) fn restore(unpacked: &Path, target: &ConnectSettings, bin_dir: &Path)
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-fn finished(what: &str, command: &mut Command) -> Result<Output> {
+/// Runs a program to its end; one that fails is an error with what it said.
+pub(super) fn finished(what: &str, command: &mut Command) -> Result<Output> {
     let output = command
         .output()
         .with_context(|| format!("starting {what}; `make tools` installs what is missing"))?;

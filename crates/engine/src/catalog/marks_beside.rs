@@ -1,0 +1,183 @@
+//! Which marks of drills beside an archive are read: so many, the latest first, and of a directory only those that no other
+//! user made.
+
+use super::copy::BackupCopy;
+use super::drill_mark::{ENDING, sort, split};
+use super::found_mark::FoundMark;
+use super::record::BackupRecord;
+use super::sidecar::is_trusted;
+use hubvault_model::{BackupId, counted};
+use rustix::fs::OFlags;
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// The largest one that is read, in bytes.
+pub(crate) const LIMIT: u64 = 256 << 10;
+/// So many of a backup are read at once.
+const MOST: usize = 64;
+/// So many are tried for that: whoever may write there can store what is no mark.
+const TRIED: usize = 2 * MOST;
+/// So many names of what is no mark are remembered for a copy.
+const REMEMBERED: usize = 1024;
+
+/// What was read beside one archive.
+#[derive(Debug, Default)]
+pub(crate) struct Marks {
+    pub(crate) found: Vec<FoundMark>,
+    /// The names of those that are none of this backup.
+    pub(crate) unreadable: Vec<String>,
+    /// How many there are besides, which were not read.
+    pub(crate) unread: usize,
+}
+
+/// What one name is.
+pub(crate) enum Looked {
+    Mark(Box<FoundMark>),
+    Unreadable,
+    /// It could not be read now.
+    Denied,
+    Gone,
+}
+
+impl Looked {
+    /// What a text says of a backup.
+    pub(crate) fn parse(name: &str, text: &[u8], id: BackupId) -> Self {
+        FoundMark::parse(name, text, id).map_or(Self::Unreadable, |it| Self::Mark(Box::new(it)))
+    }
+}
+
+impl Marks {
+    /// Reads those of these names, the latest first. What is no mark takes no other one's place. `place` is for the warning
+    /// that there are too many.
+    pub(crate) fn read<E>(
+        mut names: Vec<String>,
+        place: &str,
+        mut look: impl FnMut(&str) -> Result<Looked, E>,
+    ) -> Result<Self, E> {
+        sort(&mut names);
+        let mut marks = Self::default();
+        for (tried, name) in names.into_iter().enumerate() {
+            if marks.found.len() == MOST || tried >= TRIED {
+                marks.unread += 1;
+                continue;
+            }
+            match look(&name)? {
+                Looked::Mark(mark) => marks.found.push(*mark),
+                Looked::Unreadable => marks.unreadable.push(name),
+                Looked::Denied => marks.unread += 1,
+                Looked::Gone => {}
+            }
+        }
+        if marks.unread > 0 {
+            tracing::warn!(
+                "{} of drills beside {place} could not be read or are too many, so that a drill that failed may be \
+                 missed; remove those that hubvault did not make",
+                counted(marks.unread as u64, "mark")
+            );
+        }
+        Ok(marks)
+    }
+
+    /// Those beside an archive of this machine, which have these names. One that another user made says nothing.
+    pub(crate) fn beside(archive: &Path, mut names: Vec<String>, id: BackupId) -> Self {
+        names.retain(|name| !is_strange(&path_of(archive, name), archive));
+        let look = |name: &str| Ok::<_, Infallible>(look_at(&path_of(archive, name), name, id));
+        let Ok(marks) = Self::read(names, &archive.display().to_string(), look);
+        marks
+    }
+}
+
+fn path_of(archive: &Path, name: &str) -> PathBuf {
+    let mut path = archive.as_os_str().to_owned();
+    path.push(format!(".{name}{ENDING}"));
+    PathBuf::from(path)
+}
+
+/// Whether another user made it, who is not believed. The first of each directory and user is a warning.
+fn is_strange(mark: &Path, archive: &Path) -> bool {
+    static WARNED: Mutex<BTreeSet<(PathBuf, u32)>> = Mutex::new(BTreeSet::new());
+    let Ok(meta) = fs::symlink_metadata(mark) else {
+        return false;
+    };
+    if is_trusted(&meta, archive) {
+        return false;
+    }
+    let directory = archive.parent().unwrap_or(Path::new("")).to_owned();
+    let mut warned = WARNED.lock().unwrap_or_else(PoisonError::into_inner);
+    if warned.insert((directory, meta.uid())) {
+        tracing::warn!(
+            "{} belongs to another user (uid {}): this mark of a drill, and all others of that user there, are ignored; \
+             remove them, and let only hubvault write there",
+            mark.display(),
+            meta.uid()
+        );
+    }
+    true
+}
+
+fn look_at(path: &Path, name: &str, id: BackupId) -> Looked {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let read = || -> io::Result<Looked> {
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(flags.bits() as i32)
+            .open(path)?;
+        let meta = file.metadata()?;
+        // Whose it is was asked before it was opened.
+        if !meta.is_file() || meta.len() > LIMIT || !is_trusted(&meta, path) {
+            return Ok(Looked::Unreadable);
+        }
+        let mut text = Vec::new();
+        file.take(LIMIT).read_to_end(&mut text)?;
+        Ok(Looked::parse(name, &text, id))
+    };
+    read().unwrap_or_else(|error| match error.kind() {
+        io::ErrorKind::NotFound => Looked::Gone,
+        io::ErrorKind::PermissionDenied => Looked::Denied,
+        _ => Looked::Unreadable,
+    })
+}
+
+/// The names of the marks beside an archive of this machine.
+pub(crate) fn names_beside(archive: &Path) -> Vec<String> {
+    let (Some(directory), Some(name)) = (archive.parent(), archive.file_name()) else {
+        return Vec::new();
+    };
+    let directory = match directory {
+        empty if empty == Path::new("") => Path::new("."),
+        directory => directory,
+    };
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mark = |entry: fs::DirEntry| {
+        let found = entry.file_name();
+        let (of, mark) = split(found.to_str()?)?;
+        (*of == *name).then(|| mark.to_owned())
+    };
+    entries.filter_map(mark).collect()
+}
+
+impl BackupRecord {
+    /// Records which of the marks beside a copy need not be read again, and how many were not read.
+    pub(crate) fn note_marks(&mut self, destination: &str, marks: &Marks) {
+        let Some(copy) = self.copy_at_mut(destination) else {
+            return;
+        };
+        for name in &marks.unreadable {
+            if copy.unreadable_marks.len() < REMEMBERED && !copy.unreadable_marks.contains(name) {
+                copy.unreadable_marks.push(name.clone());
+            }
+        }
+        copy.unread_marks = marks.unread;
+    }
+
+    /// How many marks of drills beside its copies were not read.
+    pub fn unread_marks(&self) -> usize {
+        let there = self.copies.iter().filter(|copy| copy.is_expected());
+        there.map(|copy: &BackupCopy| copy.unread_marks).sum()
+    }
+}

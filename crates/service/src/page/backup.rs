@@ -1,0 +1,239 @@
+//! One backup: its stages, what was proven, what is in it, where it is, who was notified.
+
+use super::Page;
+use super::run_row::mark;
+use super::shown::{Clock, span};
+use super::view::Visit;
+use crate::http::backups::{id, last_lines};
+use crate::http::blocking;
+use crate::http::error::ApiError;
+use crate::http::of_job::{OfJob, Which, choose};
+use crate::logging::masked;
+use axum::Extension;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use hubvault_engine::catalog::{BackupCopy, BackupRecord, TableRecord};
+use hubvault_engine::overview::{archive, copy_text};
+use hubvault_engine::state::progress_file::running;
+use hubvault_model::{ByteSize, grouped};
+use jiff::Timestamp;
+use minijinja::value::Serde;
+use minijinja::{Value, context};
+use serde::Deserialize;
+use std::sync::Arc;
+
+/// So many tables are shown, the largest first, unless all are asked for.
+const TABLES: usize = 50;
+/// So many files, names and sentences of a kind are shown.
+const MANY: usize = 200;
+
+/// What the address says beside the id.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct More {
+    tables: String,
+}
+
+/// The page of one backup.
+pub(super) async fn show(
+    State(page): State<Arc<Page>>,
+    Extension(visit): Extension<Visit>,
+    Path(word): Path<String>,
+    Query(more): Query<More>,
+) -> Result<Response, ApiError> {
+    blocking(move || {
+        let (of, record) = find(&page, &word)?;
+        render(
+            &page,
+            &visit,
+            &of,
+            &record,
+            more.tables == "all",
+            context! {},
+        )
+    })
+    .await
+}
+
+/// The backup with this id, whichever job has it.
+pub(super) fn find(page: &Page, word: &str) -> Result<(OfJob, BackupRecord), ApiError> {
+    let id = id(word)?;
+    let of = choose(&page.app, Which::default(), Some(id), false)?;
+    let found = of.catalog()?.find(word).map_err(anyhow::Error::new)?;
+    let record = found.ok_or_else(|| {
+        let begins = of.job.is_starting(id);
+        let what = if begins {
+            "this backup begins; look again in a moment"
+        } else {
+            "there is no backup with this id"
+        };
+        ApiError::new(StatusCode::NOT_FOUND, what)
+    })?;
+    Ok((of, record))
+}
+
+/// Its page, with what an action said.
+pub(super) fn render(
+    page: &Page,
+    visit: &Visit,
+    of: &OfJob,
+    record: &BackupRecord,
+    all_tables: bool,
+    said: Value,
+) -> Result<Response, ApiError> {
+    let settings = of.job.settings();
+    let clock = Clock {
+        now: Timestamp::now(),
+        zone: settings.zone.clone(),
+    };
+    let reason = record.error.as_ref().or(record.proof.reason.as_ref());
+    let is_running = running(&of.job.state()).is_some_and(|progress| progress.id == record.id);
+    let values = context! {
+        at => "backup",
+        job => of.job.name(),
+        id => record.id.to_string(),
+        short => record.id.short(),
+        mark => mark(record),
+        // `state` is a macro.
+        state_text => record.state_text(),
+        began => Value::from(Serde(clock.when(record.started_at))),
+        ended => record.finished_at.map(|at| Value::from(Serde(clock.when(at)))),
+        took => record.seconds().map(span),
+        bytes => record.bytes.map(|bytes| ByteSize(bytes).to_string()),
+        rows => grouped(record.rows()),
+        file => record.archive_name(),
+        reason => reason.map(|reason| masked(reason)),
+        pinned => record.pinned,
+        pin => record.pin.as_ref().map(|pin| pin.in_words(&clock.zone)),
+        sealed => record.sealed_to.len(),
+        server => record.snapshot.as_ref().map(|snapshot| snapshot.server_version.clone()),
+        database => record.snapshot.as_ref().map(|snapshot| snapshot.database.clone()),
+        outside => record.outside.as_ref().map(|outside| outside.text(record.id)),
+        stages => stages(record),
+        proof => proof(record, &clock),
+        warnings => warnings(record),
+        table_count => record.tables.len(),
+        tables => tables(&record.tables, all_tables),
+        files => files(record),
+        file_count => record.files.len(),
+        copies => copies(record, &clock),
+        delivery => delivery(record),
+        log => of.state().ok().and_then(|state| last_lines(&state.run_log(record.id))),
+        can_download => archive(record).is_some(),
+        can_pin => record.is_kept() && !record.pinned,
+        is_running,
+    };
+    let html = page
+        .views
+        .render("backup.html", visit, context! { ..said, ..values })?;
+    Ok(html.into_response())
+}
+
+fn stages(record: &BackupRecord) -> Vec<Value> {
+    let longest = record
+        .stages
+        .iter()
+        .map(|time| time.seconds)
+        .fold(0.001, f64::max);
+    let one = |time: &hubvault_engine::progress::StageTime| {
+        context! {
+            name => time.stage.as_str(),
+            took => span(time.seconds),
+            // At least a line that can be seen.
+            width => (time.seconds / longest * 100.0).clamp(0.5, 100.0),
+        }
+    };
+    record.stages.iter().map(one).collect()
+}
+
+fn proof(record: &BackupRecord, clock: &Clock) -> Value {
+    let proof = &record.proof;
+    let all = |list: &[String]| -> Vec<String> {
+        list.iter().take(MANY).map(|text| masked(text)).collect()
+    };
+    let drill = proof.drill.as_ref().map(|drill| {
+        let missing = drill
+            .confinement
+            .as_ref()
+            .map(|known| known.missing.join("; "));
+        context! {
+            at => Value::from(Serde(clock.when(drill.drilled_at))),
+            took => span(drill.seconds),
+            server => drill.server_version.clone(),
+            tables => drill.tables,
+            rows => grouped(drill.rows),
+            script => drill.script.clone(),
+            not_provable => all(&drill.not_provable),
+            not_rebuilt => all(&drill.not_rebuilt),
+            not_valid => all(&drill.not_valid),
+            notes => all(&drill.notes),
+            confinement => missing.filter(|missing| !missing.is_empty()),
+        }
+    });
+    context! { proven => proof.proven, read_back => proof.read_back, drill }
+}
+
+fn warnings(record: &BackupRecord) -> Vec<Value> {
+    let warnings = record.warnings.iter().take(MANY);
+    let one = |warning: &hubvault_model::Warning| {
+        context! { subject => masked(&warning.subject), message => masked(&warning.message) }
+    };
+    warnings.map(one).collect()
+}
+
+fn tables(tables: &[TableRecord], all: bool) -> Vec<Value> {
+    let mut sorted: Vec<&TableRecord> = tables.iter().collect();
+    sorted.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
+    if !all {
+        sorted.truncate(TABLES);
+    }
+    let largest = sorted.first().map_or(1, |table| table.bytes.max(1)) as f64;
+    let one = |table: &TableRecord| {
+        context! {
+            name => table.name.clone(),
+            rows => grouped(table.rows),
+            bytes => ByteSize(table.bytes).to_string(),
+            width => table.bytes as f64 / largest * 100.0,
+            coverage => serde_json::to_value(table.coverage).ok().and_then(|word| Some(word.as_str()?.to_owned())),
+        }
+    };
+    sorted.into_iter().map(one).collect()
+}
+
+fn files(record: &BackupRecord) -> Vec<Value> {
+    let files = record.files.iter().take(MANY);
+    let one = |file: &hubvault_archive::FileSummary| {
+        context! { name => file.name.clone(), source => masked(&file.source), bytes => ByteSize(file.bytes).to_string() }
+    };
+    files.map(one).collect()
+}
+
+fn copies(record: &BackupRecord, clock: &Clock) -> Vec<Value> {
+    let one = |copy: &BackupCopy| {
+        context! {
+            destination => copy.destination.clone(),
+            key => copy.path().map_or_else(|| copy.key.clone(), |path| path.display().to_string()),
+            text => masked(&copy_text(copy, record, clock.now, &clock.zone)),
+            mark => match (copy.is_there(), copy.is_expected()) {
+                (true, _) => "proven",
+                (false, true) if copy.is_present() => "failed",
+                (false, true) => "unproven",
+                (false, false) => "stopped",
+            },
+        }
+    };
+    record.copies.iter().map(one).collect()
+}
+
+fn delivery(record: &BackupRecord) -> Option<Value> {
+    let delivery = record.delivery.as_ref()?;
+    let undelivered = delivery.undelivered.iter().map(|one| {
+        context! { to => one.to.clone(), reason => masked(&one.reason), queued => one.queued }
+    });
+    Some(context! {
+        notified => delivery.notified.clone(),
+        undelivered => undelivered.collect::<Vec<_>>(),
+        attachment => delivery.attachment.clone(),
+    })
+}

@@ -1,0 +1,116 @@
+//! The web page: what `hubvault status`, `list` and `show` say, for a browser. Made on the server; a session stands for
+//! a token, with that token's role.
+
+mod session;
+mod origin;
+mod assets;
+mod first_token;
+mod shown;
+mod view;
+mod shape;
+mod guard;
+mod login;
+mod run_row;
+mod calendar;
+mod job_facts;
+mod facts_cache;
+mod overview;
+mod backups;
+mod backup;
+mod actions;
+
+use crate::daemon::{Daemon, ServedJob};
+use crate::http::{self, App, Around, BODY_LIMIT, TIME_LIMIT};
+use anyhow::Result;
+use axum::Router;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::http::header::{ACCEPT, AUTHORIZATION};
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post};
+use facts_cache::FactsCache;
+use session::Sessions;
+use std::sync::Arc;
+use tower::ServiceExt;
+use tower_http::limit::RequestBodyLimitLayer;
+use tower_http::timeout::TimeoutLayer;
+use view::Views;
+
+/// What the handlers share.
+struct Page {
+    app: Arc<App>,
+    sessions: Sessions,
+    views: Views,
+    facts: FactsCache,
+}
+
+/// Starts HTTP, with the page unless the configuration switches it off.
+pub(crate) fn start(daemon: &Daemon, address: &str) -> Result<http::Handle> {
+    let jobs = daemon.jobs();
+    let settings = jobs.first().map(ServedJob::settings);
+    let with_page = settings.filter(|settings| settings.service.http_page);
+    if let Some(settings) = &with_page {
+        first_token::make(&settings.service);
+    }
+    let around = with_page.map(|_| around as Around);
+    http::start(daemon.clone(), address, around)
+}
+
+/// The page's routes; everything else is the API's, and so is every request that is not a browser's.
+fn around(app: Arc<App>, api: Router) -> Router {
+    let page = Arc::new(Page {
+        app,
+        sessions: Sessions::default(),
+        views: Views::default(),
+        facts: FactsCache::default(),
+    });
+    let own = routes(page);
+    Router::new().fallback(|request: Request| async move {
+        let router = if is_for_page(&request) { own } else { api };
+        router.oneshot(request).await
+    })
+}
+
+impl Page {
+    /// The address at which people reach the service, where the configuration says it.
+    fn public_url(&self) -> Option<String> {
+        let job = self.app.daemon.jobs().into_iter().next()?;
+        let links = job.settings().job().delivery.links.clone()?;
+        Some(links.base)
+    }
+}
+
+fn routes(page: Arc<Page>) -> Router {
+    Router::new()
+        .route("/", get(overview::show))
+        .route("/start", post(actions::start))
+        .route("/backups", get(backups::list))
+        .route("/backups/{id}", get(backup::show))
+        .route("/backups/{id}/link", post(actions::link))
+        .route("/backups/{id}/pin", post(actions::pin))
+        .route("/login", get(login::show).post(login::login))
+        .route("/logout", post(login::logout))
+        .route("/assets/{name}", get(assets::asset))
+        .fallback(shape::nothing_here)
+        .layer(from_fn_with_state(Arc::clone(&page), guard::guard))
+        .layer(RequestBodyLimitLayer::new(BODY_LIMIT))
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::SERVICE_UNAVAILABLE,
+            TIME_LIMIT,
+        ))
+        .layer(from_fn_with_state(Arc::clone(&page), shape::shape))
+        .with_state(page)
+}
+
+/// Whether a browser asks for a page. What has a token of its own, or an address of the API, gets the API's answer.
+fn is_for_page(request: &Request) -> bool {
+    let path = request.uri().path();
+    let of_api = ["/health", "/metrics", "/openapi.json"].contains(&path)
+        || path.starts_with("/backup/")
+        || path.starts_with("/download/");
+    let accepts = request.headers().get_all(ACCEPT).iter();
+    let mut accepts = accepts.filter_map(|value| value.to_str().ok());
+    let is_browser = accepts.any(|kinds| kinds.contains("text/html"));
+    let has_token = request.headers().contains_key(AUTHORIZATION);
+    !of_api && !has_token && (is_browser || path.starts_with("/assets/"))
+}

@@ -1,0 +1,141 @@
+//! Sessions of browsers: which cookie stands for which token. They end with the service.
+
+use crate::token::{hash, hex, random};
+use anyhow::Result;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Without a request for so long, a session ends.
+const IDLE: Duration = Duration::from_hours(2);
+/// It never lasts longer.
+const LONGEST: Duration = Duration::from_hours(12);
+/// Sessions at once: in all, and with one token. The one that was idle longest ends for a new one.
+const MOST: (usize, usize) = (256, 16);
+
+/// The sessions that are open, by the hashes of their cookies.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    open: Mutex<HashMap<String, Session>>,
+}
+
+#[derive(Clone, Debug)]
+struct Session {
+    /// The id of its token, not its name: another token of the same name is another.
+    token: String,
+    began: Instant,
+    seen: Instant,
+}
+
+impl Session {
+    fn is_over(&self, now: Instant) -> bool {
+        let since = |at| now.saturating_duration_since(at);
+        since(self.seen) > IDLE || since(self.began) > LONGEST
+    }
+}
+
+impl Sessions {
+    /// Begins a session of the token with this id; returns the text for its cookie.
+    pub(super) fn begin(&self, token: &str, now: Instant) -> Result<String> {
+        let text = hex(&random()?);
+        let mut open = self.lock();
+        open.retain(|_, session| !session.is_over(now));
+        let is_own = |session: &Session| session.token == token;
+        if open.values().filter(|one| is_own(one)).count() >= MOST.1 {
+            end_idlest(&mut open, is_own);
+        }
+        if open.len() >= MOST.0 {
+            end_idlest(&mut open, |_| true);
+        }
+        let session = Session {
+            token: token.to_owned(),
+            began: now,
+            seen: now,
+        };
+        open.insert(hash(&text), session);
+        Ok(text)
+    }
+
+    /// The id of the token whose session has this cookie; `None` if it is over.
+    pub(super) fn of(&self, text: &str, now: Instant) -> Option<String> {
+        let mut open = self.lock();
+        let key = hash(text);
+        let session = open.get_mut(&key)?;
+        if session.is_over(now) {
+            open.remove(&key);
+            return None;
+        }
+        session.seen = now;
+        Some(session.token.clone())
+    }
+
+    /// Ends a session.
+    pub(super) fn end(&self, text: &str) {
+        self.lock().remove(&hash(text));
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Session>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn end_idlest(open: &mut HashMap<String, Session>, among: impl Fn(&Session) -> bool) {
+    let candidates = open.iter().filter(|(_, session)| among(session));
+    let idlest = candidates.min_by_key(|(_, session)| session.seen);
+    if let Some(key) = idlest.map(|(key, _)| key.clone()) {
+        open.remove(&key);
+    }
+}
+
+/// The token that every form of a session carries: another site cannot know it. It says nothing about the cookie.
+pub(super) fn form_token(session: &str) -> String {
+    hash(&format!("form of {session}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_ends_when_it_is_idle_too_old_or_ended() {
+        let (sessions, start) = (Sessions::default(), Instant::now());
+        let text = sessions.begin("a", start).unwrap();
+        assert_eq!(text.len(), 64);
+        assert!(sessions.of("", start).is_none());
+        let mut now = start;
+        while now + IDLE <= start + LONGEST {
+            now += IDLE;
+            assert_eq!(sessions.of(&text, now).as_deref(), Some("a"));
+        }
+        let late = start + LONGEST + Duration::from_secs(1);
+        assert!(sessions.of(&text, late).is_none(), "it is too old");
+        let idle = sessions.begin("a", start).unwrap();
+        let late = start + IDLE + Duration::from_secs(1);
+        assert!(sessions.of(&idle, late).is_none());
+        let ended = sessions.begin("a", start).unwrap();
+        sessions.end(&ended);
+        assert!(sessions.of(&ended, start).is_none());
+    }
+
+    #[test]
+    fn one_token_ends_its_own_sessions_and_memory_is_bounded() {
+        let (sessions, start) = (Sessions::default(), Instant::now());
+        let at = |n: usize| start + Duration::from_secs(n as u64);
+        let other = sessions.begin("other", at(0)).unwrap();
+        let own: Vec<String> = (0..=MOST.1)
+            .map(|n| sessions.begin("a", at(n)).unwrap())
+            .collect();
+        let now = at(MOST.1);
+        assert!(sessions.of(&own[0], now).is_none(), "the oldest ended");
+        assert!(sessions.of(&own[1], now).is_some() && sessions.of(&other, now).is_some());
+        for n in 0..1000 {
+            sessions.begin(&n.to_string(), now).unwrap();
+        }
+        assert_eq!(sessions.lock().len(), MOST.0);
+    }
+
+    #[test]
+    fn the_token_of_a_form_is_not_the_cookie() {
+        assert!(form_token("a") != hash("a") && form_token("a") != form_token("b"));
+    }
+}

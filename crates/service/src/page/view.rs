@@ -1,0 +1,127 @@
+//! HTML from templates. Everything that goes into them is escaped.
+
+use super::assets::NAMES;
+use super::shown::percent_encoded;
+use crate::http::audit::{Caller, Origin};
+use crate::http::error::ApiError;
+use crate::token::Role;
+use anyhow::Context;
+use axum::response::Html;
+use minijinja::value::Serde;
+use minijinja::{Environment, Value, context};
+use std::sync::OnceLock;
+
+const TEMPLATES: &[(&str, &str)] = &[
+    ("layout.html", include_str!("templates/layout.html")),
+    ("macros.html", include_str!("templates/macros.html")),
+    ("login.html", include_str!("templates/login.html")),
+    ("error.html", include_str!("templates/error.html")),
+    ("overview.html", include_str!("templates/overview.html")),
+    ("backups.html", include_str!("templates/backups.html")),
+    ("backup.html", include_str!("templates/backup.html")),
+    ("jobs_nav.html", include_str!("templates/jobs_nav.html")),
+    ("jobs.html", include_str!("templates/jobs.html")),
+];
+
+/// The templates, parsed at the first page: a service that nobody looks at has none in memory.
+#[derive(Debug, Default)]
+pub(super) struct Views {
+    parsed: OnceLock<Environment<'static>>,
+}
+
+/// Who looks at which page, and how they came here.
+#[derive(Clone, Debug)]
+pub(super) struct Visit {
+    /// Links are relative, so that a proxy may serve the page below any path.
+    pub(super) root: String,
+    /// The path of the request, with its query.
+    pub(super) here: String,
+    /// Who looks; `None` before the login.
+    pub(super) caller: Option<Caller>,
+    /// From where.
+    pub(super) origin: Origin,
+    /// Whether the browser speaks TLS.
+    pub(super) secure: bool,
+    /// What each form carries.
+    pub(super) form_token: String,
+    /// The names of all jobs.
+    pub(super) jobs: Vec<String>,
+}
+
+/// From a path to the page's root: `./` or `../`.
+pub(super) fn root(path: &str) -> String {
+    match path.matches('/').count() {
+        0 | 1 => "./".to_owned(),
+        depth => "../".repeat(depth - 1),
+    }
+}
+
+impl Visit {
+    /// The name and the role of whoever looks, for templates.
+    fn who(&self) -> Option<Value> {
+        let token = self.caller.as_ref()?.token.as_ref()?;
+        Some(context! {
+            name => token.name.as_str(),
+            role => token.role.as_str(),
+            may_operate => token.role >= Role::Operate,
+        })
+    }
+}
+
+impl Views {
+    /// A page; `values` are what its template names beside the visit.
+    pub(super) fn render(
+        &self,
+        name: &str,
+        visit: &Visit,
+        values: Value,
+    ) -> Result<Html<String>, ApiError> {
+        let frame = context! {
+            // Dots and slashes alone.
+            root => Value::from_safe_string(visit.root.clone()),
+            here => visit.here.as_str(),
+            who => visit.who(),
+            form_token => visit.form_token.as_str(),
+            jobs => visit.jobs.clone(),
+            assets => Value::from(Serde(&*NAMES)),
+            version => env!("CARGO_PKG_VERSION"),
+        };
+        let environment = self.parsed.get_or_init(parse);
+        let made = environment
+            .get_template(name)
+            .and_then(|template| template.render(context! { ..values, ..frame }));
+        let html = made.with_context(|| format!("making the page {name}"))?;
+        Ok(Html(html))
+    }
+}
+
+fn parse() -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.add_filter("url", percent_encoded);
+    for (name, text) in TEMPLATES {
+        // Whether each can be parsed is a test.
+        if let Err(error) = environment.add_template(name, text) {
+            tracing::error!("http: the template {name}: {error:#}");
+        }
+    }
+    environment
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_template_can_be_parsed() {
+        for (name, text) in TEMPLATES {
+            let parsed = Environment::new().add_template(name, text);
+            assert!(parsed.is_ok(), "{name}: {parsed:?}");
+        }
+    }
+
+    #[test]
+    fn links_lead_from_every_depth_to_the_root() {
+        let roots = ["/", "/backups", "/backups/x", "/a/b/c"].map(root);
+        assert_eq!(roots, ["./", "./", "../", "../../"]);
+    }
+}

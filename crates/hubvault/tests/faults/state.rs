@@ -27,6 +27,10 @@ fn sidecar(archive: &Path) -> PathBuf {
     PathBuf::from(format!("{}.manifest.json", archive.display()))
 }
 
+fn mark(archive: &Path, drill: &str) -> PathBuf {
+    PathBuf::from(format!("{}.{drill}.proof", archive.display()))
+}
+
 /// What a list says of each archive, without who was notified: that is not on the disk.
 fn archives_of(list: &[Value]) -> Vec<Value> {
     let keys = [
@@ -238,9 +242,21 @@ fn a_missing_or_foreign_sidecar_proves_nothing() {
     fs::remove_file(catalog(&harness.hub)).unwrap();
     let list = harness.list().unwrap();
     let states = (&list[0]["state"], &list[1]["state"]);
+    assert_eq!(states, (&"proven".into(), &"proven".into()), "{list:?}");
+    let drill = &list[0]["drill_mark"]["name"];
+    assert!(drill.is_string() && list[0]["id"] == before[0]["id"]);
+    tally.passed(
+        "sidecar and catalog deleted, the mark of the drill left",
+        "the archive is listed as proven, by that drill",
+    );
+
+    fs::remove_file(mark(&second, drill.as_str().unwrap())).unwrap();
+    fs::remove_file(catalog(&harness.hub)).unwrap();
+    let list = harness.list().unwrap();
+    let states = (&list[0]["state"], &list[1]["state"]);
     assert_eq!(states, (&"unproven".into(), &"proven".into()), "{list:?}");
     tally.passed(
-        "sidecar and catalog deleted",
+        "sidecar, mark and catalog deleted",
         "the archive is listed as unproven until it is drilled",
     );
 

@@ -71,7 +71,7 @@ fn first_word(text: &str) -> String {
 }
 
 /// A word as it is typed into a shell.
-pub(crate) fn shell_word(word: &str) -> String {
+pub fn shell_word(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

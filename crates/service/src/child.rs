@@ -1,9 +1,11 @@
 //! Child processes: this program again, for one job. The request and the configuration in effect travel through a pipe
 //! to the child's standard input; the result of a run comes back on its standard output.
 
+use super::operation::{Operation, Operations};
 use anyhow::{Context, Result};
 use hubvault_config::{Environment, Inputs, LogFormat, Settings};
 use hubvault_engine::run::RunRequest;
+use hubvault_engine::state::StateDir;
 use rustix::io::ioctl_fionbio;
 use rustix::process::{Pid, Signal, kill_process};
 use secrecy::{ExposeSecret, SecretString};
@@ -27,6 +29,8 @@ pub enum Task {
     Copies,
     /// Send the digest.
     Digest,
+    /// What a person started.
+    Operation(Operation),
 }
 
 impl Task {
@@ -38,6 +42,7 @@ impl Task {
             Self::RetryMail => "mail-retry",
             Self::Copies => "copies",
             Self::Digest => "digest",
+            Self::Operation(operation) => operation.action.name(),
         }
     }
 }
@@ -122,6 +127,10 @@ pub(super) fn start(settings: &Settings, task: &Task) -> io::Result<Process> {
     let mut command = same_command(settings, ["child", task.name()]);
     command.stdout(match task {
         Task::Backup(_) => Stdio::piped(),
+        Task::Operation(operation) => {
+            let state = StateDir::of(settings.job().state_root());
+            Operations::of(state).answer_file(operation.id)?.into()
+        }
         _ => Stdio::null(),
     });
     if settings.service.log.format == LogFormat::Auto && !io::stderr().is_terminal() {

@@ -1,5 +1,7 @@
 //! The state of the service: its jobs, each with the configuration in effect, the run in progress and the next run.
 
+use super::operation::{Operation, Operations, Standing};
+use anyhow::Result as AnyResult;
 use hubvault_config::{Changes, ConfigError, Inputs, Problem, Settings};
 use hubvault_engine::run::RunRequest;
 use hubvault_engine::state::RunLock;
@@ -18,6 +20,11 @@ pub(super) enum Event {
     Signal(i32),
     /// A run of a job is requested now.
     RunRequested { job: ServedJob, request: RunRequest },
+    /// A person asks for an operation.
+    OperationRequested {
+        job: ServedJob,
+        operation: Operation,
+    },
 }
 
 /// The state of the service. Cheap to clone; every method may be called from any thread.
@@ -46,6 +53,8 @@ struct SharedJob {
     next_run: Mutex<Option<Timestamp>>,
     /// The run that the service started, or is about to start.
     running: Mutex<Option<BackupId>>,
+    /// The operations that the service started, or is about to start.
+    operations: Mutex<Vec<Operation>>,
 }
 
 /// A run is in progress already.
@@ -143,6 +152,7 @@ impl ServedJob {
             settings: Mutex::new(Arc::new(settings)),
             next_run: Mutex::default(),
             running: Mutex::default(),
+            operations: Mutex::default(),
         };
         Self {
             events,
@@ -198,6 +208,41 @@ impl ServedJob {
     /// Whether this run was requested, and is about to start or at work.
     pub(crate) fn is_starting(&self, id: BackupId) -> bool {
         *lock(&self.shared.running) == Some(id)
+    }
+
+    /// Its operations.
+    pub(crate) fn operations(&self) -> Operations {
+        Operations::of(self.state())
+    }
+
+    /// Starts an operation; returns the one of its kind that is at work already, if there is one.
+    pub(crate) fn start_operation(&self, operation: Operation) -> AnyResult<Option<Operation>> {
+        let (all, kind) = (self.operations(), operation.action.kind());
+        let mut started = lock(&self.shared.operations);
+        let of_kind = |one: &&Operation| one.action.kind() == kind;
+        let other = started.iter().find(of_kind).cloned();
+        if let Some(other) = other.or_else(|| all.at_work(kind)) {
+            return Ok(Some(other));
+        }
+        all.record(&operation)?;
+        started.push(operation.clone());
+        let job = self.clone();
+        // The scheduler lives as long as the service.
+        let _ = self
+            .events
+            .send(Event::OperationRequested { job, operation });
+        Ok(None)
+    }
+
+    /// Where an operation is.
+    pub(crate) fn standing(&self, operation: &Operation) -> Standing {
+        let is_started = (lock(&self.shared.operations).iter()).any(|one| one.id == operation.id);
+        self.operations().standing(operation, is_started)
+    }
+
+    /// The process of an operation ended, or could not be started.
+    pub(super) fn operation_ended(&self, id: BackupId) {
+        lock(&self.shared.operations).retain(|one| one.id != id);
     }
 
     pub(super) fn set_next_run(&self, at: Option<Timestamp>) {

@@ -2,7 +2,9 @@
 
 use super::child::{self, Process, RunResult, Task};
 use super::daemon::ServedJob;
+use super::operation::Operation;
 use super::periodic_tasks::PeriodicTasks;
+use super::running_operations::RunningOperations;
 use super::timetable::{DueRun, Timetable};
 use anyhow::{Context, Result};
 use hubvault_config::Settings;
@@ -31,6 +33,7 @@ pub(super) struct JobScheduler {
     timetable: Timetable,
     tasks: PeriodicTasks,
     running: Option<Running>,
+    operations: RunningOperations,
     /// A run that was requested and is not started yet.
     requested: Option<RunRequest>,
     /// Held as long as the service runs; `None` while the job's directory cannot be used.
@@ -58,6 +61,7 @@ impl JobScheduler {
             timetable: timetable(&settings, now),
             tasks: PeriodicTasks::new(&settings, now),
             running: None,
+            operations: RunningOperations::default(),
             requested: None,
             prefix: match &settings.job_name {
                 Some(name) => format!("{name}: "),
@@ -103,6 +107,21 @@ impl JobScheduler {
     /// Starts this run at the next tick.
     pub(super) fn request(&mut self, request: RunRequest) {
         self.requested = Some(request);
+    }
+
+    /// Starts what a person asked for.
+    pub(super) fn start_operation(&mut self, operation: Operation) {
+        self.operations.start(&self.served, operation, &self.prefix);
+    }
+
+    /// What people started and is at work, in words.
+    pub(super) fn operations(&self) -> Vec<String> {
+        self.operations.in_words()
+    }
+
+    /// Whether a run or an operation is at work.
+    pub(super) fn is_busy(&self) -> bool {
+        self.running.is_some() || !self.operations.is_empty()
     }
 
     /// Starts what is due or requested.
@@ -200,6 +219,8 @@ impl JobScheduler {
 
     /// A process ended, which may have been one of the job's.
     pub(super) fn ended(&mut self, process: u32, status: WaitStatus) {
+        self.operations
+            .ended(&self.served, process, status, &self.prefix);
         if self.tasks.ended(process) == Some(Task::Copies) && !self.caught_up {
             // What other machines made is known by now.
             self.next_start = Instant::now();
@@ -260,7 +281,7 @@ impl JobScheduler {
 
     /// Whether the job was removed and nothing of it is running.
     pub(super) fn is_finished(&self) -> bool {
-        self.removed && self.running.is_none()
+        self.removed && !self.is_busy()
     }
 
     /// Nobody misses the service any more.
@@ -272,8 +293,9 @@ impl JobScheduler {
         }
     }
 
-    /// Asks the run in progress to end.
+    /// Asks the run in progress to end, and what people started.
     pub(super) fn stop_run(&self) {
+        self.operations.stop();
         if let Some(running) = &self.running {
             child::stop(running.process.id);
         }
@@ -286,7 +308,9 @@ impl JobScheduler {
     }
 
     /// Forgets the run if this process was its own: the service is stopping.
-    pub(super) fn ended_while_stopping(&mut self, process: u32) {
+    pub(super) fn ended_while_stopping(&mut self, process: u32, status: WaitStatus) {
+        self.operations
+            .ended(&self.served, process, status, &self.prefix);
         self.take_run(process);
     }
 

@@ -2,11 +2,13 @@
 //! it, and its memory is returned.
 
 pub mod logging;
+pub mod operation;
 mod daemon;
 mod timetable;
 pub mod child;
 mod periodic_tasks;
 mod reaper;
+mod running_operations;
 mod job_scheduler;
 mod scheduler;
 mod metrics;

@@ -2,6 +2,7 @@
 
 use super::daemon::{Daemon, Event, ServedJob};
 use super::job_scheduler::JobScheduler;
+use super::operation::Operation;
 use super::reaper;
 use anyhow::Result;
 use hubvault_engine::run::RunRequest;
@@ -55,6 +56,7 @@ impl Scheduler {
                     return self.jobs.iter_mut().for_each(JobScheduler::end);
                 }
                 Ok(Event::RunRequested { job, request }) => self.request(&job, request),
+                Ok(Event::OperationRequested { job, operation }) => self.operate(&job, operation),
                 // SIGCHLD, or nothing at all: collect and tick.
                 Ok(Event::Signal(_)) | Err(_) => {}
             }
@@ -82,6 +84,15 @@ impl Scheduler {
                 "{job_name} was removed from the configuration; run {id} is not started"
             );
             job.set_running(None);
+        }
+    }
+
+    fn operate(&mut self, job: &ServedJob, operation: Operation) {
+        let mut jobs = self.jobs.iter_mut();
+        match jobs.find(|scheduler| scheduler.served().is(job)) {
+            Some(scheduler) => scheduler.start_operation(operation),
+            // What is looked at is not at work then.
+            None => job.operation_ended(operation.id),
         }
     }
 
@@ -113,7 +124,7 @@ impl Scheduler {
         let runs: Vec<(usize, BackupId)> = (self.jobs.iter().enumerate())
             .filter_map(|(n, job)| Some((n, job.running()?)))
             .collect();
-        if runs.is_empty() {
+        if !self.jobs.iter().any(JobScheduler::is_busy) {
             tracing::info!("stopped");
             return;
         }
@@ -121,6 +132,14 @@ impl Scheduler {
         for (n, id) in &runs {
             let (prefix, id, seconds) = (self.jobs[*n].prefix(), id.short(), grace.as_secs());
             tracing::info!("{prefix}stopping: run {id} is in progress and has {seconds} s to end");
+        }
+        for job in &self.jobs {
+            for words in job.operations() {
+                let (prefix, seconds) = (job.prefix(), grace.as_secs());
+                tracing::info!(
+                    "{prefix}stopping: {words}, is in progress and has {seconds} s to end"
+                );
+            }
         }
         self.wait_for_runs(events, grace);
         self.jobs.iter().for_each(JobScheduler::stop_run);
@@ -146,15 +165,15 @@ impl Scheduler {
 
     fn wait_for_runs(&mut self, events: &Receiver<Event>, limit: Duration) {
         let end = Instant::now() + limit;
-        while self.jobs.iter().any(|job| job.running().is_some()) {
+        while self.jobs.iter().any(JobScheduler::is_busy) {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
             }
             // Any event, SIGCHLD most of all, is a reason to collect.
             let _ = events.recv_timeout(left);
-            for (process, _) in reaper::collect() {
-                (self.jobs.iter_mut()).for_each(|job| job.ended_while_stopping(process));
+            for (process, status) in reaper::collect() {
+                (self.jobs.iter_mut()).for_each(|job| job.ended_while_stopping(process, status));
             }
         }
     }

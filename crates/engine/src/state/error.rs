@@ -19,6 +19,12 @@ pub enum StateError {
         /// Run id, process, host and start, as that run wrote them.
         holder: String,
     },
+    /// Another operation of the same kind is at work.
+    #[error("another operation is running ({holder}); wait for it to end, or stop that process")]
+    Busy {
+        /// Operation id, process, host and start, as that operation wrote them.
+        holder: String,
+    },
     /// Another user can write what hubvault believes.
     #[error("the state directory cannot be trusted: {0}")]
     Untrusted(#[from] Untrusted),

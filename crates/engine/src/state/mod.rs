@@ -8,12 +8,14 @@ pub mod permissions;
 pub mod file;
 pub mod link;
 mod run_lock;
+mod operation_lock;
 pub mod service_lock;
 pub mod notify_lock;
 pub mod lease_wait;
 pub mod progress_file;
 
 pub use error::StateError;
+pub use operation_lock::OperationLock;
 pub use run_lock::RunLock;
 
 use file::check_state;

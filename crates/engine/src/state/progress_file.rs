@@ -45,10 +45,15 @@ pub struct RunProgress {
 /// The progress of the run that is at work in a state directory, of whichever process; `None` when none is,
 /// or when it has not said anything yet.
 pub fn running(state: &StateDir) -> Option<RunProgress> {
-    let text = file::read(&path(state), LARGEST).ok()?;
-    let progress: RunProgress = serde_json::from_slice(&text).ok()?;
+    let progress = progress_in(&path(state))?;
     // Until a run says something, what the one before it said is there.
     RunLock::is_held_by(state, progress.id).then_some(progress)
+}
+
+/// What such a file says, whether its process still is at work or not.
+pub fn progress_in(path: &Path) -> Option<RunProgress> {
+    let text = file::read(path, LARGEST).ok()?;
+    serde_json::from_slice(&text).ok()
 }
 
 fn path(state: &StateDir) -> PathBuf {
@@ -65,6 +70,11 @@ pub struct ProgressFile {
 impl ProgressFile {
     /// For the run `id` of a job, into its state directory.
     pub fn new(inner: Arc<dyn Progress>, state: &StateDir, id: BackupId, job: &str) -> Self {
+        Self::at(inner, path(state), id, job)
+    }
+
+    /// Into the file at `path`.
+    pub fn at(inner: Arc<dyn Progress>, path: PathBuf, id: BackupId, job: &str) -> Self {
         let at = Timestamp::now();
         let progress = RunProgress {
             id,
@@ -81,7 +91,7 @@ impl ProgressFile {
         };
         Self {
             inner,
-            path: path(state),
+            path,
             now: Mutex::new((progress, Instant::now())),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::check::{self, CheckArgs};
 use super::mail::{self, MailCommand};
-use super::{Exit, backup, copies};
+use super::{Exit, backup, copies, operation};
 use crate::text::print;
 use anyhow::Result;
 use clap::Args;
@@ -32,5 +32,6 @@ pub(crate) fn run(job: Option<&str>) -> Result<Exit> {
         Task::RetryMail => mail::run(settings, &MailCommand::Retry),
         Task::Copies => copies::tend(settings),
         Task::Digest => mail::run(settings, &MailCommand::digest()),
+        Task::Operation(asked) => operation::run(settings, &asked),
     }
 }

@@ -12,6 +12,7 @@ use clap::Args;
 use hubvault_config::Settings;
 use hubvault_engine::restore::{self, Conditions, TableDiff};
 use hubvault_model::{Cancel, TablePattern};
+use serde_json::{Value, json};
 
 pub(super) const EXAMPLES: &str = "Examples:
   hubvault diff latest
@@ -23,6 +24,10 @@ differences, also in columns.";
 
 /// `hubvault diff`
 #[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 pub(crate) struct DiffArgs {
     /// An id, an unambiguous prefix of one, `latest`, a file (with a / or the ending of an archive), or a URL
     /// (`s3://bucket/prefix/latest`)
@@ -41,6 +46,9 @@ pub(crate) struct DiffArgs {
     /// Print the keys of all rows that differ as CSV
     #[arg(long, conflicts_with = "json")]
     pub(crate) csv: bool,
+    /// With --json: how many rows differ instead of their keys
+    #[arg(long, hide = true, requires = "json")]
+    pub(crate) counts: bool,
     /// Run window conditions that only the archive has; they are SQL written by whoever made the archive
     #[arg(long)]
     pub(crate) trust_conditions: bool,
@@ -62,7 +70,7 @@ pub(crate) fn run(settings: &Settings, args: &DiffArgs) -> Result<Exit> {
     let bar = progress::choose(args.no_progress);
     let job = settings.job();
     let conditions = Conditions::new(&job.scope, args.trust_conditions);
-    let mut kept = (answer::is_json() || args.csv)
+    let mut kept = ((answer::is_json() && !args.counts) || args.csv)
         .then(|| Differences::keep(&settings.temp_dir))
         .transpose()?;
     let mut each = |table, row| kept.as_mut().map_or(Ok(()), |kept| kept.add(table, &row));
@@ -81,6 +89,7 @@ pub(crate) fn run(settings: &Settings, args: &DiffArgs) -> Result<Exit> {
     match kept {
         Some(kept) if answer::is_json() => answer::stream(|out| kept.json(&found, out))?,
         Some(kept) => print_with(|out| kept.csv(&found, out))?,
+        None if args.counts => answer::json(&counts(&found))?,
         None => print(&diff_text(&found))?,
     }
     let problems = found.iter().filter(|table| table.problem.is_some());
@@ -93,6 +102,19 @@ pub(crate) fn run(settings: &Settings, args: &DiffArgs) -> Result<Exit> {
     }
     let equal = found.iter().all(TableDiff::is_equal);
     Ok(if equal { Exit::Done } else { Exit::Warnings })
+}
+
+/// How many rows differ in each table; `null` where that is not known.
+fn counts(found: &[TableDiff]) -> Value {
+    let table = |table: &TableDiff| {
+        let known = |known: bool, rows: u64| (known && table.problem.is_none()).then_some(rows);
+        json!({
+            "table": table.name.to_string(), "missing": known(true, table.missing),
+            "changed": known(table.has_key, table.changed), "extra": known(table.knows_extra, table.extra),
+            "columns": table.drift, "error": table.problem,
+        })
+    };
+    found.iter().map(table).collect()
 }
 
 /// A line for each table.

@@ -32,6 +32,7 @@ mod completions;
 mod doctor;
 mod init;
 mod demo;
+mod operation;
 mod child;
 mod usage;
 mod for_each_job;

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use dialoguer::{Confirm, Input, Select};
 use hubvault_config::Settings;
 use hubvault_engine::catalog::{self, BackupRecord};
+use hubvault_engine::command::shell_word;
 use hubvault_engine::overview::moment;
 use hubvault_model::{ByteSize, counted};
 use std::io::ErrorKind;
@@ -28,7 +29,7 @@ pub(super) fn ask(settings: &Settings, args: &RestoreArgs) -> Result<Vec<String>
         what(settings, &mut words)?;
     }
     let command: Vec<String> = std::env::args().skip(1).chain(words.clone()).collect();
-    let command: Vec<String> = command.iter().map(|word| quoted(word)).collect();
+    let command: Vec<String> = command.iter().map(|word| shell_word(word)).collect();
     print(&format!(
         "\nThe same without questions:\n  hubvault {}\n\n",
         command.join(" ")
@@ -186,13 +187,4 @@ fn stopped(error: dialoguer::Error) -> anyhow::Error {
         }
         _ => anyhow!(error).context("reading an answer from the terminal"),
     }
-}
-
-/// For a shell.
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
 }

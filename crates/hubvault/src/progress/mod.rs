@@ -16,7 +16,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use share::Share;
 use std::io::IsTerminal;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -83,8 +83,18 @@ pub(crate) fn choose_for(settings: &Settings, of: Of, no_progress: bool) -> Arc<
     })
 }
 
+static PUBLISHED: OnceLock<Arc<dyn Progress>> = OnceLock::new();
+
+/// From now on the progress of this process goes there.
+pub(crate) fn publish(to: Arc<dyn Progress>) {
+    // A process has one such task.
+    let _ = PUBLISHED.set(to);
+}
+
 fn choose_with(no_progress: bool, share: impl Fn() -> Share) -> Arc<dyn Progress> {
-    if no_progress {
+    if let Some(published) = PUBLISHED.get() {
+        Arc::clone(published)
+    } else if no_progress {
         Arc::new(Quiet)
     } else if std::io::stderr().is_terminal() {
         Arc::new(Bar::new(share()))

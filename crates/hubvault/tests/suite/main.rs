@@ -67,6 +67,7 @@ mod secrets;
 mod output;
 mod page;
 mod page_views;
+mod page_operations;
 mod json;
 mod hints;
 mod logs;

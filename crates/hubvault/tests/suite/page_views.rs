@@ -162,7 +162,7 @@ fn hub_id(page: &str) -> String {
 
 impl ServiceProcess {
     /// Loads a page until it says something.
-    fn wait_for_page(&self, browser: &Browser<'_>, path: &str, words: &str) -> String {
+    pub(crate) fn wait_for_page(&self, browser: &Browser<'_>, path: &str, words: &str) -> String {
         let last = std::cell::RefCell::new(String::new());
         let says = || {
             // More requests than a few a second of one token are refused.

@@ -137,7 +137,7 @@ pub(super) async fn one(app: OfJob, Path(id): Path<String>) -> Result<Json<One>,
 }
 
 /// The run that an id or `latest` means.
-pub(super) fn find(app: &OfJob, word: &str) -> Result<BackupRecord, ApiError> {
+pub(crate) fn find(app: &OfJob, word: &str) -> Result<BackupRecord, ApiError> {
     if word != "latest" {
         id(word)?;
     }
@@ -160,7 +160,7 @@ pub(crate) fn id(word: &str) -> Result<BackupId, ApiError> {
 }
 
 /// What the database said may hold what it was asked with.
-fn masked(value: Value) -> Value {
+pub(crate) fn masked(value: Value) -> Value {
     match value {
         Value::String(text) => Value::String(logging::masked(&text)),
         Value::Array(items) => items.into_iter().map(masked).collect(),

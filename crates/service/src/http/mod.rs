@@ -12,6 +12,7 @@ mod status;
 pub(crate) mod backups;
 pub(crate) mod run;
 mod events;
+pub(crate) mod operations;
 mod settings;
 mod change;
 mod slots;

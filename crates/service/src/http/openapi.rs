@@ -1,6 +1,8 @@
 //! The routes and the document that describes them, which is made from them.
 
-use super::{App, backups, change, download, events, health, numbers, run, settings, status};
+use super::{
+    App, backups, change, download, events, health, numbers, operations, run, settings, status,
+};
 use axum::Json;
 use std::sync::Arc;
 use utoipa::openapi::OpenApi as Document;
@@ -45,6 +47,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(settings::show, change::change))
         .routes(routes!(backups::one))
         .routes(routes!(events::events))
+        .routes(routes!(operations::start))
+        .routes(routes!(operations::show))
         .routes(routes!(download::link))
         .routes(routes!(download::download))
         .routes(routes!(numbers::metrics))

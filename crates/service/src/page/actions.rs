@@ -11,6 +11,7 @@ use crate::http::blocking;
 use crate::http::download;
 use crate::http::error::ApiError;
 use crate::http::of_job::{Which, choose};
+use crate::http::operations::{Check, begin};
 use crate::http::run;
 use axum::Extension;
 use axum::body::Bytes;
@@ -84,6 +85,30 @@ pub(super) async fn link(
     })
     .await?;
     Ok((StatusCode::CREATED, audit, response).into_response())
+}
+
+/// The form that verifies, drills or compares.
+#[derive(Debug, Deserialize)]
+pub(super) struct Operate {
+    action: Check,
+}
+
+/// Verifies, drills or compares a backup, as `POST /backup/{id}/operation` does, and shows that.
+pub(super) async fn operate(
+    State(page): State<Arc<Page>>,
+    Extension(visit): Extension<Visit>,
+    Path(word): Path<String>,
+    Form(form): Form<Operate>,
+) -> Result<Response, ApiError> {
+    let caller = caller(&visit)?;
+    blocking(move || {
+        let (of, record) = find(&page, &word)?;
+        let operation = begin(&of, &caller, &record, form.action.into())?;
+        let audit = Extension(Audit(format!("started {}", operation.in_words())));
+        let to = format!("{}operations/{}", visit.root, operation.id);
+        Ok((audit, see_other(&to)).into_response())
+    })
+    .await
 }
 
 /// Pins a backup: retention keeps it. To unpin it needs the host, as a stolen token must not make an archive removable.

@@ -1,6 +1,7 @@
 //! One backup: its stages, what was proven, what is in it, where it is, who was notified.
 
 use super::Page;
+use super::operation_row::in_a_line;
 use super::run_row::mark;
 use super::shown::{Clock, span};
 use super::view::Visit;
@@ -27,6 +28,8 @@ use std::sync::Arc;
 const TABLES: usize = 50;
 /// So many files, names and sentences of a kind are shown.
 const MANY: usize = 200;
+/// So many operations are shown.
+const OPERATIONS: usize = 5;
 
 /// What the address says beside the id.
 #[derive(Debug, Default, Deserialize)]
@@ -123,11 +126,22 @@ pub(super) fn render(
         can_download => archive(record).is_some(),
         can_pin => record.is_kept() && !record.pinned,
         is_running,
+        can_operate => record.was_published(),
+        operations => operations(of, record, &clock),
     };
     let html = page
         .views
         .render("backup.html", visit, context! { ..said, ..values })?;
     Ok(html.into_response())
+}
+
+/// The last that people started with it.
+fn operations(of: &OfJob, record: &BackupRecord, clock: &Clock) -> Vec<Value> {
+    let all = of.job.operations().list().into_iter();
+    let own = all.filter(|operation| operation.backup == record.id);
+    own.take(OPERATIONS)
+        .map(|one| in_a_line(of, &one, clock))
+        .collect()
 }
 
 fn stages(record: &BackupRecord) -> Vec<Value> {

@@ -11,12 +11,14 @@ mod shape;
 mod guard;
 mod login;
 mod run_row;
+mod operation_row;
 mod calendar;
 mod job_facts;
 mod facts_cache;
 mod overview;
 mod backups;
 mod backup;
+mod operation;
 mod actions;
 
 use crate::daemon::{Daemon, ServedJob};
@@ -88,6 +90,8 @@ fn routes(page: Arc<Page>) -> Router {
         .route("/backups/{id}", get(backup::show))
         .route("/backups/{id}/link", post(actions::link))
         .route("/backups/{id}/pin", post(actions::pin))
+        .route("/backups/{id}/operation", post(actions::operate))
+        .route("/operations/{id}", get(operation::show))
         .route("/login", get(login::show).post(login::login))
         .route("/logout", post(login::logout))
         .route("/assets/{name}", get(assets::asset))
@@ -107,6 +111,7 @@ fn is_for_page(request: &Request) -> bool {
     let path = request.uri().path();
     let of_api = ["/health", "/metrics", "/openapi.json"].contains(&path)
         || path.starts_with("/backup/")
+        || path.starts_with("/operation/")
         || path.starts_with("/download/");
     let accepts = request.headers().get_all(ACCEPT).iter();
     let mut accepts = accepts.filter_map(|value| value.to_str().ok());

@@ -19,6 +19,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("overview.html", include_str!("templates/overview.html")),
     ("backups.html", include_str!("templates/backups.html")),
     ("backup.html", include_str!("templates/backup.html")),
+    ("operation.html", include_str!("templates/operation.html")),
     ("jobs_nav.html", include_str!("templates/jobs_nav.html")),
     ("jobs.html", include_str!("templates/jobs.html")),
 ];

@@ -1,0 +1,228 @@
+//! `POST /backup/{id}/operation` and `GET /operation/{id}`: verify, drill or compare a backup.
+
+use super::audit::Caller;
+use super::auth::{Audit, too_many};
+use super::backups::{find, id, masked};
+use super::error::{ApiError, ErrorBody};
+use super::of_job::{OfJob, Which, all};
+use super::{App, blocking};
+use crate::operation::{Action, Operation, Outcome, Standing};
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::{Extension, Json};
+use hubvault_engine::catalog::BackupRecord;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Instant;
+use utoipa::ToSchema;
+
+/// What is to be done with a backup.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Asked {
+    action: Check,
+}
+
+/// An operation that changes nothing.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Check {
+    /// Read the archive back whole.
+    Verify,
+    /// Restore it into a throwaway server and compare every row.
+    Drill,
+    /// Compare it with the living database.
+    Compare,
+}
+
+impl From<Check> for Action {
+    fn from(check: Check) -> Self {
+        match check {
+            Check::Verify => Self::Verify,
+            Check::Drill => Self::Drill,
+            Check::Compare => Self::Compare,
+        }
+    }
+}
+
+/// An operation.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct OperationBody {
+    /// UUID.
+    id: String,
+    /// `verify`, `drill` or `compare`.
+    action: &'static str,
+    backup_id: String,
+    /// The name of the token that started it.
+    by: String,
+    #[schema(value_type = String, format = DateTime)]
+    requested_at: Timestamp,
+    /// `starting`, `running`, `done`, `warnings`, `failed`, or `crashed` if its process ended without a result.
+    state: &'static str,
+    /// How far it is while it runs, in the fields of the events of a run.
+    #[schema(value_type = Option<Object>)]
+    progress: Option<Value>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    ended_at: Option<Timestamp>,
+    /// Why it failed.
+    error: Option<String>,
+    /// What the command printed with `--json` (docs/json.md); of `compare` numbers of rows instead of their keys.
+    #[schema(value_type = Option<Object>)]
+    result: Option<Value>,
+}
+
+impl OperationBody {
+    fn of(of: &OfJob, operation: &Operation) -> Self {
+        let standing = of.job.standing(operation);
+        let mut body = Self {
+            id: operation.id.to_string(),
+            action: operation.action.name(),
+            backup_id: operation.backup.to_string(),
+            by: operation.by.clone(),
+            requested_at: operation.requested_at,
+            state: word(&standing),
+            progress: None,
+            ended_at: None,
+            error: None,
+            result: None,
+        };
+        match standing {
+            Standing::Running(progress) => body.progress = serde_json::to_value(progress).ok(),
+            Standing::Ended(ended) => {
+                body.ended_at = Some(ended.at);
+                body.error = ended.error;
+                body.result = of.job.operations().answer(operation.id).map(masked);
+            }
+            Standing::Starting | Standing::Crashed => {}
+        }
+        body
+    }
+}
+
+/// Where an operation is, in a word.
+pub(crate) fn word(standing: &Standing) -> &'static str {
+    match standing {
+        Standing::Starting => "starting",
+        Standing::Running(_) => "running",
+        Standing::Crashed => "crashed",
+        Standing::Ended(ended) => match ended.outcome {
+            Outcome::Done => "done",
+            Outcome::Warnings => "warnings",
+            Outcome::Failed => "failed",
+        },
+    }
+}
+
+/// Starts an operation in a process of its own: one at a time that reads, and one that restores.
+pub(crate) fn begin(
+    of: &OfJob,
+    caller: &Caller,
+    record: &BackupRecord,
+    action: Action,
+) -> Result<Operation, ApiError> {
+    let conflict = |what: String| ApiError::new(StatusCode::CONFLICT, what);
+    if !record.was_published() {
+        return Err(conflict("this backup has no archive".to_owned()));
+    }
+    let (token, name) = match &caller.token {
+        Some(token) => (token.id(), token.name.as_str()),
+        None => return Err(ApiError::new(StatusCode::UNAUTHORIZED, "log in first")),
+    };
+    let operation = Operation::new(record.id, action, name);
+    if !record.sealed_to.is_empty() && operation.action != Action::Verify {
+        let command = operation.command(of.job.settings().job_name.as_deref());
+        return Err(conflict(format!(
+            "this backup is sealed, and the service has no key that opens it; on a host with the key, run: {command} \
+             --identity FILE"
+        )));
+    }
+    of.runs
+        .take(token.clone(), Instant::now())
+        .map_err(|seconds| too_many("too many runs and operations with this token", seconds))?;
+    let other = of.job.start_operation(operation.clone())?;
+    let Some(other) = other else {
+        return Ok(operation);
+    };
+    of.runs.give_back(&token);
+    let what = format!(
+        "{} is in progress, and only one at a time can be; try again after its end",
+        other.in_words()
+    );
+    Err(conflict(what).with(json!({"operation": other.id})))
+}
+
+/// Verifies, drills or compares a backup, in a process of its own. Nothing is changed but what is recorded as proven.
+#[utoipa::path(
+    post,
+    path = "/backup/{id}/operation",
+    params(("id" = String, Path, description = "UUID, or `latest`"), Which),
+    request_body(content = Asked, content_type = "application/json"),
+    security(("token" = ["operate"])),
+    responses(
+        (status = 202, description = "It begins", body = OperationBody),
+        (status = 400, description = "Not understood", body = ErrorBody),
+        (status = 401, description = "No token", body = ErrorBody),
+        (status = 403, description = "The token's role is read", body = ErrorBody),
+        (status = 404, description = "No such backup", body = ErrorBody),
+        (status = 409, description = "One is in progress (`details.operation`), there is no archive, or it is sealed", body = ErrorBody),
+        (status = 429, description = "Too many with this token", body = ErrorBody),
+    )
+)]
+pub(super) async fn start(
+    of: OfJob,
+    Extension(caller): Extension<Caller>,
+    Path(word): Path<String>,
+    body: Bytes,
+) -> Result<(StatusCode, Extension<Audit>, Json<OperationBody>), ApiError> {
+    let asked: Asked = serde_json::from_slice(&body)
+        .map_err(|error| ApiError::bad(format!("the body is not what is taken: {error}")))?;
+    blocking(move || {
+        let record = find(&of, &word)?;
+        let operation = begin(&of, &caller, &record, asked.action.into())?;
+        let audit = Audit(format!("started {}", operation.in_words()));
+        let body = OperationBody::of(&of, &operation);
+        Ok((StatusCode::ACCEPTED, Extension(audit), Json(body)))
+    })
+    .await
+}
+
+/// The operation with this id, whichever job has it.
+pub(crate) fn of_id(app: &Arc<App>, word: &str) -> Result<(OfJob, Operation), ApiError> {
+    let id = id(word)?;
+    let mut jobs = all(app).into_iter();
+    let found = jobs.find_map(|of| {
+        let operation = of.job.operations().find(id)?;
+        Some((of, operation))
+    });
+    found.ok_or_else(|| {
+        let what = "there is no operation with this id; the 50 last ones of a job are remembered";
+        ApiError::new(StatusCode::NOT_FOUND, what)
+    })
+}
+
+/// How far an operation is, or its result.
+#[utoipa::path(
+    get,
+    path = "/operation/{id}",
+    params(("id" = String, Path, description = "UUID")),
+    security(("token" = ["read"])),
+    responses(
+        (status = 200, description = "The operation", body = OperationBody),
+        (status = 400, description = "Not an id", body = ErrorBody),
+        (status = 401, description = "No token", body = ErrorBody),
+        (status = 404, description = "No such operation", body = ErrorBody),
+    )
+)]
+pub(super) async fn show(
+    State(app): State<Arc<App>>,
+    Path(word): Path<String>,
+) -> Result<Json<OperationBody>, ApiError> {
+    blocking(move || {
+        let (of, operation) = of_id(&app, &word)?;
+        Ok(Json(OperationBody::of(&of, &operation)))
+    })
+    .await
+}

@@ -1,0 +1,317 @@
+//! What people start besides backups: verify, drill or compare an archive. Each is a child process. What it is, how far it
+//! is and its result are files in the state directory, so that a service that starts again knows them.
+
+use super::logging::masked;
+use anyhow::{Context, Result};
+use hubvault_engine::command::shell_word;
+use hubvault_engine::progress::{Progress, Silent};
+use hubvault_engine::state::file::{self, Durability};
+use hubvault_engine::state::progress_file::{ProgressFile, RunProgress, progress_in};
+use hubvault_engine::state::{OperationLock, StateDir};
+use hubvault_model::BackupId;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::fs::{self, DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// So many are remembered in a state directory.
+const KEPT: usize = 50;
+/// More than a description or a result is, in bytes.
+const LARGEST: u64 = 1 << 20;
+/// The largest answer that is shown, in bytes: that of a restore of 20,000 tables is smaller.
+const LARGEST_ANSWER: u64 = 8 << 20;
+
+/// What is done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// Read the archive back whole.
+    Verify,
+    /// Restore it into a throwaway server and compare.
+    Drill,
+    /// Compare it with the living database.
+    Compare,
+}
+
+/// Something that a person started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operation {
+    /// Its id.
+    pub id: BackupId,
+    /// The backup that it is about.
+    pub backup: BackupId,
+    /// What is done.
+    pub action: Action,
+    /// The name of the token that started it.
+    pub by: String,
+    /// When it was asked for.
+    pub requested_at: Timestamp,
+}
+
+/// How one ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// As asked.
+    Done,
+    /// Done, and something is not as it should be.
+    Warnings,
+    /// It failed.
+    Failed,
+}
+
+/// The end of one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// When.
+    pub at: Timestamp,
+    /// How.
+    pub outcome: Outcome,
+    /// Why it failed.
+    pub error: Option<String>,
+}
+
+/// Where one is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Standing {
+    /// Its process begins.
+    Starting,
+    /// It is at work; how far, where it said that.
+    Running(Option<Box<RunProgress>>),
+    /// It ended.
+    Ended(Ended),
+    /// Its process ended without a result.
+    Crashed,
+}
+
+impl Action {
+    /// Its name, in texts and in addresses.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Verify => "verify",
+            Self::Drill => "drill",
+            Self::Compare => "compare",
+        }
+    }
+
+    /// Of one kind, one is at work at a time.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Verify | Self::Drill | Self::Compare => "check",
+        }
+    }
+}
+
+impl Operation {
+    /// A new one.
+    pub fn new(backup: BackupId, action: Action, by: &str) -> Self {
+        Self {
+            id: BackupId::random(),
+            backup,
+            action,
+            by: by.to_owned(),
+            requested_at: Timestamp::now(),
+        }
+    }
+
+    /// The arguments of the command that does the same.
+    pub fn arguments(&self) -> Vec<String> {
+        let id = self.backup.to_string();
+        match &self.action {
+            Action::Verify => vec!["verify".to_owned(), id],
+            Action::Drill => vec!["drill".to_owned(), id],
+            Action::Compare => vec!["diff".to_owned(), id],
+        }
+    }
+
+    /// The command that does the same.
+    pub fn command(&self, job: Option<&str>) -> String {
+        let mut words = vec!["hubvault".to_owned()];
+        words.extend(job.map(|name| format!("--job={name}")));
+        words.extend(self.arguments());
+        let words: Vec<String> = words.iter().map(|word| shell_word(word)).collect();
+        words.join(" ")
+    }
+
+    /// For a log line: `drill 3f2a91c0 of backup 7b6a0d12, started by ana`.
+    pub fn in_words(&self) -> String {
+        let (name, id, backup) = (self.action.name(), self.id.short(), self.backup.short());
+        format!("{name} {id} of backup {backup}, started by {}", self.by)
+    }
+}
+
+/// The operations of a state directory.
+#[derive(Clone, Debug)]
+pub struct Operations {
+    state: StateDir,
+}
+
+impl Operations {
+    /// Nothing is created.
+    pub fn of(state: StateDir) -> Self {
+        Self { state }
+    }
+
+    /// Takes the lock of its kind.
+    pub fn lock(&self, operation: &Operation) -> Result<OperationLock> {
+        let kind = operation.action.kind();
+        Ok(OperationLock::take(&self.state, kind, operation.id)?)
+    }
+
+    /// The one of this kind that is at work.
+    pub fn at_work(&self, kind: &str) -> Option<Operation> {
+        self.find(OperationLock::holder(&self.state, kind)?)
+    }
+
+    /// Records one that is about to start, and forgets the oldest.
+    pub fn record(&self, operation: &Operation) -> Result<()> {
+        let directory = self.directory();
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&directory)
+            .with_context(|| format!("creating {}", directory.display()))?;
+        let mut known = self.list();
+        // Of each kind one may be at work, and those are among the newest.
+        for old in known.drain(known.len().min(KEPT)..) {
+            for part in ["json", "progress", "result", "answer"] {
+                // The next one tries again.
+                let _ = fs::remove_file(self.file(old.id, part));
+            }
+        }
+        self.write(operation.id, "json", &serde_json::to_vec(operation)?)
+    }
+
+    /// The one with this id.
+    pub fn find(&self, id: BackupId) -> Option<Operation> {
+        let text = file::read(&self.file(id, "json"), LARGEST).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+
+    /// All that are remembered, the newest first.
+    pub fn list(&self) -> Vec<Operation> {
+        let entries = fs::read_dir(self.directory()).into_iter().flatten();
+        let ids = entries.flatten().filter_map(|entry| {
+            let name = entry.file_name();
+            name.to_str()?.strip_suffix(".json")?.parse().ok()
+        });
+        let mut all: Vec<Operation> = ids.filter_map(|id| self.find(id)).collect();
+        all.sort_by_key(|one| std::cmp::Reverse(one.requested_at));
+        all
+    }
+
+    /// Where one is; `is_started` where its process is known to be there.
+    pub fn standing(&self, operation: &Operation, is_started: bool) -> Standing {
+        let holder = OperationLock::holder(&self.state, operation.action.kind());
+        // The result is written before the lock is given back.
+        if let Some(ended) = self.ended(operation.id) {
+            return Standing::Ended(ended);
+        }
+        if holder == Some(operation.id) {
+            let progress = progress_in(&self.file(operation.id, "progress"));
+            return Standing::Running(progress.map(Box::new));
+        }
+        match self.ended(operation.id) {
+            Some(ended) => Standing::Ended(ended),
+            None if is_started => Standing::Starting,
+            None => Standing::Crashed,
+        }
+    }
+
+    /// How one ended, if it did.
+    pub fn ended(&self, id: BackupId) -> Option<Ended> {
+        let text = file::read(&self.file(id, "result"), LARGEST).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+
+    /// Records the end of one.
+    pub fn end(&self, id: BackupId, outcome: Outcome, error: Option<String>) -> Result<()> {
+        let ended = Ended {
+            at: Timestamp::now(),
+            outcome,
+            error: error.map(|error| masked(&error)),
+        };
+        self.write(id, "result", &serde_json::to_vec(&ended)?)
+    }
+
+    /// What the command answered, as docs/json.md says; `None` where that is nothing, or too much to show.
+    pub fn answer(&self, id: BackupId) -> Option<Value> {
+        let text = file::read(&self.file(id, "answer"), LARGEST_ANSWER).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+
+    /// The file that takes the answer.
+    pub fn answer_file(&self, id: BackupId) -> std::io::Result<File> {
+        file::open(&self.file(id, "answer"), file::Access::ReadWrite)
+    }
+
+    /// Publishes the progress of one.
+    pub fn progress(&self, id: BackupId, job: &str) -> Arc<dyn Progress> {
+        let path = self.file(id, "progress");
+        Arc::new(ProgressFile::at(Arc::new(Silent), path, id, job))
+    }
+
+    fn write(&self, id: BackupId, part: &str, text: &[u8]) -> Result<()> {
+        let path = self.file(id, part);
+        file::replace(&path, text, 0o600, Durability::Durable)
+            .with_context(|| format!("writing {}", path.display()))
+    }
+
+    fn directory(&self) -> PathBuf {
+        self.state.file("operations")
+    }
+
+    fn file(&self, id: BackupId, part: &str) -> PathBuf {
+        self.directory().join(format!("{id}.{part}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn operation() -> Operation {
+        Operation::new(BackupId::random(), Action::Drill, "ana")
+    }
+
+    #[test]
+    fn an_operation_is_known_from_its_files_until_it_ended() {
+        let directory = tempfile::tempdir().unwrap();
+        let all = Operations::of(StateDir::at(directory.path()));
+        let one = operation();
+        all.record(&one).unwrap();
+        assert_eq!(all.find(one.id).as_ref(), Some(&one));
+        assert_eq!(all.standing(&one, true), Standing::Starting);
+        assert_eq!(all.standing(&one, false), Standing::Crashed);
+        let lock = all.lock(&one).unwrap();
+        assert_eq!(all.at_work("check"), Some(one.clone()));
+        assert_eq!(all.standing(&one, false), Standing::Running(None));
+        assert!(all.lock(&operation()).is_err());
+        all.end(one.id, Outcome::Failed, Some("why".to_owned()))
+            .unwrap();
+        let Standing::Ended(ended) = all.standing(&one, true) else {
+            panic!("it ended");
+        };
+        assert_eq!(ended.error.as_deref(), Some("why"));
+        drop(lock);
+        assert_eq!(all.at_work("check"), None);
+    }
+
+    #[test]
+    fn the_oldest_are_forgotten() {
+        let directory = tempfile::tempdir().unwrap();
+        let all = Operations::of(StateDir::at(directory.path()));
+        let first = operation();
+        all.record(&first).unwrap();
+        all.answer_file(first.id).unwrap();
+        for _ in 0..=KEPT {
+            all.record(&operation()).unwrap();
+        }
+        assert!(all.find(first.id).is_none());
+        assert!(!all.file(first.id, "answer").exists());
+        assert_eq!(all.list().len(), KEPT + 1);
+    }
+}

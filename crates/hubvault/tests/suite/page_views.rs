@@ -146,6 +146,34 @@ fn a_person_takes_a_backup_looks_into_it_links_to_it_and_pins_it() {
     }
 }
 
+#[test]
+fn a_table_shows_how_its_rows_grew() {
+    let database = database();
+    let mut hub = hub(&database);
+    hub.set("PROOF", "off");
+    let ids = [0, 3, -4].map(|more: i32| {
+        let sql = if more < 0 {
+            "DELETE FROM users WHERE id > 1".to_owned()
+        } else {
+            format!("INSERT INTO users SELECT n + 10 FROM generate_series(1, {more}) n")
+        };
+        database.client().batch_execute(&sql).unwrap();
+        let (record, _) = hub.backup();
+        record["id"].as_str().unwrap().to_owned()
+    });
+    let token = hub.token("ana", "read");
+    let service = ServiceProcess::start_http(&hub);
+    let browser = Browser::of(&service, &token);
+    let page = |id: &str| is_page(&browser.get(&format!("/backups/{id}")), 200);
+    assert!(!page(&ids[0]).contains("<polyline"));
+    assert!(page(&ids[1]).contains("2 to 5 rows in 2 backups"));
+    let last = page(&ids[2]);
+    assert!(
+        last.contains("2 to 1 rows in 3 backups, at most 5"),
+        "{last}"
+    );
+}
+
 /// The link is shown to whoever made it.
 fn is_page_of(answer: &Answer, status: u16) -> String {
     let text = answer.text();

@@ -1,6 +1,7 @@
 //! One backup: its stages, what was proven, what is in it, where it is, who was notified.
 
 use super::Page;
+use super::growth::Growth;
 use super::operation_row::in_a_line;
 use super::run_row::mark;
 use super::shown::{Clock, span};
@@ -14,7 +15,7 @@ use axum::Extension;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use hubvault_engine::catalog::{BackupCopy, BackupRecord, TableRecord};
+use hubvault_engine::catalog::{BackupCopy, BackupRecord, Catalog, TableRecord};
 use hubvault_engine::overview::{archive, copy_text};
 use hubvault_engine::state::progress_file::running;
 use hubvault_model::{ByteSize, grouped};
@@ -117,7 +118,7 @@ pub(super) fn render(
         proof => proof(record, &clock),
         warnings => warnings(record),
         table_count => record.tables.len(),
-        tables => tables(&record.tables, all_tables),
+        tables => tables(record, &of.catalog()?, all_tables)?,
         files => files(record),
         file_count => record.files.len(),
         copies => copies(record, &clock),
@@ -196,12 +197,15 @@ fn warnings(record: &BackupRecord) -> Vec<Value> {
     warnings.map(one).collect()
 }
 
-fn tables(tables: &[TableRecord], all: bool) -> Vec<Value> {
-    let mut sorted: Vec<&TableRecord> = tables.iter().collect();
+fn tables(record: &BackupRecord, catalog: &Catalog, all: bool) -> Result<Vec<Value>, ApiError> {
+    let mut sorted: Vec<&TableRecord> = record.tables.iter().collect();
     sorted.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
     if !all {
         sorted.truncate(TABLES);
     }
+    // Only of the first ones: a page has to arrive.
+    let first = &sorted[..sorted.len().min(TABLES)];
+    let growth = Growth::of(catalog, record, first).map_err(anyhow::Error::new)?;
     let largest = sorted.first().map_or(1, |table| table.bytes.max(1)) as f64;
     let one = |table: &TableRecord| {
         context! {
@@ -209,10 +213,11 @@ fn tables(tables: &[TableRecord], all: bool) -> Vec<Value> {
             rows => grouped(table.rows),
             bytes => ByteSize(table.bytes).to_string(),
             width => table.bytes as f64 / largest * 100.0,
+            growth => growth.shown(&table.name),
             coverage => serde_json::to_value(table.coverage).ok().and_then(|word| Some(word.as_str()?.to_owned())),
         }
     };
-    sorted.into_iter().map(one).collect()
+    Ok(sorted.into_iter().map(one).collect())
 }
 
 fn files(record: &BackupRecord) -> Vec<Value> {

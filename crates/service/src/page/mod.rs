@@ -17,6 +17,7 @@ mod job_facts;
 mod facts_cache;
 mod overview;
 mod backups;
+mod growth;
 mod backup;
 mod operation;
 mod actions;

@@ -17,7 +17,9 @@ mod seal;
 mod relations;
 mod verify;
 mod reader;
+mod checked;
 
+pub use checked::CheckedMembers;
 pub use codec::{Codec, Compression};
 pub use entry::{EntryBuilder, EntryMeta, PackedEntry, hex};
 pub use error::ArchiveError;

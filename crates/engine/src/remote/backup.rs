@@ -2,6 +2,7 @@
 
 use super::archives::{Archives, Listed};
 use super::error::RemoteError;
+use super::places::impatient;
 use crate::catalog::found_mark::latest;
 use crate::catalog::marks_beside::names_beside;
 use crate::catalog::{BackupCopy, BackupRecord, Contents, Marks, contents, contents_of};
@@ -9,7 +10,7 @@ use crate::job::Destinations;
 use hubvault_archive::{
     AnyArchive, Archive, ArchiveError, ArchiveFile, Identities, Source, open_regular,
 };
-use hubvault_model::BackupId;
+use hubvault_model::{BackupId, Cancel};
 use hubvault_store::{Key, Requests};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -46,6 +47,31 @@ impl Backup {
             None => At::Stored(Box::new((archives, listed))),
         };
         Self { at, wanted }
+    }
+
+    /// The archive of a recorded backup where a copy is there: on this machine, else at the first destination that has
+    /// one. A store that is silent is not waited for.
+    pub fn there(
+        record: &BackupRecord,
+        destinations: &Destinations,
+        cancel: &Cancel,
+    ) -> Result<Self, RemoteError> {
+        if let Some(file) = record.archive() {
+            return Ok(Self::at(file.to_owned()).wanted(record.id));
+        }
+        let mut failed = RemoteError::NoCopy { id: record.id };
+        for copy in record.copies.iter().filter(|copy| copy.is_there()) {
+            let Some(at) = destinations.named(&copy.destination) else {
+                continue;
+            };
+            let listed = Archives::open(&impatient(at), cancel)
+                .and_then(|archives| Ok((archives.find(&copy.key)?, archives)));
+            match listed {
+                Ok((listed, archives)) => return Ok(Self::of(archives, listed).wanted(record.id)),
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
     }
 
     /// The same, which must hold this backup: opening another one is an error.

@@ -36,6 +36,15 @@ pub enum RemoteError {
         /// What it is.
         found: BackupId,
     },
+    /// No copy of a backup is there.
+    #[error(
+        "no copy of the archive of backup {} is there; `hubvault copies verify` looks for its copies",
+        id.short()
+    )]
+    NoCopy {
+        /// Which one.
+        id: BackupId,
+    },
     /// There is no archive at all.
     #[error("there are no archives in {place}{hint}")]
     Empty {

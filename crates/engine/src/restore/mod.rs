@@ -4,6 +4,8 @@
 mod error;
 mod order;
 mod rows;
+mod values;
+mod browse;
 mod refused;
 mod extension_rows;
 mod lacking;
@@ -20,6 +22,7 @@ mod files;
 mod preview;
 mod preview_parts;
 
+pub use browse::{Browsed, BrowsedRow, Filter, Wish, browse};
 pub use compare::{Compared, digest};
 pub(crate) use compare::{compare, unlike_the_source};
 pub use diff::{NotSettable, PutBack, TableDiff, diff, put_back};
@@ -32,6 +35,7 @@ pub(crate) use properties::{contents, dump};
 pub use properties::{properties, set_properties};
 pub use rows::NotLoaded;
 pub use tables::tables;
+pub use values::Value;
 pub(crate) use whole::{missing_extensions, schema, whole_with};
 pub use whole::{present, whole};
 pub use window::Conditions;

@@ -273,7 +273,7 @@ pub(crate) fn load_entry<S: Source>(
 
 /// The rows of an entry as COPY text, without header and footer. The end of the content is read
 /// and its checksum compared before the last row is given, so that a damaged entry aborts.
-struct Rows<'a, R> {
+pub(super) struct Rows<'a, R> {
     content: R,
     table: &'a TableName,
     progress: &'a dyn Progress,
@@ -287,7 +287,13 @@ struct Rows<'a, R> {
 }
 
 impl<'a, R: Read> Rows<'a, R> {
-    fn new(content: R, entry: &EntryRecord, rows: &'a RowData, progress: &'a dyn Progress) -> Self {
+    /// The rows of this entry.
+    pub(super) fn new(
+        content: R,
+        entry: &EntryRecord,
+        rows: &'a RowData,
+        progress: &'a dyn Progress,
+    ) -> Self {
         let around = rows.header_bytes.saturating_add(rows.footer_bytes);
         Self {
             content,

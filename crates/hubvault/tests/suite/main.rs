@@ -68,6 +68,7 @@ mod output;
 mod page;
 mod page_views;
 mod page_operations;
+mod page_inside;
 mod json;
 mod hints;
 mod logs;

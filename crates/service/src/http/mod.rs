@@ -2,7 +2,7 @@
 
 pub(crate) mod error;
 pub(crate) mod limit;
-mod permits;
+pub(crate) mod permits;
 pub(crate) mod audit;
 pub(crate) mod auth;
 pub(crate) mod of_job;

@@ -20,9 +20,12 @@ mod backups;
 mod growth;
 mod backup;
 mod operation;
+mod inside;
+mod table_rows;
 mod actions;
 
 use crate::daemon::{Daemon, ServedJob};
+use crate::http::permits::Permits;
 use crate::http::{self, App, Around, BODY_LIMIT, TIME_LIMIT};
 use anyhow::Result;
 use axum::Router;
@@ -45,6 +48,8 @@ struct Page {
     sessions: Sessions,
     views: Views,
     facts: FactsCache,
+    /// Looks into archives that go on, by token.
+    looks: Permits<String>,
 }
 
 /// Starts HTTP, with the page unless the configuration switches it off.
@@ -66,6 +71,7 @@ fn around(app: Arc<App>, api: Router) -> Router {
         sessions: Sessions::default(),
         views: Views::default(),
         facts: FactsCache::default(),
+        looks: Permits::new(inside::LOOKS.0, inside::LOOKS.1),
     });
     let own = routes(page);
     Router::new().fallback(|request: Request| async move {
@@ -89,6 +95,8 @@ fn routes(page: Arc<Page>) -> Router {
         .route("/start", post(actions::start))
         .route("/backups", get(backups::list))
         .route("/backups/{id}", get(backup::show))
+        .route("/backups/{id}/tables/{table}", get(table_rows::show))
+        .route("/backups/{id}/tables/{table}/value", get(table_rows::value))
         .route("/backups/{id}/link", post(actions::link))
         .route("/backups/{id}/pin", post(actions::pin))
         .route("/backups/{id}/operation", post(actions::operate))

@@ -20,6 +20,9 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("backups.html", include_str!("templates/backups.html")),
     ("backup.html", include_str!("templates/backup.html")),
     ("operation.html", include_str!("templates/operation.html")),
+    ("table.html", include_str!("templates/table.html")),
+    ("value.html", include_str!("templates/value.html")),
+    ("sealed.html", include_str!("templates/sealed.html")),
     ("jobs_nav.html", include_str!("templates/jobs_nav.html")),
     ("jobs.html", include_str!("templates/jobs.html")),
 ];

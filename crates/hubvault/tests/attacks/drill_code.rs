@@ -40,6 +40,8 @@ const HOSTILE: &str = r"
         BEGIN RETURN public.act(mark); END $$;
     CREATE FUNCTION same(mark text, v int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$
         BEGIN PERFORM public.act(mark); RETURN v; END $$;
+    CREATE FUNCTION equal(a int, b int) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
+        BEGIN PERFORM public.act('operator'); RETURN a = b; END $$;
     CREATE FUNCTION below(a int, b int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$
         BEGIN PERFORM public.act('operator-class'); RETURN btint4cmp(a, b); END $$;
 
@@ -51,6 +53,11 @@ const HOSTILE: &str = r"
     CREATE FUNCTION fired() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END';
     CREATE TRIGGER of_literal BEFORE INSERT ON of_literals FOR EACH ROW
         WHEN (new.x = ANY ('{1}'::read[]::int[])) EXECUTE FUNCTION fired();
+    CREATE FUNCTION in_default(x read[] DEFAULT '{1}') RETURNS int LANGUAGE sql AS 'SELECT 1';
+    CREATE PROCEDURE in_procedure(x read[] DEFAULT '{1}') LANGUAGE sql AS 'SELECT 1';
+    CREATE FUNCTION in_body() RETURNS int[] LANGUAGE sql BEGIN ATOMIC SELECT ('{1}'::read[])::int[]; END;
+    CREATE FUNCTION next(read[], int) RETURNS read[] LANGUAGE sql AS 'SELECT $1';
+    CREATE AGGREGATE in_aggregate(int) (SFUNC = next, STYPE = read[], INITCOND = '{1}');
     CREATE DOMAIN d AS int CHECK (public.w('domain-check'));
     CREATE TABLE of_domain (x d); INSERT INTO of_domain VALUES (1);
     CREATE TABLE generated (x int, y boolean GENERATED ALWAYS AS (public.w('generated-column')) STORED);
@@ -72,6 +79,7 @@ const HOSTILE: &str = r"
     CREATE INDEX ON indexed ((public.same('index-expression', x)));
     CREATE INDEX ON indexed (x) WHERE public.w('index-predicate');
     CREATE STATISTICS on_expression ON (public.same('statistics', x)), x FROM indexed;
+    CREATE STATISTICS on_literal ON (x = ANY ('{1}'::read[]::int[])), x FROM indexed;
     CREATE TABLE late (x int); INSERT INTO late VALUES (1);
     ALTER TABLE late ADD CONSTRAINT late CHECK (public.w('late-check')) NOT VALID;
     CREATE MATERIALIZED VIEW filled AS SELECT public.w('view') AS x;
@@ -79,6 +87,15 @@ const HOSTILE: &str = r"
     CREATE TABLE ruled (x int); INSERT INTO ruled VALUES (1);
     ALTER TABLE ruled ENABLE ROW LEVEL SECURITY; ALTER TABLE ruled FORCE ROW LEVEL SECURITY;
     CREATE POLICY hostile ON ruled USING (public.w('policy')) WITH CHECK (public.w('policy-check'));
+    CREATE POLICY of_literal ON ruled USING (x = ANY ('{1}'::read[]::int[]));
+    CREATE TABLE bounded (x read[]) PARTITION BY LIST (x);
+    CREATE TABLE bounded_one PARTITION OF bounded FOR VALUES IN ('{1}'); INSERT INTO bounded VALUES ('{1}');
+    CREATE TYPE composite AS (x read); CREATE DOMAIN of_composite AS composite DEFAULT '(1)';
+    CREATE TYPE described AS (x int); CREATE TABLE typed OF described (x DEFAULT (('{1}'::read[])[1]));
+    CREATE TABLE excluded (x int, EXCLUDE USING btree (x WITH =) WHERE (x = ANY ('{1}'::read[]::int[])));
+    CREATE TABLE of_values (x int, y int GENERATED ALWAYS AS (x + ('{1}'::read[])[1]) STORED);
+    CREATE OPERATOR === (LEFTARG = int, RIGHTARG = int, FUNCTION = equal);
+    CREATE TABLE operated (x int CHECK (x === 1)); INSERT INTO operated VALUES (1);
 ";
 
 /// A database of `mallory`, who is no superuser, and a role `backup` that may read all of it and nothing more.
@@ -160,6 +177,28 @@ fn an_owners_code_gets_no_superuser_on_an_external_drill_server() {
 }
 
 #[test]
+fn a_superuser_makes_no_function_whose_owner_forges_a_refusal() {
+    let owned = database_of_an_owner(
+        "CREATE FUNCTION refused() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+             IF current_database() <> 'drill' THEN RETURN true; END IF;
+             BEGIN EXECUTE 'CREATE ROLE stepped_up SUPERUSER'; EXCEPTION WHEN OTHERS THEN NULL; END;
+             IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'stepped_up') THEN RETURN true; END IF;
+             RAISE EXCEPTION 'permission denied for language c' USING ERRCODE = '42501'; END $$;
+         CREATE DOMAIN refusing AS int CHECK (public.refused());
+         CREATE FUNCTION one(x refusing[] DEFAULT '{1}') RETURNS int LANGUAGE sql AS 'SELECT 1';
+         CREATE FUNCTION two() RETURNS int[] LANGUAGE sql BEGIN ATOMIC SELECT ('{1}'::refusing[])::int[]; END;
+         CREATE TABLE t (x int); INSERT INTO t VALUES (1)",
+    );
+    let (record, _) = owned.hub.backup();
+    let reason = record["proof"]["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("function one") && reason.contains("permission denied for language c"),
+        "{reason}"
+    );
+    assert!(!reason.contains("superusers"), "{reason}");
+}
+
+#[test]
 fn tables_of_several_owners_without_read_rights_are_still_proven() {
     let owned = database_of_an_owner(
         "CREATE TABLE parent (id int PRIMARY KEY); INSERT INTO parent VALUES (1);
@@ -214,6 +253,28 @@ fn harmless_definitions_in_any_order_are_still_proven() {
     let (record, _) = hub.backup();
     assert_eq!(record["state"], "proven", "{}", record["proof"]);
     database.execute("DROP OWNED BY reader_of_base; DROP ROLE reader_of_base");
+}
+
+/// Functions that only a superuser may make, among others that need them. `restore.sh` over another login cannot make them.
+const OF_SUPERUSERS: &str = r"
+    CREATE FUNCTION native(x int DEFAULT 3) RETURNS int LANGUAGE internal IMMUTABLE STRICT AS 'int4up';
+    CREATE FUNCTION on_native() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT native(1); END;
+    CREATE FUNCTION tight(int) RETURNS int LANGUAGE sql IMMUTABLE LEAKPROOF AS 'SELECT 1';
+    CREATE FUNCTION quiet() RETURNS int LANGUAGE sql SET log_min_messages = 'error' AS 'SELECT 1';
+    CREATE FUNCTION of_predefined() RETURNS int LANGUAGE sql AS 'SELECT 1'; ALTER FUNCTION of_predefined OWNER TO pg_monitor;
+    CREATE AGGREGATE mean(numeric) (SFUNC = numeric_avg_accum, STYPE = internal, FINALFUNC = numeric_avg);
+    CREATE TABLE on_functions (x int DEFAULT native(), y int GENERATED ALWAYS AS (native(x)) STORED);
+    INSERT INTO on_functions DEFAULT VALUES;
+    CREATE VIEW of_aggregate AS SELECT mean(x), tight(1), quiet() FROM on_functions;
+";
+
+#[test]
+fn functions_of_superusers_are_made_by_one_and_still_proven() {
+    let database = database_with(OF_SUPERUSERS);
+    let mut hub = Hub::whole(&database);
+    let _drills = hub.prove();
+    let (record, _) = hub.backup();
+    assert_eq!(record["state"], "proven", "{}", record["proof"]);
 }
 
 #[test]

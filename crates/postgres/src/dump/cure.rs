@@ -1,4 +1,5 @@
-//! Makes definitions again that could not be made: with the source's `search_path`, and what rows break `NOT VALID`.
+//! Makes definitions again that could not be made: with the source's `search_path`, functions that only a superuser may
+//! make, and what rows break `NOT VALID`.
 
 use crate::connect::session::Session;
 use crate::dump::access::Access;
@@ -26,6 +27,7 @@ pub(crate) fn cure(
         return Ok(cured);
     }
     let mut session = access.as_at_source(access.checker(), cancel)?;
+    let mut definer = None;
     let mut failed = merged(failed);
     dump.sort(&mut failed, cancel)?;
     for mut failure in failed {
@@ -46,6 +48,18 @@ pub(crate) fn cure(
             }
             // What it needs was made before.
             Ok(()) => continue,
+            Err(error) if is_superusers_function(&object, &text, &error) => {
+                let mut superuser = match definer.take() {
+                    Some(session) => session,
+                    None => Session::connect(access.definer(), cancel)?,
+                };
+                let made = run(&mut superuser, &text)?;
+                definer = Some(superuser);
+                match made {
+                    Ok(()) => continue,
+                    Err(error) => error,
+                }
+            }
             Err(error) => error,
         };
         if let Some(made) = not_valid::make(&mut session, &text, &error)? {
@@ -78,6 +92,32 @@ fn run(session: &mut Session, sql: &str) -> Result<Result<(), DbError>, PgError>
         }
         _ => Err(session.failed("making a definition", &error)),
     }
+}
+
+/// Whether the server refused to make a function because of its language or another property that only a superuser may
+/// give it. It does so before it reads any expression of the function. What code of an owner says while a literal is read
+/// has a context or a position, whatever its words are. A parameter of a library that is not loaded is refused to its
+/// owner, too: such a function is made only where it has no expressions.
+fn is_superusers_function(object: &str, text: &str, error: &DbError) -> bool {
+    const OF_FUNCTIONS: [&str; 3] = [
+        "permission denied for language ",
+        "only superuser can define a leakproof function",
+        "must be superuser to specify a support function",
+    ];
+    let says = |words: &str| error.message().starts_with(words);
+    let is_of_kind = |kind: &str| object.starts_with(kind);
+    let is_refused = if is_of_kind("aggregate ") {
+        says("aggregate transition data type cannot be ")
+    } else if is_of_kind("function ") || is_of_kind("procedure ") {
+        let has_expressions = [" DEFAULT ", "BEGIN ATOMIC"]
+            .iter()
+            .any(|words| text.contains(words));
+        OF_FUNCTIONS.iter().any(|words| says(words))
+            || (says("permission denied to set parameter ") && !has_expressions)
+    } else {
+        false
+    };
+    is_refused && error.where_().is_none() && error.position().is_none()
 }
 
 impl Failure {

@@ -5,13 +5,17 @@ use crate::dump::contents::{DEPENDS, is_about_another, is_object, kind_of};
 use std::collections::BTreeSet;
 
 /// Kinds of definitions that hold expressions and whose making may run functions of the database's owners: a literal
-/// of a composite type or an array is read at once, with the CHECKs of its domains; partition keys, bounds and generated
-/// columns are evaluated as far as they are constant, and CHECKs of a partition when it is attached.
-const RUN_CODE: [&str; 6] = [
+/// of a composite type or an array is read at once, with the CHECKs of its domains, also where it is a function's default
+/// argument, in its body (`BEGIN ATOMIC`), or an aggregate's first value; partition keys, bounds and generated columns are
+/// evaluated as far as they are constant, and CHECKs of a partition when it is attached.
+const RUN_CODE: [&str; 9] = [
+    "AGGREGATE ",
     "DEFAULT ",
     "DOMAIN ",
     "FOREIGN TABLE ",
+    "FUNCTION ",
     "MATERIALIZED VIEW ",
+    "PROCEDURE ",
     "TABLE ",
     "VIEW ",
 ];
@@ -63,7 +67,7 @@ impl Object<'_> {
 }
 
 /// What comes before the rows, cut where the login changes, and the privileges on all that. The login changes as seldom
-/// as what needs what allows: functions of tables' rows are not made table by table.
+/// as what needs what allows.
 pub(crate) fn portions(list: &[u8]) -> (Vec<Portion>, Vec<u8>) {
     let text = String::from_utf8_lossy(list);
     let (mut left, mut privileges) = before_rows(&text);
@@ -177,7 +181,7 @@ mod tests {
             5; 0 0 COMMENT DATA TABLE a app\n\
             6; 1259 16387 VIEW public v app\n\
             7; 0 0 TABLE ATTACH public part app\n\
-            8; 1255 16391 FUNCTION public late() postgres\n\
+            8; 2617 16391 OPERATOR public @@@ postgres\n\
             ;\tdepends on: 4 1\n\
             9; 2606 16412 CONSTRAINT public users users_pkey postgres\n\
             10; 0 0 COMMENT public CONSTRAINT users_pkey ON users postgres\n\
@@ -196,8 +200,8 @@ mod tests {
             (portion.lesser, ids.join(" "))
         });
         let expected = [
-            (false, "1 3 11"),
-            (true, "4 5 6 7 13"),
+            (false, "1"),
+            (true, "3 4 5 6 7 11 13"),
             (false, "8"),
             (true, "12"),
         ];

@@ -2,7 +2,7 @@
 //! to the child's standard input; the result of a run comes back on its standard output.
 
 use super::operation::{Operation, Operations};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use hubvault_config::{Environment, Inputs, LogFormat, Settings};
 use hubvault_engine::run::RunRequest;
 use hubvault_engine::state::StateDir;
@@ -10,10 +10,13 @@ use rustix::io::ioctl_fionbio;
 use rustix::process::{Pid, Signal, kill_process};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::ffi::OsStr;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 /// What the service starts a child process for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +34,8 @@ pub enum Task {
     Digest,
     /// What a person started.
     Operation(Operation),
+    /// Run all checks and notify nobody; the answer is what they found.
+    Examine,
 }
 
 impl Task {
@@ -43,6 +48,7 @@ impl Task {
             Self::Copies => "copies",
             Self::Digest => "digest",
             Self::Operation(operation) => operation.action.name(),
+            Self::Examine => "examine",
         }
     }
 }
@@ -126,7 +132,7 @@ pub(super) fn start(settings: &Settings, task: &Task) -> io::Result<Process> {
     let request = serde_json::to_string(task)? + "\n";
     let mut command = same_command(settings, ["child", task.name()]);
     command.stdout(match task {
-        Task::Backup(_) => Stdio::piped(),
+        Task::Backup(_) | Task::Examine => Stdio::piped(),
         Task::Operation(operation) => {
             let state = StateDir::of(settings.job().state_root());
             Operations::of(state).answer_file(operation.id)?.into()
@@ -143,6 +149,52 @@ pub(super) fn start(settings: &Settings, task: &Task) -> io::Result<Process> {
         id: child.id(),
         stdout: child.stdout.take(),
     })
+}
+
+/// So much of an answer is read, in bytes.
+const LONGEST_ANSWER: u64 = 32 << 20;
+
+/// How a task ended that answers: the only line on its standard output.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TaskAnswer {
+    /// What it found.
+    Found(Value),
+    /// Why it could not look.
+    Failed(String),
+}
+
+/// Starts a task that answers, and waits for that. One that takes longer than `limit` is stopped.
+pub(super) fn ask(settings: &Settings, task: &Task, limit: Duration) -> Result<Value> {
+    let name = task.name();
+    let process = start(settings, task).with_context(|| format!("starting {name}"))?;
+    let (id, mut stdout) = (
+        process.id,
+        process
+            .stdout
+            .context("it has no output")?
+            .take(LONGEST_ANSWER),
+    );
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        let mut answer = Vec::new();
+        let read = stdout.read_to_end(&mut answer);
+        // Nobody waits for it after the time limit.
+        let _ = sender.send(read.map(|_| answer));
+    });
+    let Ok(answer) = receiver.recv_timeout(limit) else {
+        stop(id);
+        bail!(
+            "{name} took longer than {} s and was stopped",
+            limit.as_secs()
+        );
+    };
+    let answer = answer.with_context(|| format!("reading the answer of {name}"))?;
+    match serde_json::from_slice(&answer) {
+        Ok(TaskAnswer::Found(found)) => Ok(found),
+        Ok(TaskAnswer::Failed(why)) => bail!("{why}"),
+        Err(_) => bail!("{name} ended without an answer; the log of the service says why"),
+    }
 }
 
 /// Reads, in the child process, the task and the configuration from standard input.
@@ -172,7 +224,6 @@ pub fn stop(process: u32) {
 mod tests {
     use super::*;
     use hubvault_model::BackupId;
-    use std::time::Duration;
 
     #[test]
     fn a_request_arrives_as_it_was_sent_in_one_line() {

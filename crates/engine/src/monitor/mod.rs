@@ -12,15 +12,15 @@ pub use crate::catalog::{AlertState, CheckState};
 pub use alert::Notice;
 pub use checks::{Check, NAMES, checks};
 pub use inspect::Look;
-pub use risks::{advice, risks};
+pub use risks::{advice, quick, risks};
 pub use rows::{Change, RowChange, compare_rows, proven_before};
 pub use watch::{Noticed, Watched, watch};
 
 use hubvault_model::Cancel;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What a check found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// The check's name.
     pub check: String,

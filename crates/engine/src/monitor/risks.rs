@@ -15,13 +15,13 @@ const SAID_BY_CHECKS: [&str; 3] = ["nobody-told", "undelivered", "rows"];
 
 /// What is at risk as of now, in sentences; empty where nothing is.
 pub fn risks(look: &Look<'_>) -> Result<Vec<String>, CatalogError> {
-    let findings = quick(look);
+    let findings = failing(look);
     risks_of(look, &findings)
 }
 
 /// The same, each with what to do next; empty where the sentence says that, or nobody knows.
 pub fn advice(look: &Look<'_>) -> Result<Vec<(String, String)>, CatalogError> {
-    let findings = quick(look);
+    let findings = failing(look);
     let advised = |what: String| {
         let mut found = findings.iter().filter(|finding| finding.what == what);
         let next = found.next().map(|finding| finding.next.clone());
@@ -31,9 +31,14 @@ pub fn advice(look: &Look<'_>) -> Result<Vec<(String, String)>, CatalogError> {
     Ok(risks.into_iter().map(advised).collect())
 }
 
-/// What the quick checks find.
-fn quick(look: &Look<'_>) -> Vec<Finding> {
-    let mut findings = examine(look, &Cancel::new(), &|name| QUICK.contains(&name));
+/// What the checks find that ask neither the server nor a command of the user's, and read no archive.
+pub fn quick(look: &Look<'_>) -> Vec<Finding> {
+    examine(look, &Cancel::new(), &|name| QUICK.contains(&name))
+}
+
+/// Those of them that fail.
+fn failing(look: &Look<'_>) -> Vec<Finding> {
+    let mut findings = quick(look);
     findings.retain(|finding| finding.state == CheckState::Failing);
     findings
 }

@@ -12,7 +12,7 @@ use hubvault_engine::job::Job;
 use hubvault_engine::monitor::{Check, CheckState, Finding, Look, Watched, checks, examine, watch};
 use hubvault_model::{Cancel, indented};
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// `hubvault check`
 #[derive(Debug, Args)]
@@ -93,6 +93,16 @@ pub(crate) fn run(settings: &Settings, args: &CheckArgs) -> Result<Exit> {
         tracing::warn!("{problem}");
     }
     Ok(if all_well { Exit::Done } else { Exit::Failing })
+}
+
+/// What all checks find now, for the service; notifies nobody.
+pub(super) fn examined(settings: &Settings) -> Result<Value> {
+    let job = settings.job();
+    let catalog = catalog::current(job)?;
+    let cancel = Cancel::new();
+    let _signals = signals::watch(cancel.clone(), || {})?;
+    let look = Look::new(job, &catalog, Timestamp::now(), &settings.zone)?;
+    Ok(json!(examine(&look, &cancel, &|_| true)))
 }
 
 /// Wrong usage where there is no check of this name.

@@ -3,12 +3,13 @@
 use super::check::{self, CheckArgs};
 use super::mail::{self, MailCommand};
 use super::{Exit, backup, copies, operation};
-use crate::text::print;
+use crate::text::{chain, print};
 use anyhow::Result;
 use clap::Args;
 use hubvault_config::Settings;
-use hubvault_service::child::{Task, receive};
+use hubvault_service::child::{Task, TaskAnswer, receive};
 use hubvault_service::logging;
+use serde_json::Value;
 
 /// `hubvault child`
 #[derive(Debug, Args)]
@@ -33,5 +34,16 @@ pub(crate) fn run(job: Option<&str>) -> Result<Exit> {
         Task::Copies => copies::tend(settings),
         Task::Digest => mail::run(settings, &MailCommand::digest()),
         Task::Operation(asked) => operation::run(settings, &asked),
+        Task::Examine => reply(check::examined(settings)),
     }
+}
+
+/// Prints the answer, for the service.
+fn reply(found: Result<Value>) -> Result<Exit> {
+    let answer = match found {
+        Ok(found) => TaskAnswer::Found(found),
+        Err(error) => TaskAnswer::Failed(logging::masked(&chain(&error))),
+    };
+    print(&serde_json::to_string(&answer)?)?;
+    Ok(Exit::Done)
 }

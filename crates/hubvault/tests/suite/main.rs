@@ -66,6 +66,7 @@ mod process_observer;
 mod secrets;
 mod output;
 mod page;
+mod page_rooms;
 mod page_views;
 mod page_operations;
 mod page_inside;

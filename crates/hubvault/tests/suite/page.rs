@@ -62,10 +62,21 @@ impl<'a> Browser<'a> {
     }
 
     /// What its forms carry.
-    fn form_token(&self) -> String {
+    pub(crate) fn form_token(&self) -> String {
         let page = self.get("/").text();
         let (_, rest) = page.split_once("name=\"form_token\" value=\"").unwrap();
         rest.split('"').next().unwrap().to_owned()
+    }
+
+    /// A form with its token as the bytes of a request, for what sends several at once.
+    pub(crate) fn raw(&self, path: &str, form: &str) -> String {
+        let form = format!("form_token={}&{form}", self.form_token());
+        format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\naccept: text/html\r\ncookie: {}\r\nconnection: close\r\n\
+             content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{form}",
+            self.cookie,
+            form.len()
+        )
     }
 
     /// A form with its token.

@@ -8,10 +8,11 @@ use super::audit::Caller;
 use super::auth::{Audit, too_many};
 use super::blocking;
 use super::error::{ApiError, ErrorBody};
+use super::notice::{Notice, facts};
 use super::of_job::{OfJob, Which};
 use super::settings::{Config, all};
 use crate::logging;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use axum::body::Bytes;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
@@ -19,11 +20,8 @@ use hubvault_config::{
     ChangeBody, Changes, ConfigError, Difference, JsonObject, SCHEDULE_ENABLED, Settings,
     longest_gap,
 };
-use hubvault_engine::catalog::{Catalog, OutboxItem};
-use hubvault_engine::delivery::{ChangeFacts, ChangedSetting, Notifier};
+use hubvault_engine::delivery::ChangedSetting;
 use hubvault_engine::overview::moment;
-use hubvault_engine::state::StateDir;
-use hubvault_model::Cancel;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -165,7 +163,7 @@ impl OfJob {
             caller.origin,
             in_words(differences)
         );
-        match Notice::queue(self, before, facts(differences, caller, true)) {
+        match Notice::queue(self, before, facts(settings(differences), caller, true)) {
             Ok(notice) => notice.send(),
             Err(error) => tracing::error!("notifying of a refused change: {error:#}"),
         }
@@ -214,12 +212,12 @@ impl OfJob {
         if differences.is_empty() {
             return Ok(Vec::new());
         }
-        let facts = facts(differences, caller, false);
+        let facts = facts(settings(differences), caller, false);
         let mut notices = vec![Notice::queue(self, before, facts.clone())?];
         if differences.iter().any(|it| it.key.starts_with("email.")) {
             notices.push(Notice::queue(self, tried, facts)?);
         }
-        if notices.iter().all(|notice| notice.items.is_empty()) {
+        if notices.iter().all(Notice::is_empty) {
             tracing::warn!(
                 "nobody is notified of this change of the configuration: no mail and no channel is configured"
             );
@@ -238,72 +236,13 @@ fn is_put_off(
     next_new > next_old && next_new > last.checked_add(gap).unwrap_or(Timestamp::MAX)
 }
 
-/// Messages that are queued.
-struct Notice {
-    items: Vec<OutboxItem>,
-    job: Arc<hubvault_engine::job::Job>,
-    zone: jiff::tz::TimeZone,
-    state: StateDir,
-}
-
-impl Notice {
-    fn queue(app: &OfJob, settings: &Settings, facts: ChangeFacts) -> Result<Self> {
-        let (job, zone, catalog) = (
-            Arc::clone(settings.job()),
-            settings.zone.clone(),
-            app.catalog()?,
-        );
-        let cancel = Cancel::new();
-        let items = Notifier::new(&job, Some(&catalog), &zone, &cancel).queue_change(facts)?;
-        let state = app.state()?;
-        Ok(Self {
-            items,
-            job,
-            zone,
-            state,
-        })
-    }
-
-    /// Sends them without anybody waiting for it; what cannot be sent now is retried with the outbox.
-    fn send(self) {
-        if self.items.is_empty() {
-            return;
-        }
-        let send = move || {
-            let catalog = Catalog::open(&self.state).context("opening the outbox")?;
-            let cancel = Cancel::new();
-            let notifier = Notifier::new(&self.job, Some(&catalog), &self.zone, &cancel);
-            for warning in notifier.send_queued(self.items).warnings() {
-                tracing::warn!("{warning}");
-            }
-            anyhow::Ok(())
-        };
-        let thread = std::thread::Builder::new().name("notice".to_owned());
-        let started = thread.spawn(move || {
-            if let Err(error) = send() {
-                tracing::error!("notifying of a change of the configuration: {error:#}");
-            }
-        });
-        if let Err(error) = started {
-            tracing::error!("notifying of a change of the configuration: {error}");
-        }
-    }
-}
-
-fn facts(differences: &[Difference], caller: &Caller, refused: bool) -> ChangeFacts {
+fn settings(differences: &[Difference]) -> Vec<ChangedSetting> {
     let setting = |it: &Difference| ChangedSetting {
         key: it.key.to_owned(),
         from: it.from.clone(),
         to: it.to.clone(),
     };
-    let token = caller.token.as_ref();
-    ChangeFacts {
-        refused,
-        who: token.map_or_else(String::new, |token| token.name.clone()),
-        role: token.map_or_else(String::new, |token| token.role.as_str().to_owned()),
-        address: caller.origin.to_string(),
-        settings: differences.iter().map(setting).collect(),
-    }
+    differences.iter().map(setting).collect()
 }
 
 fn in_words(differences: &[Difference]) -> String {

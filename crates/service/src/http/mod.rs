@@ -14,6 +14,7 @@ pub(crate) mod run;
 mod events;
 pub(crate) mod operations;
 mod settings;
+pub(crate) mod notice;
 mod change;
 mod slots;
 pub(crate) mod transfer;
@@ -62,7 +63,7 @@ pub(crate) struct App {
     requests_for_health: Limit,
     pub(crate) requests_of_tokens: Limit<String>,
     pub(crate) failures: Limit,
-    changes: Limit<()>,
+    pub(crate) changes: Limit<()>,
     pub(crate) runs: Limit<String>,
     downloads: Permits<IpAddr>,
     followers: Permits<String>,

@@ -143,7 +143,7 @@ pub(super) async fn pin(
     .await
 }
 
-fn caller(visit: &Visit) -> Result<Caller, ApiError> {
+pub(super) fn caller(visit: &Visit) -> Result<Caller, ApiError> {
     visit
         .caller
         .clone()

@@ -10,6 +10,8 @@ mod view;
 mod shape;
 mod guard;
 mod login;
+mod wish;
+mod asked;
 mod run_row;
 mod operation_row;
 mod calendar;
@@ -23,11 +25,15 @@ mod operation;
 mod inside;
 mod table_rows;
 mod actions;
+mod messages;
+mod checks;
+mod recipients;
 
 use crate::daemon::{Daemon, ServedJob};
 use crate::http::permits::Permits;
 use crate::http::{self, App, Around, BODY_LIMIT, TIME_LIMIT};
 use anyhow::Result;
+use asked::Asked;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode;
@@ -50,6 +56,7 @@ struct Page {
     facts: FactsCache,
     /// Looks into archives that go on, by token.
     looks: Permits<String>,
+    asked: Asked,
 }
 
 /// Starts HTTP, with the page unless the configuration switches it off.
@@ -72,6 +79,7 @@ fn around(app: Arc<App>, api: Router) -> Router {
         views: Views::default(),
         facts: FactsCache::default(),
         looks: Permits::new(inside::LOOKS.0, inside::LOOKS.1),
+        asked: Asked::default(),
     });
     let own = routes(page);
     Router::new().fallback(|request: Request| async move {
@@ -101,6 +109,10 @@ fn routes(page: Arc<Page>) -> Router {
         .route("/backups/{id}/pin", post(actions::pin))
         .route("/backups/{id}/operation", post(actions::operate))
         .route("/operations/{id}", get(operation::show))
+        .route("/checks", get(checks::list))
+        .route("/checks/now", post(checks::now))
+        .route("/checks/silence", post(checks::silence))
+        .route("/recipients", get(recipients::show))
         .route("/login", get(login::show).post(login::login))
         .route("/logout", post(login::logout))
         .route("/assets/{name}", get(assets::asset))

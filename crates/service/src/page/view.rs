@@ -23,6 +23,8 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("table.html", include_str!("templates/table.html")),
     ("value.html", include_str!("templates/value.html")),
     ("sealed.html", include_str!("templates/sealed.html")),
+    ("checks.html", include_str!("templates/checks.html")),
+    ("recipients.html", include_str!("templates/recipients.html")),
     ("jobs_nav.html", include_str!("templates/jobs_nav.html")),
     ("jobs.html", include_str!("templates/jobs.html")),
 ];
@@ -68,6 +70,7 @@ impl Visit {
             name => token.name.as_str(),
             role => token.role.as_str(),
             may_operate => token.role >= Role::Operate,
+            is_admin => token.role >= Role::Admin,
         })
     }
 }

@@ -1,0 +1,152 @@
+//! Who is notified, which messages arrived, and who can open the archives.
+
+use super::Page;
+use super::messages::{MessageRow, state};
+use super::shown::{Clock, When};
+use super::view::Visit;
+use super::wish::{Wish, one_of};
+use crate::http::blocking;
+use crate::http::error::ApiError;
+use crate::logging::masked;
+use axum::Extension;
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Response};
+use hubvault_config::Settings;
+use hubvault_engine::catalog::{Catalog, OutboxItem, RecipientState, standing};
+use jiff::Timestamp;
+use minijinja::value::Serde;
+use minijinja::{Value, context};
+use serde::Serialize;
+use std::sync::Arc;
+
+const PATH: &str = "recipients";
+/// Messages on a page.
+const LIMIT: u64 = 50;
+/// The words of the filter.
+const STATES: [&str; 5] = ["sent", "queued", "sending", "refused", "superseded"];
+
+/// One who is notified, for a template.
+#[derive(Debug, Serialize)]
+struct Notified {
+    address: String,
+    by: &'static str,
+    last: Option<When>,
+    queued: usize,
+    problem: Option<String>,
+}
+
+/// Who can open the archives, for a template.
+#[derive(Debug, Serialize)]
+struct Opener {
+    name: Option<String>,
+    key: String,
+    kind: &'static str,
+    shown: Option<When>,
+}
+
+/// Recipients of messages and of archives.
+pub(super) async fn show(
+    State(page): State<Arc<Page>>,
+    Extension(visit): Extension<Visit>,
+    Query(mut wish): Query<Wish>,
+) -> Result<Response, ApiError> {
+    blocking(move || {
+        let of = wish.choose(&page, &visit)?;
+        one_of("state", &wish.state, &STATES)?;
+        one_of("sort", &wish.sort, &[])?;
+        let settings = of.job.settings();
+        let clock = Clock {
+            now: Timestamp::now(),
+            zone: settings.zone.clone(),
+        };
+        let catalog = of.catalog()?;
+        let outbox = catalog.outbox().map_err(anyhow::Error::new)?;
+        let notified = notified(&settings, &outbox, &clock);
+        let openers = openers(&settings, &catalog, &clock)?;
+        let (total, rows) = messages(&outbox, &wish, &clock);
+        let delivery = &settings.job().delivery;
+        let values = context! {
+            at => PATH,
+            job => of.job.name(),
+            wish => Value::from(Serde(&wish)),
+            notified => Value::from(Serde(notified)),
+            missing => delivery.missing.as_deref().map(masked),
+            openers => Value::from(Serde(openers)),
+            states => STATES,
+            first => wish.offset(LIMIT) + 1,
+            last => wish.offset(LIMIT) + rows.len() as u64,
+            rows => Value::from(Serde(rows)),
+            total,
+            newer => wish.newer(PATH),
+            older => wish.older(PATH, LIMIT, total),
+        };
+        let html = page.views.render("recipients.html", &visit, values)?;
+        Ok(html.into_response())
+    })
+    .await
+}
+
+/// The messages that the address asks for, newest first.
+fn messages(outbox: &[OutboxItem], wish: &Wish, clock: &Clock) -> (u64, Vec<MessageRow>) {
+    let find = wish.find.to_lowercase();
+    let is_to = |item: &&OutboxItem| {
+        let mut recipients = item.recipients.iter();
+        find.is_empty() || recipients.any(|one| one.address.to_lowercase().contains(&find))
+    };
+    let wanted = outbox.iter().filter(is_to);
+    let wanted = wanted.filter(|item| wish.state.is_empty() || state(item) == wish.state);
+    let wanted: Vec<&OutboxItem> = wanted.collect();
+    let shown = wanted.iter().skip(wish.offset(LIMIT) as usize);
+    let rows = shown
+        .take(LIMIT as usize)
+        .map(|item| MessageRow::of(item, clock));
+    (wanted.len() as u64, rows.collect())
+}
+
+/// Everybody whom the configuration names, with what the queue knows of them.
+fn notified(settings: &Settings, outbox: &[OutboxItem], clock: &Clock) -> Vec<Notified> {
+    let delivery = &settings.job().delivery;
+    let mails = delivery.mail.iter().flat_map(|mail| &mail.to);
+    let mails = mails.map(|address| ("mail", address.clone()));
+    let channels = delivery.channels.iter();
+    let channels = channels.map(|channel| (channel.kind.as_str(), channel.host()));
+    let one = |(by, address): (&'static str, String)| {
+        let own = outbox.iter().filter(|item| item.channel == by);
+        let own = own.flat_map(|item| item.recipients.iter().map(move |one| (item, one)));
+        let own: Vec<_> = own.filter(|(_, one)| one.address == address).collect();
+        let accepted = own
+            .iter()
+            .find(|(_, one)| one.state == RecipientState::Accepted);
+        let newest = own
+            .first()
+            .filter(|(_, one)| one.state != RecipientState::Accepted);
+        let open = own
+            .iter()
+            .filter(|(item, one)| item.is_open() && one.state == RecipientState::Waiting);
+        Notified {
+            last: accepted.map(|(item, _)| clock.when(item.tried_at.unwrap_or(item.created_at))),
+            queued: open.count(),
+            problem: newest
+                .and_then(|(item, one)| one.reply.as_deref().or(item.error.as_deref()))
+                .map(masked),
+            address: masked(&address),
+            by,
+        }
+    };
+    mails.chain(channels).map(one).collect()
+}
+
+fn openers(settings: &Settings, catalog: &Catalog, clock: &Clock) -> Result<Vec<Opener>, ApiError> {
+    let shown = catalog.shown_recipients().map_err(anyhow::Error::new)?;
+    let standing = standing(&settings.job().seal, &shown);
+    let one = |(person, row): (
+        &hubvault_config::Administrator,
+        &hubvault_engine::catalog::Standing,
+    )| Opener {
+        name: person.name.clone(),
+        key: row.recipient.short(),
+        kind: row.recipient.kind(),
+        shown: row.shown_at.map(|at| clock.when(at)),
+    };
+    Ok(settings.administrators().zip(&standing).map(one).collect())
+}

@@ -55,9 +55,14 @@ impl DrillMark {
         self.name == name || self.after.iter().any(|after| after == name)
     }
 
+    /// Who drilled it, where that was another machine.
+    pub(crate) fn other_machine(&self) -> Option<&str> {
+        self.machine.as_deref().filter(|it| *it != this_machine())
+    }
+
     /// Who drilled it, where that was another machine: ` by db2`.
     pub fn by(&self) -> String {
-        let machine = self.machine.as_ref().filter(|it| **it != this_machine());
+        let machine = self.other_machine();
         machine.map_or_else(String::new, |machine| format!(" by {machine}"))
     }
 

@@ -205,6 +205,19 @@ impl Catalog {
         self.visit(sql, None, see)
     }
 
+    /// Shows the newest unproven backups of a job, at most so many, newest first.
+    pub(crate) fn each_unproven(
+        &self,
+        job: &str,
+        limit: u64,
+        see: impl FnMut(BackupRecord) -> ControlFlow<()>,
+    ) -> Result<(), CatalogError> {
+        let sql = format!(
+            "SELECT record FROM backups WHERE state = ?1 AND job = ?2 ORDER BY started_at DESC, rowid DESC LIMIT {limit}"
+        );
+        self.visit(&sql, [State::Unproven.as_str(), job], see)
+    }
+
     fn query(&self, sql: &str, value: Option<&str>) -> Result<Vec<BackupRecord>, CatalogError> {
         let mut all = Vec::new();
         self.visit(sql, value, |record| {

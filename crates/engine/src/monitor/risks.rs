@@ -48,7 +48,9 @@ fn risks_of(look: &Look<'_>, failing: &[Finding]) -> Result<Vec<String>, Catalog
     risks.extend(remembered(look)?);
     let is_said = |risk: &&Risk| match risk {
         Risk::NeverProven | Risk::TooOld { .. } | Risk::Failed(_) | Risk::MailedUnsealed => true,
-        Risk::Unproven(_) => failing.iter().any(|finding| finding.check == "proof"),
+        Risk::Unproven(_) | Risk::Disproved(_) => {
+            failing.iter().any(|finding| finding.check == "proof")
+        }
         Risk::Warned(warning) => SAID_BY_CHECKS.contains(&warning.code.as_str()),
         Risk::Unconfigured(_) => false,
         Risk::Missing(lost) => {

@@ -2,6 +2,7 @@
 
 use super::assurance::Assurance;
 use super::copies::{LostCopy, StrayCopy, count_places};
+use super::disproved::Disproved;
 use super::durations::Durations;
 use super::presence::{LookFn, Presence, looked_for, presence, presence_by};
 use super::risk::{Risk, age_risk};
@@ -37,6 +38,8 @@ pub struct Overview {
     pub archives_sealed: usize,
     /// Copies that should be there and are not as they were stored, newest backup first.
     pub missing: Vec<LostCopy>,
+    /// Backups that are there and that a drill did not prove after they were stored, newest first.
+    pub disproved: Vec<Disproved>,
     /// A proven backup, newer than the newest of which a copy is there, that is only where no destination is any more.
     pub stray: Option<StrayCopy>,
     /// The names of the destinations that have the newest proven backup.
@@ -105,6 +108,7 @@ impl Overview {
         let drilled = record.proof.drill.as_ref().map(|drill| drill.drilled_at);
         self.last_drill = self.last_drill.max(drilled);
         if presence == Presence::Present {
+            self.disproved.extend(Disproved::of(record));
             self.archives += 1;
             self.archives_bytes += record.bytes.unwrap_or_default();
             if record.local_copy().is_some_and(look) {
@@ -154,8 +158,10 @@ impl Overview {
         risks.extend(age_risk(self.newest_proven.as_ref(), max_age_hours, now));
         risks.extend(self.stray.clone().map(Risk::Unconfigured));
         risks.extend(self.failure());
+        risks.extend(self.disproved.iter().cloned().map(Risk::Disproved));
         if let Some(last) = &self.last_published {
-            if last.state == State::Unproven {
+            let is_named = self.disproved.iter().any(|it| it.backup == last.id);
+            if last.state == State::Unproven && !is_named {
                 let reason = last.proof.reason.as_deref().unwrap_or("not drilled");
                 risks.push(Risk::Unproven(reason.to_owned()));
             }

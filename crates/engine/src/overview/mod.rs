@@ -6,6 +6,7 @@
 mod moments;
 mod presence;
 mod copies;
+mod disproved;
 mod durations;
 mod space;
 mod risk;
@@ -14,6 +15,7 @@ mod history;
 
 pub use assurance::Assurance;
 pub use copies::{LostCopy, StrayCopy, copy_text, count_places, lacking, moved_text, spooled_text};
+pub use disproved::{Disproved, disproved};
 pub use durations::Durations;
 pub use history::{Overview, newest_proven};
 pub use moments::{age, moment};

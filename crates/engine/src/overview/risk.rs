@@ -1,6 +1,7 @@
 //! What is at risk, in sentences.
 
 use super::copies::{LostCopy, StrayCopy};
+use super::disproved::Disproved;
 use super::moments::age;
 use crate::catalog::BackupRecord;
 use crate::job::{AttachWhen, Job};
@@ -24,6 +25,8 @@ pub enum Risk {
     Failed(String),
     /// The newest backup is not proven, because of this.
     Unproven(String),
+    /// A drill did not prove a backup after it was stored.
+    Disproved(Disproved),
     /// The run of the newest backup warned.
     Warned(Warning),
     /// A copy should be there and is not as it was stored.
@@ -46,6 +49,7 @@ impl fmt::Display for Risk {
             ),
             Self::Failed(why) => write!(f, "the last run failed: {why}"),
             Self::Unproven(why) => write!(f, "the last backup is unproven: {why}"),
+            Self::Disproved(disproved) => disproved.fmt(f),
             Self::Warned(warning) => write!(f, "the last backup has a warning: {warning}"),
             Self::Missing(lost) => lost.fmt(f),
             Self::Unconfigured(stray) => stray.fmt(f),

@@ -8,7 +8,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use hubvault_engine::catalog::BackupRecord;
-use hubvault_engine::overview::{age_risk, newest_proven};
+use hubvault_engine::overview::{Disproved, age_risk, disproved, newest_proven};
 use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::HashMap;
@@ -78,11 +78,13 @@ pub(crate) struct Health {
     last_backup_size_mb: Option<f64>,
     last_backup_age_hours: Option<f64>,
     uptime_seconds: u64,
+    /// How many stored backups a later drill did not prove; `hubvault status` names them.
+    disproved_backups: usize,
     /// Why it is unhealthy.
     error: Option<String>,
 }
 
-/// Healthy while a proven backup is younger than `monitor.max_age_hours`.
+/// Healthy while a proven backup is younger than `monitor.max_age_hours`, and no drill disproved a newer one.
 ///
 /// The only answer about backups that needs no token; it names no table, file or host.
 #[utoipa::path(
@@ -92,7 +94,7 @@ pub(crate) struct Health {
     security(()),
     responses(
         (status = 200, description = "A proven backup is recent enough", body = Health),
-        (status = 503, description = "No proven backup is recent enough", body = Health),
+        (status = 503, description = "No proven backup is recent enough, or a newer one was disproved", body = Health),
         (status = 429, description = "Too many requests", body = ErrorBody),
     )
 )]
@@ -122,11 +124,12 @@ fn look(app: &OfJob) -> Health {
     let max_age = job.monitor.max_age_hours;
     let now = Timestamp::now();
     let uptime = now.duration_since(app.daemon.started_at()).as_secs();
-    let newest = app
-        .catalog()
-        .and_then(|catalog| Ok(newest_proven(&catalog, &job.name)?));
-    let health = match newest {
-        Ok(newest) => judge(newest.as_ref(), max_age, now, uptime),
+    let known = app.catalog().and_then(|catalog| {
+        let newest = newest_proven(&catalog, &job.name)?;
+        Ok((newest, disproved(&catalog, &job.name)?))
+    });
+    let health = match known {
+        Ok((newest, disproved)) => judge((newest.as_ref(), &disproved), max_age, now, uptime),
         Err(error) => {
             // Anybody may ask: paths and causes are for the log.
             tracing::error!("http: {error:#}");
@@ -134,7 +137,7 @@ fn look(app: &OfJob) -> Health {
             Health {
                 error: Some(what.to_owned()),
                 status: "unhealthy",
-                ..judge(None, max_age, now, uptime)
+                ..judge((None, &[]), max_age, now, uptime)
             }
         }
     };
@@ -151,10 +154,20 @@ fn worst(all: Vec<Health>) -> Result<Health, ApiError> {
     Ok(worst.context("there is no job")?)
 }
 
-fn judge(newest: Option<&BackupRecord>, max_age: u32, now: Timestamp, uptime: i64) -> Health {
+fn judge(
+    (newest, disproved): (Option<&BackupRecord>, &[Disproved]),
+    max_age: u32,
+    now: Timestamp,
+    uptime: i64,
+) -> Health {
     let began = newest.map(|record| record.started_at);
     let age = began.map(|at| now.duration_since(at).as_secs_f64().max(0.0) / 3600.0);
+    let is_newer = |it: &&Disproved| began.is_none_or(|at| it.started_at > at);
     let error = age_risk(newest, max_age, now).map(|risk| risk.to_string());
+    let error = error.or_else(|| {
+        disproved.iter().find(is_newer)?;
+        Some("a drill did not prove a backup that is newer; see hubvault status".to_owned())
+    });
     let rounded = |value: f64| (value * 100.0).round() / 100.0;
     Health {
         status: if error.is_none() {
@@ -169,6 +182,7 @@ fn judge(newest: Option<&BackupRecord>, max_age: u32, now: Timestamp, uptime: i6
             .map(|bytes| rounded(bytes as f64 / 1024.0 / 1024.0)),
         last_backup_age_hours: age.map(rounded),
         uptime_seconds: uptime.max(0) as u64,
+        disproved_backups: disproved.len(),
         error,
     }
 }
@@ -182,10 +196,27 @@ mod tests {
     fn a_proven_backup_is_good_until_it_is_too_old() {
         let at = |second| Timestamp::from_second(second).unwrap();
         let record = BackupRecord::begun(BackupId::random(), "hub", at(0));
-        let young = judge(Some(&record), 26, at(26 * 3600), 5);
+        let young = judge((Some(&record), &[]), 26, at(26 * 3600), 5);
         assert_eq!((young.status, young.error), ("healthy", None));
-        let old = judge(Some(&record), 26, at(26 * 3600 + 1), 5);
+        let old = judge((Some(&record), &[]), 26, at(26 * 3600 + 1), 5);
         assert!(old.status == "unhealthy" && old.error.unwrap().contains("more than the 26 hours"));
-        assert_eq!(judge(None, 26, at(0), 5).status, "unhealthy");
+        let disproved = |started_at| Disproved {
+            backup: BackupId::random(),
+            started_at: at(started_at),
+            at: None,
+            machine: Some("db2".to_owned()),
+            reason: "rows of users differ".to_owned(),
+        };
+        let with = |other: Disproved| judge((Some(&record), &[other]), 26, at(0), 5);
+        let older = with(disproved(-1));
+        assert_eq!((older.status, older.disproved_backups), ("healthy", 1));
+        let newer = with(disproved(1));
+        assert_eq!(newer.status, "unhealthy");
+        let error = newer.error.unwrap();
+        assert!(
+            !error.contains("db2") && !error.contains("users"),
+            "{error}"
+        );
+        assert_eq!(judge((None, &[]), 26, at(0), 5).status, "unhealthy");
     }
 }

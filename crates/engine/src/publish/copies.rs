@@ -5,7 +5,7 @@ use super::fill::{CopyOutcome, Plan, Work, fill};
 use super::held_lease::Term;
 use super::leased_queue::LeasedQueue;
 use super::remove_copy::{alone, check_copied, remove_stored};
-use super::same_place::doubt;
+use super::same_place::{doubt, moved};
 use super::source::{NO_SOURCE, Task};
 use crate::catalog::{BackupCopy, BackupRecord, Catalog, CatalogError, CopyState};
 use crate::job::{Destination, Job, LOCAL};
@@ -103,7 +103,11 @@ impl Copier<'_> {
             planned.extend(tasks.iter().map(stopped));
             if !tasks.is_empty() {
                 let destination = destination.clone();
-                plans.push(Plan { destination, tasks });
+                plans.push(Plan {
+                    refusal: moved(&destination, &records),
+                    destination,
+                    tasks,
+                });
             }
         }
         if plans.is_empty() {

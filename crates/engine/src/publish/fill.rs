@@ -26,6 +26,8 @@ const GRACE: Duration = Duration::from_secs(1);
 pub(super) struct Plan {
     pub(super) destination: Destination,
     pub(super) tasks: Vec<Task>,
+    /// Why nothing may be stored there now.
+    pub(super) refusal: Option<String>,
 }
 
 /// What came of one copy.
@@ -130,8 +132,11 @@ pub(super) fn fill(
 
 fn copy_all(plan: &Plan, work: &Work, sender: &Sender<Event>) {
     let destination = &plan.destination;
-    let store: Result<Arc<dyn Store>, _> =
-        open_alone(destination, &work.destinations, &work.state).map(Arc::from);
+    let open = || open_alone(destination, &work.destinations, &work.state).map(Arc::from);
+    let store: Result<Arc<dyn Store>, _> = match &plan.refusal {
+        Some(why) => Err(why.clone()),
+        None => open().map_err(|error| error.to_string()),
+    };
     let mut refusals = 0;
     for task in &plan.tasks {
         let Ok(_alone) = lock(&work.state, destination, &work.stop) else {
@@ -143,7 +148,7 @@ fn copy_all(plan: &Plan, work: &Work, sender: &Sender<Event>) {
                 Err(wrong) => (false, Some(wrong)),
             },
             Err(error) => {
-                let text = work.masks.mask(&error.to_string());
+                let text = work.masks.mask(error);
                 failed(destination, task, work, &text, false, Requests::default());
                 let wrong = Wrong {
                     text,
@@ -154,10 +159,8 @@ fn copy_all(plan: &Plan, work: &Work, sender: &Sender<Event>) {
             }
         };
         let scope = wrong.as_ref().map(|wrong| wrong.scope);
-        refusals = match scope {
-            Some(Scope::Perhaps) => refusals + 1,
-            _ => 0,
-        };
+        let is_refused = scope == Some(Scope::Perhaps);
+        refusals = if is_refused { refusals + 1 } else { 0 };
         let is_hopeless = scope == Some(Scope::Destination) || refusals == MOST_REFUSALS;
         let outcome = CopyOutcome {
             backup: task.backup,
@@ -382,8 +385,7 @@ fn change_copy(
                 .iter()
                 .position(|copy| copy.destination == name);
             let at = at.unwrap_or_else(|| {
-                let key = task.key.as_str();
-                let bytes = Some(task.bytes);
+                let (key, bytes) = (task.key.as_str(), Some(task.bytes));
                 let copy = BackupCopy::pending(name, key, bytes, Timestamp::now());
                 record.copies.push(copy);
                 record.copies.len() - 1

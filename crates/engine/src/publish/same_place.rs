@@ -4,9 +4,55 @@
 use crate::catalog::{BackupCopy, BackupRecord, CopyState};
 use crate::job::Destination;
 use hubvault_model::counted;
+use hubvault_store::Key;
+use std::fs;
 
 /// So many copies that are missing at once are no ordinary gap.
 pub(super) const MANY: usize = 2;
+/// So many copies are looked for in a directory that is on another filesystem than before.
+const LOOKED_FOR: usize = 10;
+
+/// Why nothing is copied into a directory of this machine: it is on another filesystem than the copies that were stored
+/// there, and the newest of those are not in it. `records` are newest first. Some filesystems are known by another number
+/// once they are mounted again, so that what is found counts more.
+pub(super) fn moved(destination: &Destination, records: &[BackupRecord]) -> Option<String> {
+    let now = destination.filesystem()?;
+    let copies = (records.iter()).filter_map(|it| it.copy_at(&destination.name));
+    let was_stored = |copy: &&BackupCopy| {
+        matches!(copy.state, CopyState::Present | CopyState::Missing)
+            && copy.is_expected()
+            && copy.is_at(destination)
+            && copy.filesystem.is_some()
+    };
+    let stored: Vec<&BackupCopy> = copies.filter(was_stored).collect();
+    let is_found = |copy: &&BackupCopy| {
+        let path = Key::parse(&copy.key)
+            .ok()
+            .and_then(|key| destination.path(&key));
+        let found = path.and_then(|path| fs::metadata(path).ok());
+        found.is_some_and(|it| it.is_file() && copy.bytes.is_none_or(|bytes| bytes == it.len()))
+    };
+    let is_same = |copy: &&BackupCopy| copy.filesystem.as_ref() == Some(&now);
+    let newest = || stored.iter().take(LOOKED_FOR);
+    if stored.is_empty() || stored.iter().any(is_same) || newest().any(is_found) {
+        return None;
+    }
+    Some(format!(
+        "{} is on another filesystem than the {} stored there, and the newest of those are not in it (is its disk mounted?); \
+         {}",
+        destination.location,
+        counted(stored.len() as u64, "copy"),
+        what_to_do(destination)
+    ))
+}
+
+fn what_to_do(destination: &Destination) -> String {
+    format!(
+        "mount it and run hubvault copies sync, or if it is the right place, give the destination {} another name and run \
+         hubvault copies sync",
+        destination.name
+    )
+}
 
 /// Why what is missing at a destination is not made again there; `None` where it is. `records` are newest first.
 pub(super) fn doubt(destination: &Destination, records: &[BackupRecord]) -> Option<String> {
@@ -39,9 +85,9 @@ pub(super) fn doubt(destination: &Destination, records: &[BackupRecord]) -> Opti
         let (name, place) = (&destination.name, &destination.location);
         format!(
             "{} missing at {name} are not made again, as nothing shows that {place} is where they were stored (is its disk \
-             mounted?); mount it and run hubvault copies sync, or if it is the right place, give the destination another \
-             name and run hubvault copies sync",
-            counted(missing.len() as u64, "copy")
+             mounted?); {}",
+            counted(missing.len() as u64, "copy"),
+            what_to_do(destination)
         )
     })
 }

@@ -199,3 +199,61 @@ fn where_a_disk_may_not_be_mounted_nothing_is_made_again() {
     assert!(fixture.outcomes().iter().all(|it| it.is_stored));
     assert_eq!(fixture.archives().len(), 2);
 }
+
+#[test]
+fn a_new_copy_does_not_fill_the_disk_below_a_place_that_is_not_mounted() {
+    let mut fixture = Fixture::new();
+    fixture.keep(last(5));
+    assert_eq!(fixture.sync(), None);
+    let known = fixture.record().copy_at("far").unwrap().filesystem.clone();
+    let new = fixture.add(1, State::Proven, false);
+    let copy = || {
+        let record = fixture.catalog.find(&new.to_string()).unwrap().unwrap();
+        record.copy_at("far").unwrap().clone()
+    };
+    // The same disk under another number: what was stored is there.
+    let on = |filesystem: &str| {
+        fixture.change("far", |copy| copy.filesystem = Some(filesystem.to_owned()));
+    };
+    on("another");
+    assert_eq!(fixture.outcomes().len(), 1);
+    assert_eq!(copy().filesystem, known);
+    // An empty directory of another disk.
+    let forget = |record: &mut BackupRecord| record.copies.retain(|it| it.destination != "far");
+    fixture.catalog.change(new, forget).unwrap();
+    let far = fixture.far.path();
+    let disk = far.with_extension("disk");
+    fs::rename(far, &disk).unwrap();
+    fs::create_dir(far).unwrap();
+    for state in [CopyState::Present, CopyState::Missing] {
+        fixture.change("far", |copy| copy.state = state);
+        let outcomes = fixture.outcomes();
+        assert!(outcomes.iter().all(|it| !it.is_stored), "{outcomes:?}");
+        let why = copy().error.unwrap();
+        assert!(why.contains("is its disk mounted?"), "{why}");
+        assert!(
+            why.contains("another name and run hubvault copies sync"),
+            "{why}"
+        );
+        assert_eq!(copy().state, CopyState::Pending);
+        assert!(copy().next_try_at.is_some());
+        assert_eq!(fs::read_dir(far).unwrap().count(), 0);
+    }
+    // Mounted again.
+    fs::remove_dir(far).unwrap();
+    fs::rename(&disk, far).unwrap();
+    fixture.change("far", |copy| copy.state = CopyState::Present);
+    assert!(fixture.outcomes().iter().all(|it| it.is_stored));
+    assert_eq!(copy().state, CopyState::Present);
+    // Another disk in its place, on purpose: under another name it is a new one.
+    on("another");
+    fs::rename(far, &disk).unwrap();
+    fs::create_dir(far).unwrap();
+    fixture.catalog.change(new, forget).unwrap();
+    assert!(fixture.sync().unwrap().contains("is its disk mounted?"));
+    let location = Location::Directory(far.to_owned());
+    fixture.job.destinations =
+        Destinations::local(fixture.here.path()).with([Destination::new("new", location)]);
+    assert!(fixture.outcomes().iter().all(|it| it.is_stored));
+    assert_eq!(fixture.archives(), [name(0)]);
+}

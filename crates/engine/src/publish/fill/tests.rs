@@ -48,6 +48,7 @@ fn a_limit_of_time_ends_an_upload_and_nothing_half_is_there() {
         stop: Cancel::new(),
     };
     let plan = Plan {
+        refusal: None,
         destination,
         tasks: vec![task],
     };
@@ -97,6 +98,7 @@ fn what_is_removed_while_copies_are_made_is_not_made_again() {
     remove().unwrap();
     let task = task(id, archive);
     let plan = Plan {
+        refusal: None,
         destination: far_away,
         tasks: vec![task],
     };

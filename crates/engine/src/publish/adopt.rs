@@ -133,7 +133,7 @@ fn adopt_from(
     let keys_there: HashSet<String> = all.map(|it| it.object.key.to_string()).collect();
     // One without a lease's number is of a machine that does not share the lease: no rule here is for it.
     unknown.retain(|listed| is_leased(listed.object.key.as_str()));
-    let (records, unreadable) = archives.records(&unknown)?;
+    let (records, unreadable) = archives.records_to_add(&unknown)?;
     for archive in unreadable.iter().filter(|archive| !archive.is_listed) {
         tracing::warn!("could not add {}: {}", archive.place, archive.why);
     }

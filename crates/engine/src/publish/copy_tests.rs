@@ -30,6 +30,7 @@ mod one_reading;
 mod one_sending;
 mod pins;
 mod places;
+mod adopted;
 mod removal;
 #[path = "../../tests/samples/mod.rs"]
 mod samples;

@@ -42,7 +42,7 @@ pub(super) fn record(
     for (record, key) in others {
         let Ok(key) = Key::parse(&key) else { continue };
         // It may have been stored since the look.
-        if archives.has(&key)? {
+        if archives.head(&key)?.is_some() {
             continue;
         }
         // Retention keeps the newest one, the newest proven one and what is pinned.

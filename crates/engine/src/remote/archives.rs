@@ -116,14 +116,14 @@ impl Archives {
         Ok(retried(self.patience, &self.cancel, call)?)
     }
 
-    /// Whether there is an object of this key.
-    pub(crate) fn has(&self, key: &Key) -> Result<bool, RemoteError> {
-        Ok(self.retried(|| self.store.head(key))?.is_some())
+    /// The object of this key.
+    pub(crate) fn head(&self, key: &Key) -> Result<Option<Object>, RemoteError> {
+        self.retried(|| self.store.head(key))
     }
 
     /// Whether there is the sidecar of an archive.
     pub(crate) fn has_sidecar(&self, archive: &Key) -> Result<bool, RemoteError> {
-        sidecar_key(archive).map_or(Ok(false), |key| self.has(&key))
+        sidecar_key(archive).map_or(Ok(false), |key| Ok(self.head(&key)?.is_some()))
     }
 
     /// What was asked of the store since it was opened.
@@ -203,11 +203,11 @@ impl Archives {
         let Some(key) = Key::parse(word).ok().filter(|_| word.contains('.')) else {
             return Ok(None);
         };
-        let Some(object) = self.retried(|| self.store.head(&key))? else {
+        let Some(object) = self.head(&key)? else {
             return Err(self.unknown(word));
         };
         let sidecar = match sidecar_key(&key) {
-            Ok(beside) => self.retried(|| self.store.head(&beside))?,
+            Ok(beside) => self.head(&beside)?,
             Err(_) => None,
         };
         let marks = self.retried(|| MarkNames::beside(&*self.store, &key))?;

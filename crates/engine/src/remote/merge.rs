@@ -116,6 +116,7 @@ fn merge_copy(known: &mut BackupCopy, copy: &BackupCopy, bytes: Option<u64>) -> 
 fn take_place(known: &mut BackupCopy, copy: &BackupCopy) {
     known.location.clone_from(&copy.location);
     known.server.clone_from(&copy.server);
+    known.locked_until = copy.locked_until.or(known.locked_until);
 }
 
 /// What is wrong with a copy that was found, of an archive of this size.

@@ -11,6 +11,7 @@ use crate::catalog::{
     published_as,
 };
 use hubvault_archive::{ArchiveError, Identities};
+use hubvault_store::Location;
 use jiff::Timestamp;
 use std::collections::HashMap;
 
@@ -50,6 +51,14 @@ impl Archives {
         of: &[Listed],
     ) -> Result<(Vec<BackupRecord>, Vec<Unreadable>), RemoteError> {
         self.records_of(of, None)
+    }
+
+    /// The same for the catalog between two runs: with the locks, and sealed archives compared with how they should begin.
+    pub(crate) fn records_to_add(
+        &self,
+        of: &[Listed],
+    ) -> Result<(Vec<BackupRecord>, Vec<Unreadable>), RemoteError> {
+        self.records_of(of, Some(&Budget::of_heads()))
     }
 
     /// The same; with `opens` each archive is compared with its sidecar: one that is not sealed is opened.
@@ -98,6 +107,11 @@ impl Archives {
         let object = &listed.object;
         let mut copy = BackupCopy::stored(&self.destination, &object.key, object.bytes);
         copy.locked_until = object.locked_until;
+        if opens.is_some() && matches!(self.destination.location, Location::S3(_)) {
+            // No listing says it.
+            let found = self.head(&object.key)?;
+            copy.locked_until = found.and_then(|object| object.locked_until);
+        }
         let backup = Backup::of(self.clone(), listed.clone());
         let Some(mut sidecar) = sidecar else {
             let known = backup.contents(&Identities::none())?;
@@ -183,7 +197,7 @@ fn damage(
             "it has {bytes} bytes there, and the archive of its sidecar had at most {most}: the sidecar is another one's"
         )));
     }
-    let Some(budget) = opens else {
+    let Some(budget) = opens.filter(|it| sidecar.seal.is_some() || !it.only_sealed) else {
         return Ok(None);
     };
     let wanted = backup.clone().wanted(sidecar.manifest.id);

@@ -14,6 +14,7 @@ const BUFFER: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Budget {
     bytes: AtomicU64,
+    pub(super) only_sealed: bool,
     unread: AtomicUsize,
 }
 
@@ -22,7 +23,16 @@ impl Budget {
     pub(super) fn of(bytes: u64) -> Self {
         Self {
             bytes: AtomicU64::new(bytes),
+            only_sealed: false,
             unread: AtomicUsize::new(0),
+        }
+    }
+
+    /// Nothing is read whole, and only archives that are sealed are compared: those that are not say whose they are later.
+    pub(super) fn of_heads() -> Self {
+        Self {
+            only_sealed: true,
+            ..Self::of(0)
         }
     }
 

@@ -36,6 +36,8 @@ pub enum Task {
     Operation(Operation),
     /// Run all checks and notify nobody; the answer is what they found.
     Examine,
+    /// Plan a run and write nothing; the answer is what it would take.
+    Plan,
 }
 
 impl Task {
@@ -49,6 +51,7 @@ impl Task {
             Self::Digest => "digest",
             Self::Operation(operation) => operation.action.name(),
             Self::Examine => "examine",
+            Self::Plan => "plan",
         }
     }
 }
@@ -132,7 +135,7 @@ pub(super) fn start(settings: &Settings, task: &Task) -> io::Result<Process> {
     let request = serde_json::to_string(task)? + "\n";
     let mut command = same_command(settings, ["child", task.name()]);
     command.stdout(match task {
-        Task::Backup(_) | Task::Examine => Stdio::piped(),
+        Task::Backup(_) | Task::Examine | Task::Plan => Stdio::piped(),
         Task::Operation(operation) => {
             let state = StateDir::of(settings.job().state_root());
             Operations::of(state).answer_file(operation.id)?.into()

@@ -171,16 +171,31 @@ pub(crate) fn of_rows(
 
 /// For reports: `whole`, the window's condition, and what is added to it.
 pub fn describe_coverage(table: &PlannedTable) -> String {
-    let added = match table.added_rows {
+    describe_rows(
+        table.extension.as_deref(),
+        table.coverage,
+        table.filter.as_deref(),
+        table.added_rows,
+    )
+}
+
+/// The same of a table in an archive.
+pub(super) fn describe_rows(
+    extension: Option<&str>,
+    coverage: Coverage,
+    filter: Option<&str>,
+    added_rows: u64,
+) -> String {
+    let added = match added_rows {
         0 => String::new(),
         rows => format!("{} that others refer to", counted(rows, "row")),
     };
-    match (table.coverage, &table.filter) {
-        (_, _) if table.extension.is_some() => format!(
+    match (coverage, filter) {
+        (_, _) if extension.is_some() => format!(
             "those that the extension {} marks as the user's",
-            table.extension.as_deref().unwrap_or_default()
+            extension.unwrap_or_default()
         ),
-        (Coverage::Window, Some(filter)) if added.is_empty() => filter.clone(),
+        (Coverage::Window, Some(filter)) if added.is_empty() => filter.to_owned(),
         (Coverage::Window, Some(filter)) => format!("{filter}; and {added}"),
         (Coverage::Referenced, _) => format!("only {added}"),
         _ => "whole".to_owned(),

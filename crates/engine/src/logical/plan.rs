@@ -8,6 +8,7 @@ use super::foreign_keys::{self, References};
 use super::huge_rows;
 use super::load_order;
 use super::needs;
+use super::relation_facts::{RelationFacts, relation_facts};
 use super::scope::{self, Choice, Resolved};
 use super::spared::Spared;
 use super::window_filters::filters;
@@ -45,6 +46,8 @@ pub struct Plan {
     pub of_extensions: Vec<LeftOut>,
     /// Tables of extensions with rows that are, in the order in which they are loaded.
     pub extension_tables: Vec<TableName>,
+    /// Size and references of every table, taken or not, by the name for people.
+    pub relations: BTreeMap<String, RelationFacts>,
     /// Materialized views to fill after a restore, in order.
     pub refresh: Vec<TableName>,
     /// What a restore loads and adds when.
@@ -106,6 +109,7 @@ impl Plan {
             unreadable: spared.left_out(&relations),
             extension_tables: extensions::parents_first(&relations, &found.chosen, &keys),
             of_extensions: extensions::left_out(&relations, &found.chosen, &found.warnings),
+            relations: relation_facts(&relations, &keys),
             refresh: inspect::materialized_views(session)?,
             load_order: load_order::load_order(session)?,
             host: inspect::host_needs(session)?,

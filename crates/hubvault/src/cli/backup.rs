@@ -14,13 +14,14 @@ use hubvault_config::Settings;
 use hubvault_engine::backup;
 use hubvault_engine::catalog::{BackupRecord, Catalog, State, Undelivered};
 use hubvault_engine::job::Job;
+use hubvault_engine::logical::coverage_of_plan;
 use hubvault_engine::run::{BackupError, Run, RunRequest};
 use hubvault_engine::state::progress_file::ProgressFile;
 use hubvault_engine::state::{StateDir, StateError};
 use hubvault_model::{BackupId, ByteSize, Cancel, counted, indented};
 use hubvault_service::child::RunResult;
 use hubvault_service::logging;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// `hubvault backup`
@@ -91,6 +92,17 @@ fn dry_run(job: &Job) -> Result<Exit> {
     } else {
         Exit::Warnings
     })
+}
+
+/// What a run would take now, for the service.
+pub(crate) fn planned(job: &Job) -> Result<Value> {
+    let cancel = Cancel::new();
+    let _signals = signals::watch(cancel.clone(), || {})?;
+    let (plan, _) = backup::plan(job, &cancel)?;
+    Ok(json!({
+        "tables": coverage_of_plan(&plan, &job.scope),
+        "grants": plan.grants(&job.database.user),
+    }))
 }
 
 /// Takes the backup that the service asked for. The report goes to the service's log.

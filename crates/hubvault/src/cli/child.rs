@@ -34,6 +34,7 @@ pub(crate) fn run(job: Option<&str>) -> Result<Exit> {
         Task::Copies => copies::tend(settings),
         Task::Digest => mail::run(settings, &MailCommand::digest()),
         Task::Operation(asked) => operation::run(settings, &asked),
+        Task::Plan => reply(backup::planned(settings.job())),
         Task::Examine => reply(check::examined(settings)),
     }
 }

@@ -1,4 +1,4 @@
-//! The rooms of the page beside backups: checks and alerts, recipients.
+//! The rooms of the page beside backups: coverage, checks and alerts, recipients.
 
 use crate::hub::Hub;
 use crate::page::{Browser, database, hub, is_page};
@@ -257,5 +257,149 @@ fn recipients_are_named_with_what_reached_them() {
     assert!(
         past.contains("Previous page") || past.contains("No message fits."),
         "{past}"
+    );
+}
+
+/// What a browser makes of escaped text.
+fn unescaped(html: &str) -> String {
+    let mut text = html.to_owned();
+    for (escaped, plain) in [
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&quot;", "\""),
+        ("&#x27;", "'"),
+        ("&#x2f;", "/"),
+        ("&amp;", "&"),
+    ] {
+        text = text.replace(escaped, plain);
+    }
+    text
+}
+
+#[test]
+fn a_table_that_is_left_out_is_taken_in_by_the_lines_of_the_page() {
+    let database = database_with(
+        "CREATE TABLE users (id int PRIMARY KEY); CREATE SCHEMA \"<b>\";
+         CREATE TABLE orders (id int, buyer int REFERENCES users);
+         CREATE TABLE \"<b>\".\"<script>alert('\"\"')</script>\" (id int REFERENCES users);
+         CREATE TABLE audit_a (id int); CREATE TABLE audit_b (id int)",
+    );
+    let mut hub = hub(&database);
+    hub.set("PROOF", "off");
+    hub.write(
+        "file = []\n[scope]\ntables = [\"users\", \"orders\", \"audit_*\"]\nexclude = [\"audit_*\"]\nwindow = []\n",
+    );
+    let (read, operate) = (hub.token("ana", "read"), hub.token("bob", "operate"));
+    let service = ServiceProcess::start_http(&hub);
+    let (looking, browser) = (
+        Browser::of(&service, &read),
+        Browser::of(&service, &operate),
+    );
+    let none = is_page(&looking.get("/coverage"), 200);
+    assert!(none.contains("No backup yet.") && !none.contains("Look again now</button>"));
+    let (record, archive) = hub.backup();
+    let page = is_page(&looking.get("/coverage"), 200);
+    is_escaped(&page);
+    for said in [
+        "2 tables in, 0 in part, 3 left out",
+        &record["id"].as_str().unwrap()[..8],
+        "refers to users",
+        "not in the scope",
+    ] {
+        assert!(page.contains(said), "{said} in {page}");
+    }
+    let is_refused = is_page(&looking.submit("/coverage/now", ""), 403);
+    assert!(is_refused.contains("this needs operate"));
+    is_page(&browser.send("/coverage/now", "", &[]), 403);
+
+    // The lines take in what they are for, whatever its name is.
+    let out = is_page(&looking.get("/coverage?state=out&find=script"), 200);
+    let (_, link) = out.split_once("take=%22").unwrap();
+    let link = format!("/coverage?take=%22{}", link.split('#').next().unwrap());
+    let page = is_page(&looking.get(&unescaped(&link)), 200);
+    is_escaped(&page);
+    let (_, lines) = page.split_once("<code>[scope]").unwrap();
+    let lines = unescaped(lines.split("</code>").next().unwrap());
+    assert!(
+        lines.contains("\"users\", \"orders\", \"audit_*\", "),
+        "{lines}"
+    );
+    hub.write(&format!(
+        "file = []\n[scope]{lines}\nexclude = [\"audit_*\"]\nwindow = []\n"
+    ));
+    let plan = hub.run(&["backup", "--dry-run", "--json"]);
+    let plan: Value = serde_json::from_slice(&plan.stdout).unwrap();
+    assert_eq!(plan["tables"].as_array().unwrap().len(), 3, "{plan}");
+
+    // A pattern that leaves out several says so.
+    let page = is_page(&looking.get("/coverage?take=audit%5Fa"), 200);
+    for said in ["exclude = []", "The same pattern leaves out audit_b."] {
+        assert!(page.contains(said), "{said} in {page}");
+    }
+    let asked = browser.submit("/coverage/now", "");
+    assert_eq!(asked.status, 303, "{}", asked.text());
+    let page = is_page(&looking.get("/coverage?find=orders"), 200);
+    assert!(page.contains("as a backup would take them"), "{page}");
+    assert!(page.contains("<td class=\"wrap\">users</td>"), "{page}");
+    for (address, said) in [
+        ("/coverage?take=%3Cscript%3E", "&lt;script&gt;"),
+        ("/coverage?state=x", "is no state"),
+        ("/coverage?sort=x", "is no sort"),
+    ] {
+        assert!(
+            is_page(&looking.get(address), 400).contains(said),
+            "{address}"
+        );
+    }
+    // Another backup is newer than the plan; without its archive the record says what is inside.
+    hub.backup();
+    std::fs::remove_file(archive).unwrap();
+    let page = is_page(&looking.get("/coverage"), 200);
+    assert!(page.contains("as of the backup"), "{page}");
+}
+
+#[test]
+fn coverage_is_shown_of_2000_tables_and_says_why_the_database_cannot_be_asked() {
+    let database = database_with(
+        "DO $$ BEGIN FOR n IN 1..2000 LOOP
+             EXECUTE format('CREATE TABLE t%s (id int PRIMARY KEY)', to_char(n, 'FM0000'));
+         END LOOP; END $$",
+    );
+    let mut hub = hub(&database);
+    hub.set("PROOF", "off");
+    hub.write("file = []\n[scope]\ntables = [\"t0001\"]\nwindow = []\n");
+    let (_, archive) = hub.backup();
+    hub.set("POSTGRES_PORT", "1");
+    let operate = hub.token("bob", "operate");
+    let service = ServiceProcess::start_http(&hub);
+    let browser = Browser::of(&service, &operate);
+    let page = is_page(&browser.get("/coverage"), 200);
+    assert!(
+        page.contains("1 to 100 of 2000") && page.contains("Next page"),
+        "{page}"
+    );
+    assert!(page.len() < 150_000, "{}", page.len());
+    let last = is_page(&browser.get("/coverage?page=20&sort=taken"), 200);
+    assert!(
+        last.contains("1901 to 2000 of 2000") && last.contains(">t0001</th>"),
+        "{last}"
+    );
+    let all = is_page(&browser.get("/coverage?find=t19&take=%2A"), 200);
+    assert!(
+        all.contains("Take in t1900, t1901, t1902, t1903, t1904 and 95 more"),
+        "{all}"
+    );
+    let beyond = is_page(&browser.get("/coverage?page=999"), 200);
+    assert!(beyond.contains("No table fits."), "{beyond}");
+    let failed = is_page(&browser.submit("/coverage/now", ""), 503);
+    assert!(
+        failed.contains("This could not be read") && failed.contains("Overview"),
+        "{failed}"
+    );
+    std::fs::remove_file(archive).unwrap();
+    let page = is_page(&browser.get("/coverage"), 200);
+    assert!(
+        page.contains("1 to 1 of 1") && page.contains("Not inside: 1,999 tables"),
+        "{page}"
     );
 }

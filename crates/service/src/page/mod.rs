@@ -28,6 +28,8 @@ mod actions;
 mod messages;
 mod checks;
 mod recipients;
+mod scope_change;
+mod coverage;
 
 use crate::daemon::{Daemon, ServedJob};
 use crate::http::permits::Permits;
@@ -112,6 +114,8 @@ fn routes(page: Arc<Page>) -> Router {
         .route("/checks", get(checks::list))
         .route("/checks/now", post(checks::now))
         .route("/checks/silence", post(checks::silence))
+        .route("/coverage", get(coverage::list))
+        .route("/coverage/now", post(coverage::now))
         .route("/recipients", get(recipients::show))
         .route("/login", get(login::show).post(login::login))
         .route("/logout", post(login::logout))

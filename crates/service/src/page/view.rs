@@ -24,6 +24,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("value.html", include_str!("templates/value.html")),
     ("sealed.html", include_str!("templates/sealed.html")),
     ("checks.html", include_str!("templates/checks.html")),
+    ("coverage.html", include_str!("templates/coverage.html")),
     ("recipients.html", include_str!("templates/recipients.html")),
     ("jobs_nav.html", include_str!("templates/jobs_nav.html")),
     ("jobs.html", include_str!("templates/jobs.html")),

@@ -24,6 +24,7 @@ pub(super) struct Wish {
     pub(super) until: String,
     pub(super) day: String,
     pub(super) pinned: String,
+    pub(super) take: String,
     pub(super) sort: String,
     pub(super) up: String,
     pub(super) page: u64,
@@ -55,6 +56,7 @@ impl Wish {
             ("until", &self.until),
             ("day", &self.day),
             ("pinned", &self.pinned),
+            ("take", &self.take),
             ("sort", &self.sort),
             ("up", &self.up),
             ("page", &page),
@@ -79,6 +81,15 @@ impl Wish {
                 String::new()
             },
             page: 1,
+            ..self.clone()
+        }
+        .address(path)
+    }
+
+    /// The same list, with what to write so that this is taken in.
+    pub(super) fn taking(&self, path: &str, take: &str) -> String {
+        Self {
+            take: take.to_owned(),
             ..self.clone()
         }
         .address(path)

@@ -37,7 +37,7 @@ pub(crate) struct LiveColumn {
     /// Whether it is GENERATED ALWAYS AS IDENTITY.
     pub(crate) always: bool,
     pub(crate) in_key: bool,
-    computed: bool,
+    pub(crate) computed: bool,
 }
 
 pub(crate) fn looking_at(table: &TableName) -> String {

@@ -13,6 +13,7 @@ mod new_database;
 mod drift;
 pub mod target;
 pub mod target_facts;
+mod live_rows;
 mod differences;
 mod staging;
 mod dump;
@@ -52,6 +53,7 @@ pub use inspect::{
     Check, Column, ConfigRows, Estimate, ForeignKey, MissingPrivilege, Relation, RelationKind,
     Requirements, RowAddress, Rules, Sequence, WritableRows,
 };
+pub use live_rows::{LiveRows, live_rows};
 pub use memory_file::memory_file;
 pub use new_database::create_options;
 pub use snapshot::{Invitation, Snapshot, SnapshotFacts, system_identifier};

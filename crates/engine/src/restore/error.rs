@@ -2,7 +2,7 @@
 
 use crate::pool::StopError;
 use hubvault_archive::ArchiveError;
-use hubvault_model::{TableName, remedy};
+use hubvault_model::{ByteSize, TableName, remedy};
 use hubvault_postgres::PgError;
 use std::io;
 use std::path::PathBuf;
@@ -140,6 +140,24 @@ pub enum RestoreError {
          database to get it"
     )]
     NotThere {
+        /// The table.
+        table: TableName,
+    },
+    /// The rows to compare are more than whoever asked wants to load into the living database.
+    #[error(
+        "{bytes} of rows are to be compared, more than the limit of {most} here; the command line has no limit"
+    )]
+    TooMuch {
+        /// How many.
+        bytes: ByteSize,
+        /// The most.
+        most: ByteSize,
+    },
+    /// The rows of a table cannot be told apart in the target.
+    #[error(
+        "{table} has no primary key, or one that the archive does not have: its rows cannot be looked up"
+    )]
+    NoKey {
         /// The table.
         table: TableName,
     },

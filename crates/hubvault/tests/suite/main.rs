@@ -70,6 +70,7 @@ mod page_rooms;
 mod page_views;
 mod page_operations;
 mod page_inside;
+mod page_beside;
 mod json;
 mod hints;
 mod logs;

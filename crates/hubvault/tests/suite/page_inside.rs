@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 /// A hub without drills, one backup of this database, and that backup's id.
-fn backed_up(database: &Database) -> (Hub, String, PathBuf) {
+pub(crate) fn backed_up(database: &Database) -> (Hub, String, PathBuf) {
     let mut hub = Hub::whole(database);
     hub.set("BACKUP_SCHEDULE", "0 0 29 2 *");
     let (record, archive) = hub.backup();
@@ -17,7 +17,7 @@ fn backed_up(database: &Database) -> (Hub, String, PathBuf) {
 }
 
 /// A value for an address.
-fn encoded(text: &str) -> String {
+pub(crate) fn encoded(text: &str) -> String {
     text.bytes().fold(String::new(), |mut out, byte| {
         let _ = write!(out, "%{byte:02X}");
         out
@@ -25,7 +25,7 @@ fn encoded(text: &str) -> String {
 }
 
 /// The address of a table by its name as it is shown.
-fn table(id: &str, name: &str) -> String {
+pub(crate) fn table(id: &str, name: &str) -> String {
     format!("/backups/{id}/tables/{}", encoded(name))
 }
 
@@ -87,30 +87,6 @@ fn rows_are_shown_as_they_were_a_page_at_a_time_and_found_by_a_value() {
     assert!(none.contains("0 rows found"), "{none}");
     assert!(page(&format!("{users}?row=500")).contains("none from row 500 on"));
     assert!(page(&table(&id, "nothing")).contains("The table is empty"));
-    for (path, status, said) in [
-        (format!("{users}?row=0"), 400, "row is the number of a row"),
-        (format!("{users}?row=x"), 400, "row is the number of a row"),
-        (
-            format!("{users}?column=%3Cb%3E"),
-            400,
-            "no column &lt;b&gt;",
-        ),
-        (
-            format!("{users}/value?row=999&column=id"),
-            404,
-            "has 121 rows",
-        ),
-        (table(&id, "secrets"), 404, "no rows of a table secrets"),
-        (
-            table("00000000-0000-4000-8000-000000000000", "users"),
-            404,
-            "no backup with this id",
-        ),
-    ] {
-        let text = is_page(&browser.get(&path), status);
-        assert!(text.contains(said), "{path}: {said} in {text}");
-    }
-
     // Rows are for whoever may download the archive.
     let looking = Browser::of(&service, &read);
     assert!(!is_page(&looking.get(&format!("/backups/{id}")), 200).contains("tables/users"));
@@ -135,6 +111,45 @@ fn rows_are_shown_as_they_were_a_page_at_a_time_and_found_by_a_value() {
         log.contains("audit: refused GET") && !log.contains("user 77"),
         "{log}"
     );
+}
+
+#[test]
+fn an_address_of_nothing_is_a_sentence() {
+    let database = database_with("CREATE TABLE users (id int); INSERT INTO users VALUES (1), (2)");
+    let (hub, id, _) = backed_up(&database);
+    let token = hub.token("bob", "operate");
+    let service = ServiceProcess::start_http(&hub);
+    let browser = Browser::of(&service, &token);
+    let users = table(&id, "users");
+    for (path, status, said) in [
+        (format!("{users}?row=0"), 400, "row is the number of a row"),
+        (format!("{users}?row=x"), 400, "row is the number of a row"),
+        (
+            format!("{users}?column=%3Cb%3E"),
+            400,
+            "no column &lt;b&gt;",
+        ),
+        (
+            format!("{users}/value?row=999&column=id"),
+            404,
+            "has 2 rows",
+        ),
+        // No way around the role.
+        (
+            format!("/backups/{id}/%74ables/users"),
+            404,
+            "there is no page at this address",
+        ),
+        (table(&id, "secrets"), 404, "no rows of a table secrets"),
+        (
+            table("00000000-0000-4000-8000-000000000000", "users"),
+            404,
+            "no backup with this id",
+        ),
+    ] {
+        let text = is_page(&browser.get(&path), status);
+        assert!(text.contains(said), "{path}: {said} in {text}");
+    }
 }
 
 /// What the page shows of a name, and what its forms send.

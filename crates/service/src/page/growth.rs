@@ -70,20 +70,20 @@ impl Growth {
     pub(super) fn shown(&self, table: &str) -> Option<Value> {
         let rows = self.rows.get(table).filter(|rows| rows.len() > 1)?;
         let (first, last) = (rows.first()?, rows.last()?);
-        let (least, most) = (rows.iter().min()?, rows.iter().max()?);
+        let (lowest, most) = (rows.iter().min()?, rows.iter().max()?);
         let mut text = format!(
             "{} to {} rows in {}",
             grouped(*first),
             grouped(*last),
             counted(rows.len() as u64, "backup")
         );
-        if least < first.min(last) {
-            let _ = write!(text, ", at least {}", grouped(*least));
+        if lowest < first.min(last) {
+            let _ = write!(text, ", at least {}", grouped(*lowest));
         }
         if most > first.max(last) {
             let _ = write!(text, ", at most {}", grouped(*most));
         }
-        Some(context! { line => line(rows, *least, *most), text })
+        Some(context! { line => line(rows, *lowest, *most), text })
     }
 }
 

@@ -115,13 +115,7 @@ async fn pass(page: &Arc<Page>, visit: &mut Visit, request: Request) -> Result<P
             cookie.is_some(),
         )));
     };
-    let is_own = path == "/login" || path == "/logout";
-    let least = if is_change && !is_own || is_inside(path) {
-        Role::Operate
-    } else {
-        Role::Read
-    };
-    let allowed = may(&page.app, &token, Some(least), now);
+    let allowed = may(&page.app, &token, Some(needed(path, is_change)), now);
     visit.form_token = form_token(cookie);
     visit.caller = Some(Caller {
         token: Some(token),
@@ -137,9 +131,21 @@ async fn pass(page: &Arc<Page>, visit: &mut Visit, request: Request) -> Result<P
     Ok(Pass::Through(request))
 }
 
+/// The role that a page needs.
+fn needed(path: &str, is_change: bool) -> Role {
+    let is_own = path == "/login" || path == "/logout";
+    if path.starts_with("/backups/") && path.ends_with("/file/unmasked") {
+        Role::Admin
+    } else if is_change && !is_own || is_inside(path) {
+        Role::Operate
+    } else {
+        Role::Read
+    }
+}
+
 /// Whether a page shows what is inside an archive: whoever may see that may download the archive, and leaves a line.
 fn is_inside(path: &str) -> bool {
-    path.starts_with("/backups/") && path.contains("/tables/")
+    path.starts_with("/backups/") && (path.contains("/tables/") || path.ends_with("/file"))
 }
 
 /// The token that the session of this cookie stands for; `None` if either ended.

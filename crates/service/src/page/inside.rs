@@ -214,8 +214,28 @@ impl Inside {
     }
 }
 
+/// What puts the table beside the live one, where it can be looked at by SQL.
+pub(super) fn restore_beside(id: &str, table: &str) -> Vec<String> {
+    with_table("restore", id, table, " --into-schema looked_at")
+}
+
+/// What the pages about a table have in common.
+pub(super) fn table_frame(inside: &Inside, visit: &Visit, table: &TableSummary) -> Value {
+    let name = table.name.to_string();
+    let own = inside.frame(visit);
+    let program = program(visit, &inside.of);
+    let commands = restore_beside(&inside.record.id.short(), &name).into_iter();
+    context! {
+        table => one_line(&name).into_owned(),
+        path => Value::from_safe_string(table_path(&name)),
+        encoding => table.encoding.clone(),
+        commands_list => commands.map(|it| format!("{program} {it}")).collect::<Vec<_>>(),
+        ..own
+    }
+}
+
 /// The address of a table below that of its backup.
-pub(super) fn table_path(name: &str) -> String {
+fn table_path(name: &str) -> String {
     format!("tables/{}", percent_encoded(name))
 }
 

@@ -23,6 +23,10 @@ mod growth;
 mod backup;
 mod operation;
 mod inside;
+mod live;
+mod rows_plan;
+mod file_secrets;
+mod file;
 mod table_rows;
 mod actions;
 mod messages;
@@ -107,6 +111,9 @@ fn routes(page: Arc<Page>) -> Router {
         .route("/backups/{id}", get(backup::show))
         .route("/backups/{id}/tables/{table}", get(table_rows::show))
         .route("/backups/{id}/tables/{table}/value", get(table_rows::value))
+        .route("/backups/{id}/tables/{table}/plan", post(rows_plan::show))
+        .route("/backups/{id}/file", get(file::show))
+        .route("/backups/{id}/file/unmasked", post(file::unmasked))
         .route("/backups/{id}/link", post(actions::link))
         .route("/backups/{id}/pin", post(actions::pin))
         .route("/backups/{id}/operation", post(actions::operate))

@@ -1,7 +1,8 @@
 //! The rows of a table as an archive has them, fifty at a time, or those with one value; and one value whole.
 
 use super::Page;
-use super::inside::{Inside, look, open, table_path, with_table};
+use super::inside::{Inside, look, open, restore_beside, table_frame};
+use super::live::Live;
 use super::shown::percent_encoded;
 use super::view::Visit;
 use crate::http::auth::Audit;
@@ -11,7 +12,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use hubvault_archive::{Coverage, TableSummary};
-use hubvault_engine::restore::{Browsed, BrowsedRow, Filter, Wish, browse};
+use hubvault_engine::restore::{Browsed, BrowsedRow, Filter, Value as Shown, Wish, browse};
 use hubvault_model::{Cancel, grouped, one_line, printable};
 use minijinja::{Value, context};
 use serde::Deserialize;
@@ -24,7 +25,7 @@ const ROWS: usize = 50;
 const LETTERS: (usize, usize) = (20, 160);
 const PAGE_LETTERS: usize = 1 << 20;
 /// Bytes of a value that are kept: in a list, and where it is shown alone.
-const KEPT: usize = 4 << 10;
+const KEPT: usize = super::live::COMPARED;
 const WHOLE: usize = 1 << 20;
 /// A search ends after so many bytes of rows, or so long, and goes on with the next request.
 const SEARCHED: u64 = 512 << 20;
@@ -41,6 +42,8 @@ pub(super) struct Asked {
     value: String,
     /// Instead of a value.
     null: Option<String>,
+    /// Whether the living rows are shown, too.
+    live: Option<String>,
 }
 
 impl Asked {
@@ -79,6 +82,9 @@ impl Asked {
     /// The same from another row, as the query of an address.
     fn query(&self, from: u64) -> String {
         let mut query = format!("?row={}", from + 1);
+        if self.live.is_some() {
+            query += "&live=1";
+        }
         if !self.column.is_empty() {
             query += &format!("&column={}", percent_encoded(&self.column));
             query += &match self.null {
@@ -119,17 +125,14 @@ pub(super) async fn show(
         let found = browse(&inside.archive, table, &wish, cancel)
             .map_err(|error| inside.failed(error, cancel))?;
         let audit = format!("{} of {} of {}", counted(&found), name, inside.record.id);
-        let values =
-            context! { ..rows(table, &asked, &wish, &found), ..frame(&inside, visit, table) };
+        let live = Live::of(asked.live.is_some(), &inside, table, &found.rows, cancel);
+        let live_values = live.frame(&asked.query(wish.from));
+        let rows = rows(table, &asked, &wish, &found, &live);
+        let values = context! { ..rows, ..live_values, ..table_frame(&inside, visit, table) };
         let html = page.views.render("table.html", visit, values)?;
         Ok((Extension(Audit(one_line(&audit).into_owned())), html).into_response())
     })
     .await
-}
-
-/// What puts the table beside the live one, where it can be looked at by SQL.
-fn restore_beside(id: &str, table: &str) -> Vec<String> {
-    with_table("restore", id, table, " --into-schema looked_at")
 }
 
 fn counted(found: &Browsed) -> String {
@@ -144,36 +147,25 @@ fn counted(found: &Browsed) -> String {
     }
 }
 
-/// What the pages about a table have in common.
-fn frame(inside: &Inside, visit: &Visit, table: &TableSummary) -> Value {
-    let name = table.name.to_string();
-    let own = inside.frame(visit);
-    let program = super::inside::program(visit, &inside.of);
-    let commands = restore_beside(&inside.record.id.short(), &name).into_iter();
-    context! {
-        table => one_line(&name).into_owned(),
-        path => Value::from_safe_string(table_path(&name)),
-        encoding => table.encoding.clone(),
-        commands_list => commands.map(|it| format!("{program} {it}")).collect::<Vec<_>>(),
-        ..own
-    }
-}
-
-fn rows(table: &TableSummary, asked: &Asked, wish: &Wish, found: &Browsed) -> Value {
+fn rows(table: &TableSummary, asked: &Asked, wish: &Wish, found: &Browsed, live: &Live) -> Value {
     let cells = ROWS * table.columns.len().max(1);
     let letters = (PAGE_LETTERS / cells).clamp(LETTERS.0, LETTERS.1);
     let total = table.digest.rows;
     let end = found.next.unwrap_or(total);
-    let line = |row: &BrowsedRow| {
-        let cells = row.values.iter().zip(&table.columns);
-        let cells = cells.map(|(value, column)| cell(value, row.number, column, letters));
-        context! { number => grouped(row.number + 1), cells => cells.collect::<Vec<_>>() }
+    let one_row = |(at, row): (usize, &BrowsedRow)| {
+        let cells = row.values.iter().zip(&table.columns).enumerate();
+        let cells = cells.map(|(number, (value, column))| {
+            let now = live.value(at, number).map(|now| shown(now, letters));
+            context! { now, ..cell(value, row.number, column, letters) }
+        });
+        let cells: Vec<Value> = cells.collect();
+        context! { number => grouped(row.number + 1), now => live.row(at, table), cells }
     };
     let previous = (wish.from > 0 && wish.filter.is_none())
         .then(|| asked.query(wish.from.saturating_sub(ROWS as u64)));
     context! {
         columns => table.columns.iter().map(|name| one_line(name).into_owned()).collect::<Vec<_>>(),
-        rows => found.rows.iter().map(line).collect::<Vec<_>>(),
+        rows => found.rows.iter().enumerate().map(one_row).collect::<Vec<_>>(),
         found => found.rows.len(),
         total => grouped(total),
         coverage => coverage(table),
@@ -200,22 +192,27 @@ fn coverage(table: &TableSummary) -> Option<&'static str> {
 }
 
 /// A value in a list, and where the whole of it is.
-fn cell(value: &hubvault_engine::restore::Value, row: u64, column: &str, letters: usize) -> Value {
-    let Some(text) = &value.text else {
-        return context! { is_null => true };
-    };
-    let cut = text.char_indices().nth(letters).map(|(end, _)| end);
-    let is_cut = value.is_cut || cut.is_some();
-    let shown = &text[..cut.unwrap_or(text.len())];
+fn cell(value: &Shown, row: u64, column: &str, letters: usize) -> Value {
+    let is_long = |text: &String| value.is_cut || text.chars().nth(letters).is_some();
+    let is_cut = value.text.as_ref().is_some_and(is_long);
     let link = format!(
         "?row={}&column={}",
         row + 1,
         percent_encoded(&one_line(column))
     );
+    context! { whole => is_cut.then_some(link), ..shown(value, letters) }
+}
+
+/// The beginning of a value.
+fn shown(value: &Shown, letters: usize) -> Value {
+    let Some(text) = &value.text else {
+        return context! { is_null => true };
+    };
+    let cut = text.char_indices().nth(letters).map(|(end, _)| end);
     context! {
-        text => one_line(shown).into_owned(),
+        text => one_line(&text[..cut.unwrap_or(text.len())]).into_owned(),
         is_empty => text.is_empty() && !value.is_cut,
-        whole => is_cut.then_some(link),
+        is_cut => cut.is_some() || value.is_cut,
     }
 }
 
@@ -255,7 +252,7 @@ pub(super) async fn value(
             back => format!("?row={}", from + 1 - from % ROWS as u64),
             text => value.text.as_deref().map(|text| printable(text).into_owned()),
             is_cut => value.is_cut,
-            ..frame(&inside, visit, table)
+            ..table_frame(&inside, visit, table)
         };
         let html = page.views.render("value.html", visit, values)?;
         Ok((Extension(Audit(one_line(&audit).into_owned())), html).into_response())

@@ -22,6 +22,8 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("operation.html", include_str!("templates/operation.html")),
     ("table.html", include_str!("templates/table.html")),
     ("value.html", include_str!("templates/value.html")),
+    ("plan.html", include_str!("templates/plan.html")),
+    ("file.html", include_str!("templates/file.html")),
     ("sealed.html", include_str!("templates/sealed.html")),
     ("checks.html", include_str!("templates/checks.html")),
     ("coverage.html", include_str!("templates/coverage.html")),

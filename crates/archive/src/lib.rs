@@ -30,6 +30,7 @@ pub use manifest::{
     ScopeInfo, SequenceState, SnapshotInfo, TableSummary, Tool, UncheckedForeignKey,
 };
 pub use reader::{AnyArchive, Archive, ContentReader, manifest_limit, open_regular};
+pub use relations::is_entry_name;
 pub use seal::{
     ArchiveFile, BadIdentity, BadRecipient, Identities, Recipient, SEALED_ENDING, SealedFile,
     SealedWriter, seal,

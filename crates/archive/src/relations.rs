@@ -74,7 +74,7 @@ impl Manifest {
     fn related(&self, by_name: &[usize]) -> Result<(), String> {
         let names = || by_name.iter().map(|at| self.entries[*at].name.as_str());
         let twice = names().zip(names().skip(1)).find(|(a, b)| a == b);
-        let odd = names().find(|name| !stays_inside(name));
+        let odd = names().find(|name| !is_entry_name(name));
         if let Some(name) = twice.map(|(name, _)| name).or(odd) {
             return Err(format!("entry {name:?} has a name that is not allowed"));
         }
@@ -325,8 +325,9 @@ fn identifier(word: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Names are distinct and stay inside the folder that they are unpacked into.
-fn stays_inside(name: &str) -> bool {
+/// Whether an entry may have this name: it stays inside the folder that it is unpacked into, and is neither longer nor
+/// deeper than a reader takes.
+pub fn is_entry_name(name: &str) -> bool {
     let name = name.strip_suffix('/').unwrap_or(name);
     name != MANIFEST
         && name.len() <= NAME_LIMIT

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
 use rustix::fs::{fsync, linkat, mkdirat, open, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
+use rustix::process::geteuid;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
@@ -275,6 +276,17 @@ impl Store for LocalDirectory {
     }
 }
 
+/// Opens a directory that was found in another one; `None` when it is gone, or closed and not ours: `lost+found`, or one
+/// that somebody put in the way. Nothing in it is an object.
+fn open_below(directory: &OwnedFd, name: &str, found: &Stat) -> Result<Option<OwnedFd>, Errno> {
+    match openat(directory, name, BELOW, Mode::empty()) {
+        Ok(opened) => Ok(Some(opened)),
+        Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => Ok(None),
+        Err(Errno::ACCESS) if found.st_uid != geteuid().as_raw() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Removes the unfinished objects of a directory and of those below it.
 fn sweep(
     directory: &OwnedFd,
@@ -297,11 +309,12 @@ fn sweep(
         };
         let path = format!("{above}{name}");
         match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Directory => match openat(directory, name, BELOW, Mode::empty()) {
-                Ok(opened) => sweep(&opened, &format!("{path}/"), before, removed)?,
-                Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => {}
-                Err(error) => return Err(error),
-            },
+            // No key is deeper, whatever others made here.
+            FileType::Directory if Key::parse(&path).is_ok() => {
+                if let Some(opened) = open_below(directory, name, &stat)? {
+                    sweep(&opened, &format!("{path}/"), before, removed)?;
+                }
+            }
             FileType::RegularFile if is_unfinished(name) => {
                 let began = Timestamp::from_second(stat.st_mtime).unwrap_or(Timestamp::MIN);
                 if began < before {
@@ -348,12 +361,10 @@ fn collect(
             }
             FileType::Directory => {
                 let below = format!("{key}/");
-                if below.starts_with(prefix) || prefix.starts_with(&below) {
-                    match openat(directory, name, BELOW, Mode::empty()) {
-                        Ok(opened) => collect(&opened, &below, prefix, found)?,
-                        Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => {}
-                        Err(error) => return Err(error),
-                    }
+                if (below.starts_with(prefix) || prefix.starts_with(&below))
+                    && let Some(opened) = open_below(directory, name, &stat)?
+                {
+                    collect(&opened, &below, prefix, found)?;
                 }
             }
             _ => {}

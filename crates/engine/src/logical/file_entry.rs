@@ -67,10 +67,11 @@ pub(super) enum ReadError {
     Archive(hubvault_archive::ArchiveError),
 }
 
-/// Reads a whole file; `None` when it changed meanwhile.
+/// Reads a whole file that takes at most `room` compressed; `None` when it changed meanwhile.
 pub(super) fn read_once(
     path: &Path,
     look: Look,
+    room: u64,
     compression: Compression,
 ) -> Result<Option<ReadFile>, ReadError> {
     let mut file = open_regular(path).map_err(ReadError::Io)?;
@@ -85,7 +86,7 @@ pub(super) fn read_once(
         }
         hash.update(&buffer[..n]);
         builder.write(&buffer[..n]).map_err(ReadError::Archive)?;
-        if builder.stored_bytes() > MEMORY {
+        if builder.stored_bytes() > room {
             return Err(ReadError::TooLarge);
         }
     }

@@ -74,12 +74,18 @@ impl Files {
             self.warn("not-a-file", path, what);
             return Ok(());
         }
+        // A large file of zeros takes long to read: never again once nothing more fits.
+        let room = MEMORY.saturating_sub(self.stored);
         for _ in 0..TRIES {
-            match read_once(path, look, compression) {
+            match read_once(path, look, room, compression) {
                 Ok(Some(read)) => return self.keep(path, name, read),
                 Ok(None) => sleep(PAUSE),
                 Err(ReadError::Io(error)) => {
                     self.warn("unreadable-file", path, &describe(&error));
+                    return Ok(());
+                }
+                Err(ReadError::TooLarge) if room < MEMORY => {
+                    self.does_not_fit(path);
                     return Ok(());
                 }
                 Err(ReadError::TooLarge) => {
@@ -101,14 +107,18 @@ impl Files {
         Ok(())
     }
 
+    fn does_not_fit(&mut self, path: &Path) {
+        let what = format!(
+            "does not fit: all files may take {} compressed",
+            ByteSize(MEMORY)
+        );
+        self.warn("large-file", path, &what);
+    }
+
     fn keep(&mut self, path: &Path, name: &str, read: ReadFile) -> Result<(), BackupError> {
         let stored = read.builder.stored_bytes();
         if self.stored + stored > MEMORY {
-            let what = format!(
-                "does not fit: all files may take {} compressed",
-                ByteSize(MEMORY)
-            );
-            self.warn("large-file", path, &what);
+            self.does_not_fit(path);
             return Ok(());
         }
         self.stored += stored;

@@ -8,7 +8,7 @@ use super::file_pack::{Files, describe};
 use crate::job::{FileSource, LINKED};
 use crate::run::BackupError;
 use crate::state::ownership::trusted_way;
-use hubvault_archive::{Compression, EntryKind};
+use hubvault_archive::{Compression, EntryKind, is_entry_name};
 use hubvault_model::Warning;
 use std::fs::{self, Metadata};
 use std::io;
@@ -78,6 +78,11 @@ impl Files {
                 self.warn("odd-file-name", &path, what);
                 continue;
             };
+            // Whoever may write below the tree must not make an archive that no reader takes.
+            if !is_entry_name(&name) {
+                self.warn("odd-file-name", &path, "lies too deep: left out");
+                continue;
+            }
             match fs::symlink_metadata(&path) {
                 Ok(meta) if meta.is_symlink() => self.link(tree, &path, &name, &meta)?,
                 Ok(meta) if meta.is_dir() => match trusted_way(&path) {
@@ -191,6 +196,9 @@ impl Files {
         let Some(name) = real.to_str().map(|path| format!("{LINKED}{path}")) else {
             return Ok(Err("its name is not UTF-8".to_owned()));
         };
+        if !is_entry_name(&name) {
+            return Ok(Err("it lies too deep".to_owned()));
+        }
         if meta.is_dir() {
             if self.places.iter().any(|(place, _)| place.starts_with(real)) {
                 return Ok(Err(

@@ -20,4 +20,5 @@ mod source_code;
 mod old_programs;
 mod local_users;
 mod local_users_output;
+mod local_users_directories;
 mod http;

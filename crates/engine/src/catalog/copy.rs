@@ -56,6 +56,9 @@ pub struct BackupCopy {
     /// Why it is not there, or why it could not be read back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Of one in the directory in which archives are made: the destination from which it was brought back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_again_from: Option<String>,
     /// Whether the object that pins it is beside it, as far as the record knows.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pin_stored: bool,
@@ -172,6 +175,7 @@ impl BackupCopy {
             attempts: 0,
             next_try_at: None,
             error: None,
+            made_again_from: None,
             pin_stored: false,
             drill_mark: None,
             unreadable_marks: Vec::new(),
@@ -192,9 +196,7 @@ impl BackupCopy {
             path: destination.path(key).filter(|_| is_local),
             ..Self::local(key.as_str(), Some(bytes))
         };
-        if !is_local {
-            copy.set_place(destination);
-        }
+        copy.set_place(destination);
         copy
     }
 
@@ -218,6 +220,9 @@ impl BackupCopy {
 
     /// Records that it is at the place that a destination has now.
     pub(crate) fn set_place(&mut self, destination: &Destination) {
+        if destination.name == LOCAL {
+            return;
+        }
         self.location = Some(destination.location.to_string());
         self.server = destination.address().server().map(str::to_owned);
         self.filesystem = destination.filesystem();

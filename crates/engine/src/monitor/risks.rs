@@ -2,7 +2,7 @@
 //! `status`, HTTP, metrics and the digest give this one.
 
 use super::{CheckState, Finding, Look, examine};
-use crate::catalog::CatalogError;
+use crate::catalog::{BackupCopy, CatalogError};
 use crate::overview::{Risk, age};
 use hubvault_model::Cancel;
 
@@ -54,8 +54,12 @@ fn risks_of(look: &Look<'_>, failing: &[Finding]) -> Result<Vec<String>, Catalog
         Risk::Warned(warning) => SAID_BY_CHECKS.contains(&warning.code.as_str()),
         Risk::Unconfigured(_) => false,
         Risk::Missing(lost) => {
-            let is_elsewhere = lost.path.is_none();
-            is_elsewhere && failing.iter().any(|finding| finding.check == "copies")
+            // One on this machine that is only found missing by looking is said by no check of copies.
+            let mut records = look.records.iter();
+            let record = records.find(|record| record.id == lost.backup);
+            let copy = record.and_then(|record| record.copy_at(&lost.destination));
+            let is_recorded = lost.path.is_none() || copy.is_some_and(BackupCopy::is_lost);
+            is_recorded && failing.iter().any(|finding| finding.check == "copies")
         }
     };
     let max_age_hours = look.job.monitor.max_age_hours;

@@ -196,6 +196,8 @@ pub fn copy_text(copy: &BackupCopy, of: &BackupRecord, now: Timestamp, zone: &Ti
         let checked = copy.checked_at;
         parts.extend(checked.map(|at| format!("compared {} ago", age(at, now))));
         parts.extend(spooled_text(copy, of).map(str::to_owned));
+        let from = copy.made_again_from.as_ref();
+        parts.extend(from.map(|from| format!("brought back from {from}")));
     }
     if copy.is_expected() && state != CopyState::Present {
         parts.extend(copy.since.map(|at| format!("since {}", moment(at, zone))));

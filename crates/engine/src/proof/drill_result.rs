@@ -30,7 +30,7 @@ pub enum DrillError {
 
 impl DrillError {
     /// Whether it says something of the file alone: it cannot be read, or a checksum in it is wrong.
-    pub(crate) fn is_of_file(&self) -> bool {
+    pub fn is_of_file(&self) -> bool {
         match self {
             Self::Archive { .. } => true,
             Self::Rejected { of_file, .. } => *of_file,

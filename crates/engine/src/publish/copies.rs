@@ -4,9 +4,10 @@ use super::due::{Reach, is_due, is_refused, of_job, task, to_copy};
 use super::fill::{CopyOutcome, Plan, Work, fill};
 use super::held_lease::Term;
 use super::leased_queue::LeasedQueue;
+use super::local_copies::{no_room, to_bring_back};
 use super::remove_copy::{alone, check_copied, remove_stored};
 use super::same_place::{doubt, moved};
-use super::source::{NO_SOURCE, Task};
+use super::source::{Task, no_source};
 use crate::catalog::{BackupCopy, BackupRecord, Catalog, CatalogError, CopyState};
 use crate::job::{Destination, Job, LOCAL};
 use crate::progress::{Progress, Stage};
@@ -98,7 +99,7 @@ impl Copier<'_> {
                 is_required: destination.rules.required,
             };
             let (tasks, lacking) = self.tasks(destination, &records, what, &queue)?;
-            outcomes.extend(lacking.into_iter().map(|id| of(id, NO_SOURCE)));
+            outcomes.extend(lacking.into_iter().map(|(id, why)| of(id, &why)));
             let stopped = |task: &Task| of(task.backup, "stopped before it was copied");
             planned.extend(tasks.iter().map(stopped));
             if !tasks.is_empty() {
@@ -106,6 +107,17 @@ impl Copier<'_> {
                 plans.push(Plan {
                     refusal: moved(&destination, &records),
                     destination,
+                    tasks,
+                });
+            }
+        }
+        if what == Copying::Everything && self.only.is_none_or(|only| only == LOCAL) {
+            let here = self.job.destinations.first();
+            let tasks = to_bring_back(self.job, self.catalog, &records, self.zone)?;
+            if !tasks.is_empty() {
+                plans.push(Plan {
+                    refusal: no_room(here, &tasks),
+                    destination: here.clone(),
                     tasks,
                 });
             }
@@ -155,7 +167,7 @@ impl Copier<'_> {
         records: &[BackupRecord],
         what: Copying,
         queue: &LeasedQueue,
-    ) -> Result<(Vec<Task>, Vec<BackupId>), CatalogError> {
+    ) -> Result<(Vec<Task>, Vec<(BackupId, String)>), CatalogError> {
         let reach = match what {
             Copying::New(_) => Reach::SinceInUse,
             Copying::Due => Reach::DueBy(Timestamp::now()),
@@ -178,7 +190,7 @@ impl Copier<'_> {
                     let lease = queue.term.clone();
                     coming.push((record, Task { lease, ..task }));
                 }
-                None if may_be_there => lacking.push(record.id),
+                None if may_be_there => lacking.push((record.id, no_source(record))),
                 None => {}
             }
         }

@@ -31,6 +31,7 @@ mod one_sending;
 mod pins;
 mod places;
 mod adopted;
+mod brought_back;
 mod removal;
 #[path = "../../tests/samples/mod.rs"]
 mod samples;

@@ -1,7 +1,7 @@
 //! Copies on their way: one thread for each destination, which records what comes of each.
 
 use super::destination_lock::lock;
-use super::source::{CopyError, Scope, Source, Task};
+use super::source::{CopyError, Scope, Task};
 use super::upload::{Uploaded, upload};
 use crate::catalog::{BackupCopy, Catalog, CatalogError, CopyState};
 use crate::job::{Destination, Destinations, LOCAL};
@@ -309,16 +309,15 @@ fn stored(
         copy.pin_stored = task.pin.is_some();
         // It is looked for when it is stored.
         copy.drill_mark = None;
+        let from = (destination.name == LOCAL).then(|| task.source.name().to_owned());
+        copy.made_again_from = from;
         copy.requests = Some(copy.requests.unwrap_or_default().plus(asked));
     });
 }
 
 /// Records that a copy is damaged, so that nothing is read from it any more.
 fn source_damaged(task: &Task, work: &Work, what: &str) {
-    let name = match &task.source {
-        Source::File(_) => LOCAL,
-        Source::Copy(other) => &other.name,
-    };
+    let name = task.source.name();
     tracing::warn!(
         "the copy of backup {} at {name} is damaged: {what}",
         task.backup.short()

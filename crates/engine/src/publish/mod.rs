@@ -18,6 +18,7 @@ mod adopt;
 mod same_place;
 mod absent;
 mod leased_queue;
+mod local_copies;
 mod fill;
 mod remove_copy;
 mod copies;

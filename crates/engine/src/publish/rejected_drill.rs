@@ -3,7 +3,6 @@
 use super::check_copies::check_copy;
 use crate::catalog::{BackupRecord, Catalog, CopyState, ProofRecord};
 use crate::job::Job;
-use crate::proof::DrillError;
 use crate::remote::Backup;
 use crate::retain::{self, RetainError};
 use hubvault_archive::{Identities, Manifest};
@@ -36,12 +35,13 @@ pub enum Rejection {
 const OTHER: &str = "it is not the archive that was recorded";
 
 /// Reads a copy back that a drill rejected, and records what that shows; `None` where it is no copy that the catalog knows.
+/// `is_of_file` says that the file could not be read.
 /// Only where the file is the one that was stored, and what it holds failed, the backup is unproven.
 pub fn drill_rejected(
     job: &Job,
     catalog: &Catalog,
     backup: &Backup,
-    (error, why): (&DrillError, &str),
+    (is_of_file, why): (bool, &str),
     cancel: &Cancel,
 ) -> Result<Option<Rejection>, RetainError> {
     let records = catalog.list()?.into_iter();
@@ -86,7 +86,7 @@ pub fn drill_rejected(
         })?;
         return damaged(OTHER.to_owned());
     }
-    if error.is_of_file() {
+    if is_of_file {
         return nothing(
             "its copy is whole now that it was read once more: reading it failed; drill it again",
         );

@@ -3,8 +3,8 @@
 use super::held_lease::Term;
 use super::whole::whole_source;
 use crate::catalog::sidecar::Sidecar;
-use crate::catalog::{Pin, ProofRecord};
-use crate::job::Destination;
+use crate::catalog::{BackupRecord, CopyState, Pin, ProofRecord};
+use crate::job::{Destination, LOCAL};
 use crate::remote::{self, Patience, StoredObject, open_source, sidecar_bytes};
 use hubvault_archive::{AnyArchive, ArchiveError, Source as Bytes, open_regular};
 use hubvault_model::{BackupId, Cancel};
@@ -19,6 +19,22 @@ pub(super) use super::copy_error::{CopyError, Scope};
 /// Why a copy cannot be made.
 pub(super) const NO_SOURCE: &str =
     "no whole copy is left to make it from; hubvault copies verify --full looks for one";
+
+/// The same of a backup, with what is known of its copies.
+pub(super) fn no_source(record: &BackupRecord) -> String {
+    let removed = record
+        .copies
+        .iter()
+        .filter(|copy| copy.state == CopyState::Removed);
+    let names: Vec<&str> = removed.map(|copy| copy.destination.as_str()).collect();
+    if names.is_empty() {
+        return NO_SOURCE.to_owned();
+    }
+    format!(
+        "no copy is left to make it from: retention, somebody or another machine removed it at {}",
+        names.join(" and ")
+    )
+}
 
 /// An archive that is to be copied.
 pub(super) struct Task {
@@ -45,6 +61,16 @@ pub(super) enum Source {
     File(PathBuf),
     /// A copy at another destination.
     Copy(Box<Destination>),
+}
+
+impl Source {
+    /// The name of the destination that has it.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::File(_) => LOCAL,
+            Self::Copy(other) => &other.name,
+        }
+    }
 }
 
 /// Why an archive that is not sealed is refused.

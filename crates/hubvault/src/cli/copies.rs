@@ -9,7 +9,6 @@ use clap::Subcommand;
 use clap::error::ErrorKind;
 use hubvault_config::Settings;
 use hubvault_engine::catalog::{self, BackupCopy, BackupRecord, Catalog, CopyState};
-use hubvault_engine::job::LOCAL;
 use hubvault_engine::overview::spooled_text;
 use hubvault_engine::publish::{self, CheckedCopy, Depth, Removed, check_copies, remove_copy};
 use hubvault_model::{ByteSize, Cancel, counted};
@@ -92,11 +91,6 @@ pub(crate) fn run(settings: &Settings, command: &CopiesCommand) -> Result<Exit> 
             no_progress,
         } => {
             check_name(settings, destination.as_deref())?;
-            if destination.as_deref() == Some(LOCAL) {
-                bad_usage(
-                    "archives are made in the destination \"local\"; name one to which they are copied",
-                )?;
-            }
             sync(settings, &catalog, destination.as_deref(), *no_progress)
         }
         CopiesCommand::Verify {

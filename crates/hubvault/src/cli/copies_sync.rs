@@ -6,6 +6,7 @@ use crate::{answer, progress, signals};
 use anyhow::{Result, bail};
 use hubvault_config::Settings;
 use hubvault_engine::catalog::Catalog;
+use hubvault_engine::job::LOCAL;
 use hubvault_engine::publish::{self, AbsentCopy, Copier, CopyOutcome, Copying, find_absent};
 use hubvault_model::{Cancel, counted};
 use serde_json::json;
@@ -109,6 +110,14 @@ fn text(absent: &[AbsentCopy], outcomes: &[CopyOutcome]) -> String {
                 }
             };
         }
+    }
+    let is_back = |it: &&CopyOutcome| it.destination == LOCAL && it.is_stored && !it.was_there;
+    let back = outcomes.iter().filter(is_back).count() as u64;
+    if back > 0 {
+        out += &format!(
+            "{LOCAL}: {} brought back from copies elsewhere\n",
+            counted(back, "archive")
+        );
     }
     let failed = outcomes.iter().filter(|it| !it.is_stored).count();
     let found = (outcomes.iter())

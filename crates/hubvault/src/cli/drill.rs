@@ -16,7 +16,7 @@ use hubvault_engine::catalog;
 use hubvault_engine::catalog::{Catalog, Contents, ProofRecord};
 use hubvault_engine::job::LOCAL;
 use hubvault_engine::progress::{Progress, Stage};
-use hubvault_engine::proof::{DrillError, drill as engine};
+use hubvault_engine::proof::{DrillError, IntegrityError, drill as engine};
 use hubvault_engine::publish::{Rejection, drill_rejected};
 use hubvault_engine::remote::{Backup, RemoteError};
 use hubvault_engine::retain;
@@ -197,10 +197,7 @@ fn one_of(
         Err(error) if is_sealed(&error) && of_several => Outcome::Sealed,
         Err(error) if is_sealed(&error) => return Err(error),
         Err(error) if error.is::<DrillError>() && !cancel.is_requested() => {
-            let said = disprove(settings, backup, &error, cancel).unwrap_or_else(|failed| {
-                tracing::warn!("could not record that the drill failed: {}", chain(&failed));
-                None
-            });
+            let said = disprove(settings, backup, &error, cancel);
             Outcome::Rejected(error.to_string(), said)
         }
         Err(error) => return Err(error),
@@ -299,7 +296,7 @@ fn catalog_of(settings: &Settings) -> Result<Option<Catalog>> {
 }
 
 /// An archive that cannot be opened failed its drill, wherever it is.
-fn not_opened(error: RemoteError) -> anyhow::Error {
+pub(crate) fn not_opened(error: RemoteError) -> anyhow::Error {
     match error {
         RemoteError::Archive { place, source } => DrillError::Archive {
             path: place.into(),
@@ -334,20 +331,39 @@ fn sample(mut all: Vec<Backup>, number: Option<usize>) -> Vec<Backup> {
     chosen
 }
 
-/// Records what a drill that rejected an archive says of it, or of its backup. What a store did not deliver says nothing.
-fn disprove(
+/// Records what a drill that rejected an archive, or reading it back for one, says of it or of its backup. What a store did
+/// not deliver says nothing.
+pub(crate) fn disprove(
     settings: &Settings,
     backup: &Backup,
     error: &anyhow::Error,
     cancel: &Cancel,
-) -> Result<Option<Rejection>> {
-    let (Some(catalog), Some(rejected)) = (writable_catalog(settings)?, error.downcast_ref())
-    else {
-        return Ok(None);
+) -> Option<Rejection> {
+    let of_drill = error.downcast_ref::<DrillError>();
+    let of_reading = error.downcast_ref::<IntegrityError>();
+    let is_of_file = match (of_drill, of_reading) {
+        (Some(error), _) if !error.is_sealed() => error.is_of_file(),
+        (None, Some(IntegrityError::Archive { .. } | IntegrityError::OtherManifest)) => true,
+        _ => return None,
     };
     let why = chain(error);
-    let said = drill_rejected(settings.job(), &catalog, backup, (rejected, &why), cancel);
-    Ok(said?)
+    let record = || -> Result<Option<Rejection>> {
+        let Some(catalog) = writable_catalog(settings)? else {
+            return Ok(None);
+        };
+        let said = (is_of_file, why.as_str());
+        Ok(drill_rejected(
+            settings.job(),
+            &catalog,
+            backup,
+            said,
+            cancel,
+        )?)
+    };
+    record().unwrap_or_else(|failed| {
+        tracing::warn!("could not record that the drill failed: {}", chain(&failed));
+        None
+    })
 }
 
 /// Why a backup is not proven by a drill that proved it, or may not be: those of others.

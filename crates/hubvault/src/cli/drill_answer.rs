@@ -1,7 +1,6 @@
 //! What a drill says of the backup, in words, besides its own result.
 
 use hubvault_engine::catalog::{BackupRecord, DrillMark, State};
-use hubvault_engine::job::LOCAL;
 use hubvault_engine::publish::Rejection;
 use hubvault_model::counted;
 
@@ -17,14 +16,10 @@ pub(super) fn rejection_text(said: &Rejection) -> String {
             destination,
             what,
         } => {
-            let cure = if destination == LOCAL {
-                "restore from another copy (--destination NAME), and make a new backup"
-            } else {
-                "hubvault copies sync makes it again from a whole one"
-            };
             let id = backup.short();
             format!(
-                "the copy of backup {id} at {destination} is damaged ({what}), which says nothing of the backup; {cure}\n"
+                "the copy of backup {id} at {destination} is damaged ({what}), which says nothing of the backup; hubvault copies sync \
+                 makes it again from a whole one\n"
             )
         }
         Rejection::Nothing { backup, why } => {

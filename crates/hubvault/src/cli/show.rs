@@ -1,7 +1,8 @@
 //! `hubvault show` and `hubvault verify`: one archive, looked into or read back whole.
 
 use super::Exit;
-use super::drill::{drill, learn, leaves_nothing, others, store};
+use super::drill::{disprove, drill, learn, leaves_nothing, not_opened, others, store};
+use super::drill_answer::rejection_text;
 use super::plan::warnings_text;
 use super::proof::proof_text;
 use super::seal::{IdentityArgs, sealed_text, witness};
@@ -19,6 +20,7 @@ use hubvault_engine::catalog::{
 use hubvault_engine::overview::copy_text;
 use hubvault_engine::progress::Stage;
 use hubvault_engine::proof::{ReadBack, integrity};
+use hubvault_engine::remote::Backup;
 use hubvault_engine::state::StateDir;
 use hubvault_model::{ByteSize, Cancel, counted};
 use jiff::Timestamp;
@@ -137,7 +139,18 @@ pub(crate) fn verify(settings: &Settings, args: &VerifyArgs) -> Result<Exit> {
             only_the_file(&place, &known, &seal.sha256)?;
             return Ok(Exit::Warnings);
         }
-        opened => integrity::read_back_open(opened?, &place, threads, &tell, &cancel)?,
+        opened => {
+            let read = || -> Result<ReadBack> {
+                let opened = opened.map_err(|error| match args.drill {
+                    true => not_opened(error),
+                    false => error.into(),
+                })?;
+                let read = integrity::read_back_open(opened, &place, threads, &tell, &cancel);
+                Ok(read?)
+            };
+            let noted = |error: &_| note(settings, args, &backup, error, &cancel);
+            read().inspect_err(noted)?
+        }
     };
     witness(settings, &read.opened_by);
     let mut proof = ProofRecord {
@@ -149,6 +162,7 @@ pub(crate) fn verify(settings: &Settings, args: &VerifyArgs) -> Result<Exit> {
         let bar = bar.as_ref();
         learn(settings);
         let done = drill(settings, &backup, &identities, bar, &cancel, &mut proof);
+        let done = done.inspect_err(|error| note(settings, args, &backup, error, &cancel));
         store(settings);
         said = others(settings, done?, proof.proven);
     }
@@ -164,6 +178,22 @@ pub(crate) fn verify(settings: &Settings, args: &VerifyArgs) -> Result<Exit> {
             Exit::Done
         },
     )
+}
+
+/// Records that an archive failed its drill, as `drill` does, and says what that means.
+fn note(
+    settings: &Settings,
+    args: &VerifyArgs,
+    backup: &Backup,
+    error: &anyhow::Error,
+    cancel: &Cancel,
+) {
+    if args.drill
+        && !cancel.is_requested()
+        && let Some(said) = disprove(settings, backup, error, cancel)
+    {
+        tracing::warn!("{}", rejection_text(&said).trim_end());
+    }
 }
 
 fn verified(path: &Path, read: &ReadBack, proof: &ProofRecord, drilled: bool) -> Result<()> {

@@ -187,13 +187,16 @@ fn a_random_sample_of_old_archives_is_drilled_and_the_damaged_one_is_named() {
         |record: &Value| record["state"] == "proven" && record["copies"][0]["state"] == "damaged";
     assert!(is_damaged(&record()), "{}", record());
     // The same where it cannot be opened any more.
-    let proven = hub.backup().1;
-    hub.run(&["drill", "latest"]);
-    assert_eq!(record()["state"], "proven");
-    std::fs::write(&proven, "no archive").unwrap();
-    let bad = hub.run_expecting(1, &["drill", "latest"]);
-    assert!(stdout(&bad).contains("at local is damaged"));
-    assert!(is_damaged(&record()), "{}", record());
+    for again in [&["drill", "latest"][..], &["verify", "latest", "--drill"]] {
+        let proven = hub.backup().1;
+        hub.run(&["drill", "latest"]);
+        assert_eq!(record()["state"], "proven");
+        std::fs::write(&proven, "no archive").unwrap();
+        let bad = hub.run_expecting(1, again);
+        let said = stdout(&bad) + &stderr(&bad);
+        assert!(said.contains("at local is damaged"), "{said}");
+        assert!(is_damaged(&record()), "{}", record());
+    }
 }
 
 fn rot(archive: &Path) {

@@ -2,7 +2,6 @@
 
 use super::super::{Finding, Look};
 use crate::catalog::{BackupCopy, BackupRecord, CopyState};
-use crate::job::LOCAL;
 use crate::overview::{count_places, lacking};
 use hubvault_model::{Cancel, counted};
 use jiff::SignedDuration;
@@ -11,8 +10,6 @@ pub(super) const NAME: &str = "copies";
 /// A copy may take so long to be stored before it is worth an alert.
 const ON_ITS_WAY: SignedDuration = SignedDuration::from_hours(2);
 const SYNC: &str = "hubvault copies sync";
-/// A sync makes copies elsewhere; it takes none back into the archive directory.
-const HERE: &str = "restore from another copy where it is needed (--destination NAME); hubvault backup makes a new backup";
 /// So many are named.
 const NAMED: usize = 3;
 
@@ -30,13 +27,11 @@ pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
     };
     let mut wrong = Vec::new();
     let mut pending = 0;
-    let mut is_here_alone = true;
     for record in &look.records {
         for copy in record.copies.iter().filter(|copy| is_wanted(copy)) {
             if copy.is_unconfigured() {
                 continue;
             }
-            let before = wrong.len();
             match copy.state {
                 CopyState::Present | CopyState::Removed => {}
                 CopyState::Pending => {
@@ -48,14 +43,11 @@ pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
                 CopyState::Missing => wrong.push(sentence(record, copy, "is missing at")),
                 CopyState::Damaged => wrong.push(sentence(record, copy, "is damaged at")),
             }
-            is_here_alone &= wrong.len() == before || copy.destination == LOCAL;
         }
     }
     if let Some(newest) = &look.overview.newest_proven {
         let without = lacking(newest, destinations).filter(|it| it.rules.required);
-        let without: Vec<_> = without.collect();
-        is_here_alone &= without.is_empty();
-        wrong.extend(without.into_iter().map(|it| {
+        wrong.extend(without.map(|it| {
             format!(
                 "{} has no copy of the newest proven backup: hubvault copies sync makes it",
                 it.name
@@ -74,8 +66,7 @@ pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
     if more > 0 {
         wrong.push(format!("and {more} more"));
     }
-    let next = if is_here_alone { HERE } else { SYNC };
-    Finding::failing(NAME, wrong.join("; "), next)
+    Finding::failing(NAME, wrong.join("; "), SYNC)
 }
 
 /// How many copies of the newest proven backup are there, and that one fire takes them all.

@@ -2,7 +2,6 @@
 
 use super::drills::{failed, proven};
 use super::*;
-use crate::proof::DrillError;
 use crate::publish::{Rejection, drill_rejected};
 use crate::remote::Backup;
 use hubvault_archive::Identities;
@@ -20,9 +19,7 @@ impl Fixture {
     }
 
     fn rejected(&self, backup: &Backup, of_file: bool) -> Option<Rejection> {
-        let why = "rows of users differ".to_owned();
-        let error = DrillError::Rejected { why, of_file };
-        let said = (&error, "rows of users differ");
+        let said = (of_file, "rows of users differ");
         drill_rejected(&self.job, &self.catalog, backup, said, &Cancel::new()).unwrap()
     }
 

@@ -5,6 +5,7 @@ use crate::catalog::sidecar::sha256_of;
 use crate::catalog::{BackupRecord, ProofRecord};
 use crate::progress::Silent;
 use crate::publish::remove_copy;
+use crate::publish::source::Source;
 use hubvault_model::ByteSize;
 use hubvault_store::{Key, Location};
 use std::path::PathBuf;

@@ -2,10 +2,11 @@
 
 use super::prepare::Prepared;
 use crate::catalog::{BackupCopy, BackupRecord, Catalog};
-use crate::job::Job;
+use crate::job::{Destination, Job};
 use crate::progress::Progress;
 use crate::publish::{
-    Copier, CopyOutcome, Copying, HeldLease, leave_spool, remove_unfinished_daily,
+    Copier, CopyOutcome, Copying, HeldLease, UnknownArchives, leave_spool, new_unknown_archives,
+    remove_unfinished_daily,
 };
 use crate::run::Run;
 use hubvault_model::Warning;
@@ -49,7 +50,19 @@ pub(super) fn copy_out(
     let lost = lease.and_then(|lease| lease.term().check().err().map(str::to_owned));
     let lost = lost.map(|why| Warning::new("lease", &job.name, format!("lost the lease: {why}")));
     let warnings = outcomes.iter().filter_map(warning);
-    warnings.chain(lost).collect()
+    let others = of_others(job, run, catalog, record);
+    warnings.chain(lost).chain(others).collect()
+}
+
+/// Archives of others at the places that this one was copied to.
+fn of_others(job: &Job, run: &Run, catalog: &Catalog, record: &BackupRecord) -> Vec<Warning> {
+    let has_it = |at: &Destination| record.copy_at(&at.name).is_some_and(BackupCopy::is_present);
+    let found = new_unknown_archives(job, catalog, &run.cancel, &has_it).unwrap_or_default();
+    let warning = |it: &UnknownArchives| {
+        let what = job.delivery.masks.mask(&it.to_string());
+        Warning::new("unknown-archives", &it.destination, what)
+    };
+    found.iter().map(warning).collect()
 }
 
 fn warning(outcome: &CopyOutcome) -> Option<Warning> {

@@ -42,7 +42,7 @@ pub(super) fn prepare(job: &Job, run: &Run) -> Result<(Prepared, RunLock), Backu
     not_made_yet(job, run, &catalog)?;
     let mut notification_pending = catalog.notification_pending(&job.name, day_ago)?;
     notification_pending.retain(|record| !run.request.failed_attempts.contains(&record.id));
-    let swept = publish::sweep(job.local_directory())?;
+    let swept = publish::sweep(job.local_directory(), &state)?;
     publish::remove_rejected(job.local_directory(), run.started_at);
     // The next drill would do it, too, and may be weeks away.
     sweep_leftovers(&job.proof.directory);

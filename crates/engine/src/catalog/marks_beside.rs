@@ -4,6 +4,8 @@
 use super::copy::BackupCopy;
 use super::drill_mark::{ENDING, sort, split};
 use super::found_mark::FoundMark;
+use super::is_archive_name;
+use super::pin;
 use super::record::BackupRecord;
 use super::sidecar::is_trusted;
 use hubvault_model::{BackupId, counted};
@@ -52,11 +54,9 @@ impl Looked {
 }
 
 impl Marks {
-    /// Reads those of these names, the latest first. What is no mark takes no other one's place. `place` is for the warning
-    /// that there are too many.
+    /// Reads those of these names, the latest first. What is no mark takes no other one's place.
     pub(crate) fn read<E>(
         mut names: Vec<String>,
-        place: &str,
         mut look: impl FnMut(&str) -> Result<Looked, E>,
     ) -> Result<Self, E> {
         sort(&mut names);
@@ -73,13 +73,6 @@ impl Marks {
                 Looked::Gone => {}
             }
         }
-        if marks.unread > 0 {
-            tracing::warn!(
-                "{} of drills beside {place} could not be read or are too many, so that a drill that failed may be \
-                 missed; remove those that hubvault did not make",
-                counted(marks.unread as u64, "mark")
-            );
-        }
         Ok(marks)
     }
 
@@ -87,7 +80,7 @@ impl Marks {
     pub(crate) fn beside(archive: &Path, mut names: Vec<String>, id: BackupId) -> Self {
         names.retain(|name| !is_strange(&path_of(archive, name), archive));
         let look = |name: &str| Ok::<_, Infallible>(look_at(&path_of(archive, name), name, id));
-        let Ok(marks) = Self::read(names, &archive.display().to_string(), look);
+        let Ok(marks) = Self::read(names, look);
         marks
     }
 }
@@ -143,6 +136,23 @@ fn look_at(path: &Path, name: &str, id: BackupId) -> Looked {
     })
 }
 
+/// Whether this is our own mark or pin of an archive that is not there: an earlier version removed only that.
+pub(crate) fn is_stray(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let Some(name) = name else { return false };
+    let archive = split(name).map(|(archive, _)| archive);
+    let archive = archive.or_else(|| name.strip_suffix(pin::ENDING));
+    let Some(archive) = archive.map(|name| path.with_file_name(name)) else {
+        return false;
+    };
+    let is_gone =
+        fs::symlink_metadata(&archive).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    let own = rustix::process::geteuid().as_raw();
+    is_archive_name(&archive)
+        && is_gone
+        && fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file() && meta.uid() == own)
+}
+
 /// The names of the marks beside an archive of this machine.
 pub(crate) fn names_beside(archive: &Path) -> Vec<String> {
     let (Some(directory), Some(name)) = (archive.parent(), archive.file_name()) else {
@@ -162,7 +172,7 @@ pub(crate) fn names_beside(archive: &Path) -> Vec<String> {
 }
 
 impl BackupRecord {
-    /// Records which of the marks beside a copy need not be read again, and how many were not read.
+    /// Records which of the marks beside a copy need not be read again, and how many were not read. That is a warning once.
     pub(crate) fn note_marks(&mut self, destination: &str, marks: &Marks) {
         let Some(copy) = self.copy_at_mut(destination) else {
             return;
@@ -171,6 +181,14 @@ impl BackupRecord {
             if copy.unreadable_marks.len() < REMEMBERED && !copy.unreadable_marks.contains(name) {
                 copy.unreadable_marks.push(name.clone());
             }
+        }
+        if marks.unread > 0 && marks.unread != copy.unread_marks {
+            tracing::warn!(
+                "{} of drills beside {} at {destination} could not be read or are too many, so that a drill that failed may \
+                 be missed; remove those that hubvault did not make",
+                counted(marks.unread as u64, "mark"),
+                copy.key
+            );
         }
         copy.unread_marks = marks.unread;
     }

@@ -82,10 +82,14 @@ impl Pin {
         Self::parse(&text, id)
     }
 
+    /// Who pinned it, where that was another machine.
+    pub(crate) fn other_machine(&self) -> Option<&str> {
+        self.machine.as_deref().filter(|it| *it != this_machine())
+    }
+
     /// Who pinned it and when, where that was another machine: `pinned by db2 on 2026-01-31`.
     pub fn in_words(&self, zone: &TimeZone) -> String {
-        let machine = self.machine.as_ref().filter(|it| **it != this_machine());
-        let by = machine.map(|machine| format!(" by {machine}"));
+        let by = self.other_machine().map(|machine| format!(" by {machine}"));
         let at = self.at.filter(|_| by.is_some());
         let on = at.map(|at| format!(" on {}", at.to_zoned(zone.clone()).strftime("%Y-%m-%d")));
         format!("pinned{}{}", by.unwrap_or_default(), on.unwrap_or_default())

@@ -53,6 +53,9 @@ pub struct Copier<'a> {
     pub lease: Option<Arc<Term>>,
 }
 
+/// A backup that cannot be copied, and why.
+type Lacking = (BackupId, String);
+
 /// The copies that a new backup is to get.
 pub(crate) fn pending(
     job: &Job,
@@ -167,7 +170,7 @@ impl Copier<'_> {
         records: &[BackupRecord],
         what: Copying,
         queue: &LeasedQueue,
-    ) -> Result<(Vec<Task>, Vec<(BackupId, String)>), CatalogError> {
+    ) -> Result<(Vec<Task>, Vec<Lacking>), CatalogError> {
         let reach = match what {
             Copying::New(_) => Reach::SinceInUse,
             Copying::Due => Reach::DueBy(Timestamp::now()),

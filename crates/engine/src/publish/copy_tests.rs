@@ -29,6 +29,7 @@ mod moved;
 mod one_reading;
 mod one_sending;
 mod pins;
+mod other_machines;
 mod places;
 mod adopted;
 mod brought_back;

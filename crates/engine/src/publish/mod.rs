@@ -17,6 +17,7 @@ mod removed_there;
 mod adopt;
 mod same_place;
 mod absent;
+mod sweep;
 mod leased_queue;
 mod local_copies;
 mod fill;
@@ -24,6 +25,7 @@ mod remove_copy;
 mod copies;
 mod found_copy;
 mod check_copies;
+mod other_machines;
 mod rejected_drill;
 mod tend;
 mod probe;
@@ -40,12 +42,15 @@ pub use fill::CopyOutcome;
 
 pub(crate) use held_lease::HeldLease;
 pub use held_lease::Term;
+pub(crate) use other_machines::new_unknown_archives;
+pub use other_machines::{UnknownArchives, unknown_archives};
 pub use probe::{Unusable, probe, probe_lease, unusable_directory};
 pub use rejected_drill::{Rejection, drill_rejected};
 pub use remove_copy::{RemoveError, Removed, remove_copy};
+pub(crate) use sweep::sweep;
 pub use tend::{Tended, is_tending_due, remove_unfinished, remove_unfinished_daily, tend};
 
-use crate::catalog::sidecar::{self, Seal, Sidecar};
+use crate::catalog::sidecar::{Seal, Sidecar};
 use crate::catalog::{BackupCopy, ProofRecord};
 use crate::job::Destinations;
 use crate::proof::JudgedArchive;
@@ -62,14 +67,11 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use sweep::PARTIAL;
 use uuid::Uuid;
 
-/// What the marks of the shell scripts begin with.
-const MARK: &str = ".last_backup_";
 /// What a scratch file is called between its creation and its removal.
 const SCRATCH: &str = "source_";
-/// An archive that is not finished ends with this and begins with a dot.
-const PARTIAL: &str = ".partial";
 
 /// The file that a run writes; removed when dropped, unless it was published.
 #[derive(Debug)]
@@ -279,48 +281,10 @@ pub(crate) fn write_marks(directory: &Path, at: Timestamp, bytes: u64) -> Result
     Ok(())
 }
 
-/// Whether this is a mark that nobody finished writing; older versions named it without the random part.
-fn is_mark_unfinished(name: &str) -> bool {
-    name.starts_with(MARK)
-        && Path::new(name)
-            .extension()
-            .is_some_and(|ending| ending == "new")
-}
-
 fn sync_directory(directory: &Path) -> Result<(), BackupError> {
     File::open(directory)
         .and_then(|d| d.sync_all())
         .map_err(BackupError::io("making the new name durable in", directory))
-}
-
-/// Removes what runs that died left behind. Only under the run lock, or it would take the
-/// `.partial` of a living run. Returns what was removed.
-pub(crate) fn sweep(directory: &Path) -> Result<Vec<PathBuf>, BackupError> {
-    let entries = fs::read_dir(directory).map_err(BackupError::io("reading", directory))?;
-    let mut removed = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(BackupError::io("reading", directory))?;
-        let name = entry.file_name();
-        let Some(name) = name.to_str() else { continue };
-        let path = entry.path();
-        let partial = name.starts_with(&format!(".{PREFIX}")) && name.ends_with(PARTIAL);
-        if !(partial
-            || is_mark_unfinished(name)
-            || sidecar::is_stray(&path)
-            || sidecar::is_unfinished(&path))
-        {
-            continue;
-        }
-        match fs::remove_file(&path) {
-            Ok(()) => removed.push(path),
-            // Whoever may write here could otherwise stop all backups with a directory of that name.
-            Err(error) => tracing::warn!(
-                "could not remove {}, which is called like the leftover of a crashed run: {error}",
-                path.display()
-            ),
-        }
-    }
-    Ok(removed)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::proven::{NotProven, Proven};
 use super::sidecars::{There, another, check_sidecar, put_sidecar};
 use super::source::{CopyError, NO_SOURCE, ONLY_SEALED, Task, hash};
 use super::whole::whole;
-use crate::job::{Destination, SealRule};
+use crate::job::{Destination, LOCAL, SealRule};
 use crate::remote::{self, Owner, Wanted, owner};
 use hubvault_model::Cancel;
 use hubvault_store::{ErrorKind, Object, Store, StoreError};
@@ -118,6 +118,12 @@ fn send(
     let of = (sha256.as_str(), is_new);
     let locked_until = put(store, destination, task, of, &mut before_end, work)?;
     check_sidecar(&**store, destination, task)?;
+    if destination.name == LOCAL
+        && let Some(object) = store.head(&task.key)?
+    {
+        // A run may have taken it for that of a crashed one meanwhile.
+        put_sidecar(store, destination, task, There::Whole(&object), work.0)?;
+    }
     Ok(Uploaded {
         sha256,
         locked_until,

@@ -69,8 +69,7 @@ pub(crate) fn read_marks(
     if let Some(path) = at.path(archive) {
         return Ok(Marks::beside(&path, names.to_vec(), id));
     }
-    let place = format!("{archive} at {}", at.name);
-    Marks::read(names.to_vec(), &place, |name| {
+    Marks::read(names.to_vec(), |name| {
         let key = mark_key(archive, name)?;
         let mut text = Vec::new();
         match store.read_range(&key, 0, LIMIT) {

@@ -125,8 +125,8 @@ enum End {
     Left(Option<Timestamp>),
     /// The archive; until then nobody can remove its sidecar, where that is known.
     Archive(Option<Timestamp>),
-    /// It may be gone or not.
-    Uncertain,
+    /// It may be gone or not, because of this.
+    Uncertain(String),
 }
 
 impl Removal<'_> {
@@ -194,7 +194,8 @@ impl Removal<'_> {
                     copy.next_try_at = before.next_try_at;
                     copy.locked_until = until.or(copy.locked_until);
                 }
-                (End::Left(_), None) | (End::Uncertain, _) => {}
+                (End::Uncertain(why), _) => copy.error = Some(why.clone()),
+                (End::Left(_), None) => {}
             }
         })
     }
@@ -301,12 +302,20 @@ impl Removal<'_> {
         if error.kind == ErrorKind::Locked {
             return self.locked(record, None);
         }
-        self.failures += 1;
-        self.applied.problems.push(format!(
+        let what = format!(
             "could not remove backup {id} from {name}: {error}; tried again at the next run"
-        ));
+        );
+        // Said once of what is beside an archive that is gone.
+        let is_known =
+            copy.is_some_and(|it| it.is_half_removed() && it.error.as_ref() == Some(&what));
+        if is_known {
+            tracing::debug!("{what}");
+        } else {
+            self.failures += 1;
+            self.applied.problems.push(what.clone());
+        }
         if error.is_uncertain {
-            End::Uncertain
+            End::Uncertain(what)
         } else {
             End::Left(None)
         }

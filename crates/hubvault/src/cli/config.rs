@@ -10,9 +10,9 @@ use hubvault_config::Settings;
 use hubvault_engine::catalog::{BackupCopy, Catalog};
 use hubvault_engine::job::{Destination, Job};
 use hubvault_engine::overview::lacking;
-use hubvault_engine::publish::{probe, probe_lease, unusable_directory};
+use hubvault_engine::publish::{probe, probe_lease, unknown_archives, unusable_directory};
 use hubvault_engine::state::StateDir;
-use hubvault_model::counted;
+use hubvault_model::{Cancel, counted};
 use serde_json::json;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -53,7 +53,13 @@ pub(crate) fn check(settings: &Settings) -> Result<Exit> {
         format!("no archive can be made in {shown}: {why}; make it for the user of hubvault, or set BACKUP_DIR")
     }));
     let state = StateDir::of(settings.job().state_root());
-    for (destination, unusable) in probe(&settings.job().destinations, &state) {
+    let unusable = probe(&settings.job().destinations, &state);
+    let is_asked = |at: &Destination| {
+        let mut wrong = unusable.iter();
+        !wrong.any(|(it, why)| it.name == at.name && !why.only_keeps)
+    };
+    warnings.extend(of_others(settings, &state, &is_asked));
+    for (destination, unusable) in &unusable {
         is_wrong |= unusable.is_impossible;
         let (name, error) = (&destination.name, settings.masks().mask(&unusable.what));
         if unusable.only_keeps {
@@ -86,6 +92,25 @@ pub(crate) fn check(settings: &Settings) -> Result<Exit> {
     }
     print(&check_text(settings, &warnings))?;
     Ok(exit)
+}
+
+/// Archives at destinations that another machine may have made. What is wrong with the catalog is said by `status`.
+fn of_others(
+    settings: &Settings,
+    state: &StateDir,
+    is_asked: &dyn Fn(&Destination) -> bool,
+) -> Vec<String> {
+    let is_there = state.file("catalog.sqlite").is_file();
+    let catalog = is_there.then(|| Catalog::open(state).ok()).flatten();
+    if is_there && catalog.is_none() {
+        return Vec::new();
+    }
+    let (job, cancel) = (settings.job(), Cancel::new());
+    let found = unknown_archives(job, catalog.as_ref(), &cancel, is_asked);
+    let found = found.unwrap_or_default().into_iter();
+    found
+        .map(|it| settings.masks().mask(&it.to_string()))
+        .collect()
 }
 
 /// Destinations that have none of the backups that there are. What is wrong with the catalog is said by `status`.

@@ -26,7 +26,8 @@ pub(crate) enum CopiesCommand {
     },
     /// Copy what is missing at a destination, newest first
     ///
-    /// It lists each destination: a copy that somebody deleted there is made again.
+    /// It lists each destination: a copy that somebody deleted there is made again. An archive that is missing or damaged
+    /// in the archive directory (local) is brought back from a copy elsewhere.
     #[command(after_long_help = "Examples:
   hubvault copies sync
   hubvault copies sync --destination s3    # also fills a new destination

@@ -80,6 +80,49 @@ fn what_a_sync_finds_at_a_destination_it_did_not_make() {
 }
 
 #[test]
+fn an_archive_that_was_lost_here_is_brought_back() {
+    let copies = Copies::new(SMALL, "");
+    let (_, archive) = copies.hub.backup();
+    let whole = fs::read(&archive).unwrap();
+    fs::remove_file(&archive).unwrap();
+    let back = ["copies", "sync", "--destination", "local"];
+    let said = stdout(&copies.hub.run_expecting(0, &back));
+    let expected = "local: 1 archive brought back from copies elsewhere\n1 copy made, 0 failed\n";
+    assert_eq!(said, expected);
+    assert_eq!(fs::read(&archive).unwrap(), whole);
+    assert_eq!(copies.copy("local")["made_again_from"], "near");
+    let shown = stdout(&copies.hub.run_expecting(0, &["show", "latest"]));
+    let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(shown.contains("brought back from near"), "{shown}");
+}
+
+#[test]
+fn archives_of_another_machine_are_said_with_what_to_set() {
+    let copies = Copies::new(SMALL, "");
+    copies.hub.backup();
+    copies.hub.run(&["config", "check"]);
+    let known = copies.far()[0].clone();
+    let newer = known.with_file_name("critical_backup_20300101_020000.tar.gz");
+    let beside = |path: &std::path::Path| format!("{}.manifest.json", path.display());
+    fs::copy(&known, &newer).unwrap();
+    fs::copy(beside(&known), beside(&newer)).unwrap();
+    let words = "1 archive at far is not in the catalog here, the newest critical_backup_20300101_020000.tar.gz of job";
+    let checked = copies.hub.run_expecting(3, &["config", "check"]);
+    let said = stdout(&checked)
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
+    assert!(said.contains(words), "{said}");
+    for is_said in [true, false] {
+        next_second();
+        let (record, _) = copies.hub.backup();
+        let mut warnings = record["warnings"].as_array().unwrap().iter();
+        let found = warnings.any(|warning| warning["code"] == "unknown-archives");
+        assert_eq!(found, is_said, "{record}");
+    }
+}
+
+#[test]
 fn an_emptied_bucket_of_a_lease_is_filled_again() {
     let shared = Shared::new("lease-emptied");
     let machine = shared.machine(&shared.server.endpoint(), "30 s", "0");

@@ -72,7 +72,12 @@ fn what_is_not_whole_elsewhere_does_not_come_back() {
     fs::write(fixture.local(), &other).unwrap();
     sidecar(manifest).write(&fixture.local()).unwrap();
     fixture.change("local", |copy| copy.state = CopyState::Damaged);
-    let error = fixture.sync().unwrap();
+    let outcomes = fixture.outcomes();
+    let here = outcomes
+        .iter()
+        .find(|it| it.destination == "local")
+        .unwrap();
+    let error = here.error.as_deref().unwrap();
     assert!(error.contains("another archive's already"), "{error}");
     assert_eq!(fs::read(fixture.local()).unwrap(), other);
 }

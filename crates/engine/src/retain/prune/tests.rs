@@ -342,3 +342,33 @@ fn where_the_kept_one_is_gone_or_another_nothing_is_removed() {
         assert!(fixture.file(destination, 1).exists());
     }
 }
+
+#[test]
+fn what_stays_beside_an_archive_that_is_gone_is_said_once() {
+    let fixture = Fixture::new();
+    let (old, _) = (fixture.stored(1), fixture.stored(8));
+    let removing = |record: &mut BackupRecord| {
+        let copy = record.copy_at_mut("one").unwrap();
+        copy.state = CopyState::Removed;
+        copy.removed_at = Some(at(9));
+        copy.next_try_at = Some(at(9));
+    };
+    fixture.catalog.change(old.id, removing).unwrap();
+    let archive = fixture.file("one", 1);
+    fs::remove_file(&archive).unwrap();
+    // What is called like its sidecar cannot be removed.
+    let stuck = sidecar(&archive);
+    fs::remove_file(&stuck).unwrap();
+    fs::create_dir_all(stuck.join("full")).unwrap();
+    let problems = fixture.prune().problems;
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(
+        problems[0].contains("could not remove backup"),
+        "{problems:?}"
+    );
+    assert_eq!(fixture.prune().problems, [""; 0]);
+    fs::remove_dir_all(&stuck).unwrap();
+    assert_eq!(fixture.prune().problems, [""; 0]);
+    let record = fixture.catalog.find(&old.id.to_string()).unwrap().unwrap();
+    assert_eq!(record.copy_at("one").unwrap().next_try_at, None);
+}

@@ -87,6 +87,12 @@ pub fn is_changeable(key: &str) -> bool {
     changeable().any(|changeable| changeable == key)
 }
 
+/// What may be done with a key over HTTP; `None` where it can be changed on the host alone.
+pub fn change_rule(key: &str) -> Option<String> {
+    let is_of_host = matches!(rule(key), Rule::Host(_));
+    (is_changeable(key) && !is_of_host).then(|| allowed(key))
+}
+
 /// A key without a rule is never in a change.
 fn rule(key: &str) -> Rule {
     let rule = RULES.iter().find(|(known, _)| *known == key);

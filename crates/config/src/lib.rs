@@ -53,7 +53,7 @@ mod draft;
 mod load;
 
 pub use change_body::{ChangeBody, SCHEDULE_ENABLED, is_number_or_yes_no, old_name};
-pub use change_rules::{is_changeable, longest_gap};
+pub use change_rules::{change_rule, is_changeable, longest_gap};
 pub use draft::{Draft, DraftFile, DraftWindow};
 pub use environment::Environment;
 pub use input::Inputs;

@@ -69,6 +69,7 @@ mod page;
 mod page_rooms;
 mod page_views;
 mod page_operations;
+mod page_admin;
 mod page_inside;
 mod page_beside;
 mod json;

@@ -65,7 +65,7 @@ const HOW_TO_STOP: &str = "cannot be changed over HTTP, as no backups would be t
         (status = 429, description = "Too many changes", body = ErrorBody),
     )
 )]
-pub(super) async fn change(
+pub(crate) async fn change(
     app: OfJob,
     Extension(caller): Extension<Caller>,
     body: Bytes,

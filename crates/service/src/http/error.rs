@@ -74,6 +74,13 @@ impl ApiError {
         &self.message
     }
 
+    /// The sentences of its details, each with its key.
+    pub(crate) fn sentences(&self) -> Vec<String> {
+        let details = self.details.as_ref().and_then(Value::as_object);
+        let one = |(key, what): (&String, &Value)| Some(format!("{key}: {}", what.as_str()?));
+        details.into_iter().flatten().filter_map(one).collect()
+    }
+
     /// After how many seconds it may go better, where that is known.
     pub(crate) fn retry_after(&self) -> Option<u64> {
         self.retry_after

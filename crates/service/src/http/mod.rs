@@ -15,7 +15,7 @@ mod events;
 pub(crate) mod operations;
 mod settings;
 pub(crate) mod notice;
-mod change;
+pub(crate) mod change;
 mod slots;
 pub(crate) mod transfer;
 pub(crate) mod download;

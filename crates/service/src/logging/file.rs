@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// How many earlier files stay: `backup.log.1` is the newest.
-const KEPT: u32 = 5;
+pub(crate) const KEPT: u32 = 5;
 
 /// The last line of a log that takes no more. Logs of text and of JSON have it.
 const FULL: &[u8] = b"{\"level\":\"WARN\",\"message\":\"this log is full; later lines are on standard error and in log.file\"}\n";

@@ -4,6 +4,7 @@
 
 mod file;
 
+pub(crate) use file::KEPT;
 use file::LogFile;
 use hubvault_config::{LogFormat, LogOptions, Settings};
 use hubvault_engine::state::StateDir;
@@ -35,6 +36,7 @@ static IS_JSON: OnceLock<bool> = OnceLock::new();
 static RUN: OnceLock<BackupId> = OnceLock::new();
 static FILES: Mutex<Vec<LogFile>> = Mutex::new(Vec::new());
 static AROUND: Mutex<Option<Around>> = Mutex::new(None);
+static AUDIT: Mutex<Option<LogFile>> = Mutex::new(None);
 static RECENT: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
 
 /// Calls what writes a line, when the line can be written.
@@ -120,6 +122,35 @@ fn add_file(path: &Path, opened: io::Result<LogFile>) {
             let help = remedy(&error);
             tracing::warn!("the log {} is not written: {error}{help}", path.display());
         }
+    }
+}
+
+/// Lines about who did what over HTTP begin with this.
+pub(crate) const AUDIT_PREFIX: &str = "audit: ";
+/// A file of them is moved aside at this size, in bytes.
+const AUDIT_BYTES: u64 = 512 * 1024;
+
+/// Every line about who did what over HTTP is in this file, too, for the page.
+pub(crate) fn audit_to(path: &Path) {
+    match LogFile::open(path, AUDIT_BYTES) {
+        Ok(file) => *AUDIT.lock().unwrap_or_else(PoisonError::into_inner) = Some(file),
+        Err(error) => tracing::warn!(
+            "the audit log {} is not written: {error}{}",
+            path.display(),
+            remedy(&error)
+        ),
+    }
+}
+
+fn audit(line: &str) {
+    let mut file = AUDIT.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(file) = file.as_mut() else { return };
+    if let Err(error) = file.write(format!("{line}\n").as_bytes()) {
+        // Not through `tracing`, which calls this.
+        let (path, help) = (file.path().display(), remedy(&error));
+        write_error(&format!(
+            "the audit log {path} is not written: {error}{help}\n"
+        ));
     }
 }
 
@@ -262,12 +293,18 @@ impl<S: Subscriber> Layer<S> for Remembering {
             Timestamp::now(),
             event.metadata().level().as_str()
         );
+        let begin = line.len();
         event.record(&mut Fields(&mut line));
+        let is_audit = line[begin..].starts_with(AUDIT_PREFIX);
+        let line = one_line(&masked(&line)).into_owned();
+        if is_audit {
+            audit(&line);
+        }
         let mut recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
         if recent.len() == REMEMBERED {
             recent.pop_front();
         }
-        recent.push_back(one_line(&masked(&line)).into_owned());
+        recent.push_back(line);
     }
 }
 

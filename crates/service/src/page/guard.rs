@@ -131,15 +131,17 @@ async fn pass(page: &Arc<Page>, visit: &mut Visit, request: Request) -> Result<P
     Ok(Pass::Through(request))
 }
 
-/// The role that a page needs.
+/// The role that a page, or a form, needs.
 fn needed(path: &str, is_change: bool) -> Role {
-    let is_own = path == "/login" || path == "/logout";
-    if path.starts_with("/backups/") && path.ends_with("/file/unmasked") {
-        Role::Admin
-    } else if is_change && !is_own || is_inside(path) {
-        Role::Operate
-    } else {
-        Role::Read
+    let pages_of_admin = ["/tokens", "/audit"];
+    let is_unmasked = path.starts_with("/backups/") && path.ends_with("/file/unmasked");
+    let is_of_admin = is_unmasked || pages_of_admin.iter().any(|page| path.starts_with(page));
+    match path {
+        "/login" | "/logout" => Role::Read,
+        _ if is_of_admin => Role::Admin,
+        _ if is_change && path.starts_with("/settings") => Role::Admin,
+        _ if is_change || is_inside(path) => Role::Operate,
+        _ => Role::Read,
     }
 }
 

@@ -34,6 +34,9 @@ mod checks;
 mod recipients;
 mod scope_change;
 mod coverage;
+mod settings;
+mod tokens;
+mod audit;
 
 use crate::daemon::{Daemon, ServedJob};
 use crate::http::permits::Permits;
@@ -71,6 +74,7 @@ pub(crate) fn start(daemon: &Daemon, address: &str) -> Result<http::Handle> {
     let settings = jobs.first().map(ServedJob::settings);
     let with_page = settings.filter(|settings| settings.service.http_page);
     if let Some(settings) = &with_page {
+        audit::begin(&settings.service);
         first_token::make(&settings.service);
     }
     let around = with_page.map(|_| around as Around);
@@ -124,6 +128,11 @@ fn routes(page: Arc<Page>) -> Router {
         .route("/coverage", get(coverage::list))
         .route("/coverage/now", post(coverage::now))
         .route("/recipients", get(recipients::show))
+        .route("/settings", get(settings::list))
+        .route("/settings/change", post(settings::change))
+        .route("/tokens", get(tokens::list).post(tokens::create))
+        .route("/tokens/revoke", post(tokens::revoke))
+        .route("/audit", get(audit::list))
         .route("/login", get(login::show).post(login::login))
         .route("/logout", post(login::logout))
         .route("/assets/{name}", get(assets::asset))

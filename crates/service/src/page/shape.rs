@@ -65,7 +65,9 @@ fn error_page(page: &Page, mut response: Response, may_repeat: bool) -> Response
         None => meaning(status).to_owned(),
     };
     let retry_after = ours.as_ref().and_then(ApiError::retry_after);
+    let details = ours.as_ref().map(ApiError::sentences);
     let values = context! {
+        details,
         status => status.as_u16(),
         title => title(status),
         message,

@@ -28,6 +28,9 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("checks.html", include_str!("templates/checks.html")),
     ("coverage.html", include_str!("templates/coverage.html")),
     ("recipients.html", include_str!("templates/recipients.html")),
+    ("settings.html", include_str!("templates/settings.html")),
+    ("tokens.html", include_str!("templates/tokens.html")),
+    ("audit.html", include_str!("templates/audit.html")),
     ("jobs_nav.html", include_str!("templates/jobs_nav.html")),
     ("jobs.html", include_str!("templates/jobs.html")),
 ];

@@ -1,0 +1,151 @@
+//! Every setting with its origin, and those that may be made stricter over HTTP. Secrets are never shown.
+
+use super::Page;
+use super::actions::caller;
+use super::guard::see_other;
+use super::shown::percent_encoded;
+use super::view::Visit;
+use super::wish::{Wish, bad, one_of};
+use crate::http::blocking;
+use crate::http::change;
+use crate::http::error::ApiError;
+use crate::http::of_job::{Which, choose};
+use crate::logging::masked;
+use axum::Extension;
+use axum::extract::{Form, Query, State};
+use axum::response::{IntoResponse, Response};
+use hubvault_config::{Setting, change_rule, is_number_or_yes_no};
+use hubvault_model::excerpt;
+use minijinja::value::Serde;
+use minijinja::{Value, context};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::sync::Arc;
+
+const PATH: &str = "settings";
+/// So much of a value is shown, in characters.
+const LONGEST: usize = 1_000;
+/// The origin of what nobody set.
+const DEFAULT: &str = "default";
+
+/// One setting, for a template.
+#[derive(Debug, Serialize)]
+struct SettingRow {
+    key: &'static str,
+    value: String,
+    origin: String,
+    hides: String,
+    /// What may be done with it over HTTP.
+    rule: Option<String>,
+}
+
+impl SettingRow {
+    fn of(setting: &Setting) -> Self {
+        Self {
+            key: setting.key.name,
+            value: excerpt(&masked(&setting.shown("")), LONGEST),
+            origin: setting.origin.clone(),
+            hides: setting.hidden.join(", "),
+            rule: change_rule(setting.key.name),
+        }
+    }
+}
+
+/// All settings of a job.
+pub(super) async fn list(
+    State(page): State<Arc<Page>>,
+    Extension(visit): Extension<Visit>,
+    Query(mut wish): Query<Wish>,
+) -> Result<Response, ApiError> {
+    blocking(move || {
+        let of = wish.choose(&page, &visit)?;
+        one_of("state", &wish.state, &["set", "default", "changeable"])?;
+        let settings = of.job.settings();
+        let find = wish.find.to_lowercase();
+        let fits = |row: &SettingRow| {
+            let is_of_state = match wish.state.as_str() {
+                "set" => row.origin != DEFAULT,
+                "default" => row.origin == DEFAULT,
+                "changeable" => row.rule.is_some(),
+                _ => true,
+            };
+            is_of_state && row.key.contains(&find)
+        };
+        let rows = settings.values.iter().map(SettingRow::of);
+        let mut rows: Vec<SettingRow> = rows.filter(fits).collect();
+        match wish.sort.as_str() {
+            "" => {}
+            "key" => rows.sort_by_key(|row| std::cmp::Reverse(row.key)),
+            "origin" => rows.sort_by(|a, b| b.origin.cmp(&a.origin)),
+            text => return Err(bad("sort", text)),
+        }
+        if !wish.up.is_empty() {
+            rows.reverse();
+        }
+        let tables = settings.tables.iter().map(|entry| {
+            context! { table => entry.table, text => excerpt(&masked(&entry.text), LONGEST), origin => entry.origin.clone() }
+        });
+        let notices = settings.notices.iter().map(|notice| masked(notice));
+        let values = context! {
+            at => PATH,
+            job => of.job.name(),
+            wish => Value::from(Serde(&wish)),
+            file => settings.file.as_ref().map(|path| path.display().to_string()),
+            rows => Value::from(Serde(rows)),
+            tables => tables.collect::<Vec<_>>(),
+            notices => notices.collect::<Vec<_>>(),
+            sorts => context! {
+                first => wish.sorted(PATH, ""), key => wish.sorted(PATH, "key"), origin => wish.sorted(PATH, "origin"),
+            },
+            direction => if wish.up.is_empty() { "descending" } else { "ascending" },
+        };
+        let html = page.views.render("settings.html", &visit, values)?;
+        Ok(html.into_response())
+    })
+    .await
+}
+
+/// The form of one setting.
+#[derive(Debug, Deserialize)]
+pub(super) struct Change {
+    #[serde(default)]
+    job: Option<String>,
+    key: String,
+    #[serde(default)]
+    value: String,
+    /// Takes a change back.
+    #[serde(default)]
+    undo: String,
+}
+
+/// Makes one setting stricter, or takes that back, as `PUT /backup/config` does.
+pub(super) async fn change(
+    State(page): State<Arc<Page>>,
+    Extension(visit): Extension<Visit>,
+    Form(form): Form<Change>,
+) -> Result<Response, ApiError> {
+    let (app, caller) = (Arc::clone(&page.app), caller(&visit)?);
+    let job = form.job.clone();
+    let of = blocking(move || choose(&app, Which { job }, None, false)).await?;
+    let name = of.job.name();
+    let text = form.value.trim();
+    let number = is_number_or_yes_no(&form.key).then(|| serde_json::from_str(text).ok());
+    let value = match number.flatten() {
+        _ if !form.undo.is_empty() || text.is_empty() => serde_json::Value::Null,
+        Some(number) => number,
+        None => json!(text),
+    };
+    let body = json!({ (form.key.as_str()): value }).to_string();
+    let (audit, _) = change::change(of, Extension(caller), body.into()).await?;
+    let job = if visit.jobs.len() > 1 {
+        format!("&job={}", percent_encoded(&name))
+    } else {
+        String::new()
+    };
+    let to = format!(
+        "{}{PATH}?find={}{job}",
+        visit.root,
+        percent_encoded(&form.key)
+    );
+    Ok((audit, see_other(&to)).into_response())
+}

@@ -42,8 +42,8 @@ pub(super) fn scope_change(
         .collect();
     let mut lines = vec![table.to_owned()];
     let mut tables: Vec<String> = scope.tables.iter().map(ToString::to_string).collect();
-    let named = taken.iter().filter(|it| it.excluded_by.is_none());
-    tables.extend(named.map(|it| it.name.clone()));
+    let new = taken.iter().filter(|it| it.excluded_by.is_none());
+    tables.extend(new.map(|it| it.name.clone()));
     if tables.len() > scope.tables.len() {
         lines.push(format!("tables = {}", list(&tables)));
         notes.extend(from_elsewhere(settings, "scope.tables"));
@@ -106,16 +106,10 @@ fn list(items: &[String]) -> String {
     format!("[{}]", items.collect::<Vec<_>>().join(", "))
 }
 
-fn some(names: &[&str]) -> String {
-    let more = names.len().saturating_sub(NAMED);
-    let named = names
-        .iter()
-        .take(NAMED)
-        .copied()
-        .collect::<Vec<_>>()
-        .join(", ");
-    match more {
-        0 => named,
-        more => format!("{named} and {more} more"),
+fn some(all: &[&str]) -> String {
+    let shown = all[..all.len().min(NAMED)].join(", ");
+    match all.len().saturating_sub(NAMED) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
 }

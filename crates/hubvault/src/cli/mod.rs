@@ -3,6 +3,7 @@
 mod select;
 mod seal;
 mod proof;
+mod show_rows;
 mod plan;
 mod backup;
 mod drill_answer;

@@ -7,6 +7,7 @@ use super::plan::warnings_text;
 use super::proof::proof_text;
 use super::seal::{IdentityArgs, sealed_text, witness};
 use super::select::{FromArgs, backup_of};
+use super::show_rows::{self, RowsArgs};
 use crate::answer;
 use crate::text::{Align, about_rows, columns, grid, grouped, paragraph, plain, print};
 use crate::{progress, signals};
@@ -55,6 +56,8 @@ pub(crate) struct ShowArgs {
     #[command(flatten)]
     pub(crate) from: FromArgs,
     #[command(flatten)]
+    pub(crate) rows: RowsArgs,
+    #[command(flatten)]
     pub(crate) identity: IdentityArgs,
 }
 
@@ -63,6 +66,11 @@ pub(crate) fn show(settings: &Settings, args: &ShowArgs) -> Result<Exit> {
     let cancel = Cancel::new();
     let _signals = signals::watch(cancel.clone(), || {})?;
     let backup = backup_of(settings, &args.from, &args.backup, &cancel)?;
+    if args.rows.is_given() {
+        let archive = backup.open(&args.identity.read()?)?;
+        witness(settings, &archive.source().opened_by());
+        return show_rows::rows(&args.rows, &archive, &cancel);
+    }
     let place = backup.place();
     let known = backup.contents(&args.identity.read()?)?;
     witness(settings, &known.opened_by);

@@ -1,6 +1,6 @@
 //! The pages inside a backup: rows of a table as they were, for whoever may download the archive.
 
-use crate::hub::Hub;
+use crate::hub::{Hub, stderr, stdout};
 use crate::keys::Pair;
 use crate::page::{Browser, is_page};
 use crate::service_process::ServiceProcess;
@@ -281,7 +281,7 @@ fn a_sealed_archive_stays_closed_and_the_page_names_the_command() {
     let page = is_page(&browser.get(&table(id, "\"my users\"")), 409);
     for said in [
         "The key stays with its owner",
-        "--table &#x27;&quot;my users&quot;&#x27; --into-schema looked_at --identity FILE",
+        "--rows &#x27;&quot;my users&quot;&#x27; --identity FILE",
     ] {
         assert!(page.contains(said), "{said} in {page}");
     }
@@ -331,4 +331,51 @@ fn every_one_of_2000_tables_and_of_many_columns_has_its_page() {
     assert!(is_page(&browser.get(&table(&id, "t1999")), 200).contains("<td>1</td>"));
     let wide = is_page(&browser.get(&table(&id, "wide")), 200);
     assert!(wide.contains(&"x".repeat(52)) && !wide.contains(&"x".repeat(53)));
+}
+
+#[test]
+fn the_command_line_prints_the_same_rows() {
+    let database = database_with(
+        "CREATE TABLE users (id int, word text); INSERT INTO users SELECT n, CASE WHEN n <> 7 THEN E'w\\n' || n END
+         FROM generate_series(1, 60) n",
+    );
+    let (hub, id, _) = backed_up(&database);
+    let text = |arguments: &[&str]| {
+        let all = [&["show", &id, "--rows", "users"], arguments].concat();
+        stdout(&hub.run_expecting(0, &all))
+    };
+    let first = text(&[]);
+    assert!(
+        first.contains("w\\n50") && !first.contains("w\\n51"),
+        "{first}"
+    );
+    assert!(
+        first.contains("of 60 rows; --from-row 51 goes on"),
+        "{first}"
+    );
+    let last = text(&["--from-row", "59", "--limit", "5"]);
+    assert!(
+        last.contains("w\\n60") && !last.contains("w\\n58") && last.ends_with("of 60 rows\n"),
+        "{last}"
+    );
+    assert!(text(&["--where", "word"]).contains("NULL"));
+    let json: serde_json::Value =
+        serde_json::from_str(&text(&["--where", "id=7", "--json"])).unwrap();
+    assert_eq!(
+        json["rows"],
+        serde_json::json!([{ "row": 7, "values": { "id": "7", "word": null } }])
+    );
+    for (arguments, code, said) in [
+        (["--rows", "user*", "--where", "x=1"], 1, "has no column"),
+        (
+            ["--rows", "nobody", "--limit", "1"],
+            1,
+            "no rows of a table nobody",
+        ),
+        (["--limit", "1", "--from-row", "2"], 2, "--rows"),
+    ] {
+        let all = [&["show", &id][..], &arguments].concat();
+        let output = hub.run_expecting(code, &all);
+        assert!(stderr(&output).contains(said), "{}", stderr(&output));
+    }
 }

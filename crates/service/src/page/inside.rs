@@ -214,9 +214,10 @@ impl Inside {
     }
 }
 
-/// What puts the table beside the live one, where it can be looked at by SQL.
-pub(super) fn restore_beside(id: &str, table: &str) -> Vec<String> {
-    with_table("restore", id, table, " --into-schema looked_at")
+/// What prints the rows of a table; nothing where its name cannot be shown.
+pub(super) fn show_rows(id: &str, table: &str) -> Vec<String> {
+    let table = shell_word(table).map(|table| format!("show {id} --rows {table}"));
+    table.into_iter().collect()
 }
 
 /// What the pages about a table have in common.
@@ -224,7 +225,7 @@ pub(super) fn table_frame(inside: &Inside, visit: &Visit, table: &TableSummary) 
     let name = table.name.to_string();
     let own = inside.frame(visit);
     let program = program(visit, &inside.of);
-    let commands = restore_beside(&inside.record.id.short(), &name).into_iter();
+    let commands = show_rows(&inside.record.id.short(), &name).into_iter();
     context! {
         table => one_line(&name).into_owned(),
         path => Value::from_safe_string(table_path(&name)),

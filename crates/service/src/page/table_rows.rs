@@ -1,7 +1,7 @@
 //! The rows of a table as an archive has them, fifty at a time, or those with one value; and one value whole.
 
 use super::Page;
-use super::inside::{Inside, look, open, restore_beside, table_frame};
+use super::inside::{Inside, look, open, show_rows, table_frame};
 use super::live::Live;
 use super::shown::percent_encoded;
 use super::view::Visit;
@@ -115,7 +115,7 @@ pub(super) async fn show(
     Query(asked): Query<Asked>,
 ) -> Result<Response, ApiError> {
     look(page, visit, move |page, visit, cancel| {
-        let commands = |id: &str| restore_beside(id, &name);
+        let commands = |id: &str| show_rows(id, &name);
         let inside = match open(page, visit, &word, commands, cancel)? {
             Ok(inside) => inside,
             Err(sealed) => return Ok(sealed),
@@ -224,7 +224,7 @@ pub(super) async fn value(
     Query(asked): Query<Asked>,
 ) -> Result<Response, ApiError> {
     look(page, visit, move |page, visit, cancel| {
-        let commands = |id: &str| restore_beside(id, &name);
+        let commands = |id: &str| show_rows(id, &name);
         let inside = match open(page, visit, &word, commands, cancel)? {
             Ok(inside) => inside,
             Err(sealed) => return Ok(sealed),

@@ -149,6 +149,38 @@ fn the_servers_user_cannot_make_root_follow_a_link() {
 }
 
 #[test]
+fn an_empty_cluster_that_another_user_keeps_is_never_used() {
+    let database = database_with(ROWS);
+    let (drills, place) = (open_directory(), open_directory());
+    let kept = place.path().join("kept");
+    let mut hub = hub(&database, drills.path());
+    hub.set("PROOF_SCRIPT", "off");
+    hub.set("PROOF_EMPTY_CLUSTERS", kept.to_str().unwrap());
+    // A good one of ours to which a link leads, a directory of the attacker's own, a pipe.
+    let good = tempfile::tempdir().unwrap();
+    for trap in [
+        format!("ln -s {} kept", good.path().display()),
+        "mkdir -m 700 kept; ln -s /etc kept/data".to_owned(),
+        "mkfifo kept".to_owned(),
+    ] {
+        let planted = attack(&format!("cd {} && {trap}", place.path().display()));
+        assert!(planted.status.success(), "{planted:?}");
+        let before = std::fs::symlink_metadata(&kept).unwrap().file_type();
+        let output = hub.run(&["backup"]);
+        let said = crate::hub::stderr(&output);
+        assert_eq!(output.status.code(), Some(0), "{trap}: {said}");
+        assert_eq!(names(good.path()), [""; 0], "{trap}");
+        let after = std::fs::symlink_metadata(&kept).unwrap().file_type();
+        assert_eq!(after, before, "{trap}");
+        // What is to be removed is named.
+        let is_named = said.contains(&format!("no empty cluster is kept in {}: ", kept.display()));
+        assert!(is_named || before.is_dir(), "{trap}: {said}");
+        let gone = Command::new("rm").arg("-rf").arg(&kept).status();
+        assert!(gone.unwrap().success());
+    }
+}
+
+#[test]
 fn code_in_the_database_writes_nothing_outside_the_drill_server() {
     let server = server();
     let database = server.database();

@@ -33,7 +33,7 @@ pub(super) fn copy(
     let user = users.map(|users| users.runs);
     let copied = (home.open_data()).and_then(|data| templates.copy_to(&data, user));
     copied.unwrap_or_else(|error| {
-        not_kept(home.path(), &error);
+        not_kept(templates.directory(), &error);
         None
     })
 }
@@ -54,7 +54,7 @@ pub(super) fn keep(
     };
     let kept = (home.open_data()).and_then(|data| templates.keep(&data, &superuser));
     if let Err(error) = kept {
-        not_kept(home.path(), &error);
+        not_kept(templates.directory(), &error);
     }
 }
 

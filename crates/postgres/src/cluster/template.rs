@@ -109,6 +109,11 @@ impl Templates {
         Ok(copied.ok())
     }
 
+    /// Where they are kept.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Removes the cluster, which proved useless.
     pub(super) fn discard(&self) -> io::Result<()> {
         match open_own(&self.directory)? {

@@ -26,6 +26,17 @@ pub fn free_inodes(directory: &Path) -> io::Result<Option<u64>> {
     Ok((stat.f_files > 0).then_some(stat.f_favail))
 }
 
+/// The size of a file; `NotFound` for everything that is no regular one.
+pub(crate) fn size_of(path: &Path) -> io::Result<u64> {
+    match std::fs::metadata(path)? {
+        meta if meta.is_file() => Ok(meta.len()),
+        _ => Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "it is not a regular file",
+        )),
+    }
+}
+
 /// A file of our own without a name, which is gone with its descriptor: nobody else finds it, and nothing is left of a
 /// run that crashed.
 pub fn unnamed_file(directory: &Path) -> io::Result<File> {

@@ -16,6 +16,7 @@ use hubvault_engine::state::service_lock::ServiceLock;
 use hubvault_model::BackupId;
 use jiff::Timestamp;
 use rustix::process::WaitStatus;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 /// The pause before another attempt if another run holds the lock, or if the directory cannot be used.
@@ -164,12 +165,15 @@ impl JobScheduler {
         }
         let job = settings.job();
         let catalog = catalog::current_or_new(job)?;
-        let records = catalog.list()?;
-        let of_job = || records.iter().filter(|record| record.job == job.name);
-        let newest = of_job()
-            .find(|record| record.was_published())
-            .or_else(|| of_job().next_back())
-            .map(|record| record.started_at);
+        let mut newest = None;
+        // The newest that was published; without one the oldest of all.
+        catalog.each_summary(Some(&job.name), |summary| {
+            newest = Some(summary.run.started_at);
+            Ok(match summary.run.was_published() {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            })
+        })?;
         if newest.is_none() && job.lease.is_some() {
             return Ok(false);
         }

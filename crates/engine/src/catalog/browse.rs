@@ -1,6 +1,6 @@
 //! Parts of the history, for whoever looks at it a page at a time. What is not asked for is not read.
 
-use super::{BackupRecord, Catalog, CatalogError, State};
+use super::{Catalog, CatalogError, RunSummary, State};
 use jiff::Timestamp;
 use std::ops::ControlFlow;
 
@@ -47,8 +47,9 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// The conditions, and their values.
-    fn conditions(&self) -> (String, Vec<String>) {
+    /// The conditions, and their values; `pinned` is the SQL of what a summary says of that.
+    fn conditions(&self, pinned: &str) -> (String, Vec<String>) {
+        let is_pinned = format!("coalesce({pinned}, json_extract(record, '$.pinned')) = 1");
         let mut all = vec!["true"];
         let mut values = Vec::new();
         if let Some(state) = self.state {
@@ -64,7 +65,7 @@ impl Selection {
             values.push(second(until));
         }
         if self.pinned {
-            all.push("json_extract(record, '$.pinned') = 1");
+            all.push(&is_pinned);
         }
         (all.join(" AND "), values)
     }
@@ -88,9 +89,16 @@ fn second(at: Timestamp) -> String {
 impl Catalog {
     /// The runs of a job since then, oldest first.
     pub fn marks(&self, job: &str, since: Timestamp) -> Result<Vec<RunMark>, CatalogError> {
-        let sql = "SELECT started_at, state FROM backups WHERE job = ?1 AND started_at >= ?2 ORDER BY started_at";
+        let table = if self.has_summaries {
+            "summaries"
+        } else {
+            "backups"
+        };
+        let sql = format!(
+            "SELECT started_at, state FROM {table} WHERE job = ?1 AND started_at >= ?2 ORDER BY started_at"
+        );
         let read = || {
-            let mut statement = self.db.prepare_cached(sql)?;
+            let mut statement = self.db.prepare_cached(&sql)?;
             let rows = statement.query_map([job, &second(since)], |row| {
                 Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
             })?;
@@ -113,8 +121,9 @@ impl Catalog {
     }
 
     /// How many runs are wanted, and those of the page.
-    pub fn select(&self, wanted: &Selection) -> Result<(u64, Vec<BackupRecord>), CatalogError> {
-        let (conditions, values) = wanted.conditions();
+    pub fn select(&self, wanted: &Selection) -> Result<(u64, Vec<RunSummary>), CatalogError> {
+        let pinned = self.column("json_extract(summary, '$.run.pinned')");
+        let (conditions, values) = wanted.conditions(&pinned);
         let values = || values.iter().map(String::as_str);
         let sql = format!("SELECT count(*) FROM backups WHERE {conditions}");
         let total: i64 = self
@@ -125,13 +134,16 @@ impl Catalog {
             })
             .map_err(self.failed("reading"))?;
         let (order, limit, offset) = (wanted.order(), wanted.limit, wanted.offset);
+        let summary = self.column("summary");
+        // Sorting takes no record with it.
         let sql = format!(
-            "SELECT record FROM backups WHERE {conditions} ORDER BY {order} LIMIT {limit} OFFSET {offset}"
+            "SELECT id, {summary} FROM backups WHERE {conditions} ORDER BY {order} LIMIT {limit} OFFSET {offset}"
         );
         let mut page = Vec::new();
-        self.visit(&sql, values(), |record| {
-            page.push(record);
-            ControlFlow::Continue(())
+        let values = rusqlite::params_from_iter(values());
+        self.visit_summaries(&sql, values, |run| {
+            page.push(run);
+            Ok(ControlFlow::Continue(()))
         })?;
         Ok((total.unsigned_abs(), page))
     }
@@ -140,6 +152,7 @@ impl Catalog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::BackupRecord;
     use crate::state::StateDir;
     use hubvault_model::BackupId;
 
@@ -169,7 +182,7 @@ mod tests {
             let (total, page) = catalog.select(wanted).unwrap();
             let days: Vec<i8> = page
                 .iter()
-                .map(|record| record.started_at.to_zoned(jiff::tz::TimeZone::UTC).day())
+                .map(|it| it.run.started_at.to_zoned(jiff::tz::TimeZone::UTC).day())
                 .collect();
             (total, days)
         };

@@ -1,11 +1,11 @@
 //! The copies of a backup: what is recorded of each, and in which shape.
 
+use crate::disk::size_of;
 use crate::job::{Destination, Destinations, LOCAL};
 use hubvault_store::{Key, Location, Requests};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -218,6 +218,14 @@ impl BackupCopy {
         self.path.as_deref()
     }
 
+    /// Gives the copy of [`LOCAL`] its path, which the record has once.
+    pub(super) fn give_path(copies: &mut [Self], path: Option<PathBuf>) {
+        let local = copies.iter_mut().find(|copy| copy.destination == LOCAL);
+        if let Some(copy) = local {
+            copy.path = path;
+        }
+    }
+
     /// Records that it is at the place that a destination has now.
     pub(crate) fn set_place(&mut self, destination: &Destination) {
         if destination.name == LOCAL {
@@ -314,13 +322,7 @@ impl BackupCopy {
                 format!("{} is not on this machine", self.key),
             ));
         };
-        match fs::metadata(path)? {
-            meta if meta.is_file() => Ok(meta.len()),
-            _ => Err(io::Error::new(
-                io::ErrorKind::NotFound,
-                "it is not a regular file",
-            )),
-        }
+        size_of(path)
     }
 }
 
@@ -339,7 +341,7 @@ pub(super) fn is_lost(copies: &[BackupCopy]) -> bool {
 /// The copies in records and in `--json`. `file`, `removed_at` and `gone` are what earlier versions had instead: they are
 /// written beside the copies, so that an earlier version reads the record, and read where there are no copies.
 pub(super) mod shape {
-    use super::{BackupCopy, CopyState, LOCAL, is_lost, removed_at};
+    use super::{BackupCopy, CopyState, is_lost, removed_at};
     use jiff::Timestamp;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
     use std::path::{Path, PathBuf};
@@ -382,10 +384,7 @@ pub(super) mod shape {
         let read = Read::deserialize(deserializer)?;
         let (Some(file), true) = (&read.file, read.copies.is_empty()) else {
             let mut copies = read.copies;
-            let local = copies.iter_mut().find(|copy| copy.destination == LOCAL);
-            if let Some(copy) = local {
-                copy.path = read.file;
-            }
+            BackupCopy::give_path(&mut copies, read.file);
             return Ok(copies);
         };
         let mut copy = BackupCopy::local(file, None);

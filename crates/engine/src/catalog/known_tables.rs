@@ -5,7 +5,7 @@ use crate::job::Scope;
 use hubvault_archive::{Identities, LeftOut};
 use hubvault_model::{TableName, TablePattern};
 use hubvault_postgres::{Relation, Sequence, inspect};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
@@ -23,13 +23,6 @@ struct Known {
 }
 
 impl KnownTables {
-    /// From the records of a job, newest first.
-    pub fn of<'a>(records: impl IntoIterator<Item = &'a BackupRecord>) -> Self {
-        let mut found = Self::default();
-        records.into_iter().for_each(|record| found.add(record));
-        found
-    }
-
     fn add(&mut self, record: &BackupRecord) {
         let Some(snapshot) = &record.snapshot else {
             return;
@@ -114,13 +107,76 @@ impl KnownTables {
 impl Catalog {
     /// What the backups of a job held.
     pub fn known_tables(&self, job: &str) -> Result<KnownTables, CatalogError> {
-        let mut found = KnownTables::default();
-        self.each(|record| {
-            if record.job == job {
-                found.add(&record);
+        let (mut runs, mut seen) = (Vec::new(), HashSet::new());
+        self.each_summary(Some(job), |summary| {
+            let is_published = matches!(summary.run.state, State::Proven | State::Unproven);
+            // Most runs have the tables of the one before.
+            if is_published && seen.insert((summary.database, summary.table_names)) {
+                runs.push(summary.run);
             }
-            ControlFlow::Continue(())
+            Ok(ControlFlow::Continue(()))
         })?;
+        let mut found = KnownTables::default();
+        for run in runs {
+            found.add(&self.whole(&run)?);
+        }
         Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::TableRecord;
+    use crate::state::StateDir;
+    use hubvault_archive::{Coverage, SnapshotInfo};
+    use hubvault_model::BackupId;
+    use jiff::Timestamp;
+
+    #[test]
+    fn tables_of_all_backups_are_known_whatever_the_newest_has() {
+        let dir = tempfile::tempdir().unwrap();
+        let catalog = Catalog::open(&StateDir::at(dir.path())).unwrap();
+        let table = |name: &str| TableRecord {
+            name: name.to_owned(),
+            rows: 1,
+            bytes: 1,
+            digest: String::new(),
+            coverage: Coverage::Whole,
+        };
+        let put = |second, job, database: &str, tables: [&str; 2]| {
+            let at = Timestamp::from_second(second).unwrap();
+            let record = BackupRecord {
+                state: State::Proven,
+                tables: tables.map(table).to_vec(),
+                snapshot: Some(SnapshotInfo {
+                    id: String::new(),
+                    lsn: String::new(),
+                    taken_at: at,
+                    database: database.to_owned(),
+                    server_version: "15".to_owned(),
+                    server_version_num: 150_000,
+                    standby: false,
+                    system_identifier: None,
+                }),
+                ..BackupRecord::begun(BackupId::random(), job, at)
+            };
+            catalog.finish(&record).unwrap();
+        };
+        put(10, "hub", "hub", ["a", "old"]);
+        put(20, "hub", "hub", ["a", "b"]);
+        put(30, "hub", "hub", ["b", "a"]);
+        put(40, "hub", "shop", ["a", "b"]);
+        put(50, "other", "hub", ["theirs", "b"]);
+        let known = catalog.known_tables("hub").unwrap();
+        let of = |database: &str| {
+            known.databases[database]
+                .tables
+                .iter()
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(of("hub"), ["a", "b", "old"]);
+        assert_eq!(of("shop"), ["a", "b"]);
     }
 }

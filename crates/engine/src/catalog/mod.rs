@@ -12,6 +12,7 @@ pub mod sidecar;
 pub(crate) mod found_mark;
 pub(crate) mod marks_beside;
 mod contents;
+mod summary;
 mod records;
 mod browse;
 mod known_tables;
@@ -44,6 +45,7 @@ pub use record::{
 };
 pub(crate) use records::CLOCK_TOLERANCE;
 pub use seal::{Answered, Standing, standing};
+pub use summary::RunSummary;
 
 use crate::job::Destinations;
 use crate::state::StateDir;
@@ -74,6 +76,7 @@ pub struct Catalog {
     path: PathBuf,
     db: Connection,
     is_read_only: bool,
+    has_summaries: bool,
     /// A job, and where its copies are.
     known: Option<(String, Destinations)>,
 }
@@ -116,7 +119,9 @@ impl Catalog {
         let connect = || {
             if is_read_only {
                 let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-                return Connection::open_with_flags(&path, flags);
+                let db = Connection::open_with_flags(&path, flags)?;
+                let has_summaries = summary::prepare(&db, true)?;
+                return Ok((db, has_summaries));
             }
             let db = Connection::open(&path)?;
             db.busy_timeout(BUSY_TIMEOUT)?;
@@ -137,7 +142,8 @@ impl Catalog {
             if version != VERSION {
                 db.pragma_update(None, "user_version", VERSION)?;
             }
-            Ok(db)
+            let has_summaries = summary::prepare(&db, false)?;
+            Ok((db, has_summaries))
         };
         let begun = Instant::now();
         let mut opened = connect();
@@ -146,7 +152,7 @@ impl Catalog {
             std::thread::sleep(Duration::from_millis(20));
             opened = connect();
         }
-        let db = opened.map_err(|source| CatalogError::Sqlite {
+        let (db, has_summaries) = opened.map_err(|source| CatalogError::Sqlite {
             doing: "opening",
             path: path.clone(),
             source,
@@ -156,6 +162,7 @@ impl Catalog {
             path,
             db,
             is_read_only,
+            has_summaries,
             known: None,
         })
     }

@@ -166,14 +166,10 @@ pub fn catch_up(
     now: Timestamp,
 ) -> Result<Rebuilt, CatalogError> {
     let mut named: HashSet<PathBuf> = HashSet::new();
-    catalog.each(|record| {
-        named.extend(
-            record
-                .file()
-                .filter(|_| record.is_kept())
-                .map(Path::to_owned),
-        );
-        ControlFlow::Continue(())
+    catalog.each_summary(None, |summary| {
+        let file = summary.run.file().filter(|_| summary.run.is_kept());
+        named.extend(file.map(Path::to_owned));
+        Ok(ControlFlow::Continue(()))
     })?;
     let mut found = Rebuilt::default();
     let mut batch = Batch::new(catalog);

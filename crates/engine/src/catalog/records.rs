@@ -1,6 +1,6 @@
 //! The runs in the catalog.
 
-use super::{BackupRecord, Catalog, CatalogError, DeliveryRecord, DrillRecord, State};
+use super::{BackupRecord, Catalog, CatalogError, DeliveryRecord, DrillRecord, RunSummary, State};
 use hubvault_model::{BackupId, Warning};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, params};
@@ -84,6 +84,7 @@ impl Catalog {
             tx.prepare_cached("UPDATE backups SET record = ?2, file = ?3 WHERE id = ?1")
                 .and_then(|mut update| update.execute(params![id.to_string(), json, file]))
                 .map_err(self.failed("writing to"))?;
+            self.write_summary(&record)?;
         }
         tx.commit().map_err(self.failed("writing to"))
     }
@@ -100,7 +101,7 @@ impl Catalog {
         tx.commit().map_err(self.failed("writing to"))
     }
 
-    fn writing(&self) -> Result<Transaction<'_>, CatalogError> {
+    pub(super) fn writing(&self) -> Result<Transaction<'_>, CatalogError> {
         Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)
             .map_err(self.failed("writing to"))
     }
@@ -140,13 +141,18 @@ impl Catalog {
             }
             Ok(())
         };
-        write().map_err(self.failed("writing to"))
+        write().map_err(self.failed("writing to"))?;
+        self.write_summary(record)
     }
 
     /// Runs that are still called running although their process holds no lock any more: failed.
     /// Only under the run lock.
     pub fn close_dead_runs(&self, now: Timestamp) -> Result<(), CatalogError> {
-        let sql = "SELECT record FROM backups WHERE state = ?1";
+        let sql = if self.has_summaries {
+            "SELECT record FROM backups WHERE id IN (SELECT id FROM summaries WHERE state = ?1)"
+        } else {
+            "SELECT record FROM backups WHERE state = ?1"
+        };
         for mut record in self.query(sql, Some(State::Running.as_str()))? {
             record.died(now);
             self.put(&record)?;
@@ -161,12 +167,12 @@ impl Catalog {
         since: Timestamp,
     ) -> Result<Vec<BackupRecord>, CatalogError> {
         let mut pending = Vec::new();
-        self.each(|record| {
-            let ended = record.finished_at.is_some_and(|at| at >= since);
-            if record.job == job && record.delivery.is_none() && ended {
-                pending.push(record);
+        self.each_summary(Some(job), |summary| {
+            let ended = summary.run.finished_at.is_some_and(|at| at >= since);
+            if summary.run.delivery.is_none() && ended {
+                pending.push(self.whole(&summary.run)?);
             }
-            ControlFlow::Continue(())
+            Ok(ControlFlow::Continue(()))
         })?;
         Ok(pending)
     }
@@ -180,9 +186,9 @@ impl Catalog {
         now: Timestamp,
     ) -> Result<Option<BackupRecord>, CatalogError> {
         let latest = now + CLOCK_TOLERANCE;
-        self.first(|record| {
-            let made = matches!(record.state, State::Proven | State::Unproven);
-            made && record.job == job && (due..=latest).contains(&record.started_at)
+        self.newest(Some(job), |RunSummary { run, .. }| {
+            let made = matches!(run.state, State::Proven | State::Unproven);
+            made && (due..=latest).contains(&run.started_at)
         })
     }
 
@@ -241,12 +247,7 @@ impl Catalog {
         while let Some(row) = rows.next().map_err(failed)? {
             let json: String = row.get(0).map_err(failed)?;
             let mut record: BackupRecord = self.parse(&json)?;
-            record.locate(self.directory());
-            if let Some((_, known)) = self.known.as_ref().filter(|(job, _)| *job == record.job) {
-                for copy in &mut record.copies {
-                    copy.compare_with(known);
-                }
-            }
+            self.place(&mut record);
             if see(record).is_break() {
                 break;
             }
@@ -254,11 +255,21 @@ impl Catalog {
         Ok(())
     }
 
+    /// Says where the copies of a record are now, and which of them are at no destination any more.
+    pub(super) fn place(&self, record: &mut BackupRecord) {
+        record.locate(self.directory());
+        if let Some((_, known)) = self.known.as_ref().filter(|(job, _)| *job == record.job) {
+            for copy in &mut record.copies {
+                copy.compare_with(known);
+            }
+        }
+    }
+
     /// The backup that `word` means: `latest` (the newest that has an archive), an id, an
     /// unambiguous prefix of one, or the name of an archive. `None` when there is none.
     pub fn find(&self, word: &str) -> Result<Option<BackupRecord>, CatalogError> {
         if word == "latest" {
-            return self.first(BackupRecord::is_kept);
+            return self.newest(None, |it| it.run.is_kept());
         }
         if word
             .parse::<BackupId>()
@@ -267,42 +278,28 @@ impl Catalog {
             let sql = "SELECT record FROM backups WHERE id = ?1";
             return Ok(self.query(sql, Some(word))?.pop());
         }
-        let records = self.list()?;
-        let named = |r: &BackupRecord| r.archive_name() == Some(word);
-        if let Some(at) = records.iter().position(named) {
-            return Ok(records.into_iter().nth(at));
-        }
         let wanted = word.to_ascii_lowercase();
-        let mut fits: Vec<BackupRecord> = records
-            .into_iter()
-            .filter(|r| !wanted.is_empty() && r.id.to_string().starts_with(&wanted))
-            .collect();
-        if fits.len() > 1 {
+        let (mut named, mut fits) = (None, Vec::new());
+        self.each_summary(None, |summary| {
+            let run = summary.run;
+            if named.is_none() && run.archive_name() == Some(word) {
+                named = Some(run);
+                return Ok(ControlFlow::Break(()));
+            }
+            if !wanted.is_empty() && run.id.to_string().starts_with(&wanted) {
+                fits.push(run);
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        if named.is_none() && fits.len() > 1 {
+            let ids = fits.iter().map(|run| run.id.to_string()[..13].to_owned());
             return Err(CatalogError::Ambiguous {
                 prefix: word.to_owned(),
-                ids: fits
-                    .iter()
-                    .map(|r| r.id.to_string()[..13].to_owned())
-                    .collect(),
+                ids: ids.collect(),
             });
         }
-        Ok(fits.pop())
-    }
-
-    /// The newest record that `is_wanted`.
-    fn first(
-        &self,
-        is_wanted: impl Fn(&BackupRecord) -> bool,
-    ) -> Result<Option<BackupRecord>, CatalogError> {
-        let mut found = None;
-        self.each(|record| {
-            found = Some(record).filter(&is_wanted);
-            match found {
-                Some(_) => ControlFlow::Break(()),
-                None => ControlFlow::Continue(()),
-            }
-        })?;
-        Ok(found)
+        let found = named.or_else(|| fits.pop());
+        found.map(|run| self.whole(&run)).transpose()
     }
 
     /// When an archive of this job was last drilled.
@@ -321,10 +318,10 @@ impl Catalog {
         is_wanted: impl Fn(&DrillRecord) -> bool,
     ) -> Result<Option<Timestamp>, CatalogError> {
         let mut last = None;
-        self.each(|record| {
-            let drill = record.proof.drill.filter(&is_wanted);
-            last = last.max(drill.filter(|_| record.job == job).map(|it| it.drilled_at));
-            ControlFlow::Continue(())
+        self.each_summary(Some(job), |summary| {
+            let drill = summary.run.proof.drill.filter(&is_wanted);
+            last = last.max(drill.map(|it| it.drilled_at));
+            Ok(ControlFlow::Continue(()))
         })?;
         Ok(last)
     }

@@ -1,6 +1,8 @@
 //! What the checks look at.
 
-use crate::catalog::{BackupRecord, Catalog, CatalogError, OutboxItem};
+use crate::catalog::{
+    BackupCopy, BackupRecord, Catalog, CatalogError, CopyState, OutboxItem, RunSummary,
+};
 use crate::job::Job;
 use crate::overview::{Overview, Presence, looked_for, presence};
 use crate::state::StateDir;
@@ -8,12 +10,12 @@ use crate::state::service_lock::{Seen, ServiceLock};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::PathBuf;
 
 /// So far back is looked for a run that was due, in days.
 const LOOK_BACK: i64 = 32;
 
-/// Runs whose archives are gone are looked at only if they are among the newest.
+/// So many of the newest runs are looked at, and as many with an archive.
 const RECENT: usize = 100;
 
 /// One look at one job: everything that the checks go by, read once.
@@ -32,12 +34,37 @@ pub struct Look<'a> {
     pub next_due: Option<Timestamp>,
     /// When a service should have made the last one.
     pub last_due: Option<Timestamp>,
-    /// Its newest runs and all with an archive, newest first.
-    pub records: Vec<BackupRecord>,
+    /// Its newest runs, the newest with an archive, and all of which a copy is not as it should be, newest first.
+    pub runs: Vec<RunSummary>,
+    /// The archives that should be on this machine, newest first.
+    pub known: Vec<KnownArchive>,
     /// What they say together.
     pub overview: Overview,
     /// All messages, newest first.
     pub outbox: Vec<OutboxItem>,
+}
+
+/// An archive that should be on this machine.
+#[derive(Clone, Debug)]
+pub struct KnownArchive {
+    /// Where.
+    pub path: PathBuf,
+    /// Its size as it was published.
+    pub bytes: Option<u64>,
+}
+
+impl KnownArchive {
+    fn of(run: &BackupRecord) -> Option<Self> {
+        let copy = run.local_copy().filter(|copy| copy.is_expected())?;
+        Some(Self {
+            path: copy.path()?.to_owned(),
+            bytes: run.bytes,
+        })
+    }
+}
+
+fn is_wrong(copy: &BackupCopy) -> bool {
+    copy.is_expected() && !copy.is_unconfigured() && copy.state != CopyState::Present
 }
 
 impl std::fmt::Debug for Look<'_> {
@@ -57,15 +84,19 @@ impl<'a> Look<'a> {
         now: Timestamp,
         zone: &'a TimeZone,
     ) -> Result<Self, CatalogError> {
-        let (mut records, mut overview) = (Vec::new(), Overview::default());
-        catalog.each(|record| {
-            if record.job == job.name {
-                overview.add(&record, looked_for);
-                if records.len() < RECENT || record.is_kept() {
-                    records.push(record);
-                }
+        let (mut runs, mut known, mut overview) = (Vec::new(), Vec::new(), Overview::default());
+        let mut kept = 0;
+        catalog.each_summary(Some(&job.name), |summary| {
+            let run = &summary.run;
+            let is_first = overview.archives == 0;
+            overview.add(run, looked_for, |run| catalog.whole(run))?;
+            known.extend(KnownArchive::of(run));
+            kept += usize::from(run.is_kept());
+            let is_newest = runs.len() < RECENT || (run.is_kept() && kept <= RECENT);
+            if is_newest || (is_first && overview.archives > 0) || run.copies.iter().any(is_wrong) {
+                runs.push(summary);
             }
-            ControlFlow::Continue(())
+            Ok(ControlFlow::Continue(()))
         })?;
         let service = ServiceLock::seen(&StateDir::of(job.state_root()));
         let (next_due, last_due) = match service {
@@ -87,24 +118,16 @@ impl<'a> Look<'a> {
             next_due,
             last_due,
             overview,
-            records,
+            runs,
+            known,
             outbox: catalog.outbox()?,
         })
     }
 
-    /// The backups of which a copy is there, newest first.
+    /// The newest backups of which a copy is there, newest first.
     pub fn archives(&self) -> impl Iterator<Item = &BackupRecord> {
-        let is_there = |record: &&BackupRecord| presence(record) == Presence::Present;
-        self.records.iter().filter(is_there)
-    }
-
-    /// The archives that should lie on this machine, newest first.
-    pub fn known(&self) -> impl Iterator<Item = (&BackupRecord, &Path)> {
-        self.records
-            .iter()
-            .filter_map(|record| record.local_copy().map(|copy| (record, copy)))
-            .filter(|(_, copy)| copy.is_expected())
-            .filter_map(|(record, copy)| Some((record, copy.path()?)))
+        let runs = self.runs.iter().map(|summary| &summary.run);
+        runs.filter(|run| presence(run) == Presence::Present)
     }
 
     /// How long ago that was; nothing where it is yet to come.

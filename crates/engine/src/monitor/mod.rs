@@ -11,7 +11,7 @@ mod watch;
 pub use crate::catalog::{AlertState, CheckState};
 pub use alert::Notice;
 pub use checks::{Check, NAMES, checks};
-pub use inspect::Look;
+pub use inspect::{KnownArchive, Look};
 pub use risks::{advice, quick, risks};
 pub use rows::{Change, RowChange, compare_rows, proven_before};
 pub use watch::{Noticed, Watched, watch};

@@ -34,7 +34,7 @@ pub(super) fn reminder(look: &Look<'_>, finding: &Finding) -> Duration {
 
 /// Whether a run is at work or will be tried again. While it sends its own messages, it holds the lock of notifications.
 fn is_pending(look: &Look<'_>) -> bool {
-    let newest = look.records.first();
+    let newest = look.overview.last_run.as_ref();
     let again = newest.and_then(|run| run.finished_at.filter(|_| run.is_tried_again()));
     let pause = longest_pause(look).saturating_add(BEGINS);
     if again.is_some_and(|ended| apart(look, ended) < pause) {

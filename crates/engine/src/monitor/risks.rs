@@ -55,7 +55,7 @@ fn risks_of(look: &Look<'_>, failing: &[Finding]) -> Result<Vec<String>, Catalog
         Risk::Unconfigured(_) => false,
         Risk::Missing(lost) => {
             // One on this machine that is only found missing by looking is said by no check of copies.
-            let mut records = look.records.iter();
+            let mut records = look.runs.iter().map(|summary| &summary.run);
             let record = records.find(|record| record.id == lost.backup);
             let copy = record.and_then(|record| record.copy_at(&lost.destination));
             let is_recorded = lost.path.is_none() || copy.is_some_and(BackupCopy::is_lost);

@@ -1,10 +1,11 @@
 //! Tables whose rows changed so much between two archives that somebody should know.
 
-use crate::catalog::{BackupRecord, Catalog, CatalogError, State};
+use crate::catalog::{BackupRecord, Catalog, CatalogError, RunSummary, State};
 use crate::job::RowLimits;
 use crate::overview::{Presence, presence};
 use hubvault_model::{counted, grouped};
 use std::fmt;
+use std::ops::ControlFlow;
 
 /// Tables that had fewer rows say nothing by doubling or halving.
 const FEW: u64 = 20;
@@ -60,17 +61,21 @@ pub fn proven_before(
     catalog: &Catalog,
     record: &BackupRecord,
 ) -> Result<Option<BackupRecord>, CatalogError> {
-    let mut earlier = catalog.list()?;
-    earlier.retain(|other| {
-        other.job == record.job
-            && other.id != record.id
-            && other.started_at <= record.started_at
-            && presence(other) == Presence::Present
-    });
-    let at = earlier
-        .iter()
-        .position(|other| other.state == State::Proven);
-    Ok(earlier.into_iter().nth(at.unwrap_or(0)))
+    let mut found = None;
+    catalog.each_summary(Some(&record.job), |RunSummary { run, .. }| {
+        let is_earlier = run.id != record.id && run.started_at <= record.started_at;
+        let is_proven = run.state == State::Proven;
+        if !is_earlier || !(is_proven || found.is_none()) || presence(&run) != Presence::Present {
+            return Ok(ControlFlow::Continue(()));
+        }
+        found = Some(catalog.whole(&run)?);
+        Ok(if is_proven {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        })
+    })?;
+    Ok(found)
 }
 
 /// Holds the tables of `newer` against those of `last_proven`, in the order of the latter. A table of which

@@ -111,7 +111,7 @@ fn tell(look: &Look<'_>, cancel: &Cancel, watched: &mut Watched) {
         }
     } else if !facts.is_empty() {
         let notifier = Notifier::new(look.job, Some(look.catalog), look.zone, cancel);
-        let outcome = notifier.alerts(&facts, look.records.first());
+        let outcome = notifier.alerts(&facts, look.overview.last_run.as_ref());
         watched.delivery = outcome.delivery;
         for state in &mut states {
             let noticed = watched.notices.iter().find(|it| it.check == state.check);

@@ -4,13 +4,14 @@ use super::assurance::Assurance;
 use super::copies::{LostCopy, StrayCopy, count_places};
 use super::disproved::Disproved;
 use super::durations::Durations;
-use super::presence::{LookFn, Presence, looked_for, presence, presence_by};
+use super::presence::{LookFn, Presence, looked_for, presence, presence_of};
 use super::risk::{Risk, age_risk};
 use super::space::Space;
 use crate::catalog::{BackupCopy, BackupRecord, Catalog, CatalogError, CopyState, State};
 use crate::job::Destinations;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::ops::ControlFlow;
 
 /// What is known of a job's backups.
@@ -58,19 +59,17 @@ impl Overview {
     pub fn of<'a>(records: impl IntoIterator<Item = &'a BackupRecord>, look: LookFn) -> Self {
         let mut overview = Self::default();
         for record in records {
-            overview.add(record, look);
+            let Ok(_) = overview.add(record, look, |run| Ok::<_, Infallible>(run.clone()));
         }
         overview
     }
 
-    /// From what the catalog knows of a job. One record at a time is in memory.
+    /// From what the catalog knows of a job. One run at a time is in memory.
     pub fn read(catalog: &Catalog, job: &str) -> Result<Self, CatalogError> {
         let mut overview = Self::default();
-        catalog.each(|record| {
-            if record.job == job {
-                overview.add(&record, looked_for);
-            }
-            ControlFlow::Continue(())
+        catalog.each_summary(Some(job), |summary| {
+            overview.add(&summary.run, looked_for, |run| catalog.whole(run))?;
+            Ok(ControlFlow::Continue(()))
         })?;
         Ok(overview)
     }
@@ -78,55 +77,79 @@ impl Overview {
     /// Every job that the catalog knows: one that was renamed is there by both names.
     pub fn read_all(catalog: &Catalog) -> Result<BTreeMap<String, Self>, CatalogError> {
         let mut jobs: BTreeMap<String, Self> = BTreeMap::new();
-        catalog.each(|record| {
-            let overview = jobs.entry(record.job.clone()).or_default();
-            overview.add(&record, looked_for);
-            ControlFlow::Continue(())
+        catalog.each_summary(None, |summary| {
+            let overview = jobs.entry(summary.run.job.clone()).or_default();
+            overview.add(&summary.run, looked_for, |run| catalog.whole(run))?;
+            Ok(ControlFlow::Continue(()))
         })?;
         Ok(jobs)
     }
 
-    /// Takes one more run into account; the newest comes first.
-    pub(crate) fn add(&mut self, record: &BackupRecord, look: LookFn) {
-        self.space.add(record);
-        let presence = presence_by(record, look);
-        self.last_run.get_or_insert_with(|| record.clone());
-        if record.state != State::Running && !record.was_stopped() {
-            self.last_ended.get_or_insert_with(|| record.clone());
-        }
-        if matches!(record.state, State::Proven | State::Unproven) {
-            self.last_published.get_or_insert_with(|| record.clone());
-        }
+    /// Takes one more run into account; the newest comes first. Of those that it keeps it gets `whole` records. Says whether a
+    /// copy is there: each is looked for once.
+    pub(crate) fn add<E>(
+        &mut self,
+        run: &BackupRecord,
+        look: LookFn,
+        whole: impl Fn(&BackupRecord) -> Result<BackupRecord, E>,
+    ) -> Result<Presence, E> {
+        self.space.add(run);
+        let there: Vec<bool> = run.copies.iter().map(look).collect();
+        let presence = presence_of(run, || there.contains(&true));
+        let is_newest_proven = counts(run, presence) && self.newest_proven.is_none();
         if self.newest_proven.is_none() && self.stray.is_none() && presence != Presence::Present {
-            self.stray = StrayCopy::of(record);
+            self.stray = StrayCopy::of(run);
         }
-        if counts(record, presence) && self.newest_proven.is_none() {
-            self.newest_proven = Some(record.clone());
-            let there = record.copies.iter().filter(|copy| look(copy));
-            self.newest_at = there.map(|copy| copy.destination.clone()).collect();
+        let ended = run.state != State::Running && !run.was_stopped();
+        let published = matches!(run.state, State::Proven | State::Unproven);
+        let mut read = None;
+        for (known, is_it) in [
+            (&mut self.last_run, true),
+            (&mut self.last_ended, ended),
+            (&mut self.last_published, published),
+            (&mut self.newest_proven, is_newest_proven),
+        ] {
+            if is_it && known.is_none() {
+                let record = match read.take() {
+                    Some(record) => record,
+                    None => whole(run)?,
+                };
+                read = Some(record.clone());
+                *known = Some(record);
+            }
         }
-        let drilled = record.proof.drill.as_ref().map(|drill| drill.drilled_at);
+        let copies = || run.copies.iter().zip(&there);
+        if is_newest_proven {
+            let there = copies().filter(|(_, is_there)| **is_there);
+            self.newest_at = there.map(|(copy, _)| copy.destination.clone()).collect();
+        }
+        let drilled = run.proof.drill.as_ref().map(|drill| drill.drilled_at);
         self.last_drill = self.last_drill.max(drilled);
         if presence == Presence::Present {
-            self.disproved.extend(Disproved::of(record));
-            self.archives += 1;
-            self.archives_bytes += record.bytes.unwrap_or_default();
-            if record.local_copy().is_some_and(look) {
-                self.archives_here.0 += 1;
-                self.archives_here.1 += record.bytes.unwrap_or_default();
+            self.disproved.extend(Disproved::of(run));
+            let mut here = copies().filter(|(copy, _)| copy.path().is_some());
+            self.add_archive(run, here.next().is_some_and(|(_, is_there)| *is_there));
+        }
+        for (copy, is_there) in copies() {
+            if copy.is_expected() && !copy.is_unconfigured() {
+                self.add_copy(run, copy, *is_there);
             }
-            self.archives_pinned += usize::from(record.pinned);
-            self.archives_sealed += usize::from(!record.sealed_to.is_empty());
         }
-        for copy in record
-            .copies
-            .iter()
-            .filter(|copy| copy.is_expected() && !copy.is_unconfigured())
-        {
-            self.add_copy(record, copy, look(copy));
+        self.durations.add(run);
+        self.runs[run.state as usize] += 1;
+        Ok(presence)
+    }
+
+    fn add_archive(&mut self, run: &BackupRecord, is_here: bool) {
+        let bytes = run.bytes.unwrap_or_default();
+        self.archives += 1;
+        self.archives_bytes += bytes;
+        if is_here {
+            self.archives_here.0 += 1;
+            self.archives_here.1 += bytes;
         }
-        self.durations.add(record);
-        self.runs[record.state as usize] += 1;
+        self.archives_pinned += usize::from(run.pinned);
+        self.archives_sealed += usize::from(!run.sealed_to.is_empty());
     }
 
     fn add_copy(&mut self, record: &BackupRecord, copy: &BackupCopy, is_there: bool) {
@@ -201,13 +224,5 @@ fn counts(record: &BackupRecord, presence: Presence) -> bool {
 
 /// The newest proven backup of a job whose archive is there. Reads no further than that.
 pub fn newest_proven(catalog: &Catalog, job: &str) -> Result<Option<BackupRecord>, CatalogError> {
-    let mut newest = None;
-    catalog.each(|record| {
-        if record.job != job || !counts(&record, presence(&record)) {
-            return ControlFlow::Continue(());
-        }
-        newest = Some(record);
-        ControlFlow::Break(())
-    })?;
-    Ok(newest)
+    catalog.newest(Some(job), |it| counts(&it.run, presence(&it.run)))
 }

@@ -25,3 +25,6 @@ pub use space::Space;
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod read_tests;

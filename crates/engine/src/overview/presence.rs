@@ -40,7 +40,12 @@ pub fn by_record(record: &BackupRecord) -> Presence {
     presence_by(record, recorded)
 }
 
-pub(super) fn presence_by(record: &BackupRecord, look: LookFn) -> Presence {
+fn presence_by(record: &BackupRecord, look: LookFn) -> Presence {
+    presence_of(record, || record.copies.iter().any(look))
+}
+
+/// `is_there` says whether one of its copies is there.
+pub(super) fn presence_of(record: &BackupRecord, is_there: impl FnOnce() -> bool) -> Presence {
     if !record.is_kept() {
         return if record.was_published() {
             Presence::Removed
@@ -48,7 +53,7 @@ pub(super) fn presence_by(record: &BackupRecord, look: LookFn) -> Presence {
             Presence::NeverMade
         };
     }
-    if record.copies.iter().any(look) {
+    if is_there() {
         Presence::Present
     } else {
         Presence::Missing

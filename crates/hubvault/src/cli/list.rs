@@ -9,7 +9,7 @@ use anyhow::Result;
 use clap::Args;
 use hubvault_config::Settings;
 use hubvault_engine::catalog;
-use hubvault_engine::catalog::{BackupRecord, Catalog, Rebuilt, State, rebuild};
+use hubvault_engine::catalog::{BackupRecord, Catalog, Rebuilt, RunSummary, State, rebuild};
 use hubvault_engine::overview::{Presence, by_record, presence};
 use hubvault_engine::state::StateDir;
 use hubvault_model::ByteSize;
@@ -17,6 +17,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use std::ops::ControlFlow;
 
 /// `hubvault list`
 #[derive(Debug, Args)]
@@ -86,21 +87,32 @@ pub(crate) fn run(settings: &Settings, args: &ListArgs) -> Result<Exit> {
     if let Some(stored) = stored {
         return print_stored(&stored, zone);
     }
-    let mut records = catalog::current(job)?.list()?;
-    records.retain(|record| {
-        let is_late = since.is_none_or(|since| record.started_at >= since);
-        is_late && (!args.failed || record.state == State::Failed)
-    });
-    records.truncate(args.limit.unwrap_or(usize::MAX));
+    let catalog = catalog::current(job)?;
+    let limit = args.limit.unwrap_or(usize::MAX);
+    let (mut runs, mut rows) = (Vec::new(), Vec::new());
+    catalog.each_summary(None, |summary| {
+        if runs.len() + rows.len() >= limit {
+            return Ok(ControlFlow::Break(()));
+        }
+        let run = &summary.run;
+        let is_late = since.is_none_or(|since| run.started_at >= since);
+        if !is_late || (args.failed && run.state != State::Failed) {
+            return Ok(ControlFlow::Continue(()));
+        }
+        if answer::is_json() {
+            runs.push(summary.run);
+        } else {
+            rows.push(line(&summary, zone, presence));
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
     if answer::is_json() {
-        let all: Vec<Value> = records
-            .iter()
-            .map(|record| as_json(record, presence))
-            .collect::<Result<_>>()?;
+        let one = |run: &BackupRecord| as_json(&catalog.whole(run)?, presence);
+        let all: Vec<Value> = runs.iter().map(one).collect::<Result<_>>()?;
         answer::json(&all)?;
         return Ok(Exit::Done);
     }
-    if records.is_empty() {
+    if rows.is_empty() {
         let directory = job.local_directory().display();
         let is_part = args.failed || since.is_some() || args.limit.is_some();
         let text = if is_part {
@@ -111,7 +123,7 @@ pub(crate) fn run(settings: &Settings, args: &ListArgs) -> Result<Exit> {
         print(&text)?;
         return Ok(Exit::Done);
     }
-    print_table(&records, zone, presence)?;
+    print_table(&rows, zone)?;
     Ok(Exit::Done)
 }
 
@@ -131,7 +143,8 @@ fn print_stored(stored: &Listing, zone: &TimeZone) -> Result<Exit> {
         all.extend(stored.unlisted());
         answer::json(&all)?;
     } else if !records.is_empty() {
-        print_table(records, zone, by_record)?;
+        let one = |record| line(&RunSummary::of(record), zone, by_record);
+        print_table(&records.iter().map(one).collect::<Vec<_>>(), zone)?;
     } else if unreadable > 0 {
         let text = match unreadable {
             1 => format!("the only archive in {place} cannot be read\n"),
@@ -144,15 +157,7 @@ fn print_stored(stored: &Listing, zone: &TimeZone) -> Result<Exit> {
     Ok(exit)
 }
 
-fn print_table(
-    records: &[BackupRecord],
-    zone: &TimeZone,
-    look: fn(&BackupRecord) -> Presence,
-) -> Result<()> {
-    let rows: Vec<Vec<String>> = records
-        .iter()
-        .map(|record| line(record, zone, look))
-        .collect();
+fn print_table(rows: &[Vec<String>], zone: &TimeZone) -> Result<()> {
     let started = in_zone("started", zone);
     let header = [
         ("id", Align::Left),
@@ -164,7 +169,7 @@ fn print_table(
         ("warnings", Align::Detail),
         ("archive", Align::Cut),
     ];
-    Ok(print(&columns(&header, &rows))?)
+    Ok(print(&columns(&header, rows))?)
 }
 
 /// The record, and whether its archive is missing.
@@ -195,11 +200,8 @@ fn without_place(error: &str) -> &str {
     parts.map_or(error, |(_, rest)| rest)
 }
 
-fn line(
-    record: &BackupRecord,
-    zone: &TimeZone,
-    look: fn(&BackupRecord) -> Presence,
-) -> Vec<String> {
+fn line(summary: &RunSummary, zone: &TimeZone, look: fn(&BackupRecord) -> Presence) -> Vec<String> {
+    let record = &summary.run;
     let archive = match (record.archive_name(), &record.error) {
         (Some(name), _) => {
             let note = match look(record) {
@@ -223,12 +225,12 @@ fn line(
         record.id.short(),
         local(record.started_at, zone),
         state_painted(record),
-        number(record.tables.len().to_string()),
-        number(grouped(record.rows())),
+        number(summary.tables.to_string()),
+        number(grouped(summary.rows)),
         record
             .bytes
             .map_or_else(|| "-".to_owned(), |bytes| ByteSize(bytes).to_string()),
-        record.warnings.len().to_string(),
+        summary.warnings.to_string(),
         archive,
     ]
 }

@@ -92,13 +92,15 @@ pub(super) async fn history(
             backups: Vec::new(),
         };
         let end = page.offset.saturating_add(page.limit);
-        app.each(|record| {
+        let catalog = app.catalog()?;
+        let read = catalog.each_summary(None, |run| {
             if (page.offset..end).contains(&(history.total as u64)) {
-                history.backups.push(Summary::of(&record));
+                history.backups.push(Summary::of_run(&run));
             }
             history.total += 1;
-            ControlFlow::Continue(())
-        })?;
+            Ok(ControlFlow::Continue(()))
+        });
+        read.map_err(anyhow::Error::new)?;
         Ok(Json(history))
     })
     .await

@@ -179,7 +179,7 @@ impl OfJob {
     fn puts_off(&self, before: &Settings, tried: &Settings) -> Result<Option<String>> {
         let (old, new) = (before.job(), tried.job());
         let now = Timestamp::now();
-        let last = self.newest(|record| record.job == new.name)?;
+        let last = self.catalog()?.newest(Some(&new.name), |_| true)?;
         let last = last.map_or(self.daemon.started_at(), |record| record.started_at);
         let next_old = old.schedule.next_after(&old.name, now);
         let next_new = new.schedule.next_after(&new.name, now);

@@ -8,12 +8,12 @@ use anyhow::Result;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use hubvault_engine::catalog;
-use hubvault_engine::catalog::{BackupRecord, Catalog};
+use hubvault_engine::catalog::Catalog;
 use hubvault_engine::overview::Overview;
 use hubvault_engine::state::StateDir;
 use hubvault_model::BackupId;
 use serde::Deserialize;
-use std::ops::{ControlFlow, Deref};
+use std::ops::Deref;
 use std::sync::Arc;
 use utoipa::IntoParams;
 
@@ -54,28 +54,6 @@ impl OfJob {
     /// What its catalog says of it.
     pub(crate) fn overview(&self) -> Result<Overview> {
         Ok(Overview::read(&self.catalog()?, &self.job.name())?)
-    }
-
-    /// Shows every run in its archive directory, newest first, until `see` has seen enough. A catalog keeps every
-    /// run: with all of them in memory the service would grow with it.
-    pub(crate) fn each(&self, see: impl FnMut(BackupRecord) -> ControlFlow<()>) -> Result<()> {
-        Ok(self.catalog()?.each(see)?)
-    }
-
-    /// The newest run that is `wanted`.
-    pub(crate) fn newest(
-        &self,
-        wanted: impl Fn(&BackupRecord) -> bool,
-    ) -> Result<Option<BackupRecord>> {
-        let mut newest = None;
-        self.each(|record| {
-            if !wanted(&record) {
-                return ControlFlow::Continue(());
-            }
-            newest = Some(record);
-            ControlFlow::Break(())
-        })?;
-        Ok(newest)
     }
 
     fn knows(&self, id: BackupId) -> bool {

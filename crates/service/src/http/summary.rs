@@ -1,7 +1,7 @@
 //! A summary of a run.
 
 use crate::logging;
-use hubvault_engine::catalog::{BackupCopy, BackupRecord, CopyState};
+use hubvault_engine::catalog::{BackupCopy, BackupRecord, CopyState, RunSummary};
 use hubvault_engine::overview::{Presence, presence};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -75,6 +75,11 @@ pub(crate) struct Summary {
 
 impl Summary {
     pub(crate) fn of(record: &BackupRecord) -> Self {
+        Self::of_run(&RunSummary::of(record))
+    }
+
+    pub(crate) fn of_run(summary: &RunSummary) -> Self {
+        let record = &summary.run;
         let reason = record.error.as_ref().or(record.proof.reason.as_ref());
         Self {
             id: record.id.to_string(),
@@ -92,9 +97,9 @@ impl Summary {
                 .map(CopySummary::of)
                 .collect(),
             bytes: record.bytes,
-            tables: record.tables.len(),
-            rows: record.rows(),
-            warnings: record.warnings.len(),
+            tables: summary.tables,
+            rows: summary.rows,
+            warnings: summary.warnings,
             sealed: !record.sealed_to.is_empty(),
             pinned: record.pinned,
             reason: reason.map(|reason| logging::masked(reason)),

@@ -71,15 +71,15 @@ pub(super) async fn list(
         let clock = Clock { now: Timestamp::now(), zone: settings.zone.clone() };
         let wanted = selection(&wish, &clock)?;
         let catalog = of.catalog()?;
-        let (total, records) = catalog.select(&wanted).map_err(anyhow::Error::new)?;
-        let rows: Vec<RunRow> = records.iter().map(|record| RunRow::of(record, &clock)).collect();
+        let (total, runs) = catalog.select(&wanted).map_err(anyhow::Error::new)?;
+        let rows: Vec<RunRow> = runs.iter().map(|run| RunRow::of(run, &clock)).collect();
         let first = wanted.offset + 1;
         let values = context! {
             at => "backups",
             job => of.job.name(),
             wish => Value::from(Serde(&wish)),
             rows => Value::from(Serde(rows)),
-            total, first, last => wanted.offset + records.len() as u64,
+            total, first, last => wanted.offset + runs.len() as u64,
             newer => wish.newer(PATH),
             older => wish.older(PATH, LIMIT, total),
             sorts => context! { first => wish.sorted(PATH, ""), took => wish.sorted(PATH, "took"), size => wish.sorted(PATH, "size") },

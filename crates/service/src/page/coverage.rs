@@ -128,7 +128,8 @@ pub(super) async fn list(
 /// A plan that somebody asked for lately, else the newest backup.
 fn known(page: &Page, of: &OfJob) -> Result<Option<Known>, ApiError> {
     let name = of.job.name();
-    let newest = of.newest(|record| record.job == name && !record.tables.is_empty())?;
+    let newest = of.catalog()?.newest(Some(&name), |it| it.tables > 0);
+    let newest = newest.map_err(anyhow::Error::new)?;
     let planned = page.asked.latest::<Planned>(of, &Task::Plan);
     let is_newer = |at: &Timestamp| newest.as_ref().is_none_or(|record| record.started_at < *at);
     if let Some((at, planned)) = planned.filter(|(at, _)| is_newer(at)) {

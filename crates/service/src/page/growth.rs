@@ -36,11 +36,16 @@ impl Growth {
             ..Selection::default()
         };
         let (_, mut before) = catalog.select(&before)?;
-        before.retain(|one| {
+        before.retain(|it| {
+            let one = &it.run;
             let is_whole = matches!(one.state, State::Proven | State::Unproven);
             is_whole && one.job == record.job && one.id != record.id
         });
         before.truncate(BACKUPS - 1);
+        let before: Vec<BackupRecord> = before
+            .iter()
+            .map(|it| catalog.whole(&it.run))
+            .collect::<Result<_, _>>()?;
         Ok(Self::between(before.iter().rev(), tables))
     }
 

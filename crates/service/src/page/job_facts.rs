@@ -185,10 +185,10 @@ impl JobFacts {
             usually: overview.durations.backup().map(span),
             queued: (queued > 0).then(|| counted(queued as u64, "message")),
             runs: look
-                .records
+                .runs
                 .iter()
                 .take(RUNS)
-                .map(|record| RunRow::of(record, &clock))
+                .map(|run| RunRow::of(run, &clock))
                 .collect(),
         })
     }

@@ -2,7 +2,7 @@
 
 use super::shown::{Clock, When, span};
 use crate::logging;
-use hubvault_engine::catalog::{BackupRecord, State};
+use hubvault_engine::catalog::{BackupRecord, RunSummary, State};
 use hubvault_engine::overview::{Presence, presence};
 use hubvault_model::{ByteSize, grouped};
 use serde::Serialize;
@@ -37,7 +37,8 @@ pub(super) fn mark(record: &BackupRecord) -> &'static str {
 }
 
 impl RunRow {
-    pub(super) fn of(record: &BackupRecord, clock: &Clock) -> Self {
+    pub(super) fn of(summary: &RunSummary, clock: &Clock) -> Self {
+        let record = &summary.run;
         let reason = record.error.as_ref().or(record.proof.reason.as_ref());
         Self {
             id: record.id.to_string(),
@@ -47,12 +48,12 @@ impl RunRow {
             began: clock.when(record.started_at),
             took: record.seconds().map(span),
             bytes: record.bytes.map(|bytes| ByteSize(bytes).to_string()),
-            rows: grouped(record.rows()),
-            tables: record.tables.len(),
+            rows: grouped(summary.rows),
+            tables: summary.tables,
             copies: copies(record),
             pinned: record.pinned,
             sealed: !record.sealed_to.is_empty(),
-            warnings: record.warnings.len(),
+            warnings: summary.warnings,
             reason: reason.map(|reason| logging::masked(reason)),
         }
     }

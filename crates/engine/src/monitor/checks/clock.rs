@@ -16,11 +16,8 @@ pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
     let say = |at| moment(at, look.zone);
     let host = uname();
     let host = host.nodename().to_string_lossy();
-    if let Some(newest) = look
-        .records
-        .first()
-        .filter(|record| is_ahead(record.started_at))
-    {
+    let newest = look.overview.last_run.as_ref();
+    if let Some(newest) = newest.filter(|record| is_ahead(record.started_at)) {
         let of_another = look.job.lease.is_some() && newest.local_copy().is_none();
         let (maker, next) = if of_another && newest.was_published() {
             let next = "set the clock of each machine with this lease right (NTP): this one, or the one that made it, is \

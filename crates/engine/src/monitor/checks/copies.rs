@@ -27,7 +27,7 @@ pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
     };
     let mut wrong = Vec::new();
     let mut pending = 0;
-    for record in &look.records {
+    for record in look.runs.iter().map(|summary| &summary.run) {
         for copy in record.copies.iter().filter(|copy| is_wanted(copy)) {
             if copy.is_unconfigured() {
                 continue;

@@ -26,7 +26,13 @@ pub(super) fn look(look: &Look<'_>, cancel: &Cancel) -> Finding {
         ..look.job.database.clone()
     };
     let scope = look.job.scope.clone();
-    let known = KnownTables::of(&look.records);
+    let known = match look.job.scope.missing {
+        MissingPolicy::Warn => match look.catalog.known_tables(&look.job.name) {
+            Ok(known) => known,
+            Err(error) => return Finding::skipped(NAME, error.to_string()),
+        },
+        MissingPolicy::Fail => KnownTables::default(),
+    };
     // Its own wish to stop: one that hangs is given up, and the run goes on.
     let inner = Cancel::new();
     let (sender, receiver) = channel();

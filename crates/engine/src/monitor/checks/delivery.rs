@@ -32,10 +32,8 @@ pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
         };
         say(format!("a message by {} {how}: {why}", item.channel));
     }
-    let last = look
-        .records
-        .first()
-        .and_then(|record| record.delivery.as_ref());
+    let last = look.overview.last_run.as_ref();
+    let last = last.and_then(|record| record.delivery.as_ref());
     for one in last.iter().flat_map(|delivery| &delivery.undelivered) {
         say(format!(
             "{} was not notified of the last run: {}",

@@ -43,7 +43,7 @@ pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
                 ""
             }
         );
-        let failed = look.records.first();
+        let failed = look.overview.last_run.as_ref();
         let failed = failed.is_some_and(|newest| newest.state == State::Failed);
         let next = if failed {
             "hubvault prune --after-failed-run removes what the rules let go though the last run failed (--dry-run \
@@ -65,7 +65,7 @@ pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
 
 /// What the newest run asked for; one that filled the disk needed more than its plan said.
 fn asked_for(look: &Look<'_>) -> u64 {
-    let mut runs = look.records.iter();
+    let mut runs = look.runs.iter().map(|summary| &summary.run);
     let Some((run, asked)) = runs.find_map(|run| Some((run, run.needed_bytes?))) else {
         return 0;
     };

@@ -1,12 +1,12 @@
 //! Whether every archive is there as it was published.
 
-use super::super::{Finding, Look};
-use crate::catalog::{BackupCopy, BackupRecord, contents};
+use super::super::{Finding, KnownArchive, Look};
+use crate::catalog::{BackupRecord, contents};
+use crate::disk::size_of;
 use crate::proof::integrity;
 use hubvault_archive::Identities;
 use hubvault_model::{ByteSize, Cancel, counted};
 use std::collections::BTreeSet;
-use std::io;
 use std::path::Path;
 
 pub(super) const NAME: &str = "files";
@@ -14,11 +14,12 @@ pub(super) const NAME: &str = "files";
 const LARGEST: u64 = 200_000_000;
 
 pub(super) fn look(look: &Look<'_>, cancel: &Cancel) -> Finding {
-    let known: Vec<(&BackupRecord, &Path)> = look.known().collect();
-    if known.is_empty() && look.records.iter().any(BackupRecord::is_kept) {
+    let known = &look.known;
+    let mut runs = look.runs.iter().map(|summary| &summary.run);
+    if known.is_empty() && runs.clone().any(BackupRecord::is_kept) {
         return Finding::ok(NAME, "all archives are at other destinations");
     }
-    if known.is_empty() && look.records.iter().any(BackupRecord::was_published) {
+    if known.is_empty() && runs.any(BackupRecord::was_published) {
         // An alert about those that were there ends here.
         return Finding::ok(NAME, "all archives were removed; none should be there");
     }
@@ -26,35 +27,33 @@ pub(super) fn look(look: &Look<'_>, cancel: &Cancel) -> Finding {
         return Finding::skipped(NAME, "there is no archive yet");
     }
     let mut wrong: Vec<String> = Vec::new();
-    let mut there: Vec<(&BackupRecord, &Path)> = Vec::new();
+    let mut there: Vec<&KnownArchive> = Vec::new();
     let mut missing = 0;
-    for (record, file) in &known {
-        let unknown = || Err(io::ErrorKind::NotFound.into());
-        match record.local_copy().map_or_else(unknown, BackupCopy::find) {
+    for archive in known {
+        let file = archive.path.display();
+        match size_of(&archive.path) {
             Err(error) => {
                 missing += 1;
-                wrong.push(format!("{} is missing: {error}", file.display()));
+                wrong.push(format!("{file} is missing: {error}"));
             }
-            Ok(found) if record.bytes.is_some_and(|bytes| bytes != found) => {
-                let was = ByteSize(record.bytes.unwrap_or_default());
+            Ok(found) if archive.bytes.is_some_and(|bytes| bytes != found) => {
+                let published = archive.bytes.unwrap_or_default();
+                let was = ByteSize(published);
                 wrong.push(format!(
-                    "{} has {} bytes and was published with {} ({was})",
-                    file.display(),
-                    found,
-                    record.bytes.unwrap_or_default()
+                    "{file} has {found} bytes and was published with {published} ({was})"
                 ));
             }
-            Ok(_) => there.push((record, file)),
+            Ok(_) => there.push(archive),
         }
     }
     let (mut read, mut large) = (0, 0);
     for at in sample(there.len(), look.now.as_second() / 86_400) {
-        let (record, file) = there[at];
-        if record.bytes.is_some_and(|bytes| bytes > LARGEST) {
+        let archive = there[at];
+        if archive.bytes.is_some_and(|bytes| bytes > LARGEST) {
             large += 1;
             continue;
         }
-        match read_back(look, file, cancel) {
+        match read_back(look, &archive.path, cancel) {
             Ok(()) => read += 1,
             Err(why) => wrong.push(why),
         }

@@ -10,8 +10,12 @@ pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
     let Some(newest) = look.archives().next() else {
         return Finding::skipped(NAME, "there is no archive yet");
     };
-    match proven_before(look.catalog, newest) {
-        Ok(Some(earlier)) => compare(look, &earlier, newest),
+    let both = look.catalog.whole(newest).and_then(|newest| {
+        let earlier = proven_before(look.catalog, &newest)?;
+        Ok(earlier.map(|earlier| (earlier, newest)))
+    });
+    match both {
+        Ok(Some((earlier, newest))) => compare(look, &earlier, &newest),
         Ok(None) => Finding::skipped(NAME, "there is one archive, and none before it to compare"),
         Err(error) => Finding::skipped(NAME, error.to_string()),
     }

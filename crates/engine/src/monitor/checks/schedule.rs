@@ -11,7 +11,7 @@ pub(super) const NAME: &str = "schedule";
 const GRACE: SignedDuration = SignedDuration::from_mins(10);
 
 pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
-    let last = look.records.first();
+    let last = look.overview.last_run.as_ref();
     if let Some(risk) = look.overview.failure() {
         let next = "correct what it names, then: hubvault backup";
         return Finding::failing(NAME, risk.to_string(), next);

@@ -10,7 +10,7 @@ const LAST: usize = 7;
 const LEAST: usize = 3;
 
 pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
-    let mut sizes = look.records.iter().filter_map(|record| record.bytes);
+    let mut sizes = look.runs.iter().filter_map(|summary| summary.run.bytes);
     let Some(newest) = sizes.next() else {
         return Finding::skipped(NAME, "there is no archive yet");
     };

@@ -1,0 +1,307 @@
+//! What lists and overviews need of each run, beside its record: a record of many tables takes milliseconds to read.
+//!
+//! `SQLite` itself keeps the table: its triggers follow every change of `backups`, also those of earlier versions and by
+//! hand, and drop the summary of a record that changed. Whoever finds one missing makes it from the record again.
+
+use super::copy::BackupCopy;
+use super::drill_mark::DrillMark;
+use super::record::{BackupRecord, DeliveryRecord, DrillRecord, ProofRecord, State};
+use super::{Catalog, CatalogError, is_busy};
+use crate::progress::StageTime;
+use hubvault_model::BackupId;
+use jiff::Timestamp;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension, Params, Transaction, TransactionBehavior, params};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+const SCHEMA: &str = "
+    CREATE TABLE summaries (
+        id TEXT PRIMARY KEY,
+        job TEXT NOT NULL,
+        state TEXT NOT NULL,
+        started_at TEXT NOT NULL,
+        summary TEXT
+    ) STRICT;
+    CREATE INDEX summaries_started ON summaries (started_at);
+    CREATE INDEX summaries_state ON summaries (state);
+    CREATE TRIGGER backups_inserted AFTER INSERT ON backups BEGIN
+        INSERT OR REPLACE INTO summaries VALUES (new.id, new.job, new.state, new.started_at, NULL);
+    END;
+    CREATE TRIGGER backups_updated AFTER UPDATE ON backups BEGIN
+        UPDATE summaries SET id = new.id, job = new.job, state = new.state, started_at = new.started_at, summary = NULL
+            WHERE id = old.id;
+    END;
+    CREATE TRIGGER backups_deleted AFTER DELETE ON backups BEGIN
+        DELETE FROM summaries WHERE id = old.id;
+    END;
+    INSERT INTO summaries SELECT id, job, state, started_at, NULL FROM backups ORDER BY rowid;
+";
+
+/// So many are made together: each time the disk is waited for.
+const TOGETHER: usize = 200;
+
+/// A run without what takes room.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunSummary {
+    /// Its record without tables, files, snapshot, warnings and the lists of its drill. [`Catalog::find`] has all of it.
+    #[serde(deserialize_with = "brief")]
+    pub run: BackupRecord,
+    /// How many tables it has.
+    pub tables: usize,
+    /// Their rows.
+    pub rows: u64,
+    /// How many warnings it has.
+    pub warnings: usize,
+    /// The database that it is of, where it came so far.
+    pub(super) database: Option<String>,
+    /// The same for runs with tables of the same names.
+    pub(super) table_names: u64,
+}
+
+impl RunSummary {
+    /// Of a record.
+    pub fn of(record: &BackupRecord) -> Self {
+        let drill = record.proof.drill.as_ref().map(|drill| DrillRecord {
+            drilled_at: drill.drilled_at,
+            seconds: drill.seconds,
+            script: drill.script.clone(),
+            ..DrillRecord::default()
+        });
+        let names: BTreeSet<&str> = record.tables.iter().map(|it| it.name.as_str()).collect();
+        let mut hasher = DefaultHasher::new();
+        names.hash(&mut hasher);
+        let run = BackupRecord {
+            copies: record.copies.clone(),
+            state: record.state,
+            finished_at: record.finished_at,
+            stages: record.stages.clone(),
+            sealed_to: record.sealed_to.clone(),
+            bytes: record.bytes,
+            proof: ProofRecord {
+                proven: record.proof.proven,
+                read_back: record.proof.read_back,
+                reason: record.proof.reason.clone(),
+                drill,
+            },
+            delivery: record.delivery.clone(),
+            error: record.error.clone(),
+            stopped: record.stopped,
+            failed_check: record.failed_check.clone(),
+            needed_bytes: record.needed_bytes,
+            pinned: record.pinned,
+            drill_mark: record.drill_mark.clone(),
+            ..BackupRecord::begun(record.id, &record.job, record.started_at)
+        };
+        Self {
+            run,
+            tables: record.tables.len(),
+            rows: record.rows(),
+            warnings: record.warnings.len(),
+            database: record.snapshot.as_ref().map(|it| it.database.clone()),
+            table_names: hasher.finish(),
+        }
+    }
+}
+
+/// Reads only what is in a summary. A record keeps fields that this version does not know, which takes three times as long.
+fn brief<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BackupRecord, D::Error> {
+    #[derive(Deserialize)]
+    struct Brief {
+        id: BackupId,
+        job: String,
+        file: Option<PathBuf>,
+        copies: Vec<BackupCopy>,
+        state: State,
+        started_at: Timestamp,
+        finished_at: Option<Timestamp>,
+        stages: Vec<StageTime>,
+        sealed_to: Vec<String>,
+        bytes: Option<u64>,
+        proof: ProofRecord,
+        delivery: Option<DeliveryRecord>,
+        error: Option<String>,
+        #[serde(default)]
+        stopped: bool,
+        failed_check: Option<String>,
+        needed_bytes: Option<u64>,
+        pinned: bool,
+        drill_mark: Option<DrillMark>,
+    }
+    let read = Brief::deserialize(deserializer)?;
+    let mut copies = read.copies;
+    BackupCopy::give_path(&mut copies, read.file);
+    Ok(BackupRecord {
+        copies,
+        state: read.state,
+        finished_at: read.finished_at,
+        stages: read.stages,
+        sealed_to: read.sealed_to,
+        bytes: read.bytes,
+        proof: read.proof,
+        delivery: read.delivery,
+        error: read.error,
+        stopped: read.stopped,
+        failed_check: read.failed_check,
+        needed_bytes: read.needed_bytes,
+        pinned: read.pinned,
+        drill_mark: read.drill_mark,
+        ..BackupRecord::begun(read.id, &read.job, read.started_at)
+    })
+}
+
+/// Makes the table where there is none yet; false where there can be none: a full disk can be looked at.
+pub(super) fn prepare(db: &Connection, is_read_only: bool) -> rusqlite::Result<bool> {
+    let is_there = || {
+        let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'summaries')";
+        db.query_row(sql, [], |row| row.get(0))
+    };
+    if is_there()? || is_read_only {
+        return is_there();
+    }
+    let create = || {
+        let tx = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
+        // Another process may have made it meanwhile.
+        if !is_there()? {
+            tx.execute_batch(SCHEMA)?;
+        }
+        tx.commit()
+    };
+    match create() {
+        Ok(()) => Ok(true),
+        Err(error) if is_busy(&error) => Err(error),
+        Err(_) => Ok(false),
+    }
+}
+
+impl Catalog {
+    /// Shows the summary of every run of a job, or of all, newest first, until `see` has seen enough; one at a time is in
+    /// memory. Records are read only where they have no summary.
+    pub fn each_summary(
+        &self,
+        job: Option<&str>,
+        see: impl FnMut(RunSummary) -> Result<ControlFlow<()>, CatalogError>,
+    ) -> Result<(), CatalogError> {
+        let sql = if self.has_summaries {
+            "SELECT id, summary FROM summaries WHERE ?1 IS NULL OR job = ?1 ORDER BY started_at DESC, rowid DESC"
+        } else {
+            "SELECT id, NULL FROM backups WHERE ?1 IS NULL OR job = ?1 ORDER BY started_at DESC, rowid DESC"
+        };
+        self.visit_summaries(sql, params![job], see)
+    }
+
+    /// SQL for a column of the summary of a row of `backups`; null where it has none.
+    pub(super) fn column(&self, column: &str) -> String {
+        if self.has_summaries {
+            format!("(SELECT {column} FROM summaries WHERE summaries.id = backups.id)")
+        } else {
+            "NULL".to_owned()
+        }
+    }
+
+    /// Shows the summaries of a query's rows: the id, and the summary or null.
+    pub(super) fn visit_summaries(
+        &self,
+        sql: &str,
+        values: impl Params,
+        mut see: impl FnMut(RunSummary) -> Result<ControlFlow<()>, CatalogError>,
+    ) -> Result<(), CatalogError> {
+        let mut stale = Vec::new();
+        let failed = |source| self.failed("reading")(source);
+        let mut statement = self.db.prepare_cached(sql).map_err(failed)?;
+        let mut rows = statement.query(values).map_err(failed)?;
+        while let Some(row) = rows.next().map_err(failed)? {
+            // One of another version may lack something.
+            let mut summary = match row.get_ref(1).map_err(failed)? {
+                ValueRef::Text(json) => serde_json::from_slice(json).ok(),
+                _ => None,
+            };
+            if summary.is_none() {
+                let id: String = row.get(0).map_err(failed)?;
+                summary = self.stored(&id)?.map(|record| RunSummary::of(&record));
+                stale.push(id);
+            }
+            let Some(mut summary): Option<RunSummary> = summary else {
+                continue;
+            };
+            self.place(&mut summary.run);
+            if see(summary)?.is_break() {
+                break;
+            }
+        }
+        drop(rows);
+        drop(statement);
+        if self.has_summaries && !self.is_read_only {
+            // Who comes next makes them where this cannot.
+            for ids in stale.chunks(TOGETHER) {
+                let _ = self.summarize(ids);
+            }
+        }
+        Ok(())
+    }
+
+    /// The newest run of a job, or of all, of which the summary is `wanted`, with all of its record.
+    pub fn newest(
+        &self,
+        job: Option<&str>,
+        wanted: impl Fn(&RunSummary) -> bool,
+    ) -> Result<Option<BackupRecord>, CatalogError> {
+        let mut newest = None;
+        self.each_summary(job, |summary| {
+            if !wanted(&summary) {
+                return Ok(ControlFlow::Continue(()));
+            }
+            newest = Some(self.whole(&summary.run)?);
+            Ok(ControlFlow::Break(()))
+        })?;
+        Ok(newest)
+    }
+
+    /// All of the record of which `run` is a summary.
+    pub fn whole(&self, run: &BackupRecord) -> Result<BackupRecord, CatalogError> {
+        let found = self.find(&run.id.to_string())?;
+        Ok(found.unwrap_or_else(|| run.clone()))
+    }
+
+    fn stored(&self, id: &str) -> Result<Option<BackupRecord>, CatalogError> {
+        let sql = "SELECT record FROM backups WHERE id = ?1";
+        let read = || {
+            let mut statement = self.db.prepare_cached(sql)?;
+            let json = statement.query_row(params![id], |row| row.get::<_, String>(0));
+            json.optional()
+        };
+        let json = read().map_err(self.failed("reading"))?;
+        json.map(|json| self.parse(&json)).transpose()
+    }
+
+    /// Makes the summaries of these, from their records as they are now.
+    fn summarize(&self, ids: &[String]) -> Result<(), CatalogError> {
+        let tx = self.writing()?;
+        for id in ids {
+            if let Some(record) = self.stored(id)? {
+                self.write_summary(&record)?;
+            }
+        }
+        tx.commit().map_err(self.failed("writing to"))
+    }
+
+    /// Within the transaction that writes the record, after that.
+    pub(super) fn write_summary(&self, record: &BackupRecord) -> Result<(), CatalogError> {
+        if !self.has_summaries {
+            return Ok(());
+        }
+        let json = self.json(&RunSummary::of(record))?;
+        let sql = "UPDATE summaries SET summary = ?2 WHERE id = ?1";
+        let write = || {
+            let mut update = self.db.prepare_cached(sql)?;
+            update.execute(params![record.id.to_string(), json])
+        };
+        write().map(|_| ()).map_err(self.failed("writing to"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

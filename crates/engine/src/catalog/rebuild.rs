@@ -10,10 +10,9 @@ use crate::state::{RunLock, StateDir};
 use hubvault_archive::{ArchiveError, Identities};
 use hubvault_model::{BackupId, Warning};
 use jiff::Timestamp;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 /// What a rebuild found.
@@ -165,12 +164,7 @@ pub fn catch_up(
     alone: bool,
     now: Timestamp,
 ) -> Result<Rebuilt, CatalogError> {
-    let mut named: HashSet<PathBuf> = HashSet::new();
-    catalog.each_summary(None, |summary| {
-        let file = summary.run.file().filter(|_| summary.run.is_kept());
-        named.extend(file.map(Path::to_owned));
-        Ok(ControlFlow::Continue(()))
-    })?;
+    let named = catalog.kept_files()?;
     let mut found = Rebuilt::default();
     let mut batch = Batch::new(catalog);
     for (path, marks) in archives(directory)? {

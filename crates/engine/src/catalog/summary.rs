@@ -13,10 +13,10 @@ use jiff::Timestamp;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Params, Transaction, TransactionBehavior, params};
 use serde::{Deserialize, Deserializer, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const SCHEMA: &str = "
     CREATE TABLE summaries (
@@ -24,21 +24,24 @@ const SCHEMA: &str = "
         job TEXT NOT NULL,
         state TEXT NOT NULL,
         started_at TEXT NOT NULL,
+        kept_key TEXT,
         summary TEXT
     ) STRICT;
+    CREATE INDEX summaries_kept ON summaries (kept_key) WHERE kept_key IS NOT NULL;
+    CREATE INDEX summaries_missing ON summaries (id) WHERE summary IS NULL;
     CREATE INDEX summaries_started ON summaries (started_at);
     CREATE INDEX summaries_state ON summaries (state);
     CREATE TRIGGER backups_inserted AFTER INSERT ON backups BEGIN
-        INSERT OR REPLACE INTO summaries VALUES (new.id, new.job, new.state, new.started_at, NULL);
+        INSERT OR REPLACE INTO summaries VALUES (new.id, new.job, new.state, new.started_at, NULL, NULL);
     END;
     CREATE TRIGGER backups_updated AFTER UPDATE ON backups BEGIN
-        UPDATE summaries SET id = new.id, job = new.job, state = new.state, started_at = new.started_at, summary = NULL
-            WHERE id = old.id;
+        UPDATE summaries SET id = new.id, job = new.job, state = new.state, started_at = new.started_at,
+            kept_key = NULL, summary = NULL WHERE id = old.id;
     END;
     CREATE TRIGGER backups_deleted AFTER DELETE ON backups BEGIN
         DELETE FROM summaries WHERE id = old.id;
     END;
-    INSERT INTO summaries SELECT id, job, state, started_at, NULL FROM backups ORDER BY rowid;
+    INSERT INTO summaries SELECT id, job, state, started_at, NULL, NULL FROM backups ORDER BY rowid;
 ";
 
 /// So many are made together: each time the disk is waited for.
@@ -243,6 +246,31 @@ impl Catalog {
         Ok(())
     }
 
+    /// The archives in the destination `local` that a record names as one of a backup that is kept.
+    pub(super) fn kept_files(&self) -> Result<HashSet<PathBuf>, CatalogError> {
+        let read = || {
+            let missing = "SELECT EXISTS (SELECT 1 FROM summaries WHERE summary IS NULL)";
+            if !self.has_summaries || self.db.query_row(missing, [], |row| row.get(0))? {
+                return Ok(None);
+            }
+            let sql = "SELECT kept_key FROM summaries WHERE kept_key IS NOT NULL";
+            let mut statement = self.db.prepare_cached(sql)?;
+            let keys = statement.query_map([], |row| row.get::<_, String>(0))?;
+            let files = keys.map(|key| Ok(self.directory().join(key?)));
+            files.collect::<rusqlite::Result<_>>().map(Some)
+        };
+        if let Some(files) = read().map_err(self.failed("reading"))? {
+            return Ok(files);
+        }
+        let mut files = HashSet::new();
+        self.each_summary(None, |summary| {
+            let file = summary.run.file().filter(|_| summary.run.is_kept());
+            files.extend(file.map(Path::to_owned));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(files)
+    }
+
     /// The newest run of a job, or of all, of which the summary is `wanted`, with all of its record.
     pub fn newest(
         &self,
@@ -294,10 +322,12 @@ impl Catalog {
             return Ok(());
         }
         let json = self.json(&RunSummary::of(record))?;
-        let sql = "UPDATE summaries SET summary = ?2 WHERE id = ?1";
+        let kept = record.local_copy().filter(|_| record.is_kept());
+        let kept = kept.map(|copy| &copy.key);
+        let sql = "UPDATE summaries SET summary = ?2, kept_key = ?3 WHERE id = ?1";
         let write = || {
             let mut update = self.db.prepare_cached(sql)?;
-            update.execute(params![record.id.to_string(), json])
+            update.execute(params![record.id.to_string(), json, kept])
         };
         write().map(|_| ()).map_err(self.failed("writing to"))
     }

@@ -16,7 +16,8 @@ fn record(second: i64, tables: &[&str]) -> BackupRecord {
     BackupRecord {
         state: State::Proven,
         tables: tables.iter().map(table).collect(),
-        ..BackupRecord::begun(BackupId::random(), "hub", at).found("/nowhere/a".as_ref(), 7)
+        ..BackupRecord::begun(BackupId::random(), "hub", at)
+            .found(format!("/nowhere/{second}").as_ref(), 7)
     }
 }
 
@@ -41,12 +42,19 @@ fn missing(catalog: &Catalog) -> i64 {
     catalog.db.query_row(sql, [], |row| row.get(0)).unwrap()
 }
 
+/// In the directory, as a listing of it names them.
+fn kept(catalog: &Catalog) -> HashSet<PathBuf> {
+    let kept = |it: BackupRecord| it.is_kept().then(|| it.copies[0].key.clone());
+    let keys = catalog.list().unwrap().into_iter().filter_map(kept);
+    keys.map(|key| catalog.directory().join(key)).collect()
+}
+
 /// What an earlier version, or somebody by hand, does to the table of records.
 #[test]
 fn a_summary_is_never_older_than_its_record() {
     let dir = tempfile::tempdir().unwrap();
     let catalog = Catalog::open(&StateDir::at(dir.path())).unwrap();
-    for second in [10, 20, 20] {
+    for second in [10, 20, 20, 30] {
         catalog.finish(&record(second, &["a", "<script>"])).unwrap();
     }
     assert_eq!(missing(&catalog), 0);
@@ -56,12 +64,14 @@ fn a_summary_is_never_older_than_its_record() {
             json_set(record, '$.id', '11111111-0000-4000-8000-000000000000') FROM backups LIMIT 1",
         "UPDATE backups SET started_at = '2030-01-01T00:00:00Z', job = 'other' WHERE id LIKE '11111111-%'",
         "DELETE FROM backups WHERE id LIKE '11111111-%'",
+        "UPDATE backups SET record = json_set(record, '$.copies[0].removed_at', '2026-01-01T00:00:00Z') WHERE rowid < 3",
         "UPDATE summaries SET summary = '{}'",
         "UPDATE summaries SET summary = 'damaged'",
     ] {
         catalog.db.execute_batch(sql).unwrap();
         assert_eq!(summaries(&catalog), of_records(&catalog), "{sql}");
         assert_eq!(missing(&catalog), 0, "{sql}");
+        assert_eq!(catalog.kept_files().unwrap(), kept(&catalog), "{sql}");
     }
     let mut first = 0;
     let see = |summary: RunSummary| {
@@ -92,6 +102,7 @@ fn a_catalog_of_an_earlier_version_gets_them_and_one_that_can_only_be_read_does_
     assert_eq!(summaries(&read_only), of_records);
     let catalog = Catalog::open(&state).unwrap();
     assert_eq!(missing(&catalog), 3);
+    assert_eq!(catalog.kept_files().unwrap().len(), 3);
     assert_eq!(summaries(&catalog), of_records);
     assert_eq!(missing(&catalog), 0);
     assert_eq!(summaries(&Catalog::open(&state).unwrap()), of_records);

@@ -169,9 +169,10 @@ impl JobScheduler {
         // The newest that was published; without one the oldest of all.
         catalog.each_summary(Some(&job.name), |summary| {
             newest = Some(summary.run.started_at);
-            Ok(match summary.run.was_published() {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
+            Ok(if summary.run.was_published() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
             })
         })?;
         if newest.is_none() && job.lease.is_some() {

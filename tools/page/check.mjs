@@ -42,6 +42,10 @@ for (const colorScheme of ["light", "dark"]) {
     await look(page, `backups-${size}-${colorScheme}`);
     await page.click("main table a[href*='backups/']");
     await look(page, `backup-${size}-${colorScheme}`);
+    for (const room of ["coverage", "checks", "recipients", "settings", "tokens", "audit"]) {
+      await page.goto(`${address}/${room}`);
+      await look(page, `${room}-${size}-${colorScheme}`);
+    }
     await context.close();
   }
 }

@@ -103,7 +103,7 @@ fn document(table: &TableSummary, found: &Browsed) -> serde_json::Value {
     let rows = found.rows.iter().map(|row| {
         let values = table.columns.iter().zip(&row.values);
         let values = values.map(|(name, value)| (name.clone(), json!(value.text)));
-        json!({ "row": row.number + 1, "values": Map::from_iter(values) })
+        json!({ "row": row.number + 1, "values": values.collect::<Map<_, _>>() })
     });
     json!({
         "table": table.name.to_string(),

@@ -163,6 +163,8 @@ pub(crate) const KEYS: &[Key] = keys! {
     "http.public_url" [HTTP_PUBLIC_URL] PublicUrl;
     "http.link_hours" [] Integer(1, MOST_HOURS) => "72";
     "http.page" [HTTP_PAGE] YES_NO => "true";
+    "http.restore" [HTTP_RESTORE] YES_NO => "true";
+    "http.restore_living" [HTTP_RESTORE_LIVING] YES_NO => "false";
     "http.first_token_file" [HTTP_FIRST_TOKEN_FILE] Text;
     "monitor.max_age_hours" [BACKUP_MAX_AGE_HOURS] HOURS => "25";
     "monitor.max_drill_age_hours" [] HOURS => "192";

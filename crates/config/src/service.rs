@@ -13,6 +13,10 @@ pub struct Service {
     pub http_address: Option<String>,
     /// Whether the web page is served there, too.
     pub http_page: bool,
+    /// Whether a backup can be restored from the page.
+    pub http_restore: bool,
+    /// Whether that may change the living database.
+    pub http_restore_living: bool,
     /// The file with the text of the first token, where no token was ever made.
     pub first_token_file: Option<PathBuf>,
     /// What is logged, and how.
@@ -51,6 +55,8 @@ pub(crate) fn service(values: &Values, directory: PathBuf) -> Service {
     Service {
         http_address: listen_address(values.text("http.address")).ok(),
         http_page: values.flag("http.page"),
+        http_restore: values.flag("http.restore"),
+        http_restore_living: values.flag("http.restore_living"),
         first_token_file: values.path("http.first_token_file"),
         log: LogOptions {
             level: values.number("log.level").unwrap_or(Level::INFO),

@@ -43,6 +43,31 @@ pub fn has_database(session: &mut Session, name: &str) -> Result<bool, PgError> 
     Ok(rows.first().is_some_and(|row| row.get(0)))
 }
 
+/// Why a schema of this name cannot be made for tables that no session is to find by itself; `None` where it can.
+pub fn schema_in_use(session: &mut Session, name: &str) -> Result<Option<String>, PgError> {
+    let literal = quote_literal(name);
+    let sql = format!(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = {literal}),
+                EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {literal}),
+                EXISTS (SELECT FROM pg_catalog.pg_db_role_setting, unnest(setconfig) one
+                        WHERE one ILIKE 'search_path=%' AND position({literal} IN one) > 0)
+                OR EXISTS (SELECT FROM pg_catalog.pg_settings WHERE name = 'search_path'
+                           AND position({literal} IN reset_val) > 0)"
+    );
+    let rows = session.rows("looking for a schema", &sql)?;
+    let is = |column| rows.first().is_some_and(|row| row.get(column));
+    let why = if is(0) {
+        "exists"
+    } else if is(1) {
+        "has the name of a role, whose sessions would find its tables before those of others"
+    } else if is(2) {
+        "is named in a search_path, and sessions would find its tables before those of others"
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(format!("the schema {name} {why}")))
+}
+
 /// All schemas.
 pub fn all_schemas(session: &mut Session) -> Result<Vec<String>, PgError> {
     let sql = "SELECT nspname::text FROM pg_catalog.pg_namespace";

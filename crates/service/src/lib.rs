@@ -2,6 +2,7 @@
 //! it, and its memory is returned.
 
 pub mod logging;
+pub mod restore_request;
 pub mod operation;
 mod daemon;
 mod timetable;

@@ -1,7 +1,8 @@
-//! What people start besides backups: verify, drill or compare an archive. Each is a child process. What it is, how far it
+//! What people start besides backups: verify, drill or compare an archive, or restore it. Each is a child process. What it is, how far it
 //! is and its result are files in the state directory, so that a service that starts again knows them.
 
 use super::logging::masked;
+use super::restore_request::RestoreRequest;
 use anyhow::{Context, Result};
 use hubvault_engine::command::shell_word;
 use hubvault_engine::progress::{Progress, Silent};
@@ -34,6 +35,10 @@ pub enum Action {
     Drill,
     /// Compare it with the living database.
     Compare,
+    /// Say what a restore would do.
+    Preview(RestoreRequest),
+    /// Restore it.
+    Restore(RestoreRequest),
 }
 
 /// Something that a person started.
@@ -94,6 +99,16 @@ impl Action {
             Self::Verify => "verify",
             Self::Drill => "drill",
             Self::Compare => "compare",
+            Self::Preview(_) => "preview",
+            Self::Restore(_) => "restore",
+        }
+    }
+
+    /// The restore that it is about.
+    pub fn restore(&self) -> Option<&RestoreRequest> {
+        match self {
+            Self::Preview(request) | Self::Restore(request) => Some(request),
+            _ => None,
         }
     }
 
@@ -101,6 +116,7 @@ impl Action {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Verify | Self::Drill | Self::Compare => "check",
+            Self::Preview(_) | Self::Restore(_) => "restore",
         }
     }
 }
@@ -124,6 +140,17 @@ impl Operation {
             Action::Verify => vec!["verify".to_owned(), id],
             Action::Drill => vec!["drill".to_owned(), id],
             Action::Compare => vec!["diff".to_owned(), id],
+            Action::Preview(request) => {
+                let mut words = vec!["restore".to_owned(), id];
+                words.extend(request.arguments());
+                words.push("--dry-run".to_owned());
+                words
+            }
+            Action::Restore(request) => {
+                let mut words = vec!["restore".to_owned(), id];
+                words.extend(request.arguments());
+                words
+            }
         }
     }
 
@@ -139,7 +166,9 @@ impl Operation {
     /// For a log line: `drill 3f2a91c0 of backup 7b6a0d12, started by ana`.
     pub fn in_words(&self) -> String {
         let (name, id, backup) = (self.action.name(), self.id.short(), self.backup.short());
-        format!("{name} {id} of backup {backup}, started by {}", self.by)
+        let to = self.action.restore().map(|request| format!(" {request}"));
+        let to = to.unwrap_or_default();
+        format!("{name} {id} of backup {backup}{to}, started by {}", self.by)
     }
 }
 
@@ -237,8 +266,17 @@ impl Operations {
         self.write(id, "result", &serde_json::to_vec(&ended)?)
     }
 
-    /// What the command answered, as docs/json.md says; `None` where that is nothing, or too much to show.
+    /// What the command answered, as docs/json.md says; `None` where that is nothing, why it failed, or too much to show.
     pub fn answer(&self, id: BackupId) -> Option<Value> {
+        self.document(id).filter(|answer| failure(answer).is_none())
+    }
+
+    /// Why the command failed, as it answered.
+    pub fn failure(&self, id: BackupId) -> Option<String> {
+        failure(&self.document(id)?).map(str::to_owned)
+    }
+
+    fn document(&self, id: BackupId) -> Option<Value> {
         let text = file::read(&self.file(id, "answer"), LARGEST_ANSWER).ok()?;
         serde_json::from_slice(&text).ok()
     }
@@ -267,6 +305,10 @@ impl Operations {
     fn file(&self, id: BackupId, part: &str) -> PathBuf {
         self.directory().join(format!("{id}.{part}"))
     }
+}
+
+fn failure(answer: &Value) -> Option<&str> {
+    answer.pointer("/error/message")?.as_str()
 }
 
 #[cfg(test)]

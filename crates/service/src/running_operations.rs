@@ -53,7 +53,11 @@ impl RunningOperations {
                 (None, Some(signal)) => format!("its process was ended by signal {signal}"),
                 (None, None) => "its process was lost".to_owned(),
             };
-            let why = format!("{how} and left no result; the log of the service may say why");
+            // Whoever ends on a signal at once says why in the answer alone.
+            let said = served.operations().failure(operation.id);
+            let why = said.unwrap_or_else(|| {
+                format!("{how} and left no result; the log of the service may say why")
+            });
             Self::failed(served, &operation, &why, prefix);
         }
         served.operation_ended(operation.id);

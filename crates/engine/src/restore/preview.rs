@@ -5,7 +5,7 @@ use super::properties::contents;
 use super::{extension_rows, schema};
 use crate::disk::free_bytes;
 use hubvault_archive::{Archive, Manifest, Source, TableSummary};
-use hubvault_model::{Cancel, TableName};
+use hubvault_model::{Cancel, TableName, quote_ident};
 use hubvault_postgres::{ConnectSettings, Definition, Session, target, target_facts};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -161,10 +161,7 @@ impl Preview {
         if !asked.create {
             let mut session = Session::connect(to, cancel)?;
             if !target_facts::may_make(&mut session)?.schemas {
-                self.may_not(
-                    to,
-                    "create schemas in this database (GRANT CREATE ON DATABASE)",
-                );
+                self.may_not_create_schemas(to);
             }
             return Ok(session);
         }
@@ -183,13 +180,22 @@ impl Preview {
             self.created_database = Some(to.dbname.clone());
         }
         if !target_facts::may_make(&mut session)?.databases {
-            self.may_not(to, "create databases (CREATEDB)");
+            let role = quote_ident(&to.user);
+            let fix = format!("ALTER ROLE {role} CREATEDB");
+            self.may_not(to, "create databases", &fix);
         }
         Ok(session)
     }
 
-    pub(super) fn may_not(&mut self, to: &ConnectSettings, what: &str) {
-        let what = format!("the role {} may not {what}", to.user);
+    pub(super) fn may_not_create_schemas(&mut self, to: &ConnectSettings) {
+        let (database, role) = (quote_ident(&to.dbname), quote_ident(&to.user));
+        let fix = format!("GRANT CREATE ON DATABASE {database} TO {role}");
+        self.may_not(to, "create schemas in this database", &fix);
+    }
+
+    fn may_not(&mut self, to: &ConnectSettings, what: &str, fix: &str) {
+        let role = &to.user;
+        let what = format!("the role {role} may not {what}; a superuser permits it: {fix}");
         self.obstacles.push(what);
     }
 

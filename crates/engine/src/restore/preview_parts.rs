@@ -37,10 +37,7 @@ impl Preview {
         {
             found.schemas.push(schema.to_owned());
             if !target_facts::may_make(&mut session)?.schemas {
-                found.may_not(
-                    to,
-                    "create schemas in this database (GRANT CREATE ON DATABASE)",
-                );
+                found.may_not_create_schemas(to);
             }
         }
         for (number, table) in chosen.iter().enumerate() {

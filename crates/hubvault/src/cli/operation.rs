@@ -1,13 +1,16 @@
 //! What a person started in the page or over HTTP: the command that does the same, with its answer in JSON.
 
-use super::{Cli, Command, Exit, diff, drill, show};
+use super::{Cli, Command, Exit, diff, drill, restore, show};
 use crate::text::chain;
 use crate::{answer, progress};
-use anyhow::{Result, bail};
+use anyhow::{Error, Result, bail};
 use clap::Parser;
 use hubvault_config::Settings;
 use hubvault_engine::state::StateDir;
+use hubvault_model::Cancel;
+use hubvault_postgres::{Session, target_facts};
 use hubvault_service::operation::{Action, Operation, Operations, Outcome};
+use hubvault_service::restore_request::RestoreRequest;
 use std::ffi::OsString;
 
 /// Does it and records its result.
@@ -35,14 +38,33 @@ fn perform(settings: &Settings, operation: &Operation) -> Result<Exit> {
         "--no-progress".to_owned(),
     ];
     words.splice(1..1, operation.arguments());
-    if operation.action == Action::Compare {
-        words.push("--counts".to_owned());
+    match &operation.action {
+        Action::Compare => words.push("--counts".to_owned()),
+        Action::Restore(RestoreRequest::Living { .. }) => words.push("--yes".to_owned()),
+        _ => {}
+    }
+    if let Some(request) = operation.action.restore() {
+        permitted(settings, request)?;
     }
     answer::choose(words.iter().map(OsString::from));
     match &Cli::try_parse_from(words)?.command {
         Command::Verify(args) => show::verify(settings, args),
         Command::Drill(args) => drill::run(settings, args),
         Command::Diff(args) => diff::run(settings, args),
+        Command::Restore(args) => restore::run(settings, args),
         _ => bail!("{} is no operation of the service", operation.action.name()),
     }
+}
+
+/// Whether the configuration permits such a restore over HTTP. A new schema must be one that no session looks into by
+/// itself: its tables would hide those that it has now.
+fn permitted(settings: &Settings, request: &RestoreRequest) -> Result<()> {
+    request.permitted(&settings.service).map_err(Error::msg)?;
+    if let RestoreRequest::NewSchema { name, .. } = request {
+        let mut session = Session::connect(&settings.job().database, &Cancel::new())?;
+        if let Some(why) = target_facts::schema_in_use(&mut session, name)? {
+            bail!("{why}; name another schema");
+        }
+    }
+    Ok(())
 }

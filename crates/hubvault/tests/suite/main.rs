@@ -72,6 +72,7 @@ mod page_operations;
 mod page_admin;
 mod page_inside;
 mod page_beside;
+mod page_restore;
 mod json;
 mod hints;
 mod logs;

@@ -1,6 +1,6 @@
 //! Verify, drill and compare a backup from its page and over HTTP.
 
-use crate::hub::Hub;
+use crate::hub::{Hub, archives_and_partials};
 use crate::keys::Pair;
 use crate::page::{Browser, hub, is_page};
 use crate::service_process::ServiceProcess;
@@ -8,6 +8,7 @@ use hubvault_testkit::{Database, database_with, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use std::fs;
+use std::path::PathBuf;
 
 /// A table of a name that somebody chose to do harm, and one beside it.
 fn hostile() -> Database {
@@ -104,6 +105,18 @@ fn a_person_verifies_drills_and_compares_a_backup() {
     ] {
         is_page(&browser.get(path), status);
     }
+    // An archive that is damaged, and one that is gone.
+    let mut files = archives_and_partials(&hub.backups()).into_iter();
+    let is_archive = |path: &PathBuf| path.to_str().unwrap().ends_with(".tar.gz");
+    let archive = files.find(is_archive).unwrap();
+    fs::write(&archive, "damaged").unwrap();
+    let damaged = start(&browser, &id, "verify");
+    let page = service.wait_for_page(&browser, &damaged, "Verify: failed");
+    assert!(!page.contains("Result"), "{page}");
+    fs::remove_file(&archive).unwrap();
+    let gone = start(&browser, &id, "drill");
+    let page = service.wait_for_page(&browser, &gone, "Drill: failed");
+    assert!(page.contains("is missing"), "{page}");
     let log = service.stop_and_log();
     for said in ["operation started drill", "started by bob ended: done"] {
         assert!(log.contains(said), "{said} in {log}");

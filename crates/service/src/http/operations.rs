@@ -53,7 +53,7 @@ impl From<Check> for Action {
 pub(crate) struct OperationBody {
     /// UUID.
     id: String,
-    /// `verify`, `drill` or `compare`.
+    /// `verify`, `drill` or `compare`; of the page also `preview` and `restore`.
     action: &'static str,
     backup_id: String,
     /// The name of the token that started it.

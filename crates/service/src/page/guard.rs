@@ -138,7 +138,7 @@ fn needed(path: &str, is_change: bool) -> Role {
     let is_of_admin = is_unmasked || pages_of_admin.iter().any(|page| path.starts_with(page));
     match path {
         "/login" | "/logout" => Role::Read,
-        _ if is_of_admin => Role::Admin,
+        _ if is_of_admin || is_restore(path) => Role::Admin,
         _ if is_change && path.starts_with("/settings") => Role::Admin,
         _ if is_change || is_inside(path) => Role::Operate,
         _ => Role::Read,
@@ -148,6 +148,15 @@ fn needed(path: &str, is_change: bool) -> Role {
 /// Whether a page shows what is inside an archive: whoever may see that may download the archive, and leaves a line.
 fn is_inside(path: &str) -> bool {
     path.starts_with("/backups/") && (path.contains("/tables/") || path.ends_with("/file"))
+}
+
+/// Whether a page is a step of a restore; a table of a backup may have the name `restore`.
+fn is_restore(path: &str) -> bool {
+    let parts: Vec<&str> = path.split('/').collect();
+    matches!(
+        parts.as_slice(),
+        ["", "backups" | "operations", _, "restore"]
+    )
 }
 
 /// The token that the session of this cookie stands for; `None` if either ended.
@@ -222,4 +231,22 @@ fn to_login(visit: &Visit, headers: &HeaderMap, is_change: bool, had_cookie: boo
 pub(super) fn see_other(to: &str) -> Response {
     let to = HeaderValue::from_str(to).unwrap_or(HeaderValue::from_static("./"));
     (StatusCode::SEE_OTHER, [(LOCATION, to)]).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_steps_of_a_restore_are_known_by_their_paths() {
+        assert!(is_restore("/backups/x/restore") && is_restore("/operations/x/restore"));
+        for other in [
+            "/backups/x/tables/restore",
+            "/backups/restore",
+            "/restore",
+            "/backups/x",
+        ] {
+            assert!(!is_restore(other), "{other}");
+        }
+    }
 }

@@ -21,6 +21,9 @@ mod overview;
 mod backups;
 mod growth;
 mod backup;
+mod actions;
+mod restore_result;
+mod restore;
 mod operation;
 mod inside;
 mod live;
@@ -28,7 +31,6 @@ mod rows_plan;
 mod file_secrets;
 mod file;
 mod table_rows;
-mod actions;
 mod messages;
 mod checks;
 mod recipients;
@@ -121,6 +123,10 @@ fn routes(page: Arc<Page>) -> Router {
         .route("/backups/{id}/link", post(actions::link))
         .route("/backups/{id}/pin", post(actions::pin))
         .route("/backups/{id}/operation", post(actions::operate))
+        .route(
+            "/backups/{id}/restore",
+            get(restore::form).post(restore::preview),
+        )
         .route("/operations/{id}", get(operation::show))
         .route("/checks", get(checks::list))
         .route("/checks/now", post(checks::now))
@@ -133,6 +139,7 @@ fn routes(page: Arc<Page>) -> Router {
         .route("/tokens", get(tokens::list).post(tokens::create))
         .route("/tokens/revoke", post(tokens::revoke))
         .route("/audit", get(audit::list))
+        .route("/operations/{id}/restore", post(restore::restore))
         .route("/login", get(login::show).post(login::login))
         .route("/logout", post(login::logout))
         .route("/assets/{name}", get(assets::asset))

@@ -2,6 +2,8 @@
 
 use super::Page;
 use super::operation_row::{in_words, mark, title};
+use super::restore::confirmable;
+use super::restore_result;
 use super::shown::{Clock, span};
 use super::view::Visit;
 use crate::http::backups::masked;
@@ -10,6 +12,7 @@ use crate::http::error::ApiError;
 use crate::http::of_job::OfJob;
 use crate::http::operations::of_id;
 use crate::operation::{Action, Operation, Standing};
+use crate::restore_request::RestoreRequest;
 use axum::Extension;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
@@ -81,7 +84,25 @@ fn values(of: &OfJob, operation: &Operation) -> Value {
         is_live => running.is_some(),
         running,
         ended,
+        restore => operation.action.restore().map(|request| restore(of, operation, request)),
         command => operation.command(settings.job_name.as_deref()),
+    }
+}
+
+/// What the page says of a restore beside its result.
+fn restore(of: &OfJob, operation: &Operation, request: &RestoreRequest) -> Value {
+    let settings = of.job.settings();
+    let database = &settings.job().database;
+    let confirm = confirmable(of, operation);
+    context! {
+        what => request.to_string(),
+        is_into_living => request.is_into_living(),
+        database => database.dbname.clone(),
+        role => database.user.clone(),
+        server => format!("{}:{}", database.host, database.port),
+        may_confirm => confirm.is_ok(),
+        why_not => confirm.err().map(|error| error.message().to_owned()),
+        remedy => restore_result::remedy(request),
     }
 }
 
@@ -102,6 +123,8 @@ fn result(action: &Action, answer: &Json) -> Value {
         Action::Verify => Value::from(Serde(answer)),
         Action::Drill => Value::from(Serde(answer.get(0))),
         Action::Compare => compared(answer),
+        Action::Preview(_) => restore_result::preview(answer),
+        Action::Restore(_) => restore_result::restored(answer),
     }
 }
 

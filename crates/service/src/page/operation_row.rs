@@ -26,6 +26,8 @@ pub(super) fn title(action: &Action) -> &'static str {
         Action::Verify => "Verify",
         Action::Drill => "Drill",
         Action::Compare => "Compare with the living database",
+        Action::Preview(_) => "Preview of a restore",
+        Action::Restore(_) => "Restore",
     }
 }
 

@@ -19,6 +19,11 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("overview.html", include_str!("templates/overview.html")),
     ("backups.html", include_str!("templates/backups.html")),
     ("backup.html", include_str!("templates/backup.html")),
+    ("restore.html", include_str!("templates/restore.html")),
+    (
+        "restore_result.html",
+        include_str!("templates/restore_result.html"),
+    ),
     ("operation.html", include_str!("templates/operation.html")),
     ("table.html", include_str!("templates/table.html")),
     ("value.html", include_str!("templates/value.html")),

@@ -35,6 +35,7 @@ if [ "${1:-}" != demo ]; then
     [ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
     # The program alone: its other package would start it.
     has tinyproxy || missing="$missing tinyproxy-bin"
+    ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || missing="$missing libfaketime"
     # To fetch and unpack what Debian does not have: nothing is installed by them.
     has npm || missing="$missing npm"
     python3 -m pip --version >/dev/null 2>&1 || missing="$missing python3-pip"

@@ -149,9 +149,12 @@ pub(crate) fn verify(settings: &Settings, args: &VerifyArgs) -> Result<Exit> {
         }
         opened => {
             let read = || -> Result<ReadBack> {
-                let opened = opened.map_err(|error| match args.drill {
-                    true => not_opened(error),
-                    false => error.into(),
+                let opened = opened.map_err(|error| {
+                    if args.drill {
+                        not_opened(error)
+                    } else {
+                        error.into()
+                    }
                 })?;
                 let read = integrity::read_back_open(opened, &place, threads, &tell, &cancel);
                 Ok(read?)

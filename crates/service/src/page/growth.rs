@@ -4,6 +4,7 @@ use hubvault_engine::catalog::{
     BackupRecord, Catalog, CatalogError, Order, Selection, State, TableRecord,
 };
 use hubvault_model::{counted, grouped};
+use jiff::SignedDuration;
 use minijinja::{Value, context};
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -29,8 +30,10 @@ impl Growth {
         record: &BackupRecord,
         tables: &[&TableRecord],
     ) -> Result<Self, CatalogError> {
+        // Days begin with a whole second, and so does what is asked for; several runs may begin in one.
+        let until = record.started_at.checked_add(SignedDuration::from_secs(1));
         let before = Selection {
-            until: Some(record.started_at),
+            until: until.ok(),
             order: Order::Began,
             limit: RUNS,
             ..Selection::default()
@@ -39,7 +42,7 @@ impl Growth {
         before.retain(|it| {
             let one = &it.run;
             let is_whole = matches!(one.state, State::Proven | State::Unproven);
-            is_whole && one.job == record.job && one.id != record.id
+            is_whole && one.job == record.job && one.started_at < record.started_at
         });
         before.truncate(BACKUPS - 1);
         let before: Vec<BackupRecord> = before

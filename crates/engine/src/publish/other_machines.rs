@@ -53,8 +53,8 @@ impl fmt::Display for UnknownArchives {
         write!(
             f,
             "{count} at {name} {verb} not in the catalog here, the newest {}{job}{machine}; where another machine copies \
-             there, give each a directory or prefix of its own{lease}; where this machine made them, hubvault catalog \
-             rebuild --from {name} adds them",
+             there, give each a directory or prefix of its own{lease}; where this machine made them, \
+             hubvault catalog rebuild --from {name} adds them",
             self.newest
         )
     }

@@ -2,6 +2,7 @@
 
 use crate::connect::session::Session;
 use crate::error::PgError;
+use crate::plain_types::PlainTypes;
 use hubvault_model::{TableName, one_line, quote_ident, quote_literal};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -195,14 +196,22 @@ pub fn unlike_columns(
 }
 
 /// A query without rows, with an archive's columns: of the live type where there is one that takes the values. Columns that
-/// are not compared are texts, which take every value.
-pub(crate) fn made_like(like: &TableName, columns: &[String], drift: &Drift) -> String {
+/// are not compared are texts, which take every value. No type is a domain.
+pub(crate) fn made_like(
+    like: &TableName,
+    columns: &[String],
+    drift: &Drift,
+    plain: &PlainTypes,
+) -> String {
     let column = |column: &String| {
         let name = quote_ident(column);
         if drift.is_left_out(column) || drift.retyped.contains(column) {
             return format!("NULL::pg_catalog.text AS {name}");
         }
-        name
+        match plain.instead(column) {
+            Some(plain) => format!("NULL::{plain} AS {name}"),
+            None => name,
+        }
     };
     let columns: Vec<String> = columns.iter().map(column).collect();
     let columns = columns.join(", ");

@@ -10,6 +10,7 @@ pub mod inspect;
 mod snapshot;
 mod scratch;
 mod new_database;
+mod plain_types;
 mod drift;
 pub mod target;
 pub mod target_facts;

@@ -4,6 +4,7 @@ use crate::connect::session::Session;
 use crate::differences::{AsText, Changes, Difference, DifferentRow, differs, value};
 use crate::drift::{Drift, live_columns, looking_at, made_like};
 use crate::error::PgError;
+use crate::plain_types::PlainTypes;
 use crate::target::{self, list};
 use hubvault_model::{TableName, quote_ident, quote_literal};
 
@@ -28,7 +29,7 @@ pub struct StagedTable {
 
 impl StagedTable {
     /// Makes an empty copy of the columns of a live table, as far as it has those of the archive. Those in `as_text`, of
-    /// which the live type does not take the archive's values, are texts. `name` tells the copies of one session apart.
+    /// which the live type does not take the archive's values, are texts. Domains are the types below them. `name` tells the copies of one session apart.
     pub fn prepare(
         session: &mut Session,
         table: &TableName,
@@ -37,7 +38,8 @@ impl StagedTable {
         name: &str,
     ) -> Result<Self, PgError> {
         let live = live_columns(session, table)?;
-        let drift = Drift::between(columns, &live, as_text);
+        let plain = PlainTypes::of(session, table)?;
+        let drift = Drift::between(columns, &live, &plain.with_texts(as_text));
         let is_compared = |column: &&String| !drift.is_left_out(column);
         let compared: Vec<String> = columns.iter().filter(is_compared).cloned().collect();
         let (mut key, mut settable, mut fixed) = (Vec::new(), Vec::new(), Vec::new());
@@ -58,13 +60,14 @@ impl StagedTable {
             key.clear();
         }
         let copy = TableName::new("pg_temp", format!("hubvault_{name}"));
-        let made = made_like(table, columns, &drift);
+        let made = made_like(table, columns, &drift, &plain);
         let sql = format!(
             "DROP TABLE IF EXISTS {}; CREATE TEMP TABLE {} AS {made}",
             copy.sql(),
             quote_ident(&copy.name)
         );
         session.simple(&looking_at(table), &sql)?;
+        PlainTypes::none_in(session, &copy)?;
         Ok(Self {
             table: table.clone(),
             columns: compared,

@@ -4,6 +4,7 @@ use crate::connect::session::Session;
 use crate::drift::{Drift, live_columns, made_like};
 use crate::error::PgError;
 pub use crate::new_database::{create_database, set_properties, set_tablespace};
+use crate::plain_types::PlainTypes;
 use hubvault_model::{TableName, quote_ident, quote_literal};
 use std::collections::BTreeMap;
 
@@ -249,7 +250,7 @@ pub fn writes_no_wal(session: &mut Session) -> Result<bool, PgError> {
 }
 
 /// Creates an empty table with an archive's columns, and the schema if it is missing: of the types of another table,
-/// texts where that has no such column, and those in `as_text`.
+/// texts where that has no such column, and those in `as_text`. Domains are the types below them.
 pub fn create_like(
     session: &mut Session,
     like: &TableName,
@@ -257,14 +258,17 @@ pub fn create_like(
     columns: &[String],
     as_text: &[String],
 ) -> Result<(), PgError> {
-    let drift = Drift::between(columns, &live_columns(session, like)?, as_text);
+    let plain = PlainTypes::of(session, like)?;
+    let as_text = plain.with_texts(as_text);
+    let drift = Drift::between(columns, &live_columns(session, like)?, &as_text);
     let sql = format!(
         "CREATE SCHEMA IF NOT EXISTS {}; CREATE TABLE {} AS {}",
         quote_ident(&name.schema),
         name.sql(),
-        made_like(like, columns, &drift)
+        made_like(like, columns, &drift, &plain)
     );
-    session.simple(&format!("making {name}"), &sql)
+    session.simple(&format!("making {name}"), &sql)?;
+    PlainTypes::none_in(session, name)
 }
 
 /// Disables a table's own triggers; returns the SQL that enables those which were enabled, each as it was, and is empty

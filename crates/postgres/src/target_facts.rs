@@ -3,6 +3,7 @@
 use crate::connect::session::Session;
 use crate::connect::settings::ConnectSettings;
 use crate::error::PgError;
+use crate::inspect;
 use hubvault_model::{TableName, quote_literal};
 use std::path::PathBuf;
 
@@ -48,11 +49,7 @@ pub fn schema_in_use(session: &mut Session, name: &str) -> Result<Option<String>
     let literal = quote_literal(name);
     let sql = format!(
         "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = {literal}),
-                EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {literal}),
-                EXISTS (SELECT FROM pg_catalog.pg_db_role_setting, unnest(setconfig) one
-                        WHERE one ILIKE 'search_path=%' AND position({literal} IN one) > 0)
-                OR EXISTS (SELECT FROM pg_catalog.pg_settings WHERE name = 'search_path'
-                           AND position({literal} IN reset_val) > 0)"
+                EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {literal})"
     );
     let rows = session.rows("looking for a schema", &sql)?;
     let is = |column| rows.first().is_some_and(|row| row.get(column));
@@ -60,7 +57,7 @@ pub fn schema_in_use(session: &mut Session, name: &str) -> Result<Option<String>
         "exists"
     } else if is(1) {
         "has the name of a role, whose sessions would find its tables before those of others"
-    } else if is(2) {
+    } else if inspect::is_searched(session, name)? {
         "is named in a search_path, and sessions would find its tables before those of others"
     } else {
         return Ok(None);

@@ -183,6 +183,63 @@ fn a_diff_runs_no_function_of_a_types_owner() {
     database.execute(&format!("DROP OWNED BY {owner} CASCADE; DROP ROLE {owner}"));
 }
 
+/// A domain's CHECK runs over the role that loads a value, wherever in a value the domain is.
+#[test]
+fn rows_beside_the_living_ones_run_no_check_of_a_domains_owner() {
+    let server = server();
+    let database = server.database();
+    let owner = format!("{}_owner", database.name());
+    database.execute(&format!(
+        "CREATE ROLE {owner}; GRANT CREATE ON SCHEMA public TO {owner}; CREATE SEQUENCE ran; GRANT ALL ON ran TO {owner};
+         SET ROLE {owner};
+         CREATE FUNCTION spy(text) RETURNS bool LANGUAGE plpgsql AS $$
+             BEGIN PERFORM nextval('public.ran'); RETURN true; EXCEPTION WHEN OTHERS THEN RETURN true; END $$;
+         CREATE DOMAIN short AS varchar(5) CHECK (spy(value)); CREATE DOMAIN shorter AS short NOT NULL;
+         CREATE TYPE pair AS (a int, b shorter); CREATE TYPE span AS RANGE (subtype = short);
+         CREATE TABLE keyed (id shorter PRIMARY KEY, note short);
+         INSERT INTO keyed VALUES ('one', 'a'), ('two', NULL);
+         CREATE TABLE inside (many short[], pair pair, pairs pair[], span span, n int);
+         INSERT INTO inside VALUES ('{{x,y}}', (1, 'z'), ARRAY[ROW(2, 'w')::pair], '[a,b)', 7);
+         RESET ROLE"
+    ));
+    let hub = crate::hub::Hub::whole(&database);
+    hub.backup();
+    database.execute(
+        "UPDATE keyed SET note = 'b' WHERE id = 'one'; DELETE FROM inside; SELECT setval('ran', 1, false)",
+    );
+    let output = hub.run_expecting(3, &["diff", "latest", "--json"]);
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let of = |name: &str| {
+        let all = found.as_array().unwrap();
+        all.iter().find(|it| it["table"] == name).unwrap().clone()
+    };
+    assert_eq!(of("keyed")["changed"], json!([{ "id": "one" }]), "{found}");
+    assert_eq!(
+        of("inside")["missing"].as_array().unwrap().len(),
+        1,
+        "{found}"
+    );
+    for table in ["keyed", "inside"] {
+        hub.run(&[
+            "restore",
+            "latest",
+            "--table",
+            table,
+            "--missing-rows",
+            "--dry-run",
+        ]);
+        let words = ["restore", "latest", "--table", table, "--into-schema"];
+        hub.run_expecting(0, &[&words[..], &[&format!("beside_{table}")]].concat());
+    }
+    let beside = "SELECT id || ' ' || note FROM beside_keyed.keyed WHERE note IS NOT NULL";
+    assert_eq!(database.value(beside), "one a");
+    let beside =
+        "SELECT many::text || pair::text || pairs::text || span::text FROM beside_inside.inside";
+    assert_eq!(database.value(beside), "{x,y}(1,z){\"(2,w)\"}[a,b)");
+    assert_eq!(database.value("SELECT is_called FROM ran"), "f");
+    database.execute(&format!("DROP OWNED BY {owner} CASCADE; DROP ROLE {owner}"));
+}
+
 /// A lie and what it is about.
 type Lie = (&'static str, fn(&mut Forgery));
 

@@ -35,7 +35,7 @@ pub(crate) use relations::{renamed, unlocked};
 pub use remote::{RemoteView, analyze_statement, remote_views};
 pub use requirements::{Requirements, requirements};
 pub use rules::{Check, Rules, refusing_check, rules};
-pub use search_path::{schemas, search_path};
+pub use search_path::{is_searched, schemas, search_path};
 pub use sequences::{Sequence, read_sequences, sequences};
 pub use survey::{GrowingTable, Survey, SurveyedTable, growing, survey};
 pub use views::materialized_views;

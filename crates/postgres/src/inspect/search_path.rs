@@ -54,6 +54,25 @@ pub fn schemas(session: &mut Session) -> Result<Vec<String>, PgError> {
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
+/// Whether any `search_path` names a schema, there or not: of the server, a database, a role or a function.
+pub fn is_searched(session: &mut Session, schema: &str) -> Result<bool, PgError> {
+    let rows = session.rows(
+        "looking for a schema in every search_path",
+        "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'search_path'
+         UNION SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'search_path'
+         UNION SELECT substr(line, length('search_path=') + 1) FROM (
+             SELECT unnest(setconfig) FROM pg_catalog.pg_db_role_setting
+             UNION ALL SELECT unnest(proconfig) FROM pg_catalog.pg_proc) config (line)
+         WHERE line ILIKE 'search\\_path=%'",
+    )?;
+    let lists = rows
+        .iter()
+        .filter_map(|row| row.get::<_, Option<String>>(0));
+    Ok(lists
+        .flat_map(|list| names(&list))
+        .any(|name| name == schema))
+}
+
 /// The names of a list as `SplitIdentifierString` of the server reads it: those without quotes are in lower case.
 fn names(list: &str) -> Vec<String> {
     let mut names = Vec::new();

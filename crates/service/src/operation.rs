@@ -54,6 +54,9 @@ pub struct Operation {
     pub by: String,
     /// When it was asked for.
     pub requested_at: Timestamp,
+    /// The server and the database that the configuration named then.
+    #[serde(default)]
+    pub database: String,
 }
 
 /// How one ended.
@@ -130,6 +133,7 @@ impl Operation {
             action,
             by: by.to_owned(),
             requested_at: Timestamp::now(),
+            database: String::new(),
         }
     }
 

@@ -116,6 +116,13 @@ pub(crate) fn word(standing: &Standing) -> &'static str {
     }
 }
 
+/// The server and the database that a job is about now.
+pub(crate) fn database_of(of: &OfJob) -> String {
+    let settings = of.job.settings();
+    let to = &settings.job().database;
+    format!("{} at {}:{} as {}", to.dbname, to.host, to.port, to.user)
+}
+
 /// Starts an operation in a process of its own: one at a time that reads, and one that restores.
 pub(crate) fn begin(
     of: &OfJob,
@@ -131,7 +138,8 @@ pub(crate) fn begin(
         Some(token) => (token.id(), token.name.as_str()),
         None => return Err(ApiError::new(StatusCode::UNAUTHORIZED, "log in first")),
     };
-    let operation = Operation::new(record.id, action, name);
+    let mut operation = Operation::new(record.id, action, name);
+    operation.database = database_of(of);
     if !record.sealed_to.is_empty() && operation.action != Action::Verify {
         let command = operation.command(of.job.settings().job_name.as_deref());
         return Err(conflict(format!(

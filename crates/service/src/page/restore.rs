@@ -11,7 +11,7 @@ use crate::http::auth::Audit;
 use crate::http::blocking;
 use crate::http::error::ApiError;
 use crate::http::of_job::OfJob;
-use crate::http::operations::{begin, of_id};
+use crate::http::operations::{begin, database_of, of_id};
 use crate::operation::{Action, Operation, Outcome};
 use crate::restore_request::{OFF, RestoreForm, RestoreRequest};
 use crate::token::Role;
@@ -152,7 +152,21 @@ pub(super) fn confirmable(of: &OfJob, shown: &Operation) -> Result<RestoreReques
         return conflict("this is no preview of a restore");
     };
     permitted(of, request)?;
-    match of.job.operations().ended(shown.id) {
+    if shown.database != database_of(of) {
+        return conflict(
+            "the configuration names another database since this preview; make a new one, and confirm that",
+        );
+    }
+    let all = of.job.operations();
+    let is_later = |one: &Operation| {
+        matches!(one.action, Action::Restore(_)) && one.requested_at > shown.requested_at
+    };
+    if all.list().iter().any(is_later) {
+        return conflict(
+            "a restore began after this preview, which says too little now; make a new one, and confirm that",
+        );
+    }
+    match all.ended(shown.id) {
         Some(ended) if ended.at + FRESH < Timestamp::now() => {
             conflict("this preview is older than an hour; make a new one, and confirm that")
         }

@@ -128,8 +128,8 @@ pub(super) fn remedy(request: &RestoreRequest) -> String {
         RestoreRequest::NewDatabase { name, .. } => {
             let name = quote_ident(name);
             format!(
-                "The database {name} may exist and hold a part of the backup. Remove it with DROP DATABASE {name}, then \
-                 restore again; or restore into another new database."
+                "The database {name} may exist and hold a part of the backup. Look what it holds: if this restore made it, \
+                 remove it with DROP DATABASE {name}, then restore again; or restore into another new database."
             )
         }
         RestoreRequest::NewSchema { name, .. } => {

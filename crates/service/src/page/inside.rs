@@ -13,6 +13,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use hubvault_archive::{AnyArchive, Identities, TableSummary};
 use hubvault_engine::catalog::BackupRecord;
+use hubvault_engine::command;
 use hubvault_engine::remote::{Backup, RemoteError};
 use hubvault_engine::restore::RestoreError;
 use hubvault_model::{Cancel, is_unseen, one_line};
@@ -155,15 +156,7 @@ pub(super) fn program(visit: &Visit, of: &OfJob) -> String {
 
 /// A word for a shell; `None` where it has characters that nobody would see there.
 pub(super) fn shell_word(word: &str) -> Option<String> {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
-    if word.contains(is_unseen) {
-        return None;
-    }
-    Some(if !word.is_empty() && word.chars().all(is_plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
-    })
+    (!word.contains(is_unseen)).then(|| command::shell_word(word))
 }
 
 /// Arguments after an id that name a table; none where its name cannot be seen.

@@ -135,8 +135,8 @@ def uploads(bench, store, archive, rounds):
     return alternating(rounds, contenders)
 
 
-def restores(bench, store, archive, rounds):
-    """The archive whole, and one small table of it, from the bucket and from the disk."""
+def restores(bench, store, archive, rounds, whole=True):
+    """The archive whole unless told not to, and one small table of it, from the bucket and from the disk."""
     store.makes("kept")
     directory = bench.place / "copy"
     settings = {**bench.settings(directory), **store.environment}
@@ -151,9 +151,11 @@ def restores(bench, store, archive, rounds):
                            {**settings, "POSTGRES_DB": "restored"}, cwd=bench.place)
 
     bucket = f"s3://kept/hub/{Path(archive).name}"
-    return alternating(rounds, {
+    all_of_it = {
         "whole, from the bucket": lambda _: restore(bucket),
         "whole, from the disk": lambda _: restore(archive),
+    }
+    return alternating(rounds, (all_of_it if whole else {}) | {
         "one table, from the bucket": lambda _: restore(bucket, "--table", "public.small"),
         "one table, from the disk": lambda _: restore(archive, "--table", "public.small"),
     })
@@ -208,7 +210,8 @@ def main():
     words.add_argument("--mb", type=int, default=2000, help="about the size of the archive")
     words.add_argument("--rounds", type=int, default=3, help="how often each contender runs")
     words.add_argument("--backups", type=int, default=10000, help="how many archives a directory has; 0 leaves it out")
-    words.add_argument("--only", choices=["upload", "restore", "many"], help="one part only")
+    words.add_argument("--only", choices=["upload", "restore", "table", "many"],
+                       help="one part only; table: one small table out of the archive, without restoring all of it")
     words.add_argument("--out", type=lambda text: Path(text).absolute(), default=Path(__file__).parent / "STORES.md")
     options = words.parse_args()
     for program, how in ((HUBVAULT, "make build"), (WEED, "tools/fetch-stores.sh seaweedfs")):
@@ -236,13 +239,15 @@ def main():
             size = bench.hubvault("copy", "gzip", 1).size_mb
             archive = bench.archives["copy"]
             parts.append(f"One archive of {size:,.0f} MB ({what}); {options.rounds} rounds, medians.\n")
-            if options.only != "restore":
+            if options.only in (None, "upload"):
                 results = uploads(bench, store, archive, options.rounds)
                 peers = [name for name in results if not name.startswith("hubvault")]
                 best = min(peers, key=lambda name: results[name][0]) if peers else None
                 parts.append(table("Upload to the S3 server", results, best))
-            if options.only != "upload":
+            if options.only in (None, "restore"):
                 parts.append(table("Restore", restores(bench, store, archive, options.rounds), "whole, from the disk"))
+            if options.only == "table":
+                parts.append(table("One table", restores(bench, store, archive, options.rounds, whole=False)))
         if options.backups and options.only in (None, "many"):
             parts.append(table(f"{options.backups:,} backups in a directory", many(bench, place, options.backups)))
     finally:

@@ -1,6 +1,9 @@
 # `make` or `make help` names the targets.
 CARGO ?= cargo
 
+# Options of the demonstration, such as --users 2000.
+DEMO ?=
+
 # How much test-databases, test-faults and test-versions try: short or long.
 FORM ?= short
 
@@ -17,7 +20,7 @@ demo: ## A sample hub backed up, restored with plain tools and from an S3 server
 	@tools/install-postgres.sh demo
 	@[ -e target/debug/hubvault ] || echo "Building takes about 3 minutes on two processors, the demonstration about a minute."
 	$(CARGO) build -p hubvault --locked
-	target/debug/hubvault demo $$([ ! -x target/stores/seaweedfs/weed ] || echo --s3-server target/stores/seaweedfs/weed)
+	target/debug/hubvault demo $(DEMO) $$([ ! -x target/stores/seaweedfs/weed ] || echo --s3-server target/stores/seaweedfs/weed)
 
 test: tools ## The whole suite, against a PostgreSQL that it starts itself
 	@CARGO="$(CARGO)" tools/test.sh

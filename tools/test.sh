@@ -8,6 +8,8 @@ mkdir -p target
 log=target/test.log
 echo "On two processors this takes about 6 minutes to build and 12 to run; on a busy machine several times that."
 
+# Most tests wait for a program most of the time, so more of them than processors run at once.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}
 ${CARGO:-cargo} test --workspace --locked --no-fail-fast "$@" 2>&1 | tee "$log"
 result=$?
 [ "$result" -ne 0 ] || exit 0

@@ -6,9 +6,10 @@ use hubvault_postgres::{
 };
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Rows and digest of every table of a database.
 pub type Digests = BTreeMap<TableName, RowDigest>;
@@ -19,17 +20,17 @@ pub struct Server {
     next: AtomicU32,
 }
 
-static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
+static SHARED: Mutex<Option<Arc<Server>>> = Mutex::new(None);
 
-/// The server of this test process; started when no test holds it, gone when none holds it
-/// any more, so that nothing is left behind.
+/// The server of this test process; started by the first test that asks for it, gone when the process ends, so that
+/// nothing is left behind.
 ///
 /// # Panics
 /// When no server can be started: the suite needs one and never passes without.
 pub fn server() -> Arc<Server> {
     let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(server) = shared.upgrade() {
-        return server;
+    if let Some(server) = &*shared {
+        return Arc::clone(server);
     }
     let options = ThrowawayOptions {
         settings: vec![
@@ -44,8 +45,17 @@ pub fn server() -> Arc<Server> {
         throwaway,
         next: AtomicU32::new(1),
     });
-    *shared = Arc::downgrade(&server);
+    *shared = Some(Arc::clone(&server));
+    // Nobody drops a static.
+    // SAFETY: the function takes nothing and returns nothing, and no panic leaves it.
+    unsafe { libc::atexit(end_server) };
     server
+}
+
+extern "C" fn end_server() {
+    let shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner).take();
+    // A server that does not end is not worth an abort of a program that is over.
+    let _ = std::panic::catch_unwind(AssertUnwindSafe(|| drop(shared)));
 }
 
 impl Server {

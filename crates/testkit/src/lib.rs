@@ -1,6 +1,7 @@
 //! Real parts for the tests: a server that the tests start themselves, a fresh database for each test, the nasty
 //! schema, proxies that disturb connections, a mail server, an SSH server and a receiver of HTTP.
 
+mod bytes;
 mod waiting;
 mod certificates;
 mod database;
@@ -16,6 +17,7 @@ mod restore;
 mod sftp;
 mod standby;
 
+pub use bytes::contains_bytes;
 pub use database::{Database, Digests, Server, database_with, digests, execute, server, value};
 pub use directory::open_directory;
 pub use http_sink::{Answer, HttpRequest, HttpSink};

@@ -4,7 +4,9 @@
 use crate::fixture::{Fixture, SMALL};
 use crate::form::points;
 use crate::tally::Tally;
-use hubvault_testkit::{Database, MessageProxy, Next, Passing, Random, Side, database_with};
+use hubvault_testkit::{
+    Database, MessageProxy, Next, Passing, Random, Side, contains_bytes, database_with,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -38,12 +40,8 @@ fn is_sequence(message: &Passing<'_>) -> bool {
 fn is_snapshot(message: &Passing<'_>) -> bool {
     message.side == Side::Server
         && message.tag == DATA_ROW
-        && contains(message.bytes, b" f ")
-        && contains(message.bytes, b"-1")
-}
-
-fn contains(bytes: &[u8], part: &[u8]) -> bool {
-    bytes.windows(part.len()).any(|window| window == part)
+        && contains_bytes(message.bytes, b" f ")
+        && contains_bytes(message.bytes, b"-1")
 }
 
 /// How many messages of a kind a run takes.

@@ -26,6 +26,7 @@ fn a_failing_disk_under_a_drill_leaves_a_good_archive_unproven() {
     let database = database_with(SMALL);
     let mail = mail_server();
     let mut harness = FaultHarness::new(&database, "[retention]\ndays = 0\nkeep_last = 2\n");
+    harness.make_each_cluster();
     send_mail_to(&mut harness.hub, mail.port);
     harness.hub.backup();
     let mut tally = Tally::new("disk-drill");

@@ -66,8 +66,6 @@ impl FaultHarness {
         );
         hub.set(MARK, &mark);
         hub.set("PROOF", "always");
-        // Each drill makes the same calls.
-        hub.set("PROOF_EMPTY_CLUSTERS", "off");
         let verified = RefCell::default();
         Self {
             hub,
@@ -77,6 +75,11 @@ impl FaultHarness {
             toml: format!("file = []\n{toml}"),
             identity: None,
         }
+    }
+
+    /// Each drill runs `initdb`: it is killed or fails there, too, and makes the same calls as the one before.
+    pub(crate) fn make_each_cluster(&mut self) {
+        self.hub.set("PROOF_EMPTY_CLUSTERS", "off");
     }
 
     /// Adds to what the configuration says, instead of what was added before.

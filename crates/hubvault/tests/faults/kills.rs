@@ -97,6 +97,7 @@ fn outcome_of(record: Option<&Value>) -> &'static str {
 fn a_backup_killed_at_any_step_leaves_a_consistent_state() {
     let database = database_with(ROWS);
     let mut harness = FaultHarness::new(&database, RULES);
+    harness.make_each_cluster();
     let mail = start_mail(&mut harness);
     harness.hub.backup();
     let mut tally = Tally::new("kills-backup");
@@ -184,7 +185,8 @@ fn check_all_notified(harness: &FaultHarness, mail: &MailServer, tally: &mut Tal
 #[test]
 fn a_drill_killed_at_any_step_leaves_a_consistent_state() {
     let database = database_with(ROWS);
-    let harness = FaultHarness::new(&database, RULES);
+    let mut harness = FaultHarness::new(&database, RULES);
+    harness.make_each_cluster();
     let (record, file) = harness.hub.backup();
     let drill = ["drill", file.to_str().unwrap()];
     let (steps, output) = steps(&harness.hub, &drill);

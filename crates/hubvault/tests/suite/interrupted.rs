@@ -4,13 +4,19 @@ use crate::hub::{Hub, archives_and_partials, stderr, stdout};
 use hubvault_testkit::{database_with, wait_for};
 use std::process::{Child, Stdio};
 
-/// Large enough that a signal comes before the end.
-pub(crate) const LARGE: &str = "CREATE TABLE users (id int PRIMARY KEY, name text);
-    INSERT INTO users SELECT n, repeat(md5(n::text), 12) FROM generate_series(1, 400000) n;
+/// Large enough that a signal comes before the end, at the [`slow`] rate.
+pub(crate) const MIDDLE: &str = "CREATE TABLE users (id int PRIMARY KEY, name text);
+    INSERT INTO users SELECT n, repeat(md5(n::text), 12) FROM generate_series(1, 40000) n;
     ANALYZE;";
 
+/// Its runs take eight seconds.
+pub(crate) fn slow(hub: &mut Hub) {
+    hub.set("BACKUP_MAX_MB_PER_SECOND", "2");
+}
+
 /// Starts a backup and waits until it writes rows.
-pub(crate) fn start_until_it_writes(hub: &Hub) -> Child {
+pub(crate) fn start_until_it_writes(hub: &mut Hub) -> Child {
+    slow(hub);
     let child = hub
         .command(&["backup", "--no-progress"])
         .stdout(Stdio::piped())
@@ -39,10 +45,10 @@ pub(crate) fn signal(child: &Child, name: &str) {
 
 #[test]
 fn a_signal_stops_the_run_and_leaves_nothing() {
-    let database = database_with(LARGE);
+    let database = database_with(MIDDLE);
     for (name, code) in [("INT", 130), ("TERM", 143)] {
-        let hub = Hub::whole(&database);
-        let child = start_until_it_writes(&hub);
+        let mut hub = Hub::whole(&database);
+        let child = start_until_it_writes(&mut hub);
         signal(&child, name);
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
@@ -54,9 +60,9 @@ fn a_signal_stops_the_run_and_leaves_nothing() {
 
 #[test]
 fn a_second_run_is_refused_and_names_the_first() {
-    let database = database_with(LARGE);
-    let hub = Hub::whole(&database);
-    let first = start_until_it_writes(&hub);
+    let database = database_with(MIDDLE);
+    let mut hub = Hub::whole(&database);
+    let first = start_until_it_writes(&mut hub);
     let second = hub.run_expecting(1, &["backup"]);
     let pid = first.id().to_string();
     assert!(stderr(&second).contains(&pid), "{}", stderr(&second));
@@ -66,12 +72,13 @@ fn a_second_run_is_refused_and_names_the_first() {
 
 #[test]
 fn a_killed_run_is_cleaned_up_and_listed_as_failed_by_the_next() {
-    let database = database_with(LARGE);
-    let hub = Hub::whole(&database);
-    let mut child = start_until_it_writes(&hub);
+    let database = database_with(MIDDLE);
+    let mut hub = Hub::whole(&database);
+    let mut child = start_until_it_writes(&mut hub);
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(archives_and_partials(&hub.backups()).len(), 1);
+    hub.set("BACKUP_MAX_MB_PER_SECOND", "0");
     let (_, archive) = hub.backup();
     assert_eq!(archives_and_partials(&hub.backups()), [archive]);
     let listed = stdout(&hub.run(&["list"]));

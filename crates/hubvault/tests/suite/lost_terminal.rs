@@ -1,7 +1,7 @@
 //! A run outlives the terminal that it was started from.
 
 use crate::hub::{HUBVAULT, Hub, stdout};
-use crate::interrupted::LARGE;
+use crate::interrupted::MIDDLE;
 use hubvault_testkit::{database_with, wait_for};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
@@ -63,7 +63,7 @@ fn on_a_terminal(hub: &Hub, arguments: &str) -> Child {
 
 #[test]
 fn a_run_goes_on_when_its_terminal_is_closed() {
-    let database = database_with(LARGE);
+    let database = database_with(MIDDLE);
     for arguments in ["backup", "backup --no-progress", "backup --json"] {
         let directory = tempfile::tempdir().unwrap();
         let mut hub = Hub::whole(&database);
@@ -80,7 +80,7 @@ fn a_run_goes_on_when_its_terminal_is_closed() {
 
 #[test]
 fn a_hang_up_of_the_whole_process_group_ends_no_run() {
-    let database = database_with(LARGE);
+    let database = database_with(MIDDLE);
     let directory = tempfile::tempdir().unwrap();
     let mut hub = Hub::whole(&database);
     hub_that_waits(&mut hub, directory.path());
@@ -103,7 +103,7 @@ fn a_hang_up_of_the_whole_process_group_ends_no_run() {
             break status;
         }
         hang_up();
-        std::thread::yield_now();
+        std::thread::sleep(std::time::Duration::from_millis(1));
     };
     assert_eq!(ended.code(), Some(0));
     assert_eq!(runs(&hub)[0]["state"], "proven");

@@ -3,7 +3,7 @@
 use crate::alerts::run_checks;
 use crate::clock::Clock;
 use crate::hub::{Hub, stderr, stdout};
-use crate::interrupted::{LARGE, signal};
+use crate::interrupted::{MIDDLE, signal, slow};
 use crate::mailing::{mailing, outbox, subject, text, without_tls};
 use crate::monitor::USERS;
 use crate::service_process::ServiceProcess;
@@ -90,14 +90,14 @@ fn a_failure_of_which_nobody_was_notified_is_an_alert() {
 
 #[test]
 fn a_run_that_was_stopped_by_hand_alerts_nobody_until_the_newest_backup_is_too_old() {
-    let database = database_with(LARGE);
+    let database = database_with(MIDDLE);
     let mail = MailServer::start(without_tls());
     let mut hub = mailing_hub(&database, &mail, "");
     hub.run_expecting(0, &["backup"]);
     assert_eq!(run_checks(&hub), NONE);
     let first = hub.backups().read_dir().unwrap().count();
     let child = {
-        hub.set("BACKUP_PAUSE", "1 s");
+        slow(&mut hub);
         let child = hub
             .command(&["backup", "--no-progress"])
             .stdout(Stdio::null())
@@ -143,7 +143,7 @@ fn child_run(hub: &Hub, request: &RunRequest) -> Child {
 
 #[test]
 fn failed_attempts_stay_pending_when_the_last_one_is_stopped() {
-    let database = database_with(LARGE);
+    let database = database_with(MIDDLE);
     let mail = MailServer::start(without_tls());
     let mut hub = mailing_hub(&database, &mail, "");
     hub.run_expecting(0, &["backup"]);
@@ -155,7 +155,7 @@ fn failed_attempts_stay_pending_when_the_last_one_is_stopped() {
     };
     child_run(&hub, &attempt).wait().unwrap();
     hub.set("POSTGRES_PORT", database.settings().port.to_string());
-    hub.set("BACKUP_PAUSE", "1 s");
+    slow(&mut hub);
     let last = RunRequest {
         failed_attempts: vec![attempt.id],
         ..RunRequest::by_hand()
@@ -170,7 +170,7 @@ fn failed_attempts_stay_pending_when_the_last_one_is_stopped() {
     let listed = stdout(&hub.run(&["list", "--json"]));
     assert!(listed.contains(&last.id.to_string()), "{listed}");
     assert_eq!(subjects(&mail), ["OK"]);
-    hub.set("BACKUP_PAUSE", "1 ms");
+    hub.set("BACKUP_MAX_MB_PER_SECOND", "0");
     hub.run_expecting(0, &["backup"]);
     assert_eq!(subjects(&mail), ["OK", "FAILED", "OK"]);
     let failed = mail.messages()[1].parts();

@@ -4,18 +4,14 @@ use crate::hub::{Hub, archives_and_partials, stderr, stdout};
 use crate::keys::Pair;
 use hubvault_testkit::database_with;
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Backups of one second have one name.
 pub(crate) fn next_second() {
-    let now = || {
-        std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap()
-    };
-    let begun = now().as_secs();
-    while now().as_secs() == begun {
-        std::thread::yield_now();
-    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    std::thread::sleep(Duration::from_millis(
+        1_001 - u64::from(now.subsec_millis()),
+    ));
 }
 
 fn sidecar(archive: &std::path::Path) -> PathBuf {

@@ -2,6 +2,7 @@
 
 pub(crate) mod program_version;
 pub(crate) mod hidden_options;
+mod search_path;
 pub(crate) mod tools;
 pub(crate) mod installed;
 pub(crate) mod contents;

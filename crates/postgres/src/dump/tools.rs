@@ -3,13 +3,13 @@
 use crate::connect::settings::ConnectSettings;
 use crate::dump::hidden_options::without_passwords;
 use crate::dump::program_version::{fixed_in, older_than_server};
+use crate::dump::search_path::{on_path, package_directories, started_as};
 use crate::error::PgError;
 use hubvault_model::{Cancel, one_line};
 use rustix::process::{
     Pid, Signal, getpid, getppid, kill_process, set_parent_process_death_signal,
 };
 use secrecy::ExposeSecret;
-use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -38,26 +38,6 @@ impl Tool {
     }
 }
 
-/// Where packages put the programs of each major version.
-fn package_directories() -> Vec<PathBuf> {
-    let below = |parent: &str, inside: &str| -> Vec<PathBuf> {
-        fs::read_dir(parent)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|entry| entry.path().join(inside))
-            .collect()
-    };
-    let mut directories = below("/usr/lib/postgresql", "bin");
-    directories.extend(below("/usr", "bin").into_iter().filter(|path| {
-        path.parent()
-            .and_then(Path::file_name)
-            .is_some_and(|name| name.to_string_lossy().starts_with("pgsql-"))
-    }));
-    directories.push("/usr/local/pgsql/bin".into());
-    directories
-}
-
 /// `pg_dump` or `pg_restore`; one that lacks security fixes is an error unless `old_programs` permits it.
 pub(crate) fn find_client(
     program: &str,
@@ -74,7 +54,7 @@ pub(crate) fn find_client(
 /// The program on the PATH if it is at least of major version `min_major`, else the oldest that
 /// is, of those that packages installed.
 fn find(program: &str, min_major: u32) -> Result<Tool, PgError> {
-    let on_path = version_of(Path::new(program));
+    let on_path = version_of(&started_as(program));
     if let Some(tool) = on_path.clone().filter(|tool| tool.major >= min_major) {
         return Ok(tool);
     }
@@ -143,17 +123,6 @@ pub(crate) fn server_in(directory: &Path) -> Result<Tool, PgError> {
         program: "postgres".into(),
         why: format!("is not in {}, or does not run", directory.display()),
     })
-}
-
-fn on_path(name: &Path) -> Option<PathBuf> {
-    let output = Command::new("sh")
-        .arg("-c")
-        .arg("command -v \"$0\"")
-        .arg(name)
-        .output()
-        .ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    Some(PathBuf::from(text.trim())).filter(|path| path.is_absolute())
 }
 
 fn version_of(path: &Path) -> Option<Tool> {

@@ -8,7 +8,7 @@ use object_store::aws::{AwsAuthorizer, AwsCredential};
 use object_store::client::HttpRequest;
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -48,7 +48,7 @@ pub struct S3Server {
     ca_file: PathBuf,
 }
 
-static SHARED: Mutex<Weak<S3Server>> = Mutex::new(Weak::new());
+static SHARED: Mutex<Option<Arc<S3Server>>> = Mutex::new(None);
 
 impl S3Server {
     /// The bucket that is open to everyone, where a test makes it.
@@ -56,18 +56,13 @@ impl S3Server {
     /// The key that may do everything.
     pub const OWNER: S3Key = OWNER;
 
-    /// The server of this test process: started when no test holds it. Each test makes buckets of its own in it.
+    /// The server of this test process, until it ends. Each test makes buckets of its own in it.
     ///
     /// # Panics
     /// When it does not come up, and where `tools/fetch-stores.sh` was not run.
     pub fn shared() -> Arc<Self> {
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(server) = shared.upgrade() {
-            return server;
-        }
-        let server = Arc::new(Self::start());
-        *shared = Arc::downgrade(&server);
-        server
+        Arc::clone(shared.get_or_insert_with(|| Arc::new(Self::start())))
     }
 
     /// Starts a server of its own.

@@ -2,7 +2,7 @@
 
 use crate::error::{ErrorKind, StoreError};
 use crate::key::Key;
-use crate::store::{Object, Store, Stored, Unfinished};
+use crate::store::{Filesystem, Object, Store, Stored, Unfinished};
 use crate::usage::Requests;
 use jiff::Timestamp;
 use std::io::{self, Read};
@@ -199,6 +199,10 @@ impl Store for Faulty {
 
     fn check(&self) -> Result<(), StoreError> {
         self.call(Call::List, "the store", || self.inner.check())
+    }
+
+    fn filesystem(&self) -> Result<Option<Filesystem>, StoreError> {
+        self.inner.filesystem()
     }
 
     /// What was to be read, by calls and by bytes, whether it failed or not.

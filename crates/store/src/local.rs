@@ -5,10 +5,10 @@
 
 use crate::error::{ErrorKind, StoreError};
 use crate::key::{Key, UNFINISHED, is_unfinished, wrong};
-use crate::store::{Object, Store, Stored, Unfinished};
+use crate::store::{Filesystem, Object, Store, Stored, Unfinished};
 use jiff::Timestamp;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
-use rustix::fs::{fsync, linkat, mkdirat, open, openat, renameat, statat, unlinkat};
+use rustix::fs::{fstatvfs, fsync, linkat, mkdirat, open, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 use std::fs::File;
@@ -267,6 +267,15 @@ impl Store for LocalDirectory {
                 StoreError::new("removing unfinished files in", place, error.into())
             })?;
         Ok(removed)
+    }
+
+    fn filesystem(&self) -> Result<Option<Filesystem>, StoreError> {
+        let stat = fstatvfs(&self.root).map_err(|error| {
+            let place = self.path.display().to_string();
+            StoreError::new("asking for the filesystem of", place, error.into())
+        })?;
+        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        Ok(Some(Filesystem::new(stat.f_fsid, free)))
     }
 
     fn check(&self) -> Result<(), StoreError> {

@@ -20,16 +20,40 @@ pub struct Object {
     pub version: Option<String>,
     /// Until when nobody can change or remove it. Only [`Store::head`] and [`Store::put`] find that out.
     pub locked_until: Option<Timestamp>,
+    /// The user on the server who made it, where the server says that and it is neither root, nor who logs in, nor whose
+    /// the directory is: whoever else may write there is not believed. Only [`Store::head`] and [`Store::list`] find that
+    /// out.
+    pub stranger: Option<u32>,
 }
 
 impl Object {
-    /// An object of a store that has neither versions nor locks.
+    /// An object of a store that has neither versions, nor locks, nor users.
     pub fn plain(key: Key, bytes: u64) -> Self {
         Self {
             key,
             bytes,
             version: None,
             locked_until: None,
+            stranger: None,
+        }
+    }
+}
+
+/// The filesystem of a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filesystem {
+    /// What it is known by, also after it was mounted again (statvfs(3), `f_fsid`).
+    pub id: Option<String>,
+    /// What is free for us, in bytes.
+    pub free: u64,
+}
+
+impl Filesystem {
+    /// One that the system describes so. A number of 0 says nothing.
+    pub(crate) fn new(id: u64, free: u64) -> Self {
+        Self {
+            id: (id != 0).then(|| format!("{id:016x}")),
+            free,
         }
     }
 }
@@ -151,6 +175,11 @@ pub trait Store: Debug + Send + Sync {
     /// Finds out without storing anything whether the place exists, whether it can be listed, and whether it locks what
     /// is stored where it was opened with a lock.
     fn check(&self) -> Result<(), StoreError>;
+
+    /// On which filesystem the place is; `None` where the store does not say so.
+    fn filesystem(&self) -> Result<Option<Filesystem>, StoreError> {
+        Ok(None)
+    }
 
     /// What was asked of the store since it was opened, as its owner is billed for it.
     fn requests(&self) -> Requests {

@@ -12,9 +12,13 @@ use contract::key;
 use hubvault_store::{
     Credentials, ErrorKind, Location, Lock, LockMode, ObjectOptions, Options, Store, open,
 };
-use hubvault_testkit::object_store::{AzureServer, HttpFaults, S3Server};
+use hubvault_testkit::object_store::{
+    AzureServer, HttpFaults, S3Server, ScriptedServer, answer, answer_without_end,
+};
 use hubvault_testkit::{Answer, HttpSink};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
 
 fn name() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(1);
@@ -184,5 +188,73 @@ fn neither_locks() {
             error.to_string().contains("remove the setting lock"),
             "{error}"
         );
+    }
+}
+
+/// Both clouds at a server that answers as a test wants.
+fn both(endpoint: &str) -> [Box<dyn Store>; 2] {
+    ["gs://bucket", "az://container"].map(|url| {
+        let object = ObjectOptions {
+            endpoint: Some(endpoint.to_owned()),
+            anonymous: url.starts_with("gs"),
+            account: Some(AzureServer::ACCOUNT.into()),
+            credentials: (url.starts_with("az"))
+                .then(|| Credentials::AzureKey(AzureServer::KEY.into())),
+            patience: Some(Duration::from_secs(5)),
+            ..ObjectOptions::default()
+        };
+        place(
+            url,
+            &Options {
+                object,
+                ..Options::default()
+            },
+        )
+    })
+}
+
+#[test]
+fn a_cloud_without_end_is_given_up() {
+    const MOST: usize = 200 << 20;
+    for status in [200, 403] {
+        let taken = Arc::new(AtomicUsize::new(0));
+        let all = Arc::clone(&taken);
+        let server = ScriptedServer::start(move |_, _, client| {
+            let bytes = answer_without_end(client, status, "<EnumerationResults><A>", MOST);
+            all.fetch_add(bytes, Ordering::Relaxed);
+        });
+        for store in both(&server.endpoint()) {
+            let error = store.list("").unwrap_err();
+            assert!(error.to_string().len() < 900, "{error}");
+        }
+        // What was on its way when it was given up is in the system's buffers.
+        let each = taken.load(Ordering::Relaxed) / server.asked().len();
+        assert!(each < 32 << 20, "{status}: {each}");
+    }
+    // A list that goes on and has nothing in it.
+    let server = ScriptedServer::start(|_, _, client| {
+        let body = "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken>\
+            </ListBucketResult>";
+        answer(client, 200, "Content-Type: application/xml\r\n", body);
+    });
+    let error = both(&server.endpoint())[0].list("").unwrap_err();
+    assert!(error.is_silence(), "{error}");
+}
+
+#[test]
+fn no_redirect_of_a_cloud_is_followed() {
+    for status in [301, 302, 307, 308] {
+        let elsewhere = HttpSink::start([]);
+        let to = elsewhere.url("/a");
+        let server = ScriptedServer::start(move |_, _, client| {
+            answer(client, status, &format!("Location: {to}\r\n"), "");
+        });
+        for store in both(&server.endpoint()) {
+            store.list("").unwrap_err();
+            store.head(&key("a")).unwrap_err();
+            store.put(&key("a"), &mut &b"x"[..]).unwrap_err();
+            store.delete(&key("a")).unwrap_err();
+        }
+        assert!(elsewhere.requests().is_empty(), "{status}");
     }
 }

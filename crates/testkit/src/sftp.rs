@@ -12,6 +12,7 @@ use std::thread::{self, JoinHandle};
 use tempfile::TempDir;
 
 const SSHD: &str = "/usr/sbin/sshd";
+const HOSTILE: &str = include_str!("hostile_sftp.py");
 
 /// What is special about a server.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +21,8 @@ pub struct SftpServerOptions {
     pub without: &'static str,
     /// Each connection sees an empty file system of so many bytes in the directory (as root only).
     pub room: Option<u64>,
+    /// What it lies about, instead of serving the directory: a mode of `hostile_sftp.py`.
+    pub hostile: Option<&'static str>,
     /// The user's password on it (as root only); keys are accepted, too.
     pub password: Option<&'static str>,
 }
@@ -105,6 +108,13 @@ impl SftpServer {
             "" => String::new(),
             requests => format!(" -P {requests}"),
         };
+        let subsystem = match options.hostile {
+            None => format!("internal-sftp -d {at}/files{without}"),
+            Some(mode) => {
+                fs::write(self.path("hostile.py"), HOSTILE)?;
+                format!("/usr/bin/env python3 {at}/hostile.py {mode} {at}/asked")
+            }
+        };
         let password = if options.password.is_some() {
             "yes"
         } else {
@@ -113,7 +123,7 @@ impl SftpServer {
         let config = format!(
             "HostKey {at}/host_key\nHostKey {at}/host_key_ecdsa\nAuthorizedKeysFile {at}/authorized_keys\nStrictModes no\nUsePAM no\nPidFile none\n\
              PermitRootLogin yes\nPasswordAuthentication {password}\nKbdInteractiveAuthentication no\nUseDNS no\n\
-             Subsystem sftp internal-sftp -d {at}/files{without}\n"
+             Subsystem sftp {subsystem}\n"
         );
         fs::write(self.path("config"), config)?;
         // What only this server is to see is mounted where no other process sees it.
@@ -191,6 +201,11 @@ impl SftpServer {
     /// Connections that were taken so far.
     pub fn connections(&self) -> usize {
         self.state.accepted.load(Ordering::SeqCst)
+    }
+
+    /// What a hostile one was asked to change, a line each.
+    pub fn asked(&self) -> String {
+        fs::read_to_string(self.path("asked")).unwrap_or_default()
     }
 
     /// What the server logged.

@@ -24,7 +24,7 @@ pub struct BackupCopy {
     /// Of a bucket: the server that was asked then. `None` in records of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<String>,
-    /// Of a directory of this machine: the filesystem on which it was stored. `None` in records of earlier versions.
+    /// Of a directory, here or on a server: the filesystem on which it was stored, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filesystem: Option<String>,
     /// What is known of it.
@@ -196,7 +196,7 @@ impl BackupCopy {
             path: destination.path(key).filter(|_| is_local),
             ..Self::local(key.as_str(), Some(bytes))
         };
-        copy.set_place(destination);
+        copy.set_place(destination, None);
         copy
     }
 
@@ -226,14 +226,15 @@ impl BackupCopy {
         }
     }
 
-    /// Records that it is at the place that a destination has now.
-    pub(crate) fn set_place(&mut self, destination: &Destination) {
+    /// Records that it is at the place that a destination has now, on this filesystem if that was asked.
+    pub(crate) fn set_place(&mut self, destination: &Destination, filesystem: Option<String>) {
         if destination.name == LOCAL {
             return;
         }
+        let before = (self.filesystem.take()).filter(|_| self.is_in_place_of(destination));
+        self.filesystem = filesystem.or_else(|| destination.filesystem()).or(before);
         self.location = Some(destination.location.to_string());
         self.server = destination.address().server().map(str::to_owned);
-        self.filesystem = destination.filesystem();
     }
 
     /// Where it was stored, for people: the URL, and the server that was asked.

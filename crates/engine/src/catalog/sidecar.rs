@@ -171,14 +171,18 @@ impl Sidecar {
         let mut sidecar: Self = from_json(file, limit).ok()?;
         sidecar.manifest.check().ok()?;
         if !is_trusted(&meta, archive) {
-            let whose = format!("its sidecar belongs to another user (uid {})", meta.uid());
-            sidecar.pinned = false;
-            sidecar.proof = ProofRecord {
-                reason: Some(whose),
-                ..ProofRecord::default()
-            };
+            sidecar.disbelieve(meta.uid());
         }
         Some(sidecar)
+    }
+
+    /// Forgets what it says was proven: another user made it.
+    pub(crate) fn disbelieve(&mut self, user: u32) {
+        self.pinned = false;
+        self.proof = ProofRecord {
+            reason: Some(format!("its sidecar belongs to another user (uid {user})")),
+            ..ProofRecord::default()
+        };
     }
 
     /// What a sidecar of a store says of an archive of this size; `None` where that is no sidecar of such an archive.

@@ -2,7 +2,7 @@
 
 use super::adopt::adopt_at_lease;
 use super::due::of_job;
-use super::same_place::{MANY, doubt};
+use super::same_place::{MANY, doubt, filesystem};
 use crate::catalog::{BackupRecord, Catalog, CatalogError, CopyState};
 use crate::job::{Destination, Job};
 use hubvault_model::{BackupId, Cancel, Warning, counted};
@@ -61,9 +61,9 @@ pub fn find_absent(
         let looked = if leased == Some(name) {
             adopt_at_lease(job, catalog, cancel).map_err(|error| error.to_string())
         } else {
-            match sizes(destination) {
-                Ok(there) => {
-                    record_absent(catalog, destination, &expected, &there)?;
+            match look(destination) {
+                Ok((there, filesystem)) => {
+                    record_absent(catalog, destination, &expected, (&there, filesystem))?;
                     Ok(())
                 }
                 Err(error) => Err(error.to_string()),
@@ -124,18 +124,21 @@ fn is_there(record: &BackupRecord, destination: &Destination) -> bool {
     copy.is_some_and(|copy| copy.is_present() && copy.is_at(destination))
 }
 
-fn sizes(destination: &Destination) -> Result<HashMap<String, u64>, StoreError> {
-    let listed = destination.open()?.list("")?.into_iter();
-    Ok(listed
-        .map(|object| (object.key.to_string(), object.bytes))
-        .collect())
+/// The sizes of what is there, and the filesystem that it is on.
+type Looked = (HashMap<String, u64>, Option<String>);
+
+fn look(destination: &Destination) -> Result<Looked, StoreError> {
+    let store = destination.open()?;
+    let listed = store.list("")?.into_iter();
+    let sizes = listed.map(|object| (object.key.to_string(), object.bytes));
+    Ok((sizes.collect(), filesystem(&*store)))
 }
 
 fn record_absent(
     catalog: &Catalog,
     destination: &Destination,
     expected: &[&BackupRecord],
-    there: &HashMap<String, u64>,
+    (there, filesystem): (&HashMap<String, u64>, Option<String>),
 ) -> Result<(), CatalogError> {
     let name = &destination.name;
     let wrong = |record: &BackupRecord| {
@@ -153,7 +156,6 @@ fn record_absent(
     let wrong: HashMap<BackupId, _> = (expected.iter())
         .filter_map(|record| Some((record.id, (wrong(record)?, record.copy_at(name)?))))
         .collect();
-    let filesystem = destination.filesystem();
     let is_unknown = |record: &&&BackupRecord| {
         let copy = record.copy_at(name);
         filesystem.is_some() && copy.is_some_and(|copy| copy.filesystem.is_none())

@@ -309,7 +309,7 @@ impl Check<'_> {
             copy.error = found.error;
             if found.state == CopyState::Present && *name != LOCAL {
                 copy.locked_until = found.locked_until;
-                copy.set_place(self.destination);
+                copy.set_place(self.destination, None);
                 copy.next_try_at = None;
                 copy.attempts = 0;
             }

@@ -1,12 +1,13 @@
 //! The copies of backups at every destination but the one in which they are made.
 
 use super::due::{Reach, is_due, is_refused, of_job, task, to_copy};
-use super::fill::{CopyOutcome, Plan, Work, fill};
+use super::fill::{CopyOutcome, Plan, fill};
 use super::held_lease::Term;
 use super::leased_queue::LeasedQueue;
 use super::local_copies::{no_room, to_bring_back};
+use super::record_copy::Work;
 use super::remove_copy::{alone, check_copied, remove_stored};
-use super::same_place::{doubt, moved};
+use super::same_place::{doubt, stored_there};
 use super::source::{Task, no_source};
 use crate::catalog::{BackupCopy, BackupRecord, Catalog, CatalogError, CopyState};
 use crate::job::{Destination, Job, LOCAL};
@@ -108,7 +109,8 @@ impl Copier<'_> {
             if !tasks.is_empty() {
                 let destination = destination.clone();
                 plans.push(Plan {
-                    refusal: moved(&destination, &records),
+                    refusal: None,
+                    stored: stored_there(&destination, &records),
                     destination,
                     tasks,
                 });
@@ -120,6 +122,7 @@ impl Copier<'_> {
             if !tasks.is_empty() {
                 plans.push(Plan {
                     refusal: no_room(here, &tasks),
+                    stored: Vec::new(),
                     destination: here.clone(),
                     tasks,
                 });

@@ -25,6 +25,7 @@ use tempfile::TempDir;
 
 mod drills;
 mod kept;
+mod leftovers;
 mod moved;
 mod one_reading;
 mod one_sending;
@@ -37,6 +38,7 @@ mod removal;
 #[path = "../../tests/samples/mod.rs"]
 mod samples;
 mod sidecar_locks;
+mod servers;
 mod sidecars;
 mod strange_marks;
 

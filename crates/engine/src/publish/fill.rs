@@ -1,16 +1,15 @@
 //! Copies on their way: one thread for each destination, which records what comes of each.
 
 use super::destination_lock::lock;
+use super::record_copy::{Work, change, failed, source_damaged, stored};
+use super::same_place::{filesystem, moved};
 use super::source::{CopyError, Scope, Task};
 use super::upload::{Uploaded, upload};
-use crate::catalog::{BackupCopy, Catalog, CatalogError, CopyState};
-use crate::job::{Destination, Destinations, LOCAL};
-use crate::progress::Progress;
-use crate::remote::open_alone;
-use crate::state::StateDir;
-use hubvault_model::{BackupId, Cancel, Masks};
+use crate::catalog::{BackupCopy, Catalog, CopyState};
+use crate::job::Destination;
+use crate::remote::check_alone;
+use hubvault_model::{BackupId, Cancel};
 use hubvault_store::{Requests, Store};
-use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
@@ -28,6 +27,8 @@ pub(super) struct Plan {
     pub(super) tasks: Vec<Task>,
     /// Why nothing may be stored there now.
     pub(super) refusal: Option<String>,
+    /// The copies that were stored there on a known filesystem, newest first.
+    pub(super) stored: Vec<BackupCopy>,
 }
 
 /// What came of one copy.
@@ -58,16 +59,6 @@ impl CopyOutcome {
             format!("backup {id} is not copied to {name}: {error}")
         })
     }
-}
-
-/// What the threads share.
-#[derive(Clone)]
-pub(super) struct Work {
-    pub(super) state: StateDir,
-    pub(super) destinations: Destinations,
-    pub(super) masks: Masks,
-    pub(super) progress: Arc<dyn Progress>,
-    pub(super) stop: Cancel,
 }
 
 enum Event {
@@ -130,20 +121,33 @@ pub(super) fn fill(
     outcomes
 }
 
+/// Opens the store of a destination, if it is where its copies were stored and no other one's place.
+fn open(plan: &Plan, work: &Work) -> Result<Arc<dyn Store>, String> {
+    if let Some(why) = &plan.refusal {
+        return Err(why.clone());
+    }
+    let destination = &plan.destination;
+    let opened = destination.open().map_err(|error| error.to_string());
+    let store: Arc<dyn Store> = Arc::from(opened?);
+    if let Some(why) = moved(destination, &*store, &plan.stored) {
+        return Err(why);
+    }
+    check_alone(destination, &*store, &work.destinations, &work.state)
+        .map_err(|error| error.to_string())?;
+    Ok(store)
+}
+
 fn copy_all(plan: &Plan, work: &Work, sender: &Sender<Event>) {
     let destination = &plan.destination;
-    let open = || open_alone(destination, &work.destinations, &work.state).map(Arc::from);
-    let store: Result<Arc<dyn Store>, _> = match &plan.refusal {
-        Some(why) => Err(why.clone()),
-        None => open().map_err(|error| error.to_string()),
-    };
+    let store = open(plan, work);
+    let filesystem = store.as_ref().ok().and_then(|store| filesystem(&**store));
     let mut refusals = 0;
     for task in &plan.tasks {
         let Ok(_alone) = lock(&work.state, destination, &work.stop) else {
             return;
         };
         let (was_there, wrong) = match &store {
-            Ok(store) => match copy_one(store, destination, task, work) {
+            Ok(store) => match copy_one(store, &filesystem, destination, task, work) {
                 Ok(stored) => (stored.was_there, stored.wrong),
                 Err(wrong) => (false, Some(wrong)),
             },
@@ -193,6 +197,7 @@ struct Copied {
 /// Copies one archive unless it is there by now; `Err` where it is not stored.
 fn copy_one(
     store: &Arc<dyn Store>,
+    filesystem: &Option<String>,
     destination: &Destination,
     task: &Task,
     work: &Work,
@@ -225,7 +230,8 @@ fn copy_one(
     match result {
         Ok(mut uploaded) => {
             uploaded.flaw = uploaded.flaw.map(|flaw| work.masks.mask(&flaw));
-            stored(destination, task, work, &uploaded, asked);
+            let found = (&uploaded, filesystem.clone());
+            stored(destination, task, work, found, asked);
             if let Some(what) = &uploaded.damaged_source {
                 source_damaged(task, work, what);
             }
@@ -277,121 +283,6 @@ fn send(
             result => return result,
         }
     }
-}
-
-fn stored(
-    destination: &Destination,
-    task: &Task,
-    work: &Work,
-    uploaded: &Uploaded,
-    asked: Requests,
-) {
-    let (key, place) = (&task.key, &destination.location);
-    if uploaded.was_there {
-        tracing::info!("found {key} at {place}");
-    } else {
-        tracing::info!("copied {key} to {place}");
-    }
-    change(work, destination, task, |copy| {
-        let now = Timestamp::now();
-        copy.state = CopyState::Present;
-        copy.key = task.key.to_string();
-        copy.set_place(destination);
-        copy.bytes = Some(task.bytes);
-        copy.sha256 = Some(uploaded.sha256.clone());
-        copy.checked_at = Some(now);
-        copy.locked_until = uploaded.locked_until;
-        copy.removed_at = None;
-        copy.since = None;
-        copy.next_try_at = None;
-        copy.error.clone_from(&uploaded.flaw);
-        copy.attempts = 0;
-        copy.pin_stored = task.pin.is_some();
-        // It is looked for when it is stored.
-        copy.drill_mark = None;
-        let from = (destination.name == LOCAL).then(|| task.source.name().to_owned());
-        copy.made_again_from = from;
-        copy.requests = Some(copy.requests.unwrap_or_default().plus(asked));
-    });
-}
-
-/// Records that a copy is damaged, so that nothing is read from it any more.
-fn source_damaged(task: &Task, work: &Work, what: &str) {
-    let name = task.source.name();
-    tracing::warn!(
-        "the copy of backup {} at {name} is damaged: {what}",
-        task.backup.short()
-    );
-    let recorded = Catalog::open(&work.state).and_then(|catalog| {
-        catalog.change(task.backup, |record| {
-            let copy = record.copy_at_mut(name);
-            if let Some(copy) = copy.filter(|copy| copy.is_present()) {
-                copy.state = CopyState::Damaged;
-                copy.checked_at = None;
-                copy.since = Some(Timestamp::now());
-                copy.error = Some(what.to_owned());
-            }
-        })
-    });
-    if let Err(error) = recorded {
-        tracing::warn!("could not record that the copy at {name} is damaged: {error}");
-    }
-}
-
-fn failed(
-    destination: &Destination,
-    task: &Task,
-    work: &Work,
-    error: &str,
-    is_throttled: bool,
-    asked: Requests,
-) {
-    change(work, destination, task, |copy| {
-        copy.attempts = copy.attempts.saturating_add(1);
-        copy.error = Some(error.to_owned());
-        copy.next_try_at = Some(Timestamp::now() + pause(copy.attempts, is_throttled));
-        copy.requests = Some(copy.requests.unwrap_or_default().plus(asked));
-    });
-}
-
-/// What is waited after so many attempts: from five minutes to six hours, longer where fewer requests are asked for.
-fn pause(attempts: u32, is_throttled: bool) -> SignedDuration {
-    let first = if is_throttled { 15 } else { 5 };
-    let minutes = first << attempts.saturating_sub(1).min(7);
-    SignedDuration::from_mins(minutes.min(360))
-}
-
-/// Records something about a copy. What cannot be recorded is found by the next try.
-fn change(work: &Work, destination: &Destination, task: &Task, set: impl FnOnce(&mut BackupCopy)) {
-    let recorded = Catalog::open(&work.state)
-        .and_then(|catalog| change_copy(&catalog, task, &destination.name, set));
-    if let Err(error) = recorded {
-        let name = &destination.name;
-        tracing::warn!("could not record the copy at {name}: {error}");
-    }
-}
-
-fn change_copy(
-    catalog: &Catalog,
-    task: &Task,
-    name: &str,
-    set: impl FnOnce(&mut BackupCopy),
-) -> Result<(), CatalogError> {
-    catalog
-        .change(task.backup, |record| {
-            let at = record
-                .copies
-                .iter()
-                .position(|copy| copy.destination == name);
-            let at = at.unwrap_or_else(|| {
-                let (key, bytes) = (task.key.as_str(), Some(task.bytes));
-                let copy = BackupCopy::pending(name, key, bytes, Timestamp::now());
-                record.copies.push(copy);
-                record.copies.len() - 1
-            });
-            set(&mut record.copies[at]);
-        })
-        .map(|_| ())
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! Whether a destination can be used: found out with a tiny object.
 
+use super::due::of_job;
 use super::held_lease;
+use super::same_place::{moved, stored_there};
+use crate::catalog::{Catalog, CatalogError};
 use crate::job::{Destination, Destinations, Job, LeaseOptions};
 use crate::remote::{Probe, impatient, is_locked, shared};
 use crate::state::StateDir;
@@ -129,6 +132,27 @@ fn try_out(
         ));
     }
     same.map_or(Ok(kept), |other| Err(shared(destination, other)))
+}
+
+/// Destinations that are not where their copies were stored, in sentences: a disk may not be mounted. Each ends within 30
+/// seconds; one that cannot be asked is not among them.
+pub fn moved_destinations(job: &Job, catalog: &Catalog) -> Result<Vec<String>, CatalogError> {
+    let records = of_job(catalog, &job.name)?;
+    let find = |destination: &Destination| {
+        let stored = stored_there(destination, &records);
+        if stored.is_empty() {
+            return None;
+        }
+        let (impatient, place) = (impatient(destination), destination.location.to_string());
+        let look = move || {
+            let store = impatient.open()?;
+            Ok(moved(&impatient, &*store, &stored))
+        };
+        let why = within(LIMIT, place, look).ok()??;
+        let why = job.delivery.masks.mask(&why);
+        Some(format!("nothing is copied to {}: {why}", destination.name))
+    };
+    Ok(job.destinations.others().iter().filter_map(find).collect())
 }
 
 /// Whether the lease of a job can be kept where it is configured: whether a tiny object is stored there only where there is

@@ -3,20 +3,22 @@
 
 use crate::catalog::{BackupCopy, BackupRecord, CopyState};
 use crate::job::Destination;
+use crate::remote::impatient;
 use hubvault_model::counted;
-use hubvault_store::Key;
-use std::fs;
+use hubvault_store::{Key, Store};
 
 /// So many copies that are missing at once are no ordinary gap.
 pub(super) const MANY: usize = 2;
 /// So many copies are looked for in a directory that is on another filesystem than before.
 const LOOKED_FOR: usize = 10;
 
-/// Why nothing is copied into a directory of this machine: it is on another filesystem than the copies that were stored
-/// there, and the newest of those are not in it. `records` are newest first. Some filesystems are known by another number
-/// once they are mounted again, so that what is found counts more.
-pub(super) fn moved(destination: &Destination, records: &[BackupRecord]) -> Option<String> {
-    let now = destination.filesystem()?;
+/// What the filesystem of a store is known by, if it says so.
+pub(super) fn filesystem(store: &dyn Store) -> Option<String> {
+    store.filesystem().ok()??.id
+}
+
+/// The copies that were stored at a destination on a known filesystem. `records` are newest first, and so are they.
+pub(super) fn stored_there(destination: &Destination, records: &[BackupRecord]) -> Vec<BackupCopy> {
     let copies = (records.iter()).filter_map(|it| it.copy_at(&destination.name));
     let was_stored = |copy: &&BackupCopy| {
         matches!(copy.state, CopyState::Present | CopyState::Missing)
@@ -24,18 +26,29 @@ pub(super) fn moved(destination: &Destination, records: &[BackupRecord]) -> Opti
             && copy.is_at(destination)
             && copy.filesystem.is_some()
     };
-    let stored: Vec<&BackupCopy> = copies.filter(was_stored).collect();
-    let is_found = |copy: &&BackupCopy| {
-        let path = Key::parse(&copy.key)
-            .ok()
-            .and_then(|key| destination.path(&key));
-        let found = path.and_then(|path| fs::metadata(path).ok());
-        found.is_some_and(|it| it.is_file() && copy.bytes.is_none_or(|bytes| bytes == it.len()))
-    };
-    let is_same = |copy: &&BackupCopy| copy.filesystem.as_ref() == Some(&now);
-    let newest = || stored.iter().take(LOOKED_FOR);
-    if stored.is_empty() || stored.iter().any(is_same) || newest().any(is_found) {
+    copies.filter(was_stored).cloned().collect()
+}
+
+/// Why nothing is copied into a directory: it is on another filesystem than the copies that were stored there, and the
+/// newest of those are not in it. Some filesystems are known by another number once they are mounted again, so that what is
+/// found counts more. What cannot be asked says so where something is stored.
+pub(super) fn moved(
+    destination: &Destination,
+    store: &dyn Store,
+    stored: &[BackupCopy],
+) -> Option<String> {
+    if stored.is_empty() {
         return None;
+    }
+    let now = filesystem(store)?;
+    if (stored.iter()).any(|copy| copy.filesystem.as_ref() == Some(&now)) {
+        return None;
+    }
+    for copy in stored.iter().take(LOOKED_FOR) {
+        let found = store.head(&Key::parse(&copy.key).ok()?).ok()?;
+        if found.is_some_and(|it| copy.bytes.is_none_or(|bytes| bytes == it.bytes)) {
+            return None;
+        }
     }
     Some(format!(
         "{} is on another filesystem than the {} stored there, and the newest of those are not in it (is its disk mounted?); \
@@ -44,6 +57,11 @@ pub(super) fn moved(destination: &Destination, records: &[BackupRecord]) -> Opti
         counted(stored.len() as u64, "copy"),
         what_to_do(destination)
     ))
+}
+
+/// The filesystem of a directory here or on a server.
+fn filesystem_now(destination: &Destination) -> Option<String> {
+    filesystem(&*impatient(destination).open().ok()?)
 }
 
 fn what_to_do(destination: &Destination) -> String {
@@ -76,7 +94,7 @@ pub(super) fn doubt(destination: &Destination, records: &[BackupRecord]) -> Opti
     let is_same = match missing.iter().find_map(|copy| copy.filesystem.as_ref()) {
         Some(known) => {
             let is_on_it = |copy: &&BackupCopy| copy.filesystem.as_ref() == Some(known);
-            destination.filesystem().as_ref() == Some(known) || present.iter().any(is_on_it)
+            filesystem_now(destination).as_ref() == Some(known) || present.iter().any(is_on_it)
         }
         // Of copies that an earlier version stored.
         None => !present.is_empty(),

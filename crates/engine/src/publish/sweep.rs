@@ -50,15 +50,15 @@ pub(crate) fn sweep(directory: &Path, state: &StateDir) -> Result<Vec<PathBuf>, 
             )),
         }
     }
-    for problem in unsaid(state, problems) {
+    for problem in unsaid(state, "leftovers", problems) {
         tracing::warn!("{problem}");
     }
     Ok(removed)
 }
 
-/// Those that the last run did not say, too.
-fn unsaid(state: &StateDir, problems: Vec<String>) -> Vec<String> {
-    let file = state.file("leftovers");
+/// Those that were not said the last time, too, by what is in a file of this name.
+pub(super) fn unsaid(state: &StateDir, name: &str, problems: Vec<String>) -> Vec<String> {
+    let file = state.file(name);
     let before = fs::read_to_string(&file).unwrap_or_default();
     // Whatever is in a path, it is a line.
     let now: Vec<String> = problems.iter().map(|it| format!("{it:?}")).collect();
@@ -109,10 +109,10 @@ mod tests {
                 .all(|it| directory.path().join(it).exists())
         );
         let problems = || vec!["could not remove a\nb".to_owned(), "c".to_owned()];
-        assert_eq!(unsaid(&state, problems()), problems());
-        assert_eq!(unsaid(&state, problems()), [""; 0]);
+        assert_eq!(unsaid(&state, "x", problems()), problems());
+        assert_eq!(unsaid(&state, "x", problems()), [""; 0]);
         // One that was solved, and is there again, is said again.
-        assert_eq!(unsaid(&state, vec!["c".to_owned()]), [""; 0]);
-        assert_eq!(unsaid(&state, problems()), ["could not remove a\nb"]);
+        assert_eq!(unsaid(&state, "x", vec!["c".to_owned()]), [""; 0]);
+        assert_eq!(unsaid(&state, "x", problems()), ["could not remove a\nb"]);
     }
 }

@@ -5,6 +5,7 @@ use super::check_copies::{CheckedCopy, Depth, check_copies};
 use super::copies::{Copier, Copying, leave_spool};
 use super::due::is_known_unsealed;
 use super::fill::CopyOutcome;
+use super::leftovers::sweep_leftovers;
 use crate::catalog::{Catalog, CatalogError, CopyState};
 use crate::job::Job;
 use crate::progress::Silent;
@@ -133,27 +134,43 @@ pub fn remove_unfinished_daily(
     if !is_due(catalog, SWEPT) {
         return Vec::new();
     }
-    let mut problems = remove_unfinished(job, is_wanted);
+    let mut problems = remove_unfinished(job, catalog, is_wanted);
     problems.extend(set_mark(catalog, SWEPT));
     problems
 }
 
-/// Ends uploads of crashed processes, which take room and cost money, at the destinations of these names. Returns what went
-/// wrong.
-pub fn remove_unfinished(job: &Job, is_wanted: &dyn Fn(&str) -> bool) -> Vec<String> {
+/// Ends uploads of crashed processes, which take room and cost money, at the destinations of these names, and removes what
+/// lies beside archives that are gone there. Returns what went wrong.
+pub fn remove_unfinished(
+    job: &Job,
+    catalog: &Catalog,
+    is_wanted: &dyn Fn(&str) -> bool,
+) -> Vec<String> {
     let before = Timestamp::now() - SignedDuration::from_hours(UNFINISHED_HOURS);
     let mut problems = Vec::new();
     let destinations = job.destinations.others().iter();
     for destination in destinations.filter(|it| is_wanted(&it.name)) {
         let name = &destination.name;
-        match destination
-            .open()
-            .and_then(|store| store.remove_unfinished(before))
-        {
+        let ended = destination.open().and_then(|store| {
+            let ended = store.remove_unfinished(before)?;
+            Ok((store, ended))
+        });
+        let ended = ended.map(|(store, ended)| {
+            match sweep_leftovers(job, catalog, destination, &*store) {
+                Ok(left) => problems.extend(left),
+                Err(error) => problems.push(format!(
+                    "could not look for leftovers at {name}: {}",
+                    job.delivery.masks.mask(&error.to_string())
+                )),
+            }
+            ended
+        });
+        match ended {
             Ok(removed) if removed.is_empty() => {}
             Ok(removed) => {
                 let what = counted(removed.len() as u64, "upload");
-                let bytes: u64 = removed.iter().filter_map(|it| it.bytes).sum();
+                let bytes = removed.iter().filter_map(|it| it.bytes);
+                let bytes = bytes.fold(0, u64::saturating_add);
                 tracing::warn!(
                     "removed {what} that nobody finished from {name} ({} that took room there)",
                     hubvault_model::ByteSize(bytes)

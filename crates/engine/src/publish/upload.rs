@@ -8,10 +8,10 @@ use super::source::{CopyError, NO_SOURCE, ONLY_SEALED, Task, hash};
 use super::whole::whole;
 use crate::job::{Destination, LOCAL, SealRule};
 use crate::remote::{self, Owner, Wanted, owner};
-use hubvault_model::Cancel;
+use hubvault_model::{ByteSize, Cancel};
 use hubvault_store::{ErrorKind, Object, Store, StoreError};
 use jiff::Timestamp;
-use std::io::Read;
+use std::io::{self, Read};
 use std::sync::Arc;
 
 /// So many bytes of a sealed archive are its seal's, or more.
@@ -100,6 +100,7 @@ fn send(
     work: (&Cancel, &dyn Fn(u64)),
 ) -> Result<Uploaded, CopyError> {
     task.check_lease()?;
+    check_room(&**store, task)?;
     let there = if is_new {
         // Before all is sent in vain.
         check_sidecar(&**store, destination, task)?;
@@ -131,6 +132,21 @@ fn send(
         damaged_source: None,
         flaw,
     })
+}
+
+/// Refuses what the disk there has no room for, before any of it is sent. What is not known is found out by sending it.
+fn check_room(store: &dyn Store, task: &Task) -> Result<(), CopyError> {
+    let free = match store.filesystem() {
+        Ok(Some(filesystem)) if filesystem.free < task.bytes => filesystem.free,
+        _ => return Ok(()),
+    };
+    let text = format!(
+        "{} is free there, and the archive needs {}; make room there, or keep fewer backups there (keep)",
+        ByteSize(free),
+        ByteSize(task.bytes)
+    );
+    let full = StoreError::new("storing", task.key.as_str(), io::Error::other(text));
+    Err(full.of_kind(ErrorKind::Full).into())
 }
 
 fn put_pin(store: &Arc<dyn Store>, task: &Task) -> Result<(), CopyError> {

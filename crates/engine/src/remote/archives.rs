@@ -1,6 +1,6 @@
 //! The archives of a store: which there are, and which one is named.
 
-use super::error::RemoteError;
+use super::error::{RemoteError, hint};
 use super::fetch::{Patience, fetch, retried};
 use super::marks::{MarkNames, read_marks};
 use super::object::StoredObject;
@@ -301,6 +301,15 @@ impl Archives {
 
     /// What the sidecar of an archive says; `None` where there is none that can be read.
     pub fn sidecar(&self, listed: &Listed) -> Result<Option<Sidecar>, RemoteError> {
+        let mut found = self.read_sidecar(listed)?;
+        let stranger = listed.sidecar.as_ref().and_then(|object| object.stranger);
+        if let (Some(sidecar), Some(user)) = (&mut found, stranger) {
+            sidecar.disbelieve(user);
+        }
+        Ok(found)
+    }
+
+    fn read_sidecar(&self, listed: &Listed) -> Result<Option<Sidecar>, RemoteError> {
         if let Some(path) = self.destination.path(&listed.object.key) {
             return Ok(Sidecar::beside(&path));
         }
@@ -382,18 +391,6 @@ impl Read for Text {
                 self.failed = Some(error);
                 Err(said)
             }
-        }
-    }
-}
-
-/// Where archives are, if not here.
-fn hint(place: &Location, below: &BTreeSet<String>) -> String {
-    let mut places = below.iter().map(|below| format!("{place}/{below}"));
-    match (places.next(), below.len()) {
-        (None, _) => String::new(),
-        (Some(one), 1) => format!("; there are some in {one}"),
-        (Some(one), many) => {
-            format!("; there are some in {many} directories below it, such as {one}")
         }
     }
 }

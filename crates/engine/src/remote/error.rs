@@ -4,7 +4,8 @@ use crate::catalog::CatalogError;
 use crate::pool::StopError;
 use hubvault_archive::ArchiveError;
 use hubvault_model::BackupId;
-use hubvault_store::StoreError;
+use hubvault_store::{Location, StoreError};
+use std::collections::BTreeSet;
 
 /// An archive of a store could not be found or read.
 #[derive(Debug, thiserror::Error)]
@@ -88,5 +89,17 @@ impl StopError for RemoteError {
 
     fn is_stopped(&self) -> bool {
         matches!(self, Self::Cancelled)
+    }
+}
+
+/// Where archives are, if not here.
+pub(super) fn hint(place: &Location, below: &BTreeSet<String>) -> String {
+    let mut places = below.iter().map(|below| format!("{place}/{below}"));
+    match (places.next(), below.len()) {
+        (None, _) => String::new(),
+        (Some(one), 1) => format!("; there are some in {one}"),
+        (Some(one), many) => {
+            format!("; there are some in {many} directories below it, such as {one}")
+        }
     }
 }

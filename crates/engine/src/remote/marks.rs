@@ -5,9 +5,10 @@ use crate::catalog::drill_mark::{ENDING, sort, split};
 use crate::catalog::marks_beside::{LIMIT, Looked};
 use crate::job::Destination;
 use hubvault_model::BackupId;
-use hubvault_store::{ErrorKind, Key, Object, Store, StoreError};
-use std::collections::HashMap;
+use hubvault_store::{ErrorKind, Key, Location, Object, Store, StoreError};
+use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Read};
+use std::sync::{Mutex, PoisonError};
 
 /// The names of the marks beside each archive of a store.
 #[derive(Debug, Default)]
@@ -71,6 +72,9 @@ pub(crate) fn read_marks(
     }
     Marks::read(names.to_vec(), |name| {
         let key = mark_key(archive, name)?;
+        if matches!(at.location, Location::Sftp(_)) && is_strange(store, at, &key)? {
+            return Ok(Looked::Gone);
+        }
         let mut text = Vec::new();
         match store.read_range(&key, 0, LIMIT) {
             Ok(content) => content
@@ -82,6 +86,23 @@ pub(crate) fn read_marks(
         };
         Ok(Looked::parse(name, &text, id))
     })
+}
+
+/// Whether another user of the server made it, who is not believed. The first at each destination is a warning.
+fn is_strange(store: &dyn Store, at: &Destination, key: &Key) -> Result<bool, StoreError> {
+    static WARNED: Mutex<BTreeSet<(String, u32)>> = Mutex::new(BTreeSet::new());
+    let Some(user) = store.head(key)?.and_then(|object| object.stranger) else {
+        return Ok(false);
+    };
+    let mut warned = WARNED.lock().unwrap_or_else(PoisonError::into_inner);
+    if warned.insert((at.location.to_string(), user)) {
+        tracing::warn!(
+            "{}/{key} belongs to another user of the server (uid {user}): this mark of a drill, and all others of that user \
+             there, are ignored; remove them, and let only hubvault write there",
+            at.location
+        );
+    }
+    Ok(true)
 }
 
 /// Stores a mark. It is never locked where the store can do that.

@@ -26,5 +26,7 @@ pub(crate) use owner::{
     owner, sidecar_bytes, sidecar_key, sidecar_locked_until, stored_sidecar, was_stored,
 };
 pub(crate) use pins::{delete_pin, put_pin, stored_pins};
-pub(crate) use places::{Probe, impatient, is_locked, open_alone, open_alone_now, same_as, shared};
+pub(crate) use places::{
+    Probe, check_alone, impatient, is_locked, open_alone_now, same_as, shared,
+};
 pub use records::{Found, Unreadable, rebuild_from};

@@ -149,18 +149,18 @@ pub(crate) fn shared(destination: &Destination, other: &Destination) -> StoreErr
     StoreError::new("opening", place, io::Error::other(what)).of_kind(ErrorKind::Unsupported)
 }
 
-/// Opens the store of a destination, unless it is another one's, too.
-pub(crate) fn open_alone(
+/// Refuses the store of a destination if it is another one's, too.
+pub(crate) fn check_alone(
     destination: &Destination,
+    store: &dyn Store,
     all: &Destinations,
     state: &StateDir,
-) -> Result<Box<dyn Store>, StoreError> {
-    let store = destination.open()?;
-    let same = find_same(destination, &*store, all, state, true)?;
-    same.map_or(Ok(store), |other| Err(shared(destination, other)))
+) -> Result<(), StoreError> {
+    let same = find_same(destination, store, all, state, true)?;
+    same.map_or(Ok(()), |other| Err(shared(destination, other)))
 }
 
-/// The same for removing something, or for what may be removed because of what is there: two places may have become one
+/// Opens the store of a destination, unless it is another one's, too, for removing something, or for what may be removed because of what is there: two places may have become one
 /// since they were compared.
 pub(crate) fn open_alone_now(
     destination: &Destination,

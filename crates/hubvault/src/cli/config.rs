@@ -10,7 +10,9 @@ use hubvault_config::Settings;
 use hubvault_engine::catalog::{BackupCopy, Catalog};
 use hubvault_engine::job::{Destination, Job};
 use hubvault_engine::overview::lacking;
-use hubvault_engine::publish::{probe, probe_lease, unknown_archives, unusable_directory};
+use hubvault_engine::publish::{
+    moved_destinations, probe, probe_lease, unknown_archives, unusable_directory,
+};
 use hubvault_engine::state::StateDir;
 use hubvault_model::{Cancel, counted};
 use serde_json::json;
@@ -59,6 +61,7 @@ pub(crate) fn check(settings: &Settings) -> Result<Exit> {
         !wrong.any(|(it, why)| it.name == at.name && !why.only_keeps)
     };
     warnings.extend(of_others(settings, &state, &is_asked));
+    warnings.extend(of_other_disks(settings.job(), &state));
     for (destination, unusable) in &unusable {
         is_wrong |= unusable.is_impossible;
         let (name, error) = (&destination.name, settings.masks().mask(&unusable.what));
@@ -92,6 +95,15 @@ pub(crate) fn check(settings: &Settings) -> Result<Exit> {
     }
     print(&check_text(settings, &warnings))?;
     Ok(exit)
+}
+
+/// Destinations whose disk may not be mounted. What is wrong with the catalog is said by `status`.
+pub(super) fn of_other_disks(job: &Job, state: &StateDir) -> Vec<String> {
+    if !state.file("catalog.sqlite").is_file() {
+        return Vec::new();
+    }
+    let found = Catalog::open(state).and_then(|catalog| moved_destinations(job, &catalog));
+    found.unwrap_or_default()
 }
 
 /// Archives at destinations that another machine may have made. What is wrong with the catalog is said by `status`.

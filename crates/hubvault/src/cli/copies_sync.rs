@@ -54,7 +54,7 @@ pub(super) fn sync(
     };
     if !cancel.is_requested() {
         // A destination that cannot be used is found out by this where nothing is to be copied.
-        for problem in publish::remove_unfinished(job, &is_wanted) {
+        for problem in publish::remove_unfinished(job, catalog, &is_wanted) {
             is_wrong = true;
             tracing::warn!("{problem}");
         }

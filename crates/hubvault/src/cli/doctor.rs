@@ -1,7 +1,7 @@
 //! `hubvault doctor`: one report to attach to a bug. Nothing secret is in it.
 
 use super::Exit;
-use super::config::rows;
+use super::config::{of_other_disks, rows};
 use super::consequences::consequences;
 use super::proof::confinement_text;
 use crate::text::{plain, print};
@@ -13,6 +13,7 @@ use hubvault_engine::catalog::{self, BackupRecord};
 use hubvault_engine::disk::free_bytes;
 use hubvault_engine::job::Job;
 use hubvault_engine::monitor::{CheckState, Look, examine};
+use hubvault_engine::state::StateDir;
 use hubvault_model::{ByteSize, Cancel, Masks, counted, indented};
 use hubvault_postgres::{Session, inspect, programs, sandbox_lacks};
 use hubvault_service::logging;
@@ -274,8 +275,13 @@ fn disks(job: &Job) -> Vec<String> {
         let free = free.unwrap_or_else(|error| error.to_string());
         format!("{name} {}: {free} free", path.display())
     };
-    vec![
+    let mut lines = vec![
         line("archives", job.local_directory()),
         line("drills", &job.proof.directory),
-    ]
+    ];
+    let others = job.destinations.others().iter();
+    lines.extend(others.filter_map(|at| Some(line(&at.name, at.location.directory()?))));
+    let moved = of_other_disks(job, &StateDir::of(job.state_root()));
+    lines.extend(moved.iter().map(|text| format!("! {}", one_line(text))));
+    lines
 }

@@ -7,6 +7,7 @@ use crate::retention::next_second;
 use hubvault_testkit::{USERS, database_with};
 use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::symlink;
 
 fn empty(copies: &Copies, name: &str) {
     for entry in fs::read_dir(copies.place(name)).unwrap() {
@@ -120,6 +121,35 @@ fn archives_of_another_machine_are_said_with_what_to_set() {
         let found = warnings.any(|warning| warning["code"] == "unknown-archives");
         assert_eq!(found, is_said, "{record}");
     }
+}
+
+/// A link stands for the mount point: to another filesystem, then none.
+#[test]
+fn a_disk_that_is_not_mounted_is_named_before_anything_is_copied() {
+    let copies = Copies::new(SMALL, "");
+    let disk = tempfile::tempdir_in("/dev/shm").unwrap();
+    fs::remove_dir(copies.place("far")).unwrap();
+    symlink(disk.path(), copies.place("far")).unwrap();
+    copies.hub.backup();
+    let said = |code: i32, command: &[&str]| {
+        let said = stdout(&copies.hub.run_expecting(code, command));
+        said.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let moved = "nothing is copied to far: ";
+    assert!(!said(0, &["config", "check"]).contains(moved));
+    assert!(!said(0, &["doctor"]).contains(moved));
+    fs::remove_file(copies.place("far")).unwrap();
+    fs::create_dir(copies.place("far")).unwrap();
+    for text in [said(3, &["config", "check"]), said(0, &["doctor"])] {
+        for words in [
+            moved,
+            "is on another filesystem than the 1 copy stored there",
+            "mount it and run",
+        ] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+    }
+    assert_eq!(copies.far().len(), 0);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::backend::{Backend, Condition, Meta, Opened, Piece};
 use super::failure::{Answer, Failure, NOT_ENCRYPTED};
+use super::listing::{Listing, check_size};
 use super::parts::Parts;
 use super::reader::{CHANGED, Coming, Reader};
 use super::tries::{Tries, retried};
@@ -64,8 +65,12 @@ impl<B: Backend> BucketStore<B> {
 
     fn ask_head(&self, key: &Key) -> Answer<Option<Meta>> {
         let (backend, whole) = (Arc::clone(&self.backend), self.whole(key));
-        wait(async move { retried(&*backend, || backend.head(&whole)).await })
-            .map_err(Failure::of_read)
+        let asked = wait(async move { retried(&*backend, || backend.head(&whole)).await });
+        let meta = asked.map_err(Failure::of_read)?;
+        if let Some(meta) = &meta {
+            check_size(key.as_str(), meta.bytes)?;
+        }
+        Ok(meta)
     }
 
     fn store(&self, key: &Key, content: &mut dyn Read, parts: Parts) -> Result<Stored, StoreError> {
@@ -181,6 +186,7 @@ impl<B: Backend> BucketStore<B> {
             Ok(Some(opened)) if found.is_some_and(|object| object.bytes != opened.bytes) => {
                 Err(changed())
             }
+            Ok(Some(opened)) => check_size(key.as_str(), opened.bytes).map(|()| Some(opened)),
             // Some say so, too, where there is none any more.
             Err(failure) if failure.status == 412 => Err(match self.ask_head(key)? {
                 Some(_) => changed(),
@@ -305,6 +311,7 @@ impl<B: Backend> Store for BucketStore<B> {
             bytes: meta.bytes,
             version: meta.version,
             locked_until: meta.locked_until,
+            stranger: None,
         }))
     }
 
@@ -313,31 +320,16 @@ impl<B: Backend> Store for BucketStore<B> {
             Arc::clone(&self.backend),
             format!("{}{prefix}", self.prefix),
         );
+        let mut listing = Listing::new(&self.prefix, self.backend.patience());
         let listed = wait(async move {
-            let (mut all, mut next) = (Vec::new(), None::<String>);
             loop {
-                let page = retried(&*backend, || backend.list(&whole, next.as_deref())).await?;
-                all.extend(page.objects);
-                if page.next.is_none() || page.next == next {
-                    return Ok(all);
+                let page = retried(&*backend, || backend.list(&whole, listing.next())).await?;
+                if !listing.add(page)? {
+                    return Ok(listing.into_objects());
                 }
-                next = page.next;
             }
         });
-        let listed =
-            listed.map_err(|failure| failure.of_read().into_error("listing", &self.all()))?;
-        let ours = listed.into_iter().filter_map(|(whole, bytes, version)| {
-            // What others have put there is no object of this store.
-            let key = Key::parse(whole.strip_prefix(&self.prefix)?).ok()?;
-            Some(Object {
-                version,
-                ..Object::plain(key, bytes)
-            })
-        });
-        let mut objects: Vec<_> = ours.collect();
-        objects.sort_by(|one, other| one.key.cmp(&other.key));
-        objects.dedup_by(|one, other| one.key == other.key);
-        Ok(objects)
+        listed.map_err(|failure| failure.of_read().into_error("listing", &self.all()))
     }
 
     fn delete(&self, key: &Key) -> Result<(), StoreError> {

@@ -5,6 +5,7 @@ use super::failure::{Failure, NOT_A_STORE};
 use crate::error::ErrorKind;
 use crate::options::ObjectOptions;
 use crate::usage::Requests;
+use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use http::header::{CONTENT_TYPE, ETAG};
 use http::{HeaderValue, Method, Uri};
@@ -84,6 +85,8 @@ pub(crate) struct Connector {
     pub(crate) counters: Arc<Counters>,
     certificates: Vec<Certificate>,
     proxy: Option<SecretString>,
+    /// Whether answers that are no object's content are read here, up to so much.
+    reads_answers: bool,
     /// Who gives out credentials beside the machine, or to it, and is never asked by a proxy.
     beside: Option<String>,
     patience: Duration,
@@ -105,6 +108,12 @@ impl Connector {
             None => client.no_proxy(),
         };
         client.build()
+    }
+
+    /// The same for who reads an answer whatever its length is.
+    pub(crate) fn that_reads_answers(mut self) -> Self {
+        self.reads_answers = true;
+        self
     }
 
     /// The same with an address of the user's where credentials are given out, such as `http://127.0.0.1:81/role`.
@@ -140,6 +149,7 @@ impl HttpConnector for Connector {
             client,
             direct,
             beside: self.beside.clone(),
+            reads_answers: self.reads_answers,
             counters: Arc::clone(&self.counters),
         }))
     }
@@ -158,6 +168,7 @@ struct Counted {
     /// By no proxy.
     direct: HttpClient,
     beside: Option<String>,
+    reads_answers: bool,
     counters: Arc<Counters>,
 }
 
@@ -191,13 +202,15 @@ impl HttpService for Counted {
         }
         let counters = Arc::clone(&self.counters);
         let is_object = matches!(*request.method(), Method::GET | Method::HEAD) && !lists(&request);
+        let reads_answers = self.reads_answers;
         Box::pin(async move {
             if is_beside {
                 let silent = |_| {
                     let why = io::Error::new(io::ErrorKind::TimedOut, "no answer within 3 seconds");
                     Err(HttpError::new(HttpErrorKind::Timeout, why))
                 };
-                let answer = timeout(METADATA_ANSWER, self.direct.execute(request)).await;
+                let answer = async { whole(self.direct.execute(request).await?).await };
+                let answer = timeout(METADATA_ANSWER, answer).await;
                 return answer.unwrap_or_else(silent);
             }
             let answer = self.client.execute(request).await?;
@@ -208,9 +221,32 @@ impl HttpService for Counted {
                     io::Error::other(NOT_A_STORE),
                 ));
             }
+            if reads_answers && !(is_object && answer.status().is_success()) {
+                return whole(answer).await;
+            }
             Ok(answer)
         })
     }
+}
+
+/// The longest answer that is read whole, in bytes: a page of a list has a few thousand keys.
+pub(crate) const LONGEST: usize = 8 << 20;
+/// What is said of a longer one.
+pub(crate) const ENDLESS: &str = "the store's answer does not end";
+
+/// The same answer, read to its end.
+async fn whole(answer: HttpResponse) -> Result<HttpResponse, HttpError> {
+    let (head, body) = answer.into_parts();
+    let mut content = body.bytes_stream();
+    let mut bytes = Vec::new();
+    while let Some(more) = content.next().await {
+        bytes.extend_from_slice(&more?);
+        if bytes.len() > LONGEST {
+            let why = io::Error::other(ENDLESS);
+            return Err(HttpError::new(HttpErrorKind::Decode, why));
+        }
+    }
+    Ok(HttpResponse::from_parts(head, bytes.into()))
 }
 
 /// Whether a success is the page of somebody in between. What people store may be a page, too, but has a tag.
@@ -241,6 +277,7 @@ pub(crate) fn connector(options: &ObjectOptions) -> Result<(ClientOptions, Conne
         counters: Arc::default(),
         certificates: Vec::new(),
         proxy: options.proxy.clone(),
+        reads_answers: false,
         beside: None,
         patience: options.patience(),
     };

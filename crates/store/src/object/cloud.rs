@@ -2,8 +2,9 @@
 
 use super::backend::{Backend, Condition, Meta, Opened, Page, Part, Piece, Upload};
 use super::cause::{chain, is_timeout, is_unconnected, plain, tls};
-use super::client::Counters;
+use super::client::{Counters, ENDLESS};
 use super::failure::{Answer, Failure, LONGEST, NOT_A_STORE, UNCONNECTED, refused_by_proxy};
+use crate::bounds::{Bounds, LARGEST_OBJECT};
 use crate::error::ErrorKind;
 use futures_util::{StreamExt, TryStreamExt};
 use hubvault_model::excerpt;
@@ -171,7 +172,7 @@ impl Backend for Cloud {
         version: Option<&str>,
     ) -> Answer<Option<Opened>> {
         let path = path(key)?;
-        let range = if to < 1 << 50 {
+        let range = if to < LARGEST_OBJECT {
             GetRange::Bounded(from..to)
         } else {
             GetRange::Offset(from)
@@ -240,6 +241,7 @@ impl Backend for Cloud {
         let above = above(prefix);
         let mut listed = self.client.list(above.as_ref());
         let mut objects = Vec::new();
+        let mut bounds = Bounds::new(self.patience);
         while let Some(ObjectMeta {
             location,
             size,
@@ -248,6 +250,7 @@ impl Backend for Cloud {
         }) = self.ask(0, listed.try_next()).await.map_err(of_bucket)?
         {
             let key = String::from(location);
+            bounds.add(1, key.len() + e_tag.as_ref().map_or(0, String::len))?;
             if key.starts_with(prefix) {
                 objects.push((key, size, e_tag));
             }
@@ -330,7 +333,7 @@ fn failure(error: &object_store::Error) -> Failure {
     match error {
         E::NotSupported { .. } | E::NotImplemented { .. } => failure.kind = ErrorKind::Unsupported,
         _ if status != 0 => {}
-        _ if text.contains(NOT_A_STORE) => failure.is_uncertain = true,
+        _ if text.contains(NOT_A_STORE) || text.contains(ENDLESS) => failure.is_uncertain = true,
         _ if text.contains("HTTP error") => {
             failure.kind = ErrorKind::Unavailable;
             failure.is_uncertain = !is_unconnected(&text);

@@ -30,7 +30,7 @@ pub(crate) fn google(bucket: &Bucket, options: &Options) -> Answer<Cloud> {
         .with_skip_signature(object.anonymous)
         .with_retry(once())
         .with_client_options(client)
-        .with_http_connector(connector.clone());
+        .with_http_connector(connector.clone().that_reads_answers());
     if let Some(endpoint) = &object.endpoint {
         builder = builder.with_base_url(endpoint);
     }
@@ -79,7 +79,7 @@ pub(crate) fn azure(bucket: &Bucket, options: &Options) -> Answer<Cloud> {
         .with_retry(once())
         .with_client_options(client)
         .with_skip_signature(object.anonymous)
-        .with_http_connector(connector.clone());
+        .with_http_connector(connector.clone().that_reads_answers());
     if let Some(account) = &object.account {
         builder = builder.with_account(account);
     }

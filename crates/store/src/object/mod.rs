@@ -6,6 +6,7 @@ mod parts;
 mod waiting;
 mod client;
 mod backend;
+mod listing;
 mod tries;
 mod s3;
 mod cloud;

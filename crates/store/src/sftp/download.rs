@@ -8,12 +8,16 @@ use russh_sftp::protocol::StatusCode;
 use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// Reads in flight: 4 MiB with the largest portions.
 const WINDOW: usize = 16;
+
+/// A server that sends less than so many bytes a second is as good as silent.
+const SLOWEST: u64 = 4 << 10;
 
 /// A read in flight.
 struct Asked {
@@ -37,6 +41,9 @@ pub(super) struct Download {
     /// What came and was not read yet.
     portion: Vec<u8>,
     taken: usize,
+    /// How much came in all, and how long it was waited for.
+    came: u64,
+    waited: Duration,
     is_broken: bool,
 }
 
@@ -59,6 +66,8 @@ impl Download {
             asked: VecDeque::new(),
             portion: Vec::new(),
             taken: 0,
+            came: 0,
+            waited: Duration::ZERO,
             is_broken: false,
         }
     }
@@ -93,9 +102,11 @@ impl Download {
             answer,
         } = first;
         let patience = self.session.patience;
+        let began = Instant::now();
         let waited = self
             .runtime
             .block_on(async { timeout(patience, answer).await });
+        self.waited += began.elapsed();
         let data = match waited {
             Ok(Ok(answer)) => answer.map_err(|error| self.session.failure(error)),
             Ok(Err(error)) => Err(Failure::lost(error.to_string())),
@@ -108,6 +119,10 @@ impl Download {
         let came = u32::try_from(data.len()).unwrap_or(u32::MAX);
         if came == 0 || came > length {
             return Err(shorter());
+        }
+        self.came += u64::from(came);
+        if self.waited > patience * 2 + Duration::from_secs(self.came / SLOWEST) {
+            return Err(Failure::slow(self.came, self.waited));
         }
         if came < length {
             // A server may give less than was asked for.

@@ -1,7 +1,8 @@
 //! Why something failed on the way to a server or on it.
 
+use crate::bounds::{Endless, LARGEST_OBJECT};
 use crate::error::{ErrorKind, StoreError};
-use hubvault_model::excerpt;
+use hubvault_model::{counted, excerpt};
 use russh_sftp::protocol::StatusCode;
 use std::io;
 use std::time::Duration;
@@ -115,6 +116,24 @@ impl Failure {
         )
     }
 
+    /// A size that no file has: what counts sizes would go wrong.
+    pub(super) fn impossible(bytes: u64) -> Self {
+        let text = format!(
+            "the server says that it has {bytes} bytes, more than {LARGEST_OBJECT}, which no archive has"
+        );
+        Self::new(ErrorKind::Failed, text)
+    }
+
+    /// So much came, and took so long.
+    pub(super) fn slow(bytes: u64, within: Duration) -> Self {
+        let (came, seconds) = (counted(bytes, "byte"), within.as_secs().max(1));
+        let text = format!("only {came} came within {}", counted(seconds, "second"));
+        Self {
+            cause: io::ErrorKind::TimedOut,
+            ..Self::new(ErrorKind::Unavailable, text)
+        }
+    }
+
     /// What was being done, to what.
     pub(super) fn at(self, doing: &'static str, place: impl Into<String>) -> StoreError {
         StoreError::new(doing, place, io::Error::new(self.cause, self.text)).of_kind(self.kind)
@@ -129,6 +148,16 @@ impl Failure {
             _ => io::ErrorKind::Other,
         };
         io::Error::new(kind, self.at("reading", place))
+    }
+}
+
+impl From<Endless> for Failure {
+    fn from(endless: Endless) -> Self {
+        let mut failure = Self::new(endless.kind, endless.text);
+        if failure.kind == ErrorKind::Unavailable {
+            failure.cause = io::ErrorKind::TimedOut;
+        }
+        failure
     }
 }
 

@@ -10,17 +10,19 @@ mod failure;
 mod known_hosts;
 mod login;
 mod session;
+mod owners;
 mod upload;
 mod download;
 mod tree;
 mod naming;
 
+use crate::bounds::LARGEST_OBJECT;
 use crate::error::{ErrorKind, StoreError};
 use crate::key::Key;
 use crate::location::Server;
 use crate::options::SftpOptions;
 use crate::runtime::runtime;
-use crate::store::{Object, Store, Stored, Unfinished};
+use crate::store::{Filesystem, Object, Store, Stored, Unfinished};
 use download::Download;
 use failure::Failure;
 use jiff::Timestamp;
@@ -194,6 +196,21 @@ impl Sftp {
         }
     }
 
+    /// What the server says of a file.
+    async fn object(
+        &self,
+        session: &Session,
+        key: Key,
+        attributes: &FileAttributes,
+    ) -> Result<Object, Failure> {
+        let bytes = attributes.size.ok_or_else(Failure::no_size)?;
+        let stranger = session.stranger(&self.root, attributes).await?;
+        Ok(Object {
+            stranger,
+            ..Object::plain(key, possible(bytes)?)
+        })
+    }
+
     /// A failure of what may have been done, where the connection was lost.
     fn unsure(&self, doing: &'static str, key: &Key, failure: Failure) -> StoreError {
         let is_lost = failure.is_lost;
@@ -254,26 +271,32 @@ impl Store for Sftp {
     }
 
     fn head(&self, key: &Key) -> Result<Option<Object>, StoreError> {
-        let found = self.run(async |session| find(&session, &self.root, key.as_str()).await);
-        match found.map_err(self.failed("looking for", key))? {
-            Found::File(attributes) => object(key.clone(), &attributes)
-                .map(Some)
-                .map_err(self.failed("looking for", key)),
-            Found::Other | Found::Nothing => Ok(None),
-        }
+        let found =
+            self.run(
+                async |session| match find(&session, &self.root, key.as_str()).await? {
+                    Found::File(attributes) => self
+                        .object(&session, key.clone(), &attributes)
+                        .await
+                        .map(Some),
+                    Found::Other | Found::Nothing => Ok(None),
+                },
+            );
+        found.map_err(self.failed("looking for", key))
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<Object>, StoreError> {
         let listed = self.run(async |session| {
-            let entries = walk(&session, &self.root, prefix).await?;
-            let finished = entries.into_iter().filter(|entry| !entry.is_unfinished());
-            finished
-                .filter_map(|entry| Some((Key::parse(&entry.path).ok()?, entry.attributes)))
-                .map(|(key, attributes)| object(key, &attributes))
-                .collect::<Result<Vec<_>, _>>()
+            let mut objects = Vec::new();
+            for entry in walk(&session, &self.root, prefix).await? {
+                if let (false, Ok(key)) = (entry.is_unfinished(), Key::parse(&entry.path)) {
+                    objects.push(self.object(&session, key, &entry.attributes).await?);
+                }
+            }
+            Ok(objects)
         });
         let mut found = listed.map_err(|failure| failure.at("listing", self.server.to_string()))?;
         found.sort_by(|one, other| one.key.cmp(&other.key));
+        found.dedup_by(|one, other| one.key == other.key);
         Ok(found)
     }
 
@@ -312,6 +335,11 @@ impl Store for Sftp {
             .map_err(|failure| failure.at("removing unfinished files in", self.server.to_string()))
     }
 
+    fn filesystem(&self) -> Result<Option<Filesystem>, StoreError> {
+        self.run(async |session| session.filesystem(&self.root).await)
+            .map_err(|failure| failure.at("asking for the filesystem of", self.server.to_string()))
+    }
+
     fn check(&self) -> Result<(), StoreError> {
         self.run(async |session| tree::check(&session, &self.root).await)
             .map_err(|failure| failure.at("listing", self.server.to_string()))
@@ -328,17 +356,25 @@ async fn open(session: &Session, path: &str) -> Result<(String, u64), Failure> {
     match size.map(|answer| answer.attrs) {
         Ok(FileAttributes {
             size: Some(size), ..
-        }) => Ok((handle, size)),
+        }) if size <= LARGEST_OBJECT => Ok((handle, size)),
         other => {
             let _ = session.ask(session.sftp.close(handle)).await;
-            Err(other.err().unwrap_or_else(Failure::no_size))
+            Err(match other {
+                Err(failure) => failure,
+                Ok(attributes) => attributes
+                    .size
+                    .map_or_else(Failure::no_size, Failure::impossible),
+            })
         }
     }
 }
 
-fn object(key: Key, attributes: &FileAttributes) -> Result<Object, Failure> {
-    let bytes = attributes.size.ok_or_else(Failure::no_size)?;
-    Ok(Object::plain(key, bytes))
+fn possible(bytes: u64) -> Result<u64, Failure> {
+    if bytes <= LARGEST_OBJECT {
+        Ok(bytes)
+    } else {
+        Err(Failure::impossible(bytes))
+    }
 }
 
 impl fmt::Debug for Sftp {

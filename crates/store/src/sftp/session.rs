@@ -6,7 +6,8 @@ use super::login::{login, user};
 use crate::error::ErrorKind;
 use crate::location::Server;
 use crate::options::SftpOptions;
-use hubvault_model::excerpt;
+use crate::store::Filesystem;
+use hubvault_model::{counted, excerpt};
 use russh::client::{self, DisconnectReason, Handle};
 use russh::keys::{PublicKey, PublicKeyOrCertificate};
 use russh::{ChannelMsg, Preferred, SshId};
@@ -23,6 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 /// How long a silent server is waited for.
@@ -32,6 +34,8 @@ const SLOW: u32 = 20;
 /// The most that is read or written by a request; servers that say nothing take 32 KiB.
 const LARGEST: u64 = 255 << 10;
 const SMALLEST: u64 = 32 << 10;
+/// A server that takes less at once is not used: each request would cost more than what it carries.
+const LEAST: u64 = 1 << 10;
 
 pub(super) const POSIX_RENAME: &str = "posix-rename@openssh.com";
 pub(super) const HARDLINK: &str = "hardlink@openssh.com";
@@ -51,6 +55,8 @@ pub(super) struct Session {
     pub(super) patience: Duration,
     /// Nothing is asked over it any more.
     is_given_up: AtomicBool,
+    /// Who is believed on the server, once it was asked.
+    pub(super) owners: OnceCell<Vec<u32>>,
     why: Reason,
 }
 
@@ -257,6 +263,21 @@ impl Session {
         }
     }
 
+    /// What the server says of the filesystem of a directory; `None` where it does not say such things.
+    pub(super) async fn filesystem(&self, directory: &str) -> Result<Option<Filesystem>, Failure> {
+        if !self.has(STATVFS) {
+            return Ok(None);
+        }
+        match self.ask(self.sftp.statvfs(directory)).await {
+            Ok(disk) => {
+                let free = disk.blocks_avail.saturating_mul(disk.fragment_size);
+                Ok(Some(Filesystem::new(disk.fs_id, free)))
+            }
+            Err(failure) if failure.code == Some(StatusCode::OpUnsupported) => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
     /// The failure to write there, told apart where the server's disk is full.
     pub(super) async fn why_not_written(&self, failure: Failure, directory: &str) -> Failure {
         if failure.code != Some(StatusCode::Failure) || !self.has(STATVFS) {
@@ -351,9 +372,13 @@ async fn begin(handle: Handle<Guard>, patience: Duration, why: Reason) -> Result
     if version.extensions.contains_key(LIMITS) {
         let limits = sftp.limits().await.map_err(not_begun)?;
         let given = |limit: u64| if limit == 0 { LARGEST } else { limit };
-        portion = given(limits.max_read_len)
-            .min(given(limits.max_write_len))
-            .clamp(1, LARGEST);
+        portion = (given(limits.max_read_len).min(given(limits.max_write_len))).min(LARGEST);
+        if portion < LEAST {
+            return Err(Failure::denied(format!(
+                "the server takes or gives only {} at once, which is too little for backups; raise its limit",
+                counted(portion, "byte")
+            )));
+        }
         sftp.set_limits(Limits::from(limits));
     }
     Ok(Session {
@@ -363,6 +388,7 @@ async fn begin(handle: Handle<Guard>, patience: Duration, why: Reason) -> Result
         portion: u32::try_from(portion).unwrap_or(u32::MAX),
         patience,
         is_given_up: AtomicBool::new(false),
+        owners: OnceCell::new(),
         why,
     })
 }

@@ -2,6 +2,7 @@
 
 use super::failure::Failure;
 use super::session::Session;
+use crate::bounds::Bounds;
 use crate::error::ErrorKind;
 use crate::key::{Key, is_unfinished};
 use futures_util::future::{join_all, try_join_all};
@@ -137,22 +138,27 @@ pub(super) async fn walk(
     prefix: &str,
 ) -> Result<Vec<Entry>, Failure> {
     has_root(session, root).await?;
+    let mut bounds = Bounds::new(session.patience);
     let mut found = Vec::new();
     let mut open = vec![String::new()];
     while let Some(directory) = open.pop() {
         let path = join(root, &directory);
-        for (name, attributes) in entries(session, path.trim_end_matches('/')).await? {
-            if name.starts_with('.') {
+        for (name, attributes) in entries(session, path.trim_end_matches('/'), &mut bounds).await? {
+            // What is no name could lead out of the directory.
+            if name.starts_with('.') || name.is_empty() || name.contains(['/', '\0']) {
                 continue;
             }
             let path = format!("{directory}{name}");
             let attributes = match (attributes.permissions, name.contains('\u{fffd}')) {
                 (Some(_), false) => attributes,
                 // Not every server says what it is; a name that is not UTF-8 is not there under this one.
-                _ => match session.lstat(&join(root, &path)).await? {
-                    Some(attributes) => attributes,
-                    None => continue,
-                },
+                _ => {
+                    bounds.add(1, 0)?;
+                    match session.lstat(&join(root, &path)).await? {
+                        Some(attributes) => attributes,
+                        None => continue,
+                    }
+                }
             };
             if is_directory(&attributes) {
                 let below = format!("{path}/");
@@ -170,7 +176,11 @@ pub(super) async fn walk(
 }
 
 /// What is in a directory; nothing where it went away meanwhile.
-async fn entries(session: &Session, path: &str) -> Result<Vec<(String, FileAttributes)>, Failure> {
+async fn entries(
+    session: &Session,
+    path: &str,
+    bounds: &mut Bounds,
+) -> Result<Vec<(String, FileAttributes)>, Failure> {
     let handle = match session.ask(session.sftp.opendir(path)).await {
         Ok(opened) => opened.handle,
         Err(failure) if failure.code == Some(StatusCode::NoSuchFile) => return Ok(Vec::new()),
@@ -181,6 +191,14 @@ async fn entries(session: &Session, path: &str) -> Result<Vec<(String, FileAttri
         match session.ask(session.sftp.readdir(&handle)).await {
             Ok(names) => {
                 let files = names.files.into_iter();
+                let text = files
+                    .as_slice()
+                    .iter()
+                    .map(|file| file.filename.len())
+                    .sum();
+                if let Err(endless) = bounds.add(files.len(), text) {
+                    break Err(endless.into());
+                }
                 found.extend(files.map(|file| (file.filename, file.attrs)));
             }
             Err(failure) if failure.code == Some(StatusCode::Eof) => break Ok(found),

@@ -2,6 +2,7 @@
 
 mod credentials;
 mod faults;
+mod hostile;
 mod kinds;
 mod locks;
 mod proxies;

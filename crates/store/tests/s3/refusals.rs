@@ -325,17 +325,18 @@ fn a_clock_that_is_wrong_is_said_so() {
     );
 }
 
-/// The policy of docs/destinations.md is enough, and gives no right outside of its prefix.
-#[test]
-fn the_documented_policy_is_enough() {
-    let server = S3Server::shared();
-    let bucket = bucket(&server, true);
+/// Gives the guest what docs/destinations.md says, but for these rights; how the guest opens the bucket with a lock.
+fn documented(server: &S3Server, bucket: &str, without: &[&str]) -> Options {
     let docs = include_str!("../../../../docs/destinations.md");
     let (_, policy) = docs.split_once("```json\n").unwrap();
     let (policy, _) = policy.split_once("```").unwrap();
-    let policy = policy
-        .replace("acme-backups", &bucket)
+    let mut policy = policy
+        .replace("acme-backups", bucket)
         .replace("\"Effect\"", "\"Principal\": \"*\", \"Effect\"");
+    for right in without {
+        assert!(policy.contains(right), "{right}");
+        policy = policy.replace(&format!("\"{right}\""), "\"s3:GetBucketLocation\"");
+    }
     let target = format!("/{bucket}?policy=");
     let (status, body) = server.request("PUT", &target, &[], policy.as_bytes());
     assert!((200..300).contains(&status), "{body}");
@@ -344,6 +345,55 @@ fn the_documented_policy_is_enough() {
         days: 1,
         mode: LockMode::Governance,
     });
+    options
+}
+
+#[test]
+fn each_right_that_is_missing_is_an_error_that_says_so() {
+    let server = S3Server::shared();
+    for right in [
+        "s3:ListBucket",
+        "s3:PutObject",
+        "s3:GetObject",
+        "s3:DeleteObject",
+    ] {
+        let bucket = bucket(&server, true);
+        let store = place(
+            &format!("{bucket}/hub"),
+            &documented(&server, &bucket, &[right]),
+        );
+        let error = match right {
+            "s3:ListBucket" => {
+                store.list("").unwrap_err();
+                store.check()
+            }
+            "s3:PutObject" => store.put(&key("a"), &mut &b"x"[..]).map(drop),
+            "s3:GetObject" => {
+                // It is stored, and nothing confirms that it is locked.
+                store.put(&key("a"), &mut &b"x"[..]).map(drop)
+            }
+            _ => {
+                store.put_if_absent(&key("a"), &mut &b"x"[..]).unwrap();
+                store.delete(&key("a"))
+            }
+        };
+        let error = error.unwrap_err();
+        let text = error.to_string();
+        assert!(
+            error.kind == ErrorKind::Denied || right == "s3:GetObject",
+            "{right}: {text}"
+        );
+        assert!(text.contains("right"), "{right}: {text}");
+        assert!(!error.may_be_retried(), "{right}: {text}");
+    }
+}
+
+/// The policy of docs/destinations.md is enough, and gives no right outside of its prefix.
+#[test]
+fn the_documented_policy_is_enough() {
+    let server = S3Server::shared();
+    let bucket = bucket(&server, true);
+    let options = documented(&server, &bucket, &[]);
     let store = place(&format!("{bucket}/hub"), &options);
     store.check().unwrap();
     for count in [5, 9 << 20] {

@@ -1,8 +1,8 @@
 //! Uploads that nobody finished.
 
-use super::{bucket, options, owned, place};
-use crate::contract::{key, keys};
-use hubvault_testkit::object_store::{S3Key, S3Server};
+use super::{bucket, bytes, options, owned, place};
+use crate::contract::{content, key, keys};
+use hubvault_testkit::object_store::{HttpFault, HttpFaults, S3Key, S3Server};
 use hubvault_testkit::wait_for;
 use jiff::{SignedDuration, Timestamp};
 use std::io::{self, Read};
@@ -94,4 +94,58 @@ fn uploads_of_others_are_left_alone() {
     assert_eq!(store.remove_unfinished(later).unwrap(), []);
     let (_, left) = server.request("GET", &format!("/{bucket}?uploads="), &[], b"");
     assert!(left.contains("theirs"), "{left}");
+}
+
+const STAGED: &str = "HUBVAULT_TEST_STAGED_UPLOAD_TO";
+const LARGE: usize = 20 << 20;
+
+/// What the process does that the next test kills; nothing without that.
+#[test]
+fn a_whole_upload() {
+    let Ok(place_of_it) = std::env::var(STAGED) else {
+        return;
+    };
+    let (endpoint, bucket) = place_of_it.split_once(' ').unwrap();
+    let store = place(bucket, &options(endpoint.to_owned(), S3Server::OWNER));
+    store.put(&key("staged"), &mut &bytes(LARGE)[..]).unwrap();
+}
+
+#[test]
+fn a_process_that_is_killed_at_any_stage_leaves_nothing_half() {
+    let server = S3Server::shared();
+    for (method, part) in [
+        ("POST", "uploads="),
+        ("PUT", "partNumber=1&"),
+        ("PUT", "partNumber=3&"),
+        ("POST", "uploadId="),
+        ("HEAD", "/staged"),
+    ] {
+        let (bucket, store) = owned(&server);
+        let proxy = HttpFaults::start(server.port());
+        proxy.fail(method, part, usize::MAX, HttpFault::Silence);
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "s3::uploads::a_whole_upload"])
+            .env(STAGED, format!("{} {bucket}", proxy.endpoint()))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let is_there = |asked: &String| asked.starts_with(method) && asked.contains(part);
+        wait_for(|| proxy.seen().iter().any(is_there), || part.into());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // The last stage asks for what is whole.
+        let is_whole = method == "HEAD";
+        assert_eq!(keys(&*store, "").len(), usize::from(is_whole), "{part}");
+        let later = Timestamp::now() + SignedDuration::from_hours(1);
+        let ended = store.remove_unfinished(later).unwrap();
+        let had_begun = !is_whole && part != "uploads=";
+        assert_eq!(ended.len(), usize::from(had_begun), "{part}");
+        let (_, uploads) = server.request("GET", &format!("/{bucket}?uploads="), &[], b"");
+        assert!(!uploads.contains("<UploadId>"), "{part}");
+        if !is_whole {
+            store.put(&key("staged"), &mut &bytes(LARGE)[..]).unwrap();
+        }
+        assert!(content(&*store, &key("staged")) == bytes(LARGE), "{part}");
+    }
 }

@@ -5,6 +5,7 @@
 #[path = "../contract/mod.rs"]
 mod contract;
 mod faults;
+mod hostile;
 mod logins;
 mod places;
 

@@ -1,12 +1,13 @@
 //! What is in the directory of a server, and where it is.
 
 use crate::contract::{content, key, keys};
-use crate::{options, store, usual};
-use hubvault_store::{ErrorKind, Location, Lock, LockMode, Options, open};
+use crate::{options, remote as remote_of, store, usual};
+use hubvault_store::{ErrorKind, LocalDirectory, Location, Lock, LockMode, Options, Store, open};
+use hubvault_testkit::SftpServerOptions;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::sync::Barrier;
 use std::thread;
 
@@ -147,6 +148,37 @@ fn of_several_processes_exactly_one_stores_if_absent() {
     });
     assert_eq!((stored, remote.connections()), (1, 4));
     assert_eq!(keys(&*remote.store, ""), ["lease"]);
+}
+
+#[test]
+fn the_server_says_which_filesystem_it_is_and_whose_a_file_is() {
+    let remote = usual();
+    remote.store.put(&key("a"), &mut &b"x"[..]).unwrap();
+    let local = LocalDirectory::open(&remote.directory()).unwrap();
+    let (there, here) = (
+        remote.store.filesystem().unwrap(),
+        local.filesystem().unwrap(),
+    );
+    assert!(there.as_ref().is_some_and(|it| it.free > 0));
+    assert_eq!(there.unwrap().id, here.unwrap().id);
+    let stranger = || {
+        let head = remote.store.head(&key("a")).unwrap().unwrap().stranger;
+        assert_eq!(remote.store.list("").unwrap()[0].stranger, head);
+        head
+    };
+    assert_eq!(stranger(), None);
+    // Only root can give a file away.
+    if chown(remote.directory().join("a"), Some(65534), None).is_ok() {
+        assert_eq!(stranger(), Some(65534));
+        chown(remote.directory(), Some(65534), None).unwrap();
+        remote.kill();
+        assert_eq!(stranger(), None);
+    }
+    let silent = remote_of(&SftpServerOptions {
+        without: "statvfs",
+        ..SftpServerOptions::default()
+    });
+    assert_eq!(silent.store.filesystem().unwrap(), None);
 }
 
 #[test]

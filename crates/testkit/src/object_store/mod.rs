@@ -6,10 +6,12 @@ mod azure;
 mod faults;
 mod forward_proxy;
 mod s3;
+mod scripted;
 mod sessions;
 
 pub use azure::AzureServer;
 pub use faults::{HttpFault, HttpFaults};
 pub use forward_proxy::ForwardProxy;
 pub use s3::{S3Key, S3Server};
+pub use scripted::{ScriptedServer, answer, answer_without_end};
 pub use sessions::Sessions;

@@ -50,14 +50,25 @@ impl Fixture {
 
     /// A mark of another machine beside the copy elsewhere.
     pub(super) fn put(&self, name: &str, after: &[&str], proof: &ProofRecord) -> PathBuf {
-        self.put_of(self.id, name, after, proof)
+        self.put_of((self.id, &self.there()), name, after, proof)
     }
 
-    fn put_of(&self, id: BackupId, name: &str, after: &[&str], proof: &ProofRecord) -> PathBuf {
+    /// The same beside an archive in another directory.
+    pub(super) fn put_beside(&self, archive: &Path, name: &str, proof: &ProofRecord) -> PathBuf {
+        self.put_of((self.id, archive), name, &[], proof)
+    }
+
+    fn put_of(
+        &self,
+        (id, archive): (BackupId, &Path),
+        name: &str,
+        after: &[&str],
+        proof: &ProofRecord,
+    ) -> PathBuf {
         let after: Vec<String> = after.iter().map(ToString::to_string).collect();
         let mark = serde_json::from_value(serde_json::json!({ "name": name, "after": after }));
         let (mark, proof) = (mark.unwrap(), proof.clone());
-        let path = PathBuf::from(format!("{}.{name}.proof", self.there().display()));
+        let path = PathBuf::from(format!("{}.{name}.proof", archive.display()));
         fs::write(&path, FoundMark { mark, proof }.text(id, false).unwrap()).unwrap();
         path
     }
@@ -261,7 +272,12 @@ fn forged_marks_prove_nothing_and_cost_little() {
     assert_eq!(fixture.sync(), None);
     let beside = |name: &str| PathBuf::from(format!("{}.{name}.proof", fixture.there().display()));
     // Of another backup, without a drill, no mark at all, too large, no file.
-    fixture.put_of(BackupId::random(), "90-00000000", &[], &proven());
+    fixture.put_of(
+        (BackupId::random(), &fixture.there()),
+        "90-00000000",
+        &[],
+        &proven(),
+    );
     let claimed = ProofRecord {
         drill: None,
         ..proven()
@@ -294,7 +310,7 @@ fn forged_marks_prove_nothing_and_cost_little() {
     // Only so many are read; a drill that saw them counts.
     for number in 100..200 {
         fixture.put_of(
-            BackupId::random(),
+            (BackupId::random(), &fixture.there()),
             &format!("{number}-00000000"),
             &[],
             &proven(),

@@ -3,7 +3,7 @@
 use super::*;
 use crate::catalog::DeliveryRecord;
 use crate::publish::{leave_spool, probe};
-use crate::remote::open_alone;
+use crate::remote::check_alone;
 use hubvault_store::{Credentials, Lock, LockMode, ObjectOptions};
 use hubvault_testkit::SftpServer;
 use hubvault_testkit::object_store::{HttpFault, HttpFaults, S3Server};
@@ -146,8 +146,9 @@ fn one_bucket_of_two_servers_is_found_out_with_locks_and_without() {
         assert_eq!(unusable.len(), 1, "{locks:?} {unusable:?}");
         assert_eq!(unusable[0].0.name, refused, "{locks:?}");
         for destination in all.others() {
-            let opened = open_alone(destination, &all, fixture.catalog.state());
-            assert_eq!(opened.is_err(), destination.name == refused, "{locks:?}");
+            let store = destination.open().unwrap();
+            let alone = check_alone(destination, &*store, &all, fixture.catalog.state());
+            assert_eq!(alone.is_err(), destination.name == refused, "{locks:?}");
         }
     }
 }
@@ -223,7 +224,8 @@ fn two_places_are_compared_once() {
     let fixture = Fixture::new();
     let all = &fixture.job.destinations;
     let far = &all.others()[0];
-    let open = || open_alone(far, all, fixture.catalog.state()).unwrap();
+    let store = far.open().unwrap();
+    let open = || check_alone(far, &*store, all, fixture.catalog.state()).unwrap();
     open();
     let known = fixture.catalog.state().file("place-far");
     let before = fs::metadata(&known).unwrap().modified().unwrap();

@@ -3,11 +3,15 @@
 use super::*;
 use crate::catalog::sidecar::sha256_of;
 use crate::catalog::{BackupRecord, ProofRecord};
+use crate::job::Destinations;
 use crate::progress::Silent;
+use crate::publish::record_copy::pause;
 use crate::publish::remove_copy;
 use crate::publish::source::Source;
-use hubvault_model::ByteSize;
+use crate::state::StateDir;
+use hubvault_model::{ByteSize, Masks};
 use hubvault_store::{Key, Location};
+use jiff::Timestamp;
 use std::path::PathBuf;
 
 /// A new copy of the archive in this file.
@@ -50,6 +54,7 @@ fn a_limit_of_time_ends_an_upload_and_nothing_half_is_there() {
     };
     let plan = Plan {
         refusal: None,
+        stored: Vec::new(),
         destination,
         tasks: vec![task],
     };
@@ -100,6 +105,7 @@ fn what_is_removed_while_copies_are_made_is_not_made_again() {
     let task = task(id, archive);
     let plan = Plan {
         refusal: None,
+        stored: Vec::new(),
         destination: far_away,
         tasks: vec![task],
     };

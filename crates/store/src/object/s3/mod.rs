@@ -67,7 +67,7 @@ impl S3 {
                 .with_region(place.region())
                 .with_client_options(connect)
                 .with_retry(few())
-                .with_http_connector(connector.clone());
+                .with_http_connector(connector.clone().that_reads_answers());
             let built = with_credentials(builder, object.credentials.as_ref())?.build();
             Some(Arc::clone(built.map_err(failed)?.credentials()))
         };

@@ -5,6 +5,7 @@ use super::super::failure::{Answer, Failure, NOT_A_STORE};
 use super::S3;
 use super::answers::{ListBucketResult, ObjectLockConfiguration};
 use super::request::{Ask, header};
+use crate::bounds::LARGEST_OBJECT;
 use crate::error::ErrorKind;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -16,9 +17,6 @@ use std::sync::Arc;
 /// With which key the server encrypts.
 pub(crate) const ENCRYPTION: &str = "x-amz-server-side-encryption";
 const CHECKSUM: &str = "x-amz-checksum-sha256";
-
-/// Larger than any object.
-const LARGEST: u64 = 1 << 50;
 
 /// Statuses of answers that callers ask about.
 const NOT_FOUND: u16 = 404;
@@ -61,7 +59,7 @@ impl S3 {
         version: Option<&str>,
     ) -> Answer<Option<Opened>> {
         // Servers count with a sign; what is larger than any object has no end.
-        let last = Some(to.saturating_sub(1)).filter(|last| *last < LARGEST);
+        let last = Some(to.saturating_sub(1)).filter(|last| *last < LARGEST_OBJECT);
         let last = last.map_or_else(String::new, |last| last.to_string());
         let mut headers = vec![("range", format!("bytes={from}-{last}"))];
         if let Some(version) = version {

@@ -2,6 +2,7 @@
 
 use super::super::backend::{Content, Piece};
 use super::super::cause::{chain, plain};
+use super::super::client::{ENDLESS, LONGEST};
 use super::super::failure::{self, Answer, Failure};
 use super::S3;
 use super::answers::{ErrorAnswer, Named, read};
@@ -23,8 +24,6 @@ const NOTHING: [u8; 32] = [
 ];
 /// The slowest link that is no stall: bytes a second.
 const SLOWEST: u64 = 64 << 10;
-/// The longest answer that is read whole: a page of a list has a thousand keys.
-const LONGEST: usize = 8 << 20;
 
 /// What is asked.
 #[derive(Debug)]
@@ -175,10 +174,7 @@ impl S3 {
         while let Some(more) = content.next().await {
             bytes.extend_from_slice(&more?);
             if bytes.len() > LONGEST {
-                return Err(Failure::new(
-                    ErrorKind::Failed,
-                    "the store's answer does not end",
-                ));
+                return Err(Failure::new(ErrorKind::Failed, ENDLESS));
             }
         }
         String::from_utf8(bytes)

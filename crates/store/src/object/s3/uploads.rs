@@ -3,13 +3,15 @@
 use super::super::backend::{Backend, Condition, Meta, Opened, Page, Part, Piece, Upload};
 use super::super::client::Counters;
 use super::super::failure::{Answer, Failure};
+use super::super::listing::REPEATED;
 use super::S3;
 use super::answers::{
-    CompleteMultipartUploadResult, InitiateMultipartUploadResult, ListMultipartUploadsResult,
+    self, CompleteMultipartUploadResult, InitiateMultipartUploadResult, ListMultipartUploadsResult,
     ListPartsResult, read, root,
 };
 use super::objects::ENCRYPTION;
 use super::request::{Ask, failure_of, header};
+use crate::bounds::Bounds;
 use crate::error::ErrorKind;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -142,6 +144,7 @@ impl Backend for S3 {
 
     async fn unfinished(&self, prefix: &str) -> Answer<Vec<Upload>> {
         let (mut found, mut after) = (Vec::new(), (String::new(), String::new()));
+        let mut bounds = Bounds::new(self.patience);
         loop {
             let mut query = vec![("prefix", prefix), ("uploads", "")];
             if !after.0.is_empty() {
@@ -150,6 +153,8 @@ impl Backend for S3 {
             }
             let ask = Ask::new(Method::GET, "", &query);
             let page: ListMultipartUploadsResult = self.answer(ask).await?;
+            let length = |upload: &answers::Upload| upload.key.len() + upload.id.len();
+            bounds.add(page.uploads.len(), page.uploads.iter().map(length).sum())?;
             found.extend(page.uploads.into_iter().map(|upload| Upload {
                 key: upload.key,
                 id: upload.id,
@@ -159,7 +164,11 @@ impl Backend for S3 {
             let next = (page.next_key_marker, page.next_upload_id_marker);
             match next {
                 (Some(key), upload) if page.is_truncated && !key.is_empty() => {
-                    after = (key, upload.unwrap_or_default());
+                    let next = (key, upload.unwrap_or_default());
+                    if next == after {
+                        return Err(Failure::new(ErrorKind::Failed, REPEATED));
+                    }
+                    after = next;
                 }
                 _ => return Ok(found),
             }
@@ -167,7 +176,8 @@ impl Backend for S3 {
     }
 
     async fn uploaded(&self, upload: &Upload) -> Answer<Option<u64>> {
-        let (mut bytes, mut after) = (0, String::new());
+        let (mut bytes, mut after) = (0_u64, String::new());
+        let mut bounds = Bounds::new(self.patience);
         loop {
             let mut query = vec![("uploadId", upload.id.as_str())];
             if !after.is_empty() {
@@ -175,7 +185,8 @@ impl Backend for S3 {
             }
             let ask = Ask::new(Method::GET, &upload.key, &query);
             let page: ListPartsResult = self.answer(ask).await?;
-            bytes += page.parts.iter().map(|part| part.size).sum::<u64>();
+            bounds.add(page.parts.len(), 0)?;
+            bytes = (page.parts.iter()).fold(bytes, |sum, part| sum.saturating_add(part.size));
             match page.next_part_number_marker {
                 Some(next) if page.is_truncated && next != after => after = next,
                 _ => return Ok(Some(bytes)),

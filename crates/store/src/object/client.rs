@@ -209,7 +209,14 @@ impl HttpService for Counted {
                     let why = io::Error::new(io::ErrorKind::TimedOut, "no answer within 3 seconds");
                     Err(HttpError::new(HttpErrorKind::Timeout, why))
                 };
-                let answer = async { whole(self.direct.execute(request).await?).await };
+                let answer = async {
+                    let answer = self.direct.execute(request).await?;
+                    if reads_answers {
+                        whole(answer).await
+                    } else {
+                        Ok(answer)
+                    }
+                };
                 let answer = timeout(METADATA_ANSWER, answer).await;
                 return answer.unwrap_or_else(silent);
             }

@@ -147,7 +147,7 @@ fn copy_all(plan: &Plan, work: &Work, sender: &Sender<Event>) {
             return;
         };
         let (was_there, wrong) = match &store {
-            Ok(store) => match copy_one(store, &filesystem, destination, task, work) {
+            Ok(store) => match copy_one(store, filesystem.as_deref(), destination, task, work) {
                 Ok(stored) => (stored.was_there, stored.wrong),
                 Err(wrong) => (false, Some(wrong)),
             },
@@ -197,7 +197,7 @@ struct Copied {
 /// Copies one archive unless it is there by now; `Err` where it is not stored.
 fn copy_one(
     store: &Arc<dyn Store>,
-    filesystem: &Option<String>,
+    filesystem: Option<&str>,
     destination: &Destination,
     task: &Task,
     work: &Work,
@@ -230,7 +230,7 @@ fn copy_one(
     match result {
         Ok(mut uploaded) => {
             uploaded.flaw = uploaded.flaw.map(|flaw| work.masks.mask(&flaw));
-            let found = (&uploaded, filesystem.clone());
+            let found = (&uploaded, filesystem.map(str::to_owned));
             stored(destination, task, work, found, asked);
             if let Some(what) = &uploaded.damaged_source {
                 source_damaged(task, work, what);

@@ -149,16 +149,16 @@ pub(super) async fn walk(
                 continue;
             }
             let path = format!("{directory}{name}");
-            let attributes = match (attributes.permissions, name.contains('\u{fffd}')) {
-                (Some(_), false) => attributes,
-                // Not every server says what it is; a name that is not UTF-8 is not there under this one.
-                _ => {
-                    bounds.add(1, 0)?;
-                    match session.lstat(&join(root, &path)).await? {
-                        Some(attributes) => attributes,
-                        None => continue,
-                    }
-                }
+            // Not every server says what it is; a name that is not UTF-8 is not there under this one.
+            let is_known = attributes.permissions.is_some() && !name.contains('\u{fffd}');
+            let attributes = if is_known {
+                attributes
+            } else {
+                bounds.add(1, 0)?;
+                let Some(attributes) = session.lstat(&join(root, &path)).await? else {
+                    continue;
+                };
+                attributes
             };
             if is_directory(&attributes) {
                 let below = format!("{path}/");

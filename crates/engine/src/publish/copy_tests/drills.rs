@@ -50,16 +50,15 @@ impl Fixture {
 
     /// A mark of another machine beside the copy elsewhere.
     pub(super) fn put(&self, name: &str, after: &[&str], proof: &ProofRecord) -> PathBuf {
-        self.put_of((self.id, &self.there()), name, after, proof)
+        Self::put_of((self.id, &self.there()), name, after, proof)
     }
 
     /// The same beside an archive in another directory.
     pub(super) fn put_beside(&self, archive: &Path, name: &str, proof: &ProofRecord) -> PathBuf {
-        self.put_of((self.id, archive), name, &[], proof)
+        Self::put_of((self.id, archive), name, &[], proof)
     }
 
     fn put_of(
-        &self,
         (id, archive): (BackupId, &Path),
         name: &str,
         after: &[&str],
@@ -272,7 +271,7 @@ fn forged_marks_prove_nothing_and_cost_little() {
     assert_eq!(fixture.sync(), None);
     let beside = |name: &str| PathBuf::from(format!("{}.{name}.proof", fixture.there().display()));
     // Of another backup, without a drill, no mark at all, too large, no file.
-    fixture.put_of(
+    Fixture::put_of(
         (BackupId::random(), &fixture.there()),
         "90-00000000",
         &[],
@@ -309,7 +308,7 @@ fn forged_marks_prove_nothing_and_cost_little() {
     assert!(!fixture.is_proven());
     // Only so many are read; a drill that saw them counts.
     for number in 100..200 {
-        fixture.put_of(
+        Fixture::put_of(
             (BackupId::random(), &fixture.there()),
             &format!("{number}-00000000"),
             &[],

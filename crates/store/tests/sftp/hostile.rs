@@ -132,6 +132,9 @@ fn an_answer_of_4_gigabytes_is_not_waited_for() {
     says(&error, "connection");
 }
 
+/// What comes first, and then, of who listens.
+type Greeting = Box<dyn Fn(usize) -> Vec<u8> + Send>;
+
 /// A machine that greets everybody so, for as long as they listen.
 fn greeter(greeting: impl Fn(usize) -> Vec<u8> + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -153,7 +156,7 @@ fn a_greeting_without_end_is_no_ssh_server() {
         thread::sleep(Duration::from_millis(100));
         b"-".to_vec()
     };
-    let greetings: [(Box<dyn Fn(usize) -> Vec<u8> + Send>, &str); 4] = [
+    let greetings: [(Greeting, &str); 4] = [
         (
             Box::new(|nth| format!("welcome {nth}\r\n").into_bytes()),
             "no SSH server",

@@ -274,8 +274,8 @@ impl Store for LocalDirectory {
             let place = self.path.display().to_string();
             StoreError::new("asking for the filesystem of", place, error.into())
         })?;
-        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-        Ok(Some(Filesystem::new(stat.f_fsid, free)))
+        let free = (stat.f_bavail, stat.f_frsize);
+        Ok(Some(Filesystem::new(stat.f_fsid, stat.f_blocks, free)))
     }
 
     fn check(&self) -> Result<(), StoreError> {

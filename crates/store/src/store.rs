@@ -44,16 +44,17 @@ impl Object {
 pub struct Filesystem {
     /// What it is known by, also after it was mounted again (statvfs(3), `f_fsid`).
     pub id: Option<String>,
-    /// What is free for us, in bytes.
-    pub free: u64,
+    /// What is free for us, in bytes; `None` where it counts nothing, as some that are no disks do.
+    pub free: Option<u64>,
 }
 
 impl Filesystem {
-    /// One that the system describes so. A number of 0 says nothing.
-    pub(crate) fn new(id: u64, free: u64) -> Self {
+    /// One that the system describes so: its number, how many blocks it has and how many of them of which size are free. What
+    /// is 0 says nothing.
+    pub(crate) fn new(id: u64, blocks: u64, (free, size): (u64, u64)) -> Self {
         Self {
             id: (id != 0).then(|| format!("{id:016x}")),
-            free,
+            free: (blocks != 0).then(|| free.saturating_mul(size)),
         }
     }
 }
@@ -184,5 +185,20 @@ pub trait Store: Debug + Send + Sync {
     /// What was asked of the store since it was opened, as its owner is billed for it.
     fn requests(&self) -> Requests {
         Requests::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filesystem_that_counts_nothing_is_not_full() {
+        let [none, some] = [0, 9].map(|blocks| Filesystem::new(0, blocks, (2, 4096)));
+        assert_eq!((none.id, none.free), (None, None));
+        assert_eq!((some.id, some.free), (None, Some(8192)));
+        let huge = Filesystem::new(7, u64::MAX, (u64::MAX, u64::MAX));
+        assert_eq!(huge.id.as_deref(), Some("0000000000000007"));
+        assert_eq!(huge.free, Some(u64::MAX));
     }
 }

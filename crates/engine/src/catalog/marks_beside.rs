@@ -199,3 +199,61 @@ impl BackupRecord {
         there.map(|copy: &BackupCopy| copy.unread_marks).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::BackupCopy;
+    use jiff::Timestamp;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Metadata, Subscriber};
+
+    /// Counts what is said.
+    struct Counter(Arc<AtomicUsize>);
+
+    impl Subscriber for Counter {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+        fn event(&self, _: &Event<'_>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn enter(&self, _: &Id) {}
+
+        fn exit(&self, _: &Id) {}
+    }
+
+    #[test]
+    fn marks_that_were_not_read_are_said_once_and_again_when_there_are_others() {
+        let said = Arc::new(AtomicUsize::new(0));
+        let mut record = BackupRecord::begun(BackupId::random(), "hub", Timestamp::now());
+        let copy = BackupCopy::pending("far", "a.tar.gz", None, Timestamp::now());
+        record.copies.push(copy);
+        tracing::subscriber::with_default(Counter(Arc::clone(&said)), || {
+            for (unread, expected) in [(3, 1), (3, 1), (3, 1), (4, 2), (0, 2), (0, 2), (4, 3)] {
+                let marks = Marks {
+                    unread,
+                    unreadable: vec!["1-00000000".to_owned()],
+                    ..Marks::default()
+                };
+                record.note_marks("far", &marks);
+                assert_eq!(said.load(Ordering::Relaxed), expected, "{unread}");
+            }
+        });
+        assert_eq!(record.unread_marks(), 4);
+        // What is no mark is remembered, and not read again.
+        assert_eq!(record.copies[0].unreadable_marks, ["1-00000000"]);
+    }
+}

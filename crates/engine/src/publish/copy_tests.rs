@@ -25,13 +25,13 @@ use tempfile::TempDir;
 
 mod drills;
 mod kept;
-mod leftovers;
 mod moved;
 mod one_reading;
 mod one_sending;
 mod pins;
 mod other_machines;
 mod places;
+mod leftovers;
 mod adopted;
 mod brought_back;
 mod removal;

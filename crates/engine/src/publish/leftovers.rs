@@ -40,11 +40,11 @@ pub(super) fn sweep_leftovers(
     let name = &destination.name;
     if gone > 0 {
         let what = counted(gone, "leftover");
-        tracing::info!("removed {what} of archives that are gone from {name}");
+        tracing::info!("removed {what} of archives that were removed from {name}");
     }
     let problems = problems.iter().map(|error| {
         let error = job.delivery.masks.mask(&error.to_string());
-        format!("could not remove a leftover of an archive that is gone from {name}: {error}")
+        format!("could not remove a leftover of an archive that was removed from {name}: {error}")
     });
     let file = format!("leftovers-{name}");
     Ok(unsaid(catalog.state(), &file, problems.collect()))

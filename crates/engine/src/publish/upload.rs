@@ -136,9 +136,9 @@ fn send(
 
 /// Refuses what the disk there has no room for, before any of it is sent. What is not known is found out by sending it.
 fn check_room(store: &dyn Store, task: &Task) -> Result<(), CopyError> {
-    let free = match store.filesystem() {
-        Ok(Some(filesystem)) if filesystem.free < task.bytes => filesystem.free,
-        _ => return Ok(()),
+    let free = store.filesystem().ok().flatten().and_then(|it| it.free);
+    let Some(free) = free.filter(|free| *free < task.bytes) else {
+        return Ok(());
     };
     let text = format!(
         "{} is free there, and the archive needs {}; make room there, or keep fewer backups there (keep)",

@@ -270,8 +270,8 @@ impl Session {
         }
         match self.ask(self.sftp.statvfs(directory)).await {
             Ok(disk) => {
-                let free = disk.blocks_avail.saturating_mul(disk.fragment_size);
-                Ok(Some(Filesystem::new(disk.fs_id, free)))
+                let free = (disk.blocks_avail, disk.fragment_size);
+                Ok(Some(Filesystem::new(disk.fs_id, disk.blocks, free)))
             }
             Err(failure) if failure.code == Some(StatusCode::OpUnsupported) => Ok(None),
             Err(failure) => Err(failure),

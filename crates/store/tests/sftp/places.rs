@@ -159,7 +159,7 @@ fn the_server_says_which_filesystem_it_is_and_whose_a_file_is() {
         remote.store.filesystem().unwrap(),
         local.filesystem().unwrap(),
     );
-    assert!(there.as_ref().is_some_and(|it| it.free > 0));
+    assert!(there.as_ref().is_some_and(|it| it.free > Some(0)));
     assert_eq!(there.unwrap().id, here.unwrap().id);
     let stranger = || {
         let head = remote.store.head(&key("a")).unwrap().unwrap().stranger;

@@ -32,7 +32,7 @@ test-databases: tools ## Databases in the manner of real ones, backed up, restor
 	HUBVAULT_DATABASES=$(FORM) $(CARGO) test -p hubvault --test databases --locked -- --test-threads 2 --show-output
 
 test-faults: tools ## Faults injected and counted, in minutes; FORM=long: in full (target/reliability)
-	HUBVAULT_FAULTS=$(FORM) $(CARGO) test -p hubvault --test faults --locked -- --test-threads 2
+	HUBVAULT_FAULTS=$(FORM) $(CARGO) test -p hubvault --test faults --locked -- --test-threads 4
 
 test-versions: ## PostgreSQL 13 to 18 as source and target, pgbouncer, standbys; FORM=long: every pair, and the suite on each
 	@tools/install-postgres.sh versions

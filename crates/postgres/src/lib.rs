@@ -16,6 +16,7 @@ pub mod target;
 pub mod target_facts;
 mod live_rows;
 mod differences;
+mod unplanned;
 mod staging;
 mod dump;
 mod cluster;

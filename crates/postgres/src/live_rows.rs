@@ -45,8 +45,7 @@ pub fn live_rows(
     if !target::is_table(session, table)? {
         return Ok(None);
     }
-    let relations = inspect::relations(session)?;
-    if (relations.iter()).any(|it| it.name == *table && it.planning_runs_code) {
+    if inspect::planning_runs_code(session, table)? {
         let why = "an index or a statistics object of it calls functions of its owner, which would run over this role";
         return Err(PgError::Query {
             doing,

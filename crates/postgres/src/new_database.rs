@@ -101,9 +101,18 @@ pub fn set_properties(
     session: &mut Session,
     statements: &[String],
 ) -> Result<Vec<String>, PgError> {
+    run_each(session, "setting a property of the database", statements)
+}
+
+/// Runs statements; those that the server refused, each with the reason.
+pub(crate) fn run_each(
+    session: &mut Session,
+    doing: &str,
+    statements: &[String],
+) -> Result<Vec<String>, PgError> {
     let mut refused = Vec::new();
     for statement in statements {
-        match session.simple("setting a property of the database", statement) {
+        match session.simple(doing, statement) {
             Err(PgError::Query { why, .. }) => {
                 refused.push(format!("{} ({why})", one_line(statement)));
             }

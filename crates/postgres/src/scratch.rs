@@ -21,6 +21,16 @@ pub fn create_owner(
     session.simple("making the drill's role", &sql)
 }
 
+/// Keeps event triggers from firing on a server that is nobody else's: one may fire when somebody logs in (17), and may be an
+/// owner's function in the sessions of a superuser.
+pub fn silence_event_triggers(session: &mut Session) -> Result<(), PgError> {
+    if session.server_version_num() < 170_000 {
+        return Ok(());
+    }
+    let sql = "ALTER ROLE ALL SET event_triggers = off";
+    session.simple("silencing event triggers", sql)
+}
+
 /// Drops the roles whose names begin with `prefix` and that have no database of their name any more. What another drill
 /// drops at the same moment, or still needs, is left to it.
 pub fn drop_idle_roles(session: &mut Session, prefix: &str) -> Result<(), PgError> {

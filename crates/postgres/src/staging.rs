@@ -1,12 +1,15 @@
 //! Compares a live table with a copy of it from an archive, and restores the rows that differ.
 
 use crate::connect::session::Session;
+use crate::connect::settings::ConnectSettings;
 use crate::differences::{AsText, Changes, Difference, DifferentRow, differs, value};
 use crate::drift::{Drift, live_columns, looking_at, made_like};
 use crate::error::PgError;
+use crate::inspect;
 use crate::plain_types::PlainTypes;
 use crate::target::{self, list};
-use hubvault_model::{TableName, quote_ident, quote_literal};
+use crate::unplanned::copy_unplanned;
+use hubvault_model::{Cancel, TableName, quote_ident, quote_literal};
 
 /// A temporary table that holds an archive's rows in the session that made it.
 #[derive(Debug)]
@@ -25,6 +28,8 @@ pub struct StagedTable {
     loaded: Vec<String>,
     drift: Drift,
     copy: TableName,
+    /// A copy of the live rows, where a query of the table itself would run code of others.
+    living: Option<TableName>,
 }
 
 impl StagedTable {
@@ -78,6 +83,7 @@ impl StagedTable {
             loaded: columns.to_vec(),
             drift,
             copy,
+            living: None,
         })
     }
 
@@ -103,6 +109,28 @@ impl StagedTable {
     /// The COPY that fills it.
     pub fn copy_sql(&self) -> String {
         target::copy_into(&self.copy, &self.loaded)
+    }
+
+    /// Copies the live rows, which `login` reads without a query, where planning one would run functions of others. Only
+    /// [`StagedTable::differences`] reads the copy.
+    pub fn copy_living(
+        &mut self,
+        session: &mut Session,
+        login: &ConnectSettings,
+        cancel: &Cancel,
+    ) -> Result<(), PgError> {
+        if inspect::planning_runs_code(session, &self.table)? {
+            let copy = TableName::new("pg_temp", "hubvault_living");
+            let names = (&self.table, &self.copy, &copy);
+            copy_unplanned(session, login, names, &self.columns, cancel)?;
+            self.living = Some(copy);
+        }
+        Ok(())
+    }
+
+    /// What is read as the live table.
+    fn living(&self) -> String {
+        self.living.as_ref().unwrap_or(&self.table).sql()
     }
 
     /// Whether rows are told apart by a primary key; else by all of their values.
@@ -151,7 +179,7 @@ impl StagedTable {
             differs(&self.settable),
             differs(&self.fixed),
             self.copy.sql(),
-            self.table.sql(),
+            self.living(),
             self.joined()
         );
         let doing = format!("comparing {} with the archive", self.table);
@@ -174,7 +202,11 @@ impl StagedTable {
 
     /// Drops the archive's rows: those of the next table need the space.
     pub fn finish(self, session: &mut Session) -> Result<(), PgError> {
-        let sql = format!("DROP TABLE {}", self.copy.sql());
+        let both = [Some(&self.copy), self.living.as_ref()]
+            .into_iter()
+            .flatten();
+        let both: Vec<String> = both.map(TableName::sql).collect();
+        let sql = format!("DROP TABLE {}", both.join(", "));
         session.simple(&format!("after comparing {}", self.table), &sql)
     }
 
@@ -208,9 +240,11 @@ impl StagedTable {
     }
 
     fn queries(&self, within: Option<&str>, as_text: &AsText) -> Vec<(Difference, String)> {
-        let living = self.table.sql();
-        let within =
-            within.map(|condition| format!("(SELECT * FROM ONLY {living} WHERE {condition})"));
+        let living = self.living();
+        // A condition may name the table.
+        let name = quote_ident(&self.table.name);
+        let within = within
+            .map(|condition| format!("(SELECT * FROM ONLY {living} {name} WHERE {condition})"));
         if !self.has_key() {
             let column = |column: &String| {
                 let (value, name) = (value("x", column, as_text), quote_ident(column));

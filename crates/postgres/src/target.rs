@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 pub use crate::scratch::{
     claim_name, create_owner, drop_database, drop_idle_roles, drop_subscriptions,
-    has_subscriptions, unused_databases,
+    has_subscriptions, silence_event_triggers, unused_databases,
 };
 
 /// Which of these tables exist.

@@ -24,6 +24,8 @@ pub(super) struct Circumstances<'a> {
     pub(super) failures: &'a [Failure],
     /// Constraints that came back `NOT VALID`, because rows break them: `foreign key k on t (…)`.
     pub(super) not_valid: &'a [String],
+    /// Statements for the end, when no code of the owners runs any more.
+    pub(super) given_last: &'a [String],
 }
 
 impl Circumstances<'_> {
@@ -150,7 +152,8 @@ pub(super) fn compare(
     let properties = DatabaseProperties::of(&source.definitions);
     let mut compared = DefinitionsCompared::default();
     compared.apply(&properties, &login.dbname, &mut session, cancel)?;
-    withdraw_grants(restored.access, &mut session)?;
+    let refused = withdraw_grants(restored.access, &mut session, restored.given_last)?;
+    compared.differ.extend(refused);
     let mut is_left = |one: &Definition| !is_matched(&mut unmatched, one);
     let is_kept = |one: &Definition| is_left(one) || DatabaseProperties::are_in(one);
     let programs = (here, source.pg_dump);
@@ -305,6 +308,7 @@ mod tests {
             access: &access,
             failures: &[],
             not_valid: &not_valid,
+            given_last: &[],
         };
         let table = |columns: &[&str]| Definition {
             kind: "TABLE".into(),

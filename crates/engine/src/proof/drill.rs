@@ -284,11 +284,11 @@ impl Drill<'_> {
         if !wrong.is_empty() {
             return Err(RestoreError::Different { tables: wrong });
         }
-        shown.intruders = shown.restored.access.other_superusers(&mut session)?;
         let circumstances = Circumstances {
             access: &shown.restored.access,
             failures: &shown.restored.said.failures,
             not_valid: &shown.restored.said.not_valid,
+            given_last: &shown.restored.said.given_last,
         };
         match definitions::compare(archive, server, circumstances, cancel) {
             Ok(compared) => {
@@ -300,6 +300,8 @@ impl Drill<'_> {
                 shown.unloaded.push(why);
             }
         }
+        // After all that code of the owners could have used.
+        shown.intruders = shown.restored.access.other_superusers(&mut session)?;
         Ok(shown)
     }
 }

@@ -61,6 +61,7 @@ impl DrillServer {
         let preload = Preload::of(archive, cancel).unwrap_or_default();
         let (server, mut notes) = preload.start(&options, cancel)?;
         let mut session = Session::connect(&server.settings("postgres"), cancel)?;
+        target::silence_event_triggers(&mut session)?;
         let like = manifest.database.as_ref();
         notes.extend(target::create_database(&mut session, DATABASE, like)?);
         Ok((Self::Throwaway(server), notes))

@@ -89,7 +89,7 @@ fn rebuild(
     let nothing = |_: &mut ToolMessages| Ok::<(), PgError>(());
     schema.post_data(&access, &mut session, options, cancel, nothing)?;
     schema.event_triggers(&access, &mut session, options, cancel)?;
-    withdraw_grants(&access, &mut session)?;
+    withdraw_grants(&access, &mut session, &[])?;
     let is_kept = |one: &Definition| {
         see(one);
         false

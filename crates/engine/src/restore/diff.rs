@@ -197,7 +197,8 @@ fn compare<S: Source>(
     for (number, (table, within)) in chosen.into_iter().enumerate() {
         let mut counted = TableDiff::of(table.name.clone(), true, within.is_some());
         let mut compare = || {
-            let staged = stage(archive, &mut session, table, number, keys, progress)?;
+            let mut staged = stage(archive, &mut session, table, number, keys, progress)?;
+            staged.copy_living(&mut session, to, cancel)?;
             counted.has_key = staged.has_key();
             counted.drift = staged.drift().clone();
             counted.changes = staged.differences(&mut session, within.as_deref(), |row| {

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 /// Functions of an owner who is no superuser. They try everything that a superuser may do to leave a mark outside, as
 /// whoever runs them, and as every superuser that they can become. What is refused is passed over.
-const HOSTILE: &str = r"
+pub(crate) const HOSTILE: &str = r"
     CREATE FUNCTION leave(mark text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
         BEGIN EXECUTE format('COPY (SELECT 1) TO PROGRAM %L', 'echo >> MARKS/program.' || mark);
         EXCEPTION WHEN OTHERS THEN NULL; END;
@@ -96,17 +96,39 @@ const HOSTILE: &str = r"
     CREATE TABLE of_values (x int, y int GENERATED ALWAYS AS (x + ('{1}'::read[])[1]) STORED);
     CREATE OPERATOR === (LEFTARG = int, RIGHTARG = int, FUNCTION = equal);
     CREATE TABLE operated (x int CHECK (x === 1)); INSERT INTO operated VALUES (1);
+    -- Without a subtransaction, which would release the locks of the index.
+    CREATE FUNCTION apart(a int, b int) RETURNS float8 LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
+        IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN CREATE ROLE stepped_up SUPERUSER; END IF;
+        RETURN a - b; END $$;
+    CREATE TYPE span AS RANGE (SUBTYPE = int, SUBTYPE_DIFF = apart); CREATE TYPE of_domain_span AS RANGE (SUBTYPE = read);
+    CREATE TABLE spans (x span, y of_domain_span DEFAULT '[1,2]'); CREATE INDEX ON spans USING gist (x);
+    INSERT INTO spans SELECT span(n, n + 9), '[3,4]' FROM generate_series(1, 900) n;
+    CREATE FUNCTION cast_away(composite) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$
+        BEGIN PERFORM public.act('cast'); RETURN 1; END $$;
+    CREATE CAST (composite AS int) WITH FUNCTION cast_away(composite) AS IMPLICIT;
+    CREATE TABLE cast_default (x int DEFAULT ROW(1)::composite, y composite CHECK (y + 0 = 1));
+    INSERT INTO cast_default (y) VALUES (ROW(1));
+    CREATE TEXT SEARCH DICTIONARY own_words (TEMPLATE = simple); CREATE TEXT SEARCH CONFIGURATION own (COPY = english);
+    ALTER TEXT SEARCH CONFIGURATION own ALTER MAPPING FOR asciiword WITH own_words;
+    CREATE TABLE searched (x text, y tsvector GENERATED ALWAYS AS (to_tsvector('public.own', x || public.w('search'))) STORED);
+    INSERT INTO searched VALUES ('words'); CREATE INDEX ON searched USING gin (y);
+    CREATE FUNCTION on_row() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM public.act('trigger'); RETURN new; END $$;
+    CREATE TABLE triggered (x int); INSERT INTO triggered VALUES (1);
+    CREATE CONSTRAINT TRIGGER late AFTER INSERT ON triggered DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION on_row();
+    CREATE TRIGGER always BEFORE INSERT ON triggered FOR EACH ROW EXECUTE FUNCTION on_row();
+    ALTER TABLE triggered ENABLE ALWAYS TRIGGER always;
+    ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO PUBLIC; ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO PUBLIC;
 ";
 
 /// A database of `mallory`, who is no superuser, and a role `backup` that may read all of it and nothing more.
-struct Owned {
-    database: Database,
-    hub: Hub,
+pub(crate) struct Owned {
+    pub(crate) database: Database,
+    pub(crate) hub: Hub,
     drills: TempDir,
     marks: TempDir,
 }
 
-fn database_of_an_owner(sql: &str) -> Owned {
+pub(crate) fn database_of_an_owner(sql: &str) -> Owned {
     let server = server();
     let database = server.database();
     let marks = open_directory();
@@ -136,7 +158,7 @@ fn database_of_an_owner(sql: &str) -> Owned {
 
 impl Owned {
     /// Takes a backup that must be proven.
-    fn assert_proven(&self) {
+    pub(crate) fn assert_proven(&self) {
         let output = self.hub.run(&["backup"]);
         let (said, text) = (stderr(&output), stdout(&output));
         assert_eq!(output.status.code(), Some(0), "{said}{text}");
@@ -144,12 +166,12 @@ impl Owned {
         assert_eq!(names(self.drills.path()), [""; 0]);
     }
 
-    fn assert_no_marks(&self) {
+    pub(crate) fn assert_no_marks(&self) {
         assert_eq!(names(self.marks.path()), [""; 0]);
     }
 }
 
-fn names(directory: &Path) -> Vec<String> {
+pub(crate) fn names(directory: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).unwrap();
     entries
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())

@@ -241,9 +241,9 @@ fn rows_beside_the_living_ones_run_no_check_of_a_domains_owner() {
 }
 
 /// A lie and what it is about.
-type Lie = (&'static str, fn(&mut Forgery));
+pub(crate) type Lie = (&'static str, fn(&mut Forgery));
 
-fn false_numbers_and_names() -> Vec<Lie> {
+pub(crate) fn false_numbers_and_names() -> Vec<Lie> {
     vec![
         ("header beyond the content", |a| {
             a.rows()["header_bytes"] =

@@ -147,6 +147,8 @@ fn pack(name: &str, kind: &str, content: &[u8], link: Option<&str>) -> (Value, V
 pub(crate) struct Good {
     pub(crate) hub: Hub,
     pub(crate) archive: Forgery,
+    /// Where the good one is.
+    pub(crate) archive_path: PathBuf,
     pub(crate) place: tempfile::TempDir,
 }
 
@@ -161,9 +163,16 @@ impl Good {
         let (_, path) = hub.backup();
         Self {
             archive: Forgery::of(&path),
+            archive_path: path,
             hub,
             place: tempfile::tempdir().unwrap(),
         }
+    }
+
+    /// A text of its manifest.
+    pub(crate) fn text(&self, pointer: &str) -> String {
+        let text = self.archive.manifest.pointer(pointer).unwrap();
+        text.as_str().unwrap().to_owned()
     }
 
     /// Writes a forgery.

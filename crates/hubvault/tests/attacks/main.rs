@@ -6,10 +6,18 @@
 #[path = "../shared/mod.rs"]
 #[expect(dead_code, reason = "the suite needs more of it")]
 mod shared;
-use shared::{hub, mailing, service_process};
+use shared::{browser, hub, mailing, service_process};
+
+#[path = "../shared/fetched.rs"]
+mod fetched;
+#[path = "../versions/servers.rs"]
+#[expect(dead_code, reason = "the test of all versions needs more of it")]
+mod servers;
 
 mod attacker;
 mod drill_code;
+mod drill_versions;
+mod wired_code;
 mod drill_host;
 mod forger;
 mod foreign_archives;
@@ -22,3 +30,5 @@ mod local_users;
 mod local_users_output;
 mod local_users_directories;
 mod http;
+mod page;
+mod service_memory;

@@ -246,3 +246,47 @@ fn only_a_condition_in_the_configuration_may_name_a_view() {
     let (record, _) = Hub::with(&source, toml).backup();
     assert_eq!(record["tables"][0]["rows"], 3, "{record}");
 }
+
+#[test]
+fn a_diff_runs_no_index_function_of_the_tables_owner() {
+    let (_server, source, owner, marks) = owned_database("differ");
+    let marker = marks.path().join("pwned");
+    execute(&owner, &owner_code(&marker));
+    execute(
+        &owner,
+        "CREATE TABLE keyed (id int PRIMARY KEY, name text); CREATE INDEX ON keyed ((id + pure(7)));
+         INSERT INTO keyed SELECT n, 'user ' || n FROM generate_series(1, 9) n;
+         CREATE TABLE plain (v text); CREATE STATISTICS s ON (length(v) * pure(2)), v FROM plain;
+         INSERT INTO plain VALUES ('a'), ('b'), ('b'), (NULL)",
+    );
+    let hub = Hub::at(&source, SCOPE);
+    hub.backup();
+    let diff = |code| {
+        let output = hub.run_expecting(code, &["diff", "latest", "--json"]);
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+    };
+    diff(0);
+    execute(
+        &owner,
+        "DELETE FROM keyed WHERE id = 3; UPDATE keyed SET name = 'x' WHERE id = 4; INSERT INTO keyed VALUES (10, 'new');
+         DELETE FROM plain WHERE v = 'a'; INSERT INTO plain VALUES ('c')",
+    );
+    let found = diff(3);
+    let is = |table: usize, what: &str, rows: serde_json::Value| {
+        assert_eq!(found[table][what], rows, "{found}");
+    };
+    is(0, "missing", serde_json::json!([{ "id": 3 }]));
+    is(0, "changed", serde_json::json!([{ "id": 4 }]));
+    is(0, "extra", serde_json::json!([{ "id": 10 }]));
+    is(1, "missing", serde_json::json!([{ "v": "a" }]));
+    is(1, "extra", serde_json::json!([{ "v": "c" }]));
+    let words = ["restore", "latest", "--table", "keyed", "--missing-rows"];
+    let plan = hub.run_expecting(0, &[&words[..], &["--dry-run"]].concat());
+    assert!(
+        !marker.exists(),
+        "the owner's function ran: {}",
+        stdout(&plan)
+    );
+    execute(&source, "EXPLAIN SELECT FROM keyed WHERE id = 1");
+    assert!(marker.exists(), "the attack is none");
+}

@@ -4,7 +4,7 @@
 
 #[path = "../shared/mod.rs"]
 mod shared;
-use shared::{clock, hub, keys, mailing, service_process, stages};
+use shared::{browser, clock, hub, keys, mailing, service_process, stages};
 
 mod round_trip;
 mod from_store;

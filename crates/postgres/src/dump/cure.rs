@@ -6,6 +6,7 @@ use crate::dump::access::Access;
 use crate::dump::dump_file::{DumpFile, SchemaOptions};
 use crate::dump::failures::{Failure, ToolMessages, merged};
 use crate::dump::not_valid;
+use crate::dump::privileged;
 use crate::error::PgError;
 use hubvault_model::{Cancel, one_line, quote_ident, quote_literal};
 use postgres::error::{DbError, SqlState};
@@ -37,6 +38,10 @@ pub(crate) fn cure(
         };
         let text = dump.statements_of(id, options, cancel)?;
         let object = dump.described(id, cancel)?;
+        if let Some(statement) = given_last(&failure, &text, access) {
+            cured.given_last.push(statement);
+            continue;
+        }
         let error = match run(&mut session, &text)? {
             Ok(()) if missing_name(&failure.why).is_some() => {
                 // The index of a partition says it already.
@@ -92,6 +97,18 @@ fn run(session: &mut Session, sql: &str) -> Result<Result<(), DbError>, PgError>
         }
         _ => Err(session.failed("making a definition", &error)),
     }
+}
+
+/// What gives a function to a predefined role, which failed alone, as no login of the owners is a member of that role.
+fn given_last(failure: &Failure, text: &str, access: &Access) -> Option<String> {
+    let refused = [
+        "must be member of role \"pg_",
+        "must be able to SET ROLE \"pg_",
+    ];
+    let is_refused = refused.iter().any(|words| failure.why.starts_with(words));
+    (access.is_split() && is_refused)
+        .then(|| privileged::given_to_predefined(text))
+        .flatten()
 }
 
 /// Whether the server refused to make a function because of its language or another property that only a superuser may

@@ -54,6 +54,9 @@ pub struct ToolMessages {
     pub not_valid: Vec<String>,
     /// What was made another way than the source has it, and is worth knowing.
     pub notes: Vec<String>,
+    /// What gives functions to predefined roles, such as `pg_read_server_files`: a superuser does that once no code of the
+    /// owners runs any more.
+    pub given_last: Vec<String>,
 }
 
 impl ToolMessages {
@@ -63,6 +66,7 @@ impl ToolMessages {
         self.failures.extend(other.failures);
         self.not_valid.extend(other.not_valid);
         self.notes.extend(other.notes);
+        self.given_last.extend(other.given_last);
     }
 }
 

@@ -1,7 +1,7 @@
 //! What to install where a server lacks something that a definition needs.
 
 /// What the server says, and what to do. The messages are those of `PostgreSQL` with `LC_MESSAGES=C`.
-const KNOWN: [(&[&str], &str); 6] = [
+const KNOWN: [(&[&str], &str); 8] = [
     (
         &["could not access file \""],
         "install the library's package on the server that restores",
@@ -28,7 +28,13 @@ const KNOWN: [(&[&str], &str); 6] = [
         &["language \"", "does not exist"],
         "install the language's package on the server that restores",
     ),
+    (&["must be member of role \"pg_"], IN_NO_PREDEFINED_ROLE),
+    (&["must be able to SET ROLE \"pg_"], IN_NO_PREDEFINED_ROLE),
 ];
+
+/// Why an object that belongs to such a role, and is no function, is not made in a drill.
+const IN_NO_PREDEFINED_ROLE: &str = "a drill creates what may run code of owners over a login that is no member of this \
+                                     role, as it may read files or run programs; give the object to another role";
 
 /// What to do about a message; `None` where that is not known.
 pub(crate) fn hint(message: &str) -> Option<&'static str> {
@@ -64,6 +70,10 @@ mod tests {
                 "locale-gen",
             ),
             ("language \"plgone\" does not exist", "language's package"),
+            (
+                "must be member of role \"pg_read_server_files\"",
+                "another role",
+            ),
         ] {
             assert!(hint(message).unwrap().contains(what), "{message}");
         }

@@ -12,6 +12,7 @@ use crate::dump::open_schemas::OpenSchemas;
 use crate::dump::portions::portions;
 use crate::dump::privileged;
 use crate::dump::tools;
+use crate::dump::validators::without_validators;
 use crate::error::PgError;
 use crate::memory_file::in_memory;
 use hubvault_model::Cancel;
@@ -84,13 +85,14 @@ impl SchemaRestore {
         let mut said = ToolMessages::default();
         let (before_rows, privileges) = portions(self.contents(cancel)?);
         let mut schemas = OpenSchemas::default();
-        for portion in before_rows {
+        for mut portion in before_rows {
             access.raise(session, !portion.lesser)?;
             let login = if portion.lesser {
                 // Schemas come before all that is in them.
                 schemas.open(session)?;
                 access.checker()
             } else {
+                (said.failures).extend(without_validators(&mut portion.list, session)?);
                 definer
             };
             said.extend(self.section(
@@ -245,28 +247,9 @@ impl SchemaRestore {
         self.section(("post-data", Some(&list)), access, login, options, cancel)
     }
 
-    /// Those of `roles` that own what only superusers may own.
-    pub fn superusers(&self, roles: &[String], cancel: &Cancel) -> Result<Vec<String>, PgError> {
-        let superusers = contents::superusers(self.contents(cancel)?, roles);
-        Ok(superusers.into_iter().cloned().collect())
-    }
-
     /// The DROP statements for everything that the definitions make.
     pub fn drop_statements(&self, cancel: &Cancel) -> Result<String, PgError> {
         self.dump.drop_statements(cancel)
-    }
-
-    /// The names of the extensions that the definitions make.
-    pub fn extensions(&self, cancel: &Cancel) -> Result<Vec<String>, PgError> {
-        let list = self.contents(cancel)?;
-        let text = String::from_utf8_lossy(list);
-        // `2; 3079 16386 EXTENSION - citext`
-        let name = |line: &str| {
-            let (_, name) = line.split_once(" EXTENSION - ")?;
-            (!line.starts_with(';') && !line.contains(" COMMENT - "))
-                .then(|| name.trim().to_owned())
-        };
-        Ok(text.lines().filter_map(name).collect())
     }
 
     /// Describes what failed, and counts what failed only because another failed before under that one.
@@ -277,13 +260,7 @@ impl SchemaRestore {
         Ok(roots(failures, self.contents(cancel)?))
     }
 
-    /// Whether the definitions hold security labels.
-    pub fn has_labels(&self, cancel: &Cancel) -> Result<bool, PgError> {
-        let labels = contents::lines_of_kinds(self.contents(cancel)?, &["SECURITY LABEL "], false);
-        Ok(!contents::names_nothing(&labels))
-    }
-
-    fn contents(&self, cancel: &Cancel) -> Result<&[u8], PgError> {
+    pub(crate) fn contents(&self, cancel: &Cancel) -> Result<&[u8], PgError> {
         self.dump.contents(cancel)
     }
 

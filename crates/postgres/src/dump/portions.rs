@@ -20,6 +20,16 @@ const RUN_CODE: [&str; 9] = [
     "VIEW ",
 ];
 
+/// Kinds whose expressions may use a cast that nothing says they need: a dump lists casts before them.
+const USE_CASTS: [&str; 6] = [
+    "DEFAULT ",
+    "DOMAIN ",
+    "FOREIGN TABLE ",
+    "MATERIALIZED VIEW ",
+    "TABLE ",
+    "VIEW ",
+];
+
 /// Kinds that can be made over either login.
 const OF_EITHER: [&str; 1] = ["SEQUENCE "];
 
@@ -119,7 +129,7 @@ fn append(list: &mut Vec<u8>, lines: &[&str]) {
 /// The objects before the rows, comments and labels with what they are about, and the lines of all privileges.
 fn before_rows(text: &str) -> (Vec<Object<'_>>, Vec<u8>) {
     let mut objects: Vec<Object<'_>> = Vec::new();
-    let mut privileges = Vec::new();
+    let (mut privileges, mut casts) = (Vec::new(), Vec::new());
     // Whether what follows is about the last of the objects.
     let mut is_last = false;
     for line in text.lines() {
@@ -143,11 +153,20 @@ fn before_rows(text: &str) -> (Vec<Object<'_>>, Vec<u8>) {
         } else {
             is_last = !comes_after_rows(line);
             if is_last {
+                let id = line.split(';').next().unwrap_or_default();
+                if kind.starts_with("CAST ") {
+                    casts.push(id);
+                }
+                let uses_casts = USE_CASTS.iter().any(|known| kind.starts_with(known));
                 objects.push(Object {
-                    id: line.split(';').next().unwrap_or_default(),
+                    id,
                     kind,
                     lines: vec![line],
-                    needs: Vec::new(),
+                    needs: if uses_casts {
+                        casts.clone()
+                    } else {
+                        Vec::new()
+                    },
                 });
             }
         }
@@ -188,7 +207,9 @@ mod tests {
             11; 1255 16392 FUNCTION public early() postgres\n\
             12; 1259 16393 TABLE public of_late app\n\
             ;\tdepends on: 8\n\
-            13; 1259 16394 MATERIALIZED VIEW DATA m app\n";
+            13; 1259 16394 MATERIALIZED VIEW DATA m app\n\
+            14; 2605 16395 CAST - CAST (public.a AS integer) \n;\tdepends on: 3 4\n\
+            15; 1259 16396 TABLE public after_cast app\n";
         let (portions, privileges) = portions(list);
         assert!(privileges.starts_with(b"2; 0 0 ACL"));
         let said = portions.iter().map(|portion| {
@@ -202,8 +223,8 @@ mod tests {
         let expected = [
             (false, "1"),
             (true, "3 4 5 6 7 11 13"),
-            (false, "8"),
-            (true, "12"),
+            (false, "8 14"),
+            (true, "12 15"),
         ];
         let expected = expected.map(|(lesser, ids)| (lesser, ids.to_owned()));
         assert_eq!(said.collect::<Vec<_>>(), expected);

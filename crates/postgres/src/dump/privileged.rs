@@ -63,24 +63,17 @@ fn statement(words: &[Word]) -> Option<Privileged> {
             .is_empty()
             .then_some(Privileged::Extension { name, schema });
     }
-    let (name, sql) = if words.keywords("CREATE EVENT TRIGGER") {
-        event_trigger(&mut words)?
-    } else if words.keywords("ALTER EVENT TRIGGER") {
-        let name = words.name()?;
-        let states = ["ENABLE REPLICA", "ENABLE ALWAYS", "ENABLE", "DISABLE"];
-        let state = states.into_iter().find(|state| words.keywords(state))?;
-        let sql = format!("ALTER EVENT TRIGGER {} {state};\n", quote_ident(&name));
-        (name, sql)
-    } else {
+    if !words.keywords("CREATE EVENT TRIGGER") {
         return None;
-    };
+    }
+    let (name, sql) = event_trigger(&mut words)?;
     words
         .0
         .is_empty()
         .then_some(Privileged::EventTrigger { name, sql })
 }
 
-/// Its name and its statement.
+/// Its name and its statements: it fires for nobody. Others may log in there as superusers, which alone fires one since 17.
 fn event_trigger(words: &mut Words<'_>) -> Option<(String, String)> {
     let name = words.name()?;
     let event = words.keywords("ON").then(|| words.name())??;
@@ -102,7 +95,33 @@ fn event_trigger(words: &mut Words<'_>) -> Option<(String, String)> {
         function = format!("{function}.{}", quote_ident(&words.name()?));
     }
     (words.mark('(') && words.mark(')')).then_some(())?;
-    Some((name, format!("{sql} EXECUTE FUNCTION {function}();\n")))
+    sql += &format!(" EXECUTE FUNCTION {function}(); ALTER EVENT TRIGGER {quoted} DISABLE;\n");
+    Some((name, sql))
+}
+
+/// The last statement of a function's definition, where it gives the function to a predefined role and does nothing else.
+pub(crate) fn given_to_predefined(text: &str) -> Option<String> {
+    let line = text.lines().rfind(|line| line.starts_with("ALTER "))?;
+    let all = words(line)?;
+    let (end, inside) = all.split_last()?;
+    let mut start = Words(inside);
+    let is_of_routine = start.keywords("ALTER")
+        && ["FUNCTION", "PROCEDURE", "AGGREGATE"]
+            .iter()
+            .any(|kind| start.keywords(kind));
+    let is_plain = |word: &Word| match word {
+        Word::Mark(mark) => ".,()[]*".contains(*mark),
+        word => !matches!(word, Word::Literal(_)),
+    };
+    let is_given = match start.0 {
+        [.., Word::Mark(')'), owner, to, Word::Bare(role)] => {
+            [owner, to] == [&Word::Bare("OWNER".into()), &Word::Bare("TO".into())]
+                && role.starts_with("pg_")
+        }
+        _ => false,
+    };
+    let is_whole = *end == Word::Mark(';') && start.0.iter().all(is_plain);
+    (is_of_routine && is_given && is_whole).then(|| line.to_owned())
 }
 
 /// Words that are left of a statement.
@@ -199,19 +218,40 @@ mod tests {
     }
 
     #[test]
-    fn extensions_and_event_triggers_are_written_anew() {
+    fn extensions_and_event_triggers_that_fire_for_nobody_are_written_anew() {
         let text = "--\n-- Name: a; Type: EXTENSION\n--\nSET search_path = '';\n\
             SELECT pg_catalog.set_config('search_path', '', false);\n\
             CREATE EXTENSION IF NOT EXISTS \"uuid-ossp\" WITH SCHEMA \"Odd \"\"one\";\n\
             COMMENT ON EXTENSION \"uuid-ossp\" IS 'it''s; DROP TABLE x';\n\
             CREATE EVENT TRIGGER watch ON ddl_command_end\n         WHEN TAG IN ('CREATE TABLE', 'DROP TABLE')\n   \
-            EXECUTE FUNCTION public.\"Watch\"();\nALTER EVENT TRIGGER watch DISABLE;\n";
+            EXECUTE FUNCTION public.\"Watch\"();\nALTER EVENT TRIGGER watch ENABLE ALWAYS;\n";
         assert_eq!(
             said(text),
             "CREATE EXTENSION IF NOT EXISTS \"uuid-ossp\" WITH SCHEMA \"Odd \"\"one\";\n\
              CREATE EVENT TRIGGER watch ON ddl_command_end WHEN TAG IN ('CREATE TABLE', 'DROP TABLE') \
-             EXECUTE FUNCTION public.\"Watch\"();\nALTER EVENT TRIGGER watch DISABLE;\n"
+             EXECUTE FUNCTION public.\"Watch\"(); ALTER EVENT TRIGGER watch DISABLE;\n"
         );
+    }
+
+    #[test]
+    fn only_a_statement_that_gives_a_function_to_a_predefined_role_is_known() {
+        let given =
+            "ALTER FUNCTION public.\"a ; b\"(x integer, \"char\"[]) OWNER TO pg_read_server_files;";
+        let text =
+            format!("CREATE FUNCTION f() AS $$\nALTER ROLE me SUPERUSER;\n$$;\n\n\n{given}\n\n\n");
+        assert_eq!(given_to_predefined(&text).as_deref(), Some(given));
+        for other in [
+            "ALTER FUNCTION f() OWNER TO me;",
+            "ALTER ROLE me SUPERUSER; -- (x) OWNER TO pg_monitor;",
+            "ALTER FUNCTION f() SET a TO 'x' (x) OWNER TO pg_monitor;",
+            "ALTER FUNCTION f() SECURITY DEFINER -- () OWNER TO pg_monitor;",
+            "ALTER FUNCTION f() OWNER TO pg_monitor; ALTER ROLE me SUPERUSER () OWNER TO pg_monitor;",
+            "ALTER FUNCTION f() OWNER TO \"pg_monitor;",
+            "ALTER TABLE f() OWNER TO pg_monitor;",
+            "ALTER FUNCTION f() OWNER TO pg_monitor",
+        ] {
+            assert_eq!(given_to_predefined(other), None, "{other}");
+        }
     }
 
     #[test]
@@ -222,6 +262,7 @@ mod tests {
             "CREATE EXTENSION IF NOT EXISTS a;",
             "CREATE EVENT TRIGGER a ON b EXECUTE FUNCTION c('x');",
             "ALTER EVENT TRIGGER a OWNER TO me;",
+            "ALTER EVENT TRIGGER a ENABLE;",
             "COPY (SELECT 1) TO PROGRAM 'id';",
         ] {
             assert_eq!(said(text), "", "{text}");

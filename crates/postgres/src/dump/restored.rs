@@ -8,6 +8,7 @@ use crate::dump::program_version;
 use crate::dump::toc::{self, Contents, Definition};
 use crate::dump::tools;
 use crate::error::PgError;
+use crate::new_database::run_each;
 use hubvault_model::{Cancel, quote_ident, quote_literal};
 use std::collections::{BTreeSet, HashSet};
 use std::io::{self, Read};
@@ -76,13 +77,25 @@ fn own_settings(server: u32) -> String {
     settings
 }
 
-/// Takes back what the logins of a drill were granted to load and check the tables, by the definer's session.
-pub fn withdraw_grants(access: &Access, session: &mut Session) -> Result<(), PgError> {
+/// Takes back what the logins of a drill were granted to load and check the tables, and gives functions to predefined roles,
+/// by the definer's session; the statements that the server refused.
+pub fn withdraw_grants(
+    access: &Access,
+    session: &mut Session,
+    given_last: &[String],
+) -> Result<Vec<String>, PgError> {
     if !access.is_split() {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    let doing = "taking back the grants of the drill";
     let joint = &access.checker().user;
+    without_event_triggers(session, |session| {
+        withdraw(session, joint)?;
+        run_each(session, "giving a function to its owner", given_last)
+    })
+}
+
+fn withdraw(session: &mut Session, joint: &str) -> Result<(), PgError> {
+    let doing = "taking back the grants of the drill";
     let sql = format!(
         "SELECT DISTINCT pg_catalog.format('TABLE %I.%I', n.nspname, c.relname)
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace,
@@ -101,4 +114,24 @@ pub fn withdraw_grants(access: &Access, session: &mut Session) -> Result<(), PgE
         format!("REVOKE ALL ON {object} FROM {joint};\n")
     };
     session.simple(doing, &rows.iter().map(revoke).collect::<Vec<_>>().concat())
+}
+
+/// Does work of a superuser for which no event trigger fires: that is a superuser's, and its function may be an owner's.
+fn without_event_triggers<T>(
+    session: &mut Session,
+    work: impl FnOnce(&mut Session) -> Result<T, PgError>,
+) -> Result<T, PgError> {
+    let doing = "silencing event triggers";
+    let sql =
+        "SELECT oid, evtenabled::text FROM pg_catalog.pg_event_trigger WHERE evtenabled <> 'D'";
+    let triggers = session.rows(doing, sql)?;
+    let update = "UPDATE pg_catalog.pg_event_trigger SET evtenabled =";
+    session.simple(doing, &format!("{update} 'D'"))?;
+    let done = work(session)?;
+    let enable = |row: &postgres::Row| {
+        let (oid, state): (u32, &str) = (row.get(0), row.get(1));
+        format!("{update} {} WHERE oid = {oid};\n", quote_literal(state))
+    };
+    session.simple(doing, &triggers.iter().map(enable).collect::<String>())?;
+    Ok(done)
 }

@@ -30,7 +30,7 @@ pub use privileges::{
     new_and_unreadable,
 };
 pub use reader_role::{READER, password_literal, reader_role, role_exists};
-pub use relations::{Column, ConfigRows, Relation, RelationKind, relations};
+pub use relations::{Column, ConfigRows, Relation, RelationKind, planning_runs_code, relations};
 pub(crate) use relations::{renamed, unlocked};
 pub use remote::{RemoteView, analyze_statement, remote_views};
 pub use requirements::{Requirements, requirements};

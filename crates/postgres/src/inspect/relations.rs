@@ -3,7 +3,7 @@
 use super::{NOT_GONE, USER_SCHEMA};
 use crate::connect::session::Session;
 use crate::error::PgError;
-use hubvault_model::TableName;
+use hubvault_model::{TableName, quote_literal};
 use std::collections::HashMap;
 
 /// The kind of a relation; only tables have rows of their own.
@@ -168,6 +168,16 @@ const PLANNING_RUNS_CODE: &str = "c.oid IN (
     UNION ALL
     SELECT s.stxrelid FROM foreign_code f JOIN pg_statistic_ext s
         ON f.classid = 'pg_statistic_ext'::regclass AND f.objid = s.oid)";
+
+/// Whether merely planning a query of a table runs code of others: [`Relation::planning_runs_code`] of one.
+pub fn planning_runs_code(session: &mut Session, table: &TableName) -> Result<bool, PgError> {
+    let sql = format!(
+        "SELECT {PLANNING_RUNS_CODE} FROM pg_class c WHERE c.oid = {}::regclass",
+        quote_literal(&table.sql())
+    );
+    let rows = session.rows("looking at the indexes of a table", &sql)?;
+    Ok(rows.first().is_some_and(|row| row.get(0)))
+}
 
 /// A database without an encoding may have names that are no text, which the server refuses to send as such.
 fn of_names(error: PgError) -> PgError {

@@ -101,7 +101,7 @@ fn not_open(record: &BackupRecord, error: RemoteError, cancel: &Cancel) -> ApiEr
     }
     match error {
         RemoteError::NoCopy { .. } => ApiError::new(StatusCode::NOT_FOUND, error.to_string()),
-        RemoteError::Archive { .. } => damaged(record, &error),
+        RemoteError::Archive { .. } | RemoteError::OtherBackup { .. } => damaged(record, &error),
         error => anyhow::Error::new(error).into(),
     }
 }

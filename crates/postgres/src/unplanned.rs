@@ -1,0 +1,54 @@
+//! Rows of a live table for queries that must not be planned for the table itself: planning evaluates functions in its
+//! indexes and statistics, which are its owner's. A COPY of a table is not planned.
+
+use crate::connect::session::Session;
+use crate::connect::settings::ConnectSettings;
+use crate::copy::session::CopySession;
+use crate::error::PgError;
+use crate::target::{copy_into, list};
+use hubvault_model::{Cancel, TableName, quote_ident};
+use std::io::{self, PipeWriter, Write};
+
+/// Fills a new temporary table with these columns of a live one, which `login` reads over a connection of its own. It gets
+/// the types of `like`.
+pub(crate) fn copy_unplanned(
+    session: &mut Session,
+    login: &ConnectSettings,
+    (table, like, copy): (&TableName, &TableName, &TableName),
+    columns: &[String],
+    cancel: &Cancel,
+) -> Result<(), PgError> {
+    let doing = format!("copying {table}");
+    let made = format!(
+        "DROP TABLE IF EXISTS {}; CREATE TEMP TABLE {} AS SELECT {} FROM ONLY {} WITH NO DATA",
+        copy.sql(),
+        quote_ident(&copy.name),
+        list(columns),
+        like.sql()
+    );
+    session.simple(&doing, &made)?;
+    let failed = |error: io::Error| PgError::Input {
+        doing: doing.clone(),
+        why: error.to_string(),
+    };
+    let (mut reader, writer) = io::pipe().map_err(failed)?;
+    let names = match list(columns).as_str() {
+        "" => String::new(),
+        names => format!(" ({names})"),
+    };
+    let sql = format!("COPY {}{names} TO STDOUT", table.sql());
+    let read = |mut writer: PipeWriter| {
+        let mut source = CopySession::connect(login, cancel)?;
+        source.copy_out(&doing, &sql, |rows| writer.write_all(rows).map_err(failed))
+    };
+    let (sent, filled) = std::thread::scope(|scope| {
+        let sent = scope.spawn(|| read(writer));
+        let filled = session.copy_in(&doing, &copy_into(copy, columns), &mut reader);
+        // Whoever still writes does not wait for a reader.
+        drop(reader);
+        (sent.join(), filled)
+    });
+    let lost = || failed(io::Error::other("its reader ended early"));
+    let (filled, sent) = (filled?, sent.map_err(|_| lost())??);
+    if filled == sent { Ok(()) } else { Err(lost()) }
+}

@@ -296,8 +296,7 @@ impl Drill<'_> {
                 shown.notes.extend(compared.notes);
             }
             Err(error) => {
-                let why = format!("the definitions could not be compared: {error}");
-                shown.unloaded.push(why);
+                (shown.unloaded).push(format!("the definitions could not be compared: {error}"))
             }
         }
         // After all that code of the owners could have used.

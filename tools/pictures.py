@@ -169,7 +169,8 @@ def each_screen(work, variables, database, directory):
                 picture = directory / f"{name}-{columns}-{theme}"
                 page = work / "screen.svg"
                 page.write_text(svg(lines, columns, colours))
-                height = 40 + 19 * len(lines)
+                # Of a lower window chromium draws only a part.
+                height = max(160, 40 + 19 * len(lines))
                 chromium(work, page, picture.with_suffix(".png"), f"{40 + round(columns * 8.4)},{height}")
 
 

@@ -8,6 +8,7 @@ use super::problem::Problem;
 use super::trusted_file::text_of;
 use hubvault_engine::state::ownership::ReadOnlyMount;
 use secrecy::{ExposeSecret, SecretString};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -81,10 +82,42 @@ impl Inputs {
         }
     }
 
+    /// Whether there is no configuration file, and nothing of what names one is there and cannot be read.
+    pub(crate) fn is_without_file(&self) -> bool {
+        let is_missing = |path: &PathBuf| {
+            let found = path.symlink_metadata();
+            found.is_err_and(|error| error.kind() == ErrorKind::NotFound)
+        };
+        match self.named() {
+            Some(path) => path != Path::new(STANDARD_INPUT) && is_missing(&path),
+            None => places(&self.environment).iter().all(is_missing),
+        }
+    }
+
+    /// The file that `--config`, `HUBVAULT_CONFIG` or `CONFIG_DIR` asks for.
+    pub(crate) fn told(&self) -> Option<PathBuf> {
+        let in_directory = || {
+            let directory = self.environment.text("CONFIG_DIR")?;
+            Some(Path::new(directory).join("hubvault.toml"))
+        };
+        self.named().or_else(in_directory)
+    }
+
+    fn named(&self) -> Option<PathBuf> {
+        let variable = || self.environment.text("HUBVAULT_CONFIG").map(PathBuf::from);
+        self.config.clone().or_else(variable)
+    }
+
     pub(crate) fn read(&self) -> ConfigFile {
         let mut problems = Vec::new();
         let mut notices = Vec::new();
-        let path = find_file(&self.environment, self.config.as_deref());
+        // What is named, or the first that exists.
+        let found = || {
+            places(&self.environment)
+                .into_iter()
+                .find(|path| path.exists())
+        };
+        let path = self.named().or_else(found);
         let (text, document) = match &path {
             Some(path) => parse(path, self.text(path), &mut problems, &mut notices),
             None => (String::new(), Document::default()),
@@ -99,21 +132,13 @@ impl Inputs {
     }
 }
 
-/// What `--config` names, what `HUBVAULT_CONFIG` names, or the first that exists of
-/// `./hubvault.toml`, `$CONFIG_DIR/hubvault.toml` and `/etc/hubvault/hubvault.toml`.
-fn find_file(environment: &Environment, config: Option<&Path>) -> Option<PathBuf> {
-    if let Some(path) = config {
-        return Some(path.to_owned());
-    }
-    if let Some(path) = environment.text("HUBVAULT_CONFIG") {
-        return Some(PathBuf::from(path));
-    }
-    let places = [
+/// Where a file is searched that nothing names.
+fn places(environment: &Environment) -> [PathBuf; 3] {
+    [
         PathBuf::from("hubvault.toml"),
         environment.config_dir().join("hubvault.toml"),
         PathBuf::from("/etc/hubvault/hubvault.toml"),
-    ];
-    places.into_iter().find(|path| path.exists())
+    ]
 }
 
 fn parse(

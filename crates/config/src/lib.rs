@@ -50,6 +50,7 @@ mod settings;
 mod review;
 mod job_notices;
 mod draft;
+mod unconfigured;
 mod load;
 
 pub use change_body::{ChangeBody, SCHEDULE_ENABLED, is_number_or_yes_no, old_name};
@@ -67,6 +68,7 @@ pub use setting::{Setting, Value, Values};
 pub use settings::Settings;
 pub use shown::TableEntry;
 pub use store_options::store_options;
+pub use unconfigured::{Unconfigured, unconfigured};
 
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 //! to the child's standard input; the result of a run comes back on its standard output.
 
 use super::operation::{Operation, Operations};
+use super::set_up::{Found, SetUp};
 use anyhow::{Context, Result, bail};
 use hubvault_config::{Environment, Inputs, LogFormat, Settings};
 use hubvault_engine::run::RunRequest;
@@ -17,6 +18,9 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::channel;
 use std::time::Duration;
+
+/// The name of the child process of the set-up page, which has no job.
+pub const SET_UP: &str = "set-up";
 
 /// What the service starts a child process for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,15 +99,21 @@ impl Process {
     }
 }
 
+/// This program, without arguments.
+pub fn this_program() -> Command {
+    // Also after the program's file was replaced by a newer one.
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("hubvault");
+    command
+}
+
 /// This program with these arguments, for one job, to be started by [`spawn`].
 pub fn same_command(
     settings: &Settings,
     arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
 ) -> Command {
-    // Also after the program's file was replaced by a newer one.
-    let mut command = Command::new("/proc/self/exe");
+    let mut command = this_program();
     command
-        .arg0("hubvault")
         .args(settings.job_name.iter().flat_map(|name| ["--job", name]))
         .args(arguments)
         .stdin(Stdio::piped());
@@ -112,13 +122,12 @@ pub fn same_command(
 
 /// Starts it, with the configuration's text on its standard input: it may hold secrets.
 pub fn spawn(command: Command, settings: &Settings) -> io::Result<Child> {
-    spawn_with(command, String::new(), settings)
+    spawn_with(command, String::new(), settings.source().clone())
 }
 
-fn spawn_with(mut command: Command, request: String, settings: &Settings) -> io::Result<Child> {
+fn spawn_with(mut command: Command, request: String, source: SecretString) -> io::Result<Child> {
     let mut child = command.spawn()?;
     let input = child.stdin.take();
-    let source = settings.source().clone();
     std::thread::spawn(move || {
         if let Some(mut input) = input {
             // A child that ended early is judged by its result or exit code.
@@ -147,7 +156,7 @@ pub(super) fn start(settings: &Settings, task: &Task) -> io::Result<Process> {
             .env("LOG_FORMAT", "json")
             .env_remove("LOG_FORMAT_FILE");
     }
-    let mut child = spawn_with(command, request, settings)?;
+    let mut child = spawn_with(command, request, settings.source().clone())?;
     Ok(Process {
         id: child.id(),
         stdout: child.stdout.take(),
@@ -171,6 +180,25 @@ pub enum TaskAnswer {
 pub(super) fn ask(settings: &Settings, task: &Task, limit: Duration) -> Result<Value> {
     let name = task.name();
     let process = start(settings, task).with_context(|| format!("starting {name}"))?;
+    answer_of(process, name, limit)
+}
+
+/// Does a step of the set-up page; its secrets travel on the standard input.
+pub(super) fn set_up(asked: &SetUp, limit: Duration) -> Result<Found> {
+    let mut command = this_program();
+    command.args(["child", SET_UP]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let request = SecretString::from(serde_json::to_string(asked)?);
+    let child = spawn_with(command, String::new(), request).context("starting a process")?;
+    let process = Process {
+        id: child.id(),
+        stdout: child.stdout,
+    };
+    let found = answer_of(process, "this step", limit)?;
+    Ok(serde_json::from_value(found)?)
+}
+
+fn answer_of(process: Process, name: &str, limit: Duration) -> Result<Value> {
     let (id, mut stdout) = (
         process.id,
         process
@@ -212,6 +240,13 @@ pub fn receive() -> Result<(Task, Inputs)> {
         .context("only hubvault serve starts this command; its request is not on standard input")?;
     let inputs = Inputs::with_text(Environment::of_process(), SecretString::from(source));
     Ok((task, inputs))
+}
+
+/// Reads, in the child process of the set-up page, what is asked.
+pub fn receive_set_up() -> Result<SetUp> {
+    let input = io::read_to_string(io::stdin().lock());
+    serde_json::from_str(&input.context("reading the request from standard input")?)
+        .context("only hubvault serve starts this command; its request is not on standard input")
 }
 
 /// Asks a child process to end: a run removes what it has written and ends within two seconds.

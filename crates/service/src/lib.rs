@@ -4,6 +4,7 @@
 pub mod logging;
 pub mod restore_request;
 pub mod operation;
+pub mod set_up;
 mod daemon;
 mod timetable;
 pub mod child;
@@ -16,10 +17,11 @@ mod metrics;
 pub mod token;
 mod http;
 mod page;
+mod first_visit;
 
 use anyhow::{Context, Result};
 use daemon::{Daemon, Event};
-use hubvault_config::{Inputs, LogFormat, Settings};
+use hubvault_config::{Inputs, LogFormat, LogOptions, Settings};
 use hubvault_model::Masks;
 use scheduler::Scheduler;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
@@ -28,8 +30,20 @@ use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::sync::mpsc::{Sender, channel};
 
-/// Serves all jobs until SIGTERM or SIGINT.
-pub fn run(inputs: &Inputs) -> Result<()> {
+/// Why the service ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// A signal asked for it.
+    Stopped,
+    /// A configuration was made, which it is to be started again with.
+    Configured,
+}
+
+/// Serves all jobs until SIGTERM or SIGINT. Where nothing is configured, it serves the set-up page until that is done.
+pub fn run(inputs: &Inputs) -> Result<Ended> {
+    if let Some(new) = hubvault_config::unconfigured(inputs) {
+        return first_visit::run(inputs, new);
+    }
     let jobs = Settings::load_all(inputs)?;
     let address = start_logging(&jobs);
     let (events, received) = channel();
@@ -43,22 +57,17 @@ pub fn run(inputs: &Inputs) -> Result<()> {
     if let Some(http) = http {
         http.stop();
     }
-    Ok(())
+    Ok(Ended::Stopped)
 }
 
 /// Text on a terminal, JSON elsewhere, unless the configuration says which. Returns the address that HTTP listens on,
 /// one for all jobs.
 fn start_logging(jobs: &[Settings]) -> Option<String> {
     let service = &jobs.first()?.service;
-    let format = match service.log.format {
-        LogFormat::Auto if std::io::stderr().is_terminal() => LogFormat::Text,
-        LogFormat::Auto => LogFormat::Json,
-        format => format,
-    };
     let masks = jobs
         .iter()
         .fold(Masks::default(), |all, job| all.and(job.masks()));
-    logging::start(&service.log, format, masks);
+    logging::start(&service.log, format_of(&service.log), masks);
     let mut logged = BTreeSet::new();
     for notice in jobs.iter().flat_map(|job| &job.notices) {
         if logged.insert(notice) {
@@ -66,6 +75,14 @@ fn start_logging(jobs: &[Settings]) -> Option<String> {
         }
     }
     service.http_address.clone()
+}
+
+fn format_of(log: &LogOptions) -> LogFormat {
+    match log.format {
+        LogFormat::Auto if std::io::stderr().is_terminal() => LogFormat::Text,
+        LogFormat::Auto => LogFormat::Json,
+        format => format,
+    }
 }
 
 fn watch_signals(events: &Sender<Event>) -> Result<()> {

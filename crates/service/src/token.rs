@@ -67,6 +67,8 @@ impl Token {
 #[derive(Clone, Debug)]
 pub struct Tokens {
     path: PathBuf,
+    /// The one token of a service that is not set up, which is stored nowhere.
+    unstored: Option<Token>,
 }
 
 impl Tokens {
@@ -74,11 +76,28 @@ impl Tokens {
     pub fn of(state: &StateDir) -> Self {
         Self {
             path: state.file("tokens.json"),
+            unstored: None,
         }
+    }
+
+    /// The administrator's token of a service that is not set up, and its text: the given one, or a random one.
+    pub(crate) fn unstored(given: Option<SecretString>) -> Result<(Self, SecretString)> {
+        let text = match given {
+            Some(text) => text,
+            None => new_text()?,
+        };
+        let tokens = Self {
+            path: PathBuf::new(),
+            unstored: Some(first(&text)),
+        };
+        Ok((tokens, text))
     }
 
     /// All tokens, oldest first.
     pub fn list(&self) -> Result<Vec<Token>> {
+        if let Some(token) = &self.unstored {
+            return Ok(vec![token.clone()]);
+        }
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -132,14 +151,9 @@ impl Tokens {
         }
         let text = match given {
             Some(text) => text.clone(),
-            None => format!("{PREFIX}{}", hex(&random()?)).into(),
+            None => new_text()?,
         };
-        self.write(&[Token {
-            name: FIRST.to_owned(),
-            role: Role::Admin,
-            created_at: Timestamp::now(),
-            sha256: hash(text.expose_secret()),
-        }])?;
+        self.write(&[first(&text)])?;
         Ok(Some(text))
     }
 
@@ -193,6 +207,19 @@ impl Tokens {
     fn write(&self, tokens: &[Token]) -> Result<()> {
         let json = serde_json::to_vec_pretty(tokens)?;
         write_private(&self.path, &json).with_context(|| self.doing("writing"))
+    }
+}
+
+fn new_text() -> Result<SecretString> {
+    Ok(format!("{PREFIX}{}", hex(&random()?)).into())
+}
+
+fn first(text: &SecretString) -> Token {
+    Token {
+        name: FIRST.to_owned(),
+        role: Role::Admin,
+        created_at: Timestamp::now(),
+        sha256: hash(text.expose_secret()),
     }
 }
 

@@ -2,14 +2,15 @@
 
 use super::check::{self, CheckArgs};
 use super::mail::{self, MailCommand};
-use super::{Exit, backup, copies, operation};
+use super::{Exit, backup, copies, init, operation};
 use crate::text::{chain, print};
 use anyhow::Result;
 use clap::Args;
-use hubvault_config::Settings;
-use hubvault_service::child::{Task, TaskAnswer, receive};
+use hubvault_config::{Environment, LogFormat, Settings};
+use hubvault_service::child::{SET_UP, Task, TaskAnswer, receive, receive_set_up};
 use hubvault_service::logging;
 use serde_json::Value;
+use std::io::IsTerminal;
 
 /// `hubvault child`
 #[derive(Debug, Args)]
@@ -19,7 +20,10 @@ pub(crate) struct ChildArgs {
 }
 
 /// Does the task.
-pub(crate) fn run(job: Option<&str>) -> Result<Exit> {
+pub(crate) fn run(args: &ChildArgs, variables: &Environment, job: Option<&str>) -> Result<Exit> {
+    if args.task == SET_UP {
+        return set_up(variables);
+    }
     let (task, inputs) = receive()?;
     let settings = &Settings::load(&inputs, job)?;
     logging::start_for(settings);
@@ -37,6 +41,19 @@ pub(crate) fn run(job: Option<&str>) -> Result<Exit> {
         Task::Plan => reply(backup::planned(settings.job())),
         Task::Examine => reply(check::examined(settings)),
     }
+}
+
+/// A step of the set-up page, which has no configuration.
+fn set_up(variables: &Environment) -> Result<Exit> {
+    let asked = receive_set_up()?;
+    let format = if std::io::stderr().is_terminal() {
+        LogFormat::Text
+    } else {
+        LogFormat::Json
+    };
+    logging::start_lines(tracing::Level::WARN, format, asked.masks());
+    let found = init::set_up(variables, &asked);
+    reply(found.and_then(|found| Ok(serde_json::to_value(found)?)))
 }
 
 /// Prints the answer, for the service.

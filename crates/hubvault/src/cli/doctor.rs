@@ -155,7 +155,8 @@ fn versions() -> Vec<String> {
     ]
 }
 
-fn program_lines(major: u32) -> Vec<String> {
+/// The programs that a server of this version needs, a line each; `! ` begins one that is missing.
+pub(super) fn program_lines(major: u32) -> Vec<String> {
     let all = programs(major).into_iter();
     all.map(|(name, program)| match program {
         Ok(program) => format!("{name} {} ({})", program.version, program.path.display()),

@@ -35,6 +35,7 @@ mod init;
 mod demo;
 mod operation;
 mod child;
+mod serve;
 mod usage;
 mod for_each_job;
 #[cfg(test)]
@@ -44,7 +45,7 @@ use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, Subcommand};
 use hubvault_config::{ConfigError, Environment, Inputs, LogFormat, Settings};
 use hubvault_model::Masks;
-use hubvault_service::{self as service, logging};
+use hubvault_service::logging;
 use seal::SealCommand;
 use std::path::PathBuf;
 pub(crate) use usage::parse;
@@ -328,11 +329,8 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
         Command::Serve if cli.job.is_some() => {
             wrong("serve keeps all jobs of its configuration; leave --job out")
         }
-        Command::Serve => {
-            service::run(&inputs)?;
-            Ok(Exit::Done)
-        }
-        Command::Child(_) => child::run(cli.job.as_deref()),
+        Command::Serve => serve::run(&inputs),
+        Command::Child(args) => child::run(args, &inputs.environment, cli.job.as_deref()),
         Command::Check(args) => check::run(&load()?, args),
         Command::Alert(command) => alert::run(&load()?, command),
         Command::Mail(command) => mail::run(&load()?, command),

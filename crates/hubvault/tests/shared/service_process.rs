@@ -10,7 +10,7 @@ use std::cell::{OnceCell, RefCell};
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use ureq::Agent;
@@ -67,9 +67,14 @@ impl ServiceProcess {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let log = hub.config().join(format!("service-{number}.log"));
-        let child = hub
-            .command(&["serve"])
-            .envs(variables.iter().copied())
+        let mut command = hub.command(&["serve"]);
+        command.envs(variables.iter().copied());
+        Self::of_command(command, log)
+    }
+
+    /// Starts what `command` is, with its log in a file.
+    pub(crate) fn of_command(mut command: Command, log: PathBuf) -> Self {
+        let child = command
             .stdout(Stdio::null())
             .stderr(File::create(&log).unwrap())
             .spawn()
@@ -142,6 +147,20 @@ impl ServiceProcess {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Waits until it ended by itself; its exit code.
+    pub(crate) fn wait_for_end(&mut self) -> Option<i32> {
+        let log = self.log.clone();
+        let mut ended = None;
+        wait_for(
+            || {
+                ended = self.child.try_wait().unwrap();
+                ended.is_some()
+            },
+            || fs::read_to_string(&log).unwrap(),
+        );
+        ended.and_then(|status| status.code())
     }
 
     /// Stops it; everything that it logged.

@@ -73,6 +73,7 @@ mod page_admin;
 mod page_inside;
 mod page_beside;
 mod page_restore;
+mod set_up;
 mod json;
 mod hints;
 mod logs;

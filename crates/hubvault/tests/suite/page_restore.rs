@@ -16,7 +16,8 @@ fn shop() -> Database {
     ))
 }
 
-fn form(fields: &[(&str, &str)]) -> String {
+/// The text of a form, whatever is in it.
+pub(crate) fn form(fields: &[(&str, &str)]) -> String {
     let encoded = |text: &str| -> String {
         let bytes: Vec<String> = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
         bytes.concat()

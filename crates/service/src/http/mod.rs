@@ -59,6 +59,8 @@ const FOLLOWERS: (usize, usize) = (64, 16);
 /// What the handlers share.
 pub(crate) struct App {
     pub(crate) daemon: Daemon,
+    /// Those of a service that is not set up, and has no job.
+    tokens_of_set_up: Option<Tokens>,
     pub(crate) requests: Limit,
     requests_for_health: Limit,
     pub(crate) requests_of_tokens: Limit<String>,
@@ -74,9 +76,11 @@ pub(crate) struct App {
 }
 
 impl App {
-    fn new(daemon: Daemon) -> Self {
+    /// What a service starts with; `tokens` are those of one that has no job yet.
+    pub(crate) fn new(daemon: Daemon, tokens: Option<Tokens>) -> Self {
         Self {
             daemon,
+            tokens_of_set_up: tokens,
             requests: Limit::new(BURST, EACH_SECOND),
             requests_for_health: Limit::new(BURST, EACH_SECOND),
             requests_of_tokens: Limit::new(BURST, EACH_SECOND),
@@ -93,6 +97,9 @@ impl App {
 
     /// The tokens, one list for all jobs.
     pub(crate) fn tokens(&self) -> Result<Tokens> {
+        if let Some(tokens) = &self.tokens_of_set_up {
+            return Ok(tokens.clone());
+        }
         let jobs = self.daemon.jobs();
         let first = jobs.first().context("there is no job")?;
         let directory = &first.settings().service.directory;

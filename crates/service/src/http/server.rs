@@ -1,6 +1,5 @@
 //! The thread that serves HTTP.
 
-use super::super::daemon::Daemon;
 use super::connections::answer;
 use super::{App, auth, error, openapi};
 use anyhow::{Context, Result};
@@ -54,10 +53,10 @@ impl Drop for Handle {
 }
 
 /// Puts more routes around those of the API.
-pub(crate) type Around = fn(Arc<App>, Router) -> Router;
+pub(crate) type Around = Box<dyn FnOnce(Arc<App>, Router) -> Router + Send>;
 
 /// Listens at `address` (`8080`, `:8080`, `host:8080`) and serves from a thread of its own.
-pub(crate) fn start(daemon: Daemon, address: &str, around: Option<Around>) -> Result<Handle> {
+pub(crate) fn start(app: App, address: &str, around: Option<Around>) -> Result<Handle> {
     let listener = listen(address)?;
     let local = listener.local_addr().context("asking where it listens")?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -68,7 +67,7 @@ pub(crate) fn start(daemon: Daemon, address: &str, around: Option<Around>) -> Re
         .build()
         .context("starting the runtime of the HTTP server")?;
     let (stop, stopped) = oneshot::channel();
-    let app = Arc::new(App::new(daemon));
+    let app = Arc::new(app);
     let thread = std::thread::Builder::new()
         .name("http".to_owned())
         .spawn(move || {

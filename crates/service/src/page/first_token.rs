@@ -29,9 +29,26 @@ fn try_make(service: &Service) -> Result<()> {
         return Ok(());
     }
     let given = file.map(read).transpose()?;
-    let Some(text) = tokens.create_first(given.as_ref())? else {
-        return Ok(());
-    };
+    if let Some(text) = tokens.create_first(given.as_ref())? {
+        say(file, &text);
+    }
+    Ok(())
+}
+
+/// The tokens of a service that is not set up: those that were made before, or one that is stored once there is a
+/// configuration, with its text.
+pub(super) fn for_set_up(service: &Service) -> Result<(Tokens, Option<SecretString>)> {
+    let known = Tokens::of(&StateDir::of(&service.directory));
+    if !known.is_new()? {
+        return Ok((known, None));
+    }
+    let file = service.first_token_file.as_deref();
+    let (tokens, text) = Tokens::unstored(file.map(read).transpose()?)?;
+    say(file, &text);
+    Ok((tokens, Some(text)))
+}
+
+fn say(file: Option<&Path>, text: &SecretString) {
     if let Some(file) = file {
         let file = file.display();
         tracing::info!("http: made the token {FIRST} (admin) with the text in {file}");
@@ -43,7 +60,6 @@ fn try_make(service: &Service) -> Result<()> {
             text.expose_secret()
         );
     }
-    Ok(())
 }
 
 fn read(path: &Path) -> Result<SecretString> {

@@ -39,6 +39,8 @@ mod coverage;
 mod settings;
 mod tokens;
 mod audit;
+mod set_up_form;
+mod set_up;
 
 use crate::daemon::{Daemon, ServedJob};
 use crate::http::permits::Permits;
@@ -52,7 +54,9 @@ use axum::http::header::{ACCEPT, AUTHORIZATION};
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use facts_cache::FactsCache;
+use hubvault_config::{Inputs, Unconfigured};
 use session::Sessions;
+use set_up::SetUpState;
 use std::sync::Arc;
 use tower::ServiceExt;
 use tower_http::limit::RequestBodyLimitLayer;
@@ -79,21 +83,36 @@ pub(crate) fn start(daemon: &Daemon, address: &str) -> Result<http::Handle> {
         audit::begin(&settings.service);
         first_token::make(&settings.service);
     }
-    let around = with_page.map(|_| around as Around);
-    http::start(daemon.clone(), address, around)
+    let around = with_page.map(|_| Box::new(around) as Around);
+    http::start(App::new(daemon.clone(), None), address, around)
+}
+
+/// Starts HTTP with the set-up page alone.
+pub(crate) fn start_set_up(
+    daemon: &Daemon,
+    inputs: &Inputs,
+    new: Unconfigured,
+) -> Result<http::Handle> {
+    let (tokens, text) = first_token::for_set_up(&new.service)?;
+    let address = new.service.http_address.clone().unwrap_or_default();
+    let set_up = Arc::new(SetUpState::new(inputs.clone(), new.file, text));
+    let around: Around = Box::new(move |app, _| {
+        let own = set_up::routes(Arc::new(Page::new(app)), set_up);
+        split(own, set_up::elsewhere())
+    });
+    http::start(
+        App::new(daemon.clone(), Some(tokens)),
+        &address,
+        Some(around),
+    )
 }
 
 /// The page's routes; everything else is the API's, and so is every request that is not a browser's.
 fn around(app: Arc<App>, api: Router) -> Router {
-    let page = Arc::new(Page {
-        app,
-        sessions: Sessions::default(),
-        views: Views::default(),
-        facts: FactsCache::default(),
-        looks: Permits::new(inside::LOOKS.0, inside::LOOKS.1),
-        asked: Asked::default(),
-    });
-    let own = routes(page);
+    split(routes(Arc::new(Page::new(app))), api)
+}
+
+fn split(own: Router, api: Router) -> Router {
     Router::new().fallback(|request: Request| async move {
         let router = if is_for_page(&request) { own } else { api };
         router.oneshot(request).await
@@ -101,6 +120,17 @@ fn around(app: Arc<App>, api: Router) -> Router {
 }
 
 impl Page {
+    fn new(app: Arc<App>) -> Self {
+        Self {
+            app,
+            sessions: Sessions::default(),
+            views: Views::default(),
+            facts: FactsCache::default(),
+            looks: Permits::new(inside::LOOKS.0, inside::LOOKS.1),
+            asked: Asked::default(),
+        }
+    }
+
     /// The address at which people reach the service, where the configuration says it.
     fn public_url(&self) -> Option<String> {
         let job = self.app.daemon.jobs().into_iter().next()?;
@@ -110,7 +140,7 @@ impl Page {
 }
 
 fn routes(page: Arc<Page>) -> Router {
-    Router::new()
+    let router = Router::new()
         .route("/", get(overview::show))
         .route("/start", post(actions::start))
         .route("/backups", get(backups::list))
@@ -143,7 +173,13 @@ fn routes(page: Arc<Page>) -> Router {
         .route("/login", get(login::show).post(login::login))
         .route("/logout", post(login::logout))
         .route("/assets/{name}", get(assets::asset))
-        .fallback(shape::nothing_here)
+        .fallback(shape::nothing_here);
+    closed(router, page)
+}
+
+/// Behind the guard, with limits and headers.
+fn closed(router: Router<Arc<Page>>, page: Arc<Page>) -> Router {
+    router
         .layer(from_fn_with_state(Arc::clone(&page), guard::guard))
         .layer(RequestBodyLimitLayer::new(BODY_LIMIT))
         .layer(TimeoutLayer::with_status_code(

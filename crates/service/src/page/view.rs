@@ -15,6 +15,11 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("layout.html", include_str!("templates/layout.html")),
     ("macros.html", include_str!("templates/macros.html")),
     ("login.html", include_str!("templates/login.html")),
+    ("set_up.html", include_str!("templates/set_up.html")),
+    (
+        "set_up_done.html",
+        include_str!("templates/set_up_done.html"),
+    ),
     ("error.html", include_str!("templates/error.html")),
     ("overview.html", include_str!("templates/overview.html")),
     ("backups.html", include_str!("templates/backups.html")),

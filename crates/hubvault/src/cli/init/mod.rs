@@ -8,8 +8,10 @@ mod arguments;
 mod role;
 mod proposal;
 mod outcome;
+mod set_up;
 
 pub(crate) use arguments::InitArgs;
+pub(crate) use set_up::set_up;
 
 use super::Exit;
 use crate::signals;

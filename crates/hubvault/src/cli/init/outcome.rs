@@ -140,11 +140,17 @@ impl Outcome {
         Ok(if is_done { Exit::Done } else { Exit::Warnings })
     }
 
+    /// What was written, in lines.
+    pub(super) fn written(&self) -> Vec<String> {
+        let secrets = self.secret_files.iter();
+        let secrets =
+            secrets.map(|path| format!("wrote {}, for its owner alone", plain(path.display())));
+        let file = format!("wrote {}", plain(self.output.display()));
+        std::iter::once(file).chain(secrets).collect()
+    }
+
     fn text(&self, check: &str, to_run: &[String], plan: Option<&str>) -> String {
-        let mut out = format!("wrote {}\n", plain(self.output.display()));
-        for path in &self.secret_files {
-            out += &format!("wrote {}, for its owner alone\n", plain(path.display()));
-        }
+        let mut out = self.written().join("\n") + "\n";
         if let Some((role, true)) = &self.role {
             let what = if role.exists {
                 "gave rights to"

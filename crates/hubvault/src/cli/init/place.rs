@@ -3,7 +3,6 @@
 use anyhow::{Context, Result, bail};
 use hubvault_engine::disk::free_bytes;
 use hubvault_model::ByteSize;
-use hubvault_postgres::inspect::Survey;
 use rustix::fs::{Access, access};
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -18,8 +17,9 @@ pub(super) fn default_directory(beside: &Path) -> PathBuf {
     }
 }
 
-/// Checks that the directory can be written, or be made, and says what is doubtful about it. Changes nothing.
-pub(super) fn check(directory: &Path, survey: &Survey) -> Result<Vec<String>> {
+/// Checks that the directory can be written, or be made, and says what is doubtful about it; `bytes` are those of the
+/// database. Changes nothing.
+pub(super) fn check(directory: &Path, bytes: Option<u64>) -> Result<Vec<String>> {
     let existing = directory.ancestors().find(|path| path.exists());
     let existing = existing.context("there is no such directory")?;
     if !existing.is_dir() {
@@ -37,7 +37,7 @@ pub(super) fn check(directory: &Path, survey: &Survey) -> Result<Vec<String>> {
     let mut doubts = Vec::new();
     let free = free_bytes(existing)
         .with_context(|| format!("asking for the free space of {}", existing.display()))?;
-    if let Some(bytes) = survey.bytes.filter(|bytes| *bytes > free) {
+    if let Some(bytes) = bytes.filter(|bytes| *bytes > free) {
         doubts.push(format!(
             "{} has {} free, and the database measures {} (archives are compressed, and need a part of that)",
             existing.display(),

@@ -31,18 +31,23 @@ pub(super) struct Proposal {
     pub(super) advice: Option<Advice>,
 }
 
-/// What the database holds, in a few lines.
-pub(super) fn survey_text(survey: &Survey) -> String {
+/// Which database it is, in a line.
+pub(super) fn survey_line(survey: &Survey) -> String {
     let size = survey
         .bytes
         .map_or_else(String::new, |bytes| format!(", {}", ByteSize(bytes)));
-    let mut out = format!(
-        "{} on PostgreSQL {}, seen as {}: {}{size}\n",
+    format!(
+        "{} on PostgreSQL {}, seen as {}: {}{size}",
         plain(&survey.database),
         plain(&survey.server_version),
         plain(&survey.role),
         counted(survey.tables.len() as u64, "table"),
-    );
+    )
+}
+
+/// What the database holds, in a few lines.
+pub(super) fn survey_text(survey: &Survey) -> String {
+    let mut out = survey_line(survey) + "\n";
     let unreadable = survey
         .tables
         .iter()
@@ -226,7 +231,7 @@ fn directory(
     loop {
         let text = ask.text("Directory for archives", &default.display().to_string())?;
         let directory = here.join(text);
-        match place::check(&directory, survey) {
+        match place::check(&directory, survey.bytes) {
             Ok(found) => {
                 doubts.extend(found);
                 let text = directory.display().to_string();

@@ -25,6 +25,12 @@ pub(super) enum Event {
         job: ServedJob,
         operation: Operation,
     },
+    /// A person wants an operation stopped.
+    StopRequested {
+        job: ServedJob,
+        operation: BackupId,
+        by: String,
+    },
 }
 
 /// The state of the service. Cheap to clone; every method may be called from any thread.
@@ -232,6 +238,19 @@ impl ServedJob {
             .events
             .send(Event::OperationRequested { job, operation });
         Ok(None)
+    }
+
+    /// Asks an operation to end, for the person of this name; whether it is at work.
+    pub(crate) fn stop_operation(&self, operation: BackupId, by: &str) -> bool {
+        let is_started = (lock(&self.shared.operations).iter()).any(|one| one.id == operation);
+        if !is_started {
+            return false;
+        }
+        let (job, by) = (self.clone(), by.to_owned());
+        let event = Event::StopRequested { job, operation, by };
+        // The scheduler lives as long as the service.
+        let _ = self.events.send(event);
+        true
     }
 
     /// Where an operation is.

@@ -115,6 +115,11 @@ impl JobScheduler {
         self.operations.start(&self.served, operation, &self.prefix);
     }
 
+    /// Asks one of these to end, for the person of this name.
+    pub(super) fn stop_operation(&mut self, id: BackupId, by: String) {
+        self.operations.stop_one(id, by, &self.prefix);
+    }
+
     /// What people started and is at work, in words.
     pub(super) fn operations(&self) -> Vec<String> {
         self.operations.in_words()

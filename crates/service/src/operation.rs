@@ -69,6 +69,8 @@ pub enum Outcome {
     Warnings,
     /// It failed.
     Failed,
+    /// A person stopped it.
+    Stopped,
 }
 
 /// The end of one.
@@ -78,7 +80,7 @@ pub struct Ended {
     pub at: Timestamp,
     /// How.
     pub outcome: Outcome,
-    /// Why it failed.
+    /// Why it failed, or who stopped it.
     pub error: Option<String>,
 }
 

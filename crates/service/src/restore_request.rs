@@ -88,6 +88,29 @@ impl RestoreForm {
         }
     }
 
+    /// What a program asks for.
+    pub(crate) fn of(
+        what: &str,
+        database: &str,
+        schema: &str,
+        tables: &[String],
+        no_owner: bool,
+    ) -> Result<Self, String> {
+        // Each is a line of the form.
+        if let Some(table) = tables.iter().find(|table| table.contains(['\n', '\r'])) {
+            return Err(format!(
+                "{table:?}: a name with a line break cannot be restored over HTTP"
+            ));
+        }
+        Ok(Self {
+            what: what.to_owned(),
+            database: database.to_owned(),
+            schema: schema.to_owned(),
+            tables: tables.join("\n"),
+            no_owner: no_owner.then(|| "on".to_owned()),
+        })
+    }
+
     /// The restore that it asks for, or what is wrong with it. `living` is the living database, `archives` the directory
     /// of the archives.
     pub(crate) fn request(

@@ -3,12 +3,21 @@
 use super::child::{self, Task};
 use super::daemon::ServedJob;
 use super::operation::{Operation, Outcome};
+use hubvault_model::BackupId;
 use rustix::process::WaitStatus;
 
 /// Those that are at work.
 #[derive(Debug, Default)]
 pub(super) struct RunningOperations {
-    running: Vec<(u32, Operation)>,
+    running: Vec<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    process: u32,
+    operation: Operation,
+    /// Who stopped it.
+    stopped_by: Option<String>,
 }
 
 impl RunningOperations {
@@ -18,7 +27,11 @@ impl RunningOperations {
         match child::start(&served.settings(), &task) {
             Ok(process) => {
                 tracing::info!("{prefix}{} began", operation.in_words());
-                self.running.push((process.id, operation));
+                self.running.push(Running {
+                    process: process.id,
+                    operation,
+                    stopped_by: None,
+                });
             }
             Err(error) => {
                 let why = format!("could not start its process: {error}");
@@ -36,16 +49,28 @@ impl RunningOperations {
         status: WaitStatus,
         prefix: &str,
     ) {
-        let Some(at) = (self.running.iter()).position(|(other, _)| *other == process) else {
+        let Some(at) = (self.running.iter()).position(|one| one.process == process) else {
             return;
         };
-        let (_, operation) = self.running.remove(at);
+        let Running {
+            operation,
+            stopped_by,
+            ..
+        } = self.running.remove(at);
         let words = operation.in_words();
-        if let Some(ended) = served.operations().ended(operation.id) {
+        let ended = served.operations().ended(operation.id);
+        let has_failed = (ended.as_ref()).is_none_or(|ended| ended.outcome == Outcome::Failed);
+        if let Some(by) = stopped_by.filter(|_| has_failed) {
+            let why = format!("stopped by {by}");
+            tracing::warn!("{prefix}{words} was {why}");
+            Self::end(served, &operation, Outcome::Stopped, &why, prefix);
+        } else if let Some(ended) = ended {
             match (ended.outcome, ended.error.unwrap_or_default()) {
                 (Outcome::Done, _) => tracing::info!("{prefix}{words} ended: done"),
                 (Outcome::Warnings, _) => tracing::warn!("{prefix}{words} ended with warnings"),
-                (Outcome::Failed, why) => tracing::error!("{prefix}{words} failed: {why}"),
+                (Outcome::Failed | Outcome::Stopped, why) => {
+                    tracing::error!("{prefix}{words} failed: {why}");
+                }
             }
         } else {
             let how = match (status.exit_status(), status.terminating_signal()) {
@@ -66,17 +91,34 @@ impl RunningOperations {
     fn failed(served: &ServedJob, operation: &Operation, why: &str, prefix: &str) {
         let words = operation.in_words();
         tracing::error!("{prefix}{words} failed: {why}");
-        let recorded =
-            (served.operations()).end(operation.id, Outcome::Failed, Some(why.to_owned()));
+        Self::end(served, operation, Outcome::Failed, why, prefix);
+    }
+
+    fn end(served: &ServedJob, operation: &Operation, how: Outcome, why: &str, prefix: &str) {
+        let recorded = served
+            .operations()
+            .end(operation.id, how, Some(why.to_owned()));
         if let Err(error) = recorded {
+            let words = operation.in_words();
             tracing::error!("{prefix}could not record the result of {words}: {error:#}");
+        }
+    }
+
+    /// Asks one to end, for a person. One that does not end by itself ends itself after two seconds.
+    pub(super) fn stop_one(&mut self, id: BackupId, by: String, prefix: &str) {
+        let mut all = self.running.iter_mut();
+        if let Some(one) = all.find(|one| one.operation.id == id) {
+            let words = one.operation.in_words();
+            tracing::info!("{prefix}{words} is stopped by {by}");
+            one.stopped_by.get_or_insert(by);
+            child::stop(one.process);
         }
     }
 
     /// Those at work, in words.
     pub(super) fn in_words(&self) -> Vec<String> {
         let all = self.running.iter();
-        all.map(|(_, operation)| operation.in_words()).collect()
+        all.map(|one| one.operation.in_words()).collect()
     }
 
     /// Whether none is at work.
@@ -86,8 +128,8 @@ impl RunningOperations {
 
     /// Asks all to end.
     pub(super) fn stop(&self) {
-        for (process, _) in &self.running {
-            child::stop(*process);
+        for one in &self.running {
+            child::stop(one.process);
         }
     }
 }

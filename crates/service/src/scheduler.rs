@@ -57,6 +57,12 @@ impl Scheduler {
                 }
                 Ok(Event::RunRequested { job, request }) => self.request(&job, request),
                 Ok(Event::OperationRequested { job, operation }) => self.operate(&job, operation),
+                Ok(Event::StopRequested { job, operation, by }) => {
+                    let mut jobs = self.jobs.iter_mut();
+                    if let Some(scheduler) = jobs.find(|it| it.served().is(&job)) {
+                        scheduler.stop_operation(operation, by);
+                    }
+                }
                 // SIGCHLD, or nothing at all: collect and tick.
                 Ok(Event::Signal(_)) | Err(_) => {}
             }

@@ -74,6 +74,7 @@ mod page_inside;
 mod page_beside;
 mod page_restore;
 mod set_up;
+mod restore_over_http;
 mod json;
 mod hints;
 mod logs;

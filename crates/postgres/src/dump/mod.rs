@@ -3,6 +3,7 @@
 pub(crate) mod program_version;
 pub(crate) mod hidden_options;
 mod search_path;
+mod ending;
 pub(crate) mod tools;
 pub(crate) mod installed;
 pub(crate) mod contents;

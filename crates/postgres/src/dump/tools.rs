@@ -1,19 +1,20 @@
 //! Finds the programs of `PostgreSQL` by version and runs them.
 
 use crate::connect::settings::ConnectSettings;
+use crate::dump::ending::end;
 use crate::dump::hidden_options::without_passwords;
 use crate::dump::program_version::{fixed_in, older_than_server};
 use crate::dump::search_path::{on_path, package_directories, started_as};
 use crate::error::PgError;
 use hubvault_model::{Cancel, one_line};
-use rustix::process::{
-    Pid, Signal, getpid, getppid, kill_process, set_parent_process_death_signal,
-};
+use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal};
 use secrecy::ExposeSecret;
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A program and its version.
 #[derive(Clone, Debug)]
@@ -321,11 +322,14 @@ pub(crate) fn run_to_end(
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| failed(format!("cannot be started: {error}")))?;
-    let pid = child.id();
-    let wake = cancel.on_request(move || kill(pid));
-    let (status, stdout, stderr) =
-        talk(&mut child, input).map_err(|error| failed(error.to_string()))?;
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let has_ended = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&has_ended);
+    let wake = cancel.on_request(move || end(pid, &seen));
+    let talked = talk(&mut child, input);
+    has_ended.store(true, Ordering::Release);
     drop(wake);
+    let (status, stdout, stderr) = talked.map_err(|error| failed(error.to_string()))?;
     if cancel.is_requested() {
         return Err(PgError::Cancelled);
     }
@@ -359,11 +363,4 @@ fn read_all(pipe: Option<impl Read>) -> io::Result<Vec<u8>> {
         pipe.read_to_end(&mut bytes)?;
     }
     Ok(bytes)
-}
-
-fn kill(pid: u32) {
-    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-        // It may have ended by itself.
-        let _ = kill_process(pid, Signal::KILL);
-    }
 }

@@ -25,9 +25,16 @@ fn needed(method: &Method, path: &str) -> Option<Role> {
     match *method {
         Method::GET | Method::HEAD if open => None,
         Method::GET | Method::HEAD => Some(Role::Read),
+        Method::POST if is_restore(path) => Some(Role::Admin),
         Method::POST => Some(Role::Operate),
         _ => Some(Role::Admin),
     }
+}
+
+/// Whether a path is a step of a restore.
+fn is_restore(path: &str) -> bool {
+    let parts: Vec<&str> = path.split('/').collect();
+    matches!(parts.as_slice(), ["", "backup" | "operation", _, "restore"])
 }
 
 /// Lets authorized requests in, and logs changes.
@@ -187,6 +194,9 @@ mod tests {
             Some(Role::Operate)
         );
         assert_eq!(needed(&Method::PUT, "/backup/config"), Some(Role::Admin));
+        for restore in ["/backup/x/restore", "/operation/x/restore"] {
+            assert_eq!(needed(&Method::POST, restore), Some(Role::Admin));
+        }
         assert_eq!(needed(&Method::DELETE, "/health"), Some(Role::Admin));
     }
 

@@ -13,6 +13,7 @@ pub(crate) mod backups;
 pub(crate) mod run;
 mod events;
 pub(crate) mod operations;
+pub(crate) mod restores;
 mod settings;
 pub(crate) mod notice;
 pub(crate) mod change;

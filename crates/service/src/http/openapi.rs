@@ -1,7 +1,8 @@
 //! The routes and the document that describes them, which is made from them.
 
 use super::{
-    App, backups, change, download, events, health, numbers, operations, run, settings, status,
+    App, backups, change, download, events, health, numbers, operations, restores, run, settings,
+    status,
 };
 use axum::Json;
 use std::sync::Arc;
@@ -49,6 +50,9 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(events::events))
         .routes(routes!(operations::start))
         .routes(routes!(operations::show))
+        .routes(routes!(operations::stop))
+        .routes(routes!(restores::preview))
+        .routes(routes!(restores::confirm))
         .routes(routes!(download::link))
         .routes(routes!(download::download))
         .routes(routes!(numbers::metrics))

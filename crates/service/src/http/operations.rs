@@ -1,4 +1,4 @@
-//! `POST /backup/{id}/operation` and `GET /operation/{id}`: verify, drill or compare a backup.
+//! `POST /backup/{id}/operation`, `GET /operation/{id}` and `POST /operation/{id}/stop`: verify, drill or compare a backup.
 
 use super::audit::Caller;
 use super::auth::{Audit, too_many};
@@ -7,6 +7,7 @@ use super::error::{ApiError, ErrorBody};
 use super::of_job::{OfJob, Which, all};
 use super::{App, blocking};
 use crate::operation::{Action, Operation, Outcome, Standing};
+use crate::token::Role;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -53,21 +54,21 @@ impl From<Check> for Action {
 pub(crate) struct OperationBody {
     /// UUID.
     id: String,
-    /// `verify`, `drill` or `compare`; of the page also `preview` and `restore`.
+    /// `verify`, `drill`, `compare`, `preview` or `restore`.
     action: &'static str,
     backup_id: String,
     /// The name of the token that started it.
     by: String,
     #[schema(value_type = String, format = DateTime)]
     requested_at: Timestamp,
-    /// `starting`, `running`, `done`, `warnings`, `failed`, or `crashed` if its process ended without a result.
+    /// `starting`, `running`, `done`, `warnings`, `failed`, `stopped`, or `crashed` if its process ended without a result.
     state: &'static str,
     /// How far it is while it runs, in the fields of the events of a run.
     #[schema(value_type = Option<Object>)]
     progress: Option<Value>,
     #[schema(value_type = Option<String>, format = DateTime)]
     ended_at: Option<Timestamp>,
-    /// Why it failed.
+    /// Why it failed, or who stopped it.
     error: Option<String>,
     /// What the command printed with `--json` (docs/json.md); of `compare` numbers of rows instead of their keys.
     #[schema(value_type = Option<Object>)]
@@ -75,7 +76,8 @@ pub(crate) struct OperationBody {
 }
 
 impl OperationBody {
-    fn of(of: &OfJob, operation: &Operation) -> Self {
+    /// As it is now.
+    pub(super) fn of(of: &OfJob, operation: &Operation) -> Self {
         let standing = of.job.standing(operation);
         let mut body = Self {
             id: operation.id.to_string(),
@@ -112,6 +114,7 @@ pub(crate) fn word(standing: &Standing) -> &'static str {
             Outcome::Done => "done",
             Outcome::Warnings => "warnings",
             Outcome::Failed => "failed",
+            Outcome::Stopped => "stopped",
         },
     }
 }
@@ -231,6 +234,52 @@ pub(super) async fn show(
     blocking(move || {
         let (of, operation) = of_id(&app, &word)?;
         Ok(Json(OperationBody::of(&of, &operation)))
+    })
+    .await
+}
+
+/// Asks an operation to end; what it returns is where it was. A restore can be stopped by whoever may start one.
+pub(crate) fn end(of: &OfJob, caller: &Caller, operation: &Operation) -> Result<Audit, ApiError> {
+    let Some(token) = &caller.token else {
+        return Err(ApiError::new(StatusCode::UNAUTHORIZED, "log in first"));
+    };
+    let is_restore = matches!(operation.action, Action::Restore(_));
+    if is_restore && token.role < Role::Admin {
+        let what = "stopping a restore needs the role admin";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, what));
+    }
+    if !of.job.stop_operation(operation.id, &token.name) {
+        let what = "this operation is not in progress";
+        return Err(ApiError::new(StatusCode::CONFLICT, what));
+    }
+    Ok(Audit(format!("stopped {}", operation.in_words())))
+}
+
+/// Stops an operation. Its process ends what it does, removes what it made for itself, and says who stopped it.
+#[utoipa::path(
+    post,
+    path = "/operation/{id}/stop",
+    params(("id" = String, Path, description = "UUID")),
+    security(("token" = ["operate"])),
+    responses(
+        (status = 202, description = "It is asked to end", body = OperationBody),
+        (status = 400, description = "Not an id", body = ErrorBody),
+        (status = 401, description = "No token", body = ErrorBody),
+        (status = 403, description = "The token's role is read, or it is a restore and the role is not admin", body = ErrorBody),
+        (status = 404, description = "No such operation", body = ErrorBody),
+        (status = 409, description = "It is not in progress", body = ErrorBody),
+    )
+)]
+pub(super) async fn stop(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(word): Path<String>,
+) -> Result<(StatusCode, Extension<Audit>, Json<OperationBody>), ApiError> {
+    blocking(move || {
+        let (of, operation) = of_id(&app, &word)?;
+        let audit = end(&of, &caller, &operation)?;
+        let body = OperationBody::of(&of, &operation);
+        Ok((StatusCode::ACCEPTED, Extension(audit), Json(body)))
     })
     .await
 }

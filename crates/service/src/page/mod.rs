@@ -170,6 +170,7 @@ fn routes(page: Arc<Page>) -> Router {
         .route("/tokens/revoke", post(tokens::revoke))
         .route("/audit", get(audit::list))
         .route("/operations/{id}/restore", post(restore::restore))
+        .route("/operations/{id}/stop", post(operation::stop))
         .route("/login", get(login::show).post(login::login))
         .route("/logout", post(login::logout))
         .route("/assets/{name}", get(assets::asset))

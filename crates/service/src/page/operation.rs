@@ -1,8 +1,9 @@
 //! The page of an operation: how far it is, and its result.
 
 use super::Page;
+use super::actions::caller;
+use super::guard::see_other;
 use super::operation_row::{in_words, mark, title};
-use super::restore::confirmable;
 use super::restore_result;
 use super::shown::{Clock, span};
 use super::view::Visit;
@@ -10,7 +11,8 @@ use crate::http::backups::masked;
 use crate::http::blocking;
 use crate::http::error::ApiError;
 use crate::http::of_job::OfJob;
-use crate::http::operations::of_id;
+use crate::http::operations::{end, of_id};
+use crate::http::restores::confirmable;
 use crate::operation::{Action, Operation, Standing};
 use crate::restore_request::RestoreRequest;
 use axum::Extension;
@@ -39,6 +41,22 @@ pub(super) async fn show(
         let values = values(&of, &operation);
         let html = page.views.render("operation.html", &visit, values)?;
         Ok(html.into_response())
+    })
+    .await
+}
+
+/// Stops one.
+pub(super) async fn stop(
+    State(page): State<Arc<Page>>,
+    Extension(visit): Extension<Visit>,
+    Path(word): Path<String>,
+) -> Result<Response, ApiError> {
+    let caller = caller(&visit)?;
+    blocking(move || {
+        let (of, operation) = of_id(&page.app, &word)?;
+        let audit = Extension(end(&of, &caller, &operation)?);
+        let to = format!("{}operations/{}", visit.root, operation.id);
+        Ok((audit, see_other(&to)).into_response())
     })
     .await
 }
@@ -82,6 +100,7 @@ fn values(of: &OfJob, operation: &Operation) -> Value {
         mark => mark(&standing),
         state_text => in_words(&standing),
         is_live => running.is_some(),
+        is_restore => matches!(operation.action, Action::Restore(_)),
         running,
         ended,
         restore => operation.action.restore().map(|request| restore(of, operation, request)),

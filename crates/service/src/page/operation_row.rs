@@ -49,6 +49,7 @@ pub(super) fn in_words(standing: &Standing) -> &'static str {
         "done" => "done",
         "warnings" => "done, with warnings",
         "failed" => "failed",
+        "stopped" => "stopped",
         _ => "ended without a result",
     }
 }

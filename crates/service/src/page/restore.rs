@@ -11,9 +11,10 @@ use crate::http::auth::Audit;
 use crate::http::blocking;
 use crate::http::error::ApiError;
 use crate::http::of_job::OfJob;
-use crate::http::operations::{begin, database_of, of_id};
-use crate::operation::{Action, Operation, Outcome};
-use crate::restore_request::{OFF, RestoreForm, RestoreRequest};
+use crate::http::operations::{begin, of_id};
+use crate::http::restores::{asked, permitted, restore as confirmed};
+use crate::operation::{Action, Operation};
+use crate::restore_request::{OFF, RestoreForm};
 use crate::token::Role;
 use axum::Extension;
 use axum::extract::{Form, Path, State};
@@ -21,14 +22,11 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use hubvault_engine::catalog::BackupRecord;
 use hubvault_engine::command::shell_word;
-use jiff::{SignedDuration, Timestamp};
 use minijinja::value::Serde;
 use minijinja::{Value, context};
 use serde::Deserialize;
 use std::sync::Arc;
 
-/// A preview that is older says too little of what there is now.
-const FRESH: SignedDuration = SignedDuration::from_hours(1);
 /// So many tables of the backup are named beside the form.
 const TABLES: usize = 500;
 
@@ -100,10 +98,7 @@ pub(super) async fn preview(
     let caller = admin(&visit)?;
     blocking(move || {
         let (of, record) = find(&page, &word)?;
-        let settings = of.job.settings();
-        let job = settings.job();
-        let asked = form.request(&job.database.dbname, job.local_directory(), record.id);
-        let request = match asked {
+        let request = match asked(&of, &form, &record) {
             Ok(request) => request,
             Err(problem) => return render(&page, &visit, &of, &record, &form, Some(problem)),
         };
@@ -131,49 +126,10 @@ pub(super) async fn restore(
     let caller = admin(&visit)?;
     blocking(move || {
         let (of, shown) = of_id(&page.app, &word)?;
-        let request = confirmable(&of, &shown)?;
-        let database = of.job.settings().job().database.dbname.clone();
-        if request.is_into_living() && form.database.trim() != database {
-            let what = "what was typed is not the name of the database whose tables are changed; nothing was done. Go \
-                        back and type its name";
-            return Err(ApiError::bad(what));
-        }
-        let (_, record) = find(&page, &shown.backup.to_string())?;
-        let operation = begin(&of, &caller, &record, Action::Restore(request))?;
+        let operation = confirmed(&of, &caller, &shown, &form.database)?;
         Ok(begun(&visit, &operation))
     })
     .await
-}
-
-/// The restore that a preview showed, if it still may be begun.
-pub(super) fn confirmable(of: &OfJob, shown: &Operation) -> Result<RestoreRequest, ApiError> {
-    let conflict = |what: &str| Err(ApiError::new(StatusCode::CONFLICT, what));
-    let Action::Preview(request) = &shown.action else {
-        return conflict("this is no preview of a restore");
-    };
-    permitted(of, request)?;
-    if shown.database != database_of(of) {
-        return conflict(
-            "the configuration names another database since this preview; make a new one, and confirm that",
-        );
-    }
-    let all = of.job.operations();
-    let is_later = |one: &Operation| {
-        matches!(one.action, Action::Restore(_)) && one.requested_at > shown.requested_at
-    };
-    if all.list().iter().any(is_later) {
-        return conflict(
-            "a restore began after this preview, which says too little now; make a new one, and confirm that",
-        );
-    }
-    match all.ended(shown.id) {
-        Some(ended) if ended.at + FRESH < Timestamp::now() => {
-            conflict("this preview is older than an hour; make a new one, and confirm that")
-        }
-        Some(ended) if ended.outcome == Outcome::Done => Ok(request.clone()),
-        Some(_) => conflict("the preview says why this restore would not succeed"),
-        None => conflict("the preview has not ended yet"),
-    }
 }
 
 /// Whoever restores; the guard has asked for the role, too.
@@ -185,11 +141,6 @@ fn admin(visit: &Visit) -> Result<Caller, ApiError> {
         return Err(ApiError::new(StatusCode::FORBIDDEN, what));
     }
     Ok(caller)
-}
-
-fn permitted(of: &OfJob, request: &RestoreRequest) -> Result<(), ApiError> {
-    let permitted = request.permitted(&of.job.settings().service);
-    permitted.map_err(|what| ApiError::new(StatusCode::FORBIDDEN, what))
 }
 
 fn begun(visit: &Visit, operation: &Operation) -> Response {

@@ -116,8 +116,8 @@ impl JobScheduler {
     }
 
     /// Asks one of these to end, for the person of this name.
-    pub(super) fn stop_operation(&mut self, id: BackupId, by: String) {
-        self.operations.stop_one(id, by, &self.prefix);
+    pub(super) fn stop_operation(&self, id: BackupId, by: &str) {
+        self.operations.stop_one(&self.served, id, by, &self.prefix);
     }
 
     /// What people started and is at work, in words.

@@ -212,7 +212,7 @@ impl Operations {
         let mut known = self.list();
         // Of each kind one may be at work, and those are among the newest.
         for old in known.drain(known.len().min(KEPT)..) {
-            for part in ["json", "progress", "result", "answer"] {
+            for part in ["json", "progress", "result", "answer", "stop"] {
                 // The next one tries again.
                 let _ = fs::remove_file(self.file(old.id, part));
             }
@@ -262,12 +262,30 @@ impl Operations {
         serde_json::from_slice(&text).ok()
     }
 
-    /// Records the end of one.
+    /// Records who stops one, before its process is asked to end; the first one counts.
+    pub fn stop(&self, id: BackupId, by: &str) -> Result<()> {
+        match self.stopped_by(id) {
+            Some(_) => Ok(()),
+            None => self.write(id, "stop", by.as_bytes()),
+        }
+    }
+
+    fn stopped_by(&self, id: BackupId) -> Option<String> {
+        let text = file::read(&self.file(id, "stop"), LARGEST).ok()?;
+        String::from_utf8(text).ok()
+    }
+
+    /// Records the end of one. What fails because somebody stopped it says so.
     pub fn end(&self, id: BackupId, outcome: Outcome, error: Option<String>) -> Result<()> {
+        let stopped_by = self.stopped_by(id).filter(|_| outcome == Outcome::Failed);
+        let (outcome, error) = match stopped_by {
+            Some(by) => (Outcome::Stopped, Some(format!("stopped by {by}"))),
+            None => (outcome, error.map(|error| masked(&error))),
+        };
         let ended = Ended {
             at: Timestamp::now(),
             outcome,
-            error: error.map(|error| masked(&error)),
+            error,
         };
         self.write(id, "result", &serde_json::to_vec(&ended)?)
     }
@@ -346,6 +364,25 @@ mod tests {
         assert_eq!(ended.error.as_deref(), Some("why"));
         drop(lock);
         assert_eq!(all.at_work("check"), None);
+    }
+
+    #[test]
+    fn what_fails_after_somebody_stopped_it_says_who() {
+        let directory = tempfile::tempdir().unwrap();
+        let all = Operations::of(StateDir::at(directory.path()));
+        let one = operation();
+        all.record(&one).unwrap();
+        all.stop(one.id, "eva").unwrap();
+        all.stop(one.id, "bob").unwrap();
+        all.end(one.id, Outcome::Done, None).unwrap();
+        assert_eq!(all.ended(one.id).unwrap().outcome, Outcome::Done);
+        let why = Some("stopped on request".to_owned());
+        all.end(one.id, Outcome::Failed, why).unwrap();
+        let ended = all.ended(one.id).unwrap();
+        assert_eq!(
+            (ended.outcome, ended.error.as_deref()),
+            (Outcome::Stopped, Some("stopped by eva"))
+        );
     }
 
     #[test]

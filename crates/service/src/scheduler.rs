@@ -58,9 +58,9 @@ impl Scheduler {
                 Ok(Event::RunRequested { job, request }) => self.request(&job, request),
                 Ok(Event::OperationRequested { job, operation }) => self.operate(&job, operation),
                 Ok(Event::StopRequested { job, operation, by }) => {
-                    let mut jobs = self.jobs.iter_mut();
+                    let mut jobs = self.jobs.iter();
                     if let Some(scheduler) = jobs.find(|it| it.served().is(&job)) {
-                        scheduler.stop_operation(operation, by);
+                        scheduler.stop_operation(operation, &by);
                     }
                 }
                 // SIGCHLD, or nothing at all: collect and tick.

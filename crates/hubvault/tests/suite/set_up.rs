@@ -76,13 +76,8 @@ fn mode(path: &Path) -> u32 {
     path.metadata().unwrap().permissions().mode() & 0o777
 }
 
-#[test]
-fn the_first_visit_ends_with_a_service_that_takes_backups() {
-    let (database, place) = (shop(), Place::new());
-    fs::write(place.path("compose.yaml"), "x").unwrap();
-    let service = told(&place);
-    service.wait_for_log(LISTENING, 1);
-    // Nothing is open without the token.
+/// Nothing is open without the token.
+fn closed_without_the_token(service: &ServiceProcess) {
     let health = service.get("/health", "");
     assert_eq!(health.status, 503, "{}", health.text());
     assert!(
@@ -91,12 +86,20 @@ fn the_first_visit_ends_with_a_service_that_takes_backups() {
             .unwrap()
             .contains("nothing is configured")
     );
-    let stranger = Browser::new(&service);
+    let stranger = Browser::new(service);
     assert_eq!(stranger.get("/").status, 303);
     assert!(!stranger.get("/login").text().contains("Set up"));
     let sent = stranger.send("/set-up", "do=database", &[]);
     assert_eq!(sent.status, 303);
+}
 
+#[test]
+fn the_first_visit_ends_with_a_service_that_takes_backups() {
+    let (database, place) = (shop(), Place::new());
+    fs::write(place.path("compose.yaml"), "x").unwrap();
+    let service = told(&place);
+    service.wait_for_log(LISTENING, 1);
+    closed_without_the_token(&service);
     let browser = Browser::of(&service, TOKEN);
     let page = is_page(&browser.get("/"), 200);
     assert!(

@@ -95,7 +95,7 @@ impl Inputs {
     }
 
     /// The file that `--config`, `HUBVAULT_CONFIG` or `CONFIG_DIR` asks for.
-    pub(crate) fn told(&self) -> Option<PathBuf> {
+    pub(crate) fn configured_path(&self) -> Option<PathBuf> {
         let in_directory = || {
             let directory = self.environment.text("CONFIG_DIR")?;
             Some(Path::new(directory).join("hubvault.toml"))

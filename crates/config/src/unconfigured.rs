@@ -13,7 +13,7 @@ use std::path::PathBuf;
 pub struct Unconfigured {
     /// What the variables say of the service.
     pub service: Service,
-    /// The file that the service was told to read, which does not exist yet.
+    /// The file that the service reads, where something names it; it does not exist yet.
     pub file: Option<PathBuf>,
 }
 
@@ -34,7 +34,7 @@ pub fn unconfigured(inputs: &Inputs) -> Option<Unconfigured> {
     // A mistake is reported where the settings are loaded.
     (problems.is_empty() && has_page && !is_used).then(|| Unconfigured {
         service,
-        file: inputs.told(),
+        file: inputs.configured_path(),
     })
 }
 

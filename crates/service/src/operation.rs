@@ -264,15 +264,14 @@ impl Operations {
 
     /// Records who stops one, before its process is asked to end; the first one counts.
     pub fn stop(&self, id: BackupId, by: &str) -> Result<()> {
-        match self.stopped_by(id) {
-            Some(_) => Ok(()),
-            None => self.write(id, "stop", by.as_bytes()),
+        if self.stopped_by(id).is_some() {
+            return Ok(());
         }
+        self.write(id, "stop", by.as_bytes())
     }
 
     fn stopped_by(&self, id: BackupId) -> Option<String> {
-        let text = file::read(&self.file(id, "stop"), LARGEST).ok()?;
-        String::from_utf8(text).ok()
+        String::from_utf8(file::read(&self.file(id, "stop"), LARGEST).ok()?).ok()
     }
 
     /// Records the end of one. What fails because somebody stopped it says so.
@@ -373,11 +372,9 @@ mod tests {
         let one = operation();
         all.record(&one).unwrap();
         all.stop(one.id, "eva").unwrap();
-        all.stop(one.id, "bob").unwrap();
         all.end(one.id, Outcome::Done, None).unwrap();
         assert_eq!(all.ended(one.id).unwrap().outcome, Outcome::Done);
-        let why = Some("stopped on request".to_owned());
-        all.end(one.id, Outcome::Failed, why).unwrap();
+        all.end(one.id, Outcome::Failed, None).unwrap();
         let ended = all.ended(one.id).unwrap();
         assert_eq!(
             (ended.outcome, ended.error.as_deref()),

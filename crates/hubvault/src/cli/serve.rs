@@ -6,7 +6,7 @@ use hubvault_config::Inputs;
 use hubvault_service::{Ended, child, run as serve};
 use std::os::unix::process::CommandExt;
 
-/// Serves until a signal ends it. With a configuration that was made meanwhile, the process begins anew.
+/// Serves until a signal ends it. With a configuration that was made meanwhile, the process starts again.
 pub(crate) fn run(inputs: &Inputs) -> Result<Exit> {
     match serve(inputs)? {
         Ended::Stopped => Ok(Exit::Done),

@@ -292,7 +292,8 @@ fn without_a_place_for_the_file_the_page_shows_what_to_save() {
     let fields = filled(&database, &place);
     let page = is_page(&step(&browser, "database", &fields), 200);
     assert!(
-        page.contains("was not told where") && !page.contains("and start</button>"),
+        page.contains("Nothing names the configuration file")
+            && !page.contains("and start</button>"),
         "{page}"
     );
     assert!(page.contains("POSTGRES_PASSWORD_FILE="), "{page}");

@@ -189,7 +189,7 @@ fn render(
         write => result(Step::Write),
         output => known.asked.output.display().to_string(),
         may_write => state.file.is_some() && host.is_some_and(|host| host.unwritable.is_empty()),
-        was_told => state.file.is_some(),
+        is_named => state.file.is_some(),
         variables => variables(&known.asked),
         is_said_by_variables => is_said_by_variables(&known.asked),
     };
@@ -212,7 +212,8 @@ async fn step(
     admin(&visit)?;
     blocking(move || {
         let environment = &state.inputs.environment;
-        let asked = match read(&pairs, &state.known().asked, environment) {
+        let before = state.known().asked.clone();
+        let asked = match read(&pairs, &before, environment) {
             Ok(asked) => asked,
             Err(problem) => return render(&page, &state, &visit, Some(&problem)),
         };
@@ -263,7 +264,7 @@ fn write(
     let conflict = |what: &str| Err(ApiError::new(StatusCode::CONFLICT, what));
     let Some(file) = &state.file else {
         return conflict(
-            "the service was not told where its configuration is; save the text that is shown",
+            "nothing names the configuration file of the service; save the text that is shown",
         );
     };
     let found = {

@@ -353,7 +353,10 @@ fn each_right_that_is_missing_is_an_error_that_says_so() {
     let server = S3Server::shared();
     for right in [
         "s3:ListBucket",
+        "s3:ListBucketMultipartUploads",
+        "s3:GetBucketObjectLockConfiguration",
         "s3:PutObject",
+        "s3:PutObjectRetention",
         "s3:GetObject",
         "s3:DeleteObject",
     ] {
@@ -367,7 +370,14 @@ fn each_right_that_is_missing_is_an_error_that_says_so() {
                 store.list("").unwrap_err();
                 store.check()
             }
-            "s3:PutObject" => store.put(&key("a"), &mut &b"x"[..]).map(drop),
+            "s3:ListBucketMultipartUploads" => {
+                let now = Timestamp::now();
+                store.remove_unfinished(now).map(drop)
+            }
+            "s3:GetBucketObjectLockConfiguration" => store.check(),
+            "s3:PutObject" | "s3:PutObjectRetention" => {
+                store.put(&key("a"), &mut &b"x"[..]).map(drop)
+            }
             "s3:GetObject" => {
                 // It is stored, and nothing confirms that it is locked.
                 store.put(&key("a"), &mut &b"x"[..]).map(drop)

@@ -296,10 +296,10 @@ impl Drill<'_> {
                 shown.notes.extend(compared.notes);
             }
             Err(error) => {
-                (shown.unloaded).push(format!("the definitions could not be compared: {error}"))
+                let why = format!("the definitions could not be compared: {error}");
+                shown.unloaded.push(why);
             }
         }
-        // After all that code of the owners could have used.
         shown.intruders = shown.restored.access.other_superusers(&mut session)?;
         Ok(shown)
     }

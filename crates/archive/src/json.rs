@@ -1,5 +1,6 @@
 //! Reads untrusted JSON in bounded memory.
 
+use crate::columns::Sharing;
 use serde::de::DeserializeOwned;
 use std::io::{self, BufReader, Read};
 
@@ -22,6 +23,7 @@ pub fn from_json<T: DeserializeOwned>(text: impl Read, limit: u64) -> Result<T, 
         values: (limit / BYTES_IN_VALUE).min(VALUES_LIMIT) + 64,
         string: 0,
     };
+    let _sharing = Sharing::begin();
     serde_json::from_reader(BufReader::with_capacity(64 << 10, bounded)).map_err(|error| {
         let mut said = error.to_string();
         if said.len() > ERROR_LIMIT {

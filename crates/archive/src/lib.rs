@@ -5,6 +5,7 @@
 
 mod error;
 mod codec;
+mod columns;
 mod json;
 mod window;
 mod load_order;
@@ -21,10 +22,11 @@ mod checked;
 
 pub use checked::CheckedMembers;
 pub use codec::{Codec, Compression};
+pub use columns::Columns;
 pub use entry::{EntryBuilder, EntryMeta, PackedEntry, hex};
 pub use error::ArchiveError;
 pub use json::from_json;
-pub use load_order::{CheckedKind, LateCheck, LoadGroup, LoadOrder};
+pub use load_order::{CheckedKind, LateCheck, LoadGroup, LoadOrder, Through};
 pub use manifest::{
     Coverage, EntryKind, EntryRecord, FORMAT_VERSION, FileSummary, LeftOut, Manifest, RowData,
     ScopeInfo, SequenceState, SnapshotInfo, TableSummary, Tool, UncheckedForeignKey,

@@ -16,6 +16,19 @@ pub struct LoadOrder {
     pub after_tables: Vec<TableName>,
     /// Tables that are loaded after the indexes were built.
     pub after_indexes: Vec<TableName>,
+    /// Partitions whose rows are loaded through a table above them: a new database chooses another partition for a row,
+    /// as the hash of its key depends on numbers of the old one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub through: Vec<Through>,
+}
+
+/// A partition, and the table through which its rows are loaded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Through {
+    /// The partition.
+    pub partition: TableName,
+    /// The table above it.
+    pub table: TableName,
 }
 
 /// When the rows of a table are loaded, in this order.
@@ -44,6 +57,12 @@ impl LoadGroup {
 }
 
 impl LoadOrder {
+    /// Where the rows of a table are loaded.
+    pub fn place_of<'a>(&'a self, table: &'a TableName) -> &'a TableName {
+        let through = self.through.iter().find(|it| it.partition == *table);
+        through.map_or(table, |it| &it.table)
+    }
+
     /// When a table is loaded.
     pub fn group_of(&self, table: &TableName) -> LoadGroup {
         if self.after_indexes.contains(table) {

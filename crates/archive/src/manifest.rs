@@ -1,6 +1,6 @@
 //! The table of contents, as `manifest.json`.
 
-use crate::{Codec, LoadOrder, Window};
+use crate::{Codec, Columns, LoadOrder, Window};
 use hubvault_model::{
     BackupId, DatabaseFacts, HostNeeds, RowDigest, RowFormat, TableName, Warning,
 };
@@ -136,7 +136,7 @@ pub struct TableSummary {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<Window>,
     /// The columns in their order.
-    pub columns: Vec<String>,
+    pub columns: Columns,
     /// The format of its rows.
     pub format: RowFormat,
     /// The encoding of its rows, by PostgreSQL's name; absent where it is UTF-8.
@@ -319,7 +319,7 @@ pub struct RowData {
     /// The table.
     pub table: TableName,
     /// The columns in their order.
-    pub columns: Vec<String>,
+    pub columns: Columns,
     /// Their format.
     pub format: RowFormat,
     /// The encoding of their text, by PostgreSQL's name; absent where it is UTF-8.

@@ -93,6 +93,7 @@ impl Manifest {
             .chain(&self.load_order.after_tables)
             .chain(&self.load_order.after_indexes)
             .chain(self.load_order.late_checks.iter().map(|it| &it.owner))
+            .chain((self.load_order.through.iter()).flat_map(|it| [&it.partition, &it.table]))
             .chain(self.left_out.iter().map(|it| &it.name))
             .chain(
                 self.not_valid

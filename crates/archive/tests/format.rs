@@ -117,7 +117,7 @@ fn rows(text: &str, content: &str) -> RowData {
     let header = content.find(text).unwrap() as u64;
     RowData {
         table: TableName::new("public", "users"),
-        columns: vec!["id".into()],
+        columns: vec!["id".into()].into(),
         format: RowFormat::Text,
         encoding: None,
         digest: digester.finish().unwrap(),

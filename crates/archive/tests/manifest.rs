@@ -4,8 +4,8 @@
 
 use hubvault_archive::{
     CheckedKind, Codec, Coverage, EntryKind, EntryRecord, FileSummary, LateCheck, LeftOut,
-    LoadOrder, Manifest, RowData, ScopeInfo, SequenceState, SnapshotInfo, TableSummary, Tool,
-    UncheckedForeignKey,
+    LoadOrder, Manifest, RowData, ScopeInfo, SequenceState, SnapshotInfo, TableSummary, Through,
+    Tool, UncheckedForeignKey,
 };
 use hubvault_model::{
     BackupId, DatabaseFacts, HostNeeds, RowDigest, RowFormat, TableName, Warning,
@@ -52,7 +52,7 @@ prop_compose! {
         source_digest in of(text()), extension in of(text()),
     ) -> TableSummary {
         TableSummary {
-            name, extension, coverage, filter, window: None, columns, format, encoding: None, digest, added_rows, source_digest, bytes, entries,
+            name, extension, coverage, filter, window: None, columns: columns.into(), format, encoding: None, digest, added_rows, source_digest, bytes, entries,
         }
     }
 }
@@ -69,7 +69,7 @@ prop_compose! {
         let [offset, stored_bytes, raw_bytes, header_bytes, footer_bytes] = numbers;
         let [sha256, stored_sha256] = sums;
         let rows = rows.map(|(table, columns, format, digest)| {
-            RowData { table, columns, format, encoding: None, digest, header_bytes, footer_bytes }
+            RowData { table, columns: columns.into(), format, encoding: None, digest, header_bytes, footer_bytes }
         });
         EntryRecord { name, kind, offset, stored_bytes, raw_bytes, sha256, stored_sha256, mode, link, rows }
     }
@@ -138,12 +138,12 @@ fn missing_rows() -> impl Strategy<Value = Lacks> {
 prop_compose! {
     fn load_order()(
         search_path in vec(text(), 0..3), after_tables in vec(table(), 0..3), after_indexes in vec(table(), 0..3),
-        checks in vec((any::<bool>(), table(), text()), 0..3),
+        checks in vec((any::<bool>(), table(), text()), 0..3), through in vec((table(), table()), 0..3),
     ) -> LoadOrder {
         let late_checks = checks.into_iter().map(|(domain, owner, constraint)| LateCheck {
             on: if domain { CheckedKind::Domain } else { CheckedKind::Table }, owner, constraint,
         });
-        LoadOrder { search_path, late_checks: late_checks.collect(), after_tables, after_indexes }
+        LoadOrder { search_path, late_checks: late_checks.collect(), after_tables, after_indexes, through: through.into_iter().map(|(partition, table)| Through { partition, table }).collect() }
     }
 }
 

@@ -74,7 +74,7 @@ fn valid() -> (Vec<u8>, Value) {
         let name = format!("database/t.{number}.sql");
         let rows = RowData {
             table: table.clone(),
-            columns: vec!["id".into(), "name".into()],
+            columns: vec!["id".into(), "name".into()].into(),
             format: RowFormat::Text,
             encoding: None,
             digest,

@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use hubvault_archive::{
-    Archive, ArchiveWriter, Codec, Compression, Coverage, EntryBuilder, EntryKind, EntryMeta,
-    Manifest, RowData, TableSummary,
+    Archive, ArchiveWriter, Codec, Columns, Compression, Coverage, EntryBuilder, EntryKind,
+    EntryMeta, Manifest, RowData, TableSummary,
 };
 use hubvault_engine::restore::{Browsed, Filter, RestoreError, Wish, browse};
 use hubvault_model::{BackupId, Cancel, RowDigest, RowDigester, RowFormat, TableName};
@@ -19,7 +19,7 @@ fn archive(codec: Codec, format: RowFormat, texts: &[String]) -> (Vec<u8>, Table
     let compression = Compression { codec, level: 1 };
     let mut writer = ArchiveWriter::new(Vec::new(), compression);
     let name = TableName::new("public", "users");
-    let columns = vec!["id".to_owned(), "word".to_owned()];
+    let columns = Columns::from(vec!["id".to_owned(), "word".to_owned()]);
     let (mut digest, mut entries) = (RowDigest::default(), Vec::new());
     for (at, text) in texts.iter().enumerate() {
         let mut digester = RowDigester::new(format);

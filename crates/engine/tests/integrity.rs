@@ -31,7 +31,7 @@ fn users() -> TableName {
 fn rows() -> RowData {
     RowData {
         table: users(),
-        columns: vec!["id".into()],
+        columns: vec!["id".into()].into(),
         format: RowFormat::Text,
         encoding: None,
         digest: digest(),
@@ -47,7 +47,7 @@ fn table() -> TableSummary {
         coverage: Coverage::Whole,
         filter: None,
         window: None,
-        columns: vec!["id".into()],
+        columns: vec!["id".into()].into(),
         format: RowFormat::Text,
         encoding: None,
         digest: digest(),
@@ -136,7 +136,7 @@ fn tables_with_wrong_counts_are_named() {
         (
             Some(rows()),
             vec![TableSummary {
-                columns: vec!["name".into()],
+                columns: vec!["name".into()].into(),
                 ..table()
             }],
             "has different columns or a different format",

@@ -34,7 +34,7 @@ pub fn present<'a>(
 /// (`restrict_nonsystem_relation_kind`, since the updates of August 2024): what is called as a table of an archive is
 /// may be one in the database, and reading it would run its functions.
 pub fn only_tables(session: &mut Session) -> Result<(), PgError> {
-    let sql = "SELECT pg_catalog.set_config(name, 'view, foreign-table', false) FROM pg_catalog.pg_settings
+    let sql = "SELECT pg_catalog.set_config(name, 'view, foreign-table', false) FROM pg_catalog.pg_show_all_settings()
                WHERE name = 'restrict_nonsystem_relation_kind'";
     session.simple("leaving out views", sql)
 }

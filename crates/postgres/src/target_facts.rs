@@ -81,7 +81,7 @@ pub fn data_directory(
     if !to.host.starts_with('/') {
         return Ok(None);
     }
-    let sql = "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'data_directory'";
+    let sql = "SELECT setting FROM pg_catalog.pg_show_all_settings() WHERE name = 'data_directory'";
     let rows = session.rows("asking where the server keeps its data", sql)?;
     let path = rows
         .first()

@@ -316,7 +316,7 @@ fn header(table: &PlannedTable) -> String {
                 format!(" ({list})")
             };
             let options = copy_options(&[table.encoding.as_deref().map(copy_option)]);
-            let copy = format!("COPY {}{columns} FROM stdin{options};\n", table.name.sql());
+            let copy = format!("COPY {}{columns} FROM stdin{options};\n", table.place.sql());
             extensions::replacing(table).unwrap_or_default() + &copy
         }
         RowFormat::Csv => {

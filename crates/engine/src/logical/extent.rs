@@ -1,7 +1,7 @@
 //! The unit of export: one table, one range of its pages, or one window query.
 
 use super::closure::among;
-use hubvault_archive::Coverage;
+use hubvault_archive::{Columns, Coverage};
 use hubvault_model::{RowFormat, TableName, counted, quote_ident};
 use hubvault_postgres::{PageRange, Relation, RowAddress, copy_option, copy_options};
 use std::collections::BTreeSet;
@@ -16,6 +16,8 @@ pub(crate) const EXTENT_BYTES: u64 = 32 << 20;
 pub struct PlannedTable {
     /// The table; of a partitioned table, the leaf.
     pub name: TableName,
+    /// Where its rows are loaded: in itself, or through a table above it.
+    pub place: TableName,
     /// The extension that it belongs to.
     pub extension: Option<String>,
     /// Whether all of its rows are taken.
@@ -25,7 +27,7 @@ pub struct PlannedTable {
     /// Whether the configuration gives that condition as SQL, instead of a column and a duration.
     pub own_condition: bool,
     /// The columns in their order, without generated ones.
-    pub columns: Vec<String>,
+    pub columns: Columns,
     /// The format of the rows.
     pub format: RowFormat,
     /// The encoding of the rows, where it is not UTF-8.
@@ -209,11 +211,12 @@ mod tests {
     fn table(filter: Option<&str>, format: RowFormat) -> PlannedTable {
         PlannedTable {
             name: TableName::new("public", "Odd \"name\""),
+            place: TableName::new("public", "Odd \"name\""),
             extension: None,
             coverage: Coverage::Whole,
             filter: filter.map(str::to_owned),
             own_condition: false,
-            columns: vec!["id".into(), "order".into()],
+            columns: vec!["id".into(), "order".into()].into(),
             format,
             encoding: None,
             estimated_rows: None,
@@ -256,7 +259,7 @@ mod tests {
     #[test]
     fn a_table_without_columns_has_no_column_list() {
         let mut bare = table(None, RowFormat::Text);
-        bare.columns.clear();
+        bare.columns = Columns::default();
         let whole = whole();
         assert_eq!(
             whole.copy_sql(&bare),

@@ -1,6 +1,6 @@
 //! The order in which a restore loads rows and adds what looks at more than one row.
 
-use hubvault_archive::{CheckedKind, LateCheck, LoadOrder};
+use hubvault_archive::{CheckedKind, LateCheck, LoadOrder, Through};
 use hubvault_postgres::{PgError, Session, inspect};
 
 /// Reads it from the source.
@@ -20,5 +20,8 @@ pub(crate) fn load_order(session: &mut Session) -> Result<LoadOrder, PgError> {
         late_checks: late.collect(),
         after_tables: rules.after_tables,
         after_indexes: rules.after_indexes,
+        through: (rules.through.into_iter())
+            .map(|(partition, table)| Through { partition, table })
+            .collect(),
     })
 }

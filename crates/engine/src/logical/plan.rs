@@ -229,6 +229,7 @@ impl Plan {
             let index = self.tables.len();
             let filter = filters.get(&relation.oid);
             let (mut table, mut extents) = planned(session, relation, choice, filter, index)?;
+            table.place = self.load_order.place_of(&table.name).clone();
             table.encoding = encoding_of_rows(&self.snapshot.encoding);
             table.own_condition = matches!(choice, Choice::Window(window)
                 if scope.windows[window].has_own_condition());
@@ -309,6 +310,7 @@ fn planned(
         .map(|c| c.name.clone());
     let mut table = PlannedTable {
         name: relation.name.clone(),
+        place: relation.name.clone(),
         extension: relation.extension_member.clone(),
         coverage: choice.coverage(),
         filter: None,

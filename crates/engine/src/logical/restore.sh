@@ -216,7 +216,7 @@ fi
 
 # ---------------------------------------------------------------- what is there already
 
-present=$(ask_each '$1 == "table" {
+present=$(ask_each '$1 == "table" || $1 == "partition" {
     print "SELECT " literal("  " shown($2, $3)) " WHERE pg_catalog.to_regclass(" literal(relation($2, $3)) ") IS NOT NULL;"
 }
 # A table of an extension counts when it has rows that a restore would replace. A condition is SQL, and psql must not
@@ -227,10 +227,22 @@ $1 == "extension-table" {
     print "WHERE pg_catalog.to_regclass(" literal(relation($2, $3)) ") IS NOT NULL \\gexec"
 }') || die "cannot ask for the tables of the database $PGDATABASE: see above"
 
-# Lines of a table of contents that belong to steps of building what comes after the rows. A comment or a label goes
-# with the object before it: pg_restore takes it for a part of that object's section.
+# Indexes of materialized views: some of these views group by a primary key and come with the constraints.
+indexes_of_views=$(pg_restore --list --verbose database/schema.dump | LC_ALL=C awk '
+    /^[0-9]+; / {
+        id = $1
+        sub(/;/, "", id)
+        kind = $0
+        sub(/^[0-9]+; [0-9]+ [0-9]+ /, "", kind)
+        is_index = kind ~ /^INDEX /
+        if (kind ~ /^MATERIALIZED VIEW /) views[id] = 1
+    }
+    is_index && sub(/^;\tdepends on: /, "") { for (i = 1; i <= NF; i++) if ($i in views) { printf " %s", id; next } }')
+
+# Lines of a table of contents that belong to steps of building what comes after the rows. A comment, a label or
+# privileges go with the object before them: pg_restore takes them for a part of that object's section.
 steps() {
-    LC_ALL=C awk -v steps="$1" '
+    LC_ALL=C awk -v steps="$1" -v of_views="$indexes_of_views" '
     function step_of(kind) {
         if (kind ~ /^INDEX ATTACH /) return "attach"
         if (kind ~ /^(INDEX|CONSTRAINT) /) return "indexes"
@@ -245,7 +257,10 @@ steps() {
     {
         kind = $0
         sub(/^[0-9]+; [0-9]+ [0-9]+ /, "", kind)
-        if (kind !~ /^(COMMENT|SECURITY LABEL) /) step = step_of(kind)
+        id = $0
+        sub(/;.*/, "", id)
+        if (index(of_views " ", " " id " ")) step = "views"
+        else if (kind !~ /^(ACL|COMMENT|SECURITY LABEL) /) step = step_of(kind)
         if (index(" " steps " ", " " step " ")) print
     }'
 }
@@ -749,6 +764,7 @@ load_group after-indexes "rows that name indexes"
 say "constraints, triggers"
 add_checks
 post_data checks "$jobs"
+post_data views "$jobs"
 post_data rest 1
 # A statement a line.
 sql -v ON_ERROR_STOP=0 -f database/foreign-keys.sql 2>"$work/said" ||
@@ -762,7 +778,8 @@ statements=$(records '$1 == "refresh" {
     print ", replace(:\047LAST_ERROR_MESSAGE\047, E\047\\n\047, \047 \047));\n\\else"
     print "SET search_path = \047\047;\nSELECT concat(\047notes \047, " literal("MATERIALIZED VIEW " shown($2, $3)) ");\n\\endif\n\\endif"
 }') || exit 1
-printf '%s\n' "$statements" | sql -v ON_ERROR_STOP=0 -f - >"$work/refreshed" 2>/dev/null ||
+# Where its owner is bound by policies, a view shows the rows that they let through, as at the source.
+printf '%s\n' "SET row_security = on;" "$statements" | sql -v ON_ERROR_STOP=0 -f - >"$work/refreshed" 2>/dev/null ||
     die "the server was lost while materialized views were filled"
 sort_out "$work/refreshed"
 # They fire for all that comes before.
@@ -790,11 +807,12 @@ statements=$(records 'function uncounted(schema, table, rows) {
     print "SELECT pg_catalog.format(\047  %-40s %12s in the archive %12s restored  DIFFERENT\047, " literal(shown(schema, table)) ", " rows ", \047not\047);"
     print "\\endif"
 }
-$1 == "table" {
+$1 == "table" || $1 == "tree" {
     rows = literal($4)
+    only = $1 == "table" ? "ONLY " : ""
     print "SELECT pg_catalog.format(\047  %-40s %12s in the archive %12s restored  %s\047, " literal(shown($2, $3)) ", " rows ", n,"
     print "CASE WHEN n = " rows " THEN \047equal\047 ELSE \047DIFFERENT\047 END)"
-    print "FROM (SELECT count(*) AS n FROM ONLY " relation($2, $3) ") counted;"
+    print "FROM (SELECT count(*) AS n FROM " only relation($2, $3) ") counted;"
     uncounted($2, $3, rows)
 }
 $1 == "extension-table" {

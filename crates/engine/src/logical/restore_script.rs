@@ -1,9 +1,10 @@
 //! `restore.sh`, which is one fixed text, and what it reads: `database/restore.list` and the SQL beside it.
 
 use super::plan::Plan;
-use hubvault_archive::{CheckedKind, LoadGroup, TableSummary};
+use hubvault_archive::{CheckedKind, LoadGroup, LoadOrder, TableSummary};
 use hubvault_model::{RowFormat, TableName, list_field, quote_literal};
 use hubvault_postgres::{Sequence, create_options, encoding_of_rows};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// The script, identical in every archive: names are data that it reads, so that none can become a command.
@@ -36,17 +37,7 @@ pub(crate) fn restore_list(
     list.each("role", &plan.roles);
     list.each("masked", masked);
     list.each("tablespace", &plan.host.tablespaces);
-    for table in tables {
-        let TableName { schema, name } = &table.name;
-        let rows = table.digest.rows.to_string();
-        match table.extension {
-            Some(_) => {
-                let condition = table.filter.as_deref().unwrap_or("true");
-                list.record(&["extension-table", schema, name, &rows, condition]);
-            }
-            None => list.record(&["table", schema, name, &rows]),
-        }
-    }
+    list.tables(plan, tables);
     for (TableName { schema, name }, key) in &plan.references.late_keys {
         list.record(&["key", schema, name, key]);
     }
@@ -61,7 +52,7 @@ pub(crate) fn restore_list(
         list.record(&["check", on, schema, name, &check.constraint]);
     }
     list.record(&["rows", "extensions"]);
-    list.one_by_one(&plan.extension_tables, tables);
+    list.one_by_one(plan, tables);
     let tables: Vec<&TableSummary> = (tables.iter())
         .filter(|it| it.extension.is_none())
         .collect();
@@ -69,7 +60,7 @@ pub(crate) fn restore_list(
     for group in LoadGroup::ALL {
         list.record(&["rows", group.word()]);
         for (table, _) in tables.iter().zip(&groups).filter(|(_, of)| **of == group) {
-            list.entries(table, None);
+            list.entries(table, order, None);
         }
     }
     for TableName { schema, name } in &plan.refresh {
@@ -77,6 +68,18 @@ pub(crate) fn restore_list(
     }
     list.record(&["end"]);
     list.0
+}
+
+/// The tables through which the rows of their partitions are loaded, each with the number of these.
+fn trees<'a>(plan: &'a Plan, tables: &'a [TableSummary]) -> BTreeMap<&'a TableName, u64> {
+    let mut trees = BTreeMap::new();
+    for table in tables {
+        let place = plan.load_order.place_of(&table.name);
+        if *place != table.name {
+            *trees.entry(place).or_default() += table.digest.rows;
+        }
+    }
+    trees
 }
 
 /// Records, each a line of fields that tabs separate.
@@ -88,6 +91,27 @@ impl List {
         let fields: Vec<String> = fields.iter().map(|field| list_field(field)).collect();
         self.0.push_str(&fields.join("\t"));
         self.0.push('\n');
+    }
+
+    /// The tables with the numbers of their rows; those that are loaded through another table have one number together.
+    fn tables(&mut self, plan: &Plan, tables: &[TableSummary]) {
+        for table in tables {
+            let TableName { schema, name } = &table.name;
+            let rows = table.digest.rows.to_string();
+            match table.extension {
+                Some(_) => {
+                    let condition = table.filter.as_deref().unwrap_or("true");
+                    self.record(&["extension-table", schema, name, &rows, condition]);
+                }
+                None if *plan.load_order.place_of(&table.name) != table.name => {
+                    self.record(&["partition", schema, name]);
+                }
+                None => self.record(&["table", schema, name, &rows]),
+            }
+        }
+        for (TableName { schema, name }, rows) in trees(plan, tables) {
+            self.record(&["tree", schema, name, &rows.to_string()]);
+        }
     }
 
     fn each(&mut self, kind: &str, values: &[String]) {
@@ -102,16 +126,16 @@ impl List {
     }
 
     /// The entries of some tables in this order: the script loads the largest first, and these have sizes that say so.
-    fn one_by_one(&mut self, order: &[TableName], tables: &[TableSummary]) {
-        for (after, name) in order.iter().rev().enumerate().rev() {
+    fn one_by_one(&mut self, plan: &Plan, tables: &[TableSummary]) {
+        for (after, name) in plan.extension_tables.iter().rev().enumerate().rev() {
             for table in tables.iter().filter(|table| table.name == *name) {
-                self.entries(table, Some(after as u64));
+                self.entries(table, &plan.load_order, Some(after as u64));
             }
         }
     }
 
     /// The entries of a table. Their names need no escape and get none: letters, digits, `_`, `-`, `/`, `.` and `%`.
-    fn entries(&mut self, table: &TableSummary, size: Option<u64>) {
+    fn entries(&mut self, table: &TableSummary, order: &LoadOrder, size: Option<u64>) {
         let each = size.unwrap_or(table.bytes / (table.entries.len() as u64).max(1));
         for entry in &table.entries {
             match table.format {
@@ -120,7 +144,8 @@ impl List {
                 }
                 RowFormat::Csv => {
                     let _ = write!(self.0, "csv\t{entry}\t{each}\t");
-                    let names = [&table.name.schema, &table.name.name];
+                    let TableName { schema, name } = order.place_of(&table.name);
+                    let names = [schema, name];
                     let fields = names.into_iter().chain(&table.columns);
                     self.record(&fields.map(String::as_str).collect::<Vec<_>>());
                 }

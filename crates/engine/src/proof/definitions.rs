@@ -235,7 +235,14 @@ impl DefinitionsCompared {
         let is_late_here = |one: &Definition| {
             is_named_like_late_key(one, manifest) && !expected.iter().any(|it| it.is_of(one))
         };
-        found.retain(|one| !is_late_here(one) && !restored.is_replaced(one));
+        // CREATE EXTENSION comments on it by itself, also where the source's comment was removed.
+        let is_extensions_own = |one: &Definition| {
+            let is_comment = one.kind == "COMMENT" && one.name.starts_with("EXTENSION ");
+            is_comment && !expected.iter().any(|it| it.is_of(one))
+        };
+        found.retain(|one| {
+            !is_late_here(one) && !restored.is_replaced(one) && !is_extensions_own(one)
+        });
         let DefinitionDifferences {
             missing,
             other,

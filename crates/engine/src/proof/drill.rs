@@ -12,7 +12,7 @@ use crate::disk::free_bytes;
 use crate::job::ProofOptions;
 use crate::progress::Progress;
 use crate::restore::{self, RestoreError, RestoreOptions};
-use hubvault_archive::{AnyArchive, EntryKind, Identities, Manifest, TableSummary};
+use hubvault_archive::{AnyArchive, EntryKind, Identities, Manifest};
 use hubvault_model::{ByteSize, Cancel};
 use hubvault_postgres::{PgError, Session, target};
 use std::path::Path;
@@ -263,9 +263,8 @@ impl Drill<'_> {
         let mut session = Session::connect(restored.access.checker(), cancel)?;
         let mut shown = Shown::of(restored, missing, version_of(&session));
         let mut wrong = shown.different();
-        let provable: Vec<&TableSummary> = (archive.manifest().tables.iter())
-            .filter(|table| !shown.not_provable.contains(&table.name.to_string()))
-            .collect();
+        let mut provable = restore::units(archive.manifest());
+        provable.retain(|unit| !shown.not_provable.contains(&unit.table.name.to_string()));
         wrong.extend(restore::unlike_the_source(
             &provable,
             &shown.restored.logins,

@@ -198,8 +198,8 @@ impl ScriptDrill<'_> {
             Access::single(login.clone()).with_search_path(&manifest.load_order.search_path);
         let mut session = Session::connect(login, self.cancel)?;
         let logins = access.of_tables(&mut session)?;
-        let tables: Vec<&TableSummary> = manifest.tables.iter().collect();
-        let compared = restore::compare(&tables, login, &logins, self.workers, self.cancel)?;
+        let units = restore::units(manifest);
+        let compared = restore::compare(&units, login, &logins, self.workers, self.cancel)?;
         Ok(compared.iter().filter_map(Compared::problem).collect())
     }
 }
@@ -279,6 +279,7 @@ pub(crate) fn shape(manifest: &Manifest) -> String {
                 .any(|table| table.format == RowFormat::Csv),
         ),
         ("check", !order.late_checks.is_empty()),
+        ("tree", !order.through.is_empty()),
         ("after-tables", !order.after_tables.is_empty()),
         ("after-indexes", !order.after_indexes.is_empty()),
         ("key", !manifest.not_valid.is_empty()),

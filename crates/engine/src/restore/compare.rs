@@ -3,6 +3,7 @@
 use super::error::RestoreError;
 use super::extension_rows::users_rows;
 use super::order::in_order;
+use super::units::Unit;
 use crate::pool::Pool;
 use hubvault_archive::TableSummary;
 use hubvault_model::{
@@ -60,9 +61,18 @@ pub fn digest(
     table: &TableSummary,
     filter: Option<&str>,
 ) -> Result<RowDigest, PgError> {
+    let sql = copy_sql(table, "ONLY ", filter);
+    digest_of(session, table, &sql)
+}
+
+fn digest_of(
+    session: &mut CopySession,
+    table: &TableSummary,
+    sql: &str,
+) -> Result<RowDigest, PgError> {
     let mut rows = RowDigester::new(table.format);
     let doing = format!("comparing {}", table.name);
-    let sent = session.copy_out(&doing, &copy_sql(table, filter), |piece| {
+    let sent = session.copy_out(&doing, sql, |piece| {
         rows.update(piece);
         Ok::<_, PgError>(())
     })?;
@@ -78,14 +88,18 @@ pub(super) fn digest_inside(
 ) -> Result<RowDigest, PgError> {
     let mut rows = RowDigester::new(table.format);
     let doing = format!("comparing {}", table.name);
-    session.copy_out(&doing, &copy_sql(table, None), |piece| rows.update(piece))?;
+    let sql = copy_sql(table, "ONLY ", None);
+    session.copy_out(&doing, &sql, |piece| rows.update(piece))?;
     finished(rows, &doing)
 }
 
-fn copy_sql(table: &TableSummary, filter: Option<&str>) -> String {
+fn copy_sql(table: &TableSummary, only: &str, filter: Option<&str>) -> String {
     let csv = (table.format == RowFormat::Csv).then(|| "FORMAT csv".to_owned());
     let options = copy_options(&[csv, table.encoding.as_deref().map(copy_option)]);
-    format!("COPY ({}) TO STDOUT{options}", rows_sql(table, filter))
+    format!(
+        "COPY ({}) TO STDOUT{options}",
+        rows_sql(table, only, filter)
+    )
 }
 
 fn finished(rows: RowDigester, doing: &str) -> Result<RowDigest, PgError> {
@@ -97,16 +111,14 @@ fn finished(rows: RowDigester, doing: &str) -> Result<RowDigest, PgError> {
 
 /// Tables whose rows differ from the source server's digest, as text.
 pub(crate) fn unlike_the_source(
-    tables: &[&TableSummary],
+    units: &[Unit<'_>],
     logins: &TableLogins,
     cancel: &Cancel,
 ) -> Result<Vec<String>, PgError> {
     let mut wrong = Vec::new();
-    if tables.iter().all(|table| table.source_digest.is_none()) {
-        return Ok(wrong);
-    }
     let mut reader = Reader::new(logins, cancel);
-    for table in tables {
+    for unit in units {
+        let table = &unit.table;
         let Some(expected) = &table.source_digest else {
             continue;
         };
@@ -116,7 +128,7 @@ pub(crate) fn unlike_the_source(
             why: format!("{expected:?} in the archive is not a digest: {why}"),
         };
         let expected: ServerDigest = expected.parse().map_err(is_digest)?;
-        let sql = rows_sql(table, None);
+        let sql = rows_sql(table, unit.only(), None);
         let found = reader.read(&table.name, |session| {
             let rows_in = table.encoding.as_deref().unwrap_or("UTF8");
             session.server_digest_like(&doing, &sql, expected, rows_in)
@@ -139,7 +151,7 @@ pub(crate) fn unlike_the_source(
     Ok(wrong)
 }
 
-fn rows_sql(table: &TableSummary, filter: Option<&str>) -> String {
+fn rows_sql(table: &TableSummary, only: &str, filter: Option<&str>) -> String {
     let list: Vec<String> = table
         .columns
         .iter()
@@ -152,7 +164,7 @@ fn rows_sql(table: &TableSummary, filter: Option<&str>) -> String {
         [] => String::new(),
         some => format!(" WHERE {}", some.join(" AND ")),
     };
-    format!("SELECT {} FROM ONLY {name}{condition}", list.join(", "))
+    format!("SELECT {} FROM {only}{name}{condition}", list.join(", "))
 }
 
 /// What one connection reads at a time, in bytes of heap and TOAST.
@@ -220,22 +232,26 @@ impl<'a> Reader<'a> {
 /// Reads every table of a database on `workers` connections, several of them in a large table. No one else
 /// may write there. Returns the manifest's order.
 pub(crate) fn compare(
-    tables: &[&TableSummary],
+    units: &[Unit<'_>],
     to: &ConnectSettings,
     logins: &TableLogins,
     workers: usize,
     cancel: &Cancel,
 ) -> Result<Vec<Compared>, RestoreError> {
-    let portions = portions(tables, to, logins, workers, cancel)?;
-    let found: Vec<Mutex<Result<RowDigest, String>>> = tables
-        .iter()
-        .map(|_| Mutex::new(Ok(RowDigest::default())))
-        .collect();
+    let portions = portions(units, to, logins, workers, cancel)?;
+    let none_yet = |unit: &Unit<'_>| match unit.problem {
+        Some(problem) => Err(problem.to_owned()),
+        None => Ok(RowDigest::default()),
+    };
+    let found = units.iter().map(|unit| Mutex::new(none_yet(unit)));
+    let found: Vec<Mutex<Result<RowDigest, String>>> = found.collect();
     let open = || Ok(Reader::new(logins, cancel));
     let read = |reader: &mut Reader<'_>, Portion { table, pages, .. }| {
         let filter = pages.map(PageRange::condition);
-        let part = reader.read(&tables[table].name, |session| {
-            digest(session, tables[table], filter.as_deref())
+        let unit = &units[table];
+        let sql = copy_sql(&unit.table, unit.only(), filter.as_deref());
+        let part = reader.read(&unit.table.name, |session| {
+            digest_of(session, &unit.table, &sql)
         });
         if cancel.is_requested() {
             return Err(PgError::Cancelled);
@@ -249,9 +265,9 @@ pub(crate) fn compare(
         Ok(())
     };
     Pool::new(portions, cancel).run(workers, open, read)?;
-    let compared = tables.iter().zip(found).map(|(table, found)| Compared {
-        name: table.name.clone(),
-        expected: table.digest,
+    let compared = units.iter().zip(found).map(|(unit, found)| Compared {
+        name: unit.table.name.clone(),
+        expected: unit.table.digest,
         found: found.into_inner().unwrap_or_else(PoisonError::into_inner),
     });
     Ok(compared.collect())
@@ -260,7 +276,7 @@ pub(crate) fn compare(
 /// The largest first, so that the connections end at about the same time. One connection alone
 /// reads tables whole: it sees each of them in one snapshot.
 fn portions(
-    tables: &[&TableSummary],
+    units: &[Unit<'_>],
     to: &ConnectSettings,
     logins: &TableLogins,
     workers: usize,
@@ -272,8 +288,8 @@ fn portions(
         BTreeMap::new()
     };
     let mut portions = Vec::new();
-    for (table, summary) in tables.iter().enumerate() {
-        let size = sizes.get(&summary.name).copied().unwrap_or_default();
+    for (table, unit) in units.iter().enumerate() {
+        let size = sizes.get(&unit.table.name).copied().unwrap_or_default();
         let ranges = PageRange::cut(size.pages, size.bytes, PORTION_BYTES);
         let bytes = size.bytes / ranges.len().max(1) as u64;
         let portion = |pages| Portion {
@@ -287,7 +303,7 @@ fn portions(
         portions.extend(ranges.into_iter().map(|range| portion(Some(range))));
     }
     portions.sort_by_cached_key(|portion| {
-        let login = logins.of(&tables[portion.table].name);
+        let login = logins.of(&units[portion.table].table.name);
         (Reverse(in_order(portion.bytes)), login.user.clone())
     });
     Ok(portions)

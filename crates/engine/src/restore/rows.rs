@@ -5,7 +5,7 @@ use super::error::RestoreError;
 use super::order::in_order;
 use crate::pool::Pool;
 use crate::progress::Progress;
-use hubvault_archive::{Archive, EntryRecord, RowData, Source};
+use hubvault_archive::{Archive, EntryRecord, LoadOrder, RowData, Source};
 use hubvault_model::{Cancel, CsvToText, RowFormat, TableName};
 use hubvault_postgres::{
     Access, ConnectSettings, PgError, Session, TableLogins, copy_option, copy_options, target,
@@ -51,9 +51,11 @@ pub(crate) fn load<S: Source>(
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Vec<NotLoaded>, RestoreError> {
-    let mut portions = portions(entries, transactions, options.workers.max(1));
+    let order = &archive.manifest().load_order;
+    let mut portions = portions(entries, order, transactions, options.workers.max(1));
     portions.sort_by_cached_key(|portion| {
-        let login = portion.table().map(|table| logins.of(table).user.clone());
+        let place = portion.table().map(|table| order.place_of(table));
+        let login = place.map(|table| logins.of(table).user.clone());
         (Reverse(in_order(portion.bytes())), login)
     });
     let pool = Pool::new(portions, cancel);
@@ -96,12 +98,14 @@ impl Portion<'_> {
     }
 }
 
-/// A table that alone would keep a worker busy while the others have nothing left is filled by several.
-fn portions(
-    entries: Vec<&EntryRecord>,
+/// A table that alone would keep a worker busy while the others have nothing left is filled by several. A partition that
+/// is filled through a table above it is never emptied: rows of others may be in it.
+fn portions<'a>(
+    entries: Vec<&'a EntryRecord>,
+    order: &LoadOrder,
     transactions: Transactions,
     workers: usize,
-) -> Vec<Portion<'_>> {
+) -> Vec<Portion<'a>> {
     let each = |entry| Portion {
         entries: vec![entry],
         whole: false,
@@ -120,8 +124,10 @@ fn portions(
                 entries,
                 whole: true,
             });
-            let (fitting, large): (Vec<_>, Vec<_>) =
-                whole.partition(|portion| portion.bytes() <= fair + fair / 4);
+            let (fitting, large): (Vec<_>, Vec<_>) = whole.partition(|portion| {
+                let is_itself = |table: &TableName| order.place_of(table) == table;
+                portion.bytes() <= fair + fair / 4 && portion.table().is_none_or(is_itself)
+            });
             let parts = large.into_iter().flat_map(|portion| portion.entries);
             fitting.into_iter().chain(parts.map(each)).collect()
         }
@@ -148,6 +154,7 @@ impl<S: Source> Load<'_, S> {
         let Some(table) = portion.table() else {
             return Ok(());
         };
+        let table = self.archive.manifest().load_order.place_of(table);
         let mut login = self.logins.of(table);
         let mut loaded = self.portion(session_of(session, login, self.cancel)?, portion);
         if let (Err(RestoreError::Postgres(refused)), Some(other)) =
@@ -208,7 +215,8 @@ impl<S: Source> Load<'_, S> {
         for entry in &portion.entries {
             let Some(rows) = &entry.rows else { continue };
             self.pool.check_stop::<RestoreError>()?;
-            let mut sql = target::copy_into(&rows.table, &rows.columns);
+            let place = self.archive.manifest().load_order.place_of(&rows.table);
+            let mut sql = target::copy_into(place, &rows.columns);
             if whole {
                 sql += " WITH (FREEZE)";
             }

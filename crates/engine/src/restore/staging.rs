@@ -68,7 +68,7 @@ pub(super) fn changing_columns<S: Source>(
             table: table.name.clone(),
         });
     }
-    let mut all = table.columns.clone();
+    let mut all = table.columns.to_vec();
     let texts = load(archive, session, table, &mut all, "texts", progress)?;
     let changing = unlike_columns(session, (place, texts.copy()), &typed)?;
     texts.finish(session)?;

@@ -7,11 +7,11 @@ use super::lacking;
 use super::refused::without_checks;
 use super::rows::{NotLoaded, Transactions, load};
 use super::statements::Statements;
+use super::units::units;
 use super::{RestoreOptions, Restored, Target, definitions, entry};
 use crate::progress::{Progress, Stage};
 use hubvault_archive::{
     Archive, CheckedKind, EntryKind, EntryRecord, LateCheck, LoadGroup, Manifest, Source,
-    TableSummary,
 };
 use hubvault_model::{Cancel, TableName, quote_ident};
 use hubvault_postgres::{
@@ -109,8 +109,7 @@ pub(crate) fn whole_with<S: Source>(
     report.failures = schema.roots(report.failures, cancel)?;
 
     progress.stage(Stage::Compare, None);
-    let tables: Vec<&TableSummary> = manifest.tables.iter().collect();
-    let tables = compare(&tables, to, &logins, options.workers, cancel)?;
+    let tables = compare(&units(manifest), to, &logins, options.workers, cancel)?;
     Ok(Restored {
         tables,
         passed_over,

@@ -15,14 +15,14 @@ WITH relation AS (
         (SELECT string_agg(format('t.%I', attname), ', ' ORDER BY attname) FROM pg_attribute
          WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped) AS columns
     FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
-    WHERE nspname NOT LIKE 'pg\_%' AND nspname <> 'information_schema' AND relkind IN ('r', 'm', 'S')
+    WHERE nspname NOT LIKE 'pg\_%' AND nspname <> 'information_schema' AND relkind IN ('r', 'm', 'S', 'p')
         AND (NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e')
             OR EXISTS (SELECT FROM pg_extension WHERE c.oid = ANY (extconfig))))
 SELECT CASE
         WHEN unfilled THEN format('SELECT %L, %L', name, 'unfilled')
         WHEN relkind = 'S' THEN format('SELECT %L, last_value, is_called FROM %s', name, name)
-        ELSE format('SELECT %L, count(*), sum(hashtextextended(ROW(%s)::text COLLATE "C", 0)) FROM ONLY %s t',
-            name, columns, name)
+        ELSE format('SELECT %L, count(*), sum(hashtextextended(ROW(%s)::text COLLATE "C", 0)) FROM %s %s t',
+            name, columns, CASE relkind WHEN 'p' THEN '' ELSE 'ONLY' END, name)
     END FROM relation ORDER BY name COLLATE "C" \gexec
 SELECT 'large objects', count(*), sum(hashtextextended(encode(lo_get(oid), 'hex'), 0)) FROM pg_largeobject_metadata;
 "#;

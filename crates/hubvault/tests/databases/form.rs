@@ -14,6 +14,12 @@ pub(crate) fn is_long() -> bool {
     }
 }
 
+/// Whether a database is tried: those whose titles hold one of the words of `HUBVAULT_DATABASE`, or all.
+pub(crate) fn is_chosen(title: &str) -> bool {
+    let words = std::env::var("HUBVAULT_DATABASE").unwrap_or_default();
+    words.is_empty() || words.split(',').any(|word| title.contains(word))
+}
+
 /// Says that something was not tried, and why.
 pub(crate) fn skip(what: &str, why: &str) {
     println!("skipped: {what}: {why}");

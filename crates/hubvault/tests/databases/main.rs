@@ -22,3 +22,4 @@ mod products;
 mod kinds;
 mod extensions;
 mod cases;
+mod variations;

@@ -86,7 +86,9 @@ impl RealServer {
                 "PGOPTIONS",
                 "-c client_min_messages=warning -c timezone=UTC -c datestyle=ISO,YMD -c intervalstyle=postgres \
                  -c bytea_output=hex -c extra_float_digits=3 -c search_path=public \
-                 -c default_transaction_read_only=off",
+                 -c default_transaction_read_only=off -c statement_timeout=0 -c lock_timeout=0 \
+                 -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0 -c session_replication_role=origin \
+                 -c transform_null_equals=off -c array_nulls=on -c quote_all_identifiers=off -c temp_file_limit=-1",
             );
         command
     }
@@ -94,6 +96,7 @@ impl RealServer {
     /// Runs SQL with `psql`, which must take all of it.
     pub(crate) fn run(&self, database: &str, sql: &str) -> String {
         let mut command = self.program("psql", database);
+        command.env("PGCLIENTENCODING", "UTF8");
         command.args([
             "-XAqt",
             "-v",

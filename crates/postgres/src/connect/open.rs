@@ -40,9 +40,9 @@ pub(crate) const PINNED: &str = "
     SET client_min_messages = 'warning';
     SET standard_conforming_strings = on;
     SET constraint_exclusion = off;
-    SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings
+    SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_show_all_settings()
     WHERE name IN ('idle_session_timeout', 'transaction_timeout');
-    SELECT pg_catalog.set_config(name, '2s', false) FROM pg_catalog.pg_settings
+    SELECT pg_catalog.set_config(name, '2s', false) FROM pg_catalog.pg_show_all_settings()
     WHERE name = 'client_connection_check_interval' AND pg_catalog.version() ~ 'linux';
 ";
 
@@ -51,7 +51,7 @@ pub(crate) const PINNED: &str = "
 /// releases of August 2024 (13.16, 14.13, 15.8, 16.4).
 pub(crate) const SOURCE: &str = "
     SET default_transaction_read_only = on;
-    SELECT pg_catalog.set_config(name, 'view, foreign-table', false) FROM pg_catalog.pg_settings
+    SELECT pg_catalog.set_config(name, 'view, foreign-table', false) FROM pg_catalog.pg_show_all_settings()
     WHERE name = 'restrict_nonsystem_relation_kind';
 ";
 
@@ -64,13 +64,13 @@ pub const UNLIMIT_STATEMENTS: &str = "SET statement_timeout = 0";
 
 /// Has a session at the source read views for a while, as a condition that the configuration gives may name them.
 pub const PERMIT_VIEWS: &str = "
-    SELECT pg_catalog.set_config(name, '', false) FROM pg_catalog.pg_settings
+    SELECT pg_catalog.set_config(name, '', false) FROM pg_catalog.pg_show_all_settings()
     WHERE name = 'restrict_nonsystem_relation_kind';
 ";
 
 /// Ends [`PERMIT_VIEWS`].
 pub const REFUSE_VIEWS: &str = "
-    SELECT pg_catalog.set_config(name, 'view, foreign-table', false) FROM pg_catalog.pg_settings
+    SELECT pg_catalog.set_config(name, 'view, foreign-table', false) FROM pg_catalog.pg_show_all_settings()
     WHERE name = 'restrict_nonsystem_relation_kind';
 ";
 

@@ -11,7 +11,7 @@ use crate::error::PgError;
 use hubvault_model::{BackupId, Cancel, TableName, quote_ident, quote_literal};
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The logins of a restore.
 #[derive(Debug)]
@@ -139,24 +139,31 @@ impl Access {
         )
     }
 
-    /// Lets [`Access::checker`] make foreign keys to tables of extensions, which the definer owns.
-    pub(crate) fn admit_to_extensions(&self, session: &mut Session) -> Result<(), PgError> {
+    /// Lets [`Access::checker`] make foreign keys to tables of extensions, which the definer owns, and what belongs to tables
+    /// whose own owner may not make it. No trigger of owners gets on a superuser's table.
+    pub(crate) fn admit_to_tables(&self, session: &mut Session) -> Result<(), PgError> {
         let Some(owners) = &self.owners else {
             return Ok(());
         };
-        let doing = "letting the drill refer to tables of extensions";
+        let doing = "letting the drill refer to all tables";
+        let joint = &owners.joint.user;
         let rows = session.rows(
             doing,
-            "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c
-             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-             JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
-                  AND d.objid = c.oid AND d.deptype = 'e'
-             WHERE c.relkind IN ('r', 'p')",
+            &format!(
+                "SELECT n.nspname::text, c.relname::text, r.rolsuper FROM pg_catalog.pg_class c
+                 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace JOIN pg_catalog.pg_roles r ON r.oid = relowner
+                 WHERE c.relkind IN ('r', 'p', 'v') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+                   AND NOT (pg_catalog.has_table_privilege({0}, c.oid, 'SELECT')
+                            AND pg_catalog.has_table_privilege({0}, c.oid, 'REFERENCES')
+                            AND pg_catalog.has_table_privilege({0}, c.oid, 'TRIGGER'))",
+                quote_literal(joint)
+            ),
         )?;
-        let joint = quote_ident(&owners.joint.user);
+        let joint = quote_ident(joint);
         let grant = |row: &postgres::Row| {
             let table = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1)).sql();
-            format!("GRANT SELECT, REFERENCES ON TABLE {table} TO {joint};\n")
+            let trigger = if row.get(2) { "" } else { ", TRIGGER" };
+            format!("GRANT SELECT, REFERENCES{trigger} ON TABLE {table} TO {joint};\n")
         };
         session.simple(doing, &rows.iter().map(grant).collect::<Vec<_>>().concat())
     }
@@ -177,13 +184,16 @@ impl Access {
              WHERE c.relkind IN ('r', 'p', 'm') AND n.nspname !~ '^pg_(catalog|toast)'
                AND n.nspname <> 'information_schema'",
         )?;
-        logins.owners = (rows.iter())
-            .map(|row| {
-                let name = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
-                (name, owners.login(row.get(2)))
-            })
-            .collect();
-        owners.allow_logins(session, &logins.owners)?;
+        // Owners are few, tables may be many.
+        let mut of_owner: BTreeMap<String, Arc<ConnectSettings>> = BTreeMap::new();
+        for row in &rows {
+            let name = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
+            let login = of_owner
+                .entry(row.get(2))
+                .or_insert_with_key(|owner| Arc::new(owners.login(owner.clone())));
+            logins.owners.insert(name, Arc::clone(login));
+        }
+        owners.allow_logins(session, of_owner.keys())?;
         Ok(logins)
     }
 
@@ -283,10 +293,10 @@ impl OwnerLogins {
 
     /// Gives the owners the password of [`OwnerLogins::joint`]: a SCRAM secret does not depend on the name (RFC 5803), so
     /// that it is derived once.
-    fn allow_logins(
+    fn allow_logins<'a>(
         &self,
         session: &mut Session,
-        tables: &BTreeMap<TableName, ConnectSettings>,
+        tables_owners: impl Iterator<Item = &'a String>,
     ) -> Result<(), PgError> {
         let doing = "letting the tables' owners log in";
         let sql = format!(
@@ -296,11 +306,7 @@ impl OwnerLogins {
         let rows = session.rows(doing, &sql)?;
         let secret = rows.first().map_or_else(String::new, |row| row.get(0));
         let secret = SecretString::from(quote_literal(&secret));
-        let mut owners: Vec<&str> = tables.values().map(|login| login.user.as_str()).collect();
-        owners.sort_unstable();
-        owners.dedup();
-        let statements: Vec<String> = owners
-            .into_iter()
+        let statements: Vec<String> = tables_owners
             .map(|owner| {
                 let secret = secret.expose_secret();
                 format!(
@@ -316,7 +322,7 @@ impl OwnerLogins {
 /// The login for each table.
 #[derive(Clone, Debug)]
 pub struct TableLogins {
-    owners: BTreeMap<TableName, ConnectSettings>,
+    owners: BTreeMap<TableName, Arc<ConnectSettings>>,
     other: ConnectSettings,
     search_path: String,
 }
@@ -338,7 +344,7 @@ impl TableLogins {
 
     /// The login for a table: its owner's, where owners have logins.
     pub fn of(&self, table: &TableName) -> &ConnectSettings {
-        self.owners.get(table).unwrap_or(&self.other)
+        self.owners.get(table).map_or(&self.other, Arc::as_ref)
     }
 
     /// Another login for it that may be able to do what its owner may not do; `None` where there is no other.

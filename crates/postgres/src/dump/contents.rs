@@ -3,6 +3,7 @@
 use crate::dump::tools::{self, Finished};
 use crate::error::PgError;
 use hubvault_model::Cancel;
+use std::collections::BTreeSet;
 use std::process::Command;
 
 /// Before the number of objects, in the head of a list.
@@ -22,10 +23,19 @@ pub(crate) enum Step {
     /// What reads rows or contains expressions. A foreign key to a partitioned table needs the index that
     /// only the step before makes valid, which `pg_restore` does not know when it works in parallel.
     Checks,
+    /// Indexes of materialized views: some of these views group by a primary key and are made with the step before.
+    IndexesOfViews,
     /// All else, of which some only a superuser can make.
     Rest,
     /// Event triggers, which fire for all that comes before.
     Events,
+}
+
+impl Step {
+    /// Whether several connections may do it.
+    pub(crate) fn is_parallel(self) -> bool {
+        matches!(self, Self::Indexes | Self::Checks | Self::IndexesOfViews)
+    }
 }
 
 /// The list of a dump that `pg_restore` is given on its standard input, or by a path that `command` names.
@@ -93,15 +103,17 @@ pub(crate) fn without(list: &[u8], oids: &[u32]) -> Vec<u8> {
     out.into_bytes()
 }
 
-/// The lines that belong to one of some steps, in their order. A comment or a label goes with the object before it:
-/// `pg_restore` takes it for a part of that object's section.
-pub(crate) fn lines_of(list: &[u8], steps: &[Step]) -> Vec<u8> {
+/// The lines that belong to one of some steps, in their order. A comment, a label or privileges go with the object before
+/// them: `pg_restore` takes them for a part of that object's section. `of_views` are [`indexes_of_views`].
+pub(crate) fn lines_of(list: &[u8], steps: &[Step], of_views: &BTreeSet<&str>) -> Vec<u8> {
     let text = String::from_utf8_lossy(list);
     let mut lines = String::new();
     let mut step = Step::Rest;
     for line in text.lines().filter(|line| !line.starts_with(';')) {
         let kind = kind_of(line);
-        if !is_about_another(kind) {
+        if of_views.contains(id_of(line)) {
+            step = Step::IndexesOfViews;
+        } else if !is_about_another(kind) && !kind.starts_with("ACL ") {
             step = step_of(kind);
         }
         if steps.contains(&step) {
@@ -112,6 +124,30 @@ pub(crate) fn lines_of(list: &[u8], steps: &[Step]) -> Vec<u8> {
     // An empty list would mean everything.
     lines.push_str("; the end\n");
     lines.into_bytes()
+}
+
+/// The number of an object.
+pub(crate) fn id_of(line: &str) -> &str {
+    line.split(';').next().unwrap_or_default()
+}
+
+/// The numbers of the indexes of materialized views, by a list that says who needs whom.
+pub(crate) fn indexes_of_views(list: &str) -> BTreeSet<&str> {
+    let (mut views, mut indexes) = (BTreeSet::new(), BTreeSet::new());
+    let mut index = None;
+    for line in list.lines() {
+        if let Some(needs) = line.strip_prefix(DEPENDS) {
+            let is_of_view = needs.split(' ').any(|id| views.contains(id));
+            indexes.extend(index.filter(|_| is_of_view));
+        } else if is_object(line) {
+            let kind = kind_of(line);
+            index = kind.starts_with("INDEX ").then(|| id_of(line));
+            if kind.starts_with("MATERIALIZED VIEW ") {
+                views.insert(id_of(line));
+            }
+        }
+    }
+    indexes
 }
 
 /// Kinds of objects whose owner must be a superuser, and stay one while they are made ("CREATE EVENT TRIGGER",
@@ -270,7 +306,7 @@ mod tests {
             3501; 0 0 COMMENT public CONSTRAINT a_b_fkey ON a postgres\n\
             3460; 3466 16414 EVENT TRIGGER - t postgres\n";
         let lines = |steps: &[Step]| {
-            let lines = lines_of(list, steps);
+            let lines = lines_of(list, steps, &BTreeSet::new());
             let ids = String::from_utf8(lines).unwrap();
             ids.lines()
                 .filter_map(|line| Some(line.split_once(';')?.0.to_owned()))
@@ -281,9 +317,39 @@ mod tests {
         assert_eq!(lines(&[Step::Indexes]), "3458 3500");
         assert_eq!(lines(&[Step::Checks]), "3459 3501");
         assert_eq!(lines(&[Step::Events]), "3460");
-        assert!(names_nothing(&lines_of(list, &[Step::Attach])));
-        assert!(!names_nothing(&lines_of(list, &[Step::Events])));
+        let none = BTreeSet::new();
+        assert!(names_nothing(&lines_of(list, &[Step::Attach], &none)));
+        assert!(!names_nothing(&lines_of(list, &[Step::Events], &none)));
         assert_eq!(lines(&[Step::Checks, Step::Events]), "3459 3501 3460");
+    }
+
+    #[test]
+    fn indexes_and_privileges_of_a_view_that_needs_a_key_come_with_it() {
+        let list = "215; 1259 16385 TABLE public a postgres\n\
+            3500; 0 0 ACL public TABLE a postgres\n\
+            3458; 2606 16412 CONSTRAINT public a a_pkey postgres\n\
+            ;\tdepends on: 215\n\
+            216; 1259 16386 MATERIALIZED VIEW public m postgres\n\
+            ;\tdepends on: 3458 215\n\
+            3501; 0 0 ACL public TABLE m postgres\n\
+            3459; 1259 16413 INDEX public m_id postgres\n\
+            ;\tdepends on: 216 216\n\
+            3502; 0 0 COMMENT public INDEX m_id postgres\n\
+            3460; 1259 16414 INDEX public a_id postgres\n\
+            ;\tdepends on: 215\n";
+        let of_views = indexes_of_views(list);
+        let lines = |step| {
+            let lines = lines_of(list.as_bytes(), &[step], &of_views);
+            let text = String::from_utf8(lines).unwrap();
+            text.lines()
+                .map(|line| id_of(line).to_owned())
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        assert_eq!(lines(Step::Indexes).trim(), "3458 3460");
+        assert_eq!(lines(Step::Checks).trim(), "216 3501");
+        assert_eq!(lines(Step::IndexesOfViews).trim(), "3459 3502");
+        assert_eq!(lines(Step::Rest).trim(), "215 3500");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::dump::tools::{self, Tool};
 use crate::error::PgError;
 use crate::memory_file::in_memory;
 use hubvault_model::Cancel;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
@@ -77,6 +78,18 @@ impl DumpFile {
         command.arg(self.path());
         let list = contents::list(command, &[], cancel)?.stdout;
         Ok(self.contents.get_or_init(|| list))
+    }
+
+    /// The numbers of what comes after the rows, with its privileges.
+    pub(crate) fn after_rows(&self, cancel: &Cancel) -> Result<BTreeSet<String>, PgError> {
+        let mut command = Command::new(&self.tool.path);
+        tools::bare(&mut command);
+        command.args(["--list", "--section=post-data"]);
+        command.arg(self.path());
+        let list = tools::run(command, &[], cancel)?.stdout;
+        let text = String::from_utf8_lossy(&list);
+        let lines = text.lines().filter(|line| is_object(line));
+        Ok(lines.map(|line| contents::id_of(line).to_owned()).collect())
     }
 
     /// Takes objects that are there already out of the list of all.
@@ -161,6 +174,7 @@ impl DumpFile {
         let list = lines_of(
             self.contents(cancel)?,
             &[Step::Checks, Step::Rest, Step::Events],
+            &BTreeSet::new(),
         );
         let clean = |command: &mut Command| {
             command.args(["--clean", "--if-exists"]);

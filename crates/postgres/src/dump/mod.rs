@@ -4,6 +4,7 @@ pub(crate) mod program_version;
 pub(crate) mod hidden_options;
 mod search_path;
 mod ending;
+mod streams;
 pub(crate) mod tools;
 pub(crate) mod installed;
 pub(crate) mod contents;

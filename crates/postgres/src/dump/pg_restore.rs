@@ -4,7 +4,7 @@ use crate::connect::session::Session;
 use crate::connect::settings::ConnectSettings;
 use crate::connect::unknown_setting::{is_affected, is_error, without_setting_error};
 use crate::dump::access::Access;
-use crate::dump::contents::{self, Step, lines_of};
+use crate::dump::contents::{self, Step, indexes_of_views, lines_of};
 use crate::dump::cure::cure;
 use crate::dump::dump_file::{DumpFile, SchemaOptions};
 use crate::dump::failures::{Failure, Parsed, ToolMessages, roots};
@@ -83,7 +83,8 @@ impl SchemaRestore {
             return self.all_pre_data(access, options, cancel);
         }
         let mut said = ToolMessages::default();
-        let (before_rows, privileges) = portions(self.contents(cancel)?);
+        let after_rows = self.dump.after_rows(cancel)?;
+        let (before_rows, privileges) = portions(self.contents(cancel)?, &after_rows);
         let mut schemas = OpenSchemas::default();
         for mut portion in before_rows {
             access.raise(session, !portion.lesser)?;
@@ -199,13 +200,15 @@ impl SchemaRestore {
         let mut schemas = OpenSchemas::default();
         if access.is_split() {
             schemas.open(session)?;
-            access.admit_to_extensions(session)?;
+            access.admit_to_tables(session)?;
         }
         for step in [Step::Indexes, Step::Attach] {
             said.extend(self.step(step, access, access.checker(), options, cancel)?);
         }
         after_indexes(&mut said)?;
-        said.extend(self.step(Step::Checks, access, access.checker(), options, cancel)?);
+        for step in [Step::Checks, Step::IndexesOfViews] {
+            said.extend(self.step(step, access, access.checker(), options, cancel)?);
+        }
         schemas.close(session)?;
         access.raise(session, true)?;
         said.extend(self.step(Step::Rest, access, access.definer(), options, cancel)?);
@@ -235,12 +238,10 @@ impl SchemaRestore {
         options: SchemaOptions,
         cancel: &Cancel,
     ) -> Result<ToolMessages, PgError> {
-        let jobs = match step {
-            Step::Attach | Step::Rest | Step::Events => 1,
-            Step::Indexes | Step::Checks => options.jobs,
-        };
+        let jobs = if step.is_parallel() { options.jobs } else { 1 };
         let options = SchemaOptions { jobs, ..options };
-        let mut list = lines_of(&self.list, &[step]);
+        let contents = String::from_utf8_lossy(self.contents(cancel)?);
+        let mut list = lines_of(&self.list, &[step], &indexes_of_views(&contents));
         if self.has_extensions {
             list = contents::lines_of_kinds(&list, &[privileged::KINDS[1]], true);
         }

@@ -1,7 +1,7 @@
 //! Splits the definitions before the rows by the login that creates them: what may run code of the owners is not created
 //! over a superuser's login.
 
-use crate::dump::contents::{DEPENDS, is_about_another, is_object, kind_of};
+use crate::dump::contents::{DEPENDS, id_of, is_about_another, is_object, kind_of};
 use std::collections::BTreeSet;
 
 /// Kinds of definitions that hold expressions and whose making may run functions of the database's owners: a literal
@@ -76,11 +76,11 @@ impl Object<'_> {
     }
 }
 
-/// What comes before the rows, cut where the login changes, and the privileges on all that. The login changes as seldom
-/// as what needs what allows.
-pub(crate) fn portions(list: &[u8]) -> (Vec<Portion>, Vec<u8>) {
+/// What comes before the rows, cut where the login changes, and the privileges on all that, without the numbers
+/// `after_rows`. The login changes as seldom as what needs what allows.
+pub(crate) fn portions(list: &[u8], after_rows: &BTreeSet<String>) -> (Vec<Portion>, Vec<u8>) {
     let text = String::from_utf8_lossy(list);
-    let (mut left, mut privileges) = before_rows(&text);
+    let (mut left, mut privileges) = before_rows(&text, after_rows);
     let mut portions = Vec::new();
     let mut portion = Portion::default();
     while !left.is_empty() {
@@ -127,7 +127,7 @@ fn append(list: &mut Vec<u8>, lines: &[&str]) {
 }
 
 /// The objects before the rows, comments and labels with what they are about, and the lines of all privileges.
-fn before_rows(text: &str) -> (Vec<Object<'_>>, Vec<u8>) {
+fn before_rows<'a>(text: &'a str, after_rows: &BTreeSet<String>) -> (Vec<Object<'a>>, Vec<u8>) {
     let mut objects: Vec<Object<'_>> = Vec::new();
     let (mut privileges, mut casts) = (Vec::new(), Vec::new());
     // Whether what follows is about the last of the objects.
@@ -143,6 +143,10 @@ fn before_rows(text: &str) -> (Vec<Object<'_>>, Vec<u8>) {
         if !is_object(line) {
             continue;
         }
+        if after_rows.contains(id_of(line)) {
+            is_last = false;
+            continue;
+        }
         let kind = kind_of(line);
         if kind.starts_with("ACL ") {
             append(&mut privileges, &[line]);
@@ -153,7 +157,7 @@ fn before_rows(text: &str) -> (Vec<Object<'_>>, Vec<u8>) {
         } else {
             is_last = !comes_after_rows(line);
             if is_last {
-                let id = line.split(';').next().unwrap_or_default();
+                let id = id_of(line);
                 if kind.starts_with("CAST ") {
                     casts.push(id);
                 }
@@ -209,9 +213,15 @@ mod tests {
             ;\tdepends on: 8\n\
             13; 1259 16394 MATERIALIZED VIEW DATA m app\n\
             14; 2605 16395 CAST - CAST (public.a AS integer) \n;\tdepends on: 3 4\n\
-            15; 1259 16396 TABLE public after_cast app\n";
-        let (portions, privileges) = portions(list);
-        assert!(privileges.starts_with(b"2; 0 0 ACL"));
+            15; 1259 16396 TABLE public after_cast app\n\
+            16; 1259 16395 MATERIALIZED VIEW public by_key app\n\
+            17; 0 0 ACL public TABLE by_key app\n";
+        let after_rows = ["16", "17"].map(str::to_owned).into();
+        let (portions, privileges) = portions(list, &after_rows);
+        assert_eq!(
+            String::from_utf8_lossy(&privileges),
+            "2; 0 0 ACL - SCHEMA \"DATA\" postgres\n; the end\n"
+        );
         let said = portions.iter().map(|portion| {
             let ids = String::from_utf8_lossy(&portion.list);
             let ids: Vec<&str> = ids

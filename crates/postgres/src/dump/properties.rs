@@ -70,7 +70,8 @@ impl DatabaseProperties {
     pub fn script(&self) -> String {
         let mut script = String::from(
             "-- Owner, grants, comment and settings of the database, for the one that psql is connected to.\n\
-             -- hubvault restore --create applies this. After restore.sh: psql -X -d DATABASE -f database/properties.sql\n",
+             -- hubvault restore --create applies this. After restore.sh: psql -X -d DATABASE -f database/properties.sql\n\
+             SET client_encoding = 'UTF8';\n",
         );
         for statement in &self.statements {
             script += &statement.with(CURRENT);

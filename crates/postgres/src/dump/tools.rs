@@ -5,14 +5,14 @@ use crate::dump::ending::end;
 use crate::dump::hidden_options::without_passwords;
 use crate::dump::program_version::{fixed_in, older_than_server};
 use crate::dump::search_path::{on_path, package_directories, started_as};
+use crate::dump::streams::talk;
 use crate::error::PgError;
 use hubvault_model::{Cancel, one_line};
 use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal};
 use secrecy::ExposeSecret;
-use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -340,27 +340,4 @@ pub(crate) fn run_to_end(
         .map(|line| without_passwords(&one_line(line)))
         .collect();
     Ok((status, Finished { stdout, stderr }))
-}
-
-/// Writes and reads all three streams at once: a full pipe on one would stop the others.
-fn talk(child: &mut Child, input: &[u8]) -> io::Result<(ExitStatus, Vec<u8>, Vec<u8>)> {
-    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    std::thread::scope(|scope| {
-        scope.spawn(move || {
-            // A program that does not want all of its input closes the pipe.
-            stdin.map(|mut pipe| pipe.write_all(input))
-        });
-        let errors = scope.spawn(move || read_all(stderr));
-        let output = read_all(stdout)?;
-        let errors = errors.join().unwrap_or_else(|_| Ok(Vec::new()))?;
-        Ok((child.wait()?, output, errors))
-    })
-}
-
-fn read_all(pipe: Option<impl Read>) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    if let Some(mut pipe) = pipe {
-        pipe.read_to_end(&mut bytes)?;
-    }
-    Ok(bytes)
 }

@@ -56,7 +56,7 @@ const COLLATIONS: &str = "
 
 /// Only a member of `pg_read_all_settings` sees them.
 const LIBRARIES: &str = "
-    SELECT setting FROM pg_settings WHERE name IN ('shared_preload_libraries', 'session_preload_libraries')
+    SELECT setting FROM pg_catalog.pg_show_all_settings() WHERE name IN ('shared_preload_libraries', 'session_preload_libraries')
     ORDER BY name DESC";
 
 /// The libraries of a list that lie in the server's own directory, without it. A path can be anything and is left out.

@@ -226,7 +226,7 @@ const POWERS: &str = "
                     THEN 'may write files of the server' END,
                CASE WHEN NOT r.rolsuper AND pg_has_role('pg_read_server_files', 'MEMBER')
                     THEN 'may read files of the server' END], NULL),
-           EXISTS (SELECT FROM pg_settings WHERE name = 'restrict_nonsystem_relation_kind'),
+           EXISTS (SELECT FROM pg_catalog.pg_show_all_settings() WHERE name = 'restrict_nonsystem_relation_kind'),
            current_setting('server_version')
     FROM pg_roles r WHERE r.rolname = current_user";
 

@@ -52,7 +52,7 @@ const LISTS: &str = "SELECT
           WHERE l.lanname = 'c' AND p.probin IS NOT NULL AND p.oid >= 16384 AND NOT EXISTS (
           SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
           ORDER BY 1),
-    ARRAY(SELECT DISTINCT trim(u.name) FROM pg_settings s, unnest(string_to_array(s.setting, ',')) u (name)
+    ARRAY(SELECT DISTINCT trim(u.name) FROM pg_catalog.pg_show_all_settings() s, unnest(string_to_array(s.setting, ',')) u (name)
           WHERE s.name IN ('shared_preload_libraries', 'session_preload_libraries') AND trim(u.name) <> '' ORDER BY 1),
     ARRAY(SELECT concat(s.srvname, ' (', w.fdwname, ')') FROM pg_foreign_server s
           JOIN pg_foreign_data_wrapper w ON w.oid = s.srvfdw ORDER BY 1),

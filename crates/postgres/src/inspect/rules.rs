@@ -27,6 +27,9 @@ pub struct Rules {
     pub after_tables: Vec<TableName>,
     /// Tables with values that may name an index.
     pub after_indexes: Vec<TableName>,
+    /// Partitions by the hash of something that has another number in another database, each with the highest table above
+    /// it that is partitioned so.
+    pub through: Vec<(TableName, TableName)>,
 }
 
 /// Reads them.
@@ -48,6 +51,7 @@ pub fn rules(session: &mut Session) -> Result<Rules, PgError> {
             "listing the tables with values that name relations",
             &after_indexes(&contains),
         )?,
+        through: through(session, &contains)?,
     })
 }
 
@@ -223,4 +227,38 @@ fn after_indexes(contains: &str) -> String {
              WHERE a.attnum > 0 AND NOT a.attisdropped)
          ORDER BY 1, 2"
     )
+}
+
+/// The hash of a value of an enum is that of the value's oid; those of names of objects are, too.
+fn through(session: &mut Session, contains: &str) -> Result<Vec<(TableName, TableName)>, PgError> {
+    let sql = format!(
+        "WITH RECURSIVE {contains},
+         has(type) AS (
+             SELECT oid FROM pg_type
+             WHERE typtype = 'e' OR oid IN (2202, 2203, 2204, 2205, 2206, 3734, 3769, 4089, 4096, 4191)
+             UNION SELECT contains.whole FROM has JOIN contains ON contains.part = has.type),
+         keyed(oid) AS MATERIALIZED (
+             SELECT x.partrelid FROM pg_partitioned_table x WHERE x.partstrat = 'h' AND (
+                 EXISTS (SELECT FROM pg_attribute a JOIN has ON has.type = a.atttypid
+                         WHERE a.attrelid = x.partrelid AND a.attnum = ANY (x.partattrs))
+                 OR x.partexprs IS NOT NULL AND EXISTS (
+                     SELECT FROM pg_opclass o WHERE o.oid = ANY (x.partclass) AND o.opcintype IN (
+                         SELECT oid FROM pg_type WHERE typtype = 'p' OR oid IN (SELECT type FROM has)))))
+         SELECT n.nspname::text, c.relname::text, m.nspname::text, t.relname::text
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         CROSS JOIN LATERAL (
+             SELECT a.relid FROM pg_partition_ancestors(c.oid) WITH ORDINALITY a (relid, level)
+             WHERE a.relid IN (SELECT oid FROM keyed) ORDER BY a.level DESC LIMIT 1) top
+         JOIN pg_class t ON t.oid = top.relid JOIN pg_namespace m ON m.oid = t.relnamespace
+         WHERE c.relkind = 'r' AND c.relispartition AND EXISTS (SELECT FROM keyed) AND {USER_SCHEMA}
+         ORDER BY 1, 2"
+    );
+    let rows = session.rows("listing the partitions by hashes of names", &sql)?;
+    let name = |row: &postgres::Row, at: usize| {
+        TableName::new(row.get::<_, String>(at), row.get::<_, String>(at + 1))
+    };
+    Ok(rows
+        .iter()
+        .map(|row| (name(row, 0), name(row, 2)))
+        .collect())
 }

@@ -22,7 +22,7 @@ pub fn search_path(session: &mut Session) -> Result<Vec<String>, PgError> {
              SELECT 0 AS place, coalesce(
                         (SELECT value FROM setting s JOIN pg_database d ON d.oid = s.setdatabase
                          WHERE d.datname = current_database() AND s.setrole = 0),
-                        (SELECT reset_val FROM pg_settings WHERE name = 'search_path')) AS value,
+                        (SELECT reset_val FROM pg_catalog.pg_show_all_settings() WHERE name = 'search_path')) AS value,
                     ARRAY(SELECT rolname::text FROM owner ORDER BY 1) AS owners
              UNION ALL
              SELECT CASE WHEN s.setdatabase = 0 THEN 2 ELSE 1 END, s.value, ARRAY[o.rolname::text]
@@ -58,8 +58,8 @@ pub fn schemas(session: &mut Session) -> Result<Vec<String>, PgError> {
 pub fn is_searched(session: &mut Session, schema: &str) -> Result<bool, PgError> {
     let rows = session.rows(
         "looking for a schema in every search_path",
-        "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'search_path'
-         UNION SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'search_path'
+        "SELECT setting FROM pg_catalog.pg_show_all_settings() WHERE name = 'search_path'
+         UNION SELECT reset_val FROM pg_catalog.pg_show_all_settings() WHERE name = 'search_path'
          UNION SELECT substr(line, length('search_path=') + 1) FROM (
              SELECT unnest(setconfig) FROM pg_catalog.pg_db_role_setting
              UNION ALL SELECT unnest(proconfig) FROM pg_catalog.pg_proc) config (line)

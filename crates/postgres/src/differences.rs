@@ -23,6 +23,8 @@ pub struct DifferentRow {
     pub difference: Difference,
     /// Its primary key as a JSON object; the whole row of a table without one.
     pub key: String,
+    /// Of a changed one, a checksum of the living row.
+    pub living: Option<i64>,
 }
 
 /// How many rows an UPDATE can give the archive's values.
@@ -50,6 +52,14 @@ pub(crate) fn differs(columns: &[String]) -> String {
         columns.iter().map(text).collect::<Vec<_>>().join(", ")
     };
     format!("ROW({}) IS DISTINCT FROM ROW({})", side("a"), side("b"))
+}
+
+/// A checksum of the living row. By `format`, as in [`differs`].
+pub(crate) fn checksum(columns: &[String]) -> String {
+    let columns: Vec<String> =
+        (columns.iter().map(|it| format!("a.{}", quote_ident(it)))).collect();
+    let row = format!("pg_catalog.format('%s', ROW({}))", columns.join(", "));
+    format!("pg_catalog.hashtextextended({row}, 0)")
 }
 
 /// A column's value, for JSON.

@@ -2,7 +2,7 @@
 
 use crate::connect::session::Session;
 use crate::connect::settings::ConnectSettings;
-use crate::differences::{AsText, Changes, Difference, DifferentRow, differs, value};
+use crate::differences::{AsText, Changes, Difference, DifferentRow, checksum, differs, value};
 use crate::drift::{Drift, live_columns, looking_at, made_like};
 use crate::error::PgError;
 use crate::inspect;
@@ -160,8 +160,12 @@ impl StagedTable {
         let as_text = self.columns_of_foreign_types(session, &doing)?;
         for (difference, sql) in self.queries(within, &as_text) {
             session.for_each(&doing, &sql, |row| {
-                let key = row.get(0);
-                each(DifferentRow { difference, key })
+                let is_changed = difference == Difference::Changed;
+                each(DifferentRow {
+                    difference,
+                    key: row.get(0),
+                    living: is_changed.then(|| row.get(1)),
+                })
             })?;
         }
         let changes = self.changes(session)?;
@@ -198,6 +202,31 @@ impl StagedTable {
                 Vec::new()
             },
         })
+    }
+
+    /// Keeps others from writing until the transaction ends, and returns the sum of the checksums of the living rows that
+    /// differ, which [`StagedTable::differences`] gives, too.
+    pub fn lock_changed(&self, session: &mut Session) -> Result<i64, PgError> {
+        let doing = format!("comparing {} with the preview", self.table);
+        let living = self.table.sql();
+        let lock = format!("LOCK TABLE ONLY {living} IN SHARE ROW EXCLUSIVE MODE");
+        session.simple(&doing, &lock)?;
+        if !self.has_key() {
+            return Ok(0);
+        }
+        let sql = format!(
+            "SELECT {} FROM {} b JOIN ONLY {living} a ON {} WHERE {}",
+            checksum(&self.columns),
+            self.copy.sql(),
+            self.joined(),
+            differs(&self.columns)
+        );
+        let mut sum = 0_i64;
+        session.for_each(&doing, &sql, |row| {
+            sum = sum.wrapping_add(row.get(0));
+            Ok::<_, PgError>(())
+        })?;
+        Ok(sum)
     }
 
     /// Drops the archive's rows: those of the next table need the space.
@@ -276,8 +305,9 @@ impl StagedTable {
             (
                 Difference::Changed,
                 format!(
-                    "SELECT {} FROM {copy} b JOIN ONLY {living} a ON {on} WHERE {}",
+                    "SELECT {}, {} FROM {copy} b JOIN ONLY {living} a ON {on} WHERE {}",
                     self.key_of("b", as_text),
+                    checksum(&self.columns),
                     differs(&self.columns)
                 ),
             ),

@@ -4,7 +4,9 @@ use crate::connect::session::Session;
 use crate::connect::settings::ConnectSettings;
 use crate::error::PgError;
 use crate::inspect;
+use crate::target::is_table;
 use hubvault_model::{TableName, quote_literal};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// What the role of a session may make.
@@ -162,4 +164,26 @@ pub fn dependents(session: &mut Session, of: &[TableName]) -> Result<Vec<TableNa
     let name =
         |row: &postgres::Row| TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
     Ok(rows.iter().map(name).collect())
+}
+
+/// How many rows each of these has that is a table, in a transaction of the caller's. Those of which planning a query would
+/// run functions of others are not counted.
+pub fn row_counts(
+    session: &mut Session,
+    tables: &[TableName],
+) -> Result<BTreeMap<String, u64>, PgError> {
+    let mut counts = BTreeMap::new();
+    for table in tables {
+        // To read a view runs its functions. What a name means does not change while it is locked.
+        let lock = format!("LOCK TABLE ONLY {} IN ACCESS SHARE MODE", table.sql());
+        session.simple(&format!("locking {table}"), &lock)?;
+        if !is_table(session, table)? || inspect::planning_runs_code(session, table)? {
+            continue;
+        }
+        let sql = format!("SELECT count(*) FROM ONLY {}", table.sql());
+        let rows = session.rows(&format!("counting the rows of {table}"), &sql)?;
+        let count = rows.first().map_or(0, |row| row.get::<_, i64>(0));
+        counts.insert(table.to_string(), count.max(0).unsigned_abs());
+    }
+    Ok(counts)
 }

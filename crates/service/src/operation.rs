@@ -2,7 +2,7 @@
 //! is and its result are files in the state directory, so that a service that starts again knows them.
 
 use super::logging::masked;
-use super::restore_request::RestoreRequest;
+use super::restore_request::{RestoreRequest, Rows};
 use anyhow::{Context, Result};
 use hubvault_engine::command::shell_word;
 use hubvault_engine::progress::{Progress, Silent};
@@ -117,6 +117,15 @@ impl Action {
         }
     }
 
+    /// Whether it overwrites or drops rows of the living database that somebody was shown.
+    pub fn changes_living(&self) -> bool {
+        match self {
+            Self::Restore(RestoreRequest::Living { .. }) => true,
+            Self::Restore(RestoreRequest::Rows { which, .. }) => *which != Rows::All,
+            _ => false,
+        }
+    }
+
     /// Of one kind, one is at work at a time.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -137,6 +146,12 @@ impl Operation {
             requested_at: Timestamp::now(),
             database: String::new(),
         }
+    }
+
+    /// Whether it is a preview of this restore of a backup.
+    pub fn shows(&self, backup: BackupId, restore: Option<&RestoreRequest>) -> bool {
+        matches!(&self.action, Action::Preview(request) if Some(request) == restore)
+            && self.backup == backup
     }
 
     /// The arguments of the command that does the same.
@@ -302,6 +317,16 @@ impl Operations {
     fn document(&self, id: BackupId) -> Option<Value> {
         let text = file::read(&self.file(id, "answer"), LARGEST_ANSWER).ok()?;
         serde_json::from_slice(&text).ok()
+    }
+
+    /// What the preview that a restore confirms answered: the newest before it of the same restore, as only that one can be
+    /// confirmed.
+    pub fn preview_of(&self, restore: &Operation) -> Option<PathBuf> {
+        let shown = self.list().into_iter().find(|one| {
+            one.shows(restore.backup, restore.action.restore())
+                && one.requested_at <= restore.requested_at
+        })?;
+        Some(self.file(shown.id, "answer"))
     }
 
     /// The file that takes the answer.

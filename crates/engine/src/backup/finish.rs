@@ -219,7 +219,7 @@ fn settle(
         let warning = Warning::new("marks", job.local_directory().display(), what);
         record.warnings.push(warning);
     }
-    record.warnings.extend(prepared.exposed.iter().cloned());
+    record.warnings.extend(prepared.warnings.iter().cloned());
     let drill = record.proof.drill.as_ref();
     record
         .warnings

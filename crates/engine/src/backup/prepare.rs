@@ -4,14 +4,17 @@ use crate::catalog::{BackupRecord, Catalog, catch_up, is_archive_or_sidecar};
 use crate::disk::{filesystem, free_bytes};
 use crate::job::Job;
 use crate::logical::Plan;
+use crate::overview::moment;
 use crate::proof::sweep_leftovers;
 use crate::publish::{self, HeldLease, adopt_at_lease};
 use crate::retain;
 use crate::run::{BackupError, Run};
 use crate::state::file::sweep_state;
+use crate::state::restore_mark::{LivingRestore, unfinished};
 use crate::state::{RunLock, StateDir, permissions};
 use hubvault_model::{ByteSize, Warning, counted};
 use hubvault_postgres::{Snapshot, directory_bytes, remove_empty_clusters};
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use std::path::{Path, PathBuf};
 
@@ -23,8 +26,8 @@ pub(super) struct Prepared {
     pub(super) notification_pending: Vec<BackupRecord>,
     /// What they left behind.
     pub(super) swept: Vec<PathBuf>,
-    /// What others can read or replace.
-    pub(super) exposed: Vec<Warning>,
+    /// What others can read or replace, and restores that did not end well.
+    pub(super) warnings: Vec<Warning>,
     /// Held until the run ends.
     pub(super) lease: Option<HeldLease>,
 }
@@ -46,7 +49,8 @@ pub(super) fn prepare(job: &Job, run: &Run) -> Result<(Prepared, RunLock), Backu
     publish::remove_rejected(job.local_directory(), run.started_at);
     // The next drill would do it, too, and may be weeks away.
     sweep_leftovers(&job.proof.directory);
-    let exposed = exposed(job)?;
+    let mut warnings = exposed(job)?;
+    warnings.extend(after_restore(job, &state, &run.zone));
     // Last: nothing but the run follows, and waiting for it may take long.
     let lease = HeldLease::take(job, run)?;
     if lease.is_some() {
@@ -59,7 +63,7 @@ pub(super) fn prepare(job: &Job, run: &Run) -> Result<(Prepared, RunLock), Backu
         catalog,
         notification_pending,
         swept,
-        exposed,
+        warnings,
         lease,
     };
     Ok((prepared, lock))
@@ -117,6 +121,24 @@ pub(super) fn exposed(job: &Job) -> Result<Vec<Warning>, BackupError> {
     let (directory, state) = (job.local_directory(), StateDir::of(job.state_root()));
     permissions::look(directory, state.path(), is_archive_or_sidecar)
         .map_err(BackupError::io("looking at who may read", directory))
+}
+
+/// The backup is proven of what is there, which may be a part of what was there before.
+fn after_restore(job: &Job, state: &StateDir, zone: &TimeZone) -> Vec<Warning> {
+    let unfinished = unfinished(state, &job.database.place());
+    let warning = |(restore, is_at_work): (LivingRestore, bool)| {
+        let how = if is_at_work {
+            "while a restore changes the database"
+        } else {
+            "after a restore that did not end well"
+        };
+        let (backup, began) = (restore.backup, moment(restore.began_at, zone));
+        let what = format!(
+            "this backup was taken {how} (of {backup}, began at {began}); it may hold less than the backups before it"
+        );
+        Warning::new("unfinished-restore", &job.database.dbname, what)
+    };
+    unfinished.into_iter().map(warning).collect()
 }
 
 /// Says in the log, and for `hubvault status`, what the role may do that a backup does not need.

@@ -23,6 +23,8 @@ pub enum Order {
     Took,
     /// The size of their archives.
     Size,
+    /// The rows in them.
+    Rows,
 }
 
 /// Which runs are wanted.
@@ -70,11 +72,12 @@ impl Selection {
         (all.join(" AND "), values)
     }
 
-    fn order(&self) -> String {
+    fn order(&self, rows: &str) -> String {
         let by = match self.order {
             Order::Began => "started_at",
             Order::Took => "julianday(finished_at) - julianday(started_at)",
             Order::Size => "bytes",
+            Order::Rows => rows,
         };
         let way = if self.ascending { "ASC" } else { "DESC" };
         format!("{by} {way} NULLS LAST, started_at DESC, rowid DESC")
@@ -120,6 +123,31 @@ impl Catalog {
         Ok(rows.into_iter().filter_map(mark).collect())
     }
 
+    /// The newest backups of a job that began before a moment, the newest first.
+    pub fn published_before(
+        &self,
+        job: &str,
+        before: Timestamp,
+        count: u32,
+    ) -> Result<Vec<RunSummary>, CatalogError> {
+        let (table, summary) = if self.has_summaries {
+            ("summaries", "summary")
+        } else {
+            ("backups", "NULL")
+        };
+        let sql = format!(
+            "SELECT id, {summary} FROM {table} WHERE job = ?1 AND started_at < ?2 AND state IN ('proven', 'unproven')
+             ORDER BY started_at DESC, rowid DESC LIMIT ?3"
+        );
+        let mut found = Vec::new();
+        let values = rusqlite::params![job, second(before), count];
+        self.visit_summaries(&sql, values, |run| {
+            found.push(run);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(found)
+    }
+
     /// How many runs are wanted, and those of the page.
     pub fn select(&self, wanted: &Selection) -> Result<(u64, Vec<RunSummary>), CatalogError> {
         let pinned = self.column("json_extract(summary, '$.run.pinned')");
@@ -133,7 +161,8 @@ impl Catalog {
                 count.query_row(rusqlite::params_from_iter(values()), |row| row.get(0))
             })
             .map_err(self.failed("reading"))?;
-        let (order, limit, offset) = (wanted.order(), wanted.limit, wanted.offset);
+        let order = wanted.order(&self.column("json_extract(summary, '$.rows')"));
+        let (limit, offset) = (wanted.limit, wanted.offset);
         let summary = self.column("summary");
         // Sorting takes no record with it.
         let sql = format!(
@@ -214,6 +243,13 @@ mod tests {
                 "what has none comes last"
             );
         }
+        let before = catalog.published_before("hub", "2026-01-04T00:00:00Z".parse().unwrap(), 1);
+        let before = before.unwrap();
+        assert_eq!(
+            (before.len(), before[0].run.bytes),
+            (1, Some(10)),
+            "a failed run is no backup"
+        );
         assert_eq!(
             days(&Selection {
                 pinned: true,

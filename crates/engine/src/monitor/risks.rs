@@ -7,8 +7,9 @@ use crate::overview::{Risk, age};
 use hubvault_model::Cancel;
 
 /// The checks that ask neither the server nor a command of the user's, and read no archive.
-const QUICK: [&str; 10] = [
-    "time", "size", "copies", "disk", "rows", "proof", "delivery", "schedule", "seal", "clock",
+const QUICK: [&str; 11] = [
+    "time", "size", "copies", "disk", "rows", "restore", "proof", "delivery", "schedule", "seal",
+    "clock",
 ];
 /// Warnings of a run that a check reports as they are now.
 const SAID_BY_CHECKS: [&str; 3] = ["nobody-told", "undelivered", "rows"];

@@ -9,6 +9,7 @@ use super::risk::{Risk, age_risk};
 use super::space::Space;
 use crate::catalog::{BackupCopy, BackupRecord, Catalog, CatalogError, CopyState, State};
 use crate::job::Destinations;
+use hubvault_model::BackupId;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -41,6 +42,8 @@ pub struct Overview {
     pub missing: Vec<LostCopy>,
     /// Backups that are there and that a drill did not prove after they were stored, newest first.
     pub disproved: Vec<Disproved>,
+    /// Every archive that is, or should be, there, newest first.
+    pub recoverable: Vec<Recoverable>,
     /// A proven backup, newer than the newest of which a copy is there, that is only where no destination is any more.
     pub stray: Option<StrayCopy>,
     /// The names of the destinations that have the newest proven backup.
@@ -52,6 +55,19 @@ pub struct Overview {
     /// How the space that archives take on this machine changes.
     pub space: Space,
     runs: [usize; 4],
+}
+
+/// An archive, as a moment that can be brought back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recoverable {
+    /// The backup.
+    pub id: BackupId,
+    /// When its run began.
+    pub at: Timestamp,
+    /// Whether it was proven.
+    pub is_proven: bool,
+    /// Whether a copy is there.
+    pub is_there: bool,
 }
 
 impl Overview {
@@ -125,6 +141,14 @@ impl Overview {
         }
         let drilled = run.proof.drill.as_ref().map(|drill| drill.drilled_at);
         self.last_drill = self.last_drill.max(drilled);
+        if matches!(presence, Presence::Present | Presence::Missing) {
+            self.recoverable.push(Recoverable {
+                id: run.id,
+                at: run.started_at,
+                is_proven: run.state == State::Proven,
+                is_there: presence == Presence::Present,
+            });
+        }
         if presence == Presence::Present {
             self.disproved.extend(Disproved::of(run));
             let mut here = copies().filter(|(copy, _)| copy.path().is_some());

@@ -251,7 +251,7 @@ impl Drill<'_> {
             archive,
             schema,
             &server.target(),
-            options,
+            (options, None),
             self.progress,
             cancel,
         )?;

@@ -4,6 +4,7 @@
 
 use super::error::RestoreError;
 use super::order::parents_first;
+use super::previewed::{PreviewTable, Previewed};
 use super::staging::{archived_keys, stage};
 use super::window::Conditions;
 use crate::progress::{Progress, Stage};
@@ -32,6 +33,8 @@ pub struct TableDiff {
     pub changed: u64,
     /// Rows that are only in the database.
     pub extra: u64,
+    /// The sum of the checksums of the living rows that changed.
+    pub living: i64,
     /// Which of the changed rows can be overwritten.
     pub changes: Changes,
     /// How its columns differ.
@@ -50,6 +53,7 @@ impl TableDiff {
             missing: 0,
             changed: 0,
             extra: 0,
+            living: 0,
             changes: Changes::default(),
             drift: Drift::default(),
             problem: None,
@@ -63,8 +67,9 @@ impl TableDiff {
             && self.drift.is_none()
     }
 
-    fn count(&mut self, difference: Difference) {
-        match difference {
+    fn count(&mut self, row: &DifferentRow) {
+        self.living = self.living.wrapping_add(row.living.unwrap_or_default());
+        match row.difference {
             Difference::Missing => self.missing += 1,
             Difference::Changed => self.changed += 1,
             Difference::Extra => self.extra += 1,
@@ -84,6 +89,8 @@ pub struct PutBack {
     pub inserted: u64,
     /// Rows that had other values.
     pub updated: u64,
+    /// A checksum of the rows that differed, as they were, where they are or would be overwritten.
+    pub living: i64,
     /// Rows that keep other values in columns that cannot be set, and these columns.
     pub not_settable: NotSettable,
     /// How its columns differ.
@@ -93,6 +100,17 @@ pub struct PutBack {
 }
 
 impl PutBack {
+    /// As a preview says it.
+    pub(super) fn as_previewed(&self) -> PreviewTable {
+        PreviewTable {
+            table: self.name.to_string(),
+            is_made: false,
+            inserted: self.inserted,
+            overwritten: self.updated,
+            checksum: self.living,
+        }
+    }
+
     /// What could not be overwritten, as text; `None` where there is nothing.
     pub fn not_overwritten(&self) -> Option<String> {
         let (rows, columns) = &self.not_settable;
@@ -165,6 +183,7 @@ pub(super) fn would_put_back<S: Source>(
             } else {
                 0
             }),
+            living: if update { table.living } else { 0 },
             not_settable: not_settable(table.changes, update && problem.is_none()),
             drift: table.drift,
             problem,
@@ -202,7 +221,7 @@ fn compare<S: Source>(
             counted.has_key = staged.has_key();
             counted.drift = staged.drift().clone();
             counted.changes = staged.differences(&mut session, within.as_deref(), |row| {
-                counted.count(row.difference);
+                counted.count(&row);
                 each(number, row).map_err(|source| RestoreError::Differences { source })
             })?;
             Ok(staged.finish(&mut session)?)
@@ -237,12 +256,13 @@ fn of_table(error: RestoreError) -> Result<String, RestoreError> {
 }
 
 /// Inserts rows that are only in the archive, and with `update` also overwrites rows that have other
-/// values. All in one transaction; into a table that refuses them none.
+/// values. All in one transaction; into a table that refuses them none. Nothing is done where it would be other than
+/// `previewed`.
 pub fn put_back<S: Source>(
     archive: &Archive<S>,
     to: &ConnectSettings,
     wanted: &[TablePattern],
-    update: bool,
+    (update, previewed): (bool, Option<&Previewed>),
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Vec<PutBack>, RestoreError> {
@@ -272,7 +292,13 @@ pub fn put_back<S: Source>(
     for (table, staged) in staged {
         session.simple("beginning a table", "SAVEPOINT one_table")?;
         let drift = staged.as_ref().map(|it| it.drift().clone()).ok();
-        let result = staged.and_then(|staged| put_back_table(&mut session, &staged, update));
+        let mut living = 0;
+        let result = staged.and_then(|staged| {
+            if update && previewed.is_some() {
+                living = staged.lock_changed(&mut session)?;
+            }
+            put_back_table(&mut session, &staged, update)
+        });
         let ((inserted, updated, not_settable), problem) = match result {
             Ok(rows) => (rows, None),
             Err(error) => {
@@ -285,10 +311,17 @@ pub fn put_back<S: Source>(
             name: table.name.clone(),
             inserted,
             updated,
+            living,
             not_settable,
             drift: drift.unwrap_or_default(),
             problem,
         });
+    }
+    // With the session ends its transaction.
+    if let Some(previewed) = previewed {
+        let done = done.iter().filter(|table| table.problem.is_none());
+        done.map(PutBack::as_previewed)
+            .try_for_each(|table| previewed.compare(&table))?;
     }
     session.simple("making it lasting", "COMMIT")?;
     Ok(done)

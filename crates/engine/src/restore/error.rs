@@ -198,6 +198,17 @@ pub enum RestoreError {
         /// The entry.
         name: String,
     },
+    /// The backup holds none.
+    #[error("the backup has no configuration files; nothing was written")]
+    NoFiles,
+    /// The living database is not as it was when somebody was shown what a restore would do.
+    #[error(
+        "the database changed since the preview: {what}; nothing was restored: make a new preview"
+    )]
+    ChangedSince {
+        /// How.
+        what: String,
+    },
     /// A file or directory of the target.
     #[error("{doing} {}: {source}{}", path.display(), remedy(source))]
     Io {

@@ -21,6 +21,9 @@ pub fn files<S: Source>(
     directory: &Path,
 ) -> Result<Vec<PathBuf>, RestoreError> {
     let entries = entries(archive)?;
+    if entries.is_empty() {
+        return Err(RestoreError::NoFiles);
+    }
     let owners = owners(archive);
     let mut place =
         TargetDirectory::open(directory).map_err(failed("opening the directory", directory))?;

@@ -2,6 +2,7 @@
 //! the same code, so that what is proven is what a user gets.
 
 mod error;
+mod previewed;
 mod order;
 mod rows;
 mod values;
@@ -36,7 +37,8 @@ pub(crate) use extension_rows::delete_users_rows;
 pub use file_text::{FileText, file_text};
 pub use files::files;
 pub(crate) use order::parents_first;
-pub use preview::{Asked, Preview, PreviewTable};
+pub use preview::{Asked, Preview};
+pub use previewed::{PreviewTable, Previewed};
 pub(crate) use properties::{contents, dump};
 pub use properties::{properties, set_properties};
 pub use rows::NotLoaded;

@@ -1,6 +1,7 @@
 //! What a restore would do, without doing it.
 
 use super::error::RestoreError;
+use super::previewed::PreviewTable;
 use super::properties::contents;
 use super::{extension_rows, schema};
 use crate::disk::free_bytes;
@@ -8,6 +9,7 @@ use hubvault_archive::{Archive, Manifest, Source, TableSummary};
 use hubvault_model::{Cancel, TableName, quote_ident};
 use hubvault_postgres::{ConnectSettings, Definition, Session, target, target_facts};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// What a restore would make, drop and overwrite.
@@ -23,6 +25,8 @@ pub struct Preview {
     pub tables: Vec<PreviewTable>,
     /// Tables that would be dropped first, with all rows.
     pub dropped: Vec<String>,
+    /// How many rows each of them has now.
+    pub lost: BTreeMap<String, u64>,
     /// How many statements would drop them and all else that the archive defines.
     pub drop_statements: usize,
     /// Definitions besides tables that would be made.
@@ -37,19 +41,6 @@ pub struct Preview {
     pub notes: Vec<String>,
     /// What would end the restore, or rows that it could not bring back.
     pub obstacles: Vec<String>,
-}
-
-/// What would be done with a table.
-#[derive(Debug, Serialize)]
-pub struct PreviewTable {
-    /// Its name in the target.
-    pub table: String,
-    /// Whether it would be made.
-    pub is_made: bool,
-    /// Rows that would be inserted.
-    pub inserted: u64,
-    /// Rows that would be overwritten.
-    pub overwritten: u64,
 }
 
 /// How a whole restore was asked for.
@@ -103,6 +94,7 @@ impl Preview {
                 let drops = schema(archive, to)?.drop_statements(cancel)?;
                 found.drop_statements = drops.lines().filter(|it| it.ends_with(';')).count();
                 found.dropped = names;
+                found.count_lost(&mut session, &present)?;
                 found.find_dependents(&mut session, &definitions)?;
             } else if !names.is_empty() {
                 let refused = RestoreError::NotEmpty { names };
@@ -114,6 +106,23 @@ impl Preview {
         found.tables = tables.map(|table| made_table(&table.name, table)).collect();
         found.room(&mut session, to, manifest.tables.iter())?;
         Ok(found)
+    }
+
+    /// How many rows are lost with the tables that are dropped.
+    fn count_lost(
+        &mut self,
+        session: &mut Session,
+        tables: &[TableName],
+    ) -> Result<(), RestoreError> {
+        let doing = "counting the rows that would be dropped";
+        session.simple(doing, "BEGIN READ ONLY")?;
+        match target_facts::row_counts(session, tables) {
+            Ok(lost) => self.lost = lost,
+            // Who may not read them may not drop them either.
+            Err(error) if error.is_refusal() => self.obstacles.push(error.to_string()),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(session.simple(doing, "ROLLBACK")?)
     }
 
     /// What keeps the archive's relations from being dropped.
@@ -269,5 +278,6 @@ pub(super) fn made_table(name: &TableName, table: &TableSummary) -> PreviewTable
         is_made: true,
         inserted: table.digest.rows,
         overwritten: 0,
+        checksum: 0,
     }
 }

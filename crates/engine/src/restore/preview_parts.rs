@@ -5,7 +5,8 @@ use super::chosen;
 use super::diff::would_put_back;
 use super::error::RestoreError;
 use super::files::{bare, entries};
-use super::preview::{Preview, PreviewTable, made_table};
+use super::preview::{Preview, made_table};
+use super::previewed::PreviewTable;
 use super::staging::stage;
 use super::target_directory::check;
 use crate::disk::free_bytes;
@@ -153,7 +154,7 @@ impl Preview {
     }
 
     fn put_back(&mut self, table: PutBack) {
-        let name = table.name.to_string();
+        let (name, shown) = (table.name.to_string(), table.as_previewed());
         let left = table.not_overwritten();
         self.obstacles
             .extend(left.map(|what| format!("{name}: {what}")));
@@ -167,12 +168,7 @@ impl Preview {
             let what = format!("{name} has other columns: {}", table.drift.text());
             self.notes.push(what);
         }
-        self.tables.push(PreviewTable {
-            table: name,
-            is_made: false,
-            inserted: table.inserted,
-            overwritten: table.updated,
-        });
+        self.tables.push(shown);
     }
 
     /// Of the configuration files.
@@ -183,7 +179,11 @@ impl Preview {
             found.obstacles.push(what);
         }
         let mut blocked = BTreeSet::new();
-        for entry in entries(archive)? {
+        let entries = entries(archive)?;
+        if entries.is_empty() {
+            found.obstacles.push(RestoreError::NoFiles.to_string());
+        }
+        for entry in entries {
             let name = bare(&entry.name);
             let path = directory.join(name);
             blocked.extend(blocking(directory, name));

@@ -4,6 +4,7 @@ use super::compare::compare;
 use super::error::RestoreError;
 use super::extension_rows;
 use super::lacking;
+use super::previewed::Previewed;
 use super::refused::without_checks;
 use super::rows::{NotLoaded, Transactions, load};
 use super::statements::Statements;
@@ -31,15 +32,17 @@ pub fn present<S: Source>(
 
 /// Restores a whole archive into a database that holds none of its tables, and compares.
 ///
-/// An `Err` may leave a part of it in the target; what differs is in the report, not an `Err`.
+/// An `Err` may leave a part of it in the target, once `progress` was told of a stage; what differs is in the report, not an
+/// `Err`. Nothing is done where what is dropped is other than `previewed`.
 pub fn whole<S: Source>(
     archive: &Archive<S>,
     target: &Target,
-    options: RestoreOptions,
+    (options, previewed): (RestoreOptions, Option<&Previewed>),
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Restored, RestoreError> {
     let schema = schema(archive, target.definer())?;
+    let options = (options, previewed);
     whole_with(archive, schema, target, options, progress, cancel)
 }
 
@@ -58,14 +61,16 @@ pub(crate) fn whole_with<S: Source>(
     archive: &Archive<S>,
     mut schema: SchemaRestore,
     target: &Target,
-    options: RestoreOptions,
+    (options, previewed): (RestoreOptions, Option<&Previewed>),
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Restored, RestoreError> {
     let manifest = archive.manifest();
     let to = target.definer();
     let (mut session, server) = ready(manifest, to, options, cancel)?;
-    drop_existing(&mut session, &schema, manifest, options, cancel)?;
+    let dropping = (options.clean, previewed);
+    drop_existing(&mut session, &schema, manifest, dropping, cancel)?;
+    progress.stage(Stage::Definitions, None);
     let lacking = target::lacking_tablespaces(&mut session, &manifest.needs.tablespaces)?;
     let access = access_of(target, &mut session, &schema, manifest, cancel)?;
     let mut superuser = match target {
@@ -89,7 +94,6 @@ pub(crate) fn whole_with<S: Source>(
     let mut report = ToolMessages::default();
     report.notes.extend(lacking::tablespaces(&lacking));
     report.notes.extend(lacking::passwords(&manifest.masked));
-    progress.stage(Stage::Definitions, None);
     if let Some(superuser) = &mut superuser {
         report.extend(schema.make_extensions(superuser, to, said, cancel)?);
     }
@@ -161,18 +165,29 @@ fn drop_existing(
     session: &mut Session,
     schema: &SchemaRestore,
     manifest: &Manifest,
-    options: RestoreOptions,
+    (clean, previewed): (bool, Option<&Previewed>),
     cancel: &Cancel,
 ) -> Result<(), RestoreError> {
     let there = extension_rows::present(session, manifest)?;
     if there.is_empty() {
         return Ok(());
     }
-    if !options.clean {
+    if !clean {
         let names = there.iter().map(ToString::to_string).collect();
         return Err(RestoreError::NotEmpty { names });
     }
-    drop_all(session, schema, manifest, cancel)
+    let sql = drop_statements(session, schema, manifest, cancel)?;
+    session.simple("beginning to drop", "BEGIN")?;
+    let previewed = previewed.map_or(Ok(()), |it| it.compare_dropped(session, &there));
+    let dropped = previewed.and_then(|()| {
+        let sql = format!("{sql}\nCOMMIT");
+        Ok(session.simple("dropping what the archive holds", &sql)?)
+    });
+    if dropped.is_err() {
+        // The error above is the one to report.
+        let _ = session.simple("giving up", "ROLLBACK");
+    }
+    dropped
 }
 
 /// A running restore.
@@ -313,27 +328,20 @@ pub(crate) fn missing_extensions(
 
 /// All or nothing, and never with CASCADE: objects that depend on these tables and are not in the archive
 /// are an error.
-fn drop_all(
+fn drop_statements(
     session: &mut Session,
     schema: &SchemaRestore,
     manifest: &Manifest,
     cancel: &Cancel,
-) -> Result<(), RestoreError> {
-    let mut sql = String::from("BEGIN;\n");
+) -> Result<String, RestoreError> {
+    let mut sql = String::new();
     for key in &manifest.not_valid {
         for table in target::tables_with_constraint(session, &key.name)? {
             let (table, key) = (table.sql(), quote_ident(&key.name));
             sql += &format!("ALTER TABLE ONLY {table} DROP CONSTRAINT {key};\n");
         }
     }
-    sql += &schema.drop_statements(cancel)?;
-    sql += "\nCOMMIT";
-    let dropped = session.simple("dropping what the archive holds", &sql);
-    if dropped.is_err() {
-        // The error above is the one to report.
-        let _ = session.simple("giving up", "ROLLBACK");
-    }
-    Ok(dropped?)
+    Ok(sql + &schema.drop_statements(cancel)?)
 }
 
 fn create_roles_if_missing(

@@ -9,6 +9,7 @@ pub mod file;
 pub mod link;
 mod run_lock;
 mod operation_lock;
+pub mod restore_mark;
 pub mod service_lock;
 pub mod notify_lock;
 pub mod lease_wait;

@@ -178,7 +178,15 @@ mod tests {
             (2, Difference::Extra, "{}"),
         ] {
             let key = key.to_owned();
-            kept.add(table, &DifferentRow { difference, key }).unwrap();
+            kept.add(
+                table,
+                &DifferentRow {
+                    difference,
+                    key,
+                    living: None,
+                },
+            )
+            .unwrap();
         }
         (tables, kept)
     }

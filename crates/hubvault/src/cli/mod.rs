@@ -15,6 +15,7 @@ mod restored;
 mod restore_args;
 mod restore_ask;
 mod restore_plan;
+mod living_restore;
 mod restore;
 mod differences;
 mod diff;
@@ -321,7 +322,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
         Command::Pin { backup } => prune::pin(&load()?, backup, true),
         Command::Unpin { backup } => prune::pin(&load()?, backup, false),
         Command::Diff(args) => diff::run(&load()?, args),
-        Command::Restore(args) if args.backup.is_none() => restore_asked(&load()?, args),
+        Command::Restore(args) if args.asks() => restore_asked(&load()?, args),
         Command::Restore(args) => restore::run(&load()?, args),
         Command::Seal(command) => seal::run(&load()?, command),
         Command::Logs(args) => logs::run(&load()?, args),

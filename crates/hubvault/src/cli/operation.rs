@@ -3,7 +3,7 @@
 use super::{Cli, Command, Exit, diff, drill, restore, show};
 use crate::text::chain;
 use crate::{answer, progress};
-use anyhow::{Error, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use clap::Parser;
 use hubvault_config::Settings;
 use hubvault_engine::state::StateDir;
@@ -19,7 +19,7 @@ pub(super) fn run(settings: &Settings, operation: &Operation) -> Result<Exit> {
     let all = Operations::of(StateDir::open(job.state_root())?);
     let done = all.lock(operation).and_then(|lock| {
         progress::publish(all.progress(operation.id, &job.name));
-        Ok((perform(settings, operation)?, lock))
+        Ok((perform(settings, operation, &all)?, lock))
     });
     let (outcome, why) = match &done {
         Ok((Exit::Done, _)) => (Outcome::Done, None),
@@ -31,7 +31,7 @@ pub(super) fn run(settings: &Settings, operation: &Operation) -> Result<Exit> {
     Ok(done.map_or(Exit::Failing, |(exit, _)| exit))
 }
 
-fn perform(settings: &Settings, operation: &Operation) -> Result<Exit> {
+fn perform(settings: &Settings, operation: &Operation, all: &Operations) -> Result<Exit> {
     let mut words = vec![
         "hubvault".to_owned(),
         "--json".to_owned(),
@@ -42,6 +42,12 @@ fn perform(settings: &Settings, operation: &Operation) -> Result<Exit> {
         Action::Compare => words.push("--counts".to_owned()),
         Action::Restore(RestoreRequest::Living { .. }) => words.push("--yes".to_owned()),
         _ => {}
+    }
+    if operation.action.changes_living() {
+        let shown = all
+            .preview_of(operation)
+            .context("the preview of this restore is gone; make a new one")?;
+        words.push(format!("--as-previewed={}", shown.display()));
     }
     if let Some(request) = operation.action.restore() {
         permitted(settings, request)?;

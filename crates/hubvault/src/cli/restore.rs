@@ -1,6 +1,7 @@
 //! `hubvault restore`: a whole database, the rows of some tables, or the configuration files.
 
 use super::Exit;
+use super::living_restore::{self, RestoreWatch};
 use super::restore_args::RestoreArgs;
 use super::restore_plan;
 use super::restored::{report, report_rows};
@@ -16,7 +17,7 @@ use hubvault_config::Settings;
 use hubvault_engine::disk::unnamed_file;
 use hubvault_engine::progress::Progress;
 use hubvault_engine::remote::Backup;
-use hubvault_engine::restore::{self, RestoreError, RestoreOptions, Restored, Target};
+use hubvault_engine::restore::{self, Previewed, RestoreError, RestoreOptions, Restored, Target};
 use hubvault_model::{ByteSize, Cancel, TableName, counted, remedy};
 use hubvault_postgres::{ConnectSettings, Session, target};
 use serde_json::json;
@@ -28,6 +29,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Restores and says what came back.
 pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
+    if args.resolved {
+        return living_restore::resolve(settings);
+    }
     let cancel = Cancel::new();
     let _signals = signals::watch(cancel.clone(), || {})?;
     let read = Arc::new(AtomicU64::new(0));
@@ -54,43 +58,102 @@ pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     let to = target_of(settings, args.to.as_deref(), args.database.as_deref())?;
+    let previewed = args.as_previewed.as_deref().map(previewed).transpose()?;
     if args.create {
         create(&archive, &to, &cancel)?;
     }
-    let options = RestoreOptions {
-        workers: settings.job().workers,
-        create_roles: args.create_roles,
-        no_owner: args.no_owner,
-        force: args.force,
-        isolated: false,
-        clean: args.clean,
-        // Rows that one table refuses cost no other table of a whole restore.
-        keep_going: args.keep_going || args.tables.is_empty(),
-    };
     if args.clean && !args.yes {
         ask(&restore::present(&archive, &to, &cancel)?, &to)?;
     }
-    if args.missing_rows || args.upsert {
-        let bar = progress::choose(args.no_progress);
-        let (tables, over) = (&args.tables, args.upsert);
-        let done = restore::put_back(&archive, &to, tables, over, bar.as_ref(), &cancel)?;
-        drop(bar);
-        return report_rows(&done);
-    }
-    let bar = progress::choose_for(settings, Of::Restore, args.no_progress);
-    let restored = load(&archive, &to, args, options, bar.as_ref(), &cancel)?;
-    drop(bar);
-    if args.verbose && !answer::is_json() {
+    let watch = RestoreWatch::begin(settings, args, archive.manifest().id, &to);
+    let begun = Begun {
+        settings,
+        args,
+        archive: &archive,
+        to: &to,
+        previewed: previewed.as_ref(),
+        watch: &watch,
+        cancel: &cancel,
+    };
+    let ended = begun.bring_back(|| {
         let read = ByteSize(read.load(Ordering::Relaxed));
-        tell_cost(read, ByteSize(archive.size()), backup.as_ref())?;
+        tell_cost(read, ByteSize(archive.size()), backup.as_ref())
+    });
+    watch.end(ended)
+}
+
+/// A restore into a database that is there.
+struct Begun<'a> {
+    settings: &'a Settings,
+    args: &'a RestoreArgs,
+    archive: &'a AnyArchive,
+    to: &'a ConnectSettings,
+    previewed: Option<&'a Previewed>,
+    watch: &'a RestoreWatch,
+    cancel: &'a Cancel,
+}
+
+impl Begun<'_> {
+    /// Restores and says what came back; `tell_cost` what was read for it.
+    fn bring_back(&self, tell_cost: impl FnOnce() -> Result<()>) -> Result<Exit> {
+        let (args, to, cancel) = (self.args, self.to, self.cancel);
+        if args.missing_rows || args.upsert {
+            let bar = progress::choose(args.no_progress);
+            let (tables, how) = (&args.tables, (args.upsert, self.previewed));
+            let done = restore::put_back(self.archive, to, tables, how, bar.as_ref(), cancel)?;
+            drop(bar);
+            return report_rows(&done);
+        }
+        let bar = progress::choose_for(self.settings, Of::Restore, args.no_progress);
+        let restored = self.load(&self.watch.progress(bar.as_ref()))?;
+        drop(bar);
+        if args.verbose && !answer::is_json() {
+            tell_cost()?;
+        }
+        // Also where not all rows were loaded.
+        let properties = set_properties(self.archive, to, args, cancel);
+        let exit = report(&restored, to)?;
+        match properties? {
+            Exit::Done => Ok(exit),
+            refused => Ok(refused),
+        }
     }
-    // Also where not all rows were loaded.
-    let properties = set_properties(&archive, &to, args, &cancel);
-    let exit = report(&restored, &to)?;
-    match properties? {
-        Exit::Done => Ok(exit),
-        refused => Ok(refused),
+
+    /// Restores everything, or the tables that were named.
+    fn load(&self, progress: &dyn Progress) -> Result<Restored, RestoreError> {
+        let (args, archive, cancel) = (self.args, self.archive, self.cancel);
+        if args.tables.is_empty() {
+            let target = Target::Login(self.to.clone());
+            let how = (self.options(), self.previewed);
+            return restore::whole(archive, &target, how, progress, cancel);
+        }
+        let (tables, schema) = (&args.tables, args.into_schema.as_deref());
+        let keep_going = args.keep_going;
+        restore::tables(
+            archive, self.to, tables, schema, keep_going, progress, cancel,
+        )
     }
+
+    fn options(&self) -> RestoreOptions {
+        let args = self.args;
+        RestoreOptions {
+            workers: self.settings.job().workers,
+            create_roles: args.create_roles,
+            no_owner: args.no_owner,
+            force: args.force,
+            isolated: false,
+            clean: args.clean,
+            // Rows that one table refuses cost no other table of a whole restore.
+            keep_going: args.keep_going || args.tables.is_empty(),
+        }
+    }
+}
+
+/// What a dry run answered.
+fn previewed(path: &Path) -> Result<Previewed> {
+    let doing = || format!("reading the dry run {}", path.display());
+    let text = std::fs::read(path).with_context(doing)?;
+    serde_json::from_slice(&text).with_context(doing)
 }
 
 /// What was read, and of a store also what it was asked for.
@@ -149,31 +212,6 @@ fn set_properties(
     } else {
         Exit::Warnings
     })
-}
-
-/// Restores everything, or the tables that were named.
-fn load(
-    archive: &AnyArchive,
-    to: &ConnectSettings,
-    args: &RestoreArgs,
-    options: RestoreOptions,
-    progress: &dyn Progress,
-    cancel: &Cancel,
-) -> Result<Restored, RestoreError> {
-    if args.tables.is_empty() {
-        let target = Target::Login(to.clone());
-        return restore::whole(archive, &target, options, progress, cancel);
-    }
-    let (tables, schema) = (&args.tables, args.into_schema.as_deref());
-    restore::tables(
-        archive,
-        to,
-        tables,
-        schema,
-        args.keep_going,
-        progress,
-        cancel,
-    )
 }
 
 /// An archive that counts what is read of it; without a backup that of standard input, which is kept in a file without

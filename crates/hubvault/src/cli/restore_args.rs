@@ -17,6 +17,7 @@ pub(super) const EXAMPLES: &str = "Examples:
   hubvault restore s3://acme-backups/hub/latest --table users --to postgres://postgres@db/hub
   hubvault restore                             # asks, on a terminal
   hubvault restore latest --clean --dry-run    # what would be dropped?
+  hubvault restore --resolved                  # after one that did not end well and was made good
 
 Exit codes: 0 restored and equal; 1 not; 2 bad usage or configuration; 3 restored, and something is
 not as it was: a definition that could not be rebuilt, a constraint that came back NOT VALID, a column
@@ -31,7 +32,7 @@ that the table no longer has; 130 or 143 interrupted.";
 pub(crate) struct RestoreArgs {
     /// An id, an unambiguous prefix of one, `latest`, a file (with a / or the ending of an archive), a URL
     /// (`s3://bucket/prefix/latest`), or `-` for standard input; without it, on a terminal, it is asked for, with all else
-    #[arg(required = !may_ask())]
+    #[arg(required_unless_present_any = instead_of_a_backup())]
     pub(crate) backup: Option<String>,
     #[command(flatten)]
     pub(crate) from: FromArgs,
@@ -73,6 +74,14 @@ pub(crate) struct RestoreArgs {
     /// whole database is always restored so
     #[arg(long, conflicts_with_all = ["missing_rows", "upsert"])]
     pub(crate) keep_going: bool,
+    /// Stop where the database changed since the dry run whose answer in JSON is in this file: other rows would be
+    /// overwritten or dropped
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dry_run", "files", "create"])]
+    pub(crate) as_previewed: Option<PathBuf>,
+    /// Restore nothing; say that the database is as it should be after a restore that did not end well, so that the check
+    /// `restore` ends
+    #[arg(long, conflicts_with = "backup")]
+    pub(crate) resolved: bool,
     /// Create missing roles, without login
     #[arg(long)]
     pub(crate) create_roles: bool,
@@ -98,6 +107,48 @@ impl RestoreArgs {
         let is_place = self.to.is_some() || self.database.is_some();
         let is_part = !self.tables.is_empty() || self.missing_rows || self.upsert;
         is_place || is_part || self.files.is_some() || self.create || self.clean
+    }
+}
+
+impl RestoreArgs {
+    /// Whether somebody is to be asked for the backup.
+    pub(super) fn asks(&self) -> bool {
+        self.backup.is_none() && !self.resolved
+    }
+
+    /// Whether everything is restored.
+    pub(super) fn is_whole(&self) -> bool {
+        self.tables.is_empty() && !self.missing_rows && !self.upsert
+    }
+
+    /// What is restored, and how.
+    pub(super) fn what(&self) -> String {
+        if self.is_whole() {
+            return "the whole database".to_owned();
+        }
+        let which = match (self.missing_rows, self.upsert) {
+            (true, _) => "missing rows of",
+            (_, true) => "missing and different rows of",
+            _ => "the rows of",
+        };
+        let tables: Vec<String> = self.tables.iter().map(ToString::to_string).collect();
+        let tables = if tables.is_empty() {
+            "all tables".to_owned()
+        } else {
+            tables.join(", ")
+        };
+        let into = self.into_schema.as_ref();
+        let into = into.map_or_else(String::new, |schema| format!(" into the schema {schema}"));
+        format!("{which} {tables}{into}")
+    }
+}
+
+/// What may be given in place of a backup.
+fn instead_of_a_backup() -> Vec<&'static str> {
+    if may_ask() {
+        Vec::new()
+    } else {
+        vec!["resolved"]
     }
 }
 

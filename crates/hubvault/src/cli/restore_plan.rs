@@ -83,15 +83,22 @@ fn preview_text(preview: &Preview, place: &str, seconds: Option<f64>) -> String 
     if let Some(database) = &preview.created_database {
         out += &format!("  create the database {}\n", plain(database));
     }
-    for (what, list) in [("roles", &preview.roles), ("schemas", &preview.schemas)] {
+    for (what, list) in [("role", &preview.roles), ("schema", &preview.schemas)] {
         if !list.is_empty() {
-            out += &format!("  create the {what} {}\n", names(list));
+            let plural = if list.len() == 1 { "" } else { "s" };
+            out += &format!("  create the {what}{plural} {}\n", names(list));
         }
     }
     if !preview.dropped.is_empty() {
+        let rows = |name: &String| match preview.lost.get(name) {
+            Some(rows) => format!("{name} ({})", counted(*rows, "row")),
+            None => name.clone(),
+        };
+        let dropped: Vec<String> = preview.dropped.iter().map(rows).collect();
         let line = format!(
-            "drop, with all rows: {}; {} for these and all else that the archive defines",
-            names(&preview.dropped),
+            "drop, with all rows: {}; {} in all; {} for these and all else that the archive defines",
+            names(&dropped),
+            counted(preview.lost.values().sum(), "row"),
             counted(preview.drop_statements as u64, "statement")
         );
         out += &grid(&[vec![" ".to_owned(), line]], &[1]);

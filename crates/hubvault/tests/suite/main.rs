@@ -73,6 +73,7 @@ mod page_admin;
 mod page_inside;
 mod page_beside;
 mod page_restore;
+mod page_restore_risks;
 mod set_up;
 mod restore_over_http;
 mod json;

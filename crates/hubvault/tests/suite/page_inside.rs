@@ -69,6 +69,7 @@ fn rows_are_shown_as_they_were_a_page_at_a_time_and_found_by_a_value() {
     // The long value is cut, and whole on a page of its own.
     assert!(third.len() < 30_000, "{}", third.len());
     let whole = page(&format!("{users}/value?row=121&column=note"));
+    assert!(whole.contains("<h1 class=\"wrap\">note <span"), "{whole}");
     assert!(whole.contains(&"long ".repeat(100_000)) && !whole.contains("first 1 MiB"));
     assert!(page(&format!("{users}/value?row=40&column=note")).contains("NULL"));
 
@@ -77,6 +78,7 @@ fn rows_are_shown_as_they_were_a_page_at_a_time_and_found_by_a_value() {
         found.contains("1 row found; searched rows 1 to 121 of 121"),
         "{found}"
     );
+    assert!(found.contains("<option selected>name</option>"), "{found}");
     assert!(found.contains("<td>user 77</td>") && !found.contains("<td>user 78</td>"));
     let nulls = page(&format!("{users}?column=note&null=1&row=41"));
     assert!(

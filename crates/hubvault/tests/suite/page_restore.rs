@@ -9,7 +9,7 @@ use std::fs;
 
 const HOSTILE: &str = "<script>alert(1)</script>";
 
-fn shop() -> Database {
+pub(crate) fn shop() -> Database {
     database_with(&format!(
         "CREATE TABLE users (id int PRIMARY KEY, name text); INSERT INTO users VALUES (1, 'a'), (2, 'b');
          CREATE TABLE \"{HOSTILE}\" (id int PRIMARY KEY); INSERT INTO \"{HOSTILE}\" VALUES (7)"
@@ -36,11 +36,11 @@ fn location(answer: &crate::service_process::Answer) -> String {
 }
 
 /// Asks what a restore would do; the address of the page that says it.
-fn preview(browser: &Browser<'_>, id: &str, fields: &[(&str, &str)]) -> String {
+pub(crate) fn preview(browser: &Browser<'_>, id: &str, fields: &[(&str, &str)]) -> String {
     location(&browser.submit(&format!("/backups/{id}/restore"), &form(fields)))
 }
 
-fn confirm(browser: &Browser<'_>, preview: &str, database: &str) -> String {
+pub(crate) fn confirm(browser: &Browser<'_>, preview: &str, database: &str) -> String {
     let sent = form(&[("database", database)]);
     location(&browser.submit(&format!("{preview}/restore"), &sent))
 }
@@ -133,7 +133,7 @@ fn tables_of_hostile_names_go_into_a_new_schema() {
     ];
     let shown = preview(&browser, &id, &fields);
     let page = service.wait_for_page(&browser, &shown, "Restore now?");
-    assert!(page.contains("create the schemas rescued"), "{page}");
+    assert!(page.contains("create the schema rescued"), "{page}");
     assert!(page.contains("&lt;script&gt;alert"), "{page}");
     let restored = confirm(&browser, &shown, "");
     service.wait_for_page(&browser, &restored, "2 tables, 3 rows, every row equal");
@@ -252,7 +252,7 @@ fn the_living_database_is_changed_after_its_name_was_typed() {
         &[("what", "different-rows"), ("tables", "users")],
     );
     let page = service.wait_for_page(&browser, &shown, "Restore now?");
-    assert!(page.contains("insert 1 rows and overwrite 1"), "{page}");
+    assert!(page.contains("insert 1 row and overwrite 1"), "{page}");
     assert!(page.contains("This changes the living database"), "{page}");
     for wrong in ["", "x", "<script>", &database.name().to_uppercase()] {
         let sent = form(&[("database", wrong)]);
@@ -348,7 +348,8 @@ fn one_that_is_killed_or_stopped_in_the_middle_says_so_and_the_way_on() {
 #[test]
 fn files_go_into_a_new_directory() {
     let database = shop();
-    let (hub, _) = with_backup(&database);
+    let (mut hub, _) = with_backup(&database);
+    hub.write("[scope]\ntables = [\"*\"]\nwindow = []\n[[file]]\nsource = \"app.toml\"\n");
     fs::write(hub.config().join("app.toml"), "a = 1\n").unwrap();
     let (record, _) = hub.backup();
     let id = record["id"].as_str().unwrap();
@@ -359,8 +360,11 @@ fn files_go_into_a_new_directory() {
     service.wait_for_page(&browser, &shown, "Restore now?");
     let restored = confirm(&browser, &shown, "");
     service.wait_for_page(&browser, &restored, "on the host of the service");
-    let all = fs::read_dir(hub.backups().join("restored-files")).unwrap();
-    assert_eq!(all.count(), 1);
+    let mut all = fs::read_dir(hub.backups().join("restored-files")).unwrap();
+    let directory = all.next().unwrap().unwrap().path();
+    let archived = directory.join("config/app.toml");
+    assert_eq!(fs::read_to_string(archived).unwrap(), "a = 1\n");
+    assert!(all.next().is_none());
     hub.run_expecting(0, &["list"]);
 }
 

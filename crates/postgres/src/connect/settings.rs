@@ -77,6 +77,11 @@ impl ConnectSettings {
     pub fn is_local(&self) -> bool {
         self.hostaddr.is_none() && self.host.starts_with('/')
     }
+
+    /// The server and the database, whoever asks.
+    pub fn place(&self) -> String {
+        format!("{}:{}/{}", self.host, self.port, self.dbname)
+    }
 }
 
 /// One database on one server, and who asks.

@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use hubvault_engine::catalog::BackupRecord;
 use hubvault_engine::overview::{Disproved, age_risk, disproved, newest_proven};
+use hubvault_engine::state::restore_mark::unfinished;
 use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::HashMap;
@@ -84,7 +85,7 @@ pub(crate) struct Health {
     error: Option<String>,
 }
 
-/// Healthy while a proven backup is younger than `monitor.max_age_hours`, and no drill disproved a newer one.
+/// Healthy while a proven backup is recent enough, no newer one was disproved, and no restore was left unfinished.
 ///
 /// The only answer about backups that needs no token; it names no table, file or host.
 #[utoipa::path(
@@ -94,7 +95,7 @@ pub(crate) struct Health {
     security(()),
     responses(
         (status = 200, description = "A proven backup is recent enough", body = Health),
-        (status = 503, description = "No proven backup is recent enough, or a newer one was disproved", body = Health),
+        (status = 503, description = "No proven backup is recent enough, a newer one was disproved, or a restore did not end well", body = Health),
         (status = 429, description = "Too many requests", body = ErrorBody),
     )
 )]
@@ -141,9 +142,31 @@ fn look(app: &OfJob) -> Health {
             }
         }
     };
+    let place = job.database.place();
+    let left = unfinished(&app.job.state(), &place);
+    let health = if left.iter().any(|(_, is_at_work)| !is_at_work) {
+        health.after_restore()
+    } else {
+        health
+    };
     Health {
         job: settings.job_name.clone(),
         ..health
+    }
+}
+
+impl Health {
+    /// The living database may lack what a restore was to bring back.
+    fn after_restore(self) -> Self {
+        let left = "a restore into the living database did not end well; see hubvault status";
+        let error = self
+            .error
+            .map_or_else(|| left.to_owned(), |error| format!("{error}; {left}"));
+        Self {
+            status: "unhealthy",
+            error: Some(error),
+            ..self
+        }
     }
 }
 

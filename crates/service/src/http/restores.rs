@@ -179,10 +179,17 @@ pub(crate) fn confirmable(of: &OfJob, shown: &Operation) -> Result<RestoreReques
     let is_later = |one: &Operation| {
         matches!(one.action, Action::Restore(_)) && one.requested_at > shown.requested_at
     };
-    if all.list().iter().any(is_later) {
+    let known = all.list();
+    if known.iter().any(is_later) {
         return conflict(
             "a restore began after this preview, which says too little now; make a new one, and confirm that",
         );
+    }
+    let is_newer = |one: &Operation| {
+        one.shows(shown.backup, Some(request)) && one.requested_at > shown.requested_at
+    };
+    if known.iter().any(is_newer) {
+        return conflict("there is a newer preview of the same restore; confirm that");
     }
     match all.ended(shown.id) {
         Some(ended) if ended.at + FRESH < Timestamp::now() => {

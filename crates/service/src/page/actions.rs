@@ -5,6 +5,7 @@ use super::backup::{find, render};
 use super::guard::see_other;
 use super::shown::percent_encoded;
 use super::view::Visit;
+use super::wish::Wish;
 use crate::http::audit::Caller;
 use crate::http::auth::Audit;
 use crate::http::blocking;
@@ -81,7 +82,7 @@ pub(super) async fn link(
             link_url => link.url,
             link_hours => form.hours,
         };
-        render(&page, &visit, &of, &record, false, said)
+        render(&page, &visit, &of, &record, &Wish::default(), said)
     })
     .await?;
     Ok((StatusCode::CREATED, audit, response).into_response())

@@ -63,10 +63,7 @@ pub(super) async fn list(
         one_of("state", &wish.state, &["refused", "done"])?;
         let jobs = page.app.daemon.jobs();
         let first = jobs.first().context("there is no job")?.settings();
-        let clock = Clock {
-            now: Timestamp::now(),
-            zone: first.zone.clone(),
-        };
+        let clock = Clock::of(&first);
         let day: Option<Date> = match wish.day.as_str() {
             "" => None,
             text => Some(text.parse().map_err(|_| bad("day", text))?),

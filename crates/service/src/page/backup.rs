@@ -6,6 +6,7 @@ use super::operation_row::in_a_line;
 use super::run_row::mark;
 use super::shown::{Clock, span};
 use super::view::Visit;
+use super::wish::{Wish, bad, one_of};
 use crate::http::backups::{id, last_lines};
 use crate::http::blocking;
 use crate::http::error::ApiError;
@@ -19,10 +20,9 @@ use hubvault_engine::catalog::{BackupCopy, BackupRecord, Catalog, TableRecord};
 use hubvault_engine::overview::{archive, copy_text};
 use hubvault_engine::state::progress_file::running;
 use hubvault_model::{ByteSize, grouped};
-use jiff::Timestamp;
 use minijinja::value::Serde;
 use minijinja::{Value, context};
-use serde::Deserialize;
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 /// So many tables are shown, the largest first, unless all are asked for.
@@ -32,30 +32,16 @@ const MANY: usize = 200;
 /// So many operations are shown.
 const OPERATIONS: usize = 5;
 
-/// What the address says beside the id.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct More {
-    tables: String,
-}
-
 /// The page of one backup.
 pub(super) async fn show(
     State(page): State<Arc<Page>>,
     Extension(visit): Extension<Visit>,
     Path(word): Path<String>,
-    Query(more): Query<More>,
+    Query(wish): Query<Wish>,
 ) -> Result<Response, ApiError> {
     blocking(move || {
         let (of, record) = find(&page, &word)?;
-        render(
-            &page,
-            &visit,
-            &of,
-            &record,
-            more.tables == "all",
-            context! {},
-        )
+        render(&page, &visit, &of, &record, &wish, context! {})
     })
     .await
 }
@@ -83,14 +69,13 @@ pub(super) fn render(
     visit: &Visit,
     of: &OfJob,
     record: &BackupRecord,
-    all_tables: bool,
+    wish: &Wish,
     said: Value,
 ) -> Result<Response, ApiError> {
     let settings = of.job.settings();
-    let clock = Clock {
-        now: Timestamp::now(),
-        zone: settings.zone.clone(),
-    };
+    let clock = Clock::of(&settings);
+    one_of("tables", &wish.tables, &["all"])?;
+    let path = format!("backups/{}", record.id);
     let reason = record.error.as_ref().or(record.proof.reason.as_ref());
     let is_running = running(&of.job.state()).is_some_and(|progress| progress.id == record.id);
     let values = context! {
@@ -113,12 +98,13 @@ pub(super) fn render(
         sealed => record.sealed_to.len(),
         server => record.snapshot.as_ref().map(|snapshot| snapshot.server_version.clone()),
         database => record.snapshot.as_ref().map(|snapshot| snapshot.database.clone()),
-        outside => record.outside.as_ref().map(|outside| outside.text(record.id)),
+        outside => record.outside.as_ref().map(|outside| outside.text(record.id).replace('`', "")),
         stages => stages(record),
         proof => proof(record, &clock),
         warnings => warnings(record),
         table_count => record.tables.len(),
-        tables => tables(record, &of.catalog()?, all_tables)?,
+        tables => tables(record, &of.catalog()?, wish)?,
+        all_tables => Wish { tables: "all".to_owned(), ..wish.clone() }.address(&path),
         files => files(record),
         file_count => record.files.len(),
         copies => copies(record, &clock),
@@ -129,6 +115,7 @@ pub(super) fn render(
         is_running,
         can_operate => record.was_published(),
         operations => operations(of, record, &clock),
+        ..wish.order(&path, &["name", "rows", "size"])
     };
     let html = page
         .views
@@ -197,16 +184,29 @@ fn warnings(record: &BackupRecord) -> Vec<Value> {
     warnings.map(one).collect()
 }
 
-fn tables(record: &BackupRecord, catalog: &Catalog, all: bool) -> Result<Vec<Value>, ApiError> {
-    let mut sorted: Vec<&TableRecord> = record.tables.iter().collect();
-    sorted.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
-    if !all {
+/// The tables that the address asks for, in its order.
+fn tables(record: &BackupRecord, catalog: &Catalog, wish: &Wish) -> Result<Vec<Value>, ApiError> {
+    let find = wish.find.to_lowercase();
+    let fits = |table: &&TableRecord| table.name.to_lowercase().contains(&find);
+    let mut sorted: Vec<&TableRecord> = record.tables.iter().filter(fits).collect();
+    sorted.sort_by(|a, b| a.name.cmp(&b.name));
+    match wish.sort.as_str() {
+        "" | "size" => sorted.sort_by_key(|table| Reverse(table.bytes)),
+        "rows" => sorted.sort_by_key(|table| Reverse(table.rows)),
+        "name" => sorted.reverse(),
+        text => return Err(bad("sort", text)),
+    }
+    if !wish.up.is_empty() {
+        sorted.reverse();
+    }
+    if wish.tables.is_empty() {
         sorted.truncate(TABLES);
     }
     // Only of the first ones: a page has to arrive.
     let first = &sorted[..sorted.len().min(TABLES)];
     let growth = Growth::of(catalog, record, first).map_err(anyhow::Error::new)?;
-    let largest = sorted.first().map_or(1, |table| table.bytes.max(1)) as f64;
+    let largest = record.tables.iter().map(|table| table.bytes).max();
+    let largest = largest.unwrap_or_default().max(1) as f64;
     let one = |table: &TableRecord| {
         context! {
             name => table.name.clone(),

@@ -1,6 +1,7 @@
 //! The list of backups: filters, an order and pages, all in its address, so that a view can be sent to somebody.
 
 use super::Page;
+use super::growth::{BACKUPS, trend};
 use super::run_row::RunRow;
 use super::shown::Clock;
 use super::view::Visit;
@@ -10,9 +11,10 @@ use crate::http::error::ApiError;
 use axum::Extension;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
-use hubvault_engine::catalog::{Order, Selection};
-use jiff::Timestamp;
+use hubvault_engine::catalog::{Catalog, CatalogError, Order, RunSummary, Selection};
+use hubvault_model::{ByteSize, grouped};
 use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
 use minijinja::value::Serde;
 use minijinja::{Value, context};
 use std::sync::Arc;
@@ -51,12 +53,41 @@ fn selection(wish: &Wish, clock: &Clock) -> Result<Selection, ApiError> {
             "" => Order::Began,
             "took" => Order::Took,
             "size" => Order::Size,
+            "rows" => Order::Rows,
             text => return Err(bad("sort", text)),
         },
         ascending: !wish.up.is_empty(),
         offset: wish.offset(LIMIT),
         limit: LIMIT,
     })
+}
+
+/// The newest backup that began about a day before a run, or earlier: a schedule is never to the minute.
+fn day_before(catalog: &Catalog, run: &RunSummary) -> Result<Option<RunSummary>, CatalogError> {
+    if !run.run.was_published() {
+        return Ok(None);
+    }
+    let before = run.run.started_at - SignedDuration::from_hours(23);
+    let found = catalog.published_before(&run.run.job, before, 1)?;
+    Ok(found.into_iter().next())
+}
+
+/// How the rows and the sizes of the last backups went, oldest first.
+fn trends(catalog: &Catalog, job: &str, clock: &Clock) -> Result<Vec<Value>, ApiError> {
+    let last = catalog.published_before(job, clock.now, BACKUPS);
+    let mut last = last.map_err(anyhow::Error::new)?;
+    last.reverse();
+    let rows: Vec<u64> = last.iter().map(|one| one.rows).collect();
+    let bytes: Vec<u64> = last.iter().filter_map(|one| one.run.bytes).collect();
+    let size = |bytes| ByteSize(bytes).to_string();
+    let trends = [
+        ("Rows", trend(&rows, " rows", grouped)),
+        ("Size", trend(&bytes, "", size)),
+    ];
+    let shown = trends.into_iter();
+    Ok(shown
+        .filter_map(|(name, shown)| Some(context! { name, shown => shown? }))
+        .collect())
 }
 
 /// The list of one job.
@@ -68,23 +99,26 @@ pub(super) async fn list(
     blocking(move || {
         let of = wish.choose(&page, &visit)?;
         let settings = of.job.settings();
-        let clock = Clock { now: Timestamp::now(), zone: settings.zone.clone() };
+        let clock = Clock::of(&settings);
         let wanted = selection(&wish, &clock)?;
         let catalog = of.catalog()?;
         let (total, runs) = catalog.select(&wanted).map_err(anyhow::Error::new)?;
-        let rows: Vec<RunRow> = runs.iter().map(|run| RunRow::of(run, &clock)).collect();
+        let rows = runs.iter().map(|run| {
+            let before = day_before(&catalog, run)?;
+            Ok(RunRow::of(run, &clock).since(before.as_ref(), run, &clock))
+        });
+        let rows = rows.collect::<Result<Vec<RunRow>, CatalogError>>().map_err(anyhow::Error::new)?;
         let first = wanted.offset + 1;
         let values = context! {
             at => "backups",
             job => of.job.name(),
-            wish => Value::from(Serde(&wish)),
             rows => Value::from(Serde(rows)),
             total, first, last => wanted.offset + runs.len() as u64,
             newer => wish.newer(PATH),
             older => wish.older(PATH, LIMIT, total),
-            sorts => context! { first => wish.sorted(PATH, ""), took => wish.sorted(PATH, "took"), size => wish.sorted(PATH, "size") },
-            direction => if wanted.ascending { "ascending" } else { "descending" },
             filtered => wanted.state.is_some() || wanted.from.is_some() || wanted.until.is_some() || wanted.pinned,
+            trends => trends(&catalog, &of.job.name(), &clock)?,
+            ..wish.order(PATH, &["took", "size", "rows"])
         };
         Ok(page.views.render("backups.html", &visit, values)?.into_response())
     })

@@ -15,6 +15,7 @@ use crate::http::error::ApiError;
 use crate::http::notice::{Notice, facts};
 use crate::http::of_job::{OfJob, Which, choose};
 use crate::logging::masked;
+use anyhow::Context;
 use axum::Extension;
 use axum::extract::{Form, Query, State};
 use axum::response::{IntoResponse, Response};
@@ -22,7 +23,8 @@ use hubvault_engine::catalog::{AlertState, CheckState};
 use hubvault_engine::delivery::ChangedSetting;
 use hubvault_engine::monitor::{Finding, Look, checks, quick};
 use hubvault_engine::overview::moment;
-use hubvault_model::excerpt;
+use hubvault_engine::state::restore_mark::resolve;
+use hubvault_model::{counted, excerpt};
 use jiff::{SignedDuration, Timestamp};
 use minijinja::value::Serde;
 use minijinja::{Value, context};
@@ -91,10 +93,7 @@ pub(super) async fn list(
         let of = wish.choose(&page, &visit)?;
         one_of("state", &wish.state, &["ok", "failing", "skipped"])?;
         let settings = of.job.settings();
-        let clock = Clock {
-            now: Timestamp::now(),
-            zone: settings.zone.clone(),
-        };
+        let clock = Clock::of(&settings);
         let catalog = of.catalog()?;
         let job = settings.job();
         let look = Look::new(job, &catalog, clock.now, &clock.zone).map_err(anyhow::Error::new)?;
@@ -107,15 +106,11 @@ pub(super) async fn list(
         let values = context! {
             at => PATH,
             job => of.job.name(),
-            wish => Value::from(Serde(&wish)),
             rows => Value::from(Serde(rows)),
             history => Value::from(Serde(history)),
             failing,
             test_mode => job.monitor.test_mode,
-            sorts => context! {
-                first => wish.sorted(PATH, ""), name => wish.sorted(PATH, "name"), since => wish.sorted(PATH, "since"),
-            },
-            direction => if wish.up.is_empty() { "descending" } else { "ascending" },
+            ..wish.order(PATH, &["name", "since"])
         };
         let html = page.views.render("checks.html", &visit, values)?;
         Ok(html.into_response())
@@ -208,6 +203,23 @@ pub(super) async fn now(
         let of = choose(&page.app, Which { job: form.job }, None, false)?;
         page.asked.ask(&of, &Task::Examine)?;
         Ok(back(&visit, &of))
+    })
+    .await
+}
+
+/// Somebody says that a restore that did not end well is resolved, as `hubvault restore --resolved` does.
+pub(super) async fn resolved(
+    State(page): State<Arc<Page>>,
+    Extension(visit): Extension<Visit>,
+    Form(form): Form<Asked>,
+) -> Result<Response, ApiError> {
+    blocking(move || {
+        let of = choose(&page.app, Which { job: form.job }, None, false)?;
+        let resolved =
+            resolve(&of.job.state()).context("removing the marks of unfinished restores")?;
+        let restores = counted(resolved as u64, "unfinished restore");
+        let audit = Extension(Audit(format!("marked {restores} as resolved")));
+        Ok((audit, back(&visit, &of)).into_response())
     })
     .await
 }

@@ -75,10 +75,7 @@ pub(super) async fn list(
         let of = wish.choose(&page, &visit)?;
         one_of("state", &wish.state, &["in", "window", "out"])?;
         let settings = of.job.settings();
-        let clock = Clock {
-            now: Timestamp::now(),
-            zone: settings.zone.clone(),
-        };
+        let clock = Clock::of(&settings);
         let Some(known) = known(&page, &of)? else {
             let values = context! { at => PATH, job => of.job.name(), total => 0, is_empty => true };
             let html = page.views.render("coverage.html", &visit, values)?;
@@ -91,7 +88,7 @@ pub(super) async fn list(
             "" => None,
             take => {
                 let taken = taken(&known.tables, &selected, take)?;
-                Some(scope_change(&settings, &known.tables, &taken))
+                (!taken.is_empty()).then(|| scope_change(&settings, &known.tables, &taken))
             }
         };
         let (total, offset) = (selected.len() as u64, wish.offset(LIMIT));
@@ -100,7 +97,6 @@ pub(super) async fn list(
         let values = context! {
             at => PATH,
             job => of.job.name(),
-            wish => Value::from(Serde(&wish)),
             first => offset + 1,
             last => offset + rows.len() as u64,
             rows => Value::from(Serde(rows)),
@@ -113,11 +109,7 @@ pub(super) async fn list(
             take_all => (counts[2] > 0).then(|| wish.taking(PATH, "*")),
             newer => wish.newer(PATH),
             older => wish.older(PATH, LIMIT, total),
-            sorts => context! {
-                first => wish.sorted(PATH, ""), rows => wish.sorted(PATH, "rows"), size => wish.sorted(PATH, "size"),
-                taken => wish.sorted(PATH, "taken"),
-            },
-            direction => if wish.up.is_empty() { "descending" } else { "ascending" },
+            ..wish.order(PATH, &["rows", "size", "taken"])
         };
         let html = page.views.render("coverage.html", &visit, values)?;
         Ok(html.into_response())

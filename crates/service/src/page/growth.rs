@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 
 /// So many backups are looked at, this one included.
-const BACKUPS: usize = 30;
+pub(super) const BACKUPS: u32 = 30;
 /// So many runs are read for that: those that failed have no rows.
 const RUNS: u64 = 60;
 /// Width and height of the picture, and the room around its line.
@@ -44,7 +44,7 @@ impl Growth {
             let is_whole = matches!(one.state, State::Proven | State::Unproven);
             is_whole && one.job == record.job && one.started_at < record.started_at
         });
-        before.truncate(BACKUPS - 1);
+        before.truncate(BACKUPS as usize - 1);
         let before: Vec<BackupRecord> = before
             .iter()
             .map(|it| catalog.whole(&it.run))
@@ -76,23 +76,26 @@ impl Growth {
 
     /// The line of a table and what it shows; nothing where no backup before had it.
     pub(super) fn shown(&self, table: &str) -> Option<Value> {
-        let rows = self.rows.get(table).filter(|rows| rows.len() > 1)?;
-        let (first, last) = (rows.first()?, rows.last()?);
-        let (lowest, most) = (rows.iter().min()?, rows.iter().max()?);
-        let mut text = format!(
-            "{} to {} rows in {}",
-            grouped(*first),
-            grouped(*last),
-            counted(rows.len() as u64, "backup")
-        );
-        if lowest < first.min(last) {
-            let _ = write!(text, ", at least {}", grouped(*lowest));
-        }
-        if most > first.max(last) {
-            let _ = write!(text, ", at most {}", grouped(*most));
-        }
-        Some(context! { line => line(rows, *lowest, *most), text })
+        trend(self.rows.get(table)?, " rows", grouped)
     }
+}
+
+/// The line of a number in the last backups, oldest first, and what it shows; nothing where there was one.
+pub(super) fn trend(numbers: &[u64], unit: &str, say: impl Fn(u64) -> String) -> Option<Value> {
+    let (first, last) = (
+        numbers.first()?,
+        numbers.last().filter(|_| numbers.len() > 1)?,
+    );
+    let (lowest, most) = (numbers.iter().min()?, numbers.iter().max()?);
+    let backups = counted(numbers.len() as u64, "backup");
+    let mut text = format!("{} to {}{unit} in {backups}", say(*first), say(*last));
+    if lowest < first.min(last) {
+        let _ = write!(text, ", at least {}", say(*lowest));
+    }
+    if most > first.max(last) {
+        let _ = write!(text, ", at most {}", say(*most));
+    }
+    Some(context! { line => line(numbers, *lowest, *most), text })
 }
 
 /// The points of a picture of `WIDTH` by `HEIGHT`. What never changed is a line in the middle.

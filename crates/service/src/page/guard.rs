@@ -133,7 +133,7 @@ async fn pass(page: &Arc<Page>, visit: &mut Visit, request: Request) -> Result<P
 
 /// The role that a page, or a form, needs.
 fn needed(path: &str, is_change: bool) -> Role {
-    let pages_of_admin = ["/tokens", "/audit", "/set-up"];
+    let pages_of_admin = ["/tokens", "/audit", "/set-up", "/checks/resolved"];
     let is_unmasked = path.starts_with("/backups/") && path.ends_with("/file/unmasked");
     let is_of_admin = is_unmasked || pages_of_admin.iter().any(|page| path.starts_with(page));
     match path {

@@ -17,7 +17,6 @@ use hubvault_engine::command;
 use hubvault_engine::remote::{Backup, RemoteError};
 use hubvault_engine::restore::RestoreError;
 use hubvault_model::{Cancel, is_unseen, one_line};
-use jiff::Timestamp;
 use minijinja::value::Serde;
 use minijinja::{Value, context};
 use std::sync::Arc;
@@ -190,10 +189,7 @@ impl Inside {
 
     /// What every page about it says.
     pub(super) fn frame(&self, visit: &Visit) -> Value {
-        let clock = Clock {
-            now: Timestamp::now(),
-            zone: self.of.job.settings().zone.clone(),
-        };
+        let clock = Clock::of(&self.of.job.settings());
         let taken_at = self.archive.manifest().snapshot.taken_at;
         context! {
             at => "backup",

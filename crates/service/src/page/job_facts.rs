@@ -3,6 +3,7 @@
 use super::calendar::{Calendar, begins, calendar};
 use super::run_row::RunRow;
 use super::shown::{Clock, When, percent_encoded, span};
+use super::timeline::{Timeline, timeline};
 use crate::http::of_job::OfJob;
 use crate::logging;
 use anyhow::Result;
@@ -12,7 +13,6 @@ use hubvault_engine::monitor::{self, Look};
 use hubvault_engine::state::lease_wait::waiting;
 use hubvault_engine::state::progress_file::{RunProgress, running};
 use hubvault_model::{ByteSize, counted, excerpt, grouped};
-use jiff::Timestamp;
 use minijinja::Value;
 use serde::Serialize;
 
@@ -47,6 +47,7 @@ pub(super) struct JobFacts {
     runs: Vec<RunRow>,
     full_in: Option<String>,
     calendar: Calendar,
+    timeline: Option<Timeline>,
 }
 
 /// What is at risk, and what to do about it.
@@ -96,10 +97,7 @@ impl Waiting {
 }
 
 fn now(of: &OfJob) -> Clock {
-    Clock {
-        now: Timestamp::now(),
-        zone: of.job.settings().zone.clone(),
-    }
+    Clock::of(&of.job.settings())
 }
 
 impl Running {
@@ -129,14 +127,16 @@ impl JobFacts {
         self.calendar.picture()
     }
 
+    /// The picture of what can be recovered, which is not escaped.
+    pub(super) fn timeline(&self) -> Option<Value> {
+        self.timeline.as_ref().map(Timeline::picture)
+    }
+
     /// Reads them from the catalog and the state directory.
     pub(super) fn read(of: &OfJob) -> Result<Self> {
         let settings = of.job.settings();
         let job = settings.job();
-        let clock = Clock {
-            now: Timestamp::now(),
-            zone: settings.zone.clone(),
-        };
+        let clock = Clock::of(&settings);
         let catalog = of.catalog()?;
         let look = Look::new(job, &catalog, clock.now, &clock.zone)?;
         let mut risks = advice(&settings, &look)?;
@@ -182,6 +182,12 @@ impl JobFacts {
             free: free.map(|free| ByteSize(free).to_string()),
             full_in: full_in.map(|days| counted(days, "day")),
             calendar: calendar(&marks, &clock, &day_link(&job.name)),
+            timeline: timeline(
+                &overview.recoverable,
+                job.monitor.max_age_hours,
+                &clock,
+                &percent_encoded(&job.name),
+            ),
             usually: overview.durations.backup().map(span),
             queued: (queued > 0).then(|| counted(queued as u64, "message")),
             runs: look

@@ -15,11 +15,12 @@ mod asked;
 mod run_row;
 mod operation_row;
 mod calendar;
+mod timeline;
 mod job_facts;
 mod facts_cache;
 mod overview;
-mod backups;
 mod growth;
+mod backups;
 mod backup;
 mod actions;
 mod restore_result;
@@ -161,6 +162,7 @@ fn routes(page: Arc<Page>) -> Router {
         .route("/checks", get(checks::list))
         .route("/checks/now", post(checks::now))
         .route("/checks/silence", post(checks::silence))
+        .route("/checks/resolved", post(checks::resolved))
         .route("/coverage", get(coverage::list))
         .route("/coverage/now", post(coverage::now))
         .route("/recipients", get(recipients::show))

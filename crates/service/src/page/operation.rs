@@ -21,7 +21,6 @@ use axum::response::{IntoResponse, Response};
 use hubvault_engine::progress::Stage;
 use hubvault_engine::state::progress_file::RunProgress;
 use hubvault_model::{ByteSize, grouped};
-use jiff::Timestamp;
 use minijinja::value::Serde;
 use minijinja::{Value, context};
 use serde_json::Value as Json;
@@ -63,10 +62,7 @@ pub(super) async fn stop(
 
 fn values(of: &OfJob, operation: &Operation) -> Value {
     let settings = of.job.settings();
-    let clock = Clock {
-        now: Timestamp::now(),
-        zone: settings.zone.clone(),
-    };
+    let clock = Clock::of(&settings);
     let standing = of.job.standing(operation);
     let mut ended = None;
     let mut running = None;

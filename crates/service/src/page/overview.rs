@@ -31,6 +31,7 @@ pub(super) async fn show(
                 running => Running::now(only).map(|running| Value::from(Serde(running))),
                 waiting => Waiting::now(only).map(|waiting| Value::from(Serde(waiting))),
                 calendar => facts.picture(),
+                timeline => facts.timeline(),
                 job => Value::from(Serde(&*facts)),
             };
             let html = page.views.render("overview.html", &visit, values)?;

@@ -13,7 +13,6 @@ use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use hubvault_config::Settings;
 use hubvault_engine::catalog::{Catalog, OutboxItem, RecipientState, standing};
-use jiff::Timestamp;
 use minijinja::value::Serde;
 use minijinja::{Value, context};
 use serde::Serialize;
@@ -55,10 +54,7 @@ pub(super) async fn show(
         one_of("state", &wish.state, &STATES)?;
         one_of("sort", &wish.sort, &[])?;
         let settings = of.job.settings();
-        let clock = Clock {
-            now: Timestamp::now(),
-            zone: settings.zone.clone(),
-        };
+        let clock = Clock::of(&settings);
         let catalog = of.catalog()?;
         let outbox = catalog.outbox().map_err(anyhow::Error::new)?;
         let notified = notified(&settings, &outbox, &clock);

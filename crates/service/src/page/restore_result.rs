@@ -15,10 +15,11 @@ pub(super) fn preview(answer: &Json) -> Value {
     if let Some(name) = answer["created_database"].as_str() {
         lines.push(format!("create the database {name}"));
     }
-    for (what, key) in [("roles", "roles"), ("schemas", "schemas")] {
-        let names = texts(&answer[key]);
+    for what in ["role", "schema"] {
+        let names = texts(&answer[format!("{what}s")]);
         if !names.is_empty() {
-            lines.push(format!("create the {what} {}", names.join(", ")));
+            let plural = if names.len() == 1 { "" } else { "s" };
+            lines.push(format!("create the {what}{plural} {}", names.join(", ")));
         }
     }
     let tables = list(&answer["tables"]);
@@ -47,6 +48,8 @@ pub(super) fn preview(answer: &Json) -> Value {
             changed => number(&table["overwritten"]),
         }
     };
+    let lost = answer["lost"].as_object().into_iter().flatten();
+    let lost: u64 = lost.filter_map(|(_, rows)| rows.as_u64()).sum();
     let sum = |key: &str| -> u64 { tables.iter().filter_map(|it| it[key].as_u64()).sum() };
     let bytes = |key: &str| {
         answer[key]
@@ -56,10 +59,12 @@ pub(super) fn preview(answer: &Json) -> Value {
     context! {
         into => answer["into"].as_str(),
         lines,
-        dropped => texts(&answer["dropped"]),
+        dropped_count => list(&answer["dropped"]).len(),
+        dropped => dropped(answer),
+        lost => counted(lost, "row"),
         tables => rows.iter().take(MANY).map(one).collect::<Vec<_>>(),
         table_count => tables.len(),
-        inserted => grouped(sum("inserted")),
+        inserted => counted(sum("inserted"), "row"),
         changed => grouped(sum("overwritten")),
         needed => bytes("needed_bytes").filter(|_| answer["needed_bytes"].as_u64() > Some(0)),
         free => bytes("free_bytes"),
@@ -153,6 +158,15 @@ pub(super) fn remedy(request: &RestoreRequest) -> String {
                 .to_owned()
         }
     }
+}
+
+/// The tables that are dropped, those with most rows first.
+fn dropped(answer: &Json) -> Vec<Value> {
+    let rows = |name: &Json| answer["lost"][name.as_str()?].as_u64();
+    let mut names: Vec<&Json> = list(&answer["dropped"]).iter().collect();
+    names.sort_by_key(|name| std::cmp::Reverse(rows(name)));
+    let one = |name: &&Json| context! { name => name.as_str(), rows => rows(name).map(grouped) };
+    names.iter().take(MANY).map(one).collect()
 }
 
 fn list(value: &Json) -> &[Json] {

@@ -89,15 +89,11 @@ pub(super) async fn list(
         let values = context! {
             at => PATH,
             job => of.job.name(),
-            wish => Value::from(Serde(&wish)),
             file => settings.file.as_ref().map(|path| path.display().to_string()),
             rows => Value::from(Serde(rows)),
             tables => tables.collect::<Vec<_>>(),
             notices => notices.collect::<Vec<_>>(),
-            sorts => context! {
-                first => wish.sorted(PATH, ""), key => wish.sorted(PATH, "key"), origin => wish.sorted(PATH, "origin"),
-            },
-            direction => if wish.up.is_empty() { "descending" } else { "ascending" },
+            ..wish.order(PATH, &["key", "origin"])
         };
         let html = page.views.render("settings.html", &visit, values)?;
         Ok(html.into_response())

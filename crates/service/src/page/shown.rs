@@ -1,6 +1,7 @@
 //! Texts of values: moments as people read them (`3 hours ago`, and the exact one for whoever points at it), spans, parts of
 //! addresses.
 
+use hubvault_config::Settings;
 use hubvault_engine::overview::{age, moment};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -22,6 +23,14 @@ pub(super) struct Clock {
 }
 
 impl Clock {
+    /// Of a job, as of now.
+    pub(super) fn of(settings: &Settings) -> Self {
+        Self {
+            now: Timestamp::now(),
+            zone: settings.zone.clone(),
+        }
+    }
+
     /// How a moment is shown.
     pub(super) fn when(&self, at: Timestamp) -> When {
         let is_ahead = at > self.now;

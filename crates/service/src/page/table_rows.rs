@@ -173,7 +173,8 @@ fn rows(table: &TableSummary, asked: &Asked, wish: &Wish, found: &Browsed, live:
         last => grouped(end),
         looked_at => end > wish.from,
         filtered => wish.filter.is_some(),
-        column => one_line(&asked.column).into_owned(),
+        // `column` is a macro.
+        chosen => one_line(&asked.column).into_owned(),
         value => asked.value.clone(),
         null => asked.null.is_some(),
         row => wish.from + 1,
@@ -247,7 +248,8 @@ pub(super) async fn value(
             inside.record.id
         );
         let values = context! {
-            column => one_line(&asked.column).into_owned(),
+            // `column` is a macro.
+        chosen => one_line(&asked.column).into_owned(),
             row => grouped(from + 1),
             back => format!("?row={}", from + 1 - from % ROWS as u64),
             text => value.text.as_deref().map(|text| printable(text).into_owned()),

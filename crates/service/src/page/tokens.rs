@@ -20,7 +20,6 @@ use axum::extract::{Form, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use hubvault_engine::delivery::ChangedSetting;
-use jiff::Timestamp;
 use minijinja::value::Serde;
 use minijinja::{Value, context};
 use serde::{Deserialize, Serialize};
@@ -50,10 +49,7 @@ pub(super) async fn list(
 fn render(page: &Page, visit: &Visit, wish: &Wish, said: Value) -> Result<Response, ApiError> {
     let jobs = page.app.daemon.jobs();
     let first = jobs.first().context("there is no job")?.settings();
-    let clock = Clock {
-        now: Timestamp::now(),
-        zone: first.zone.clone(),
-    };
+    let clock = Clock::of(&first);
     let own = visit
         .caller
         .as_ref()
@@ -78,12 +74,8 @@ fn render(page: &Page, visit: &Visit, wish: &Wish, said: Value) -> Result<Respon
     });
     let values = context! {
         at => PATH,
-        wish => Value::from(Serde(wish)),
         rows => Value::from(Serde(rows.collect::<Vec<_>>())),
-        sorts => context! {
-            first => wish.sorted(PATH, ""), name => wish.sorted(PATH, "name"), role => wish.sorted(PATH, "role"),
-        },
-        direction => if wish.up.is_empty() { "descending" } else { "ascending" },
+        ..wish.order(PATH, &["name", "role"])
     };
     let html = page
         .views

@@ -6,6 +6,8 @@ use super::shown::percent_encoded;
 use super::view::Visit;
 use crate::http::error::ApiError;
 use crate::http::of_job::{OfJob, Which, choose};
+use minijinja::value::Serde;
+use minijinja::{Value, context};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 use std::sync::Arc;
@@ -25,6 +27,8 @@ pub(super) struct Wish {
     pub(super) day: String,
     pub(super) pinned: String,
     pub(super) take: String,
+    /// `all` where no page of them is wanted.
+    pub(super) tables: String,
     pub(super) sort: String,
     pub(super) up: String,
     pub(super) page: u64,
@@ -41,7 +45,7 @@ impl Wish {
     }
 
     /// Its address below the root.
-    fn address(&self, path: &str) -> String {
+    pub(super) fn address(&self, path: &str) -> String {
         let page = if self.page > 1 {
             self.page.to_string()
         } else {
@@ -57,6 +61,7 @@ impl Wish {
             ("day", &self.day),
             ("pinned", &self.pinned),
             ("take", &self.take),
+            ("tables", &self.tables),
             ("sort", &self.sort),
             ("up", &self.up),
             ("page", &page),
@@ -84,6 +89,21 @@ impl Wish {
             ..self.clone()
         }
         .address(path)
+    }
+
+    /// For a template: the addresses of these orders, and the way of the present one.
+    pub(super) fn order(&self, path: &str, by: &[&str]) -> Value {
+        let others = by
+            .iter()
+            .map(|by| ((*by).to_owned(), self.sorted(path, by)));
+        let first = ("first".to_owned(), self.sorted(path, ""));
+        let sorts: Value = [first].into_iter().chain(others).collect();
+        let direction = if self.up.is_empty() {
+            "descending"
+        } else {
+            "ascending"
+        };
+        context! { sorts, direction, wish => Value::from(Serde(self)) }
     }
 
     /// The same list, with what to write so that this is taken in.

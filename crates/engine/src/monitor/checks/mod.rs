@@ -15,6 +15,7 @@ mod copies;
 mod disk;
 mod database;
 mod rows;
+mod restore;
 mod proof;
 mod delivery;
 mod schedule;
@@ -37,6 +38,7 @@ const BUILT_IN: &[(&str, CheckFn)] = &[
     (disk::NAME, disk::look),
     (database::NAME, database::look),
     (rows::NAME, rows::look),
+    (restore::NAME, restore::look),
     (proof::NAME, proof::look),
     (delivery::NAME, delivery::look),
     (schedule::NAME, schedule::look),

@@ -278,7 +278,7 @@ fn compare_and_put_back(
     print(&diff_text(&gone))?;
 
     say("9. Only those rows are restored (hubvault restore --missing-rows)")?;
-    let done = restore::put_back(archive, &source, &[], false, none.as_ref(), cancel)?;
+    let done = restore::put_back(archive, &source, &[], (false, None), none.as_ref(), cancel)?;
     print(&put_back_text(&done))?;
     Ok(diff()?)
 }

@@ -1,0 +1,122 @@
+//! Marks the living database while a restore changes it, until the restore ends well.
+
+use super::Exit;
+use super::restore_args::RestoreArgs;
+use crate::answer;
+use crate::text::{chain, print};
+use anyhow::{Context, Result};
+use hubvault_config::Settings;
+use hubvault_engine::progress::{Progress, Stage};
+use hubvault_engine::state::StateDir;
+use hubvault_engine::state::restore_mark::{self, LivingRestore, RestoreMark};
+use hubvault_model::{BackupId, Masks, TableName, counted};
+use hubvault_postgres::ConnectSettings;
+use jiff::Timestamp;
+use serde_json::json;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A restore, which may be one into the living database.
+pub(super) struct RestoreWatch {
+    mark: Option<(StateDir, RestoreMark)>,
+    masks: Masks,
+    is_whole: bool,
+    is_changed: AtomicBool,
+}
+
+impl RestoreWatch {
+    /// Before anything is changed. A restore that cannot be marked goes on: what it brings back is needed.
+    pub(super) fn begin(
+        settings: &Settings,
+        args: &RestoreArgs,
+        backup: BackupId,
+        to: &ConnectSettings,
+    ) -> Self {
+        let job = settings.job();
+        let database = job.database.place();
+        // Without a directory of backups nobody looks after this database from here.
+        let is_living = to.place() == database && !args.create && job.state_root().is_dir();
+        let restore = || LivingRestore {
+            id: BackupId::random(),
+            backup: format!("backup {}", backup.short()),
+            database,
+            what: args.what(),
+            is_whole: args.is_whole(),
+            began_at: Timestamp::now(),
+            error: None,
+        };
+        let begin = || {
+            let state = StateDir::open(job.state_root()).map_err(io::Error::other)?;
+            let mark = RestoreMark::begin(&state, restore())?;
+            Ok::<_, io::Error>((state, mark))
+        };
+        let mark = is_living.then(begin).and_then(|begun| {
+            let complaint = "could not record that this restore begins, so that nothing warns if it does not end well";
+            begun.inspect_err(|error| tracing::warn!("{complaint}: {error}")).ok()
+        });
+        Self {
+            mark,
+            masks: job.delivery.masks.clone(),
+            is_whole: args.is_whole(),
+            is_changed: AtomicBool::new(false),
+        }
+    }
+
+    /// Hears of the first change of a whole restore. One of rows is a transaction: whatever its end says, no table has a part
+    /// of them.
+    pub(super) fn progress<'a>(&'a self, inner: &'a dyn Progress) -> impl Progress + 'a {
+        FirstChange { watch: self, inner }
+    }
+
+    /// It ended like this.
+    pub(super) fn end(self, ended: Result<Exit>) -> Result<Exit> {
+        let Some((state, mark)) = self.mark else {
+            return ended;
+        };
+        let recorded = match &ended {
+            Ok(_) => mark.done(&state),
+            Err(error) if self.is_changed.into_inner() => {
+                mark.failed(self.masks.mask(&chain(error)))
+            }
+            Err(_) => mark.withdraw(),
+        };
+        if let Err(error) = recorded {
+            tracing::warn!("could not record how this restore ended: {error}");
+        }
+        ended
+    }
+}
+
+struct FirstChange<'a> {
+    watch: &'a RestoreWatch,
+    inner: &'a dyn Progress,
+}
+
+impl Progress for FirstChange<'_> {
+    fn stage(&self, stage: Stage, expected_bytes: Option<u64>) {
+        if self.watch.is_whole {
+            self.watch.is_changed.store(true, Ordering::Release);
+        }
+        self.inner.stage(stage, expected_bytes);
+    }
+
+    fn advance(&self, table: Option<&TableName>, rows: u64, bytes: u64) {
+        self.inner.advance(table, rows, bytes);
+    }
+}
+
+/// `hubvault restore --resolved`
+pub(super) fn resolve(settings: &Settings) -> Result<Exit> {
+    let state = StateDir::of(settings.job().state_root());
+    let resolved =
+        restore_mark::resolve(&state).context("removing the marks of unfinished restores")?;
+    if answer::is_json() {
+        answer::json(&json!({ "resolved": resolved }))?;
+    } else if resolved == 0 {
+        print("no restore was left unfinished\n")?;
+    } else {
+        let restores = counted(resolved as u64, "unfinished restore");
+        print(&format!("{restores} marked as resolved\n"))?;
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,206 @@
+//! What can go wrong with the living database: a restore that ends half-way, and a database that changes after the preview.
+
+use crate::hub::{Hub, stderr, stdout};
+use crate::monitor::{assert_fails, assert_passes};
+use crate::page::{Browser, is_page};
+use crate::page_operations::{kill, with_backup};
+use crate::page_restore::{confirm, form, preview, shop};
+use crate::service_process::ServiceProcess;
+use hubvault_testkit::Database;
+
+/// An index that is made only after somebody ends the session, where the database has the setting `hub.slow`.
+const SLOW: &str = "CREATE FUNCTION slow(i int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
+    IF pg_catalog.current_setting('hub.slow', true) = 'on' THEN PERFORM pg_catalog.pg_sleep(3600); END IF;
+    RETURN i; END $$; CREATE INDEX ON users (slow(id))";
+
+/// A service that may restore into the living database.
+fn permitted(database: &Database) -> (Hub, String, String) {
+    let (mut hub, id) = with_backup(database);
+    hub.set("HTTP_RESTORE_LIVING", "true");
+    let token = hub.token("eva", "admin");
+    (hub, id, token)
+}
+
+/// Restores the whole database into itself, and kills that while an index is made.
+fn killed_half_way(
+    database: &Database,
+    hub: &Hub,
+    id: &str,
+    service: &ServiceProcess,
+    token: &str,
+) {
+    let name = database.name();
+    database.execute(&format!("ALTER DATABASE \"{name}\" SET hub.slow = 'on'"));
+    let browser = Browser::of(service, token);
+    let shown = preview(&browser, id, &[("what", "living")]);
+    let page = service.wait_for_page(&browser, &shown, "Restore now?");
+    assert!(page.contains("2 tables with 3 rows"), "{page}");
+    let restored = confirm(&browser, &shown, name);
+    service.wait_for_page(&browser, &restored, "Stage indexes");
+    assert_passes(hub, "restore");
+    kill(hub, &restored);
+    service.wait_for_page(&browser, &restored, "ended by signal 9");
+    database.execute(&format!(
+        "ALTER DATABASE \"{name}\" RESET hub.slow; SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE datname = '{name}' AND pid <> pg_backend_pid()"
+    ));
+}
+
+#[test]
+fn one_that_ended_half_way_is_at_risk_until_it_is_made_good() {
+    let database = shop();
+    database.client().batch_execute(SLOW).unwrap();
+    let (hub, id, token) = permitted(&database);
+    let operate = hub.token("bob", "operate");
+    let service = ServiceProcess::start_http(&hub);
+    killed_half_way(&database, &hub, &id, &service, &token);
+    let said = format!(
+        "the restore of backup {} into the living database",
+        &id[..8]
+    );
+    assert_fails(&hub, "restore", &said);
+    assert!(
+        stdout(&hub.run(&["status"]))
+            .replace('\n', " ")
+            .contains("into the living database")
+    );
+    let health = service.get("/health", &token).text();
+    assert!(
+        health.contains("a restore into the living database did not end well"),
+        "{health}"
+    );
+    let (browser, other) = (
+        Browser::of(&service, &token),
+        Browser::of(&service, &operate),
+    );
+    let checks = is_page(&browser.get("/checks"), 200);
+    assert!(
+        checks.contains(&said) && checks.contains("It is resolved"),
+        "{checks}"
+    );
+    assert!(!is_page(&other.get("/checks"), 200).contains("It is resolved"));
+    is_page(&other.submit("/checks/resolved", ""), 403);
+    is_page(&browser.send("/checks/resolved", "", &[]), 403);
+
+    // A backup of what is left does not look as if all were well.
+    let backup = hub.run(&["backup"]);
+    assert_eq!(backup.status.code(), Some(3), "{}", stderr(&backup));
+    let all = stdout(&hub.run(&["list", "--json"]));
+    assert!(all.contains("unfinished-restore"), "{all}");
+    let overview = is_page(&browser.get("/"), 200);
+    assert!(
+        overview.contains("after a restore that did not end well"),
+        "{overview}"
+    );
+
+    // Rows of one table make it good no more than a restore that does not begin. Whether they can be put back depends on
+    // which keys were made.
+    hub.run(&["restore", &id, "--table", "users", "--missing-rows"]);
+    hub.run_expecting(1, &["restore", &id]);
+    assert_fails(&hub, "restore", &said);
+    let again = hub.run(&["restore", &id, "--clean", "--yes"]);
+    assert_eq!(again.status.code(), Some(0), "{}", stderr(&again));
+    assert_passes(&hub, "restore");
+}
+
+#[test]
+fn somebody_says_that_it_is_resolved() {
+    let database = shop();
+    database.client().batch_execute(SLOW).unwrap();
+    let (hub, id, token) = permitted(&database);
+    let service = ServiceProcess::start_http(&hub);
+    killed_half_way(&database, &hub, &id, &service, &token);
+    assert_fails(&hub, "restore", "ended without a result");
+    let resolved = Browser::of(&service, &token).submit("/checks/resolved", "");
+    assert_eq!(resolved.status, 303, "{}", resolved.text());
+    assert_passes(&hub, "restore");
+    let said = stdout(&hub.run_expecting(0, &["restore", "--resolved"]));
+    assert_eq!(said, "no restore was left unfinished\n");
+    let log = service.stop_and_log();
+    assert!(
+        log.contains("marked 1 unfinished restore as resolved"),
+        "{log}"
+    );
+}
+
+#[test]
+fn what_changed_since_the_preview_is_not_overwritten() {
+    let database = shop();
+    let (hub, id, token) = permitted(&database);
+    let service = ServiceProcess::start_http(&hub);
+    let browser = Browser::of(&service, &token);
+    let name = || -> String {
+        let mut client = database.client();
+        let row = client.query_one("SELECT name FROM users WHERE id = 2", &[]);
+        row.unwrap().get(0)
+    };
+    let fields = [("what", "different-rows"), ("tables", "users")];
+    // As many rows differ, with other values; then one more.
+    for (before, after, said) in [
+        (
+            "UPDATE users SET name = 'x' WHERE id = 2",
+            "UPDATE users SET name = 'y' WHERE id = 2",
+            "have other values now",
+        ),
+        (
+            "SELECT",
+            "DELETE FROM users WHERE id = 1",
+            "has 1 row to put back",
+        ),
+    ] {
+        database.execute(before);
+        let shown = preview(&browser, &id, &fields);
+        service.wait_for_page(&browser, &shown, "Restore now?");
+        database.execute(after);
+        let restored = confirm(&browser, &shown, database.name());
+        let page = service.wait_for_page(&browser, &restored, "changed since the preview");
+        assert!(
+            page.contains(said) && page.contains("make a new preview"),
+            "{page}"
+        );
+        assert_eq!(name(), "y");
+    }
+    // What is dropped, too.
+    let shown = preview(&browser, &id, &[("what", "living")]);
+    service.wait_for_page(&browser, &shown, "Restore now?");
+    database.execute("INSERT INTO users VALUES (3, 'new')");
+    let restored = confirm(&browser, &shown, database.name());
+    let page = service.wait_for_page(&browser, &restored, "changed since the preview");
+    assert!(page.contains("had 1 row, and has 2 rows now"), "{page}");
+    assert_eq!(name(), "y");
+    assert_passes(&hub, "restore");
+
+    // Of two previews of one restore the newer one is confirmed.
+    let first = preview(&browser, &id, &fields);
+    service.wait_for_page(&browser, &first, "Restore now?");
+    let second = preview(&browser, &id, &fields);
+    service.wait_for_page(&browser, &second, "Restore now?");
+    let sent = form(&[("database", database.name())]);
+    let older = browser.submit(&format!("{first}/restore"), &sent);
+    assert!(is_page(&older, 409).contains("newer preview of the same restore"));
+    let restored = confirm(&browser, &second, database.name());
+    service.wait_for_page(&browser, &restored, "Restore: done");
+    assert_eq!(name(), "b");
+}
+
+#[test]
+fn a_backup_without_files_restores_none() {
+    let database = shop();
+    let (hub, id, token) = permitted(&database);
+    let service = ServiceProcess::start_http(&hub);
+    let browser = Browser::of(&service, &token);
+    let shown = preview(&browser, &id, &[("what", "files")]);
+    let page = service.wait_for_page(&browser, &shown, "It would not succeed");
+    assert!(
+        page.contains("no configuration files") && !page.contains("Restore now?"),
+        "{page}"
+    );
+    let to = hub.backups().join("files");
+    let refused = hub.run_expecting(1, &["restore", &id, "--files", to.to_str().unwrap()]);
+    assert!(
+        stderr(&refused).contains("no configuration files"),
+        "{}",
+        stderr(&refused)
+    );
+    assert!(!to.exists());
+}

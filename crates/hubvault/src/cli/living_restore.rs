@@ -62,7 +62,7 @@ impl RestoreWatch {
         }
     }
 
-    /// Hears of the first change of a whole restore. One of rows is a transaction: whatever its end says, no table has a part
+    /// Is notified of the first change of a whole restore. One of rows is a transaction: whatever its end says, no table has a part
     /// of them.
     pub(super) fn progress<'a>(&'a self, inner: &'a dyn Progress) -> impl Progress + 'a {
         FirstChange { watch: self, inner }

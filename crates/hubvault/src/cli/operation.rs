@@ -46,7 +46,7 @@ fn perform(settings: &Settings, operation: &Operation, all: &Operations) -> Resu
     if operation.action.changes_living() {
         let shown = all
             .preview_of(operation)
-            .context("the preview of this restore is gone; make a new one")?;
+            .context("the preview of this restore was removed; make a new one")?;
         words.push(format!("--as-previewed={}", shown.display()));
     }
     if let Some(request) = operation.action.restore() {

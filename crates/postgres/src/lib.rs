@@ -18,6 +18,7 @@ mod live_rows;
 mod differences;
 mod unplanned;
 mod staging;
+mod staged_rows;
 mod dump;
 mod cluster;
 

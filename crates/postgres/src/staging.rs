@@ -7,27 +7,27 @@ use crate::drift::{Drift, live_columns, looking_at, made_like};
 use crate::error::PgError;
 use crate::inspect;
 use crate::plain_types::PlainTypes;
-use crate::target::{self, list};
+use crate::target;
 use crate::unplanned::copy_unplanned;
 use hubvault_model::{Cancel, TableName, quote_ident, quote_literal};
 
 /// A temporary table that holds an archive's rows in the session that made it.
 #[derive(Debug)]
 pub struct StagedTable {
-    table: TableName,
+    pub(super) table: TableName,
     /// The columns that both have.
-    columns: Vec<String>,
+    pub(super) columns: Vec<String>,
     /// Those of the live primary key; none where the archive does not have all of them.
     key: Vec<String>,
     live_key: Vec<String>,
     /// Columns that an UPDATE may set.
-    settable: Vec<String>,
+    pub(super) settable: Vec<String>,
     /// Those that it may not set: GENERATED ALWAYS AS IDENTITY.
     fixed: Vec<String>,
     /// The archive's columns.
     loaded: Vec<String>,
     drift: Drift,
-    copy: TableName,
+    pub(super) copy: TableName,
     /// A copy of the live rows, where a query of the table itself would run code of others.
     living: Option<TableName>,
 }
@@ -204,31 +204,6 @@ impl StagedTable {
         })
     }
 
-    /// Keeps others from writing until the transaction ends, and returns the sum of the checksums of the living rows that
-    /// differ, which [`StagedTable::differences`] gives, too.
-    pub fn lock_changed(&self, session: &mut Session) -> Result<i64, PgError> {
-        let doing = format!("comparing {} with the preview", self.table);
-        let living = self.table.sql();
-        let lock = format!("LOCK TABLE ONLY {living} IN SHARE ROW EXCLUSIVE MODE");
-        session.simple(&doing, &lock)?;
-        if !self.has_key() {
-            return Ok(0);
-        }
-        let sql = format!(
-            "SELECT {} FROM {} b JOIN ONLY {living} a ON {} WHERE {}",
-            checksum(&self.columns),
-            self.copy.sql(),
-            self.joined(),
-            differs(&self.columns)
-        );
-        let mut sum = 0_i64;
-        session.for_each(&doing, &sql, |row| {
-            sum = sum.wrapping_add(row.get(0));
-            Ok::<_, PgError>(())
-        })?;
-        Ok(sum)
-    }
-
     /// Drops the archive's rows: those of the next table need the space.
     pub fn finish(self, session: &mut Session) -> Result<(), PgError> {
         let both = [Some(&self.copy), self.living.as_ref()]
@@ -324,82 +299,9 @@ impl StagedTable {
         queries
     }
 
-    /// Puts back the rows that are only in the archive; how many there were. Foreign keys and
-    /// constraints hold as ever; the table's own triggers do not fire.
-    pub fn insert_missing(&self, session: &mut Session) -> Result<u64, PgError> {
-        let (living, list) = (self.table.sql(), list(&self.columns));
-        // A table without columns has rows all the same.
-        let into = match list.as_str() {
-            "" => living.clone(),
-            list => format!("{living} ({list})"),
-        };
-        let sql = if self.has_key() {
-            format!(
-                "INSERT INTO {into} OVERRIDING SYSTEM VALUE SELECT {list} FROM {} b \
-                 WHERE NOT EXISTS (SELECT FROM ONLY {living} a WHERE {})",
-                self.copy.sql(),
-                self.joined()
-            )
-        } else {
-            let columns = self.columns.iter();
-            let columns: Vec<String> = columns.map(|c| format!("p.{}", quote_ident(c))).collect();
-            format!(
-                "INSERT INTO {into} OVERRIDING SYSTEM VALUE SELECT {} FROM \
-                 (SELECT to_jsonb(r.*) FROM (SELECT {list} FROM {}) r EXCEPT ALL \
-                  SELECT to_jsonb(r.*) FROM (SELECT {list} FROM ONLY {living}) r) m (r), \
-                 LATERAL jsonb_populate_record(NULL::{living}, m.r) p",
-                columns.join(", "),
-                self.copy.sql()
-            )
-        };
-        self.without_triggers(
-            session,
-            &format!("putting rows back into {}", self.table),
-            &sql,
-        )
-    }
-
-    /// Gives rows that differ in columns that can be set the archive's values there; how many there were. Needs a primary
-    /// key.
-    pub fn update_changed(&self, session: &mut Session) -> Result<u64, PgError> {
-        if !self.has_key() || self.settable.is_empty() {
-            return Ok(0);
-        }
-        let set: Vec<String> = self
-            .settable
-            .iter()
-            .map(|column| format!("{0} = b.{0}", quote_ident(column)))
-            .collect();
-        let sql = format!(
-            "UPDATE ONLY {} a SET {} FROM {} b WHERE {} AND ({})",
-            self.table.sql(),
-            set.join(", "),
-            self.copy.sql(),
-            self.joined(),
-            differs(&self.settable)
-        );
-        self.without_triggers(
-            session,
-            &format!("putting values back into {}", self.table),
-            &sql,
-        )
-    }
-
-    fn without_triggers(
-        &self,
-        session: &mut Session,
-        doing: &str,
-        sql: &str,
-    ) -> Result<u64, PgError> {
-        let silenced = target::disable_triggers(session, &self.table)?;
-        let rows = session.execute(doing, sql)?;
-        target::enable_triggers(session, &self.table, &silenced)?;
-        Ok(rows)
-    }
-
     /// As text, which every type has; an operator of its own not every type has. By `format` and not by a cast, which
     /// the owner of a type may have made of a function of his own.
-    fn joined(&self) -> String {
+    pub(super) fn joined(&self) -> String {
         let equal = |column: &String| {
             format!(
                 "pg_catalog.format('%s', a.{0}) = pg_catalog.format('%s', b.{0})",

@@ -68,13 +68,15 @@ impl RestoreMark {
         self.file.sync_all()
     }
 
-    /// It ended well: with its mark go those of the restores that it makes good. A whole one makes all good.
+    /// It ended well: with its mark go those of the restores that it makes good. A whole one makes good all of its database,
+    /// and what cannot be read.
     pub fn done(self, state: &StateDir) -> io::Result<()> {
         for (path, known) in marks(state) {
-            let is_same = known.as_ref().is_some_and(|known| {
-                known.database == self.restore.database && known.what == self.restore.what
+            let (restore, is_whole) = (&self.restore, self.restore.is_whole);
+            let is_made_good = known.as_ref().map_or(is_whole, |known| {
+                known.database == restore.database && (is_whole || known.what == restore.what)
             });
-            if (is_same || self.restore.is_whole) && !is_locked(&path) {
+            if is_made_good && !is_locked(&path) {
                 fs::remove_file(path)?;
             }
         }
@@ -189,6 +191,20 @@ mod tests {
         drop(begin("everything", true));
         assert_eq!(resolve(&state).unwrap(), 1);
         assert_eq!(found(&state), []);
+    }
+
+    #[test]
+    fn a_whole_restore_makes_no_other_database_good() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = StateDir::at(directory.path());
+        drop(RestoreMark::begin(&state, restore("everything", true)).unwrap());
+        let other = LivingRestore {
+            database: "shop at db:5432".to_owned(),
+            ..restore("everything", true)
+        };
+        let other = RestoreMark::begin(&state, other).unwrap();
+        other.done(&state).unwrap();
+        assert_eq!(found(&state), [(None, false)]);
     }
 
     #[test]

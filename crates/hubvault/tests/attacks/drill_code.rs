@@ -166,6 +166,16 @@ impl Owned {
         assert_eq!(names(self.drills.path()), [""; 0]);
     }
 
+    /// Drills on the server of the source, by its superuser's login.
+    pub(crate) fn drill_on_its_own_server(&mut self) {
+        let settings = self.database.settings();
+        let url = format!(
+            "postgres://{}@/postgres?host={}&port={}",
+            settings.user, settings.host, settings.port
+        );
+        self.hub.set("PROOF_SERVER", url);
+    }
+
     pub(crate) fn assert_no_marks(&self) {
         assert_eq!(names(self.marks.path()), [""; 0]);
     }
@@ -188,12 +198,7 @@ fn an_owners_code_gets_no_superuser_in_a_drill() {
 #[test]
 fn an_owners_code_gets_no_superuser_on_an_external_drill_server() {
     let mut owned = database_of_an_owner(HOSTILE);
-    let settings = owned.database.settings();
-    let url = format!(
-        "postgres://{}@/postgres?host={}&port={}",
-        settings.user, settings.host, settings.port
-    );
-    owned.hub.set("PROOF_SERVER", url);
+    owned.drill_on_its_own_server();
     owned.assert_proven();
     owned.assert_no_marks();
 }

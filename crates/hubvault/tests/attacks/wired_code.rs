@@ -60,12 +60,7 @@ fn what_a_superuser_of_the_source_wired_gets_no_superuser_of_an_external_drill_s
     let (events, rest) = EVENTS.split_once("CREATE FUNCTION reads_files").unwrap();
     owned.database.execute(events);
     assert!(rest.contains("OPERATOR CLASS"));
-    let settings = owned.database.settings();
-    let url = format!(
-        "postgres://{}@/postgres?host={}&port={}",
-        settings.user, settings.host, settings.port
-    );
-    owned.hub.set("PROOF_SERVER", url);
+    owned.drill_on_its_own_server();
     owned.assert_proven();
     owned.assert_no_marks();
 }

@@ -154,7 +154,7 @@ pub(crate) fn diff_text(found: &[TableDiff]) -> String {
     }
     text += &unknown(found);
     if !drifted.is_empty() {
-        text += "\nColumns that differ: only those in both were compared, as text where the type is another\n";
+        text += "\nColumns that differ: those in both were compared, as text if types differ\n";
         text += &drifted.concat();
     }
     text
@@ -165,10 +165,10 @@ fn unknown(found: &[TableDiff]) -> String {
     let has = |is: fn(&TableDiff) -> bool| found.iter().filter(|it| it.problem.is_none()).any(is);
     let mut text = String::new();
     if has(|table| !table.has_key) {
-        text += "  tables without a primary key: a changed row counts once in each of the other columns\n";
+        text += "  no primary key: a changed row counts once in each of the other columns\n";
     }
     if has(|table| !table.knows_extra) {
-        text += "  tables of which the backup holds only some rows: rows that are only in the database are not counted\n";
+        text += "  only some rows in the backup: rows only in the database are not counted\n";
     }
     if found.iter().any(|table| table.problem.is_some()) {
         text += "  tables that could not be compared: a warning says why\n";

@@ -8,7 +8,7 @@ DEMO ?=
 FORM ?= short
 
 .DEFAULT_GOAL := help
-.PHONY: help tools demo test test-attacks test-databases test-faults test-versions build lint fmt doc bench bench-quick bench-stores peers pictures screen-pictures mail-pictures page-check coverage mutants fuzz deny package package-smoke deploy-check image-smoke try-changes clean
+.PHONY: help tools demo test test-attacks test-databases test-faults test-versions build lint fmt doc bench bench-quick bench-stores bench-sandbox peers pictures screen-pictures mail-pictures page-check coverage mutants fuzz deny package package-smoke deploy-check image-smoke try-changes clean
 
 help: ## Name the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,7 +26,7 @@ test: tools ## The whole suite, against a PostgreSQL that it starts itself
 	@CARGO="$(CARGO)" tools/test.sh
 
 test-attacks: tools ## Attacks by database owners, local users, archives and tokens, in two minutes (root)
-	$(CARGO) test -p hubvault --test attacks --locked
+	$(CARGO) test -p hubvault --test attacks --locked -- --test-threads $$((2 * $$(nproc)))
 
 test-databases: tools ## Databases in the manner of real ones, backed up, restored twice and compared; FORM=long: large ones, PostGIS, other versions
 	HUBVAULT_DATABASES=$(FORM) $(CARGO) test -p hubvault --test databases --locked -- --test-threads 2 --show-output
@@ -71,10 +71,16 @@ bench-stores: tools build ## Copies in an S3 server beside rclone and aws, resto
 peers:
 	@tools/install-postgres.sh peers
 
+bench-sandbox: tools build ## What the drill's sandbox costs: drills with and without it, in turn
+	bench/sandbox.py
+
 pictures: tools build ## The pictures of the README, from a real backup and its mail (needs chromium): docs/pictures
 	python3 -B tools/pictures.py target/release/hubvault docs/pictures
 
-screen-pictures: tools build ## Every screen with 80 and 120 columns, light and dark: target/screen-pictures (needs chromium)
+screen-bench-sandbox: tools build ## What the drill's sandbox costs: drills with and without it, in turn
+	bench/sandbox.py
+
+pictures: tools build ## Every screen with 80 and 120 columns, light and dark: target/screen-pictures (needs chromium)
 	python3 -B tools/pictures.py target/release/hubvault target/screen-pictures --screens
 
 mail-pictures: build ## Every mail as a phone and a desktop show it, light and dark: target/mail-pictures

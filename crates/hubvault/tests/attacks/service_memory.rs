@@ -18,7 +18,7 @@ fn own(process: u32) -> u64 {
 /// Runs that fail at once, as what starts and ends them is the same; the database of each is not there.
 #[test]
 fn the_service_keeps_nothing_of_a_run_that_ended() {
-    const RUNS: usize = 60;
+    const RUNS: usize = 40;
     let database = database_with(USERS);
     let mut hub = Hub::whole(&database);
     hub.set("BACKUP_SCHEDULE", "0 0 29 2 *");

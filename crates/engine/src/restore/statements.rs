@@ -126,7 +126,9 @@ impl<'a> Statements<'a> {
 
     /// Gathers statistics, which are no part of what is restored.
     pub(crate) fn analyze(&mut self, report: &mut ToolMessages) -> Result<(), RestoreError> {
-        let sql = inspect::analyze_statement(&mut self.session)?;
+        let Some(sql) = inspect::analyze_statement(&mut self.session)? else {
+            return Ok(());
+        };
         if let Some((error, false)) = self.either("gathering statistics", &sql)? {
             let note = format!("not all statistics could be gathered, run ANALYZE: {error}");
             report.notes.push(note);

@@ -298,3 +298,23 @@ fn a_drill_says_proven_only_where_the_record_does() {
     }
     assert_eq!(code, 0, "those that a drill saw count no more");
 }
+
+#[test]
+fn a_drill_gathers_no_statistics_and_a_restore_does() {
+    // What statistics are made of fails, and nothing else.
+    let source = database_with(
+        "CREATE TABLE t (x int); INSERT INTO t VALUES (0), (1); CREATE STATISTICS s ON (1 / x), x FROM t",
+    );
+    let (hub, _drills) = drilling(&source);
+    let (record, _) = hub.backup();
+    assert_eq!(record["state"], "proven", "{}", record["proof"]);
+    let drill = &record["proof"]["drill"];
+    assert!(drill["notes"].is_null(), "{drill}");
+    let target = server().database();
+    let words = ["restore", "latest", "--database", target.name(), "--json"];
+    let restored = stdout(&hub.run_expecting(0, &words));
+    assert!(
+        restored.contains("not all statistics could be gathered, run ANALYZE: "),
+        "{restored}"
+    );
+}

@@ -2,7 +2,7 @@
 
 use crate::hub::{Hub, stderr, stdout};
 use hubvault_model::Cancel;
-use hubvault_postgres::{ThrowawayOptions, ThrowawayServer};
+use hubvault_postgres::{Session, ThrowawayOptions, ThrowawayServer, inspect};
 use hubvault_testkit::{execute, extract, open_directory, restore_at, server, value};
 use serde_json::Value;
 use std::os::unix::fs::MetadataExt;
@@ -121,6 +121,35 @@ fn what_another_server_has_costs_no_proof_and_no_restore() {
         "{said}"
     );
     assert_eq!(space, "pg_default");
+}
+
+#[test]
+fn statistics_are_of_each_table_once_and_of_none_that_reaches_another_server() {
+    let database = server().database();
+    let statement = || {
+        let mut session = Session::connect(&database.settings(), &Cancel::new()).unwrap();
+        inspect::analyze_statement(&mut session).unwrap()
+    };
+    assert_eq!(statement(), None);
+    database.execute(
+        "CREATE EXTENSION postgres_fdw; CREATE SERVER s FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '/nonexistent');
+         CREATE USER MAPPING FOR postgres SERVER s; CREATE TABLE far (id int) PARTITION BY RANGE (id);
+         CREATE FOREIGN TABLE away PARTITION OF far FOR VALUES FROM (0) TO (9) SERVER s",
+    );
+    assert_eq!(statement(), None);
+    database.execute(
+        "CREATE TABLE near PARTITION OF far FOR VALUES FROM (9) TO (99) PARTITION BY RANGE (id);
+         CREATE TABLE near_leaf PARTITION OF near DEFAULT; INSERT INTO far VALUES (10);
+         CREATE TABLE \"O'dd \"\"t\" (id int); CREATE TABLE parted (id int) PARTITION BY RANGE (id);
+         CREATE TABLE part PARTITION OF parted FOR VALUES FROM (0) TO (9) PARTITION BY RANGE (id);
+         CREATE TABLE leaf PARTITION OF part DEFAULT; CREATE MATERIALIZED VIEW made AS SELECT 1",
+    );
+    let analyze = statement().unwrap();
+    let names = "public.\"O'dd \"\"t\", public.made, public.near, public.parted";
+    assert_eq!(analyze, format!("ANALYZE {names}"));
+    database.execute(&analyze);
+    let analyzed = "SELECT reltuples::int FROM pg_class WHERE relname = 'near_leaf'";
+    assert_eq!(value(&database.settings(), analyzed), "1");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use hubvault_model::Cancel;
 use hubvault_postgres::PgError;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// An error type with a value for "stopped on request".
 pub(crate) trait StopError {
@@ -26,19 +26,55 @@ impl StopError for PgError {
 
 /// A queue of tasks for several workers.
 pub(crate) struct Pool<'a, T> {
-    queue: Mutex<VecDeque<T>>,
+    queue: Mutex<Queue<T>>,
+    /// Tasks were added, or the last one that a worker had is done.
+    changed: Condvar,
     cancel: &'a Cancel,
     failed: AtomicBool,
+}
+
+struct Queue<T> {
+    tasks: VecDeque<T>,
+    /// Whether a task may add others: workers without one wait while another has one.
+    grows: bool,
+    busy: usize,
+    idle: usize,
 }
 
 impl<'a, T: Send> Pool<'a, T> {
     /// With tasks in the order in which they begin.
     pub(crate) fn new(tasks: impl IntoIterator<Item = T>, cancel: &'a Cancel) -> Self {
+        let queue = Queue {
+            tasks: tasks.into_iter().collect(),
+            grows: false,
+            busy: 0,
+            idle: 0,
+        };
         Self {
-            queue: Mutex::new(tasks.into_iter().collect()),
+            queue: Mutex::new(queue),
+            changed: Condvar::new(),
             cancel,
             failed: AtomicBool::new(false),
         }
+    }
+
+    /// The same, and a task may [`add`](Self::add) others.
+    pub(crate) fn growing(tasks: impl IntoIterator<Item = T>, cancel: &'a Cancel) -> Self {
+        let pool = Self::new(tasks, cancel);
+        pool.lock().grows = true;
+        pool
+    }
+
+    /// Whether a worker waits for a task.
+    pub(crate) fn is_wanting(&self) -> bool {
+        let queue = self.lock();
+        queue.idle > 0 && queue.tasks.is_empty()
+    }
+
+    /// Adds tasks from within a task.
+    pub(crate) fn add(&self, tasks: impl IntoIterator<Item = T>) {
+        self.lock().tasks.extend(tasks);
+        self.changed.notify_all();
     }
 
     /// An error once a stop was requested or another worker failed. For long tasks, which ask in between.
@@ -72,13 +108,14 @@ impl<'a, T: Send> Pool<'a, T> {
             self.noting(|| {
                 let mut state = open()?;
                 while let Some(next) = self.next() {
+                    let _busy = Busy(self);
                     self.check_stop()?;
                     task(&mut state, next)?;
                 }
                 Ok(())
             })
         };
-        let workers = workers.clamp(1, self.lock().len().max(1));
+        let workers = workers.clamp(1, self.lock().tasks.len().max(1));
         let results: Vec<Result<(), E>> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
             let begun = self.noting(beside);
@@ -103,12 +140,37 @@ impl<'a, T: Send> Pool<'a, T> {
         result
     }
 
+    /// The next task, which makes the worker busy; `None` when there will be no other.
     fn next(&self) -> Option<T> {
-        self.lock().pop_front()
+        let mut queue = self.lock();
+        while queue.tasks.is_empty() && queue.grows && queue.busy > 0 {
+            queue.idle += 1;
+            let woken = self.changed.wait(queue);
+            queue = woken.unwrap_or_else(PoisonError::into_inner);
+            queue.idle -= 1;
+        }
+        let next = queue.tasks.pop_front()?;
+        queue.busy += 1;
+        Some(next)
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<T>> {
+impl<T> Pool<'_, T> {
+    fn lock(&self) -> MutexGuard<'_, Queue<T>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A worker has a task, until this is dropped.
+struct Busy<'a, T>(&'a Pool<'a, T>);
+
+impl<T> Drop for Busy<'_, T> {
+    fn drop(&mut self) {
+        let mut queue = self.0.lock();
+        queue.busy -= 1;
+        if queue.busy == 0 {
+            self.0.changed.notify_all();
+        }
     }
 }
 
@@ -116,6 +178,8 @@ impl<'a, T: Send> Pool<'a, T> {
 mod tests {
     use super::*;
     use std::sync::atomic::AtomicUsize;
+    use std::sync::mpsc;
+    use std::time::Duration;
 
     #[derive(Debug, PartialEq)]
     enum Error {
@@ -161,6 +225,56 @@ mod tests {
         );
         assert_eq!(result, Err(Error::Cause));
         assert!(pool.next().is_some(), "all tasks were done");
+    }
+
+    #[test]
+    fn a_worker_without_a_task_takes_those_that_another_adds() {
+        let cancel = Cancel::new();
+        let pool = Pool::growing([0, 1], &cancel);
+        let (done, by) = mpsc::channel();
+        let by = Mutex::new(by);
+        let task = |(): &mut (), task| {
+            let me = std::thread::current().id();
+            match task {
+                0 => {
+                    while !pool.is_wanting() {
+                        std::thread::yield_now();
+                    }
+                    pool.add([2]);
+                    // By the other worker, as this one waits for it.
+                    let other = by.lock().unwrap().recv_timeout(Duration::from_mins(1));
+                    assert!(other.is_ok_and(|other| other != me));
+                }
+                1 => {}
+                _ => done.send(me).unwrap(),
+            }
+            Ok::<_, Error>(())
+        };
+        assert_eq!(pool.run(2, || Ok(()), task), Ok(()));
+        assert!(!pool.is_wanting());
+    }
+
+    #[test]
+    fn an_error_or_a_panic_ends_the_workers_that_wait() {
+        for is_panic in [false, true] {
+            let cancel = Cancel::new();
+            let pool = Pool::growing([0, 1], &cancel);
+            let task = |(): &mut (), task| match task {
+                0 => {
+                    while !pool.is_wanting() {
+                        std::thread::yield_now();
+                    }
+                    assert!(!is_panic, "the task's own");
+                    Err(Error::Cause)
+                }
+                _ => Ok(()),
+            };
+            let run = || pool.run(2, || Ok(()), task);
+            match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
+                Ok(ended) => assert_eq!(ended, Err(Error::Cause)),
+                Err(_) => assert!(is_panic),
+            }
+        }
     }
 
     #[test]

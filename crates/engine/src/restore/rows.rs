@@ -25,7 +25,8 @@ pub(crate) enum Transactions {
     Entry,
     /// A table is one, emptied first, so that a server with `wal_level = minimal` writes no WAL,
     /// and rows are frozen at once. For tables that this restore has made. Not for one that is much
-    /// larger than a worker's share: that is filled by several, with WAL.
+    /// larger than a worker's share: that is filled by several, with WAL, as is the rest of one when a
+    /// connection has nothing left to do.
     Table,
 }
 
@@ -58,7 +59,7 @@ pub(crate) fn load<S: Source>(
         let login = place.map(|table| logins.of(table).user.clone());
         (Reverse(in_order(portion.bytes())), login)
     });
-    let pool = Pool::new(portions, cancel);
+    let pool = Pool::growing(portions, cancel);
     let load = Load {
         archive,
         pool: &pool,
@@ -87,7 +88,15 @@ struct Portion<'a> {
     whole: bool,
 }
 
-impl Portion<'_> {
+impl<'a> Portion<'a> {
+    /// One entry, whatever else the table holds.
+    fn of(entry: &'a EntryRecord) -> Self {
+        Self {
+            entries: vec![entry],
+            whole: false,
+        }
+    }
+
     fn bytes(&self) -> u64 {
         self.entries.iter().map(|entry| entry.raw_bytes).sum()
     }
@@ -106,12 +115,8 @@ fn portions<'a>(
     transactions: Transactions,
     workers: usize,
 ) -> Vec<Portion<'a>> {
-    let each = |entry| Portion {
-        entries: vec![entry],
-        whole: false,
-    };
     match transactions {
-        Transactions::Entry => entries.into_iter().map(each).collect(),
+        Transactions::Entry => entries.into_iter().map(Portion::of).collect(),
         Transactions::Table => {
             let fair = entries.iter().map(|entry| entry.raw_bytes).sum::<u64>() / workers as u64;
             let mut tables: BTreeMap<&TableName, Vec<&EntryRecord>> = BTreeMap::new();
@@ -129,7 +134,7 @@ fn portions<'a>(
                 portion.bytes() <= fair + fair / 4 && portion.table().is_none_or(is_itself)
             });
             let parts = large.into_iter().flat_map(|portion| portion.entries);
-            fitting.into_iter().chain(parts.map(each)).collect()
+            fitting.into_iter().chain(parts.map(Portion::of)).collect()
         }
     }
 }
@@ -145,11 +150,11 @@ struct Load<'a, S: Source> {
     problems: Mutex<Vec<NotLoaded>>,
 }
 
-impl<S: Source> Load<'_, S> {
+impl<'a, S: Source> Load<'a, S> {
     fn load(
         &self,
         session: &mut Option<(String, Session)>,
-        portion: &Portion<'_>,
+        portion: &Portion<'a>,
     ) -> Result<(), RestoreError> {
         let Some(table) = portion.table() else {
             return Ok(());
@@ -204,7 +209,9 @@ impl<S: Source> Load<'_, S> {
         }
     }
 
-    fn portion(&self, session: &mut Session, portion: &Portion<'_>) -> Result<(), RestoreError> {
+    /// Loads what one transaction loads. What is left of a whole table when another connection has nothing to do goes back
+    /// to the queue, entry by entry, with WAL.
+    fn portion(&self, session: &mut Session, portion: &Portion<'a>) -> Result<(), RestoreError> {
         let (whole, Some(table)) = (portion.whole, portion.table()) else {
             return Ok(());
         };
@@ -212,21 +219,40 @@ impl<S: Source> Load<'_, S> {
         if whole {
             session.simple(&doing, &format!("BEGIN; TRUNCATE ONLY {}", table.sql()))?;
         }
-        for entry in &portion.entries {
-            let Some(rows) = &entry.rows else { continue };
+        let mut left = portion.entries.as_slice();
+        while let Some((entry, after)) = left.split_first() {
             self.pool.check_stop::<RestoreError>()?;
-            let place = self.archive.manifest().load_order.place_of(&rows.table);
-            let mut sql = target::copy_into(place, &rows.columns);
-            if whole {
-                sql += " WITH (FREEZE)";
+            self.entry(session, entry, whole)?;
+            left = after;
+            // The last one is not worth another connection's time.
+            if whole && left.len() > 1 && self.pool.is_wanting() {
+                break;
             }
-            load_entry(self.archive, session, entry, rows, &sql, self.progress)?;
-            self.progress
-                .advance(Some(&rows.table), rows.digest.rows, 0);
         }
         if whole {
             session.simple(&doing, "COMMIT")?;
         }
+        self.pool.add(left.iter().map(|entry| Portion::of(entry)));
+        Ok(())
+    }
+
+    fn entry(
+        &self,
+        session: &mut Session,
+        entry: &EntryRecord,
+        freeze: bool,
+    ) -> Result<(), RestoreError> {
+        let Some(rows) = &entry.rows else {
+            return Ok(());
+        };
+        let place = self.archive.manifest().load_order.place_of(&rows.table);
+        let mut sql = target::copy_into(place, &rows.columns);
+        if freeze {
+            sql += " WITH (FREEZE)";
+        }
+        load_entry(self.archive, session, entry, rows, &sql, self.progress)?;
+        self.progress
+            .advance(Some(&rows.table), rows.digest.rows, 0);
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use super::shown::Shown;
 use crate::disk::free_bytes;
 use crate::job::ProofOptions;
 use crate::progress::Progress;
-use crate::restore::{self, RestoreError, RestoreOptions};
+use crate::restore::{self, Comparison, RestoreError, RestoreOptions};
 use hubvault_archive::{AnyArchive, EntryKind, Identities, Manifest};
 use hubvault_model::{ByteSize, Cancel};
 use hubvault_postgres::{PgError, Session, target};
@@ -246,6 +246,7 @@ impl Drill<'_> {
             isolated: true,
             clean: false,
             keep_going: true,
+            compare: Comparison::Rows,
         };
         let mut restored = restore::whole_with(
             archive,

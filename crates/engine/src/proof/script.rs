@@ -3,7 +3,7 @@
 
 use super::drill_server::DrillServer;
 use crate::command::{CommandLine, Ended};
-use crate::restore::{self, Compared, RestoreError};
+use crate::restore::{self, Compared, Comparison, RestoreError};
 use hubvault_archive::{AnyArchive, Manifest, TableSummary};
 use hubvault_model::{
     BackupId, Cancel, RowFormat, TableName, list_field, one_line, quote_ident, quote_literal,
@@ -199,7 +199,8 @@ impl ScriptDrill<'_> {
         let mut session = Session::connect(login, self.cancel)?;
         let logins = access.of_tables(&mut session)?;
         let units = restore::units(manifest);
-        let compared = restore::compare(&units, login, &logins, self.workers, self.cancel)?;
+        let how = (Comparison::Rows, self.workers);
+        let compared = restore::compare(&units, login, &logins, how, self.cancel)?;
         Ok(compared.iter().filter_map(Compared::problem).collect())
     }
 }

@@ -17,6 +17,29 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+/// What of the restored tables is compared with the archive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Comparison {
+    /// Every row.
+    #[default]
+    Rows,
+    /// The number of rows of each table.
+    Counts,
+    /// Nothing.
+    Off,
+}
+
+/// What was found of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// All its rows.
+    Rows(RowDigest),
+    /// How many rows it has.
+    Count(u64),
+    /// It was not asked for.
+    Unread,
+}
+
 /// The comparison of a table of the manifest with the same table of a database.
 #[derive(Clone, Debug)]
 pub struct Compared {
@@ -25,32 +48,32 @@ pub struct Compared {
     /// What the manifest says.
     pub expected: RowDigest,
     /// What the database holds; the reason when it could not be read.
-    pub found: Result<RowDigest, String>,
+    pub found: Result<Found, String>,
 }
 
 impl Compared {
-    /// Whether both are equal.
+    /// Whether every row was compared, and is equal.
     pub fn is_equal(&self) -> bool {
-        self.found
-            .as_ref()
-            .is_ok_and(|found| *found == self.expected)
+        self.found == Ok(Found::Rows(self.expected))
     }
 
-    /// The difference as text; `None` when both are equal.
+    /// The difference as text; `None` when nothing differs in what was compared.
     pub fn problem(&self) -> Option<String> {
-        match &self.found {
-            Err(why) => Some(format!("{}: {why}", self.name)),
-            Ok(found) if found.rows != self.expected.rows => Some(format!(
-                "{}: {} in the archive, {} in the database",
-                self.name,
-                counted(self.expected.rows, "row"),
-                grouped(found.rows)
-            )),
-            Ok(found) if *found != self.expected => {
-                Some(format!("{}: row counts match, contents differ", self.name))
-            }
-            Ok(_) => None,
+        let rows = match &self.found {
+            Err(why) => return Some(format!("{}: {why}", self.name)),
+            Ok(Found::Unread) => return None,
+            Ok(Found::Rows(found)) => found.rows,
+            Ok(Found::Count(rows)) => *rows,
+        };
+        if rows != self.expected.rows {
+            let expected = counted(self.expected.rows, "row");
+            let (name, rows) = (&self.name, grouped(rows));
+            return Some(format!(
+                "{name}: {expected} in the archive, {rows} in the database"
+            ));
         }
+        let differs = matches!(self.found, Ok(Found::Rows(found)) if found != self.expected);
+        differs.then(|| format!("{}: row counts match, contents differ", self.name))
     }
 }
 
@@ -63,6 +86,29 @@ pub fn digest(
 ) -> Result<RowDigest, PgError> {
     let sql = copy_sql(table, "ONLY ", filter);
     digest_of(session, table, &sql)
+}
+
+/// How many rows a table has, as a digest without a sum.
+fn count_of(
+    session: &mut CopySession,
+    table: &TableSummary,
+    rows: &str,
+) -> Result<RowDigest, PgError> {
+    let doing = format!("counting the rows of {}", table.name);
+    let mut answer = Vec::new();
+    let sql = format!("COPY (SELECT count(*) FROM ({rows}) counted) TO STDOUT");
+    session.copy_out(&doing, &sql, |piece| {
+        answer.extend_from_slice(piece);
+        Ok::<_, PgError>(())
+    })?;
+    let answer = String::from_utf8_lossy(&answer);
+    match answer.trim_end().parse() {
+        Ok(rows) => Ok(RowDigest { rows, sum: 0 }),
+        Err(error) => Err(PgError::Query {
+            doing,
+            why: format!("the server answered {answer:?}: {error}"),
+        }),
+    }
 }
 
 fn digest_of(
@@ -229,19 +275,23 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Reads every table of a database on `workers` connections, several of them in a large table. No one else
+/// Reads or counts every table of a database on `workers` connections, several of them in a large table. No one else
 /// may write there. Returns the manifest's order.
 pub(crate) fn compare(
     units: &[Unit<'_>],
     to: &ConnectSettings,
     logins: &TableLogins,
-    workers: usize,
+    (how, workers): (Comparison, usize),
     cancel: &Cancel,
 ) -> Result<Vec<Compared>, RestoreError> {
-    let portions = portions(units, to, logins, workers, cancel)?;
+    let is_of_rows = how == Comparison::Rows;
+    let portions = match how {
+        Comparison::Off => Vec::new(),
+        _ => portions(units, to, logins, workers, cancel)?,
+    };
     let none_yet = |unit: &Unit<'_>| match unit.problem {
-        Some(problem) => Err(problem.to_owned()),
-        None => Ok(RowDigest::default()),
+        Some(problem) if is_of_rows => Err(problem.to_owned()),
+        _ => Ok(RowDigest::default()),
     };
     let found = units.iter().map(|unit| Mutex::new(none_yet(unit)));
     let found: Vec<Mutex<Result<RowDigest, String>>> = found.collect();
@@ -249,10 +299,11 @@ pub(crate) fn compare(
     let read = |reader: &mut Reader<'_>, Portion { table, pages, .. }| {
         let filter = pages.map(PageRange::condition);
         let unit = &units[table];
-        let sql = copy_sql(&unit.table, unit.only(), filter.as_deref());
-        let part = reader.read(&unit.table.name, |session| {
-            digest_of(session, &unit.table, &sql)
-        });
+        let sql = if is_of_rows { copy_sql } else { rows_sql };
+        let sql = sql(&unit.table, unit.only(), filter.as_deref());
+        let read = if is_of_rows { digest_of } else { count_of };
+        let name = &unit.table.name;
+        let part = reader.read(name, |session| read(session, &unit.table, &sql));
         if cancel.is_requested() {
             return Err(PgError::Cancelled);
         }
@@ -265,10 +316,17 @@ pub(crate) fn compare(
         Ok(())
     };
     Pool::new(portions, cancel).run(workers, open, read)?;
-    let compared = units.iter().zip(found).map(|(unit, found)| Compared {
-        name: unit.table.name.clone(),
-        expected: unit.table.digest,
-        found: found.into_inner().unwrap_or_else(PoisonError::into_inner),
+    let compared = units.iter().zip(found).map(|(unit, found)| {
+        let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Compared {
+            name: unit.table.name.clone(),
+            expected: unit.table.digest,
+            found: found.map(|digest| match how {
+                Comparison::Rows => Found::Rows(digest),
+                Comparison::Counts => Found::Count(digest.rows),
+                Comparison::Off => Found::Unread,
+            }),
+        }
     });
     Ok(compared.collect())
 }

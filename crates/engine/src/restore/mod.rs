@@ -29,7 +29,7 @@ mod file_text;
 
 pub use beside::{Beside, LiveComparison, compare_live};
 pub use browse::{Browsed, BrowsedRow, Filter, Wish, browse};
-pub use compare::{Compared, digest};
+pub use compare::{Compared, Comparison, digest};
 pub(crate) use compare::{compare, unlike_the_source};
 pub use diff::{NotSettable, PutBack, TableDiff, diff, put_back};
 pub use error::RestoreError;
@@ -104,6 +104,8 @@ pub struct RestoreOptions {
     pub clean: bool,
     /// Continue past tables whose rows cannot be loaded; they are in the report, as definitions always are.
     pub keep_going: bool,
+    /// What is compared at the end. A drill compares every row.
+    pub compare: Comparison,
 }
 
 /// The result of a restore.
@@ -111,6 +113,8 @@ pub struct RestoreOptions {
 pub struct Restored {
     /// Every table to restore, with its comparison.
     pub tables: Vec<Compared>,
+    /// What was compared.
+    pub compared: Comparison,
     /// Tables whose rows could not be loaded, where the options said to go on.
     pub passed_over: Vec<NotLoaded>,
     /// Warnings, definitions that could not be made, and those that were made another way.
@@ -122,7 +126,7 @@ pub struct Restored {
 }
 
 impl Restored {
-    /// An error that names every table that is not equal.
+    /// An error that names every table that differs in what was compared.
     pub fn all_equal(&self) -> Result<(), RestoreError> {
         let tables: Vec<String> = self.tables.iter().filter_map(Compared::problem).collect();
         if tables.is_empty() {

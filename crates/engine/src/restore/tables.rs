@@ -1,6 +1,6 @@
 //! Restores the rows of some tables into a live database: into the same tables, or into copies in another schema.
 
-use super::compare::Compared;
+use super::compare::{Compared, Comparison, Found};
 use super::error::RestoreError;
 use super::order::parents_first;
 use super::rows::{NotLoaded, load_entry};
@@ -49,7 +49,7 @@ pub fn tables<S: Source>(
             Ok(name) => tables.push(Compared {
                 name,
                 expected: table.digest,
-                found: Ok(table.digest),
+                found: Ok(Found::Rows(table.digest)),
             }),
             Err(error) if keep_going && !cancel.is_requested() => {
                 session.simple("rolling a table back", "ROLLBACK TO SAVEPOINT one_table")?;
@@ -67,6 +67,7 @@ pub fn tables<S: Source>(
         tables,
         passed_over,
         said: ToolMessages::default(),
+        compared: Comparison::Rows,
         access: Access::single(to.clone()),
         logins: TableLogins::single(to.clone()),
     })

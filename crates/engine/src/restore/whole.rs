@@ -1,6 +1,6 @@
 //! Restores a whole archive: definitions, rows, sequences and indexes, then compares everything.
 
-use super::compare::compare;
+use super::compare::{Comparison, compare};
 use super::error::RestoreError;
 use super::extension_rows;
 use super::lacking;
@@ -112,10 +112,14 @@ pub(crate) fn whole_with<S: Source>(
     }
     report.failures = schema.roots(report.failures, cancel)?;
 
-    progress.stage(Stage::Compare, None);
-    let tables = compare(&units(manifest), to, &logins, options.workers, cancel)?;
+    if options.compare != Comparison::Off {
+        progress.stage(Stage::Compare, None);
+    }
+    let how = (options.compare, options.workers);
+    let tables = compare(&units(manifest), to, &logins, how, cancel)?;
     Ok(Restored {
         tables,
+        compared: options.compare,
         passed_over,
         said: report,
         access,

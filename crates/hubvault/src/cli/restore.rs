@@ -145,6 +145,7 @@ impl Begun<'_> {
             clean: args.clean,
             // Rows that one table refuses cost no other table of a whole restore.
             keep_going: args.keep_going || args.tables.is_empty(),
+            compare: args.compare.into(),
         }
     }
 }

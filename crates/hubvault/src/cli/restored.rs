@@ -4,7 +4,7 @@ use super::Exit;
 use crate::answer;
 use crate::text::{Align, columns, grouped, plain, print};
 use anyhow::{Result, bail};
-use hubvault_engine::restore::{Compared, NotLoaded, PutBack, Restored};
+use hubvault_engine::restore::{Compared, Comparison, NotLoaded, PutBack, Restored};
 use hubvault_model::{TableName, counted};
 use hubvault_postgres::ConnectSettings;
 use serde_json::{Value, json};
@@ -40,6 +40,11 @@ fn restored_json(restored: &Restored, to: &ConnectSettings) -> Value {
     let texts = |of: &mut dyn Iterator<Item = String>| of.collect::<Vec<_>>();
     json!({
         "database": to.to_string(),
+        "compared": match restored.compared {
+            Comparison::Rows => "rows",
+            Comparison::Counts => "counts",
+            Comparison::Off => "off",
+        },
         "tables": restored.tables.iter().map(table).collect::<Vec<_>>(),
         "not_restored": restored.passed_over.iter().map(not_restored).collect::<Vec<_>>(),
         "not_rebuilt": texts(&mut said.failures.iter().map(ToString::to_string)),
@@ -140,10 +145,15 @@ pub(super) fn report(restored: &Restored, to: &ConnectSettings) -> Result<Exit> 
             grouped(many)
         ),
     };
+    let (tables, rows) = (restored.tables.len() as u64, counted(rows, "row"));
+    let compared = match restored.compared {
+        Comparison::Rows => format!("{rows}, every row equal"),
+        Comparison::Counts => format!("{rows}; the counts match, contents were not compared"),
+        Comparison::Off => format!("{rows} in the archive; nothing was compared"),
+    };
     let text = format!(
-        "restored into {to}: {}, {}, every row equal{not_rebuilt}\n",
-        counted(restored.tables.len() as u64, "table"),
-        counted(rows, "row")
+        "restored into {to}: {}, {compared}{not_rebuilt}\n",
+        counted(tables, "table")
     );
     if !answer::is_json() {
         print(&text)?;

@@ -1,9 +1,9 @@
 //! A definition that cannot be rebuilt, or only another way, never costs the archive.
 
 use crate::drill::drilling;
-use crate::hub::{stderr, stdout};
+use crate::hub::{Hub, stderr, stdout};
 use crate::mailing::{only_mail, send_mail_to, text, without_tls};
-use hubvault_testkit::{MailServer, MailTls, server};
+use hubvault_testkit::{MailServer, MailTls, database_with, server};
 use serde_json::Value;
 
 /// Functions that name others without a schema, in an index, a CHECK, a generated column and a materialized view.
@@ -220,4 +220,65 @@ fn rows_that_a_check_refuses_are_loaded_and_the_check_is_not_valid() {
     let made = "SELECT string_agg(conname || convalidated, ' ' ORDER BY conname) FROM pg_constraint
         WHERE contype = 'c' AND oid >= 16384";
     assert_eq!(target.value(made), "known_checkfalse po sifalse");
+}
+
+#[test]
+fn what_is_not_compared_is_not_called_equal() {
+    // The view changes the rows of the table whenever it is filled.
+    let source = database_with(
+        "CREATE TABLE t (id int, v text); INSERT INTO t VALUES (1, 'a'), (2, 'b');
+         CREATE FUNCTION change() RETURNS int LANGUAGE plpgsql AS 'BEGIN UPDATE public.t SET v = v || v; RETURN 1; END';
+         CREATE MATERIALIZED VIEW changed AS SELECT change()",
+    );
+    let hub = Hub::whole(&source);
+    hub.backup();
+    let restore = |code, how: &[&str]| {
+        let target = server().database();
+        let words = ["restore", "latest", "--database", target.name()];
+        let output = hub.run_expecting(code, &[&words, how].concat());
+        stdout(&output) + &stderr(&output)
+    };
+    let differs = "row counts match, contents differ";
+    assert!(restore(1, &[]).contains(differs));
+    assert!(restore(1, &["--compare", "rows"]).contains(differs));
+    let counted = restore(0, &["--compare", "counts"]);
+    let uncompared = restore(0, &["--compare", "off"]);
+    for (said, what) in [
+        (
+            &counted,
+            "1 table, 2 rows; the counts match, contents were not compared\n",
+        ),
+        (
+            &uncompared,
+            "1 table, 2 rows in the archive; nothing was compared\n",
+        ),
+    ] {
+        assert!(said.contains(what) && !said.contains("equal"), "{said}");
+    }
+    for how in ["rows", "counts", "off"] {
+        let code = i32::from(how == "rows");
+        let said = restore(code, &["--json", "--compare", how]);
+        assert!(said.contains(&format!("\"compared\": \"{how}\"")), "{said}");
+    }
+
+    source.execute(
+        "CREATE FUNCTION fewer() RETURNS int LANGUAGE sql AS 'DELETE FROM public.t WHERE id = (SELECT min(id) FROM public.t) RETURNING id';
+         CREATE MATERIALIZED VIEW lost AS SELECT fewer()",
+    );
+    hub.backup();
+    let fewer = restore(1, &["--compare", "counts"]);
+    assert!(
+        fewer.contains("t: 1 row in the archive, 0 in the database"),
+        "{fewer}"
+    );
+    assert!(!restore(0, &["--compare", "off"]).contains("equal"));
+    // What puts rows into a living database always compares them.
+    for other in [
+        "--table=t",
+        "--missing-rows",
+        "--upsert",
+        "--as-previewed=x",
+    ] {
+        restore(2, &["--compare", "counts", other]);
+    }
 }

@@ -51,3 +51,13 @@ if wanted azurite && ! there azurite "$azurite"; then
     npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$work/azurite" "azurite@$azurite" >/dev/null
     settle azurite "$azurite"
 fi
+
+# What the lock in tools/oidc says, with its checksums.
+oidc=$(sha256sum tools/oidc/package-lock.json | cut -c1-16)
+if wanted oidc-provider && ! there oidc-provider "$oidc"; then
+    echo "fetching oidc-provider into target/stores/oidc-provider"
+    mkdir "$work/oidc-provider"
+    cp tools/oidc/package.json tools/oidc/package-lock.json "$work/oidc-provider"
+    npm ci --silent --no-audit --no-fund --ignore-scripts --prefix "$work/oidc-provider" >/dev/null
+    settle oidc-provider "$oidc"
+fi

@@ -166,6 +166,15 @@ pub(crate) const KEYS: &[Key] = keys! {
     "http.restore" [HTTP_RESTORE] YES_NO => "true";
     "http.restore_living" [HTTP_RESTORE_LIVING] YES_NO => "false";
     "http.first_token_file" [HTTP_FIRST_TOKEN_FILE] Text;
+    "http.oidc_issuer" [HTTP_OIDC_ISSUER] PublicUrl;
+    "http.oidc_ca_file" [HTTP_OIDC_CA_FILE] Text;
+    "http.oidc_client_id" [HTTP_OIDC_CLIENT_ID] Text;
+    "http.oidc_client_secret" [HTTP_OIDC_CLIENT_SECRET] Secret;
+    "http.oidc_scopes" [HTTP_OIDC_SCOPES] List => "profile,email";
+    "http.oidc_groups_claim" [HTTP_OIDC_GROUPS_CLAIM] Text => "groups";
+    "http.oidc_read_groups" [HTTP_OIDC_READ_GROUPS] List;
+    "http.oidc_operate_groups" [HTTP_OIDC_OPERATE_GROUPS] List;
+    "http.oidc_admin_groups" [HTTP_OIDC_ADMIN_GROUPS] List;
     "monitor.max_age_hours" [BACKUP_MAX_AGE_HOURS] HOURS => "25";
     "monitor.max_drill_age_hours" [] HOURS => "192";
     "monitor.min_free_mb" [] MEGABYTES;

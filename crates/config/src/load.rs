@@ -12,6 +12,7 @@ use super::job::{build, schedule};
 use super::jobs;
 use super::libpq;
 use super::links;
+use super::oidc;
 use super::overlay::{self, Changes};
 use super::problem::{ConfigError, Problem};
 use super::resolve::resolve;
@@ -102,6 +103,7 @@ fn load(
     let shared = archive_directory::configured(environment, &whole);
     let service_directory = jobs::set_directory(&document, shared, &mut values);
     check_included(&values, &mut problems);
+    oidc::check(&values, &mut problems);
     let mut unobeyed = Vec::new();
     libpq::check(environment, &mut problems, &mut unobeyed);
     let Some(built) = build(environment, &document, &values, &mut problems) else {
@@ -188,13 +190,14 @@ fn set_defaults(environment: &Environment, document: &Document, values: &mut Val
 }
 
 /// Files that the configuration names and others read.
-const INCLUDED: [&str; 6] = [
+const INCLUDED: [&str; 7] = [
     "database.passfile",
     "database.sslrootcert",
     "database.sslcert",
     "database.sslkey",
     "email.ca_file",
     "delivery.ca_file",
+    "http.oidc_ca_file",
 ];
 
 /// Checks who may write them. A missing one is reported where it is needed.

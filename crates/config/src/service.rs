@@ -1,6 +1,7 @@
 //! What a service has once, whatever its jobs are: where it answers, what it logs.
 
 use super::address::listen_address;
+use super::oidc::{Oidc, oidc};
 use super::setting::Values;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,6 +20,8 @@ pub struct Service {
     pub http_restore_living: bool,
     /// The file with the text of the first token, where no token was ever made.
     pub first_token_file: Option<PathBuf>,
+    /// How people log in with an identity provider.
+    pub oidc: Option<Oidc>,
     /// What is logged, and how.
     pub log: LogOptions,
     /// How long a run at work may take to end by itself when the service is stopped.
@@ -58,6 +61,7 @@ pub(crate) fn service(values: &Values, directory: PathBuf) -> Service {
         http_restore: values.flag("http.restore"),
         http_restore_living: values.flag("http.restore_living"),
         first_token_file: values.path("http.first_token_file"),
+        oidc: oidc(values),
         log: LogOptions {
             level: values.number("log.level").unwrap_or(Level::INFO),
             format: match values.text("log.format") {

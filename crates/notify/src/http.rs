@@ -1,6 +1,7 @@
 //! Webhooks, Slack, ntfy and pings: one POST, one answer.
 
 use crate::error::{Problem, SendError};
+use crate::exchange::agent;
 use crate::kind::ChannelKind;
 use crate::payload::{Event, EventKind, Payload};
 use crate::stream::is_loopback;
@@ -10,7 +11,6 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 use ureq::http::{HeaderValue, Uri};
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Timeout};
 
 /// A destination of events.
@@ -88,28 +88,8 @@ impl Channel {
     }
 
     fn agent(&self, encrypted: bool) -> Result<Agent, SendError> {
-        let mut tls = TlsConfig::builder().unversioned_rustls_crypto_provider(tls::provider());
-        if encrypted {
-            let roots = tls::authorities(self.ca_file.as_deref())
-                .map_err(|why| self.unusable(&why, "see that the file is there and is PEM"))?;
-            let roots = roots
-                .iter()
-                .map(|root| Certificate::from_der(root).to_owned());
-            tls = tls.root_certs(RootCerts::from(roots));
-        }
-        Ok(Agent::config_builder()
-            .tls_config(tls.build())
-            // Only the configuration reads the environment.
-            .proxy(None)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .http_status_as_error(false)
-            .user_agent(concat!("hubvault/", env!("CARGO_PKG_VERSION")))
-            .timeout_global(Some(self.timeout))
-            // Less than the whole, so that it is known when nothing was sent yet.
-            .timeout_connect(Some(self.timeout * 3 / 4))
-            .build()
-            .new_agent())
+        agent(self.ca_file.as_deref(), encrypted, self.timeout)
+            .map_err(|why| self.unusable(&why, "see that the file is there and is PEM"))
     }
 
     fn uri(&self) -> Option<Uri> {

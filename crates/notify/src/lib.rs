@@ -32,11 +32,13 @@ mod payload;
 mod chat;
 mod pagerduty;
 mod kind;
+mod exchange;
 mod http;
 
 pub use address::check_address;
 pub use attachment::{Attachment, encoded_attachment_size};
 pub use error::{Problem, Refused, SendError};
+pub use exchange::exchange;
 pub use http::Channel;
 pub use kind::{ChannelKind, command_input};
 pub use message::Email;

@@ -15,6 +15,7 @@ mod job_scheduler;
 mod scheduler;
 mod metrics;
 pub mod token;
+mod oidc;
 mod http;
 mod page;
 mod first_visit;

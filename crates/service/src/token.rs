@@ -54,9 +54,28 @@ pub struct Token {
     pub created_at: Timestamp,
     /// The hash of its text, in hexadecimal digits.
     sha256: String,
+    /// Whether it stands for a person whom an identity provider knows, as long as a session: nothing of it is stored.
+    #[serde(skip)]
+    is_person: bool,
 }
 
 impl Token {
+    /// The rights of a person for a session; `id` is a hash.
+    pub(crate) fn of_person(name: &str, role: Role, id: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            role,
+            created_at: Timestamp::now(),
+            sha256: id.to_owned(),
+            is_person: true,
+        }
+    }
+
+    /// Whether it is a person of an identity provider.
+    pub(crate) fn is_person(&self) -> bool {
+        self.is_person
+    }
+
     /// The id in links: a part of its hash, so that a new token of the same name has a new id.
     pub fn id(&self) -> String {
         self.sha256.chars().take(ID_DIGITS).collect()
@@ -128,6 +147,7 @@ impl Tokens {
             role,
             created_at: Timestamp::now(),
             sha256: hash(&text),
+            is_person: false,
         });
         self.write(&tokens)?;
         Ok(text)
@@ -220,6 +240,7 @@ fn first(text: &SecretString) -> Token {
         role: Role::Admin,
         created_at: Timestamp::now(),
         sha256: hash(text.expose_secret()),
+        is_person: false,
     }
 }
 

@@ -27,6 +27,7 @@ mod alert;
 
 pub use alert::AlertsOutcome;
 pub use facts::{AlertFacts, ChangeFacts, ChangedSetting, Facts, LinkFacts};
+pub use hubvault_notify::exchange;
 pub use known::Known;
 pub use notifier::{EarlierRun, Notifier};
 pub use outcome::{DeliveryOutcome, nobody_notified, what_to_do};

@@ -75,6 +75,7 @@ mod page_beside;
 mod page_restore;
 mod page_restore_risks;
 mod set_up;
+mod oidc_login;
 mod restore_over_http;
 mod json;
 mod hints;

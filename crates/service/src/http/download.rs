@@ -108,6 +108,10 @@ pub(crate) async fn link(
         let (id, hours) = (record.id, wish.hours);
         let audit = format!("link to {id} ({bytes} bytes{sealed}) for {hours} hours");
         let token = caller.token.context("a link is made by a token")?;
+        if token.is_person() {
+            let what = "a link ends with the token that made it, and this session has none; log in with a token";
+            return Err(ApiError::new(StatusCode::CONFLICT, what));
+        }
         let path = key(&app)?.path(record.id, expires_at, &Maker::Token(token.id()));
         let settings = app.job.settings();
         let links = settings.job().delivery.links.as_ref();

@@ -3,7 +3,7 @@
 
 use super::Page;
 use super::origin::{is_from_elsewhere, is_same_origin, is_secure, session, set_cookie};
-use super::session::form_token;
+use super::session::{Holder, form_token};
 use super::view::{Visit, root};
 use crate::daemon::ServedJob;
 use crate::http::BODY_LIMIT;
@@ -11,6 +11,7 @@ use crate::http::audit::{Caller, Origin};
 use crate::http::auth::{audited, may, refused, too_many};
 use crate::http::blocking;
 use crate::http::error::ApiError;
+use crate::oidc::role;
 use crate::token::{Role, Token, same};
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, Form, FromRequest, Request, State};
@@ -99,7 +100,8 @@ async fn pass(page: &Arc<Page>, visit: &mut Visit, request: Request) -> Result<P
         None => None,
     };
     let path = request.uri().path();
-    let is_open = path == "/login" || path.starts_with("/assets/");
+    let is_open =
+        path == "/login" || path.starts_with("/login/oidc") || path.starts_with("/assets/");
     let is_change = request.method() != Method::GET && request.method() != Method::HEAD;
     let (Some(cookie), Some(token)) = (&cookie, token) else {
         if let Err(seconds) = page.app.requests.take(visit.origin.network(), now) {
@@ -165,12 +167,19 @@ async fn visitor(
     cookie: String,
     now: Instant,
 ) -> Result<Option<Token>, ApiError> {
-    let Some(id) = page.sessions.of(&cookie, now) else {
+    let Some(holder) = page.sessions.of(&cookie, now) else {
         return Ok(None);
     };
     let page = Arc::clone(page);
     blocking(move || {
-        let token = page.app.tokens()?.with_id(&id)?;
+        let token = match &holder {
+            Holder::Token(id) => page.app.tokens()?.with_id(id)?,
+            // What the configuration says of the groups now.
+            Holder::Person(person) => page.oidc().and_then(|oidc| {
+                let role = role(&oidc, &person.groups)?;
+                Some(Token::of_person(&person.name, role, &person.id))
+            }),
+        };
         if token.is_none() {
             page.sessions.end(&cookie);
         }

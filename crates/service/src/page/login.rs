@@ -3,6 +3,7 @@
 use super::Page;
 use super::guard::see_other;
 use super::origin::{local_path, session, set_cookie};
+use super::session::Holder;
 use super::view::Visit;
 use crate::http::auth::too_many;
 use crate::http::blocking;
@@ -22,7 +23,7 @@ use std::time::Instant;
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Way {
     #[serde(default)]
-    next: String,
+    pub(super) next: String,
     #[serde(default)]
     ended: String,
 }
@@ -53,7 +54,8 @@ pub(super) async fn show(
     form(&page, &visit, &way.next, notice, None)
 }
 
-fn form(
+/// The form, with what there is to say.
+pub(super) fn form(
     page: &Page,
     visit: &Visit,
     next: &str,
@@ -61,9 +63,11 @@ fn form(
     problem: Option<&str>,
 ) -> Result<Response, ApiError> {
     let next = local_path(next).map_or("/".to_owned(), |path| format!("/{path}"));
-    let html = page
-        .views
-        .render("login.html", visit, context! { next, notice, problem })?;
+    let html = page.views.render(
+        "login.html",
+        visit,
+        context! { next, notice, problem, sso => page.oidc().is_some() },
+    )?;
     let status = match problem {
         Some(_) => StatusCode::UNAUTHORIZED,
         None => StatusCode::OK,
@@ -96,7 +100,7 @@ pub(super) async fn login(
     if let Some(before) = session(&headers, visit.secure) {
         page.sessions.end(before);
     }
-    let session = page.sessions.begin(&token.id(), now)?;
+    let session = page.sessions.begin(Holder::Token(token.id()), now)?;
     let (name, role, origin) = (&token.name, token.role.as_str(), visit.origin);
     tracing::info!("audit: {name} ({role}) POST /login began a session from {origin}: 303");
     Ok(with_cookie(
@@ -118,12 +122,18 @@ pub(super) async fn logout(
     with_cookie(see_other("./login"), None, &visit)
 }
 
-fn onward(visit: &Visit, next: &str) -> Response {
+/// To the page that was asked for before the login.
+pub(super) fn onward(visit: &Visit, next: &str) -> Response {
     let path = local_path(next).unwrap_or_default();
     see_other(&format!("{}{path}", visit.root))
 }
 
-fn with_cookie(mut response: Response, session: Option<&str>, visit: &Visit) -> Response {
+/// With the session's cookie; without a session, one that removes it.
+pub(super) fn with_cookie(
+    mut response: Response,
+    session: Option<&str>,
+    visit: &Visit,
+) -> Response {
     if let Ok(value) = HeaderValue::from_str(&set_cookie(session, visit.secure)) {
         response.headers_mut().insert(SET_COOKIE, value);
     }

@@ -10,6 +10,7 @@ mod view;
 mod shape;
 mod guard;
 mod login;
+mod oidc;
 mod wish;
 mod asked;
 mod run_row;
@@ -44,6 +45,7 @@ mod set_up_form;
 mod set_up;
 
 use crate::daemon::{Daemon, ServedJob};
+use crate::http::limit::Limit;
 use crate::http::permits::Permits;
 use crate::http::{self, App, Around, BODY_LIMIT, TIME_LIMIT};
 use anyhow::Result;
@@ -55,7 +57,8 @@ use axum::http::header::{ACCEPT, AUTHORIZATION};
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use facts_cache::FactsCache;
-use hubvault_config::{Inputs, Unconfigured};
+use hubvault_config::{Inputs, Oidc, Unconfigured};
+use oidc::Logins;
 use session::Sessions;
 use set_up::SetUpState;
 use std::sync::Arc;
@@ -73,7 +76,13 @@ struct Page {
     /// Looks into archives that go on, by token.
     looks: Permits<String>,
     asked: Asked,
+    /// Logins at the identity provider.
+    logins: Logins,
+    starts: Limit,
 }
+
+/// Logins at the identity provider that one address may begin: twenty at once, then one in two seconds.
+const STARTS: (f64, f64) = (20.0, 0.5);
 
 /// Starts HTTP, with the page unless the configuration switches it off.
 pub(crate) fn start(daemon: &Daemon, address: &str) -> Result<http::Handle> {
@@ -129,7 +138,15 @@ impl Page {
             facts: FactsCache::default(),
             looks: Permits::new(inside::LOOKS.0, inside::LOOKS.1),
             asked: Asked::default(),
+            logins: Logins::default(),
+            starts: Limit::new(STARTS.0, STARTS.1),
         }
+    }
+
+    /// The identity provider that people may log in with.
+    fn oidc(&self) -> Option<Oidc> {
+        let job = self.app.daemon.jobs().into_iter().next()?;
+        job.settings().service.oidc.clone()
     }
 
     /// The address at which people reach the service, where the configuration says it.
@@ -174,6 +191,8 @@ fn routes(page: Arc<Page>) -> Router {
         .route("/operations/{id}/restore", post(restore::restore))
         .route("/operations/{id}/stop", post(operation::stop))
         .route("/login", get(login::show).post(login::login))
+        .route("/login/oidc", get(oidc::begin))
+        .route("/login/oidc/callback", get(oidc::end))
         .route("/logout", post(login::logout))
         .route("/assets/{name}", get(assets::asset))
         .fallback(shape::nothing_here);

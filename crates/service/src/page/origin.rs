@@ -6,6 +6,8 @@ use std::net::IpAddr;
 
 /// The cookie. With TLS its name says that it is for this host alone, which browsers enforce.
 const COOKIES: [&str; 2] = ["hubvault_session", "__Host-hubvault_session"];
+/// That of a browser that began a login at the identity provider.
+pub(super) const LOGIN: [&str; 2] = ["hubvault_login", "__Host-hubvault_login"];
 
 /// One header's text.
 fn text(headers: &HeaderMap, name: impl Into<HeaderName>) -> Option<&str> {
@@ -44,25 +46,43 @@ pub(super) fn is_from_elsewhere(headers: &HeaderMap) -> bool {
     site == Some("cross-site") || site == Some("same-site")
 }
 
-/// What the session's cookie holds.
-pub(super) fn session(headers: &HeaderMap, secure: bool) -> Option<&str> {
+/// What a cookie of these names holds.
+pub(super) fn cookie<'a>(
+    headers: &'a HeaderMap,
+    names: [&str; 2],
+    secure: bool,
+) -> Option<&'a str> {
     let all = headers.get_all(COOKIE).iter();
     let mut pairs = all
         .filter_map(|value| value.to_str().ok())
         .flat_map(|all| all.split(';'));
     pairs.find_map(|pair| {
         let (name, value) = pair.trim().split_once('=')?;
-        (name == COOKIES[usize::from(secure)]).then_some(value)
+        (name == names[usize::from(secure)]).then_some(value)
     })
+}
+
+/// What the session's cookie holds.
+pub(super) fn session(headers: &HeaderMap, secure: bool) -> Option<&str> {
+    cookie(headers, COOKIES, secure)
 }
 
 /// The header that sets the cookie; without a session, one that removes it.
 pub(super) fn set_cookie(session: Option<&str>, secure: bool) -> String {
-    let name = COOKIES[usize::from(secure)];
+    set(COOKIES, session, "Strict", secure)
+}
+
+/// The same for the cookie of a login at the identity provider, which is sent when that leads back here.
+pub(super) fn set_login_cookie(browser: Option<&str>, secure: bool) -> String {
+    set(LOGIN, browser, "Lax", secure)
+}
+
+fn set(names: [&str; 2], value: Option<&str>, site: &str, secure: bool) -> String {
+    let name = names[usize::from(secure)];
     let secure = if secure { "; Secure" } else { "" };
-    let ends = if session.is_none() { "; Max-Age=0" } else { "" };
-    let session = session.unwrap_or_default();
-    format!("{name}={session}; Path=/; HttpOnly; SameSite=Strict{secure}{ends}")
+    let ends = if value.is_none() { "; Max-Age=0" } else { "" };
+    let value = value.unwrap_or_default();
+    format!("{name}={value}; Path=/; HttpOnly; SameSite={site}{secure}{ends}")
 }
 
 /// A way back after the login: a path of this page, and nothing else.

@@ -1,5 +1,6 @@
-//! Sessions of browsers: which cookie stands for which token. They end with the service.
+//! Sessions of browsers: which cookie stands for which token or person. They end with the service.
 
+use crate::oidc::Person;
 use crate::token::{hash, hex, random};
 use anyhow::Result;
 use std::collections::HashMap;
@@ -19,10 +20,27 @@ pub(super) struct Sessions {
     open: Mutex<HashMap<String, Session>>,
 }
 
+/// Whose a session is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Holder {
+    /// The id of a token, not its name: another token of the same name is another.
+    Token(String),
+    /// Somebody whom an identity provider knows.
+    Person(Person),
+}
+
+impl Holder {
+    fn id(&self) -> &str {
+        match self {
+            Self::Token(id) => id,
+            Self::Person(person) => &person.id,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Session {
-    /// The id of its token, not its name: another token of the same name is another.
-    token: String,
+    holder: Holder,
     began: Instant,
     seen: Instant,
 }
@@ -35,12 +53,12 @@ impl Session {
 }
 
 impl Sessions {
-    /// Begins a session of the token with this id; returns the text for its cookie.
-    pub(super) fn begin(&self, token: &str, now: Instant) -> Result<String> {
+    /// Begins a session; returns the text for its cookie.
+    pub(super) fn begin(&self, holder: Holder, now: Instant) -> Result<String> {
         let text = hex(&random()?);
         let mut open = self.lock();
         open.retain(|_, session| !session.is_over(now));
-        let is_own = |session: &Session| session.token == token;
+        let is_own = |session: &Session| session.holder.id() == holder.id();
         if open.values().filter(|one| is_own(one)).count() >= MOST.1 {
             end_idlest(&mut open, is_own);
         }
@@ -48,7 +66,7 @@ impl Sessions {
             end_idlest(&mut open, |_| true);
         }
         let session = Session {
-            token: token.to_owned(),
+            holder,
             began: now,
             seen: now,
         };
@@ -56,8 +74,8 @@ impl Sessions {
         Ok(text)
     }
 
-    /// The id of the token whose session has this cookie; `None` if it is over.
-    pub(super) fn of(&self, text: &str, now: Instant) -> Option<String> {
+    /// Whose session has this cookie; `None` if it is over.
+    pub(super) fn of(&self, text: &str, now: Instant) -> Option<Holder> {
         let mut open = self.lock();
         let key = hash(text);
         let session = open.get_mut(&key)?;
@@ -66,7 +84,7 @@ impl Sessions {
             return None;
         }
         session.seen = now;
-        Some(session.token.clone())
+        Some(session.holder.clone())
     }
 
     /// Ends a session.
@@ -96,23 +114,27 @@ pub(super) fn form_token(session: &str) -> String {
 mod tests {
     use super::*;
 
+    fn token(id: &str) -> Holder {
+        Holder::Token(id.to_owned())
+    }
+
     #[test]
     fn a_session_ends_when_it_is_idle_too_old_or_ended() {
         let (sessions, start) = (Sessions::default(), Instant::now());
-        let text = sessions.begin("a", start).unwrap();
+        let text = sessions.begin(token("a"), start).unwrap();
         assert_eq!(text.len(), 64);
         assert!(sessions.of("", start).is_none());
         let mut now = start;
         while now + IDLE <= start + LONGEST {
             now += IDLE;
-            assert_eq!(sessions.of(&text, now).as_deref(), Some("a"));
+            assert_eq!(sessions.of(&text, now), Some(token("a")));
         }
         let late = start + LONGEST + Duration::from_secs(1);
         assert!(sessions.of(&text, late).is_none(), "it is too old");
-        let idle = sessions.begin("a", start).unwrap();
+        let idle = sessions.begin(token("a"), start).unwrap();
         let late = start + IDLE + Duration::from_secs(1);
         assert!(sessions.of(&idle, late).is_none());
-        let ended = sessions.begin("a", start).unwrap();
+        let ended = sessions.begin(token("a"), start).unwrap();
         sessions.end(&ended);
         assert!(sessions.of(&ended, start).is_none());
     }
@@ -121,15 +143,15 @@ mod tests {
     fn one_token_ends_its_own_sessions_and_memory_is_bounded() {
         let (sessions, start) = (Sessions::default(), Instant::now());
         let at = |n: usize| start + Duration::from_secs(n as u64);
-        let other = sessions.begin("other", at(0)).unwrap();
+        let other = sessions.begin(token("other"), at(0)).unwrap();
         let own: Vec<String> = (0..=MOST.1)
-            .map(|n| sessions.begin("a", at(n)).unwrap())
+            .map(|n| sessions.begin(token("a"), at(n)).unwrap())
             .collect();
         let now = at(MOST.1);
         assert!(sessions.of(&own[0], now).is_none(), "the oldest ended");
         assert!(sessions.of(&own[1], now).is_some() && sessions.of(&other, now).is_some());
         for n in 0..1000 {
-            sessions.begin(&n.to_string(), now).unwrap();
+            sessions.begin(token(&n.to_string()), now).unwrap();
         }
         assert_eq!(sessions.lock().len(), MOST.0);
     }

@@ -31,11 +31,12 @@ const idToken = (issuer, how, nonce) => {
   if (how === "no-nonce") delete claims.nonce;
   if (how === "none") header.alg = "none";
   if (how === "hmac") header.alg = "HS256";
-  if (how === "no-groups") claims.groups = ["others"];
+  if (how === "no-groups") delete claims.groups;
+  if (how === "odd-groups") claims.groups = { "hub-admins": true, name: ["hub-admins"] };
   if (how === "odd-name") claims.email = "<script>\u0007\n" + "x".repeat(500);
   if (how === "no-email") {
     claims.email_verified = false;
-    claims.preferred_username = "first";
+    claims.preferred_username = "ana@hub.example";
   }
   return signed(header, claims, how);
 };

@@ -24,7 +24,7 @@ use serde_json::{Map, Value};
 use std::io;
 use std::time::Duration;
 
-/// One request to the provider; a login makes four at most.
+/// One request to the provider; each half of a login makes three at most, and a page has 30 s.
 const LIMIT: Duration = Duration::from_secs(6);
 /// Signatures with a key of the provider. `none`, and what the client's secret would sign, is not among them.
 const SIGNATURES: [CoreJwsSigningAlgorithm; 9] = [
@@ -95,13 +95,18 @@ pub(crate) struct Person {
     pub(crate) id: String,
     /// The provider's own word for the person, for the log.
     pub(crate) subject: String,
+    /// The provider: groups of another one mean nothing.
+    pub(crate) issuer: String,
     /// What the role is made of.
     pub(crate) groups: Vec<String>,
 }
 
-/// The highest role that groups give.
-pub(crate) fn role(oidc: &Oidc, groups: &[String]) -> Option<Role> {
-    let has = |of: &[String]| of.iter().any(|group| groups.contains(group));
+/// The highest role that a person's groups give.
+pub(crate) fn role(oidc: &Oidc, person: &Person) -> Option<Role> {
+    if person.issuer != oidc.issuer {
+        return None;
+    }
+    let has = |of: &[String]| of.iter().any(|group| person.groups.contains(group));
     let roles = [
         (Role::Admin, &oidc.admin_groups),
         (Role::Operate, &oidc.operate_groups),
@@ -151,6 +156,7 @@ pub(crate) fn end(oidc: &Oidc, begun: Begun, code: String) -> Result<Person> {
         name: name(claims),
         id: hash(&format!("{}\n{subject}", oidc.issuer)),
         subject: subject.chars().take(LONGEST).collect(),
+        issuer: oidc.issuer.clone(),
         groups: groups(&claims.additional_claims().0, &oidc.groups_claim),
     })
 }
@@ -171,22 +177,22 @@ fn ask(oidc: &Oidc, request: HttpRequest) -> Result<HttpResponse, io::Error> {
     exchange(request, oidc.ca_file.as_deref(), LIMIT).map_err(io::Error::other)
 }
 
-/// An address that the provider verified, or the name that it gives; `oidc:` begins no name of a token.
+/// An address that the provider verified, or the name that it gives, which a person may choose: it never looks like an
+/// address. `oidc:` begins no name of a token.
 fn name(claims: &IdTokenClaims<Others, CoreGenderClaim>) -> String {
     let email = claims
         .email()
         .filter(|_| claims.email_verified() == Some(true));
-    let email = email.map(|email| email.as_str());
-    let chosen = || claims.preferred_username().map(|name| name.as_str());
-    let text = email.or_else(chosen);
-    let text = text.unwrap_or_else(|| claims.subject().as_str());
-    let plain = |c: char| {
-        if c.is_ascii_alphanumeric() || "._-@+".contains(c) {
-            c
-        } else {
-            '_'
-        }
+    let chosen = claims.preferred_username().map(|name| name.as_str());
+    let (text, signs) = match email {
+        Some(email) => (email.as_str(), "._-+@"),
+        None => (
+            chosen.unwrap_or_else(|| claims.subject().as_str()),
+            "._-+",
+        ),
     };
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || signs.contains(c);
+    let plain = |c: char| if is_plain(c) { c } else { '_' };
     let text: String = text.chars().take(64).map(plain).collect();
     format!("oidc:{text}")
 }

@@ -387,7 +387,19 @@ fn what_a_provider_forges_opens_nothing() {
         "{text}"
     );
 
-    // A name is text, and never that of a token.
+    // Nobody gets in without a group.
+    for how in ["no-groups", "odd-groups"] {
+        let mut nobody = Visitor::new();
+        let url = begin(&mut nobody);
+        let (status, _, text) = nobody.get(&back(&url, how));
+        assert!(
+            status == 401 && text.contains("None of your groups"),
+            "{how}: {status} {text}"
+        );
+        assert_eq!(nobody.get(&format!("{base}/backups")).0, 303, "{how}");
+    }
+
+    // A name is text, and never that of a token, nor an address that nobody verified.
     let mut odd = Visitor::new();
     let url = begin(&mut odd);
     let (_, page) = odd.follow(&back(&url, "odd-name"));
@@ -395,7 +407,7 @@ fn what_a_provider_forges_opens_nothing() {
     let mut named = Visitor::new();
     let url = begin(&mut named);
     let (_, page) = named.follow(&back(&url, "no-email"));
-    assert!(page.contains("oidc:first<"), "{page}");
+    assert!(page.contains("oidc:ana_hub.example<"), "{page}");
     let log = service.stop_and_log();
     assert!(
         log.contains("Invalid nonce") && log.contains("Expired"),

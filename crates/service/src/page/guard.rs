@@ -176,7 +176,7 @@ async fn visitor(
             Holder::Token(id) => page.app.tokens()?.with_id(id)?,
             // What the configuration says of the groups now.
             Holder::Person(person) => page.oidc().and_then(|oidc| {
-                let role = role(&oidc, &person.groups)?;
+                let role = role(&oidc, person)?;
                 Some(Token::of_person(&person.name, role, &person.id))
             }),
         };

@@ -12,6 +12,7 @@ use crate::http::blocking;
 use crate::http::error::ApiError;
 use crate::oidc::{self, Begun, Person};
 use crate::token::{Role, hash, hex, random, same};
+use anyhow::Context;
 use axum::Extension;
 use axum::extract::{Query, State};
 use axum::http::header::SET_COOKIE;
@@ -22,16 +23,29 @@ use serde::Deserialize;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 
 /// So long a person may take at the provider.
 const LONGEST: Duration = Duration::from_mins(10);
 /// Logins that were begun and not ended; the oldest one is forgotten for a new one.
 const MOST: usize = 256;
 
+/// So many ask the provider at once; the others wait, so that a slow provider leaves threads for everything else.
+const AT_ONCE: usize = 3;
+
 /// Logins that were begun, by the hash of their state.
-#[derive(Default)]
 pub(super) struct Logins {
     pending: Mutex<HashMap<String, Pending>>,
+    asking: Arc<Semaphore>,
+}
+
+impl Default for Logins {
+    fn default() -> Self {
+        Self {
+            pending: Mutex::default(),
+            asking: Arc::new(Semaphore::new(AT_ONCE)),
+        }
+    }
 }
 
 struct Pending {
@@ -43,6 +57,20 @@ struct Pending {
 }
 
 impl Logins {
+    async fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let asking = Arc::clone(&self.asking).acquire_owned().await;
+        let asking = asking.context("waiting for other logins")?;
+        blocking(move || {
+            let answer = work();
+            drop(asking);
+            Ok(answer)
+        })
+        .await
+    }
+
     fn keep(&self, begun: Begun, next: String, now: Instant) -> anyhow::Result<String> {
         let browser = hex(&random()?);
         let mut all = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
@@ -102,7 +130,7 @@ pub(super) async fn begin(
     let now = Instant::now();
     let taken = page.starts.take(visit.origin.network(), now);
     taken.map_err(|seconds| too_many("too many logins from this address", seconds))?;
-    let begun = match blocking(move || Ok(oidc::begin(&oidc))).await? {
+    let begun = match page.logins.ask(move || oidc::begin(&oidc)).await? {
         Ok(begun) => begun,
         Err(error) => {
             tracing::error!("http: single sign-on: {error:#}");
@@ -144,7 +172,8 @@ pub(super) async fn end(
         return refuse(&page, &visit, &next, &why, problem);
     }
     let asked = oidc.clone();
-    let ended = blocking(move || Ok(oidc::end(&asked, begun, back.code))).await?;
+    let ended = page.logins.ask(move || oidc::end(&asked, begun, back.code));
+    let ended = ended.await?;
     let person = match ended {
         Ok(person) => person,
         Err(error) => {
@@ -152,7 +181,7 @@ pub(super) async fn end(
             return refuse(&page, &visit, &next, &format!("{error:#}"), problem);
         }
     };
-    let Some(role) = oidc::role(&oidc, &person.groups) else {
+    let Some(role) = oidc::role(&oidc, &person) else {
         let why = format!(
             "{} ({}) has no group that gives a role",
             person.name, person.subject

@@ -1,4 +1,4 @@
-//! Single sign-on to the page, by OpenID Connect.
+//! Single sign-on to the page, by `OpenID` Connect.
 
 use super::address::host_and_port;
 use super::problem::Problem;

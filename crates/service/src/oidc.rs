@@ -1,4 +1,4 @@
-//! Single sign-on by OpenID Connect: the code flow with PKCE, state and nonce. What the provider offers is asked for at each
+//! Single sign-on by `OpenID` Connect: the code flow with PKCE, state and nonce. What the provider offers is asked for at each
 //! login, so that keys that it changed are known; nothing of it is kept.
 
 use crate::token::{Role, hash};
@@ -186,10 +186,7 @@ fn name(claims: &IdTokenClaims<Others, CoreGenderClaim>) -> String {
     let chosen = claims.preferred_username().map(|name| name.as_str());
     let (text, signs) = match email {
         Some(email) => (email.as_str(), "._-+@"),
-        None => (
-            chosen.unwrap_or_else(|| claims.subject().as_str()),
-            "._-+",
-        ),
+        None => (chosen.unwrap_or_else(|| claims.subject().as_str()), "._-+"),
     };
     let is_plain = |c: char| c.is_ascii_alphanumeric() || signs.contains(c);
     let plain = |c: char| if is_plain(c) { c } else { '_' };
@@ -217,6 +214,36 @@ fn groups(claims: &Map<String, Value>, claim: &str) -> Vec<String> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn groups_of_another_provider_give_nothing() {
+        let oidc = Oidc {
+            issuer: "https://id.example".to_owned(),
+            ca_file: None,
+            client_id: String::new(),
+            client_secret: None,
+            redirect: String::new(),
+            scopes: Vec::new(),
+            groups_claim: String::new(),
+            read_groups: vec!["all".to_owned()],
+            operate_groups: Vec::new(),
+            admin_groups: vec!["dba".to_owned()],
+        };
+        let of = |issuer: &str, groups: &[&str]| {
+            let person = Person {
+                name: String::new(),
+                id: String::new(),
+                subject: String::new(),
+                issuer: issuer.to_owned(),
+                groups: groups.iter().map(ToString::to_string).collect(),
+            };
+            role(&oidc, &person)
+        };
+        assert_eq!(of(&oidc.issuer, &["all", "dba"]), Some(Role::Admin));
+        assert_eq!(of(&oidc.issuer, &["all"]), Some(Role::Read));
+        assert_eq!(of(&oidc.issuer, &[]), None);
+        assert_eq!(of("https://old.example", &["dba"]), None);
+    }
 
     #[test]
     fn groups_are_found_in_their_claim_alone() {

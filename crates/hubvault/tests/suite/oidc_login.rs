@@ -1,9 +1,9 @@
 //! Logging in to the page with an identity provider: npm's, and one that lies.
 
 use crate::hub::Hub;
-use crate::page::{database, hub, is_page};
+use crate::page::{database, hub};
 use crate::page_restore::form;
-use crate::service_process::{Answer, ServiceProcess};
+use crate::service_process::ServiceProcess;
 use hubvault_testkit::Database;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};

@@ -235,3 +235,21 @@ fn add_cookie(response: &mut Response, visit: &Visit, browser: Option<&str>) {
         response.headers_mut().append(SET_COOKIE, value);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+    use tokio::runtime::Builder;
+
+    #[test]
+    fn few_ask_the_provider_at_once_and_the_others_wait() {
+        let logins = Logins::default();
+        let all = Arc::clone(&logins.asking).try_acquire_many_owned(AT_ONCE as u32);
+        assert!(logins.ask(|| ()).now_or_never().is_none());
+        drop(all);
+        let runtime = Builder::new_current_thread().build().unwrap();
+        assert_eq!(runtime.block_on(logins.ask(|| 7)).ok(), Some(7));
+        assert_eq!(logins.asking.available_permits(), AT_ONCE);
+    }
+}

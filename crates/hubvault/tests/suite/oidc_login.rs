@@ -113,7 +113,7 @@ struct Visitor {
 }
 
 fn host(url: &str) -> String {
-    url.splitn(4, '/').nth(2).unwrap_or_default().to_owned()
+    url.split('/').nth(2).unwrap_or_default().to_owned()
 }
 
 impl Visitor {
@@ -165,13 +165,11 @@ impl Visitor {
         let mut at = url.to_owned();
         for _ in 0..10 {
             let (status, to, text) = self.get(&at);
-            match to {
-                Some(to) => at = to,
-                None => {
-                    assert!(status < 500, "{at}: {text}");
-                    return (at, text);
-                }
-            }
+            let Some(to) = to else {
+                assert!(status < 500, "{at}: {text}");
+                return (at, text);
+            };
+            at = to;
         }
         panic!("it leads nowhere: {at}");
     }

@@ -156,7 +156,7 @@ pub(super) async fn end(
     let browser = cookie(&headers, LOGIN, visit.secure).unwrap_or_default();
     let now = Instant::now();
     let Some((begun, next)) = page.logins.take(&back.state, browser, now) else {
-        let why = "this login was not begun in this browser, was ended before, or took too long";
+        let why = "this login was not started in this browser, was ended before, or took too long";
         return refuse(
             &page,
             &visit,

@@ -104,8 +104,8 @@ impl Manifest {
             identifiers(name)?;
         }
         let collations = self.needs.collations.iter();
-        let mut needs =
-            (self.needs.tablespaces.iter()).chain(collations.flat_map(|it| [&it.schema, &it.name]));
+        let mut needs = (self.needs.tablespaces.iter().chain(&self.needs.row_roles))
+            .chain(collations.flat_map(|it| [&it.schema, &it.name]));
         needs.try_for_each(|word| identifier(word))?;
         let mut words = self
             .roles

@@ -13,6 +13,9 @@ pub struct HostNeeds {
     pub preloaded: Vec<String>,
     /// Collations whose locale the host must have.
     pub collations: Vec<NeededCollation>,
+    /// Roles that rows name, as values of `regrole` or `aclitem`; the list of roles has them, too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub row_roles: Vec<String>,
 }
 
 /// A collation of a locale that not every host has.

@@ -225,6 +225,7 @@ impl Plan {
             .filter_map(|r| chosen.get(&r.oid).map(|choice| (r, *choice)))
             .collect();
         taken.sort_by(|a, b| a.0.name.cmp(&b.0.name));
+        self.add_row_roles(session, &taken, filters)?;
         for (relation, choice) in taken {
             let index = self.tables.len();
             let filter = filters.get(&relation.oid);
@@ -248,6 +249,24 @@ impl Plan {
         // Stable: the extents of one table stay in the order of its pages.
         self.extents
             .sort_by_key(|e| std::cmp::Reverse(e.estimated_bytes));
+        Ok(())
+    }
+
+    /// Adds the roles that only rows name: without them a server takes no such row.
+    fn add_row_roles(
+        &mut self,
+        session: &mut Session,
+        taken: &[(&Relation, Choice)],
+        filters: &BTreeMap<u32, String>,
+    ) -> Result<(), BackupError> {
+        let tables = taken
+            .iter()
+            .map(|(table, _)| (*table, filters.get(&table.oid)));
+        let mut named = inspect::row_roles(session, &tables.collect::<Vec<_>>())?;
+        named.retain(|role| !self.roles.contains(role));
+        self.roles.extend(named.iter().cloned());
+        self.roles.sort();
+        self.host.row_roles = named;
         Ok(())
     }
 }

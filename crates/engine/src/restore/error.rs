@@ -111,6 +111,15 @@ pub enum RestoreError {
         /// Their names.
         names: Vec<String>,
     },
+    /// Roles that rows name are missing.
+    #[error(
+        "rows of the archive name roles that the target does not have: {}; create them, or use \
+         --create-roles (without login)", names.join(", ")
+    )]
+    RowRoles {
+        /// Their names.
+        names: Vec<String>,
+    },
     /// The target holds tables of the archive.
     #[error(
         "the target already holds tables of this archive: {}; restore into an empty database \

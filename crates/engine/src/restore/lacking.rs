@@ -1,6 +1,48 @@
 //! What the target of a restore lacks, and what was done instead.
 
+use super::error::RestoreError;
+use hubvault_archive::Manifest;
 use hubvault_model::one_line;
+use hubvault_postgres::{Session, target};
+
+/// The roles that the target lacks. Without owners and grants, rows alone need some.
+pub(super) fn roles(
+    session: &mut Session,
+    manifest: &Manifest,
+    no_owner: bool,
+) -> Result<Vec<String>, RestoreError> {
+    let needed = if no_owner {
+        &manifest.needs.row_roles
+    } else {
+        &manifest.roles
+    };
+    let known = target::roles(session)?;
+    let missing = needed.iter().filter(|role| !known.contains(role));
+    Ok(missing.cloned().collect())
+}
+
+/// That they are to be created.
+pub(super) fn refused_roles(names: Vec<String>, no_owner: bool) -> RestoreError {
+    if no_owner {
+        RestoreError::RowRoles { names }
+    } else {
+        RestoreError::Roles { names }
+    }
+}
+
+/// Tells which roles were created that only rows name.
+pub(super) fn created_for_rows(created: &[String], manifest: &Manifest) -> Option<String> {
+    let of_rows = &manifest.needs.row_roles;
+    let names: Vec<String> = (created.iter().filter(|role| of_rows.contains(role)))
+        .map(|name| one_line(name).into_owned())
+        .collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "roles that only rows name were created without login: {}",
+            names.join(", ")
+        )
+    })
+}
 
 /// Tells where the tables of tablespaces went that the target lacks.
 pub(super) fn tablespaces(lacking: &[String]) -> Option<String> {

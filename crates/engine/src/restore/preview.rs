@@ -3,11 +3,11 @@
 use super::error::RestoreError;
 use super::previewed::PreviewTable;
 use super::properties::contents;
-use super::{extension_rows, schema};
+use super::{extension_rows, lacking, schema};
 use crate::disk::free_bytes;
 use hubvault_archive::{Archive, Manifest, Source, TableSummary};
 use hubvault_model::{Cancel, TableName, quote_ident};
-use hubvault_postgres::{ConnectSettings, Definition, Session, target, target_facts};
+use hubvault_postgres::{ConnectSettings, Definition, Session, target_facts};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -223,18 +223,13 @@ impl Preview {
         manifest: &Manifest,
         asked: Asked,
     ) -> Result<(), RestoreError> {
-        if asked.no_owner {
-            return Ok(());
-        }
-        let known = target::roles(session)?;
-        let missing = manifest.roles.iter().filter(|role| !known.contains(role));
-        let names: Vec<String> = missing.cloned().collect();
+        let names = lacking::roles(session, manifest, asked.no_owner)?;
         if names.is_empty() {
             return Ok(());
         }
         if !asked.create_roles {
             self.obstacles
-                .push(RestoreError::Roles { names }.to_string());
+                .push(lacking::refused_roles(names, asked.no_owner).to_string());
             return Ok(());
         }
         if !target_facts::may_make(session)?.roles {

@@ -67,7 +67,7 @@ pub(crate) fn whole_with<S: Source>(
 ) -> Result<Restored, RestoreError> {
     let manifest = archive.manifest();
     let to = target.definer();
-    let (mut session, server) = ready(manifest, to, options, cancel)?;
+    let (mut session, server, created) = ready(manifest, to, options, cancel)?;
     let dropping = (options.clean, previewed);
     drop_existing(&mut session, &schema, manifest, dropping, cancel)?;
     progress.stage(Stage::Definitions, None);
@@ -92,6 +92,7 @@ pub(crate) fn whole_with<S: Source>(
         server,
     };
     let mut report = ToolMessages::default();
+    (report.notes).extend(lacking::created_for_rows(&created, manifest));
     report.notes.extend(lacking::tablespaces(&lacking));
     report.notes.extend(lacking::passwords(&manifest.masked));
     if let Some(superuser) = &mut superuser {
@@ -145,23 +146,21 @@ fn access_of(
     Ok(access.with_search_path(&search_path(manifest)))
 }
 
-/// Checks that the target can hold the archive; returns a session on it and its major version.
+/// Checks that the target can hold the archive; returns a session on it, its major version and the roles that were created.
 fn ready(
     manifest: &Manifest,
     to: &ConnectSettings,
     options: RestoreOptions,
     cancel: &Cancel,
-) -> Result<(Session, u32), RestoreError> {
+) -> Result<(Session, u32, Vec<String>), RestoreError> {
     let archive = manifest.snapshot.server_version_num / 10_000;
     let mut session = Session::connect(to, cancel)?;
     let target = session.server_version_num() / 10_000;
     if target < archive && !options.force {
         return Err(RestoreError::OlderServer { archive, target });
     }
-    if !options.no_owner {
-        create_roles_if_missing(&mut session, manifest, options.create_roles)?;
-    }
-    Ok((session, target))
+    let created = create_roles_if_missing(&mut session, manifest, options)?;
+    Ok((session, target, created))
 }
 
 /// Refuses a target that has tables of the archive, or drops them.
@@ -351,27 +350,21 @@ fn drop_statements(
     Ok(sql + &schema.drop_statements(cancel)?)
 }
 
+/// Returns the roles that it created.
 fn create_roles_if_missing(
     session: &mut Session,
     manifest: &Manifest,
-    create: bool,
-) -> Result<(), RestoreError> {
-    let known = target::roles(session)?;
-    let missing: Vec<&String> = manifest
-        .roles
-        .iter()
-        .filter(|role| !known.contains(role))
-        .collect();
-    if !missing.is_empty() && !create {
-        return Err(RestoreError::Roles {
-            names: missing.into_iter().cloned().collect(),
-        });
+    options: RestoreOptions,
+) -> Result<Vec<String>, RestoreError> {
+    let missing = lacking::roles(session, manifest, options.no_owner)?;
+    if !missing.is_empty() && !options.create_roles {
+        return Err(lacking::refused_roles(missing, options.no_owner));
     }
-    for role in missing {
+    for role in &missing {
         session.simple(
             "making a role",
             &format!("CREATE ROLE {} NOLOGIN", quote_ident(role)),
         )?;
     }
-    Ok(())
+    Ok(missing)
 }

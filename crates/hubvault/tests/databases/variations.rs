@@ -172,12 +172,10 @@ const VARIATIONS: &[Trial<'_>] = &[
         title: "values that name objects",
         special: "values of regrole, aclitem, regproc, regtype and the like, of roles that nothing else names, and of objects that were dropped",
         database: "named",
-        state: "unproven",
-        says: &["only in rows"],
-        codes: [3, 0, 0],
-        short: "a drill has only the roles that definitions name",
-        fill: "CREATE ROLE \"only in rows\"; CREATE ROLE \"only in grants\"; CREATE SCHEMA \"of values\"; CREATE FUNCTION \"of values\".f(int) RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE OPERATOR \"of values\".@+@ (LEFTARG = int, RIGHTARG = int, FUNCTION = int4pl);
+        fill: "CREATE ROLE \"only in rows\"; CREATE ROLE \"only in grants\"; CREATE ROLE \"only in holes\"; CREATE ROLE \"only in a domain\"; CREATE SCHEMA \"of values\"; CREATE FUNCTION \"of values\".f(int) RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE OPERATOR \"of values\".@+@ (LEFTARG = int, RIGHTARG = int, FUNCTION = int4pl);
             CREATE TYPE \"of values\".t AS ENUM ('x'); CREATE TEXT SEARCH CONFIGURATION \"of values\".c (COPY = english); CREATE TEXT SEARCH DICTIONARY \"of values\".d (TEMPLATE = simple); CREATE COLLATION \"of values\".l (locale = 'C');
+            CREATE DOMAIN someone AS regrole; CREATE DOMAIN someone_known AS someone CHECK (VALUE IS NOT NULL);
+            CREATE TABLE holes (acl aclitem[], who regrole[], \"oid\" someone_known); INSERT INTO holes VALUES ('[0:1]={NULL,\"\\\"only in holes\\\"=r/postgres\"}', '{{-},{NULL}}', '\"only in a domain\"');
             CREATE TABLE audit (id int PRIMARY KEY, who regrole, many regrole[], acl aclitem[]); INSERT INTO audit VALUES (1, '\"only in rows\"', '{\"\\\"only in rows\\\"\",postgres}', ARRAY[makeaclitem('\"only in grants\"'::regrole, 'postgres'::regrole, 'SELECT', true)]), (2, '-', NULL, '{=r/postgres}'), (3, 4242, '{4243}', NULL);
             CREATE TABLE n (p regproc, s regprocedure, o regoper, q regoperator, t regtype, h regnamespace, c regconfig, d regdictionary, l regcollation, r regclass, ts regtype[]);
             INSERT INTO n VALUES ('\"of values\".f', '\"of values\".f(int)', '\"of values\".@+@', '\"of values\".@+@(int,int)', '\"of values\".t', '\"of values\"', '\"of values\".c', '\"of values\".d', '\"of values\".l', 'audit', '{int4,\"\\\"of values\\\".t\"}'), (99991, 99992, 99993, 99994, 99995, 99996, 99997, 99998, 99999, 99990, '{99989,-}');

@@ -1,6 +1,7 @@
 //! `restore --dry-run` says what a restore would do, and does nothing of it.
 
 use crate::hub::{Hub, stderr, stdout};
+use hubvault_model::{quote_ident, quote_literal};
 use hubvault_testkit::{Database, database_with, server};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -134,6 +135,79 @@ fn a_whole_restore_is_planned_and_nothing_is_changed() {
         0,
         &["--database", target.name(), "--no-owner"],
     );
+}
+
+#[test]
+fn roles_that_only_rows_name_are_asked_for_before_a_restore() {
+    let source =
+        database_with("CREATE TABLE audit (id int PRIMARY KEY, who regrole, acl aclitem[])");
+    let [who, granted] = ["dry_who", "dry <script>\"'"].map(|it| format!("{it}_{}", source.name()));
+    let quoted = [&who, &granted].map(|it| quote_ident(it));
+    source.execute(&format!(
+        "CREATE ROLE {}; CREATE ROLE {}; INSERT INTO audit VALUES (1, {}, NULL),
+         (2, NULL, ARRAY[NULL, makeaclitem({}::regrole, current_user::regrole, 'SELECT', false)])",
+        quoted[0],
+        quoted[1],
+        quote_literal(&quoted[0]),
+        quote_literal(&quoted[1]),
+    ));
+    let mut hub = Hub::whole(&source);
+    let _drills = hub.prove();
+    let (record, _) = hub.backup();
+    assert_eq!(record["state"], "proven", "{record}");
+    let notes = record["proof"].to_string();
+    assert!(
+        notes.contains("roles that only rows name") && notes.contains(&who),
+        "{notes}"
+    );
+    let target = server().database();
+    let drop = format!("DROP ROLE {}; DROP ROLE {}", quoted[0], quoted[1]);
+    source.execute(&format!(
+        "CREATE TABLE kept AS SELECT id, who::text FROM audit; {drop}"
+    ));
+    for owners in [&[][..], &["--no-owner"]] {
+        let with = |more: &[&'static str]| [&["--database", target.name()], owners, more].concat();
+        let missing = plan(&hub, &target, 3, &with(&[]));
+        let obstacles = missing["obstacles"].to_string();
+        assert!(
+            obstacles.contains(&who) && obstacles.contains("--create-roles"),
+            "{obstacles}"
+        );
+        let made = plan(&hub, &target, 0, &with(&["--create-roles"]));
+        assert_eq!(made["roles"].as_array().unwrap().len(), 2, "{made}");
+    }
+    let refused = hub.run_expecting(
+        1,
+        &[
+            "restore",
+            "latest",
+            "--database",
+            target.name(),
+            "--no-owner",
+        ],
+    );
+    assert!(
+        stderr(&refused).contains("rows of the archive name roles"),
+        "{}",
+        stderr(&refused)
+    );
+    let said = hub.run_expecting(
+        0,
+        &[
+            "restore",
+            "latest",
+            "--database",
+            target.name(),
+            "--create-roles",
+        ],
+    );
+    let said = stdout(&said) + &stderr(&said);
+    assert!(
+        said.contains("roles that only rows name") && said.contains(&who),
+        "{said}"
+    );
+    assert_eq!(target.value("SELECT count(*)::text FROM audit"), "2");
+    target.execute(&drop);
 }
 
 #[test]

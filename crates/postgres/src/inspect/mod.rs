@@ -16,6 +16,7 @@ mod remote;
 mod reader_role;
 mod known_role;
 pub(crate) mod privileges;
+mod row_roles;
 mod rules;
 mod search_path;
 mod survey;
@@ -34,6 +35,7 @@ pub use relations::{Column, ConfigRows, Relation, RelationKind, planning_runs_co
 pub(crate) use relations::{renamed, unlocked};
 pub use remote::{RemoteView, analyze_statement, remote_views};
 pub use requirements::{Requirements, requirements};
+pub use row_roles::row_roles;
 pub use rules::{Check, Rules, refusing_check, rules};
 pub use search_path::{is_searched, schemas, search_path};
 pub use sequences::{Sequence, read_sequences, sequences};

@@ -22,6 +22,7 @@ pub fn host_needs(session: &mut Session) -> Result<HostNeeds, PgError> {
             .flat_map(|row| plain_names(row.get(0)))
             .collect(),
         collations: collations.iter().map(collation).collect(),
+        row_roles: Vec::new(),
     })
 }
 

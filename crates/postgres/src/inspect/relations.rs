@@ -26,8 +26,6 @@ pub enum RelationKind {
 pub struct Column {
     /// Its name.
     pub name: String,
-    /// Its type as SQL writes it.
-    pub type_name: String,
     /// Whether it is computed from others; COPY leaves it out.
     pub generated: bool,
     /// Whether its type is not built in.
@@ -196,9 +194,7 @@ fn of_names(error: PgError) -> PgError {
 pub fn relations(session: &mut Session) -> Result<Vec<Relation>, PgError> {
     let doing = "listing the tables";
     let mut columns = columns(session).map_err(of_names)?;
-    let rows = session.rows(
-        doing,
-        &format!(
+    let sql = format!(
             "SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text,
                     ARRAY(SELECT i.inhparent FROM pg_inherits i WHERE i.inhrelid = c.oid),
                     c.relispartition,
@@ -224,16 +220,15 @@ pub fn relations(session: &mut Session) -> Result<Vec<Relation>, PgError> {
              WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't'
                AND {USER_SCHEMA} AND {NOT_GONE}
              ORDER BY n.nspname, c.relname"
-        ),
-    ).map_err(of_names)?;
-    Ok(rows
-        .iter()
-        .map(|row| {
+    );
+    let mut relations = Vec::new();
+    session
+        .for_each(doing, &sql, |row| {
             let oid: u32 = row.get(0);
             let block: i64 = row.get(8);
             let heap_bytes = unsigned(row.get(6));
             let pages = heap_bytes / unsigned(Some(block)).max(1);
-            Relation {
+            relations.push(Relation {
                 oid,
                 name: TableName::new(row.get::<_, String>(1), row.get::<_, String>(2)),
                 kind: kind(row.get(3)),
@@ -258,9 +253,11 @@ pub fn relations(session: &mut Session) -> Result<Vec<Relation>, PgError> {
                 rls_filters: row.get(16),
                 owner: row.get(17),
                 planning_runs_code: row.get(18),
-            }
+            });
+            Ok::<_, PgError>(())
         })
-        .collect())
+        .map_err(of_names)?;
+    Ok(relations)
 }
 
 fn unsigned(number: Option<i64>) -> u64 {
@@ -290,10 +287,8 @@ fn estimated_rows(reltuples: f64, relpages: i64, pages: u64) -> Option<u64> {
 }
 
 fn columns(session: &mut Session) -> Result<HashMap<u32, Vec<Column>>, PgError> {
-    let rows = session.rows(
-        "listing the columns",
-        &format!(
-            "SELECT a.attrelid, a.attname::text, format_type(a.atttypid, a.atttypmod),
+    let sql = format!(
+            "SELECT a.attrelid, a.attname::text,
                     a.attgenerated <> '',
                     t.typnamespace IS DISTINCT FROM 'pg_catalog'::regnamespace,
                     CASE coalesce(nullif(t.typbasetype, 0), t.oid)
@@ -307,18 +302,18 @@ fn columns(session: &mut Session) -> Result<HashMap<u32, Vec<Column>>, PgError> 
              WHERE a.attnum > 0 AND NOT a.attisdropped
                AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND {USER_SCHEMA}
              ORDER BY a.attrelid, a.attnum"
-        ),
-    )?;
+    );
     let mut columns: HashMap<u32, Vec<Column>> = HashMap::new();
-    for row in &rows {
+    // One by one: a large database has a million.
+    session.for_each("listing the columns", &sql, |row| {
         columns.entry(row.get(0)).or_default().push(Column {
             name: row.get(1),
-            type_name: row.get(2),
-            generated: row.get(3),
-            own_type: row.get(4),
-            text_bytes: u8::try_from(row.get::<_, i32>(5)).unwrap_or(0),
+            generated: row.get(2),
+            own_type: row.get(3),
+            text_bytes: u8::try_from(row.get::<_, i32>(4)).unwrap_or(0),
         });
-    }
+        Ok::<_, PgError>(())
+    })?;
     Ok(columns)
 }
 

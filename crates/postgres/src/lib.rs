@@ -59,5 +59,5 @@ pub use inspect::{
 pub use live_rows::{LiveRows, live_rows};
 pub use memory_file::memory_file;
 pub use new_database::create_options;
-pub use snapshot::{Invitation, Snapshot, SnapshotFacts, system_identifier};
+pub use snapshot::{Invitation, Snapshot, SnapshotFacts, database_identity, system_identifier};
 pub use staging::StagedTable;

@@ -304,6 +304,18 @@ pub fn system_identifier(session: &mut Session) -> Result<Option<String>, PgErro
     Ok(Some(identifier))
 }
 
+/// What tells one database from all others, however its server is named: its cluster, when that was started, its number.
+pub fn database_identity(settings: &ConnectSettings, cancel: &Cancel) -> Result<String, PgError> {
+    let mut session = Session::connect(settings, cancel)?;
+    let cluster = system_identifier(&mut session)?.unwrap_or_default();
+    let sql = "SELECT pg_catalog.concat_ws(' ', oid,
+                   pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()))
+               FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()";
+    let rows = session.rows("asking for the database's identity", sql)?;
+    let own: Option<String> = rows.first().map(|row| row.get(0));
+    Ok(format!("{cluster} {}", own.unwrap_or_default()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,8 +9,8 @@ use hubvault_config::Settings;
 use hubvault_engine::progress::{Progress, Stage};
 use hubvault_engine::state::StateDir;
 use hubvault_engine::state::restore_mark::{self, LivingRestore, RestoreMark};
-use hubvault_model::{BackupId, Masks, TableName, counted};
-use hubvault_postgres::ConnectSettings;
+use hubvault_model::{BackupId, Cancel, Masks, TableName, counted};
+use hubvault_postgres::{ConnectSettings, database_identity};
 use jiff::Timestamp;
 use serde_json::json;
 use std::io;
@@ -31,11 +31,13 @@ impl RestoreWatch {
         args: &RestoreArgs,
         backup: BackupId,
         to: &ConnectSettings,
+        cancel: &Cancel,
     ) -> Self {
         let job = settings.job();
         let database = job.database.place();
         // Without a directory of backups nobody looks after this database from here.
-        let is_living = to.place() == database && !args.create && job.state_root().is_dir();
+        let may_be = !args.create && job.state_root().is_dir();
+        let is_living = may_be && is_same(to, &job.database, cancel);
         let restore = || LivingRestore {
             id: BackupId::random(),
             backup: format!("backup {}", backup.short()),
@@ -85,6 +87,28 @@ impl RestoreWatch {
         }
         ended
     }
+}
+
+/// Whether both are one database, also where its server is named another way.
+fn is_same(to: &ConnectSettings, living: &ConnectSettings, cancel: &Cancel) -> bool {
+    if to.place() == living.place() || to.dbname != living.dbname {
+        return to.place() == living.place();
+    }
+    let identity = |of: &ConnectSettings| {
+        let once = ConnectSettings {
+            attempts: 1,
+            ..of.clone()
+        };
+        database_identity(&once, cancel)
+    };
+    let same = identity(living).and_then(|known| Ok(known == identity(to)?));
+    same.unwrap_or_else(|error| {
+        tracing::warn!(
+            "could not compare the target with the living database: {error}; if they are the same, nothing warns if this \
+             restore does not end well"
+        );
+        false
+    })
 }
 
 struct FirstChange<'a> {

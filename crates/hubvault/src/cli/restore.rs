@@ -65,7 +65,7 @@ pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
     if args.clean && !args.yes {
         ask(&restore::present(&archive, &to, &cancel)?, &to)?;
     }
-    let watch = RestoreWatch::begin(settings, args, archive.manifest().id, &to);
+    let watch = RestoreWatch::begin(settings, args, archive.manifest().id, &to, &cancel);
     let begun = Begun {
         settings,
         args,

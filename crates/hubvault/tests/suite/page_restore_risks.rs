@@ -6,7 +6,7 @@ use crate::page::{Browser, is_page};
 use crate::page_operations::{kill, with_backup};
 use crate::page_restore::{confirm, form, preview, shop};
 use crate::service_process::ServiceProcess;
-use hubvault_testkit::Database;
+use hubvault_testkit::{Database, Fault, Proxy, wait_for};
 
 /// An index that is made only after somebody ends the session, where the database has the setting `hub.slow`.
 const SLOW: &str = "CREATE FUNCTION slow(i int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
@@ -100,6 +100,46 @@ fn one_that_ended_half_way_is_at_risk_until_it_is_made_good() {
     assert_fails(&hub, "restore", &said);
     let again = hub.run(&["restore", &id, "--clean", "--yes"]);
     assert_eq!(again.status.code(), Some(0), "{}", stderr(&again));
+    assert_passes(&hub, "restore");
+}
+
+/// The server is reached over a socket, and named by another address in `--to`.
+#[test]
+fn one_over_another_name_of_the_server_is_at_risk_too() {
+    let database = shop();
+    database.client().batch_execute(SLOW).unwrap();
+    let (hub, id) = with_backup(&database);
+    let name = database.name();
+    let proxy = Proxy::start(&database.settings(), Fault::None);
+    let to = format!("postgres://postgres@127.0.0.1:{}/{name}", proxy.port());
+    database.execute(&format!("ALTER DATABASE \"{name}\" SET hub.slow = 'on'"));
+    let mut restore = hub.command(&["restore", &id, "--clean", "--yes", "--to", &to]);
+    let mut restore = restore.spawn().unwrap();
+    let waits = format!(
+        "SELECT 1 FROM pg_stat_activity WHERE datname = '{name}' AND wait_event = 'PgSleep'"
+    );
+    wait_for(
+        || {
+            database
+                .client()
+                .query(&waits, &[])
+                .is_ok_and(|rows| !rows.is_empty())
+        },
+        || "an index that is being made".to_owned(),
+    );
+    restore.kill().unwrap();
+    restore.wait().unwrap();
+    database.execute(&format!(
+        "ALTER DATABASE \"{name}\" RESET hub.slow; SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE datname = '{name}' AND pid <> pg_backend_pid()"
+    ));
+    assert_fails(&hub, "restore", "into the living database");
+    // Another database of the same server is not the living one.
+    let other = format!("{name}_copy");
+    hub.run_expecting(0, &["restore", &id, "--create", "--database", &other]);
+    assert_fails(&hub, "restore", "into the living database");
+    database.execute(&format!("DROP DATABASE \"{other}\""));
+    hub.run_expecting(0, &["restore", &id, "--clean", "--yes", "--to", &to]);
     assert_passes(&hub, "restore");
 }
 

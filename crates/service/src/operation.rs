@@ -175,6 +175,15 @@ impl Operation {
         }
     }
 
+    /// The command that does what this preview shows.
+    pub fn confirmed_command(&self, job: Option<&str>) -> Option<String> {
+        let Action::Preview(request) = &self.action else {
+            return None;
+        };
+        let restore = Action::Restore(request.clone());
+        Some(Self::new(self.backup, restore, &self.by).command(job))
+    }
+
     /// The command that does the same.
     pub fn command(&self, job: Option<&str>) -> String {
         let mut words = vec!["hubvault".to_owned()];

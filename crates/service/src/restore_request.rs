@@ -64,6 +64,17 @@ pub enum Rows {
     Different,
 }
 
+/// What can be chosen.
+const KINDS: [&str; 7] = [
+    "new-database",
+    "new-schema",
+    "files",
+    "missing-rows",
+    "different-rows",
+    "all-rows",
+    "living",
+];
+
 /// What the form of a restore says.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -86,6 +97,19 @@ impl RestoreForm {
             schema: "restored".to_owned(),
             ..Self::default()
         }
+    }
+
+    /// The same for everything that can be chosen, with a word in place of tables that are not named.
+    pub(crate) fn of_every_kind(&self) -> impl Iterator<Item = Self> + '_ {
+        let tables = match self.tables.trim() {
+            "" => "TABLE",
+            tables => tables,
+        };
+        KINDS.into_iter().map(move |what| Self {
+            what: what.to_owned(),
+            tables: tables.to_owned(),
+            ..self.clone()
+        })
     }
 
     /// What a program asks for.

@@ -76,6 +76,7 @@ mod page_restore;
 mod page_restore_risks;
 mod set_up;
 mod oidc_login;
+mod page_lists;
 mod restore_over_http;
 mod json;
 mod hints;

@@ -61,6 +61,7 @@ pub(super) async fn list(
 ) -> Result<Response, ApiError> {
     blocking(move || {
         one_of("state", &wish.state, &["refused", "done"])?;
+        one_of("sort", &wish.sort, &[])?;
         let jobs = page.app.daemon.jobs();
         let first = jobs.first().context("there is no job")?.settings();
         let clock = Clock::of(&first);
@@ -75,31 +76,35 @@ pub(super) async fn list(
             let is_of_state = wish.state.is_empty() || (wish.state == "refused") == is_refused;
             is_of_day && is_of_state && text.to_lowercase().contains(&find)
         };
-        let (offset, mut total, mut lines) = (wish.offset(LIMIT), 0, Vec::new());
-        for text in texts(&file(&first.service))? {
-            for (at, text) in text.lines().rev().filter_map(parsed) {
-                if !fits(at, text) {
-                    continue;
-                }
-                if total >= offset && total < offset + LIMIT {
-                    lines.push(Line {
-                        when: clock.when(at),
-                        refused: text.starts_with("refused "),
-                        text: excerpt(&masked(text), LONGEST),
-                    });
-                }
-                total += 1;
-            }
+        let texts = texts(&file(&first.service))?;
+        let newest_first = texts.iter().flat_map(|text| text.lines().rev());
+        let mut wanted: Vec<(Timestamp, &str)> = newest_first
+            .filter_map(parsed)
+            .filter(|(at, text)| fits(*at, text))
+            .collect();
+        if !wish.up.is_empty() {
+            wanted.reverse();
         }
+        let (offset, total) = (wish.offset(LIMIT), wanted.len() as u64);
+        let shown = wanted
+            .into_iter()
+            .skip(offset as usize)
+            .take(LIMIT as usize);
+        let one = |(at, text): (Timestamp, &str)| Line {
+            when: clock.when(at),
+            refused: text.starts_with("refused "),
+            text: excerpt(&masked(text), LONGEST),
+        };
+        let lines: Vec<Line> = shown.map(one).collect();
         let values = context! {
             at => PATH,
-            wish => Value::from(Serde(&wish)),
             first => offset + 1,
             last => offset + lines.len() as u64,
             lines => Value::from(Serde(lines)),
             total,
             newer => wish.newer(PATH),
             older => wish.older(PATH, LIMIT, total),
+            ..wish.order(PATH, &[])
         };
         let html = page.views.render("audit.html", &visit, values)?;
         Ok(html.into_response())

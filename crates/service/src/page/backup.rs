@@ -6,7 +6,7 @@ use super::operation_row::in_a_line;
 use super::run_row::mark;
 use super::shown::{Clock, span};
 use super::view::Visit;
-use super::wish::{Wish, bad, one_of};
+use super::wish::{Wish, one_of};
 use crate::http::backups::{id, last_lines};
 use crate::http::blocking;
 use crate::http::error::ApiError;
@@ -16,12 +16,14 @@ use axum::Extension;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use hubvault_archive::FileSummary;
 use hubvault_engine::catalog::{BackupCopy, BackupRecord, Catalog, TableRecord};
 use hubvault_engine::overview::{archive, copy_text};
 use hubvault_engine::state::progress_file::running;
 use hubvault_model::{ByteSize, grouped};
 use minijinja::value::Serde;
 use minijinja::{Value, context};
+use serde::Serialize;
 use std::cmp::Reverse;
 use std::sync::Arc;
 
@@ -29,6 +31,17 @@ use std::sync::Arc;
 const TABLES: usize = 50;
 /// So many files, names and sentences of a kind are shown.
 const MANY: usize = 200;
+/// The orders: of tables, of files, of copies.
+const ORDERS: [&str; 8] = [
+    "name",
+    "rows",
+    "size",
+    "file",
+    "from",
+    "bytes",
+    "destination",
+    "copy",
+];
 /// So many operations are shown.
 const OPERATIONS: usize = 5;
 
@@ -75,6 +88,7 @@ pub(super) fn render(
     let settings = of.job.settings();
     let clock = Clock::of(&settings);
     one_of("tables", &wish.tables, &["all"])?;
+    one_of("sort", &wish.sort, &ORDERS)?;
     let path = format!("backups/{}", record.id);
     let reason = record.error.as_ref().or(record.proof.reason.as_ref());
     let is_running = running(&of.job.state()).is_some_and(|progress| progress.id == record.id);
@@ -105,9 +119,10 @@ pub(super) fn render(
         table_count => record.tables.len(),
         tables => tables(record, &of.catalog()?, wish)?,
         all_tables => Wish { tables: "all".to_owned(), ..wish.clone() }.address(&path),
-        files => files(record),
+        files => files(record, wish),
         file_count => record.files.len(),
-        copies => copies(record, &clock),
+        copies => Value::from(Serde(copies(record, wish, &clock))),
+        copy_count => record.copies.len(),
         delivery => delivery(record),
         log => of.state().ok().and_then(|state| last_lines(&state.run_log(record.id))),
         can_download => archive(record).is_some(),
@@ -115,7 +130,7 @@ pub(super) fn render(
         is_running,
         can_operate => record.was_published(),
         operations => operations(of, record, &clock),
-        ..wish.order(&path, &["name", "rows", "size"])
+        ..wish.order(&path, &ORDERS)
     };
     let html = page
         .views
@@ -190,15 +205,10 @@ fn tables(record: &BackupRecord, catalog: &Catalog, wish: &Wish) -> Result<Vec<V
     let fits = |table: &&TableRecord| table.name.to_lowercase().contains(&find);
     let mut sorted: Vec<&TableRecord> = record.tables.iter().filter(fits).collect();
     sorted.sort_by(|a, b| a.name.cmp(&b.name));
-    match wish.sort.as_str() {
-        "" | "size" => sorted.sort_by_key(|table| Reverse(table.bytes)),
-        "rows" => sorted.sort_by_key(|table| Reverse(table.rows)),
-        "name" => sorted.reverse(),
-        text => return Err(bad("sort", text)),
-    }
-    if !wish.up.is_empty() {
-        sorted.reverse();
-    }
+    sorted.sort_by_key(|table| Reverse(table.bytes));
+    wish.sort("size", &mut sorted, |table| table.bytes);
+    wish.sort("rows", &mut sorted, |table| table.rows);
+    wish.sort("name", &mut sorted, |table| table.name.clone());
     if wish.tables.is_empty() {
         sorted.truncate(TABLES);
     }
@@ -220,29 +230,55 @@ fn tables(record: &BackupRecord, catalog: &Catalog, wish: &Wish) -> Result<Vec<V
     Ok(sorted.into_iter().map(one).collect())
 }
 
-fn files(record: &BackupRecord) -> Vec<Value> {
-    let files = record.files.iter().take(MANY);
-    let one = |file: &hubvault_archive::FileSummary| {
+/// The files that the address asks for, in its order.
+fn files(record: &BackupRecord, wish: &Wish) -> Vec<Value> {
+    let find = wish.file.to_lowercase();
+    let has = |text: &str| text.to_lowercase().contains(&find);
+    let fits = |file: &&FileSummary| has(&file.name) || has(&masked(&file.source));
+    let mut sorted: Vec<&FileSummary> = record.files.iter().filter(fits).collect();
+    wish.sort("file", &mut sorted, |file| file.name.clone());
+    wish.sort("from", &mut sorted, |file| masked(&file.source));
+    wish.sort("bytes", &mut sorted, |file| file.bytes);
+    let files = sorted.into_iter().take(MANY);
+    let one = |file: &FileSummary| {
         context! { name => file.name.clone(), source => masked(&file.source), bytes => ByteSize(file.bytes).to_string() }
     };
     files.map(one).collect()
 }
 
-fn copies(record: &BackupRecord, clock: &Clock) -> Vec<Value> {
-    let one = |copy: &BackupCopy| {
-        context! {
-            destination => copy.destination.clone(),
-            key => copy.path().map_or_else(|| copy.key.clone(), |path| path.display().to_string()),
-            text => masked(&copy_text(copy, record, clock.now, &clock.zone)),
-            mark => match (copy.is_there(), copy.is_expected()) {
-                (true, _) => "proven",
-                (false, true) if copy.is_present() => "failed",
-                (false, true) => "unproven",
-                (false, false) => "stopped",
-            },
-        }
+/// A copy, for a template.
+#[derive(Debug, Serialize)]
+struct CopyRow {
+    destination: String,
+    key: String,
+    text: String,
+    mark: &'static str,
+}
+
+/// The copies that the address asks for, in its order.
+fn copies(record: &BackupRecord, wish: &Wish, clock: &Clock) -> Vec<CopyRow> {
+    let one = |copy: &BackupCopy| CopyRow {
+        destination: copy.destination.clone(),
+        key: copy
+            .path()
+            .map_or_else(|| copy.key.clone(), |path| path.display().to_string()),
+        text: masked(&copy_text(copy, record, clock.now, &clock.zone)),
+        mark: match (copy.is_there(), copy.is_expected()) {
+            (true, _) => "proven",
+            (false, true) if copy.is_present() => "failed",
+            (false, true) => "unproven",
+            (false, false) => "stopped",
+        },
     };
-    record.copies.iter().map(one).collect()
+    let find = wish.copy.to_lowercase();
+    let mut rows: Vec<CopyRow> = record.copies.iter().map(one).collect();
+    rows.retain(|row| {
+        let texts = [&row.destination, &row.key, &row.text];
+        texts.iter().any(|text| text.to_lowercase().contains(&find))
+    });
+    wish.sort("destination", &mut rows, |row| row.destination.clone());
+    wish.sort("copy", &mut rows, |row| row.text.clone());
+    rows
 }
 
 fn delivery(record: &BackupRecord) -> Option<Value> {

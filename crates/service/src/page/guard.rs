@@ -2,7 +2,7 @@
 //! ends its sessions at once.
 
 use super::Page;
-use super::origin::{is_from_elsewhere, is_same_origin, is_secure, session, set_cookie};
+use super::origin::{address, is_from_elsewhere, is_same_origin, is_secure, session, set_cookie};
 use super::session::{Holder, form_token};
 use super::view::{Visit, root};
 use crate::daemon::ServedJob;
@@ -45,6 +45,7 @@ pub(super) async fn guard(
     let public_url = page.public_url();
     let headers = request.headers();
     let uri = request.uri();
+    let secure = is_secure(headers, peer.ip(), public_url.as_deref());
     let mut visit = Visit {
         root: root(uri.path()),
         here: uri
@@ -52,7 +53,8 @@ pub(super) async fn guard(
             .map_or("/".to_owned(), ToString::to_string),
         caller: None,
         origin: Origin::of(peer.ip(), headers),
-        secure: is_secure(headers, peer.ip(), public_url.as_deref()),
+        address: address(headers, secure, public_url.as_deref()),
+        secure,
         form_token: String::new(),
         jobs: Vec::new(),
     };

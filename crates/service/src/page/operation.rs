@@ -101,6 +101,7 @@ fn values(of: &OfJob, operation: &Operation) -> Value {
         ended,
         restore => operation.action.restore().map(|request| restore(of, operation, request)),
         command => operation.command(settings.job_name.as_deref()),
+        confirm_command => operation.confirmed_command(settings.job_name.as_deref()),
     }
 }
 

@@ -23,6 +23,17 @@ pub(super) fn is_secure(headers: &HeaderMap, peer: IpAddr, public_url: Option<&s
     }
 }
 
+/// Where programs reach the service: the address that people use, or the host that this browser asked.
+pub(super) fn address(headers: &HeaderMap, secure: bool, public_url: Option<&str>) -> String {
+    if let Some(url) = public_url {
+        return url.trim_end_matches('/').to_owned();
+    }
+    let is_host = |c: char| c.is_ascii_alphanumeric() || ".-:[]".contains(c);
+    let host = text(headers, HOST).filter(|host| host.len() <= 260 && host.chars().all(is_host));
+    let scheme = if secure { "https" } else { "http" };
+    format!("{scheme}://{}", host.unwrap_or("HOST"))
+}
+
 /// Whether a form was sent by a page of ours. Old browsers without TLS may say nothing; the form's token is checked as well.
 pub(super) fn is_same_origin(headers: &HeaderMap, public_url: Option<&str>) -> bool {
     if let Some(site) = text(headers, HeaderName::from_static("sec-fetch-site")) {

@@ -13,6 +13,7 @@ use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use hubvault_config::Settings;
 use hubvault_engine::catalog::{Catalog, OutboxItem, RecipientState, standing};
+use jiff::Timestamp;
 use minijinja::value::Serde;
 use minijinja::{Value, context};
 use serde::Serialize;
@@ -24,12 +25,26 @@ const LIMIT: u64 = 50;
 /// The words of the filter.
 const STATES: [&str; 5] = ["sent", "queued", "sending", "refused", "superseded"];
 
+/// The orders: of messages, of who is notified, of who can open archives.
+const ORDERS: [&str; 8] = [
+    "by",
+    "state",
+    "to",
+    "recipient",
+    "last",
+    "queued",
+    "opener",
+    "confirmed",
+];
+
 /// One who is notified, for a template.
 #[derive(Debug, Serialize)]
 struct Notified {
     address: String,
     by: &'static str,
     last: Option<When>,
+    #[serde(skip)]
+    last_at: Option<Timestamp>,
     queued: usize,
     problem: Option<String>,
 }
@@ -41,6 +56,8 @@ struct Opener {
     key: String,
     kind: &'static str,
     shown: Option<When>,
+    #[serde(skip)]
+    shown_at: Option<Timestamp>,
 }
 
 /// Recipients of messages and of archives.
@@ -52,19 +69,23 @@ pub(super) async fn show(
     blocking(move || {
         let of = wish.choose(&page, &visit)?;
         one_of("state", &wish.state, &STATES)?;
-        one_of("sort", &wish.sort, &[])?;
+        one_of("sort", &wish.sort, &ORDERS)?;
         let settings = of.job.settings();
         let clock = Clock::of(&settings);
         let catalog = of.catalog()?;
         let outbox = catalog.outbox().map_err(anyhow::Error::new)?;
-        let notified = notified(&settings, &outbox, &clock);
-        let openers = openers(&settings, &catalog, &clock)?;
+        let mut notified = notified(&settings, &outbox, &clock);
+        wish.sort("recipient", &mut notified, |one| one.address.clone());
+        wish.sort("last", &mut notified, |one| one.last_at);
+        wish.sort("queued", &mut notified, |one| one.queued);
+        let mut openers = openers(&settings, &catalog, &clock)?;
+        wish.sort("opener", &mut openers, |one| one.name.clone());
+        wish.sort("confirmed", &mut openers, |one| one.shown_at);
         let (total, rows) = messages(&outbox, &wish, &clock);
         let delivery = &settings.job().delivery;
         let values = context! {
             at => PATH,
             job => of.job.name(),
-            wish => Value::from(Serde(&wish)),
             notified => Value::from(Serde(notified)),
             missing => delivery.missing.as_deref().map(masked),
             openers => Value::from(Serde(openers)),
@@ -75,6 +96,7 @@ pub(super) async fn show(
             total,
             newer => wish.newer(PATH),
             older => wish.older(PATH, LIMIT, total),
+            ..wish.order(PATH, &ORDERS)
         };
         let html = page.views.render("recipients.html", &visit, values)?;
         Ok(html.into_response())
@@ -91,7 +113,12 @@ fn messages(outbox: &[OutboxItem], wish: &Wish, clock: &Clock) -> (u64, Vec<Mess
     };
     let wanted = outbox.iter().filter(is_to);
     let wanted = wanted.filter(|item| wish.state.is_empty() || state(item) == wish.state);
-    let wanted: Vec<&OutboxItem> = wanted.collect();
+    let mut wanted: Vec<&OutboxItem> = wanted.collect();
+    let to = |item: &OutboxItem| item.recipients.first().map(|one| one.address.clone());
+    wish.sort("", &mut wanted, |item| item.created_at);
+    wish.sort("by", &mut wanted, |item| item.channel.clone());
+    wish.sort("state", &mut wanted, |item| state(item));
+    wish.sort("to", &mut wanted, |item| to(item));
     let shown = wanted.iter().skip(wish.offset(LIMIT) as usize);
     let rows = shown
         .take(LIMIT as usize)
@@ -119,8 +146,10 @@ fn notified(settings: &Settings, outbox: &[OutboxItem], clock: &Clock) -> Vec<No
         let open = own
             .iter()
             .filter(|(item, one)| item.is_open() && one.state == RecipientState::Waiting);
+        let last_at = accepted.map(|(item, _)| item.tried_at.unwrap_or(item.created_at));
         Notified {
-            last: accepted.map(|(item, _)| clock.when(item.tried_at.unwrap_or(item.created_at))),
+            last: last_at.map(|at| clock.when(at)),
+            last_at,
             queued: open.count(),
             problem: newest
                 .and_then(|(item, one)| one.reply.as_deref().or(item.error.as_deref()))
@@ -143,6 +172,7 @@ fn openers(settings: &Settings, catalog: &Catalog, clock: &Clock) -> Result<Vec<
         key: row.recipient.short(),
         kind: row.recipient.kind(),
         shown: row.shown_at.map(|at| clock.when(at)),
+        shown_at: row.shown_at,
     };
     Ok(settings.administrators().zip(&standing).map(one).collect())
 }

@@ -77,6 +77,7 @@ fn render(
         may_be_living => settings.service.http_restore_living,
         tables => names.take(TABLES).collect::<Vec<_>>(),
         table_count => record.tables.len(),
+        commands_list => commands(of, record, form),
         prefix => format!("hubvault {}", job.unwrap_or_default()),
     };
     let html = page.views.render("restore.html", visit, values)?;
@@ -86,6 +87,18 @@ fn render(
         StatusCode::OK
     };
     Ok((status, html).into_response())
+}
+
+/// The commands that show what the form can be asked for.
+fn commands(of: &OfJob, record: &BackupRecord, form: &RestoreForm) -> Vec<String> {
+    let settings = of.job.settings();
+    let job = settings.job_name.as_deref();
+    let requests = form
+        .of_every_kind()
+        .filter_map(|form| asked(of, &form, record).ok());
+    let permitted = requests.filter(|request| permitted(of, request).is_ok());
+    let preview = |request| Operation::new(record.id, Action::Preview(request), "").command(job);
+    permitted.map(preview).collect()
 }
 
 /// The second step: finds out what the restore would do, and changes nothing.

@@ -6,7 +6,7 @@ use super::actions::caller;
 use super::guard::see_other;
 use super::shown::{Clock, When};
 use super::view::Visit;
-use super::wish::{Wish, bad};
+use super::wish::{Wish, one_of};
 use crate::http::audit::Caller;
 use crate::http::auth::{Audit, too_many};
 use crate::http::blocking;
@@ -57,15 +57,16 @@ fn render(page: &Page, visit: &Visit, wish: &Wish, said: Value) -> Result<Respon
     let own = own.map(Token::id);
     let mut tokens = page.app.tokens()?.list()?;
     tokens.reverse();
-    match wish.sort.as_str() {
-        "" => {}
-        "name" => tokens.sort_by(|a, b| a.name.cmp(&b.name)),
-        "role" => tokens.sort_by_key(|token| std::cmp::Reverse(token.role)),
-        text => return Err(bad("sort", text)),
-    }
-    if !wish.up.is_empty() {
-        tokens.reverse();
-    }
+    one_of("state", &wish.state, &["read", "operate", "admin"])?;
+    let find = wish.find.to_lowercase();
+    tokens.retain(|token| {
+        let is_of_role = wish.state.is_empty() || wish.state == token.role.as_str();
+        is_of_role && token.name.to_lowercase().contains(&find)
+    });
+    one_of("sort", &wish.sort, &["name", "role"])?;
+    wish.sort("", &mut tokens, |token| token.created_at);
+    wish.sort("name", &mut tokens, |token| token.name.clone());
+    wish.sort("role", &mut tokens, |token| token.role);
     let rows = tokens.iter().map(|token| TokenRow {
         name: token.name.clone(),
         role: token.role.as_str(),

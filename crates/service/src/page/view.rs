@@ -7,8 +7,9 @@ use crate::http::error::ApiError;
 use crate::token::Role;
 use anyhow::Context;
 use axum::response::Html;
+use hubvault_engine::command::shell_word;
 use minijinja::value::Serde;
-use minijinja::{Environment, Value, context};
+use minijinja::{Environment, State, Value, context};
 use std::sync::OnceLock;
 
 const TEMPLATES: &[(&str, &str)] = &[
@@ -62,6 +63,8 @@ pub(super) struct Visit {
     pub(super) caller: Option<Caller>,
     /// From where.
     pub(super) origin: Origin,
+    /// The address of the API for programs, without a path.
+    pub(super) address: String,
     /// Whether the browser speaks TLS.
     pub(super) secure: bool,
     /// What each form carries.
@@ -103,6 +106,7 @@ impl Views {
             // Dots and slashes alone.
             root => Value::from_safe_string(visit.root.clone()),
             here => visit.here.as_str(),
+            address => visit.address.as_str(),
             who => visit.who(),
             form_token => visit.form_token.as_str(),
             jobs => visit.jobs.clone(),
@@ -118,9 +122,19 @@ impl Views {
     }
 }
 
+/// The command that sends this request of the API, for what only a service does.
+fn api(state: &State<'_, '_>, method: &str, path: &str, body: Option<&str>) -> String {
+    let address = state.lookup("address").unwrap_or_default();
+    let body = body.map(|body| format!(" -d {}", shell_word(body)));
+    let to = shell_word(&format!("{address}{path}"));
+    let body = body.unwrap_or_default();
+    format!("curl -sX {method} -H \"Authorization: Bearer $TOKEN\" {to}{body}")
+}
+
 fn parse() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.add_filter("url", percent_encoded);
+    environment.add_function("api", api);
     for (name, text) in TEMPLATES {
         // Whether each can be parsed is a test.
         if let Err(error) = environment.add_template(name, text) {
@@ -139,6 +153,60 @@ mod tests {
         for (name, text) in TEMPLATES {
             let parsed = Environment::new().add_template(name, text);
             assert!(parsed.is_ok(), "{name}: {parsed:?}");
+        }
+    }
+
+    /// A form's address, with a star for each value, and what of the command is in the same template.
+    const COMMANDS: &[(&str, &[&str])] = &[
+        ("*start", &["\"backup\""]),
+        ("*backups/*/link", &["/link\""]),
+        (
+            "*backups/*/operation",
+            &["\"verify \"", "\"drill \"", "\"diff \""],
+        ),
+        ("*backups/*/pin", &["\"pin \""]),
+        ("*backups/*/restore", &["commands_list"]),
+        ("*/*/plan", &["commands_list"]),
+        ("*/file/unmasked", &["commands_list"]),
+        ("*operations/*/stop", &["/stop\""]),
+        ("*operations/*/restore", &["confirm_command", "/restore\""]),
+        ("*checks/now", &["}}check</code>"]),
+        ("*checks/silence", &["}}alert silence "]),
+        ("*checks/resolved", &["}}restore --resolved"]),
+        ("*coverage/now", &["}}backup --dry-run"]),
+        ("*settings/change", &["\"/backup/config\""]),
+        ("*tokens", &["hubvault token create"]),
+        ("*tokens/revoke", &["hubvault token revoke"]),
+        ("*set-up", &["hubvault init"]),
+        // What a browser alone has.
+        ("*login", &[]),
+        ("*logout", &[]),
+    ];
+
+    #[test]
+    fn every_form_is_beside_the_command_that_does_the_same() {
+        for (name, text) in TEMPLATES {
+            for form in text.split("<form").skip(1) {
+                let (form, _) = form.split_once('>').unwrap();
+                if !form.contains("method=\"post\"") {
+                    continue;
+                }
+                let (_, address) = form.split_once("action=\"").unwrap();
+                let (address, _) = address.split_once('"').unwrap();
+                let address: String = address
+                    .split("{{")
+                    .map(|part| {
+                        part.split_once("}}")
+                            .map_or(part.to_owned(), |(_, rest)| format!("*{rest}"))
+                    })
+                    .collect();
+                let known = COMMANDS.iter().find(|(known, _)| *known == address);
+                let (_, commands) =
+                    known.unwrap_or_else(|| panic!("{name}: {address} has no command"));
+                for command in *commands {
+                    assert!(text.contains(command), "{name}: {address}: {command}");
+                }
+            }
         }
     }
 

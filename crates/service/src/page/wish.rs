@@ -9,6 +9,7 @@ use crate::http::of_job::{OfJob, Which, choose};
 use minijinja::value::Serde;
 use minijinja::{Value, context};
 use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -27,6 +28,9 @@ pub(super) struct Wish {
     pub(super) day: String,
     pub(super) pinned: String,
     pub(super) take: String,
+    /// What the names of files, and of the places of copies, have in them.
+    pub(super) file: String,
+    pub(super) copy: String,
     /// `all` where no page of them is wanted.
     pub(super) tables: String,
     pub(super) sort: String,
@@ -61,6 +65,8 @@ impl Wish {
             ("day", &self.day),
             ("pinned", &self.pinned),
             ("take", &self.take),
+            ("file", &self.file),
+            ("copy", &self.copy),
             ("tables", &self.tables),
             ("sort", &self.sort),
             ("up", &self.up),
@@ -89,6 +95,16 @@ impl Wish {
             ..self.clone()
         }
         .address(path)
+    }
+
+    /// Sorts rows by a key, the greatest first, where the address asks for this order.
+    pub(super) fn sort<T, K: Ord>(&self, by: &str, rows: &mut [T], key: impl Fn(&T) -> K) {
+        if self.sort == by {
+            rows.sort_by_cached_key(|row| Reverse(key(row)));
+            if !self.up.is_empty() {
+                rows.reverse();
+            }
+        }
     }
 
     /// For a template: the addresses of these orders, and the way of the present one.

@@ -26,6 +26,7 @@ pub(crate) fn database(values: &Values) -> ConnectSettings {
         attempts: values.parsed("archive.connect_attempts"),
         application_name: "hubvault".to_owned(),
         old_programs: values.flag("database.old_programs"),
+        is_own: false,
     }
 }
 

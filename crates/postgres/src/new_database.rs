@@ -11,9 +11,31 @@ pub fn create_database(
     name: &str,
     like: Option<&DatabaseFacts>,
 ) -> Result<Option<String>, PgError> {
+    create_by(session, name, like, "")
+}
+
+/// The same on a server of our own, by copying files: that is a fifth of the work, and makes a checkpoint, which nobody
+/// waits for there.
+pub fn copy_database(
+    session: &mut Session,
+    name: &str,
+    like: Option<&DatabaseFacts>,
+) -> Result<Option<String>, PgError> {
+    // Older servers know no other way.
+    let is_named = session.server_version_num() >= 150_000;
+    let strategy = if is_named { " STRATEGY file_copy" } else { "" };
+    create_by(session, name, like, strategy)
+}
+
+fn create_by(
+    session: &mut Session,
+    name: &str,
+    like: Option<&DatabaseFacts>,
+    strategy: &str,
+) -> Result<Option<String>, PgError> {
     let mut create = |with: &str| {
         let name = quote_ident(name);
-        let sql = format!("CREATE DATABASE {name} TEMPLATE template0{with}");
+        let sql = format!("CREATE DATABASE {name} TEMPLATE template0{strategy}{with}");
         session.simple("creating a database", &sql)
     };
     let Some(like) = like else {

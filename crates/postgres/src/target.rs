@@ -3,7 +3,7 @@
 use crate::connect::session::Session;
 use crate::drift::{Drift, live_columns, made_like};
 use crate::error::PgError;
-pub use crate::new_database::{create_database, set_properties, set_tablespace};
+pub use crate::new_database::{copy_database, create_database, set_properties, set_tablespace};
 use crate::plain_types::PlainTypes;
 use hubvault_model::{TableName, quote_ident, quote_literal};
 use std::collections::BTreeMap;

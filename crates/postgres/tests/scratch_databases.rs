@@ -74,6 +74,10 @@ fn a_database_is_created_as_another_was() {
         };
         assert_eq!(inspect::database(&mut connect(&copy)).unwrap(), expected);
         assert_eq!(note, None, "{name}");
+        let files = format!("{name}_files");
+        let note = target::copy_database(&mut session, &files, Some(&like)).unwrap();
+        assert_eq!(inspect::database(&mut connect(&files)).unwrap(), expected);
+        assert_eq!(note, None, "{name}");
         let elsewhere = DatabaseFacts {
             collate: "xx_XX.utf8".into(),
             ..like

@@ -40,6 +40,7 @@ pub(crate) fn job(directory: &Path) -> Job {
             attempts: 1,
             application_name: "hubvault".into(),
             old_programs: false,
+            is_own: false,
         },
         scope: Scope {
             tables: Vec::new(),

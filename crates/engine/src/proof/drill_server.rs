@@ -47,6 +47,9 @@ impl DrillServer {
                 ("maintenance_work_mem", "64MB"),
                 ("work_mem", "16MB"),
                 ("max_wal_size", "256MB"),
+                // Nothing here lives long enough for either to be worth it.
+                ("autovacuum", "off"),
+                ("jit", "off"),
             ]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into(),
@@ -63,7 +66,7 @@ impl DrillServer {
         let mut session = Session::connect(&server.settings("postgres"), cancel)?;
         target::silence_event_triggers(&mut session)?;
         let like = manifest.database.as_ref();
-        notes.extend(target::create_database(&mut session, DATABASE, like)?);
+        notes.extend(target::copy_database(&mut session, DATABASE, like)?);
         Ok((Self::Throwaway(server), notes))
     }
 
@@ -119,7 +122,7 @@ impl DrillServer {
         let name = format!("hubvault_script_{}", BackupId::random().short());
         let secret = SecretString::from(BackupId::random().to_string());
         let mut session = Session::connect(&server.settings("postgres"), cancel)?;
-        target::create_database(&mut session, &name, manifest.database.as_ref())?;
+        target::copy_database(&mut session, &name, manifest.database.as_ref())?;
         target::create_owner(&mut session, &name, &secret)?;
         let superuser = ConnectSettings {
             old_programs: true,

@@ -4,12 +4,12 @@ use super::directory::ServerDirectory;
 use super::options::ThrowawayOptions;
 use super::programs::Users;
 use super::template::{Superuser, Templates};
+use crate::connect::random_secret::random_secret;
 use crate::connect::session::Session;
 use crate::connect::settings::ConnectSettings;
 use crate::dump::tools::Tool;
 use crate::error::PgError;
 use hubvault_model::{Cancel, quote_literal};
-use postgres_protocol::password::scram_sha_256;
 use secrecy::{ExposeSecret, SecretString};
 use std::io;
 use std::path::Path;
@@ -66,7 +66,7 @@ pub(super) fn take_over(first: Superuser, settings: &ConnectSettings) -> Result<
     let sql = format!(
         "UPDATE pg_catalog.pg_authid SET rolname = {}, rolpassword = {} WHERE oid = 10",
         quote_literal(&settings.user),
-        quote_literal(&scram_sha_256(password.as_bytes()))
+        random_secret(password)
     );
     let settings = ConnectSettings {
         user: first.name,

@@ -165,6 +165,7 @@ impl ThrowawayServer {
             password: self.password.clone(),
             dbname: dbname.to_owned(),
             sslmode: SslMode::Disable,
+            is_own: true,
             ..ConnectSettings::default()
         }
     }

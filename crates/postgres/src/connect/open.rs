@@ -21,7 +21,8 @@ pub(crate) const KEEPALIVE_RETRIES: u32 = 3;
 
 /// Settings that change what COPY writes, whether it ends or what is evaluated beside it, each set for every session
 /// (`PostgreSQL` manual, "Client Connection Defaults"). The limits at the end came with 14 and 17. The last, of 14, ends
-/// a statement whose client is gone, where the server's system can tell.
+/// a statement whose client is gone, where the server's system can tell. Listing all settings to find these took a server
+/// longer than all else here.
 pub(crate) const PINNED: &str = "
     SET search_path = '';
     SET row_security = off;
@@ -40,10 +41,10 @@ pub(crate) const PINNED: &str = "
     SET client_min_messages = 'warning';
     SET standard_conforming_strings = on;
     SET constraint_exclusion = off;
-    SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_show_all_settings()
-    WHERE name IN ('idle_session_timeout', 'transaction_timeout');
-    SELECT pg_catalog.set_config(name, '2s', false) FROM pg_catalog.pg_show_all_settings()
-    WHERE name = 'client_connection_check_interval' AND pg_catalog.version() ~ 'linux';
+    SELECT pg_catalog.set_config(name, value, false)
+    FROM (VALUES ('idle_session_timeout', '0'), ('transaction_timeout', '0'), ('client_connection_check_interval', '2s'))
+        AS pinned (name, value)
+    WHERE pg_catalog.current_setting(name, true) IS NOT NULL AND (value = '0' OR pg_catalog.version() ~ 'linux');
 ";
 
 /// What a session at the source pins besides: it changes nothing, and a view that somebody puts in the place of a table
@@ -51,8 +52,8 @@ pub(crate) const PINNED: &str = "
 /// releases of August 2024 (13.16, 14.13, 15.8, 16.4).
 pub(crate) const SOURCE: &str = "
     SET default_transaction_read_only = on;
-    SELECT pg_catalog.set_config(name, 'view, foreign-table', false) FROM pg_catalog.pg_show_all_settings()
-    WHERE name = 'restrict_nonsystem_relation_kind';
+    SELECT pg_catalog.set_config('restrict_nonsystem_relation_kind', 'view, foreign-table', false)
+    WHERE pg_catalog.current_setting('restrict_nonsystem_relation_kind', true) IS NOT NULL;
 ";
 
 /// What the catalogs are asked is answered within this time, whatever the schema: a query that takes longer could take
@@ -64,14 +65,14 @@ pub const UNLIMIT_STATEMENTS: &str = "SET statement_timeout = 0";
 
 /// Has a session at the source read views for a while, as a condition that the configuration gives may name them.
 pub const PERMIT_VIEWS: &str = "
-    SELECT pg_catalog.set_config(name, '', false) FROM pg_catalog.pg_show_all_settings()
-    WHERE name = 'restrict_nonsystem_relation_kind';
+    SELECT pg_catalog.set_config('restrict_nonsystem_relation_kind', '', false)
+    WHERE pg_catalog.current_setting('restrict_nonsystem_relation_kind', true) IS NOT NULL;
 ";
 
 /// Ends [`PERMIT_VIEWS`].
 pub const REFUSE_VIEWS: &str = "
-    SELECT pg_catalog.set_config(name, 'view, foreign-table', false) FROM pg_catalog.pg_show_all_settings()
-    WHERE name = 'restrict_nonsystem_relation_kind';
+    SELECT pg_catalog.set_config('restrict_nonsystem_relation_kind', 'view, foreign-table', false)
+    WHERE pg_catalog.current_setting('restrict_nonsystem_relation_kind', true) IS NOT NULL;
 ";
 
 /// Why a connection attempt failed.

@@ -117,6 +117,8 @@ pub struct ConnectSettings {
     pub application_name: String,
     /// Whether `pg_dump` and `pg_restore` may lack security fixes.
     pub old_programs: bool,
+    /// A server that this process started: no pooler is in between.
+    pub is_own: bool,
 }
 
 impl Default for ConnectSettings {
@@ -137,6 +139,7 @@ impl Default for ConnectSettings {
             attempts: 3,
             application_name: "hubvault".into(),
             old_programs: false,
+            is_own: false,
         }
     }
 }

@@ -5,8 +5,8 @@
 //! the rights of whoever loads, reads or merely plans. SET ROLE in a superuser's session does not protect: such code
 //! resets it. A session that logged in with fewer rights cannot.
 
-use crate::connect::session::Session;
 use crate::connect::settings::ConnectSettings;
+use crate::connect::{random_secret::random_secret, session::Session};
 use crate::error::PgError;
 use hubvault_model::{BackupId, Cancel, TableName, quote_ident, quote_literal};
 use secrecy::{ExposeSecret, SecretString};
@@ -75,7 +75,7 @@ impl Access {
         let mut sql = format!(
             "CREATE ROLE {} LOGIN BYPASSRLS NOSUPERUSER NOCREATEROLE NOCREATEDB PASSWORD {};\n",
             quote_ident(&joint),
-            quote_literal(&secret)
+            random_secret(&secret)
         );
         let predefined = session.server_version_num() >= 140_000;
         sql += &grants(&joint, roles, predefined);

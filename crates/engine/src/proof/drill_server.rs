@@ -13,6 +13,12 @@ use secrecy::SecretString;
 use std::path::Path;
 use std::sync::Mutex;
 
+/// Locks that a server of ours has for each of its hundred connections: `pg_dump` locks all tables at once, those above
+/// partitions, too.
+fn locks(relations: usize) -> String {
+    (64 + relations / 25).to_string()
+}
+
 /// Scratch databases begin with this.
 const PREFIX: &str = "hubvault_drill_";
 
@@ -39,6 +45,8 @@ impl DrillServer {
         cancel: &Cancel,
     ) -> Result<(Self, Vec<String>), PgError> {
         let manifest = archive.manifest();
+        let relations = [manifest.tables.len(), manifest.left_out.len()];
+        let relations = relations.iter().sum::<usize>() + manifest.sequences.len();
         let options = ThrowawayOptions {
             min_major: manifest.snapshot.server_version_num / 10_000,
             parent_dir: directory.to_owned(),
@@ -50,6 +58,7 @@ impl DrillServer {
                 // Nothing here lives long enough for either to be worth it.
                 ("autovacuum", "off"),
                 ("jit", "off"),
+                ("max_locks_per_transaction", &locks(relations)),
             ]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into(),
@@ -295,6 +304,13 @@ mod tests {
     use super::*;
     use std::io;
     use std::sync::{Arc, Mutex};
+
+    #[test]
+    fn a_dump_of_many_tables_has_its_locks() {
+        let all = |relations| locks(relations).parse::<usize>().unwrap() * 100;
+        assert_eq!(all(10), 6_400);
+        assert!(all(20_000) > 2 * 20_000 + 6_000);
+    }
 
     #[test]
     fn what_a_dead_drill_left_goes_when_nobody_drills_there() {

@@ -43,6 +43,7 @@ mod window_cut;
 mod definitions;
 mod references;
 mod encodings;
+mod memory;
 mod extension_rows;
 mod retention;
 mod retention_copies;

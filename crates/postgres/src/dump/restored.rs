@@ -11,7 +11,7 @@ use crate::error::PgError;
 use crate::new_database::run_each;
 use hubvault_model::{Cancel, quote_ident, quote_literal};
 use std::collections::{BTreeSet, HashSet};
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::process::Command;
 
 /// Reads those definitions at the start of a dump that `is_kept`, which sees all of them.
@@ -61,8 +61,9 @@ pub fn take_definitions(
         program_version::encoding(of_database.as_deref().unwrap_or_default()),
     ]);
     command.env("PGOPTIONS", own_settings(server));
-    let dump = tools::run(command, &[], cancel)?.stdout;
-    read_definitions(dump.as_slice(), is_kept)
+    tools::run_reading(command, cancel, |dump| {
+        read_definitions(BufReader::new(dump), is_kept)
+    })?
 }
 
 /// Undoes what settings of the database would do to the session. Since 17 a login can run an event trigger.

@@ -3,8 +3,13 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Child, ExitStatus};
 
-/// Writes and reads all three streams at once: a full pipe on one would stop the others.
-pub(crate) fn talk(child: &mut Child, input: &[u8]) -> io::Result<(ExitStatus, Vec<u8>, Vec<u8>)> {
+/// Writes and reads all three streams at once: a full pipe on one would stop the others. What `read` leaves of the output
+/// is passed over.
+pub(crate) fn talk<T>(
+    child: &mut Child,
+    input: &[u8],
+    read: impl FnOnce(&mut dyn Read) -> io::Result<T>,
+) -> io::Result<(ExitStatus, T, Vec<u8>)> {
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     std::thread::scope(|scope| {
         scope.spawn(move || {
@@ -12,10 +17,14 @@ pub(crate) fn talk(child: &mut Child, input: &[u8]) -> io::Result<(ExitStatus, V
             stdin.map(|mut pipe| pipe.write_all(input))
         });
         let errors = scope.spawn(move || stderr.map_or_else(|| Ok(Vec::new()), messages));
-        let mut output = Vec::new();
-        if let Some(mut pipe) = stdout {
-            pipe.read_to_end(&mut output)?;
-        }
+        let output = match stdout {
+            Some(mut pipe) => {
+                let output = read(&mut pipe)?;
+                io::copy(&mut pipe, &mut io::sink())?;
+                output
+            }
+            None => read(&mut io::empty())?,
+        };
         let errors = errors.join().unwrap_or_else(|_| Ok(Vec::new()))?;
         Ok((child.wait()?, output, errors))
     })

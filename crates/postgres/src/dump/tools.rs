@@ -10,6 +10,7 @@ use crate::error::PgError;
 use hubvault_model::{Cancel, one_line};
 use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal};
 use secrecy::ExposeSecret;
+use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -306,10 +307,40 @@ pub(crate) fn ended(program: String, status: ExitStatus, said: &[String]) -> PgE
 
 /// The same for a program whose exit status the caller checks.
 pub(crate) fn run_to_end(
-    mut command: Command,
+    command: Command,
     input: &[u8],
     cancel: &Cancel,
 ) -> Result<(ExitStatus, Finished), PgError> {
+    let all = |pipe: &mut dyn Read| {
+        let mut output = Vec::new();
+        pipe.read_to_end(&mut output)?;
+        Ok(output)
+    };
+    let (status, stdout, stderr) = talk_to_end(command, input, cancel, all)?;
+    Ok((status, Finished { stdout, stderr }))
+}
+
+/// Runs a program to its end while `read` takes its output, which is never in memory as a whole.
+pub(crate) fn run_reading<T>(
+    command: Command,
+    cancel: &Cancel,
+    read: impl FnOnce(&mut dyn Read) -> T,
+) -> Result<T, PgError> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let read = |pipe: &mut dyn Read| Ok(read(pipe));
+    let (status, output, stderr) = talk_to_end(command, &[], cancel, read)?;
+    if !status.success() {
+        return Err(ended(program, status, &stderr));
+    }
+    Ok(output)
+}
+
+fn talk_to_end<T>(
+    mut command: Command,
+    input: &[u8],
+    cancel: &Cancel,
+    read: impl FnOnce(&mut dyn Read) -> std::io::Result<T>,
+) -> Result<(ExitStatus, T, Vec<String>), PgError> {
     let program = command.get_program().to_string_lossy().into_owned();
     let failed = |why: String| PgError::Tool {
         program: program.clone(),
@@ -326,10 +357,10 @@ pub(crate) fn run_to_end(
     let has_ended = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&has_ended);
     let wake = cancel.on_request(move || end(pid, &seen));
-    let talked = talk(&mut child, input);
+    let talked = talk(&mut child, input, read);
     has_ended.store(true, Ordering::Release);
     drop(wake);
-    let (status, stdout, stderr) = talked.map_err(|error| failed(error.to_string()))?;
+    let (status, output, stderr) = talked.map_err(|error| failed(error.to_string()))?;
     if cancel.is_requested() {
         return Err(PgError::Cancelled);
     }
@@ -339,5 +370,5 @@ pub(crate) fn run_to_end(
         .filter(|line| !line.is_empty())
         .map(|line| without_passwords(&one_line(line)))
         .collect();
-    Ok((status, Finished { stdout, stderr }))
+    Ok((status, output, stderr))
 }

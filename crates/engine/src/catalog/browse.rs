@@ -4,15 +4,6 @@ use super::{Catalog, CatalogError, RunSummary, State};
 use jiff::Timestamp;
 use std::ops::ControlFlow;
 
-/// A run in the calendar.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RunMark {
-    /// When it began.
-    pub started_at: Timestamp,
-    /// How far it got.
-    pub state: State,
-}
-
 /// What runs are sorted by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
@@ -90,39 +81,6 @@ fn second(at: Timestamp) -> String {
 }
 
 impl Catalog {
-    /// The runs of a job since then, oldest first.
-    pub fn marks(&self, job: &str, since: Timestamp) -> Result<Vec<RunMark>, CatalogError> {
-        let table = if self.has_summaries {
-            "summaries"
-        } else {
-            "backups"
-        };
-        let sql = format!(
-            "SELECT started_at, state FROM {table} WHERE job = ?1 AND started_at >= ?2 ORDER BY started_at"
-        );
-        let read = || {
-            let mut statement = self.db.prepare_cached(&sql)?;
-            let rows = statement.query_map([job, &second(since)], |row| {
-                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
-            })?;
-            rows.collect::<Result<Vec<_>, _>>()
-        };
-        let rows = read().map_err(self.failed("reading"))?;
-        let mark = |(at, state): (String, String)| {
-            let states = [
-                State::Running,
-                State::Proven,
-                State::Unproven,
-                State::Failed,
-            ];
-            Some(RunMark {
-                started_at: at.parse().ok()?,
-                state: states.into_iter().find(|known| known.as_str() == state)?,
-            })
-        };
-        Ok(rows.into_iter().filter_map(mark).collect())
-    }
-
     /// The newest backups of a job that began before a moment, the newest first.
     pub fn published_before(
         &self,
@@ -273,16 +231,5 @@ mod tests {
             ..wanted
         };
         assert_eq!(days(&first), (1, vec![1]));
-        let marks = catalog
-            .marks("hub", "2026-01-02T00:00:00Z".parse().unwrap())
-            .unwrap();
-        let states: Vec<State> = marks.iter().map(|mark| mark.state).collect();
-        assert_eq!(states, [State::Proven, State::Failed]);
-        assert!(
-            catalog
-                .marks("other", Timestamp::UNIX_EPOCH)
-                .unwrap()
-                .is_empty()
-        );
     }
 }

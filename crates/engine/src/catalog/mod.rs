@@ -24,7 +24,7 @@ mod seal;
 mod role;
 
 pub use alerts::{AlertState, CheckState};
-pub use browse::{Order, RunMark, Selection};
+pub use browse::{Order, Selection};
 pub(crate) use contents::contents_of;
 pub use contents::{Contents, contents};
 pub use copy::{BackupCopy, CopyState, RequestRecord};

@@ -54,7 +54,18 @@ pub struct Overview {
     pub durations: Durations,
     /// How the space that archives take on this machine changes.
     pub space: Space,
+    /// All runs, newest first.
+    pub marks: Vec<RunMark>,
     runs: [usize; 4],
+}
+
+/// A run in a calendar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunMark {
+    /// When it began.
+    pub started_at: Timestamp,
+    /// How far it got.
+    pub state: State,
 }
 
 /// An archive, as a moment that can be brought back.
@@ -160,6 +171,10 @@ impl Overview {
             }
         }
         self.durations.add(run);
+        self.marks.push(RunMark {
+            started_at: run.started_at,
+            state: run.state,
+        });
         self.runs[run.state as usize] += 1;
         Ok(presence)
     }

@@ -17,7 +17,7 @@ pub use assurance::Assurance;
 pub use copies::{LostCopy, StrayCopy, copy_text, count_places, lacking, moved_text, spooled_text};
 pub use disproved::{Disproved, disproved};
 pub use durations::Durations;
-pub use history::{Overview, Recoverable, newest_proven};
+pub use history::{Overview, Recoverable, RunMark, newest_proven};
 pub use moments::{age, moment};
 pub use presence::{LookFn, Presence, archive, by_record, looked_for, presence, recorded};
 pub use risk::{Risk, SEAL_REMEDY, age_risk, mail_risk};

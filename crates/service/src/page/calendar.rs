@@ -1,7 +1,8 @@
 //! The calendar of proof: a year of days, each with the best that was proven on it. Colour, shape and word say the same.
 
 use super::shown::Clock;
-use hubvault_engine::catalog::{RunMark, State};
+use hubvault_engine::catalog::State;
+use hubvault_engine::overview::RunMark;
 use jiff::Timestamp;
 use jiff::civil::{Date, Weekday};
 use jiff::{SignedDuration, ToSpan};
@@ -74,7 +75,7 @@ impl Day {
 }
 
 /// The first moment that it shows.
-pub(super) fn begins(clock: &Clock) -> Timestamp {
+fn begins(clock: &Clock) -> Timestamp {
     let first = first_day(clock);
     let midnight = first.to_zoned(clock.zone.clone());
     midnight.map_or(clock.now - SignedDuration::from_hours(24 * 371), |at| {
@@ -96,7 +97,8 @@ fn first_day(clock: &Clock) -> Date {
 /// From the runs of the year; `link` is the address of a day's backups, up to its date.
 pub(super) fn calendar(marks: &[RunMark], clock: &Clock, link: &str) -> Calendar {
     let mut days: BTreeMap<Date, Day> = BTreeMap::new();
-    for mark in marks {
+    let begins = begins(clock);
+    for mark in marks.iter().filter(|mark| mark.started_at >= begins) {
         let date = mark.started_at.to_zoned(clock.zone.clone()).date();
         let day = days.entry(date).or_default();
         match mark.state {

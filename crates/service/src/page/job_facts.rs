@@ -1,6 +1,6 @@
 //! What the overview says of one job: the sentence of `hubvault status`, what is at risk, what runs and what is next.
 
-use super::calendar::{Calendar, begins, calendar};
+use super::calendar::{Calendar, calendar};
 use super::run_row::RunRow;
 use super::shown::{Clock, When, percent_encoded, span};
 use super::timeline::{Timeline, timeline};
@@ -156,7 +156,6 @@ impl JobFacts {
         );
         let free = free_bytes(job.spool()).ok();
         let full_in = free.and_then(|free| overview.space.full_in_days(free, clock.now));
-        let marks = catalog.marks(&job.name, begins(&clock))?;
         let queued = look.outbox.iter().filter(|item| item.is_open()).count();
         Ok(Self {
             name: job.name.clone(),
@@ -181,7 +180,7 @@ impl JobFacts {
             directory: job.local_directory().display().to_string(),
             free: free.map(|free| ByteSize(free).to_string()),
             full_in: full_in.map(|days| counted(days, "day")),
-            calendar: calendar(&marks, &clock, &day_link(&job.name)),
+            calendar: calendar(&overview.marks, &clock, &day_link(&job.name)),
             timeline: timeline(
                 &overview.recoverable,
                 job.monitor.max_age_hours,

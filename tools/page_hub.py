@@ -4,7 +4,8 @@
 page_hub.py HUBVAULT DIRECTORY COMMAND...    runs the command in DIRECTORY, with what it has to know in the environment
 
 ADDRESS is that of the page, TOKEN and READ_TOKEN are tokens of the roles admin and read, DELETED_USER is the address of
-the user who is in the backups only. Needs PostgreSQL's programs. Nothing leaves this machine.
+the user who is in the backups only. SET_UP_ADDRESS is that of a service without configuration, SET_UP_TOKEN its token;
+DATABASE_PORT is the port of the database. Needs PostgreSQL's programs. Nothing leaves this machine.
 """
 
 import os
@@ -53,11 +54,28 @@ def answers(address, service):
     sys.exit("hubvault serve does not answer")
 
 
+def unconfigured(hubvault, work):
+    """A service that nothing is configured for, its address and its token."""
+    token = "a-token-of-the-set-up-page-for-tests"
+    directory = work / "set-up"
+    directory.mkdir()
+    (directory / "token").write_text(token)
+    port = free_port()
+    variables = {
+        "PATH": os.environ["PATH"], "HOME": str(directory), "LANG": "C.UTF-8", "HTTP_ADDR": f"127.0.0.1:{port}",
+        "HTTP_FIRST_TOKEN_FILE": str(directory / "token"), "HUBVAULT_CONFIG": str(directory / "hubvault.toml"),
+    }
+    with open(directory / "service.log", "w") as log:
+        service = subprocess.Popen([hubvault, "serve"], cwd=directory, env=variables, stdout=log, stderr=log)
+    answers(f"http://127.0.0.1:{port}", service)
+    return service, {"SET_UP_ADDRESS": f"http://127.0.0.1:{port}", "SET_UP_TOKEN": token}
+
+
 def main():
     hubvault, work = (pathlib.Path(argument).resolve() for argument in sys.argv[1:3])
     database = Database(work / "server")
     database.start()
-    service = None
+    services = []
     try:
         fill(database, FEW_USERS)
         (work / "config").mkdir()
@@ -89,13 +107,16 @@ def main():
         port = free_port()
         address = f"http://127.0.0.1:{port}"
         with open(work / "service.log", "w") as log:
-            service = subprocess.Popen([hubvault, "serve"], cwd=work, env=variables | {"HTTP_ADDR": f"127.0.0.1:{port}"},
-                                       stdout=log, stderr=log)
-        answers(address, service)
-        told = {"ADDRESS": address, "TOKEN": tokens[0], "READ_TOKEN": tokens[1], "DELETED_USER": email}
+            services.append(subprocess.Popen([hubvault, "serve"], cwd=work, env=variables | {"HTTP_ADDR": f"127.0.0.1:{port}"},
+                                             stdout=log, stderr=log))
+        answers(address, services[0])
+        new, told = unconfigured(hubvault, work)
+        services.append(new)
+        told |= {"ADDRESS": address, "TOKEN": tokens[0], "READ_TOKEN": tokens[1], "DELETED_USER": email,
+                 "DATABASE_PORT": str(database.port)}
         code = subprocess.run(sys.argv[3:], cwd=work, env=os.environ | told).returncode
     finally:
-        if service:
+        for service in services:
             service.terminate()
             service.wait()
         database.stop()

@@ -33,19 +33,19 @@ const look = async (page, label) => {
   if (over > 0) wrong.push(`${label}: scrolls sideways by ${over} pixels`);
 };
 
-const validate = async (context, name, path) => {
-  const answer = await context.request.get(`${address}${path}`, { headers: { accept: "text/html" } });
+const validate = async (context, name, path, at = address) => {
+  const answer = await context.request.get(`${at}${path}`, { headers: { accept: "text/html" } });
   const report = await html.validateString(await answer.text());
   for (const { messages } of report.results) {
     for (const { ruleId, message, line } of messages) once(`${name}: not valid: ${ruleId}: ${message} (line ${line})`);
   }
 };
 
-const logIn = async (page, token = process.env.TOKEN) => {
-  await page.goto(`${address}/login`);
+const logIn = async (page, token = process.env.TOKEN, at = address) => {
+  await page.goto(`${at}/login`);
   await page.fill("input[name=token]", token);
   await page.click("main button");
-  await page.waitForURL(`${address}/`);
+  await page.waitForURL(`${at}/`);
 };
 
 const listen = (page, size) => {
@@ -87,23 +87,63 @@ const operations = await (async () => {
   return known;
 })();
 
-for (const colorScheme of ["light", "dark"]) {
-  for (const [size, [width, height]] of Object.entries(SIZES)) {
-    // The policy of the page forbids axe, as it forbids every foreign script.
-    const context = await browser.newContext({ viewport: { width, height }, colorScheme, bypassCSP: true });
-    const page = await context.newPage();
-    listen(page, size);
-    await page.goto(`${address}/login`);
-    await look(page, `login-${size}-${colorScheme}`);
-    await logIn(page);
-    for (const [name, path] of Object.entries(operations)) {
-      await page.goto(address + path);
-      await look(page, `${name}-${size}-${colorScheme}`);
-      if (size === "phone" && colorScheme === "light") await validate(context, name, path);
+const everywhere = async (visit) => {
+  for (const colorScheme of ["light", "dark"]) {
+    for (const [size, [width, height]] of Object.entries(SIZES)) {
+      // The policy of the page forbids axe, as it forbids every foreign script.
+      const context = await browser.newContext({ viewport: { width, height }, colorScheme, bypassCSP: true });
+      const page = await context.newPage();
+      listen(page, size);
+      await visit(context, page, size, colorScheme);
+      await context.close();
     }
-    await context.close();
   }
-}
+};
+
+// The first visit to a service without configuration: the empty form, one with a mistake, one that saw the database.
+const setUp = async () => {
+  const { SET_UP_ADDRESS: at, SET_UP_TOKEN: token, DATABASE_PORT: port } = process.env;
+  const states = {
+    "set-up": async () => {},
+    "set-up-wrong": async (page) => {
+      await page.fill("#POSTGRES_HOST", "127.0.0.1");
+      await page.fill("#POSTGRES_PORT", "1");
+      await page.click("text=Look at the database");
+      await page.waitForSelector("text=Wrong");
+    },
+    "set-up-database": async (page) => {
+      await page.fill("#POSTGRES_PORT", port);
+      await page.fill("#POSTGRES_DB", "hub");
+      await page.fill("#POSTGRES_USER", "postgres");
+      await page.click("text=Look at the database");
+      await page.waitForSelector("text=5. The configuration");
+    },
+  };
+  for (const [name, step] of Object.entries(states)) {
+    const plain = await browser.newContext({ javaScriptEnabled: false });
+    const form = await plain.newPage();
+    await logIn(form, token, at);
+    await step(form);
+    await plain.close();
+    await everywhere(async (context, page, size, colorScheme) => {
+      await logIn(page, token, at);
+      await look(page, `${name}-${size}-${colorScheme}`);
+      if (size === "phone" && colorScheme === "light") await validate(context, name, "/", at);
+    });
+  }
+};
+await setUp();
+
+await everywhere(async (context, page, size, colorScheme) => {
+  await page.goto(`${address}/login`);
+  await look(page, `login-${size}-${colorScheme}`);
+  await logIn(page);
+  for (const [name, path] of Object.entries(operations)) {
+    await page.goto(address + path);
+    await look(page, `${name}-${size}-${colorScheme}`);
+    if (size === "phone" && colorScheme === "light") await validate(context, name, path);
+  }
+});
 
 // As it is for everybody: the policy holds, and nothing needs JavaScript.
 const plain = await browser.newContext({ javaScriptEnabled: false });

@@ -206,6 +206,50 @@ fn every_flipped_bit_and_every_truncation_is_found() {
 }
 
 #[test]
+fn every_byte_that_is_put_in_is_found() {
+    for codec in CODECS {
+        let bytes = sample(codec);
+        for at in 0..=bytes.len() {
+            let mut longer = bytes.clone();
+            longer.insert(at, 0);
+            assert!(verify(longer).is_err(), "{codec:?}, before byte {at}");
+        }
+    }
+}
+
+#[test]
+fn content_is_that_of_its_record_and_entries_of_a_table_are_in_the_order_of_the_file() {
+    let part = |number: u32| {
+        let text = format!("{number}\n");
+        let content = format!("COPY public.users (id) FROM stdin;\n{text}\\.\n");
+        let name = format!("database/users.{number:05}.sql");
+        let rows = rows(&text, &content);
+        let described = EntryMeta {
+            rows: Some(rows.clone()),
+            ..meta(&name, EntryKind::TableData)
+        };
+        (rows, packed(Codec::Zstd, content.as_bytes(), described))
+    };
+    let ((first, one), (second, two)) = (part(1), part(2));
+    let mut users = table("database/users.00002.sql", &second);
+    users.digest.merge(first.digest);
+    users.entries.push("database/users.00001.sql".to_owned());
+    let archive = Archive::open(archive_of(Codec::Zstd, vec![one, two], vec![users])).unwrap();
+    let entries = archive.entries_of(&archive.manifest().tables[0]);
+    let names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
+    assert_eq!(
+        names,
+        ["database/users.00001.sql", "database/users.00002.sql"]
+    );
+    assert!(archive.content(entries[0]).is_ok());
+    let other = EntryRecord {
+        mode: entries[0].mode ^ 1,
+        ..entries[0].clone()
+    };
+    assert!(archive.content(&other).is_err());
+}
+
+#[test]
 fn plain_tools_read_an_archive_without_warnings() {
     let directory = tempfile::tempdir().unwrap();
     for codec in CODECS {

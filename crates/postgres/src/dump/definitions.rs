@@ -239,6 +239,29 @@ mod tests {
     }
 
     #[test]
+    fn a_label_that_is_lost_or_another_one_is_a_difference() {
+        let label = |of: &str, text: &str| {
+            let sql = format!("SECURITY LABEL FOR dummy ON {of} IS '{text}';");
+            definition("SECURITY LABEL", "public", of, &sql)
+        };
+        let source = [
+            label("TABLE t", "secret"),
+            label("COLUMN t.c", "top secret"),
+        ];
+        let lost = DefinitionDifferences::between(&source, &source[1..]);
+        assert_eq!(
+            lost.missing,
+            ["security label on table public.t is missing"]
+        );
+        let more = DefinitionDifferences::between(&source[..1], &source);
+        assert_eq!(more.other.len(), 1, "{more:?}");
+        let other = [source[0].clone(), label("COLUMN t.c", "secret")];
+        let changed = DefinitionDifferences::between(&source, &other);
+        assert_eq!(changed.texts, [(source[1].clone(), other[1].clone())]);
+        assert_ne!(source[1].fingerprint(), other[1].fingerprint());
+    }
+
+    #[test]
     fn a_fingerprint_is_of_the_object_and_its_statements() {
         let index = definition("INDEX", "public", "a_x", "CREATE INDEX …");
         let same = Definition {

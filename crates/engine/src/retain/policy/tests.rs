@@ -111,6 +111,12 @@ fn a_size_limit_removes_the_oldest_but_nothing_that_is_protected() {
         ..rules()
     };
     assert_eq!(keeps(&history, &tiny), [true, true, false, true]);
+    // Exactly as much as there is.
+    let enough = RetentionRules {
+        max_total: Some(ByteSize(40)),
+        ..rules()
+    };
+    assert_eq!(keeps(&history, &enough), [true; 4]);
 }
 
 #[test]

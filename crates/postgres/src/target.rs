@@ -3,6 +3,7 @@
 use crate::connect::session::Session;
 use crate::drift::{Drift, live_columns, made_like};
 use crate::error::PgError;
+use crate::inspect;
 pub use crate::new_database::{copy_database, create_database, set_properties, set_tablespace};
 use crate::plain_types::PlainTypes;
 use hubvault_model::{TableName, quote_ident, quote_literal};
@@ -53,16 +54,33 @@ pub fn is_table(session: &mut Session, name: &TableName) -> Result<bool, PgError
     Ok(rows.first().is_some_and(|row| row.get(0)))
 }
 
-/// The tables that extensions mark as holding rows of users, with the extension ("Extension Configuration Tables").
-pub fn config_tables(session: &mut Session) -> Result<BTreeMap<TableName, String>, PgError> {
-    let sql = "SELECT n.nspname::text, c.relname::text, e.extname::text
-               FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_class c ON c.oid = ANY (e.extconfig)
+/// A table that an extension marks as holding rows of users ("Extension Configuration Tables").
+#[derive(Clone, Debug)]
+pub struct ConfigTable {
+    /// The extension.
+    pub extension: String,
+    /// Which rows are the users', as the extension of this database says it: nothing, or `WHERE` and a condition.
+    pub users_rows: String,
+}
+
+/// The tables that extensions mark as holding rows of users.
+pub fn config_tables(session: &mut Session) -> Result<BTreeMap<TableName, ConfigTable>, PgError> {
+    let sql = "SELECT n.nspname::text, c.relname::text, e.extname::text, coalesce(x.condition, '')
+               FROM pg_catalog.pg_extension e CROSS JOIN unnest(e.extconfig, e.extcondition) x (relation, condition)
+               JOIN pg_catalog.pg_class c ON c.oid = x.relation
                JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
                WHERE c.relkind = 'r'";
     let rows = session.rows("asking for the tables of extensions", sql)?;
-    let name =
-        |row: &postgres::Row| TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
-    Ok(rows.iter().map(|row| (name(row), row.get(2))).collect())
+    let table = |row: &postgres::Row| {
+        let name = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
+        let (extension, users_rows) = (row.get(2), row.get(3));
+        let table = ConfigTable {
+            extension,
+            users_rows,
+        };
+        (name, table)
+    };
+    Ok(rows.iter().map(table).collect())
 }
 
 /// Checks that a table has these columns to load. A COPY that fails before its first row leaves a session of the library
@@ -102,26 +120,23 @@ pub fn admit_to(session: &mut Session, table: &TableName, role: &str) -> Result<
     session.simple(&format!("letting {role} load {table}"), &sql)
 }
 
-/// Whether a table has a row for which `condition`, which is SQL, holds.
-pub fn has_rows(
+/// Whether a table of an extension has rows of users. One that cannot be asked without running a function of somebody else
+/// counts as one that has.
+pub fn has_users_rows(
     session: &mut Session,
     table: &TableName,
-    condition: &str,
+    of: &ConfigTable,
 ) -> Result<bool, PgError> {
+    if inspect::planning_runs_code(session, table)? {
+        return Ok(true);
+    }
     let sql = format!(
-        "SELECT 1 FROM ONLY {} WHERE ({condition}) LIMIT 1",
-        table.sql()
+        "SELECT 1 FROM ONLY {} {} LIMIT 1",
+        table.sql(),
+        of.users_rows
     );
     let rows = session.rows(&format!("looking into {table}"), &sql)?;
     Ok(!rows.is_empty())
-}
-
-/// Whether a table has no row.
-pub fn is_empty(session: &mut Session, table: &TableName) -> Result<bool, PgError> {
-    let sql = format!("SELECT 1 FROM ONLY {} LIMIT 1", table.sql());
-    Ok(session
-        .rows(&format!("looking into {table}"), &sql)?
-        .is_empty())
 }
 
 /// How large a table is.

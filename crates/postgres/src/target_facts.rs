@@ -5,6 +5,7 @@ use crate::connect::settings::ConnectSettings;
 use crate::error::PgError;
 use crate::inspect;
 use crate::target::is_table;
+use crate::unplanned;
 use hubvault_model::{TableName, quote_literal};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -166,8 +167,35 @@ pub fn dependents(session: &mut Session, of: &[TableName]) -> Result<Vec<TableNa
     Ok(rows.iter().map(name).collect())
 }
 
+/// The partitions of some of these, at any depth, that are none of these: to drop a partitioned table drops all of them.
+pub fn other_partitions(
+    session: &mut Session,
+    of: &[TableName],
+) -> Result<Vec<TableName>, PgError> {
+    let names: Vec<String> = of.iter().map(|name| quote_literal(&name.sql())).collect();
+    let sql = format!(
+        "WITH RECURSIVE known (oid) AS (
+             SELECT pg_catalog.to_regclass(name)::oid FROM unnest(ARRAY[{}]::text[]) n (name)
+             WHERE pg_catalog.to_regclass(name) IS NOT NULL
+         ), found (oid) AS (
+             SELECT oid FROM known
+             UNION
+             SELECT i.inhrelid FROM found JOIN pg_catalog.pg_inherits i ON i.inhparent = found.oid
+             JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid WHERE c.relispartition AND c.relkind IN ('r', 'p', 'f')
+         )
+         SELECT n.nspname::text, c.relname::text FROM found JOIN pg_catalog.pg_class c ON c.oid = found.oid
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.oid NOT IN (SELECT oid FROM known) ORDER BY 1, 2",
+        names.join(", ")
+    );
+    let rows = session.rows("looking for partitions", &sql)?;
+    let name =
+        |row: &postgres::Row| TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
+    Ok(rows.iter().map(name).collect())
+}
+
 /// How many rows each of these has that is a table, in a transaction of the caller's. Those of which planning a query would
-/// run functions of others are not counted.
+/// run functions of others are counted by reading them.
 pub fn row_counts(
     session: &mut Session,
     tables: &[TableName],
@@ -177,13 +205,18 @@ pub fn row_counts(
         // To read a view runs its functions. What a name means does not change while it is locked.
         let lock = format!("LOCK TABLE ONLY {} IN ACCESS SHARE MODE", table.sql());
         session.simple(&format!("locking {table}"), &lock)?;
-        if !is_table(session, table)? || inspect::planning_runs_code(session, table)? {
+        if !is_table(session, table)? {
             continue;
         }
-        let sql = format!("SELECT count(*) FROM ONLY {}", table.sql());
-        let rows = session.rows(&format!("counting the rows of {table}"), &sql)?;
-        let count = rows.first().map_or(0, |row| row.get::<_, i64>(0));
-        counts.insert(table.to_string(), count.max(0).unsigned_abs());
+        let count = if inspect::planning_runs_code(session, table)? {
+            unplanned::count(session, table)?
+        } else {
+            let sql = format!("SELECT count(*) FROM ONLY {}", table.sql());
+            let rows = session.rows(&format!("counting the rows of {table}"), &sql)?;
+            let count = rows.first().map_or(0, |row| row.get::<_, i64>(0));
+            count.max(0).unsigned_abs()
+        };
+        counts.insert(table.to_string(), count);
     }
     Ok(counts)
 }

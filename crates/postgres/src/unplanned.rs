@@ -1,4 +1,4 @@
-//! Rows of a live table for queries that must not be planned for the table itself: planning evaluates functions in its
+//! What is read of live tables without a plan, and rows of them for queries that must not be planned for the table itself: planning evaluates functions in its
 //! indexes and statistics, which are its owner's. A COPY of a table is not planned.
 
 use crate::connect::session::Session;
@@ -6,7 +6,7 @@ use crate::connect::settings::ConnectSettings;
 use crate::copy::session::CopySession;
 use crate::error::PgError;
 use crate::target::{copy_into, list};
-use hubvault_model::{Cancel, TableName, quote_ident};
+use hubvault_model::{Cancel, TableName, quote_ident, quote_literal};
 use std::io::{self, PipeWriter, Write};
 
 /// Fills a new temporary table with these columns of a live one, which `login` reads over a connection of its own. It gets
@@ -51,4 +51,52 @@ pub(crate) fn copy_unplanned(
     let lost = || failed(io::Error::other("its reader ended early"));
     let (filled, sent) = (filled?, sent.map_err(|_| lost())??);
     if filled == sent { Ok(()) } else { Err(lost()) }
+}
+
+/// Whether a table has no row of its own, which `login` reads over a connection of its own: one that has is left in the
+/// middle of its first rows.
+pub fn is_empty(
+    session: &mut Session,
+    login: &ConnectSettings,
+    table: &TableName,
+    cancel: &Cancel,
+) -> Result<bool, PgError> {
+    if is_partitioned(session, table)? {
+        return Ok(true);
+    }
+    let doing = format!("looking into {table}");
+    let sql = format!("COPY {} TO STDOUT", table.sql());
+    let mut is_empty = true;
+    let read = CopySession::connect(login, cancel)?.copy_out(&doing, &sql, |_| {
+        is_empty = false;
+        let why = "it has rows".to_owned();
+        let doing = doing.clone();
+        Err(PgError::Input { doing, why })
+    });
+    if is_empty {
+        read?;
+    }
+    Ok(is_empty)
+}
+
+/// How many rows a table has of its own, as this session's transaction sees it.
+pub(crate) fn count(session: &mut Session, table: &TableName) -> Result<u64, PgError> {
+    let mut rows = 0;
+    if !is_partitioned(session, table)? {
+        let sql = format!("COPY {} TO STDOUT", table.sql());
+        session.copy_out(&format!("counting the rows of {table}"), &sql, |_| {
+            rows += 1;
+        })?;
+    }
+    Ok(rows)
+}
+
+/// Whether only its partitions have rows; a COPY of it is refused.
+fn is_partitioned(session: &mut Session, table: &TableName) -> Result<bool, PgError> {
+    let sql = format!(
+        "SELECT relkind = 'p' FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass({})",
+        quote_literal(&table.sql())
+    );
+    let rows = session.rows(&format!("looking at {table}"), &sql)?;
+    Ok(rows.first().is_some_and(|row| row.get(0)))
 }

@@ -119,7 +119,10 @@ impl ScriptDrill<'_> {
         let there = target::config_tables(superuser)?;
         let tables = self.archive.manifest().tables.iter();
         Ok(tables
-            .filter(|it| it.extension.is_some() && there.get(&it.name) == it.extension.as_ref())
+            .filter(|it| {
+                it.extension.is_some()
+                    && there.get(&it.name).map(|of| &of.extension) == it.extension.as_ref()
+            })
             .collect())
     }
 

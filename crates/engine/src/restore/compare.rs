@@ -366,3 +366,26 @@ fn portions(
     });
     Ok(portions)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_rows_with_other_contents_are_not_equal() {
+        let expected = RowDigest { rows: 2, sum: 7 };
+        let of = |found| Compared {
+            name: TableName::new("public", "t"),
+            expected,
+            found,
+        };
+        assert!(of(Ok(Found::Rows(expected))).is_equal());
+        let other = of(Ok(Found::Rows(RowDigest { rows: 2, sum: 8 })));
+        assert!(!other.is_equal());
+        assert!(other.problem().unwrap().contains("contents differ"));
+        // What was only counted is neither equal nor wrong.
+        let counted = of(Ok(Found::Count(2)));
+        assert!(!counted.is_equal() && counted.problem().is_none());
+        assert!(of(Ok(Found::Count(1))).problem().is_some());
+    }
+}

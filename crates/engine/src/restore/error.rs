@@ -129,6 +129,15 @@ pub enum RestoreError {
         /// Some of them.
         names: Vec<String>,
     },
+    /// Partitions that would be dropped with their table, and are not in the archive.
+    #[error(
+        "partitions that are not in the archive would be dropped with their tables: {}; detach them first (ALTER TABLE ... \
+         DETACH PARTITION ...), or restore into another database", names.join(", ")
+    )]
+    OtherPartitions {
+        /// All of them.
+        names: Vec<String>,
+    },
     /// No table of the archive matches.
     #[error("no table of the archive matches {word:?}; `hubvault show` lists them")]
     NoSuchTable {

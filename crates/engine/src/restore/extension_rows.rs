@@ -8,7 +8,9 @@ use super::rows::{NotLoaded, load_entry};
 use crate::progress::Progress;
 use hubvault_archive::{Archive, EntryRecord, Manifest, Source, TableSummary};
 use hubvault_model::{Cancel, TableName};
+use hubvault_postgres::target::ConfigTable;
 use hubvault_postgres::{Access, PgError, Session, target};
+use std::collections::BTreeMap;
 
 /// Of a table of an extension, which rows of a database the archive's are to be compared with, as SQL. `None` for all:
 /// also of a table of the user's, of which a restored database has no other rows.
@@ -44,12 +46,23 @@ pub(super) fn present(
         return Ok(found);
     }
     let there = target::config_tables(session)?;
-    for table in tables(manifest).filter(|table| there.contains_key(&table.name)) {
-        if target::has_rows(session, &table.name, users_rows(table).unwrap_or("true"))? {
+    for table in tables(manifest) {
+        // By the condition of the extension that is there: the archive's would be SQL of whoever wrote the archive.
+        if let Some(of) = there.get(&table.name)
+            && target::has_users_rows(session, &table.name, of)?
+        {
             found.push(table.name.clone());
         }
     }
     Ok(found)
+}
+
+/// The extension of a table of users' rows.
+fn extension_of<'a>(
+    there: &'a BTreeMap<TableName, ConfigTable>,
+    table: &TableName,
+) -> Option<&'a str> {
+    there.get(table).map(|it| it.extension.as_str())
 }
 
 /// Lets a login that is no superuser load the tables, over a superuser's session: those that the extensions of the target
@@ -64,7 +77,7 @@ pub(super) fn admit(
     }
     let there = target::config_tables(superuser)?;
     for table in tables(manifest) {
-        if there.get(&table.name) == table.extension.as_ref() {
+        if extension_of(&there, &table.name) == table.extension.as_deref() {
             target::admit_to(superuser, &table.name, login)?;
         }
     }
@@ -86,8 +99,8 @@ pub(super) fn load<S: Source>(
         return Ok(problems);
     }
     let there = target::config_tables(session)?;
-    let (wanted, others): (Vec<_>, Vec<_>) =
-        (wanted.into_iter()).partition(|it| there.get(&it.name) == it.extension.as_ref());
+    let (wanted, others): (Vec<_>, Vec<_>) = (wanted.into_iter())
+        .partition(|it| extension_of(&there, &it.name) == it.extension.as_deref());
     for table in others {
         let (name, extension) = (&table.name, table.extension.as_deref().unwrap_or("?"));
         let why = format!("{name} is no table of users' rows of the extension {extension} here");

@@ -1,8 +1,8 @@
 //! What a restore would do, without doing it.
 
 use super::error::RestoreError;
-use super::previewed::PreviewTable;
-use super::properties::contents;
+use super::previewed::{PreviewTable, other_partitions};
+use super::properties::{contents, relations};
 use super::{extension_rows, lacking, schema};
 use crate::disk::free_bytes;
 use hubvault_archive::{Archive, Manifest, Source, TableSummary};
@@ -131,19 +131,10 @@ impl Preview {
         session: &mut Session,
         definitions: &[Definition],
     ) -> Result<(), RestoreError> {
-        let is_relation = |it: &&Definition| {
-            let kinds = [
-                "TABLE",
-                "VIEW",
-                "MATERIALIZED VIEW",
-                "FOREIGN TABLE",
-                "SEQUENCE",
-            ];
-            kinds.contains(&it.kind.as_str())
-        };
-        let relations = definitions.iter().filter(is_relation);
-        let relations = relations.map(|it| TableName::new(it.schema.clone(), it.name.clone()));
-        let relations: Vec<TableName> = relations.collect();
+        let relations = relations(definitions);
+        let other = other_partitions(session, &relations)?;
+        let refused = other.map(|it| it.to_string());
+        self.obstacles.extend(refused);
         let names = target_facts::dependents(session, &relations)?;
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         if names.is_empty() {

@@ -13,7 +13,7 @@ use crate::disk::free_bytes;
 use crate::progress::Progress;
 use hubvault_archive::{Archive, EntryKind, Source, TableSummary};
 use hubvault_model::{Cancel, TableName, TablePattern, one_line, quote_ident};
-use hubvault_postgres::{ConnectSettings, PrimaryKeys, Session, target, target_facts};
+use hubvault_postgres::{ConnectSettings, PrimaryKeys, Session, target, target_facts, unplanned};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -42,7 +42,7 @@ impl Preview {
             }
         }
         for (number, table) in chosen.iter().enumerate() {
-            found.table(&mut session, table, into_schema)?;
+            found.table((&mut session, to), table, into_schema, cancel)?;
             if into_schema.is_none() && found.obstacles.is_empty() {
                 found.types(archive, &mut session, table, number, progress)?;
             }
@@ -53,9 +53,10 @@ impl Preview {
 
     fn table(
         &mut self,
-        session: &mut Session,
+        (session, to): (&mut Session, &ConnectSettings),
         table: &TableSummary,
         into_schema: Option<&str>,
+        cancel: &Cancel,
     ) -> Result<(), RestoreError> {
         let name = table.name.clone();
         let refused = if !target::is_table(session, &name)? {
@@ -69,7 +70,7 @@ impl Preview {
             }
             self.tables.push(made_table(&name, table));
             return Ok(());
-        } else if !target::is_empty(session, &name)? {
+        } else if !unplanned::is_empty(session, to, &name, cancel)? {
             Some(RestoreError::HasRows { table: name })
         } else {
             let check = target::check_columns(session, &name, &table.columns);

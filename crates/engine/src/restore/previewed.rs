@@ -54,19 +54,13 @@ impl Previewed {
         Ok(())
     }
 
-    /// An error where tables that are to be dropped are others, or have other numbers of rows, than somebody was shown. Until
-    /// the transaction ends nobody else writes to them.
+    /// An error where tables that are to be dropped, and are locked, have other numbers of rows than somebody was shown, or
+    /// are others.
     pub(super) fn compare_dropped(
         &self,
         session: &mut Session,
         tables: &[TableName],
     ) -> Result<(), RestoreError> {
-        for table in tables {
-            if target::is_table(session, table)? {
-                let lock = format!("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE", table.sql());
-                session.simple(&format!("locking {table}"), &lock)?;
-            }
-        }
         let now = target_facts::row_counts(session, tables)?;
         let differs = |(name, rows): &(&String, &u64)| self.lost.get(*name) != Some(*rows);
         let Some((name, rows)) = now.iter().find(differs) else {
@@ -80,6 +74,31 @@ impl Previewed {
         let now = counted(*rows, "row");
         Err(changed(format!("{name} {then}, and has {now} now")))
     }
+}
+
+/// Locks tables that are to be dropped: until the transaction ends nobody writes to them, and none gets a partition.
+pub(super) fn lock_dropped(
+    session: &mut Session,
+    tables: &[TableName],
+) -> Result<(), RestoreError> {
+    for table in tables {
+        if target::is_table(session, table)? {
+            let lock = format!("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE", table.sql());
+            session.simple(&format!("locking {table}"), &lock)?;
+        }
+    }
+    Ok(())
+}
+
+/// The error where partitions of relations that are dropped are none of these: DROP TABLE takes them with it, and says
+/// nothing.
+pub(super) fn other_partitions(
+    session: &mut Session,
+    dropped: &[TableName],
+) -> Result<Option<RestoreError>, RestoreError> {
+    let found = target_facts::other_partitions(session, dropped)?;
+    let names = found.iter().map(ToString::to_string).collect();
+    Ok((!found.is_empty()).then_some(RestoreError::OtherPartitions { names }))
 }
 
 fn changed(what: String) -> RestoreError {

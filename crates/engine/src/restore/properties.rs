@@ -2,7 +2,7 @@
 
 use super::{DUMP_LIMIT, RestoreError, record};
 use hubvault_archive::{Archive, Source};
-use hubvault_model::Cancel;
+use hubvault_model::{Cancel, TableName};
 use hubvault_postgres::{
     ConnectSettings, DatabaseProperties, Definition, DefinitionContents, Session, read_definitions,
     target,
@@ -15,6 +15,23 @@ pub(crate) fn contents<S: Source>(
     is_kept: impl FnMut(&Definition) -> bool,
 ) -> Result<DefinitionContents, RestoreError> {
     Ok(read_definitions(dump(archive)?, is_kept)?)
+}
+
+/// The names of the relations that definitions make.
+pub(super) fn relations(definitions: &[Definition]) -> Vec<TableName> {
+    let is_relation = |it: &&Definition| {
+        let kinds = [
+            "TABLE",
+            "VIEW",
+            "MATERIALIZED VIEW",
+            "FOREIGN TABLE",
+            "SEQUENCE",
+        ];
+        kinds.contains(&it.kind.as_str())
+    };
+    let relations = definitions.iter().filter(is_relation);
+    let name = |it: &Definition| TableName::new(it.schema.clone(), it.name.clone());
+    relations.map(name).collect()
 }
 
 /// The dump that they are in.

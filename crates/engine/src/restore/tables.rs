@@ -9,7 +9,9 @@ use super::{Restored, chosen};
 use crate::progress::{Progress, Stage};
 use hubvault_archive::{Archive, Source, TableSummary};
 use hubvault_model::{Cancel, TableName, TablePattern};
-use hubvault_postgres::{Access, ConnectSettings, Session, TableLogins, ToolMessages, target};
+use hubvault_postgres::{
+    Access, ConnectSettings, Session, TableLogins, ToolMessages, target, unplanned,
+};
 
 /// Restores the rows of the selected tables, all in one transaction: into the same tables, which
 /// must be there and empty, or into new tables of the schema `into_schema`, which have the live
@@ -44,7 +46,8 @@ pub fn tables<S: Source>(
     let (mut tables, mut passed_over) = (Vec::new(), Vec::new());
     for table in chosen {
         session.simple("beginning a table", "SAVEPOINT one_table")?;
-        let loaded = load_or_undo(archive, &mut session, table, into_schema, progress);
+        let ways = (&mut session, to, cancel);
+        let loaded = load_or_undo(archive, ways, table, into_schema, progress);
         match loaded.map_err(RestoreError::with_role) {
             Ok(name) => tables.push(Compared {
                 name,
@@ -77,7 +80,7 @@ pub fn tables<S: Source>(
 /// it.
 fn load_or_undo<S: Source>(
     archive: &Archive<S>,
-    session: &mut Session,
+    (session, to, cancel): (&mut Session, &ConnectSettings, &Cancel),
     table: &TableSummary,
     into_schema: Option<&str>,
     progress: &dyn Progress,
@@ -87,7 +90,7 @@ fn load_or_undo<S: Source>(
         let mut load = || {
             let place = match into_schema {
                 Some(schema) => beside(session, table, schema, &as_text)?,
-                None => itself(session, table)?,
+                None => itself(session, to, table, cancel)?,
             };
             load_table(archive, session, table, &place, progress)?;
             // Now, and not at the end, so that the error names the table.
@@ -125,8 +128,13 @@ fn load_or_undo<S: Source>(
     }
 }
 
-fn itself(session: &mut Session, table: &TableSummary) -> Result<TableName, RestoreError> {
-    if !target::is_empty(session, &table.name)? {
+fn itself(
+    session: &mut Session,
+    to: &ConnectSettings,
+    table: &TableSummary,
+    cancel: &Cancel,
+) -> Result<TableName, RestoreError> {
+    if !unplanned::is_empty(session, to, &table.name, cancel)? {
         return Err(RestoreError::HasRows {
             table: table.name.clone(),
         });

@@ -4,7 +4,8 @@ use super::compare::{Comparison, compare};
 use super::error::RestoreError;
 use super::extension_rows;
 use super::lacking;
-use super::previewed::Previewed;
+use super::previewed::{Previewed, lock_dropped, other_partitions};
+use super::properties::{contents, relations};
 use super::refused::without_checks;
 use super::rows::{NotLoaded, Transactions, load};
 use super::statements::Statements;
@@ -69,7 +70,7 @@ pub(crate) fn whole_with<S: Source>(
     let to = target.definer();
     let (mut session, server, created) = ready(manifest, to, options, cancel)?;
     let dropping = (options.clean, previewed);
-    drop_existing(&mut session, &schema, manifest, dropping, cancel)?;
+    drop_existing(archive, &mut session, &schema, dropping, cancel)?;
     progress.stage(Stage::Definitions, None);
     let lacking = target::lacking_tablespaces(&mut session, &manifest.needs.tablespaces)?;
     let access = access_of(target, &mut session, &schema, manifest, cancel)?;
@@ -164,13 +165,14 @@ fn ready(
 }
 
 /// Refuses a target that has tables of the archive, or drops them.
-fn drop_existing(
+fn drop_existing<S: Source>(
+    archive: &Archive<S>,
     session: &mut Session,
     schema: &SchemaRestore,
-    manifest: &Manifest,
     (clean, previewed): (bool, Option<&Previewed>),
     cancel: &Cancel,
 ) -> Result<(), RestoreError> {
+    let manifest = archive.manifest();
     let there = extension_rows::present(session, manifest)?;
     if there.is_empty() {
         return Ok(());
@@ -180,9 +182,14 @@ fn drop_existing(
         return Err(RestoreError::NotEmpty { names });
     }
     let sql = drop_statements(session, schema, manifest, cancel)?;
+    let known = relations(&contents(archive, |_| true)?.definitions);
     session.simple("beginning to drop", "BEGIN")?;
-    let previewed = previewed.map_or(Ok(()), |it| it.compare_dropped(session, &there));
-    let dropped = previewed.and_then(|()| {
+    let mut may = || {
+        lock_dropped(session, &known)?;
+        other_partitions(session, &known)?.map_or(Ok(()), Err)?;
+        previewed.map_or(Ok(()), |it| it.compare_dropped(session, &there))
+    };
+    let dropped = may().and_then(|()| {
         let sql = format!("{sql}\nCOMMIT");
         Ok(session.simple("dropping what the archive holds", &sql)?)
     });

@@ -282,6 +282,24 @@ fn a_diff_runs_no_index_function_of_the_tables_owner() {
     is(1, "extra", serde_json::json!([{ "v": "c" }]));
     let words = ["restore", "latest", "--table", "keyed", "--missing-rows"];
     let plan = hub.run_expecting(0, &[&words[..], &["--dry-run"]].concat());
+    assert!(!marker.exists(), "{}", stdout(&plan));
+    // Previews of a restore into the table, and over it.
+    let lost = |rows: i64| {
+        let output = hub.run_expecting(0, &["restore", "latest", "--clean", "--dry-run", "--json"]);
+        let preview: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(preview["lost"]["keyed"], rows, "{preview}");
+    };
+    lost(9);
+    execute(
+        &owner,
+        "DELETE FROM keyed; CREATE INDEX ON keyed (id) WHERE pure(1) = 1",
+    );
+    lost(0);
+    let words = ["restore", "latest", "--table", "keyed", "--dry-run"];
+    let plan = hub.run_expecting(0, &words);
+    assert!(!marker.exists(), "{}", stdout(&plan));
+    execute(&owner, "INSERT INTO keyed VALUES (1, 'x')");
+    let plan = hub.run_expecting(3, &words);
     assert!(
         !marker.exists(),
         "the owner's function ran: {}",

@@ -138,6 +138,40 @@ fn a_whole_restore_is_planned_and_nothing_is_changed() {
 }
 
 #[test]
+fn partitions_that_are_not_in_the_archive_are_not_dropped_with_their_table() {
+    let source = database_with(
+        "CREATE TABLE days (d date) PARTITION BY RANGE (d);
+         CREATE TABLE january PARTITION OF days FOR VALUES FROM ('2026-01-01') TO ('2026-02-01') PARTITION BY LIST (d);
+         CREATE TABLE first PARTITION OF january FOR VALUES IN ('2026-01-01'); INSERT INTO days VALUES ('2026-01-01')",
+    );
+    let hub = Hub::whole(&source);
+    hub.backup();
+    plan(&hub, &source, 0, &["--clean"]);
+    source.execute(
+        "CREATE TABLE second PARTITION OF january FOR VALUES IN ('2026-01-02');
+         CREATE TABLE february PARTITION OF days FOR VALUES FROM ('2026-02-01') TO ('2026-03-01');
+         INSERT INTO days VALUES ('2026-01-02'), ('2026-02-02')",
+    );
+    let refused = plan(&hub, &source, 3, &["--clean"])["obstacles"].to_string();
+    assert!(
+        refused.contains("with their tables: february, second; detach"),
+        "{refused}"
+    );
+    let output = hub.run_expecting(1, &["restore", "latest", "--clean", "--yes"]);
+    assert!(
+        stderr(&output).contains("with their tables: february, second"),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(source.value("SELECT count(*) FROM days"), "3");
+    assert_eq!(source.value("SELECT count(*) FROM second"), "1");
+    source.execute("ALTER TABLE days DETACH PARTITION february; DROP TABLE second");
+    hub.run_expecting(0, &["restore", "latest", "--clean", "--yes"]);
+    assert_eq!(source.value("SELECT count(*) FROM days"), "1");
+    assert_eq!(source.value("SELECT count(*) FROM february"), "1");
+}
+
+#[test]
 fn roles_that_only_rows_name_are_asked_for_before_a_restore() {
     let source =
         database_with("CREATE TABLE audit (id int PRIMARY KEY, who regrole, acl aclitem[])");

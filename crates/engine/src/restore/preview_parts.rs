@@ -136,14 +136,13 @@ impl Preview {
             if table.problem.is_none()
                 && let Some(why) = may_not_write(&mut session, &table.name, update)?
             {
-                (table.inserted, table.updated) = (0, 0);
                 table.problem = Some(why.to_string());
             }
             if table.inserted > 0
+                && table.problem.is_none()
                 && let Some(summary) = summaries.find(|it| it.name == table.name)
                 && let Some(refused) = without_value(&mut session, summary)?
             {
-                (table.inserted, table.updated) = (0, 0);
                 table.problem = Some(refused.to_string());
             }
             found.put_back(table);

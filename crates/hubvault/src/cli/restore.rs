@@ -19,7 +19,7 @@ use hubvault_engine::progress::Progress;
 use hubvault_engine::remote::Backup;
 use hubvault_engine::restore::{self, Previewed, RestoreError, RestoreOptions, Restored, Target};
 use hubvault_model::{ByteSize, Cancel, TableName, counted, remedy};
-use hubvault_postgres::{ConnectSettings, Session, target};
+use hubvault_postgres::{ConnectSettings, PgError, Session, target};
 use serde_json::json;
 use std::fs::File;
 use std::io::IsTerminal;
@@ -79,7 +79,7 @@ pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
         let read = ByteSize(read.load(Ordering::Relaxed));
         tell_cost(read, ByteSize(archive.size()), backup.as_ref())
     });
-    watch.end(ended)
+    watch.end(ended).map_err(not_there)
 }
 
 /// A restore into a database that is there.
@@ -178,14 +178,35 @@ fn create(archive: &AnyArchive, to: &ConnectSettings, cancel: &Cancel) -> Result
     };
     let mut session = Session::connect(&server, cancel)?;
     let like = archive.manifest().database.as_ref();
+    let made = target::create_database(&mut session, &to.dbname, like);
     let notes = [
-        target::create_database(&mut session, &to.dbname, like)?,
+        made.map_err(not_created)?,
         target::set_tablespace(&mut session, &to.dbname, like)?,
     ];
     for note in notes.iter().flatten() {
         tracing::warn!("{note}");
     }
     Ok(())
+}
+
+/// What can be done where the server refuses to create a database.
+fn not_created(error: PgError) -> anyhow::Error {
+    match &error {
+        PgError::Query { why, .. } if why.contains("(SQLSTATE 42P04)") => anyhow!(
+            "{error}; name another database, or use --clean instead of --create to replace what is in this one"
+        ),
+        _ => RestoreError::from(error).with_role().into(),
+    }
+}
+
+/// What can be done where the database is not there.
+fn not_there(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref() {
+        Some(RestoreError::Postgres(PgError::NoSuchDatabase { target, why })) => anyhow!(
+            "{target}: {why}; check its name (psql -l lists the databases), or make it with --create"
+        ),
+        _ => error,
+    }
 }
 
 /// Gives a database that was created the properties of the source's; says that an existing one keeps its own.

@@ -3,6 +3,7 @@
 use crate::hub::{Hub, stderr, stdout};
 use crate::keys::Pair;
 use hubvault_testkit::{USERS, database_with};
+use serde_json::Value;
 
 #[test]
 fn a_sealed_archive_without_its_sidecar_is_read_as_the_list_proposes() {
@@ -62,4 +63,48 @@ fn help_is_a_command_and_only_a_near_command_is_proposed() {
             "{said}"
         );
     }
+}
+
+#[test]
+fn a_restore_that_is_refused_says_what_can_be_done() {
+    let database = database_with(
+        "CREATE TABLE users (id int PRIMARY KEY); INSERT INTO users SELECT generate_series(1, 500)",
+    );
+    let role = format!("reader_{}", database.name());
+    database.execute(&format!(
+        "CREATE VIEW seen AS SELECT * FROM users; CREATE ROLE {role} LOGIN; GRANT pg_read_all_data TO {role}"
+    ));
+    let mut hub = Hub::whole(&database);
+    hub.backup();
+    let checks = stdout(&hub.run_expecting(1, &["check", "--json"]));
+    assert!(checks.contains("answers, 1 table can be read"), "{checks}");
+    let restore =
+        |words: &[&str]| stderr(&hub.run_expecting(1, &[&["restore", "latest"], words].concat()));
+    let taken = restore(&["--create"]);
+    assert!(taken.contains("--clean instead of --create"), "{taken}");
+    let absent = restore(&["--database", "nothing_here"]);
+    assert!(absent.contains("make it with --create"), "{absent}");
+    let table = ["--table", "users"];
+    let full = restore(&table);
+    assert!(
+        full.contains("--missing-rows") && full.contains("--into-schema"),
+        "{full}"
+    );
+
+    database.execute("DELETE FROM users");
+    hub.set("POSTGRES_USER", &role);
+    let refused = stderr(&hub.run_expecting(
+        1,
+        &["restore", "latest", "--create", "--database", "never_made"],
+    ));
+    assert!(
+        refused.contains("--to postgres://OWNER@HOST/DATABASE"),
+        "{refused}"
+    );
+    // What would be done is said also where it may not be done.
+    let rows = ["restore", "latest", "--missing-rows", "--dry-run", "--json"];
+    let plan: Value = serde_json::from_str(&stdout(&hub.run_expecting(3, &rows))).unwrap();
+    assert_eq!(plan["tables"][0]["inserted"], 500, "{plan}");
+    assert!(plan["obstacles"].to_string().contains("INSERT"), "{plan}");
+    database.execute(&format!("DROP ROLE {role}"));
 }

@@ -98,7 +98,9 @@ fn what_only_a_service_does_has_its_request_beside_the_form() {
     let backup = is_page(&browser.get(&format!("/backups/{id}")), 200);
     for said in [
         format!("{base}&#x2f;backup&#x2f;{id}&#x2f;link -d"),
-        format!("hubvault restore {id} --database=NAME --create --dry-run"),
+        format!(
+            "hubvault restore {id} --create --to postgres:&#x2f;&#x2f;OWNER@HOST&#x2f;NAME --dry-run"
+        ),
     ] {
         assert!(backup.contains(&said), "{said}: {backup}");
     }

@@ -190,7 +190,7 @@ fn render(
         output => known.asked.output.display().to_string(),
         may_write => state.file.is_some() && host.is_some_and(|host| host.unwritable.is_empty()),
         is_named => state.file.is_some(),
-        variables => variables(&known.asked),
+        variables => variables(&known.asked, known.result(Step::Database).map_or("", |found| &found.text)),
         is_said_by_variables => is_said_by_variables(&known.asked),
     };
     let html = page.views.render("set_up.html", visit, values)?;

@@ -188,15 +188,18 @@ pub(super) fn shown(asked: &SetUp, environment: &Environment) -> Value {
     }
 }
 
-/// The same as variables; a secret is in a file. Tables and files cannot be said so.
-pub(super) fn variables(asked: &SetUp) -> Vec<String> {
+/// The same as variables, where `text` is the configuration; a secret is in a file. Tables and files cannot be said so.
+pub(super) fn variables(asked: &SetUp, text: &str) -> Vec<String> {
     let line = |(name, value): (&String, &String)| {
         if SECRETS.contains(&name.as_str()) {
             return format!("{name}_FILE=/run/secrets/{}", name.to_ascii_lowercase());
         }
         format!("{name}={}", shell_word(value))
     };
-    asked.answers.iter().map(line).collect()
+    let attach = "attach = \"sealed\"";
+    let is_attached_sealed = text.lines().any(|line| line == attach);
+    let attach = is_attached_sealed.then(|| "EMAIL_ATTACH=sealed".to_owned());
+    asked.answers.iter().map(line).chain(attach).collect()
 }
 
 /// Whether variables say all of it.
@@ -267,7 +270,7 @@ mod tests {
         }
         let shown = format!("{:?} {before:?}", shown(&before, &environment));
         assert!(!shown.contains("s3cret"), "{shown}");
-        assert!(!variables(&before).join(" ").contains("s3cret"));
+        assert!(!variables(&before, "").join(" ").contains("s3cret"));
         // One of the service's variables.
         let with = bare().with("SMTP_PASS", "hidden");
         let asked = sent(
@@ -280,6 +283,16 @@ mod tests {
             (asked.answer("SMTP_HOST"), asked.answer("SMTP_FROM")),
             ("", "a@b")
         );
+    }
+
+    #[test]
+    fn variables_attach_archives_as_the_configuration_does() {
+        let said = |text: &str| variables(&SetUp::default(), text);
+        assert_eq!(
+            said("[email]\nattach = \"sealed\"\n"),
+            ["EMAIL_ATTACH=sealed"]
+        );
+        assert!(said("# attach = \"sealed\"\n").is_empty());
     }
 
     #[test]

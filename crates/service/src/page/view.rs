@@ -156,6 +156,32 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_operation_that_says_nothing_yet_has_not_crashed() {
+        let page = |is_live: bool| {
+            let running = is_live.then(|| context! {});
+            let values = context! {
+                is_live, running, action => "verify", mark => "running", assets => Value::from(Serde(&*NAMES)),
+                asked_at => (), ended => (), who => context! {},
+            };
+            let environment = parse();
+            environment
+                .get_template("operation.html")
+                .unwrap()
+                .render(values)
+                .unwrap()
+        };
+        let (live, crashed) = (page(true), page(false));
+        assert!(
+            live.contains("It begins") && !live.contains("left no result"),
+            "{live}"
+        );
+        assert!(
+            !crashed.contains("It begins") && crashed.contains("left no result"),
+            "{crashed}"
+        );
+    }
+
     /// A form's address, with a star for each value, and what of the command is in the same template.
     const COMMANDS: &[(&str, &[&str])] = &[
         ("*start", &["\"backup\""]),

@@ -4,7 +4,9 @@ use super::super::{Finding, Look};
 use crate::catalog::KnownTables;
 use crate::job::{MissingPolicy, Scope};
 use hubvault_model::{Cancel, counted};
-use hubvault_postgres::{ConnectSettings, PgError, Relation, Sequence, Session, inspect};
+use hubvault_postgres::{
+    ConnectSettings, PgError, Relation, RelationKind, Sequence, Session, inspect,
+};
 use std::collections::BTreeSet;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
@@ -122,8 +124,17 @@ fn readable(
     let sequences = sequences.iter().filter(|it| !of_spared(it));
     let chosen = |relation: &Relation| scope.takes(&relation.name);
     let missing = inspect::missing_privileges(&settings.user, needed.clone(), sequences, &chosen);
+    let has_rows = |relation: &&Relation| {
+        relation.kind == RelationKind::Table && relation.extension_member.is_none()
+    };
+    let all = needed.clone().filter(has_rows).count();
+    let taken = needed.filter(|it| has_rows(it) && chosen(it)).count();
     Ok(Readable {
-        tables: needed.filter(|relation| chosen(relation)).count(),
+        tables: if scope.by_default && taken == 0 {
+            all
+        } else {
+            taken
+        },
         missing: missing
             .into_iter()
             .map(|missing| missing.statement)

@@ -30,6 +30,8 @@ pub enum Stage {
     /// The archive is copied to other destinations. In records it is part of [`Stage::Publish`]: earlier versions do not
     /// know it.
     Copies,
+    /// Another session has a lock on a table that is to be dropped.
+    Locks,
     /// Definitions are put back, before the rows.
     Definitions,
     /// Rows are put back.
@@ -54,6 +56,7 @@ impl Stage {
             Self::Drill => "drill",
             Self::Publish => "publish",
             Self::Copies => "copies",
+            Self::Locks => "waiting for locks",
             Self::Definitions => "definitions",
             Self::Rows => "rows",
             Self::Indexes => "indexes",

@@ -263,6 +263,11 @@ impl PgError {
         }
     }
 
+    /// Whether a lock was not released in time, or the wait for it was a deadlock (appendix A, 55P03 and 40P01).
+    pub fn is_of_locks(&self) -> bool {
+        matches!(self, Self::Query { why, .. } if is_of_states(why, &["55P03", "40P01"]))
+    }
+
     /// Whether a name was not found, as of something that a function names without its schema (classes 42 and 3F).
     pub fn is_of_names(&self) -> bool {
         matches!(self, Self::Query { why, .. } if is_of_states(why, &["42", "3F"]))

@@ -7,6 +7,8 @@ mod memory_file;
 mod connect;
 mod copy;
 pub mod inspect;
+mod lock_holders;
+mod restore_lock;
 mod snapshot;
 mod scratch;
 mod new_database;
@@ -57,7 +59,9 @@ pub use inspect::{
     Requirements, RowAddress, Rules, Sequence, WritableRows,
 };
 pub use live_rows::{LiveRows, live_rows};
+pub use lock_holders::{WAIT_SHORTLY, lock_timeout};
 pub use memory_file::memory_file;
 pub use new_database::create_options;
+pub use restore_lock::RestoreLock;
 pub use snapshot::{Invitation, Snapshot, SnapshotFacts, database_identity, system_identifier};
 pub use staging::StagedTable;

@@ -6,6 +6,7 @@ use crate::connect::settings::ConnectSettings;
 use crate::copy::session::CopySession;
 use crate::error::PgError;
 use crate::inspect;
+use crate::lock_holders::lock_holders;
 use hubvault_model::Cancel;
 use jiff::Timestamp;
 use std::time::Duration;
@@ -217,19 +218,7 @@ fn lock_in_time(session: &mut Session, timeout: Duration) -> Result<(), PgError>
 /// `ACCESS EXCLUSIVE` does ("Explicit Locking", table of conflicts).
 fn blockers(settings: &ConnectSettings, cancel: &Cancel) -> Result<Vec<String>, PgError> {
     let mut session = Session::at_source(settings, cancel)?;
-    let rows = session.rows(
-        "asking who holds the lock",
-        "SELECT format('  process %s, role %s, %s, for %s: %s (%s on %s)', a.pid, a.usename,
-                       coalesce(a.state, '?'), date_trunc('second', now() - a.xact_start),
-                       left(regexp_replace(a.query, '\\s+', ' ', 'g'), 200),
-                       CASE WHEN l.granted THEN 'holds' ELSE 'waits for' END, l.relation::regclass)
-         FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)
-         WHERE l.mode = 'AccessExclusiveLock' AND l.locktype = 'relation'
-           AND l.database = (SELECT oid FROM pg_catalog.pg_database
-                             WHERE datname = current_database())
-         ORDER BY l.granted DESC, a.xact_start",
-    )?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+    lock_holders(&mut session, "l.mode = 'AccessExclusiveLock'")
 }
 
 fn encoding(session: &mut Session) -> Result<String, PgError> {

@@ -85,7 +85,13 @@ impl Shown {
                     format!("the rows of {} could not be compared: {why}", table.name),
                     definitions_missing,
                 ),
-                (None, Ok(_)) => continue,
+                (None, Ok(_)) => match table.incomparable {
+                    Some(why) if table.problem().is_none() => (
+                        format!("the rows of {} could not be compared: {why}", table.name),
+                        definitions_missing,
+                    ),
+                    _ => continue,
+                },
             };
             self.not_provable.push(table.name.to_string());
             if !(is_of_names && definitions_missing) {

@@ -49,6 +49,8 @@ pub struct Compared {
     pub expected: RowDigest,
     /// What the database holds; the reason when it could not be read.
     pub found: Result<Found, String>,
+    /// Why only its rows can be counted, though all were to be compared.
+    pub incomparable: Option<&'static str>,
 }
 
 impl Compared {
@@ -289,19 +291,16 @@ pub(crate) fn compare(
         Comparison::Off => Vec::new(),
         _ => portions(units, to, logins, workers, cancel)?,
     };
-    let none_yet = |unit: &Unit<'_>| match unit.problem {
-        Some(problem) if is_of_rows => Err(problem.to_owned()),
-        _ => Ok(RowDigest::default()),
-    };
-    let found = units.iter().map(|unit| Mutex::new(none_yet(unit)));
-    let found: Vec<Mutex<Result<RowDigest, String>>> = found.collect();
+    let none_yet = units.iter().map(|_| Mutex::new(Ok(RowDigest::default())));
+    let found: Vec<Mutex<Result<RowDigest, String>>> = none_yet.collect();
     let open = || Ok(Reader::new(logins, cancel));
     let read = |reader: &mut Reader<'_>, Portion { table, pages, .. }| {
         let filter = pages.map(PageRange::condition);
         let unit = &units[table];
-        let sql = if is_of_rows { copy_sql } else { rows_sql };
+        let is_read = is_of_rows && unit.problem.is_none();
+        let sql = if is_read { copy_sql } else { rows_sql };
         let sql = sql(&unit.table, unit.only(), filter.as_deref());
-        let read = if is_of_rows { digest_of } else { count_of };
+        let read = if is_read { digest_of } else { count_of };
         let name = &unit.table.name;
         let part = reader.read(name, |session| read(session, &unit.table, &sql));
         if cancel.is_requested() {
@@ -318,14 +317,16 @@ pub(crate) fn compare(
     Pool::new(portions, cancel).run(workers, open, read)?;
     let compared = units.iter().zip(found).map(|(unit, found)| {
         let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let incomparable = unit.problem.filter(|_| is_of_rows);
         Compared {
             name: unit.table.name.clone(),
             expected: unit.table.digest,
             found: found.map(|digest| match how {
-                Comparison::Rows => Found::Rows(digest),
-                Comparison::Counts => Found::Count(digest.rows),
+                Comparison::Rows if incomparable.is_none() => Found::Rows(digest),
+                Comparison::Rows | Comparison::Counts => Found::Count(digest.rows),
                 Comparison::Off => Found::Unread,
             }),
+            incomparable,
         }
     });
     Ok(compared.collect())

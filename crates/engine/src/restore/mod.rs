@@ -3,6 +3,7 @@
 
 mod error;
 mod previewed;
+mod locks;
 mod order;
 mod rows;
 mod values;

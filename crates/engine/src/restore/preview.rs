@@ -7,7 +7,9 @@ use super::{extension_rows, lacking, schema};
 use crate::disk::free_bytes;
 use hubvault_archive::{Archive, Manifest, Source, TableSummary};
 use hubvault_model::{Cancel, TableName, quote_ident};
-use hubvault_postgres::{ConnectSettings, Definition, Session, target_facts};
+use hubvault_postgres::{
+    ConnectSettings, Definition, Session, WAIT_SHORTLY, lock_timeout, target_facts,
+};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -115,11 +117,15 @@ impl Preview {
         tables: &[TableName],
     ) -> Result<(), RestoreError> {
         let doing = "counting the rows that would be dropped";
-        session.simple(doing, "BEGIN READ ONLY")?;
+        session.simple(doing, &format!("BEGIN READ ONLY; {WAIT_SHORTLY}"))?;
         match target_facts::row_counts(session, tables) {
             Ok(lost) => self.lost = lost,
             // Who may not read them may not drop them either.
             Err(error) if error.is_refusal() => self.obstacles.push(error.to_string()),
+            Err(error) if error.is_of_locks() => {
+                session.simple(doing, "ROLLBACK")?;
+                return Err(lock_timeout(session, tables).into());
+            }
             Err(error) => return Err(error.into()),
         }
         Ok(session.simple(doing, "ROLLBACK")?)

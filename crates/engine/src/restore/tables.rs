@@ -53,6 +53,7 @@ pub fn tables<S: Source>(
                 name,
                 expected: table.digest,
                 found: Ok(Found::Rows(table.digest)),
+                incomparable: None,
             }),
             Err(error) if keep_going && !cancel.is_requested() => {
                 session.simple("rolling a table back", "ROLLBACK TO SAVEPOINT one_table")?;

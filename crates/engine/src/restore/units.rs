@@ -12,7 +12,7 @@ pub(crate) struct Unit<'a> {
     pub(crate) table: Cow<'a, TableSummary>,
     /// Whether it is a partitioned one.
     pub(crate) is_tree: bool,
-    /// Why it cannot be compared.
+    /// Why its contents cannot be compared, and its rows are counted.
     pub(crate) problem: Option<&'static str>,
 }
 

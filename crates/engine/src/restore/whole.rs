@@ -1,9 +1,10 @@
 //! Restores a whole archive: definitions, rows, sequences and indexes, then compares everything.
 
-use super::compare::{Comparison, compare};
+use super::compare::{Compared, Comparison, compare};
 use super::error::RestoreError;
 use super::extension_rows;
 use super::lacking;
+use super::locks::in_turns;
 use super::previewed::{Previewed, lock_dropped, other_partitions};
 use super::properties::{contents, relations};
 use super::refused::without_checks;
@@ -18,7 +19,7 @@ use hubvault_archive::{
 use hubvault_model::{Cancel, TableName, quote_ident};
 use hubvault_postgres::{
     Access, Check, ConnectSettings, LateChecks, SchemaOptions, SchemaRestore, Session, TableLogins,
-    ToolMessages, target,
+    ToolMessages, WAIT_SHORTLY, target,
 };
 
 /// The archive's tables that exist in a database.
@@ -70,7 +71,7 @@ pub(crate) fn whole_with<S: Source>(
     let to = target.definer();
     let (mut session, server, created) = ready(manifest, to, options, cancel)?;
     let dropping = (options.clean, previewed);
-    drop_existing(archive, &mut session, &schema, dropping, cancel)?;
+    drop_existing(archive, &mut session, &schema, dropping, (progress, cancel))?;
     progress.stage(Stage::Definitions, None);
     let lacking = target::lacking_tablespaces(&mut session, &manifest.needs.tablespaces)?;
     let access = access_of(target, &mut session, &schema, manifest, cancel)?;
@@ -92,10 +93,7 @@ pub(crate) fn whole_with<S: Source>(
         no_tablespaces: options.isolated || !lacking.is_empty(),
         server,
     };
-    let mut report = ToolMessages::default();
-    (report.notes).extend(lacking::created_for_rows(&created, manifest));
-    report.notes.extend(lacking::tablespaces(&lacking));
-    report.notes.extend(lacking::passwords(&manifest.masked));
+    let mut report = first_notes(manifest, &created, &lacking);
     if let Some(superuser) = &mut superuser {
         report.extend(schema.make_extensions(superuser, to, said, cancel)?);
     }
@@ -119,6 +117,9 @@ pub(crate) fn whole_with<S: Source>(
     }
     let how = (options.compare, options.workers);
     let tables = compare(&units(manifest), to, &logins, how, cancel)?;
+    report
+        .warnings
+        .extend(tables.iter().filter_map(not_compared));
     Ok(Restored {
         tables,
         compared: options.compare,
@@ -127,6 +128,22 @@ pub(crate) fn whole_with<S: Source>(
         access,
         logins,
     })
+}
+
+/// What is known before anything is made.
+fn first_notes(manifest: &Manifest, created: &[String], lacking: &[String]) -> ToolMessages {
+    let mut report = ToolMessages::default();
+    (report.notes).extend(lacking::created_for_rows(created, manifest));
+    report.notes.extend(lacking::tablespaces(lacking));
+    report.notes.extend(lacking::passwords(&manifest.masked));
+    report
+}
+
+/// What is said of a table whose rows were only counted.
+fn not_compared(table: &Compared) -> Option<String> {
+    let (name, why) = (&table.name, table.incomparable?);
+    let text = format!("{name}: the row count matches, its contents could not be compared: {why}");
+    table.problem().is_none().then_some(text)
 }
 
 /// The logins of a restore.
@@ -170,7 +187,7 @@ fn drop_existing<S: Source>(
     session: &mut Session,
     schema: &SchemaRestore,
     (clean, previewed): (bool, Option<&Previewed>),
-    cancel: &Cancel,
+    watched: (&dyn Progress, &Cancel),
 ) -> Result<(), RestoreError> {
     let manifest = archive.manifest();
     let there = extension_rows::present(session, manifest)?;
@@ -181,23 +198,16 @@ fn drop_existing<S: Source>(
         let names = there.iter().map(ToString::to_string).collect();
         return Err(RestoreError::NotEmpty { names });
     }
-    let sql = drop_statements(session, schema, manifest, cancel)?;
+    let sql = drop_statements(session, schema, manifest, watched.1)?;
     let known = relations(&contents(archive, |_| true)?.definitions);
-    session.simple("beginning to drop", "BEGIN")?;
-    let mut may = || {
+    in_turns(session, &known, watched, |session| {
+        session.simple("beginning to drop", &format!("BEGIN; {WAIT_SHORTLY}"))?;
         lock_dropped(session, &known)?;
         other_partitions(session, &known)?.map_or(Ok(()), Err)?;
-        previewed.map_or(Ok(()), |it| it.compare_dropped(session, &there))
-    };
-    let dropped = may().and_then(|()| {
+        previewed.map_or(Ok(()), |it| it.compare_dropped(session, &there))?;
         let sql = format!("{sql}\nCOMMIT");
         Ok(session.simple("dropping what the archive holds", &sql)?)
-    });
-    if dropped.is_err() {
-        // The error above is the one to report.
-        let _ = session.simple("giving up", "ROLLBACK");
-    }
-    dropped
+    })
 }
 
 /// A running restore.

@@ -4,7 +4,8 @@
 use super::mounts;
 use super::ownership::{ReadOnlyMount, Untrusted, is_own, is_unwritable, untrusted_file};
 use crate::command::shell_word;
-use rustix::fs::OFlags;
+use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -95,6 +96,21 @@ pub enum Durability {
 /// Replaces a file as a whole, through a new one under a name that nobody can foresee. A link of that name is replaced,
 /// not followed.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io::Result<()> {
+    write(path, bytes, (mode, durability), put)
+}
+
+/// Makes a file as a whole, durable. Where anything has its name, also since a moment, nothing is done
+/// ([`ErrorKind::AlreadyExists`]).
+pub fn create(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    write(path, bytes, (mode, Durability::Durable), put_new)
+}
+
+fn write(
+    path: &Path,
+    bytes: &[u8],
+    (mode, durability): (u32, Durability),
+    put: impl Fn(&Path, &Path) -> io::Result<()>,
+) -> io::Result<()> {
     let fresh = fresh_name(path);
     let write = || {
         let mut file = OpenOptions::new()
@@ -126,6 +142,18 @@ fn put(fresh: &Path, path: &Path) -> io::Result<()> {
             fs::rename(fresh, path)
         }
         done => done,
+    }
+}
+
+/// Gives a file a name that nothing has.
+fn put_new(fresh: &Path, path: &Path) -> io::Result<()> {
+    match renameat_with(CWD, fresh, CWD, path, RenameFlags::NOREPLACE) {
+        // Not every file system can, such as NFS.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+            fs::hard_link(fresh, path)?;
+            fs::remove_file(fresh)
+        }
+        done => Ok(done?),
     }
 }
 
@@ -325,6 +353,20 @@ mod tests {
             2,
             "nothing is left behind"
         );
+    }
+
+    #[test]
+    fn a_new_file_takes_no_name_that_is_taken() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("hubvault.toml");
+        create(&path, b"first", 0o600).unwrap();
+        let taken = || create(&path, b"second", 0o600).unwrap_err().kind();
+        assert_eq!(taken(), ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).unwrap(), b"first");
+        fs::remove_file(&path).unwrap();
+        symlink("nowhere", &path).unwrap();
+        assert_eq!(taken(), ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
     #[test]

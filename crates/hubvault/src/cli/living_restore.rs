@@ -118,7 +118,8 @@ struct FirstChange<'a> {
 
 impl Progress for FirstChange<'_> {
     fn stage(&self, stage: Stage, expected_bytes: Option<u64>) {
-        if self.watch.is_whole {
+        // Who waits for the locks has changed nothing yet.
+        if self.watch.is_whole && stage != Stage::Locks {
             self.watch.is_changed.store(true, Ordering::Release);
         }
         self.inner.stage(stage, expected_bytes);

@@ -19,10 +19,10 @@ use hubvault_engine::progress::Progress;
 use hubvault_engine::remote::Backup;
 use hubvault_engine::restore::{self, Previewed, RestoreError, RestoreOptions, Restored, Target};
 use hubvault_model::{ByteSize, Cancel, TableName, counted, remedy};
-use hubvault_postgres::{ConnectSettings, PgError, Session, target};
+use hubvault_postgres::{ConnectSettings, PgError, RestoreLock, Session, target};
 use serde_json::json;
 use std::fs::File;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -65,6 +65,9 @@ pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
     if args.clean && !args.yes {
         ask(&restore::present(&archive, &to, &cancel)?, &to)?;
     }
+    // Before the mark: what another restore leaves is not this one's.
+    let _lock = RestoreLock::take(&to, &cancel)
+        .map_err(|error| not_there(RestoreError::from(error).into()))?;
     let watch = RestoreWatch::begin(settings, args, archive.manifest().id, &to, &cancel);
     let begun = Begun {
         settings,
@@ -150,10 +153,22 @@ impl Begun<'_> {
     }
 }
 
+/// More than a dry run of any database has.
+const MOST_PREVIEWED: ByteSize = ByteSize(64 << 20);
+
 /// What a dry run answered.
 fn previewed(path: &Path) -> Result<Previewed> {
     let doing = || format!("reading the dry run {}", path.display());
-    let text = std::fs::read(path).with_context(doing)?;
+    if !std::fs::metadata(path).with_context(doing)?.is_file() {
+        bail!("{}: it is no regular file", doing());
+    }
+    let (mut text, file) = (Vec::new(), File::open(path).with_context(doing)?);
+    file.take(MOST_PREVIEWED.0 + 1)
+        .read_to_end(&mut text)
+        .with_context(doing)?;
+    if text.len() as u64 > MOST_PREVIEWED.0 {
+        bail!("{}: it has more than {MOST_PREVIEWED}", doing());
+    }
     serde_json::from_slice(&text).with_context(doing)
 }
 

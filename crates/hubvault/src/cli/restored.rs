@@ -46,6 +46,8 @@ fn restored_json(restored: &Restored, to: &ConnectSettings) -> Value {
             Comparison::Off => "off",
         },
         "tables": restored.tables.iter().map(table).collect::<Vec<_>>(),
+        "not_compared": restored.tables.iter().filter(|it| it.incomparable.is_some())
+            .map(|it| it.name.to_string()).collect::<Vec<_>>(),
         "not_restored": restored.passed_over.iter().map(not_restored).collect::<Vec<_>>(),
         "not_rebuilt": texts(&mut said.failures.iter().map(ToString::to_string)),
         "not_valid": texts(&mut said.not_valid.iter().map(ToString::to_string)),
@@ -146,10 +148,20 @@ pub(super) fn report(restored: &Restored, to: &ConnectSettings) -> Result<Exit> 
         ),
     };
     let (tables, rows) = (restored.tables.len() as u64, counted(rows, "row"));
-    let compared = match restored.compared {
-        Comparison::Rows => format!("{rows}, every row equal"),
-        Comparison::Counts => format!("{rows}; the counts match, contents were not compared"),
-        Comparison::Off => format!("{rows} in the archive; nothing was compared"),
+    let counted_only = restored
+        .tables
+        .iter()
+        .filter(|it| it.incomparable.is_some());
+    let compared = match (restored.compared, counted_only.count() as u64) {
+        (Comparison::Rows, 0) => format!("{rows}, every row equal"),
+        (Comparison::Rows, some) => {
+            let some = counted(some, "table");
+            format!(
+                "{rows}; every row is equal but in {some}, whose contents could not be compared"
+            )
+        }
+        (Comparison::Counts, _) => format!("{rows}; the counts match, contents were not compared"),
+        (Comparison::Off, _) => format!("{rows} in the archive; nothing was compared"),
     };
     let text = format!(
         "restored into {to}: {}, {compared}{not_rebuilt}\n",

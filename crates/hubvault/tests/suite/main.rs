@@ -37,6 +37,7 @@ mod restore;
 mod load_order;
 mod script_drill;
 mod restore_shells;
+mod restore_locks;
 mod missing_rows;
 mod unreadable_tables;
 mod window_cut;

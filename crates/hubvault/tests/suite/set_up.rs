@@ -281,6 +281,9 @@ fn mail_and_destinations_are_tested_and_no_secret_leaves_for_elsewhere() {
     assert_eq!(browser.get("/").status, 200);
     let log = service.stop_and_log();
     assert!(log.contains("sent a test message over localhost"), "{log}");
+    let tested = "tested the destinations: the destination good (";
+    assert!(log.contains(tested), "{log}");
+    assert!(log.contains("the destination bad cannot be used"), "{log}");
     assert!(!log.contains("pass-of-the-role"), "{log}");
 }
 

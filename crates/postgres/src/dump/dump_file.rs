@@ -183,12 +183,16 @@ impl DumpFile {
         // They come before the first object; \restrict is for psql ("psql", Meta-Commands), and not
         // every server knows the setting.
         let drops = sql.split(FIRST_OBJECT).next().unwrap_or_default();
-        let statements = drops
-            .lines()
-            .filter(|line| !line.starts_with("\\restrict ") && *line != UNKNOWN_SETTING);
+        let statements = drops.lines().filter(|line| {
+            let is_setting = [UNKNOWN_SETTING, NO_LIMIT_OF_LOCKS].contains(line);
+            !line.starts_with("\\restrict ") && !is_setting
+        });
         Ok(statements.collect::<Vec<_>>().join("\n"))
     }
 }
+
+/// What every text begins with. Whoever drops sets limits of its own.
+const NO_LIMIT_OF_LOCKS: &str = "SET lock_timeout = 0;";
 
 /// Before the first object of a text: names begin no line of it.
 const FIRST_OBJECT: &str = "\n-- Name: ";

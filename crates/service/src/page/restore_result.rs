@@ -115,6 +115,7 @@ pub(super) fn restored(answer: &Json) -> Value {
         into => answer["database"].as_str(),
         equal => counted(equal.len() as u64, "table"),
         rows => counted(rows, "row"),
+        not_compared => texts(&answer["not_compared"]).join(", "),
         is_whole => wrong.is_empty() && not_restored.is_empty(),
         lists => [
             ("Not equal", errors(&wrong)),

@@ -236,6 +236,13 @@ async fn step(
         take_step(&state)?;
         let asked = SetUp { step, ..asked };
         let found = state.perform(&asked)?;
+        let audit = match step {
+            Step::Destinations => {
+                let tested = [found.good.as_slice(), &found.bad].concat();
+                format!("{audit}: {}", tested.join("; "))
+            }
+            _ => audit,
+        };
         let mut known = state.known();
         known.asked = SetUp {
             step: Step::Host,

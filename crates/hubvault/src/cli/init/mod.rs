@@ -81,13 +81,17 @@ pub(crate) fn run(variables: &Environment, args: &InitArgs) -> Result<Exit> {
     outcome.report(variables, &cancel)
 }
 
+fn exists(output: &Path) -> String {
+    format!(
+        "{} exists; `hubvault config check` checks it, --force replaces it, --output names another file",
+        output.display()
+    )
+}
+
 /// Refuses before the first question what would fail after the last one.
 fn refuse_unwritable(output: &Path, force: bool) -> Result<()> {
     if output.symlink_metadata().is_ok() && !force {
-        bail!(
-            "{} exists; `hubvault config check` checks it, --force replaces it, --output names another file",
-            output.display()
-        );
+        bail!(exists(output));
     }
     let directory = output.parent().context("the file is in no directory")?;
     rustix::fs::access(directory, rustix::fs::Access::WRITE_OK).with_context(|| {

@@ -4,18 +4,19 @@ use super::super::config::check_text;
 use super::super::consequences::consequences;
 use super::super::plan::{plan_json, plan_text};
 use super::role::NewRole;
-use super::{Exit, place, secret_file};
+use super::{Exit, exists, place, secret_file};
 use crate::answer;
 use crate::screen::bullets;
 use crate::text::{plain, print};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use hubvault_config::{Draft, Environment, Inputs, Settings};
 use hubvault_engine::backup;
-use hubvault_engine::state::file::{Durability, replace};
+use hubvault_engine::state::file::{Durability, create, replace};
 use hubvault_model::Cancel;
 use hubvault_postgres::inspect::Survey;
 use hubvault_postgres::{ConnectSettings, Session};
 use serde_json::json;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 pub(super) struct Outcome {
@@ -75,13 +76,16 @@ impl Outcome {
             self.secret_files.push(path);
         }
         place::make(directory)?;
-        replace(
-            &self.output,
-            draft.text().as_bytes(),
-            0o600,
-            Durability::Durable,
-        )
-        .with_context(|| format!("writing {}", self.output.display()))
+        let (output, text) = (&self.output, draft.text());
+        let written = if force {
+            replace(output, text.as_bytes(), 0o600, Durability::Durable)
+        } else {
+            create(output, text.as_bytes(), 0o600)
+        };
+        match written {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => bail!(exists(output)),
+            done => done.with_context(|| format!("writing {}", output.display())),
+        }
     }
 
     /// What `config check` and a dry run say of the file, read as any later command reads it.

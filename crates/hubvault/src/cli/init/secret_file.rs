@@ -1,7 +1,7 @@
 //! Files that hold one secret each, for their owner alone.
 
 use anyhow::{Context, Result, bail};
-use hubvault_engine::state::file::{Durability, replace};
+use hubvault_engine::state::file::{Durability, create, replace};
 use hubvault_engine::state::ownership::{ReadOnlyMount, read_trusted};
 use secrecy::{ExposeSecret, SecretString};
 use std::fs::File;
@@ -21,7 +21,14 @@ pub(super) fn write(path: &Path, secret: &SecretString, force: bool) -> Result<(
     let text = secret.expose_secret();
     match read_trusted(path, MOST_BYTES, ReadOnlyMount::Untrusted) {
         Ok(known) if value(&known) == text => {}
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) if error.kind() == ErrorKind::NotFound && !force => {
+            return match create(path, text.as_bytes(), 0o600) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                    bail!(holds_something_else(path))
+                }
+                done => done.with_context(|| format!("writing {}", path.display())),
+            };
+        }
         _ if force => {}
         _ => bail!(holds_something_else(path)),
     }

@@ -379,6 +379,7 @@ mod tests {
             name: TableName::new("public", "t"),
             expected,
             found,
+            incomparable: None,
         };
         assert!(of(Ok(Found::Rows(expected))).is_equal());
         let other = of(Ok(Found::Rows(RowDigest { rows: 2, sum: 8 })));

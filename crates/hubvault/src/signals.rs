@@ -140,7 +140,7 @@ fn end(signal: i32) -> ! {
             .rev()
             .find_map(|watched| watched.cancel.last_failure());
         let message = last.map_or_else(
-            || "stopped on request; a server or program did not answer".to_owned(),
+            || "stopped on request, while a server or program gave no answer; nothing more is published, and the next run clears up".to_owned(),
             |last| format!("stopped on request while trying again: {last}"),
         );
         complain(&format!("error: {message}"));

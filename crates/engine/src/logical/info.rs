@@ -104,11 +104,13 @@ fn contents(out: &mut String, plan: &Plan, inside: &Inside<'_>) -> std::fmt::Res
     for table in &plan.tables {
         table_line(out, table)?;
     }
-    writeln!(
-        out,
-        "\n  {} configuration files and directories:\n",
-        inside.files.len()
-    )?;
+    if !inside.files.is_empty() {
+        writeln!(
+            out,
+            "\n  {} configuration files and directories:\n",
+            inside.files.len()
+        )?;
+    }
     for file in inside.files {
         inside_line(out, file)?;
     }
@@ -222,10 +224,11 @@ fn how_to_restore(
     encoding: Option<&str>,
 ) -> std::fmt::Result {
     let pg_dump = one_line(pg_dump);
+    let major = pg_dump.split('.').next().unwrap_or_default();
     writeln!(
         out,
         "\nHOW TO RESTORE\n\n  With standard tools; hubvault is not needed. On a machine with psql and \
-         pg_restore\n  {pg_dump} or newer (pg_dump {pg_dump} wrote the definitions):\n"
+         pg_restore\n  {major} or newer (pg_dump {pg_dump} wrote the definitions):\n"
     )?;
     let flag = match job.archive.codec {
         Codec::Gzip => "-xz",

@@ -141,7 +141,7 @@ export PGOPTIONS PGCLIENTENCODING=UTF8
 
 # pg_restore empties the search_path itself: an extension's script may read what it is by default.
 sql() { PGOPTIONS="$PGOPTIONS -c search_path=" psql -X -q -A -t -v ON_ERROR_STOP=1 "$@"; }
-ask() { sql -c "$1" || die "the database $PGDATABASE does not answer: see above"; }
+ask() { sql -c "$1" || die "the database $PGDATABASE does not answer: see above; --create makes one that is missing"; }
 # Runs the SQL that an awk program makes of the records, in one session.
 ask_each() {
     statements=$(records "$1") || exit 1

@@ -10,7 +10,7 @@ use crate::progress::{Progress, Stage};
 use hubvault_archive::{Archive, Source, TableSummary};
 use hubvault_model::{Cancel, TableName, TablePattern};
 use hubvault_postgres::{
-    Access, ConnectSettings, Session, TableLogins, ToolMessages, target, unplanned,
+    Access, ConnectSettings, PgError, Session, TableLogins, ToolMessages, target, unplanned,
 };
 
 /// Restores the rows of the selected tables, all in one transaction: into the same tables, which
@@ -118,7 +118,7 @@ fn load_or_undo<S: Source>(
             Err(error) if into_schema.is_some() => {
                 let refusing = error.refusing_columns(&table.columns, &as_text);
                 if refusing.is_empty() {
-                    return Err(error);
+                    return Err(if_there(error));
                 }
                 refusing
             }
@@ -126,6 +126,19 @@ fn load_or_undo<S: Source>(
         };
         as_text.extend(refusing);
         session.simple("rolling a table back", "ROLLBACK TO SAVEPOINT one_table")?;
+    }
+}
+
+/// A table of that name that is in the schema already, with what can be done.
+fn if_there(error: RestoreError) -> RestoreError {
+    match error {
+        RestoreError::Postgres(PgError::Query { doing, why })
+            if why.contains("(SQLSTATE 42P07)") =>
+        {
+            let why = format!("{why}; drop it, or name another schema");
+            PgError::Query { doing, why }.into()
+        }
+        error => error,
     }
 }
 

@@ -61,8 +61,12 @@ pub(crate) fn run(settings: &Settings, command: &AlertCommand) -> Result<Exit> {
             if answer::is_json() {
                 answer::json(&json!({ "check": check, "silenced_until": until }))?;
             } else {
-                let until = moment(until, &settings.zone);
-                print(&format!("{check}: silenced until {until}\n"))?;
+                let what = if until > now {
+                    format!("silenced until {}", moment(until, &settings.zone))
+                } else {
+                    "no longer silenced".to_owned()
+                };
+                print(&format!("{check}: {what}\n"))?;
             }
             Ok(Exit::Done)
         }

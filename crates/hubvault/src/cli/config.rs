@@ -32,7 +32,12 @@ pub(crate) fn init(path: &Path) -> Result<Exit> {
         .mode(0o600)
         .open(path);
     file.and_then(|mut file| file.write_all(EXAMPLE.as_bytes()))
-        .with_context(|| format!("writing a new {} (it must not exist)", path.display()))?;
+        .with_context(|| {
+            format!(
+                "writing {}, which must not exist yet; name another file",
+                path.display()
+            )
+        })?;
     if answer::is_json() {
         answer::json(&json!({ "file": path }))?;
         return Ok(Exit::Done);

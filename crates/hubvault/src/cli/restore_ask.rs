@@ -68,7 +68,10 @@ fn backup(settings: &Settings) -> Result<BackupRecord> {
         })
         .collect();
     if lines.is_empty() {
-        bail!("no archives in {}", job.local_directory().display());
+        bail!(
+            "no archives in {} yet; `hubvault backup` makes the first",
+            job.local_directory().display()
+        );
     }
     let at = select("Backup", &lines)?;
     records

@@ -96,7 +96,7 @@ fn preview_text(preview: &Preview, place: &str, seconds: Option<f64>) -> String 
         };
         let dropped: Vec<String> = preview.dropped.iter().map(rows).collect();
         let line = format!(
-            "drop, with all rows: {}; {} in all; {} for these and all else that the archive defines",
+            "drop, with all rows: {}; {} in all; also all else that the archive defines: {}",
             names(&dropped),
             counted(preview.lost.values().sum(), "row"),
             counted(preview.drop_statements as u64, "statement")

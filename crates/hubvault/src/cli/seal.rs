@@ -245,7 +245,7 @@ pub(crate) fn sealed_text(sealed_to: &[String], opened: bool) -> String {
     let how = if opened {
         ""
     } else {
-        "; not opened: read from the sidecar (open it with --identity FILE)"
+        "\nnot opened: read from the sidecar (open it with --identity FILE)"
     };
     format!("sealed to {recipients}: {}{how}\n", keys.join(", "))
 }

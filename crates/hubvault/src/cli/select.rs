@@ -111,6 +111,12 @@ pub(crate) fn resolve(settings: &Settings, word: &str, cancel: &Cancel) -> Resul
         } else {
             String::new()
         };
+        if here.is_empty() && word == "latest" {
+            bail!(
+                "no backups in {} yet; `hubvault backup` takes the first",
+                directory.display()
+            );
+        }
         bail!(
             "no backup {word:?} in {}; `hubvault list` lists them{here}",
             directory.display()

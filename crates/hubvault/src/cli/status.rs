@@ -208,8 +208,8 @@ fn sealed(status: &Status, now: Timestamp) -> String {
         };
     }
     let one = |opener: &Opener| match opener.shown_at {
-        Some(at) => format!("{} (shown {} ago)", opener.name, age(at, now)),
-        None => format!("{} (never shown)", opener.name),
+        Some(at) => format!("{} (confirmed {} ago)", opener.name, age(at, now)),
+        None => format!("{} (never confirmed)", opener.name),
     };
     let all: Vec<String> = status.sealed_to.iter().map(one).collect();
     let earlier = match unsealed {

@@ -75,6 +75,10 @@ fn a_restore_that_is_refused_says_what_can_be_done() {
         "CREATE VIEW seen AS SELECT * FROM users; CREATE ROLE {role} LOGIN; GRANT pg_read_all_data TO {role}"
     ));
     let mut hub = Hub::whole(&database);
+    for command in ["show", "restore"] {
+        let said = stderr(&hub.run_expecting(1, &[command, "latest"]));
+        assert!(said.contains("`hubvault backup` takes the first"), "{said}");
+    }
     hub.backup();
     let checks = stdout(&hub.run_expecting(1, &["check", "--json"]));
     assert!(checks.contains("answers, 1 table can be read"), "{checks}");
@@ -90,6 +94,23 @@ fn a_restore_that_is_refused_says_what_can_be_done() {
         full.contains("--missing-rows") && full.contains("--into-schema"),
         "{full}"
     );
+
+    let beside = [
+        "restore",
+        "latest",
+        "--table",
+        "users",
+        "--into-schema",
+        "beside",
+    ];
+    hub.run_expecting(0, &beside);
+    let twice = stderr(&hub.run_expecting(1, &beside));
+    assert!(twice.contains("name another schema"), "{twice}");
+    let silence = |length: &str| {
+        stdout(&hub.run_expecting(0, &["alert", "silence", "disk", "--for", length]))
+    };
+    assert!(silence("2h").contains("silenced until"));
+    assert!(silence("0s").contains("no longer silenced"));
 
     database.execute("DELETE FROM users");
     hub.set("POSTGRES_USER", &role);

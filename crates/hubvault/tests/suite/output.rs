@@ -95,7 +95,7 @@ fn every_setting_is_shown_in_the_plan_and_in_config_show() {
     );
     assert_contains(
         &run_text(&hub, &["status"], &[0, 1, 3]),
-        &["alice (never shown)"],
+        &["alice (never confirmed)"],
     );
     assert!(json(&hub, &["status", "--json"]).is_object());
     let identity = ["verify", "latest", "--identity", alice.identity()];
@@ -105,7 +105,10 @@ fn every_setting_is_shown_in_the_plan_and_in_config_show() {
         &run_text(&hub, &["check", "seal"], &[0]),
         &["the recipient was shown"],
     );
-    assert_contains(&run_text(&hub, &["status"], &[0, 1, 3]), &["alice (shown "]);
+    assert_contains(
+        &run_text(&hub, &["status"], &[0, 1, 3]),
+        &["alice (confirmed "],
+    );
     let shown = run_text(
         &hub,
         &["show", "latest", "--identity", alice.identity()],

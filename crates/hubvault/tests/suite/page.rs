@@ -246,7 +246,8 @@ fn a_new_installation_has_a_token_to_log_in_with() {
     assert_eq!(service.get("/backup/status", &text).status, 200);
     let log = service.stop_and_log();
     assert!(
-        log.contains("made the token first (admin) with the text in") && !log.contains(&text),
+        log.contains("created the token `first` (role admin) with the text in")
+            && !log.contains(&text),
         "{log}"
     );
 

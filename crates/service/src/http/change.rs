@@ -168,7 +168,7 @@ impl OfJob {
             Err(error) => tracing::error!("notifying of a refused change: {error:#}"),
         }
         let what = "over HTTP the configuration may only be made stricter than its file and variables; nothing was \
-                    changed, and the administrators are notified. `details` says what to write where on the host";
+                    changed, and the administrators are notified. with this comes what to write where on the host";
         let details = logging::masked(&Value::Object(details).to_string());
         let details = serde_json::from_str(&details).unwrap_or_default();
         Err(ApiError::new(StatusCode::FORBIDDEN, what).with(details))

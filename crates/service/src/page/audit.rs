@@ -12,6 +12,7 @@ use axum::Extension;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use hubvault_config::Service;
+use hubvault_engine::command::shell_word;
 use hubvault_engine::state::StateDir;
 use hubvault_model::excerpt;
 use jiff::Timestamp;
@@ -98,6 +99,7 @@ pub(super) async fn list(
         let lines: Vec<Line> = shown.map(one).collect();
         let values = context! {
             at => PATH,
+            command => format!("grep audit: {}", shell_word(&file(&first.service).display().to_string())),
             first => offset + 1,
             last => offset + lines.len() as u64,
             lines => Value::from(Serde(lines)),

@@ -169,7 +169,7 @@ fn picture(all: &[(Date, Day)], link: &str) -> String {
 fn summary(all: &[(Date, Day)]) -> String {
     let count = |mark: &str| all.iter().filter(|(_, day)| day.mark() == mark).count();
     format!(
-        "Of the last {} days, {} have a proven backup, {} an unproven one, on {} every run failed, on {} none ran.",
+        "The last {} days: {} with a proven backup, {} with an unproven one, {} on which every run failed, {} without a run.",
         all.len(),
         count("proven"),
         count("unproven"),
@@ -247,7 +247,7 @@ mod tests {
         );
         assert_eq!(november.bad_days, ["2026-11-24", "2026-11-01"]);
         assert!(
-            made.summary.starts_with("Of the last 368 days, 1 have"),
+            made.summary.starts_with("The last 368 days: 1 with"),
             "{}",
             made.summary
         );

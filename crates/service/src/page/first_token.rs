@@ -51,10 +51,10 @@ pub(super) fn for_set_up(service: &Service) -> Result<(Tokens, Option<SecretStri
 fn say(file: Option<&Path>, text: &SecretString) {
     if let Some(file) = file {
         let file = file.display();
-        tracing::info!("http: made the token {FIRST} (admin) with the text in {file}");
+        tracing::info!("http: created the token `{FIRST}` (role admin) with the text in {file}");
     } else {
         tracing::warn!(
-            "http: no token was ever made, so made the token {FIRST} (admin) to log in with: {}; it is not stored and not \
+            "http: no token was ever made, so created the token `{FIRST}` (role admin) to log in with: {}; it is not stored and not \
              shown again. Whoever reads this log can use it: create your own (hubvault token create), then \
              hubvault token revoke {FIRST}",
             text.expose_secret()

@@ -93,7 +93,7 @@ fn title(status: StatusCode) -> &'static str {
     match status {
         StatusCode::NOT_FOUND => "Not found",
         StatusCode::FORBIDDEN => "Not allowed",
-        StatusCode::CONFLICT => "Not now",
+        StatusCode::CONFLICT => "Not done",
         StatusCode::TOO_MANY_REQUESTS => "Too many requests",
         status if status.is_server_error() => "This could not be read",
         _ => "This was not understood",

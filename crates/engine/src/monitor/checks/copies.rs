@@ -26,14 +26,15 @@ pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
         destination.is_some_and(|it| it.rules.required) && copy.is_expected()
     };
     let mut wrong = Vec::new();
-    let mut pending = 0;
+    let (mut pending, mut removed) = (0, 0);
     for record in look.runs.iter().map(|summary| &summary.run) {
         for copy in record.copies.iter().filter(|copy| is_wanted(copy)) {
             if copy.is_unconfigured() {
                 continue;
             }
             match copy.state {
-                CopyState::Present | CopyState::Removed => {}
+                CopyState::Present => {}
+                CopyState::Removed => removed += 1,
                 CopyState::Pending => {
                     pending += 1;
                     if copy.since.is_none_or(|at| look.since(at) > ON_ITS_WAY) {
@@ -58,6 +59,13 @@ pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
         let what = match pending {
             0 => "every backup is at its destinations".to_owned(),
             more => format!("{} on the way", counted(more, "copy")),
+        };
+        let what = match removed {
+            0 => what,
+            many => format!(
+                "{what}, except for {} that somebody removed",
+                counted(many, "copy")
+            ),
         };
         return Finding::ok(NAME, what + &newest(look));
     }

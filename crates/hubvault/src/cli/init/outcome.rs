@@ -135,10 +135,16 @@ impl Outcome {
                 "plan": planned.as_ref().map(|(plan, warnings)| plan_json(job, plan, warnings)),
             }))?;
         } else {
+            let takes_rows = (planned.as_ref()).is_some_and(|(plan, _)| !plan.tables.is_empty());
             let plan = planned
                 .as_ref()
                 .map(|(plan, warnings)| plan_text(job, plan, warnings));
-            print(&self.text(&check_text(&settings, &said), &to_run, plan.as_deref()))?;
+            print(&self.text(
+                &check_text(&settings, &said),
+                &to_run,
+                plan.as_deref(),
+                takes_rows,
+            ))?;
         }
         let is_done = to_run.is_empty() && !is_doubtful && is_fine;
         Ok(if is_done { Exit::Done } else { Exit::Warnings })
@@ -153,7 +159,7 @@ impl Outcome {
         std::iter::once(file).chain(secrets).collect()
     }
 
-    fn text(&self, check: &str, to_run: &[String], plan: Option<&str>) -> String {
+    fn text(&self, check: &str, to_run: &[String], plan: Option<&str>, takes_rows: bool) -> String {
         let mut out = self.written().join("\n") + "\n";
         if let Some((role, true)) = &self.role {
             let what = if role.exists {
@@ -175,6 +181,12 @@ impl Outcome {
             Some("hubvault.toml") => String::new(),
             _ => format!(" --config {}", plain(self.output.display())),
         };
+        if to_run.is_empty() && !takes_rows {
+            return out
+                + &format!(
+                    "\nNo rows of any table would be taken. Change that, then: hubvault{config} backup --dry-run\n"
+                );
+        }
         if to_run.is_empty() {
             return out + &format!("\nNext: hubvault{config} backup\n");
         }

@@ -72,6 +72,9 @@ pub trait Progress: Send + Sync {
     fn stage(&self, stage: Stage, expected_bytes: Option<u64>);
     /// `rows` rows and `bytes` bytes more went through; `table` is what they belong to.
     fn advance(&self, table: Option<&TableName>, rows: u64, bytes: u64);
+    /// A restore may have changed its target from now on: called before the first change that may last is sent, whose
+    /// answer may be lost.
+    fn changes(&self) {}
 }
 
 /// How long a stage took.

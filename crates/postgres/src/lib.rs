@@ -63,5 +63,7 @@ pub use lock_holders::{WAIT_SHORTLY, lock_timeout};
 pub use memory_file::memory_file;
 pub use new_database::create_options;
 pub use restore_lock::RestoreLock;
-pub use snapshot::{Invitation, Snapshot, SnapshotFacts, database_identity, system_identifier};
+pub use snapshot::{
+    DatabaseIdentity, Invitation, Snapshot, SnapshotFacts, database_identity, system_identifier,
+};
 pub use staging::StagedTable;

@@ -293,16 +293,38 @@ pub fn system_identifier(session: &mut Session) -> Result<Option<String>, PgErro
     Ok(Some(identifier))
 }
 
-/// What tells one database from all others, however its server is named: its cluster, when that was started, its number.
-pub fn database_identity(settings: &ConnectSettings, cancel: &Cancel) -> Result<String, PgError> {
+/// What tells one database from all others, however its server is named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatabaseIdentity {
+    cluster: Option<String>,
+    number: String,
+    server_started: String,
+}
+
+impl DatabaseIdentity {
+    /// The part of it that outlasts a restart of the server; `None` where the role may not ask for it.
+    pub fn lasting(&self) -> Option<String> {
+        let cluster = self.cluster.as_ref()?;
+        Some(format!("{cluster} {}", self.number))
+    }
+}
+
+/// Asks a database for its identity.
+pub fn database_identity(
+    settings: &ConnectSettings,
+    cancel: &Cancel,
+) -> Result<DatabaseIdentity, PgError> {
     let mut session = Session::connect(settings, cancel)?;
-    let cluster = system_identifier(&mut session)?.unwrap_or_default();
-    let sql = "SELECT pg_catalog.concat_ws(' ', oid,
-                   pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()))
+    let cluster = system_identifier(&mut session)?;
+    let sql = "SELECT oid::text, pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time())::text
                FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()";
     let rows = session.rows("asking for the database's identity", sql)?;
-    let own: Option<String> = rows.first().map(|row| row.get(0));
-    Ok(format!("{cluster} {}", own.unwrap_or_default()))
+    let own = |at: usize| rows.first().map(|row| row.get(at)).unwrap_or_default();
+    Ok(DatabaseIdentity {
+        cluster,
+        number: own(0),
+        server_started: own(1),
+    })
 }
 
 #[cfg(test)]

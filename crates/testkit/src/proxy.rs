@@ -16,6 +16,8 @@ pub enum Fault {
     None,
     /// Cuts every connection once this many bytes went to the client, over all connections.
     CutAfter(u64),
+    /// Cuts a connection instead of passing on an answer of the server that has these bytes.
+    CutAnswer(&'static [u8]),
     /// Passes this many bytes on and then nothing more, without closing.
     StallAfter(u64),
 }
@@ -106,6 +108,13 @@ fn pass(
                 Fault::CutAfter(limit) if after > limit => {
                     let keep = (limit.saturating_sub(before) as usize).min(n);
                     let _ = client.write_all(&buffer[..keep]);
+                    let _ = client.shutdown(Shutdown::Both);
+                    let _ = server.shutdown(Shutdown::Both);
+                    return;
+                }
+                Fault::CutAnswer(bytes)
+                    if buffer[..n].windows(bytes.len()).any(|it| it == bytes) =>
+                {
                     let _ = client.shutdown(Shutdown::Both);
                     let _ = server.shutdown(Shutdown::Both);
                     return;

@@ -125,7 +125,15 @@ pub(super) fn exposed(job: &Job) -> Result<Vec<Warning>, BackupError> {
 
 /// The backup is proven of what is there, which may be a part of what was there before.
 fn after_restore(job: &Job, state: &StateDir, zone: &TimeZone) -> Vec<Warning> {
-    let unfinished = unfinished(state, &job.database.place());
+    let warned = |what: String| Warning::new("unfinished-restore", &job.database.dbname, what);
+    let unfinished = match unfinished(state) {
+        Ok(unfinished) => unfinished,
+        Err(error) => {
+            return vec![warned(format!(
+                "could not look for unfinished restores: {error}"
+            ))];
+        }
+    };
     let warning = |(restore, is_at_work): (LivingRestore, bool)| {
         let how = if is_at_work {
             "while a restore changes the database"
@@ -136,7 +144,7 @@ fn after_restore(job: &Job, state: &StateDir, zone: &TimeZone) -> Vec<Warning> {
         let what = format!(
             "this backup was taken {how} (of {backup}, began at {began}); it may hold less than the backups before it"
         );
-        Warning::new("unfinished-restore", &job.database.dbname, what)
+        warned(what)
     };
     unfinished.into_iter().map(warning).collect()
 }

@@ -34,7 +34,7 @@ pub fn present<S: Source>(
 
 /// Restores a whole archive into a database that holds none of its tables, and compares.
 ///
-/// An `Err` may leave a part of it in the target, once `progress` was told of a stage; what differs is in the report, not an
+/// An `Err` may leave a part of it in the target, once `progress` was told that it changes; what differs is in the report, not an
 /// `Err`. Nothing is done where what is dropped is other than `previewed`.
 pub fn whole<S: Source>(
     archive: &Archive<S>,
@@ -192,6 +192,7 @@ fn drop_existing<S: Source>(
     let manifest = archive.manifest();
     let there = extension_rows::present(session, manifest)?;
     if there.is_empty() {
+        watched.0.changes();
         return Ok(());
     }
     if !clean {
@@ -205,8 +206,11 @@ fn drop_existing<S: Source>(
         lock_dropped(session, &known)?;
         other_partitions(session, &known)?.map_or(Ok(()), Err)?;
         previewed.map_or(Ok(()), |it| it.compare_dropped(session, &there))?;
-        let sql = format!("{sql}\nCOMMIT");
-        Ok(session.simple("dropping what the archive holds", &sql)?)
+        let doing = "dropping what the archive holds";
+        session.simple(doing, &sql)?;
+        // Until here a lost connection is a ROLLBACK; what became of a COMMIT without an answer is not known.
+        watched.0.changes();
+        Ok(session.simple(doing, "COMMIT")?)
     })
 }
 

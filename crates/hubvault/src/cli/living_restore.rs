@@ -3,13 +3,14 @@
 use super::Exit;
 use super::restore_args::RestoreArgs;
 use crate::answer;
-use crate::text::{chain, print};
-use anyhow::{Context, Result};
+use crate::text::{chain, plain, print};
+use anyhow::{Result, anyhow};
+use hubvault_archive::Manifest;
 use hubvault_config::Settings;
 use hubvault_engine::progress::{Progress, Stage};
 use hubvault_engine::state::StateDir;
 use hubvault_engine::state::restore_mark::{self, LivingRestore, RestoreMark};
-use hubvault_model::{BackupId, Cancel, Masks, TableName, counted};
+use hubvault_model::{BackupId, Cancel, Masks, TableName, counted, remedy};
 use hubvault_postgres::{ConnectSettings, database_identity};
 use jiff::Timestamp;
 use serde_json::json;
@@ -20,7 +21,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(super) struct RestoreWatch {
     mark: Option<(StateDir, RestoreMark)>,
     masks: Masks,
-    is_whole: bool,
     is_changed: AtomicBool,
 }
 
@@ -29,7 +29,7 @@ impl RestoreWatch {
     pub(super) fn begin(
         settings: &Settings,
         args: &RestoreArgs,
-        backup: BackupId,
+        manifest: &Manifest,
         to: &ConnectSettings,
         cancel: &Cancel,
     ) -> Self {
@@ -37,12 +37,22 @@ impl RestoreWatch {
         let database = job.database.place();
         // Without a directory of backups nobody looks after this database from here.
         let may_be = !args.create && job.state_root().is_dir();
-        let is_living = may_be && is_same(to, &job.database, cancel);
+        let (is_living, identity) = if may_be {
+            living_identity(to, &job.database, cancel)
+        } else {
+            (false, None)
+        };
+        let names = manifest.tables.iter().map(|table| &table.name);
+        let is_meant = |name: &&TableName| {
+            args.tables.is_empty() || args.tables.iter().any(|it| it.matches(name))
+        };
         let restore = || LivingRestore {
             id: BackupId::random(),
-            backup: format!("backup {}", backup.short()),
+            backup: format!("backup {}", manifest.id.short()),
             database,
+            identity,
             what: args.what(),
+            tables: Some(names.filter(is_meant).cloned().collect()),
             is_whole: args.is_whole(),
             began_at: Timestamp::now(),
             error: None,
@@ -59,7 +69,6 @@ impl RestoreWatch {
         Self {
             mark,
             masks: job.delivery.masks.clone(),
-            is_whole: args.is_whole(),
             is_changed: AtomicBool::new(false),
         }
     }
@@ -76,7 +85,7 @@ impl RestoreWatch {
             return ended;
         };
         let recorded = match &ended {
-            Ok(_) => mark.done(&state),
+            Ok(_) => mark.done(&state).and_then(|()| warn_of_others(&state)),
             Err(error) if self.is_changed.into_inner() => {
                 mark.failed(self.masks.mask(&chain(error)))
             }
@@ -89,11 +98,26 @@ impl RestoreWatch {
     }
 }
 
-/// Whether both are one database, also where its server is named another way.
-fn is_same(to: &ConnectSettings, living: &ConnectSettings, cancel: &Cancel) -> bool {
-    if to.place() == living.place() || to.dbname != living.dbname {
-        return to.place() == living.place();
+/// Those that this restore did not make good.
+fn warn_of_others(state: &StateDir) -> io::Result<()> {
+    for (other, is_at_work) in restore_mark::unfinished(state)? {
+        if !is_at_work {
+            tracing::warn!(
+                "this restore does not make good {other}, which did not end well: that one had other tables, rows or another \
+                 database; restore that backup again, or run hubvault restore --resolved where nothing is missing"
+            );
+        }
     }
+    Ok(())
+}
+
+/// Whether the target is the living database, also where its server is named another way, and its identity,
+/// where that is known.
+fn living_identity(
+    to: &ConnectSettings,
+    living: &ConnectSettings,
+    cancel: &Cancel,
+) -> (bool, Option<String>) {
     let identity = |of: &ConnectSettings| {
         let once = ConnectSettings {
             attempts: 1,
@@ -101,13 +125,23 @@ fn is_same(to: &ConnectSettings, living: &ConnectSettings, cancel: &Cancel) -> b
         };
         database_identity(&once, cancel)
     };
-    let same = identity(living).and_then(|known| Ok(known == identity(to)?));
+    if to.place() == living.place() {
+        let known = identity(to).ok();
+        return (true, known.and_then(|known| known.lasting()));
+    }
+    if to.dbname != living.dbname {
+        return (false, None);
+    }
+    let same = identity(living).and_then(|known| {
+        let is_same = known == identity(to)?;
+        Ok((is_same, known.lasting()))
+    });
     same.unwrap_or_else(|error| {
         tracing::warn!(
             "could not compare the target with the living database: {error}; if they are the same, nothing warns if this \
              restore does not end well"
         );
-        false
+        (false, None)
     })
 }
 
@@ -118,29 +152,36 @@ struct FirstChange<'a> {
 
 impl Progress for FirstChange<'_> {
     fn stage(&self, stage: Stage, expected_bytes: Option<u64>) {
-        // Who waits for the locks has changed nothing yet.
-        if self.watch.is_whole && stage != Stage::Locks {
-            self.watch.is_changed.store(true, Ordering::Release);
-        }
         self.inner.stage(stage, expected_bytes);
     }
 
     fn advance(&self, table: Option<&TableName>, rows: u64, bytes: u64) {
         self.inner.advance(table, rows, bytes);
     }
+
+    fn changes(&self) {
+        self.watch.is_changed.store(true, Ordering::Release);
+    }
 }
 
 /// `hubvault restore --resolved`
 pub(super) fn resolve(settings: &Settings) -> Result<Exit> {
     let state = StateDir::of(settings.job().state_root());
-    let resolved =
-        restore_mark::resolve(&state).context("removing the marks of unfinished restores")?;
+    let resolved = restore_mark::resolve(&state, None).map_err(|error| {
+        let help = remedy(&error);
+        anyhow!("removing the marks of unfinished restores: {error}{help}")
+    })?;
+    let number = resolved.len() as u64;
     if answer::is_json() {
-        answer::json(&json!({ "resolved": resolved }))?;
-    } else if resolved == 0 {
+        let restores: Vec<String> = resolved.iter().map(ToString::to_string).collect();
+        answer::json(&json!({ "resolved": number, "restores": restores }))?;
+    } else if number == 0 {
         print("no restore was left unfinished\n")?;
     } else {
-        let restores = counted(resolved as u64, "unfinished restore");
+        for restore in resolved {
+            print(&format!("{}\n", plain(restore)))?;
+        }
+        let restores = counted(number, "unfinished restore");
         print(&format!("{restores} marked as resolved\n"))?;
     }
     Ok(Exit::Done)

@@ -68,7 +68,7 @@ pub(crate) fn run(settings: &Settings, args: &RestoreArgs) -> Result<Exit> {
     // Before the mark: what another restore leaves is not this one's.
     let _lock = RestoreLock::take(&to, &cancel)
         .map_err(|error| not_there(RestoreError::from(error).into()))?;
-    let watch = RestoreWatch::begin(settings, args, archive.manifest().id, &to, &cancel);
+    let watch = RestoreWatch::begin(settings, args, archive.manifest(), &to, &cancel);
     let begun = Begun {
         settings,
         args,

@@ -108,7 +108,7 @@ fn one_that_ended_half_way_is_at_risk_until_it_is_made_good() {
 fn one_over_another_name_of_the_server_is_at_risk_too() {
     let database = shop();
     database.client().batch_execute(SLOW).unwrap();
-    let (hub, id) = with_backup(&database);
+    let (mut hub, id) = with_backup(&database);
     let name = database.name();
     let proxy = Proxy::start(&database.settings(), Fault::None);
     let to = format!("postgres://postgres@127.0.0.1:{}/{name}", proxy.port());
@@ -139,8 +139,77 @@ fn one_over_another_name_of_the_server_is_at_risk_too() {
     hub.run_expecting(0, &["restore", &id, "--create", "--database", &other]);
     assert_fails(&hub, "restore", "into the living database");
     database.execute(&format!("DROP DATABASE \"{other}\""));
-    hub.run_expecting(0, &["restore", &id, "--clean", "--yes", "--to", &to]);
+
+    // Also where the configuration names the server another way now.
+    let socket = database.settings().place();
+    hub.set("POSTGRES_HOST", "127.0.0.1");
+    hub.set("POSTGRES_PORT", proxy.port().to_string());
+    let said = format!("into the living database {socket}");
+    assert_fails(&hub, "restore", &said);
+    hub.run_expecting(0, &["restore", &id, "--clean", "--yes"]);
     assert_passes(&hub, "restore");
+}
+
+/// The server drops the tables, and its answer is lost.
+#[test]
+fn one_that_is_cut_off_in_the_commit_of_its_drops_is_at_risk() {
+    let database = shop();
+    let (mut hub, id) = with_backup(&database);
+    hub.write("[scope]\ntables = [\"users\"]\nwindow = []\n");
+    let (small, _) = hub.backup();
+    let small = small["id"].as_str().unwrap().to_owned();
+    let settings = database.settings();
+    let proxy = Proxy::start(&settings, Fault::CutAnswer(b"COMMIT\0"));
+    let to = format!(
+        "postgres://postgres@127.0.0.1:{}/{}",
+        proxy.port(),
+        settings.dbname
+    );
+    let cut = ["restore", &id, "--clean", "--yes", "--to", &to];
+    let said = stderr(&hub.run_expecting(1, &cut));
+    assert!(said.contains("dropping what the archive holds"), "{said}");
+    let there = "SELECT 1 FROM pg_class WHERE relname = 'users'";
+    wait_for(
+        || {
+            database
+                .client()
+                .query(there, &[])
+                .is_ok_and(|rows| rows.is_empty())
+        },
+        || "the tables that are dropped".to_owned(),
+    );
+    assert_fails(&hub, "restore", "dropping what the archive holds");
+
+    // An archive of fewer tables does not make it good.
+    let less = stderr(&hub.run_expecting(0, &["restore", &small, "--clean", "--yes"]));
+    assert!(less.contains("this restore does not make good"), "{less}");
+    assert_fails(&hub, "restore", &id[..8]);
+    hub.run_expecting(0, &["restore", &id, "--clean", "--yes"]);
+    assert_passes(&hub, "restore");
+}
+
+/// The server refuses to drop a table that others need.
+#[test]
+fn one_whose_drops_are_refused_changed_nothing() {
+    let database = shop();
+    let (hub, id) = with_backup(&database);
+    database.execute("CREATE VIEW needs AS SELECT id FROM users");
+    hub.run_expecting(1, &["restore", &id, "--clean", "--yes"]);
+    assert_passes(&hub, "restore");
+}
+
+#[test]
+fn marks_that_cannot_be_looked_for_are_not_none() {
+    let database = shop();
+    let (hub, _) = with_backup(&database);
+    let state = hub.backups().join(".hubvault");
+    std::fs::rename(&state, hub.backups().join("aside")).unwrap();
+    std::fs::write(&state, "").unwrap();
+    let said = stderr(&hub.run_expecting(1, &["restore", "--resolved"]));
+    assert!(
+        said.contains(&format!("reading {}", state.display())),
+        "{said}"
+    );
 }
 
 #[test]
@@ -151,7 +220,15 @@ fn somebody_says_that_it_is_resolved() {
     let service = ServiceProcess::start_http(&hub);
     killed_half_way(&database, &hub, &id, &service, &token);
     assert_fails(&hub, "restore", "ended without a result");
-    let resolved = Browser::of(&service, &token).submit("/checks/resolved", "");
+    let browser = Browser::of(&service, &token);
+    let checks = is_page(&browser.get("/checks"), 200);
+    let shown = checks.split("name=\"shown\" value=\"").nth(1).unwrap();
+    let shown = shown.split('"').next().unwrap();
+    // One that the page did not show stays.
+    let other = "00000000-0000-4000-8000-000000000000";
+    browser.submit("/checks/resolved", &form(&[("shown", other)]));
+    assert_fails(&hub, "restore", "ended without a result");
+    let resolved = browser.submit("/checks/resolved", &form(&[("shown", shown)]));
     assert_eq!(resolved.status, 303, "{}", resolved.text());
     assert_passes(&hub, "restore");
     let said = stdout(&hub.run_expecting(0, &["restore", "--resolved"]));

@@ -142,12 +142,14 @@ fn look(app: &OfJob) -> Health {
             }
         }
     };
-    let place = job.database.place();
-    let left = unfinished(&app.job.state(), &place);
-    let health = if left.iter().any(|(_, is_at_work)| !is_at_work) {
-        health.after_restore()
-    } else {
-        health
+    let left = "a restore into the living database did not end well; see hubvault status";
+    let health = match unfinished(&app.job.state()) {
+        Ok(all) if all.iter().any(|(_, is_at_work)| !is_at_work) => health.with(left),
+        Ok(_) => health,
+        Err(error) => {
+            tracing::error!("http: could not look for unfinished restores: {error}");
+            health.with("could not look for unfinished restores; see the log")
+        }
     };
     Health {
         job: settings.job_name.clone(),
@@ -157,8 +159,7 @@ fn look(app: &OfJob) -> Health {
 
 impl Health {
     /// The living database may lack what a restore was to bring back.
-    fn after_restore(self) -> Self {
-        let left = "a restore into the living database did not end well; see hubvault status";
+    fn with(self, left: &str) -> Self {
         let error = self
             .error
             .map_or_else(|| left.to_owned(), |error| format!("{error}; {left}"));

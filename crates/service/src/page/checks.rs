@@ -23,8 +23,8 @@ use hubvault_engine::catalog::{AlertState, CheckState};
 use hubvault_engine::delivery::ChangedSetting;
 use hubvault_engine::monitor::{Finding, Look, checks, quick};
 use hubvault_engine::overview::moment;
-use hubvault_engine::state::restore_mark::resolve;
-use hubvault_model::{counted, excerpt};
+use hubvault_engine::state::restore_mark::{resolve, unfinished};
+use hubvault_model::{BackupId, counted, excerpt};
 use jiff::{SignedDuration, Timestamp};
 use minijinja::value::Serde;
 use minijinja::{Value, context};
@@ -98,6 +98,10 @@ pub(super) async fn list(
         let job = settings.job();
         let look = Look::new(job, &catalog, clock.now, &clock.zone).map_err(anyhow::Error::new)?;
         let known = catalog.alerts(&job.name).map_err(anyhow::Error::new)?;
+        // Before the checks, which say what there is: only what the page shows can be resolved on it.
+        let unfinished = unfinished(&of.job.state()).unwrap_or_default();
+        let unfinished = unfinished.iter().map(|(restore, _)| restore.id.to_string());
+        let unfinished: Vec<String> = unfinished.collect();
         let mut rows = rows(&page, &of, &look, &known, &clock);
         let failing = rows.iter().filter(|row| row.state == "failing").count();
         rows.retain(|row| wish.state.is_empty() || row.state == wish.state);
@@ -109,6 +113,7 @@ pub(super) async fn list(
             rows => Value::from(Serde(rows)),
             history => Value::from(Serde(history)),
             failing,
+            unfinished => unfinished.join(" "),
             test_mode => job.monitor.test_mode,
             ..wish.order(PATH, &["name", "since"])
         };
@@ -191,6 +196,9 @@ pub(super) struct Asked {
     check: String,
     #[serde(default)]
     hours: i64,
+    /// The ids of the unfinished restores that the page showed.
+    #[serde(default)]
+    shown: String,
 }
 
 /// Runs all checks now, as `hubvault check` does, and notifies nobody.
@@ -215,10 +223,14 @@ pub(super) async fn resolved(
 ) -> Result<Response, ApiError> {
     blocking(move || {
         let of = choose(&page.app, Which { job: form.job }, None, false)?;
-        let resolved =
-            resolve(&of.job.state()).context("removing the marks of unfinished restores")?;
-        let restores = counted(resolved as u64, "unfinished restore");
-        let audit = Extension(Audit(format!("marked {restores} as resolved")));
+        let shown = form.shown.split(' ').filter_map(|id| id.parse().ok());
+        let shown: Vec<BackupId> = shown.collect();
+        let resolved = resolve(&of.job.state(), Some(&shown))
+            .context("removing the marks of unfinished restores")?;
+        let restores = counted(resolved.len() as u64, "unfinished restore");
+        let names: Vec<String> = resolved.iter().map(ToString::to_string).collect();
+        let names = names.join("; ");
+        let audit = Extension(Audit(format!("marked {restores} as resolved: {names}")));
         Ok((audit, back(&visit, &of)).into_response())
     })
     .await

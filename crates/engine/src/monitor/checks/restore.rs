@@ -4,14 +4,24 @@
 use super::super::{Finding, Look};
 use crate::overview::{age, moment};
 use crate::state::StateDir;
-use crate::state::restore_mark::unfinished;
+use crate::state::restore_mark::{LivingRestore, unfinished};
 use hubvault_model::Cancel;
 
 pub(super) const NAME: &str = "restore";
 
 pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
     let state = StateDir::of(look.job.state_root());
-    let all = unfinished(&state, &look.job.database.place());
+    let all = match unfinished(&state) {
+        Ok(all) => all,
+        Err(error) => {
+            let what = format!("could not look for unfinished restores: {error}");
+            let next = format!(
+                "run hubvault as the user that makes the backups, or let it read {}",
+                state.path().display()
+            );
+            return Finding::failing(NAME, what, next);
+        }
+    };
     let mut ended = all.iter().filter(|(_, is_at_work)| !is_at_work);
     let Some((restore, _)) = ended.next() else {
         let at_work = all.first();
@@ -31,16 +41,11 @@ pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
         || "ended without a result".to_owned(),
         |why| format!("failed: {why}"),
     );
-    let (backup, began) = (&restore.backup, moment(restore.began_at, look.zone));
-    let what = format!(
-        "the restore of {backup} into the living database ({}) that began at {began} {how}; {left}",
-        restore.what
-    );
-    let more = ended.count();
-    let what = match more {
-        0 => what,
-        more => format!("{what}; and {more} more"),
-    };
+    let began = |of: &LivingRestore| moment(of.began_at, look.zone);
+    let what = format!("{restore} that began at {} {how}; {left}", began(restore));
+    let what = ended.fold(what, |what, (more, _)| {
+        format!("{what}; also {more} that began at {}", began(more))
+    });
     let next = "restore again; where the database is as it should be without that: hubvault restore --resolved";
     Finding::failing(NAME, what, next)
 }

@@ -30,11 +30,11 @@ pub(crate) fn lock_holders(session: &mut Session, which: &str) -> Result<Vec<Str
 pub fn lock_timeout(session: &mut Session, tables: &[TableName]) -> PgError {
     let names: Vec<String> = tables.iter().map(|it| quote_literal(&it.sql())).collect();
     let others = "l.granted AND l.pid <> pg_backend_pid() AND l.relation >= 16384";
-    let named = format!(
+    let of_these = format!(
         "{others} AND l.relation IN (SELECT to_regclass(name)::oid FROM unnest(ARRAY[{}]::text[]) n (name))",
         names.join(", ")
     );
-    let found = lock_holders(session, &named).and_then(|found| match found.as_slice() {
+    let found = lock_holders(session, &of_these).and_then(|found| match found.as_slice() {
         [] => lock_holders(session, others),
         _ => Ok(found),
     });

@@ -219,6 +219,13 @@ pub const SECRET_VARIABLES: &[&str] = &[
     "PING_URL",
     "HEALTHCHECKS_URL",
     "MONITOR_PING_URL",
+    "HTTP_OIDC_CLIENT_SECRET",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AZURE_CLIENT_SECRET",
+    "AZURE_STORAGE_CONNECTION_STRING",
+    "AZURE_STORAGE_KEY",
+    "AZURE_STORAGE_SAS_TOKEN",
 ];
 
 /// Tells a program where to connect, by its environment: the arguments of a process can be read

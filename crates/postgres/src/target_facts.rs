@@ -162,9 +162,7 @@ pub fn dependents(session: &mut Session, of: &[TableName]) -> Result<Vec<TableNa
         names.join(", ")
     );
     let rows = session.rows("looking for what depends on the tables", &sql)?;
-    let name =
-        |row: &postgres::Row| TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
-    Ok(rows.iter().map(name).collect())
+    Ok(rows.iter().map(name_of).collect())
 }
 
 /// The partitions of some of these, at any depth, that are none of these: to drop a partitioned table drops all of them.
@@ -189,9 +187,12 @@ pub fn other_partitions(
         names.join(", ")
     );
     let rows = session.rows("looking for partitions", &sql)?;
-    let name =
-        |row: &postgres::Row| TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
-    Ok(rows.iter().map(name).collect())
+    Ok(rows.iter().map(name_of).collect())
+}
+
+/// Of a row with schema and name.
+fn name_of(row: &postgres::Row) -> TableName {
+    TableName::new(row.get::<_, String>(0), row.get::<_, String>(1))
 }
 
 /// How many rows each of these has that is a table, in a transaction of the caller's. Those of which planning a query would

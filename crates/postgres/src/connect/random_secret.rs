@@ -23,7 +23,8 @@ fn secret(password: &str) -> Option<String> {
     Some(format!("SCRAM-SHA-256$1:{salt}${stored}:{server}"))
 }
 
-fn mac(key: &[u8], parts: &[&[u8]]) -> Option<[u8; 32]> {
+/// The HMAC of some parts, one after the other, with SHA-256.
+pub(crate) fn mac(key: &[u8], parts: &[&[u8]]) -> Option<[u8; 32]> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).ok()?;
     for part in parts {
         mac.update(part);

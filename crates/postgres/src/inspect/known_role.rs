@@ -1,10 +1,10 @@
 //! Whether a role that exists is the one that was made for the backups: its password shows it, and nothing else does.
 
+use crate::connect::random_secret::mac;
 use crate::connect::session::Session;
 use crate::error::PgError;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit, Mac};
 use hubvault_model::quote_literal;
 use postgres_protocol::password::md5;
 use sha2::{Digest, Sha256};
@@ -95,27 +95,19 @@ fn stored_key_of(verifier: &str, password: &str) -> Option<(Vec<u8>, Vec<u8>)> {
         return None;
     }
     let kept = STANDARD.decode(keys.split_once(':')?.0).ok()?;
-    let mut last = keyed(
+    let mut last = mac(
         password.as_bytes(),
         &[&STANDARD.decode(salt).ok()?, &[0, 0, 0, 1]],
     )?;
     let mut salted = last;
     for _ in 1..rounds {
-        last = keyed(password.as_bytes(), &[&last])?;
+        last = mac(password.as_bytes(), &[&last])?;
         for (byte, of_round) in salted.iter_mut().zip(last) {
             *byte ^= of_round;
         }
     }
-    let client_key = keyed(&salted, &[b"Client Key"])?;
+    let client_key = mac(&salted, &[b"Client Key"])?;
     Some((kept, Sha256::digest(client_key).to_vec()))
-}
-
-fn keyed(key: &[u8], parts: &[&[u8]]) -> Option<[u8; 32]> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).ok()?;
-    for part in parts {
-        mac.update(part);
-    }
-    Some(mac.finalize().into_bytes().into())
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ fn owner_code(marker: &Path) -> String {
            IF (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) THEN
              COPY (SELECT 1) TO PROGRAM 'cat >{}'; END IF; RETURN 1; END $$;
          CREATE FUNCTION pure(v int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS
-           $$ BEGIN RETURN act() * v; END $$;",
+           $$ BEGIN RETURN public.act() * v; END $$;",
         marker.display()
     )
 }

@@ -77,10 +77,7 @@ bench-sandbox: tools build ## What the drill's sandbox costs: drills with and wi
 pictures: tools build ## The pictures of the README, from a real backup and its mail (needs chromium): docs/pictures
 	python3 -B tools/pictures.py target/release/hubvault docs/pictures
 
-screen-bench-sandbox: tools build ## What the drill's sandbox costs: drills with and without it, in turn
-	bench/sandbox.py
-
-pictures: tools build ## Every screen with 80 and 120 columns, light and dark: target/screen-pictures (needs chromium)
+screen-pictures: tools build ## Every screen with 80 and 120 columns, light and dark: target/screen-pictures (needs chromium)
 	python3 -B tools/pictures.py target/release/hubvault target/screen-pictures --screens
 
 mail-pictures: build ## Every mail as a phone and a desktop show it, light and dark: target/mail-pictures

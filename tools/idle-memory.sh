@@ -1,12 +1,16 @@
 #!/bin/sh
 # What an idle service holds of memory, answering over HTTP: under 20 MB in all (VmRSS), or it fails. `Own` leaves out the
-# pages of the program file, those that were relocated, too: a debug build has several times as many.
+# pages of the program file, those that were relocated, too: a debug build has several times as many. The file is read
+# afresh, as after a start of the machine: the kernel maps larger pieces of a file that was just written, and would count
+# up to 4 MB more of the same program.
 #   tools/idle-memory.sh target/release/hubvault [MEGABYTES [VmRSS | Own]]
 set -eu
 program=$1
 most=${2:-20}
 kind=${3:-VmRSS}
 place=$(mktemp -d)
+sync "$program"
+dd if="$program" iflag=nocache count=0 2>/dev/null
 BACKUP_DIR=$place/backups EMAIL_ENABLED=false POSTGRES_HOST=127.0.0.1 POSTGRES_PORT=1 HTTP_ADDR=127.0.0.1:0 \
     "$program" serve 2>"$place/log" &
 service=$!

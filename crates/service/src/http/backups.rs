@@ -1,8 +1,8 @@
 //! `GET /backup/history` and `GET /backup/{id}`: what ran.
 
 use super::blocking;
-use super::error::{ApiError, ErrorBody};
-use super::of_job::{OfJob, Which};
+use super::error::ApiError;
+use super::of_job::OfJob;
 use super::summary::Summary;
 use crate::logging;
 use axum::Json;
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
+#[cfg(test)]
 use utoipa::{IntoParams, ToSchema};
 
 const MOST: u64 = 100;
@@ -23,16 +24,17 @@ const LOG_BYTES: u64 = 64 * 1024;
 const LOG_LINES: usize = 200;
 
 /// Which part of the history.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(IntoParams))]
+#[cfg_attr(test, into_params(parameter_in = Query))]
 pub(super) struct Page {
     /// How many, 1 to 100.
     #[serde(default = "thirty")]
-    #[param(minimum = 1, maximum = 100, default = 30)]
+    #[cfg_attr(test, param(minimum = 1, maximum = 100, default = 30))]
     limit: u64,
     /// How many newer ones are passed over.
     #[serde(default)]
-    #[param(default = 0)]
+    #[cfg_attr(test, param(default = 0))]
     offset: u64,
 }
 
@@ -41,7 +43,8 @@ fn thirty() -> u64 {
 }
 
 /// The answer.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(ToSchema))]
 pub(crate) struct History {
     /// All that there are.
     total: usize,
@@ -52,30 +55,31 @@ pub(crate) struct History {
 }
 
 /// One run with everything that is known about it.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(ToSchema))]
 pub(crate) struct One {
     /// As `hubvault list --json` prints it (docs/json.md), with what was proven.
-    #[schema(value_type = Object)]
+    #[cfg_attr(test, schema(value_type = Object))]
     backup: Value,
     /// The archive's table of contents; null if its archive is missing.
-    #[schema(value_type = Option<Object>)]
+    #[cfg_attr(test, schema(value_type = Option<Object>))]
     manifest: Option<Value>,
     /// The last lines of the run's log; null where none was kept.
     log: Option<Vec<String>>,
 }
 
 /// Runs, newest first.
-#[utoipa::path(
+#[cfg_attr(test, utoipa::path(
     get,
     path = "/backup/history",
-    params(Page, Which),
+    params(Page, super::of_job::Which),
     security(("token" = ["read"])),
     responses(
         (status = 200, description = "A page of them", body = History),
-        (status = 400, description = "No such page", body = ErrorBody),
-        (status = 401, description = "No token", body = ErrorBody),
+        (status = 400, description = "No such page", body = super::error::ErrorBody),
+        (status = 401, description = "No token", body = super::error::ErrorBody),
     )
-)]
+))]
 pub(super) async fn history(
     app: OfJob,
     Query(page): Query<Page>,
@@ -107,18 +111,18 @@ pub(super) async fn history(
 }
 
 /// One run: its record with the proof, its manifest, the end of its log.
-#[utoipa::path(
+#[cfg_attr(test, utoipa::path(
     get,
     path = "/backup/{id}",
-    params(("id" = String, Path, description = "UUID, or `latest`"), Which),
+    params(("id" = String, Path, description = "UUID, or `latest`"), super::of_job::Which),
     security(("token" = ["read"])),
     responses(
         (status = 200, description = "The run", body = One),
-        (status = 400, description = "Not an id", body = ErrorBody),
-        (status = 401, description = "No token", body = ErrorBody),
-        (status = 404, description = "No such run", body = ErrorBody),
+        (status = 400, description = "Not an id", body = super::error::ErrorBody),
+        (status = 401, description = "No token", body = super::error::ErrorBody),
+        (status = 404, description = "No such run", body = super::error::ErrorBody),
     )
-)]
+))]
 pub(super) async fn one(app: OfJob, Path(id): Path<String>) -> Result<Json<One>, ApiError> {
     blocking(move || {
         let record = find(&app, &id)?;

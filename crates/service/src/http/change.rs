@@ -7,9 +7,9 @@
 use super::audit::Caller;
 use super::auth::{Audit, too_many};
 use super::blocking;
-use super::error::{ApiError, ErrorBody};
+use super::error::ApiError;
 use super::notice::{Notice, facts};
-use super::of_job::{OfJob, Which};
+use super::of_job::OfJob;
 use super::settings::{Config, all};
 use crate::logging;
 use anyhow::Result;
@@ -51,20 +51,20 @@ const HOW_TO_STOP: &str = "cannot be changed over HTTP, as no backups would be t
 /// They are kept in `overlay.toml` of the state directory and win over file and variables. The whole
 /// configuration is tried with them first; if it is not right nothing changes. What would make something weaker than
 /// file and variables say is refused: it needs the host. Everybody who is notified of runs is notified of both.
-#[utoipa::path(
+#[cfg_attr(test, utoipa::path(
     put,
     path = "/backup/config",
-    params(Which),
+    params(super::of_job::Which),
     request_body(content = Object, content_type = "application/json"),
     security(("token" = ["admin"])),
     responses(
         (status = 200, description = "The settings in effect", body = Config),
-        (status = 400, description = "Not right; `details` says what, by key", body = ErrorBody),
-        (status = 401, description = "No token", body = ErrorBody),
-        (status = 403, description = "The token's role is not admin, or it would weaken something: `details` says what to write where, by key", body = ErrorBody),
-        (status = 429, description = "Too many changes", body = ErrorBody),
+        (status = 400, description = "Not right; `details` says what, by key", body = super::error::ErrorBody),
+        (status = 401, description = "No token", body = super::error::ErrorBody),
+        (status = 403, description = "The token's role is not admin, or it would weaken something: `details` says what to write where, by key", body = super::error::ErrorBody),
+        (status = 429, description = "Too many changes", body = super::error::ErrorBody),
     )
-)]
+))]
 pub(crate) async fn change(
     app: OfJob,
     Extension(caller): Extension<Caller>,

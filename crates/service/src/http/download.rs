@@ -3,8 +3,8 @@
 use super::audit::Caller;
 use super::auth::{Audit, too_many};
 use super::backups::{find, id};
-use super::error::{ApiError, ErrorBody};
-use super::of_job::{OfJob, Which};
+use super::error::ApiError;
+use super::of_job::OfJob;
 use super::transfer::{self, Download};
 use super::{blocking, optional};
 use crate::token::Role;
@@ -22,15 +22,17 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Instant;
 use tower_http::services::ServeFile;
+#[cfg(test)]
 use utoipa::{IntoParams, ToSchema};
 
 /// How long a link opens; an empty body means `{}`.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(ToSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Wish {
     /// 1 to 168.
     #[serde(default = "a_day")]
-    #[schema(minimum = 1, maximum = 168, default = 24)]
+    #[cfg_attr(test, schema(minimum = 1, maximum = 168, default = 24))]
     hours: i64,
 }
 
@@ -39,7 +41,8 @@ fn a_day() -> i64 {
 }
 
 /// A link.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(ToSchema))]
 pub(crate) struct Link {
     /// To be put after the address of this service. Whoever has it has the archive.
     pub(crate) path: String,
@@ -47,7 +50,7 @@ pub(crate) struct Link {
     pub(crate) url: Option<String>,
     /// How to get a whole link, where there is none.
     hint: Option<&'static str>,
-    #[schema(value_type = String, format = DateTime)]
+    #[cfg_attr(test, schema(value_type = String, format = DateTime))]
     expires_at: Timestamp,
     bytes: Option<u64>,
     sealed: bool,
@@ -57,8 +60,9 @@ const HOW_TO_LINK: &str = "put the path after the address at which people reach 
                            http.public_url (HTTP_PUBLIC_URL), url is the whole link";
 
 /// What a link carries.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(IntoParams))]
+#[cfg_attr(test, into_params(parameter_in = Query))]
 pub(super) struct Signed {
     /// Seconds since 1970.
     expires: i64,
@@ -69,20 +73,20 @@ pub(super) struct Signed {
 }
 
 /// Makes a link that opens one archive for some hours, without a token. It ends with the token that made it.
-#[utoipa::path(
+#[cfg_attr(test, utoipa::path(
     post,
     path = "/backup/{id}/link",
-    params(("id" = String, Path, description = "UUID, or `latest`"), Which),
+    params(("id" = String, Path, description = "UUID, or `latest`"), super::of_job::Which),
     request_body(content = Option<Wish>, content_type = "application/json"),
     security(("token" = ["operate"])),
     responses(
         (status = 201, description = "The link", body = Link),
-        (status = 400, description = "Not understood", body = ErrorBody),
-        (status = 401, description = "No token", body = ErrorBody),
-        (status = 403, description = "The token's role is read", body = ErrorBody),
-        (status = 404, description = "No such archive", body = ErrorBody),
+        (status = 400, description = "Not understood", body = super::error::ErrorBody),
+        (status = 401, description = "No token", body = super::error::ErrorBody),
+        (status = 403, description = "The token's role is read", body = super::error::ErrorBody),
+        (status = 404, description = "No such archive", body = super::error::ErrorBody),
     )
-)]
+))]
 pub(crate) async fn link(
     app: OfJob,
     Extension(caller): Extension<Caller>,
@@ -130,22 +134,22 @@ pub(crate) async fn link(
 }
 
 /// An archive, whole or a range of it. Needs a link, no token.
-#[utoipa::path(
+#[cfg_attr(test, utoipa::path(
     get,
     path = "/download/{id}",
-    params(("id" = String, Path, description = "UUID"), Signed, Which),
+    params(("id" = String, Path, description = "UUID"), Signed, super::of_job::Which),
     security(()),
     responses(
         (status = 200, description = "The archive", content_type = "application/octet-stream", body = Vec<u8>),
         (status = 206, description = "The range that was asked for", content_type = "application/octet-stream", body = Vec<u8>),
-        (status = 400, description = "Not a link", body = ErrorBody),
-        (status = 403, description = "Not signed by this service", body = ErrorBody),
-        (status = 404, description = "The archive is missing", body = ErrorBody),
-        (status = 410, description = "The link is over, or its maker's token was revoked", body = ErrorBody),
-        (status = 416, description = "No such range", body = ErrorBody),
-        (status = 429, description = "Too many downloads at once, or wrong links", body = ErrorBody),
+        (status = 400, description = "Not a link", body = super::error::ErrorBody),
+        (status = 403, description = "Not signed by this service", body = super::error::ErrorBody),
+        (status = 404, description = "The archive is missing", body = super::error::ErrorBody),
+        (status = 410, description = "The link is over, or its maker's token was revoked", body = super::error::ErrorBody),
+        (status = 416, description = "No such range", body = super::error::ErrorBody),
+        (status = 429, description = "Too many downloads at once, or wrong links", body = super::error::ErrorBody),
     )
-)]
+))]
 pub(super) async fn download(
     app: OfJob,
     Extension(caller): Extension<Caller>,

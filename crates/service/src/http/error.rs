@@ -10,26 +10,28 @@ use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
+#[cfg(test)]
 use utoipa::ToSchema;
 
 /// So much of a library's own words is read.
 const WORDS: usize = 4096;
 
 /// The one shape of every error.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(ToSchema))]
 pub(crate) struct ErrorBody {
     /// A short word for programs, such as `not_found`.
     error: String,
     /// What was wrong and what to do, for people.
     message: String,
     /// When.
-    #[schema(format = DateTime)]
+    #[cfg_attr(test, schema(format = DateTime))]
     timestamp: String,
     /// Of the request.
     path: String,
     /// What is wrong with each key, with 400 of `/backup/config`; the progress of the running backup, with 409.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[cfg_attr(test, schema(value_type = Option<Object>))]
     details: Option<Value>,
 }
 

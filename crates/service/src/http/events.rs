@@ -4,8 +4,8 @@ use super::audit::Caller;
 use super::auth::too_many;
 use super::backups::id;
 use super::blocking;
-use super::error::{ApiError, ErrorBody};
-use super::of_job::{OfJob, Which};
+use super::error::ApiError;
+use super::of_job::OfJob;
 use super::summary::Summary;
 use axum::Extension;
 use axum::extract::Path;
@@ -33,19 +33,19 @@ enum Update {
 }
 
 /// `progress` twice a second while it runs, then `ended` with the run in a few fields.
-#[utoipa::path(
+#[cfg_attr(test, utoipa::path(
     get,
     path = "/backup/{id}/events",
-    params(("id" = String, Path, description = "UUID"), Which),
+    params(("id" = String, Path, description = "UUID"), super::of_job::Which),
     security(("token" = ["read"])),
     responses(
         (status = 200, description = "Events until the run ended", content_type = "text/event-stream", body = String),
-        (status = 400, description = "Not an id", body = ErrorBody),
-        (status = 401, description = "No token", body = ErrorBody),
-        (status = 404, description = "No such run", body = ErrorBody),
-        (status = 429, description = "Too many follow runs with this token", body = ErrorBody),
+        (status = 400, description = "Not an id", body = super::error::ErrorBody),
+        (status = 401, description = "No token", body = super::error::ErrorBody),
+        (status = 404, description = "No such run", body = super::error::ErrorBody),
+        (status = 429, description = "Too many follow runs with this token", body = super::error::ErrorBody),
     )
-)]
+))]
 pub(super) async fn events(
     app: OfJob,
     Extension(caller): Extension<Caller>,

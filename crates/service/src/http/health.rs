@@ -1,8 +1,8 @@
 //! `GET /health`: whether there is a recent proven backup. For load balancers and people alike.
 
 use super::blocking;
-use super::error::{ApiError, ErrorBody};
-use super::of_job::{OfJob, OfJobs, Which};
+use super::error::ApiError;
+use super::of_job::{OfJob, OfJobs};
 use anyhow::Context;
 use axum::Json;
 use axum::http::StatusCode;
@@ -15,6 +15,7 @@ use serde::Serialize;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+#[cfg(test)]
 use utoipa::ToSchema;
 
 /// How long an answer is cached: anybody may ask, and each look reads the catalog.
@@ -67,14 +68,15 @@ impl HealthCache {
 }
 
 /// The health of a job.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(ToSchema))]
 pub(crate) struct Health {
     /// `healthy` or `unhealthy`.
     status: &'static str,
     /// The job that this is about: of several, the one in the worst state.
     job: Option<String>,
     /// When the newest proven backup was taken.
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[cfg_attr(test, schema(value_type = Option<String>, format = DateTime))]
     last_backup: Option<Timestamp>,
     last_backup_size_mb: Option<f64>,
     last_backup_age_hours: Option<f64>,
@@ -88,17 +90,17 @@ pub(crate) struct Health {
 /// Healthy while a proven backup is recent enough, no newer one was disproved, and no restore was left unfinished.
 ///
 /// The only answer about backups that needs no token; it names no table, file or host.
-#[utoipa::path(
+#[cfg_attr(test, utoipa::path(
     get,
     path = "/health",
-    params(Which),
+    params(super::of_job::Which),
     security(()),
     responses(
         (status = 200, description = "A proven backup is recent enough", body = Health),
         (status = 503, description = "No proven backup is recent enough, a newer one was disproved, or a restore did not end well", body = Health),
-        (status = 429, description = "Too many requests", body = ErrorBody),
+        (status = 429, description = "Too many requests", body = super::error::ErrorBody),
     )
-)]
+))]
 pub(super) async fn health(OfJobs(jobs): OfJobs) -> Result<Response, ApiError> {
     let names: Vec<String> = jobs.iter().map(|of| of.job.name()).collect();
     let known = jobs.first().and_then(|of| of.health.younger(&names, FRESH));

@@ -22,6 +22,7 @@ pub(crate) mod transfer;
 pub(crate) mod download;
 mod numbers;
 mod openapi;
+mod routes;
 mod write_rate;
 mod connections;
 mod server;

@@ -1,8 +1,8 @@
 //! `GET /metrics`: the metrics, for Prometheus.
 
 use super::blocking;
-use super::error::{ApiError, ErrorBody};
-use super::of_job::{OfJob, OfJobs, Which};
+use super::error::ApiError;
+use super::of_job::{OfJob, OfJobs};
 use crate::metrics::{self, Seen};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
@@ -13,16 +13,16 @@ use hubvault_engine::state::progress_file::running;
 use jiff::Timestamp;
 
 /// Metrics about runs, archives, messages and the disk.
-#[utoipa::path(
+#[cfg_attr(test, utoipa::path(
     get,
     path = "/metrics",
-    params(Which),
+    params(super::of_job::Which),
     security(("token" = ["read"])),
     responses(
         (status = 200, description = "Prometheus text, version 0.0.4", content_type = "text/plain", body = String),
-        (status = 401, description = "No token", body = ErrorBody),
+        (status = 401, description = "No token", body = super::error::ErrorBody),
     )
-)]
+))]
 pub(super) async fn metrics(OfJobs(jobs): OfJobs) -> Result<impl IntoResponse, ApiError> {
     let text = blocking(move || {
         let seen: Vec<Seen> = jobs.iter().map(look).collect();

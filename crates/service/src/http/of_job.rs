@@ -15,11 +15,13 @@ use hubvault_model::BackupId;
 use serde::Deserialize;
 use std::ops::Deref;
 use std::sync::Arc;
+#[cfg(test)]
 use utoipa::IntoParams;
 
 /// The job that is meant.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(IntoParams))]
+#[cfg_attr(test, into_params(parameter_in = Query))]
 pub(crate) struct Which {
     /// The job; may be left out where there is one, or where the path has the id of a backup.
     pub(crate) job: Option<String>,

@@ -3,8 +3,8 @@
 use super::audit::Caller;
 use super::auth::{Audit, too_many};
 use super::backups::{find, id, masked};
-use super::error::{ApiError, ErrorBody};
-use super::of_job::{OfJob, Which, all};
+use super::error::ApiError;
+use super::of_job::{OfJob, all};
 use super::{App, blocking};
 use crate::operation::{Action, Operation, Outcome, Standing};
 use crate::token::Role;
@@ -18,17 +18,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Instant;
+#[cfg(test)]
 use utoipa::ToSchema;
 
 /// What is to be done with a backup.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(ToSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Asked {
     action: Check,
 }
 
 /// An operation that changes nothing.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Check {
     /// Read the archive back whole.
@@ -50,7 +53,8 @@ impl From<Check> for Action {
 }
 
 /// An operation.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(ToSchema))]
 pub(crate) struct OperationBody {
     /// UUID.
     id: String,
@@ -59,19 +63,19 @@ pub(crate) struct OperationBody {
     backup_id: String,
     /// The name of the token that started it.
     by: String,
-    #[schema(value_type = String, format = DateTime)]
+    #[cfg_attr(test, schema(value_type = String, format = DateTime))]
     requested_at: Timestamp,
     /// `starting`, `running`, `done`, `warnings`, `failed`, `stopped`, or `crashed` if its process ended without a result.
     state: &'static str,
     /// How far it is while it runs, in the fields of the events of a run.
-    #[schema(value_type = Option<Object>)]
+    #[cfg_attr(test, schema(value_type = Option<Object>))]
     progress: Option<Value>,
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[cfg_attr(test, schema(value_type = Option<String>, format = DateTime))]
     ended_at: Option<Timestamp>,
     /// Why it failed, or who stopped it.
     error: Option<String>,
     /// What the command printed with `--json` (docs/json.md); of `compare` numbers of rows instead of their keys.
-    #[schema(value_type = Option<Object>)]
+    #[cfg_attr(test, schema(value_type = Option<Object>))]
     result: Option<Value>,
 }
 
@@ -166,22 +170,22 @@ pub(crate) fn begin(
 }
 
 /// Verifies, drills or compares a backup, in a process of its own. Nothing is changed but what is recorded as proven.
-#[utoipa::path(
+#[cfg_attr(test, utoipa::path(
     post,
     path = "/backup/{id}/operation",
-    params(("id" = String, Path, description = "UUID, or `latest`"), Which),
+    params(("id" = String, Path, description = "UUID, or `latest`"), super::of_job::Which),
     request_body(content = Asked, content_type = "application/json"),
     security(("token" = ["operate"])),
     responses(
         (status = 202, description = "It begins", body = OperationBody),
-        (status = 400, description = "Not understood", body = ErrorBody),
-        (status = 401, description = "No token", body = ErrorBody),
-        (status = 403, description = "The token's role is read", body = ErrorBody),
-        (status = 404, description = "No such backup", body = ErrorBody),
-        (status = 409, description = "One is in progress (`details.operation`), there is no archive, or it is sealed", body = ErrorBody),
-        (status = 429, description = "Too many with this token", body = ErrorBody),
+        (status = 400, description = "Not understood", body = super::error::ErrorBody),
+        (status = 401, description = "No token", body = super::error::ErrorBody),
+        (status = 403, description = "The token's role is read", body = super::error::ErrorBody),
+        (status = 404, description = "No such backup", body = super::error::ErrorBody),
+        (status = 409, description = "One is in progress (`details.operation`), there is no archive, or it is sealed", body = super::error::ErrorBody),
+        (status = 429, description = "Too many with this token", body = super::error::ErrorBody),
     )
-)]
+))]
 pub(super) async fn start(
     of: OfJob,
     Extension(caller): Extension<Caller>,
@@ -215,18 +219,18 @@ pub(crate) fn of_id(app: &Arc<App>, word: &str) -> Result<(OfJob, Operation), Ap
 }
 
 /// How far an operation is, or its result.
-#[utoipa::path(
+#[cfg_attr(test, utoipa::path(
     get,
     path = "/operation/{id}",
     params(("id" = String, Path, description = "UUID")),
     security(("token" = ["read"])),
     responses(
         (status = 200, description = "The operation", body = OperationBody),
-        (status = 400, description = "Not an id", body = ErrorBody),
-        (status = 401, description = "No token", body = ErrorBody),
-        (status = 404, description = "No such operation", body = ErrorBody),
+        (status = 400, description = "Not an id", body = super::error::ErrorBody),
+        (status = 401, description = "No token", body = super::error::ErrorBody),
+        (status = 404, description = "No such operation", body = super::error::ErrorBody),
     )
-)]
+))]
 pub(super) async fn show(
     State(app): State<Arc<App>>,
     Path(word): Path<String>,
@@ -256,20 +260,20 @@ pub(crate) fn end(of: &OfJob, caller: &Caller, operation: &Operation) -> Result<
 }
 
 /// Stops an operation. Its process ends what it does, removes what it made for itself, and says who stopped it.
-#[utoipa::path(
+#[cfg_attr(test, utoipa::path(
     post,
     path = "/operation/{id}/stop",
     params(("id" = String, Path, description = "UUID")),
     security(("token" = ["operate"])),
     responses(
         (status = 202, description = "It is asked to end", body = OperationBody),
-        (status = 400, description = "Not an id", body = ErrorBody),
-        (status = 401, description = "No token", body = ErrorBody),
-        (status = 403, description = "The token's role is read, or it is a restore and the role is not admin", body = ErrorBody),
-        (status = 404, description = "No such operation", body = ErrorBody),
-        (status = 409, description = "It is not in progress", body = ErrorBody),
+        (status = 400, description = "Not an id", body = super::error::ErrorBody),
+        (status = 401, description = "No token", body = super::error::ErrorBody),
+        (status = 403, description = "The token's role is read, or it is a restore and the role is not admin", body = super::error::ErrorBody),
+        (status = 404, description = "No such operation", body = super::error::ErrorBody),
+        (status = 409, description = "It is not in progress", body = super::error::ErrorBody),
     )
-)]
+))]
 pub(super) async fn stop(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,

@@ -3,8 +3,8 @@
 use super::audit::Caller;
 use super::auth::Audit;
 use super::backups::find;
-use super::error::{ApiError, ErrorBody};
-use super::of_job::{OfJob, Which};
+use super::error::ApiError;
+use super::of_job::OfJob;
 use super::operations::{OperationBody, begin, database_of, of_id};
 use super::{App, blocking, optional};
 use crate::operation::{Action, Operation, Outcome};
@@ -17,13 +17,15 @@ use hubvault_engine::catalog::BackupRecord;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use std::sync::Arc;
+#[cfg(test)]
 use utoipa::ToSchema;
 
 /// A preview that is older says too little of what there is now.
 const FRESH: SignedDuration = SignedDuration::from_hours(1);
 
 /// What is to be restored, and where to.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(ToSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Wanted {
     /// `new-database`, `new-schema`, `files`; where the configuration permits it also `missing-rows`, `different-rows`,
@@ -44,7 +46,8 @@ pub(crate) struct Wanted {
 }
 
 /// What confirms a restore.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(ToSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Confirmed {
     /// The name of the living database, where that is changed.
@@ -60,22 +63,22 @@ fn begun(of: &OfJob, operation: &Operation) -> Begun {
 }
 
 /// Finds out what a restore would do, in a process of its own. Nothing is changed.
-#[utoipa::path(
+#[cfg_attr(test, utoipa::path(
     post,
     path = "/backup/{id}/restore",
-    params(("id" = String, Path, description = "UUID, or `latest`"), Which),
+    params(("id" = String, Path, description = "UUID, or `latest`"), super::of_job::Which),
     request_body(content = Wanted, content_type = "application/json"),
     security(("token" = ["admin"])),
     responses(
         (status = 202, description = "It begins; its result says what the restore would do", body = OperationBody),
-        (status = 400, description = "Not understood, or not possible", body = ErrorBody),
-        (status = 401, description = "No token", body = ErrorBody),
-        (status = 403, description = "The token's role is not admin, or the configuration does not permit it", body = ErrorBody),
-        (status = 404, description = "No such backup", body = ErrorBody),
-        (status = 409, description = "One is in progress (`details.operation`), there is no archive, or it is sealed", body = ErrorBody),
-        (status = 429, description = "Too many with this token", body = ErrorBody),
+        (status = 400, description = "Not understood, or not possible", body = super::error::ErrorBody),
+        (status = 401, description = "No token", body = super::error::ErrorBody),
+        (status = 403, description = "The token's role is not admin, or the configuration does not permit it", body = super::error::ErrorBody),
+        (status = 404, description = "No such backup", body = super::error::ErrorBody),
+        (status = 409, description = "One is in progress (`details.operation`), there is no archive, or it is sealed", body = super::error::ErrorBody),
+        (status = 429, description = "Too many with this token", body = super::error::ErrorBody),
     )
-)]
+))]
 pub(super) async fn preview(
     of: OfJob,
     Extension(caller): Extension<Caller>,
@@ -103,7 +106,7 @@ pub(super) async fn preview(
 }
 
 /// Does what a preview showed, once, within an hour.
-#[utoipa::path(
+#[cfg_attr(test, utoipa::path(
     post,
     path = "/operation/{id}/restore",
     params(("id" = String, Path, description = "The preview's UUID")),
@@ -111,14 +114,14 @@ pub(super) async fn preview(
     security(("token" = ["admin"])),
     responses(
         (status = 202, description = "It begins", body = OperationBody),
-        (status = 400, description = "Not an id, or not the name of the living database", body = ErrorBody),
-        (status = 401, description = "No token", body = ErrorBody),
-        (status = 403, description = "The token's role is not admin, or the configuration does not permit it", body = ErrorBody),
-        (status = 404, description = "No such operation", body = ErrorBody),
-        (status = 409, description = "No preview that can be confirmed, or one is in progress", body = ErrorBody),
-        (status = 429, description = "Too many with this token", body = ErrorBody),
+        (status = 400, description = "Not an id, or not the name of the living database", body = super::error::ErrorBody),
+        (status = 401, description = "No token", body = super::error::ErrorBody),
+        (status = 403, description = "The token's role is not admin, or the configuration does not permit it", body = super::error::ErrorBody),
+        (status = 404, description = "No such operation", body = super::error::ErrorBody),
+        (status = 409, description = "No preview that can be confirmed, or one is in progress", body = super::error::ErrorBody),
+        (status = 429, description = "Too many with this token", body = super::error::ErrorBody),
     )
-)]
+))]
 pub(super) async fn confirm(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,

@@ -2,8 +2,8 @@
 
 use super::audit::Caller;
 use super::auth::{Audit, too_many};
-use super::error::{ApiError, ErrorBody};
-use super::of_job::{OfJob, Which};
+use super::error::ApiError;
+use super::of_job::OfJob;
 use super::{blocking, optional};
 use axum::body::Bytes;
 use axum::http::StatusCode;
@@ -12,22 +12,24 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::time::Instant;
+#[cfg(test)]
 use utoipa::ToSchema;
 
 /// A call that is repeated because its answer was lost requests no second run.
 const AGAIN: SignedDuration = SignedDuration::from_secs(60);
 
 /// A request for a run; an empty body means `{}`.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(ToSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Trigger {
     /// Also when a backup was proven within the last minute.
     #[serde(default)]
-    #[schema(default = false)]
+    #[cfg_attr(test, schema(default = false))]
     force: bool,
     /// Whether the administrators are notified of the result.
     #[serde(default = "yes")]
-    #[schema(default = true)]
+    #[cfg_attr(test, schema(default = true))]
     notification: bool,
 }
 
@@ -36,32 +38,33 @@ fn yes() -> bool {
 }
 
 /// A run that was started.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(ToSchema))]
 pub(crate) struct Triggered {
     backup_id: String,
     /// Estimated from the duration of the last runs; null before the first.
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[cfg_attr(test, schema(value_type = Option<String>, format = DateTime))]
     estimated_completion: Option<Timestamp>,
     /// Where its events are.
     events: String,
 }
 
 /// Starts a backup in a process of its own.
-#[utoipa::path(
+#[cfg_attr(test, utoipa::path(
     post,
     path = "/backup/trigger",
-    params(Which),
+    params(super::of_job::Which),
     request_body(content = Option<Trigger>, content_type = "application/json"),
     security(("token" = ["operate"])),
     responses(
         (status = 202, description = "It runs", body = Triggered),
-        (status = 400, description = "Not understood", body = ErrorBody),
-        (status = 401, description = "No token", body = ErrorBody),
-        (status = 403, description = "The token's role is read", body = ErrorBody),
-        (status = 429, description = "Too many runs with this token", body = ErrorBody),
-        (status = 409, description = "One runs already (`details.progress`), or was just proven", body = ErrorBody),
+        (status = 400, description = "Not understood", body = super::error::ErrorBody),
+        (status = 401, description = "No token", body = super::error::ErrorBody),
+        (status = 403, description = "The token's role is read", body = super::error::ErrorBody),
+        (status = 429, description = "Too many runs with this token", body = super::error::ErrorBody),
+        (status = 409, description = "One runs already (`details.progress`), or was just proven", body = super::error::ErrorBody),
     )
-)]
+))]
 pub(crate) async fn trigger(
     app: OfJob,
     Extension(caller): Extension<Caller>,

@@ -1,7 +1,7 @@
 //! The thread that serves HTTP.
 
 use super::connections::answer;
-use super::{App, auth, error, openapi};
+use super::{App, auth, error, routes};
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -117,8 +117,7 @@ async fn serve(
     listener: TcpListener,
     stopped: oneshot::Receiver<()>,
 ) -> Result<()> {
-    let (router, _) = openapi::routes().split_for_parts();
-    let router = router
+    let router = routes::router()
         .layer(DefaultBodyLimit::disable())
         .layer(RequestBodyLimitLayer::new(BODY_LIMIT))
         .layer(TimeoutLayer::with_status_code(

@@ -1,21 +1,22 @@
 //! `GET /backup/config`: what is configured.
 
-use super::error::ErrorBody;
-use super::of_job::{OfJob, Which};
+use super::of_job::OfJob;
 use axum::Json;
 use hubvault_config::{
     SCHEDULE_ENABLED, Settings, Value as Held, is_changeable, is_number_or_yes_no, old_name,
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+#[cfg(test)]
 use utoipa::ToSchema;
 
 /// One setting. A secret's value is never shown.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(ToSchema))]
 pub(crate) struct One {
     key: String,
     /// Text, an array of texts, `********` for a secret, or null.
-    #[schema(value_type = Object)]
+    #[cfg_attr(test, schema(value_type = Object))]
     value: Value,
     /// Where it was said.
     origin: String,
@@ -26,11 +27,12 @@ pub(crate) struct One {
 }
 
 /// The answer.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(ToSchema))]
 pub(crate) struct Config {
     settings: Vec<One>,
     /// The same values as tables, `{"retention": {"days": 60}}`, also by the names of the service before hubvault.
-    #[schema(value_type = Object)]
+    #[cfg_attr(test, schema(value_type = Object))]
     #[serde(rename = "config")]
     tables: Value,
     /// What is set and has no effect, or looks like a mistake.
@@ -38,16 +40,16 @@ pub(crate) struct Config {
 }
 
 /// Every setting, with where it was said; secrets masked.
-#[utoipa::path(
+#[cfg_attr(test, utoipa::path(
     get,
     path = "/backup/config",
-    params(Which),
+    params(super::of_job::Which),
     security(("token" = ["read"])),
     responses(
         (status = 200, description = "The settings in effect", body = Config),
-        (status = 401, description = "No token", body = ErrorBody),
+        (status = 401, description = "No token", body = super::error::ErrorBody),
     )
-)]
+))]
 pub(super) async fn show(app: OfJob) -> Json<Config> {
     Json(all(&app.job.settings()))
 }

@@ -1,8 +1,8 @@
 //! `GET /backup/status`: the last run, the next run, the retention rules, the disk.
 
 use super::blocking;
-use super::error::{ApiError, ErrorBody};
-use super::of_job::{OfJob, Which};
+use super::error::ApiError;
+use super::of_job::OfJob;
 use super::summary::Summary;
 use axum::Json;
 use hubvault_engine::disk::free_bytes;
@@ -12,10 +12,12 @@ use hubvault_engine::state::progress_file::running;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
+#[cfg(test)]
 use utoipa::ToSchema;
 
 /// The state of a job.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(ToSchema))]
 pub(crate) struct Status {
     job: String,
     /// Nothing is at risk.
@@ -28,26 +30,28 @@ pub(crate) struct Status {
     retention: Retention,
     disk: Disk,
     /// The progress of the current run; null if there is none.
-    #[schema(value_type = Option<Object>)]
+    #[cfg_attr(test, schema(value_type = Option<Object>))]
     running: Option<Value>,
     /// The run that waits for the lease of another machine: its id, the destination, who holds it, since when; null if
     /// none does.
-    #[schema(value_type = Option<Object>)]
+    #[cfg_attr(test, schema(value_type = Option<Object>))]
     waiting_for_lease: Option<Value>,
     /// Queued messages.
     outbox_waiting: usize,
 }
 
 /// When backups are taken.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(ToSchema))]
 pub(crate) struct Schedule {
     cron: String,
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[cfg_attr(test, schema(value_type = Option<String>, format = DateTime))]
     next_run: Option<Timestamp>,
 }
 
 /// Retention rules; a rule of 0 keeps nothing.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(ToSchema))]
 pub(crate) struct Retention {
     days: u32,
     keep_last: u32,
@@ -59,7 +63,8 @@ pub(crate) struct Retention {
 }
 
 /// The space that archives take, and free space.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(ToSchema))]
 pub(crate) struct Disk {
     directory: String,
     archives: usize,
@@ -68,16 +73,16 @@ pub(crate) struct Disk {
 }
 
 /// The last run, the next run, the retention rules, the disk, and the progress of the current run.
-#[utoipa::path(
+#[cfg_attr(test, utoipa::path(
     get,
     path = "/backup/status",
-    params(Which),
+    params(super::of_job::Which),
     security(("token" = ["read"])),
     responses(
         (status = 200, description = "The state of the job", body = Status),
-        (status = 401, description = "No token", body = ErrorBody),
+        (status = 401, description = "No token", body = super::error::ErrorBody),
     )
-)]
+))]
 pub(super) async fn status(app: OfJob) -> Result<Json<Status>, ApiError> {
     blocking(move || Ok(Json(look(&app)?))).await
 }

@@ -5,20 +5,22 @@ use hubvault_engine::catalog::{BackupCopy, BackupRecord, CopyState, RunSummary};
 use hubvault_engine::overview::{Presence, presence};
 use jiff::Timestamp;
 use serde::Serialize;
+#[cfg(test)]
 use utoipa::ToSchema;
 
 /// One copy of an archive.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(ToSchema))]
 pub(crate) struct CopySummary {
     /// The destination's name.
     destination: String,
     /// `pending`, `present`, `missing` or `damaged`.
     state: &'static str,
     /// When it was last compared with what was stored.
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[cfg_attr(test, schema(value_type = Option<String>, format = DateTime))]
     checked_at: Option<Timestamp>,
     /// Until when nobody can remove it.
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[cfg_attr(test, schema(value_type = Option<String>, format = DateTime))]
     locked_until: Option<Timestamp>,
     /// Why it is not there.
     error: Option<String>,
@@ -43,16 +45,17 @@ impl CopySummary {
 }
 
 /// A summary of a run; `/backup/{id}` has all fields.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(ToSchema))]
 pub(crate) struct Summary {
     /// UUID.
     id: String,
     job: String,
     /// `running`, `proven`, `unproven` or `failed`.
     state: &'static str,
-    #[schema(value_type = String, format = DateTime)]
+    #[cfg_attr(test, schema(value_type = String, format = DateTime))]
     started_at: Timestamp,
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[cfg_attr(test, schema(value_type = Option<String>, format = DateTime))]
     finished_at: Option<Timestamp>,
     /// Seconds from start to end.
     duration_seconds: Option<f64>,

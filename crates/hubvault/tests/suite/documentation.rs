@@ -188,3 +188,26 @@ fn the_readme_and_its_pictures_are_small() {
         assert!(picture.metadata().unwrap().len() < 150_000, "{picture:?}");
     }
 }
+
+#[test]
+fn every_target_of_the_makefile_is_there_once() {
+    let makefile = std::fs::read_to_string(root().join("Makefile")).unwrap();
+    let promised: BTreeSet<&str> = makefile
+        .lines()
+        .find_map(|line| line.strip_prefix(".PHONY: "))
+        .unwrap()
+        .split(' ')
+        .collect();
+    let rules: Vec<&str> = makefile
+        .lines()
+        .filter(|line| line.starts_with(|first: char| first.is_ascii_lowercase()))
+        .filter_map(|line| line.split_once(':').map(|(target, _)| target))
+        .collect();
+    let named: BTreeSet<&str> = rules.iter().copied().collect();
+    assert_eq!(
+        named.len(),
+        rules.len(),
+        "a target is there twice: {rules:?}"
+    );
+    assert_eq!(named, promised);
+}

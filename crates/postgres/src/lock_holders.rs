@@ -8,6 +8,9 @@ use hubvault_model::{TableName, quote_literal};
 /// the session has no limit.
 pub const WAIT_SHORTLY: &str = "SET lock_timeout = 0; SET LOCAL lock_timeout = '3s'";
 
+/// The same until the session ends.
+pub(crate) const LIMIT_WAITS: &str = "SET lock_timeout = '3s'";
+
 /// A line for each lock on a relation of this database that meets a condition on `pg_locks l`.
 pub(crate) fn lock_holders(session: &mut Session, which: &str) -> Result<Vec<String>, PgError> {
     let sql = format!(

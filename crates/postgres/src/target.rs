@@ -4,6 +4,7 @@ use crate::connect::session::Session;
 use crate::drift::{Drift, live_columns, made_like};
 use crate::error::PgError;
 use crate::inspect;
+use crate::lock_holders::LIMIT_WAITS;
 pub use crate::new_database::{copy_database, create_database, set_properties, set_tablespace};
 use crate::plain_types::PlainTypes;
 use hubvault_model::{TableName, quote_ident, quote_literal};
@@ -31,13 +32,14 @@ pub fn present<'a>(
     Ok(found)
 }
 
-/// Keeps every view and foreign table of a user from being read in this session, where the server can
-/// (`restrict_nonsystem_relation_kind`, since the updates of August 2024): what is called as a table of an archive is
-/// may be one in the database, and reading it would run its functions.
-pub fn only_tables(session: &mut Session) -> Result<(), PgError> {
+/// Ends waits for locks soon, and keeps every view and foreign table of a user from being read in this session, where the
+/// server can (`restrict_nonsystem_relation_kind`, since the updates of August 2024): what is called as a table of an
+/// archive is may be one in the database, and reading it would run its functions.
+pub fn limit_to_tables(session: &mut Session) -> Result<(), PgError> {
     let sql = "SELECT pg_catalog.set_config(name, 'view, foreign-table', false) FROM pg_catalog.pg_show_all_settings()
                WHERE name = 'restrict_nonsystem_relation_kind'";
-    session.simple("leaving out views", sql)
+    session.simple("leaving out views", sql)?;
+    session.simple("limiting waits for locks", LIMIT_WAITS)
 }
 
 /// Whether a relation is a user's table, with its rows in this database: no view, and not a table of an extension,

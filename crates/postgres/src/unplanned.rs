@@ -5,6 +5,7 @@ use crate::connect::session::Session;
 use crate::connect::settings::ConnectSettings;
 use crate::copy::session::CopySession;
 use crate::error::PgError;
+use crate::lock_holders::LIMIT_WAITS;
 use crate::target::{copy_into, list};
 use hubvault_model::{Cancel, TableName, quote_ident, quote_literal};
 use std::io::{self, PipeWriter, Write};
@@ -39,6 +40,7 @@ pub(crate) fn copy_unplanned(
     let sql = format!("COPY {}{names} TO STDOUT", table.sql());
     let read = |mut writer: PipeWriter| {
         let mut source = CopySession::connect(login, cancel)?;
+        source.simple(&doing, LIMIT_WAITS)?;
         source.copy_out(&doing, &sql, |rows| writer.write_all(rows).map_err(failed))
     };
     let (sent, filled) = std::thread::scope(|scope| {
@@ -67,7 +69,9 @@ pub fn is_empty(
     let doing = format!("looking into {table}");
     let sql = format!("COPY {} TO STDOUT", table.sql());
     let mut is_empty = true;
-    let read = CopySession::connect(login, cancel)?.copy_out(&doing, &sql, |_| {
+    let mut source = CopySession::connect(login, cancel)?;
+    source.simple(&doing, LIMIT_WAITS)?;
+    let read = source.copy_out(&doing, &sql, |_| {
         is_empty = false;
         let why = "it has rows".to_owned();
         let doing = doing.clone();

@@ -3,7 +3,7 @@
 //! others from being tried.
 
 use super::error::RestoreError;
-use super::order::parents_first;
+use super::locks::{UNDO_TABLE, in_order, in_turns_undone_by, with_holders};
 use super::previewed::{PreviewTable, Previewed};
 use super::staging::{archived_keys, stage};
 use super::window::Conditions;
@@ -11,8 +11,8 @@ use crate::progress::{Progress, Stage};
 use hubvault_archive::{Archive, Source, TableSummary};
 use hubvault_model::{Cancel, TableName, TablePattern, counted, one_line, quote_ident};
 use hubvault_postgres::{
-    Changes, ConnectSettings, Difference, DifferentRow, Drift, PrimaryKeys, Session, StagedTable,
-    target,
+    Changes, ConnectSettings, Difference, DifferentRow, Drift, PgError, PrimaryKeys, Session,
+    StagedTable, target,
 };
 use std::io;
 
@@ -204,7 +204,7 @@ fn compare<S: Source>(
 ) -> Result<Vec<TableDiff>, RestoreError> {
     let connect = || {
         let mut session = Session::connect(to, cancel)?;
-        target::only_tables(&mut session)?;
+        target::limit_to_tables(&mut session)?;
         Ok::<_, RestoreError>(session)
     };
     let mut session = connect()?;
@@ -227,9 +227,10 @@ fn compare<S: Source>(
             Ok(staged.finish(&mut session)?)
         };
         if let Err(error) = compare() {
-            counted.problem = Some(of_table(error)?);
             // It may be in a transaction that failed.
             session = connect()?;
+            let names = std::slice::from_ref(&table.name);
+            counted.problem = Some(of_table(with_holders(error, &mut session, names))?);
         }
         found.push(counted);
     }
@@ -247,6 +248,7 @@ fn of_table(error: RestoreError) -> Result<String, RestoreError> {
                 | RestoreError::Drifted { .. }
                 | RestoreError::NotPermitted { .. }
                 | RestoreError::Archive(_)
+                | RestoreError::Postgres(PgError::LockTimeout { .. })
         );
     if is_of_table {
         Ok(error.to_string())
@@ -268,9 +270,9 @@ pub fn put_back<S: Source>(
 ) -> Result<Vec<PutBack>, RestoreError> {
     let keys = archived_keys(archive)?;
     let mut session = Session::connect(to, cancel)?;
-    target::only_tables(&mut session)?;
+    target::limit_to_tables(&mut session)?;
     let chosen = super::chosen(archive.manifest(), wanted)?;
-    let chosen = parents_first(&mut session, chosen)?;
+    let chosen = in_order(&mut session, &chosen, (progress, cancel))?;
     progress.stage(
         Stage::Rows,
         Some(chosen.iter().map(|table| table.bytes).sum()),
@@ -278,14 +280,7 @@ pub fn put_back<S: Source>(
     let mut staged = Vec::new();
     for (number, table) in chosen.into_iter().enumerate() {
         let one = stage(archive, &mut session, table, number, &keys, progress);
-        let one = one.and_then(|staged| match staged.drift().obstacle() {
-            None => Ok(staged),
-            Some(why) => Err(RestoreError::Drifted {
-                table: table.name.clone(),
-                why,
-            }),
-        });
-        staged.push((table, one));
+        staged.push((table, fitting(&mut session, table, one)));
     }
     session.simple("beginning", "BEGIN; SET CONSTRAINTS ALL DEFERRED")?;
     let mut done = Vec::new();
@@ -293,17 +288,20 @@ pub fn put_back<S: Source>(
         session.simple("beginning a table", "SAVEPOINT one_table")?;
         let drift = staged.as_ref().map(|it| it.drift().clone()).ok();
         let mut living = 0;
+        let names = std::slice::from_ref(&table.name);
         let result = staged.and_then(|staged| {
-            if update && previewed.is_some() {
-                living = staged.lock_changed(&mut session)?;
-            }
-            put_back_table(&mut session, &staged, update)
+            let watched = (progress, cancel);
+            in_turns_undone_by(UNDO_TABLE, &mut session, names, watched, |session| {
+                if update && previewed.is_some() {
+                    living = staged.lock_changed(session)?;
+                }
+                put_back_table(session, &staged, update)
+            })
         });
         let ((inserted, updated, not_settable), problem) = match result {
             Ok(rows) => (rows, None),
             Err(error) => {
                 let problem = of_table(error.with_remedy(&table.name))?;
-                session.simple("rolling a table back", "ROLLBACK TO SAVEPOINT one_table")?;
                 (Default::default(), Some(problem))
             }
         };
@@ -323,8 +321,29 @@ pub fn put_back<S: Source>(
         done.map(PutBack::as_previewed)
             .try_for_each(|table| previewed.compare(&table))?;
     }
-    session.simple("making it lasting", "COMMIT")?;
+    // Foreign keys are checked now.
+    let names: Vec<TableName> = done.iter().map(|table| table.name.clone()).collect();
+    let lasting = session.simple("making it lasting", "COMMIT");
+    lasting.map_err(|error| with_holders(error.into(), &mut session, &names))?;
     Ok(done)
+}
+
+/// A staged table from which rows can be put back; else why not.
+fn fitting(
+    session: &mut Session,
+    table: &TableSummary,
+    staged: Result<StagedTable, RestoreError>,
+) -> Result<StagedTable, RestoreError> {
+    let name = &table.name;
+    let staged =
+        staged.map_err(|error| with_holders(error, session, std::slice::from_ref(name)))?;
+    match staged.drift().obstacle() {
+        None => Ok(staged),
+        Some(why) => Err(RestoreError::Drifted {
+            table: name.clone(),
+            why,
+        }),
+    }
 }
 
 fn put_back_table(

@@ -23,6 +23,11 @@ impl RestoreError {
         matches!(self, Self::Postgres(error @ PgError::Query { .. }) if !error.is_environment())
     }
 
+    /// Whether a lock was not released in time.
+    pub(crate) fn is_of_locks(&self) -> bool {
+        matches!(self, Self::Postgres(error) if error.is_of_locks())
+    }
+
     /// Whether rows are not as they were written: text that no column can have, or another number of them.
     pub(crate) fn is_of_rows(&self) -> bool {
         match self {
@@ -34,7 +39,7 @@ impl RestoreError {
 
     /// A refusal of rows by the server, with what can be done instead.
     pub(crate) fn with_remedy(self, table: &TableName) -> Self {
-        if !self.is_refused_by_server() {
+        if !self.is_refused_by_server() || self.is_of_locks() {
             return self;
         }
         match self.with_role() {

@@ -3,8 +3,8 @@
 
 mod error;
 mod previewed;
-mod locks;
 mod order;
+mod locks;
 mod rows;
 mod values;
 mod browse;

@@ -5,6 +5,7 @@ use super::chosen;
 use super::diff::would_put_back;
 use super::error::RestoreError;
 use super::files::{bare, entries};
+use super::locks::with_holders;
 use super::preview::{Preview, made_table};
 use super::previewed::PreviewTable;
 use super::staging::stage;
@@ -28,7 +29,7 @@ impl Preview {
         cancel: &Cancel,
     ) -> Result<Self, RestoreError> {
         let mut session = Session::connect(to, cancel)?;
-        target::only_tables(&mut session)?;
+        target::limit_to_tables(&mut session)?;
         let chosen = chosen(archive.manifest(), wanted)?;
         let mut found = Self::default();
         if let Some(schema) = into_schema
@@ -42,9 +43,12 @@ impl Preview {
             }
         }
         for (number, table) in chosen.iter().enumerate() {
-            found.table((&mut session, to), table, into_schema, cancel)?;
+            let names = std::slice::from_ref(&table.name);
+            let looked = found.table((&mut session, to), table, into_schema, cancel);
+            looked.map_err(|error| with_holders(error, &mut session, names))?;
             if into_schema.is_none() && found.obstacles.is_empty() {
-                found.types(archive, &mut session, table, number, progress)?;
+                let looked = found.types(archive, &mut session, table, number, progress);
+                looked.map_err(|error| with_holders(error, &mut session, names))?;
             }
         }
         found.room(&mut session, to, chosen.into_iter())?;
@@ -104,7 +108,7 @@ impl Preview {
         let keys = PrimaryKeys::default();
         let staged = match stage(archive, session, table, number, &keys, progress) {
             Ok(staged) => staged,
-            Err(error) if error.is_environment() => return Err(error),
+            Err(error) if error.is_environment() || error.is_of_locks() => return Err(error),
             Err(error) => {
                 self.obstacles.push(error.to_string());
                 return Ok(());

@@ -1,12 +1,13 @@
 //! What putting missing rows of a table back would do: to the table, and to those that its rows refer to.
 
 use super::error::RestoreError;
+use super::locks::with_holders;
 use super::order::parents_first;
 use super::preview::Preview;
 use crate::progress::Silent;
 use hubvault_archive::{Archive, Source, TableSummary};
 use hubvault_model::{ByteSize, Cancel, TableName, TablePattern};
-use hubvault_postgres::{ConnectSettings, ForeignKey, Session, inspect};
+use hubvault_postgres::{ConnectSettings, ForeignKey, Session, inspect, target};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The plan of putting rows back.
@@ -34,11 +35,15 @@ pub fn plan_rows<S: Source>(
         ..to.clone()
     };
     let mut session = Session::connect(&to, cancel)?;
-    let names = with_parents(&mut session, &table.name)?;
+    target::limit_to_tables(&mut session)?;
+    let names = with_parents(&mut session, &table.name);
+    let name = std::slice::from_ref(&table.name);
+    let names = names.map_err(|error| with_holders(error, &mut session, name))?;
     let tables = archive.manifest().tables.iter();
     let of_extension = |table: &&TableSummary| table.extension.is_some();
     let tables = tables.filter(|it| names.contains(&it.name) && !of_extension(it));
-    let tables = parents_first(&mut session, tables.collect())?;
+    let tables = parents_first(&mut session, tables.collect());
+    let tables = tables.map_err(|error| with_holders(error, &mut session, name))?;
     drop(session);
     let bytes = tables.iter().map(|table| table.bytes);
     let bytes = bytes.fold(0, u64::saturating_add);

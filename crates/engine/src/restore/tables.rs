@@ -2,7 +2,7 @@
 
 use super::compare::{Compared, Comparison, Found};
 use super::error::RestoreError;
-use super::order::parents_first;
+use super::locks::{UNDO_TABLE, in_order, in_turns_undone_by};
 use super::rows::{NotLoaded, load_entry};
 use super::staging::{changing_columns, is_as_archived};
 use super::{Restored, chosen};
@@ -28,7 +28,7 @@ pub fn tables<S: Source>(
     cancel: &Cancel,
 ) -> Result<Restored, RestoreError> {
     let mut session = Session::connect(to, cancel)?;
-    target::only_tables(&mut session)?;
+    target::limit_to_tables(&mut session)?;
     let chosen = chosen(archive.manifest(), wanted)?;
     for table in &chosen {
         if !target::is_table(&mut session, &table.name)? {
@@ -37,17 +37,21 @@ pub fn tables<S: Source>(
             });
         }
     }
-    let chosen = parents_first(&mut session, chosen)?;
-    progress.stage(
-        Stage::Rows,
-        Some(chosen.iter().map(|table| table.bytes).sum()),
-    );
+    let chosen = in_order(&mut session, &chosen, (progress, cancel))?;
+    let bytes = chosen.iter().map(|table| table.bytes).sum();
+    progress.stage(Stage::Rows, Some(bytes));
     session.simple("beginning", "BEGIN; SET CONSTRAINTS ALL DEFERRED")?;
     let (mut tables, mut passed_over) = (Vec::new(), Vec::new());
     for table in chosen {
         session.simple("beginning a table", "SAVEPOINT one_table")?;
-        let ways = (&mut session, to, cancel);
-        let loaded = load_or_undo(archive, ways, table, into_schema, progress);
+        let names = std::slice::from_ref(&table.name);
+        let (watched, mut is_tried) = ((progress, cancel), false);
+        let loaded = in_turns_undone_by(UNDO_TABLE, &mut session, names, watched, |session| {
+            if std::mem::replace(&mut is_tried, true) {
+                progress.stage(Stage::Rows, Some(bytes));
+            }
+            load_or_undo(archive, (session, to, cancel), table, into_schema, progress)
+        });
         match loaded.map_err(RestoreError::with_role) {
             Ok(name) => tables.push(Compared {
                 name,
@@ -56,7 +60,6 @@ pub fn tables<S: Source>(
                 incomparable: None,
             }),
             Err(error) if keep_going && !cancel.is_requested() => {
-                session.simple("rolling a table back", "ROLLBACK TO SAVEPOINT one_table")?;
                 passed_over.push(NotLoaded {
                     entries: Vec::new(),
                     table: table.name.clone(),
@@ -125,7 +128,7 @@ fn load_or_undo<S: Source>(
             Err(error) => return Err(error.with_remedy(&table.name)),
         };
         as_text.extend(refusing);
-        session.simple("rolling a table back", "ROLLBACK TO SAVEPOINT one_table")?;
+        session.simple("rolling a table back", UNDO_TABLE)?;
     }
 }
 

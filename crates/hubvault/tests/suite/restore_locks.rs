@@ -32,6 +32,12 @@ fn wait_for_waiting(database: &Database, table: &str) {
     );
 }
 
+fn signal(child: &Child, signal: &str) {
+    let process = child.id().to_string();
+    let mut kill = std::process::Command::new("kill");
+    assert!(kill.args([signal, &process]).status().unwrap().success());
+}
+
 fn ended(child: Child, code: i32) -> Output {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
@@ -49,6 +55,8 @@ fn a_second_restore_into_a_database_is_refused_while_one_runs() {
         .unwrap();
     let first = start(&hub, &["restore", "latest", "--table", "aa"]);
     wait_for_waiting(&database, "aa");
+    // It does not give up meanwhile.
+    signal(&first, "-STOP");
     for words in [
         ["--clean", "--yes"].as_slice(),
         &["--table", "aa"],
@@ -67,6 +75,7 @@ fn a_second_restore_into_a_database_is_refused_while_one_runs() {
     // Reading is not refused, and no mark is left of what did nothing.
     hub.run_expecting(3, &["restore", "latest", "--dry-run"]);
     other.batch_execute("ROLLBACK").unwrap();
+    signal(&first, "-CONT");
     ended(first, 0);
     assert_eq!(database.digests(), before);
     let said = stdout(&hub.run_expecting(0, &["restore", "--resolved"]));
@@ -114,6 +123,53 @@ fn a_preview_does_not_wait_for_a_lock_without_limit() {
     let words = ["restore", "latest", "--clean", "--dry-run"];
     let said = stderr(&hub.run_expecting(1, &words));
     assert!(said.contains("holds on public.zz"), "{said}");
+}
+
+#[test]
+fn rows_are_put_back_without_waiting_for_a_lock_for_ever() {
+    let (hub, database) = hub();
+    let before = database.digests();
+    let refused = |code, words: &[&str]| {
+        let words = [&["restore", "latest", "--table", "aa"], words].concat();
+        let output = hub.run_expecting(code, &words);
+        let said = stdout(&output) + &stderr(&output);
+        assert!(
+            said.contains("holds on public.aa") && said.contains("pg_terminate_backend"),
+            "{words:?}: {said}"
+        );
+    };
+    let mut other = database.client();
+    let lock = "BEGIN; LOCK TABLE aa IN ACCESS EXCLUSIVE MODE";
+    other.batch_execute(lock).unwrap();
+    refused(1, &["--dry-run"]);
+    refused(3, &["--missing-rows", "--dry-run"]);
+    let output = hub.run_expecting(1, &["diff", "latest", "--table", "aa"]);
+    let said = stdout(&output) + &stderr(&output);
+    assert!(said.contains("holds on public.aa"), "{said}");
+    other.batch_execute("ROLLBACK").unwrap();
+    // A row that is not there yet, and may be at any time.
+    database.execute("DELETE FROM aa WHERE id = 1");
+    let insert = "BEGIN; INSERT INTO aa VALUES (1)";
+    other.batch_execute(insert).unwrap();
+    refused(1, &["--upsert"]);
+    assert_eq!(database.value("SELECT count(*) FROM aa"), "2");
+    let words = ["restore", "latest", "--table", "aa", "--missing-rows"];
+    other.batch_execute("ROLLBACK").unwrap();
+    hub.run_expecting(0, &words);
+    assert_eq!(database.digests(), before);
+    database.execute("TRUNCATE aa");
+    // Who reads an empty table keeps its triggers from being silenced.
+    database.execute(
+        "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+         CREATE TRIGGER t BEFORE INSERT ON aa FOR EACH ROW EXECUTE FUNCTION f()",
+    );
+    other
+        .batch_execute("BEGIN; LOCK TABLE aa IN SHARE MODE")
+        .unwrap();
+    refused(1, &[]);
+    other.batch_execute("ROLLBACK").unwrap();
+    hub.run_expecting(0, &["restore", "latest", "--table", "aa"]);
+    assert_eq!(database.digests(), before);
 }
 
 #[test]

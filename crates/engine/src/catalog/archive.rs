@@ -124,6 +124,21 @@ impl BackupRecord {
     }
 }
 
+impl BackupCopy {
+    /// Whether it is there: looked for on this machine, elsewhere as far as the record knows.
+    pub fn is_there(&self) -> bool {
+        self.is_there_if(|| self.find().is_ok())
+    }
+
+    /// The same, where `is_found` looks for it on this machine.
+    pub(crate) fn is_there_if(&self, is_found: impl FnOnce() -> bool) -> bool {
+        match self.path {
+            Some(_) => self.is_expected() && self.state != CopyState::Damaged && is_found(),
+            None => self.is_present(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

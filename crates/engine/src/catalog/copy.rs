@@ -282,16 +282,6 @@ impl BackupCopy {
         self.state == CopyState::Present && self.removed_at.is_none() && !self.is_unconfigured
     }
 
-    /// Whether it is there: looked for on this machine, elsewhere as far as the record knows.
-    pub fn is_there(&self) -> bool {
-        match self.path {
-            Some(_) => {
-                self.is_expected() && self.state != CopyState::Damaged && self.find().is_ok()
-            }
-            None => self.is_present(),
-        }
-    }
-
     /// Whether it was found damaged, and should be whole.
     pub(super) fn is_damaged(&self) -> bool {
         self.state == CopyState::Damaged && self.is_expected()

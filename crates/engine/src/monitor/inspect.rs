@@ -1,8 +1,10 @@
 //! What the checks look at.
 
+use super::rows::is_better;
 use crate::catalog::{
     BackupCopy, BackupRecord, Catalog, CatalogError, CopyState, OutboxItem, RunSummary,
 };
+use crate::disk::size_of;
 use crate::job::Job;
 use crate::overview::{Overview, Presence, looked_for, presence};
 use crate::state::StateDir;
@@ -38,6 +40,9 @@ pub struct Look<'a> {
     pub runs: Vec<RunSummary>,
     /// The archives that should be on this machine, newest first.
     pub known: Vec<KnownArchive>,
+    /// The backup that the newest one of which a copy is there is compared with: the newest proven one before it, or where
+    /// none is proven the newest.
+    pub(super) earlier: Option<BackupRecord>,
     /// What they say together.
     pub overview: Overview,
     /// All messages, newest first.
@@ -51,13 +56,17 @@ pub struct KnownArchive {
     pub path: PathBuf,
     /// Its size as it was published.
     pub bytes: Option<u64>,
+    /// Its size now, or why it is missing.
+    pub found: Result<u64, String>,
 }
 
 impl KnownArchive {
     fn of(run: &BackupRecord) -> Option<Self> {
         let copy = run.local_copy().filter(|copy| copy.is_expected())?;
+        let path = copy.path()?.to_owned();
         Some(Self {
-            path: copy.path()?.to_owned(),
+            found: size_of(&path).map_err(|error| error.to_string()),
+            path,
             bytes: run.bytes,
         })
     }
@@ -85,12 +94,21 @@ impl<'a> Look<'a> {
         zone: &'a TimeZone,
     ) -> Result<Self, CatalogError> {
         let (mut runs, mut known, mut overview) = (Vec::new(), Vec::new(), Overview::default());
-        let mut kept = 0;
+        let (mut kept, mut earlier) = (0, None);
         catalog.each_summary(Some(&job.name), |summary| {
             let run = &summary.run;
             let is_first = overview.archives == 0;
-            overview.add(run, looked_for, |run| catalog.whole(run))?;
-            known.extend(KnownArchive::of(run));
+            // The disk is asked for each archive once.
+            let archive = KnownArchive::of(run);
+            let is_there = |copy: &BackupCopy| match &archive {
+                Some(it) if copy.path() == Some(&it.path) => copy.is_there_if(|| it.found.is_ok()),
+                _ => looked_for(copy),
+            };
+            let presence = overview.add(run, is_there, |run| catalog.whole(run))?;
+            if presence == Presence::Present && !is_first && is_better(run, earlier.as_ref()) {
+                earlier = Some(run.clone());
+            }
+            known.extend(archive);
             kept += usize::from(run.is_kept());
             let is_newest = runs.len() < RECENT || (run.is_kept() && kept <= RECENT);
             if is_newest || (is_first && overview.archives > 0) || run.copies.iter().any(is_wrong) {
@@ -120,6 +138,7 @@ impl<'a> Look<'a> {
             overview,
             runs,
             known,
+            earlier,
             outbox: catalog.outbox()?,
         })
     }

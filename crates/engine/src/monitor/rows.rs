@@ -64,10 +64,10 @@ pub fn proven_before(
     let mut found = None;
     catalog.each_summary(Some(&record.job), |RunSummary { run, .. }| {
         let is_earlier = run.id != record.id && run.started_at <= record.started_at;
-        let is_proven = run.state == State::Proven;
-        if !is_earlier || !(is_proven || found.is_none()) || presence(&run) != Presence::Present {
+        if !is_earlier || !is_better(&run, found.as_ref()) || presence(&run) != Presence::Present {
             return Ok(ControlFlow::Continue(()));
         }
+        let is_proven = run.state == State::Proven;
         found = Some(catalog.whole(&run)?);
         Ok(if is_proven {
             ControlFlow::Break(())
@@ -76,6 +76,11 @@ pub fn proven_before(
         })
     })?;
     Ok(found)
+}
+
+/// Whether a newer archive is held against `run` rather than against `found`, which began later.
+pub(super) fn is_better(run: &BackupRecord, found: Option<&BackupRecord>) -> bool {
+    found.is_none_or(|found| found.state != State::Proven && run.state == State::Proven)
 }
 
 /// Holds the tables of `newer` against those of `last_proven`, in the order of the latter. A table of which

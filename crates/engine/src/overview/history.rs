@@ -117,7 +117,7 @@ impl Overview {
     pub(crate) fn add<E>(
         &mut self,
         run: &BackupRecord,
-        look: LookFn,
+        look: impl Fn(&BackupCopy) -> bool,
         whole: impl Fn(&BackupRecord) -> Result<BackupRecord, E>,
     ) -> Result<Presence, E> {
         self.space.add(run);

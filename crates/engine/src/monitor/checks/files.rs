@@ -2,7 +2,6 @@
 
 use super::super::{Finding, KnownArchive, Look};
 use crate::catalog::{BackupRecord, contents};
-use crate::disk::size_of;
 use crate::proof::integrity;
 use hubvault_archive::Identities;
 use hubvault_model::{ByteSize, Cancel, counted};
@@ -31,12 +30,12 @@ pub(super) fn look(look: &Look<'_>, cancel: &Cancel) -> Finding {
     let mut missing = 0;
     for archive in known {
         let file = archive.path.display();
-        match size_of(&archive.path) {
+        match &archive.found {
             Err(error) => {
                 missing += 1;
                 wrong.push(format!("{file} is missing: {error}"));
             }
-            Ok(found) if archive.bytes.is_some_and(|bytes| bytes != found) => {
+            Ok(found) if archive.bytes.is_some_and(|bytes| bytes != *found) => {
                 let published = archive.bytes.unwrap_or_default();
                 let was = ByteSize(published);
                 wrong.push(format!(

@@ -1,6 +1,6 @@
 //! Whether the newest archive holds about as many rows as the proven one before it.
 
-use super::super::{Finding, Look, compare_rows, proven_before};
+use super::super::{Finding, Look, compare_rows};
 use crate::catalog::BackupRecord;
 use hubvault_model::Cancel;
 
@@ -11,8 +11,8 @@ pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
         return Finding::skipped(NAME, "there is no archive yet");
     };
     let both = look.catalog.whole(newest).and_then(|newest| {
-        let earlier = proven_before(look.catalog, &newest)?;
-        Ok(earlier.map(|earlier| (earlier, newest)))
+        let earlier = look.earlier.as_ref().map(|run| look.catalog.whole(run));
+        Ok(earlier.transpose()?.map(|earlier| (earlier, newest)))
     });
     match both {
         Ok(Some((earlier, newest))) => compare(look, &earlier, &newest),

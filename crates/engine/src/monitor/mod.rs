@@ -1,8 +1,8 @@
 //! What is watched between two runs: checks that say what is wrong and what to do about it.
 
 mod alert;
-mod inspect;
 mod rows;
+mod inspect;
 mod checks;
 mod of_runs;
 mod risks;

@@ -20,6 +20,7 @@ mod ways;
 
 mod products;
 mod kinds;
+mod more_variations;
 mod extensions;
 mod cases;
 mod variations;

@@ -11,9 +11,24 @@ use std::collections::HashMap;
 /// A column that names roles.
 struct RoleColumn {
     name: String,
-    /// Its type, that of the base where it is a domain.
-    base: String,
+    of_type: u32,
 }
+
+/// A part of a type that names roles.
+struct Part {
+    /// `d`: of a domain; `a`, `m`: the elements of an array and of a multirange; `c`: an attribute; `r`: the bounds of a range.
+    kind: String,
+    of_type: u32,
+    /// The type of a domain, the name of an attribute.
+    name: String,
+}
+
+/// Types that name roles somewhere in them, by oid.
+type Parts = HashMap<u32, Vec<Part>>;
+
+/// The oids of the types `regrole` and `aclitem`, which are the same on every server.
+const ROLE: u32 = 4096;
+const GRANT: u32 = 1033;
 
 /// Reads the columns of the tables that may name roles; gives the names of roles that are there, in order. Each table
 /// comes with the condition of the rows that are taken.
@@ -24,7 +39,7 @@ pub fn row_roles(
     session: &mut Session,
     tables: &[(&Relation, Option<&String>)],
 ) -> Result<Vec<String>, PgError> {
-    let columns = columns(session)?;
+    let (columns, parts) = (columns(session)?, parts(session)?);
     let mut found = Vec::new();
     for (relation, condition) in tables {
         let Some(columns) = columns.get(&relation.oid) else {
@@ -35,7 +50,7 @@ pub fn row_roles(
         }
         let doing = format!("looking for roles in the rows of {}", relation.name);
         session.simple(&doing, UNLIMIT_STATEMENTS)?;
-        let rows = session.rows(&doing, &query(relation, columns, *condition))?;
+        let rows = session.rows(&doing, &query(relation, columns, &parts, *condition))?;
         session.simple(&doing, LIMIT_CATALOGS)?;
         found.extend(rows.iter().map(|row| row.get::<_, String>(0)));
     }
@@ -44,33 +59,16 @@ pub fn row_roles(
     Ok(found)
 }
 
-/// The roles of one table, in one reading of it. Arrays may have any bounds and holes.
-fn query(relation: &Relation, columns: &[RoleColumn], condition: Option<&String>) -> String {
+/// The roles of one table, in one reading of it.
+fn query(
+    relation: &Relation,
+    columns: &[RoleColumn],
+    parts: &Parts,
+    condition: Option<&String>,
+) -> String {
     let names: Vec<String> = columns.iter().map(|it| quote_ident(&it.name)).collect();
-    let oids = columns.iter().zip(&names).map(|(column, name)| {
-        let base = &column.base;
-        let value = format!("CAST(q.{name} AS pg_catalog.{base})");
-        let (element, from) = if base.ends_with("[]") {
-            (
-                "e".to_owned(),
-                format!(" FROM pg_catalog.unnest({value}) e"),
-            )
-        } else {
-            (value, String::new())
-        };
-        if base.starts_with("regrole") {
-            return format!("SELECT CAST({element} AS pg_catalog.oid){from}");
-        }
-        let from = if from.is_empty() {
-            " FROM ".to_owned()
-        } else {
-            format!("{from}, ")
-        };
-        format!(
-            "SELECT pg_catalog.unnest(ARRAY[a.grantor, a.grantee]){from}
-             pg_catalog.aclexplode(CASE WHEN {element} IS NOT NULL THEN ARRAY[{element}] END) a"
-        )
-    });
+    let oids = columns.iter().zip(&names);
+    let oids = oids.map(|(column, name)| oids_in(&format!("q.{name}"), column.of_type, parts, 0));
     let oids: Vec<String> = oids.collect();
     let condition = condition.map(|it| format!(" WHERE ({it})"));
     format!(
@@ -84,25 +82,85 @@ fn query(relation: &Relation, columns: &[RoleColumn], condition: Option<&String>
     )
 }
 
-/// Columns of these types, and of domains over them, by table.
+/// A query of the oids of the roles that a value names. Arrays may have any bounds and holes.
+fn oids_in(value: &str, of_type: u32, parts: &Parts, depth: usize) -> String {
+    let within = |value: &str, part: &Part| oids_in(value, part.of_type, parts, depth + 1);
+    match of_type {
+        ROLE => format!("SELECT CAST({value} AS pg_catalog.oid)"),
+        GRANT => format!(
+            "SELECT pg_catalog.unnest(ARRAY[a.grantor, a.grantee]) FROM
+             pg_catalog.aclexplode(CASE WHEN {value} IS NOT NULL THEN ARRAY[{value}] END) a"
+        ),
+        _ => {
+            let oids = parts.get(&of_type).into_iter().flatten().map(|part| {
+                match (part.kind.as_str(), &part.name) {
+                    ("d", base) => within(&format!("CAST({value} AS {base})"), part),
+                    ("c", attribute) => within(&format!("({value}).{attribute}"), part),
+                    ("r", _) => ["lower", "upper"]
+                        .map(|bound| within(&format!("pg_catalog.{bound}({value})"), part))
+                        .join(" UNION ALL "),
+                    _ => format!(
+                        "SELECT x{depth}.o FROM (SELECT pg_catalog.unnest({value})) e{depth} (v)
+                         CROSS JOIN LATERAL ({}) x{depth} (o)",
+                        within(&format!("e{depth}.v"), part)
+                    ),
+                }
+            });
+            oids.collect::<Vec<_>>().join(" UNION ALL ")
+        }
+    }
+}
+
+/// `naming`: the types that name roles, and those that have such a type in them. Types with implicit casts of their own are
+/// left out: `lower` of such a range could be that of text, over a cast that its owner wrote.
+const NAMING: &str = "WITH RECURSIVE part (type, kind, part, name) AS MATERIALIZED (
+         SELECT oid, 'd', typbasetype, format_type(typbasetype, NULL) FROM pg_type WHERE typtype = 'd'
+         UNION ALL
+         SELECT oid, 'a', typelem, '' FROM pg_type WHERE typelem <> 0 AND typlen = -1
+         UNION ALL
+         SELECT c.reltype, 'c', a.atttypid, quote_ident(a.attname) FROM pg_attribute a
+         JOIN pg_class c ON c.oid = a.attrelid AND c.reltype <> 0
+         WHERE a.attrelid >= 16384 AND a.attnum > 0 AND NOT a.attisdropped
+         UNION ALL
+         SELECT rngtypid, 'r', rngsubtype, '' FROM pg_range
+         UNION ALL
+         -- Servers before 14 have no multiranges.
+         SELECT (to_jsonb(r) ->> 'rngmultitypid')::oid, 'm', rngtypid, '' FROM pg_range r),
+     naming (type) AS (
+         SELECT t.oid FROM pg_type t WHERE t.oid IN ('regrole'::regtype, 'aclitem'::regtype)
+         UNION
+         SELECT p.type FROM part p JOIN naming n ON n.type = p.part
+         WHERE NOT EXISTS (SELECT FROM pg_cast k WHERE k.castsource = p.type AND k.castcontext = 'i' AND k.oid >= 16384))";
+
+fn parts(session: &mut Session) -> Result<Parts, PgError> {
+    let sql = format!(
+        "{NAMING} SELECT p.type, p.kind, p.part, p.name FROM part p
+         JOIN naming n ON n.type = p.part JOIN naming t ON t.type = p.type"
+    );
+    let mut parts = Parts::new();
+    for row in &session.rows("looking for types that name roles", &sql)? {
+        parts.entry(row.get(0)).or_default().push(Part {
+            kind: row.get(1),
+            of_type: row.get(2),
+            name: row.get(3),
+        });
+    }
+    Ok(parts)
+}
+
+/// Columns of these types, by table.
 fn columns(session: &mut Session) -> Result<HashMap<u32, Vec<RoleColumn>>, PgError> {
-    let rows = session.rows(
-        "looking for columns that name roles",
-        "WITH RECURSIVE naming (type, base) AS (
-             SELECT t.oid, t.oid FROM pg_type t
-             WHERE t.oid IN ('regrole'::regtype, 'regrole[]'::regtype, 'aclitem'::regtype, 'aclitem[]'::regtype)
-             UNION ALL
-             SELECT t.oid, n.base FROM pg_type t JOIN naming n ON t.typbasetype = n.type)
-         SELECT a.attrelid, a.attname::text, format_type(n.base, NULL)
+    let sql = format!(
+        "{NAMING} SELECT a.attrelid, a.attname::text, a.atttypid
          FROM pg_attribute a JOIN naming n ON n.type = a.atttypid
          WHERE a.attrelid >= 16384 AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
-         ORDER BY a.attrelid, a.attnum",
-    )?;
+         ORDER BY a.attrelid, a.attnum"
+    );
     let mut columns: HashMap<u32, Vec<RoleColumn>> = HashMap::new();
-    for row in &rows {
+    for row in &session.rows("looking for columns that name roles", &sql)? {
         columns.entry(row.get(0)).or_default().push(RoleColumn {
             name: row.get(1),
-            base: row.get(2),
+            of_type: row.get(2),
         });
     }
     Ok(columns)

@@ -43,6 +43,14 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// Whether a restore has it; a drill's restore is the same code.
+    pub(crate) fn is_of_restore(self) -> bool {
+        matches!(
+            self,
+            Self::Definitions | Self::Rows | Self::Indexes | Self::Compare
+        )
+    }
+
     /// The word in logs and reports.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -95,7 +95,7 @@ pub fn current_or_new(job: &Job) -> Result<Catalog, CatalogError> {
 pub fn rebuild(catalog: &Catalog, directory: &Path) -> Result<Rebuilt, CatalogError> {
     let mut found = Rebuilt::default();
     let mut batch = Batch::new(catalog);
-    for (path, marks) in archives(directory)? {
+    for (path, marks) in archives(directory, |_| true)? {
         match look(&path) {
             Err(error) => found.unreadable.push((path, error)),
             Ok(known) => match batch.find(known.manifest.id)? {
@@ -167,11 +167,12 @@ pub fn catch_up(
     let named = catalog.kept_files()?;
     let mut found = Rebuilt::default();
     let mut batch = Batch::new(catalog);
-    for (path, marks) in archives(directory)? {
-        if named.contains(&path) {
-            found.known += 1;
-            continue;
-        }
+    let unnamed = archives(directory, |path| {
+        let is_named = named.contains(path);
+        found.known += usize::from(is_named);
+        !is_named
+    })?;
+    for (path, marks) in unnamed {
         let known = match look(&path) {
             Ok(known) => known,
             Err(error) => {
@@ -216,17 +217,20 @@ fn as_it_is(
     (!is_second).then(|| record.found(path, known.bytes))
 }
 
-/// The files of a directory that are called as archives are, and the names of the marks beside each.
-fn archives(directory: &Path) -> Result<Vec<(PathBuf, Vec<String>)>, CatalogError> {
-    let entries = fs::read_dir(directory)
-        .and_then(Iterator::collect::<std::io::Result<Vec<_>>>)
-        .map_err(|source| CatalogError::Directory {
-            path: directory.to_owned(),
-            source,
-        })?;
+/// The `wanted` files of a directory that are called as archives are, in the order of their names, and the names of the
+/// marks beside each.
+fn archives(
+    directory: &Path,
+    mut wanted: impl FnMut(&Path) -> bool,
+) -> Result<Vec<(PathBuf, Vec<String>)>, CatalogError> {
+    let failed = |source| CatalogError::Directory {
+        path: directory.to_owned(),
+        source,
+    };
     let mut marks: HashMap<OsString, Vec<String>> = HashMap::new();
     let mut paths = Vec::new();
-    for entry in entries {
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
         let name = entry.file_name();
         if let Some((archive, mark)) = name.to_str().and_then(split) {
             marks
@@ -234,7 +238,10 @@ fn archives(directory: &Path) -> Result<Vec<(PathBuf, Vec<String>)>, CatalogErro
                 .or_default()
                 .push(mark.to_owned());
         } else if super::is_archive_name(Path::new(&name)) {
-            paths.push(entry.path());
+            let path = entry.path();
+            if wanted(&path) {
+                paths.push(path);
+            }
         }
     }
     paths.sort();

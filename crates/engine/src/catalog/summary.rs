@@ -50,7 +50,7 @@ const TOGETHER: usize = 200;
 /// A run without what takes room.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunSummary {
-    /// Its record without tables, files, snapshot, warnings and the lists of its drill. [`Catalog::find`] has all of it.
+    /// Its record without tables, files, snapshot, warnings, stages that are not of a restore and the lists of its drill. [`Catalog::find`] has all of it.
     #[serde(deserialize_with = "brief")]
     pub run: BackupRecord,
     /// How many tables it has.
@@ -75,13 +75,17 @@ impl RunSummary {
             ..DrillRecord::default()
         });
         let names: BTreeSet<&str> = record.tables.iter().map(|it| it.name.as_str()).collect();
+        let stages = record.stages.iter();
         let mut hasher = DefaultHasher::new();
         names.hash(&mut hasher);
         let run = BackupRecord {
             copies: record.copies.clone(),
             state: record.state,
             finished_at: record.finished_at,
-            stages: record.stages.clone(),
+            stages: stages
+                .filter(|time| time.stage.is_of_restore())
+                .copied()
+                .collect(),
             sealed_to: record.sealed_to.clone(),
             bytes: record.bytes,
             proof: ProofRecord {

@@ -1,17 +1,9 @@
 //! How long things take, by what the last runs measured.
 
 use crate::catalog::{BackupRecord, State};
-use crate::progress::Stage;
 
 /// So many of the last runs are the measure.
 const LAST: usize = 15;
-/// The stages of a restore; those of a drill are the same code.
-const RESTORE: [Stage; 4] = [
-    Stage::Definitions,
-    Stage::Rows,
-    Stage::Indexes,
-    Stage::Compare,
-];
 
 /// Measured durations of a job, in seconds. Each is the median of the last runs; `None` before the first.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -52,7 +44,7 @@ impl Durations {
 
 fn restore_seconds(record: &BackupRecord) -> Option<f64> {
     let times = record.stages.iter();
-    let times = times.filter(|time| RESTORE.contains(&time.stage));
+    let times = times.filter(|time| time.stage.is_of_restore());
     times.map(|time| time.seconds).reduce(|sum, one| sum + one)
 }
 

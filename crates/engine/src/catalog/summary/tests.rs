@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::catalog::TableRecord;
+use crate::progress::Stage;
 use crate::state::StateDir;
 
 fn record(second: i64, tables: &[&str]) -> BackupRecord {
@@ -106,4 +107,20 @@ fn a_catalog_of_an_earlier_version_gets_them_and_one_that_can_only_be_read_does_
     assert_eq!(summaries(&catalog), of_records);
     assert_eq!(missing(&catalog), 0);
     assert_eq!(summaries(&Catalog::open(&state).unwrap()), of_records);
+}
+
+#[test]
+fn of_the_stages_those_of_a_restore_are_kept() {
+    let time = |stage| StageTime {
+        stage,
+        seconds: 1.0,
+    };
+    let record = BackupRecord {
+        stages: [Stage::Export, Stage::Rows, Stage::Publish, Stage::Compare]
+            .map(time)
+            .into(),
+        ..record(10, &["a"])
+    };
+    let stages = RunSummary::of(&record).run.stages;
+    assert_eq!(stages, [time(Stage::Rows), time(Stage::Compare)]);
 }

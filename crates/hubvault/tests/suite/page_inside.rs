@@ -187,6 +187,10 @@ fn hostile_names_and_values_are_text() {
     let token = hub.token("ana", "operate");
     let service = ServiceProcess::start_http(&hub);
     let browser = Browser::of(&service, &token);
+    let manifest = is_page(&browser.get(&format!("/backups/{id}/manifest")), 200);
+    for raw in ["<script>alert", "<img src=x", "\u{202e}", "\u{7}"] {
+        assert!(!manifest.contains(raw), "{raw} in {manifest}");
+    }
     for name in names {
         let shown = format!("\"{}\"", name.replace('"', "\"\""));
         let path = table(&id, &shown);
@@ -238,6 +242,11 @@ fn what_cannot_be_read_is_a_sentence_and_a_way_on() {
     let browser = Browser::of(&service, &token);
     let users = table(&id, "users");
     is_page(&browser.get(&format!("{users}?row=59990")), 200);
+    let manifest = format!("/backups/{id}/manifest");
+    let page = is_page(&browser.get(&manifest), 200);
+    assert!(page.contains("&quot;server_version_num&quot;"), "{page}");
+    let reading = Browser::of(&service, &hub.token("eve", "read"));
+    is_page(&reading.get(&manifest), 403);
 
     // In the middle of the rows, which are nearly all of the file.
     let healthy = std::fs::read(&archive).unwrap();
@@ -254,7 +263,9 @@ fn what_cannot_be_read_is_a_sentence_and_a_way_on() {
     assert!(page.contains("cut short or damaged"), "{page}");
     std::fs::write(&archive, b"").unwrap();
     is_page(&browser.get(&users), 500);
+    is_page(&browser.get(&manifest), 500);
     std::fs::remove_file(&archive).unwrap();
+    is_page(&browser.get(&manifest), 404);
     let page = is_page(&browser.get(&users), 404);
     assert!(page.contains("no copy of the archive of backup"), "{page}");
     std::fs::write(&archive, &healthy).unwrap();
@@ -287,6 +298,8 @@ fn a_sealed_archive_stays_closed_and_the_page_names_the_command() {
     ] {
         assert!(page.contains(said), "{said} in {page}");
     }
+    let page = is_page(&browser.get(&format!("/backups/{id}/manifest")), 409);
+    assert!(page.contains("--json --identity FILE"), "{page}");
 }
 
 #[test]
@@ -304,10 +317,9 @@ fn an_archive_that_is_only_elsewhere_is_read_there() {
     let token = hub.token("ana", "operate");
     let service = ServiceProcess::start_http(&hub);
     let browser = Browser::of(&service, &token);
-    let page = is_page(
-        &browser.get(&table(record["id"].as_str().unwrap(), "users")),
-        200,
-    );
+    let id = record["id"].as_str().unwrap();
+    is_page(&browser.get(&format!("/backups/{id}/manifest")), 200);
+    let page = is_page(&browser.get(&table(id, "users")), 200);
     let place = away.path().display().to_string().replace('/', "&#x2f;");
     assert!(
         page.contains("<td>4711</td>") && page.contains(&place),
@@ -331,6 +343,8 @@ fn every_one_of_2000_tables_and_of_many_columns_has_its_page() {
     let all = is_page(&browser.get(&format!("/backups/{id}?tables=all")), 200);
     assert_eq!(all.matches("/tables/t").count(), 2000);
     assert!(is_page(&browser.get(&table(&id, "t1999")), 200).contains("<td>1</td>"));
+    let manifest = is_page(&browser.get(&format!("/backups/{id}/manifest")), 200);
+    assert!(manifest.contains("first 256 KiB") && manifest.len() < 1 << 20);
     let wide = is_page(&browser.get(&table(&id, "wide")), 200);
     assert!(wide.contains(&"x".repeat(52)) && !wide.contains(&"x".repeat(53)));
 }

@@ -66,6 +66,17 @@ fn files_copies_tokens_messages_and_the_audit_log_are_sorted_and_found() {
         "{empty}"
     );
     assert!(get(&format!("{backup}?copy=local&sort=destination")).contains(">local<"));
+    assert!(get(&format!("{backup}?sort=where&up=1")).contains("aria-sort"));
+    // The messages about a backup are on its page, and found by its id among all.
+    let page = get(&backup);
+    assert!(page.contains("Messages about it"), "{page}");
+    let found = get(&format!("/recipients?find={id}"));
+    assert!(
+        found.contains("1 to ") && found.contains("No recipient fits"),
+        "{found}"
+    );
+    let other = get("/recipients?find=%3Cscript%3E");
+    assert!(other.contains("No message fits"), "{other}");
 
     let (ana, zoe) = ("wrap\">ana<", "wrap\">zoe ");
     assert!(in_order(&get("/tokens?sort=name"), &[zoe, ana]));
@@ -75,7 +86,11 @@ fn files_copies_tokens_messages_and_the_audit_log_are_sorted_and_found() {
     assert!(get("/tokens?find=nobody").contains("No token fits"));
 
     is_page(&browser.get("/tokens?state=boss"), 400);
-    for path in ["/recipients?sort=state", "/recipients?sort=last&up=1"] {
+    for path in [
+        "/recipients?sort=state",
+        "/recipients?sort=last&up=1",
+        "/recipients?sort=channel",
+    ] {
         assert!(get(path).contains("aria-sort"), "{path}");
     }
     assert_eq!(browser.submit("/checks/now", "").status, 303);

@@ -7,6 +7,8 @@ use crate::page_operations::{kill, with_backup};
 use crate::page_restore::{confirm, form, preview, shop};
 use crate::service_process::ServiceProcess;
 use hubvault_testkit::{Database, Fault, Proxy, wait_for};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 
 /// An index that is made only after somebody ends the session, where the database has the setting `hub.slow`.
 const SLOW: &str = "CREATE FUNCTION slow(i int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
@@ -238,6 +240,69 @@ fn somebody_says_that_it_is_resolved() {
         log.contains("marked 1 unfinished restore as resolved"),
         "{log}"
     );
+}
+
+#[test]
+fn a_session_that_ended_restores_nothing_and_two_people_restore_once() {
+    let database = shop();
+    let (hub, id, token) = permitted(&database);
+    let service = ServiceProcess::start_http(&hub);
+    let browser = Browser::of(&service, &token);
+    database.execute("DELETE FROM users");
+    let users = || {
+        database
+            .client()
+            .query("SELECT FROM users", &[])
+            .unwrap()
+            .len()
+    };
+    let fields = [("what", "missing-rows"), ("tables", "users")];
+    let shown = preview(&browser, &id, &fields);
+    service.wait_for_page(&browser, &shown, "Restore now?");
+    let form_token = browser.form_token();
+    hub.run_expecting(0, &["token", "revoke", "eva"]);
+    let sent = form(&[("database", database.name())]);
+    let target = format!("{shown}/restore");
+    let ended = browser.send(&target, &format!("form_token={form_token}&{sent}"), &[]);
+    let to = ended.header("location").unwrap_or_default();
+    assert!(
+        ended.status == 303 && to.contains("login?"),
+        "{} {to}",
+        ended.status
+    );
+    assert_eq!(users(), 0);
+
+    let people: Vec<Browser<'_>> = ["ada", "bea"]
+        .map(|name| Browser::of(&service, &hub.token(name, "admin")))
+        .into();
+    let shown = preview(&people[0], &id, &fields);
+    service.wait_for_page(&people[0], &shown, "Restore now?");
+    let target = format!("{shown}/restore");
+    let requests: Vec<String> = people.iter().map(|one| one.raw(&target, &sent)).collect();
+    let host = service.base().trim_start_matches("http://").to_owned();
+    let send = |request: &String| {
+        let mut stream = TcpStream::connect(&host).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let mut answers: Vec<String> = std::thread::scope(|scope| {
+        let send = &send;
+        let asked = requests
+            .iter()
+            .map(|request| scope.spawn(move || send(request)));
+        let asked: Vec<_> = asked.collect();
+        asked.into_iter().map(|it| it.join().unwrap()).collect()
+    });
+    answers.sort();
+    let began = answers[0].starts_with("HTTP/1.1 303") && answers[1].starts_with("HTTP/1.1 409");
+    assert!(began, "{answers:?}");
+    let (_, rest) = answers[0].split_once("operations/").unwrap();
+    let operation = rest.lines().next().unwrap().trim();
+    let operation = format!("/operations/{operation}");
+    service.wait_for_page(&people[1], &operation, "Restore: done");
+    assert_eq!(users(), 2);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::Page;
 use super::growth::Growth;
+use super::messages::MessageRow;
 use super::operation_row::in_a_line;
 use super::run_row::mark;
 use super::shown::{Clock, span};
@@ -32,7 +33,7 @@ const TABLES: usize = 50;
 /// So many files, names and sentences of a kind are shown.
 const MANY: usize = 200;
 /// The orders: of tables, of files, of copies.
-const ORDERS: [&str; 8] = [
+const ORDERS: [&str; 9] = [
     "name",
     "rows",
     "size",
@@ -41,6 +42,7 @@ const ORDERS: [&str; 8] = [
     "bytes",
     "destination",
     "copy",
+    "where",
 ];
 /// So many operations are shown.
 const OPERATIONS: usize = 5;
@@ -124,6 +126,7 @@ pub(super) fn render(
         copies => Value::from(Serde(copies(record, wish, &clock))),
         copy_count => record.copies.len(),
         delivery => delivery(record),
+        messages => messages(record, &of.catalog()?, &clock)?,
         log => of.state().ok().and_then(|state| last_lines(&state.run_log(record.id))),
         can_download => archive(record).is_some(),
         can_pin => record.is_kept() && !record.pinned,
@@ -278,7 +281,20 @@ fn copies(record: &BackupRecord, wish: &Wish, clock: &Clock) -> Vec<CopyRow> {
     });
     wish.sort("destination", &mut rows, |row| row.destination.clone());
     wish.sort("copy", &mut rows, |row| row.text.clone());
+    wish.sort("where", &mut rows, |row| row.key.clone());
     rows
+}
+
+/// The messages about it, newest first.
+fn messages(
+    record: &BackupRecord,
+    catalog: &Catalog,
+    clock: &Clock,
+) -> Result<Vec<Value>, ApiError> {
+    let outbox = catalog.outbox().map_err(anyhow::Error::new)?;
+    let own = outbox.iter().filter(|item| item.backup == Some(record.id));
+    let row = |item| Value::from(Serde(MessageRow::of(item, clock)));
+    Ok(own.take(MANY).map(row).collect())
 }
 
 fn delivery(record: &BackupRecord) -> Option<Value> {

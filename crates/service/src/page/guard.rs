@@ -151,7 +151,8 @@ fn needed(path: &str, is_change: bool) -> Role {
 
 /// Whether a page shows what is inside an archive: whoever may see that may download the archive, and leaves a line.
 fn is_inside(path: &str) -> bool {
-    path.starts_with("/backups/") && (path.contains("/tables/") || path.ends_with("/file"))
+    let is_one = path.ends_with("/file") || path.ends_with("/manifest");
+    path.starts_with("/backups/") && (path.contains("/tables/") || is_one)
 }
 
 /// Whether a page is a step of a restore; a table of a backup may have the name `restore`.

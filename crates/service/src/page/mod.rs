@@ -21,6 +21,7 @@ mod job_facts;
 mod facts_cache;
 mod overview;
 mod growth;
+mod messages;
 mod backups;
 mod backup;
 mod actions;
@@ -32,8 +33,8 @@ mod live;
 mod rows_plan;
 mod file_secrets;
 mod file;
+mod manifest;
 mod table_rows;
-mod messages;
 mod checks;
 mod recipients;
 mod scope_change;
@@ -167,6 +168,7 @@ fn routes(page: Arc<Page>) -> Router {
         .route("/backups/{id}/tables/{table}/value", get(table_rows::value))
         .route("/backups/{id}/tables/{table}/plan", post(rows_plan::show))
         .route("/backups/{id}/file", get(file::show))
+        .route("/backups/{id}/manifest", get(manifest::show))
         .route("/backups/{id}/file/unmasked", post(file::unmasked))
         .route("/backups/{id}/link", post(actions::link))
         .route("/backups/{id}/pin", post(actions::pin))

@@ -26,15 +26,17 @@ const LIMIT: u64 = 50;
 const STATES: [&str; 5] = ["sent", "queued", "sending", "refused", "superseded"];
 
 /// The orders: of messages, of who is notified, of who can open archives.
-const ORDERS: [&str; 8] = [
+const ORDERS: [&str; 10] = [
     "by",
     "state",
     "to",
     "recipient",
     "last",
     "queued",
+    "channel",
     "opener",
     "confirmed",
+    "key",
 ];
 
 /// One who is notified, for a template.
@@ -75,10 +77,21 @@ pub(super) async fn show(
         let catalog = of.catalog()?;
         let outbox = catalog.outbox().map_err(anyhow::Error::new)?;
         let mut notified = notified(&settings, &outbox, &clock);
+        let notified_count = notified.len();
+        notified.retain(|one| has(&wish, &[&one.address, one.by]));
+        wish.sort("channel", &mut notified, |one| one.by);
         wish.sort("recipient", &mut notified, |one| one.address.clone());
         wish.sort("last", &mut notified, |one| one.last_at);
         wish.sort("queued", &mut notified, |one| one.queued);
         let mut openers = openers(&settings, &catalog, &clock)?;
+        let all = (notified_count, openers.len());
+        openers.retain(|one| {
+            has(
+                &wish,
+                &[one.name.as_deref().unwrap_or_default(), &one.key, one.kind],
+            )
+        });
+        wish.sort("key", &mut openers, |one| one.key.clone());
         wish.sort("opener", &mut openers, |one| one.name.clone());
         wish.sort("confirmed", &mut openers, |one| one.shown_at);
         let (total, rows) = messages(&outbox, &wish, &clock);
@@ -89,6 +102,7 @@ pub(super) async fn show(
             notified => Value::from(Serde(notified)),
             missing => delivery.missing.as_deref().map(masked),
             openers => Value::from(Serde(openers)),
+            all,
             states => STATES,
             first => wish.offset(LIMIT) + 1,
             last => wish.offset(LIMIT) + rows.len() as u64,
@@ -104,12 +118,19 @@ pub(super) async fn show(
     .await
 }
 
-/// The messages that the address asks for, newest first.
-fn messages(outbox: &[OutboxItem], wish: &Wish, clock: &Clock) -> (u64, Vec<MessageRow>) {
+/// Whether one of the texts has in it what the address looks for.
+fn has(wish: &Wish, texts: &[&str]) -> bool {
     let find = wish.find.to_lowercase();
+    texts.iter().any(|text| text.to_lowercase().contains(&find))
+}
+
+/// The messages that the address asks for, newest first. An id finds those about that backup.
+fn messages(outbox: &[OutboxItem], wish: &Wish, clock: &Clock) -> (u64, Vec<MessageRow>) {
     let is_to = |item: &&OutboxItem| {
-        let mut recipients = item.recipients.iter();
-        find.is_empty() || recipients.any(|one| one.address.to_lowercase().contains(&find))
+        let about = item.backup.map(|id| id.to_string()).unwrap_or_default();
+        let recipients = item.recipients.iter().map(|one| one.address.as_str());
+        let texts: Vec<&str> = recipients.chain([about.as_str()]).collect();
+        has(wish, &texts)
     };
     let wanted = outbox.iter().filter(is_to);
     let wanted = wanted.filter(|item| wish.state.is_empty() || state(item) == wish.state);

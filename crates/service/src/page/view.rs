@@ -35,6 +35,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("value.html", include_str!("templates/value.html")),
     ("plan.html", include_str!("templates/plan.html")),
     ("file.html", include_str!("templates/file.html")),
+    ("manifest.html", include_str!("templates/manifest.html")),
     ("sealed.html", include_str!("templates/sealed.html")),
     ("checks.html", include_str!("templates/checks.html")),
     ("coverage.html", include_str!("templates/coverage.html")),

@@ -70,7 +70,7 @@ pub use setting::{Setting, Value, Values};
 pub use settings::Settings;
 pub use shown::TableEntry;
 pub use store_options::store_options;
-pub use unconfigured::{Unconfigured, unconfigured};
+pub use unconfigured::{Unconfigured, is_nothing_configured, unconfigured};
 
 #[cfg(test)]
 mod tests;

@@ -17,10 +17,15 @@ pub struct Unconfigured {
     pub file: Option<PathBuf>,
 }
 
+/// Whether there is no configuration file, and no variable names a database.
+pub fn is_nothing_configured(inputs: &Inputs) -> bool {
+    inputs.is_without_file() && inputs.environment.of_database().is_empty()
+}
+
 /// `None` where something is configured, a backup was taken with the defaults, or no page is asked for.
 pub fn unconfigured(inputs: &Inputs) -> Option<Unconfigured> {
     let environment = &inputs.environment;
-    if !inputs.is_without_file() || !environment.of_database().is_empty() {
+    if !is_nothing_configured(inputs) {
         return None;
     }
     let (document, mut problems) = (Document::default(), Vec::new());

@@ -10,6 +10,7 @@ mod terminal;
 mod signals;
 mod failure;
 mod cli;
+mod unconfigured;
 
 use cli::Exit;
 use rustix::fs::Mode;
@@ -23,7 +24,8 @@ fn main() -> ExitCode {
     keep_own_rights();
     signals::outlive_the_terminal();
     answer::choose(std::env::args_os().skip(1));
-    match cli::parse().and_then(|cli| cli::run(&cli)) {
+    let run = |cli: cli::Cli| cli::run(&cli).map_err(|error| unconfigured::explained(error, &cli));
+    match cli::parse().and_then(run) {
         Ok(Exit::Done) => ExitCode::SUCCESS,
         Ok(Exit::Failing) => ExitCode::FAILURE,
         Ok(Exit::Warnings) => ExitCode::from(3),

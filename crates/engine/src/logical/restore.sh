@@ -804,19 +804,19 @@ analyze "SET search_path = '';" 2>"$work/said" || analyze "$search_path" || echo
 say "row counts"
 statements=$(records 'function uncounted(schema, table, rows) {
     print "\\if :ERROR"
-    print "SELECT pg_catalog.format(\047  %-40s %12s in the archive %12s restored  DIFFERENT\047, " literal(shown(schema, table)) ", " rows ", \047not\047);"
+    print "SELECT pg_catalog.format(\047  %-24s %11s archived %11s restored  DIFFERENT\047, " literal(shown(schema, table)) ", " rows ", \047not\047);"
     print "\\endif"
 }
 $1 == "table" || $1 == "tree" {
     rows = literal($4)
     only = $1 == "table" ? "ONLY " : ""
-    print "SELECT pg_catalog.format(\047  %-40s %12s in the archive %12s restored  %s\047, " literal(shown($2, $3)) ", " rows ", n,"
+    print "SELECT pg_catalog.format(\047  %-24s %11s archived %11s restored  %s\047, " literal(shown($2, $3)) ", " rows ", n,"
     print "CASE WHEN n = " rows " THEN \047equal\047 ELSE \047DIFFERENT\047 END)"
     print "FROM (SELECT count(*) AS n FROM " only relation($2, $3) ") counted;"
     uncounted($2, $3, rows)
 }
 $1 == "extension-table" {
-    line = "\047  %-40s %12s in the archive %12s restored  %s\047, "
+    line = "\047  %-24s %11s archived %11s restored  %s\047, "
     print "SELECT " literal("SELECT pg_catalog.format(" line literal(shown($2, $3)) ", " literal($4) ", n, " \
         "CASE WHEN n = " literal($4) " THEN \047equal\047 ELSE \047DIFFERENT\047 END) " \
         "FROM (SELECT count(*) AS n FROM ONLY " relation($2, $3) " WHERE (" plain($5) ")) counted") " \\gexec"

@@ -2,7 +2,7 @@
 
 use super::moments::{age, moment};
 use crate::catalog::{BackupCopy, BackupRecord, CopyState, State};
-use crate::job::{CopyWhen, Destination, Destinations, SealRule};
+use crate::job::{CopyWhen, Destination, Destinations, LOCAL, SealRule};
 use hubvault_model::BackupId;
 use hubvault_store::Location;
 use jiff::Timestamp;
@@ -51,7 +51,12 @@ impl fmt::Display for LostCopy {
         } else {
             "missing"
         };
-        write!(f, " is {state}")
+        write!(f, " is {state}")?;
+        // The directory's own archive is not made again: the copies elsewhere are.
+        if self.destination == LOCAL {
+            return Ok(());
+        }
+        f.write_str("; hubvault copies sync makes it again, if a whole copy is left")
     }
 }
 

@@ -241,6 +241,14 @@ fn a_backup_counts_where_a_copy_is_there_and_its_places_are_counted() {
     record.copies.push(copy("disk", CopyState::Present));
     assert_eq!(said(&record), (Some((1, 1)), format!("{here} is missing")));
     assert_eq!(record.state_text(), "proven, 1 of 2 copies");
+    // A copy elsewhere is made again.
+    let mut elsewhere = run(1, State::Proven);
+    elsewhere.copies = vec![copy("disk", CopyState::Missing)];
+    let lost = said(&elsewhere).1;
+    assert!(
+        lost.contains(" is missing; hubvault copies sync makes it again"),
+        "{lost}"
+    );
     std::fs::write(&here, "0123456789").unwrap();
     assert_eq!(said(&record), (Some((2, 1)), String::new()));
     assert_eq!(record.state_text(), "proven");

@@ -22,10 +22,10 @@ use serde_json::{Value, json};
   */5 * * * *  hubvault check --alert > /dev/null    # in a crontab
   hubvault check --json | jq -r '.findings[] | select(.state == \"failing\") | .what'
 
-Changes nothing without --alert. With it, run it every few minutes from cron or a timer: each
+Changes nothing without --alert. With it, run it every few minutes from cron or a timer: each \
 change is notified once. docs/operations.md says what each check means and what to do.
 
-Exit codes: 0 nothing is wrong; 1 something is, or the catalog cannot be read; 2 no such check,
+Exit codes: 0 nothing is wrong; 1 something is, or the catalog cannot be read; 2 no such check, \
 or bad configuration.")]
 pub(crate) struct CheckArgs {
     /// Only these checks: built-in ones, or those of `[[check]]`

@@ -32,7 +32,7 @@ pub(crate) enum CopiesCommand {
   hubvault copies sync
   hubvault copies sync --destination s3    # also fills a new destination
 
-Exit codes: 0 everything is copied; 1 failed; 2 bad usage or configuration; 3 a copy is still missing, or a destination
+Exit codes: 0 everything is copied; 1 failed; 2 bad usage or configuration; 3 a copy is still missing, or a destination \
 cannot be used.")]
     Sync {
         /// Only to this destination
@@ -50,7 +50,7 @@ cannot be used.")]
   hubvault copies verify --sample              # read some back, as the service does once a day
   hubvault copies verify --full --destination s3
 
-Exit codes: 0 all are there; 1 failed; 2 bad usage or configuration; 3 a copy is missing or damaged, or a destination
+Exit codes: 0 all are there; 1 failed; 2 bad usage or configuration; 3 a copy is missing or damaged, or a destination \
 does not answer.")]
     Verify {
         /// Only at this destination

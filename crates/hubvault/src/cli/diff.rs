@@ -19,7 +19,7 @@ pub(super) const EXAMPLES: &str = "Examples:
   hubvault diff latest --table users --csv
   hubvault restore latest --table users --missing-rows    # put back what is missing
 
-Exit codes: 0 no difference; 1 a table could not be compared; 2 bad usage or configuration; 3 there are
+Exit codes: 0 no difference; 1 a table could not be compared; 2 bad usage or configuration; 3 there are \
 differences, also in columns.";
 
 /// `hubvault diff`

@@ -29,8 +29,8 @@ pub(super) const EXAMPLES: &str = "Examples:
   hubvault drill latest
   hubvault drill --all --sample 2    # a random sample of two
 
-Exit codes: 0 proven; 1 an archive could not be restored or differs; 2 bad usage or
-configuration; 3 unproven, a constraint came back NOT VALID, or with --all an archive is sealed and
+Exit codes: 0 proven; 1 an archive could not be restored or differs; 2 bad usage or \
+configuration; 3 unproven, a constraint came back NOT VALID, or with --all an archive is sealed and \
 --identity does not open it.";
 
 /// `hubvault drill`

@@ -83,7 +83,7 @@ pub(crate) struct Cli {
     /// By default the first that exists of hubvault.toml in the working directory, in the
     /// configuration directory (/config), and in /etc/hubvault.
     #[arg(long, global = true, value_name = "FILE")]
-    config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     /// The job, if the configuration has several (`[[job]]`)
     ///
     /// Without it, backup, list, prune, check, status and mail retry work on all jobs, one after the other.
@@ -114,8 +114,8 @@ enum Command {
   POSTGRES_HOST=db POSTGRES_DB=hub BACKUP_DIR=/srv/backups hubvault backup
   hubvault backup --json | jq .state
 
-Exit codes: 0 proven; 1 failed, nothing was published; 2 bad configuration; 3 published, with
-warnings or unproven; 130 or 143 interrupted, nothing was published. SIGHUP is ignored: a run goes
+Exit codes: 0 proven; 1 failed, nothing was published; 2 bad configuration; 3 published, with \
+warnings or unproven; 130 or 143 interrupted, nothing was published. SIGHUP is ignored: a run goes \
 on when its terminal is closed.")]
     Backup(backup::BackupArgs),
     /// List the runs, newest first
@@ -125,7 +125,7 @@ on when its terminal is closed.")]
   hubvault list s3://acme-backups/hub
   hubvault list --json | jq -r '.[] | select(.state == \"failed\") | .error'
 
-Exit codes: 0 listed; 1 the catalog or the store cannot be read; 2 bad usage or configuration; 3 an archive of the
+Exit codes: 0 listed; 1 the catalog or the store cannot be read; 2 bad usage or configuration; 3 an archive of the \
 store cannot be read or is damaged.")]
     List(list::ListArgs),
     /// Show what an archive holds
@@ -149,8 +149,8 @@ Exit codes: 0 shown; 1 no such backup, or not an archive; 2 bad usage or configu
 
 Of a sealed archive without --identity only the file's checksum is compared with its sidecar.
 
-Exit codes: 0 whole; 1 damaged, with the entry and offset; 2 bad usage or configuration; 3 sealed,
-and only the file's checksum was compared, or with --drill unproven, or a constraint came back NOT
+Exit codes: 0 whole; 1 damaged, with the entry and offset; 2 bad usage or configuration; 3 sealed, \
+and only the file's checksum was compared, or with --drill unproven, or a constraint came back NOT \
 VALID.")]
     Verify(show::VerifyArgs),
     /// Restore a whole database, the rows of some tables, or the configuration files
@@ -246,8 +246,8 @@ Exit codes: 0 stopped by SIGTERM or SIGINT; 1 failed; 2 bad configuration.")]
   hubvault demo --users 5000
   hubvault demo --s3-server weed      # and restore from an S3 server alone
 
-Keeps only the archive and its key. Needs the PostgreSQL server programs, age, tar and python3;
-with --s3-server, SeaweedFS, and the archive that is kept comes out of the bucket;
+Keeps only the archive and its key. Needs the PostgreSQL server programs, age, tar and python3; \
+with --s3-server, SeaweedFS, and the archive that is kept comes out of the bucket; \
 started as root, the server runs as the user postgres.
 
 Exit codes: 0 restored and equal; 1 anything else.")]

@@ -20,8 +20,8 @@ pub(super) const EXAMPLES: &str = "Examples:
   hubvault restore latest --clean --dry-run    # what would be dropped?
   hubvault restore --resolved                  # after one that did not end well and was made good
 
-Exit codes: 0 restored and equal, as far as --compare looks; 1 not; 2 bad usage or configuration; 3 restored, and something is
-not as it was: a definition that could not be rebuilt, a constraint that came back NOT VALID, a column
+Exit codes: 0 restored and equal, as far as --compare looks; 1 not; 2 bad usage or configuration; 3 restored, and something is \
+not as it was: a definition that could not be rebuilt, a constraint that came back NOT VALID, a column \
 that the table no longer has; 130 or 143 interrupted.";
 
 /// `hubvault restore`

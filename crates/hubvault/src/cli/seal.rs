@@ -54,7 +54,7 @@ pub(crate) enum SealCommand {
   age -d -i key.txt challenge-1-alice.txt.age    # what the administrator does with it
   hubvault seal check --answer 4f0d...
 
-Exit codes: 0 every recipient is confirmed; 1 failed, or a wrong answer; 2 bad usage or
+Exit codes: 0 every recipient is confirmed; 1 failed, or a wrong answer; 2 bad usage or \
 configuration; 3 a recipient was never confirmed, or archives are not sealed.")]
     Check(CheckArgs),
 }

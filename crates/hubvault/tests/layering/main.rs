@@ -54,6 +54,7 @@ const ENGINE: &[&[&str]] = &[
 
 /// The binary's rooms from the top floor down.
 const BINARY: &[&[&str]] = &[
+    &["unconfigured"],
     &["cli"],
     &["failure"],
     &["progress", "signals"],

@@ -44,6 +44,25 @@ fn run(script: &str, place: &Path, temporary: &Path) -> Output {
 }
 
 #[test]
+fn where_nothing_is_configured_the_command_that_does_it_is_named() {
+    let (place, temporary) = (tempfile::tempdir().unwrap(), open_directory());
+    let nowhere = place.path().join("nowhere");
+    let ways = |command: &str| format!("BACKUP_DIR={} hubvault {command}", nowhere.display());
+    for command in ["status", "list"] {
+        let output = run(&ways(command), place.path(), temporary.path());
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(
+            said.contains("nothing is configured") && said.contains("hubvault init"),
+            "{said}"
+        );
+    }
+    let named = format!("POSTGRES_DB=shop {}", ways("status"));
+    let said = stderr(&run(&named, place.path(), temporary.path()));
+    assert!(!said.contains("nothing is configured"), "{said}");
+}
+
+#[test]
 fn the_page_leads_to_a_proven_backup_that_somebody_is_notified_of_and_a_copy_elsewhere() {
     let mail = MailServer::start(MailServerOptions {
         tls: MailTls::Plain,

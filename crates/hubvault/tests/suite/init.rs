@@ -392,6 +392,9 @@ fn on_a_terminal_it_asks_and_writes_what_was_answered() {
         ("The mail is from", line("backup@example.com")),
         ("Its login", line("")),
         ("Use a role that can only read?", "y".to_owned()),
+        // That of somebody else.
+        ("Its name", line(&settings.user)),
+        ("gets no rights", String::new()),
         ("Its name", line(&role)),
         ("now, as", "y".to_owned()),
         ("Write this to", "y".to_owned()),

@@ -280,7 +280,7 @@ fn a_session_that_ended_restores_nothing_and_two_people_restore_once() {
     let target = format!("{shown}/restore");
     let requests: Vec<String> = people.iter().map(|one| one.raw(&target, &sent)).collect();
     let host = service.base().trim_start_matches("http://").to_owned();
-    let send = |request: &String| {
+    let ask = |request: &String| {
         let mut stream = TcpStream::connect(&host).unwrap();
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
@@ -288,10 +288,10 @@ fn a_session_that_ended_restores_nothing_and_two_people_restore_once() {
         answer
     };
     let mut answers: Vec<String> = std::thread::scope(|scope| {
-        let send = &send;
+        let ask = &ask;
         let asked = requests
             .iter()
-            .map(|request| scope.spawn(move || send(request)));
+            .map(|request| scope.spawn(move || ask(request)));
         let asked: Vec<_> = asked.collect();
         asked.into_iter().map(|it| it.join().unwrap()).collect()
     });

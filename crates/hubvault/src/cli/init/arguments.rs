@@ -12,11 +12,11 @@ use std::path::PathBuf;
     --admin-email ada@example.com --smtp-host smtp.example.com --mail-from backup@example.com
   hubvault init --yes --url postgres://reader@db/shop --windows '3 months' --file docker-compose.yml
 
-The connection may also come from variables (DATABASE_URL, POSTGRES_HOST, PGHOST ...) and its password from ~/.pgpass;
-other variables of hubvault are taken over, too. Secrets go into files of their own beside the configuration, for its
+The connection may also come from variables (DATABASE_URL, POSTGRES_HOST, PGHOST ...) and its password from ~/.pgpass; \
+other variables of hubvault are taken over, too. Secrets go into files of their own beside the configuration, for its \
 owner alone. Nothing is changed in the database, unless --owner-url is given or a question says so.
 
-Exit codes: 0 written, and nothing to warn about; 1 failed; 2 bad usage or settings; 3 written, with warnings; 130
+Exit codes: 0 written, and nothing to warn about; 1 failed; 2 bad usage or settings; 3 written, with warnings; 130 \
 interrupted.")]
 pub(crate) struct InitArgs {
     /// The file to write

@@ -21,6 +21,7 @@ use ask::Ask;
 use hubvault_config::{Environment, Inputs, Settings};
 use hubvault_engine::state::ownership::{ReadOnlyMount, check_trusted};
 use hubvault_model::{Cancel, Masks};
+use hubvault_postgres::inspect::role_exists;
 use hubvault_postgres::{ConnectSettings, Session, inspect};
 use hubvault_service::logging;
 use outcome::Outcome;
@@ -188,11 +189,20 @@ fn new_role(
             return Ok(None);
         }
     }
-    let name = match &args.role {
-        Some(name) => name.clone(),
-        None => ask.text("Its name", proposed)?,
-    };
-    NewRole::plan(session, &name, output, args.force).map(Some)
+    loop {
+        let name = match &args.role {
+            Some(name) => name.clone(),
+            None => ask.text("Its name", proposed)?,
+        };
+        let planned = NewRole::plan(session, &name, output, args.force);
+        let is_last = args.role.is_some() || !ask.is_interactive;
+        match planned {
+            Err(error) if !is_last && role_exists(session, &name)? => {
+                Ask::say(&format!("{error:#}\n"))?;
+            }
+            planned => return planned.map(Some),
+        }
+    }
 }
 
 /// The connection of `--owner-url`.

@@ -57,11 +57,11 @@ fmt: ## Format the sources
 doc: ## The documentation of the crates, warnings are errors
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
 
-bench: tools peers build ## hubvault beside its peers, in full: about an hour, 30 GB of disk; writes bench/RESULTS.md
-	bench/run.py --impact --flat --large 10500
+bench: tools peers build ## hubvault beside its peers, in full: about an hour, 30 GB of disk; writes bench/RESULTS.md and .svg
+	bench/run.py --impact --flat --large 10500 --catalog 10000
 
 bench-quick: tools peers build ## The same at a twentieth of the size, in under three minutes after the build
-	bench/run.py --scale 0.05 --rounds 2 --large 200 --out target/bench-quick.md
+	bench/run.py --scale 0.05 --sizes full --rounds 2 --large 200 --out target/bench-quick.md
 	@cat target/bench-quick.md
 
 bench-stores: tools build ## Copies in an S3 server beside rclone and aws, restores from it, ten thousand backups: bench/STORES.md
@@ -74,8 +74,10 @@ peers:
 bench-sandbox: tools build ## What the drill's sandbox costs: drills with and without it, in turn
 	bench/sandbox.py
 
-pictures: tools build ## The pictures of the README, from a real backup and its mail (needs chromium): docs/pictures
+pictures: tools build ## The pictures of the README, from a real backup, its mail and the page (needs chromium): docs/pictures
 	python3 -B tools/pictures.py target/release/hubvault docs/pictures
+	tools/page-check.sh target/release/hubvault target/page-pictures
+	cp target/page-pictures/page.png docs/pictures/page.png
 
 screen-pictures: tools build ## Every screen with 80 and 120 columns, light and dark: target/screen-pictures (needs chromium)
 	python3 -B tools/pictures.py target/release/hubvault target/screen-pictures --screens

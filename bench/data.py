@@ -1,5 +1,6 @@
 """The data sets, each a database of its own. `scale` 1 is what the targets speak of."""
 
+import re
 from pathlib import Path
 
 HUB = Path(__file__).parent.parent / "crates/hubvault/src/cli/demo/hub.sql"
@@ -30,8 +31,8 @@ INSERT INTO documents SELECT d, (SELECT string_agg(encode(sha512((d || '.' || k)
 """
 MANY = """
 DO $$ BEGIN FOR n IN 1..{rows} LOOP
-    EXECUTE format('CREATE TABLE t%s (id int PRIMARY KEY, name text, at timestamptz)', lpad(n::text, 4, '0'));
-    EXECUTE format('INSERT INTO t%s SELECT k, md5(k::text), now() FROM generate_series(1, 50) k', lpad(n::text, 4, '0'));
+    EXECUTE format('CREATE TABLE t%s (id int PRIMARY KEY, name text, at timestamptz)', lpad(n::text, 5, '0'));
+    EXECUTE format('INSERT INTO t%s SELECT k, md5(k::text), now() FROM generate_series(1, 50) k', lpad(n::text, 5, '0'));
     IF n % 100 = 0 THEN COMMIT; END IF;
 END LOOP; END $$;
 """
@@ -64,13 +65,15 @@ def make(server, name, scale):
     sql = {
         "two-tables": lambda: ACCOUNTS.format(rows=rows(4_000_000)) + EVENTS.format(name="events", rows=rows(1_500_000)),
         "one-table": lambda: EVENTS.format(name="events", rows=rows(2_400_000)),
+        "accounts": lambda: ACCOUNTS.format(rows=rows(4_000_000)),
         "toast": lambda: TOAST.format(rows=rows(5_000)),
         "many": lambda: MANY.format(rows=rows(2_000)),
+        "20,000 tables": lambda: MANY.format(rows=rows(20_000)),
         "hub": lambda: HUB.read_text().replace("{{users}}", str(rows(50_000))) + OLDER,
         "narrow": lambda: NARROW.format(rows=rows(20_000_000)),
         "large": lambda: LARGE.format(rows=rows(10_000)),
     }[name]()
-    database = name.replace("-", "_")
+    database = re.sub("[-, ]+", "_", f"d_{name}")
     server.sql(f"CREATE DATABASE {database}")
     server.sql(sql, database)
     server.sql("VACUUM (ANALYZE, FREEZE)", database)

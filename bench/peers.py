@@ -52,12 +52,12 @@ class Bench:
         return measure.run([BIN / "pg_dump", *options, "-f", directory / "dump", self.database], self.source,
                            cwd=directory, path=directory)
 
-    def hubvault(self, name, codec="", level=0, workers=2, extra=""):
+    def hubvault(self, name, codec="", level=0, workers=2, extra="", environment=None):
         """A backup with its read-back and without a drill; its times by stage in the note. Without
         a codec, everything that is not the scope is as it is by default."""
         directory = self.fresh(name)
         archive = f'[archive]\ncodec = "{codec}"\nlevel = {level}\nworkers = {workers}\n{extra}' if codec else ""
-        environment = self.settings(directory, archive)
+        environment = {**self.settings(directory, archive), **(environment or {})}
         taken = measure.run([HUBVAULT, "backup", "--json", "--no-progress"], self.source, environment,
                             accepted=(0, 3), cwd=directory)
         record = json.loads(taken.output)
@@ -107,11 +107,28 @@ class Bench:
             measure.run([BIN / "pg_dump", "-f", dump, self.database], self.source)
         return measure.run(["bash", "-c", f"psql -qX -v ON_ERROR_STOP=1 -d restored < {dump} > /dev/null"], self.target)
 
-    def restore(self, name):
-        """`hubvault restore`, with its comparison of every row at the end."""
+    def everything_on(self):
+        """A backup that seals, keeps a second copy, compresses more and has four workers."""
+        key, copies = self.place / "key", self.fresh("copies")
+        if not key.exists():
+            subprocess.run(["age-keygen", "-o", key], check=True, capture_output=True)
+        recipient = subprocess.run(["age-keygen", "-y", key], check=True, capture_output=True, text=True).stdout.strip()
+        on = {"BACKUP_RECIPIENTS": recipient, "BACKUP_DESTINATIONS": f"second=file://{copies}"}
+        return self.hubvault("everything", "zstd", 3, workers=4, environment=on)
+
+    def restic(self):
+        """restic over `pg_dump`, into a repository of its own: its deduplication wants rows that it can compress itself."""
+        repository = self.fresh("restic")
+        environment = {"PGDATABASE": self.database, "RESTIC_PASSWORD": "bench", "RESTIC_REPOSITORY": str(repository)}
+        measure.run(["restic", "init", "--quiet"], self.source, environment)
+        script = "pg_dump | restic backup --quiet --no-cache --stdin --stdin-filename dump.sql"
+        return measure.run(["bash", "-o", "pipefail", "-c", script], self.source, environment, cwd=repository, path=repository)
+
+    def restore(self, name, *options):
+        """`hubvault restore`, without options with its comparison of every row at the end."""
         self.empty()
         environment = {**self.settings(self.place / name), "POSTGRES_DB": "restored"}
-        return measure.run([HUBVAULT, "restore", self.archives[name], "--no-progress"], self.target, environment,
+        return measure.run([HUBVAULT, "restore", self.archives[name], "--no-progress", *options], self.target, environment,
                            cwd=self.place)
 
     def drill(self, name):

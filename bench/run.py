@@ -15,12 +15,17 @@ import sys
 import tempfile
 from pathlib import Path
 
+import archives
 import data
 import peers
+import plot
 import report
 from server import SOURCE, THROWAWAY, Server
 
-SETS = ["two-tables", "one-table", "toast", "many", "hub", "narrow"]
+SETS = ["two-tables", "one-table", "accounts", "toast", "many", "hub", "narrow", "20,000 tables"]
+# Where most users are: a twentieth of the size.
+SMALL = ["two-tables", "many", "hub"]
+SMALLER = 0.05
 
 
 def contenders(name, bench):
@@ -44,13 +49,20 @@ def contenders(name, bench):
     restores = {
         "restore: pg_restore -j2": bench.pg_restore,
         "restore: hubvault": lambda: bench.restore("zstd-1"),
+        "restore: hubvault --compare counts": lambda: bench.restore("zstd-1", "--compare", "counts"),
         "proof: hubvault drill": lambda: bench.drill("zstd-1"),
     }
     if name == "two-tables":
         physical = {"pgBackRest zst-3, whole cluster": bench.pgbackrest} if shutil.which("pgbackrest") else {}
-        return ours | directory | more | physical | floor | restores | {"restore: psql < dump": bench.psql}
+        restic = {"pg_dump | restic": bench.restic} if shutil.which("restic") else {}
+        on = {"hubvault, everything on": bench.everything_on}
+        return ours | directory | more | physical | restic | on | floor | restores | {"restore: psql < dump": bench.psql}
     if name == "one-table":
         return ours | directory | custom | restores
+    if name == "accounts":
+        return ours | directory | custom
+    if name == "20,000 tables":
+        return {"hubvault (default)": ours["hubvault (default)"]} | directory
     if name == "hub":
         return ours | directory | {"table by table, then tar": bench.table_by_table}
     return ours | directory
@@ -61,6 +73,8 @@ def main():
     words.add_argument("--scale", type=float, default=1.0, help="1 is what the targets speak of")
     words.add_argument("--rounds", type=int, default=3, help="how often each contender runs")
     words.add_argument("--sets", default=",".join(SETS), help="which data sets")
+    words.add_argument("--sizes", default="full,small", help="small: the data sets of most users, at a twentieth")
+    words.add_argument("--catalog", type=int, default=0, help="archives in the directory of list, status and check; 0 leaves it out")
     words.add_argument("--large", type=int, default=0, help="MB of an archive to take one small table from; 0 leaves it out")
     words.add_argument("--flat", action="store_true", help="peak memory of a tenfold data set, too")
     words.add_argument("--impact", action="store_true", help="pgbench beside a backup, too")
@@ -85,6 +99,7 @@ def main():
         # Written after each part: what breaks off an hour's run does not take it along.
         for results in measure_all(options, place / "work", source, target):
             options.out.write_text(report.render(results, options, source))
+            options.out.with_suffix(".svg").write_text(plot.draw(report.reached(results)))
         print(f"\nwritten: {options.out}")
     finally:
         for server in servers:
@@ -94,20 +109,24 @@ def main():
 
 def measure_all(options, work, source, target):
     """Data set by data set, so that the disk holds one at a time; yields all results so far after each."""
-    results = {"sets": {}}
-    for name in options.sets.split(","):
-        database, described = data.make(source, name, options.scale)
-        print(f"\n{name}: {described}", flush=True)
-        scope = peers.HUB_SCOPE if name == "hub" else peers.EVERYTHING
-        bench = peers.Bench(work, source, target, database, scope)
-        taken = rounds(contenders(name, bench), options.rounds, source, target)
-        results["sets"][name] = {"described": described, "taken": taken,
-                                 "statements": bench.statements(), "tables": bench.tables()}
-        if name == "two-tables" and options.impact:
-            results["impact"] = bench.impact()
-        source.sql(f"DROP DATABASE {database}")
-        target.sql("DROP DATABASE IF EXISTS restored")
-        shutil.rmtree(bench.place)
+    results = {"full": {}, "small": {}}
+    wanted = options.sets.split(",")
+    sizes = {"full": (wanted, 1.0), "small": ([name for name in SMALL if name in wanted], SMALLER)}
+    for size in options.sizes.split(","):
+        names, scale = sizes[size]
+        for name in names:
+            impact = options.impact and (size, name) == ("full", "two-tables")
+            results[size][name], felt = one_set(name, options.scale * scale, options.rounds, impact, (work, source, target))
+            results |= felt
+            yield results
+    if options.catalog:
+        print(f"\n{options.catalog} archives", flush=True)
+        place = work / "catalog"
+        place.mkdir()
+        bench = peers.Bench(place, source, target, "tiny")
+        results["catalog"] = {"archives": options.catalog, "taken": archives.many(bench, place, options.catalog)}
+        source.sql("DROP DATABASE tiny")
+        shutil.rmtree(place)
         yield results
     if options.flat:
         results["flat"] = one(work, source, target, "two-tables", options.scale * 10, lambda bench: {
@@ -116,6 +135,22 @@ def measure_all(options, work, source, target):
     if options.large:
         results["large"] = one(work, source, target, "large", options.large / 10_000, lambda bench: bench.one_of_many())
         yield results
+
+
+def one_set(name, scale, count, impact, place):
+    """A data set and its contenders, and what a living system beside them feels."""
+    work, source, target = place
+    database, described = data.make(source, name, scale)
+    print(f"\n{name}: {described}", flush=True)
+    scope = peers.HUB_SCOPE if name == "hub" else peers.EVERYTHING
+    bench = peers.Bench(work, source, target, database, scope)
+    taken = rounds(contenders(name, bench), count, source, target)
+    result = {"described": described, "taken": taken, "statements": bench.statements(), "tables": bench.tables()}
+    felt = {"impact": bench.impact()} if impact else {}
+    source.sql(f"DROP DATABASE {database}")
+    target.sql("DROP DATABASE IF EXISTS restored")
+    shutil.rmtree(bench.place)
+    return result, felt
 
 
 def one(work, source, target, name, scale, take):

@@ -42,6 +42,7 @@ if [ "${1:-}" != demo ]; then
 fi
 if [ "${1:-}" = peers ]; then
     has pgbackrest || missing="$missing pgbackrest"
+    has restic || missing="$missing restic"
 fi
 if [ "${1:-}" = versions ]; then
     { has pgbouncer || [ -x /usr/sbin/pgbouncer ]; } || missing="$missing pgbouncer"

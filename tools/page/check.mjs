@@ -26,6 +26,10 @@ const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] }
 
 const look = async (page, label) => {
   await page.screenshot({ path: `${directory}/${label}.png`, fullPage: true });
+  // The picture of the README: what is seen without scrolling.
+  if (label === "overview-desktop-light") {
+    await page.screenshot({ path: `${directory}/page.png`, fullPage: true, clip: { x: 0, y: 0, width: 1440, height: 1150 } });
+  }
   await page.evaluate(axe);
   const found = await page.evaluate((values) => globalThis.axe.run(document, { runOnly: values }), RULES);
   for (const { id, help, nodes } of found.violations) wrong.push(`${label}: ${id}: ${help}: ${nodes[0].target}`);
@@ -70,6 +74,8 @@ const pagesOf = async (page) => {
   pages.value = `${pages.rows}/value?row=1&column=email`;
   pages["backup-tables"] = `${pages.backup}?sort=rows&find=user`;
   if (await page.locator("main a[href*='/file?name=']").count()) pages.file = await first("main a[href*='/file?name=']");
+  pages.manifest = `${pages.backup}/manifest`;
+  pages["recipients-found"] = "/recipients?find=example&sort=key";
   pages.restore = `${pages.backup}/restore`;
   pages["coverage-taking"] = "/coverage?take=*";
   pages["error-id"] = "/backups/no-id";

@@ -20,6 +20,10 @@ pub struct LoadOrder {
     /// as the hash of its key depends on numbers of the old one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub through: Vec<Through>,
+    /// Owners of views and functions whom policies bind at the source: neither superusers nor `BYPASSRLS`. Only where
+    /// materialized views and tables with policies are there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bound_by_policies: Vec<String>,
 }
 
 /// A partition, and the table through which its rows are loaded.

@@ -111,6 +111,7 @@ impl Manifest {
             .roles
             .iter()
             .chain(&self.load_order.search_path)
+            .chain(&self.load_order.bound_by_policies)
             .chain(self.load_order.late_checks.iter().map(|it| &it.constraint))
             .chain(self.not_valid.iter().map(|it| &it.name));
         words.try_for_each(|word| identifier(word))

@@ -23,5 +23,6 @@ pub(crate) fn load_order(session: &mut Session) -> Result<LoadOrder, PgError> {
         through: (rules.through.into_iter())
             .map(|(partition, table)| Through { partition, table })
             .collect(),
+        bound_by_policies: inspect::bound_by_policies(session)?,
     })
 }

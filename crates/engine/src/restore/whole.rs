@@ -269,7 +269,10 @@ impl<S: Source> Restore<'_, S> {
         };
         report.extend(schema.post_data(self.access, session, said, self.cancel, after_indexes)?);
         statements.foreign_keys(self.archive, report)?;
-        statements.refresh(manifest, self.options.isolated, report)?;
+        let bound = &manifest.load_order.bound_by_policies;
+        self.access.bound_by_policies(bound, self.cancel, || {
+            statements.refresh(manifest, self.options.isolated, report)
+        })?;
         report.extend(schema.event_triggers(self.access, session, said, self.cancel)?);
         // Nothing that a drill asks afterwards is planned better with statistics, and nobody uses its database.
         if !self.options.isolated {

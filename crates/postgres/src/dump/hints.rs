@@ -1,7 +1,7 @@
 //! What to install where a server lacks something that a definition needs.
 
 /// What the server says, and what to do. The messages are those of `PostgreSQL` with `LC_MESSAGES=C`.
-const KNOWN: [(&[&str], &str); 8] = [
+const KNOWN: [(&[&str], &str); 9] = [
     (
         &["could not access file \""],
         "install the library's package on the server that restores",
@@ -27,6 +27,10 @@ const KNOWN: [(&[&str], &str); 8] = [
     (
         &["language \"", "does not exist"],
         "install the language's package on the server that restores",
+    ),
+    (
+        &["unrecognized configuration parameter \""],
+        "let policies and functions read it with current_setting('...', true), which is NULL where it is not set",
     ),
     (&["must be member of role \"pg_"], IN_NO_PREDEFINED_ROLE),
     (&["must be able to SET ROLE \"pg_"], IN_NO_PREDEFINED_ROLE),

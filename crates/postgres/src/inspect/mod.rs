@@ -40,7 +40,7 @@ pub use rules::{Check, Rules, refusing_check, rules};
 pub use search_path::{is_searched, schemas, search_path};
 pub use sequences::{Sequence, read_sequences, sequences};
 pub use survey::{GrowingTable, Survey, SurveyedTable, growing, survey};
-pub use views::materialized_views;
+pub use views::{bound_by_policies, materialized_views};
 
 /// User schemas: not the system's, not temporary ones.
 const USER_SCHEMA: &str = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'";

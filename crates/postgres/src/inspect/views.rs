@@ -45,6 +45,22 @@ pub fn materialized_views(session: &mut Session) -> Result<Vec<TableName>, PgErr
     Ok(filled.into_iter().map(|(_, name)| name).collect())
 }
 
+/// Roles with whose rights materialized views are filled and whom policies bind: owners of views and of `SECURITY DEFINER`
+/// functions. None where no materialized view or no table with policies is there.
+pub fn bound_by_policies(session: &mut Session) -> Result<Vec<String>, PgError> {
+    let rows = session.rows(
+        "listing the owners of views whom policies bind",
+        "SELECT r.rolname::text FROM pg_roles r
+         WHERE NOT r.rolsuper AND NOT r.rolbypassrls
+           AND r.oid IN (SELECT relowner FROM pg_class WHERE relkind IN ('v', 'm') AND oid >= 16384
+                         UNION SELECT proowner FROM pg_proc WHERE prosecdef AND oid >= 16384)
+           AND EXISTS (SELECT FROM pg_class WHERE relkind = 'm')
+           AND EXISTS (SELECT FROM pg_class WHERE relrowsecurity)
+         ORDER BY 1",
+    )?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
 /// Which view reads which view, directly.
 const READS: &str = "
     SELECT DISTINCT r.ev_class, d.refobjid

@@ -3,16 +3,18 @@
 use super::rows::is_better;
 use crate::catalog::{
     BackupCopy, BackupRecord, Catalog, CatalogError, CopyState, OutboxItem, RunSummary,
+    is_archive_name,
 };
-use crate::disk::size_of;
+use crate::disk::DirectoryFiles;
 use crate::job::Job;
 use crate::overview::{Overview, Presence, looked_for, presence};
 use crate::state::StateDir;
 use crate::state::service_lock::{Seen, ServiceLock};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use std::ffi::OsStr;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// So far back is looked for a run that was due, in days.
 const LOOK_BACK: i64 = 32;
@@ -40,6 +42,8 @@ pub struct Look<'a> {
     pub runs: Vec<RunSummary>,
     /// The archives that should be on this machine, newest first.
     pub known: Vec<KnownArchive>,
+    /// What is in the directory of archives.
+    pub(super) files: DirectoryFiles,
     /// The backup that the newest one of which a copy is there is compared with: the newest proven one before it, or where
     /// none is proven the newest.
     pub(super) earlier: Option<BackupRecord>,
@@ -61,11 +65,11 @@ pub struct KnownArchive {
 }
 
 impl KnownArchive {
-    fn of(run: &BackupRecord) -> Option<Self> {
+    fn of(run: &BackupRecord, files: &DirectoryFiles) -> Option<Self> {
         let copy = run.local_copy().filter(|copy| copy.is_expected())?;
         let path = copy.path()?.to_owned();
         Some(Self {
-            found: size_of(&path).map_err(|error| error.to_string()),
+            found: files.size_of(&path).map_err(|error| error.to_string()),
             path,
             bytes: run.bytes,
         })
@@ -95,11 +99,12 @@ impl<'a> Look<'a> {
     ) -> Result<Self, CatalogError> {
         let (mut runs, mut known, mut overview) = (Vec::new(), Vec::new(), Overview::default());
         let (mut kept, mut earlier) = (0, None);
+        let is_archive = |name: &OsStr| is_archive_name(Path::new(name));
+        let files = DirectoryFiles::read(job.local_directory(), is_archive);
         catalog.each_summary(Some(&job.name), |summary| {
             let run = &summary.run;
             let is_first = overview.archives == 0;
-            // The disk is asked for each archive once.
-            let archive = KnownArchive::of(run);
+            let archive = KnownArchive::of(run, &files);
             let is_there = |copy: &BackupCopy| match &archive {
                 Some(it) if copy.path() == Some(&it.path) => copy.is_there_if(|| it.found.is_ok()),
                 _ => looked_for(copy),
@@ -138,6 +143,7 @@ impl<'a> Look<'a> {
             overview,
             runs,
             known,
+            files,
             earlier,
             outbox: catalog.outbox()?,
         })

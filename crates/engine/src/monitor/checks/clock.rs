@@ -6,7 +6,6 @@ use crate::overview::moment;
 use hubvault_model::Cancel;
 use jiff::Timestamp;
 use rustix::system::uname;
-use std::fs;
 
 pub(super) const NAME: &str = "clock";
 
@@ -36,24 +35,17 @@ pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
         );
         return Finding::failing(NAME, what, next);
     }
-    let entries = match fs::read_dir(look.job.local_directory()) {
-        Ok(entries) => entries,
-        Err(error) => {
-            let what = format!("reading {}: {error}", look.job.local_directory().display());
-            return Finding::skipped(NAME, what);
-        }
-    };
-    for entry in entries.flatten() {
-        let changed = entry.metadata().and_then(|meta| meta.modified()).ok();
-        let changed = changed.and_then(|at| Timestamp::try_from(at).ok());
-        if let Some(at) = changed.filter(|at| is_ahead(*at)) {
-            let what = format!(
-                "{} is of {}, which is yet to come by the clock of {host}",
-                entry.path().display(),
-                say(at)
-            );
-            return Finding::failing(NAME, what, next);
-        }
+    if let Some((at, path)) = look.files.newest().filter(|(at, _)| is_ahead(*at)) {
+        let what = format!(
+            "{} is of {}, which is yet to come by the clock of {host}",
+            path.display(),
+            say(at)
+        );
+        return Finding::failing(NAME, what, next);
+    }
+    if let Some(error) = look.files.error() {
+        let what = format!("reading {}: {error}", look.job.local_directory().display());
+        return Finding::skipped(NAME, what);
     }
     Finding::ok(NAME, "no run and no file is from the future")
 }

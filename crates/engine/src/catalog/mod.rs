@@ -12,6 +12,7 @@ pub mod sidecar;
 pub(crate) mod found_mark;
 pub(crate) mod marks_beside;
 mod contents;
+mod brief;
 mod summary;
 mod records;
 mod browse;

@@ -3,16 +3,12 @@
 //! `SQLite` itself keeps the table: its triggers follow every change of `backups`, also those of earlier versions and by
 //! hand, and drop the summary of a record that changed. Whoever finds one missing makes it from the record again.
 
-use super::copy::BackupCopy;
-use super::drill_mark::DrillMark;
-use super::record::{BackupRecord, DeliveryRecord, DrillRecord, ProofRecord, State};
+use super::brief::brief;
+use super::record::{BackupRecord, DrillRecord, ProofRecord};
 use super::{Catalog, CatalogError, is_busy};
-use crate::progress::StageTime;
-use hubvault_model::BackupId;
-use jiff::Timestamp;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Params, Transaction, TransactionBehavior, params};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::ControlFlow;
@@ -112,52 +108,6 @@ impl RunSummary {
             table_names: hasher.finish(),
         }
     }
-}
-
-/// Reads only what is in a summary. A record keeps fields that this version does not know, which takes three times as long.
-fn brief<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BackupRecord, D::Error> {
-    #[derive(Deserialize)]
-    struct Brief {
-        id: BackupId,
-        job: String,
-        file: Option<PathBuf>,
-        copies: Vec<BackupCopy>,
-        state: State,
-        started_at: Timestamp,
-        finished_at: Option<Timestamp>,
-        stages: Vec<StageTime>,
-        sealed_to: Vec<String>,
-        bytes: Option<u64>,
-        proof: ProofRecord,
-        delivery: Option<DeliveryRecord>,
-        error: Option<String>,
-        #[serde(default)]
-        stopped: bool,
-        failed_check: Option<String>,
-        needed_bytes: Option<u64>,
-        pinned: bool,
-        drill_mark: Option<DrillMark>,
-    }
-    let read = Brief::deserialize(deserializer)?;
-    let mut copies = read.copies;
-    BackupCopy::give_path(&mut copies, read.file);
-    Ok(BackupRecord {
-        copies,
-        state: read.state,
-        finished_at: read.finished_at,
-        stages: read.stages,
-        sealed_to: read.sealed_to,
-        bytes: read.bytes,
-        proof: read.proof,
-        delivery: read.delivery,
-        error: read.error,
-        stopped: read.stopped,
-        failed_check: read.failed_check,
-        needed_bytes: read.needed_bytes,
-        pinned: read.pinned,
-        drill_mark: read.drill_mark,
-        ..BackupRecord::begun(read.id, &read.job, read.started_at)
-    })
 }
 
 /// Makes the table where there is none yet; false where there can be none: a full disk can be looked at.

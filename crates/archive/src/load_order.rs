@@ -2,6 +2,7 @@
 
 use hubvault_model::TableName;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What the drill, `hubvault restore` and `restore.sh` follow alike. Absent in archives of earlier versions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -10,6 +11,10 @@ pub struct LoadOrder {
     /// The schemas that ordinary sessions of the source search, in this order: for code that names things without
     /// their schema, which nothing can rebuild with an empty `search_path`.
     pub search_path: Vec<String>,
+    /// What ordinary sessions of the source have for settings that generated columns and materialized views may depend on,
+    /// such as `TimeZone`: they are computed again with these.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: BTreeMap<String, String>,
     /// CHECK constraints that are dropped before the rows and added after all of them, in this order.
     pub late_checks: Vec<LateCheck>,
     /// Tables that are loaded after all others.

@@ -139,12 +139,12 @@ prop_compose! {
     fn load_order()(
         search_path in vec(text(), 0..3), after_tables in vec(table(), 0..3), after_indexes in vec(table(), 0..3),
         checks in vec((any::<bool>(), table(), text()), 0..3), through in vec((table(), table()), 0..3),
-        bound_by_policies in vec(text(), 0..3),
+        bound_by_policies in vec(text(), 0..3), settings in vec((text(), text()), 0..3),
     ) -> LoadOrder {
         let late_checks = checks.into_iter().map(|(domain, owner, constraint)| LateCheck {
             on: if domain { CheckedKind::Domain } else { CheckedKind::Table }, owner, constraint,
         });
-        LoadOrder { search_path, late_checks: late_checks.collect(), after_tables, after_indexes, through: through.into_iter().map(|(partition, table)| Through { partition, table }).collect(), bound_by_policies }
+        LoadOrder { search_path, settings: settings.into_iter().collect(), late_checks: late_checks.collect(), after_tables, after_indexes, through: through.into_iter().map(|(partition, table)| Through { partition, table }).collect(), bound_by_policies }
     }
 }
 

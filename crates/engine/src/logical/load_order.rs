@@ -17,6 +17,7 @@ pub(crate) fn load_order(session: &mut Session) -> Result<LoadOrder, PgError> {
     });
     Ok(LoadOrder {
         search_path: inspect::search_path(session)?,
+        settings: inspect::ordinary_settings(session)?,
         late_checks: late.collect(),
         after_tables: rules.after_tables,
         after_indexes: rules.after_indexes,

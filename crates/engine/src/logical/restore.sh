@@ -133,7 +133,7 @@ said=$(pg_restore --list database/schema.dump 2>&1 >/dev/null) ||
     die "$(pg_restore --version) cannot read database/schema.dump, which pg_dump $(field pg_dump) wrote: $said
 install PostgreSQL's client programs of that version or newer"
 
-# One time zone, one date style, no filter: the rows were written so.
+# No filter; the rows were written with this time zone and date style, until those of the source are set below.
 PGOPTIONS="${PGOPTIONS:-} -c client_encoding=UTF8 -c DateStyle=ISO -c IntervalStyle=postgres"
 PGOPTIONS="$PGOPTIONS -c TimeZone=UTC -c statement_timeout=0 -c row_security=off"
 PGOPTIONS="$PGOPTIONS -c client_min_messages=warning -c standard_conforming_strings=on"
@@ -301,6 +301,22 @@ if [ "$tool" -ge 17 ] && [ "$server" -lt 170000 ]; then serial=yes; fi
 # newlines at the end of a name.
 target=$(printf '%s.' "$PGDATABASE" | sed "s/[\\\\']/\\\\&/g") || exit 1
 target="dbname='${target%.}'"
+
+# What sessions of the source have: generated columns, indexes and materialized views are computed with it. The rows are
+# read alike with every such setting. A server that does not know one of them keeps its own.
+for setting in TimeZone DateStyle IntervalStyle bytea_output extra_float_digits; do
+    export setting
+    value=$(records '$1 == "setting" && $2 == ENVIRON["setting"] {
+        value = plain($3)
+        gsub(/[\\ \t\r\n\v\f]/, "\\\\&", value)
+        printf "%s", value
+    }') || exit 1
+    [ -z "$value" ] || if PGOPTIONS="$PGOPTIONS -c $setting=$value" sql -c 'SELECT' >/dev/null 2>&1; then
+        PGOPTIONS="$PGOPTIONS -c $setting=$value"
+    else
+        echo "the server does not know $setting = $value of the source: functions that read it compute other values" >&2
+    fi
+done
 
 # What sessions of the source search: code that names things without their schema needs it.
 search_path=$(records '$1 == "search_path" {

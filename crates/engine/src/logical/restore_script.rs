@@ -42,6 +42,9 @@ pub(crate) fn restore_list(
         list.record(&["key", schema, name, key]);
     }
     let order = &plan.load_order;
+    for (setting, value) in &order.settings {
+        list.record(&["setting", setting, value]);
+    }
     list.record_of("search_path", &order.search_path);
     for check in &order.late_checks {
         let on = match check.on {

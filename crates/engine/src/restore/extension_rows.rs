@@ -132,7 +132,7 @@ fn rows<S: Source>(
     cancel: &Cancel,
 ) -> Result<Vec<NotLoaded>, RestoreError> {
     let mut problems = Vec::new();
-    let mut session = Session::connect(access.checker(), cancel)?;
+    let mut session = access.session(access.checker(), cancel)?;
     session.simple("beginning", "BEGIN")?;
     for table in wanted.iter().rev() {
         let sql = delete_users_rows(table);

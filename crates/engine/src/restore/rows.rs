@@ -161,7 +161,7 @@ impl<'a, S: Source> Load<'a, S> {
         };
         let table = self.archive.manifest().load_order.place_of(table);
         let mut login = self.logins.of(table);
-        let mut loaded = self.portion(session_of(session, login, self.cancel)?, portion);
+        let mut loaded = self.portion(self.session_of(session, login)?, portion);
         if let (Err(RestoreError::Postgres(refused)), Some(other)) =
             (&loaded, self.logins.instead(table))
             && refused.is_refusal()
@@ -169,7 +169,7 @@ impl<'a, S: Source> Load<'a, S> {
             *session = None;
             self.access.admit(table, self.cancel)?;
             login = other;
-            loaded = self.portion(session_of(session, login, self.cancel)?, portion);
+            loaded = self.portion(self.session_of(session, login)?, portion);
         }
         if let Err(RestoreError::Postgres(error)) = &loaded
             && error.is_of_names()
@@ -207,6 +207,19 @@ impl<'a, S: Source> Load<'a, S> {
             }
             loaded => loaded,
         }
+    }
+
+    /// The session of a login: the current one if it is the same login's.
+    fn session_of<'s>(
+        &self,
+        session: &'s mut Option<(String, Session)>,
+        login: &ConnectSettings,
+    ) -> Result<&'s mut Session, PgError> {
+        let (_, session) = match session.take() {
+            Some(open) if open.0 == login.user => session.insert(open),
+            _ => session.insert((login.user.clone(), self.access.session(login, self.cancel)?)),
+        };
+        Ok(session)
     }
 
     /// Loads what one transaction loads. What is left of a whole table when another connection has nothing to do goes back
@@ -255,19 +268,6 @@ impl<'a, S: Source> Load<'a, S> {
             .advance(Some(&rows.table), rows.digest.rows, 0);
         Ok(())
     }
-}
-
-/// The session of a login: the current one if it is the same login's.
-fn session_of<'a>(
-    session: &'a mut Option<(String, Session)>,
-    login: &ConnectSettings,
-    cancel: &Cancel,
-) -> Result<&'a mut Session, PgError> {
-    let (_, session) = match session.take() {
-        Some(open) if open.0 == login.user => session.insert(open),
-        _ => session.insert((login.user.clone(), Session::connect(login, cancel)?)),
-    };
-    Ok(session)
 }
 
 /// A COPY, for the encoding of the rows.

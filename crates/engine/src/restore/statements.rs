@@ -15,7 +15,7 @@ pub(crate) struct Statements<'a> {
 
 impl<'a> Statements<'a> {
     pub(crate) fn new(access: &'a Access, cancel: &'a Cancel) -> Result<Self, RestoreError> {
-        let session = Session::connect(access.checker(), cancel)?;
+        let session = access.session(access.checker(), cancel)?;
         Ok(Self {
             access,
             cancel,

@@ -161,6 +161,7 @@ fn access_of(
     } else {
         Access::single(to.clone())
     };
+    let access = access.with_settings(session, &manifest.load_order.settings)?;
     Ok(access.with_search_path(&search_path(manifest)))
 }
 

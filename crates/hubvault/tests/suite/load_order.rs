@@ -153,3 +153,47 @@ fn rules_that_rows_break_come_back_not_valid_and_names_without_schema_are_found(
     assert_eq!(source.digests(), restored.digests());
     assert_eq!(restored.value(not_valid), expected);
 }
+
+/// Values that functions make of the session's settings, and values that are read alike with all of them.
+const SETTINGS: &str = "CREATE FUNCTION day_of(timestamptz) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT $1::date::text';
+    CREATE FUNCTION text_of(interval) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT $1::text';
+    CREATE TABLE made (at timestamptz, d date, i interval, z timetz, b bytea, f float8, day text GENERATED ALWAYS AS (day_of(at)) STORED CHECK (day_of(at) ~ '[.]'),
+        long text GENERATED ALWAYS AS (text_of(i)) STORED, bytes text GENERATED ALWAYS AS (b::text) STORED, digits text GENERATED ALWAYS AS (f::text) STORED);
+    INSERT INTO made SELECT at, at::date, i, at::timetz, 'a\\\\b', 0.1::float8 + 0.2
+        FROM unnest(ARRAY['0044-03-15 23:00+00 BC', '0007-02-03 22:00+00', '2024-01-02 20:00+00', '12024-11-10 20:00+00']::timestamptz[]) at,
+             unnest(ARRAY['-1 year -2 mons +3 days -04:05:06.7', '1 day -00:00:01', '-1 days -02:00:00', '-3 mons', '2 years 1 mon', '0', '-00:00:00.5']::interval[]) i;
+    CREATE MATERIALIZED VIEW per_day AS SELECT date_trunc('day', at)::text AS day, i::text AS i, count(*) FROM made GROUP BY 1, 2;";
+
+#[test]
+fn what_functions_make_of_the_settings_of_the_source_comes_back_either_way() {
+    let server = server();
+    let source = server.database();
+    for setting in [
+        "timezone = 'Asia/Tokyo'",
+        "datestyle = 'German, DMY'",
+        "intervalstyle = 'sql_standard'",
+        "bytea_output = 'escape'",
+        "extra_float_digits = -3",
+    ] {
+        source.execute(&format!("ALTER DATABASE {} SET {setting}", source.name()));
+    }
+    // A session whose settings are the database's.
+    source.client().batch_execute(SETTINGS).unwrap();
+    let all = "SET timezone = 'UTC'; SET datestyle = 'ISO'; SET intervalstyle = 'postgres'; SET bytea_output = 'hex'; SET extra_float_digits = 3;
+        SELECT string_agg(l, E'\n' ORDER BY l) FROM (SELECT m::text FROM made m UNION ALL SELECT p::text FROM per_day p) a (l)";
+    let expected = source.value(all);
+    assert!(expected.contains("03.01.2024"), "{expected}");
+    let mut hub = Hub::whole(&source);
+    let _drills = hub.prove();
+    hub.set("PROOF_SCRIPT", "always");
+    let (record, archive) = hub.backup();
+    assert_eq!(record["state"], "proven", "{record}");
+    let notes = record["proof"]["drill"]["not_valid"].to_string();
+    assert!(!notes.contains("made"), "{notes}");
+    // Neither target has these settings.
+    let target = server.database();
+    hub.run_expecting(0, &["restore", "latest", "--database", target.name()]);
+    assert_eq!(target.value(all), expected);
+    let (by_script, _) = by_script(&archive, 0);
+    assert_eq!(by_script.value(all), expected);
+}

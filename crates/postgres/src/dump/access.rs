@@ -20,6 +20,8 @@ pub struct Access {
     owners: Option<OwnerLogins>,
     /// The `search_path` of the source; definitions and rows that fail with the empty one are tried with it.
     pub(super) search_path: Vec<String>,
+    /// Statements that set what ordinary sessions of the source have; empty text where that is not known.
+    pub(super) settings: String,
 }
 
 /// Logins on a server that is nobody else's. None of them is a superuser while code of the owners may run.
@@ -40,26 +42,8 @@ impl Access {
             definer: login,
             owners: None,
             search_path: Vec::new(),
+            settings: String::new(),
         }
-    }
-
-    /// With the schemas of the source's `search_path`.
-    #[must_use]
-    pub fn with_search_path(mut self, schemas: &[String]) -> Self {
-        self.search_path = schemas.to_vec();
-        self
-    }
-
-    /// A session of a login with the source's `search_path`.
-    pub fn as_at_source(
-        &self,
-        login: &ConnectSettings,
-        cancel: &Cancel,
-    ) -> Result<Session, PgError> {
-        let mut session = Session::connect(login, cancel)?;
-        let set = search_path(&self.search_path);
-        session.simple("setting the search_path of the source", &set)?;
-        Ok(session)
     }
 
     /// Logins of the owners beside `definer`, a superuser whom no role of the archive has the name of, and whose session
@@ -98,6 +82,7 @@ impl Access {
                 admitting: Mutex::new(()),
             }),
             search_path: Vec::new(),
+            settings: String::new(),
         })
     }
 
@@ -235,7 +220,7 @@ impl Access {
 }
 
 /// `SET search_path` to these schemas; empty text for none.
-fn search_path(schemas: &[String]) -> String {
+pub(super) fn search_path(schemas: &[String]) -> String {
     if schemas.is_empty() {
         return String::new();
     }

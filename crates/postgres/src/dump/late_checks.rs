@@ -103,7 +103,7 @@ impl LateChecks {
         if self.dropped.is_empty() {
             return Ok(());
         }
-        let mut session = Session::connect(access.checker(), cancel)?;
+        let mut session = access.session(access.checker(), cancel)?;
         let mut as_at_source = None;
         for check in &self.dropped {
             let object = format!("check constraint {} on {}", check.name, check.owner);

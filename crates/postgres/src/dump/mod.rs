@@ -17,6 +17,7 @@ pub(crate) mod properties;
 pub(crate) mod portions;
 pub(crate) mod open_schemas;
 pub(crate) mod access;
+mod at_source;
 mod policies;
 pub(crate) mod privileged;
 pub(crate) mod hints;

@@ -19,12 +19,15 @@ pub(crate) mod privileges;
 mod row_roles;
 mod rules;
 mod search_path;
+mod ordinary;
 mod survey;
 
 pub use huge_rows::{WritableRows, writable_rows};
 pub use keys::{ForeignKey, foreign_keys};
 pub use known_role::{is_password_of_a_role, why_not_ours};
 pub use needs::host_needs;
+pub(crate) use ordinary::WITH_SETTINGS;
+pub use ordinary::ordinary_settings;
 pub use planner::{Estimate, estimate, works};
 pub use privileges::{
     MissingPrivilege, grants, is_any_unreadable, missing_for_more, missing_privileges,

@@ -8,9 +8,11 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 /// What a directory's filesystem has free for us, in bytes (statvfs(3), `f_bavail`).
 pub fn free_bytes(directory: &Path) -> io::Result<u64> {
@@ -41,6 +43,9 @@ pub(crate) fn size_of(path: &Path) -> io::Result<u64> {
     }
 }
 
+/// With so many files, two threads ask about them: nearly all of the time is the kernel's.
+const MANY: usize = 2_000;
+
 /// The files of a directory as they were when it was read. The disk was asked about each of them once.
 #[derive(Debug, Default)]
 pub(crate) struct DirectoryFiles {
@@ -52,37 +57,60 @@ pub(crate) struct DirectoryFiles {
 
 impl DirectoryFiles {
     /// Reads a directory, and keeps the sizes of those files that are `wanted`.
-    pub(crate) fn read(directory: &Path, wanted: impl Fn(&OsStr) -> bool) -> Self {
-        let mut files = Self::default();
-        files.error = files.add(directory, wanted).err();
-        files
+    pub(crate) fn read(directory: &Path, wanted: impl Fn(&OsStr) -> bool + Sync) -> Self {
+        let opened = open_directory(directory).and_then(|opened| Ok((names(&opened)?, opened)));
+        let (names, opened) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                return Self {
+                    error: Some(error),
+                    ..Self::default()
+                };
+            }
+        };
+        let ask = |names: &[OsString]| Self::ask(directory, &opened, names, &wanted);
+        if names.len() < MANY {
+            return ask(&names);
+        }
+        let (first, second) = names.split_at(names.len() / 2);
+        thread::scope(|scope| {
+            let beside = thread::Builder::new().spawn_scoped(scope, || ask(first));
+            let mut files = ask(second);
+            let joined = beside.ok().and_then(|beside| beside.join().ok());
+            files.add(joined.unwrap_or_else(|| ask(first)));
+            files
+        })
     }
 
-    fn add(&mut self, directory: &Path, wanted: impl Fn(&OsStr) -> bool) -> io::Result<()> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let mut entries = Dir::new(open(directory, flags, Mode::empty())?)?;
-        while let Some(entry) = entries.read() {
-            let entry = entry?;
-            let name = OsStr::from_bytes(entry.file_name().to_bytes());
-            if name == "." || name == ".." {
-                continue;
-            }
+    fn ask(
+        directory: &Path,
+        opened: &OwnedFd,
+        names: &[OsString],
+        wanted: &impl Fn(&OsStr) -> bool,
+    ) -> Self {
+        let mut files = Self::default();
+        for name in names {
             // It may just have been removed.
-            let Ok(stat) = statat(entries.fd()?, name, AtFlags::SYMLINK_NOFOLLOW) else {
+            let Ok(stat) = statat(opened, name, AtFlags::SYMLINK_NOFOLLOW) else {
                 continue;
             };
             let nanoseconds = i32::try_from(stat.st_mtime_nsec).unwrap_or_default();
             if let Ok(at) = Timestamp::new(stat.st_mtime, nanoseconds)
-                && self.newest.as_ref().is_none_or(|(newest, _)| at > *newest)
+                && files.newest.as_ref().is_none_or(|(newest, _)| at > *newest)
             {
-                self.newest = Some((at, directory.join(name)));
+                files.newest = Some((at, directory.join(name)));
             }
             if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && wanted(name) {
                 let bytes = u64::try_from(stat.st_size).unwrap_or_default();
-                self.sizes.insert(directory.join(name).into(), bytes);
+                files.sizes.insert(directory.join(name).into(), bytes);
             }
         }
-        Ok(())
+        files
+    }
+
+    fn add(&mut self, other: Self) {
+        self.sizes.extend(other.sizes);
+        self.newest = self.newest.take().max(other.newest);
     }
 
     /// The size of a file, as [`size_of`]; whatever is not known from the directory is asked of the disk.
@@ -93,7 +121,7 @@ impl DirectoryFiles {
         }
     }
 
-    /// Why the directory could not be read whole.
+    /// Why the directory could not be read.
     pub(crate) fn error(&self) -> Option<&io::Error> {
         self.error.as_ref()
     }
@@ -103,6 +131,23 @@ impl DirectoryFiles {
         let (at, path) = self.newest.as_ref()?;
         Some((*at, path))
     }
+}
+
+fn open_directory(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(open(path, flags, Mode::empty())?)
+}
+
+fn names(directory: &OwnedFd) -> io::Result<Vec<OsString>> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if name != "." && name != ".." {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(names)
 }
 
 /// A file of our own without a name, which is gone with its descriptor: nobody else finds it, and nothing is left of a
@@ -125,5 +170,39 @@ pub fn unnamed_file(directory: &Path) -> io::Result<File> {
             Ok(file)
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::time::{Duration, SystemTime};
+
+    #[test]
+    fn two_threads_say_of_many_files_what_each_file_says() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |number: usize| directory.path().join(format!("a{number}"));
+        for number in 0..MANY + 3 {
+            fs::write(at(number), vec![0; number % 7]).unwrap();
+        }
+        fs::remove_file(at(1)).unwrap();
+        std::os::unix::fs::symlink(at(6), at(1)).unwrap();
+        // One is in each half, wherever the directory has it.
+        let listed = names(&open_directory(directory.path()).unwrap()).unwrap();
+        for index in [0, listed.len() - 1] {
+            let latest = directory.path().join(&listed[index]);
+            let time = SystemTime::now() + Duration::from_secs(60 + index as u64);
+            let file = File::options().append(true).open(&latest).unwrap();
+            file.set_modified(time).unwrap();
+            let files = DirectoryFiles::read(directory.path(), |name| name != "a5");
+            assert_eq!(files.sizes.len(), MANY + 1);
+            assert!(!files.sizes.contains_key(at(5).as_os_str()));
+            for number in 0..MANY + 4 {
+                let found = files.size_of(&at(number)).ok();
+                assert_eq!(found, size_of(&at(number)).ok(), "{number}");
+            }
+            assert_eq!(files.newest().map(|(_, path)| path), Some(latest.as_path()));
+        }
     }
 }

@@ -168,7 +168,7 @@ pub fn catch_up(
     let mut found = Rebuilt::default();
     let mut batch = Batch::new(catalog);
     let unnamed = archives(directory, |path| {
-        let is_named = named.contains(path);
+        let is_named = named.contains(path.as_os_str());
         found.known += usize::from(is_named);
         !is_named
     })?;

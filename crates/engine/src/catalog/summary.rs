@@ -10,9 +10,9 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Params, Transaction, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashSet};
+use std::ffi::OsString;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
 
 const SCHEMA: &str = "
     CREATE TABLE summaries (
@@ -201,7 +201,7 @@ impl Catalog {
     }
 
     /// The archives in the destination `local` that a record names as one of a backup that is kept.
-    pub(super) fn kept_files(&self) -> Result<HashSet<PathBuf>, CatalogError> {
+    pub(super) fn kept_files(&self) -> Result<HashSet<OsString>, CatalogError> {
         let read = || {
             let missing = "SELECT EXISTS (SELECT 1 FROM summaries WHERE summary IS NULL)";
             if !self.has_summaries || self.db.query_row(missing, [], |row| row.get(0))? {
@@ -210,7 +210,7 @@ impl Catalog {
             let sql = "SELECT kept_key FROM summaries WHERE kept_key IS NOT NULL";
             let mut statement = self.db.prepare_cached(sql)?;
             let keys = statement.query_map([], |row| row.get::<_, String>(0))?;
-            let files = keys.map(|key| Ok(self.directory().join(key?)));
+            let files = keys.map(|key| Ok(self.directory().join(key?).into()));
             files.collect::<rusqlite::Result<_>>().map(Some)
         };
         if let Some(files) = read().map_err(self.failed("reading"))? {
@@ -219,7 +219,7 @@ impl Catalog {
         let mut files = HashSet::new();
         self.each_summary(None, |summary| {
             let file = summary.run.file().filter(|_| summary.run.is_kept());
-            files.extend(file.map(Path::to_owned));
+            files.extend(file.map(OsString::from));
             Ok(ControlFlow::Continue(()))
         })?;
         Ok(files)

@@ -46,10 +46,11 @@ fn missing(catalog: &Catalog) -> i64 {
 }
 
 /// In the directory, as a listing of it names them.
-fn kept(catalog: &Catalog) -> HashSet<PathBuf> {
+fn kept(catalog: &Catalog) -> HashSet<OsString> {
     let kept = |it: BackupRecord| it.is_kept().then(|| it.copies[0].key.clone());
     let keys = catalog.list().unwrap().into_iter().filter_map(kept);
-    keys.map(|key| catalog.directory().join(key)).collect()
+    keys.map(|key| catalog.directory().join(key).into())
+        .collect()
 }
 
 /// What an earlier version, or somebody by hand, does to the table of records.

@@ -1,8 +1,9 @@
 //! Databases that once were not brought back, or were by one way and not by the other.
 
-use crate::form::is_chosen;
+use crate::form::{is_chosen, is_long};
 use crate::real_server::RealServer;
-use crate::trial::{EQUAL, Known, Trial, passed, try_database};
+use crate::trial::{BOTH, EQUAL, Known, Trial, passed, try_database};
+use crate::ways::By;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -212,19 +213,40 @@ fn databases_that_once_were_not_brought_back() {
     try_all(CASES);
 }
 
-/// Tries several databases, two at once.
-pub(crate) fn try_all(cases: &[Trial<'_>]) {
+/// Tries several databases by both roles.
+fn try_all(cases: &[Trial<'_>]) {
+    try_by(cases, |_| &BOTH);
+}
+
+/// The same; in the short form every other one by the superuser, the others by the least role.
+pub(crate) fn try_in_turn(cases: &[Trial<'_>]) {
+    try_by(cases, |number| match is_long() {
+        true => &BOTH,
+        false => std::slice::from_ref(&BOTH[number % BOTH.len()]),
+    });
+}
+
+/// Two at once.
+fn try_by(cases: &[Trial<'_>], by: impl Fn(usize) -> &'static [By] + Sync) {
     let server = RealServer::shared();
     let next = AtomicUsize::new(0);
     let wrong = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(case) = cases.get(number) else {
+                        break;
+                    };
                     if !is_chosen(case.title) {
                         continue;
                     }
-                    let found = catch_unwind(AssertUnwindSafe(|| try_database(&server, case)))
+                    let case = Trial {
+                        by: by(number),
+                        ..*case
+                    };
+                    let found = catch_unwind(AssertUnwindSafe(|| try_database(&server, &case)))
                         .unwrap_or_else(|_| vec![format!("{}: panicked, see above", case.title)]);
                     wrong
                         .lock()

@@ -10,7 +10,7 @@ use russh_sftp::protocol::{FileAttributes, OpenFlags, StatusCode};
 use uuid::Uuid;
 
 /// How often a name is tried for that others take meanwhile.
-const TRIES: u8 = 5;
+const TRIES: u8 = 10;
 
 /// What a file is called that nobody finished.
 pub(super) fn unfinished(path: &str) -> String {
@@ -47,8 +47,9 @@ async fn exchange(session: &Session, from: &str, to: &str) -> Result<(), Failure
             return Err(failure);
         }
         match session.lstat(to).await? {
-            None if tried > 1 => {}
-            None => return Err(failure),
+            None if failure.code == Some(StatusCode::NoSuchFile) => return Err(failure),
+            // Somebody else has just moved it away.
+            None => {}
             Some(there) if is_directory(&there) => {
                 session
                     .ask(session.sftp.rmdir(to))

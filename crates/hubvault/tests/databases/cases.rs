@@ -220,9 +220,12 @@ fn try_all(cases: &[Trial<'_>]) {
 
 /// The same; in the short form every other one by the superuser, the others by the least role.
 pub(crate) fn try_in_turn(cases: &[Trial<'_>]) {
-    try_by(cases, |number| match is_long() {
-        true => &BOTH,
-        false => std::slice::from_ref(&BOTH[number % BOTH.len()]),
+    try_by(cases, |number| {
+        if is_long() {
+            &BOTH
+        } else {
+            std::slice::from_ref(&BOTH[number % BOTH.len()])
+        }
     });
 }
 

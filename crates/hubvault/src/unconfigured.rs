@@ -3,16 +3,15 @@
 use crate::cli::Cli;
 use hubvault_config::{Environment, Inputs, is_nothing_configured};
 use hubvault_engine::catalog::CatalogError;
-use hubvault_postgres::PgError;
 
-/// An error with the cause that nothing is configured, where the defaults led to it.
+/// An error with the cause that nothing is configured, where the default directory led to it. A server that does not
+/// answer may have been named by an argument, and what a service starts is configured by its standard input.
 pub(crate) fn explained(error: anyhow::Error, cli: &Cli) -> anyhow::Error {
-    let is_of_defaults = error.chain().any(|it| {
-        matches!(it.downcast_ref(), Some(CatalogError::NoDirectory { .. }))
-            || matches!(it.downcast_ref(), Some(PgError::Unreachable { .. }))
-    });
+    let mut chain = error.chain();
+    let is_of_directory =
+        chain.any(|it| matches!(it.downcast_ref(), Some(CatalogError::NoDirectory { .. })));
     let inputs = Inputs::new(Environment::of_process(), cli.config.clone());
-    if is_of_defaults && is_nothing_configured(&inputs) {
+    if is_of_directory && !cli.is_of_service() && is_nothing_configured(&inputs) {
         return error.context(
             "nothing is configured: there is no configuration file, and no variable names a database; \
              hubvault init writes a configuration",

@@ -2,7 +2,7 @@
 
 use super::check::{self, CheckArgs};
 use super::mail::{self, MailCommand};
-use super::{Exit, backup, copies, init, operation};
+use super::{Cli, Command, Exit, backup, copies, init, operation};
 use crate::text::{chain, print};
 use anyhow::Result;
 use clap::Args;
@@ -17,6 +17,13 @@ use std::io::IsTerminal;
 pub(crate) struct ChildArgs {
     /// The task's name, for the list of processes
     task: String,
+}
+
+impl Cli {
+    /// Whether a service started it.
+    pub(crate) fn is_of_service(&self) -> bool {
+        matches!(self.command, Command::Child(_))
+    }
 }
 
 /// Does the task.

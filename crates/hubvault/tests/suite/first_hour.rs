@@ -60,6 +60,26 @@ fn where_nothing_is_configured_the_command_that_does_it_is_named() {
     let named = format!("POSTGRES_DB=shop {}", ways("status"));
     let said = stderr(&run(&named, place.path(), temporary.path()));
     assert!(!said.contains("nothing is configured"), "{said}");
+    // What an argument names, or a service.
+    let file = place.path().join("hubvault.toml");
+    let init = format!(
+        "hubvault init --yes --url postgres://u@127.0.0.1:1/shop --output {}",
+        file.display()
+    );
+    let child = format!(
+        "printf '\"copies\"\\n[archive]\\ndirectory = \"%s\"\\n' {} | hubvault child copies",
+        nowhere.display()
+    );
+    for (command, cause) in [
+        (init, "connecting to u@"),
+        (child, "nowhere does not exist"),
+    ] {
+        let said = stderr(&run(&command, place.path(), temporary.path()));
+        assert!(
+            said.contains(cause) && !said.contains("nothing is configured"),
+            "{said}"
+        );
+    }
 }
 
 #[test]

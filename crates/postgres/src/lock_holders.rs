@@ -11,17 +11,16 @@ pub const WAIT_SHORTLY: &str = "SET lock_timeout = 0; SET LOCAL lock_timeout = '
 /// The same until the session ends.
 pub(crate) const LIMIT_WAITS: &str = "SET lock_timeout = '3s'";
 
-/// A literal of a statement, also one that is cut off: it may be a password, or somebody's name. A backslash may escape the
-/// character after it.
-const LITERAL: &str = r"'''([^''\\]|\\.|'''')*(''|$)'";
+/// The first literal of a statement, and what follows: it may be a password, or somebody's name. Where a literal ends
+/// depends on settings of the other session.
+const LITERAL: &str = r"'(''|\$[^0-9]).*'";
 
 /// A line for each lock on a relation of this database that meets a condition on `pg_locks l`.
 pub(crate) fn lock_holders(session: &mut Session, which: &str) -> Result<Vec<String>, PgError> {
     let sql = format!(
         "SELECT format('  process %s, role %s, %s, for %s: %s (%s on %s)', a.pid, a.usename,
                        coalesce(a.state, '?'), date_trunc('second', now() - a.xact_start),
-                       left(regexp_replace(regexp_replace(regexp_replace(a.query, {LITERAL}, '''...''', 'g'),
-                                                          '\\$[A-Za-z_0-9]*\\$.*', '...'), '\\s+', ' ', 'g'), 200),
+                       left(regexp_replace(regexp_replace(a.query, {LITERAL}, '...'), '\\s+', ' ', 'g'), 200),
                        CASE WHEN l.granted THEN 'holds' ELSE 'waits for' END, l.relation::regclass)
          FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)
          WHERE l.locktype = 'relation' AND {which}

@@ -46,7 +46,8 @@ const TOGETHER: usize = 200;
 /// A run without what takes room.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunSummary {
-    /// Its record without tables, files, snapshot, warnings, stages that are not of a restore and the lists of its drill. [`Catalog::find`] has all of it.
+    /// Its record without tables, files, snapshot, warnings, stages that are not of a restore and the lists of its drill.
+    /// [`Catalog::find`] has all of it.
     #[serde(deserialize_with = "brief")]
     pub run: BackupRecord,
     /// How many tables it has.

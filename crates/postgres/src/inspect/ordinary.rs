@@ -13,7 +13,8 @@ pub(crate) const WITH_SETTINGS: [&str; 5] = [
     "extra_float_digits",
 ];
 
-/// `TimeZone`, `DateStyle` and the like as sessions of this database have them: by the database's setting or else the server's.
+/// `TimeZone`, `DateStyle` and the like as sessions of this database have them: by the database's setting or else the
+/// server's.
 pub fn ordinary_settings(session: &mut Session) -> Result<BTreeMap<String, String>, PgError> {
     let names = WITH_SETTINGS.map(|name| format!("('{name}')")).join(", ");
     let rows = session.rows(

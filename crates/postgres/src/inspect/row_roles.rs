@@ -30,27 +30,37 @@ type Parts = HashMap<u32, Vec<Part>>;
 const ROLE: u32 = 4096;
 const GRANT: u32 = 1033;
 
+/// How deep types may be within each other, and how many values of a row are looked at. Whoever may create types can nest
+/// them without end, and a type that has another twice, at each of thirty levels, names a thousand million roles.
+const DEPTH: usize = 32;
+const MOST: usize = 1_000;
+
 /// Reads the columns of the tables that may name roles; gives the names of roles that are there, in order. Each table
 /// comes with the condition of the rows that are taken.
 ///
 /// Only tables with such columns are read. One whose planning would run functions of others is left out: its rows are
-/// named by a restore then.
+/// named by a restore then. So are columns of types that are too deep or have too many parts.
 pub fn row_roles(
     session: &mut Session,
     tables: &[(&Relation, Option<&String>)],
 ) -> Result<Vec<String>, PgError> {
     let (columns, parts) = (columns(session)?, parts(session)?);
+    let sizes = sizes(&parts);
     let mut found = Vec::new();
     for (relation, condition) in tables {
         let Some(columns) = columns.get(&relation.oid) else {
             continue;
         };
+        let columns = few(columns, &sizes);
+        if columns.is_empty() {
+            continue;
+        }
         if !relation.is_readable() || relation.rls_filters || relation.planning_runs_code {
             continue;
         }
         let doing = format!("looking for roles in the rows of {}", relation.name);
         session.simple(&doing, UNLIMIT_STATEMENTS)?;
-        let rows = session.rows(&doing, &query(relation, columns, &parts, *condition))?;
+        let rows = session.rows(&doing, &query(relation, &columns, &parts, *condition))?;
         session.simple(&doing, LIMIT_CATALOGS)?;
         found.extend(rows.iter().map(|row| row.get::<_, String>(0)));
     }
@@ -59,10 +69,42 @@ pub fn row_roles(
     Ok(found)
 }
 
+/// How many roles a value of each type names, an array or multirange counted as one element. Types that are too deep are
+/// not among them.
+fn sizes(parts: &Parts) -> HashMap<u32, usize> {
+    let mut sizes: HashMap<u32, usize> = HashMap::from([(ROLE, 1), (GRANT, 1)]);
+    for _ in 0..DEPTH {
+        let unknown = parts.iter().filter(|(it, _)| !sizes.contains_key(it));
+        let known = unknown.filter_map(|(of_type, parts)| {
+            let size = |sum: usize, part: &Part| {
+                let times = if part.kind == "r" { 2 } else { 1 };
+                let size = sizes.get(&part.of_type)?;
+                Some(sum.saturating_add(size.saturating_mul(times)))
+            };
+            Some((*of_type, parts.iter().try_fold(0, size)?))
+        });
+        let known: Vec<(u32, usize)> = known.collect();
+        sizes.extend(known);
+    }
+    sizes
+}
+
+/// The first columns that together name no more than [`MOST`] roles.
+fn few<'a>(columns: &'a [RoleColumn], sizes: &HashMap<u32, usize>) -> Vec<&'a RoleColumn> {
+    let mut left = MOST;
+    let fits = |column: &&RoleColumn| {
+        let size = sizes.get(&column.of_type).copied().unwrap_or(usize::MAX);
+        let rest = left.checked_sub(size);
+        left = rest.unwrap_or(left);
+        rest.is_some()
+    };
+    columns.iter().filter(fits).collect()
+}
+
 /// The roles of one table, in one reading of it.
 fn query(
     relation: &Relation,
-    columns: &[RoleColumn],
+    columns: &[&RoleColumn],
     parts: &Parts,
     condition: Option<&String>,
 ) -> String {
@@ -164,4 +206,46 @@ fn columns(session: &mut Session) -> Result<HashMap<u32, Vec<RoleColumn>>, PgErr
         });
     }
     Ok(columns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn composite(of_type: u32, fields: u32) -> (u32, Vec<Part>) {
+        let field = |number| Part {
+            kind: "c".to_owned(),
+            of_type: of_type - 1,
+            name: format!("f{number}"),
+        };
+        (of_type, (0..fields).map(field).collect())
+    }
+
+    /// Types 4097, 4098 ..., each with so many fields of the one before, beginning with `regrole`.
+    fn nested(levels: u32, fields: u32) -> Parts {
+        let types = ROLE + 1..=ROLE + levels;
+        types.map(|of_type| composite(of_type, fields)).collect()
+    }
+
+    fn column(of_type: u32) -> RoleColumn {
+        RoleColumn {
+            name: "c".to_owned(),
+            of_type,
+        }
+    }
+
+    #[test]
+    fn types_that_grow_at_each_level_and_those_that_are_too_deep_are_left_out() {
+        let chosen = |parts: &Parts, levels: &[u32]| {
+            let columns: Vec<RoleColumn> = levels.iter().map(|it| column(ROLE + it)).collect();
+            let found = few(&columns, &sizes(parts));
+            let found = found.iter().map(|it| it.of_type - ROLE);
+            found.collect::<Vec<_>>()
+        };
+        let doubling = nested(31, 2);
+        assert_eq!(sizes(&doubling)[&(ROLE + 31)], 1 << 31);
+        assert_eq!(chosen(&doubling, &[9, 31, 9, 0, 8]), [9, 0, 8]);
+        let deep = nested(5_000, 1);
+        assert_eq!(chosen(&deep, &[1, 32, 33, 5_000]), [1, 32]);
+    }
 }

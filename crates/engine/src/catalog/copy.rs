@@ -82,7 +82,7 @@ pub struct BackupCopy {
     pub(super) path: Option<PathBuf>,
     /// Whether no destination that is configured has it.
     #[serde(skip)]
-    pub(super) is_unconfigured: bool,
+    is_unconfigured: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]

@@ -127,29 +127,3 @@ fn of_the_stages_those_of_a_restore_are_kept() {
     let stages = RunSummary::of(&record).run.stages;
     assert_eq!(stages, [time(Stage::Rows), time(Stage::Compare)]);
 }
-
-#[test]
-fn of_a_copy_everything_is_read_that_this_version_knows() {
-    let mut json = serde_json::to_value(record(10, &["a"])).unwrap();
-    let at = "2026-01-01T00:00:00Z";
-    let requests = serde_json::json!({
-        "writes": 1, "reads": 2, "deletes": 3, "bytes_sent": 4, "bytes_received": 5,
-    });
-    let copies = json["copies"].as_array_mut().unwrap();
-    copies.push(serde_json::json!({
-        "destination": "<script>\"'\u{1}", "key": "a\\b", "bytes": 7, "location": "s3://b/p", "server": "https://s",
-        "filesystem": "1", "state": "damaged", "removed_at": at, "until_copied": true, "sha256": "00", "checked_at": at,
-        "locked_until": at, "since": at, "attempts": 2, "next_try_at": at, "error": "e", "made_again_from": "m",
-        "pin_stored": true, "drill_mark": "1-a", "unreadable_marks": ["2-b"], "unread_marks": 3, "requests": requests,
-    }));
-    let record: BackupRecord = serde_json::from_value(json).unwrap();
-    let mut expected = RunSummary::of(&record);
-    assert_eq!(expected.run.copies[1].other, serde_json::Map::new());
-    let read = |summary: &RunSummary| -> RunSummary {
-        serde_json::from_str(&serde_json::to_string(summary).unwrap()).unwrap()
-    };
-    assert_eq!(read(&expected).run.copies, expected.run.copies);
-    let known = expected.run.copies.clone();
-    expected.run.copies[1].other = serde_json::from_str(r#"{"newer": {"a": [1]}}"#).unwrap();
-    assert_eq!(read(&expected).run.copies, known);
-}

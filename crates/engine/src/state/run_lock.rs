@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Held while a run is at work. The kernel lets go of it when the process ends, however it ends.
 #[derive(Debug)]
@@ -18,10 +18,12 @@ pub struct RunLock {
     _file: File,
 }
 
-/// How often the lock is asked for, and what is waited in between: whoever only looks whether a run
-/// is at work holds it for an instant.
-const TRIES: u32 = 4;
+/// What is waited between two tries.
 const PAUSE: Duration = Duration::from_millis(50);
+/// So long a run waits for those who only make the catalog current, which no run holds up.
+const FOR_READERS: Duration = Duration::from_secs(60);
+/// So often a lock counts as held by another run before that is believed.
+const TRIES: u32 = 4;
 /// What is read of the text in it, in bytes.
 const LONGEST: u64 = 200;
 
@@ -44,11 +46,11 @@ impl RunLock {
         since.parse().ok()
     }
 
-    /// Takes the lock for a moment where no run is at work, and leaves no word of it. `None` also where it
-    /// cannot be asked for.
+    /// Keeps runs from starting for a moment, where none is at work, and leaves no word of it. Several may do so at
+    /// once, and to others it is no run at work. `None` also where the lock cannot be asked for.
     pub(crate) fn for_a_moment(state: &StateDir) -> Option<Self> {
         let file = open(&path(state), Access::ReadWrite).ok()?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
+        flock(&file, FlockOperation::NonBlockingLockShared).ok()?;
         Some(Self { _file: file })
     }
 
@@ -75,14 +77,7 @@ pub(super) fn is_locked(path: &Path) -> bool {
 pub(super) fn take(path: &Path, who: &str) -> Result<File, StateError> {
     let mut file =
         open(path, Access::ReadWrite).map_err(StateError::io("opening the run lock", path))?;
-    let mut locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
-    for _ in 1..TRIES {
-        if locked == Err(Errno::WOULDBLOCK) {
-            std::thread::sleep(PAUSE);
-            locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
-        }
-    }
-    if let Err(error) = locked {
+    if let Err(error) = lock_alone(&file) {
         if error != Errno::WOULDBLOCK {
             return Err(StateError::io("locking", path)(error.into()));
         }
@@ -110,10 +105,72 @@ pub(super) fn take(path: &Path, who: &str) -> Result<File, StateError> {
     Ok(file)
 }
 
+/// Locks for one process alone. Those who hold it together with others are waited for.
+fn lock_alone(file: &File) -> Result<(), Errno> {
+    let (began, mut held) = (Instant::now(), 0);
+    loop {
+        let locked = flock(file, FlockOperation::NonBlockingLockExclusive);
+        if locked != Err(Errno::WOULDBLOCK) {
+            return locked;
+        }
+        // Nobody shares it with one who has it alone.
+        match flock(file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => flock(file, FlockOperation::Unlock)?,
+            Err(_) => held += 1,
+        }
+        if held >= TRIES || began.elapsed() > FOR_READERS {
+            return Err(Errno::WOULDBLOCK);
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
 /// What the holder wrote into the lock, also of one that is not held any more.
 pub(super) fn holder(path: &Path) -> Option<String> {
     let file = open(path, Access::Read).ok()?;
     let mut holder = String::new();
     file.take(LONGEST).read_to_string(&mut holder).ok()?;
     Some(holder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use std::thread;
+
+    #[test]
+    fn those_who_make_the_catalog_current_are_no_run_and_a_run_waits_for_them() {
+        let place = tempfile::tempdir().unwrap();
+        let state = StateDir::at(place.path());
+        let (one, other) = (RunLock::for_a_moment(&state), RunLock::for_a_moment(&state));
+        assert!(one.is_some() && other.is_some());
+        assert!(!RunLock::is_held(&state));
+
+        let (taken, waits) = mpsc::channel();
+        thread::scope(|scope| {
+            let state = &state;
+            scope.spawn(move || {
+                let lock = RunLock::take(state, BackupId::random());
+                taken.send(lock.is_ok()).unwrap();
+                lock
+            });
+            // Longer than a run believes another run for.
+            assert!(waits.recv_timeout(PAUSE * (TRIES + 4)).is_err());
+            drop((one, other));
+            assert_eq!(waits.recv(), Ok(true));
+        });
+    }
+
+    #[test]
+    fn beside_a_run_nobody_is_alone_and_a_second_run_hears_of_the_first() {
+        let place = tempfile::tempdir().unwrap();
+        let state = StateDir::at(place.path());
+        let id = BackupId::random();
+        let _lock = RunLock::take(&state, id).unwrap();
+        assert!(RunLock::is_held(&state));
+        assert!(RunLock::for_a_moment(&state).is_none());
+        let second = RunLock::take(&state, BackupId::random()).unwrap_err();
+        assert!(second.to_string().contains(&id.to_string()), "{second}");
+    }
 }

@@ -7,6 +7,7 @@ use super::drill_limit::{self, DiskLimit, ForcedEnd, Limit, LockResult};
 use super::drill_result::{DrillError, Verdict};
 use super::drill_server::{self, DrillServer};
 use super::script::{self, ScriptDrill};
+use super::script_outcome::not_shown;
 use super::shown::Shown;
 use crate::disk::free_bytes;
 use crate::job::ProofOptions;
@@ -186,18 +187,17 @@ impl Drill<'_> {
             cancel: self.cancel,
         };
         match script.run() {
-            Ok(problems) if problems.is_empty() => {
+            Ok(ran) if ran.problems.is_empty() => {
                 shown.script = Some(script::shape(self.archive.manifest()));
+                shown.notes.extend(not_shown(&ran.unshown));
             }
-            Ok(problems)
-                if problems
-                    .iter()
-                    .any(|why| why.contains("is needed and was not found")) =>
+            Ok(ran)
+                if (ran.problems.iter()).any(|why| why.contains("is needed and was not found")) =>
             {
-                let why = problems.join("; ");
+                let why = ran.problems.join("; ");
                 shown.notes.push(format!("restore.sh was not run: {why}"));
             }
-            Ok(problems) => shown.script_problems = problems,
+            Ok(ran) => shown.script_problems = ran.problems,
             Err(error) if self.cancel.is_requested() => return Err(error),
             Err(error) => shown.script_problems = vec![error.to_string()],
         }

@@ -9,6 +9,7 @@ mod rebuilt;
 mod definitions;
 mod checks;
 mod shown;
+mod script_outcome;
 mod script;
 pub mod drill;
 mod verdict;

@@ -2,11 +2,12 @@
 //! as the code of the owners runs over it, into a second database, whose rows are compared.
 
 use super::drill_server::DrillServer;
+use super::script_outcome::{Ran, problems};
 use crate::command::{CommandLine, Ended};
 use crate::restore::{self, Compared, Comparison, RestoreError};
 use hubvault_archive::{AnyArchive, Manifest, TableSummary};
 use hubvault_model::{
-    BackupId, Cancel, RowFormat, TableName, list_field, one_line, quote_ident, quote_literal,
+    BackupId, Cancel, RowFormat, TableName, list_field, quote_ident, quote_literal,
 };
 use hubvault_postgres::{Access, ConnectSettings, SchemaOptions, Session, inspect, target};
 use secrecy::ExposeSecret;
@@ -23,20 +24,6 @@ done
 PATH=${3:+$3:}$PATH
 cd "$1" && exec sh restore.sh --no-owner --force --jobs "$2""#;
 
-/// What only a superuser may make, or what is there before the script begins: its failures are not the script's.
-const OF_SUPERUSERS: [&str; 10] = [
-    "ACCESS METHOD ",
-    "CAST ",
-    "EVENT TRIGGER ",
-    "EXTENSION ",
-    "FOREIGN DATA WRAPPER ",
-    "OPERATOR CLASS ",
-    "OPERATOR FAMILY ",
-    "PUBLICATION ",
-    "SCHEMA ",
-    "SUBSCRIPTION ",
-];
-
 /// One run of the script.
 pub(super) struct ScriptDrill<'a> {
     pub(super) archive: &'a AnyArchive,
@@ -50,11 +37,11 @@ pub(super) struct ScriptDrill<'a> {
 }
 
 impl ScriptDrill<'_> {
-    /// What the script could not do, for people.
-    pub(super) fn run(&self) -> Result<Vec<String>, RestoreError> {
+    /// Runs the script.
+    pub(super) fn run(&self) -> Result<Ran, RestoreError> {
         let Some((superuser, login)) = self.server.second(self.archive.manifest(), self.cancel)?
         else {
-            return Ok(Vec::new());
+            return Ok(Ran::default());
         };
         self.make_extensions(&superuser, &login)?;
         let failed = |source| io_error("running restore.sh below", self.directory, source);
@@ -65,7 +52,11 @@ impl ScriptDrill<'_> {
         if ended.code == Some(0) || ended.code == Some(3) {
             problems.extend(self.different(&login)?);
         }
-        Ok(problems)
+        let ran = Ran {
+            problems,
+            ..Ran::default()
+        };
+        Ok(ran.sort_out(&ended))
     }
 
     /// Extensions need a superuser, and their tables are his; rows of the archive may belong into them.
@@ -228,35 +219,6 @@ fn only_filled(list: &str, filled: &[TableName]) -> String {
         .collect()
 }
 
-/// What the end of its output says is wrong, but for what needs a superuser.
-fn problems(ended: &Ended) -> Vec<String> {
-    let mut lines = ended
-        .output
-        .lines()
-        .skip_while(|line| *line != "not rebuilt:" && *line != "not loaded:");
-    let of_superuser = |line: &str| {
-        let object = line.strip_prefix("COMMENT - ").unwrap_or(line);
-        OF_SUPERUSERS.iter().any(|kind| object.starts_with(kind))
-            || ["permission denied", "must be superuser", "must be owner"]
-                .iter()
-                .any(|said| line.contains(said))
-    };
-    match ended.code {
-        Some(0) => Vec::new(),
-        Some(3) => lines
-            .by_ref()
-            .filter_map(|line| line.strip_prefix("  "))
-            .filter(|line| !of_superuser(line))
-            .map(|line| one_line(line).into_owned())
-            .collect(),
-        _ if ended.timed_out => vec!["it did not end in time".to_owned()],
-        _ => {
-            let last = ended.output.lines().rfind(|line| !line.trim().is_empty());
-            vec![one_line(last.unwrap_or("it was ended")).into_owned()]
-        }
-    }
-}
-
 fn io_error(doing: &'static str, path: &Path, source: io::Error) -> RestoreError {
     let path = path.to_owned();
     RestoreError::Io {
@@ -332,28 +294,6 @@ mod tests {
         assert_eq!(
             only_filled(list, &filled),
             "role\ta\nrefresh\tpublic\ta%09b\nend\n"
-        );
-    }
-
-    #[test]
-    fn only_what_the_script_could_not_do_is_its_problem() {
-        let ended = |code, output: &str| Ended {
-            code: Some(code),
-            timed_out: false,
-            output: output.to_owned(),
-            seconds: 1.0,
-        };
-        let said = "came back NOT VALID, as rows of the archive break it:\n  k on t: 1 row breaks it\nnot rebuilt:\n  \
-            SCHEMA - a b: ERROR:  schema \"a\" already exists\n  INDEX public i o: ERROR:  division by zero\n  \
-            FUNCTION public f() o: ERROR:  permission denied for language c\nrestored into x: every row count equal\n";
-        assert_eq!(
-            problems(&ended(3, said)),
-            ["INDEX public i o: ERROR:  division by zero"]
-        );
-        assert!(problems(&ended(0, said)).is_empty());
-        assert_eq!(
-            problems(&ended(1, "== rows\nrestore.sh: no\n")),
-            ["restore.sh: no"]
         );
     }
 }

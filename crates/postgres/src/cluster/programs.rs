@@ -57,6 +57,8 @@ pub(super) fn initdb(
             .current_dir(directory.path());
         command.args(["-U", &options.superuser, "-E", "UTF8", "--no-sync"]);
         command.arg(format!("--locale={locale}"));
+        // A segment of zeros is copied with the cluster.
+        command.arg("--wal-segsize=4");
         if let Some(users) = users {
             command.uid(users.makes.uid).gid(users.runs.gid);
         }

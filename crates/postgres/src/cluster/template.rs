@@ -22,7 +22,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// Changes with what is stored.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 const DATA: &str = "data";
 const MADE: &str = "made";
 

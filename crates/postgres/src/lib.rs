@@ -41,6 +41,7 @@ pub use drift::{Drift, unlike_columns};
 pub use dump::access::{Access, TableLogins};
 pub use dump::definitions::{DefinitionDifferences, Fingerprint, shown as shown_definition};
 pub use dump::dump_file::SchemaOptions;
+pub use dump::early_indexes::EarlyIndex;
 pub use dump::failures::{Failure, ToolMessages};
 pub use dump::installed::{Program, programs};
 pub use dump::late_checks::LateChecks;

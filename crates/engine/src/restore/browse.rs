@@ -1,8 +1,8 @@
 //! Rows of one table as the archive has them, some at a time. Only the table's entries are read, and of them what comes
 //! before the rows that are shown; entries before the first one are passed over.
 
+use super::entry_rows::Rows;
 use super::error::RestoreError;
-use super::rows::Rows;
 use super::values::{Value, ValueReader, kept_for};
 use crate::progress::Silent;
 use hubvault_archive::{Archive, ArchiveError, CheckedMembers, EntryRecord, Source, TableSummary};

@@ -15,6 +15,7 @@ use hubvault_postgres::{
 };
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::{Mutex, PoisonError};
 
 /// What of the restored tables is compared with the archive.
@@ -215,8 +216,10 @@ fn rows_sql(table: &TableSummary, only: &str, filter: Option<&str>) -> String {
     format!("SELECT {} FROM {only}{name}{condition}", list.join(", "))
 }
 
-/// What one connection reads at a time, in bytes of heap and TOAST.
-const PORTION_BYTES: u64 = 64 << 20;
+/// What one connection reads at a time, in bytes of heap and TOAST, at least and at most.
+const PORTION_BYTES: RangeInclusive<u64> = 4 << 20..=64 << 20;
+/// So many portions for each connection, so that they end at about the same time.
+const PORTIONS_EACH: u64 = 4;
 
 /// A table, or a range of its pages.
 struct Portion {
@@ -346,10 +349,13 @@ fn portions(
     } else {
         BTreeMap::new()
     };
+    let all: u64 = sizes.values().map(|size| size.bytes).sum();
+    let each = all / (workers as u64 * PORTIONS_EACH).max(1);
+    let each = each.clamp(*PORTION_BYTES.start(), *PORTION_BYTES.end());
     let mut portions = Vec::new();
     for (table, unit) in units.iter().enumerate() {
         let size = sizes.get(&unit.table.name).copied().unwrap_or_default();
-        let ranges = PageRange::cut(size.pages, size.bytes, PORTION_BYTES);
+        let ranges = PageRange::cut(size.pages, size.bytes, each);
         let bytes = size.bytes / ranges.len().max(1) as u64;
         let portion = |pages| Portion {
             table,

@@ -2,9 +2,10 @@
 //! besides, before all others, as functions of the extension may read them.
 
 use super::RestoreOptions;
+use super::entry_rows::load_entry;
 use super::error::RestoreError;
 use super::order::parents_first;
-use super::rows::{NotLoaded, load_entry};
+use super::rows::NotLoaded;
 use crate::progress::Progress;
 use hubvault_archive::{Archive, EntryRecord, Manifest, Source, TableSummary};
 use hubvault_model::{Cancel, TableName};

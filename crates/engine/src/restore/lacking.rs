@@ -1,8 +1,9 @@
 //! What the target of a restore lacks, and what was done instead.
 
+use super::RestoreOptions;
 use super::error::RestoreError;
 use hubvault_archive::Manifest;
-use hubvault_model::one_line;
+use hubvault_model::{one_line, quote_ident};
 use hubvault_postgres::{Session, target};
 
 /// The roles that the target lacks. Without owners and grants, rows alone need some.
@@ -74,4 +75,23 @@ pub(super) fn passwords(masked: &[String]) -> Option<String> {
             names.join(", ")
         )
     })
+}
+
+/// Creates the roles that are missing, where the options say so, and returns them.
+pub(super) fn create_roles(
+    session: &mut Session,
+    manifest: &Manifest,
+    options: RestoreOptions,
+) -> Result<Vec<String>, RestoreError> {
+    let missing = roles(session, manifest, options.no_owner)?;
+    if !missing.is_empty() && !options.create_roles {
+        return Err(refused_roles(missing, options.no_owner));
+    }
+    for role in &missing {
+        session.simple(
+            "making a role",
+            &format!("CREATE ROLE {} NOLOGIN", quote_ident(role)),
+        )?;
+    }
+    Ok(missing)
 }

@@ -5,6 +5,8 @@ mod error;
 mod previewed;
 mod order;
 mod locks;
+mod entry_rows;
+mod early;
 mod rows;
 mod values;
 mod browse;

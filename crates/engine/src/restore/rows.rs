@@ -1,22 +1,19 @@
 //! Loads rows from an archive into tables over several connections.
 
 use super::RestoreOptions;
+use super::early::{Building, EarlyIndexes};
+use super::entry_rows::load_entry;
 use super::error::RestoreError;
 use super::order::in_order;
 use crate::pool::Pool;
-use crate::progress::Progress;
-use hubvault_archive::{Archive, EntryRecord, LoadOrder, RowData, Source};
-use hubvault_model::{Cancel, CsvToText, RowFormat, TableName};
-use hubvault_postgres::{
-    Access, ConnectSettings, PgError, Session, TableLogins, copy_option, copy_options, target,
-};
+use crate::progress::{Progress, Stage};
+use hubvault_archive::{Archive, EntryRecord, LoadOrder, Source};
+use hubvault_model::{Cancel, TableName};
+use hubvault_postgres::{Access, ConnectSettings, PgError, Session, TableLogins, target};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-
-/// Bytes that are read from an entry at once.
-const PIECE: usize = 128 << 10;
 
 /// How entries are grouped into transactions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,11 +38,12 @@ pub struct NotLoaded {
     pub(crate) entries: Vec<String>,
 }
 
-/// Loads entries into the tables of the same names, largest first, each over the login that `access` has for it.
+/// Loads entries into the tables of the same names, largest first, each over the login that `access` has for it, and builds
+/// `early` indexes once their tables are filled.
 /// What fails with the empty `search_path` is tried with the source's. Returns the tables' errors when `keep_going` is set.
 pub(crate) fn load<S: Source>(
     archive: &Archive<S>,
-    entries: Vec<&EntryRecord>,
+    (entries, early): (Vec<&EntryRecord>, &EarlyIndexes),
     transactions: Transactions,
     (access, logins): (&Access, &TableLogins),
     options: RestoreOptions,
@@ -59,10 +57,13 @@ pub(crate) fn load<S: Source>(
         let login = place.map(|table| logins.of(table).user.clone());
         (Reverse(in_order(portion.bytes())), login)
     });
-    let pool = Pool::growing(portions, cancel);
+    let rows_left = AtomicUsize::new(portions.iter().map(|portion| portion.entries.len()).sum());
+    let pool = Pool::growing(portions.into_iter().map(Task::Rows), cancel);
     let load = Load {
         archive,
         pool: &pool,
+        early,
+        rows_left,
         access,
         logins,
         keep_going: options.keep_going,
@@ -73,12 +74,21 @@ pub(crate) fn load<S: Source>(
     pool.run(
         options.workers,
         || Ok(None),
-        |session, portion| load.load(session, &portion),
+        |session, task| match task {
+            Task::Rows(portion) => load.load(session, &portion),
+            Task::Indexes(building) => load.build(session, building),
+        },
     )?;
     Ok(load
         .problems
         .into_inner()
         .unwrap_or_else(PoisonError::into_inner))
+}
+
+/// What a worker does at a time.
+enum Task<'a> {
+    Rows(Portion<'a>),
+    Indexes(Building),
 }
 
 /// What one transaction loads: entries of one table.
@@ -141,7 +151,10 @@ fn portions<'a>(
 
 struct Load<'a, S: Source> {
     archive: &'a Archive<S>,
-    pool: &'a Pool<'a, Portion<'a>>,
+    pool: &'a Pool<'a, Task<'a>>,
+    early: &'a EarlyIndexes,
+    /// Entries that are not loaded.
+    rows_left: AtomicUsize,
     access: &'a Access,
     logins: &'a TableLogins,
     keep_going: bool,
@@ -233,6 +246,7 @@ impl<'a, S: Source> Load<'a, S> {
             session.simple(&doing, &format!("BEGIN; TRUNCATE ONLY {}", table.sql()))?;
         }
         let mut left = portion.entries.as_slice();
+        let all = left.len();
         while let Some((entry, after)) = left.split_first() {
             self.pool.check_stop::<RestoreError>()?;
             self.entry(session, entry, whole)?;
@@ -245,7 +259,26 @@ impl<'a, S: Source> Load<'a, S> {
         if whole {
             session.simple(&doing, "COMMIT")?;
         }
-        self.pool.add(left.iter().map(|entry| Portion::of(entry)));
+        let loaded = all - left.len();
+        self.rows_left.fetch_sub(loaded, Ordering::Relaxed);
+        let rows = left.iter().map(|entry| Task::Rows(Portion::of(entry)));
+        let indexes = self.early.loaded(table, loaded).into_iter();
+        self.pool.add(rows.chain(indexes.map(Task::Indexes)));
+        Ok(())
+    }
+
+    /// Builds indexes over the login that would build them after all rows.
+    fn build(
+        &self,
+        session: &mut Option<(String, Session)>,
+        building: Building,
+    ) -> Result<(), RestoreError> {
+        if self.rows_left.load(Ordering::Relaxed) == 0 && self.early.is_news() {
+            self.progress.stage(Stage::Indexes, None);
+        }
+        let session = self.session_of(session, self.access.checker())?;
+        let next = self.early.build(session, building)?;
+        self.pool.add(next.into_iter().map(Task::Indexes));
         Ok(())
     }
 
@@ -267,134 +300,5 @@ impl<'a, S: Source> Load<'a, S> {
         self.progress
             .advance(Some(&rows.table), rows.digest.rows, 0);
         Ok(())
-    }
-}
-
-/// A COPY, for the encoding of the rows.
-fn in_encoding(sql: &str, rows: &RowData) -> String {
-    let (copy, freeze) = match sql.strip_suffix(" WITH (FREEZE)") {
-        Some(copy) => (copy, Some("FREEZE".to_owned())),
-        None => (sql, None),
-    };
-    let encoding = rows.encoding.as_deref().map(copy_option);
-    copy.to_owned() + &copy_options(&[freeze, encoding])
-}
-
-/// Runs `sql`, a COPY FROM STDIN of the entry's columns, with the rows of one entry.
-pub(crate) fn load_entry<S: Source>(
-    archive: &Archive<S>,
-    session: &mut Session,
-    entry: &EntryRecord,
-    rows: &RowData,
-    sql: &str,
-    progress: &dyn Progress,
-) -> Result<(), RestoreError> {
-    let doing = format!("restoring {} from {}", rows.table, entry.name);
-    let mut reader = Rows::new(archive.content(entry)?, entry, rows, progress);
-    // A COPY that fails rolls back by itself, rows and all.
-    let loaded = session.copy_in(&doing, &in_encoding(sql, rows), &mut reader)?;
-    if loaded == rows.digest.rows {
-        return Ok(());
-    }
-    let why = format!(
-        "{loaded} rows were loaded, the entry has {}",
-        rows.digest.rows
-    );
-    Err(RestoreError::Different {
-        tables: vec![format!("{}: {why}", rows.table)],
-    })
-}
-
-/// The rows of an entry as COPY text, without header and footer. The end of the content is read
-/// and its checksum compared before the last row is given, so that a damaged entry aborts.
-pub(super) struct Rows<'a, R> {
-    content: R,
-    table: &'a TableName,
-    progress: &'a dyn Progress,
-    skip: u64,
-    left: u64,
-    rest: u64,
-    csv: Option<CsvToText>,
-    piece: Vec<u8>,
-    ready: Vec<u8>,
-    given: usize,
-}
-
-impl<'a, R: Read> Rows<'a, R> {
-    /// The rows of this entry.
-    pub(super) fn new(
-        content: R,
-        entry: &EntryRecord,
-        rows: &'a RowData,
-        progress: &'a dyn Progress,
-    ) -> Self {
-        let around = rows.header_bytes.saturating_add(rows.footer_bytes);
-        Self {
-            content,
-            table: &rows.table,
-            progress,
-            skip: rows.header_bytes,
-            left: entry.raw_bytes.saturating_sub(around),
-            rest: rows.footer_bytes,
-            csv: (rows.format == RowFormat::Csv).then(|| CsvToText::new(rows.columns.len())),
-            piece: vec![0; PIECE],
-            ready: Vec::new(),
-            given: 0,
-        }
-    }
-
-    fn pass(&mut self, mut bytes: u64) -> io::Result<()> {
-        while bytes > 0 {
-            let want = self
-                .piece
-                .len()
-                .min(usize::try_from(bytes).unwrap_or(usize::MAX));
-            let n = self.content.read(&mut self.piece[..want])?;
-            if n == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            bytes = bytes.saturating_sub(n as u64);
-        }
-        Ok(())
-    }
-
-    fn fill(&mut self) -> io::Result<()> {
-        self.ready.clear();
-        self.given = 0;
-        let header = std::mem::take(&mut self.skip);
-        self.pass(header)?;
-        while self.ready.is_empty() && self.left > 0 {
-            let want = self
-                .piece
-                .len()
-                .min(usize::try_from(self.left).unwrap_or(usize::MAX));
-            let n = self.content.read(&mut self.piece[..want])?;
-            if n == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            self.left -= n as u64;
-            self.progress.advance(Some(self.table), 0, n as u64);
-            match &mut self.csv {
-                Some(csv) => csv.push(&self.piece[..n], &mut self.ready),
-                None => self.ready.extend_from_slice(&self.piece[..n]),
-            }
-        }
-        if self.left == 0 {
-            let footer = std::mem::take(&mut self.rest);
-            self.pass(footer)?;
-        }
-        Ok(())
-    }
-}
-
-impl<R: Read> Read for Rows<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.given == self.ready.len() {
-            self.fill()?;
-        }
-        let n = buffer.len().min(self.ready.len() - self.given);
-        buffer[..n].copy_from_slice(&self.ready[self.given..self.given + n]);
-        self.given += n;
-        Ok(n)
     }
 }

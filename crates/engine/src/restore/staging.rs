@@ -1,9 +1,9 @@
 //! Loads an archive's rows into a temporary table beside the live one, with the live types where they keep the values.
 
 use super::compare::digest_inside;
+use super::entry_rows::load_entry;
 use super::error::RestoreError;
 use super::properties::contents;
-use super::rows::load_entry;
 use crate::progress::Progress;
 use hubvault_archive::{Archive, Source, TableSummary};
 use hubvault_model::TableName;

@@ -124,18 +124,6 @@ impl<'a> Statements<'a> {
         Ok(())
     }
 
-    /// Gathers statistics, which are no part of what is restored.
-    pub(crate) fn analyze(&mut self, report: &mut ToolMessages) -> Result<(), RestoreError> {
-        let Some(sql) = inspect::analyze_statement(&mut self.session)? else {
-            return Ok(());
-        };
-        if let Some((error, false)) = self.either("gathering statistics", &sql)? {
-            let note = format!("not all statistics could be gathered, run ANALYZE: {error}");
-            report.notes.push(note);
-        }
-        Ok(())
-    }
-
     /// Runs a statement, and with the source's `search_path` where a name is not found with the empty one. The first
     /// error, and whether it was done after it.
     fn either(&mut self, doing: &str, sql: &str) -> Result<Option<(PgError, bool)>, RestoreError> {
@@ -152,6 +140,36 @@ impl<'a> Statements<'a> {
             Some(_) => (error, false),
         }))
     }
+}
+
+/// Gathers statistics, which are no part of what is restored, over a connection of its own while `work` is done.
+pub(crate) fn analyze_beside<T>(
+    (access, cancel): (&Access, &Cancel),
+    report: &mut ToolMessages,
+    work: impl FnOnce() -> Result<T, RestoreError>,
+) -> Result<T, RestoreError> {
+    let (done, refused) = std::thread::scope(|scope| {
+        let beside = scope.spawn(|| analyze(access, cancel));
+        let done = work();
+        let refused = beside
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        (done, refused)
+    });
+    let (done, refused) = (done?, refused?);
+    let note = |error| format!("not all statistics could be gathered, run ANALYZE: {error}");
+    report.notes.extend(refused.map(note));
+    Ok(done)
+}
+
+/// Why not all statistics could be gathered.
+fn analyze(access: &Access, cancel: &Cancel) -> Result<Option<PgError>, RestoreError> {
+    let mut statements = Statements::new(access, cancel)?;
+    let Some(sql) = inspect::analyze_statement(&mut statements.session)? else {
+        return Ok(None);
+    };
+    let refused = statements.either("gathering statistics", &sql)?;
+    Ok(refused.and_then(|(error, is_done)| (!is_done).then_some(error)))
 }
 
 /// The server's refusal of a statement; another error is one of the restore.

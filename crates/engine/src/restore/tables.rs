@@ -1,9 +1,10 @@
 //! Restores the rows of some tables into a live database: into the same tables, or into copies in another schema.
 
 use super::compare::{Compared, Comparison, Found};
+use super::entry_rows::load_entry;
 use super::error::RestoreError;
 use super::locks::{UNDO_TABLE, in_order, in_turns_undone_by};
-use super::rows::{NotLoaded, load_entry};
+use super::rows::NotLoaded;
 use super::staging::{changing_columns, is_as_archived};
 use super::{Restored, chosen};
 use crate::progress::{Progress, Stage};

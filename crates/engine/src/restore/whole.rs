@@ -1,6 +1,7 @@
 //! Restores a whole archive: definitions, rows, sequences and indexes, then compares everything.
 
 use super::compare::{Compared, Comparison, compare};
+use super::early::EarlyIndexes;
 use super::error::RestoreError;
 use super::extension_rows;
 use super::lacking;
@@ -9,7 +10,7 @@ use super::previewed::{Previewed, lock_dropped, other_partitions};
 use super::properties::{contents, relations};
 use super::refused::without_checks;
 use super::rows::{NotLoaded, Transactions, load};
-use super::statements::Statements;
+use super::statements::{Statements, analyze_beside};
 use super::units::units;
 use super::{RestoreOptions, Restored, Target, definitions, entry};
 use crate::progress::{Progress, Stage};
@@ -106,7 +107,7 @@ pub(crate) fn whole_with<S: Source>(
     if let Some(superuser) = &mut superuser {
         extension_rows::admit(superuser, manifest, &to.user)?;
     }
-    let passed_over = restore.fill(&mut session, &logins, &schema, said, &mut report)?;
+    let passed_over = restore.fill(&mut session, &logins, &mut schema, said, &mut report)?;
     if let Some(superuser) = &mut superuser {
         report.extend(schema.make_event_triggers(superuser, cancel)?);
     }
@@ -116,7 +117,13 @@ pub(crate) fn whole_with<S: Source>(
         progress.stage(Stage::Compare, None);
     }
     let how = (options.compare, options.workers);
-    let tables = compare(&units(manifest), to, &logins, how, cancel)?;
+    let compared = || compare(&units(manifest), to, &logins, how, cancel);
+    // Nothing that a drill asks afterwards is planned better with statistics, and nobody uses its database.
+    let tables = if options.isolated {
+        compared()?
+    } else {
+        analyze_beside((&access, cancel), &mut report, compared)?
+    };
     report
         .warnings
         .extend(tables.iter().filter_map(not_compared));
@@ -178,7 +185,7 @@ fn ready(
     if target < archive && !options.force {
         return Err(RestoreError::OlderServer { archive, target });
     }
-    let created = create_roles_if_missing(&mut session, manifest, options)?;
+    let created = lacking::create_roles(&mut session, manifest, options)?;
     Ok((session, target, created))
 }
 
@@ -225,13 +232,13 @@ struct Restore<'a, S: Source> {
 }
 
 impl<S: Source> Restore<'_, S> {
-    /// Rows, sequences, indexes, constraints, all other definitions, materialized views and statistics, in the order of
+    /// Rows, sequences, indexes, constraints, all other definitions and materialized views, in the order of
     /// the archive ([`hubvault_archive::LoadOrder`]), which `restore.sh` follows, too; the tables that were passed over.
     fn fill(
         &self,
         session: &mut Session,
         logins: &TableLogins,
-        schema: &SchemaRestore,
+        schema: &mut SchemaRestore,
         said: SchemaOptions,
         report: &mut ToolMessages,
     ) -> Result<Vec<NotLoaded>, RestoreError> {
@@ -252,20 +259,28 @@ impl<S: Source> Restore<'_, S> {
             self.progress,
             self.cancel,
         )?;
-        let rows = |group, late: &mut LateChecks| {
-            let refused = self.rows(&entries, &|of, _| of == group, transactions, logins)?;
+        let (early, none) = (
+            EarlyIndexes::of(self.archive, schema, &entries, self.cancel)?,
+            EarlyIndexes::default(),
+        );
+        let rows = |group, early, late: &mut LateChecks| {
+            let is_of = |of, _: &EntryRecord| of == group;
+            let refused = self.rows((&entries, early), &is_of, transactions, logins)?;
             without_checks(refused, late, (self.access, self.cancel), |names| {
                 let is_named = |_, entry: &EntryRecord| names.contains(&entry.name);
-                self.rows(&entries, &is_named, Transactions::Entry, logins)
+                self.rows((&entries, &none), &is_named, Transactions::Entry, logins)
             })
         };
-        passed_over.extend(rows(LoadGroup::First, &mut late)?);
-        passed_over.extend(rows(LoadGroup::AfterTables, &mut late)?);
-        self.progress.stage(Stage::Indexes, None);
+        passed_over.extend(rows(LoadGroup::First, &early, &mut late)?);
+        passed_over.extend(rows(LoadGroup::AfterTables, &none, &mut late)?);
+        schema.leave_out(&early.built());
+        if early.is_news() {
+            self.progress.stage(Stage::Indexes, None);
+        }
         let mut statements = Statements::new(self.access, self.cancel)?;
         statements.sequences(self.archive, report)?;
         let after_indexes = |report: &mut ToolMessages| -> Result<(), RestoreError> {
-            passed_over.extend(rows(LoadGroup::AfterIndexes, &mut late)?);
+            passed_over.extend(rows(LoadGroup::AfterIndexes, &none, &mut late)?);
             Ok(late.add(self.access, report, self.cancel)?)
         };
         report.extend(schema.post_data(self.access, session, said, self.cancel, after_indexes)?);
@@ -275,10 +290,6 @@ impl<S: Source> Restore<'_, S> {
             statements.refresh(manifest, self.options.isolated, report)
         })?;
         report.extend(schema.event_triggers(self.access, session, said, self.cancel)?);
-        // Nothing that a drill asks afterwards is planned better with statistics, and nobody uses its database.
-        if !self.options.isolated {
-            statements.analyze(report)?;
-        }
         Ok(passed_over)
     }
 
@@ -301,7 +312,7 @@ impl<S: Source> Restore<'_, S> {
     /// Loads the entries that are chosen; the tables that were passed over.
     fn rows(
         &self,
-        entries: &[(LoadGroup, &EntryRecord)],
+        (entries, early): (&[(LoadGroup, &EntryRecord)], &EarlyIndexes),
         is_chosen: &dyn Fn(LoadGroup, &EntryRecord) -> bool,
         transactions: Transactions,
         logins: &TableLogins,
@@ -309,7 +320,7 @@ impl<S: Source> Restore<'_, S> {
         let entries = entries.iter().filter(|(of, entry)| is_chosen(*of, entry));
         load(
             self.archive,
-            entries.map(|(_, entry)| *entry).collect(),
+            (entries.map(|(_, entry)| *entry).collect(), early),
             transactions,
             (self.access, logins),
             self.options,
@@ -373,23 +384,4 @@ fn drop_statements(
         }
     }
     Ok(sql + &schema.drop_statements(cancel)?)
-}
-
-/// Returns the roles that it created.
-fn create_roles_if_missing(
-    session: &mut Session,
-    manifest: &Manifest,
-    options: RestoreOptions,
-) -> Result<Vec<String>, RestoreError> {
-    let missing = lacking::roles(session, manifest, options.no_owner)?;
-    if !missing.is_empty() && !options.create_roles {
-        return Err(lacking::refused_roles(missing, options.no_owner));
-    }
-    for role in &missing {
-        session.simple(
-            "making a role",
-            &format!("CREATE ROLE {} NOLOGIN", quote_ident(role)),
-        )?;
-    }
-    Ok(missing)
 }

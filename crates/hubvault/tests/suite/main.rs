@@ -35,6 +35,7 @@ mod drill_differences;
 mod not_rebuilt;
 mod restore;
 mod load_order;
+mod early_indexes;
 mod script_drill;
 mod restore_shells;
 mod restore_locks;

@@ -47,6 +47,8 @@ pub(crate) struct DumpFile {
     file: File,
     /// The list of all that the dump holds, once it was asked for.
     contents: OnceLock<Vec<u8>>,
+    /// What comes after the rows, once it was asked for.
+    after_rows: OnceLock<BTreeSet<String>>,
 }
 
 impl DumpFile {
@@ -60,6 +62,7 @@ impl DumpFile {
             tool: tools::find_client("pg_restore", reader, target.old_programs)?,
             file,
             contents: OnceLock::new(),
+            after_rows: OnceLock::new(),
         })
     }
 
@@ -81,7 +84,10 @@ impl DumpFile {
     }
 
     /// The numbers of what comes after the rows, with its privileges.
-    pub(crate) fn after_rows(&self, cancel: &Cancel) -> Result<BTreeSet<String>, PgError> {
+    pub(crate) fn after_rows(&self, cancel: &Cancel) -> Result<&BTreeSet<String>, PgError> {
+        if let Some(known) = self.after_rows.get() {
+            return Ok(known);
+        }
         let mut command = Command::new(&self.tool.path);
         tools::bare(&mut command);
         command.args(["--list", "--section=post-data"]);
@@ -89,7 +95,8 @@ impl DumpFile {
         let list = tools::run(command, &[], cancel)?.stdout;
         let text = String::from_utf8_lossy(&list);
         let lines = text.lines().filter(|line| is_object(line));
-        Ok(lines.map(|line| contents::id_of(line).to_owned()).collect())
+        let ids = lines.map(|line| contents::id_of(line).to_owned()).collect();
+        Ok(self.after_rows.get_or_init(|| ids))
     }
 
     /// Takes objects that are there already out of the list of all.

@@ -30,6 +30,7 @@ pub(crate) mod cure;
 pub(crate) mod late_checks;
 pub(crate) mod restored;
 pub(crate) mod pg_restore;
+pub(crate) mod early_indexes;
 mod required;
 pub(crate) mod collations;
 pub(crate) mod pg_dump;

@@ -28,7 +28,7 @@ pub(crate) const MADE_BEFORE: [&str; 2] = ["SCHEMA ", privileged::KINDS[0]];
 #[derive(Debug)]
 pub struct SchemaRestore {
     pub(crate) dump: DumpFile,
-    list: Vec<u8>,
+    pub(crate) list: Vec<u8>,
     /// Whether schemas and extensions are there already, made over other logins.
     pub(crate) has_extensions: bool,
     /// Whether the list of all lacks what is there already.
@@ -84,7 +84,7 @@ impl SchemaRestore {
         }
         let mut said = ToolMessages::default();
         let after_rows = self.dump.after_rows(cancel)?;
-        let (before_rows, privileges) = portions(self.contents(cancel)?, &after_rows);
+        let (before_rows, privileges) = portions(self.contents(cancel)?, after_rows);
         let mut schemas = OpenSchemas::default();
         for mut portion in before_rows {
             access.raise(session, !portion.lesser)?;
@@ -244,6 +244,13 @@ impl SchemaRestore {
         let mut list = lines_of(&self.list, &[step], &indexes_of_views(&contents));
         if self.has_extensions {
             list = contents::lines_of_kinds(&list, &[privileged::KINDS[1]], true);
+        }
+        // The list has what comes before the rows, too. A pg_restore that has nothing to do takes time.
+        let after_rows = self.dump.after_rows(cancel)?;
+        let text = String::from_utf8_lossy(&list);
+        let mut ids = text.lines().map(contents::id_of);
+        if !ids.any(|id| after_rows.contains(id)) {
+            return Ok(ToolMessages::default());
         }
         self.section(("post-data", Some(&list)), access, login, options, cancel)
     }

@@ -45,14 +45,27 @@ pub(crate) fn read(
     dump: impl Read,
     mut is_kept: impl FnMut(&Definition) -> bool,
 ) -> io::Result<Contents> {
+    let mut definitions = Vec::new();
+    let see = |_, definition| {
+        if is_kept(&definition) {
+            definitions.push(definition);
+        }
+    };
+    let contents = each(dump, see)?;
+    Ok(Contents {
+        definitions,
+        ..contents
+    })
+}
+
+/// Shows `see` every object in the table of contents at the start of a dump, with its number; returns what wrote it.
+pub(crate) fn each(dump: impl Read, mut see: impl FnMut(u32, Definition)) -> io::Result<Contents> {
     let mut file = Toc::new(dump);
     let mut contents = Contents::default();
     file.head(&mut contents)?;
     for _ in 0..file.int()? {
-        let Object { definition, .. } = file.object()?;
-        if is_kept(&definition) {
-            contents.definitions.push(definition);
-        }
+        let Object { id, definition, .. } = file.object()?;
+        see(id, definition);
     }
     Ok(contents)
 }

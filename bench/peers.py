@@ -99,6 +99,12 @@ class Bench:
         self.empty()
         return measure.run([BIN / "pg_restore", "-j2", "-d", "restored", self.place / "Fd/dump"], self.target)
 
+    def pg_restore_and_analyze(self):
+        """The same with the statistics that hubvault gathers, too."""
+        self.empty()
+        script = f"{BIN}/pg_restore -j2 -d restored {self.place}/Fd/dump && {BIN}/vacuumdb --analyze-only -q -j2 restored"
+        return measure.run(["bash", "-c", script], self.target)
+
     def psql(self):
         """`psql < dump`."""
         self.empty()

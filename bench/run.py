@@ -48,6 +48,7 @@ def contenders(name, bench):
     floor = {"COPY floor": bench.floor}
     restores = {
         "restore: pg_restore -j2": bench.pg_restore,
+        "restore: pg_restore -j2, ANALYZE": bench.pg_restore_and_analyze,
         "restore: hubvault": lambda: bench.restore("zstd-1"),
         "restore: hubvault --compare counts": lambda: bench.restore("zstd-1", "--compare", "counts"),
         "proof: hubvault drill": lambda: bench.drill("zstd-1"),

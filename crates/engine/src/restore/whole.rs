@@ -113,17 +113,7 @@ pub(crate) fn whole_with<S: Source>(
     }
     report.failures = schema.roots(report.failures, cancel)?;
 
-    if options.compare != Comparison::Off {
-        progress.stage(Stage::Compare, None);
-    }
-    let how = (options.compare, options.workers);
-    let compared = || compare(&units(manifest), to, &logins, how, cancel);
-    // Nothing that a drill asks afterwards is planned better with statistics, and nobody uses its database.
-    let tables = if options.isolated {
-        compared()?
-    } else {
-        analyze_beside((&access, cancel), &mut report, compared)?
-    };
+    let tables = restore.compared(&logins, &mut report)?;
     report
         .warnings
         .extend(tables.iter().filter_map(not_compared));
@@ -291,6 +281,26 @@ impl<S: Source> Restore<'_, S> {
         })?;
         report.extend(schema.event_triggers(self.access, session, said, self.cancel)?);
         Ok(passed_over)
+    }
+
+    /// Compares, and gathers statistics meanwhile. Nothing that a drill asks afterwards is planned better with them, and
+    /// nobody uses its database.
+    fn compared(
+        &self,
+        logins: &TableLogins,
+        report: &mut ToolMessages,
+    ) -> Result<Vec<Compared>, RestoreError> {
+        let (how, cancel) = (self.options.compare, self.cancel);
+        if how != Comparison::Off {
+            self.progress.stage(Stage::Compare, None);
+        }
+        let units = units(self.archive.manifest());
+        let how = (how, self.options.workers);
+        let compared = || compare(&units, self.access.definer(), logins, how, cancel);
+        if self.options.isolated {
+            return compared();
+        }
+        analyze_beside((self.access, cancel), report, compared)
     }
 
     /// The entries with rows, each with when it is loaded.

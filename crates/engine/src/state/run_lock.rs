@@ -21,7 +21,7 @@ pub struct RunLock {
 /// What is waited between two tries.
 const PAUSE: Duration = Duration::from_millis(50);
 /// So long a run waits for those who only make the catalog current, which no run holds up.
-const FOR_READERS: Duration = Duration::from_secs(60);
+const FOR_READERS: Duration = Duration::from_mins(1);
 /// So often a lock counts as held by another run before that is believed.
 const TRIES: u32 = 4;
 /// What is read of the text in it, in bytes.

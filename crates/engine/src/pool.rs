@@ -115,7 +115,16 @@ impl<'a, T: Send> Pool<'a, T> {
                 Ok(())
             })
         };
-        let workers = workers.clamp(1, self.lock().tasks.len().max(1));
+        let most = {
+            let queue = self.lock();
+            // Those that have nothing to do at first get what others add.
+            if queue.grows {
+                workers
+            } else {
+                queue.tasks.len()
+            }
+        };
+        let workers = workers.clamp(1, most.max(1));
         let results: Vec<Result<(), E>> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
             let begun = self.noting(beside);
@@ -252,6 +261,23 @@ mod tests {
         };
         assert_eq!(pool.run(2, || Ok(()), task), Ok(()));
         assert!(!pool.is_wanting());
+    }
+
+    #[test]
+    fn one_task_that_adds_others_keeps_several_workers_busy() {
+        let cancel = Cancel::new();
+        let pool = Pool::growing([0], &cancel);
+        let both = std::sync::Barrier::new(2);
+        let task = |(): &mut (), task| {
+            if task == 0 {
+                pool.add([1, 2]);
+            } else {
+                // One worker alone would wait for ever.
+                both.wait();
+            }
+            Ok::<_, Error>(())
+        };
+        assert_eq!(pool.run(2, || Ok(()), task), Ok(()));
     }
 
     #[test]

@@ -39,8 +39,8 @@ impl EarlyIndex {
 }
 
 impl SchemaRestore {
-    /// Those of some tables, in the order of the dump. `dump` is read from its start. There are none where operator classes
-    /// are no extension's: any index may then run functions of an owner.
+    /// Those of some tables, in the order of the dump. `dump` is read from its start. There are none where operator classes, or
+    /// differences of ranges, are no extension's: an index over columns alone may run functions of an owner then.
     pub fn early_indexes(
         &self,
         dump: impl Read,
@@ -48,14 +48,15 @@ impl SchemaRestore {
         cancel: &Cancel,
     ) -> Result<Vec<EarlyIndex>, PgError> {
         let ids = self.without_comments(cancel)?;
-        let (mut indexes, mut has_own_classes) = (Vec::new(), false);
+        let (mut indexes, mut runs_functions) = (Vec::new(), false);
         let see = |id, definition: Definition| {
-            has_own_classes |= definition.kind == "OPERATOR CLASS";
+            runs_functions |= definition.kind == "OPERATOR CLASS"
+                || (definition.kind == "TYPE" && definition.sql.contains("subtype_diff = "));
             let index = ids.contains(&id).then(|| read(id, definition)).flatten();
             indexes.extend(index.filter(|index| is_wanted(&index.table)));
         };
         match toc::each(dump, see) {
-            Ok(_) if !has_own_classes => Ok(indexes),
+            Ok(_) if !runs_functions => Ok(indexes),
             Ok(_) => Ok(Vec::new()),
             // pg_restore knows more formats.
             Err(error) => {

@@ -28,8 +28,8 @@ pub use error::ArchiveError;
 pub use json::from_json;
 pub use load_order::{CheckedKind, LateCheck, LoadGroup, LoadOrder, Through};
 pub use manifest::{
-    Coverage, EntryKind, EntryRecord, FORMAT_VERSION, FileSummary, LeftOut, Manifest, RowData,
-    ScopeInfo, SequenceState, SnapshotInfo, TableSummary, Tool, UncheckedForeignKey,
+    Computed, Coverage, EntryKind, EntryRecord, FORMAT_VERSION, FileSummary, LeftOut, Manifest,
+    RowData, ScopeInfo, SequenceState, SnapshotInfo, TableSummary, Tool, UncheckedForeignKey,
 };
 pub use reader::{AnyArchive, Archive, ContentReader, manifest_limit, open_regular};
 pub use relations::is_entry_name;

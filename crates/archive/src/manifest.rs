@@ -152,10 +152,24 @@ pub struct TableSummary {
     /// one; with `utf8:` before it that of `hashtextextended(encode(sha256(convert_to(row::text, 'UTF8')), 'hex'), 0)`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_digest: Option<String>,
+    /// Generated columns that functions of users compute, as they were; absent where there are none, and in archives of
+    /// earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub computed: Option<Computed>,
     /// COPY bytes of all its entries.
     pub bytes: u64,
     /// The names of its entries.
     pub entries: Vec<String>,
+}
+
+/// What the generated columns of a table held. They are not inside: a restore computes them again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Computed {
+    /// The columns.
+    pub columns: Columns,
+    /// The row count and digest of these columns alone, of the rows that are inside.
+    #[serde(flatten)]
+    pub digest: RowDigest,
 }
 
 impl TableSummary {

@@ -106,6 +106,7 @@ fn table(entry: &str, rows: &RowData) -> TableSummary {
         digest: rows.digest,
         added_rows: 0,
         source_digest: None,
+        computed: None,
         bytes: 0,
         entries: vec![entry.to_owned()],
     }

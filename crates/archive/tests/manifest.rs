@@ -52,7 +52,7 @@ prop_compose! {
         source_digest in of(text()), extension in of(text()),
     ) -> TableSummary {
         TableSummary {
-            name, extension, coverage, filter, window: None, columns: columns.into(), format, encoding: None, digest, added_rows, source_digest, bytes, entries,
+            name, extension, coverage, filter, window: None, columns: columns.into(), format, encoding: None, digest, added_rows, source_digest, computed: None, bytes, entries,
         }
     }
 }

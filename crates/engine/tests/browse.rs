@@ -61,6 +61,7 @@ fn archive(codec: Codec, format: RowFormat, texts: &[String]) -> (Vec<u8>, Table
         digest,
         added_rows: 0,
         source_digest: None,
+        computed: None,
         bytes: 0,
         entries,
     };

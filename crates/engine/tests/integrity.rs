@@ -53,6 +53,7 @@ fn table() -> TableSummary {
         digest: digest(),
         added_rows: 0,
         source_digest: None,
+        computed: None,
         bytes: ROWS.len() as u64,
         entries: vec!["database/users.sql".into()],
     }

@@ -10,7 +10,7 @@ use crate::pool::Pool;
 use crate::progress::Progress;
 use crate::run::BackupError;
 use hubvault_archive::{
-    Compression, EntryBuilder, EntryKind, EntryMeta, RowData, TableSummary, Window,
+    Compression, Computed, EntryBuilder, EntryKind, EntryMeta, RowData, TableSummary, Window,
 };
 use hubvault_model::{Cancel, RowDigest, RowDigester, RowFormat};
 use hubvault_postgres::{
@@ -52,6 +52,8 @@ struct TableTotals {
     digest: RowDigest,
     /// The server's digest, where it was requested.
     source: Option<ServerDigest>,
+    /// Of the columns that functions of users compute.
+    computed: RowDigest,
     bytes: u64,
     parts: u32,
     entries: Vec<String>,
@@ -117,6 +119,10 @@ fn summary(table: &PlannedTable, total: &mut TableTotals) -> TableSummary {
         digest: total.digest,
         added_rows: table.added_rows,
         source_digest: total.source.map(|sum| sum.to_string()),
+        computed: (!table.computed.is_empty()).then(|| Computed {
+            columns: table.computed.clone(),
+            digest: total.computed,
+        }),
         bytes: total.bytes,
         entries: std::mem::take(&mut total.entries),
     }
@@ -174,7 +180,32 @@ impl Shared<'_> {
         self.progress
             .advance(Some(&table.name), rows - told_rows, part.bytes - told_bytes);
         self.store(extent, part, false)?;
+        self.computed(session, extent, &doing)?;
         self.ask_the_source(session, extent, &doing)
+    }
+
+    /// Reads what functions of users computed of the same rows, in the same snapshot.
+    fn computed(
+        &self,
+        session: &mut CopySession,
+        extent: &Extent,
+        doing: &str,
+    ) -> Result<(), BackupError> {
+        let table = &self.plan.tables[extent.table];
+        let Some(sql) = extent.computed_sql(table) else {
+            return Ok(());
+        };
+        let mut rows = RowDigester::new(table.format);
+        session.copy_out(doing, &sql, |piece| {
+            rows.update(piece);
+            self.check_stop()
+        })?;
+        let digest = rows.finish().map_err(|error| PgError::Query {
+            doing: doing.to_owned(),
+            why: error.to_string(),
+        })?;
+        locked(&self.totals[extent.table]).computed.merge(digest);
+        Ok(())
     }
 
     /// Requests the server's digest of the rows, in the same snapshot, where the network may have changed them.

@@ -28,6 +28,8 @@ pub struct PlannedTable {
     pub own_condition: bool,
     /// The columns in their order, without generated ones.
     pub columns: Columns,
+    /// Generated columns that functions of users compute: they are compared after a restore, and are not inside.
+    pub computed: Columns,
     /// The format of the rows.
     pub format: RowFormat,
     /// The encoding of the rows, where it is not UTF-8.
@@ -45,12 +47,13 @@ pub struct PlannedTable {
 impl PlannedTable {
     /// The columns as an SQL list.
     pub fn column_list(&self) -> String {
-        self.columns
-            .iter()
-            .map(|c| quote_ident(c))
-            .collect::<Vec<_>>()
-            .join(", ")
+        list(&self.columns)
     }
+}
+
+fn list(columns: &[String]) -> String {
+    let columns: Vec<String> = columns.iter().map(|c| quote_ident(c)).collect();
+    columns.join(", ")
 }
 
 /// One COPY.
@@ -70,8 +73,7 @@ impl Extent {
     /// The statement that exports it. `ONLY`, because children are tables of their own.
     pub fn copy_sql(&self, table: &PlannedTable) -> String {
         let list = table.column_list();
-        let csv = (table.format == RowFormat::Csv).then(|| "FORMAT csv".to_owned());
-        let options = copy_options(&[csv, table.encoding.as_deref().map(copy_option)]);
+        let options = options(table);
         let conditions = self.conditions(table);
         if conditions.is_empty() {
             let columns = if list.is_empty() {
@@ -81,15 +83,20 @@ impl Extent {
             };
             return format!("COPY {}{columns} TO STDOUT{options}", table.name.sql());
         }
-        format!(
-            "COPY ({}) TO STDOUT{options}",
-            Self::query(table, &conditions)
-        )
+        let query = Self::query(&list, table, &conditions);
+        format!("COPY ({query}) TO STDOUT{options}")
+    }
+
+    /// The statement that reads what functions of users computed of the same rows; `None` where there is nothing.
+    pub(crate) fn computed_sql(&self, table: &PlannedTable) -> Option<String> {
+        let query = Self::query(&list(&table.computed), table, &self.conditions(table));
+        let sql = format!("COPY ({query}) TO STDOUT{}", options(table));
+        (!table.computed.is_empty()).then_some(sql)
     }
 
     /// The same rows as a query.
     pub(crate) fn rows_sql(&self, table: &PlannedTable) -> String {
-        Self::query(table, &self.conditions(table))
+        Self::query(&table.column_list(), table, &self.conditions(table))
     }
 
     fn conditions(&self, table: &PlannedTable) -> Vec<String> {
@@ -106,20 +113,22 @@ impl Extent {
     /// The rows of a window as a query, for the planner's estimate.
     pub(crate) fn window_query(table: &PlannedTable) -> String {
         let condition = table.filter.as_ref().map(|filter| format!("({filter})"));
-        Self::query(table, &Vec::from_iter(condition))
+        Self::query(&table.column_list(), table, &Vec::from_iter(condition))
     }
 
-    fn query(table: &PlannedTable, conditions: &[String]) -> String {
+    fn query(list: &str, table: &PlannedTable, conditions: &[String]) -> String {
         let conditions = match conditions {
             [] => String::new(),
             some => format!(" WHERE {}", some.join(" AND ")),
         };
-        format!(
-            "SELECT {} FROM ONLY {}{conditions}",
-            table.column_list(),
-            table.name.sql()
-        )
+        format!("SELECT {list} FROM ONLY {}{conditions}", table.name.sql())
     }
+}
+
+/// What follows a COPY of a table's rows.
+fn options(table: &PlannedTable) -> String {
+    let csv = (table.format == RowFormat::Csv).then(|| "FORMAT csv".to_owned());
+    copy_options(&[csv, table.encoding.as_deref().map(copy_option)])
 }
 
 /// Cuts `pages` heap pages that hold `bytes` (with TOAST) into extents of about
@@ -217,6 +226,7 @@ mod tests {
             filter: filter.map(str::to_owned),
             own_condition: false,
             columns: vec!["id".into(), "order".into()].into(),
+            computed: Columns::default(),
             format,
             encoding: None,
             estimated_rows: None,

@@ -14,7 +14,7 @@ use super::spared::Spared;
 use super::window_filters::filters;
 use crate::job::{Job, Scope, Window};
 use crate::run::BackupError;
-use hubvault_archive::{Coverage, LeftOut, LoadOrder};
+use hubvault_archive::{Columns, Coverage, LeftOut, LoadOrder};
 use hubvault_model::{DatabaseFacts, HostNeeds, RowFormat, TableName, Warning};
 use hubvault_postgres::{
     Advice, ForeignKey, MissingPrivilege, PERMIT_VIEWS, PgError, REFUSE_VIEWS, Relation,
@@ -314,6 +314,13 @@ fn conditions(
     Ok(conditions)
 }
 
+/// What is compared after a restore, though it is not inside. A query is planned, which must run no code of others.
+fn computed(relation: &Relation) -> Columns {
+    let columns = relation.columns.iter().filter(|column| column.computed);
+    let columns = columns.filter(|_| !relation.planning_runs_code);
+    columns.map(|column| column.name.clone()).collect()
+}
+
 fn planned(
     session: &mut Session,
     relation: &Relation,
@@ -335,6 +342,7 @@ fn planned(
         filter: None,
         own_condition: false,
         columns: columns.collect(),
+        computed: computed(relation),
         format: RowFormat::Text,
         encoding: None,
         estimated_rows: relation.estimated_rows,

@@ -47,9 +47,10 @@ impl Shown {
             name.is_some_and(|name| missing.iter().any(|missing| missing == name))
         };
         let failures = restored.said.failures.iter();
-        let not_rebuilt: Vec<String> = failures
-            .filter(|failure| !is_known(&failure.object))
-            .map(|failure| one_line(&failure.to_string()).into_owned())
+        let failures = failures.filter(|failure| !is_known(&failure.object));
+        let computed = restored.other_computed.iter().cloned();
+        let not_rebuilt: Vec<String> = (failures.map(ToString::to_string).chain(computed))
+            .map(|what| one_line(&what).into_owned())
             .collect();
         let mut shown = Self {
             missing,
@@ -127,7 +128,7 @@ impl Shown {
             drilled_at: Timestamp::now(),
             seconds: begun.elapsed().as_secs_f64(),
             server_version: self.version.clone(),
-            tables: equal().count(),
+            tables: equal().map(|table| table.tables).sum(),
             rows: equal().map(|table| table.expected.rows).sum(),
             not_provable: self.not_provable.clone(),
             not_rebuilt: first(&self.not_rebuilt, RECORDED),

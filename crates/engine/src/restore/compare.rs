@@ -10,8 +10,8 @@ use hubvault_model::{
     Cancel, RowDigest, RowDigester, RowFormat, TableName, counted, grouped, quote_ident,
 };
 use hubvault_postgres::{
-    ConnectSettings, CopySession, PageRange, PgError, ServerDigest, Session, TableLogins,
-    copy_option, copy_options, target,
+    ConnectSettings, CopySession, PageRange, PgError, Session, TableLogins, copy_option,
+    copy_options, target,
 };
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -46,6 +46,8 @@ pub enum Found {
 pub struct Compared {
     /// The table.
     pub name: TableName,
+    /// How many tables of the archive it stands for: a partitioned one may stand for all its partitions.
+    pub tables: usize,
     /// What the manifest says.
     pub expected: RowDigest,
     /// What the database holds; the reason when it could not be read.
@@ -114,7 +116,7 @@ fn count_of(
     }
 }
 
-fn digest_of(
+pub(super) fn digest_of(
     session: &mut CopySession,
     table: &TableSummary,
     sql: &str,
@@ -142,7 +144,7 @@ pub(super) fn digest_inside(
     finished(rows, &doing)
 }
 
-fn copy_sql(table: &TableSummary, only: &str, filter: Option<&str>) -> String {
+pub(super) fn copy_sql(table: &TableSummary, only: &str, filter: Option<&str>) -> String {
     let csv = (table.format == RowFormat::Csv).then(|| "FORMAT csv".to_owned());
     let options = copy_options(&[csv, table.encoding.as_deref().map(copy_option)]);
     format!(
@@ -158,49 +160,7 @@ fn finished(rows: RowDigester, doing: &str) -> Result<RowDigest, PgError> {
     })
 }
 
-/// Tables whose rows differ from the source server's digest, as text.
-pub(crate) fn unlike_the_source(
-    units: &[Unit<'_>],
-    logins: &TableLogins,
-    cancel: &Cancel,
-) -> Result<Vec<String>, PgError> {
-    let mut wrong = Vec::new();
-    let mut reader = Reader::new(logins, cancel);
-    for unit in units {
-        let table = &unit.table;
-        let Some(expected) = &table.source_digest else {
-            continue;
-        };
-        let doing = format!("comparing {} with the source", table.name);
-        let is_digest = |why: std::num::ParseIntError| PgError::Query {
-            doing: doing.clone(),
-            why: format!("{expected:?} in the archive is not a digest: {why}"),
-        };
-        let expected: ServerDigest = expected.parse().map_err(is_digest)?;
-        let sql = rows_sql(table, unit.only(), None);
-        let found = reader.read(&table.name, |session| {
-            let rows_in = table.encoding.as_deref().unwrap_or("UTF8");
-            session.server_digest_like(&doing, &sql, expected, rows_in)
-        })?;
-        let Some(found) = found else {
-            let to = logins.of(&table.name);
-            tracing::warn!(
-                "{to} is in another encoding than the source: its digests are not compared there"
-            );
-            return Ok(wrong);
-        };
-        if found != expected {
-            wrong.push(format!(
-                "{}: the rows differ from the source's digest: they were changed between the source and hubvault; \
-                 use TLS (sslmode = verify-full), and check the network",
-                table.name
-            ));
-        }
-    }
-    Ok(wrong)
-}
-
-fn rows_sql(table: &TableSummary, only: &str, filter: Option<&str>) -> String {
+pub(super) fn rows_sql(table: &TableSummary, only: &str, filter: Option<&str>) -> String {
     let list: Vec<String> = table
         .columns
         .iter()
@@ -229,14 +189,14 @@ struct Portion {
 }
 
 /// Reads tables, each over its owner's login, and keeps the connection for the next of the same owner.
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     logins: &'a TableLogins,
     cancel: &'a Cancel,
     session: Option<(&'a str, CopySession)>,
 }
 
 impl<'a> Reader<'a> {
-    fn new(logins: &'a TableLogins, cancel: &'a Cancel) -> Self {
+    pub(super) fn new(logins: &'a TableLogins, cancel: &'a Cancel) -> Self {
         Self {
             logins,
             cancel,
@@ -245,7 +205,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads over the owner's login, and over the other one where the owner may not read.
-    fn read<T>(
+    pub(super) fn read<T>(
         &mut self,
         table: &TableName,
         read: impl Fn(&mut CopySession) -> Result<T, PgError>,
@@ -323,6 +283,7 @@ pub(crate) fn compare(
         let incomparable = unit.problem.filter(|_| is_of_rows);
         Compared {
             name: unit.table.name.clone(),
+            tables: unit.tables,
             expected: unit.table.digest,
             found: found.map(|digest| match how {
                 Comparison::Rows if incomparable.is_none() => Found::Rows(digest),
@@ -383,6 +344,7 @@ mod tests {
         let expected = RowDigest { rows: 2, sum: 7 };
         let of = |found| Compared {
             name: TableName::new("public", "t"),
+            tables: 1,
             expected,
             found,
             incomparable: None,

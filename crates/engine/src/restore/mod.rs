@@ -17,6 +17,7 @@ mod extension_rows;
 mod lacking;
 mod units;
 mod compare;
+mod unlike;
 mod statements;
 mod whole;
 mod staging;
@@ -32,8 +33,8 @@ mod file_text;
 
 pub use beside::{Beside, LiveComparison, compare_live};
 pub use browse::{Browsed, BrowsedRow, Filter, Wish, browse};
+pub(crate) use compare::compare;
 pub use compare::{Compared, Comparison, digest};
-pub(crate) use compare::{compare, unlike_the_source};
 pub use diff::{NotSettable, PutBack, TableDiff, diff, put_back};
 pub use error::RestoreError;
 pub(crate) use extension_rows::delete_users_rows;
@@ -48,6 +49,7 @@ pub use rows::NotLoaded;
 pub use rows_plan::{RowsPlan, plan_rows};
 pub use tables::tables;
 pub(crate) use units::units;
+pub(crate) use unlike::unlike_the_source;
 pub use values::Value;
 pub(crate) use whole::{missing_extensions, schema, whole_with};
 pub use whole::{present, whole};
@@ -122,6 +124,8 @@ pub struct Restored {
     pub passed_over: Vec<NotLoaded>,
     /// Warnings, definitions that could not be made, and those that were made another way.
     pub said: ToolMessages,
+    /// Generated columns that have other values than at the source.
+    pub other_computed: Vec<String>,
     /// The logins that were used.
     pub access: Access,
     /// Who loads and reads each table.

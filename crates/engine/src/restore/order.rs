@@ -1,9 +1,9 @@
 //! The order of work: largest tables first, and parents before their children.
 
 use super::error::RestoreError;
-use hubvault_archive::TableSummary;
+use hubvault_archive::{CheckedKind, LateCheck, Manifest, TableSummary};
 use hubvault_model::TableName;
-use hubvault_postgres::{ForeignKey, Session, inspect};
+use hubvault_postgres::{Check, ForeignKey, Session, inspect};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Below this many bytes of rows the order of tables does not matter.
@@ -42,4 +42,28 @@ pub(crate) fn parents_first<'a>(
         ordered.push(left.remove(at));
     }
     Ok(ordered)
+}
+
+/// The CHECK constraints that are added after the rows.
+pub(super) fn late_checks(manifest: &Manifest) -> Vec<Check> {
+    let check = |late: &LateCheck| Check {
+        of_domain: late.on == CheckedKind::Domain,
+        owner: late.owner.clone(),
+        name: late.constraint.clone(),
+    };
+    manifest.load_order.late_checks.iter().map(check).collect()
+}
+
+/// The schemas of the source's `search_path`; where the archive does not say them, those of its tables, `public` first.
+pub(super) fn search_path(manifest: &Manifest) -> Vec<String> {
+    if !manifest.load_order.search_path.is_empty() {
+        return manifest.load_order.search_path.clone();
+    }
+    let mut schemas = vec!["public".to_owned()];
+    for table in &manifest.tables {
+        if !schemas.contains(&table.name.schema) {
+            schemas.push(table.name.schema.clone());
+        }
+    }
+    schemas
 }

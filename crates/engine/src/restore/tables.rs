@@ -56,6 +56,7 @@ pub fn tables<S: Source>(
         match loaded.map_err(RestoreError::with_role) {
             Ok(name) => tables.push(Compared {
                 name,
+                tables: 1,
                 expected: table.digest,
                 found: Ok(Found::Rows(table.digest)),
                 incomparable: None,
@@ -74,6 +75,7 @@ pub fn tables<S: Source>(
     Ok(Restored {
         tables,
         passed_over,
+        other_computed: Vec::new(),
         said: ToolMessages::default(),
         compared: Comparison::Rows,
         access: Access::single(to.clone()),

@@ -12,6 +12,8 @@ pub(crate) struct Unit<'a> {
     pub(crate) table: Cow<'a, TableSummary>,
     /// Whether it is a partitioned one.
     pub(crate) is_tree: bool,
+    /// How many tables of the archive it stands for.
+    pub(crate) tables: usize,
     /// Why its contents cannot be compared, and its rows are counted.
     pub(crate) problem: Option<&'static str>,
 }
@@ -32,6 +34,7 @@ pub(crate) fn units(manifest: &Manifest) -> Vec<Unit<'_>> {
         let unit = |table| Unit {
             table,
             is_tree: false,
+            tables: 1,
             problem: None,
         };
         if *place == table.name {
@@ -54,6 +57,7 @@ pub(crate) fn units(manifest: &Manifest) -> Vec<Unit<'_>> {
 
 impl Unit<'_> {
     fn add(&mut self, partition: &TableSummary) {
+        self.tables += 1;
         let sum = self.table.to_mut();
         let is_alike = sum.columns == partition.columns
             && (sum.format, &sum.encoding) == (partition.format, &partition.encoding);
@@ -63,6 +67,12 @@ impl Unit<'_> {
             );
         }
         sum.digest.merge(partition.digest);
+        match (&mut sum.computed, &partition.computed) {
+            (Some(sum), Some(other)) if sum.columns == other.columns => {
+                sum.digest.merge(other.digest);
+            }
+            (computed, _) => *computed = None,
+        }
         sum.bytes += partition.bytes;
         let digests = [&sum.source_digest, &partition.source_digest];
         let digests = digests.map(|digest| digest.as_deref()?.parse::<ServerDigest>().ok());

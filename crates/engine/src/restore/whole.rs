@@ -6,20 +6,20 @@ use super::error::RestoreError;
 use super::extension_rows;
 use super::lacking;
 use super::locks::in_turns;
+use super::order::{late_checks, search_path};
 use super::previewed::{Previewed, lock_dropped, other_partitions};
 use super::properties::{contents, relations};
 use super::refused::without_checks;
 use super::rows::{NotLoaded, Transactions, load};
 use super::statements::{Statements, analyze_beside};
 use super::units::units;
+use super::unlike::other_computed;
 use super::{RestoreOptions, Restored, Target, definitions, entry};
 use crate::progress::{Progress, Stage};
-use hubvault_archive::{
-    Archive, CheckedKind, EntryKind, EntryRecord, LateCheck, LoadGroup, Manifest, Source,
-};
+use hubvault_archive::{Archive, EntryKind, EntryRecord, LoadGroup, Manifest, Source};
 use hubvault_model::{Cancel, TableName, quote_ident};
 use hubvault_postgres::{
-    Access, Check, ConnectSettings, LateChecks, SchemaOptions, SchemaRestore, Session, TableLogins,
+    Access, ConnectSettings, LateChecks, SchemaOptions, SchemaRestore, Session, TableLogins,
     ToolMessages, WAIT_SHORTLY, target,
 };
 
@@ -113,7 +113,7 @@ pub(crate) fn whole_with<S: Source>(
     }
     report.failures = schema.roots(report.failures, cancel)?;
 
-    let tables = restore.compared(&logins, &mut report)?;
+    let (tables, other_computed) = restore.compared(&logins, &mut report)?;
     report
         .warnings
         .extend(tables.iter().filter_map(not_compared));
@@ -122,6 +122,7 @@ pub(crate) fn whole_with<S: Source>(
         compared: options.compare,
         passed_over,
         said: report,
+        other_computed,
         access,
         logins,
     })
@@ -289,18 +290,24 @@ impl<S: Source> Restore<'_, S> {
         &self,
         logins: &TableLogins,
         report: &mut ToolMessages,
-    ) -> Result<Vec<Compared>, RestoreError> {
+    ) -> Result<(Vec<Compared>, Vec<String>), RestoreError> {
         let (how, cancel) = (self.options.compare, self.cancel);
         if how != Comparison::Off {
             self.progress.stage(Stage::Compare, None);
         }
         let units = units(self.archive.manifest());
         let how = (how, self.options.workers);
-        let compared = || compare(&units, self.access.definer(), logins, how, cancel);
+        let compared = || {
+            let tables = compare(&units, self.access.definer(), logins, how, cancel)?;
+            let other = other_computed(&units, &tables, logins, cancel)?;
+            Ok((tables, other))
+        };
         if self.options.isolated {
             return compared();
         }
-        analyze_beside((self.access, cancel), report, compared)
+        let (tables, other) = analyze_beside((self.access, cancel), report, compared)?;
+        report.warnings.extend(other.iter().cloned());
+        Ok((tables, other))
     }
 
     /// The entries with rows, each with when it is loaded.
@@ -338,30 +345,6 @@ impl<S: Source> Restore<'_, S> {
             self.cancel,
         )
     }
-}
-
-/// The CHECK constraints that are added after the rows.
-fn late_checks(manifest: &Manifest) -> Vec<Check> {
-    let check = |late: &LateCheck| Check {
-        of_domain: late.on == CheckedKind::Domain,
-        owner: late.owner.clone(),
-        name: late.constraint.clone(),
-    };
-    manifest.load_order.late_checks.iter().map(check).collect()
-}
-
-/// The schemas of the source's `search_path`; where the archive does not say them, those of its tables, `public` first.
-fn search_path(manifest: &Manifest) -> Vec<String> {
-    if !manifest.load_order.search_path.is_empty() {
-        return manifest.load_order.search_path.clone();
-    }
-    let mut schemas = vec!["public".to_owned()];
-    for table in &manifest.tables {
-        if !schemas.contains(&table.name.schema) {
-            schemas.push(table.name.schema.clone());
-        }
-    }
-    schemas
 }
 
 /// Extensions that the archive needs and the server does not offer.

@@ -147,7 +147,8 @@ pub(super) fn report(restored: &Restored, to: &ConnectSettings) -> Result<Exit> 
             grouped(many)
         ),
     };
-    let (tables, rows) = (restored.tables.len() as u64, counted(rows, "row"));
+    let tables: usize = restored.tables.iter().map(|table| table.tables).sum();
+    let (tables, rows) = (tables as u64, counted(rows, "row"));
     let counted_only = restored
         .tables
         .iter()

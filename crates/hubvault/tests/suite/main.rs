@@ -36,6 +36,7 @@ mod not_rebuilt;
 mod restore;
 mod load_order;
 mod early_indexes;
+mod generated_columns;
 mod script_drill;
 mod restore_shells;
 mod restore_locks;

@@ -28,6 +28,9 @@ pub struct Column {
     pub name: String,
     /// Whether it is computed from others; COPY leaves it out.
     pub generated: bool,
+    /// Whether it is computed and stored, by functions, operators, types or collations that are not built in: what they make
+    /// of the same row may be different elsewhere.
+    pub computed: bool,
     /// Whether its type is not built in.
     pub own_type: bool,
     /// How many bytes of text the server writes for each byte of a value, at least; 0 where the size of a value is not
@@ -286,6 +289,9 @@ fn estimated_rows(reltuples: f64, relpages: i64, pages: u64) -> Option<u64> {
     Some((reltuples / relpages as f64 * pages as f64).round() as u64)
 }
 
+/// The first oid that is not PostgreSQL's own (`access/transam.h`, `FirstNormalObjectId`).
+const FIRST_OWN: u32 = 16_384;
+
 fn columns(session: &mut Session) -> Result<HashMap<u32, Vec<Column>>, PgError> {
     let sql = format!(
             "SELECT a.attrelid, a.attname::text,
@@ -294,7 +300,11 @@ fn columns(session: &mut Session) -> Result<HashMap<u32, Vec<Column>>, PgError> 
                     CASE coalesce(nullif(t.typbasetype, 0), t.oid)
                         WHEN 'bytea'::regtype THEN 2
                         WHEN 'text'::regtype THEN 1 WHEN 'varchar'::regtype THEN 1 WHEN 'bpchar'::regtype THEN 1
-                        ELSE 0 END
+                        ELSE 0 END,
+                    a.attgenerated = 's' AND EXISTS (
+                        SELECT FROM pg_attrdef f JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid
+                        WHERE f.adrelid = a.attrelid AND f.adnum = a.attnum
+                          AND d.refobjid >= {FIRST_OWN} AND d.refclassid <> 'pg_class'::regclass)
              FROM pg_attribute a
              LEFT JOIN pg_type t ON t.oid = a.atttypid
              JOIN pg_class c ON c.oid = a.attrelid
@@ -309,6 +319,7 @@ fn columns(session: &mut Session) -> Result<HashMap<u32, Vec<Column>>, PgError> 
         columns.entry(row.get(0)).or_default().push(Column {
             name: row.get(1),
             generated: row.get(2),
+            computed: row.get(5),
             own_type: row.get(3),
             text_bytes: u8::try_from(row.get::<_, i32>(4)).unwrap_or(0),
         });

@@ -68,7 +68,7 @@ def make(server, name, scale):
         "accounts": lambda: ACCOUNTS.format(rows=rows(4_000_000)),
         "toast": lambda: TOAST.format(rows=rows(5_000)),
         "many": lambda: MANY.format(rows=rows(2_000)),
-        "20,000 tables": lambda: MANY.format(rows=rows(20_000)),
+        "20000 tables": lambda: MANY.format(rows=rows(20_000)),
         "hub": lambda: HUB.read_text().replace("{{users}}", str(rows(50_000))) + OLDER,
         "narrow": lambda: NARROW.format(rows=rows(20_000_000)),
         "large": lambda: LARGE.format(rows=rows(10_000)),

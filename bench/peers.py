@@ -13,8 +13,7 @@ from server import BIN, as_server
 ROOT = Path(__file__).parent.parent
 HUBVAULT = Path(os.environ.get("HV", ROOT / "target/release/hubvault"))
 EVERYTHING = '[scope]\ntables = ["*"]\nwindow = []\n'
-HUB_SCOPE = ""
-# The default scope (crates/config/src/keys.rs), as the shell scripts knew it.
+# What the shell scripts took (crates/config/src/default_scope.rs).
 CRITICAL = {"users", "user_roles", "organizations", "agencies", "referrals", "exchange_rates", "system_settings", "roles",
             "permissions", "role_permissions"}
 WINDOWS = {"credit_transactions", "point_transactions", "purchases"}
@@ -25,11 +24,20 @@ class Bench:
 
     def __init__(self, place, source, target, database, scope=EVERYTHING):
         self.place, self.source, self.target, self.database = place / database, source, target, database
-        self.scope = scope
+        self.scope = scope or self.of_the_scripts()
         self.archives = {}
         # A configuration in a directory that others may write is refused.
         self.place.mkdir(mode=0o755)
         self.place.chmod(0o755)
+
+    def there(self):
+        """The names of the database's tables."""
+        return set(self.source.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public'", self.database).split())
+
+    def of_the_scripts(self):
+        """The scope of the shell scripts."""
+        tables, windows = (json.dumps(sorted(self.there() & names)) for names in (CRITICAL, WINDOWS))
+        return f'[scope]\ntables = {tables}\n[[scope.window]]\ntables = {windows}\ncolumn = "created_at"\nlength = "3 months"\n'
 
     def fresh(self, name):
         """An empty directory below the place."""
@@ -218,7 +226,7 @@ class Bench:
     def table_by_table(self):
         """As the shell scripts did it: each table of the default scope by a pg_dump of its own, each
         window as CSV, then tar."""
-        there = set(self.source.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public'", self.database).split())
+        there = self.there()
         script = "set -e\n"
         for table in sorted(there & WINDOWS):
             query = f"SELECT * FROM {table} WHERE created_at >= now() - interval '3 months'"

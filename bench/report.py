@@ -131,7 +131,7 @@ def reached(results):
         row("F9", "the same: part of the archive's bytes read", 1.0, 100 * taken.read_mb / taken.size_mb, " %")
     for taken, what, limit in ((full, "`many`, zstd-1 with read-back, of `pg_dump -Fd -j2`", 0.70), (small, "the same with 100 tables", 1.10)):
         ratio("F10", what, limit, taken.get("many", {}), "hubvault zstd-1", DIRECTORY)
-    tables = full.get("20,000 tables", {})
+    tables = full.get("20000 tables", {})
     ratio("F11", "20,000 tables, defaults, of `pg_dump -Fd -j2`", 0.80, tables, DEFAULT, DIRECTORY)
     if tables:
         row("F11", "the same: peak memory", 96, max(one.peak_mb for one in tables[DEFAULT]), " MB")

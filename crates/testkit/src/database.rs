@@ -1,5 +1,6 @@
 //! One server a test process, one database a test.
 
+use crate::directory::of_servers;
 use hubvault_model::{Cancel, RowDigest, RowDigester, RowFormat, TableName, quote_ident};
 use hubvault_postgres::{
     ConnectSettings, RelationKind, Session, ThrowawayOptions, ThrowawayServer, inspect,
@@ -37,7 +38,7 @@ pub fn server() -> Arc<Server> {
             ("max_connections".into(), "60".into()),
             ("wal_level".into(), "minimal".into()),
         ],
-        ..ThrowawayOptions::plain("/tmp")
+        ..ThrowawayOptions::plain(of_servers())
     };
     let throwaway = ThrowawayServer::start(&options, &Cancel::new())
         .unwrap_or_else(|error| panic!("the tests need a PostgreSQL server: {error}"));

@@ -4,8 +4,8 @@
 mod bytes;
 mod waiting;
 mod certificates;
-mod database;
 mod directory;
+mod database;
 mod http_sink;
 mod mail;
 mod messages;
@@ -19,7 +19,7 @@ mod standby;
 
 pub use bytes::contains_bytes;
 pub use database::{Database, Digests, Server, database_with, digests, execute, server, value};
-pub use directory::open_directory;
+pub use directory::{open_directory, server_directory};
 pub use http_sink::{Answer, HttpRequest, HttpSink};
 pub use mail::{Attached, MailFault, MailServer, MailServerOptions, MailTls, Parts, Received};
 pub use messages::{MessageProxy, Next, Passing, Side};

@@ -1,7 +1,7 @@
 //! A directory for one test, and hubvault run in it as a user would.
 
 use hubvault_postgres::ConnectSettings;
-use hubvault_testkit::{Database, open_directory};
+use hubvault_testkit::{Database, server_directory};
 use serde_json::Value;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -66,7 +66,7 @@ impl Hub {
 
     /// Proves every backup of this hub, in a directory for drills that is returned.
     pub(crate) fn prove(&mut self) -> TempDir {
-        let drills = open_directory();
+        let drills = server_directory();
         self.set("PROOF", "always");
         self.set("PROOF_SCRIPT", "off");
         self.set("TMPDIR", drills.path().to_str().unwrap());

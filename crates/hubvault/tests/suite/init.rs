@@ -363,6 +363,10 @@ fn on_a_terminal_it_asks_and_writes_what_was_answered() {
     let source = database_with(&format!("{USERS} {EVENTS}"));
     let (place, role, settings) = (Place::new(), role_of(&source), source.settings());
     std::fs::write(place.path("compose.yaml"), "services: {}").unwrap();
+    // On the database's own disk, which is a warning.
+    let data = Path::new(&settings.host).ancestors().nth(2).unwrap();
+    let beside = tempfile::tempdir_in(data).unwrap();
+    let kept = beside.path().join("kept");
     let line = |text: &str| format!("{text}\n");
     let answers = [
         ("Host of the database", line(&settings.host)),
@@ -381,7 +385,7 @@ fn on_a_terminal_it_asks_and_writes_what_was_answered() {
         ("Take only its recent rows", "y".to_owned()),
         ("How far back", line("1 week")),
         ("Files to back up", line(" ")),
-        ("Directory for archives", line("kept")),
+        ("Directory for archives", line(kept.to_str().unwrap())),
         ("Who can open archives", line("")),
         ("How many days", line("14")),
         ("When `hubvault serve`", line("")),

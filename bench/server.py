@@ -19,6 +19,8 @@ THROWAWAY = {
 SOURCE = {
     "fsync": "off", "wal_level": "replica", "archive_mode": "on", "archive_command": "/bin/true",
     "shared_buffers": "1GB", "max_wal_size": "8GB", "maintenance_work_mem": "256MB", "autovacuum": "off",
+    # 20,000 tables are locked at once.
+    "max_locks_per_transaction": "512",
 }
 
 

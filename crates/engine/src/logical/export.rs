@@ -18,19 +18,16 @@ use hubvault_postgres::{
     copy_options,
 };
 use jiff::Timestamp;
-use std::ops::RangeInclusive;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// An entry is closed at the end of a row once it has a size between these, compressed: this bounds the memory of a
+/// An entry is closed at the end of a row once it has this size, compressed: this bounds the memory of a
 /// worker, whatever the planner's estimate.
-const ENTRY_STORED_BYTES: RangeInclusive<u64> = 2 << 20..=12 << 20;
-/// So much all workers hold together, at about: with more than three of them entries are smaller.
-const ALL_STORED_BYTES: u64 = 36 << 20;
+const ENTRY_STORED_BYTES: u64 = 12 << 20;
 /// And once it has this size before compression, so that an entry stays a small unit of restore when
 /// rows compress very well.
 const ENTRY_RAW_BYTES: u64 = 64 << 20;
-/// A row that makes an entry larger than a full one by this is one of the few that one worker alone may hold at a time.
-const LARGE_MORE_BYTES: u64 = 4 << 20;
+/// A row that makes an entry larger than this is one of the few that one worker alone may hold at a time.
+const LARGE_STORED_BYTES: u64 = ENTRY_STORED_BYTES + (4 << 20);
 /// Bytes between two progress reports.
 const TELL_BYTES: u64 = 256 << 10;
 
@@ -41,8 +38,6 @@ struct Shared<'a> {
     pool: Pool<'a, &'a Extent>,
     totals: Vec<Mutex<TableTotals>>,
     compression: Compression,
-    /// When an entry is full, compressed.
-    full_bytes: u64,
     source_digest: SourceDigest,
     taken_at: Timestamp,
     /// Held by the worker whose entry is larger than entries usually are.
@@ -84,7 +79,6 @@ pub(crate) fn export(
         pool: Pool::new(&plan.extents, cancel),
         totals: plan.tables.iter().map(|_| Mutex::default()).collect(),
         compression: job.archive.compression(),
-        full_bytes: full_bytes(job.workers),
         source_digest: asked_for(job),
         taken_at: plan.snapshot.taken_at,
         large: Mutex::new(()),
@@ -159,7 +153,7 @@ impl Shared<'_> {
         let mut stored = 0;
         let mut large = None;
         let sent = session.copy_out(&doing, &extent.copy_sql(table), |piece| {
-            if part.is_full(self.full_bytes) && part.rows.at_row_end() {
+            if part.is_full() && part.rows.at_row_end() {
                 let full = std::mem::replace(&mut part, Part::begin(table, self.compression)?);
                 stored += full.rows.so_far().rows;
                 self.store(extent, full, true)?;
@@ -167,8 +161,7 @@ impl Shared<'_> {
                 (told_rows, told_bytes) = (0, 0);
             }
             part.write(piece)?;
-            if large.is_none() && part.builder.stored_bytes() >= self.full_bytes + LARGE_MORE_BYTES
-            {
+            if large.is_none() && part.builder.stored_bytes() >= LARGE_STORED_BYTES {
                 large = Some(locked(&self.large));
             }
             if part.bytes - told_bytes >= TELL_BYTES {
@@ -187,6 +180,7 @@ impl Shared<'_> {
         self.progress
             .advance(Some(&table.name), rows - told_rows, part.bytes - told_bytes);
         self.store(extent, part, false)?;
+        drop(large);
         self.computed(session, extent, &doing)?;
         self.ask_the_source(session, extent, &doing)
     }
@@ -205,6 +199,8 @@ impl Shared<'_> {
         let mut rows = RowDigester::new(table.format);
         session.copy_out(doing, &sql, |piece| {
             rows.update(piece);
+            self.throttle
+                .passed(piece.len() as u64, || self.check_stop())?;
             self.check_stop()
         })?;
         let digest = rows.finish().map_err(|error| PgError::Query {
@@ -276,12 +272,6 @@ impl Shared<'_> {
     }
 }
 
-/// When an entry of one of so many workers is full.
-fn full_bytes(workers: usize) -> u64 {
-    let (least, most) = ENTRY_STORED_BYTES.into_inner();
-    (ALL_STORED_BYTES / workers.max(1) as u64).clamp(least, most)
-}
-
 /// Only a drill compares it.
 fn asked_for(job: &Job) -> SourceDigest {
     match job.proof.when {
@@ -331,8 +321,9 @@ impl Part {
         Ok(self.builder.write(piece)?)
     }
 
-    fn is_full(&self, bytes: u64) -> bool {
-        self.builder.stored_bytes() >= bytes || self.builder.raw_bytes() >= ENTRY_RAW_BYTES
+    fn is_full(&self) -> bool {
+        self.builder.stored_bytes() >= ENTRY_STORED_BYTES
+            || self.builder.raw_bytes() >= ENTRY_RAW_BYTES
     }
 
     fn end(mut self, table: &PlannedTable) -> Result<(EntryBuilder, RowDigest, u64), BackupError> {

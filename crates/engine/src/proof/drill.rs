@@ -188,7 +188,9 @@ impl Drill<'_> {
         };
         match script.run() {
             Ok(ran) if ran.problems.is_empty() => {
-                shown.script = Some(script::shape(self.archive.manifest()));
+                // What it did not show is tried again with the next drill.
+                let is_whole = ran.unshown.is_empty();
+                shown.script = is_whole.then(|| script::shape(self.archive.manifest()));
                 shown.notes.extend(not_shown(&ran.unshown));
             }
             Ok(ran)

@@ -48,15 +48,22 @@ impl ScriptDrill<'_> {
         let unpacked = Unpacked::new(self.directory).map_err(failed)?;
         self.unpack(&unpacked.0)?;
         let ended = self.script(&unpacked.0, &login).map_err(failed)?;
-        let mut problems = problems(&ended);
-        if ended.code == Some(0) || ended.code == Some(3) {
-            problems.extend(self.different(&login)?);
-        }
-        let ran = Ran {
-            problems,
+        let mut ran = Ran {
+            problems: problems(&ended),
             ..Ran::default()
         };
-        Ok(ran.sort_out(&ended))
+        let mut different = Vec::new();
+        if ended.code == Some(0) || ended.code == Some(3) {
+            let (unread, read): (Vec<_>, Vec<_>) =
+                (self.different(&login)?.into_iter()).partition(|table| table.found.is_err());
+            ran.problems
+                .extend(unread.iter().filter_map(Compared::problem));
+            different.extend(read.iter().filter_map(Compared::problem));
+        }
+        let mut ran = ran.sort_out(&ended);
+        // Rows that are there and differ follow from nothing else.
+        ran.problems.extend(different);
+        Ok(ran)
     }
 
     /// Extensions need a superuser, and their tables are his; rows of the archive may belong into them.
@@ -185,8 +192,8 @@ impl ScriptDrill<'_> {
         )
     }
 
-    /// Tables whose rows differ from the archive's.
-    fn different(&self, login: &ConnectSettings) -> Result<Vec<String>, RestoreError> {
+    /// The tables, with how their rows differ from the archive's.
+    fn different(&self, login: &ConnectSettings) -> Result<Vec<Compared>, RestoreError> {
         let manifest = self.archive.manifest();
         let access =
             Access::single(login.clone()).with_search_path(&manifest.load_order.search_path);
@@ -194,8 +201,7 @@ impl ScriptDrill<'_> {
         let logins = access.of_tables(&mut session)?;
         let units = restore::units(manifest);
         let how = (Comparison::Rows, self.workers);
-        let compared = restore::compare(&units, login, &logins, how, self.cancel)?;
-        Ok(compared.iter().filter_map(Compared::problem).collect())
+        restore::compare(&units, login, &logins, how, self.cancel)
     }
 }
 

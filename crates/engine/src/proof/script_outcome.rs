@@ -42,11 +42,13 @@ pub(super) struct Ran {
 }
 
 impl Ran {
-    /// Moves what may only be missing because a superuser would have to make it.
+    /// Moves what may only be missing because a superuser would have to make it, which the server said then.
     pub(super) fn sort_out(mut self, ended: &Ended) -> Self {
-        let lines = ended.output.lines().map(str::trim_start);
-        let is_needed = |line: &str| NEEDED.iter().any(|kind| line.starts_with(kind));
-        if ended.code != Some(3) || !lines.into_iter().any(is_needed) {
+        let is_needed = |line: &str| {
+            NEEDED.iter().any(|kind| line.starts_with(kind))
+                && REFUSED.iter().any(|said| line.contains(said))
+        };
+        if ended.code != Some(3) || !listed(&ended.output).any(is_needed) {
             return self;
         }
         let is_follow_up = |why: &String| MISSING.iter().any(|words| why.contains(words));
@@ -55,24 +57,26 @@ impl Ran {
     }
 }
 
+/// How a server says that a role may not do something.
+const REFUSED: [&str; 3] = ["permission denied", "must be superuser", "must be owner"];
+
+/// The objects at the end of its output that it did not make or load.
+fn listed(output: &str) -> impl Iterator<Item = &str> {
+    let lines = output.lines();
+    let lines = lines.skip_while(|line| *line != "not rebuilt:" && *line != "not loaded:");
+    lines.filter_map(|line| line.strip_prefix("  "))
+}
+
 /// What the end of its output says is wrong, but for what needs a superuser.
 pub(super) fn problems(ended: &Ended) -> Vec<String> {
-    let mut lines = ended
-        .output
-        .lines()
-        .skip_while(|line| *line != "not rebuilt:" && *line != "not loaded:");
     let of_superuser = |line: &str| {
         let object = line.strip_prefix("COMMENT - ").unwrap_or(line);
         OF_SUPERUSERS.iter().any(|kind| object.starts_with(kind))
-            || ["permission denied", "must be superuser", "must be owner"]
-                .iter()
-                .any(|said| line.contains(said))
+            || REFUSED.iter().any(|said| line.contains(said))
     };
     match ended.code {
         Some(0) => Vec::new(),
-        Some(3) => lines
-            .by_ref()
-            .filter_map(|line| line.strip_prefix("  "))
+        Some(3) => listed(&ended.output)
             .filter(|line| !of_superuser(line))
             .map(|line| one_line(line).into_owned())
             .collect(),

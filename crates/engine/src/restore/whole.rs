@@ -250,10 +250,7 @@ impl<S: Source> Restore<'_, S> {
             self.progress,
             self.cancel,
         )?;
-        let (early, none) = (
-            EarlyIndexes::of(self.archive, schema, &entries, self.cancel)?,
-            EarlyIndexes::default(),
-        );
+        let (early, none) = (self.early(schema, said, &entries)?, EarlyIndexes::default());
         let rows = |group, early, late: &mut LateChecks| {
             let is_of = |of, _: &EntryRecord| of == group;
             let refused = self.rows((&entries, early), &is_of, transactions, logins)?;
@@ -282,6 +279,19 @@ impl<S: Source> Restore<'_, S> {
         })?;
         report.extend(schema.event_triggers(self.access, session, said, self.cancel)?);
         Ok(passed_over)
+    }
+
+    /// What can be built while rows are loaded. Without tablespaces `pg_restore` takes what the role or the database has.
+    fn early(
+        &self,
+        schema: &SchemaRestore,
+        said: SchemaOptions,
+        entries: &[(LoadGroup, &EntryRecord)],
+    ) -> Result<EarlyIndexes, RestoreError> {
+        if said.no_tablespaces && !self.options.isolated {
+            return Ok(EarlyIndexes::default());
+        }
+        EarlyIndexes::of(self.archive, schema, entries, self.cancel)
     }
 
     /// Compares, and gathers statistics meanwhile. Nothing that a drill asks afterwards is planned better with them, and

@@ -15,7 +15,7 @@ use std::os::unix::fs::FileExt;
 use std::panic::resume_unwind;
 use std::thread::ScopedJoinHandle;
 
-/// `initdb` makes no larger file than a WAL segment, 16 MiB.
+/// `initdb` makes no larger file than a WAL segment, 4 MiB.
 const LARGEST: i64 = 64 << 20;
 /// What is written at once. A block of zeros is left out: most of the WAL segment is.
 const BLOCK: usize = 64 << 10;
@@ -82,6 +82,7 @@ impl Copy {
             self.digest.update(name.as_bytes_with_nul());
             self.digest.update(digest?);
         }
+        self.digest.update(b"\0");
         Ok(())
     }
 

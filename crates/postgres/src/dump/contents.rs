@@ -226,6 +226,29 @@ const OF_TABLES: [&str; 12] = [
     "VIEW ",
 ];
 
+/// Kinds that never come before the rows.
+const AFTER_ROWS: [&str; 11] = [
+    "CHECK CONSTRAINT ",
+    "CONSTRAINT ",
+    "EVENT TRIGGER ",
+    "FK CONSTRAINT ",
+    "INDEX ",
+    "POLICY ",
+    "PUBLICATION ",
+    "ROW SECURITY ",
+    "RULE ",
+    "SUBSCRIPTION ",
+    "TRIGGER ",
+];
+
+/// Whether an object of this kind comes after the rows, whatever it needs.
+pub(crate) fn is_surely_after_rows(line: &str) -> bool {
+    is_object(line)
+        && AFTER_ROWS
+            .iter()
+            .any(|known| kind_of(line).starts_with(known))
+}
+
 fn step_of(kind: &str) -> Step {
     if kind.starts_with("EVENT TRIGGER ") {
         Step::Events

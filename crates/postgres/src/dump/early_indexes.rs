@@ -23,11 +23,14 @@ pub struct EarlyIndex {
     sql: String,
 }
 
+/// What `pg_restore` sets, whatever the role or the database has. It holds for the statement after it.
+const AS_PG_RESTORE: &str = "SET LOCAL default_tablespace = ''; SET LOCAL lock_timeout = 0; ";
+
 impl EarlyIndex {
     /// Builds it; `false` where the server refused, which then happens again in its usual place, and is told there.
     pub fn build(&self, session: &mut Session) -> Result<bool, PgError> {
         let doing = format!("building an index of {}", self.table);
-        match session.simple(&doing, &self.sql) {
+        match session.simple(&doing, &format!("{AS_PG_RESTORE}{}", self.sql)) {
             Ok(()) => Ok(true),
             Err(error @ PgError::Query { .. }) if !error.is_environment() => {
                 tracing::debug!("it is tried again after all rows: {error}");

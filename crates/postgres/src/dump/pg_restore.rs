@@ -248,8 +248,11 @@ impl SchemaRestore {
         // The list has what comes before the rows, too. A pg_restore that has nothing to do takes time.
         let after_rows = self.dump.after_rows(cancel)?;
         let text = String::from_utf8_lossy(&list);
-        let mut ids = text.lines().map(contents::id_of);
-        if !ids.any(|id| after_rows.contains(id)) {
+        // The list of what comes after the rows has nothing that would show a lost end.
+        let is_after = |line: &str| {
+            after_rows.contains(contents::id_of(line)) || contents::is_surely_after_rows(line)
+        };
+        if !text.lines().any(is_after) {
             return Ok(ToolMessages::default());
         }
         self.section(("post-data", Some(&list)), access, login, options, cancel)

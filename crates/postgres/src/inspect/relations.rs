@@ -302,7 +302,10 @@ fn columns(session: &mut Session) -> Result<HashMap<u32, Vec<Column>>, PgError> 
                         WHEN 'text'::regtype THEN 1 WHEN 'varchar'::regtype THEN 1 WHEN 'bpchar'::regtype THEN 1
                         ELSE 0 END,
                     a.attgenerated = 's' AND EXISTS (
-                        SELECT FROM pg_attrdef f JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid
+                        SELECT FROM pg_attrdef f
+                        -- Before 15 what the expression needs is needed by the column itself.
+                        JOIN pg_depend d ON (d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid)
+                             OR (d.classid = 'pg_class'::regclass AND d.objid = a.attrelid AND d.objsubid = a.attnum)
                         WHERE f.adrelid = a.attrelid AND f.adnum = a.attnum
                           AND d.refobjid >= {FIRST_OWN} AND d.refclassid <> 'pg_class'::regclass)
              FROM pg_attribute a

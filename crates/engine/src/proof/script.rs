@@ -2,7 +2,7 @@
 //! as the code of the owners runs over it, into a second database, whose rows are compared.
 
 use super::drill_server::DrillServer;
-use super::script_outcome::{Ran, problems};
+use super::script_outcome::Ran;
 use crate::command::{CommandLine, Ended};
 use crate::restore::{self, Compared, Comparison, RestoreError};
 use hubvault_archive::{AnyArchive, Manifest, TableSummary};
@@ -48,21 +48,10 @@ impl ScriptDrill<'_> {
         let unpacked = Unpacked::new(self.directory).map_err(failed)?;
         self.unpack(&unpacked.0)?;
         let ended = self.script(&unpacked.0, &login).map_err(failed)?;
-        let mut ran = Ran {
-            problems: problems(&ended),
-            ..Ran::default()
-        };
-        let mut different = Vec::new();
+        let mut ran = Ran::of(&ended);
         if ended.code == Some(0) || ended.code == Some(3) {
-            let (unread, read): (Vec<_>, Vec<_>) =
-                (self.different(&login)?.into_iter()).partition(|table| table.found.is_err());
-            ran.problems
-                .extend(unread.iter().filter_map(Compared::problem));
-            different.extend(read.iter().filter_map(Compared::problem));
+            ran.problems.extend(self.different(&login)?);
         }
-        let mut ran = ran.sort_out(&ended);
-        // Rows that are there and differ follow from nothing else.
-        ran.problems.extend(different);
         Ok(ran)
     }
 
@@ -192,8 +181,8 @@ impl ScriptDrill<'_> {
         )
     }
 
-    /// The tables, with how their rows differ from the archive's.
-    fn different(&self, login: &ConnectSettings) -> Result<Vec<Compared>, RestoreError> {
+    /// Tables whose rows differ from the archive's.
+    fn different(&self, login: &ConnectSettings) -> Result<Vec<String>, RestoreError> {
         let manifest = self.archive.manifest();
         let access =
             Access::single(login.clone()).with_search_path(&manifest.load_order.search_path);
@@ -201,7 +190,8 @@ impl ScriptDrill<'_> {
         let logins = access.of_tables(&mut session)?;
         let units = restore::units(manifest);
         let how = (Comparison::Rows, self.workers);
-        restore::compare(&units, login, &logins, how, self.cancel)
+        let compared = restore::compare(&units, login, &logins, how, self.cancel)?;
+        Ok(compared.iter().filter_map(Compared::problem).collect())
     }
 }
 

@@ -17,19 +17,15 @@ const OF_SUPERUSERS: [&str; 10] = [
     "SUBSCRIPTION ",
 ];
 
-/// Of these what other objects need.
-const NEEDED: [&str; 4] = [
-    "ACCESS METHOD ",
-    "CAST ",
-    "OPERATOR CLASS ",
-    "OPERATOR FAMILY ",
-];
-/// How a server says that something is missing which another object needs.
-const MISSING: [&str; 4] = [
-    " does not exist",
-    "has no default operator class",
-    "could not identify a",
-    "cannot cast type ",
+/// Of these what other objects need, each with how a server says that it is missing, besides by its name.
+const NEEDED: [(&str, &[&str]); 4] = [
+    ("ACCESS METHOD ", &[]),
+    ("CAST ", &["cannot cast type "]),
+    (
+        "OPERATOR CLASS ",
+        &["has no default operator class", "could not identify a"],
+    ),
+    ("OPERATOR FAMILY ", &[]),
 ];
 
 /// What a run of the script showed, for people.
@@ -42,23 +38,64 @@ pub(super) struct Ran {
 }
 
 impl Ran {
-    /// Moves what may only be missing because a superuser would have to make it, which the server said then.
-    pub(super) fn sort_out(mut self, ended: &Ended) -> Self {
-        let is_needed = |line: &str| {
-            NEEDED.iter().any(|kind| line.starts_with(kind))
-                && REFUSED.iter().any(|said| line.contains(said))
+    /// Sorts out what `ended` says: an object that lacks what the server permits to superusers only, or lacks such an object,
+    /// is no fault of the script.
+    pub(super) fn of(ended: &Ended) -> Self {
+        let mut ran = Self {
+            problems: problems(ended),
+            unshown: Vec::new(),
         };
-        if ended.code != Some(3) || !listed(&ended.output).any(is_needed) {
-            return self;
+        if ended.code != Some(3) {
+            return ran;
         }
-        let is_follow_up = |why: &String| MISSING.iter().any(|words| why.contains(words));
-        (self.unshown, self.problems) = self.problems.into_iter().partition(is_follow_up);
-        self
+        let refused = listed(&ended.output).filter(|line| is_refused(line));
+        let (mut signs, mut names): (Vec<&str>, Vec<String>) = (Vec::new(), Vec::new());
+        for line in refused {
+            let known = NEEDED.iter().find(|(kind, _)| line.starts_with(kind));
+            if let Some((kind, said)) = known {
+                signs.extend(*said);
+                names.extend(name_of(&line[kind.len()..]));
+            }
+        }
+        loop {
+            let is_follow_up = |why: &String| {
+                signs.iter().any(|sign| why.contains(sign))
+                    || names.iter().any(|name| is_missing(name, why))
+            };
+            let (found, left): (Vec<_>, Vec<_>) = ran.problems.into_iter().partition(is_follow_up);
+            ran.problems = left;
+            if found.is_empty() {
+                return ran;
+            }
+            for line in &found {
+                names.extend(line.split_once(' ').and_then(|(_, rest)| name_of(rest)));
+            }
+            ran.unshown.extend(found);
+        }
     }
+}
+
+/// From `public the name owner: ERROR:  ...` the name of an object.
+fn name_of(line: &str) -> Option<String> {
+    let (object, _) = line.split_once(": ")?;
+    let (_, name_and_owner) = object.split_once(' ')?;
+    let (name, _) = name_and_owner.rsplit_once(' ')?;
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
+/// Whether an error says that an object of this name is not there, with its schema or without.
+fn is_missing(name: &str, why: &str) -> bool {
+    ["\"", "."]
+        .iter()
+        .any(|before| why.contains(&format!("{before}{name}\" does not exist")))
 }
 
 /// How a server says that a role may not do something.
 const REFUSED: [&str; 3] = ["permission denied", "must be superuser", "must be owner"];
+
+fn is_refused(line: &str) -> bool {
+    REFUSED.iter().any(|said| line.contains(said))
+}
 
 /// The objects at the end of its output that it did not make or load.
 fn listed(output: &str) -> impl Iterator<Item = &str> {
@@ -68,11 +105,10 @@ fn listed(output: &str) -> impl Iterator<Item = &str> {
 }
 
 /// What the end of its output says is wrong, but for what needs a superuser.
-pub(super) fn problems(ended: &Ended) -> Vec<String> {
+fn problems(ended: &Ended) -> Vec<String> {
     let of_superuser = |line: &str| {
         let object = line.strip_prefix("COMMENT - ").unwrap_or(line);
-        OF_SUPERUSERS.iter().any(|kind| object.starts_with(kind))
-            || REFUSED.iter().any(|said| line.contains(said))
+        OF_SUPERUSERS.iter().any(|kind| object.starts_with(kind)) || is_refused(line)
     };
     match ended.code {
         Some(0) => Vec::new(),
@@ -127,26 +163,41 @@ mod tests {
             ["INDEX public i o: ERROR:  division by zero"]
         );
         assert!(problems(&ended(0, said)).is_empty());
-        let sorted = |said: &str| {
-            let ended = ended(3, said);
-            let problems = problems(&ended);
-            let ran = Ran {
-                problems,
-                ..Ran::default()
-            }
-            .sort_out(&ended);
-            (ran.problems.len(), ran.unshown.len())
-        };
-        let class =
-            "  OPERATOR CLASS public c o: ERROR:  must be superuser to create an operator class\n";
-        let index =
-            "not rebuilt:\n  INDEX public i o: ERROR:  operator class \"c\" does not exist\n";
-        assert_eq!(sorted(&format!("{index}{class}")), (0, 1));
-        assert_eq!(sorted(index), (1, 0));
-        assert_eq!(sorted(&format!("{said}{class}")), (1, 0));
         assert_eq!(
             problems(&ended(1, "== rows\nrestore.sh: no\n")),
             ["restore.sh: no"]
         );
+    }
+    #[test]
+    fn what_lacks_an_object_of_superusers_is_not_shown_and_all_else_is_a_problem() {
+        let sorted = |lines: &[&str]| {
+            let ended = Ended {
+                code: Some(3),
+                timed_out: false,
+                output: format!("not rebuilt:\n  {}\n", lines.join("\n  ")),
+                seconds: 1.0,
+            };
+            let ran = Ran::of(&ended);
+            (ran.problems.len(), ran.unshown.len())
+        };
+        let class = "OPERATOR CLASS public by rank o: ERROR:  must be superuser to create an operator class";
+        let index = "INDEX public i o: ERROR:  operator class \"public.by rank\" does not exist for access method \"btree\"";
+        let comment = "COMMENT public INDEX i o: ERROR:  relation \"public.i\" does not exist";
+        let default = "INDEX public j o: ERROR:  data type public.t has no default operator class for access method \"btree\"";
+        let other = "VIEW public v o: ERROR:  relation \"public.w\" does not exist";
+        let there =
+            "OPERATOR CLASS public by rank o: ERROR:  operator class \"by rank\" already exists";
+        assert_eq!(sorted(&[class, index, comment, default]), (0, 3));
+        assert_eq!(sorted(&[comment, index, class]), (0, 2));
+        // Nothing follows from it.
+        assert_eq!(sorted(&[class, index, other]), (1, 1));
+        assert_eq!(sorted(&[class, comment]), (1, 0));
+        // Without the refusal nothing does.
+        assert_eq!(sorted(&[index, default]), (2, 0));
+        assert_eq!(sorted(&[there, index]), (1, 0));
+        let cast = "CAST - CAST (text AS public.t) : ERROR:  must be owner of type text or type t";
+        let view = "VIEW public v o: ERROR:  cannot cast type text to public.t";
+        assert_eq!(sorted(&[cast, view]), (0, 1));
+        assert_eq!(sorted(&[class, view]), (1, 0));
     }
 }

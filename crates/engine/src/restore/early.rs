@@ -60,23 +60,25 @@ impl EarlyIndexes {
         if sizes.len() > MANY {
             sizes.retain(|_, (_, bytes)| *bytes >= LARGE);
         }
-        let mut early = Self::default();
         if sizes.is_empty() {
-            return Ok(early);
+            return Ok(Self::default());
         }
+        let mut waiting: BTreeMap<TableName, Waiting> = BTreeMap::new();
         let is_wanted = |table: &TableName| sizes.contains_key(table);
         for index in schema.early_indexes(dump(archive)?, is_wanted, cancel)? {
             let Some((entries, _)) = sizes.get(&index.table) else {
                 continue;
             };
-            let waiting = get_mut(&mut early.waiting);
-            let waiting = waiting.entry(index.table.clone()).or_insert(Waiting {
+            let of_table = waiting.entry(index.table.clone()).or_insert(Waiting {
                 entries: *entries,
                 indexes: Vec::new(),
             });
-            waiting.indexes.push(index);
+            of_table.indexes.push(index);
         }
-        Ok(early)
+        Ok(Self {
+            waiting: Mutex::new(waiting),
+            ..Self::default()
+        })
     }
 
     /// What can be built once so many more entries of a table are loaded and committed.
@@ -134,8 +136,4 @@ fn side_by_side(indexes: Vec<EarlyIndex>) -> Vec<Building> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn get_mut<T>(mutex: &mut Mutex<T>) -> &mut T {
-    mutex.get_mut().unwrap_or_else(PoisonError::into_inner)
 }

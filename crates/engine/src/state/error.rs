@@ -19,6 +19,16 @@ pub enum StateError {
         /// Run id, process, host and start, as that run wrote them.
         holder: String,
     },
+    /// Commands or services that read the list of backups hold the lock, one after the other.
+    #[error(
+        "the lock of {} is not free: commands or services that bring the list of backups up to date held it for a minute; \
+         look for one that hangs, and start again",
+        path.display()
+    )]
+    Read {
+        /// The lock file.
+        path: PathBuf,
+    },
     /// Another operation of the same kind is at work.
     #[error("another operation is running ({holder}); wait for it to end, or stop that process")]
     Busy {

@@ -78,6 +78,11 @@ pub(super) fn take(path: &Path, who: &str) -> Result<File, StateError> {
     let mut file =
         open(path, Access::ReadWrite).map_err(StateError::io("opening the run lock", path))?;
     if let Err(error) = lock_alone(&file) {
+        // What is written there is of a run that has ended.
+        if error == Errno::TIMEDOUT {
+            let path = path.to_owned();
+            return Err(StateError::Read { path });
+        }
         if error != Errno::WOULDBLOCK {
             return Err(StateError::io("locking", path)(error.into()));
         }
@@ -105,7 +110,7 @@ pub(super) fn take(path: &Path, who: &str) -> Result<File, StateError> {
     Ok(file)
 }
 
-/// Locks for one process alone. Those who hold it together with others are waited for.
+/// Locks for one process alone. Those who hold it together with others are waited for: after that it is `TIMEDOUT`.
 fn lock_alone(file: &File) -> Result<(), Errno> {
     let (began, mut held) = (Instant::now(), 0);
     loop {
@@ -118,8 +123,11 @@ fn lock_alone(file: &File) -> Result<(), Errno> {
             Ok(()) => flock(file, FlockOperation::Unlock)?,
             Err(_) => held += 1,
         }
-        if held >= TRIES || began.elapsed() > FOR_READERS {
+        if held >= TRIES {
             return Err(Errno::WOULDBLOCK);
+        }
+        if began.elapsed() > FOR_READERS {
+            return Err(Errno::TIMEDOUT);
         }
         std::thread::sleep(PAUSE);
     }

@@ -6,7 +6,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p target
 log=target/test.log
-echo "On two processors this takes about 6 minutes to build and 12 to run; on a busy machine several times that."
+echo "On two processors this takes about 5 minutes to build and 12 to run; on a busy machine several times that."
 
 # Most tests wait for a program most of the time, so more of them than processors run at once.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}

@@ -4,6 +4,13 @@
 ARG PG_MAJOR=15
 
 FROM rust:1.95-bookworm AS build
+# What ISA-L, the fastest deflate, is built with; an assembler is missing in this image.
+RUN set -eu; \
+    missing=''; \
+    for package in autoconf automake libtool make nasm; do \
+        dpkg -s "$package" >/dev/null 2>&1 || missing="$missing $package"; \
+    done; \
+    [ -z "$missing" ] || { apt-get update; apt-get install -y --no-install-recommends $missing; }
 WORKDIR /src
 COPY . .
 RUN cargo build --release --locked --package hubvault && cp target/release/hubvault /hubvault

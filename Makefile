@@ -13,7 +13,7 @@ FORM ?= short
 help: ## Name the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-tools: ## Install PostgreSQL's programs and a C compiler where they are missing
+tools: ## Install PostgreSQL's programs and what building needs where they are missing
 	@tools/install-postgres.sh
 
 demo: ## A sample hub backed up, restored with plain tools and from an S3 server alone, compared

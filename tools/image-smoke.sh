@@ -79,7 +79,8 @@ import "docker.io/library/postgres:$pg-bookworm" "$work/postgres" \
     --env "PATH=$path:/usr/lib/postgresql/$pg/bin" --stop-signal SIGINT
 
 step "A base image with this machine's Rust ($(rustc --version))"
-debootstrap --variant=minbase --include=ca-certificates,gcc,libc6-dev bookworm "$work/rust" "$mirror" >"$work/log" ||
+debootstrap --variant=minbase --include=ca-certificates,gcc,libc6-dev,autoconf,automake,libtool,make,nasm \
+    bookworm "$work/rust" "$mirror" >"$work/log" ||
     { tail "$work/log"; exit 1; }
 sysroot=$(rustc --print sysroot)
 mkdir -p "$work/rust/usr/local/rust" "$work/rust/usr/local/cargo/registry"

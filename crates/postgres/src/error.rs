@@ -102,8 +102,10 @@ pub enum PgError {
         /// The server's message.
         why: String,
     },
-    /// The server is out of disk space or memory (appendix A, class 53).
-    #[error("{doing}: the server is out of disk space or memory: {why}; free some")]
+    /// The server is out of disk space or memory (appendix A, class 53), or a file is closed to it (class 58).
+    #[error(
+        "{doing}: the server is out of disk space or memory, or cannot use a file: {why}; free some, or give it the file"
+    )]
     Exhausted {
         /// The operation.
         doing: String,

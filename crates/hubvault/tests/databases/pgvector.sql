@@ -5,7 +5,7 @@ CREATE TABLE item (id int PRIMARY KEY, embedding vector(8) NOT NULL CHECK (vecto
 INSERT INTO item (id, embedding, half, bits, sparse, parts, unit)
 SELECT n, v, v::halfvec(8), (n * 7919 % 65536)::bit(16), ('{1:' || n || ',20:' || n / 3.0 || '}/20')::sparsevec, ARRAY[v, NULL, v * v], l2_normalize(v)
 FROM generate_series(1, 2000) n, LATERAL (SELECT ARRAY(SELECT sin(n * k)::real FROM generate_series(1, 8) k)::vector(8) v) made;
-INSERT INTO item (id, embedding) VALUES (0, '[1e-30,1e30,-0,0,3.4028235e38,-1,0.1,1]');
+INSERT INTO item (id, embedding) VALUES (0, '[1e-30,65504,-0,0,1e-45,-1,0.1,1]');
 CREATE INDEX item_l2 ON item USING hnsw (embedding vector_l2_ops) WITH (m = 8, ef_construction = 32);
 CREATE INDEX item_cosine ON item USING ivfflat (embedding vector_cosine_ops) WITH (lists = 10);
 CREATE INDEX item_half ON item USING hnsw (half halfvec_ip_ops) WHERE half IS NOT NULL;
@@ -21,6 +21,6 @@ INSERT INTO piece SELECT id, k, subvector(embedding, 1, k) FROM item, generate_s
 CREATE TABLE kind_of (center vector(8), PRIMARY KEY (center)) PARTITION BY RANGE (center);
 CREATE TABLE kind_of_rest PARTITION OF kind_of DEFAULT;
 INSERT INTO kind_of SELECT embedding FROM item WHERE id BETWEEN 1 AND 20;
-CREATE MATERIALIZED VIEW middle AS SELECT bits, avg(embedding) center, sum(half) FROM item WHERE id > 0 GROUP BY bits;
+CREATE MATERIALIZED VIEW middle AS SELECT bits, avg(embedding)::vector(8) center, sum(half) FROM item WHERE id > 0 GROUP BY bits;
 CREATE INDEX ON middle USING hnsw (center vector_cosine_ops);
 CREATE VIEW near AS SELECT a.id FROM item a ORDER BY a.embedding <-> '[1,0,0,0,0,0,0,0]' LIMIT 5;

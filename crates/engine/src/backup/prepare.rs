@@ -35,7 +35,7 @@ pub(super) struct Prepared {
 /// Takes the run lock, makes the catalog current and removes leftovers of crashed runs.
 pub(super) fn prepare(job: &Job, run: &Run) -> Result<(Prepared, RunLock), BackupError> {
     let state = StateDir::open(job.state_root())?;
-    let lock = RunLock::take(&state, run.id)?;
+    let lock = RunLock::take(&state, run.id, &run.work)?;
     permissions::close_all(state.path());
     sweep_state(state.path());
     let catalog = Catalog::open(&state)?.of_job(&job.name, &job.destinations);

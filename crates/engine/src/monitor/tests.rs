@@ -9,7 +9,7 @@ use crate::job::{
 use crate::schedule::Schedule;
 use crate::state::{RunLock, StateDir};
 use hubvault_archive::Codec;
-use hubvault_model::{BackupId, ByteSize};
+use hubvault_model::{BackupId, ByteSize, Cancel};
 use hubvault_postgres::{ConnectSettings, SslMode};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -354,7 +354,7 @@ fn a_run_at_work_holds_alerts_back_and_one_that_hangs_beyond_its_time_limit_does
     let house = house_of_runs();
     let begun = BackupRecord::begun(BackupId::random(), "hub", house.now);
     house.catalog.begin(&begun).unwrap();
-    let _lock = RunLock::take(house.catalog.state(), begun.id).unwrap();
+    let _lock = RunLock::take(house.catalog.state(), begun.id, &Cancel::new()).unwrap();
     assert!(waits(&house, 1) && waits(&house, 11));
     assert!(!waits(&house, 13), "its process hangs");
     // The clock went back.
@@ -371,7 +371,7 @@ fn a_run_that_is_not_in_the_catalog_yet_holds_alerts_back() {
     yesterday.finished_at = Some(day_ago);
     house.catalog.finish(&yesterday).unwrap();
     assert!(!waits(&house, 0));
-    let _lock = RunLock::take(house.catalog.state(), BackupId::random()).unwrap();
+    let _lock = RunLock::take(house.catalog.state(), BackupId::random(), &Cancel::new()).unwrap();
     assert!(waits(&house, 0) && !waits(&house, 13));
 }
 

@@ -260,6 +260,7 @@ impl BackupError {
         matches!(self, Self::Cancelled | Self::Postgres(PgError::Cancelled))
             || matches!(self, Self::Integrity(IntegrityError::Cancelled))
             || matches!(self, Self::Drill(DrillError::Cancelled))
+            || matches!(self, Self::State(StateError::Cancelled))
     }
 }
 

@@ -29,6 +29,9 @@ pub enum StateError {
         /// The lock file.
         path: PathBuf,
     },
+    /// Stopped on request, while the lock was waited for.
+    #[error("stopped on request")]
+    Cancelled,
     /// Another operation of the same kind is at work.
     #[error("another operation is running ({holder}); wait for it to end, or stop that process")]
     Busy {

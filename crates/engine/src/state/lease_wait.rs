@@ -82,6 +82,7 @@ fn path(state: &StateDir) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hubvault_model::Cancel;
 
     #[test]
     fn only_the_run_that_holds_the_lock_waits() {
@@ -91,10 +92,10 @@ mod tests {
         let mut wait = Waiting::begin(&state, id, "s3");
         wait.held_by("other, run 1");
         assert_eq!(waiting(&state), None, "no run holds the lock");
-        let lock = RunLock::take(&state, id).unwrap();
+        let lock = RunLock::take(&state, id, &Cancel::new()).unwrap();
         assert_eq!(waiting(&state).unwrap().holder, "other, run 1");
         drop(lock);
-        let _lock = RunLock::take(&state, BackupId::random()).unwrap();
+        let _lock = RunLock::take(&state, BackupId::random(), &Cancel::new()).unwrap();
         assert_eq!(waiting(&state), None, "it is of a run that crashed");
         drop(wait);
         assert!(!path(&state).exists());

@@ -3,7 +3,7 @@
 use super::StateDir;
 use super::error::StateError;
 use super::run_lock::{holder, is_locked, take};
-use hubvault_model::BackupId;
+use hubvault_model::{BackupId, Cancel};
 use std::fs::File;
 use std::path::PathBuf;
 
@@ -16,7 +16,9 @@ pub struct OperationLock {
 impl OperationLock {
     /// Takes the lock of a kind, or says within a moment who holds it.
     pub fn take(state: &StateDir, kind: &str, operation: BackupId) -> Result<Self, StateError> {
-        match take(&path(state, kind), &format!("operation {operation}")) {
+        let who = format!("operation {operation}");
+        // Nobody reads beside it, so that nothing is waited for.
+        match take(&path(state, kind), &who, &Cancel::new()) {
             Ok(file) => Ok(Self { _file: file }),
             Err(StateError::Locked { holder, .. }) => Err(StateError::Busy { holder }),
             Err(error) => Err(error),

@@ -144,6 +144,7 @@ fn write(path: &Path, progress: &RunProgress) -> std::io::Result<()> {
 mod tests {
     use super::*;
     use crate::progress::Silent;
+    use hubvault_model::Cancel;
 
     #[test]
     fn a_run_is_seen_by_others_while_it_holds_the_lock() {
@@ -155,7 +156,7 @@ mod tests {
             running(&StateDir::at(state.path())).is_none(),
             "no run holds the lock"
         );
-        let lock = RunLock::take(&StateDir::at(state.path()), id).unwrap();
+        let lock = RunLock::take(&StateDir::at(state.path()), id, &Cancel::new()).unwrap();
         let seen = running(&StateDir::at(state.path())).unwrap();
         assert_eq!((seen.id, seen.stage), (id, Some(Stage::Export)));
         assert_eq!(seen.expected_bytes, Some(100));

@@ -3,7 +3,7 @@
 use super::StateDir;
 use super::error::StateError;
 use super::file::{Access, open};
-use hubvault_model::BackupId;
+use hubvault_model::{BackupId, Cancel};
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -54,9 +54,9 @@ impl RunLock {
         Some(Self { _file: file })
     }
 
-    /// Takes the lock of a state directory, or says within a moment who holds it.
-    pub fn take(state: &StateDir, run: BackupId) -> Result<Self, StateError> {
-        let file = take(&path(state), &format!("run {run}"))?;
+    /// Takes the lock of a state directory, or says within a moment who holds it. A wait for readers ends with `cancel`.
+    pub fn take(state: &StateDir, run: BackupId, cancel: &Cancel) -> Result<Self, StateError> {
+        let file = take(&path(state), &format!("run {run}"), cancel)?;
         Ok(Self { _file: file })
     }
 }
@@ -74,10 +74,13 @@ pub(super) fn is_locked(path: &Path) -> bool {
 }
 
 /// Takes a lock file and writes into it who holds it.
-pub(super) fn take(path: &Path, who: &str) -> Result<File, StateError> {
+pub(super) fn take(path: &Path, who: &str, cancel: &Cancel) -> Result<File, StateError> {
     let mut file =
         open(path, Access::ReadWrite).map_err(StateError::io("opening the run lock", path))?;
-    if let Err(error) = lock_alone(&file) {
+    if let Err(error) = lock_alone(&file, cancel) {
+        if error == Errno::CANCELED {
+            return Err(StateError::Cancelled);
+        }
         // What is written there is of a run that has ended.
         if error == Errno::TIMEDOUT {
             let path = path.to_owned();
@@ -110,8 +113,9 @@ pub(super) fn take(path: &Path, who: &str) -> Result<File, StateError> {
     Ok(file)
 }
 
-/// Locks for one process alone. Those who hold it together with others are waited for: after that it is `TIMEDOUT`.
-fn lock_alone(file: &File) -> Result<(), Errno> {
+/// Locks for one process alone. Those who hold it together with others are waited for: after that it is `TIMEDOUT`, and
+/// `CANCELED` where the wait was.
+fn lock_alone(file: &File, cancel: &Cancel) -> Result<(), Errno> {
     let (began, mut held) = (Instant::now(), 0);
     loop {
         let locked = flock(file, FlockOperation::NonBlockingLockExclusive);
@@ -129,7 +133,9 @@ fn lock_alone(file: &File) -> Result<(), Errno> {
         if began.elapsed() > FOR_READERS {
             return Err(Errno::TIMEDOUT);
         }
-        std::thread::sleep(PAUSE);
+        if cancel.wait(PAUSE) {
+            return Err(Errno::CANCELED);
+        }
     }
 }
 
@@ -159,7 +165,7 @@ mod tests {
         thread::scope(|scope| {
             let state = &state;
             scope.spawn(move || {
-                let lock = RunLock::take(state, BackupId::random());
+                let lock = RunLock::take(state, BackupId::random(), &Cancel::new());
                 taken.send(lock.is_ok()).unwrap();
                 lock
             });
@@ -171,14 +177,34 @@ mod tests {
     }
 
     #[test]
+    fn a_wait_for_those_who_make_the_catalog_current_ends_with_the_run() {
+        let place = tempfile::tempdir().unwrap();
+        let state = StateDir::at(place.path());
+        let reader = RunLock::for_a_moment(&state).unwrap();
+        let cancel = Cancel::new();
+        let (ended, waits) = mpsc::channel();
+        thread::scope(|scope| {
+            let (state, cancel) = (&state, &cancel);
+            scope.spawn(move || {
+                let taken = RunLock::take(state, BackupId::random(), cancel);
+                ended.send(taken.map(drop)).unwrap();
+            });
+            assert!(waits.recv_timeout(PAUSE * (TRIES + 4)).is_err());
+            cancel.request();
+            assert!(matches!(waits.recv(), Ok(Err(StateError::Cancelled))));
+        });
+        drop(reader);
+    }
+
+    #[test]
     fn beside_a_run_nobody_is_alone_and_a_second_run_hears_of_the_first() {
         let place = tempfile::tempdir().unwrap();
         let state = StateDir::at(place.path());
         let id = BackupId::random();
-        let _lock = RunLock::take(&state, id).unwrap();
+        let _lock = RunLock::take(&state, id, &Cancel::new()).unwrap();
         assert!(RunLock::is_held(&state));
         assert!(RunLock::for_a_moment(&state).is_none());
-        let second = RunLock::take(&state, BackupId::random()).unwrap_err();
+        let second = RunLock::take(&state, BackupId::random(), &Cancel::new()).unwrap_err();
         assert!(second.to_string().contains(&id.to_string()), "{second}");
     }
 }

@@ -36,7 +36,7 @@ pub(crate) fn run(settings: &Settings, args: &PruneArgs) -> Result<Exit> {
     let job = settings.job();
     let catalog = catalog::current(job)?;
     // Not beside a run, which prunes at its end.
-    let _lock = RunLock::take(catalog.state(), BackupId::random())?;
+    let _lock = RunLock::take(catalog.state(), BackupId::random(), &Cancel::new())?;
     let now = Timestamp::now();
     if args.gone {
         return missing(&catalog, &job.name, args, now);

@@ -2,6 +2,7 @@
 
 use crate::hub::{Hub, archives_and_partials, stderr, stdout};
 use hubvault_testkit::{database_with, wait_for};
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
 /// Large enough that a signal comes before the end, at the [`slow`] rate.
@@ -56,6 +57,37 @@ fn a_signal_stops_the_run_and_leaves_nothing() {
         let listed = stdout(&hub.run(&["list"]));
         assert!(listed.contains("  stopped  "), "{listed}");
     }
+}
+
+#[test]
+fn a_run_that_waits_for_readers_of_the_catalog_stops_by_itself() {
+    let database = database_with("CREATE TABLE t (id int)");
+    let hub = Hub::whole(&database);
+    hub.backup();
+    let lock = hub.backups().join(".hubvault/run.lock");
+    let reader = std::fs::File::open(&lock).unwrap();
+    reader.lock_shared().unwrap();
+    let child = hub
+        .command(&["backup", "--no-progress"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let open_files = PathBuf::from(format!("/proc/{}/fd", child.id()));
+    let has_lock = || {
+        let files = std::fs::read_dir(&open_files).into_iter().flatten();
+        let mut links = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+        links.any(|link| link == lock)
+    };
+    wait_for(has_lock, || "the run to wait for the lock".to_owned());
+    signal(&child, "TERM");
+    let output = child.wait_with_output().unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(143), "{said}");
+    // A run that has to be ended says more.
+    assert!(said.contains("error: stopped on request\n"), "{said}");
+    let listed = stdout(&hub.run(&["list"]));
+    assert!(listed.contains("  stopped  "), "{listed}");
 }
 
 #[test]

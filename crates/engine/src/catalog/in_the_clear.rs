@@ -16,9 +16,9 @@ const OWN: [&str; 2] = [
     ", and the last drill is not that old",
 ];
 /// Warnings with messages of other programs.
-const QUOTING: [&str; 3] = ["pg_dump", "source-failed", "hook-failed"];
+const QUOTING: [&str; 4] = ["pg_dump", "source-failed", "hook-failed", "not-compared"];
 /// What the messages of those are replaced with.
-const INSIDE: &str = "the message is in BACKUP_INFO.txt inside the archive";
+const INSIDE: &str = "the message is inside the archive";
 
 impl ProofRecord {
     /// The same for people who may not open the archive.

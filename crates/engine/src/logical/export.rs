@@ -1,6 +1,6 @@
 //! Exports the tables' rows from the snapshot into the archive over several connections.
 
-use super::extensions;
+use super::{computed, extensions};
 use super::extent::{Extent, PlannedTable};
 use super::output::Writer;
 use super::plan::Plan;
@@ -12,7 +12,7 @@ use crate::run::BackupError;
 use hubvault_archive::{
     Compression, Computed, EntryBuilder, EntryKind, EntryMeta, RowData, TableSummary, Window,
 };
-use hubvault_model::{Cancel, RowDigest, RowDigester, RowFormat};
+use hubvault_model::{Cancel, RowDigest, RowDigester, RowFormat, Warning};
 use hubvault_postgres::{
     CopySession, Invitation, PERMIT_VIEWS, PgError, REFUSE_VIEWS, ServerDigest, copy_option,
     copy_options,
@@ -54,13 +54,15 @@ struct TableTotals {
     source: Option<ServerDigest>,
     /// Of the columns that functions of users compute.
     computed: RowDigest,
+    /// Why the server cannot read these.
+    unread: Option<String>,
     bytes: u64,
     parts: u32,
     entries: Vec<String>,
 }
 
 /// Exports every extent of the plan into the writer, on the job's connections that see the same moment.
-/// Returns a summary of each table in the order of the plan.
+/// Returns a summary of each table in the order of the plan, and what of them will not be compared.
 ///
 /// `first` writes the entries before the rows while the workers already read: each keeps its first
 /// finished entry until then. The first error stops all workers.
@@ -72,7 +74,7 @@ pub(crate) fn export(
     job: &Job,
     progress: &dyn Progress,
     cancel: &Cancel,
-) -> Result<Vec<TableSummary>, BackupError> {
+) -> Result<(Vec<TableSummary>, Vec<Warning>), BackupError> {
     let shared = Shared {
         plan,
         writer,
@@ -93,12 +95,14 @@ pub(crate) fn export(
         |session, extent| shared.export(session, extent),
         move || first(&mut head),
     )?;
-    Ok(plan
-        .tables
-        .iter()
-        .zip(&shared.totals)
-        .map(|(table, total)| summary(table, &mut locked(total)))
-        .collect())
+    let totals = || plan.tables.iter().zip(&shared.totals);
+    let warning = |(table, total): (_, &Mutex<TableTotals>)| {
+        let why = locked(total).unread.clone()?;
+        Some(computed::warning(table, &why))
+    };
+    let warnings = totals().filter_map(warning).collect();
+    let tables = totals().map(|(table, total)| summary(table, &mut locked(total)));
+    Ok((tables.collect(), warnings))
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -119,7 +123,7 @@ fn summary(table: &PlannedTable, total: &mut TableTotals) -> TableSummary {
         digest: total.digest,
         added_rows: table.added_rows,
         source_digest: total.source.map(|sum| sum.to_string()),
-        computed: (!table.computed.is_empty()).then(|| Computed {
+        computed: (!table.computed.is_empty() && total.unread.is_none()).then(|| Computed {
             columns: table.computed.clone(),
             digest: total.computed,
         }),
@@ -181,33 +185,25 @@ impl Shared<'_> {
             .advance(Some(&table.name), rows - told_rows, part.bytes - told_bytes);
         self.store(extent, part, false)?;
         drop(large);
-        self.computed(session, extent, &doing)?;
+        self.computed(session, extent)?;
         self.ask_the_source(session, extent, &doing)
     }
 
-    /// Reads what functions of users computed of the same rows, in the same snapshot.
-    fn computed(
-        &self,
-        session: &mut CopySession,
-        extent: &Extent,
-        doing: &str,
-    ) -> Result<(), BackupError> {
-        let table = &self.plan.tables[extent.table];
-        let Some(sql) = extent.computed_sql(table) else {
+    /// Reads what functions of users computed of the same rows.
+    fn computed(&self, session: &mut CopySession, extent: &Extent) -> Result<(), BackupError> {
+        let total = &self.totals[extent.table];
+        if locked(total).unread.is_some() {
             return Ok(());
-        };
-        let mut rows = RowDigester::new(table.format);
-        session.copy_out(doing, &sql, |piece| {
-            rows.update(piece);
-            self.throttle
-                .passed(piece.len() as u64, || self.check_stop())?;
+        }
+        let table = &self.plan.tables[extent.table];
+        let each = |bytes| {
+            self.throttle.passed(bytes as u64, || self.check_stop())?;
             self.check_stop()
-        })?;
-        let digest = rows.finish().map_err(|error| PgError::Query {
-            doing: doing.to_owned(),
-            why: error.to_string(),
-        })?;
-        locked(&self.totals[extent.table]).computed.merge(digest);
+        };
+        match computed::read(session, (extent, table), each)? {
+            Ok(digest) => locked(total).computed.merge(digest),
+            Err(why) => locked(total).unread = Some(why),
+        }
         Ok(())
     }
 

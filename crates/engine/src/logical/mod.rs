@@ -21,6 +21,7 @@ mod schema;
 mod throttle;
 mod output;
 pub(crate) mod command_sources;
+mod computed;
 mod export;
 mod restore_script;
 mod info;

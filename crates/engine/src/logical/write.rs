@@ -70,7 +70,7 @@ pub(crate) fn write(
         }
         sources.write(writer, &run.work)
     };
-    let tables = export::export(
+    let (tables, not_compared) = export::export(
         plan,
         &snapshot.invitation(),
         &writer,
@@ -86,6 +86,7 @@ pub(crate) fn write(
     let mut writer = writer.into_inner().unwrap_or_else(PoisonError::into_inner);
     append_restore_script(&mut writer, &text, plan, &tables, (&pg_dump, &masked))?;
     let inside = [files.summaries, sources.summaries()].concat();
+    warnings.extend(not_compared);
     let mut manifest = manifest(job, run, plan, tables, inside, warnings);
     manifest.masked = masked;
     let (output, manifest) = writer.finish(manifest)?;

@@ -77,6 +77,16 @@ pub(super) fn passwords(masked: &[String]) -> Option<String> {
     })
 }
 
+/// The code of a backup's warning that generated columns will not be compared.
+pub(crate) const NOT_COMPARED: &str = "not-compared";
+
+/// Tells which generated columns nothing of the source is known of.
+pub(super) fn not_compared(manifest: &Manifest) -> impl Iterator<Item = String> {
+    let said = manifest.warnings.iter();
+    let said = said.filter(|warning| warning.code == NOT_COMPARED);
+    said.map(|warning| one_line(&warning.message).into_owned())
+}
+
 /// Creates the roles that are missing, where the options say so, and returns them.
 pub(super) fn create_roles(
     session: &mut Session,

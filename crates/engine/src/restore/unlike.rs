@@ -2,9 +2,12 @@
 
 use super::compare::{Compared, Reader, copy_sql, digest_of, rows_sql};
 use super::units::Unit;
-use hubvault_archive::TableSummary;
-use hubvault_model::Cancel;
+use crate::pool::Pool;
+use hubvault_archive::{Computed, TableSummary};
+use hubvault_model::{Cancel, TableName};
 use hubvault_postgres::{PgError, ServerDigest, TableLogins};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 /// Tables whose rows differ from the source server's digest, as text.
 pub(crate) fn unlike_the_source(
@@ -48,24 +51,31 @@ pub(crate) fn unlike_the_source(
     Ok(wrong)
 }
 
+/// Generated columns of a table, as text.
+pub(crate) fn computed_columns(table: &TableName, columns: &[String]) -> String {
+    match columns {
+        [one] => format!("generated column {one} of {table}"),
+        several => format!("generated columns {} of {table}", several.join(", ")),
+    }
+}
+
 /// Generated columns that functions of users compute, of tables whose rows are equal, and that have other values than at the
 /// source, as text.
 pub(crate) fn other_computed(
     units: &[Unit<'_>],
     compared: &[Compared],
     logins: &TableLogins,
+    workers: usize,
     cancel: &Cancel,
 ) -> Result<Vec<String>, PgError> {
-    let mut other = Vec::new();
-    let mut reader = Reader::new(logins, cancel);
     let equal = units
         .iter()
         .zip(compared)
-        .filter(|(_, table)| table.is_equal());
-    for (unit, _) in equal {
-        let Some(computed) = &unit.table.computed else {
-            continue;
-        };
+        .filter(|(_, table)| table.is_equal())
+        .filter_map(|(unit, _)| Some((unit, unit.table.computed.as_ref()?)));
+    let other = Mutex::new(BTreeMap::new());
+    let open = || Ok(Reader::new(logins, cancel));
+    let read = |reader: &mut Reader<'_>, (number, (unit, computed)): (usize, (&Unit<'_>, &Computed))| {
         let table = TableSummary {
             columns: computed.columns.clone(),
             ..unit.table.as_ref().clone()
@@ -75,18 +85,21 @@ pub(crate) fn other_computed(
         if cancel.is_requested() {
             return Err(PgError::Cancelled);
         }
-        let what = match &computed.columns[..] {
-            [one] => format!("generated column {one} of {}", table.name),
-            several => format!("generated columns {} of {}", several.join(", "), table.name),
-        };
-        match found {
-            Ok(found) if found == computed.digest => {}
-            Ok(_) => other.push(format!(
-                "{what}: other values than at the source: a function that computes them reads what is different here, or was \
+        let why = match found {
+            Ok(found) if found == computed.digest => return Ok(()),
+            Ok(_) => {
+                ": other values than at the source: a function that computes them reads what is different here, or was \
                  changed after the rows were written"
-            )),
-            Err(error) => other.push(format!("{what} could not be compared: {error}")),
-        }
-    }
-    Ok(other)
+                    .to_owned()
+            }
+            Err(error) => format!(" could not be compared: {error}"),
+        };
+        let text = computed_columns(&table.name, &computed.columns) + &why;
+        let mut other = other.lock().unwrap_or_else(PoisonError::into_inner);
+        other.insert(number, text);
+        Ok(())
+    };
+    Pool::new(equal.enumerate(), cancel).run(workers, open, read)?;
+    let other = other.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(other.into_values().collect())
 }

@@ -134,6 +134,7 @@ fn first_notes(manifest: &Manifest, created: &[String], lacking: &[String]) -> T
     (report.notes).extend(lacking::created_for_rows(created, manifest));
     report.notes.extend(lacking::tablespaces(lacking));
     report.notes.extend(lacking::passwords(&manifest.masked));
+    report.notes.extend(lacking::not_compared(manifest));
     report
 }
 
@@ -309,7 +310,7 @@ impl<S: Source> Restore<'_, S> {
         let how = (how, self.options.workers);
         let compared = || {
             let tables = compare(&units, self.access.definer(), logins, how, cancel)?;
-            let other = other_computed(&units, &tables, logins, cancel)?;
+            let other = other_computed(&units, &tables, logins, how.1, cancel)?;
             Ok((tables, other))
         };
         if self.options.isolated {

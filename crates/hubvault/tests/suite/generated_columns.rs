@@ -51,3 +51,46 @@ fn what_a_changed_function_would_compute_otherwise_is_found() {
     source.execute("UPDATE orders SET price = price");
     hub.run_expecting(0, &["backup"]);
 }
+
+/// The value of `mood` that each row has was deleted from the type after the function was changed.
+const UNREADABLE: &str = "
+CREATE TYPE mood AS ENUM ('ok', 'gone');
+CREATE FUNCTION mood_of(int) RETURNS mood LANGUAGE sql IMMUTABLE AS $$ SELECT 'gone'::mood $$;
+CREATE TABLE people (id int PRIMARY KEY, \"the <b>\nmood\" mood GENERATED ALWAYS AS (mood_of(id)) STORED);
+INSERT INTO people (id) SELECT n FROM generate_series(1, 100) n;
+CREATE TABLE others (id int PRIMARY KEY, m mood GENERATED ALWAYS AS (mood_of(id)) STORED);
+CREATE OR REPLACE FUNCTION mood_of(int) RETURNS mood LANGUAGE sql IMMUTABLE AS $$ SELECT 'ok'::mood $$;
+INSERT INTO others (id) SELECT n FROM generate_series(1, 100) n;
+DELETE FROM pg_enum WHERE enumlabel = 'gone'";
+
+#[test]
+fn what_the_source_cannot_read_is_not_compared_and_ends_no_backup() {
+    let source = database_with(UNREADABLE);
+    let mut hub = Hub::whole(&source);
+    let _drills = hub.prove();
+    let (record, _) = hub.backup();
+    assert_eq!(record["state"], "proven", "{record:#}");
+    let warnings = record["warnings"].as_array().unwrap();
+    let said = warnings[0]["message"].as_str().unwrap();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert_eq!(warnings[0]["code"], "not-compared");
+    let what = "not compared: generated column the <b>\\nmood of people, which the server of the source cannot read: ";
+    assert!(said.starts_with(what), "{said}");
+    assert!(said.contains("invalid internal value for enum"), "{said}");
+    let notes = record["proof"]["drill"]["notes"].as_array().unwrap();
+    assert!(notes.contains(&warnings[0]["message"]), "{notes:?}");
+
+    let restored = server().database();
+    let output = hub.run_expecting(0, &["restore", "latest", "--database", restored.name()]);
+    assert!(stdout(&output).contains("every row equal"));
+    let said = stderr(&output);
+    assert!(said.contains(what), "{said}");
+    let count = "SELECT count(*) FROM people WHERE \"the <b>\nmood\" = 'ok'";
+    assert_eq!(restored.value(count), "100");
+
+    // Those of another table are compared as ever.
+    source.execute("CREATE OR REPLACE FUNCTION mood_of(int) RETURNS mood LANGUAGE sql IMMUTABLE AS 'SELECT NULL::mood'");
+    let (record, _) = hub.backup();
+    let reason = record["proof"]["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("generated column m of others: other values"), "{record:#}");
+}

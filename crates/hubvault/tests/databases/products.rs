@@ -2,7 +2,7 @@
 
 use crate::form::{is_long, skip};
 use crate::real_server::RealServer;
-use crate::trial::{EQUAL, Trial, passed, try_database};
+use crate::trial::{BOTH, EQUAL, Trial, passed, try_database};
 
 const CMS: Trial<'_> = Trial {
     title: "CMS",
@@ -26,6 +26,15 @@ const EVENTS: Trial<'_> = Trial {
     database: "events",
     size: ("partitions", 200, 2000),
     fill: include_str!("events.sql"),
+    ..EQUAL
+};
+
+const PARTITIONS: Trial<'_> = Trial {
+    title: "many partitions",
+    special: "5,000 partitions of one table with a key and an index (100 in the short form)",
+    database: "partitions",
+    size: ("partitions", 100, 5000),
+    fill: include_str!("partitions.sql"),
     ..EQUAL
 };
 
@@ -72,6 +81,13 @@ fn shop() {
 #[test]
 fn event_store() {
     passed(&try_database(&RealServer::shared(), &EVENTS));
+}
+
+#[test]
+fn many_partitions() {
+    let by = if is_long() { &BOTH[..] } else { &BOTH[..1] };
+    let trial = Trial { by, ..PARTITIONS };
+    passed(&try_database(&RealServer::shared(), &trial));
 }
 
 #[test]

@@ -146,11 +146,21 @@ pub(crate) fn try_on_servers(
         targets[2].drop(&copies[2..]);
         let restored = taken.restore(targets[1], &copies[1]);
         let by_script = taken.restore_by_script(server, targets[2], &copies[2]);
+        println!(
+            "{}, {by}: backup {:.1} s, of which drill {:.1} s; hubvault restore {:.1} s; restore.sh {:.1} s; \
+             pg_restore alone {:.1} s",
+            trial.title,
+            taken.seconds.0,
+            taken.seconds.1,
+            restored.seconds,
+            by_script.seconds,
+            plain.seconds
+        );
         for (way, code, restored, at) in [
             ("hubvault restore", restore_code, restored, 1),
             ("restore.sh", script_code, by_script, 2),
         ] {
-            let Restored { code: ended, said } = restored;
+            let Restored { code: ended, said, .. } = restored;
             if ended != Some(code) {
                 wrong.push(format!("{by}: {way}: {ended:?}: {said}"));
             }

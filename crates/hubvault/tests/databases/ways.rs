@@ -8,6 +8,7 @@ use serde_json::Value;
 use std::fmt::{self, Display};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 use tempfile::TempDir;
 
 /// Who backs up, and with which codec.
@@ -38,13 +39,16 @@ pub(crate) struct Taken {
     pub(crate) state: String,
     /// The reason, the drill's notes and the warnings.
     pub(crate) said: String,
+    /// How long it took, and its drill.
+    pub(crate) seconds: (f64, f64),
     archive: Option<PathBuf>,
 }
 
-/// A restore: its exit code and what it printed.
+/// A restore: its exit code, what it printed, how long it took.
 pub(crate) struct Restored {
     pub(crate) code: Option<i32>,
     pub(crate) said: String,
+    pub(crate) seconds: f64,
 }
 
 fn hub(server: &RealServer, database: &str, role: &str, by: By) -> (Hub, TempDir) {
@@ -113,7 +117,9 @@ fn statements(said: &str) -> String {
 /// Takes a backup, with a drill.
 pub(crate) fn back_up(server: &RealServer, database: &str, role: &str, by: By) -> Taken {
     let (hub, drills) = hub(server, database, role, by);
+    let begun = Instant::now();
     let output = hub.run(&["backup", "--json", "--no-progress"]);
+    let seconds = begun.elapsed().as_secs_f64();
     let record: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
     let published = record["file"].as_str().map(PathBuf::from);
     let said = match &published {
@@ -127,6 +133,12 @@ pub(crate) fn back_up(server: &RealServer, database: &str, role: &str, by: By) -
         code: output.status.code(),
         state: record["state"].as_str().unwrap_or_default().to_owned(),
         said,
+        seconds: (
+            seconds,
+            record["proof"]["drill"]["seconds"]
+                .as_f64()
+                .unwrap_or_default(),
+        ),
         archive: published,
     }
 }
@@ -193,10 +205,12 @@ impl Taken {
 }
 
 fn ended(command: &mut Command) -> Restored {
+    let begun = Instant::now();
     let output = command.output().unwrap();
     Restored {
         code: output.status.code(),
         said: stderr(&output) + &stdout(&output),
+        seconds: begun.elapsed().as_secs_f64(),
     }
 }
 

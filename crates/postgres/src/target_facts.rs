@@ -221,3 +221,23 @@ pub fn row_counts(
     }
     Ok(counts)
 }
+
+/// The leaves of a partitioned table where all of them are ordinary tables; nothing of another relation.
+pub fn leaves(session: &mut Session, table: &TableName) -> Result<Vec<TableName>, PgError> {
+    let sql = format!(
+        "SELECT n.nspname::text, c.relname::text, c.relkind = 'r'
+         FROM pg_catalog.pg_partition_tree(
+             (SELECT oid::pg_catalog.regclass FROM pg_catalog.pg_class
+              WHERE oid = pg_catalog.to_regclass({}) AND relkind = 'p')) t
+         JOIN pg_catalog.pg_class c ON c.oid = t.relid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+         WHERE t.isleaf",
+        quote_literal(&table.sql())
+    );
+    let rows = session.rows(&format!("looking at the partitions of {table}"), &sql)?;
+    if !rows.iter().all(|row| row.get(2)) {
+        return Ok(Vec::new());
+    }
+    let name =
+        |row: &postgres::Row| TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
+    Ok(rows.iter().map(name).collect())
+}

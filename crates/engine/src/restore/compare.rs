@@ -80,6 +80,14 @@ impl Compared {
         let differs = matches!(self.found, Ok(Found::Rows(found)) if found != self.expected);
         differs.then(|| format!("{}: row counts match, contents differ", self.name))
     }
+
+    /// What is said of a table whose rows were only counted.
+    pub(super) fn only_counted(&self) -> Option<String> {
+        let (name, why) = (&self.name, self.incomparable?);
+        let text =
+            format!("{name}: the row count matches, its contents could not be compared: {why}");
+        self.problem().is_none().then_some(text)
+    }
 }
 
 /// The digest of the rows that a table of the manifest has in a database now, of an extension's those that are the
@@ -136,10 +144,11 @@ pub(super) fn digest_of(
 pub(super) fn digest_inside(
     session: &mut Session,
     table: &TableSummary,
+    only: &str,
 ) -> Result<RowDigest, PgError> {
     let mut rows = RowDigester::new(table.format);
     let doing = format!("comparing {}", table.name);
-    let sql = copy_sql(table, "ONLY ", None);
+    let sql = copy_sql(table, only, None);
     session.copy_out(&doing, &sql, |piece| rows.update(piece))?;
     finished(rows, &doing)
 }

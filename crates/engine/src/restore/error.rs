@@ -51,6 +51,18 @@ impl RestoreError {
         }
     }
 
+    /// The same of a partition whose rows a whole restore loads through `place`.
+    pub(crate) fn with_remedy_in(self, table: &TableName, place: &TableName) -> Self {
+        match &self {
+            Self::Postgres(error) if place != table && error.is_of_check() => Self::OtherHash {
+                partition: table.clone(),
+                table: place.clone(),
+                why: self.to_string(),
+            },
+            _ => self.with_remedy(table),
+        }
+    }
+
     /// A refusal for want of rights, with what can be done.
     #[must_use]
     pub fn with_role(self) -> Self {
@@ -194,6 +206,20 @@ pub enum RestoreError {
         /// The table.
         table: TableName,
         /// The difference.
+        why: String,
+    },
+    /// A partition of the target refused rows, by a hash that may be another there.
+    #[error(
+        "{why}; {partition} is a partition of {table} by a hash that is another in each database, so that its rows may belong \
+         into other partitions here; restore all of them together: --table '{table}', or put these into a new table \
+         beside it: --table '{partition}' --into-schema SCHEMA"
+    )]
+    OtherHash {
+        /// The partition.
+        partition: TableName,
+        /// The table above it.
+        table: TableName,
+        /// What the server said.
         why: String,
     },
     /// The role may not write there.

@@ -57,7 +57,7 @@ pub use whole::{present, whole};
 pub use window::Conditions;
 
 use hubvault_archive::{Archive, EntryRecord, Manifest, Source, TableSummary};
-use hubvault_model::{ByteSize, TablePattern};
+use hubvault_model::{ByteSize, TableName, TablePattern};
 use hubvault_postgres::{Access, ConnectSettings, TableLogins, ToolMessages, memory_file};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -145,31 +145,35 @@ impl Restored {
     }
 }
 
-/// The selected tables of an archive; all of them without a selection.
+/// The selected tables of an archive; all of them without a selection. The name of a table through which partitions are
+/// loaded selects these.
 fn chosen<'a>(
     manifest: &'a Manifest,
     wanted: &[TablePattern],
 ) -> Result<Vec<&'a TableSummary>, RestoreError> {
+    let order = &manifest.load_order;
+    let tables = manifest.tables.iter();
+    let tables: Vec<_> = (tables.map(|table| (table, order.place_of(&table.name)))).collect();
+    let matches = |(table, place): &(&TableSummary, &TableName), pattern: &TablePattern| {
+        pattern.matches(&table.name) || pattern.matches(place)
+    };
     for pattern in wanted {
-        if !manifest
-            .tables
-            .iter()
-            .any(|table| pattern.matches(&table.name))
-        {
+        if !tables.iter().any(|table| matches(table, pattern)) {
             return Err(RestoreError::NoSuchTable {
                 word: pattern.to_string(),
             });
         }
     }
-    let named = |table: &TableSummary, pattern: &TablePattern| {
+    let named = |table: &(&TableSummary, &TableName), pattern: &TablePattern| {
         // A table of an extension is meant by its own name alone; whoever gives it hears that it is refused.
-        (table.extension.is_none() || pattern.exact().is_some()) && pattern.matches(&table.name)
+        (table.0.extension.is_none() || pattern.exact().is_some()) && matches(table, pattern)
     };
-    let meant = |table: &&TableSummary| {
-        (wanted.is_empty() && table.extension.is_none())
+    let meant = |table: &(&TableSummary, &TableName)| {
+        (wanted.is_empty() && table.0.extension.is_none())
             || wanted.iter().any(|pattern| named(table, pattern))
     };
-    Ok(manifest.tables.iter().filter(meant).collect())
+    let chosen = tables.into_iter().filter(meant);
+    Ok(chosen.map(|(table, _)| table).collect())
 }
 
 /// Largest definitions, in bytes; those of 100,000 tables have a fifth of it.

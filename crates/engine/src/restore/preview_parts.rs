@@ -9,12 +9,14 @@ use super::locks::with_holders;
 use super::preview::{Preview, made_table};
 use super::previewed::PreviewTable;
 use super::staging::stage;
+use super::tables::with_rows;
 use super::target_directory::check;
+use super::units::{Unit, chosen_units};
 use crate::disk::free_bytes;
 use crate::progress::Progress;
 use hubvault_archive::{Archive, EntryKind, Source, TableSummary};
 use hubvault_model::{Cancel, TableName, TablePattern, one_line, quote_ident};
-use hubvault_postgres::{ConnectSettings, PrimaryKeys, Session, target, target_facts, unplanned};
+use hubvault_postgres::{ConnectSettings, PrimaryKeys, Session, target, target_facts};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -42,12 +44,19 @@ impl Preview {
                 found.may_not_create_schemas(to);
             }
         }
-        for (number, table) in chosen.iter().enumerate() {
-            let names = std::slice::from_ref(&table.name);
-            let looked = found.table((&mut session, to), table, into_schema, cancel);
+        let manifest = archive.manifest();
+        let units = chosen_units(&mut session, (manifest, into_schema), &chosen)?;
+        for (number, unit) in units.iter().enumerate() {
+            let name = &unit.table.name;
+            let names = std::slice::from_ref(name);
+            let looked = found.table((&mut session, to), unit, into_schema, cancel);
             looked.map_err(|error| with_holders(error, &mut session, names))?;
-            if into_schema.is_none() && found.obstacles.is_empty() {
-                let looked = found.types(archive, &mut session, table, number, progress);
+            if into_schema.is_some() {
+                continue;
+            }
+            found.warn_of_hash(name, manifest.load_order.place_of(name));
+            if found.obstacles.is_empty() {
+                let looked = found.types(archive, &mut session, &unit.table, number, progress);
                 looked.map_err(|error| with_holders(error, &mut session, names))?;
             }
         }
@@ -55,13 +64,24 @@ impl Preview {
         Ok(found)
     }
 
+    /// Says of a partition that its rows may be refused.
+    fn warn_of_hash(&mut self, partition: &TableName, place: &TableName) {
+        if place != partition {
+            self.notes.push(format!(
+                "{partition} is a partition of {place} by a hash that is another in each database: in another database than \
+                 the source's, it may refuse the rows; restore all of them together: --table '{place}'"
+            ));
+        }
+    }
+
     fn table(
         &mut self,
         (session, to): (&mut Session, &ConnectSettings),
-        table: &TableSummary,
+        unit: &Unit<'_>,
         into_schema: Option<&str>,
         cancel: &Cancel,
     ) -> Result<(), RestoreError> {
+        let table = unit.table.as_ref();
         let name = table.name.clone();
         let refused = if !target::is_table(session, &name)? {
             Some(RestoreError::NotThere { table: name })
@@ -74,8 +94,8 @@ impl Preview {
             }
             self.tables.push(made_table(&name, table));
             return Ok(());
-        } else if !unplanned::is_empty(session, to, &name, cancel)? {
-            Some(RestoreError::HasRows { table: name })
+        } else if let Some(table) = with_rows(session, to, unit, cancel)? {
+            Some(RestoreError::HasRows { table })
         } else {
             let check = target::check_columns(session, &name, &table.columns);
             let why = check.err().map(RestoreError::from);

@@ -38,8 +38,8 @@ pub(super) fn archived_keys<S: Source>(archive: &Archive<S>) -> Result<PrimaryKe
     Ok(PrimaryKeys::of(&contents(archive, |_| true)?.definitions))
 }
 
-/// Whether a table has the rows of the archive's `table`, byte by byte.
-pub(super) fn is_as_archived(
+/// Whether a new table has the rows of the archive's `table`, byte by byte.
+fn is_as_archived(
     session: &mut Session,
     table: &TableSummary,
     place: &TableName,
@@ -48,7 +48,7 @@ pub(super) fn is_as_archived(
         name: place.clone(),
         ..table.clone()
     };
-    Ok(digest_inside(session, &place)? == table.digest)
+    Ok(digest_inside(session, &place, "ONLY ")? == table.digest)
 }
 
 /// The columns whose type took the archive's values in `place` and changed them, besides those that are texts already: by

@@ -1,11 +1,12 @@
 //! Restores the rows of some tables into a live database: into the same tables, or into copies in another schema.
 
-use super::compare::{Compared, Comparison, Found};
+use super::compare::{Compared, Comparison, Found, digest_inside};
 use super::entry_rows::load_entry;
 use super::error::RestoreError;
 use super::locks::{UNDO_TABLE, in_order, in_turns_undone_by};
 use super::rows::NotLoaded;
-use super::staging::{changing_columns, is_as_archived};
+use super::staging::changing_columns;
+use super::units::{Unit, chosen_units};
 use super::{Restored, chosen};
 use crate::progress::{Progress, Stage};
 use hubvault_archive::{Archive, Source, TableSummary};
@@ -13,6 +14,7 @@ use hubvault_model::{Cancel, TableName, TablePattern};
 use hubvault_postgres::{
     Access, ConnectSettings, PgError, Session, TableLogins, ToolMessages, target, unplanned,
 };
+use std::collections::HashMap;
 
 /// Restores the rows of the selected tables, all in one transaction: into the same tables, which
 /// must be there and empty, or into new tables of the schema `into_schema`, which have the live
@@ -31,40 +33,28 @@ pub fn tables<S: Source>(
     let mut session = Session::connect(to, cancel)?;
     target::limit_to_tables(&mut session)?;
     let chosen = chosen(archive.manifest(), wanted)?;
-    for table in &chosen {
-        if !target::is_table(&mut session, &table.name)? {
-            return Err(RestoreError::NotThere {
-                table: table.name.clone(),
-            });
-        }
-    }
-    let chosen = in_order(&mut session, &chosen, (progress, cancel))?;
-    let bytes = chosen.iter().map(|table| table.bytes).sum();
+    let units = chosen_units(&mut session, (archive.manifest(), into_schema), &chosen)?;
+    let chosen = there_in_order(&mut session, &units, (progress, cancel))?;
+    let bytes = chosen.iter().map(|unit| unit.table.bytes).sum();
     progress.stage(Stage::Rows, Some(bytes));
     session.simple("beginning", "BEGIN; SET CONSTRAINTS ALL DEFERRED")?;
     let (mut tables, mut passed_over) = (Vec::new(), Vec::new());
-    for table in chosen {
+    for unit in chosen {
         session.simple("beginning a table", "SAVEPOINT one_table")?;
-        let names = std::slice::from_ref(&table.name);
+        let names = std::slice::from_ref(&unit.table.name);
         let (watched, mut is_tried) = ((progress, cancel), false);
         let loaded = in_turns_undone_by(UNDO_TABLE, &mut session, names, watched, |session| {
             if std::mem::replace(&mut is_tried, true) {
                 progress.stage(Stage::Rows, Some(bytes));
             }
-            load_or_undo(archive, (session, to, cancel), table, into_schema, progress)
+            load_or_undo(archive, (session, to, cancel), unit, into_schema, progress)
         });
         match loaded.map_err(RestoreError::with_role) {
-            Ok(name) => tables.push(Compared {
-                name,
-                tables: 1,
-                expected: table.digest,
-                found: Ok(Found::Rows(table.digest)),
-                incomparable: None,
-            }),
+            Ok(name) => tables.push(as_compared(unit, name)),
             Err(error) if keep_going && !cancel.is_requested() => {
                 passed_over.push(NotLoaded {
                     entries: Vec::new(),
-                    table: table.name.clone(),
+                    table: unit.table.name.clone(),
                     error,
                 });
             }
@@ -72,15 +62,54 @@ pub fn tables<S: Source>(
         }
     }
     session.simple("making it lasting", "COMMIT")?;
+    let mut said = ToolMessages::default();
+    (said.warnings).extend(tables.iter().filter_map(Compared::only_counted));
     Ok(Restored {
         tables,
         passed_over,
         other_computed: Vec::new(),
-        said: ToolMessages::default(),
+        said,
         compared: Comparison::Rows,
         access: Access::single(to.clone()),
         logins: TableLogins::single(to.clone()),
     })
+}
+
+/// The units, parents first, all of which must be tables of the database.
+fn there_in_order<'a>(
+    session: &mut Session,
+    units: &'a [Unit<'a>],
+    watched: (&dyn Progress, &Cancel),
+) -> Result<Vec<&'a Unit<'a>>, RestoreError> {
+    for unit in units {
+        if !target::is_table(session, &unit.table.name)? {
+            return Err(RestoreError::NotThere {
+                table: unit.table.name.clone(),
+            });
+        }
+    }
+    let tables: Vec<&TableSummary> = units.iter().map(|unit| unit.table.as_ref()).collect();
+    let tables = in_order(session, &tables, watched)?;
+    let tables = tables.into_iter().enumerate();
+    let places: HashMap<&TableName, usize> = tables.map(|(at, it)| (&it.name, at)).collect();
+    let mut ordered: Vec<&Unit<'_>> = units.iter().collect();
+    ordered.sort_by_key(|unit| places.get(&unit.table.name));
+    Ok(ordered)
+}
+
+/// What was compared of a unit in the place to which it was restored.
+fn as_compared(unit: &Unit<'_>, name: TableName) -> Compared {
+    let digest = unit.table.digest;
+    Compared {
+        name,
+        tables: unit.tables,
+        expected: digest,
+        found: Ok(match unit.problem {
+            None => Found::Rows(digest),
+            Some(_) => Found::Count(digest.rows),
+        }),
+        incomparable: unit.problem,
+    }
 }
 
 /// Loads one table, and compares it. Into a new one with texts where the live table's types do not take a value, or change
@@ -88,22 +117,23 @@ pub fn tables<S: Source>(
 fn load_or_undo<S: Source>(
     archive: &Archive<S>,
     (session, to, cancel): (&mut Session, &ConnectSettings, &Cancel),
-    table: &TableSummary,
+    unit: &Unit<'_>,
     into_schema: Option<&str>,
     progress: &dyn Progress,
 ) -> Result<TableName, RestoreError> {
+    let table = unit.table.as_ref();
     let mut as_text: Vec<String> = Vec::new();
     loop {
         let mut load = || {
             let place = match into_schema {
                 Some(schema) => beside(session, table, schema, &as_text)?,
-                None => itself(session, to, table, cancel)?,
+                None => itself(session, to, unit, cancel)?,
             };
-            load_table(archive, session, table, &place, progress)?;
+            load_table(archive, session, unit, &place, progress)?;
             // Now, and not at the end, so that the error names the table.
             session.simple("checking the constraints", "SET CONSTRAINTS ALL IMMEDIATE")?;
             session.simple("deferring again", "SET CONSTRAINTS ALL DEFERRED")?;
-            let is_equal = is_as_archived(session, table, &place)?;
+            let is_equal = is_restored(session, unit, &place)?;
             Ok::<_, RestoreError>((place, is_equal))
         };
         let refusing = match load() {
@@ -128,7 +158,10 @@ fn load_or_undo<S: Source>(
                 }
                 refusing
             }
-            Err(error) => return Err(error.with_remedy(&table.name)),
+            Err(error) => {
+                let place = archive.manifest().load_order.place_of(&table.name);
+                return Err(error.with_remedy_in(&table.name, place));
+            }
         };
         as_text.extend(refusing);
         session.simple("rolling a table back", UNDO_TABLE)?;
@@ -151,15 +184,46 @@ fn if_there(error: RestoreError) -> RestoreError {
 fn itself(
     session: &mut Session,
     to: &ConnectSettings,
-    table: &TableSummary,
+    unit: &Unit<'_>,
     cancel: &Cancel,
 ) -> Result<TableName, RestoreError> {
-    if !unplanned::is_empty(session, to, &table.name, cancel)? {
-        return Err(RestoreError::HasRows {
-            table: table.name.clone(),
-        });
+    match with_rows(session, to, unit, cancel)? {
+        Some(table) => Err(RestoreError::HasRows { table }),
+        None => Ok(unit.table.name.clone()),
     }
-    Ok(table.name.clone())
+}
+
+/// The table of a unit that is not empty.
+pub(super) fn with_rows(
+    session: &mut Session,
+    to: &ConnectSettings,
+    unit: &Unit<'_>,
+    cancel: &Cancel,
+) -> Result<Option<TableName>, PgError> {
+    for table in std::iter::once(&unit.table.name).chain(unit.partitions.iter().copied()) {
+        if !unplanned::is_empty(session, to, table, cancel)? {
+            return Ok(Some(table.clone()));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether what was loaded is what the archive has.
+fn is_restored(
+    session: &mut Session,
+    unit: &Unit<'_>,
+    place: &TableName,
+) -> Result<bool, PgError> {
+    let expected = unit.table.digest;
+    let table = TableSummary {
+        name: place.clone(),
+        ..unit.table.as_ref().clone()
+    };
+    let found = digest_inside(session, &table, unit.only())?;
+    Ok(match unit.problem {
+        None => found == expected,
+        Some(_) => found.rows == expected.rows,
+    })
 }
 
 fn beside(
@@ -176,18 +240,23 @@ fn beside(
 fn load_table<S: Source>(
     archive: &Archive<S>,
     session: &mut Session,
-    table: &TableSummary,
+    unit: &Unit<'_>,
     place: &TableName,
     progress: &dyn Progress,
 ) -> Result<(), RestoreError> {
-    let silenced = target::disable_triggers(session, place)?;
-    for entry in archive.entries_of(table) {
+    let mut silenced = Vec::new();
+    for table in std::iter::once(place).chain(unit.partitions.iter().copied()) {
+        silenced.push((table, target::disable_triggers(session, table)?));
+    }
+    for entry in archive.entries_of(&unit.table) {
         if let Some(rows) = &entry.rows {
             target::check_columns(session, place, &rows.columns)?;
             let sql = target::copy_into(place, &rows.columns);
             load_entry(archive, session, entry, rows, &sql, progress)?;
         }
     }
-    target::enable_triggers(session, place, &silenced)?;
+    for (table, enable) in silenced {
+        target::enable_triggers(session, table, &enable)?;
+    }
     Ok(())
 }

@@ -116,7 +116,7 @@ pub(crate) fn whole_with<S: Source>(
     let (tables, other_computed) = restore.compared(&logins, &mut report)?;
     report
         .warnings
-        .extend(tables.iter().filter_map(not_compared));
+        .extend(tables.iter().filter_map(Compared::only_counted));
     Ok(Restored {
         tables,
         compared: options.compare,
@@ -136,13 +136,6 @@ fn first_notes(manifest: &Manifest, created: &[String], lacking: &[String]) -> T
     report.notes.extend(lacking::passwords(&manifest.masked));
     report.notes.extend(lacking::not_compared(manifest));
     report
-}
-
-/// What is said of a table whose rows were only counted.
-fn not_compared(table: &Compared) -> Option<String> {
-    let (name, why) = (&table.name, table.incomparable?);
-    let text = format!("{name}: the row count matches, its contents could not be compared: {why}");
-    table.problem().is_none().then_some(text)
 }
 
 /// The logins of a restore.

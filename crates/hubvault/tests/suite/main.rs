@@ -40,6 +40,7 @@ mod generated_columns;
 mod script_drill;
 mod restore_shells;
 mod restore_locks;
+mod hash_partitions;
 mod missing_rows;
 mod unreadable_tables;
 mod window_cut;

@@ -8,7 +8,7 @@ use super::files::{bare, entries};
 use super::locks::with_holders;
 use super::preview::{Preview, made_table};
 use super::previewed::PreviewTable;
-use super::staging::stage;
+use super::staging::{stage, there};
 use super::tables::with_rows;
 use super::target_directory::check;
 use super::units::{Unit, chosen_units};
@@ -83,8 +83,11 @@ impl Preview {
     ) -> Result<(), RestoreError> {
         let table = unit.table.as_ref();
         let name = table.name.clone();
-        let refused = if !target::is_table(session, &name)? {
-            Some(RestoreError::NotThere { table: name })
+        let all_there = unit.relations().try_for_each(|it| there(session, it));
+        let refused = if let Err(absent @ RestoreError::NotThere { .. }) = all_there {
+            Some(absent)
+        } else if let Err(error) = all_there {
+            return Err(error);
         } else if let Some(schema) = into_schema {
             let name = TableName::new(schema, &name.name);
             if !target::present(session, std::iter::once(&name))?.is_empty() {

@@ -19,7 +19,7 @@ pub(super) fn stage<S: Source>(
     keys: &PrimaryKeys,
     progress: &dyn Progress,
 ) -> Result<StagedTable, RestoreError> {
-    there(session, table)?;
+    there(session, &table.name)?;
     let mut as_text: Vec<String> = Vec::new();
     let name = number.to_string();
     loop {
@@ -104,11 +104,11 @@ fn load<S: Source>(
 }
 
 /// Checks that a name of the archive is a table in the database: reading a view runs its functions.
-fn there(session: &mut Session, table: &TableSummary) -> Result<(), RestoreError> {
-    if target::is_table(session, &table.name)? {
+pub(super) fn there(session: &mut Session, table: &TableName) -> Result<(), RestoreError> {
+    if target::is_table(session, table)? {
         return Ok(());
     }
     Err(RestoreError::NotThere {
-        table: table.name.clone(),
+        table: table.clone(),
     })
 }

@@ -5,7 +5,7 @@ use super::entry_rows::load_entry;
 use super::error::RestoreError;
 use super::locks::{UNDO_TABLE, in_order, in_turns_undone_by};
 use super::rows::NotLoaded;
-use super::staging::changing_columns;
+use super::staging::{changing_columns, there};
 use super::units::{Unit, chosen_units};
 use super::{Restored, chosen};
 use crate::progress::{Progress, Stage};
@@ -81,13 +81,8 @@ fn there_in_order<'a>(
     units: &'a [Unit<'a>],
     watched: (&dyn Progress, &Cancel),
 ) -> Result<Vec<&'a Unit<'a>>, RestoreError> {
-    for unit in units {
-        if !target::is_table(session, &unit.table.name)? {
-            return Err(RestoreError::NotThere {
-                table: unit.table.name.clone(),
-            });
-        }
-    }
+    let mut relations = units.iter().flat_map(Unit::relations);
+    relations.try_for_each(|table| there(session, table))?;
     let tables: Vec<&TableSummary> = units.iter().map(|unit| unit.table.as_ref()).collect();
     let tables = in_order(session, &tables, watched)?;
     let tables = tables.into_iter().enumerate();
@@ -200,7 +195,7 @@ pub(super) fn with_rows(
     unit: &Unit<'_>,
     cancel: &Cancel,
 ) -> Result<Option<TableName>, PgError> {
-    for table in std::iter::once(&unit.table.name).chain(unit.partitions.iter().copied()) {
+    for table in unit.relations() {
         if !unplanned::is_empty(session, to, table, cancel)? {
             return Ok(Some(table.clone()));
         }

@@ -25,6 +25,11 @@ impl Unit<'_> {
     pub(crate) fn only(&self) -> &'static str {
         if self.is_tree { "" } else { "ONLY " }
     }
+
+    /// The relations of a database that it is about.
+    pub(super) fn relations(&self) -> impl Iterator<Item = &TableName> {
+        std::iter::once(&self.table.name).chain(self.partitions.iter().copied())
+    }
 }
 
 /// The tables of an archive as they are compared after a restore of the whole.

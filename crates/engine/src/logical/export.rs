@@ -196,7 +196,7 @@ impl Shared<'_> {
             return Ok(());
         }
         let table = &self.plan.tables[extent.table];
-        let each = |bytes| {
+        let each = |bytes: usize| {
             self.throttle.passed(bytes as u64, || self.check_stop())?;
             self.check_stop()
         };

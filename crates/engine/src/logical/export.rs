@@ -1,10 +1,10 @@
 //! Exports the tables' rows from the snapshot into the archive over several connections.
 
-use super::{computed, extensions};
 use super::extent::{Extent, PlannedTable};
 use super::output::Writer;
 use super::plan::Plan;
 use super::throttle::Throttle;
+use super::{computed, extensions};
 use crate::job::{Job, ProofWhen, SourceDigest};
 use crate::pool::Pool;
 use crate::progress::Progress;

@@ -204,11 +204,7 @@ pub(super) fn with_rows(
 }
 
 /// Whether what was loaded is what the archive has.
-fn is_restored(
-    session: &mut Session,
-    unit: &Unit<'_>,
-    place: &TableName,
-) -> Result<bool, PgError> {
+fn is_restored(session: &mut Session, unit: &Unit<'_>, place: &TableName) -> Result<bool, PgError> {
     let expected = unit.table.digest;
     let table = TableSummary {
         name: place.clone(),

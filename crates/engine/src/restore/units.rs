@@ -69,7 +69,11 @@ pub(super) fn chosen_units<'a>(
     }
     let place = |table: &'a TableSummary| {
         let place = order.place_of(&table.name);
-        if whole.contains(place) { place } else { &table.name }
+        if whole.contains(place) {
+            place
+        } else {
+            &table.name
+        }
     };
     Ok(units_of(chosen.iter().map(|table| (*table, place(table)))))
 }

@@ -75,7 +75,8 @@ pub(crate) fn other_computed(
         .filter_map(|(unit, _)| Some((unit, unit.table.computed.as_ref()?)));
     let other = Mutex::new(BTreeMap::new());
     let open = || Ok(Reader::new(logins, cancel));
-    let read = |reader: &mut Reader<'_>, (number, (unit, computed)): (usize, (&Unit<'_>, &Computed))| {
+    let read = |reader: &mut Reader<'_>,
+                (number, (unit, computed)): (usize, (&Unit<'_>, &Computed))| {
         let table = TableSummary {
             columns: computed.columns.clone(),
             ..unit.table.as_ref().clone()

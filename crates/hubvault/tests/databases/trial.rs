@@ -160,7 +160,9 @@ pub(crate) fn try_on_servers(
             ("hubvault restore", restore_code, restored, 1),
             ("restore.sh", script_code, by_script, 2),
         ] {
-            let Restored { code: ended, said, .. } = restored;
+            let Restored {
+                code: ended, said, ..
+            } = restored;
             if ended != Some(code) {
                 wrong.push(format!("{by}: {way}: {ended:?}: {said}"));
             }

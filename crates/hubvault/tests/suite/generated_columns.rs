@@ -92,5 +92,8 @@ fn what_the_source_cannot_read_is_not_compared_and_ends_no_backup() {
     source.execute("CREATE OR REPLACE FUNCTION mood_of(int) RETURNS mood LANGUAGE sql IMMUTABLE AS 'SELECT NULL::mood'");
     let (record, _) = hub.backup();
     let reason = record["proof"]["reason"].as_str().unwrap_or_default();
-    assert!(reason.contains("generated column m of others: other values"), "{record:#}");
+    assert!(
+        reason.contains("generated column m of others: other values"),
+        "{record:#}"
+    );
 }

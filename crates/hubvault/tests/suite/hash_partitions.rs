@@ -39,7 +39,8 @@ fn restore(hub: &Hub, to: &Database, code: i32, more: &[&str]) -> String {
 }
 
 #[test]
-fn one_partition_is_refused_where_its_rows_belong_into_others_and_all_of_them_are_restored_together() {
+fn one_partition_is_refused_where_its_rows_belong_into_others_and_all_of_them_are_restored_together()
+ {
     let (hub, source) = source();
     let target = database_with(DEFINITIONS);
     let said = restore(&hub, &target, 1, &["--table", "e_0"]);
@@ -54,7 +55,10 @@ fn one_partition_is_refused_where_its_rows_belong_into_others_and_all_of_them_ar
     assert!(!said.contains(advice), "{said}");
 
     let said = restore(&hub, &target, 0, &["--table", "e"]);
-    assert!(said.contains("4 tables, 1,000 rows, every row equal"), "{said}");
+    assert!(
+        said.contains("4 tables, 1,000 rows, every row equal"),
+        "{said}"
+    );
     assert_eq!(target.value(ALL), source.value(ALL));
     assert_eq!(target.value(ENABLED), source.value(ENABLED));
     // The server looks for it in one partition alone.
@@ -84,13 +88,20 @@ fn a_partition_is_restored_where_its_rows_belong_into_it() {
     target.execute(DEFINITIONS);
     target.execute("ALTER TABLE e DETACH PARTITION e_0");
     restore(&hub, &target, 0, &["--table", "e_0"]);
-    restore(&hub, &target, 0, &["--table", "e_*", "--into-schema", "recovered"]);
+    restore(
+        &hub,
+        &target,
+        0,
+        &["--table", "e_*", "--into-schema", "recovered"],
+    );
     let rows = |name| target.value(&format!("SELECT concat(count(*), sum(id)) FROM {name}"));
     assert_eq!(rows("e_0"), rows("recovered.e_0"));
     assert_eq!(
-        target.value("SELECT sum((SELECT count(*) FROM ONLY recovered.e_0)
+        target.value(
+            "SELECT sum((SELECT count(*) FROM ONLY recovered.e_0)
             + (SELECT count(*) FROM recovered.e_1) + (SELECT count(*) FROM recovered.e_2)
-            + (SELECT count(*) FROM recovered.\"e_<b>'\n\"))"),
+            + (SELECT count(*) FROM recovered.\"e_<b>'\n\"))"
+        ),
         "1000"
     );
 }
@@ -108,6 +119,9 @@ fn contents_of_partitions_with_other_columns_are_counted() {
     hub.backup();
     let target = database_with(another);
     let said = restore(&hub, &target, 3, &["--table", "hp"]);
-    assert!(said.contains("hp: the row count matches, its contents could not be compared"), "{said}");
+    assert!(
+        said.contains("hp: the row count matches, its contents could not be compared"),
+        "{said}"
+    );
     assert_eq!(target.value("SELECT sum(id) FROM hp"), "1830");
 }

@@ -3,7 +3,7 @@
 use crate::facts::Facts;
 use crate::form::sized;
 use crate::real_server::{RealServer, quoted};
-use crate::ways::{By, Restored, back_up, make_least_role, restore_reference};
+use crate::ways::{By, Restored, Taken, back_up, make_least_role, restore_reference};
 use std::path::Path;
 
 /// A database and what is right for it.
@@ -146,16 +146,7 @@ pub(crate) fn try_on_servers(
         targets[2].drop(&copies[2..]);
         let restored = taken.restore(targets[1], &copies[1]);
         let by_script = taken.restore_by_script(server, targets[2], &copies[2]);
-        println!(
-            "{}, {by}: backup {:.1} s, of which drill {:.1} s; hubvault restore {:.1} s; restore.sh {:.1} s; \
-             pg_restore alone {:.1} s",
-            trial.title,
-            taken.seconds.0,
-            taken.seconds.1,
-            restored.seconds,
-            by_script.seconds,
-            plain.seconds
-        );
+        print_seconds(trial, &taken, [&plain, &restored, &by_script]);
         for (way, code, restored, at) in [
             ("hubvault restore", restore_code, restored, 1),
             ("restore.sh", script_code, by_script, 2),
@@ -203,6 +194,17 @@ pub(crate) fn try_on_servers(
         .into_iter()
         .map(|what| format!("{}: {what:.2000}", trial.title))
         .collect()
+}
+
+/// How long each way took.
+fn print_seconds(trial: &Trial<'_>, taken: &Taken, restored: [&Restored; 3]) {
+    let [plain, restored, by_script] = restored.map(|way| way.seconds);
+    let (backup, drill) = taken.seconds;
+    println!(
+        "{}: backup {backup:.1} s, of which drill {drill:.1} s; hubvault restore {restored:.1} s; restore.sh \
+         {by_script:.1} s; pg_restore alone {plain:.1} s",
+        trial.title
+    );
 }
 
 /// The line of `docs/reliability.md`.

@@ -241,3 +241,6 @@ fn not_valid_statement(key: &ForeignKey, table: &TableName) -> String {
     let comment = comment.replace('\n', "\\n").replace('\r', "\\r");
     format!("{statement} COMMENT ON CONSTRAINT {name} ON {table} IS E'{comment}';")
 }
+
+#[cfg(test)]
+mod tests;

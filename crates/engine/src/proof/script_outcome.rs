@@ -167,7 +167,29 @@ mod tests {
             problems(&ended(1, "== rows\nrestore.sh: no\n")),
             ["restore.sh: no"]
         );
+        // Without an exit code it was ended: at its time limit, or by somebody else.
+        let cut_off = |timed_out| Ended {
+            code: None,
+            timed_out,
+            ..ended(0, "== rows\n\n")
+        };
+        assert_eq!(problems(&cut_off(true)), ["it did not end in time"]);
+        assert_eq!(problems(&cut_off(false)), ["== rows"]);
     }
+
+    #[test]
+    fn what_the_script_did_not_show_is_a_note_with_the_first_names() {
+        let named = |count: u32| {
+            let all: Vec<String> = (1..=count).map(|n| format!("index i{n}")).collect();
+            not_shown(&all)
+        };
+        assert!(named(0).is_none());
+        let five = named(5).unwrap();
+        assert!(five.ends_with("index i4; index i5"), "{five}");
+        let seven = named(7).unwrap();
+        assert!(seven.ends_with("index i5; and 2 more"), "{seven}");
+    }
+
     #[test]
     fn what_lacks_an_object_of_superusers_is_not_shown_and_all_else_is_a_problem() {
         let sorted = |lines: &[&str]| {

@@ -366,5 +366,8 @@ mod tests {
         let counted = of(Ok(Found::Count(2)));
         assert!(!counted.is_equal() && counted.problem().is_none());
         assert!(of(Ok(Found::Count(1))).problem().is_some());
+        assert!(of(Ok(Found::Unread)).problem().is_none());
+        let unread = of(Err("permission denied".to_owned()));
+        assert_eq!(unread.problem().unwrap(), "t: permission denied");
     }
 }

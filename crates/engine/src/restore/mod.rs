@@ -34,7 +34,7 @@ mod file_text;
 pub use beside::{Beside, LiveComparison, compare_live};
 pub use browse::{Browsed, BrowsedRow, Filter, Wish, browse};
 pub(crate) use compare::compare;
-pub use compare::{Compared, Comparison, digest};
+pub use compare::{Compared, Comparison, Found, digest};
 pub use diff::{NotSettable, PutBack, TableDiff, diff, put_back};
 pub use error::RestoreError;
 pub(crate) use extension_rows::delete_users_rows;

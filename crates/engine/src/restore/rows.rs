@@ -302,3 +302,61 @@ impl<'a, S: Source> Load<'a, S> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hubvault_archive::Through;
+    use serde_json::json;
+
+    fn entry(table: &str, bytes: u64) -> EntryRecord {
+        serde_json::from_value(json!({
+            "name": format!("database/{table}.sql"), "kind": "table-data", "offset": 0, "stored_bytes": 1,
+            "raw_bytes": bytes, "sha256": "", "stored_sha256": "", "mode": 0o600, "rows": {
+                "table": { "schema": "public", "name": table }, "columns": ["id"], "format": "text", "rows": 1,
+                "digest": "0".repeat(32), "header_bytes": 0, "footer_bytes": 0,
+            },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn only_a_table_that_one_worker_fills_alone_and_as_itself_is_emptied_first() {
+        let entries = [
+            entry("large", 100),
+            entry("large", 100),
+            entry("small", 5),
+            entry("small", 5),
+            entry("partition", 10),
+        ];
+        let name = |name: &str| TableName::new("public", name);
+        let order = LoadOrder {
+            through: vec![Through {
+                partition: name("partition"),
+                table: name("parent"),
+            }],
+            ..LoadOrder::default()
+        };
+        let cut = |transactions, workers| {
+            let portions = portions(entries.iter().collect(), &order, transactions, workers);
+            let of = |portion: &Portion<'_>| {
+                let table = portion.table().unwrap().name.clone();
+                (table, portion.entries.len(), portion.whole)
+            };
+            let mut portions: Vec<_> = portions.iter().map(of).collect();
+            portions.sort();
+            portions
+        };
+        let of = |table: &str, entries: usize, whole| (table.to_owned(), entries, whole);
+        let (part, small) = (of("partition", 1, false), of("small", 2, true));
+        let large = of("large", 1, false);
+        assert_eq!(
+            cut(Transactions::Table, 2),
+            [large.clone(), large, part.clone(), small.clone()]
+        );
+        let alone = [of("large", 2, true), part, small];
+        assert_eq!(cut(Transactions::Table, 1), alone);
+        let each = cut(Transactions::Entry, 1);
+        assert!(each.len() == 5 && each.iter().all(|(_, _, whole)| !whole));
+    }
+}

@@ -139,3 +139,76 @@ impl<'a> Unit<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn manifest(through: &[(&str, &str)], tables: &[serde_json::Value]) -> Manifest {
+        let at = "2026-01-01T00:00:00Z";
+        let name = |name: &str| json!({ "schema": "public", "name": name });
+        let through: Vec<_> = through
+            .iter()
+            .map(|(partition, table)| json!({ "partition": name(partition), "table": name(table) }))
+            .collect();
+        serde_json::from_value(json!({
+            "format_version": 1, "id": "6f1d6c52-0000-4000-8000-000000000000", "job": "hub",
+            "tool": { "name": "hubvault", "version": "0" }, "started_at": at, "finished_at": at, "codec": "gzip",
+            "snapshot": {
+                "id": "1", "lsn": "0/1", "taken_at": at, "database": "hub", "server_version": "15",
+                "server_version_num": 150_000, "standby": false, "system_identifier": null,
+            },
+            "scope": { "tables": [], "exclude": [], "windows": [] }, "tables": tables, "sequences": [],
+            "load_order": { "through": through },
+            "left_out": [], "not_valid": [], "files": [], "warnings": [], "entries": [],
+        }))
+        .unwrap()
+    }
+
+    fn table(name: &str, columns: &[&str], rows: u64, sum: u128) -> serde_json::Value {
+        let digest = format!("{sum:032x}");
+        json!({
+            "schema": "public", "name": name, "coverage": "whole", "filter": null, "columns": columns,
+            "format": "text", "rows": rows, "digest": digest, "bytes": 10, "entries": [],
+            "source_digest": sum.to_string(), "computed": { "columns": ["g"], "rows": rows, "digest": digest },
+        })
+    }
+
+    #[test]
+    fn partitions_that_are_filled_from_above_are_one_with_all_their_sums() {
+        let (one, two, alone) = (
+            table("p1", &["a", "b"], 2, 1),
+            table("p2", &["a", "b"], 3, 4),
+            table("alone", &["a"], 7, 5),
+        );
+        let manifest = manifest(&[("p1", "p"), ("p2", "p")], &[one, alone, two]);
+        let units = units(&manifest);
+        let [tree, alone] = &units[..] else {
+            panic!("{} units", units.len());
+        };
+        assert_eq!((tree.only(), alone.only()), ("", "ONLY "));
+        assert_eq!((tree.tables, alone.tables), (2, 1));
+        assert!(tree.problem.is_none());
+        let (sums, other) = (&tree.table, &alone.table);
+        assert_eq!(sums.name, TableName::new("public", "p"));
+        assert_eq!((sums.digest.rows, sums.digest.sum), (5, 5));
+        assert_eq!(sums.bytes, 20);
+        assert_eq!(sums.source_digest.as_deref(), Some("5"));
+        let computed = sums.computed.as_ref().unwrap();
+        assert_eq!((computed.digest.rows, computed.digest.sum), (5, 5));
+        assert_eq!((other.digest.rows, other.digest.sum), (7, 5));
+    }
+
+    #[test]
+    fn of_partitions_with_other_columns_only_the_rows_are_counted() {
+        let (one, other) = (
+            table("p1", &["a", "b"], 2, 1),
+            table("p2", &["b", "a"], 3, 4),
+        );
+        let manifest = manifest(&[("p1", "p"), ("p2", "p")], &[one, other]);
+        let units = units(&manifest);
+        assert!(units[0].problem.unwrap().contains("in another order"));
+        assert_eq!(units[0].table.digest.rows, 5);
+    }
+}

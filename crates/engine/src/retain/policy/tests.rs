@@ -120,6 +120,48 @@ fn a_size_limit_removes_the_oldest_but_nothing_that_is_protected() {
 }
 
 #[test]
+fn a_size_limit_removes_the_oldest_first_and_no_more_than_needed() {
+    let history: Vec<Kept> = (0..5).map(|days| at(days, true)).collect();
+    let small = RetentionRules {
+        max_total: Some(ByteSize(30)),
+        ..rules()
+    };
+    assert_eq!(keeps(&history, &small), [true, true, true, false, false]);
+}
+
+#[test]
+fn an_unproven_one_counts_for_nothing_and_stands_for_no_period() {
+    let none = RetentionRules { days: 0, ..rules() };
+    let history = [at(1, true), at(2, false), at(3, false), at(4, true)];
+    let last = RetentionRules {
+        keep_last: 2,
+        ..none
+    };
+    assert_eq!(keeps(&history, &last), [true, false, false, true]);
+    // NOW is at 8 o'clock: both are of one day, and only the older one was proven.
+    let hour = |ago: i64, proven| Kept {
+        at: Timestamp::from_second(NOW - 2 * DAY - ago * 3600).unwrap(),
+        ..at(2, proven)
+    };
+    let history = [at(1, true), hour(0, false), hour(1, true), hour(2, true)];
+    let daily = RetentionRules { daily: 2, ..none };
+    assert_eq!(keeps(&history, &daily), [true, false, true, false]);
+}
+
+#[test]
+fn a_week_begins_on_monday() {
+    // 2027-01-15, NOW, is a Friday: these are the days from Thursday back to the Saturday before.
+    let history: Vec<Kept> = (1..7).map(|days| at(days, true)).collect();
+    let weekly = RetentionRules {
+        days: 0,
+        weekly: 2,
+        ..rules()
+    };
+    let kept = [true, false, false, false, true, false];
+    assert_eq!(keeps(&history, &weekly), kept);
+}
+
+#[test]
 fn a_clock_that_was_set_back_removes_nothing_from_the_future() {
     let history = [at(-400, false), at(-1, true), at(1, true)];
     assert_eq!(

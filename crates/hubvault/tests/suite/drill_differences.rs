@@ -3,7 +3,7 @@
 use crate::drill::drilling;
 use crate::forged::forged;
 use crate::hub::{Hub, stderr, stdout};
-use hubvault_archive::{Archive, Identities, Manifest, UncheckedForeignKey};
+use hubvault_archive::{Archive, EntryKind, Identities, Manifest, UncheckedForeignKey};
 use hubvault_model::TableName;
 use hubvault_testkit::{database_with, server};
 use std::io::BufRead;
@@ -22,6 +22,7 @@ fn false_sequences_files_and_keys_in_a_manifest_are_found() {
     let (_, archive) = hub.backup();
     let copy = hub.config().join("forged.tar.gz");
     let moved = |manifest: &mut Manifest| manifest.sequences[0].last_value = Some(7);
+    let unused = |manifest: &mut Manifest| manifest.sequences[0].is_called = false;
     let lost = |manifest: &mut Manifest| manifest.files[0].name = "config/lost".to_owned();
     let key = |manifest: &mut Manifest| {
         let users = TableName::new("public", "users");
@@ -33,11 +34,16 @@ fn false_sequences_files_and_keys_in_a_manifest_are_found() {
         });
     };
     let newer = |manifest: &mut Manifest| manifest.snapshot.server_version_num = 990_000;
-    let lies: [Lie<'_>; 4] = [
+    let lies: [Lie<'_>; 5] = [
         (
             &moved,
             1,
             "the sequence users_id_seq does not have the value 7",
+        ),
+        (
+            &unused,
+            1,
+            "the sequence users_id_seq does not have the value 50",
         ),
         (&lost, 1, "the file config/lost is not in the archive"),
         (&key, 1, "the foreign key to_nowhere on users is missing"),
@@ -69,6 +75,32 @@ fn false_sequences_files_and_keys_in_a_manifest_are_found() {
     let said = stderr(&output) + &stdout(&output);
     assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(said.contains("older than 99"), "{said}");
+    // Nor one with roles that it does not have.
+    let owned = |manifest: &mut Manifest| manifest.roles.push("nobody's".to_owned());
+    let path = forged(&archive, &copy, |_| (), owned);
+    let output = hub.run_expecting(3, &["verify", path.to_str().unwrap(), "--drill"]);
+    let said = stdout(&output);
+    assert!(said.contains("lacks the roles nobody's"), "{said}");
+}
+
+#[test]
+fn a_file_that_rotted_is_found_by_a_drill_alone() {
+    let database = database_with(ROWS);
+    let (mut hub, _drills) = drilling(&database);
+    hub.write("[scope]\ntables = [\"*\"]\nwindow = []\n[[file]]\nsource = \"hubvault.toml\"\n");
+    let (_, archive) = hub.backup();
+    let open = Archive::open_path(&archive, &Identities::none()).unwrap();
+    let entries = &open.manifest().entries;
+    let file = entries.iter().find(|it| it.kind == EntryKind::Config);
+    let (begin, size) = file.map(|it| (it.offset, it.stored_bytes)).unwrap();
+    let mut bytes = std::fs::read(&archive).unwrap();
+    let last_quarter = (begin + size - size / 4) as usize..(begin + size) as usize;
+    bytes[last_quarter]
+        .iter_mut()
+        .for_each(|byte| *byte ^= 0xff);
+    std::fs::write(&archive, bytes).unwrap();
+    let output = hub.run_expecting(1, &["drill", archive.to_str().unwrap()]);
+    assert!(stdout(&output).contains("REJECTED"), "{}", stdout(&output));
 }
 
 #[test]

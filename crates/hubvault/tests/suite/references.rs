@@ -54,6 +54,15 @@ fn a_refund_includes_its_purchase_and_its_user() {
 }
 
 #[test]
+fn a_row_that_is_neither_in_the_window_nor_outside_is_followed() {
+    let database = database_with("CREATE TABLE settings (id int);
+         CREATE TABLE moves (id int PRIMARY KEY, refund_of int REFERENCES moves, state text);
+         INSERT INTO moves VALUES (1, NULL, NULL), (2, 1, 'open'), (3, NULL, 'closed'), (4, 3, 'open'), (5, NULL, 'closed')");
+    let record = backup(&database, "\"moves\"", "where = \"state = 'open'\"");
+    assert_eq!(rows(&record, "moves"), 4);
+}
+
+#[test]
 fn cycles_composite_keys_partitions_and_unique_keys_are_followed() {
     let database = database_with("CREATE EXTENSION citext; CREATE TABLE settings (id int);
          -- A circle between two tables, one key deferrable.

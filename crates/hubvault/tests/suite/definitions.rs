@@ -138,3 +138,24 @@ fn a_definition_that_a_restore_loses_is_a_failed_proof() {
                     missing";
     assert!(said.contains(expected), "{said}");
 }
+
+#[test]
+fn a_definition_that_code_of_the_database_changes_is_a_failed_proof() {
+    // Whoever fills the view changes the text of another and adds a comment.
+    let database = database_with(
+        "GRANT CREATE ON SCHEMA public TO PUBLIC; CREATE TABLE t (v int); CREATE VIEW seen AS SELECT 1 AS one;
+         CREATE FUNCTION change() RETURNS int LANGUAGE sql AS 'SELECT 1';
+         CREATE MATERIALIZED VIEW changed AS SELECT change();
+         CREATE OR REPLACE FUNCTION change() RETURNS int LANGUAGE plpgsql AS $$ BEGIN
+             CREATE OR REPLACE VIEW public.seen AS SELECT 2 AS one; COMMENT ON TABLE public.t IS 'new'; RETURN 1; END $$",
+    );
+    let (hub, _drills) = drilling(&database);
+    let said = stdout(&hub.run_expecting(3, &["backup"]));
+    for differs in [
+        "unproven: rows equal; definitions differ: ",
+        "comment on table public.t is not in the source",
+        "view public.seen differs",
+    ] {
+        assert!(said.contains(differs), "{differs:?} is not in {said}");
+    }
+}

@@ -11,7 +11,7 @@ use hubvault_archive::{ArchiveError, Identities};
 use hubvault_model::{BackupId, Warning};
 use jiff::Timestamp;
 use std::collections::HashMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -164,11 +164,11 @@ pub fn catch_up(
     alone: bool,
     now: Timestamp,
 ) -> Result<Rebuilt, CatalogError> {
-    let named = catalog.kept_files()?;
+    let named = catalog.kept_names()?;
     let mut found = Rebuilt::default();
     let mut batch = Batch::new(catalog);
-    let unnamed = archives(directory, |path| {
-        let is_named = named.contains(path.as_os_str());
+    let unnamed = archives(directory, |name| {
+        let is_named = name.to_str().is_some_and(|name| named.contains(name));
         found.known += usize::from(is_named);
         !is_named
     })?;
@@ -221,7 +221,7 @@ fn as_it_is(
 /// marks beside each.
 fn archives(
     directory: &Path,
-    mut wanted: impl FnMut(&Path) -> bool,
+    mut wanted: impl FnMut(&OsStr) -> bool,
 ) -> Result<Vec<(PathBuf, Vec<String>)>, CatalogError> {
     let failed = |source| CatalogError::Directory {
         path: directory.to_owned(),
@@ -237,11 +237,8 @@ fn archives(
                 .entry(archive.into())
                 .or_default()
                 .push(mark.to_owned());
-        } else if super::is_archive_name(Path::new(&name)) {
-            let path = entry.path();
-            if wanted(&path) {
-                paths.push(path);
-            }
+        } else if super::is_archive_name(Path::new(&name)) && wanted(&name) {
+            paths.push(entry.path());
         }
     }
     paths.sort();

@@ -10,7 +10,6 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Params, Transaction, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashSet};
-use std::ffi::OsString;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::ControlFlow;
 
@@ -201,8 +200,8 @@ impl Catalog {
         Ok(())
     }
 
-    /// The archives in the destination `local` that a record names as one of a backup that is kept.
-    pub(super) fn kept_files(&self) -> Result<HashSet<OsString>, CatalogError> {
+    /// The names of the archives in the destination `local` that a record names as one of a backup that is kept.
+    pub(super) fn kept_names(&self) -> Result<HashSet<String>, CatalogError> {
         let read = || {
             let missing = "SELECT EXISTS (SELECT 1 FROM summaries WHERE summary IS NULL)";
             if !self.has_summaries || self.db.query_row(missing, [], |row| row.get(0))? {
@@ -210,20 +209,19 @@ impl Catalog {
             }
             let sql = "SELECT kept_key FROM summaries WHERE kept_key IS NOT NULL";
             let mut statement = self.db.prepare_cached(sql)?;
-            let keys = statement.query_map([], |row| row.get::<_, String>(0))?;
-            let files = keys.map(|key| Ok(self.directory().join(key?).into()));
-            files.collect::<rusqlite::Result<_>>().map(Some)
+            let keys = statement.query_map([], |row| row.get(0))?;
+            keys.collect::<rusqlite::Result<_>>().map(Some)
         };
-        if let Some(files) = read().map_err(self.failed("reading"))? {
-            return Ok(files);
+        if let Some(names) = read().map_err(self.failed("reading"))? {
+            return Ok(names);
         }
-        let mut files = HashSet::new();
+        let mut names = HashSet::new();
         self.each_summary(None, |summary| {
-            let file = summary.run.file().filter(|_| summary.run.is_kept());
-            files.extend(file.map(OsString::from));
+            let copy = summary.run.local_copy().filter(|_| summary.run.is_kept());
+            names.extend(copy.map(|copy| copy.key.clone()));
             Ok(ControlFlow::Continue(()))
         })?;
-        Ok(files)
+        Ok(names)
     }
 
     /// The newest run of a job, or of all, of which the summary is `wanted`, with all of its record.

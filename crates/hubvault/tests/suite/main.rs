@@ -82,6 +82,7 @@ mod page_restore_risks;
 mod set_up;
 mod oidc_login;
 mod page_lists;
+mod page_walk;
 mod restore_over_http;
 mod json;
 mod hints;

@@ -29,7 +29,7 @@ pub(crate) fn with_backup(database: &Database) -> (Hub, String) {
 }
 
 /// Starts an operation of a backup; the address of its page.
-fn start(browser: &Browser<'_>, id: &str, action: &str) -> String {
+pub(crate) fn start(browser: &Browser<'_>, id: &str, action: &str) -> String {
     let begun = browser.submit(
         &format!("/backups/{id}/operation"),
         &format!("action={action}"),

@@ -261,7 +261,7 @@ fn recipients_are_named_with_what_reached_them() {
 }
 
 /// What a browser makes of escaped text.
-fn unescaped(html: &str) -> String {
+pub(crate) fn unescaped(html: &str) -> String {
     let mut text = html.to_owned();
     for (escaped, plain) in [
         ("&lt;", "<"),

@@ -53,6 +53,8 @@ struct CheckRow {
     silenced: Option<When>,
     #[serde(skip)]
     began: Timestamp,
+    #[serde(skip)]
+    notified_at: Option<Timestamp>,
 }
 
 impl CheckRow {
@@ -72,6 +74,7 @@ impl CheckRow {
             since: lasting.map(|known| clock.when(known.since)),
             looked: (at != Timestamp::UNIX_EPOCH).then(|| clock.when(at)),
             notified: known.and_then(|known| Some(clock.when(known.told_at?))),
+            notified_at: known.and_then(|known| known.told_at),
             by_run: known.is_some_and(|known| known.by_run),
             silenced: known
                 .and_then(|known| known.silenced_until)
@@ -105,8 +108,9 @@ pub(super) async fn list(
         let mut rows = rows(&page, &of, &look, &known, &clock);
         let failing = rows.iter().filter(|row| row.state == "failing").count();
         rows.retain(|row| wish.state.is_empty() || row.state == wish.state);
+        rows.retain(|row| wish.finds(&row.name) || wish.finds(&row.what));
         sort(&mut rows, &wish)?;
-        let history: Vec<History> = history(&look.outbox, &clock);
+        let history: Vec<History> = history(&look.outbox, &clock, &wish);
         let values = context! {
             at => PATH,
             job => of.job.name(),
@@ -115,7 +119,7 @@ pub(super) async fn list(
             failing,
             unfinished => unfinished.join(" "),
             test_mode => job.monitor.test_mode,
-            ..wish.order(PATH, &["name", "since"])
+            ..wish.order(PATH, &["name", "since", "notified", "when", "what"])
         };
         let html = page.views.render("checks.html", &visit, values)?;
         Ok(html.into_response())
@@ -179,6 +183,12 @@ fn sort(rows: &mut [CheckRow], wish: &Wish) -> Result<(), ApiError> {
         "" => rows.sort_by_key(|row| row.state != "failing"),
         "name" => rows.sort_by(|a, b| b.name.cmp(&a.name)),
         "since" => rows.sort_by_key(|row| std::cmp::Reverse(row.began)),
+        "notified" => rows.sort_by_key(|row| std::cmp::Reverse(row.notified_at)),
+        // Of the alerts.
+        "when" | "what" => {
+            rows.sort_by_key(|row| row.state != "failing");
+            return Ok(());
+        }
         text => return Err(bad("sort", text)),
     }
     if !wish.up.is_empty() {

@@ -1,10 +1,11 @@
 //! Messages as lists show them. Their texts are not shown: they may hold links to archives.
 
 use super::shown::{Clock, When};
+use super::wish::Wish;
 use crate::logging::masked;
 use hubvault_engine::catalog::{CHANGE_CHECK, Content, OutboxItem, OutboxState, RecipientState};
 use hubvault_model::excerpt;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 /// So much of a line is shown, in characters.
@@ -43,6 +44,8 @@ pub(super) struct History {
     fired: bool,
     what: String,
     to: Vec<String>,
+    #[serde(skip)]
+    at: Timestamp,
 }
 
 /// The word for how far a message got.
@@ -92,15 +95,18 @@ impl MessageRow {
     }
 }
 
-/// The alerts and recoveries among the messages, newest first; what went to several recipients is one.
-pub(super) fn history(outbox: &[OutboxItem], clock: &Clock) -> Vec<History> {
+/// The alerts and recoveries among the messages that the address looks for, in its order, else newest first; what went to
+/// several recipients is one.
+pub(super) fn history(outbox: &[OutboxItem], clock: &Clock, wish: &Wish) -> Vec<History> {
     let mut all: Vec<(&OutboxItem, History)> = Vec::new();
     for item in outbox {
         let fired = item.kind == "alert";
         if !fired && item.kind != "recovered" {
             continue;
         }
-        let Some(what) = subject(item) else { continue };
+        let Some(what) = subject(item).filter(|what| wish.finds(what)) else {
+            continue;
+        };
         let accepted = item.recipients.iter().map(|recipient| {
             let accepted = recipient.state == RecipientState::Accepted;
             let how = if accepted { "" } else { " (not accepted)" };
@@ -122,10 +128,14 @@ pub(super) fn history(outbox: &[OutboxItem], clock: &Clock) -> Vec<History> {
             fired,
             what,
             to: accepted.collect(),
+            at: item.created_at,
         };
         all.push((item, new));
     }
-    all.into_iter().map(|(_, one)| one).collect()
+    let mut all: Vec<History> = all.into_iter().map(|(_, one)| one).collect();
+    wish.sort("when", &mut all, |one| one.at);
+    wish.sort("what", &mut all, |one| one.what.clone());
+    all
 }
 
 /// Which check it is about, and what it found; `None` for a change of the configuration.

@@ -7,6 +7,7 @@ use super::operation_row::{in_words, mark, title};
 use super::restore_result;
 use super::shown::{Clock, span};
 use super::view::Visit;
+use super::wish::{Wish, one_of};
 use crate::http::backups::masked;
 use crate::http::blocking;
 use crate::http::error::ApiError;
@@ -16,7 +17,7 @@ use crate::http::restores::confirmable;
 use crate::operation::{Action, Operation, Standing};
 use crate::restore_request::RestoreRequest;
 use axum::Extension;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use hubvault_engine::progress::Stage;
 use hubvault_engine::state::progress_file::RunProgress;
@@ -28,16 +29,22 @@ use std::sync::Arc;
 
 /// So many tables are shown, those with something to say first.
 const TABLES: usize = 200;
+/// The orders of the tables of a result: of a comparison, of a restore, of what it drops.
+const ORDERS: [&str; 7] = [
+    "name", "missing", "changed", "extra", "inserted", "dropped", "lost",
+];
 
 /// The page of one.
 pub(super) async fn show(
     State(page): State<Arc<Page>>,
     Extension(visit): Extension<Visit>,
     Path(word): Path<String>,
+    Query(wish): Query<Wish>,
 ) -> Result<Response, ApiError> {
     blocking(move || {
         let (of, operation) = of_id(&page.app, &word)?;
-        let values = values(&of, &operation);
+        one_of("sort", &wish.sort, &ORDERS)?;
+        let values = values(&of, &operation, &wish);
         let html = page.views.render("operation.html", &visit, values)?;
         Ok(html.into_response())
     })
@@ -60,7 +67,7 @@ pub(super) async fn stop(
     .await
 }
 
-fn values(of: &OfJob, operation: &Operation) -> Value {
+fn values(of: &OfJob, operation: &Operation, wish: &Wish) -> Value {
     let settings = of.job.settings();
     let clock = Clock::of(&settings);
     let standing = of.job.standing(operation);
@@ -74,7 +81,7 @@ fn values(of: &OfJob, operation: &Operation) -> Value {
                 at => Value::from(Serde(clock.when(end.at))),
                 took => span(took.as_secs_f64()),
                 error => end.error.clone(),
-                result => answer.map(|answer| result(&operation.action, &answer)),
+                result => answer.map(|answer| result(&operation.action, &answer, wish)),
             });
         }
         Standing::Running(progress) => {
@@ -102,6 +109,7 @@ fn values(of: &OfJob, operation: &Operation) -> Value {
         restore => operation.action.restore().map(|request| restore(of, operation, request)),
         command => operation.command(settings.job_name.as_deref()),
         confirm_command => operation.confirmed_command(settings.job_name.as_deref()),
+        ..wish.order(&format!("operations/{}", operation.id), &ORDERS)
     }
 }
 
@@ -134,20 +142,21 @@ fn at_work(progress: &RunProgress) -> Value {
 }
 
 /// What the command answered, as the template takes it.
-fn result(action: &Action, answer: &Json) -> Value {
+fn result(action: &Action, answer: &Json, wish: &Wish) -> Value {
     match action {
         Action::Verify => Value::from(Serde(answer)),
         Action::Drill => Value::from(Serde(answer.get(0))),
-        Action::Compare => compared(answer),
-        Action::Preview(_) => restore_result::preview(answer),
-        Action::Restore(_) => restore_result::restored(answer),
+        Action::Compare => compared(answer, wish),
+        Action::Preview(_) => restore_result::preview(answer, wish),
+        Action::Restore(_) => restore_result::restored(answer, wish),
     }
 }
 
-/// The tables that differ first.
-fn compared(answer: &Json) -> Value {
+/// The tables that differ first, where the address asks for no other order.
+fn compared(answer: &Json, wish: &Wish) -> Value {
     let all = answer.as_array().map_or(&[] as &[Json], Vec::as_slice);
     let number = |table: &Json, name: &str| table[name].as_u64();
+    let name = restore_result::name;
     let differs = |table: &Json| {
         let rows = ["missing", "changed", "extra"];
         let has_columns = table["columns"].as_object().is_some_and(|columns| {
@@ -160,10 +169,15 @@ fn compared(answer: &Json) -> Value {
     let (mut first, equal): (Vec<&Json>, Vec<&Json>) = all.iter().partition(|it| differs(it));
     let differing = first.len();
     first.extend(equal);
+    first.retain(|table| wish.finds(name(table)));
+    wish.sort("name", &mut first, |table| name(table).to_owned());
+    for key in ["missing", "changed", "extra"] {
+        wish.sort(key, &mut first, |table| number(table, key));
+    }
     let shown = |table: &&Json| {
         let rows = |name| number(table, name).map_or_else(|| "?".to_owned(), grouped);
         context! {
-            name => table["table"].as_str(),
+            name => name(table),
             missing => rows("missing"),
             changed => rows("changed"),
             extra => rows("extra"),

@@ -120,8 +120,7 @@ pub(super) async fn show(
 
 /// Whether one of the texts has in it what the address looks for.
 fn has(wish: &Wish, texts: &[&str]) -> bool {
-    let find = wish.find.to_lowercase();
-    texts.iter().any(|text| text.to_lowercase().contains(&find))
+    texts.iter().any(|text| wish.finds(text))
 }
 
 /// The messages that the address asks for, newest first. An id finds those about that backup.

@@ -1,6 +1,7 @@
 //! What a restore would do, and what it did, for a template.
 
 use super::shown::span;
+use super::wish::Wish;
 use crate::restore_request::RestoreRequest;
 use hubvault_model::{ByteSize, counted, grouped, quote_ident};
 use minijinja::{Value, context};
@@ -10,7 +11,7 @@ use serde_json::Value as Json;
 const MANY: usize = 200;
 
 /// A preview.
-pub(super) fn preview(answer: &Json) -> Value {
+pub(super) fn preview(answer: &Json, wish: &Wish) -> Value {
     let mut lines = Vec::new();
     if let Some(name) = answer["created_database"].as_str() {
         lines.push(format!("create the database {name}"));
@@ -41,9 +42,10 @@ pub(super) fn preview(answer: &Json) -> Value {
     }
     let mut rows: Vec<&Json> = tables.iter().collect();
     rows.sort_by_key(|table| std::cmp::Reverse(table["overwritten"].as_u64()));
+    arrange(&mut rows, "overwritten", wish);
     let one = |table: &&Json| {
         context! {
-            name => table["table"].as_str(),
+            name => name(table),
             inserted => number(&table["inserted"]),
             changed => number(&table["overwritten"]),
         }
@@ -60,7 +62,7 @@ pub(super) fn preview(answer: &Json) -> Value {
         into => answer["into"].as_str(),
         lines,
         dropped_count => list(&answer["dropped"]).len(),
-        dropped => dropped(answer),
+        dropped => dropped(answer, wish),
         lost => counted(lost, "row"),
         tables => rows.iter().take(MANY).map(one).collect::<Vec<_>>(),
         table_count => tables.len(),
@@ -75,14 +77,14 @@ pub(super) fn preview(answer: &Json) -> Value {
 }
 
 /// What came back. The command answers in three forms: of a restore of tables, of rows that were put back, of files.
-pub(super) fn restored(answer: &Json) -> Value {
+pub(super) fn restored(answer: &Json, wish: &Wish) -> Value {
     if let Some(directory) = answer["directory"].as_str() {
         return context! { directory, files => list(&answer["files"]).len() };
     }
     if let Some(tables) = answer.as_array() {
         let one = |table: &Json| {
             context! {
-                name => table["table"].as_str(),
+                name => name(table),
                 inserted => number(&table["inserted"]),
                 changed => number(&table["updated"]),
                 error => table["error"].as_str(),
@@ -90,6 +92,7 @@ pub(super) fn restored(answer: &Json) -> Value {
         };
         let mut rows: Vec<&Json> = tables.iter().collect();
         rows.sort_by_key(|table| table["error"].is_null());
+        arrange(&mut rows, "updated", wish);
         return context! {
             put_back => true,
             table_count => tables.len(),
@@ -161,12 +164,28 @@ pub(super) fn remedy(request: &RestoreRequest) -> String {
     }
 }
 
-/// The tables that are dropped, those with most rows first.
-fn dropped(answer: &Json) -> Vec<Value> {
-    let rows = |name: &Json| answer["lost"][name.as_str()?].as_u64();
-    let mut names: Vec<&Json> = list(&answer["dropped"]).iter().collect();
+/// The name of the table that a line is about.
+pub(super) fn name(table: &Json) -> &str {
+    table["table"].as_str().unwrap_or_default()
+}
+
+/// Leaves the tables that the address asks for, in its order; `changed` is the key of the rows that were there before.
+fn arrange(tables: &mut Vec<&Json>, changed: &str, wish: &Wish) {
+    tables.retain(|table| wish.finds(name(table)));
+    wish.sort("name", tables, |table| name(table).to_owned());
+    wish.sort("inserted", tables, |table| table["inserted"].as_u64());
+    wish.sort("changed", tables, |table| table[changed].as_u64());
+}
+
+/// The tables that are dropped, those with most rows first, where the address asks for no other order.
+fn dropped(answer: &Json, wish: &Wish) -> Vec<Value> {
+    let names = list(&answer["dropped"]).iter().filter_map(Json::as_str);
+    let mut names: Vec<&str> = names.filter(|name| wish.finds(name)).collect();
+    let rows = |name: &str| answer["lost"][name].as_u64();
     names.sort_by_key(|name| std::cmp::Reverse(rows(name)));
-    let one = |name: &&Json| context! { name => name.as_str(), rows => rows(name).map(grouped) };
+    wish.sort("dropped", &mut names, |name| (*name).to_owned());
+    wish.sort("lost", &mut names, |name| rows(name));
+    let one = |name: &&str| context! { name => *name, rows => rows(name).map(grouped) };
     names.iter().take(MANY).map(one).collect()
 }
 

@@ -5,7 +5,7 @@ use super::actions::caller;
 use super::guard::see_other;
 use super::shown::percent_encoded;
 use super::view::Visit;
-use super::wish::{Wish, bad, one_of};
+use super::wish::{Wish, one_of};
 use crate::http::blocking;
 use crate::http::change;
 use crate::http::error::ApiError;
@@ -25,6 +25,8 @@ use std::sync::Arc;
 const PATH: &str = "settings";
 /// So much of a value is shown, in characters.
 const LONGEST: usize = 1_000;
+/// The orders: of settings, of the tables of the file.
+const ORDERS: [&str; 4] = ["key", "origin", "table", "says"];
 /// The origin of what nobody set.
 const DEFAULT: &str = "default";
 
@@ -61,7 +63,6 @@ pub(super) async fn list(
         let of = wish.choose(&page, &visit)?;
         one_of("state", &wish.state, &["set", "default", "changeable"])?;
         let settings = of.job.settings();
-        let find = wish.find.to_lowercase();
         let fits = |row: &SettingRow| {
             let is_of_state = match wish.state.as_str() {
                 "set" => row.origin != DEFAULT,
@@ -69,21 +70,21 @@ pub(super) async fn list(
                 "changeable" => row.rule.is_some(),
                 _ => true,
             };
-            is_of_state && row.key.contains(&find)
+            is_of_state && wish.finds(row.key)
         };
         let rows = settings.values.iter().map(SettingRow::of);
         let mut rows: Vec<SettingRow> = rows.filter(fits).collect();
-        match wish.sort.as_str() {
-            "" => {}
-            "key" => rows.sort_by_key(|row| std::cmp::Reverse(row.key)),
-            "origin" => rows.sort_by(|a, b| b.origin.cmp(&a.origin)),
-            text => return Err(bad("sort", text)),
-        }
-        if !wish.up.is_empty() {
-            rows.reverse();
-        }
-        let tables = settings.tables.iter().map(|entry| {
-            context! { table => entry.table, text => excerpt(&masked(&entry.text), LONGEST), origin => entry.origin.clone() }
+        wish.sort("key", &mut rows, |row| row.key);
+        wish.sort("origin", &mut rows, |row| row.origin.clone());
+        // What is masked is not found either.
+        let tables = settings.tables.iter().map(|entry| (entry, masked(&entry.text)));
+        let mut tables: Vec<_> = tables
+            .filter(|(entry, text)| wish.finds(entry.table) || wish.finds(text))
+            .collect();
+        wish.sort("table", &mut tables, |(entry, _)| entry.table);
+        wish.sort("says", &mut tables, |(_, text)| text.clone());
+        let tables = tables.iter().map(|(entry, text)| {
+            context! { table => entry.table, text => excerpt(text, LONGEST), origin => entry.origin.clone() }
         });
         let notices = settings.notices.iter().map(|notice| masked(notice));
         let values = context! {
@@ -93,7 +94,7 @@ pub(super) async fn list(
             rows => Value::from(Serde(rows)),
             tables => tables.collect::<Vec<_>>(),
             notices => notices.collect::<Vec<_>>(),
-            ..wish.order(PATH, &["key", "origin"])
+            ..wish.order(PATH, &ORDERS)
         };
         let html = page.views.render("settings.html", &visit, values)?;
         Ok(html.into_response())

@@ -107,6 +107,11 @@ impl Wish {
         }
     }
 
+    /// Whether a text has in it what the address looks for.
+    pub(super) fn finds(&self, text: &str) -> bool {
+        text.to_lowercase().contains(&self.find.to_lowercase())
+    }
+
     /// For a template: the addresses of these orders, and the way of the present one.
     pub(super) fn order(&self, path: &str, by: &[&str]) -> Value {
         let others = by

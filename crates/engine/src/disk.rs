@@ -56,9 +56,14 @@ pub(crate) struct DirectoryFiles {
 }
 
 impl DirectoryFiles {
-    /// Reads a directory, and keeps the sizes of those files that are `wanted`.
-    pub(crate) fn read(directory: &Path, wanted: impl Fn(&OsStr) -> bool + Sync) -> Self {
-        let opened = open_directory(directory).and_then(|opened| Ok((names(&opened)?, opened)));
+    /// Reads a directory without the files that `is_left_out` names, and keeps the sizes of those that are `wanted`.
+    pub(crate) fn read(
+        directory: &Path,
+        is_left_out: impl Fn(&OsStr) -> bool,
+        wanted: impl Fn(&OsStr) -> bool + Sync,
+    ) -> Self {
+        let read = |opened| Ok((names(&opened, is_left_out)?, opened));
+        let opened = open_directory(directory).and_then(read);
         let (names, opened) = match opened {
             Ok(opened) => opened,
             Err(error) => {
@@ -138,12 +143,15 @@ fn open_directory(path: &Path) -> io::Result<OwnedFd> {
     Ok(open(path, flags, Mode::empty())?)
 }
 
-fn names(directory: &OwnedFd) -> io::Result<Vec<OsString>> {
+fn names(
+    directory: &OwnedFd,
+    is_left_out: impl Fn(&OsStr) -> bool,
+) -> io::Result<Vec<OsString>> {
     let mut names = Vec::new();
     for entry in Dir::read_from(directory)? {
         let entry = entry?;
         let name = OsStr::from_bytes(entry.file_name().to_bytes());
-        if name != "." && name != ".." {
+        if name != "." && name != ".." && !is_left_out(name) {
             names.push(name.to_owned());
         }
     }
@@ -189,15 +197,18 @@ mod tests {
         fs::remove_file(at(1)).unwrap();
         std::os::unix::fs::symlink(at(6), at(1)).unwrap();
         // One is in each half, wherever the directory has it.
-        let listed = names(&open_directory(directory.path()).unwrap()).unwrap();
+        let is_other = |name: &OsStr| name == "a1" || name == "a6";
+        let listed = names(&open_directory(directory.path()).unwrap(), is_other).unwrap();
         for index in [0, listed.len() - 1] {
             let latest = directory.path().join(&listed[index]);
             let time = SystemTime::now() + Duration::from_secs(60 + index as u64);
             let file = File::options().append(true).open(&latest).unwrap();
             file.set_modified(time).unwrap();
-            let files = DirectoryFiles::read(directory.path(), |name| name != "a5");
-            assert_eq!(files.sizes.len(), MANY + 1);
-            assert!(!files.sizes.contains_key(at(5).as_os_str()));
+            let files = DirectoryFiles::read(directory.path(), |name| name == "a6", |name| name != "a5");
+            assert_eq!(files.sizes.len(), MANY);
+            for left_out in [at(5), at(6)] {
+                assert!(!files.sizes.contains_key(left_out.as_os_str()));
+            }
             for number in 0..MANY + 4 {
                 let found = files.size_of(&at(number)).ok();
                 assert_eq!(found, size_of(&at(number)).ok(), "{number}");

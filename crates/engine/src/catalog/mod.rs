@@ -55,6 +55,8 @@ use hubvault_archive::SEALED_ENDING;
 use rusqlite::{Connection, OpenFlags};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -222,6 +224,12 @@ pub(crate) fn is_archive_or_sidecar(path: &Path) -> bool {
     ))
 }
 
+/// Whether a file is called as the sidecar of one of our archives is.
+pub(crate) fn is_sidecar_name(name: &OsStr) -> bool {
+    let archive = name.as_bytes().strip_suffix(sidecar::ENDING.as_bytes());
+    archive.is_some_and(|archive| is_archive_name(Path::new(OsStr::from_bytes(archive))))
+}
+
 /// Whether a file is called as our archives are, sealed or not.
 pub(crate) fn is_archive_name(path: &Path) -> bool {
     let name = path
@@ -256,6 +264,14 @@ mod tests {
             ".tar.gz.age.manifest.json",
         ] {
             assert!(!is(other), "{other}");
+        }
+        for (name, is_sidecar) in [
+            ("critical_backup_1.tar.gz.age.manifest.json", true),
+            ("critical_backup_1.tar.gz.manifest.json.new", false),
+            ("other.manifest.json", false),
+            ("critical_backup_1.tar.gz", false),
+        ] {
+            assert_eq!(is_sidecar_name(OsStr::new(name)), is_sidecar, "{name}");
         }
     }
 

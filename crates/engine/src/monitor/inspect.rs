@@ -3,7 +3,7 @@
 use super::rows::is_better;
 use crate::catalog::{
     BackupCopy, BackupRecord, Catalog, CatalogError, CopyState, OutboxItem, RunSummary,
-    is_archive_name,
+    is_archive_name, is_sidecar_name,
 };
 use crate::disk::DirectoryFiles;
 use crate::job::Job;
@@ -100,7 +100,8 @@ impl<'a> Look<'a> {
         let (mut runs, mut known, mut overview) = (Vec::new(), Vec::new(), Overview::default());
         let (mut kept, mut earlier) = (0, None);
         let is_archive = |name: &OsStr| is_archive_name(Path::new(name));
-        let files = DirectoryFiles::read(job.local_directory(), is_archive);
+        // They are half of the files, and the record says when they were written.
+        let files = DirectoryFiles::read(job.local_directory(), is_sidecar_name, is_archive);
         catalog.each_summary(Some(&job.name), |summary| {
             let run = &summary.run;
             let is_first = overview.archives == 0;

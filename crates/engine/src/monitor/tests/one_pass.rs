@@ -108,11 +108,13 @@ fn a_directory_that_is_away_is_read_as_no_archive_and_no_time() {
 fn of_files_from_the_future_the_latest_is_named() {
     let house = House::new();
     let file = house.ran(house.now, 100).file().unwrap().to_owned();
-    let sidecar = house
-        .directory
-        .path()
-        .join("critical_backup_1.tar.gz.manifest.json");
-    for (path, days) in [(&file, 2), (&sidecar, 3)] {
+    let beside = |name: &str| house.directory.path().join(name);
+    let (copied, sidecar) = (
+        beside("critical_backup_1.tar.gz.copied"),
+        beside("critical_backup_1.tar.gz.manifest.json"),
+    );
+    // What the record of its archive says is not looked for in a sidecar.
+    for (path, days) in [(&file, 2), (&copied, 3), (&sidecar, 4)] {
         let at = std::time::SystemTime::from(house.now + DAY * days);
         let file = std::fs::File::options()
             .append(true)
@@ -121,5 +123,18 @@ fn of_files_from_the_future_the_latest_is_named() {
             .unwrap();
         file.set_modified(at).unwrap();
     }
-    house.fails("clock", house.now, ".manifest.json is of ");
+    house.fails("clock", house.now, ".tar.gz.copied is of ");
+}
+
+#[test]
+fn a_drill_from_the_future_is_named() {
+    let house = House::new();
+    let mut record = house.ran(house.now, 100);
+    let drill = crate::catalog::DrillRecord {
+        drilled_at: house.now + DAY,
+        ..Default::default()
+    };
+    record.proof.drill = Some(drill);
+    house.catalog.finish(&record).unwrap();
+    house.fails("clock", house.now, "an archive was drilled at ");
 }

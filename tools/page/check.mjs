@@ -76,6 +76,7 @@ const pagesOf = async (page) => {
   if (await page.locator("main a[href*='/file?name=']").count()) pages.file = await first("main a[href*='/file?name=']");
   pages.manifest = `${pages.backup}/manifest`;
   pages["recipients-found"] = "/recipients?find=example&sort=key";
+  pages["checks-found"] = "/checks?find=disk&sort=since";
   pages.restore = `${pages.backup}/restore`;
   pages["coverage-taking"] = "/coverage?take=*";
   pages["error-id"] = "/backups/no-id";
@@ -89,6 +90,7 @@ const operations = await (async () => {
   await logIn(page);
   const known = await pagesOf(page);
   Object.assign(known, await ways({ browser, page, address, logIn, known, once }));
+  known["operation-compare-found"] = `${known["operation-compare"]}?find=user&sort=extra`;
   await context.close();
   return known;
 })();

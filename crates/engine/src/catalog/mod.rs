@@ -20,6 +20,7 @@ mod known_tables;
 mod rebuild;
 mod outbox_item;
 mod outbox;
+mod message_list;
 mod alerts;
 mod seal;
 mod role;
@@ -80,6 +81,7 @@ pub struct Catalog {
     db: Connection,
     is_read_only: bool,
     has_summaries: bool,
+    has_messages: bool,
     /// A job, and where its copies are.
     known: Option<(String, Destinations)>,
 }
@@ -123,8 +125,8 @@ impl Catalog {
             if is_read_only {
                 let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
                 let db = Connection::open_with_flags(&path, flags)?;
-                let has_summaries = summary::prepare(&db, true)?;
-                return Ok((db, has_summaries));
+                let has = (summary::prepare(&db, true)?, message_list::prepare(&db, true)?);
+                return Ok((db, has));
             }
             let db = Connection::open(&path)?;
             db.busy_timeout(BUSY_TIMEOUT)?;
@@ -145,8 +147,8 @@ impl Catalog {
             if version != VERSION {
                 db.pragma_update(None, "user_version", VERSION)?;
             }
-            let has_summaries = summary::prepare(&db, false)?;
-            Ok((db, has_summaries))
+            let has = (summary::prepare(&db, false)?, message_list::prepare(&db, false)?);
+            Ok((db, has))
         };
         let begun = Instant::now();
         let mut opened = connect();
@@ -155,7 +157,7 @@ impl Catalog {
             std::thread::sleep(Duration::from_millis(20));
             opened = connect();
         }
-        let (db, has_summaries) = opened.map_err(|source| CatalogError::Sqlite {
+        let (db, (has_summaries, has_messages)) = opened.map_err(|source| CatalogError::Sqlite {
             doing: "opening",
             path: path.clone(),
             source,
@@ -166,6 +168,7 @@ impl Catalog {
             db,
             is_read_only,
             has_summaries,
+            has_messages,
             known: None,
         })
     }

@@ -165,29 +165,28 @@ impl Catalog {
         Ok(texts.iter().filter_map(of).collect())
     }
 
-    /// Every message, newest first.
+    /// Every message, newest first, with all that is in it. Lists take [`Catalog::messages`].
     pub fn outbox(&self) -> Result<Vec<OutboxItem>, CatalogError> {
-        let read = || {
-            let mut statement = self
-                .db
-                .prepare("SELECT item, state FROM outbox ORDER BY created_at DESC, rowid DESC")?;
-            let rows = statement.query_map([], |row| {
-                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
-            })?;
-            rows.collect::<rusqlite::Result<Vec<(String, String)>>>()
-        };
-        read()
-            .map_err(self.failed("reading the outbox of"))?
-            .iter()
-            .map(|(json, state)| {
-                let mut item: OutboxItem = self.parse(json)?;
-                // A claim is in the table alone.
-                if state == OutboxState::Sending.as_str() {
-                    item.state = OutboxState::Sending;
-                }
-                Ok(item)
-            })
-            .collect()
+        self.items("SELECT item, state FROM outbox ORDER BY created_at DESC, rowid DESC")
+    }
+
+    /// The messages of a query's rows: the message, and its state in the table.
+    pub(super) fn items(&self, sql: &str) -> Result<Vec<OutboxItem>, CatalogError> {
+        let failed = |source| self.failed("reading the outbox of")(source);
+        let mut statement = self.db.prepare_cached(sql).map_err(failed)?;
+        let mut rows = statement.query([]).map_err(failed)?;
+        let mut items = Vec::new();
+        while let Some(row) = rows.next().map_err(failed)? {
+            let json: String = row.get(0).map_err(failed)?;
+            let state: String = row.get(1).map_err(failed)?;
+            let mut item: OutboxItem = self.parse(&json)?;
+            // A claim is in the table alone.
+            if state == OutboxState::Sending.as_str() {
+                item.state = OutboxState::Sending;
+            }
+            items.push(item);
+        }
+        Ok(items)
     }
 }
 

@@ -112,9 +112,19 @@ impl RunSummary {
 
 /// Makes the table where there is none yet; false where there can be none: a full disk can be looked at.
 pub(super) fn prepare(db: &Connection, is_read_only: bool) -> rusqlite::Result<bool> {
+    make(db, "summaries", SCHEMA, is_read_only)
+}
+
+/// The same for any table that triggers keep.
+pub(super) fn make(
+    db: &Connection,
+    table: &str,
+    schema: &str,
+    is_read_only: bool,
+) -> rusqlite::Result<bool> {
     let is_there = || {
-        let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'summaries')";
-        db.query_row(sql, [], |row| row.get(0))
+        let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = ?1)";
+        db.query_row(sql, [table], |row| row.get(0))
     };
     if is_there()? || is_read_only {
         return is_there();
@@ -123,7 +133,7 @@ pub(super) fn prepare(db: &Connection, is_read_only: bool) -> rusqlite::Result<b
         let tx = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
         // Another process may have made it meanwhile.
         if !is_there()? {
-            tx.execute_batch(SCHEMA)?;
+            tx.execute_batch(schema)?;
         }
         tx.commit()
     };

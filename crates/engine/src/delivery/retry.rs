@@ -43,7 +43,7 @@ fn update_record(catalog: &Catalog, id: BackupId) -> Result<(), CatalogError> {
     let Some(record) = catalog.find(&id.to_string())? else {
         return Ok(());
     };
-    let mut items = catalog.outbox()?;
+    let mut items = catalog.messages()?;
     items.retain(|item| item.backup == Some(id) && item.kind != "alert");
     let before = record.delivery.unwrap_or_default();
     let delivery = summary(&items, before.attachment);

@@ -146,7 +146,7 @@ impl<'a> Look<'a> {
             known,
             files,
             earlier,
-            outbox: catalog.outbox()?,
+            outbox: catalog.messages()?,
         })
     }
 

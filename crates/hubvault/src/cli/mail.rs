@@ -276,11 +276,11 @@ fn table(items: &[OutboxItem], zone: &TimeZone) -> String {
 }
 
 fn outbox(catalog: &Catalog, zone: &TimeZone) -> Result<Exit> {
-    let items = catalog.outbox()?;
     if answer::is_json() {
-        answer::json(&items)?;
+        answer::json(&catalog.outbox()?)?;
         return Ok(Exit::Done);
     }
+    let items = catalog.messages()?;
     if items.is_empty() {
         print("no messages yet\n")?;
         return Ok(Exit::Done);

@@ -291,7 +291,7 @@ fn messages(
     catalog: &Catalog,
     clock: &Clock,
 ) -> Result<Vec<Value>, ApiError> {
-    let outbox = catalog.outbox().map_err(anyhow::Error::new)?;
+    let outbox = catalog.messages().map_err(anyhow::Error::new)?;
     let own = outbox.iter().filter(|item| item.backup == Some(record.id));
     let row = |item| Value::from(Serde(MessageRow::of(item, clock)));
     Ok(own.take(MANY).map(row).collect())

@@ -75,7 +75,7 @@ pub(super) async fn show(
         let settings = of.job.settings();
         let clock = Clock::of(&settings);
         let catalog = of.catalog()?;
-        let outbox = catalog.outbox().map_err(anyhow::Error::new)?;
+        let outbox = catalog.messages().map_err(anyhow::Error::new)?;
         let mut notified = notified(&settings, &outbox, &clock);
         let notified_count = notified.len();
         notified.retain(|one| has(&wish, &[&one.address, one.by]));

@@ -143,10 +143,7 @@ fn open_directory(path: &Path) -> io::Result<OwnedFd> {
     Ok(open(path, flags, Mode::empty())?)
 }
 
-fn names(
-    directory: &OwnedFd,
-    is_left_out: impl Fn(&OsStr) -> bool,
-) -> io::Result<Vec<OsString>> {
+fn names(directory: &OwnedFd, is_left_out: impl Fn(&OsStr) -> bool) -> io::Result<Vec<OsString>> {
     let mut names = Vec::new();
     for entry in Dir::read_from(directory)? {
         let entry = entry?;
@@ -204,7 +201,8 @@ mod tests {
             let time = SystemTime::now() + Duration::from_secs(60 + index as u64);
             let file = File::options().append(true).open(&latest).unwrap();
             file.set_modified(time).unwrap();
-            let files = DirectoryFiles::read(directory.path(), |name| name == "a6", |name| name != "a5");
+            let files =
+                DirectoryFiles::read(directory.path(), |name| name == "a6", |name| name != "a5");
             assert_eq!(files.sizes.len(), MANY);
             for left_out in [at(5), at(6)] {
                 assert!(!files.sizes.contains_key(left_out.as_os_str()));

@@ -121,17 +121,37 @@ mod tests {
         let (all, length) = listed(&catalog);
         assert!(length < 10_000, "{length}");
         let short = email(&long.chars().take(TEXT as usize).collect::<String>());
-        let Content::Email { subject, text, enclosure, left_out, thread, .. } = short else {
+        let Content::Email {
+            subject,
+            text,
+            enclosure,
+            left_out,
+            thread,
+            ..
+        } = short
+        else {
             unreachable!()
         };
         let (html, without) = (String::new(), None);
-        let short = Content::Email { subject, text, html, enclosure, without, left_out, thread };
+        let short = Content::Email {
+            subject,
+            text,
+            html,
+            enclosure,
+            without,
+            left_out,
+            thread,
+        };
         assert_eq!(all[1], serde_json::to_string(&message("a", short)).unwrap());
         let Content::Event { title, .. } = event() else {
             unreachable!()
         };
         let body = json!({"job": "hub", "alert": {"check": "disk", "what": "full"}});
-        let short = Content::Event { title, text: String::new(), body };
+        let short = Content::Event {
+            title,
+            text: String::new(),
+            body,
+        };
         assert_eq!(all[0], serde_json::to_string(&message("b", short)).unwrap());
     }
 
@@ -147,20 +167,34 @@ mod tests {
         let drop = "DROP TABLE messages; DROP TRIGGER messages_inserted; DROP TRIGGER messages_updated; \
                     DROP TRIGGER messages_deleted";
         catalog.db.execute_batch(drop).unwrap();
-        let read_only = Catalog { has_messages: false, ..catalog };
+        let read_only = Catalog {
+            has_messages: false,
+            ..catalog
+        };
         assert_eq!(read_only.messages().unwrap().len(), 3);
         let catalog = Catalog::open(&state).unwrap();
         assert_eq!(listed(&catalog).0.len(), 3);
         for (sql, id, is_there) in [
-            ("UPDATE outbox SET item = json_set(item, '$.error', 'no') WHERE id = 'a'", "\"no\"", true),
-            ("UPDATE outbox SET state = 'sending' WHERE id = 'b'", "\"sending\"", true),
+            (
+                "UPDATE outbox SET item = json_set(item, '$.error', 'no') WHERE id = 'a'",
+                "\"no\"",
+                true,
+            ),
+            (
+                "UPDATE outbox SET state = 'sending' WHERE id = 'b'",
+                "\"sending\"",
+                true,
+            ),
             ("DELETE FROM outbox WHERE id = 'c'", "\"id\":\"c\"", false),
         ] {
             catalog.db.execute_batch(sql).unwrap();
             let all = listed(&catalog).0.concat();
             assert_eq!(all.contains(id), is_there, "{sql}: {all}");
         }
-        catalog.db.execute_batch("UPDATE outbox SET item = 'damaged' WHERE id = 'a'").unwrap();
+        catalog
+            .db
+            .execute_batch("UPDATE outbox SET item = 'damaged' WHERE id = 'a'")
+            .unwrap();
         assert!(catalog.messages().is_err() && catalog.outbox().is_err());
     }
 }

@@ -125,7 +125,10 @@ impl Catalog {
             if is_read_only {
                 let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
                 let db = Connection::open_with_flags(&path, flags)?;
-                let has = (summary::prepare(&db, true)?, message_list::prepare(&db, true)?);
+                let has = (
+                    summary::prepare(&db, true)?,
+                    message_list::prepare(&db, true)?,
+                );
                 return Ok((db, has));
             }
             let db = Connection::open(&path)?;
@@ -147,7 +150,10 @@ impl Catalog {
             if version != VERSION {
                 db.pragma_update(None, "user_version", VERSION)?;
             }
-            let has = (summary::prepare(&db, false)?, message_list::prepare(&db, false)?);
+            let has = (
+                summary::prepare(&db, false)?,
+                message_list::prepare(&db, false)?,
+            );
             Ok((db, has))
         };
         let begun = Instant::now();
@@ -157,11 +163,12 @@ impl Catalog {
             std::thread::sleep(Duration::from_millis(20));
             opened = connect();
         }
-        let (db, (has_summaries, has_messages)) = opened.map_err(|source| CatalogError::Sqlite {
-            doing: "opening",
-            path: path.clone(),
-            source,
-        })?;
+        let (db, (has_summaries, has_messages)) =
+            opened.map_err(|source| CatalogError::Sqlite {
+                doing: "opening",
+                path: path.clone(),
+                source,
+            })?;
         Ok(Self {
             state: state.clone(),
             path,

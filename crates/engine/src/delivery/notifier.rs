@@ -204,7 +204,8 @@ impl<'a> Notifier<'a> {
 
     /// What a template may say. If the catalog cannot be read, it says nothing about earlier runs.
     pub(super) fn facts(&self, kind: &str, record: &BackupRecord) -> Facts {
-        let read = |catalog: &Catalog| Ok::<_, CatalogError>((catalog.list()?, catalog.messages()?));
+        let read =
+            |catalog: &Catalog| Ok::<_, CatalogError>((catalog.list()?, catalog.messages()?));
         let read = self.catalog.and_then(|catalog| {
             read(catalog)
                 .inspect_err(|error| tracing::warn!("could not read the run history: {error}"))

@@ -97,7 +97,9 @@ fn hub() -> (Hub, String, PathBuf, (HttpSink, Database)) {
 fn get(browser: &Browser<'_>, path: &str) -> Answer {
     loop {
         let answer = browser.get(path);
-        let wait = answer.header("retry-after").filter(|_| answer.status == 429);
+        let wait = answer
+            .header("retry-after")
+            .filter(|_| answer.status == 429);
         let Some(seconds) = wait else { return answer };
         std::thread::sleep(Duration::from_secs(seconds.parse().unwrap()));
     }
@@ -118,10 +120,19 @@ fn walk(browser: &Browser<'_>, is_right: impl Fn(&str, u16) -> bool) -> Pages {
             "{path} from {from}: {} {page}",
             answer.status
         );
-        for raw in ["<img src=x", "<b onclick", "\" onclick=\"", "\u{202e}", "\u{7}"] {
+        for raw in [
+            "<img src=x",
+            "<b onclick",
+            "\" onclick=\"",
+            "\u{202e}",
+            "\u{7}",
+        ] {
             assert!(!page.contains(raw), "{path} from {from}: {raw:?} in {page}");
         }
-        if !["sort=", "up=", "take=", "day=", "from="].iter().any(|part| path.contains(part)) {
+        if !["sort=", "up=", "take=", "day=", "from="]
+            .iter()
+            .any(|part| path.contains(part))
+        {
             queue.extend(links(&path, &page).map(|link| (link, path.clone())));
         }
         pages.insert(path, page);
@@ -132,9 +143,15 @@ fn walk(browser: &Browser<'_>, is_right: impl Fn(&str, u16) -> bool) -> Pages {
 
 /// Where the links of a page lead, but for those into the page itself.
 fn links(path: &str, page: &str) -> impl Iterator<Item = String> {
-    let tags = page.split("<a ").skip(1).map(|rest| rest.split('>').next().unwrap());
+    let tags = page
+        .split("<a ")
+        .skip(1)
+        .map(|rest| rest.split('>').next().unwrap());
     let hrefs = tags.filter_map(|tag| value(tag, "href"));
-    hrefs.filter_map(|href| resolved(path, &href)).collect::<BTreeSet<String>>().into_iter()
+    hrefs
+        .filter_map(|href| resolved(path, &href))
+        .collect::<BTreeSet<String>>()
+        .into_iter()
 }
 
 /// An attribute of a tag.
@@ -162,7 +179,11 @@ fn resolved(from: &str, href: &str) -> Option<String> {
             part => parts.push(part),
         }
     }
-    let query = if query.is_empty() { String::new() } else { format!("?{query}") };
+    let query = if query.is_empty() {
+        String::new()
+    } else {
+        format!("?{query}")
+    };
     Some(parts.join("/") + &query)
 }
 
@@ -218,8 +239,15 @@ fn orders(browser: &Browser<'_>, path: &str, page: &str) -> usize {
     let mut seen = 0;
     for table in tables(page) {
         let name = format!("{path}: {}", table.label);
-        let linked: Vec<&Head> = table.heads.iter().filter(|head| head.href.is_some()).collect();
-        assert!(!linked.is_empty() || FIXED.contains(&table.label.as_str()), "{name} has no order");
+        let linked: Vec<&Head> = table
+            .heads
+            .iter()
+            .filter(|head| head.href.is_some())
+            .collect();
+        assert!(
+            !linked.is_empty() || FIXED.contains(&table.label.as_str()),
+            "{name} has no order"
+        );
         for head in linked {
             let name = format!("{name} by {}", head.name);
             let follow = |from: &str, head: &Head| -> (String, Table, usize) {
@@ -233,7 +261,10 @@ fn orders(browser: &Browser<'_>, path: &str, page: &str) -> usize {
             let (to, one, at) = follow(path, head);
             let (_, other, _) = follow(&to, &one.heads[at]);
             let orders = [&one, &other].map(|it| it.heads[at].order.clone());
-            assert!(orders[0].is_some() && orders[1].is_some() && orders[0] != orders[1], "{name}: {orders:?}");
+            assert!(
+                orders[0].is_some() && orders[1].is_some() && orders[0] != orders[1],
+                "{name}: {orders:?}"
+            );
             let sorted = |table: &Table| {
                 let mut rows = table.rows.clone();
                 rows.sort();
@@ -263,7 +294,13 @@ fn filters(browser: &Browser<'_>, path: &str, page: &str) -> usize {
             for option in between(select, ">", "</select>").split("<option").skip(1) {
                 let word = value(option.split('>').next().unwrap(), "value");
                 let word = word.unwrap_or_else(|| unescaped(between(option, ">", "</option>")));
-                is_page(&get(browser, &format!("{action}?{}", form(&[(name.as_str(), word.as_str())]))), 200);
+                is_page(
+                    &get(
+                        browser,
+                        &format!("{action}?{}", form(&[(name.as_str(), word.as_str())])),
+                    ),
+                    200,
+                );
                 seen += 1;
             }
             is_page(&get(browser, &format!("{action}?{name}{hostile}")), 400);
@@ -275,7 +312,11 @@ fn filters(browser: &Browser<'_>, path: &str, page: &str) -> usize {
             }
             let name = value(input, "name").unwrap();
             let answer = get(browser, &format!("{action}?{name}{hostile}"));
-            assert!([200, 400].contains(&answer.status), "{action} {name}: {}", answer.status);
+            assert!(
+                [200, 400].contains(&answer.status),
+                "{action} {name}: {}",
+                answer.status
+            );
             is_page(&answer, answer.status);
             seen += 1;
         }
@@ -289,7 +330,10 @@ fn links_lead_to_whole_pages_and_tables_are_sorted_and_filtered_by_their_address
     let (admin, read) = (hub.token("zoe", "admin"), hub.token("ana", "read"));
     let service = ServiceProcess::start_http(&hub);
     let browser = Browser::of(&service, &admin);
-    database.client().batch_execute("DELETE FROM t4; UPDATE users SET name = 'c'").unwrap();
+    database
+        .client()
+        .batch_execute("DELETE FROM t4; UPDATE users SET name = 'c'")
+        .unwrap();
     let compared = start(&browser, &id, "compare");
     service.wait_for_page(&browser, &compared, "done, with warnings");
     let asked = preview(&browser, &id, &[("what", "living")]);
@@ -305,12 +349,28 @@ fn links_lead_to_whole_pages_and_tables_are_sorted_and_filtered_by_their_address
 
     // Only the rows and files of the sealed backup stay closed.
     let is_right = |path: &str, status: u16| {
-        let is_inside = ["/tables/", "/file", "/manifest"].iter().any(|part| path.contains(part));
+        let is_inside = ["/tables/", "/file", "/manifest"]
+            .iter()
+            .any(|part| path.contains(part));
         status == 200 || (status == 409 && is_inside && !path.contains(&id))
     };
     let pages = walk(&browser, is_right);
-    for part in ["/tables/", "/value?", "live=1", "/file?", "/manifest", "/restore", "/operations/", "/audit", "take="] {
-        assert!(pages.keys().any(|path| path.contains(part)), "{part}: {:?}", pages.keys());
+    for part in [
+        "/tables/",
+        "/value?",
+        "live=1",
+        "/file?",
+        "/manifest",
+        "/restore",
+        "/operations/",
+        "/audit",
+        "take=",
+    ] {
+        assert!(
+            pages.keys().any(|path| path.contains(part)),
+            "{part}: {:?}",
+            pages.keys()
+        );
     }
     // A reader is offered nothing that is refused.
     let of_reader = walk(&Browser::of(&service, &read), |_, status| status == 200);
@@ -332,7 +392,9 @@ fn links_lead_to_whole_pages_and_tables_are_sorted_and_filtered_by_their_address
     // The same without the archive: each page says so, and a way on.
     std::fs::remove_file(&archive).unwrap();
     let gone = walk(&browser, |_, status| status < 500);
-    let refused = gone.values().filter(|page| page.contains("no copy of the archive of backup"));
+    let refused = gone
+        .values()
+        .filter(|page| page.contains("no copy of the archive of backup"));
     assert!(refused.count() > 0, "{:?}", gone.keys());
     // And without a catalog that can be read.
     let catalog = hub.backups().join(".hubvault/catalog.sqlite");
@@ -340,9 +402,19 @@ fn links_lead_to_whole_pages_and_tables_are_sorted_and_filtered_by_their_address
     for path in plain {
         let answer = get(&browser, path);
         let page = is_page(&answer, answer.status);
-        assert!([200, 503].contains(&answer.status), "{path}: {} {page}", answer.status);
-        assert!(answer.status == 200 || page.contains("catalog.sqlite"), "{path}: {page}");
+        assert!(
+            [200, 503].contains(&answer.status),
+            "{path}: {} {page}",
+            answer.status
+        );
+        assert!(
+            answer.status == 200 || page.contains("catalog.sqlite"),
+            "{path}: {page}"
+        );
     }
     let log = service.stop_and_log();
-    assert!(!log.contains("panicked") && !log.contains('\u{202e}'), "{log}");
+    assert!(
+        !log.contains("panicked") && !log.contains('\u{202e}'),
+        "{log}"
+    );
 }

@@ -47,7 +47,12 @@ fn missing(catalog: &Catalog) -> i64 {
 
 fn kept(catalog: &Catalog) -> HashSet<String> {
     let kept = |it: BackupRecord| it.is_kept().then(|| it.copies[0].key.clone());
-    catalog.list().unwrap().into_iter().filter_map(kept).collect()
+    catalog
+        .list()
+        .unwrap()
+        .into_iter()
+        .filter_map(kept)
+        .collect()
 }
 
 /// What an earlier version, or somebody by hand, does to the table of records.

@@ -8,8 +8,10 @@ use crate::token::Role;
 use anyhow::Context;
 use axum::response::Html;
 use hubvault_engine::command::shell_word;
+use hubvault_model::printable;
 use minijinja::value::Serde;
-use minijinja::{Environment, State, Value, context};
+use minijinja::{Environment, Error, HtmlEscape, Output, State, Value, context, escape_formatter};
+use std::borrow::Cow;
 use std::sync::OnceLock;
 
 const TEMPLATES: &[(&str, &str)] = &[
@@ -132,8 +134,29 @@ fn api(state: &State<'_, '_>, method: &str, path: &str, body: Option<&str>) -> S
     format!("curl -sX {method} -H \"Authorization: Bearer $TOKEN\" {to}{body}")
 }
 
+/// Writes a text without what nobody sees, and without what turns the text around it.
+fn write_out(
+    output: &mut Output<'_>,
+    state: &mut State<'_, '_>,
+    value: &Value,
+) -> Result<(), Error> {
+    let text = value.as_str().filter(|_| !value.is_safe());
+    match text.map(printable) {
+        Some(Cow::Owned(text)) => escape_formatter(output, state, &Value::from(text)),
+        _ => escape_formatter(output, state, value),
+    }
+}
+
+/// A text that a form sends back, as it is.
+fn exact(value: &Value) -> Value {
+    let escaped = |text: &str| Value::from_safe_string(HtmlEscape(text).to_string());
+    value.as_str().map_or_else(|| value.clone(), escaped)
+}
+
 fn parse() -> Environment<'static> {
     let mut environment = Environment::new();
+    environment.set_formatter(write_out);
+    environment.add_filter("exact", exact);
     environment.add_filter("url", percent_encoded);
     environment.add_function("api", api);
     for (name, text) in TEMPLATES {

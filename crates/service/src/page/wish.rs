@@ -10,6 +10,7 @@ use minijinja::value::Serde;
 use minijinja::{Value, context};
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -118,13 +119,14 @@ impl Wish {
             .iter()
             .map(|by| ((*by).to_owned(), self.sorted(path, by)));
         let first = ("first".to_owned(), self.sorted(path, ""));
-        let sorts: Value = [first].into_iter().chain(others).collect();
+        // Of pairs alone a list would be made.
+        let sorts: BTreeMap<String, String> = [first].into_iter().chain(others).collect();
         let direction = if self.up.is_empty() {
             "descending"
         } else {
             "ascending"
         };
-        context! { sorts, direction, wish => Value::from(Serde(self)) }
+        context! { sorts => Value::from(Serde(sorts)), direction, wish => Value::from(Serde(self)) }
     }
 
     /// The same list, with what to write so that this is taken in.

@@ -62,6 +62,7 @@ pub(super) async fn list(
     blocking(move || {
         let of = wish.choose(&page, &visit)?;
         one_of("state", &wish.state, &["set", "default", "changeable"])?;
+        one_of("sort", &wish.sort, &ORDERS)?;
         let settings = of.job.settings();
         let fits = |row: &SettingRow| {
             let is_of_state = match wish.state.as_str() {

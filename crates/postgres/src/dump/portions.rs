@@ -132,17 +132,17 @@ fn before_rows<'a>(text: &'a str, after_rows: &BTreeSet<String>) -> (Vec<Object<
     let (mut privileges, mut casts) = (Vec::new(), Vec::new());
     // Whether what follows is about the last of the objects.
     let mut is_last = false;
+    // Whether it is what that object needs: comments and privileges need what they are about.
+    let mut are_needs = false;
     for line in text.lines() {
-        // What a comment needs is what it is about.
-        let last = objects
-            .last_mut()
-            .filter(|object| is_last && object.lines.len() == 1);
+        let last = objects.last_mut().filter(|_| are_needs);
         if let (Some(needs), Some(object)) = (line.strip_prefix(DEPENDS), last) {
             object.needs.extend(needs.split(' '));
         }
         if !is_object(line) {
             continue;
         }
+        are_needs = false;
         if after_rows.contains(id_of(line)) {
             is_last = false;
             continue;
@@ -156,6 +156,7 @@ fn before_rows<'a>(text: &'a str, after_rows: &BTreeSet<String>) -> (Vec<Object<
             }
         } else {
             is_last = !comes_after_rows(line);
+            are_needs = is_last;
             if is_last {
                 let id = id_of(line);
                 if kind.starts_with("CAST ") {
@@ -192,6 +193,23 @@ fn comes_after_rows(line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_comments_and_privileges_need_is_not_what_their_object_needs() {
+        let list = b"1; 2615 2200 SCHEMA - app postgres\n\
+            2; 0 0 ACL - SCHEMA app postgres\n;\tdepends on: 1\n\
+            3; 1259 16385 TABLE app a postgres\n;\tdepends on: 1\n\
+            4; 0 0 ACL app TABLE a postgres\n;\tdepends on: 3\n\
+            5; 1259 16386 TABLE app b postgres\n;\tdepends on: 3 1\n\
+            6; 0 0 COMMENT app TABLE b postgres\n;\tdepends on: 5\n\
+            7; 0 0 ACL app TABLE b postgres\n;\tdepends on: 5\n";
+        let (portions, _) = portions(list, &BTreeSet::new());
+        let lines = portions
+            .iter()
+            .map(|it| (it.lesser, it.list.split(|byte| *byte == b'\n').count() - 1));
+        // More portions are more processes.
+        assert_eq!(lines.collect::<Vec<_>>(), [(false, 1), (true, 3)]);
+    }
 
     #[test]
     fn tables_are_made_over_a_lesser_login_and_privileges_come_last() {

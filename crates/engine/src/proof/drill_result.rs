@@ -65,3 +65,29 @@ impl Verdict {
         Self::Unproven { reason, drill }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_of_the_file_and_what_differs_is_of_the_backup() {
+        let rejected = |of_file| DrillError::Rejected {
+            why: "torn".to_owned(),
+            of_file,
+        };
+        let unread = |source| DrillError::Archive {
+            path: PathBuf::from("a.tar.gz"),
+            source,
+        };
+        let torn = || {
+            unread(ArchiveError::Read {
+                offset: 0,
+                source: std::io::Error::other("gone"),
+            })
+        };
+        assert!(rejected(true).is_of_file() && torn().is_of_file());
+        assert!(!rejected(false).is_of_file() && !DrillError::Cancelled.is_of_file());
+        assert!(!torn().is_sealed() && !rejected(true).is_sealed());
+    }
+}

@@ -370,4 +370,22 @@ mod tests {
         let unread = of(Err("permission denied".to_owned()));
         assert_eq!(unread.problem().unwrap(), "t: permission denied");
     }
+
+    #[test]
+    fn of_an_extensions_table_only_the_users_rows_are_read() {
+        let table: TableSummary = serde_json::from_value(serde_json::json!({
+            "schema": "public", "name": "t", "extension": "e", "coverage": "whole", "filter": "id > 9 OR x",
+            "columns": ["id"], "format": "text", "rows": 0, "digest": "0".repeat(32), "bytes": 0, "entries": [],
+        }))
+        .unwrap();
+        let sql = rows_sql(&table, "ONLY ", Some("ctid < '(5,0)'"));
+        let expected = "SELECT id FROM ONLY public.t WHERE (id > 9 OR x) AND (ctid < '(5,0)')";
+        assert_eq!(sql, expected);
+        // A window's condition is of the source's rows: a restored table holds no others.
+        let own = TableSummary {
+            extension: None,
+            ..table
+        };
+        assert_eq!(rows_sql(&own, "", None), "SELECT id FROM public.t");
+    }
 }

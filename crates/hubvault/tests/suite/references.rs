@@ -1,6 +1,7 @@
 //! A window is restored with every foreign key valid: the rows that it references are included.
 
-use crate::hub::{Hub, stdout};
+use crate::drill::drilling;
+use crate::hub::{Hub, stderr, stdout};
 use hubvault_testkit::{Database, database_with, restore_with_plain_tools, server};
 use serde_json::Value;
 
@@ -106,8 +107,10 @@ fn cycles_composite_keys_partitions_and_unique_keys_are_followed() {
 fn many_added_rows_come_in_several_extents_and_the_plan_counts_them() {
     let database = database_with(
         "CREATE TABLE settings (id int);
-         CREATE TABLE users (id int PRIMARY KEY, name text);
-         INSERT INTO users SELECT n, md5(n::text) FROM generate_series(1, 60000) n;
+         CREATE TABLE cities (id int PRIMARY KEY);
+         INSERT INTO cities SELECT n FROM generate_series(0, 6000) n;
+         CREATE TABLE users (id int PRIMARY KEY, name text, city int REFERENCES cities);
+         INSERT INTO users SELECT n, md5(n::text), n / 10 FROM generate_series(1, 60000) n;
          CREATE TABLE visits (id int, user_id int REFERENCES users, at date);
          INSERT INTO visits SELECT n, n, current_date FROM generate_series(1, 50000) n;
          ANALYZE",
@@ -115,6 +118,8 @@ fn many_added_rows_come_in_several_extents_and_the_plan_counts_them() {
     let window = "column = \"at\"\nlength = \"1 day\"";
     let record = backup(&database, "\"visits\"", window);
     assert_eq!(rows(&record, "users"), 50_000);
+    // More users than are asked for at once.
+    assert_eq!(rows(&record, "cities"), 5_001);
     let toml = "[scope]\ntables = [\"settings\"]\n[[scope.window]]\ntables = [\"visits\"]\n\
                 column = \"at\"\nlength = \"1 day\"\n";
     let plan = stdout(&Hub::with(&database, toml).run(&["backup", "--dry-run"]));
@@ -122,4 +127,31 @@ fn many_added_rows_come_in_several_extents_and_the_plan_counts_them() {
         plan.contains("only 50,000 rows that others refer to"),
         "{plan}"
     );
+}
+
+#[test]
+fn keys_that_lead_out_are_proven_and_restored_twice() {
+    let database = database_with(
+        "CREATE TABLE p (id int PRIMARY KEY); INSERT INTO p VALUES (1);
+         CREATE TABLE c (id int, p int CONSTRAINT \"to; p\" REFERENCES p); INSERT INTO c VALUES (1, 1);
+         COMMENT ON CONSTRAINT \"to; p\" ON c IS E'it''s;\n\\\\so';
+         CREATE TABLE parted (k int, p int CONSTRAINT parted_p REFERENCES p) PARTITION BY LIST (k);
+         CREATE TABLE part1 PARTITION OF parted FOR VALUES IN (1); INSERT INTO parted VALUES (1, 1)",
+    );
+    let (mut hub, _drills) = drilling(&database);
+    hub.write("[scope]\ntables = [\"c\", \"parted\"]\nwindow = []\n");
+    let output = hub.run_expecting(3, &["backup", "--json"]);
+    let record: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(record["state"], "proven", "{record}");
+    let target = server().database();
+    let words = ["restore", "latest", "--database", target.name()];
+    let keys = "SELECT string_agg(concat_ws(' ', conname, conrelid::regclass, convalidated, obj_description(oid)), ', '
+        ORDER BY conname) FROM pg_constraint WHERE contype = 'f'";
+    // The second time over the first: what others refer to is dropped after the keys.
+    for how in [&[][..], &["--clean", "--yes"]] {
+        let output = hub.run(&[&words, how].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        let expected = "parted_p part1 f, to; p c f it's;\n\\so";
+        assert_eq!(target.value(keys), expected);
+    }
 }

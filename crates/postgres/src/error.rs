@@ -287,6 +287,11 @@ impl PgError {
         matches!(self, Self::Query { why, .. } if is_of_states(why, &["23514", "42P17", "0A000"]))
     }
 
+    /// Whether the server could not make a value's text of what is stored: class 22, a limit, or damaged data.
+    pub fn is_of_values(&self) -> bool {
+        matches!(self, Self::Query { why, .. } if is_of_states(why, &["22", "54", "XX"]))
+    }
+
     /// Whether another server could not be reached (class 08, and 2F003 of `postgres_fdw` and `dblink`).
     pub fn is_of_other_server(&self) -> bool {
         matches!(self, Self::Query { why, .. } if is_of_states(why, &["08", "2F003"]))

@@ -289,21 +289,28 @@ pub fn create_like(
 }
 
 /// Disables a table's own triggers; returns the SQL that enables those which were enabled, each as it was, and is empty
-/// where there are none.
+/// where there are none. Before 15, those that a partition has from its parent count as the system's, and can be
+/// disabled by name only.
 pub fn disable_triggers(session: &mut Session, table: &TableName) -> Result<String, PgError> {
     let doing = format!("switching off the triggers of {table}");
     let sql = format!(
         "SELECT pg_catalog.format('ALTER TABLE ONLY %s ENABLE %s TRIGGER %I;', {0},
-             CASE tgenabled WHEN 'A' THEN 'ALWAYS' WHEN 'R' THEN 'REPLICA' ELSE '' END, tgname)
+             CASE tgenabled WHEN 'A' THEN 'ALWAYS' WHEN 'R' THEN 'REPLICA' ELSE '' END, tgname),
+             pg_catalog.format('ALTER TABLE ONLY %s DISABLE TRIGGER %I;', {0}, tgname)
          FROM pg_catalog.pg_trigger
-         WHERE tgrelid = {0}::regclass AND NOT tgisinternal AND tgenabled <> 'D'",
+         WHERE tgrelid = {0}::regclass AND tgenabled <> 'D'
+             AND (NOT tgisinternal OR (tgparentid <> 0 AND tgconstraint = 0))",
         quote_literal(&table.sql())
     );
     let rows = session.rows(&doing, &sql)?;
-    let enable = rows.iter().map(|row| row.get::<_, String>(0)).collect();
-    if !rows.is_empty() {
-        let sql = format!("ALTER TABLE ONLY {} DISABLE TRIGGER USER", table.sql());
-        session.simple(&doing, &sql)?;
+    let all = |column| -> String {
+        rows.iter()
+            .map(|row| row.get::<_, String>(column))
+            .collect()
+    };
+    let (enable, disable) = (all(0), all(1));
+    if !disable.is_empty() {
+        session.simple(&doing, &disable)?;
     }
     Ok(enable)
 }

@@ -222,15 +222,15 @@ pub fn row_counts(
     Ok(counts)
 }
 
-/// The leaves of a partitioned table where all of them are ordinary tables; nothing of another relation.
+/// The leaves of a partitioned table, which are not locked, where all of them are ordinary tables; nothing of another relation.
 pub fn leaves(session: &mut Session, table: &TableName) -> Result<Vec<TableName>, PgError> {
     let sql = format!(
-        "SELECT n.nspname::text, c.relname::text, c.relkind = 'r'
-         FROM pg_catalog.pg_partition_tree(
-             (SELECT oid::pg_catalog.regclass FROM pg_catalog.pg_class
-              WHERE oid = pg_catalog.to_regclass({}) AND relkind = 'p')) t
-         JOIN pg_catalog.pg_class c ON c.oid = t.relid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-         WHERE t.isleaf",
+        "WITH RECURSIVE tree AS (
+             SELECT oid FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass({}) AND relkind = 'p'
+             UNION SELECT i.inhrelid FROM tree JOIN pg_catalog.pg_inherits i ON i.inhparent = tree.oid)
+         SELECT n.nspname::text, c.relname::text, c.relkind = 'r'
+         FROM tree JOIN pg_catalog.pg_class c USING (oid) JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.relkind <> 'p'",
         quote_literal(&table.sql())
     );
     let rows = session.rows(&format!("looking at the partitions of {table}"), &sql)?;

@@ -25,19 +25,22 @@ pub(super) fn read(
         each(piece.len())
     });
     match read {
-        Ok(_) => session.simple(&doing, "RELEASE SAVEPOINT computed")?,
-        Err(BackupError::Postgres(PgError::Query { why, .. })) => {
+        Ok(sent) => {
+            session.simple(&doing, "RELEASE SAVEPOINT computed")?;
+            let digest = rows.finish().map_err(|error| PgError::Query {
+                doing: doing.clone(),
+                why: error.to_string(),
+            })?;
+            PgError::check_row_count(&doing, sent, digest.rows)?;
+            Ok(Ok(digest))
+        }
+        Err(BackupError::Postgres(error)) if error.is_of_values() => {
             let undo = "ROLLBACK TO SAVEPOINT computed; RELEASE SAVEPOINT computed";
             session.simple(&doing, undo)?;
-            return Ok(Err(why));
+            Ok(Err(error.to_string()))
         }
-        Err(error) => return Err(error),
+        Err(error) => Err(error),
     }
-    let digest = rows.finish().map_err(|error| PgError::Query {
-        doing,
-        why: error.to_string(),
-    })?;
-    Ok(Ok(digest))
 }
 
 /// That those of a table are not compared.

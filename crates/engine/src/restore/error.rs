@@ -53,8 +53,11 @@ impl RestoreError {
 
     /// The same of a partition whose rows a whole restore loads through `place`.
     pub(crate) fn with_remedy_in(self, table: &TableName, place: &TableName) -> Self {
+        // Where the server speaks another language it is not told from a CHECK.
+        let is_of_partition =
+            |why: &PgError| why.to_string().contains("violates partition constraint");
         match &self {
-            Self::Postgres(error) if place != table && error.is_of_check() => Self::OtherHash {
+            Self::Postgres(error) if place != table && is_of_partition(error) => Self::OtherHash {
                 partition: table.clone(),
                 table: place.clone(),
                 why: self.to_string(),
@@ -211,8 +214,8 @@ pub enum RestoreError {
     /// A partition of the target refused rows, by a hash that may be another there.
     #[error(
         "{why}; {partition} is a partition of {table} by a hash that is another in each database, so that its rows may belong \
-         into other partitions here; restore all of them together: --table '{table}', or put these into a new table \
-         beside it: --table '{partition}' --into-schema SCHEMA"
+         into other partitions here; restore all of them together: --table '{table}', which needs the same partitions here \
+         as in the archive, or put these into a new table beside it: --table '{partition}' --into-schema SCHEMA"
     )]
     OtherHash {
         /// The partition.

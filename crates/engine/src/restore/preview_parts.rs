@@ -48,14 +48,16 @@ impl Preview {
         let units = chosen_units(&mut session, (manifest, into_schema), &chosen)?;
         for (number, unit) in units.iter().enumerate() {
             let name = &unit.table.name;
-            let names = std::slice::from_ref(name);
+            let names: Vec<TableName> = unit.relations().cloned().collect();
+            let names = names.as_slice();
             let looked = found.table((&mut session, to), unit, into_schema, cancel);
             looked.map_err(|error| with_holders(error, &mut session, names))?;
             if into_schema.is_some() {
                 continue;
             }
             found.warn_of_hash(name, manifest.load_order.place_of(name));
-            if found.obstacles.is_empty() {
+            // Their entries have columns of their own, which a table in staging does not.
+            if found.obstacles.is_empty() && unit.problem.is_none() {
                 let looked = found.types(archive, &mut session, &unit.table, number, progress);
                 looked.map_err(|error| with_holders(error, &mut session, names))?;
             }

@@ -41,7 +41,8 @@ pub fn tables<S: Source>(
     let (mut tables, mut passed_over) = (Vec::new(), Vec::new());
     for unit in chosen {
         session.simple("beginning a table", "SAVEPOINT one_table")?;
-        let names = std::slice::from_ref(&unit.table.name);
+        let names: Vec<TableName> = unit.relations().cloned().collect();
+        let names = names.as_slice();
         let (watched, mut is_tried) = ((progress, cancel), false);
         let loaded = in_turns_undone_by(UNDO_TABLE, &mut session, names, watched, |session| {
             if std::mem::replace(&mut is_tried, true) {

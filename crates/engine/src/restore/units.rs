@@ -1,7 +1,7 @@
 //! What a restore compares at once.
 
 use hubvault_archive::{Manifest, TableSummary};
-use hubvault_model::TableName;
+use hubvault_model::{TableName, one_line};
 use hubvault_postgres::{PgError, ServerDigest, Session, target_facts};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -18,12 +18,22 @@ pub(crate) struct Unit<'a> {
     pub(crate) problem: Option<&'static str>,
     /// Of a partitioned one.
     pub(crate) partitions: Vec<&'a TableName>,
+    /// Whether generated columns of some of the partitions alone are known, so that those of none can be compared.
+    pub(super) is_half_computed: bool,
 }
 
 impl Unit<'_> {
     /// What of a relation is read: the rows of partitions are not their parent's own.
     pub(crate) fn only(&self) -> &'static str {
         if self.is_tree { "" } else { "ONLY " }
+    }
+
+    /// That its generated columns are not compared, though some of the partitions' could be.
+    pub(super) fn half_computed(&self) -> Option<String> {
+        let name = one_line(&self.table.name.to_string()).into_owned();
+        (self.is_half_computed).then(|| {
+            format!("not compared: generated columns of {name}, as those of some of its partitions could not be read at the source")
+        })
     }
 
     /// The relations of a database that it is about.
@@ -89,6 +99,7 @@ fn units_of<'a>(tables: impl Iterator<Item = (&'a TableSummary, &'a TableName)>)
             tables: 1,
             problem: None,
             partitions: Vec::new(),
+            is_half_computed: false,
         };
         if *place == table.name {
             units.push(unit(Cow::Borrowed(table)));
@@ -126,7 +137,11 @@ impl<'a> Unit<'a> {
             (Some(sum), Some(other)) if sum.columns == other.columns => {
                 sum.digest.merge(other.digest);
             }
-            (computed, _) => *computed = None,
+            (None, None) => {}
+            (computed, _) => {
+                *computed = None;
+                self.is_half_computed = true;
+            }
         }
         sum.bytes += partition.bytes;
         sum.entries.extend(partition.entries.iter().cloned());

@@ -12,7 +12,7 @@ use super::properties::{contents, relations};
 use super::refused::without_checks;
 use super::rows::{NotLoaded, Transactions, load};
 use super::statements::{Statements, analyze_beside};
-use super::units::units;
+use super::units::{Unit, units};
 use super::unlike::other_computed;
 use super::{RestoreOptions, Restored, Target, definitions, entry};
 use crate::progress::{Progress, Stage};
@@ -135,6 +135,10 @@ fn first_notes(manifest: &Manifest, created: &[String], lacking: &[String]) -> T
     report.notes.extend(lacking::tablespaces(lacking));
     report.notes.extend(lacking::passwords(&manifest.masked));
     report.notes.extend(lacking::not_compared(manifest));
+    let units = units(manifest);
+    report
+        .notes
+        .extend(units.iter().filter_map(Unit::half_computed));
     report
 }
 

@@ -35,13 +35,6 @@ pub(super) fn look(look: &Look<'_>, _: &Cancel) -> Finding {
         );
         return Finding::failing(NAME, what, next);
     }
-    if let Some(at) = look.overview.last_drill.filter(|at| is_ahead(*at)) {
-        let what = format!(
-            "an archive was drilled at {}, which is yet to come by the clock of {host}",
-            say(at)
-        );
-        return Finding::failing(NAME, what, next);
-    }
     if let Some((at, path)) = look.files.newest().filter(|(at, _)| is_ahead(*at)) {
         let what = format!(
             "{} is of {}, which is yet to come by the clock of {host}",

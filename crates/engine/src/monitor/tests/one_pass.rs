@@ -125,16 +125,3 @@ fn of_files_from_the_future_the_latest_is_named() {
     }
     house.fails("clock", house.now, ".tar.gz.copied is of ");
 }
-
-#[test]
-fn a_drill_from_the_future_is_named() {
-    let house = House::new();
-    let mut record = house.ran(house.now, 100);
-    let drill = crate::catalog::DrillRecord {
-        drilled_at: house.now + DAY,
-        ..Default::default()
-    };
-    record.proof.drill = Some(drill);
-    house.catalog.finish(&record).unwrap();
-    house.fails("clock", house.now, "an archive was drilled at ");
-}

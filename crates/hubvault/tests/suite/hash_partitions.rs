@@ -47,6 +47,8 @@ fn one_partition_is_refused_where_its_rows_belong_into_others_and_all_of_them_ar
     let advice = "restore all of them together: --table 'e'";
     assert!(said.contains("e_0 is a partition of e by a hash"), "{said}");
     assert!(said.contains(advice), "{said}");
+    let said = restore(&hub, &target, 1, &["--table", "e_0", "--missing-rows"]);
+    assert!(said.contains("--into-schema SCHEMA"), "{said}");
     assert_eq!(target.value("SELECT count(*) FROM e"), "0");
     let said = restore(&hub, &target, 0, &["--table", "e_0", "--dry-run"]);
     assert!(said.contains("it may refuse the rows"), "{said}");

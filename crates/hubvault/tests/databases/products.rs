@@ -61,10 +61,6 @@ const NAMES: Trial<'_> = Trial {
     special: "line breaks, quotes, `%`, `=` and 63 bytes in names; 0 and 1,600 columns; dropped columns",
     database: "od'd\n\"names\"",
     fill: include_str!("names.sql"),
-    state: "unproven",
-    says: &["permission denied for schema new"],
-    codes: [3, 0, 0],
-    short: "a drill does not create a table whose schema, name and owner all have line breaks",
     ..EQUAL
 };
 

@@ -272,7 +272,9 @@ pub fn put_back<S: Source>(
     let mut session = Session::connect(to, cancel)?;
     target::limit_to_tables(&mut session)?;
     let chosen = super::chosen(archive.manifest(), wanted)?;
-    let chosen = in_order(&mut session, &chosen, (progress, cancel))?;
+    let works: Vec<_> = chosen.iter().map(|table| vec![&table.name]).collect();
+    let order = in_order(&mut session, &works, (progress, cancel))?;
+    let chosen: Vec<_> = order.into_iter().map(|at| chosen[at]).collect();
     progress.stage(
         Stage::Rows,
         Some(chosen.iter().map(|table| table.bytes).sum()),

@@ -1,9 +1,8 @@
 //! Transactions on living tables that wait for locks a few times for a short time, and hold none in between.
 
 use super::error::RestoreError;
-use super::order::parents_first;
+use super::order::order_of;
 use crate::progress::{Progress, Stage};
-use hubvault_archive::TableSummary;
 use hubvault_model::{Cancel, TableName};
 use hubvault_postgres::{Session, lock_timeout};
 use std::time::Duration;
@@ -56,14 +55,14 @@ pub(super) fn in_turns_undone_by<T>(
     Err(RestoreError::Cancelled)
 }
 
-/// [`parents_first`], which reads the sizes of tables and waits for locks on them.
-pub(super) fn in_order<'a>(
+/// [`order_of`], which reads the sizes of tables and waits for locks on them.
+pub(super) fn in_order(
     session: &mut Session,
-    tables: &[&'a TableSummary],
+    works: &[Vec<&TableName>],
     watched: (&dyn Progress, &Cancel),
-) -> Result<Vec<&'a TableSummary>, RestoreError> {
-    let names: Vec<TableName> = tables.iter().map(|it| it.name.clone()).collect();
-    let attempt = |session: &mut Session| parents_first(session, tables.to_vec());
+) -> Result<Vec<usize>, RestoreError> {
+    let names: Vec<TableName> = works.iter().flatten().copied().cloned().collect();
+    let attempt = |session: &mut Session| order_of(session, works);
     in_turns_undone_by("ROLLBACK", session, &names, watched, attempt)
 }
 

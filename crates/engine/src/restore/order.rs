@@ -20,28 +20,46 @@ pub(crate) fn parents_first<'a>(
     session: &mut Session,
     tables: Vec<&'a TableSummary>,
 ) -> Result<Vec<&'a TableSummary>, RestoreError> {
+    let works: Vec<_> = tables.iter().map(|table| vec![&table.name]).collect();
+    let order = order_of(session, &works)?;
+    Ok(order.into_iter().map(|at| tables[at]).collect())
+}
+
+/// The same of works that are each about some tables: their places in the list, in the order of work.
+pub(super) fn order_of(
+    session: &mut Session,
+    works: &[Vec<&TableName>],
+) -> Result<Vec<usize>, RestoreError> {
     let relations = inspect::relations(session)?;
-    let names: BTreeMap<u32, &TableName> = relations
+    let about = works.iter().enumerate();
+    let work_of: BTreeMap<&TableName, usize> = about
+        .flat_map(|(at, tables)| tables.iter().map(move |table| (*table, at)))
+        .collect();
+    let of_oid: BTreeMap<u32, usize> = relations
         .iter()
-        .map(|relation| (relation.oid, &relation.name))
+        .filter_map(|relation| Some((relation.oid, *work_of.get(&relation.name)?)))
         .collect();
     let keys = inspect::foreign_keys(session)?;
     let points_to =
-        |key: &ForeignKey| Some((*names.get(&key.table)?, *names.get(&key.references)?));
-    let edges: Vec<(&TableName, &TableName)> = keys.iter().filter_map(points_to).collect();
-    let mut left = tables;
-    let mut ordered = Vec::new();
-    while !left.is_empty() {
-        let waiting: BTreeSet<&TableName> = left.iter().map(|table| &table.name).collect();
-        let free = |table: &&TableSummary| {
-            !edges.iter().any(|(child, parent)| {
-                **child == table.name && **parent != table.name && waiting.contains(parent)
-            })
-        };
-        let at = left.iter().position(free).unwrap_or(0);
-        ordered.push(left.remove(at));
+        |key: &ForeignKey| Some((*of_oid.get(&key.table)?, *of_oid.get(&key.references)?));
+    Ok(sorted(works.len(), keys.iter().filter_map(points_to)))
+}
+
+/// Numbers below `count`, each after those that it points to, in their own order otherwise.
+fn sorted(count: usize, points_to: impl Iterator<Item = (usize, usize)>) -> Vec<usize> {
+    let mut parents = vec![BTreeSet::new(); count];
+    for (child, parent) in points_to.filter(|(child, parent)| child != parent) {
+        parents[child].insert(parent);
     }
-    Ok(ordered)
+    let mut left: Vec<usize> = (0..count).collect();
+    let (mut is_done, mut ordered) = (vec![false; count], Vec::new());
+    while !left.is_empty() {
+        let is_free = |at: &usize| parents[*at].iter().all(|parent| is_done[*parent]);
+        let next = left.remove(left.iter().position(is_free).unwrap_or(0));
+        is_done[next] = true;
+        ordered.push(next);
+    }
+    ordered
 }
 
 /// The CHECK constraints that are added after the rows.
@@ -95,6 +113,14 @@ mod tests {
         .unwrap();
         manifest.load_order = load_order;
         manifest
+    }
+
+    #[test]
+    fn parents_come_before_children_and_a_circle_ends() {
+        let order = |count, edges: &[(usize, usize)]| sorted(count, edges.iter().copied());
+        assert_eq!(order(3, &[]), [0, 1, 2]);
+        assert_eq!(order(3, &[(0, 2), (1, 1)]), [1, 2, 0]);
+        assert_eq!(order(3, &[(0, 1), (1, 0), (2, 1)]), [0, 1, 2]);
     }
 
     #[test]

@@ -56,8 +56,12 @@ impl Preview {
                 continue;
             }
             found.warn_of_hash(name, manifest.load_order.place_of(name));
-            // Their entries have columns of their own, which a table in staging does not.
-            if found.obstacles.is_empty() && unit.problem.is_none() {
+            if unit.problem.is_some() {
+                // Their entries have columns of their own, which a table in staging does not.
+                found.notes.push(format!(
+                    "whether {name} takes the archive's values was not tried: its partitions have their columns in another order"
+                ));
+            } else if found.obstacles.is_empty() {
                 let looked = found.types(archive, &mut session, &unit.table, number, progress);
                 looked.map_err(|error| with_holders(error, &mut session, names))?;
             }

@@ -14,7 +14,6 @@ use hubvault_model::{Cancel, TableName, TablePattern};
 use hubvault_postgres::{
     Access, ConnectSettings, PgError, Session, TableLogins, ToolMessages, target, unplanned,
 };
-use std::collections::HashMap;
 
 /// Restores the rows of the selected tables, all in one transaction: into the same tables, which
 /// must be there and empty, or into new tables of the schema `into_schema`, which have the live
@@ -84,13 +83,12 @@ fn there_in_order<'a>(
 ) -> Result<Vec<&'a Unit<'a>>, RestoreError> {
     let mut relations = units.iter().flat_map(Unit::relations);
     relations.try_for_each(|table| there(session, table))?;
-    let tables: Vec<&TableSummary> = units.iter().map(|unit| unit.table.as_ref()).collect();
-    let tables = in_order(session, &tables, watched)?;
-    let tables = tables.into_iter().enumerate();
-    let places: HashMap<&TableName, usize> = tables.map(|(at, it)| (&it.name, at)).collect();
-    let mut ordered: Vec<&Unit<'_>> = units.iter().collect();
-    ordered.sort_by_key(|unit| places.get(&unit.table.name));
-    Ok(ordered)
+    let works: Vec<_> = units
+        .iter()
+        .map(|unit| unit.relations().collect())
+        .collect();
+    let order = in_order(session, &works, watched)?;
+    Ok(order.into_iter().map(|at| &units[at]).collect())
 }
 
 /// What was compared of a unit in the place to which it was restored.

@@ -18,7 +18,7 @@ pub(crate) struct Unit<'a> {
     pub(crate) problem: Option<&'static str>,
     /// Of a partitioned one.
     pub(crate) partitions: Vec<&'a TableName>,
-    /// Whether generated columns of some of the partitions alone are known, so that those of none can be compared.
+    /// Whether its generated columns cannot be compared, as they are not known of all partitions, or not the same ones.
     pub(super) is_half_computed: bool,
 }
 
@@ -32,7 +32,7 @@ impl Unit<'_> {
     pub(super) fn half_computed(&self) -> Option<String> {
         let name = one_line(&self.table.name.to_string()).into_owned();
         (self.is_half_computed).then(|| {
-            format!("not compared: generated columns of {name}, as those of some of its partitions could not be read at the source")
+            format!("not compared: generated columns of {name}, as not the same ones are known of each of its partitions")
         })
     }
 
@@ -213,6 +213,24 @@ mod tests {
         let computed = sums.computed.as_ref().unwrap();
         assert_eq!((computed.digest.rows, computed.digest.sum), (5, 5));
         assert_eq!((other.digest.rows, other.digest.sum), (7, 5));
+    }
+
+    #[test]
+    fn that_generated_columns_of_some_partitions_are_not_compared_is_said() {
+        let (one, mut unread) = (table("p1", &["a"], 2, 1), table("p2", &["a"], 3, 4));
+        unread["computed"] = serde_json::Value::Null;
+        let through = [("p1", "p"), ("p2", "p")];
+        for tables in [[one.clone(), unread.clone()], [unread.clone(), one.clone()]] {
+            let manifest = manifest(&through, &tables);
+            let units = units(&manifest);
+            assert!(units[0].table.computed.is_none());
+            let said = units[0].half_computed().unwrap();
+            assert!(said.contains("generated columns of p,"), "{said}");
+        }
+        for same in [one, unread] {
+            let manifest = manifest(&through, &[same.clone(), same]);
+            assert!(units(&manifest)[0].half_computed().is_none());
+        }
     }
 
     #[test]

@@ -61,27 +61,10 @@ impl Catalog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::{Content, OutboxState};
+    use crate::catalog::Content;
+    use crate::catalog::outbox::message;
     use crate::state::StateDir;
-    use jiff::Timestamp;
     use serde_json::json;
-
-    fn message(id: &str, content: Content) -> OutboxItem {
-        OutboxItem {
-            id: id.to_owned(),
-            backup: None,
-            kind: "alert".into(),
-            channel: "mail".into(),
-            created_at: Timestamp::from_second(1_800_000_000).unwrap(),
-            state: OutboxState::Waiting,
-            tries: 0,
-            tried_at: None,
-            error: None,
-            recipients: Vec::new(),
-            superseded: false,
-            content,
-        }
-    }
 
     fn email(text: &str) -> Content {
         Content::Email {

@@ -190,6 +190,25 @@ impl Catalog {
     }
 }
 
+/// A message that waits, for tests.
+#[cfg(test)]
+pub(super) fn message(id: &str, content: super::Content) -> OutboxItem {
+    OutboxItem {
+        id: id.to_owned(),
+        backup: None,
+        kind: "alert".into(),
+        channel: "mail".into(),
+        created_at: Timestamp::constant(1_800_000_000, 0),
+        state: OutboxState::Waiting,
+        tries: 0,
+        tried_at: None,
+        error: None,
+        recipients: Vec::new(),
+        superseded: false,
+        content,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Content;
@@ -197,24 +216,12 @@ mod tests {
     use crate::state::StateDir;
 
     fn item(id: &str) -> OutboxItem {
-        OutboxItem {
-            id: id.to_owned(),
-            backup: None,
-            kind: "success".into(),
-            channel: "ping".into(),
-            created_at: Timestamp::now(),
-            state: OutboxState::Waiting,
-            tries: 0,
-            tried_at: None,
-            error: None,
-            recipients: Vec::new(),
-            superseded: false,
-            content: Content::Event {
-                title: "t".into(),
-                text: "x".into(),
-                body: serde_json::Value::Null,
-            },
-        }
+        let content = Content::Event {
+            title: "t".into(),
+            text: "x".into(),
+            body: serde_json::Value::Null,
+        };
+        message(id, content)
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl ScriptDrill<'_> {
         };
         schema.make_extensions(&mut session, login, options, self.cancel)?;
         let tables = self.tables_of_extensions(&mut session)?;
-        let tables = restore::parents_first(&mut session, tables)?;
+        let tables = restore::parents_first(&mut session, &tables)?;
         for table in &tables {
             // The script does this, too, which the login may not.
             target::disable_triggers(&mut session, &table.name)?;

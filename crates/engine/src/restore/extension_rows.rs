@@ -110,7 +110,7 @@ pub(super) fn load<S: Source>(
     for table in &wanted {
         access.admit(&table.name, cancel)?;
     }
-    let wanted = parents_first(session, wanted)?;
+    let wanted = parents_first(session, &wanted)?;
     // The rows are as the triggers left them. Who does not own the tables cannot switch those off.
     let triggers: Vec<(&TableName, String)> = (wanted.iter())
         .filter_map(|it| Some((&it.name, target::disable_triggers(session, &it.name).ok()?)))

@@ -2,6 +2,8 @@
 //! the same code, so that what is proven is what a user gets.
 
 mod error;
+#[cfg(test)]
+mod test_manifest;
 mod previewed;
 mod order;
 mod locks;

@@ -18,7 +18,7 @@ pub(crate) fn in_order(bytes: u64) -> u64 {
 /// Parents before children, by the foreign keys of the live database; tables of a cycle in any order.
 pub(crate) fn parents_first<'a>(
     session: &mut Session,
-    tables: Vec<&'a TableSummary>,
+    tables: &[&'a TableSummary],
 ) -> Result<Vec<&'a TableSummary>, RestoreError> {
     let works: Vec<_> = tables.iter().map(|table| vec![&table.name]).collect();
     let order = order_of(session, &works)?;
@@ -88,31 +88,19 @@ pub(super) fn search_path(manifest: &Manifest) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::test_manifest;
     use super::*;
     use hubvault_archive::LoadOrder;
     use serde_json::json;
 
     fn manifest(load_order: LoadOrder) -> Manifest {
-        let at = "2026-01-01T00:00:00Z";
         let table = |schema: &str| {
             json!({
                 "schema": schema, "name": "t", "coverage": "whole", "filter": null, "columns": [], "format": "text",
                 "rows": 0, "digest": "0".repeat(32), "bytes": 0, "entries": [],
             })
         };
-        let mut manifest: Manifest = serde_json::from_value(json!({
-            "format_version": 1, "id": "6f1d6c52-0000-4000-8000-000000000000", "job": "hub",
-            "tool": { "name": "hubvault", "version": "0" }, "started_at": at, "finished_at": at, "codec": "gzip",
-            "snapshot": {
-                "id": "1", "lsn": "0/1", "taken_at": at, "database": "hub", "server_version": "15",
-                "server_version_num": 150_000, "standby": false, "system_identifier": null,
-            },
-            "scope": { "tables": [], "exclude": [], "windows": [] }, "tables": [table("b"), table("a"), table("b")],
-            "sequences": [], "left_out": [], "not_valid": [], "files": [], "warnings": [], "entries": [],
-        }))
-        .unwrap();
-        manifest.load_order = load_order;
-        manifest
+        test_manifest::manifest(&["b", "a", "b"].map(table), load_order)
     }
 
     #[test]

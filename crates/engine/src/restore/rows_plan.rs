@@ -42,7 +42,8 @@ pub fn plan_rows<S: Source>(
     let tables = archive.manifest().tables.iter();
     let of_extension = |table: &&TableSummary| table.extension.is_some();
     let tables = tables.filter(|it| names.contains(&it.name) && !of_extension(it));
-    let tables = parents_first(&mut session, tables.collect());
+    let tables: Vec<_> = tables.collect();
+    let tables = parents_first(&mut session, &tables);
     let tables = tables.map_err(|error| with_holders(error, &mut session, name))?;
     drop(session);
     let bytes = tables.iter().map(|table| table.bytes);

@@ -157,28 +157,22 @@ impl<'a> Unit<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::test_manifest;
     use super::*;
+    use hubvault_archive::{LoadOrder, Through};
     use serde_json::json;
 
     fn manifest(through: &[(&str, &str)], tables: &[serde_json::Value]) -> Manifest {
-        let at = "2026-01-01T00:00:00Z";
-        let name = |name: &str| json!({ "schema": "public", "name": name });
-        let through: Vec<_> = through
-            .iter()
-            .map(|(partition, table)| json!({ "partition": name(partition), "table": name(table) }))
-            .collect();
-        serde_json::from_value(json!({
-            "format_version": 1, "id": "6f1d6c52-0000-4000-8000-000000000000", "job": "hub",
-            "tool": { "name": "hubvault", "version": "0" }, "started_at": at, "finished_at": at, "codec": "gzip",
-            "snapshot": {
-                "id": "1", "lsn": "0/1", "taken_at": at, "database": "hub", "server_version": "15",
-                "server_version_num": 150_000, "standby": false, "system_identifier": null,
-            },
-            "scope": { "tables": [], "exclude": [], "windows": [] }, "tables": tables, "sequences": [],
-            "load_order": { "through": through },
-            "left_out": [], "not_valid": [], "files": [], "warnings": [], "entries": [],
-        }))
-        .unwrap()
+        let name = |name: &str| TableName::new("public", name);
+        let through = through.iter().map(|(partition, table)| Through {
+            partition: name(partition),
+            table: name(table),
+        });
+        let load_order = LoadOrder {
+            through: through.collect(),
+            ..LoadOrder::default()
+        };
+        test_manifest::manifest(tables, load_order)
     }
 
     fn table(name: &str, columns: &[&str], rows: u64, sum: u128) -> serde_json::Value {

@@ -5,7 +5,7 @@ use hubvault_testkit::{Database, server_directory};
 use serde_json::Value;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// The program.
@@ -97,6 +97,13 @@ impl Hub {
         let mut command = self.command_of(HUBVAULT);
         command.args(arguments);
         command
+    }
+
+    /// Begins a backup, which says nothing here until it has ended.
+    pub(crate) fn start_backup(&self) -> Child {
+        let mut command = self.command(&["backup", "--no-progress"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
     }
 
     /// Another program, with the environment that hubvault gets.

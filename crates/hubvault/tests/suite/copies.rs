@@ -450,13 +450,7 @@ fn an_upload_that_nobody_finished_is_removed_by_a_sync_and_once_a_day_by_a_backu
 }
 
 fn start_until_it_copies(copies: &Copies) -> std::process::Child {
-    let child = copies
-        .hub
-        .command(&["backup", "--no-progress"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let child = copies.hub.start_backup();
     let is_on_its_way = || {
         let mut entries = std::fs::read_dir(copies.place("far")).unwrap();
         entries.any(|entry| {

@@ -75,12 +75,7 @@ fn a_crash_of_the_drill_server_leaves_the_backup_unproven() {
     let database = server.database();
     database.execute(&rows_that("PERFORM pg_sleep(600);"));
     let (hub, drills) = drilling(&database);
-    let child = hub
-        .command(&["backup", "--no-progress"])
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
+    let child = hub.start_backup();
     kill_process(wait_for_loading(drills.path()).server, Signal::KILL).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));

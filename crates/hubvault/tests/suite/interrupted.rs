@@ -3,7 +3,7 @@
 use crate::hub::{Hub, archives_and_partials, stderr, stdout};
 use hubvault_testkit::{database_with, wait_for};
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::Child;
 
 /// Large enough that a signal comes before the end, at the [`slow`] rate.
 pub(crate) const MIDDLE: &str = "CREATE TABLE users (id int PRIMARY KEY, name text);
@@ -18,12 +18,7 @@ pub(crate) fn slow(hub: &mut Hub) {
 /// Starts a backup and waits until it writes rows.
 pub(crate) fn start_until_it_writes(hub: &mut Hub) -> Child {
     slow(hub);
-    let child = hub
-        .command(&["backup", "--no-progress"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let child = hub.start_backup();
     let writes = || {
         archives_and_partials(&hub.backups())
             .iter()
@@ -67,12 +62,7 @@ fn a_run_that_waits_for_readers_of_the_catalog_stops_by_itself() {
     let lock = hub.backups().join(".hubvault/run.lock");
     let reader = std::fs::File::open(&lock).unwrap();
     reader.lock_shared().unwrap();
-    let child = hub
-        .command(&["backup", "--no-progress"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let child = hub.start_backup();
     let open_files = PathBuf::from(format!("/proc/{}/fd", child.id()));
     let has_lock = || {
         let files = std::fs::read_dir(&open_files).into_iter().flatten();

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::fs;
-use std::process::{Child, Stdio};
+use std::process::Child;
 use std::sync::Arc;
 
 /// A bucket, and the database that every machine backs up.
@@ -77,12 +77,7 @@ pub(crate) fn backups(hub: &Hub) -> Vec<String> {
 /// Starts a run, which stays in its middle until `go`.
 fn start(hub: &Hub) -> Child {
     fs::write(hub.config().join("hold"), "").unwrap();
-    let child = hub
-        .command(&["backup", "--no-progress"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let child = hub.start_backup();
     let begun = hub.config().join("begun");
     wait_for(|| begun.exists(), || "the middle of the run".to_owned());
     child

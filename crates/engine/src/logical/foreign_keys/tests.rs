@@ -262,19 +262,25 @@ fn a_partitioned_table_is_as_whole_as_its_least_partition() {
     assert_eq!(reason(&["c"]).unwrap(), "p is not in the archive");
 }
 
-#[test]
-fn the_key_of_a_partitioned_table_comes_back_on_its_partitions() {
-    let parted = of_kind(RelationKind::Partitioned, table(1, "c"));
+/// The partitioned `c` of `c1` and `c2`, and two tables; and its key to one of them.
+fn parted() -> ([Relation; 5], ForeignKey) {
     let relations = [
-        parted,
+        of_kind(RelationKind::Partitioned, table(1, "c")),
         below(&[1], table(2, "c1")),
         below(&[1], table(3, "c2")),
         table(4, "p"),
+        table(5, "w"),
     ];
     let whole = ForeignKey {
         table_is_partitioned: true,
         ..key(10, 1, 4)
     };
+    (relations, whole)
+}
+
+#[test]
+fn the_key_of_a_partitioned_table_comes_back_on_its_partitions() {
+    let (relations, whole) = parted();
     let of_partition = ForeignKey {
         parent: Some(10),
         ..key(11, 2, 4)
@@ -292,21 +298,8 @@ fn the_key_of_a_partitioned_table_comes_back_on_its_partitions() {
 
 #[test]
 fn a_key_holds_where_all_rows_of_its_table_were_followed() {
-    let parted = of_kind(RelationKind::Partitioned, table(1, "c"));
-    let relations = [
-        parted,
-        below(&[1], table(2, "c1")),
-        below(&[1], table(3, "c2")),
-        table(4, "p"),
-        table(5, "w"),
-    ];
-    let keys = [
-        ForeignKey {
-            table_is_partitioned: true,
-            ..key(10, 1, 4)
-        },
-        key(11, 5, 4),
-    ];
+    let (relations, whole) = parted();
+    let keys = [whole, key(11, 5, 4)];
     let skipped = |tables: &[&str], window: &[&str], references| {
         let mut scope = scope(tables, window);
         scope.windows[0].references = references;

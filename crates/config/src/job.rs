@@ -13,7 +13,7 @@ use super::files::files;
 use super::lease::lease;
 use super::problem::Problem;
 use super::recipients::{Administrator, recipients};
-use super::setting::Values;
+use super::setting::{Setting, Values};
 use super::shown::{self, TableEntry};
 use super::table::patterns;
 use super::windows::windows;
@@ -248,6 +248,11 @@ fn proof(
             _ => ProofWhen::Weekly,
         },
         directory: PathBuf::from(values.text("proof.directory")),
+        memory: match values.text("proof.memory") {
+            "" => in_memory(environment, values),
+            "off" => None,
+            path => Some(PathBuf::from(path)),
+        },
         empty_clusters: match values.text("proof.empty_clusters") {
             "" => Some(StateDir::of(Path::new(values.text("archive.directory"))).empty_clusters()),
             "off" => None,
@@ -262,6 +267,13 @@ fn proof(
         time_limit: values.duration("proof.time_limit"),
         environment: environment.of_drills(),
     }
+}
+
+/// Where small drills run, unless somebody said where drills do.
+fn in_memory(environment: &Environment, values: &Values) -> Option<PathBuf> {
+    let is_said = values.get("proof.directory").is_some_and(Setting::is_given)
+        || environment.text("TMPDIR").is_some();
+    (!is_said).then(|| PathBuf::from("/dev/shm"))
 }
 
 fn retention(values: &Values) -> RetentionRules {

@@ -106,6 +106,7 @@ pub(crate) const KEYS: &[Key] = keys! {
     "proof.when" [PROOF] Choice(&["always", "daily", "weekly", "off"]) => "always";
     "proof.script" [PROOF_SCRIPT] Choice(&["always", "weekly", "off"]) => "weekly";
     "proof.directory" [] Text;
+    "proof.memory" [PROOF_MEMORY] Text;
     "proof.empty_clusters" [PROOF_EMPTY_CLUSTERS] Text;
     "proof.server" [PROOF_SERVER] Secret;
     "proof.source_digest" [PROOF_SOURCE_DIGEST] Choice(&["auto", "always", "never"]) => "auto";

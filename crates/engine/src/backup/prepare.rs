@@ -16,6 +16,7 @@ use hubvault_model::{ByteSize, Warning, counted};
 use hubvault_postgres::{Snapshot, directory_bytes, remove_empty_clusters};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use std::iter;
 use std::path::{Path, PathBuf};
 
 /// What must be there before a run.
@@ -48,7 +49,9 @@ pub(super) fn prepare(job: &Job, run: &Run) -> Result<(Prepared, RunLock), Backu
     let swept = publish::sweep(job.local_directory(), &state)?;
     publish::remove_rejected(job.local_directory(), run.started_at);
     // The next drill would do it, too, and may be weeks away.
-    sweep_leftovers(&job.proof.directory);
+    for directory in iter::once(&job.proof.directory).chain(&job.proof.memory) {
+        sweep_leftovers(directory);
+    }
     let mut warnings = exposed(job)?;
     warnings.extend(after_restore(job, &state, &run.zone));
     // Last: nothing but the run follows, and waiting for it may take long.

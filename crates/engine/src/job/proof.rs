@@ -13,6 +13,8 @@ pub struct ProofOptions {
     pub script: ProofWhen,
     /// Where the throwaway server's directory is made; short, as it holds a socket.
     pub directory: PathBuf,
+    /// Where it is made instead for a small archive, while the machine has memory to spare: a directory in memory.
+    pub memory: Option<PathBuf>,
     /// Where empty clusters are kept, of which the throwaway server gets a copy; `None`: each is made anew.
     pub empty_clusters: Option<PathBuf>,
     /// A server on which a scratch database is made and dropped, instead of a throwaway server.

@@ -65,6 +65,7 @@ pub(crate) fn job(directory: &Path) -> Job {
         proof: ProofOptions {
             when: ProofWhen::Always,
             directory: directory.to_owned(),
+            memory: None,
             empty_clusters: None,
             server: None,
             script: ProofWhen::Off,

@@ -6,6 +6,7 @@ use super::definitions::{self, Circumstances};
 use super::drill_limit::{self, DiskLimit, ForcedEnd, Limit, LockResult};
 use super::drill_result::{DrillError, Verdict};
 use super::drill_server::{self, DrillServer};
+use super::place;
 use super::script::{self, ScriptDrill};
 use super::script_outcome::not_shown;
 use super::shown::Shown;
@@ -31,13 +32,16 @@ fn estimated_bytes(manifest: &Manifest) -> u64 {
     rows.map(|entry| entry.raw_bytes).sum::<u64>() * 2 + EMPTY_SERVER
 }
 
+/// The same with a run of the archive's script, which fills a second database from files beside it.
+fn needed_by_script(needed: u64, script: bool) -> u64 {
+    needed.saturating_mul(if script { 3 } else { 1 })
+}
+
 /// Why the directory cannot hold a server with this archive.
-fn too_full(options: &ProofOptions, needed: u64) -> Option<String> {
-    let directory = options.directory.display();
-    let free = free_bytes(&options.directory)
-        .ok()
-        .filter(|free| options.server.is_none() && *free < needed)?;
+fn too_full(directory: &Path, needed: u64) -> Option<String> {
+    let free = free_bytes(directory).ok().filter(|free| *free < needed)?;
     let (needed, free) = (ByteSize(needed), ByteSize(free));
+    let directory = directory.display();
     Some(format!(
         "the drill needs about {needed} in {directory}, which has {free} free"
     ))
@@ -71,38 +75,37 @@ pub fn drill_open(
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Verdict, DrillError> {
-    let needed = estimated_bytes(archive.manifest());
-    // Waiting for another drill takes none of the time of this one.
-    let lock = match drill_limit::wait_for_lock(options, cancel) {
-        Ok(LockResult::Locked(lock)) => lock,
-        Ok(LockResult::Cancelled) => return Err(DrillError::Cancelled),
-        Ok(LockResult::Busy(reason)) => return Ok(Verdict::nothing_shown(reason)),
-        Err(error) => {
-            let directory = options.directory.display();
-            let reason = || format!("cannot drill in {directory}: {error}");
-            let reason = too_full(options, needed).unwrap_or_else(reason);
-            return Ok(Verdict::nothing_shown(reason));
-        }
-    };
     let begun = Instant::now();
-    drill_server::sweep_and_log(&lock);
-    if let Some(reason) = too_full(options, needed) {
-        return Ok(Verdict::nothing_shown(reason));
-    }
-    let directory = lock.directory();
-    let has_own_server = options.server.is_none();
-    let disk = has_own_server.then(|| DiskLimit::of(archive.manifest(), &directory, needed));
-    let limit = Limit::start(options.time_limit, disk, cancel);
-    let drill = Drill {
-        archive,
-        options,
-        workers,
-        script,
-        progress,
-        begun,
-        cancel: &limit.cancel,
+    let drill_in = |directory: &Path, in_memory: bool| {
+        let drill = Drill {
+            archive,
+            options,
+            workers,
+            script,
+            progress,
+            place: directory,
+            begun: Instant::now(),
+            cancel,
+        };
+        drill.run(in_memory)
     };
-    (drill.run(&directory)).unwrap_or_else(|| limit.ended(cancel))
+    let needed = needed_by_script(estimated_bytes(archive.manifest()), script);
+    if let Some(memory) = place::in_memory(options, needed) {
+        match drill_in(memory, true) {
+            // Where memory ran out, the disk may do. What took long there takes longer on it.
+            Ok(Verdict::Unproven {
+                reason,
+                drill: None,
+            }) if begun.elapsed() < options.time_limit / 2 => {
+                let (memory, disk) = (memory.display(), options.directory.display());
+                tracing::info!(
+                    "a drill in {memory} showed nothing ({reason}); it begins again in {disk}"
+                );
+            }
+            result => return result,
+        }
+    }
+    drill_in(&options.directory, false)
 }
 
 /// One drill of one archive.
@@ -112,13 +115,55 @@ struct Drill<'a> {
     workers: usize,
     script: bool,
     progress: &'a dyn Progress,
+    /// The directory that its server's is made in.
+    place: &'a Path,
     begun: Instant,
     cancel: &'a Cancel,
 }
 
 impl Drill<'_> {
+    /// Drills once nobody else does in this place.
+    fn run(mut self, in_memory: bool) -> Result<Verdict, DrillError> {
+        let has_own_server = self.options.server.is_none();
+        let needed = estimated_bytes(self.archive.manifest());
+        let too_full = || too_full(self.place, needed).filter(|_| has_own_server);
+        // Waiting for another drill takes none of the time of this one.
+        let limit = self.options.time_limit;
+        let lock = match drill_limit::wait_for_lock(self.place, limit, self.cancel) {
+            Ok(LockResult::Locked(lock)) => lock,
+            Ok(LockResult::Cancelled) => return Err(DrillError::Cancelled),
+            Ok(LockResult::Busy(reason)) => return Ok(Verdict::nothing_shown(reason)),
+            Err(error) => {
+                let reason = || format!("cannot drill in {}: {error}", self.place.display());
+                return Ok(Verdict::nothing_shown(too_full().unwrap_or_else(reason)));
+            }
+        };
+        self.begun = Instant::now();
+        drill_server::sweep_and_log(&lock);
+        if let Some(reason) = too_full() {
+            return Ok(Verdict::nothing_shown(reason));
+        }
+        let directory = lock.directory();
+        let disk = has_own_server.then(|| {
+            let limit = DiskLimit::of(self.archive.manifest(), &directory, needed);
+            if in_memory {
+                limit.at_most(needed_by_script(needed, self.script) * place::SPARE)
+            } else {
+                limit
+            }
+        });
+        let limit = Limit::start(self.options.time_limit, disk, self.cancel);
+        tracing::debug!("drilling in {}", self.place.display());
+        let (run, stopping) = (self.cancel, limit.cancel.clone());
+        let drill = Drill {
+            cancel: &stopping,
+            ..self
+        };
+        drill.once(&directory).unwrap_or_else(|| limit.ended(run))
+    }
+
     /// Drills on a server below `directory`, or on the one that the options name; `None` when it had to stop.
-    fn run(&self, directory: &Path) -> Option<Result<Verdict, DrillError>> {
+    fn once(&self, directory: &Path) -> Option<Result<Verdict, DrillError>> {
         let unproven = |reason| Some(Ok(Verdict::nothing_shown(reason)));
         let manifest = self.archive.manifest();
         let server = match &self.options.server {
@@ -172,7 +217,7 @@ impl Drill<'_> {
         }
         // The archive's files are beside two databases then.
         let needed = estimated_bytes(self.archive.manifest()) * 2;
-        if let Some(reason) = too_full(self.options, needed) {
+        if let Some(reason) = too_full(self.place, needed) {
             shown
                 .notes
                 .push(format!("restore.sh was not run: {reason}"));

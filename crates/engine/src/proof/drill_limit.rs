@@ -3,7 +3,6 @@
 use super::drill_result::{DrillError, Verdict};
 use crate::deadline::{self, End, Working};
 use crate::disk::{free_bytes, free_inodes};
-use crate::job::ProofOptions;
 use hubvault_archive::Manifest;
 use hubvault_model::{ByteSize, Cancel, CancelGuard};
 use hubvault_postgres::{DrillLock, directory_bytes};
@@ -31,9 +30,12 @@ pub(super) enum LockResult {
 }
 
 /// Waits for another drill of this user in the directory, as long as one may take.
-pub(super) fn wait_for_lock(options: &ProofOptions, cancel: &Cancel) -> io::Result<LockResult> {
-    let directory = options.directory.as_path();
-    let longest = options.time_limit.max(LONGEST_WAIT);
+pub(super) fn wait_for_lock(
+    directory: &Path,
+    time_limit: Duration,
+    cancel: &Cancel,
+) -> io::Result<LockResult> {
+    let longest = time_limit.max(LONGEST_WAIT);
     let begun = Instant::now();
     let mut is_said = false;
     loop {
@@ -90,6 +92,11 @@ impl DiskLimit {
                 .min(free_bytes(directory).unwrap_or(0) / 8),
             files: free_inodes(directory).ok().flatten().unwrap_or(0) / 50,
         }
+    }
+
+    /// The same with a limit of its own.
+    pub(super) fn at_most(self, most: u64) -> Self {
+        Self { most, ..self }
     }
 
     /// Why the drill must end; the space in use is counted only when `counts` is set.

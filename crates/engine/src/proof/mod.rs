@@ -2,6 +2,7 @@
 
 pub mod integrity;
 mod drill_result;
+mod place;
 mod drill_limit;
 mod preload;
 mod drill_server;

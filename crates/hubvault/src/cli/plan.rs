@@ -68,15 +68,24 @@ pub(crate) fn plan_text(job: &Job, plan: &Plan, warnings: &[Warning]) -> String 
         let keys: Vec<String> = job.seal.iter().map(ToString::to_string).collect();
         out += &format!("\nThe archive is {}", sealed_text(&keys, true));
     }
-    if job.proof.when != ProofWhen::Off {
-        let place = job.proof.directory.display();
-        out += &format!(
-            "\nDrill: {}, in {place}, for at most {}\n",
-            job.proof.when.as_str(),
-            limit(job.proof.time_limit)
-        );
-    }
+    out += &drill_text(job);
     out + &warnings_text(warnings) + "\nNothing was written (dry run).\n"
+}
+
+fn drill_text(job: &Job) -> String {
+    let proof = &job.proof;
+    if proof.when == ProofWhen::Off {
+        return String::new();
+    }
+    let memory = (proof.memory.as_ref()).filter(|_| proof.server.is_none());
+    let memory = memory.map(|at| format!(" (a small one in {})", at.display()));
+    format!(
+        "\nDrill: {}, in {}{}, for at most {}\n",
+        proof.when.as_str(),
+        proof.directory.display(),
+        memory.unwrap_or_default(),
+        limit(proof.time_limit)
+    )
 }
 
 fn advice_text(plan: &Plan) -> String {

@@ -5,7 +5,9 @@ use hubvault_model::Cancel;
 use hubvault_postgres::{Session, ThrowawayOptions, ThrowawayServer, inspect};
 use hubvault_testkit::{execute, extract, open_directory, restore_at, server, value};
 use serde_json::Value;
-use std::os::unix::fs::MetadataExt;
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
 
 const SCOPE: &str = "[scope]\ntables = [\"*\"]\nwindow = []\n";
 
@@ -242,4 +244,55 @@ fn the_first_drill_keeps_an_empty_cluster_for_the_next_ones() {
     assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0);
     hub.set("PROOF_EMPTY_CLUSTERS", "/proc/no/place");
     proven(&hub);
+}
+
+/// Where a backup drills, in this order, where small drills may run in `memory`.
+fn drilled_in(hub: &mut Hub, memory: &Path) -> String {
+    hub.set("PROOF_MEMORY", memory.to_str().unwrap());
+    hub.set("LOG_LEVEL", "debug");
+    let output = hub.run_expecting(0, &["backup", "--no-progress"]);
+    let said = stderr(&output);
+    let after = said.split("drilling in ").skip(1);
+    let places = after.filter_map(|rest| rest.split_whitespace().next());
+    places.collect::<Vec<_>>().join(" then ")
+}
+
+#[test]
+fn a_small_drill_runs_in_memory_and_one_that_does_not_fit_on_the_disk() {
+    let database = server().database();
+    execute(
+        &database.settings(),
+        "CREATE TABLE small (id int PRIMARY KEY); INSERT INTO small VALUES (1)",
+    );
+    let mut hub = Hub::whole(&database);
+    let drills = hub.prove();
+    let disk = drills.path().display().to_string();
+    let room = rustix::fs::statvfs("/dev/shm").map_or(0, |of| of.f_bavail * of.f_frsize);
+    if room < 2 << 30 {
+        // Such as that of a container.
+        assert_eq!(drilled_in(&mut hub, Path::new("/dev/shm")), disk);
+        return;
+    }
+    let memory = tempfile::tempdir_in("/dev/shm").unwrap();
+    std::fs::set_permissions(memory.path(), Permissions::from_mode(0o1777)).unwrap();
+    let in_memory = memory.path().display().to_string();
+    assert_eq!(drilled_in(&mut hub, memory.path()), in_memory);
+    assert_eq!(std::fs::read_dir(memory.path()).unwrap().count(), 0);
+
+    // Rows of a few bytes, and 500 MB that PostgreSQL computes of them: no estimate knows that.
+    execute(
+        &database.settings(),
+        "CREATE TABLE large (id int, computed text GENERATED ALWAYS AS (repeat(md5(id::text), 160000)) STORED);
+         ALTER TABLE large ALTER computed SET STORAGE EXTERNAL;
+         INSERT INTO large SELECT n FROM generate_series(1, 100) n",
+    );
+    let both = format!("{in_memory} then {disk}");
+    assert_eq!(drilled_in(&mut hub, memory.path()), both);
+    assert_eq!(std::fs::read_dir(memory.path()).unwrap().count(), 0);
+
+    // Somebody's file system on a disk, or none at all.
+    for place in [hub.backups(), hub.backups().join("nowhere")] {
+        assert_eq!(drilled_in(&mut hub, &place), disk);
+    }
+    assert_eq!(drilled_in(&mut hub, Path::new("off")), disk);
 }

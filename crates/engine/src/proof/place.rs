@@ -51,11 +51,16 @@ fn limits(groups: &str) -> Vec<(String, String)> {
         let (Some(controllers), Some(group)) = (parts.next(), parts.next()) else {
             continue;
         };
-        let (root, limit, taken) = match controllers {
-            "" => ("/sys/fs/cgroup", "memory.max", "memory.current"),
+        let (root, names, taken) = match controllers {
+            // Above the second it is slowed down.
+            "" => (
+                "/sys/fs/cgroup",
+                ["memory.max", "memory.high"].as_slice(),
+                "memory.current",
+            ),
             "memory" => (
                 "/sys/fs/cgroup/memory",
-                "memory.limit_in_bytes",
+                ["memory.limit_in_bytes"].as_slice(),
                 "memory.usage_in_bytes",
             ),
             _ => continue,
@@ -63,7 +68,8 @@ fn limits(groups: &str) -> Vec<(String, String)> {
         for above in Path::new(group).ancestors() {
             let at = format!("{root}{}", above.display());
             let at = at.trim_end_matches('/');
-            files.push((format!("{at}/{limit}"), format!("{at}/{taken}")));
+            let limits = names.iter().map(|name| format!("{at}/{name}"));
+            files.extend(limits.map(|limit| (limit, format!("{at}/{taken}"))));
         }
     }
     files
@@ -91,11 +97,14 @@ mod tests {
             paths("0::/system.slice/hubvault.service\n"),
             [
                 "/sys/fs/cgroup/system.slice/hubvault.service/memory.max",
+                "/sys/fs/cgroup/system.slice/hubvault.service/memory.high",
                 "/sys/fs/cgroup/system.slice/memory.max",
+                "/sys/fs/cgroup/system.slice/memory.high",
                 "/sys/fs/cgroup/memory.max",
+                "/sys/fs/cgroup/memory.high",
             ]
         );
-        assert_eq!(paths("0::/\n"), ["/sys/fs/cgroup/memory.max"]);
+        assert_eq!(paths("0::/\n")[0], "/sys/fs/cgroup/memory.max");
         assert_eq!(
             paths("5:cpu:/x\n4:memory:/docker/7\n"),
             [

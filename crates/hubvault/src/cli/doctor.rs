@@ -280,6 +280,7 @@ fn disks(job: &Job) -> Vec<String> {
         line("archives", job.local_directory()),
         line("drills", &job.proof.directory),
     ];
+    lines.extend((job.proof.memory.iter()).map(|at| line("small drills", at)));
     let others = job.destinations.others().iter();
     lines.extend(others.filter_map(|at| Some(line(&at.name, at.location.directory()?))));
     let moved = of_other_disks(job, &StateDir::of(job.state_root()));

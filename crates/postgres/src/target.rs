@@ -8,7 +8,7 @@ use crate::lock_holders::LIMIT_WAITS;
 pub use crate::new_database::{copy_database, create_database, set_properties, set_tablespace};
 use crate::plain_types::PlainTypes;
 use hubvault_model::{TableName, quote_ident, quote_literal};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use crate::scratch::{
     claim_name, create_owner, drop_database, drop_idle_roles, drop_subscriptions,
@@ -221,31 +221,50 @@ pub fn is_superuser(session: &mut Session) -> Result<bool, PgError> {
     Ok(rows.first().is_some_and(|row| row.get(0)))
 }
 
-/// The names of the foreign keys that are not validated (`pg_constraint`).
-pub fn unvalidated_keys(session: &mut Session) -> Result<Vec<String>, PgError> {
-    let sql = "SELECT conname::text FROM pg_catalog.pg_constraint \
-               WHERE contype = 'f' AND NOT convalidated";
+/// The foreign keys that are not validated (`pg_constraint`), each by its table and name, and by the partitioned tables
+/// above that table.
+pub fn unvalidated_keys(session: &mut Session) -> Result<BTreeSet<(TableName, String)>, PgError> {
+    let sql = "WITH RECURSIVE keys(name, oid) AS (
+                   SELECT conname, conrelid FROM pg_catalog.pg_constraint
+                   WHERE contype = 'f' AND NOT convalidated
+                   UNION
+                   SELECT keys.name, i.inhparent FROM keys
+                   JOIN pg_catalog.pg_inherits i ON i.inhrelid = keys.oid
+                   JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid AND c.relispartition)
+               SELECT n.nspname::text, c.relname::text, keys.name::text FROM keys
+               JOIN pg_catalog.pg_class c ON c.oid = keys.oid
+               JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace";
     let rows = session.rows("asking for the foreign keys", sql)?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+    Ok(rows.iter().map(|row| (named(row), row.get(2))).collect())
 }
 
-/// The tables that have a constraint of this name.
-pub fn tables_with_constraint(
+/// A table of which the first two columns are schema and name.
+fn named(row: &postgres::Row) -> TableName {
+    TableName::new(row.get::<_, String>(0), row.get::<_, String>(1))
+}
+
+/// Which of a table and its partitions have a foreign key of this name themselves.
+pub fn tables_with_key(
     session: &mut Session,
-    constraint: &str,
+    table: &TableName,
+    key: &str,
 ) -> Result<Vec<TableName>, PgError> {
     let sql = format!(
-        "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_constraint k
+        "WITH RECURSIVE tree(oid) AS (
+             SELECT pg_catalog.to_regclass({})::pg_catalog.oid
+             UNION
+             SELECT c.oid FROM tree JOIN pg_catalog.pg_inherits i ON i.inhparent = tree.oid
+             JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid AND c.relispartition)
+         SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_constraint k
+         JOIN tree ON tree.oid = k.conrelid
          JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
          WHERE k.contype = 'f' AND k.conparentid = 0 AND k.conname = {}",
-        quote_literal(constraint)
+        quote_literal(&table.sql()),
+        quote_literal(key)
     );
-    let rows = session.rows("looking for a constraint", &sql)?;
-    Ok(rows
-        .iter()
-        .map(|row| TableName::new(row.get::<_, String>(0), row.get::<_, String>(1)))
-        .collect())
+    let rows = session.rows("looking for a foreign key", &sql)?;
+    Ok(rows.iter().map(named).collect())
 }
 
 /// A COPY of these columns into a table.

@@ -257,7 +257,9 @@ fn how_to_restore(
   `sh restore.sh --help` names the other options.
 
   This text was written before the archive was drilled: the result is in ARCHIVE.manifest.json beside
-  the archive (proof), and what restore.sh cannot rebuild it lists at its end, with the reason.
+  the archive (proof), and what restore.sh cannot rebuild it lists at its end, with the reason. It was written before
+  the rows were read, too: which generated columns the server could not read, so that no restore can compare them,
+  restore.sh says at its end.
 
   One table only: psql runs database/<table>.sql as it is; a .csv file is loaded with
     \\copy <table> (<columns of its first line>) from '<file>' with (format csv, header true)

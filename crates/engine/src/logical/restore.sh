@@ -865,6 +865,7 @@ listed() {
 }
 masked=$(records '$1 == "masked" { print "  " $2 }')
 [ -z "$masked" ] || printf 'passwords that are masked in the archive and have to be set again:\n%s\n' "$masked"
+records '$1 == "not-compared" { print $2 }'
 listed notes "built with the search_path of the source, as functions name others without their schema"
 listed not_valid "came back NOT VALID, as rows of the archive break it"
 listed not_rebuilt "not rebuilt"

@@ -2,7 +2,7 @@
 
 use super::plan::Plan;
 use hubvault_archive::{CheckedKind, LoadGroup, LoadOrder, TableSummary};
-use hubvault_model::{RowFormat, TableName, list_field, quote_literal};
+use hubvault_model::{RowFormat, TableName, Warning, list_field, quote_literal};
 use hubvault_postgres::{Sequence, create_options, encoding_of_rows};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -18,7 +18,7 @@ pub(crate) fn restore_list(
     plan: &Plan,
     tables: &[TableSummary],
     pg_dump: &str,
-    masked: &[String],
+    (masked, not_compared): (&[String], &[Warning]),
 ) -> String {
     let mut list = List::default();
     let server = (plan.snapshot.server_version_num / 10_000).to_string();
@@ -36,6 +36,9 @@ pub(crate) fn restore_list(
     }
     list.each("role", &plan.roles);
     list.each("masked", masked);
+    for warning in not_compared {
+        list.record(&["not-compared", &warning.message]);
+    }
     list.each("tablespace", &plan.host.tablespaces);
     list.tables(plan, tables);
     for (TableName { schema, name }, key) in &plan.references.late_keys {

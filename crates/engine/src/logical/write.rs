@@ -84,7 +84,8 @@ pub(crate) fn write(
     // chapter 13, Concurrency Control).
     snapshot.check_held()?;
     let mut writer = writer.into_inner().unwrap_or_else(PoisonError::into_inner);
-    append_restore_script(&mut writer, &text, plan, &tables, (&pg_dump, &masked))?;
+    let said = (masked.as_slice(), not_compared.as_slice());
+    append_restore_script(&mut writer, &text, plan, &tables, (&pg_dump, said))?;
     let inside = [files.summaries, sources.summaries()].concat();
     warnings.extend(not_compared);
     let mut manifest = manifest(job, run, plan, tables, inside, warnings);
@@ -114,9 +115,9 @@ fn append_restore_script(
     text: &Texts,
     plan: &Plan,
     tables: &[TableSummary],
-    (pg_dump, masked): (&str, &[String]),
+    (pg_dump, said): (&str, (&[String], &[Warning])),
 ) -> Result<(), BackupError> {
-    let list = restore_script::restore_list(plan, tables, pg_dump, masked);
+    let list = restore_script::restore_list(plan, tables, pg_dump, said);
     for (name, mode, content) in [
         ("database/restore.list", 0o600, list.as_str()),
         ("restore.sh", 0o755, restore_script::RESTORE_SCRIPT),

@@ -379,7 +379,7 @@ fn drop_statements(
 ) -> Result<String, RestoreError> {
     let mut sql = String::new();
     for key in &manifest.not_valid {
-        for table in target::tables_with_constraint(session, &key.name)? {
+        for table in target::tables_with_key(session, &key.table, &key.name)? {
             let (table, key) = (table.sql(), quote_ident(&key.name));
             sql += &format!("ALTER TABLE ONLY {table} DROP CONSTRAINT {key};\n");
         }

@@ -83,6 +83,60 @@ fn false_sequences_files_and_keys_in_a_manifest_are_found() {
     assert!(said.contains("lacks the roles nobody's"), "{said}");
 }
 
+/// A key that the manifest says is `NOT VALID`.
+fn late_key(table: &str, name: &str) -> impl Fn(&mut Manifest) {
+    let key = UncheckedForeignKey {
+        name: name.to_owned(),
+        table: TableName::new("public", table),
+        references: TableName::new("public", "p"),
+        reason: "somebody says so".to_owned(),
+    };
+    move |manifest| manifest.not_valid.push(key.clone())
+}
+
+#[test]
+fn a_key_that_is_missing_is_found_beside_one_of_its_name_and_beside_other_failures() {
+    let server = server();
+    let database = server.database();
+    let keys = "CREATE TABLE p (id int PRIMARY KEY); INSERT INTO p VALUES (1);
+        CREATE TABLE a (p int CONSTRAINT k REFERENCES p); CREATE TABLE b (p int CONSTRAINT k REFERENCES p);
+        CREATE TABLE c (id int, p int CONSTRAINT k REFERENCES p) PARTITION BY LIST (id);
+        CREATE TABLE c1 PARTITION OF c FOR VALUES IN (1) PARTITION BY LIST (p);
+        CREATE TABLE c11 PARTITION OF c1 FOR VALUES IN (1);
+        INSERT INTO a VALUES (1); INSERT INTO b VALUES (1); INSERT INTO c VALUES (1, 1)";
+    database.execute(keys);
+    let (mut hub, _drills) = drilling(&database);
+    // The keys of b and c lead out and come back NOT VALID; a comes back without rows, and with its key.
+    hub.write("[scope]\ntables = [\"b\", \"c\"]\nwindow = []\n");
+    let output = hub.run_expecting(3, &["backup", "--json"]);
+    let record: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(record["state"], "proven", "{record}");
+    let archive = std::path::PathBuf::from(record["file"].as_str().unwrap());
+    let copy = hub.config().join("forged.tar.gz");
+    let path = forged(&archive, &copy, |_| (), late_key("a", "k"));
+    let output = hub.run_expecting(1, &["verify", path.to_str().unwrap(), "--drill"]);
+    let said = stderr(&output);
+    assert!(
+        said.contains("the foreign key k on a is missing") && !said.contains("on b"),
+        "{said}"
+    );
+    // Where definitions could not be made, that may be why.
+    database.execute(
+        "CREATE TABLE d (id int); INSERT INTO d VALUES (1), (1); CREATE INDEX d_id ON d (id);
+         UPDATE pg_index SET indisunique = true WHERE indexrelid = 'd_id'::regclass",
+    );
+    hub.write("[scope]\ntables = [\"*\"]\nwindow = []\n");
+    let (_, archive) = hub.backup();
+    let path = forged(&archive, &copy, |_| (), late_key("d", "to_nowhere"));
+    let output = hub.run_expecting(3, &["verify", path.to_str().unwrap(), "--drill"]);
+    let said = stdout(&output);
+    assert!(
+        said.contains("not rebuilt: index d_id")
+            && said.contains("the foreign key to_nowhere on d is missing"),
+        "{said}"
+    );
+}
+
 #[test]
 fn a_file_that_rotted_is_found_by_a_drill_alone() {
     let database = database_with(ROWS);

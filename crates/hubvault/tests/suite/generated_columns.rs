@@ -1,7 +1,7 @@
 //! Generated columns are computed again by a restore, and compared where functions of users compute them.
 
 use crate::hub::{Hub, stderr, stdout};
-use hubvault_testkit::{database_with, server};
+use hubvault_testkit::{database_with, extract, run_restore_script, server};
 
 /// The rows of `orders` were written before the function was changed.
 const SOURCE: &str = "
@@ -68,7 +68,7 @@ fn what_the_source_cannot_read_is_not_compared_and_ends_no_backup() {
     let source = database_with(UNREADABLE);
     let mut hub = Hub::whole(&source);
     let _drills = hub.prove();
-    let (record, _) = hub.backup();
+    let (record, archive) = hub.backup();
     assert_eq!(record["state"], "proven", "{record:#}");
     let warnings = record["warnings"].as_array().unwrap();
     let said = warnings[0]["message"].as_str().unwrap();
@@ -85,6 +85,12 @@ fn what_the_source_cannot_read_is_not_compared_and_ends_no_backup() {
     assert!(stdout(&output).contains("every row equal"));
     let said = stderr(&output);
     assert!(said.contains(what), "{said}");
+    // So does whoever restores by hand.
+    let directory = tempfile::tempdir().unwrap();
+    extract(&archive, directory.path());
+    let by_hand = run_restore_script(directory.path(), &server().database(), &[]);
+    let said = stdout(&by_hand);
+    assert!(by_hand.status.success() && said.contains(what), "{said}");
     let count = "SELECT count(*) FROM people WHERE \"the <b>\nmood\" = 'ok'";
     assert_eq!(restored.value(count), "100");
 

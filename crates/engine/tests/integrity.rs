@@ -4,17 +4,20 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use hubvault_archive::{
-    ArchiveWriter, Codec, Compression, Coverage, EntryBuilder, EntryKind, EntryMeta, Identities,
-    Manifest, RowData, TableSummary,
+    AnyArchive, ArchiveFile, ArchiveWriter, Codec, Compression, Coverage, EntryBuilder, EntryKind,
+    EntryMeta, Identities, Manifest, Recipient, RowData, Source, TableSummary, seal,
 };
 use hubvault_engine::catalog::sidecar::Seal;
 use hubvault_engine::job::SizeLimits;
-use hubvault_engine::proof::integrity::{check, read_back, same_file};
+use hubvault_engine::proof::integrity::{check, read_back, read_back_open, same_file};
 use hubvault_engine::proof::{IntegrityError, WrittenArchive};
 use hubvault_model::{ByteSize, Cancel, RowDigest, RowDigester, RowFormat, TableName};
 use jiff::Timestamp;
 use serde_json::json;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const ROWS: &[u8] = b"1\n2\n3\n";
 
@@ -255,6 +258,62 @@ fn a_cancelled_check_stops() {
     };
     let same = same_file(&path, &seal, &|_| {}, &cancel);
     assert!(matches!(same, Err(IntegrityError::Cancelled)), "{same:?}");
+}
+
+/// An archive that asks to stop as soon as it is read after it was opened.
+struct Stopping {
+    bytes: Vec<u8>,
+    cancel: Cancel,
+    is_open: Arc<AtomicBool>,
+}
+
+impl Source for Stopping {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<usize> {
+        if self.is_open.load(Ordering::Relaxed) {
+            self.cancel.request();
+        }
+        self.bytes.read_at(buffer, offset)
+    }
+
+    fn size(&self) -> std::io::Result<u64> {
+        self.bytes.size()
+    }
+}
+
+#[test]
+fn a_stop_in_the_middle_of_an_entry_is_no_damage() {
+    let (_directory, path) = temporary_file();
+    write(&path, Some(rows()), vec![table()]);
+    let (cancel, is_open) = (Cancel::new(), Arc::new(AtomicBool::new(false)));
+    let source: Box<dyn Source> = Box::new(Stopping {
+        bytes: std::fs::read(&path).unwrap(),
+        cancel: cancel.clone(),
+        is_open: Arc::clone(&is_open),
+    });
+    let file = ArchiveFile::open(source, &Identities::none()).unwrap();
+    let archive = AnyArchive::open(file).unwrap();
+    is_open.store(true, Ordering::Relaxed);
+    let read = read_back_open(archive, &path, 1, &|_| {}, &cancel);
+    assert!(matches!(read, Err(IntegrityError::Cancelled)), "{read:?}");
+}
+
+#[test]
+fn the_keys_that_opened_a_sealed_archive_are_named() {
+    let (directory, path) = temporary_file();
+    write(&path, Some(rows()), vec![table()]);
+    let (public, secret) = (
+        "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa",
+        "AGE-SECRET-KEY-1GQ9778VQXMMJVE8SK7J6VT8UJ4HDQAJUVSFCWCM02D8GEWQ72PVQ2Y5J33",
+    );
+    let key = directory.path().join("key");
+    std::fs::write(&key, secret).unwrap();
+    let public: Recipient = public.parse().unwrap();
+    let (mut sealed, _) = seal(Vec::new(), std::slice::from_ref(&public)).unwrap();
+    sealed.write_all(&std::fs::read(&path).unwrap()).unwrap();
+    std::fs::write(&path, sealed.finish().unwrap().0).unwrap();
+    let keys = Identities::read(&key).unwrap();
+    let read = read_back(&path, &keys, 1, &|_| {}, &Cancel::new()).unwrap();
+    assert_eq!(read.opened_by, [public]);
 }
 
 #[test]

@@ -8,7 +8,6 @@ use super::drill_result::{DrillError, Verdict};
 use super::drill_server::{self, DrillServer};
 use super::place;
 use super::script::{self, ScriptDrill};
-use super::script_outcome::not_shown;
 use super::shown::Shown;
 use crate::disk::free_bytes;
 use crate::job::ProofOptions;
@@ -183,37 +182,30 @@ impl Drill<'_> {
         }
         let restored = self
             .restore(&server)
-            .and_then(|shown| self.by_script(shown, &server, directory));
+            .map(|shown| self.by_script(shown, &server, directory));
         if self.cancel.is_requested() {
             return None;
         }
         Some(match restored {
-            Ok(shown) if !shown.intruders.is_empty() => Ok(Verdict::nothing_shown(format!(
-                "code of the database created superusers on the drill's server ({}): the result of the drill is not \
-                 reliable; check the functions that its tables use, and report this",
-                shown.intruders.join(", ")
-            ))),
             Ok(mut shown) => {
                 shown.notes.extend(notes);
                 Ok(shown.verdict(self.begun, server.finish()))
             }
-            Err(error) => self.failed(error, &server),
+            Err(error) => failed(error, server.is_ours(), || {
+                let session = Session::connect(&server.settings(), self.cancel);
+                session.err().filter(|_| !self.cancel.is_requested())
+            }),
         })
     }
 
     /// Runs the archive's own script where that is due and all else came back.
-    fn by_script(
-        &self,
-        mut shown: Shown,
-        server: &DrillServer,
-        directory: &Path,
-    ) -> Result<Shown, RestoreError> {
+    fn by_script(&self, mut shown: Shown, server: &DrillServer, directory: &Path) -> Shown {
         if !self.script
             || !server.is_ours()
             || shown.reason().is_some()
             || !shown.intruders.is_empty()
         {
-            return Ok(shown);
+            return shown;
         }
         // The archive's files are beside two databases then.
         let needed = estimated_bytes(self.archive.manifest()) * 2;
@@ -221,7 +213,7 @@ impl Drill<'_> {
             shown
                 .notes
                 .push(format!("restore.sh was not run: {reason}"));
-            return Ok(shown);
+            return shown;
         }
         let script = ScriptDrill {
             archive: self.archive,
@@ -231,53 +223,8 @@ impl Drill<'_> {
             limit: self.options.time_limit,
             cancel: self.cancel,
         };
-        match script.run() {
-            Ok(ran) if ran.problems.is_empty() => {
-                // What it did not show is tried again with the next drill.
-                let is_whole = ran.unshown.is_empty();
-                shown.script = is_whole.then(|| script::shape(self.archive.manifest()));
-                shown.notes.extend(not_shown(&ran.unshown));
-            }
-            Ok(ran)
-                if (ran.problems.iter()).any(|why| why.contains("is needed and was not found")) =>
-            {
-                let why = ran.problems.join("; ");
-                shown.notes.push(format!("restore.sh was not run: {why}"));
-            }
-            Ok(ran) => shown.script_problems = ran.problems,
-            Err(error) if self.cancel.is_requested() => return Err(error),
-            Err(error) => shown.script_problems = vec![error.to_string()],
-        }
-        Ok(shown)
-    }
-
-    /// Whether an error rejects the archive, or only the drill failed.
-    fn failed(&self, error: RestoreError, server: &DrillServer) -> Result<Verdict, DrillError> {
-        let reason = match error {
-            error if error.is_environment() => format!("the drill was interrupted: {error}"),
-            RestoreError::Postgres(error) if !server.is_ours() && error.is_refusal() => format!(
-                "the drill's role on the server that proof.server names may not create everything: {error}; leave \
-                 proof.server out, so that a throwaway server is used"
-            ),
-            RestoreError::Postgres(error) if error.is_refusal() => format!(
-                "a drill creates and loads what may run the owners' code over logins without superuser rights, \
-                 and these may not do everything here: {error}"
-            ),
-            error => match Session::connect(&server.settings(), self.cancel) {
-                Err(lost) if !self.cancel.is_requested() => {
-                    format!("the drill's server was lost: {lost}; {error}")
-                }
-                _ => {
-                    let why = error.to_string();
-                    if !error.is_refused_by_server() {
-                        let of_file = error.is_of_file();
-                        return Err(DrillError::Rejected { why, of_file });
-                    }
-                    format!("the drill's server refused a step: {why}")
-                }
-            },
-        };
-        Ok(Verdict::nothing_shown(reason))
+        shown.by_script(script.run(), script::shape(self.archive.manifest()));
+        shown
     }
 
     fn restore(&self, server: &DrillServer) -> Result<Shown, RestoreError> {
@@ -337,19 +284,41 @@ impl Drill<'_> {
             not_valid: &shown.restored.said.not_valid,
             given_last: &shown.restored.said.given_last,
         };
-        match definitions::compare(archive, server, circumstances, cancel) {
-            Ok(compared) => {
-                shown.differ = compared.differ;
-                shown.notes.extend(compared.notes);
-            }
-            Err(error) => {
-                let why = format!("the definitions could not be compared: {error}");
-                shown.unloaded.push(why);
-            }
-        }
+        let compared = definitions::compare(archive, server, circumstances, cancel);
+        shown.definitions(compared);
         shown.intruders = shown.restored.access.other_superusers(&mut session)?;
         Ok(shown)
     }
+}
+
+/// Whether an error rejects the archive, or only the drill failed; `lost` says why the server cannot be reached any more.
+fn failed(
+    error: RestoreError,
+    is_ours: bool,
+    lost: impl FnOnce() -> Option<PgError>,
+) -> Result<Verdict, DrillError> {
+    let reason = match error {
+        error if error.is_environment() => format!("the drill was interrupted: {error}"),
+        RestoreError::Postgres(error) if !is_ours && error.is_refusal() => format!(
+            "the drill's role on the server that proof.server names may not create everything: {error}; leave \
+             proof.server out, so that a throwaway server is used"
+        ),
+        RestoreError::Postgres(error) if error.is_refusal() => format!(
+            "a drill creates and loads what may run the owners' code over logins without superuser rights, \
+             and these may not do everything here: {error}"
+        ),
+        error => match lost() {
+            Some(lost) => format!("the drill's server was lost: {lost}; {error}"),
+            None if error.is_refused_by_server() => {
+                format!("the drill's server refused a step: {error}")
+            }
+            None => {
+                let (why, of_file) = (error.to_string(), error.is_of_file());
+                return Err(DrillError::Rejected { why, of_file });
+            }
+        },
+    };
+    Ok(Verdict::nothing_shown(reason))
 }
 
 /// Why a server cannot show anything about the archive.
@@ -384,4 +353,42 @@ fn unfit(server: &DrillServer, manifest: &Manifest, cancel: &Cancel) -> Option<S
 fn version_of(session: &Session) -> String {
     let number = session.server_version_num();
     format!("{}.{}", number / 10_000, number % 10_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(why: &str) -> RestoreError {
+        let (doing, why) = ("making a role".to_owned(), why.to_owned());
+        RestoreError::Postgres(PgError::Query { doing, why })
+    }
+
+    fn different() -> RestoreError {
+        let tables = vec!["t: 1 row".to_owned()];
+        RestoreError::Different { tables }
+    }
+
+    #[test]
+    fn only_what_is_wrong_with_the_archive_rejects_it() {
+        let reason = |error, is_lost: bool| match failed(error, true, || {
+            is_lost.then_some(PgError::Cancelled)
+        }) {
+            Ok(Verdict::Unproven { reason, drill }) if drill.is_none() => Ok(reason),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error.to_string()),
+        };
+        let refused = reason(query("role name \"pg_x\" is reserved"), false).unwrap();
+        assert!(
+            refused.starts_with("the drill's server refused a step: making a role"),
+            "{refused}"
+        );
+        let rejected = reason(different(), false).unwrap_err();
+        assert!(rejected.contains("t: 1 row"), "{rejected}");
+        // Without its server nothing is known of the archive.
+        for error in [different(), query("no such table")] {
+            let lost = reason(error, true).unwrap();
+            assert!(lost.starts_with("the drill's server was lost: "), "{lost}");
+        }
+    }
 }

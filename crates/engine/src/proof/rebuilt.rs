@@ -24,6 +24,20 @@ pub(super) fn sort_out(
     texts: Vec<(Definition, Definition)>,
     cancel: &Cancel,
 ) -> Result<(Vec<String>, Vec<String>), RestoreError> {
+    let rebuild = |made: Made<'_>, see: &mut dyn FnMut(&Definition)| {
+        rebuild(archive, login, made, pg_dump, see, cancel)
+    };
+    sorted(texts, rebuild, cancel)
+}
+
+/// A database, and the definitions that are made in it; all, where none are named.
+type Made<'a> = (&'a str, Option<&'a [&'a Definition]>);
+
+fn sorted(
+    texts: Vec<(Definition, Definition)>,
+    make: impl Fn(Made<'_>, &mut dyn FnMut(&Definition)) -> Result<(), RestoreError>,
+    cancel: &Cancel,
+) -> Result<(Vec<String>, Vec<String>), RestoreError> {
     let (mut own, mut left) = (Vec::new(), texts);
     for (database, is_part) in DATABASES {
         if left.is_empty() {
@@ -32,10 +46,10 @@ pub(super) fn sort_out(
         let wanted: Vec<&Definition> = left.iter().map(|(source, _)| source).collect();
         let wanted = is_part.then_some(&wanted[..]);
         let mut rebuilt = HashSet::new();
-        let see = |one: &Definition| {
+        let mut note = |one: &Definition| {
             rebuilt.insert(one.fingerprint());
         };
-        match rebuild(archive, login, (database, wanted), pg_dump, see, cancel) {
+        match make((database, wanted), &mut note) {
             Err(_) if is_part && !cancel.is_requested() => continue,
             result => result?,
         }
@@ -53,9 +67,9 @@ pub(super) fn sort_out(
 fn rebuild(
     archive: &AnyArchive,
     login: &ConnectSettings,
-    (database, wanted): (&str, Option<&[&Definition]>),
+    (database, wanted): Made<'_>,
     pg_dump: u32,
-    mut see: impl FnMut(&Definition),
+    see: &mut dyn FnMut(&Definition),
     cancel: &Cancel,
 ) -> Result<(), RestoreError> {
     let manifest = archive.manifest();
@@ -96,4 +110,47 @@ fn rebuild(
     };
     take_definitions(&login, &mut session, (server, pg_dump), is_kept, cancel)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(name: &str, sql: &str) -> Definition {
+        Definition {
+            kind: "VIEW".into(),
+            schema: "public".into(),
+            name: name.into(),
+            sql: sql.into(),
+            ..Definition::default()
+        }
+    }
+
+    #[test]
+    fn what_differs_when_it_is_made_alone_is_made_with_all_others() {
+        let texts = || {
+            let text = |name| (view(name, "source"), view(name, "restored"));
+            vec![text("alone"), text("among"), text("never")]
+        };
+        let sort_out = |part_fails: bool, whole_fails: bool| {
+            let failed = || RestoreError::Different { tables: vec![] };
+            let rebuild = |(_, wanted): Made<'_>, see: &mut dyn FnMut(&Definition)| {
+                if wanted.is_some() {
+                    see(&view("alone", "restored"));
+                    return if part_fails { Err(failed()) } else { Ok(()) };
+                }
+                for name in ["alone", "among"] {
+                    see(&view(name, "restored"));
+                }
+                if whole_fails { Err(failed()) } else { Ok(()) }
+            };
+            sorted(texts(), rebuild, &Cancel::new())
+        };
+        for part_fails in [false, true] {
+            let (own, other) = sort_out(part_fails, false).unwrap();
+            assert_eq!(own, ["view public.alone", "view public.among"]);
+            assert_eq!(other, ["view public.never"]);
+        }
+        assert!(sort_out(false, true).is_err());
+    }
 }

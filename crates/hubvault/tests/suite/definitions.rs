@@ -131,31 +131,51 @@ fn a_definition_that_a_restore_loses_is_a_failed_proof() {
         }
     };
     let copy = hub.config().join("lost.tar.gz");
-    let lost = forged_with(&archive, &copy, without, |_| (), |_| ());
-    let output = hub.run_expecting(3, &["verify", lost.to_str().unwrap(), "--drill"]);
-    let said = stdout(&output);
+    let drilled = |change: &dyn Fn(&str, &mut Vec<u8>)| {
+        let forged = forged_with(&archive, &copy, change, |_| (), |_| ());
+        stdout(&hub.run_expecting(3, &["verify", forged.to_str().unwrap(), "--drill"]))
+    };
+    let said = drilled(&without);
     let expected = "unproven: rows equal; definitions differ: comment on constraint a_pk on public.a is missing; \
                     index public.a_i is missing; policy two_roles on public.a is missing; trigger t\\nt on public.a is \
                     missing";
+    assert!(said.contains(expected), "{said}");
+
+    // A property that the drill's server refuses.
+    let (time, no_time) = (b"'9min'", b"'9mim'");
+    let refused = |name: &str, content: &mut Vec<u8>| {
+        let found = content.windows(time.len()).position(|it| it == time);
+        if let Some(at) = found.filter(|_| name == "database/schema.dump") {
+            content[at..at + time.len()].copy_from_slice(no_time);
+        }
+    };
+    let said = drilled(&refused);
+    let expected = "SET statement_timeout TO '9mim'; (invalid value for parameter \"statement_timeout\": \"9mim\"";
     assert!(said.contains(expected), "{said}");
 }
 
 #[test]
 fn a_definition_that_code_of_the_database_changes_is_a_failed_proof() {
-    // Whoever fills the view changes the text of another and adds a comment.
+    // Whoever fills the view changes the text of another, adds a comment, and drops a sequence, and a function that its owner
+    // is given last.
     let database = database_with(
         "GRANT CREATE ON SCHEMA public TO PUBLIC; CREATE TABLE t (v int); CREATE VIEW seen AS SELECT 1 AS one;
          CREATE FUNCTION change() RETURNS int LANGUAGE sql AS 'SELECT 1';
          CREATE MATERIALIZED VIEW changed AS SELECT change();
          CREATE OR REPLACE FUNCTION change() RETURNS int LANGUAGE plpgsql AS $$ BEGIN
-             CREATE OR REPLACE VIEW public.seen AS SELECT 2 AS one; COMMENT ON TABLE public.t IS 'new'; RETURN 1; END $$",
+             CREATE OR REPLACE VIEW public.seen AS SELECT 2 AS one; COMMENT ON TABLE public.t IS 'new';
+             DROP FUNCTION given.g(); DROP SEQUENCE public.numbers; RETURN 1; END $$;
+         CREATE SEQUENCE numbers; SELECT nextval('numbers'); CREATE SCHEMA given; CREATE FUNCTION given.g() RETURNS int LANGUAGE sql AS 'SELECT 1';
+         ALTER FUNCTION given.g() OWNER TO pg_read_server_files",
     );
     let (hub, _drills) = drilling(&database);
     let said = stdout(&hub.run_expecting(3, &["backup"]));
     for differs in [
-        "unproven: rows equal; definitions differ: ",
+        "unproven: rows equal; not rebuilt: sequence numbers (relation \"public.numbers\" does not exist",
+        "; definitions differ: ",
         "comment on table public.t is not in the source",
         "view public.seen differs",
+        "ALTER FUNCTION given.g() OWNER TO pg_read_server_files; (function given.g() does not exist",
     ] {
         assert!(said.contains(differs), "{differs:?} is not in {said}");
     }

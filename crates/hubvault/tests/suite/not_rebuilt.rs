@@ -203,7 +203,13 @@ fn rows_that_a_check_refuses_are_loaded_and_the_check_is_not_valid() {
          CREATE TABLE unboxed (v known); INSERT INTO unboxed VALUES (1); DELETE FROM zone;
          CREATE TABLE own (id int PRIMARY KEY, n int); INSERT INTO own VALUES (1, 5), (2, -5);
          ALTER TABLE own ADD CONSTRAINT \"po si\" CHECK (n > 0) NOT VALID;
-         UPDATE pg_constraint SET convalidated = true WHERE conname = 'po si'",
+         UPDATE pg_constraint SET convalidated = true WHERE conname = 'po si';
+         -- Its rows need the source's search_path before the CHECK can refuse them.
+         CREATE FUNCTION twice(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 2 * $1';
+         CREATE FUNCTION four(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN twice(twice($1)); END';
+         CREATE TABLE by_path (n int, f int GENERATED ALWAYS AS (four(n)) STORED); INSERT INTO by_path VALUES (-5);
+         ALTER TABLE by_path ADD CONSTRAINT above CHECK (n > 0) NOT VALID;
+         UPDATE pg_constraint SET convalidated = true WHERE conname = 'above'",
     );
     let (hub, _drills) = drilling(&source);
     let output = hub.run(&["backup", "--json"]);
@@ -212,6 +218,7 @@ fn rows_that_a_check_refuses_are_loaded_and_the_check_is_not_valid() {
     let not_valid = [
         "check constraint known_check on known (",
         "check constraint po si on own (1 row of own breaks it: id = 2)",
+        "check constraint above on by_path (1 row of by_path breaks it",
     ];
     has(&list(&record, "not_valid"), &not_valid);
     // Something is left to do, whoever looks.
@@ -224,7 +231,33 @@ fn rows_that_a_check_refuses_are_loaded_and_the_check_is_not_valid() {
     has(&stderr(&hub.run_expecting(3, &restore)), &not_valid);
     let made = "SELECT string_agg(conname || convalidated, ' ' ORDER BY conname) FROM pg_constraint
         WHERE contype = 'c' AND oid >= 16384";
-    assert_eq!(target.value(made), "known_checkfalse po sifalse");
+    assert_eq!(target.value(made), "abovefalse known_checkfalse po sifalse");
+}
+
+#[test]
+fn what_code_of_the_database_makes_unreadable_is_not_called_equal() {
+    // Whoever fills the view drops a column of an empty table, and one that is computed.
+    let source = database_with(
+        "CREATE TABLE empty (v int); CREATE FUNCTION twice(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 2 * $1';
+         CREATE TABLE t (v int, w int GENERATED ALWAYS AS (twice(v)) STORED); INSERT INTO t VALUES (1);
+         CREATE FUNCTION lose() RETURNS int LANGUAGE sql AS 'SELECT 1';
+         CREATE MATERIALIZED VIEW lost AS SELECT lose();
+         CREATE OR REPLACE FUNCTION lose() RETURNS int LANGUAGE plpgsql AS $$ BEGIN
+             ALTER TABLE public.empty DROP COLUMN v; ALTER TABLE public.t DROP COLUMN w; RETURN 1; END $$",
+    );
+    let hub = Hub::whole(&source);
+    hub.backup();
+    let target = server().database();
+    let restore = ["restore", "latest", "--database", target.name()];
+    let output = hub.run_expecting(1, &restore);
+    let said = stdout(&output) + &stderr(&output);
+    has(
+        &said,
+        &[
+            "empty: comparing empty: column \"v\" does not exist",
+            "generated column w of t could not be compared: ",
+        ],
+    );
 }
 
 #[test]

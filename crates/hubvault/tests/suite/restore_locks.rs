@@ -229,3 +229,23 @@ fn a_dry_run_is_read_from_a_file_of_bounded_size() {
     assert!(said.contains("it has more than 67.1 MB"), "{said}");
     assert_eq!(database.digests(), before);
 }
+
+#[test]
+fn a_partition_that_comes_while_a_restore_waits_is_not_dropped_with_its_table() {
+    let database = database_with(
+        "CREATE TABLE days (d int) PARTITION BY LIST (d); CREATE TABLE one PARTITION OF days FOR VALUES IN (1);
+         INSERT INTO days VALUES (1)",
+    );
+    let hub = Hub::whole(&database);
+    hub.backup();
+    database.execute("CREATE TABLE two (d int); INSERT INTO two VALUES (2), (2)");
+    let mut other = database.client();
+    let attach = "BEGIN; ALTER TABLE days ATTACH PARTITION two FOR VALUES IN (2)";
+    other.batch_execute(attach).unwrap();
+    let restore = start(&hub, &["restore", "latest", "--clean", "--yes"]);
+    wait_for_waiting(&database, "days");
+    other.batch_execute("COMMIT").unwrap();
+    let said = stderr(&ended(restore, 1));
+    assert!(said.contains("with their tables: two; detach"), "{said}");
+    assert_eq!(database.value("SELECT count(*) FROM days"), "3");
+}

@@ -31,6 +31,30 @@ fn every_restore_command_works_on_every_version() {
     }
 }
 
+#[test]
+fn an_older_server_gets_nothing_of_a_newer_one_unless_it_is_tried() {
+    let [old, new] = [13, 14].map(|major| Running::start(major, &[]));
+    for one in [&old, &new] {
+        one.server.create_database("hub").unwrap();
+    }
+    execute(&new.admin("hub"), "CREATE TABLE t AS SELECT 1 AS id");
+    let (hub, _drills) = new.hub("hub", Client::Newest);
+    hub.backup();
+    let admin = old.admin("hub");
+    let url = format!("host='{}' user='{}' dbname='hub'", admin.host, admin.user);
+    let restore = ["restore", "latest", "--to", &url];
+    let said = stderr(&hub.run_expecting(1, &restore));
+    assert!(
+        said.contains("comes from PostgreSQL 14 and the target runs 13")
+            && said.contains("--force"),
+        "{said}"
+    );
+    let tables = "SELECT count(*) FROM pg_tables WHERE tablename = 't'";
+    assert_eq!(value(&admin, tables), "0");
+    hub.run_expecting(0, &[restore.as_slice(), &["--force"]].concat());
+    assert_eq!(value(&admin, "SELECT id FROM t"), "1");
+}
+
 /// Before 15, a partition has the triggers of its table as the server's own.
 const PARTITIONS: &str = "
     CREATE TABLE pieces (id int, v text) PARTITION BY RANGE (id);

@@ -12,6 +12,7 @@ fn facts(kind: &str, record: &BackupRecord, history: &[BackupRecord]) -> Facts {
     let known = Known {
         source: "hub on db:5432",
         history,
+        whole: &BackupRecord::clone,
         outbox: &[],
         look: recorded,
         max_age_hours: 25,

@@ -170,6 +170,13 @@ impl Catalog {
         self.items("SELECT item, state FROM outbox ORDER BY created_at DESC, rowid DESC")
     }
 
+    /// Those that may still be sent, oldest first, with all that is in them.
+    pub fn open_messages(&self) -> Result<Vec<OutboxItem>, CatalogError> {
+        self.items(
+            "SELECT item, state FROM outbox WHERE state IN ('waiting', 'sending') ORDER BY created_at, rowid",
+        )
+    }
+
     /// The messages of a query's rows: the message, and its state in the table.
     pub(super) fn items(&self, sql: &str) -> Result<Vec<OutboxItem>, CatalogError> {
         let failed = |source| self.failed("reading the outbox of")(source);

@@ -193,13 +193,12 @@ impl Catalog {
     }
 
     /// Every record, newest first. A catalog keeps every run, so that this takes memory for all of them.
-    pub fn list(&self) -> Result<Vec<BackupRecord>, CatalogError> {
-        let mut all = Vec::new();
-        self.each(|record| {
-            all.push(record);
-            ControlFlow::Continue(())
-        })?;
-        Ok(all)
+    #[cfg(test)]
+    pub(crate) fn list(&self) -> Result<Vec<BackupRecord>, CatalogError> {
+        self.query(
+            "SELECT record FROM backups ORDER BY started_at DESC, rowid DESC",
+            None,
+        )
     }
 
     /// Shows every record, newest first, until `see` has seen enough; one at a time is in memory.

@@ -110,6 +110,13 @@ impl RunSummary {
     }
 }
 
+impl RunSummary {
+    /// Whether its record says of which server it is.
+    pub(crate) fn has_snapshot(&self) -> bool {
+        self.database.is_some()
+    }
+}
+
 /// Makes the table where there is none yet; false where there can be none: a full disk can be looked at.
 pub(super) fn prepare(db: &Connection, is_read_only: bool) -> rusqlite::Result<bool> {
     make(db, "summaries", SCHEMA, is_read_only)
@@ -158,6 +165,17 @@ impl Catalog {
             "SELECT id, NULL FROM backups WHERE ?1 IS NULL OR job = ?1 ORDER BY started_at DESC, rowid DESC"
         };
         self.visit_summaries(sql, params![job], see)
+    }
+
+    /// Every run of a job, newest first, as [`RunSummary::run`] has it: thousands of them take a few megabytes. For the rest of
+    /// a record there is [`Catalog::whole`].
+    pub fn runs(&self, job: &str) -> Result<Vec<BackupRecord>, CatalogError> {
+        let mut runs = Vec::new();
+        self.each_summary(Some(job), |summary| {
+            runs.push(summary.run);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(runs)
     }
 
     /// SQL for a column of the summary of a row of `backups`; null where it has none.

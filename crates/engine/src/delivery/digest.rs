@@ -52,7 +52,7 @@ impl DigestFacts {
         let (now, zone) = (known.now, known.zone);
         let from = now - SignedDuration::from_hours(24 * 7);
         let of_job = || known.history.iter().filter(|record| record.job == job);
-        let overview = Overview::of(of_job(), known.look);
+        let overview = Overview::of_runs(of_job(), known.look, known.whole);
         let week: Vec<&BackupRecord> = of_job()
             .filter(|record| {
                 // One that was stopped by hand is no failure.
@@ -86,7 +86,7 @@ impl DigestFacts {
                 (Some(old), Some(new)) => size_change(bytes(old), bytes(new)),
                 _ => String::new(),
             },
-            tables: growth(latest, oldest.copied()),
+            tables: growth(latest, oldest.map(|run| (known.whole)(run)).as_ref()),
             risks: match known.risks {
                 Some(risks) => risks.to_vec(),
                 None => risks.iter().map(ToString::to_string).collect(),

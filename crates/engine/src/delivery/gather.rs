@@ -24,7 +24,9 @@ impl Facts {
         };
         let before =
             others().find(|other| other.started_at < record.started_at && other.was_published());
-        let proven = Overview::of(others(), known.look).newest_proven;
+        let before = before.map(known.whole);
+        let before = before.as_ref();
+        let proven = Overview::of_runs(others(), known.look, known.whole).newest_proven;
         let earlier = |other: &BackupRecord| previous(other, now, zone);
         Self {
             kind: kind.to_owned(),

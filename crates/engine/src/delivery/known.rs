@@ -6,12 +6,14 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 /// What is known when a message is written.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Known<'a> {
     /// The database on its host.
     pub source: &'a str,
-    /// All runs of the catalog, newest first.
+    /// The runs of the job, newest first, as [`Catalog::runs`](crate::catalog::Catalog::runs) has them.
     pub history: &'a [BackupRecord],
+    /// How to read all of the record of one of them.
+    pub whole: &'a dyn Fn(&BackupRecord) -> BackupRecord,
     /// All its messages, newest first.
     pub outbox: &'a [OutboxItem],
     /// How to find out whether a copy is there.

@@ -18,6 +18,7 @@ use hubvault_model::{BackupId, Cancel, Warning};
 use hubvault_notify::{Channel, ChannelKind, Event, EventKind, Mailer};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use std::cell::Cell;
 
 /// A run whose notification comes after the start of a later one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,18 +205,25 @@ impl<'a> Notifier<'a> {
 
     /// What a template may say. If the catalog cannot be read, it says nothing about earlier runs.
     pub(super) fn facts(&self, kind: &str, record: &BackupRecord) -> Facts {
-        let read =
-            |catalog: &Catalog| Ok::<_, CatalogError>((catalog.list()?, catalog.messages()?));
-        let read = self.catalog.and_then(|catalog| {
-            read(catalog)
-                .inspect_err(|error| tracing::warn!("could not read the run history: {error}"))
-                .ok()
-        });
-        let history_known = read.is_some();
+        let read = |catalog: &Catalog| {
+            let runs = catalog.runs(&record.job)?;
+            Ok::<_, CatalogError>((runs, catalog.messages()?))
+        };
+        let is_unread = Cell::new(self.catalog.is_none());
+        let warn = |error: CatalogError| {
+            is_unread.set(true);
+            tracing::warn!("could not read the run history: {error}");
+        };
+        let read = self.catalog.and_then(|it| read(it).map_err(warn).ok());
         let (history, outbox) = read.unwrap_or_default();
+        let whole = |run: &BackupRecord| {
+            let read = self.catalog.and_then(|it| it.whole(run).map_err(warn).ok());
+            read.unwrap_or_else(|| run.clone())
+        };
         let known = Known {
             source: &self.job.database.to_string(),
             history: &history,
+            whole: &whole,
             outbox: &outbox,
             look: looked_for,
             max_age_hours: self.job.monitor.max_age_hours,
@@ -225,7 +233,11 @@ impl<'a> Notifier<'a> {
             zone: self.zone,
         };
         let mut facts = Facts::new(kind, record, &known);
-        facts.history_known = history_known;
+        if is_unread.get() {
+            let history = &[];
+            facts = Facts::new(kind, record, &Known { history, ..known });
+        }
+        facts.history_known = !is_unread.get();
         facts.before(self.next_run, self.zone)
     }
 

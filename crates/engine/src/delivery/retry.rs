@@ -6,6 +6,7 @@ use crate::catalog::{Catalog, CatalogError, OutboxItem};
 use hubvault_model::BackupId;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
 /// How long a message stays queued, in hours.
 const QUEUED_HOURS: i64 = 24;
@@ -17,10 +18,7 @@ impl Notifier<'_> {
         let Some(catalog) = self.catalog else {
             return Ok(Vec::new());
         };
-        let mut queued = catalog.outbox()?;
-        queued.retain(OutboxItem::is_open);
-        queued.reverse();
-        let mut tried = self.sender().all(queued, 1);
+        let mut tried = self.sender().all(catalog.open_messages()?, 1);
         let day_ago = Timestamp::now() - SignedDuration::from_hours(QUEUED_HOURS);
         for item in tried.iter_mut().filter(|item| item.is_open()) {
             if item.created_at < day_ago {
@@ -29,8 +27,10 @@ impl Notifier<'_> {
         }
         let mut about: BTreeSet<_> = tried.iter().filter_map(|item| item.backup).collect();
         // A process that sent a message may have crashed before it updated the record of its run.
-        let records = catalog.list()?;
-        about.extend(records.iter().filter(|r| r.has_queued()).map(|r| r.id));
+        catalog.each_summary(None, |summary| {
+            about.extend(summary.run.has_queued().then_some(summary.run.id));
+            Ok(ControlFlow::Continue(()))
+        })?;
         for id in about {
             update_record(catalog, id)?;
         }

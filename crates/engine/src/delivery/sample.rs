@@ -148,6 +148,7 @@ pub(super) fn facts(kind: &str) -> Facts {
     let known = Known {
         source: "hub on db:5432",
         history: &[record.clone(), before("hub")],
+        whole: &BackupRecord::clone,
         outbox: &[],
         look: recorded,
         max_age_hours: 25,

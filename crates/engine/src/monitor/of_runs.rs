@@ -52,12 +52,9 @@ fn is_pending(look: &Look<'_>) -> bool {
 /// Whether the newest run is another one by now, or has got further.
 fn has_changed(look: &Look<'_>, newest: Option<&BackupRecord>) -> bool {
     let mut now = None;
-    let read = look.catalog.each(|record| {
-        if record.job != look.job.name {
-            return ControlFlow::Continue(());
-        }
-        now = Some((record.id, record.state));
-        ControlFlow::Break(())
+    let read = look.catalog.each_summary(Some(&look.job.name), |summary| {
+        now = Some((summary.run.id, summary.run.state));
+        Ok(ControlFlow::Break(()))
     });
     read.is_ok() && now != newest.map(|run| (run.id, run.state))
 }

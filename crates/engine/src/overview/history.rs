@@ -84,9 +84,18 @@ pub struct Recoverable {
 impl Overview {
     /// From the runs of one job, newest first.
     pub fn of<'a>(records: impl IntoIterator<Item = &'a BackupRecord>, look: LookFn) -> Self {
+        Self::of_runs(records, look, &BackupRecord::clone)
+    }
+
+    /// The same from runs as [`Catalog::runs`] has them; of those that it keeps it gets `whole` records.
+    pub(crate) fn of_runs<'a>(
+        runs: impl IntoIterator<Item = &'a BackupRecord>,
+        look: LookFn,
+        whole: &dyn Fn(&BackupRecord) -> BackupRecord,
+    ) -> Self {
         let mut overview = Self::default();
-        for record in records {
-            let Ok(_) = overview.add(record, look, |run| Ok::<_, Infallible>(run.clone()));
+        for run in runs {
+            let Ok(_) = overview.add(run, look, |run| Ok::<_, Infallible>(whole(run)));
         }
         overview
     }

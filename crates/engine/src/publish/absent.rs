@@ -1,7 +1,6 @@
 //! Copies that the record has and their destination has no more, found by one listing of each.
 
 use super::adopt::adopt_at_lease;
-use super::due::of_job;
 use super::same_place::{MANY, doubt, filesystem};
 use crate::catalog::{BackupRecord, Catalog, CatalogError, CopyState};
 use crate::job::{Destination, Job};
@@ -50,7 +49,7 @@ pub fn find_absent(
             continue;
         }
         // Before the listing: what is stored meanwhile is not looked for.
-        let records = of_job(catalog, &job.name)?;
+        let records = catalog.runs(&job.name)?;
         let expected: Vec<&BackupRecord> = (records.iter())
             .filter(|record| is_there(record, destination))
             .collect();
@@ -77,7 +76,7 @@ pub fn find_absent(
             continue;
         }
         let ids: HashSet<BackupId> = expected.iter().map(|record| record.id).collect();
-        let now = of_job(catalog, &job.name)?;
+        let now = catalog.runs(&job.name)?;
         found.problems.extend(doubt(destination, &now));
         let lost = now.iter().filter(|record| ids.contains(&record.id));
         let lost = lost.filter_map(|record| {

@@ -1,11 +1,10 @@
 //! Backups that other machines with the same job made, so that the record of this one has them, too.
 
-use super::due::of_job;
 use super::removed_there;
 use super::same_server::SameServer;
 use crate::catalog::{
     BackupCopy, BackupRecord, Catalog, CatalogError, DeliveryRecord, DrillMark, FoundMark, Pin,
-    State,
+    RunSummary, State,
 };
 use crate::job::{Destination, Job};
 use crate::monitor::{RowChange, compare_rows};
@@ -80,12 +79,13 @@ fn pin_what_is_lost(
     if new.is_empty() {
         return Ok(());
     }
-    let records = of_job(catalog, &job.name)?;
+    let records = catalog.runs(&job.name)?;
     let (mut proven, mut newest) = (None, None);
     let is_there = |record: &&BackupRecord| record.copies.iter().any(BackupCopy::is_there);
     for record in records.iter().rev().filter(is_there) {
         if let Some(earlier) = proven.or(newest).filter(|_| new.contains(&record.id)) {
-            let changes = compare_rows(earlier, record, job.monitor.rows);
+            let (before, after) = (catalog.whole(earlier)?, catalog.whole(record)?);
+            let changes = compare_rows(&before, &after, job.monitor.rows);
             let is_lost = !earlier.pinned && changes.iter().any(RowChange::is_loss);
             let pin = || retain::pin(job, catalog, earlier, Some(Pin::now(ROWS_LOST)));
             if is_lost && let Err(error) = pin() {
@@ -235,15 +235,15 @@ fn keys(
     destination: &Destination,
 ) -> Result<HashMap<String, Known>, CatalogError> {
     let mut keys = HashMap::new();
-    catalog.each(|record| {
-        let copy = record.copy_at(&destination.name);
+    catalog.each_summary(None, |RunSummary { run, .. }| {
+        let copy = run.copy_at(&destination.name);
         let known = |copy: &BackupCopy| {
-            let mark = record.drill_mark.as_ref();
+            let mark = run.drill_mark.as_ref();
             let drills = mark.map_or_else(Vec::new, DrillMark::with_itself);
-            (copy.key.clone(), (record.id, copy.pin_stored, drills))
+            (copy.key.clone(), (run.id, copy.pin_stored, drills))
         };
         keys.extend(copy.map(known));
-        ControlFlow::Continue(())
+        Ok(ControlFlow::Continue(()))
     })?;
     Ok(keys)
 }

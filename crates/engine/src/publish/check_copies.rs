@@ -1,7 +1,6 @@
 //! Copies that are at their destinations, looked for and read back.
 
 use super::compare::compare;
-use super::due::of_job;
 use super::found_copy::Found;
 use super::sidecars::sidecar_flaw;
 use super::source::{CopyError, Scope};
@@ -52,7 +51,7 @@ pub fn check_copies(
     depth: Depth,
     cancel: &Cancel,
 ) -> Result<Vec<CheckedCopy>, CatalogError> {
-    let records = of_job(catalog, &job.name)?;
+    let records = catalog.runs(&job.name)?;
     let mut all = Vec::new();
     for destination in job.destinations.iter() {
         if only.is_none_or(|only| only == destination.name) {

@@ -1,6 +1,6 @@
 //! The copies of backups at every destination but the one in which they are made.
 
-use super::due::{Reach, is_due, is_refused, of_job, task, to_copy};
+use super::due::{Reach, is_due, is_refused, task, to_copy};
 use super::fill::{CopyOutcome, Plan, fill};
 use super::held_lease::Term;
 use super::leased_queue::LeasedQueue;
@@ -64,7 +64,7 @@ pub(crate) fn pending(
     record: &BackupRecord,
     zone: &TimeZone,
 ) -> Vec<BackupCopy> {
-    let records = of_job(catalog, &job.name).unwrap_or_else(|error| {
+    let records = catalog.runs(&job.name).unwrap_or_else(|error| {
         // Better one copy too many.
         tracing::warn!("could not read which copies there are: {error}");
         Vec::new()
@@ -88,7 +88,7 @@ impl Copier<'_> {
 
     fn copy_archives(&self, what: Copying) -> Result<Vec<CopyOutcome>, CatalogError> {
         let queue = LeasedQueue::of(self.job, self.catalog, self.lease.as_ref(), self.cancel)?;
-        let mut records = of_job(self.catalog, &self.job.name)?;
+        let mut records = self.catalog.runs(&self.job.name)?;
         records.retain(|record| !queue.left_out.contains(&record.id));
         let mut outcomes = self.store_pins()?;
         let mut planned = Vec::new();
@@ -191,7 +191,9 @@ impl Copier<'_> {
                 tracing::debug!("{}: {doubt}", record.id.short());
                 continue;
             }
-            match task(record, &self.job.destinations, destination, may_be_there) {
+            // What its sidecar says of the drill is in the whole record alone.
+            let whole = self.catalog.whole(record)?;
+            match task(&whole, &self.job.destinations, destination, may_be_there) {
                 Some(task) => {
                     let lease = queue.term.clone();
                     coming.push((record, Task { lease, ..task }));
@@ -288,7 +290,7 @@ pub fn leave_spool(job: &Job, catalog: &Catalog) -> Result<Vec<String>, CatalogE
         Ok(None) => return Ok(problems),
         Err(error) => return Ok(vec![error.to_string()]),
     };
-    for record in of_job(catalog, &job.name)? {
+    for record in catalog.runs(&job.name)? {
         if !may_leave(job, &record) {
             continue;
         }

@@ -1,7 +1,7 @@
 //! Which backups go to which destination.
 
 use super::source::{ONLY_SEALED, Source, Task};
-use crate::catalog::{BackupCopy, BackupRecord, Catalog, CatalogError, CopyState, Pin, State};
+use crate::catalog::{BackupCopy, BackupRecord, CopyState, Pin, State};
 use crate::job::{CopyWhen, Destination, Destinations, SealRule};
 use crate::remote::was_stored;
 use hubvault_store::{Key, Location};
@@ -113,7 +113,7 @@ fn span_of(when: CopyWhen, at: Timestamp, zone: &TimeZone) -> Date {
     }
 }
 
-/// What is to be done for a backup at a destination; `None` where it is nowhere. Where `may_be_there`, what was stored at a
+/// What is to be done for a backup at a destination, of which this is the whole record; `None` where it is nowhere. Where `may_be_there`, what was stored at a
 /// destination of this name or place, and is recorded otherwise, is looked for there itself.
 pub(super) fn task(
     record: &BackupRecord,
@@ -157,13 +157,6 @@ pub(super) fn task(
         source: of_file.or_else(of_copy).or_else(of_itself)?,
         lease: None,
     })
-}
-
-/// The records of a job, newest first.
-pub(super) fn of_job(catalog: &Catalog, job: &str) -> Result<Vec<BackupRecord>, CatalogError> {
-    let mut records = catalog.list()?;
-    records.retain(|record| record.job == job);
-    Ok(records)
 }
 
 #[cfg(test)]

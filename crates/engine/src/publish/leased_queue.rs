@@ -1,7 +1,6 @@
 //! Copies that are queued at a job with a lease: they are made under it, and not once another machine made the run instead.
 
 use super::adopt::adopt;
-use super::due::of_job;
 use super::held_lease::{HeldLease, Term};
 use super::same_server::number;
 use crate::catalog::{BackupRecord, Catalog, CatalogError, CopyState};
@@ -46,7 +45,7 @@ impl LeasedQueue {
             let queued = records.iter().filter(is_queued);
             queued.map(|record| record.id).collect::<HashSet<_>>()
         };
-        let all = queued(&of_job(catalog, &job.name)?);
+        let all = queued(&catalog.runs(&job.name)?);
         if all.is_empty() {
             return Ok(queue);
         }
@@ -64,7 +63,7 @@ impl LeasedQueue {
                 }
             }
         }
-        let records = of_job(catalog, &job.name)?;
+        let records = catalog.runs(&job.name)?;
         for record in records.iter().filter(|record| all.contains(&record.id)) {
             if is_replaced(record, &records, &lease.destination) {
                 give_up(catalog, record.id)?;

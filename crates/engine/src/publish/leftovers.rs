@@ -1,7 +1,6 @@
 //! What lies at a destination beside archives that are gone there: earlier versions left marks and pins, and a removal may
 //! have been cut.
 
-use super::due::of_job;
 use super::sweep::unsaid;
 use crate::catalog::drill_mark::split;
 use crate::catalog::{BackupRecord, Catalog, CatalogError, pin, sidecar};
@@ -18,7 +17,7 @@ pub(super) fn sweep_leftovers(
     destination: &Destination,
     store: &dyn Store,
 ) -> Result<Vec<String>, Failed> {
-    let removed = removed_archives(&of_job(catalog, &job.name)?, destination);
+    let removed = removed_archives(&catalog.runs(&job.name)?, destination);
     if removed.is_empty() {
         return Ok(Vec::new());
     }

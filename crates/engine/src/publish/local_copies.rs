@@ -31,7 +31,8 @@ pub(super) fn to_bring_back(
     let kept = kept_once_there(job, here, records, &ids, now, zone);
     let mut coming = Vec::new();
     for record in lost().filter(|record| kept.contains(&record.id)) {
-        coming.extend(task(record, &job.destinations, here, false));
+        let whole = catalog.whole(record)?;
+        coming.extend(task(&whole, &job.destinations, here, false));
     }
     let ids: Vec<BackupId> = coming.iter().map(|task| task.backup).collect();
     catalog.change_copies(&ids, |record| {

@@ -73,9 +73,9 @@ pub fn unknown_archives(
     }
     let mut known: HashSet<String> = HashSet::new();
     if let Some(catalog) = catalog {
-        catalog.each(|record| {
-            known.extend(record.copies.into_iter().map(|copy| copy.key));
-            ControlFlow::Continue(())
+        catalog.each_summary(None, |summary| {
+            known.extend(summary.run.copies.into_iter().map(|copy| copy.key));
+            Ok(ControlFlow::Continue(()))
         })?;
     }
     let others = job.destinations.others().iter().filter(|it| is_asked(it));

@@ -1,6 +1,5 @@
 //! Whether a destination can be used: found out with a tiny object.
 
-use super::due::of_job;
 use super::held_lease;
 use super::same_place::{moved, stored_there};
 use crate::catalog::{Catalog, CatalogError};
@@ -137,7 +136,7 @@ fn try_out(
 /// Destinations that are not where their copies were stored, in sentences: a disk may not be mounted. Each ends within 30
 /// seconds; one that cannot be asked is not among them.
 pub fn moved_destinations(job: &Job, catalog: &Catalog) -> Result<Vec<String>, CatalogError> {
-    let records = of_job(catalog, &job.name)?;
+    let records = catalog.runs(&job.name)?;
     let find = |destination: &Destination| {
         let stored = stored_there(destination, &records);
         if stored.is_empty() {

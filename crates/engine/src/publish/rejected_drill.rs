@@ -44,9 +44,9 @@ pub fn drill_rejected(
     (is_of_file, why): (bool, &str),
     cancel: &Cancel,
 ) -> Result<Option<Rejection>, RetainError> {
-    let records = catalog.list()?.into_iter();
-    let mut found = records.filter(|record| record.job == job.name);
-    let copy = found.find_map(|record| Some((backup.copy_of(&record, &job.destinations)?, record)));
+    let copy_of = |record: &BackupRecord| backup.copy_of(record, &job.destinations);
+    let found = catalog.newest(Some(&job.name), |it| copy_of(&it.run).is_some())?;
+    let copy = found.and_then(|record| Some((copy_of(&record)?, record)));
     let Some((name, record)) = copy else {
         return Ok(None);
     };

@@ -1,6 +1,5 @@
 //! Copies that another machine with the same lease removed: they are not missing.
 
-use super::due::of_job;
 use crate::catalog::{BackupRecord, Catalog, CopyState, State};
 use crate::job::{Destination, Job};
 use crate::remote::{Archives, RemoteError};
@@ -20,7 +19,7 @@ pub(super) fn record(
     listed: &HashSet<String>,
 ) -> Result<(), RemoteError> {
     let name = &destination.name;
-    let records = of_job(catalog, &job.name)?;
+    let records = catalog.runs(&job.name)?;
     let copy_of = |record: &BackupRecord| {
         let copy = record.copy_at(name)?;
         (copy.is_present() && copy.is_at(destination)).then(|| copy.key.clone())

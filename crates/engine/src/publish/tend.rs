@@ -95,7 +95,8 @@ pub fn is_tending_due(job: &Job, catalog: &Catalog) -> bool {
             })
     };
     // The child process reports a catalog that cannot be read.
-    let has_due = super::due::of_job(catalog, &job.name)
+    let has_due = catalog
+        .runs(&job.name)
         .map_or(true, |records| records.iter().any(has_due_copy));
     // What other machines made is only seen by looking for it.
     has_due || job.lease.is_some() || is_due(catalog, CHECKED)

@@ -14,6 +14,7 @@ use hubvault_archive::{ArchiveError, Identities};
 use hubvault_store::Location;
 use jiff::Timestamp;
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 
 /// What a rebuild from a store found. Each record has the place of its copy there.
 #[derive(Debug, Default)]
@@ -309,13 +310,15 @@ pub fn rebuild_from(
 /// The database server of each job's newest backup.
 fn servers(catalog: &Catalog) -> Result<HashMap<String, String>, CatalogError> {
     let mut servers = HashMap::new();
-    for record in catalog.list()? {
-        if let Some(server) = server_of(&record) {
-            servers
-                .entry(record.job.clone())
-                .or_insert(server.to_owned());
+    catalog.each_summary(None, |summary| {
+        if summary.has_snapshot()
+            && !servers.contains_key(&summary.run.job)
+            && let Some(server) = server_of(&catalog.whole(&summary.run)?)
+        {
+            servers.insert(summary.run.job, server.to_owned());
         }
-    }
+        Ok(ControlFlow::Continue(()))
+    })?;
     Ok(servers)
 }
 

@@ -47,7 +47,7 @@ fn write_sidecar_or_warn(record: &BackupRecord) {
 /// Looks at each destination for what drills of other machines showed, so that the next drill counts rather than those.
 /// Returns where that could not be done.
 pub fn learn_drills(job: &Job, catalog: &Catalog) -> Result<Vec<String>, CatalogError> {
-    let records = of_job(job, catalog)?;
+    let records = catalog.runs(&job.name)?;
     let mut problems = Vec::new();
     for at in job.destinations.configured() {
         let of_it: Vec<&BackupRecord> = (records.iter())
@@ -174,7 +174,7 @@ pub fn store_drills(
     catalog: &Catalog,
     only: Option<&str>,
 ) -> Result<Vec<Unstored>, CatalogError> {
-    let records = of_job(job, catalog)?;
+    let records = catalog.runs(&job.name)?;
     let mut unstored = Vec::new();
     let configured = job.destinations.configured();
     for at in configured.filter(|at| only.is_none_or(|only| only == at.name)) {
@@ -297,10 +297,4 @@ pub(super) fn copy_at<'a>(record: &'a BackupRecord, at: &Destination) -> Option<
 fn key_of(copy: &BackupCopy) -> Result<Key, StoreError> {
     let text = copy.key.clone();
     Key::parse(&text).map_err(|error| StoreError::new("reading", text, io::Error::other(error)))
-}
-
-fn of_job(job: &Job, catalog: &Catalog) -> Result<Vec<BackupRecord>, CatalogError> {
-    let mut records = catalog.list()?;
-    records.retain(|record| record.job == job.name);
-    Ok(records)
 }

@@ -19,7 +19,7 @@ pub struct Missing {
 /// A copy that is not there as it was stored.
 #[derive(Debug)]
 pub struct MissingCopy {
-    /// The backup.
+    /// The backup, as [`Catalog::runs`] has it.
     pub record: BackupRecord,
     /// The destination.
     pub destination: String,
@@ -36,10 +36,7 @@ impl MissingCopy {
 /// found when they were last read back.
 pub fn missing(catalog: &Catalog, job: &str) -> Result<Missing, CatalogError> {
     let mut missing = Missing::default();
-    for record in catalog.list()? {
-        if record.job != job {
-            continue;
-        }
+    for record in catalog.runs(job)? {
         let mut lost = Vec::new();
         for copy in record
             .copies

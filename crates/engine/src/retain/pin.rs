@@ -74,9 +74,7 @@ pub fn store_pins(
     catalog: &Catalog,
     only: Option<&str>,
 ) -> Result<Vec<Unstored>, CatalogError> {
-    let mut records = catalog.list()?;
-    records.retain(|record| record.job == job.name);
-    store_pins_of(job, catalog, &records, only)
+    store_pins_of(job, catalog, &catalog.runs(&job.name)?, only)
 }
 
 /// Whether [`store_pins`] has something to do.
@@ -115,7 +113,7 @@ fn store_pins_of(
             };
             let store = opened.get_or_insert_with(|| impatient(at).open().map_err(text));
             let done = match store {
-                Ok(store) => store_one(&**store, record, copy),
+                Ok(store) => store_one(&**store, pin_of(catalog, record)?.as_ref(), record, copy),
                 Err(problem) => Ok(Err(problem.clone())),
             };
             let problem = match done {
@@ -155,8 +153,19 @@ fn in_words(record: &BackupRecord, problem: &str) -> String {
     }
 }
 
+/// Who pinned a backup; `None` where it is not pinned.
+fn pin_of(catalog: &Catalog, record: &BackupRecord) -> Result<Option<Pin>, CatalogError> {
+    if !record.pinned {
+        return Ok(None);
+    }
+    // An earlier version did not record who pinned it.
+    let pin = catalog.whole(record)?.pin;
+    Ok(Some(pin.unwrap_or_else(|| Pin::now("pinned"))))
+}
+
 fn store_one(
     store: &dyn Store,
+    pin: Option<&Pin>,
     record: &BackupRecord,
     copy: &BackupCopy,
 ) -> Result<Result<(), String>, StoreError> {
@@ -164,12 +173,9 @@ fn store_one(
         Ok(key) => key,
         Err(error) => return Ok(Err(error.to_string())),
     };
-    if record.pinned {
-        // An earlier version did not record who pinned it.
-        let pin = record.pin.clone().unwrap_or_else(|| Pin::now("pinned"));
-        put_pin(store, &key, record.id, &pin)?;
-    } else {
-        delete_pin(store, &key)?;
+    match pin {
+        Some(pin) => put_pin(store, &key, record.id, pin)?,
+        None => delete_pin(store, &key)?,
     }
     Ok(Ok(()))
 }

@@ -12,7 +12,7 @@ use std::rc::Rc;
 /// What is to happen to one copy.
 #[derive(Clone, Debug)]
 pub struct Pruned {
-    /// The backup.
+    /// The backup, as [`Catalog::runs`] has it.
     pub record: Rc<BackupRecord>,
     /// The destination of the copy.
     pub destination: String,
@@ -40,16 +40,13 @@ pub fn plan(
     now: Timestamp,
     zone: &TimeZone,
 ) -> Result<Vec<Pruned>, CatalogError> {
-    let records: Vec<Rc<BackupRecord>> = catalog
-        .list()?
-        .into_iter()
-        .filter(|record| record.job == job.name)
-        .map(Rc::new)
-        .collect();
+    let records = catalog.runs(&job.name)?.into_iter();
+    let records: Vec<Rc<BackupRecord>> = records.map(Rc::new).collect();
     let failed = records
         .first()
         .is_some_and(|newest| newest.state == State::Failed);
     let mut plan = decide_all(&records, &job.destinations, &job.retention, now, zone);
+    name_pins(catalog, &mut plan, zone)?;
     if failed && !after_failed_run {
         for pruned in plan.iter_mut().filter(|pruned| !pruned.decision.keep) {
             pruned.decision.keep = true;
@@ -59,6 +56,16 @@ pub fn plan(
         }
     }
     Ok(plan)
+}
+
+/// Says who pinned a backup, which the whole record knows.
+fn name_pins(catalog: &Catalog, plan: &mut [Pruned], zone: &TimeZone) -> Result<(), CatalogError> {
+    for pruned in plan.iter_mut().filter(|it| it.decision.reason == PINNED) {
+        if let Some(pin) = catalog.whole(&pruned.record)?.pin {
+            pruned.decision.reason = pin.in_words(zone);
+        }
+    }
+    Ok(())
 }
 
 /// Decides by the records alone, and the look at this machine.
@@ -170,9 +177,6 @@ impl<'a> Here<'a> {
         }
         let pruned = |record: &Rc<BackupRecord>| {
             let mut decision = decided.remove(&record.id)?;
-            if let Some(pin) = record.pin.as_ref().filter(|_| decision.reason == PINNED) {
-                decision.reason = pin.in_words(self.zone);
-            }
             self.spare_locked(record, &mut decision);
             Some(Pruned {
                 record: Rc::clone(record),

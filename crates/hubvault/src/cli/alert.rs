@@ -149,8 +149,7 @@ fn test(job: &Job, catalog: &Catalog, zone: &TimeZone) -> Result<Exit> {
         (EventKind::Alert, alert.clone()),
         (EventKind::Recovered, alert),
     ];
-    let mut records = catalog.list()?.into_iter();
-    let last = records.find(|record| record.job == job.name);
+    let last = catalog.newest(Some(&job.name), |_| true)?;
     let notifier = Notifier::new(job, Some(catalog), zone, &cancel).without_queue();
     let outcome = notifier.alerts(&both, last.as_ref()).delivery;
     for warning in outcome.warnings() {

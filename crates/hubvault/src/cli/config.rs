@@ -137,10 +137,10 @@ fn unfilled(job: &Job) -> Vec<String> {
         return Vec::new();
     }
     let catalog = Catalog::open(&state).map(|it| it.of_job(&job.name, &job.destinations));
-    let mut records = catalog.and_then(|it| it.list()).unwrap_or_default();
-    records.retain(|record| {
-        record.job == job.name && record.copies.iter().any(BackupCopy::is_present)
-    });
+    let mut records = catalog
+        .and_then(|it| it.runs(&job.name))
+        .unwrap_or_default();
+    records.retain(|record| record.copies.iter().any(BackupCopy::is_present));
     let has_none = |destination: &&Destination| {
         let copies = records
             .iter()

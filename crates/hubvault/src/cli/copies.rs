@@ -202,7 +202,7 @@ fn list(
 ) -> Result<Exit> {
     let records = match backup {
         Some(backup) => vec![find(catalog, backup)?],
-        None => catalog.list()?,
+        None => catalog.runs(&settings.job().name)?,
     };
     let job = settings.job();
     let mut all: Vec<(&BackupRecord, &BackupCopy)> = Vec::new();

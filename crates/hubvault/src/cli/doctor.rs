@@ -9,7 +9,7 @@ use crate::{answer, signals};
 use anyhow::Result;
 use clap::Args;
 use hubvault_config::{Inputs, Settings};
-use hubvault_engine::catalog::{self, BackupRecord};
+use hubvault_engine::catalog::{self, BackupRecord, RunSummary};
 use hubvault_engine::disk::free_bytes;
 use hubvault_engine::job::Job;
 use hubvault_engine::monitor::{CheckState, Look, examine};
@@ -20,6 +20,7 @@ use hubvault_service::logging;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 /// How many failed runs are in it.
@@ -226,14 +227,15 @@ fn history(settings: &Settings, job: &Job, cancel: &Cancel) -> Result<(Vec<Strin
         };
         format!("{mark}{}: {}", finding.check, one_line(&finding.what))
     });
-    let records = catalog.list()?;
-    let mut runs: Vec<String> = records.first().into_iter().map(run_line).collect();
-    let failed = records
-        .iter()
-        .skip(1)
-        .filter(|record| record.error.is_some());
-    runs.extend(failed.take(FAILURES).map(run_line));
-    runs.insert(0, format!("{} in the catalog", records.len()));
+    let (mut count, mut runs) = (0, Vec::new());
+    catalog.each_summary(None, |RunSummary { run, .. }| {
+        if count == 0 || (run.error.is_some() && runs.len() <= FAILURES) {
+            runs.push(run_line(&catalog.whole(&run)?));
+        }
+        count += 1;
+        Ok(ControlFlow::Continue(()))
+    })?;
+    runs.insert(0, format!("{count} in the catalog"));
     Ok((findings.collect(), runs))
 }
 

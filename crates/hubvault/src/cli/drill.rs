@@ -309,11 +309,11 @@ pub(crate) fn not_opened(error: RemoteError) -> anyhow::Error {
 
 fn archives(settings: &Settings) -> Result<Vec<Backup>> {
     let job = settings.job();
-    let records = catalog::current(job)?.list()?;
-    let there = records
-        .into_iter()
-        .filter_map(|record| Some(Backup::at(record.archive()?.to_owned())));
-    let found: Vec<Backup> = there.collect();
+    let mut found = Vec::new();
+    catalog::current(job)?.each_summary(None, |summary| {
+        found.extend((summary.run.archive()).map(|path| Backup::at(path.to_owned())));
+        Ok(std::ops::ControlFlow::Continue(()))
+    })?;
     if found.is_empty() {
         bail!("no archives in {}", job.local_directory().display());
     }

@@ -88,8 +88,7 @@ fn record_of(
         return Ok(catalog.find(word)?);
     }
     let job = &settings.job().name;
-    let mut all = catalog.list()?.into_iter();
-    Ok(all.find(|record| record.job == *job))
+    Ok(catalog.newest(Some(job), |_| true)?)
 }
 
 /// A log on its way to the reader, without secrets that the configuration has by now.

@@ -207,15 +207,11 @@ fn known(job: &Job, kind: &str) -> Result<()> {
 
 /// The run that a mail of this type would report; a sample before the first.
 fn last_run(catalog: &Catalog, job: &Job, kind: &str) -> Result<BackupRecord> {
-    let fits = |record: &BackupRecord| {
-        record.job == job.name
-            && match About::of(kind) {
-                About::Failure => record.error.is_some(),
-                About::Success => record.was_published(),
-                _ => record.finished_at.is_some(),
-            }
-    };
-    let found = catalog.list()?.into_iter().find(fits);
+    let found = catalog.newest(Some(&job.name), |it| match About::of(kind) {
+        About::Failure => it.run.error.is_some(),
+        About::Success => it.run.was_published(),
+        _ => it.run.finished_at.is_some(),
+    })?;
     Ok(found.unwrap_or_else(|| {
         tracing::info!("there is no such run yet; showing a sample");
         let mut record = sample::record(&job.name);

@@ -7,11 +7,12 @@ use crate::text::{plain, print};
 use anyhow::{Context, Result, anyhow, bail};
 use dialoguer::{Confirm, Input, Select};
 use hubvault_config::Settings;
-use hubvault_engine::catalog::{self, BackupRecord};
+use hubvault_engine::catalog::{self, BackupRecord, RunSummary};
 use hubvault_engine::command::shell_word;
 use hubvault_engine::overview::moment;
 use hubvault_model::{ByteSize, counted};
 use std::io::ErrorKind;
+use std::ops::ControlFlow;
 
 /// So many of the newest backups are offered.
 const OFFERED: usize = 30;
@@ -49,24 +50,29 @@ pub(super) fn ask(settings: &Settings, args: &RestoreArgs) -> Result<Vec<String>
 /// The backup, of those whose archives are there.
 fn backup(settings: &Settings) -> Result<BackupRecord> {
     let job = settings.job();
-    let records = catalog::current(job)?.list()?;
-    let is_there = |record: &BackupRecord| record.job == job.name && record.archive().is_some();
-    let mut records: Vec<BackupRecord> = records.into_iter().filter(is_there).collect();
-    records.truncate(OFFERED);
-    let lines: Vec<String> = records
-        .iter()
-        .map(|record| {
-            format!(
-                "{}  {}  {}, {}, {}  {}",
-                moment(record.started_at, &settings.zone),
-                record.state.as_str(),
-                counted(record.tables.len() as u64, "table"),
-                counted(record.rows(), "row"),
-                ByteSize(record.bytes.unwrap_or_default()),
-                record.id.short()
-            )
+    let mut there = Vec::new();
+    catalog::current(job)?.each_summary(Some(&job.name), |summary| {
+        there.extend(summary.run.archive().is_some().then_some(summary));
+        Ok(if there.len() < OFFERED {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
         })
-        .collect();
+    })?;
+    let line = |RunSummary {
+                    run, tables, rows, ..
+                }: &RunSummary| {
+        format!(
+            "{}  {}  {}, {}, {}  {}",
+            moment(run.started_at, &settings.zone),
+            run.state.as_str(),
+            counted(*tables as u64, "table"),
+            counted(*rows, "row"),
+            ByteSize(run.bytes.unwrap_or_default()),
+            run.id.short()
+        )
+    };
+    let lines: Vec<String> = there.iter().map(line).collect();
     if lines.is_empty() {
         bail!(
             "no archives in {} yet; `hubvault backup` makes the first",
@@ -74,9 +80,9 @@ fn backup(settings: &Settings) -> Result<BackupRecord> {
         );
     }
     let at = select("Backup", &lines)?;
-    records
-        .into_iter()
-        .nth(at)
+    let chosen = there.into_iter().nth(at);
+    chosen
+        .map(|summary| summary.run)
         .context("there is no such backup")
 }
 

@@ -110,10 +110,9 @@ fn last_times(settings: &Settings) -> Option<Vec<StageTime>> {
     if !state.path().is_dir() {
         return None;
     }
-    let all = Catalog::open(&state).ok()?.list().ok()?;
-    let mut all = all.into_iter();
-    let last = all.find(|record| record.job == job.name && record.was_published())?;
-    Some(last.stages).filter(|stages| !stages.is_empty())
+    let catalog = Catalog::open(&state).ok()?;
+    let last = catalog.newest(Some(&job.name), |it| it.run.was_published());
+    Some(last.ok()??.stages).filter(|stages| !stages.is_empty())
 }
 
 /// The line on a terminal. Log lines are written above it.

@@ -114,3 +114,4 @@ mod init;
 mod init_role;
 mod first_hour;
 mod doctor;
+mod long_history;

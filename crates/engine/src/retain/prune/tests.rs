@@ -68,7 +68,7 @@ impl Fixture {
         let (rules, zone) = (RetentionRules::default(), TimeZone::UTC);
         let decide = || {
             let records: Vec<Rc<BackupRecord>> =
-                self.catalog.list()?.into_iter().map(Rc::new).collect();
+                self.catalog.runs("hub")?.into_iter().map(Rc::new).collect();
             let destinations = &self.destinations;
             Ok(decide_all(&records, destinations, &rules, at(9), &zone))
         };

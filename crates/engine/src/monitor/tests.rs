@@ -17,6 +17,7 @@ use std::path::Path;
 use std::time::Duration;
 
 mod copies;
+mod messages;
 mod one_pass;
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);

@@ -144,3 +144,33 @@ fn a_missing_sidecar_is_named_and_made_again_where_the_local_copy_is_gone() {
     assert_eq!(read(&fixture.there()).unwrap().manifest.id, fixture.id);
     assert_eq!(fixture.verify()[1].error, None);
 }
+
+#[test]
+fn a_new_copy_says_all_that_is_known_of_its_backup() {
+    let fixture = Fixture::new();
+    let drill = crate::catalog::DrillRecord {
+        not_rebuilt: vec!["view \"<script>\"".to_owned()],
+        ..crate::catalog::DrillRecord::default()
+    };
+    let pin = crate::catalog::Pin {
+        machine: Some("db2".to_owned()),
+        ..crate::catalog::Pin::now("by hand")
+    };
+    let set = |record: &mut BackupRecord| {
+        (record.pinned, record.pin) = (true, Some(pin.clone()));
+        record.proof.drill = Some(drill.clone());
+    };
+    fixture.catalog.change(fixture.id, set).unwrap();
+    fs::remove_file(Sidecar::path(&fixture.local())).unwrap();
+    assert_eq!(fixture.sync(), None);
+    let there = read(&fixture.there()).unwrap();
+    assert_eq!(there.proof.drill, Some(drill));
+    let pin_there = crate::catalog::Pin::beside(&fixture.there(), fixture.id);
+    assert_eq!(pin_there.as_ref(), Some(&pin));
+    // A pin that comes later, too.
+    fs::remove_file(format!("{}.pinned", fixture.there().display())).unwrap();
+    fixture.change("far", |copy| copy.pin_stored = false);
+    assert_eq!(fixture.sync(), None);
+    let pin_there = crate::catalog::Pin::beside(&fixture.there(), fixture.id);
+    assert_eq!(pin_there, Some(pin));
+}

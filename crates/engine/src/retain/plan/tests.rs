@@ -1,6 +1,7 @@
 //! Promises of the policy over several destinations, whatever fails in whatever order.
 
 use super::*;
+use crate::catalog::RunSummary;
 use crate::job::CopyRules;
 use hubvault_store::Location;
 use jiff::SignedDuration;
@@ -222,6 +223,12 @@ fn live(chance: &mut Chance, records: &mut Vec<Rc<BackupRecord>>, day: i64) {
     }
 }
 
+/// As the catalog has it in a summary.
+fn summarized(record: &Rc<BackupRecord>) -> Rc<BackupRecord> {
+    let stored = serde_json::to_string(&RunSummary::of(record)).unwrap();
+    Rc::new(serde_json::from_str::<RunSummary>(&stored).unwrap().run)
+}
+
 fn newest_proven(records: &[Rc<BackupRecord>]) -> Option<BackupId> {
     let counts = |record: &&Rc<BackupRecord>| {
         record.state == State::Proven && record.copies.iter().any(BackupCopy::is_present)
@@ -245,7 +252,22 @@ fn the_newest_proven_backup_is_never_lost_and_no_copy_loses_its_source() {
             let (newest, before) = (newest_proven(&records), records.clone());
             // The clock may be set back, and forward.
             let now = at(day + chance.next(4) as i64 - 1) + SignedDuration::from_hours(1);
-            for pruned in decide_all(&records, &destinations, &rules, now, &TimeZone::UTC) {
+            let decide = |of: &[Rc<BackupRecord>]| {
+                decide_all(of, &destinations, &rules, now, &TimeZone::UTC)
+            };
+            let decided = decide(&records);
+            if day == 14 {
+                // The catalog gives it summaries.
+                let of_summaries = decide(&records.iter().map(summarized).collect::<Vec<_>>());
+                let decision = |it: &Pruned| format!("{:?} at {}", it.decision, it.destination);
+                assert!(
+                    decided
+                        .iter()
+                        .map(decision)
+                        .eq(of_summaries.iter().map(decision))
+                );
+            }
+            for pruned in decided {
                 let copy = pruned.copy().unwrap();
                 let fails = copy.state != CopyState::Pending && chance.next(5) == 0;
                 if pruned.decision.keep || fails {

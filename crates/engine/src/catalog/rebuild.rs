@@ -3,7 +3,7 @@
 use super::drill_mark::split;
 use super::{
     BackupCopy, BackupRecord, Catalog, CatalogError, Contents, DeliveryRecord, Marks, Pin,
-    ProofRecord, State, contents,
+    ProofRecord, RunSummary, State, contents,
 };
 use crate::job::{Job, LOCAL};
 use crate::state::{RunLock, StateDir};
@@ -15,7 +15,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What a rebuild found.
+/// What a rebuild found, as [`Catalog::runs`] has it.
 #[derive(Debug, Default)]
 pub struct Rebuilt {
     /// Archives that were added.
@@ -114,6 +114,8 @@ pub fn rebuild(catalog: &Catalog, directory: &Path) -> Result<Rebuilt, CatalogEr
 
 /// So many records are written together: each time the disk is waited for.
 const TOGETHER: usize = 200;
+/// So many tables are in them at most, and those of one more.
+const TABLES_TOGETHER: usize = 20_000;
 
 /// Records that are about to be written.
 struct Batch<'a> {
@@ -139,11 +141,13 @@ impl<'a> Batch<'a> {
     }
 
     fn put(&mut self, record: BackupRecord) -> Result<BackupRecord, CatalogError> {
-        self.records.push(record.clone());
-        if self.records.len() >= TOGETHER {
+        let run = RunSummary::of(&record).run;
+        self.records.push(record);
+        let tables: usize = self.records.iter().map(|it| it.tables.len()).sum();
+        if self.records.len() >= TOGETHER || tables >= TABLES_TOGETHER {
             self.write()?;
         }
-        Ok(record)
+        Ok(run)
     }
 
     fn write(&mut self) -> Result<(), CatalogError> {

@@ -8,7 +8,7 @@ use super::sealed::{self, Beside, Budget};
 use crate::catalog::sidecar::Sidecar;
 use crate::catalog::{
     BackupCopy, BackupRecord, Catalog, CatalogError, CopyState, DeliveryRecord, ProofRecord,
-    published_as,
+    RunSummary, published_as,
 };
 use hubvault_archive::{ArchiveError, Identities};
 use hubvault_store::Location;
@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-/// What a rebuild from a store found. Each record has the place of its copy there.
+/// What a rebuild from a store found, as [`Catalog::runs`] has it. Each record has the place of its copy there.
 #[derive(Debug, Default)]
 pub struct Found {
     /// Backups that the catalog did not know.
@@ -286,9 +286,11 @@ pub fn rebuild_from(
                         ..record
                     };
                     catalog.finish(&record)?;
-                    found.added.push((record, place));
+                    found.added.push((RunSummary::of(&record).run, place));
                 }
-                (Some(known), Merged::Returned) => found.returned.push((known, place)),
+                (Some(known), Merged::Returned) => {
+                    found.returned.push((RunSummary::of(&known).run, place));
+                }
                 (Some(_), Merged::Known) => found.known += 1,
                 (Some(_), Merged::Doubtful(why)) => {
                     found.known += 1;

@@ -230,8 +230,6 @@ fn a_directory_is_read_with_the_pins_of_others() {
         panic!("{rebuilt:?}");
     };
     assert!(added.pinned && added.local_copy().unwrap().pin_stored);
-    assert_eq!(
-        added.pin.as_ref().unwrap().reason.as_deref(),
-        Some("on another machine")
-    );
+    let pin = catalog.whole(added).unwrap().pin.unwrap();
+    assert_eq!(pin.reason.as_deref(), Some("on another machine"));
 }

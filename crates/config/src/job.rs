@@ -20,8 +20,9 @@ use super::windows::windows;
 use hubvault_archive::{Codec, Compression};
 use hubvault_engine::command::CommandLine;
 use hubvault_engine::job::{
-    ArchiveOptions, Destinations, Gentleness, Job, MissingPolicy, MonitorOptions, ProofOptions,
-    ProofWhen, RetentionRules, RowLimits, Scope, SizeLimits, SourceDigest, UserCommand, Window,
+    ArchiveOptions, Destinations, Gentleness, Job, MEMORY, MissingPolicy, MonitorOptions,
+    ProofOptions, ProofWhen, RetentionRules, RowLimits, Scope, SizeLimits, SourceDigest,
+    UserCommand, Window,
 };
 use hubvault_engine::schedule::{CatchUp, Schedule};
 use hubvault_engine::state::StateDir;
@@ -273,7 +274,7 @@ fn proof(
 fn in_memory(environment: &Environment, values: &Values) -> Option<PathBuf> {
     let is_said = values.get("proof.directory").is_some_and(Setting::is_given)
         || environment.text("TMPDIR").is_some();
-    (!is_said).then(|| PathBuf::from("/dev/shm"))
+    (!is_said).then(|| PathBuf::from(MEMORY))
 }
 
 fn retention(values: &Values) -> RetentionRules {

@@ -2,7 +2,7 @@
 
 use crate::catalog::{BackupRecord, Catalog, catch_up, is_archive_or_sidecar};
 use crate::disk::{filesystem, free_bytes};
-use crate::job::Job;
+use crate::job::{Job, MEMORY};
 use crate::logical::Plan;
 use crate::overview::moment;
 use crate::proof::sweep_leftovers;
@@ -16,7 +16,6 @@ use hubvault_model::{ByteSize, Warning, counted};
 use hubvault_postgres::{Snapshot, directory_bytes, remove_empty_clusters};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use std::iter;
 use std::path::{Path, PathBuf};
 
 /// What must be there before a run.
@@ -49,7 +48,9 @@ pub(super) fn prepare(job: &Job, run: &Run) -> Result<(Prepared, RunLock), Backu
     let swept = publish::sweep(job.local_directory(), &state)?;
     publish::remove_rejected(job.local_directory(), run.started_at);
     // The next drill would do it, too, and may be weeks away.
-    for directory in iter::once(&job.proof.directory).chain(&job.proof.memory) {
+    // In memory also where drills do not run there any more: what is left takes memory until the machine starts again.
+    let memory = job.proof.memory.as_deref().unwrap_or(Path::new(MEMORY));
+    for directory in [&*job.proof.directory, memory] {
         sweep_leftovers(directory);
     }
     let mut warnings = exposed(job)?;

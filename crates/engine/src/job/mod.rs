@@ -12,7 +12,7 @@ mod proof;
 pub use archive::{ArchiveOptions, SizeLimits};
 pub use destination::{CopyRules, CopyWhen, Destination, Destinations, LOCAL, SealRule};
 pub use lease::LeaseOptions;
-pub use proof::{ProofOptions, ProofWhen, SourceDigest};
+pub use proof::{MEMORY, ProofOptions, ProofWhen, SourceDigest};
 pub(crate) use scope::midnight_before;
 pub use scope::{MissingPolicy, ReferencePolicy, Scope, Window, WindowRows};
 pub use sources::{CommandSource, FileSource, Hook, HookWhen, IfMissing, LINKED, may_follow};

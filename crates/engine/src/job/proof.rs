@@ -4,6 +4,9 @@ use hubvault_postgres::ConnectSettings;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Where Linux has a file system in memory that everybody may write to.
+pub const MEMORY: &str = "/dev/shm";
+
 /// When and where archives are drilled.
 #[derive(Clone, Debug)]
 pub struct ProofOptions {

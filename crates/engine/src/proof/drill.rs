@@ -15,7 +15,7 @@ use crate::progress::Progress;
 use crate::restore::{self, Comparison, RestoreError, RestoreOptions};
 use hubvault_archive::{AnyArchive, EntryKind, Identities, Manifest};
 use hubvault_model::{ByteSize, Cancel};
-use hubvault_postgres::{PgError, Session, target};
+use hubvault_postgres::{DrillLock, PgError, Session, target};
 use std::path::Path;
 use std::time::Instant;
 
@@ -74,37 +74,34 @@ pub fn drill_open(
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Verdict, DrillError> {
-    let begun = Instant::now();
-    let drill_in = |directory: &Path, in_memory: bool| {
-        let drill = Drill {
-            archive,
-            options,
-            workers,
-            script,
-            progress,
-            place: directory,
-            begun: Instant::now(),
-            cancel,
-        };
-        drill.run(in_memory)
+    let drill = |place| Drill {
+        archive,
+        options,
+        workers,
+        script,
+        progress,
+        place,
+        begun: Instant::now(),
+        cancel,
     };
     let needed = needed_by_script(estimated_bytes(archive.manifest()), script);
-    if let Some(memory) = place::in_memory(options, needed) {
-        match drill_in(memory, true) {
-            // Where memory ran out, the disk may do. What took long there takes longer on it.
-            Ok(Verdict::Unproven {
-                reason,
-                drill: None,
-            }) if begun.elapsed() < options.time_limit / 2 => {
-                let (memory, disk) = (memory.display(), options.directory.display());
-                tracing::info!(
-                    "a drill in {memory} showed nothing ({reason}); it begins again in {disk}"
-                );
-            }
-            result => return result,
+    // Where another drill is at work in memory, or nobody may, the disk is as good.
+    let memory = place::in_memory(options, needed)
+        .and_then(|at| Some((at, DrillLock::try_take(at).ok().flatten()?)));
+    if let Some((memory, lock)) = memory {
+        let drill = drill(memory);
+        let begun = drill.begun;
+        let verdict = drill.run(&lock, Some(needed * place::MOST))?;
+        // What took long there takes longer on the disk.
+        if !place::may_be_why(&verdict) || begun.elapsed() > options.time_limit / 2 {
+            return Ok(verdict);
+        }
+        if let Verdict::Unproven { reason, .. } = &verdict {
+            let (memory, disk) = (memory.display(), options.directory.display());
+            tracing::info!("in {memory}: {reason}; the drill begins again in {disk}");
         }
     }
-    drill_in(&options.directory, false)
+    drill(&options.directory).once_alone()
 }
 
 /// One drill of one archive.
@@ -122,11 +119,7 @@ struct Drill<'a> {
 
 impl Drill<'_> {
     /// Drills once nobody else does in this place.
-    fn run(mut self, in_memory: bool) -> Result<Verdict, DrillError> {
-        let has_own_server = self.options.server.is_none();
-        let needed = estimated_bytes(self.archive.manifest());
-        let too_full = || too_full(self.place, needed).filter(|_| has_own_server);
-        // Waiting for another drill takes none of the time of this one.
+    fn once_alone(mut self) -> Result<Verdict, DrillError> {
         let limit = self.options.time_limit;
         let lock = match drill_limit::wait_for_lock(self.place, limit, self.cancel) {
             Ok(LockResult::Locked(lock)) => lock,
@@ -134,21 +127,35 @@ impl Drill<'_> {
             Ok(LockResult::Busy(reason)) => return Ok(Verdict::nothing_shown(reason)),
             Err(error) => {
                 let reason = || format!("cannot drill in {}: {error}", self.place.display());
-                return Ok(Verdict::nothing_shown(too_full().unwrap_or_else(reason)));
+                return Ok(Verdict::nothing_shown(
+                    self.too_full().unwrap_or_else(reason),
+                ));
             }
         };
+        // Waiting for another drill takes none of the time of this one.
         self.begun = Instant::now();
-        drill_server::sweep_and_log(&lock);
-        if let Some(reason) = too_full() {
+        self.run(&lock, None)
+    }
+
+    fn too_full(&self) -> Option<String> {
+        let has_own_server = self.options.server.is_none();
+        let needed = estimated_bytes(self.archive.manifest());
+        too_full(self.place, needed).filter(|_| has_own_server)
+    }
+
+    /// Drills in a place that is its own; in memory it takes at most so many bytes.
+    fn run(self, lock: &DrillLock, most: Option<u64>) -> Result<Verdict, DrillError> {
+        drill_server::sweep_and_log(lock);
+        if let Some(reason) = self.too_full() {
             return Ok(Verdict::nothing_shown(reason));
         }
         let directory = lock.directory();
-        let disk = has_own_server.then(|| {
-            let limit = DiskLimit::of(self.archive.manifest(), &directory, needed);
-            if in_memory {
-                limit.at_most(needed_by_script(needed, self.script) * place::SPARE)
-            } else {
-                limit
+        let disk = self.options.server.is_none().then(|| {
+            let manifest = self.archive.manifest();
+            let limit = DiskLimit::of(manifest, &directory, estimated_bytes(manifest));
+            match most {
+                Some(most) => limit.in_memory(most),
+                None => limit,
             }
         });
         let limit = Limit::start(self.options.time_limit, disk, self.cancel);

@@ -1,6 +1,7 @@
 //! Limits of a drill: one at a time in a directory, its time, its disk space.
 
 use super::drill_result::{DrillError, Verdict};
+use super::place;
 use crate::deadline::{self, End, Working};
 use crate::disk::{free_bytes, free_inodes};
 use hubvault_archive::Manifest;
@@ -72,6 +73,8 @@ pub(super) struct DiskLimit {
     reserve: u64,
     /// How many files must still be possible.
     files: u64,
+    /// In memory: what the machine must still have.
+    memory: Option<u64>,
 }
 
 impl DiskLimit {
@@ -91,12 +94,18 @@ impl DiskLimit {
                 .max(fiftieth)
                 .min(free_bytes(directory).unwrap_or(0) / 8),
             files: free_inodes(directory).ok().flatten().unwrap_or(0) / 50,
+            memory: None,
         }
     }
 
-    /// The same with a limit of its own.
-    pub(super) fn at_most(self, most: u64) -> Self {
-        Self { most, ..self }
+    /// The same in memory, which a good estimate leaves most of.
+    pub(super) fn in_memory(self, most: u64) -> Self {
+        let memory = place::memory().map(|left| left / 4);
+        Self {
+            most,
+            memory,
+            ..self
+        }
     }
 
     /// Why the drill must end; the space in use is counted only when `counts` is set.
@@ -114,6 +123,14 @@ impl DiskLimit {
             return Some(format!(
                 "the drill left room for fewer than {} files in {directory}",
                 self.files
+            ));
+        }
+        if let Some(least) = self.memory
+            && place::memory().is_some_and(|left| left < least)
+        {
+            let least = ByteSize(least);
+            return Some(format!(
+                "the drill left less than {least} of the machine's memory"
             ));
         }
         let taken = counts
@@ -257,6 +274,7 @@ mod tests {
             most,
             reserve,
             files: 0,
+            memory: None,
         };
         let ended = |limit: DiskLimit| {
             let run = Cancel::new();

@@ -1,5 +1,6 @@
 //! Where a drill runs: in memory, where it is small and the machine has memory to spare.
 
+use super::drill_result::Verdict;
 use crate::disk::free_bytes;
 use crate::job::ProofOptions;
 use std::fs;
@@ -7,8 +8,10 @@ use std::path::Path;
 
 /// A drill that needs more than this runs on the disk, in bytes.
 const LARGEST: u64 = 256 << 20;
-/// So many times what a drill needs must be free: the product needs memory, too, and an estimate is one.
-pub(super) const SPARE: u64 = 4;
+/// So many times what a drill needs must be free: the product needs memory, too.
+const SPARE: u64 = 4;
+/// So many times what it needs it may take, as that is an estimate.
+pub(super) const MOST: u64 = 2;
 /// What statfs(2) calls a file system in memory.
 const TMPFS: i64 = 0x0102_1994;
 
@@ -21,9 +24,40 @@ pub(super) fn in_memory(options: &ProofOptions, needed: u64) -> Option<&Path> {
     (options.server.is_none() && is_memory && fits).then_some(directory)
 }
 
+/// Whether a drill in memory may have failed for want of it, so that the disk is to decide.
+pub(super) fn may_be_why(verdict: &Verdict) -> bool {
+    match verdict {
+        Verdict::Proven(_) => false,
+        // Texts of the database are at the end of these.
+        Verdict::Unproven {
+            reason,
+            drill: None,
+        } => OF_THE_PLACE.iter().any(|words| reason.starts_with(words)),
+        // A text of the database that says so costs a second drill, which decides.
+        Verdict::Unproven { reason, .. } => OF_MEMORY.iter().any(|words| reason.contains(words)),
+    }
+}
+
+/// How a drill begins to say that it showed nothing for what was there, and not for the archive.
+const OF_THE_PLACE: [&str; 5] = [
+    "no server to drill on: ",
+    "the drill left ",
+    "the drill took ",
+    "the drill was interrupted: ",
+    "the drill's server was lost: ",
+];
+/// What programs and servers say of memory, and of files that are in it.
+const OF_MEMORY: [&str; 3] = ["No space left on device", "out of memory", "SQLSTATE 53"];
+
 /// What the machine can give, or the group of processes that this one is in, in bytes.
-fn memory() -> Option<u64> {
-    let of_machine = available(&fs::read_to_string("/proc/meminfo").ok()?)?;
+pub(super) fn memory() -> Option<u64> {
+    let meminfo = fs::read_to_string("/proc/meminfo").ok();
+    // A service that sees nothing but processes in /proc is told less: what caches hold is not in it.
+    let free = || {
+        let system = rustix::system::sysinfo();
+        u64::from(system.mem_unit).checked_mul(system.freeram as u64)
+    };
+    let of_machine = meminfo.as_deref().and_then(available).or_else(free)?;
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let mut least = of_machine;
     for (limit, taken) in limits(&groups) {
@@ -78,6 +112,7 @@ fn limits(groups: &str) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::DrillRecord;
 
     #[test]
     fn what_is_available_is_read_in_bytes_and_nothing_is_guessed() {
@@ -85,6 +120,34 @@ mod tests {
         assert_eq!(available(text), Some(2 << 20));
         assert_eq!(available("MemTotal:  8000 kB\n"), None);
         assert!(memory().is_some());
+    }
+
+    #[test]
+    fn the_disk_decides_where_memory_may_be_why_and_never_after_an_attack() {
+        let unproven = |reason: &str| Verdict::nothing_shown(reason.to_owned());
+        for reason in [
+            "the drill's server was lost: connection refused; rows differ",
+            "the drill left less than 64.0 MB of the machine's memory",
+            "the drill was interrupted: could not extend file",
+        ] {
+            assert!(may_be_why(&unproven(reason)), "{reason}");
+        }
+        for reason in [
+            "code of the database created superusers on the drill's server (the drill left )",
+            "the drill's server runs PostgreSQL 15, older than 18",
+        ] {
+            assert!(!may_be_why(&unproven(reason)), "{reason}");
+        }
+        let later = |reason: &str| Verdict::Unproven {
+            reason: reason.to_owned(),
+            drill: Some(DrillRecord::default()),
+        };
+        assert!(may_be_why(&later(
+            "not rebuilt: index i (No space left on device)"
+        )));
+        assert!(!may_be_why(&later(
+            "not rebuilt: index i (division by zero)"
+        )));
     }
 
     #[test]

@@ -38,6 +38,14 @@ pub(super) struct Ran {
 }
 
 impl Ran {
+    /// Whether it did not begin for want of a program. The database's own texts come after the name of an object.
+    pub(super) fn lacks_a_program(&self) -> bool {
+        let is_lack = |why: &String| {
+            why.starts_with("restore.sh: ") && why.ends_with(" is needed and was not found")
+        };
+        !self.problems.is_empty() && self.problems.iter().all(is_lack)
+    }
+
     /// Sorts out what `ended` says: an object that lacks what the server permits to superusers only, or lacks such an object,
     /// is no fault of the script.
     pub(super) fn of(ended: &Ended) -> Self {

@@ -142,9 +142,7 @@ impl Shown {
                 self.script = ran.unshown.is_empty().then_some(shape);
                 self.notes.extend(not_shown(&ran.unshown));
             }
-            Ok(ran)
-                if (ran.problems.iter()).any(|why| why.contains("is needed and was not found")) =>
-            {
+            Ok(ran) if ran.lacks_a_program() => {
                 let why = ran.problems.join("; ");
                 self.notes.push(format!("restore.sh was not run: {why}"));
             }

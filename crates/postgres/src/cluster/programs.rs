@@ -284,6 +284,8 @@ pub(super) fn postgres(
         ("max_wal_senders", "0"),
         ("shared_buffers", "128MB"),
         ("logging_collector", "off"),
+        // After a crash it would go on with empty unlogged tables, as if nothing had happened.
+        ("restart_after_crash", "off"),
     ];
     // A confined server does not reach /dev/shm, where other programs have theirs.
     let is_confined = options.isolation.environment().is_some();

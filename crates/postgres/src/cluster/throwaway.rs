@@ -303,6 +303,26 @@ mod tests {
         assert!(!directory.exists());
     }
 
+    #[test]
+    fn a_server_that_crashed_does_not_serve_again() {
+        let options = ThrowawayOptions::plain(std::env::temp_dir());
+        let server = ThrowawayServer::start(&options, &Cancel::new()).unwrap();
+        let of_server = std::fs::read_to_string(server.directory().join("data/postmaster.pid"));
+        let of_server = of_server.unwrap();
+        let running = Path::new("/proc").join(of_server.lines().next().unwrap());
+        let mut session = Session::connect(&server.settings("postgres"), &Cancel::new()).unwrap();
+        let asked = session.rows("asking", "SELECT pg_backend_pid()").unwrap();
+        let pid = rustix::process::Pid::from_raw(asked[0].get(0)).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        // With empty unlogged tables, which a comparison would believe.
+        let begun = std::time::Instant::now();
+        while running.exists() {
+            assert!(begun.elapsed().as_secs() < 300, "it goes on");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        superusers(&server.settings("postgres")).unwrap_err();
+    }
+
     fn confined(parent: &Path, templates: &Path, superuser: &str) -> ThrowawayServer {
         let path = std::env::var("PATH").unwrap_or_default();
         let options = ThrowawayOptions {

@@ -202,8 +202,12 @@ fn only_a_script_that_ran_and_brought_all_back_is_remembered() {
     };
     assert_eq!(of(ran(&[], &[])), (None, Some("shape".to_owned()), false));
     assert_eq!(of(ran(&[], &["CAST c"])), (None, None, true));
-    let absent = ran(&["psql is needed and was not found"], &[]);
-    assert_eq!(of(absent), (None, None, true));
+    let absent = "restore.sh: psql is needed and was not found";
+    assert_eq!(of(ran(&[absent], &[])), (None, None, true));
+    // What the database says is a failure.
+    let said = format!("FUNCTION f: ERROR:  {absent}");
+    assert!(of(ran(&[&said], &[])).0.is_some());
+    assert!(of(ran(&[absent, &said], &[])).0.is_some());
     for failed in [ran(&["INDEX i"], &[]), Err(refused())] {
         let (reason, script, _) = of(failed);
         assert!(reason.unwrap().contains("not brought back by restore.sh"));

@@ -57,10 +57,12 @@ fn a_long_history_takes_no_memory() {
     let catalog = copies.hub.backups().join(".hubvault/catalog.sqlite");
     rewrite(&catalog, &history());
     let after = measure();
-    for ((arguments, before), after) in commands.iter().zip(before).zip(after) {
-        println!("{arguments:?}: {before} kB alone, {after} kB beside {RUNS} runs");
+    // Of a short command the last look at its memory may come too early, of one of all of them not.
+    let most = before.into_iter().max().unwrap();
+    for (arguments, after) in commands.iter().zip(after) {
+        println!("{arguments:?}: {after} kB beside {RUNS} runs, at most {most} kB alone");
         // All of their records at once were four times as much.
-        let more = after.saturating_sub(before);
+        let more = after.saturating_sub(most);
         assert!(more < 24_000, "{arguments:?} takes {more} kB more");
     }
 }

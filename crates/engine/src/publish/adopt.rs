@@ -17,6 +17,9 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::ops::ControlFlow;
 
+/// So many backups are added together: their records have all of their tables.
+const PORTION: usize = 32;
+
 /// Adds the backups at the destinations of a job with a lease that the catalog does not know. Only the destination that has
 /// the lease must be reached: each machine stores there what it made.
 pub fn adopt(job: &Job, catalog: &Catalog, cancel: &Cancel) -> Result<(), BackupError> {
@@ -46,17 +49,21 @@ fn adopt_where(
     let mut servers = SameServer::of(job, catalog, cancel);
     let others = job.destinations.others().iter();
     for destination in others.filter(|it| is_asked(it)) {
-        match adopt_from(destination, &mut servers, job, catalog, cancel) {
-            Ok(added) if added.is_empty() => {}
-            Ok(added) => {
-                tracing::info!(
-                    "added {} of other machines from {}",
-                    counted(added.len() as u64, "backup"),
-                    destination.name
-                );
-                new.extend(added);
-            }
+        let before = new.len();
+        let adopted = adopt_from(destination, &mut servers, job, catalog, cancel, &mut new);
+        servers.warn(destination);
+        if new.len() > before {
+            tracing::info!(
+                "added {} of other machines from {}",
+                counted((new.len() - before) as u64, "backup"),
+                destination.name
+            );
+        }
+        match adopted {
+            Ok(()) => {}
             Err(error) if destination.name == lease.destination => {
+                // The next look finds those that were added before known.
+                pin_what_is_lost(job, catalog, &new)?;
                 return Err(of(error, destination));
             }
             Err(error) => {
@@ -106,7 +113,8 @@ fn adopt_from(
     job: &Job,
     catalog: &Catalog,
     cancel: &Cancel,
-) -> Result<Vec<BackupId>, RemoteError> {
+    new: &mut HashSet<BackupId>,
+) -> Result<(), RemoteError> {
     let archives = Archives::open(destination, cancel)?;
     // First, so that what is pinned here meanwhile is not missed there.
     let known = keys(catalog, destination)?;
@@ -133,11 +141,29 @@ fn adopt_from(
     let keys_there: HashSet<String> = all.map(|it| it.object.key.to_string()).collect();
     // One without a lease's number is of a machine that does not share the lease: no rule here is for it.
     unknown.retain(|listed| is_leased(listed.object.key.as_str()));
-    let (records, unreadable) = archives.records_to_add(&unknown)?;
+    // The newest last: rows that it lacks are looked for in those before it.
+    for part in unknown.rchunks(PORTION) {
+        add(destination, &archives, part, servers, (job, catalog), new)?;
+    }
+    if has_lease {
+        removed_there::record(job, catalog, destination, &archives, &keys_there)?;
+    }
+    Ok(())
+}
+
+/// Adds the backups of these archives, or the copies that they are; `new` are the backups.
+fn add(
+    destination: &Destination,
+    archives: &Archives,
+    unknown: &[Listed],
+    servers: &mut SameServer<'_>,
+    (job, catalog): (&Job, &Catalog),
+    new: &mut HashSet<BackupId>,
+) -> Result<(), RemoteError> {
+    let (records, unreadable) = archives.records_to_add(unknown)?;
     for archive in unreadable.iter().filter(|archive| !archive.is_listed) {
         tracing::warn!("could not add {}: {}", archive.place, archive.why);
     }
-    let mut added = Vec::new();
     let of_job = records.into_iter().filter(|record| record.job == job.name);
     for record in servers.only(of_job.collect(), destination)? {
         let copy = record.copies.first().cloned();
@@ -156,7 +182,7 @@ fn adopt_from(
             }
         })?;
         if known.is_none() {
-            added.push(record.id);
+            new.insert(record.id);
             catalog.finish(&BackupRecord {
                 // Whoever made it notified the recipients.
                 delivery: Some(DeliveryRecord::default()),
@@ -164,10 +190,7 @@ fn adopt_from(
             })?;
         }
     }
-    if has_lease {
-        removed_there::record(job, catalog, destination, &archives, &keys_there)?;
-    }
-    Ok(added)
+    Ok(())
 }
 
 /// Whether an archive bears the number of a lease: `critical_backup_20260131_020000.7.tar.gz`.

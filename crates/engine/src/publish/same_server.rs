@@ -7,7 +7,7 @@ use crate::state::file::{Durability, replace};
 use hubvault_model::{Cancel, counted};
 use hubvault_postgres::{Session, system_identifier};
 use hubvault_store::{ErrorKind, StoreError};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::ops::ControlFlow;
@@ -23,6 +23,8 @@ pub(super) struct SameServer<'a> {
     /// By their system identifiers; `None` until they are needed.
     own: Option<HashSet<String>>,
     was_asked: bool,
+    /// The others that were found since the last warning, and how many backups each has.
+    others: HashMap<String, u64>,
 }
 
 impl<'a> SameServer<'a> {
@@ -33,25 +35,24 @@ impl<'a> SameServer<'a> {
             cancel,
             own: None,
             was_asked: false,
+            others: HashMap::new(),
         }
     }
 
-    /// Those of a job's backups at a destination that its own server has. The others are left, with a warning.
+    /// Those of a job's backups at a destination that its own server has. The others are left, and [`SameServer::warn`] says it.
     pub(super) fn only(
         &mut self,
         records: Vec<BackupRecord>,
         at: &Destination,
     ) -> Result<Vec<BackupRecord>, RemoteError> {
-        let (mut own, mut others) = (Vec::new(), Vec::new());
+        let mut own = Vec::new();
         for record in records {
             if self.has_made(&record, at)? {
                 own.push(record);
             } else {
-                others.push(record);
+                let server = server_of(&record).unwrap_or("?").to_owned();
+                *self.others.entry(server).or_default() += 1;
             }
-        }
-        if !others.is_empty() {
-            self.warn(&others, at);
         }
         Ok(own)
     }
@@ -102,20 +103,19 @@ impl<'a> SameServer<'a> {
     }
 
     /// Once for each server: they stay there, and are found again each time.
-    fn warn(&self, others: &[BackupRecord], at: &Destination) {
+    pub(super) fn warn(&mut self, at: &Destination) {
+        let others = std::mem::take(&mut self.others);
+        if others.is_empty() {
+            return;
+        }
         let file = self.catalog.state().file(WARNED);
         let mut warned = fs::read_to_string(&file).unwrap_or_default();
-        let servers: HashSet<&str> = others
-            .iter()
-            .map(|it| server_of(it).unwrap_or("?"))
-            .collect();
-        for server in servers {
+        for (server, count) in others {
             let line = format!("{} {server}", at.name);
             if warned.lines().any(|known| known == line) {
                 continue;
             }
-            let of_it = |it: &&BackupRecord| server_of(it).unwrap_or("?") == server;
-            let backups = counted(others.iter().filter(of_it).count() as u64, "backup");
+            let backups = counted(count, "backup");
             let (name, job) = (&at.name, &self.job.name);
             tracing::warn!(
                 "{backups} of a job {job:?} at {name} are of another PostgreSQL server (system identifier {server}) and \

@@ -89,9 +89,8 @@ pub fn drill_open(
     let memory = place::in_memory(options, needed)
         .and_then(|at| Some((at, DrillLock::try_take(at).ok().flatten()?)));
     if let Some((memory, lock)) = memory {
-        let drill = drill(memory);
-        let begun = drill.begun;
-        let verdict = drill.run(&lock, Some(needed * place::MOST))?;
+        let begun = Instant::now();
+        let verdict = drill(memory).run(&lock, Some(needed * place::MOST))?;
         // What took long there takes longer on the disk.
         if !place::may_be_why(&verdict) || begun.elapsed() > options.time_limit / 2 {
             return Ok(verdict);

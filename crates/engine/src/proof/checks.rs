@@ -71,3 +71,16 @@ pub(super) fn foreign_keys(
         .map(|key| format!("the foreign key {} on {} is missing", key.name, key.table))
         .collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_an_end_is_read_until_a_stop_is_requested() {
+        let cancel = Cancel::new();
+        read_out(&mut io::empty(), &cancel).unwrap();
+        cancel.request();
+        assert!(read_out(&mut io::repeat(0), &cancel).is_err());
+    }
+}

@@ -36,7 +36,10 @@ pub(super) fn wait_for_lock(
     time_limit: Duration,
     cancel: &Cancel,
 ) -> io::Result<LockResult> {
-    let longest = time_limit.max(LONGEST_WAIT);
+    wait_at_most(time_limit.max(LONGEST_WAIT), directory, cancel)
+}
+
+fn wait_at_most(longest: Duration, directory: &Path, cancel: &Cancel) -> io::Result<LockResult> {
     let begun = Instant::now();
     let mut is_said = false;
     loop {
@@ -264,6 +267,7 @@ impl Drop for Limit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::mpsc;
 
     #[test]
     fn a_drill_ends_when_it_takes_too_much_room_or_leaves_too_little() {
@@ -276,6 +280,14 @@ mod tests {
             files: 0,
             memory: None,
         };
+        let no_files = DiskLimit {
+            files: u64::MAX,
+            ..limit(u64::MAX, 0)
+        };
+        // Some file systems do not say how many are possible.
+        if free_inodes(directory.path()).unwrap().is_some() {
+            assert!(no_files.exceeded(false).unwrap().contains("room for fewer"));
+        }
         let ended = |limit: DiskLimit| {
             let run = Cancel::new();
             let limit = Limit::start(Duration::from_mins(10), Some(limit), &run);
@@ -290,5 +302,47 @@ mod tests {
         assert!(ended(limit(50_000, 0)).contains("far more than"));
         assert!(ended(limit(u64::MAX, u64::MAX)).contains("free in"));
         assert!(limit(200_000, 0).exceeded(true).is_none());
+    }
+
+    #[test]
+    fn another_drill_is_waited_for_until_it_takes_too_long_or_a_stop_is_requested() {
+        let directory = tempfile::tempdir().unwrap();
+        let _other = DrillLock::try_take(directory.path()).unwrap().unwrap();
+        let wait = |cancel: &Cancel| wait_at_most(Duration::ZERO, directory.path(), cancel);
+        match wait(&Cancel::new()) {
+            Ok(LockResult::Busy(why)) => assert!(why.contains("did not end within 0 s"), "{why}"),
+            _ => panic!("it is still there"),
+        }
+        let stopped = Cancel::new();
+        stopped.request();
+        assert!(matches!(wait(&stopped), Ok(LockResult::Cancelled)));
+    }
+
+    #[test]
+    fn a_stop_of_the_run_stops_the_drill_and_counts_before_its_limit() {
+        let run = Cancel::new();
+        let limit = Limit::start(Duration::from_mins(10), None, &run);
+        assert!(!limit.cancel.is_requested());
+        run.request();
+        assert!(limit.cancel.wait(Duration::from_mins(2)));
+        assert!(matches!(limit.ended(&run), Err(DrillError::Cancelled)));
+        let run = Cancel::new();
+        let over = Limit::start(Duration::ZERO, None, &run);
+        while !over.cancel.is_requested() {
+            sleep(Duration::from_millis(5));
+        }
+        let shown = over.ended(&run);
+        assert!(matches!(shown, Ok(Verdict::Unproven { .. })), "{shown:?}");
+        run.request();
+        assert!(matches!(over.ended(&run), Err(DrillError::Cancelled)));
+    }
+
+    #[test]
+    fn a_server_whose_drill_goes_on_after_a_stop_is_ended() {
+        let (cancel, (ended, is_ended)) = (Cancel::new(), mpsc::channel());
+        let end = move || ended.send(()).unwrap();
+        let _forced = ForcedEnd::prepare(&cancel, Box::new(end));
+        cancel.request();
+        is_ended.recv_timeout(PATIENCE * 24).unwrap();
     }
 }

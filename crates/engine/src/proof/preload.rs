@@ -59,6 +59,10 @@ impl Preload {
         let schema = schema(archive, &nowhere)?;
         let (extensions, labels) = (schema.extensions(cancel)?, schema.has_labels(cancel)?);
         let seen = &archive.manifest().needs.preloaded;
+        Ok(Self::needed(seen, &extensions, labels))
+    }
+
+    fn needed(seen: &[String], extensions: &[String], labels: bool) -> Self {
         let must = QUIETED.map(|(name, _)| name.to_owned());
         let unseen = must
             .iter()
@@ -76,7 +80,7 @@ impl Preload {
             )
         };
         let notes = left_out.iter().map(note).collect();
-        Ok(Self { libraries, notes })
+        Self { libraries, notes }
     }
 
     /// Starts a server with as many of them as it can load. Returns what it does without, too.
@@ -159,6 +163,24 @@ mod tests {
             assert!(!is_plain(name), "{name:?}");
         }
         assert!(is_plain("pg_stat_statements") && is_plain("postgis-3"));
+    }
+
+    #[test]
+    fn what_extensions_or_labels_need_is_loaded_unless_it_runs_jobs_or_has_an_odd_name() {
+        let seen = ["anon", "pglogical", "auto_explain", "../evil"].map(str::to_owned);
+        let needed = |extensions: &[&str], labels| {
+            let extensions: Vec<String> = extensions.iter().map(|it| (*it).to_owned()).collect();
+            Preload::needed(&seen, &extensions, labels)
+        };
+        let of_extensions = needed(&["anon", "pglogical", "../evil", "pg_cron"], false);
+        assert_eq!(of_extensions.libraries, ["anon", "pg_cron"]);
+        assert!(
+            of_extensions.notes.len() == 1 && of_extensions.notes[0].contains("pglogical"),
+            "{:?}",
+            of_extensions.notes
+        );
+        assert_eq!(needed(&[], true).libraries, ["anon", "auto_explain"]);
+        assert!(needed(&[], false).libraries.is_empty());
     }
 
     #[test]

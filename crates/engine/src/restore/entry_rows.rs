@@ -138,3 +138,35 @@ impl<R: Read> Read for Rows<'_, R> {
         Ok(n)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::Silent;
+    use serde_json::json;
+
+    #[test]
+    fn an_entry_that_ends_early_gives_an_error_and_not_its_rows() {
+        let table = json!({ "schema": "public", "name": "t" });
+        let rows = json!({
+            "table": table, "columns": ["id"], "format": "text", "rows": 2, "digest": "0".repeat(32), "header_bytes": 2,
+            "footer_bytes": 3,
+        });
+        let entry: EntryRecord = serde_json::from_value(json!({
+            "name": "database/t.sql", "kind": "table-data", "offset": 0, "stored_bytes": 1, "raw_bytes": 9, "sha256": "",
+            "stored_sha256": "", "mode": 0o600, "rows": rows,
+        }))
+        .unwrap();
+        let rows = entry.rows.as_ref().unwrap();
+        let whole = b"H\n1\n2\n\\.\n";
+        let read = |bytes: &[u8]| {
+            let mut text = String::new();
+            let read = Rows::new(bytes, &entry, rows, &Silent).read_to_string(&mut text);
+            read.map(|_| text)
+        };
+        assert_eq!(read(whole).unwrap(), "1\n2\n");
+        for end in 0..whole.len() {
+            assert!(read(&whole[..end]).is_err(), "{end}");
+        }
+    }
+}

@@ -45,3 +45,50 @@ fn by_check(refused: &NotLoaded) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hubvault_model::TableName;
+    use hubvault_postgres::PgError;
+    use hubvault_testkit::database_with;
+    use std::cell::Cell;
+
+    fn refused(why: &str) -> NotLoaded {
+        let (doing, why) = ("restoring t".to_owned(), why.to_owned());
+        NotLoaded {
+            table: TableName::new("public", "t"),
+            error: RestoreError::Postgres(PgError::Query { doing, why }),
+            entries: vec!["database/t.sql".to_owned()],
+        }
+    }
+
+    #[test]
+    fn what_is_not_loaded_without_its_checks_is_said() {
+        let database = database_with("CREATE TABLE t (id int CONSTRAINT c CHECK (id > 0))");
+        let access = Access::single(database.settings());
+        let by = |check: &str| {
+            let why = format!("new row for relation \"t\" violates check constraint \"{check}\"");
+            refused(&format!("{why} (SQLSTATE 23514)"))
+        };
+        let other = || refused("null value in column \"id\" (SQLSTATE 23502)");
+        let mut late = LateChecks::default();
+        let rounds = Cell::new(0);
+        let left = without_checks(
+            vec![other(), by("c")],
+            &mut late,
+            (&access, &Cancel::new()),
+            |names| {
+                rounds.set(rounds.get() + 1);
+                assert_eq!(names, ["database/t.sql"]);
+                Ok(vec![other(), by("of no table")])
+            },
+        );
+        let left = left.unwrap();
+        // One that was refused at first, one again, and one by a CHECK that cannot be dropped.
+        assert_eq!((left.len(), rounds.get()), (3, 1), "{left:?}");
+        assert!(by_check(&left[2]).is_some());
+        let checks = "SELECT count(*) FROM pg_constraint WHERE conrelid = 't'::regclass";
+        assert_eq!(database.value(checks), "0");
+    }
+}

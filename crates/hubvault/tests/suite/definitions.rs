@@ -77,11 +77,27 @@ fn a_created_database_has_the_properties_of_the_source() {
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(properties(&postgres, &script_back), expected);
 
+    // Without owners it has the settings alone.
+    let unowned = format!("{back} 3");
+    let restore = [
+        "restore",
+        "latest",
+        "--database",
+        &unowned,
+        "--create",
+        "--no-owner",
+    ];
+    hub.run_expecting(0, &restore);
+    let roles = "SELECT concat_ws(' ', pg_get_userbyid(datdba) = current_user, datacl) FROM pg_database WHERE datname";
+    let roles = format!("{roles} = '{unowned}'");
+    assert_eq!(value(&postgres, &roles), "t");
+    assert!(properties(&postgres, &unowned).contains("Asia/Tokyo"));
+
     // A database that was there keeps its own, and this is said.
     let there = database_with("");
     let output = hub.run_expecting(0, &["restore", "latest", "--database", there.name()]);
     assert!(stderr(&output).contains("keeps its owner, grants and settings"));
-    for name in [source, back, &script_back] {
+    for name in [source, back, &script_back, &unowned] {
         execute(&postgres, &format!("DROP DATABASE {}", quoted(name)));
     }
 }

@@ -25,7 +25,11 @@ const ELSEWHERE: &str = "CREATE EXTENSION pg_stat_statements;
     CREATE MATERIALIZED VIEW again AS SELECT id FROM seen WITH NO DATA;
     CREATE MATERIALIZED VIEW parts AS SELECT id FROM parted;
     CREATE FOREIGN TABLE away PARTITION OF parted FOR VALUES FROM (10) TO (20) SERVER s;
-    SET allow_system_table_mods = on; UPDATE pg_class SET relispopulated = true WHERE relname IN ('seen', 'again');";
+    CREATE FUNCTION ask() RETURNS int LANGUAGE plpgsql AS $$ BEGIN RAISE 'nowhere' USING ERRCODE = '08001'; END $$;
+    CREATE MATERIALIZED VIEW asked AS SELECT ask() AS id WITH NO DATA;
+    CREATE MATERIALIZED VIEW then_seen AS SELECT id FROM asked WITH NO DATA;
+    SET allow_system_table_mods = on;
+    UPDATE pg_class SET relispopulated = true WHERE relname IN ('seen', 'again', 'asked', 'then_seen');";
 
 #[test]
 fn what_another_server_has_costs_no_proof_and_no_restore() {
@@ -68,6 +72,8 @@ fn what_another_server_has_costs_no_proof_and_no_restore() {
         "view seen was not filled, as a drill reaches no other server: it rests on foreign table public.far",
         "view again was not filled",
         "view parts was not filled",
+        "view asked was not filled",
+        "view then_seen was not filled",
     ] {
         assert!(notes.contains(said), "{said:?} is not in {notes}");
     }

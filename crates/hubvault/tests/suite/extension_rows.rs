@@ -2,7 +2,9 @@
 
 use crate::bad_input::run_statements;
 use crate::drill::drilling;
+use crate::forged::forged;
 use crate::hub::{Hub, stderr, stdout};
+use hubvault_archive::Manifest;
 use hubvault_testkit::{Database, restore_with_plain_tools, server};
 use serde_json::Value;
 
@@ -41,13 +43,20 @@ fn what_a_role_lacks_for_them_is_printed(source: &Database, hub: &mut Hub) {
     hub.set("POSTGRES_USER", source.settings().user);
 }
 
+fn is_there(database: &Database, extension: &str) -> bool {
+    let sql = format!("SELECT count(*) FROM pg_available_extensions WHERE name = '{extension}'");
+    let is_there = database.value(&sql) != "0";
+    if !is_there {
+        eprintln!("skipped: {extension} is not installed");
+    }
+    is_there
+}
+
 #[test]
 fn rows_that_an_extension_marks_as_the_users_come_back() {
     let server = server();
     let source = server.database();
-    if source.value("SELECT count(*) FROM pg_available_extensions WHERE name = 'pg_partman'") == "0"
-    {
-        eprintln!("skipped: pg_partman is not installed");
+    if !is_there(&source, "pg_partman") {
         return;
     }
     source.execute(CONFIGURATION);
@@ -86,6 +95,16 @@ fn rows_that_an_extension_marks_as_the_users_come_back() {
         "{}",
         stderr(&refused)
     );
+    let off = "SELECT count(*) FROM pg_trigger WHERE tgenabled <> 'O'";
+    assert_eq!(target.value(off), "0", "triggers are enabled again");
+    // Its rows alone are there, too.
+    target.execute("DROP TABLE event CASCADE; DROP TABLE IF EXISTS partman.template_public_event");
+    let refused = hub.run(&["restore", "latest", "--database", target.name()]);
+    assert!(
+        stderr(&refused).contains("already holds tables of this archive: partman.part_config"),
+        "{}",
+        stderr(&refused)
+    );
     let one = [
         "restore",
         "latest",
@@ -116,4 +135,75 @@ fn rows_that_an_extension_marks_as_the_users_come_back() {
     hub.write("[scope]\ntables = [\"*\"]\nwindow = []\n");
     let plan = stdout(&hub.run(&["backup", "--dry-run"]));
     assert!(plan.contains("nothing_there() does not exist"), "{plan}");
+}
+
+#[test]
+fn rows_that_an_extension_makes_stay_and_those_of_the_user_take_their_place() {
+    let server = server();
+    let source = server.database();
+    if !is_there(&source, "address_standardizer_data_us") {
+        return;
+    }
+    // Of us_gaz every row is the user's, also those that CREATE EXTENSION makes.
+    source.execute(
+        "CREATE EXTENSION address_standardizer_data_us; DELETE FROM us_gaz WHERE id % 2 = 0;
+         INSERT INTO us_lex (seq, word, stdword, token) VALUES (1, 'mine', 'MINE', 1);
+         UPDATE pg_extension SET extcondition = (
+             SELECT array_agg(CASE config WHEN 'us_gaz'::regclass THEN '' ELSE condition END)
+             FROM unnest(extconfig, extcondition) marked (config, condition))
+         WHERE extname = 'address_standardizer_data_us'",
+    );
+    let (mut hub, _drills) = drilling(&source);
+    hub.set("PROOF_SCRIPT", "always");
+    let (record, archive) = hub.backup();
+    assert_eq!(record["state"], "proven", "{record}");
+    let target = server.database();
+    hub.run_expecting(0, &["restore", "latest", "--database", target.name()]);
+    for table in ["us_gaz", "us_lex"] {
+        let rows =
+            format!("SELECT count(*) || md5(string_agg(t::text, ',' ORDER BY id)) FROM {table} t");
+        assert_eq!(source.value(&rows), target.value(&rows), "{table}");
+    }
+    // Rows are for the extension that marks the table where they come, whatever an archive says.
+    let other = |manifest: &mut Manifest| {
+        let mut tables = manifest.tables.iter_mut();
+        let table = tables.find(|table| table.name.name == "us_lex").unwrap();
+        table.extension = Some("another".to_owned());
+    };
+    let copy = hub.config().join("forged.tar.gz");
+    let path = forged(&archive, &copy, |_| (), other);
+    let output = hub.run_expecting(3, &["verify", path.to_str().unwrap(), "--drill"]);
+    let said = stdout(&output);
+    let expected = "us_lex is no table of users' rows of the extension another here";
+    assert!(said.contains(expected), "{said}");
+}
+
+#[test]
+fn a_table_of_an_extension_that_refuses_its_rows_costs_no_other() {
+    let server = server();
+    let source = server.database();
+    if !is_there(&source, "pg_partman") {
+        return;
+    }
+    // The extension's CHECK is gone at the source alone.
+    source.execute(
+        "CREATE SCHEMA partman; CREATE EXTENSION pg_partman SCHEMA partman;
+         CREATE TABLE event (id bigint, at timestamptz NOT NULL) PARTITION BY RANGE (at);
+         SELECT partman.create_parent('public.event', 'at', 'native', 'daily');
+         INSERT INTO partman.custom_time_partitions VALUES ('public.event', 'x', '[2026-01-01,2026-01-02)');
+         DO $$ DECLARE name name; BEGIN FOR name IN SELECT conname FROM pg_constraint
+             WHERE conrelid = 'partman.part_config'::regclass AND contype = 'c' LOOP
+             EXECUTE format('ALTER TABLE partman.part_config DROP CONSTRAINT %I', name); END LOOP; END $$;
+         UPDATE partman.part_config SET partition_type = 'of another kind'",
+    );
+    let (hub, _drills) = drilling(&source);
+    let output = hub.run_expecting(3, &["backup", "--json"]);
+    let record: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let reason = record["proof"]["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("the rows of partman.part_config could not be loaded: ")
+            && !reason.contains("custom_time_partitions"),
+        "{reason}"
+    );
+    assert_eq!(record["state"], "unproven", "{record}");
 }

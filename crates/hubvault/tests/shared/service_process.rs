@@ -9,7 +9,7 @@ use sha2::Sha256;
 use std::cell::{OnceCell, RefCell};
 use std::fs::{self, File};
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -45,6 +45,8 @@ impl Answer {
 /// A service; stopped with the test.
 pub(crate) struct ServiceProcess {
     child: Child,
+    /// Where it and its children work.
+    directory: PathBuf,
     log: PathBuf,
     base: OnceCell<String>,
     agent: Agent,
@@ -74,6 +76,7 @@ impl ServiceProcess {
 
     /// Starts what `command` is, with its log in a file.
     pub(crate) fn of_command(mut command: Command, log: PathBuf) -> Self {
+        let directory = command.get_current_dir().unwrap().to_owned();
         let child = command
             .stdout(Stdio::null())
             .stderr(File::create(&log).unwrap())
@@ -91,6 +94,7 @@ impl ServiceProcess {
             .into();
         Self {
             child,
+            directory,
             log,
             base: OnceCell::new(),
             agent,
@@ -145,6 +149,23 @@ impl ServiceProcess {
             if stopping.elapsed() > PATIENCE {
                 let _ = self.child.kill();
             }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Checks that it began may take longer than it, and write into a directory that is about to be removed. Nobody
+    /// promises that they end, so that nothing depends on it.
+    fn wait_for_orphans(&self) {
+        let is_at_work = |process: &Path| {
+            let name = fs::read(process.join("cmdline")).unwrap_or_default();
+            let place = fs::read_link(process.join("cwd"));
+            name.starts_with(b"hubvault") && place.is_ok_and(|at| at.starts_with(&self.directory))
+        };
+        let begun = Instant::now();
+        let processes = || fs::read_dir("/proc").unwrap().flatten();
+        while processes().any(|process| is_at_work(&process.path()))
+            && begun.elapsed().as_secs() < 10
+        {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -259,6 +280,7 @@ impl Drop for ServiceProcess {
         if matches!(self.child.try_wait(), Ok(None)) {
             self.stop();
         }
+        self.wait_for_orphans();
     }
 }
 

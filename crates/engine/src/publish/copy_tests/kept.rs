@@ -256,4 +256,5 @@ fn a_new_copy_does_not_fill_the_disk_below_a_place_that_is_not_mounted() {
         Destinations::local(fixture.here.path()).with([Destination::new("new", location)]);
     assert!(fixture.outcomes().iter().all(|it| it.is_stored));
     assert_eq!(fixture.archives(), [name(0)]);
+    fs::remove_dir_all(disk).unwrap();
 }
